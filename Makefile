@@ -1,0 +1,49 @@
+# Everything runs in .venv, made by the first target that needs it and reused by the others.
+PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python)
+VENV ?= .venv
+# Where torch's CPU build is found, if pip's own index does not have it: see README, "Installing".
+TORCH_INDEX ?=
+
+BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+SOURCES := ovtool tests
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint bench clean
+
+help: ## Show what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install --quiet $(INDEX) -c constraints.txt -e '.[demo]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.demo
+	$(PIP) install --quiet $(INDEX) -c constraints.txt -e '.[demo,onnx,dev]'
+	@touch $@
+
+demo: $(VENV)/.demo ## Set up, then compress, measure and choose for a real network (about 2 minutes)
+	$(BIN)/ovtool run recipes/efficientnet-lite0.yaml --out reports/demo
+
+test: $(VENV)/.dev ## Set up, then run every test
+	$(BIN)/python -m pytest
+
+check: lint ## Lint, types, import rules, and the fast tests
+	$(BIN)/python -m pytest -m 'not slow and not benchmark'
+
+lint: $(VENV)/.dev ## Lint, types and import rules alone
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.dev ## Measure ovtool itself beside benchmark_app
+	$(BIN)/python -m pytest tests/benchmarks -m benchmark -s
+
+clean: ## Remove the environment, caches and the demo's results
+	rm -rf $(VENV) reports/demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist
+	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,141 @@
+"""Quality of a variant on a device, by the very compiled model whose speed is measured."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ovtool.devices import rules
+from ovtool.errors import InputError
+from ovtool.measure import jobs
+from ovtool.measure.session import Job, Runner, Session, TrialFailedError
+from ovtool.quality import judged_output, score
+from ovtool.trial import Trial
+from ovtool.units import MIB
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from ovtool.results import Note
+    from ovtool.samples import Sample, Samples
+    from ovtool.variant import Variant
+
+CHUNK_BYTES = 256 * MIB
+
+
+def reference_outputs(variant: Variant, samples: Samples, runner: Runner) -> NDArray[Any]:
+    """Return a variant's judged output on the CPU in f32, as exact as the device can.
+
+    Raises:
+        InputError: It does not run there.
+    """
+    trial = Trial(variant.id, variant.name, "CPU", 1, precision="f32")
+    try:
+        session = runner.open(jobs.job(trial, variant, rules.reference_properties()))
+        try:
+            return outputs(session, samples, judged_output(variant.record.outputs))
+        finally:
+            session.close()
+    except TrialFailedError as error:
+        raise InputError(f"{variant.name} does not run on the CPU in f32: {error}") from error
+
+
+def outputs(session: Session, samples: Samples, index: int = 0) -> NDArray[Any]:
+    """Return one output of every sample as [samples, ...].
+
+    Raises:
+        TrialFailedError: The device failed.
+    """
+    collected = []
+    with tempfile.TemporaryDirectory(prefix="ovtool-quality-") as folder:
+        asked, answered = Path(folder) / "inputs.npz", Path(folder) / "outputs.npz"
+        for chunk in _chunks(samples):
+            np.savez(asked, **_stacked(chunk))  # type: ignore[arg-type] # arrays by input name
+            session.infer(asked, answered)
+            with np.load(answered) as found:
+                collected.append(found[f"arr_{index}"])
+    return np.concatenate(collected)
+
+
+def write_request(samples: Samples, job: Job, target: Path) -> Path:
+    """Write real inputs for one request of a job; too few samples are repeated."""
+    batch = job.trial.batch
+    taken = list(itertools.islice(iter(samples), batch))
+    arrays = _stacked([taken[i % len(taken)] for i in range(batch)])
+    shaped = {
+        name: arrays[name][0] if axis is None else np.moveaxis(arrays[name], 0, axis)
+        for name, axis in zip(job.names, job.batch_axes, strict=True)
+    }
+    np.savez(target, **shaped)  # type: ignore[arg-type] # arrays by input name
+    return target
+
+
+@dataclass(slots=True)
+class Evaluator:
+    """Takes the quality of trials, once for each variant, device and precision.
+
+    Args:
+        samples: Returns the held-out samples, preprocessed for a variant.
+        variants: By id.
+        baselines: Id of each variant's uncompressed one; None where there is none.
+        runner: Opens the session that the reference outputs come from.
+        known: (variant, device, precision) that need no evaluation any more.
+    """
+
+    samples: Callable[[Variant], Samples]
+    variants: Mapping[str, Variant]
+    baselines: Mapping[str, str | None]
+    runner: Runner
+    known: set[tuple[str, str, str]] = field(default_factory=set)
+    _references: dict[str, NDArray[Any]] = field(default_factory=dict)
+
+    def __call__(self, trial: Trial, session: Session) -> tuple[dict[str, float], list[Note]]:
+        """Return the quality figures of a trial; empty where they are known already.
+
+        Raises:
+            TrialFailedError: The device failed.
+        """
+        key = (trial.variant, trial.device, trial.precision)
+        if key in self.known:
+            return {}, []
+        variant = self.variants[trial.variant]
+        samples = self.samples(variant)
+        found = outputs(session, samples, judged_output(variant.record.outputs))
+        labels = np.array([s.label for s in samples], np.int64) if samples.labelled else None
+        result = score(found, labels, self._reference(trial.variant))
+        self.known.add(key)
+        return result.figures, list(result.notes)
+
+    def _reference(self, variant: str) -> NDArray[Any] | None:
+        baseline = self.baselines[variant]
+        if baseline is None:
+            return None
+        if baseline not in self._references:
+            uncompressed = self.variants[baseline]
+            samples = self.samples(uncompressed)
+            self._references[baseline] = reference_outputs(uncompressed, samples, self.runner)
+        return self._references[baseline]
+
+
+def _chunks(samples: Samples) -> Iterator[list[Sample]]:
+    chunk: list[Sample] = []
+    size = 0
+    for sample in samples:
+        chunk.append(sample)
+        size += sum(array.nbytes for array in sample.inputs.values())
+        if size >= CHUNK_BYTES:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
+
+
+def _stacked(samples: Sequence[Sample]) -> dict[str, NDArray[Any]]:
+    return {name: np.stack([s.inputs[name] for s in samples]) for name in samples[0].inputs}

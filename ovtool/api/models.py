@@ -1,0 +1,286 @@
+"""Verbs on one model: convert, compress, evaluate; and the devices they may run on."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ovtool.errors import InputError, MissingDeviceError
+from ovtool.progress import SILENT, Progress
+from ovtool.variant import RECORD, Variant
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ovtool.devices.discovery import Device
+    from ovtool.results import Note
+    from ovtool.samples import Samples
+    from ovtool.sources.options import SourceOptions
+
+Reference = str | Path | Variant
+"""A variant, its folder, or anything that :func:`convert` takes."""
+
+
+def devices() -> list[Device]:
+    """Return the devices that OpenVINO sees, and CPU, GPU and NPU with why they are missing."""
+    from ovtool.devices.discovery import discover
+
+    return discover()
+
+
+def convert(
+    source: str | Path,
+    *,
+    out: str | Path,
+    name: str | None = None,
+    options: SourceOptions | None = None,
+    progress: Progress = SILENT,
+    replace: bool = False,
+) -> Variant:
+    """Convert a model to OpenVINO IR and compare its outputs with the source's.
+
+    Args:
+        source: A model file or folder, ``module:function`` or ``sample:NAME``.
+        out: The variant's folder.
+        name: The variant's name; by default that of the folder.
+        options: Weights, shapes, layouts, preprocessing, trust and tolerance.
+        progress: Told of the stages and of the largest difference.
+        replace: Whether a folder of that name may be replaced.
+
+    Raises:
+        InputError: The source cannot be read, or the outputs differ beyond tolerance.
+        MissingDependencyError: A package that the kind of source needs is not installed.
+    """
+    from ovtool.sources.convert import convert as convert_source
+    from ovtool.sources.options import SourceOptions
+
+    return convert_source(
+        str(source),
+        Path(out),
+        name or Path(out).resolve().name,
+        options or SourceOptions(),
+        progress=progress,
+        replace=replace,
+    )
+
+
+def compress(
+    model: Reference,
+    method: str,
+    *,
+    out: str | Path,
+    settings: Mapping[str, Any] | None = None,
+    data: DataSpec | str | None = None,
+    name: str | None = None,
+    options: SourceOptions | None = None,
+    progress: Progress = SILENT,
+    replace: bool = False,
+) -> Variant:
+    """Compress a model by one method into another variant; the model's own files stay as they are.
+
+    A source that is no variant yet is converted first, into ``<out>-source`` beside ``out``.
+
+    Args:
+        model: What to compress.
+        method: A name of ``ovtool.compress.METHODS``.
+        out: The new variant's folder.
+        settings: The method's settings; what is left out has its default.
+        data: Calibration samples, for a method that needs them.
+        name: The variant's name; by default that of the folder.
+        options: How to read a source that is no variant yet.
+        progress: Told of the stages.
+        replace: Whether a folder of that name may be replaced.
+
+    Raises:
+        InputError: A setting, the data or the model is wrong.
+    """
+    from ovtool import compress as methods
+    from ovtool.compress.method import load
+
+    target = Path(out)
+    parsed = methods.parse_settings(method, settings or {})
+    spec = DataSpec(data) if isinstance(data, str) else data
+    if spec is None and load(method).needs_data:
+        raise InputError(f"method {method} is calibrated on data", "give some with --data")
+    beside = target.with_name(f"{target.name}-source")
+    parent = as_variant(model, beside, options=options, progress=progress)
+    samples = spec.load(parent, progress) if spec else None
+    return methods.compress(
+        parent,
+        method,
+        parsed.model_dump(),
+        samples,
+        out=target,
+        name=name or target.name,
+        progress=progress,
+        replace=replace,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DataSpec:
+    """Samples as a user names them: a folder, an array file, ``sample:NAME`` or ``noise``."""
+
+    source: str
+    labels: str | None = None
+    limit: int | None = None
+
+    def load(self, variant: Variant, progress: Progress = SILENT) -> Samples:
+        """Return the samples, preprocessed for a variant.
+
+        Raises:
+            InputError: There are none, or one is damaged; the message names the file.
+        """
+        from ovtool import data
+
+        return data.load(
+            self.source,
+            variant.record.inputs,
+            variant.record.preprocessing,
+            labels=Path(self.labels) if self.labels else None,
+            limit=self.limit,
+            progress=progress,
+        )
+
+
+@dataclass(slots=True)
+class SamplesOf:
+    """Samples by variant: those of one preprocessing are loaded once."""
+
+    spec: DataSpec
+    progress: Progress = SILENT
+    _loaded: dict[object, Samples] = field(default_factory=dict)
+
+    def __call__(self, variant: Variant) -> Samples:
+        """Return the samples, preprocessed for a variant; raises as :meth:`DataSpec.load`."""
+        key = (variant.record.inputs, variant.record.preprocessing)
+        if key not in self._loaded:
+            self._loaded[key] = self.spec.load(variant, self.progress)
+        return self._loaded[key]
+
+    def described(self, variant: Variant) -> str:
+        """Return what they are and how many."""
+        samples = self(variant)
+        return f"{samples.reference}, {len(samples)} samples"
+
+
+def as_variant(
+    model: Reference,
+    folder: Path,
+    *,
+    name: str | None = None,
+    options: SourceOptions | None = None,
+    progress: Progress = SILENT,
+) -> Variant:
+    """Return a variant as it is, or convert a source into ``folder``, or reuse what is there."""
+    if isinstance(model, Variant):
+        return model
+    if (Path(model) / RECORD).is_file():
+        return Variant.load(model)
+    from ovtool.sources.convert import converted
+    from ovtool.sources.options import SourceOptions
+
+    return converted(str(model), folder, name, options or SourceOptions(), progress)
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """What :func:`evaluate` found: figures by the names of ``columns.py``, and what it ran in."""
+
+    variant: str
+    device: str
+    precision: str
+    executed_precision: str | None
+    figures: dict[str, float]
+    notes: tuple[Note, ...]
+
+
+def evaluate(
+    model: Reference,
+    data: DataSpec | str,
+    *,
+    baseline: Reference | None = None,
+    device: str = "CPU",
+    precision: str = "default",
+    batch: int = 1,
+    progress: Progress = SILENT,
+) -> Quality:
+    """Measure a variant's quality against labels, or its agreement with an uncompressed one.
+
+    Args:
+        model: The variant.
+        data: Held-out samples.
+        baseline: The uncompressed variant to compare outputs with (run in f32 on the CPU).
+        device: Where to run.
+        precision: Inference precision asked for.
+        batch: Samples in a request.
+        progress: Told of the stages.
+
+    Raises:
+        InputError: There are neither labels nor a baseline, or the model cannot run so.
+        MissingDeviceError: The device is not there.
+    """
+    from ovtool.api.evaluation import Evaluator
+    from ovtool.devices import rules
+    from ovtool.measure import jobs
+    from ovtool.measure.process import ProcessRunner
+    from ovtool.measure.session import TrialFailedError
+    from ovtool.sweep.plan import Axes, trials
+
+    there, _ = available([device], strict=True)
+    spec = DataSpec(data) if isinstance(data, str) else data
+    variant = existing(model)
+    base = existing(baseline) if baseline is not None else None
+    samples = spec.load(variant, progress)
+    if not samples.labelled and base is None:
+        raise InputError(
+            f"{spec.source} has no labels, so there is nothing to compare with",
+            "give the uncompressed variant with --baseline, or labels with --labels",
+        )
+    axes = Axes(batches=[batch], hints=["latency"], precisions=[precision])
+    (trial,) = trials([variant], there, axes)
+    runner = ProcessRunner()
+    known = {v.id: v for v in (variant, base) if v is not None}
+    baselines = {variant.id: base.id if base else None}
+    evaluator = Evaluator(lambda _: samples, known, baselines, runner)
+    progress.start(f"evaluating {variant.name} on {device}")
+    try:
+        with contextlib.closing(
+            runner.open(jobs.job(trial, variant, rules.properties(trial)))
+        ) as session:
+            figures, notes = evaluator(trial, session)
+            executed = session.opened.executed_precision
+    except TrialFailedError as error:
+        raise InputError(f"{trial.label}: {error}") from error
+    return Quality(variant.name, there[0], precision, executed, figures, tuple(notes))
+
+
+def existing(model: Reference) -> Variant:
+    """Return a variant that must be there already.
+
+    Raises:
+        InputError: It is none.
+    """
+    if isinstance(model, Variant):
+        return model
+    if not (Path(model) / RECORD).is_file():
+        raise InputError(f"no variant in {model}: it has no {RECORD}", "ovtool convert makes one")
+    return Variant.load(model)
+
+
+def available(asked: Sequence[str], *, strict: bool) -> tuple[list[str], dict[str, str]]:
+    """Return the devices that are there, and why the others are not.
+
+    Raises:
+        InputError: A name is none of OpenVINO's.
+        MissingDeviceError: None is there, or ``strict`` and one is missing.
+    """
+    from ovtool.devices.discovery import discover, resolve
+
+    there, missing = resolve(asked, discover())
+    if missing and (strict or not there):
+        reasons = "; ".join(f"{name}: {why}" for name, why in missing.items())
+        raise MissingDeviceError(f"not available: {reasons}", "ovtool devices says what is there")
+    return there, missing

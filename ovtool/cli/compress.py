@@ -1,0 +1,110 @@
+"""``ovtool compress``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ovtool.cli import options
+
+NAME = "compress"
+EXAMPLE = (
+    "Example: ovtool compress variants/resnet int8 --data images/ --set preset=mixed"
+    " --out variants/resnet-int8"
+)
+
+
+def command(
+    model: Annotated[
+        str, typer.Argument(help="Variant, or anything that convert takes.", show_default=False)
+    ],
+    method: Annotated[
+        str, typer.Argument(help="fp16, int8 (needs --data) or weights.", show_default=False)
+    ],
+    out: Annotated[str, typer.Option("--out", "-o", help="Folder of the variant to make.")],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", "-s", help="key=value, a setting of the method; --settings lists them."
+        ),
+    ] = None,
+    data: options.Data = None,
+    labels: options.Labels = None,
+    limit: options.Limit = None,
+    name: options.Name = None,
+    weights: options.Weights = None,
+    shape: options.Shapes = None,
+    layout: options.Layouts = None,
+    mean: options.Mean = None,
+    scale: options.Scale = None,
+    channels: options.Channels = "RGB",
+    resize: options.Resize = "crop",
+    size: options.Size = None,
+    trust: options.Trust = False,
+    tolerance: options.Tolerance = None,
+    force: options.Force = False,
+    json: options.Json = False,
+    settings: Annotated[  # noqa: ARG001 - its callback does the work
+        bool,
+        typer.Option(
+            "--settings",
+            callback=_settings,
+            is_eager=True,
+            help="List the methods with their settings.",
+        ),
+    ] = False,
+) -> None:
+    """Compress a model by one method into a variant of its own; the model stays as it is."""
+    from ovtool import api
+    from ovtool.cli import progress, show
+
+    how = options.source_options(
+        weights=weights,
+        shapes=shape,
+        layouts=layout,
+        mean=mean,
+        scale=scale,
+        channels=channels,
+        resize=resize,
+        size=size,
+        trust=trust,
+        tolerance=tolerance,
+    )
+    with progress.show() as shown:
+        made = api.compress(
+            model,
+            method,
+            out=out,
+            settings=options.settings(set_),
+            data=options.data_spec(data, labels, limit),
+            name=name,
+            options=how,
+            progress=shown,
+            replace=force,
+        )
+    show.variant(made, json=json)
+
+
+def _settings(wanted: bool) -> None:
+    if not wanted:
+        return
+    from ovtool import compress
+    from ovtool.cli import terminal
+
+    for method in compress.methods():
+        needs = "; needs --data" if method.needs_data else ""
+        print(f"{method.name}: {method.summary}{needs}")
+        rows = [
+            (s.name, f"{s.description} ({s.kind})", _default(s.default)) for s in method.settings
+        ]
+        if rows:
+            terminal.table(("setting", "meaning", "default"), rows)
+    raise typer.Exit
+
+
+def _default(value: object) -> str:
+    """Return a default as ``--set`` takes it."""
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    return "" if value == () else str(value)

@@ -1,0 +1,111 @@
+"""The ``ovtool`` command: its verbs, and the one place where errors become lines and exit codes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+
+from ovtool import __version__
+from ovtool.cli import choose, compress, convert, devices, evaluate, recipes, report, run, sweep
+from ovtool.errors import OvtoolError
+
+app = typer.Typer(
+    name="ovtool",
+    help="Takes a trained model to the Intel hardware it should run on: compress, convert to"
+    " OpenVINO, measure on CPU, GPU and NPU, report, choose.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode="rich",
+    epilog="Example: [bold]ovtool run efficientnet-lite0[/bold] takes a pretrained network all the"
+    " way. Exit codes: 0 done, 1 a limit is not met, 2 wrong use or bad input, 3 a device or"
+    " package is missing, 4 nothing was measured.",
+)
+for _verb in (devices, convert, compress, evaluate, sweep, report, choose, run):
+    app.command(_verb.NAME, epilog=_verb.EXAMPLE)(_verb.command)
+app.add_typer(recipes.app, name="recipes")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"ovtool {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+class Stopped(BaseException):
+    """Ctrl-C or a request to end; everything on the way out is cleaned up."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.exit_code = 128 + number
+
+
+def _stop(number: int, _frame: FrameType | None) -> NoReturn:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not cut the cleaning up
+    raise Stopped(number)
+
+
+def main() -> None:
+    """Run the command line."""
+    signal.signal(signal.SIGINT, _stop)
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        status = app(prog_name="ovtool", standalone_mode=False)
+        sys.stdout.flush()
+    except OvtoolError as error:
+        status = _failed(str(error), error.hint, error.exit_code)
+    except typer.TyperException as error:
+        status = _misused(error)
+    except Stopped as stopped:
+        print(
+            "stopped: what is finished is kept; the same command goes on from there",
+            file=sys.stderr,
+        )
+        status = stopped.exit_code
+    except BrokenPipeError:
+        status = _reader_left()
+    except SystemExit as left:  # typer's own, as after completing; on a broken pipe it says 1
+        if not isinstance(left.__context__, BrokenPipeError):
+            raise
+        status = _reader_left()
+    sys.exit(status)
+
+
+def _failed(message: str, hint: str, status: int) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    if hint:
+        print(f"hint: {hint}", file=sys.stderr)
+    return status
+
+
+def _reader_left() -> int:
+    """Let the rest of the output go, as with ``| head``: that is no error."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _misused(error: typer.TyperException) -> int:
+    """Say what is wrong with the command in one line, where typer would draw a box."""
+    message = error.format_message()
+    if not message:
+        return error.exit_code  # no verb was given, and the help is on the screen
+    context = getattr(error, "ctx", None)
+    return _failed(message, f"{context.command_path} --help" if context else "", error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,246 @@
+"""Options that several verbs share, and how their text is read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+
+import typer
+
+from ovtool.errors import InputError
+from ovtool.registry import suggestion
+
+if TYPE_CHECKING:
+    from ovtool.api import DataSpec
+    from ovtool.api.sweeps import Metric
+    from ovtool.report.limits import Limits
+    from ovtool.sources.options import SourceOptions
+
+T = TypeVar("T")
+SOURCE = (
+    "Model: IR .xml, .onnx, SavedModel folder, .tflite, .pdmodel, .pt2, module:function"
+    " or sample:NAME"
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace the folder if it is there.")]
+Name = Annotated[
+    str | None, typer.Option(help="Name of the variant.", show_default="that of --out")
+]
+Weights = Annotated[
+    str | None,
+    typer.Option(help="Weights for module:function: .safetensors, or a state dict."),
+]
+Shapes = Annotated[
+    list[str] | None,
+    typer.Option("--shape", help="NAME=SHAPE of an input, ? where open, as x=?x3x224x224."),
+]
+Layouts = Annotated[
+    list[str] | None, typer.Option("--layout", help="NAME=LAYOUT of an input, as x=NCHW.")
+]
+Mean = Annotated[
+    str | None,
+    typer.Option(help="Subtracted from pixels 0..255, one figure or one a channel: 127,127,127."),
+]
+Scale = Annotated[str | None, typer.Option(help="Pixels are divided by it after that.")]
+Channels = Annotated[str, typer.Option(help="Channel order of images: RGB, BGR or L.")]
+Resize = Annotated[str, typer.Option(help="How images get their size: crop or stretch.")]
+Size = Annotated[str | None, typer.Option(help="Height and width of images, as 224x224.")]
+Trust = Annotated[
+    bool,
+    typer.Option("--trust", help="Load pickles: this runs whatever code the file holds."),
+]
+Tolerance = Annotated[
+    float | None,
+    typer.Option(help="Largest difference from the source, as a share of its largest output."),
+]
+Data = Annotated[
+    str | None,
+    typer.Option(help="Folder of images, .npz or .npy, sample:NAME, or noise."),
+]
+Labels = Annotated[
+    str | None, typer.Option(help="CSV of labels (file,label) for a folder of images.")
+]
+Limit = Annotated[int | None, typer.Option(min=1, help="Use so many of the samples.")]
+
+MaxLatency = Annotated[float | None, typer.Option("--max-latency-ms", help="Latency limit.")]
+MinThroughput = Annotated[
+    float | None, typer.Option("--min-throughput-fps", help="Least samples a second.")
+]
+MinQuality = Annotated[
+    float | None, typer.Option("--min-quality", help="Least top-1 accuracy or agreement, 0 to 1.")
+]
+MaxSize = Annotated[float | None, typer.Option("--max-model-mib", help="Largest model.")]
+Objective = Annotated[
+    str, typer.Option(help="What to be best at: throughput, latency, size or energy.")
+]
+Percentile = Annotated[
+    int, typer.Option(help="Latency percentile of limit and objective: 50, 90 or 99.")
+]
+
+
+def source_options(
+    *,
+    weights: str | None,
+    shapes: list[str] | None,
+    layouts: list[str] | None,
+    mean: str | None,
+    scale: str | None,
+    channels: str,
+    resize: str,
+    size: str | None,
+    trust: bool,
+    tolerance: float | None,
+) -> SourceOptions:
+    """Return how to read a source.
+
+    Raises:
+        InputError: An option cannot be understood.
+    """
+    from ovtool.sources.options import (
+        SourceOptions,
+        parse_named,
+        parse_named_shapes,
+    )
+    from ovtool.variant import Preprocessing
+
+    given: dict[str, Any] = {}
+    if mean is not None:
+        given["mean"] = _numbers(mean, "--mean")
+    if scale is not None:
+        given["scale"] = _numbers(scale, "--scale")
+    if size is not None:
+        given["size"] = _height_and_width(size)
+    preprocessing = None
+    if given or channels != "RGB" or resize != "crop":
+        preprocessing = _checked(Preprocessing, given | {"channels": channels, "resize": resize})
+    values = {
+        "weights": weights,
+        "input_shapes": parse_named_shapes(shapes or ()),
+        "layouts": parse_named(layouts or (), "--layout"),
+        "preprocessing": preprocessing,
+        "trust": trust,
+        "tolerance": tolerance,
+    }
+    found: SourceOptions = _checked(SourceOptions, values)
+    return found
+
+
+def data_spec(data: str | None, labels: str | None, limit: int | None) -> DataSpec | None:
+    """Return the samples that were named, if any."""
+    from ovtool.api import DataSpec
+
+    if data is None:
+        if labels is not None:
+            raise InputError("--labels needs --data")
+        return None
+    return DataSpec(data, labels, limit)
+
+
+def settings(pairs: list[str] | None) -> dict[str, str]:
+    """Return ``key=value`` pairs as a mapping.
+
+    Raises:
+        InputError: One is none.
+    """
+    found: dict[str, str] = {}
+    for pair in pairs or ():
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise InputError(f"--set {pair!r} is not key=value")
+        found[key.strip().replace("-", "_")] = value.strip()
+    return found
+
+
+def limits(
+    max_latency_ms: float | None,
+    min_throughput_fps: float | None,
+    min_quality: float | None,
+    max_model_mib: float | None,
+) -> Limits:
+    """Return the limits of a choice."""
+    from ovtool.report.limits import Limits
+
+    return Limits(
+        max_latency_ms=max_latency_ms,
+        min_throughput_fps=min_throughput_fps,
+        min_quality=min_quality,
+        max_model_mib=max_model_mib,
+    )
+
+
+def numbers(texts: list[str] | None, option: str) -> list[int]:
+    """Return the whole numbers of an option that takes several: ``1 2 4`` or ``1,2,4``.
+
+    Raises:
+        InputError: One is no whole number of at least 1.
+    """
+    found = []
+    for text in (part for t in texts or () for part in t.replace(",", " ").split()):
+        if not text.isascii() or not text.isdigit() or int(text) < 1:
+            raise InputError(f"{option}: {text!r} is not a whole number of at least 1")
+        found.append(int(text))
+    return found
+
+
+def words(texts: list[str] | None) -> list[str]:
+    """Return the words of an option that takes several: ``CPU,NPU``; ``MULTI:CPU,GPU`` is one."""
+    found: list[str] = []
+    for text in texts or ():
+        found += [text.strip()] if ":" in text else text.replace(",", " ").split()
+    return found
+
+
+def metric(text: str | None) -> Metric | None:
+    """Return the metric that counts.
+
+    Raises:
+        InputError: There is none of that name.
+    """
+    from ovtool.api.sweeps import METRICS
+
+    return None if text is None else _one_of(text, METRICS, "metric")
+
+
+def objective(text: str) -> Literal["throughput", "latency", "size", "energy"]:
+    """Return the objective of a choice.
+
+    Raises:
+        InputError: There is none of that name.
+    """
+    from ovtool.report.choice import OBJECTIVES
+
+    return _one_of(text, OBJECTIVES, "objective")
+
+
+def _one_of(text: str, known: tuple[T, ...], what: str) -> T:
+    for value in known:
+        if value == text:
+            return value
+    raise InputError(f"unknown {what} {text!r}", suggestion(text, [str(k) for k in known]))
+
+
+def _numbers(text: str, option: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise InputError(f"{option}: {text!r} is not a number, or several with commas") from error
+
+
+def _height_and_width(text: str) -> tuple[int, ...]:
+    from ovtool.sources.options import OPEN, parse_shape
+
+    found = parse_shape(text)
+    if len(found) != 2 or OPEN in found:
+        raise InputError(f"--size: {text!r} is not a height and a width", "as 224x224")
+    return found
+
+
+def _checked(kind: Any, values: dict[str, Any]) -> Any:
+    from pydantic import ValidationError
+
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = str(first["loc"][0]).replace("_", "-")
+        raise InputError(f"--{option}: {first['msg']}") from error

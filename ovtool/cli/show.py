@@ -1,0 +1,157 @@
+"""How the answer of each verb is printed."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from ovtool import units
+from ovtool.cli import terminal
+from ovtool.columns import BY_NAME
+
+if TYPE_CHECKING:
+    from ovtool.api.models import Quality
+    from ovtool.api.recipes import Run
+    from ovtool.api.sweeps import SweepDone
+    from ovtool.devices.discovery import Device
+    from ovtool.report.choice import Choice
+    from ovtool.report.summary import Summary
+    from ovtool.report.write import ReportFiles
+    from ovtool.variant import Variant
+
+
+def devices(found: list[Device], *, json: bool) -> None:
+    """Print the devices."""
+    if json:
+        terminal.answer_json([device.to_json() for device in found])
+        return
+    rows = []
+    for device in found:
+        told = device.full_name if device.available else f"not available: {device.why_not}"
+        precision = str(device.properties.get("default_precision", ""))
+        rows.append((device.name, told, " ".join(device.capabilities), precision))
+    terminal.table(("device", "what", "capabilities", "default precision"), rows)
+
+
+def variant(made: Variant, *, json: bool) -> None:
+    """Print a variant."""
+    record = made.record
+    if json:
+        document = record.model_dump(mode="json")
+        terminal.answer_json(document | {"id": made.id, "folder": str(made.folder)})
+        return
+    print(f"{made.folder}: {made.name}, {units.text(made.model_mib)} MiB, batch {record.batch}")
+    if record.batch_note:
+        print(f"  {record.batch_note}")
+    for kind, ports in (("input", record.inputs), ("output", record.outputs)):
+        for port in ports:
+            shape = "x".join("?" if d == -1 else str(d) for d in port.shape)
+            print(f"  {kind} {port.name}: {port.dtype} {shape} {port.layout or ''}".rstrip())
+    for step in record.steps:
+        print(
+            f"  step {step.method}: {step.seconds:.1f} s{', on ' + step.data if step.data else ''}"
+        )
+
+
+def quality(found: Quality, *, json: bool) -> None:
+    """Print quality figures."""
+    if json:
+        terminal.answer_json(asdict(found))
+        return
+    figures = dict(found.figures)
+    samples = int(figures.pop("quality_samples"))
+    rows = []
+    for name, value in figures.items():
+        column = BY_NAME.get(name)
+        if column is None:
+            continue  # a limit of an interval, shown with its figure
+        low, high = figures.get(f"{name}_ci_low"), figures.get(f"{name}_ci_high")
+        shown = units.interval_text(value, low, high)
+        rows.append((column.title, f"{shown} {column.unit}".strip(), column.meaning))
+    executed = found.executed_precision or "an unknown precision"
+    ran = f"{samples} samples on {found.device} in {executed}"
+    terminal.table((found.variant, ran, "meaning"), rows)
+    terminal.notes(found.notes)
+
+
+def sweep_done(done: SweepDone, summary: Summary, *, json: bool) -> None:
+    """Print what a sweep came to."""
+    if json:
+        terminal.answer_json(asdict(done) | {"folder": str(done.folder)})
+        return
+    _summary(summary)
+    print(_counts(done))
+    print(f"next: ovtool report {done.folder}, ovtool choose {done.folder}", file=sys.stderr)
+
+
+def report(written: ReportFiles, *, json: bool) -> None:
+    """Print where the report is."""
+    if json:
+        terminal.answer_json(_paths(written))
+        return
+    print(f"page: {written.page}")
+    print(f"tables: {written.csv}, {written.parquet}, {written.markdown}")
+    print(f"charts: {written.page.parent / 'charts'} ({len(written.charts)} files)")
+
+
+def choice(found: Choice, *, json: bool) -> None:
+    """Print a recommendation."""
+    if json:
+        terminal.answer_json(found.to_json())
+        return
+    say = functools.partial(terminal.say, terminal.console())
+    say(found.headline, style="bold")
+    for reason in found.reasons:
+        say(f"- {reason}")
+    if found.ties:
+        say(f"Within the noise of it: {'; '.join(found.ties)}.")
+    settings = ", ".join(f'"{k}": "{v}"' for k, v in found.properties.items())
+    say(f"OpenVINO properties: {{{settings}}}")
+    if found.runners_up:
+        say("Runners-up:")
+    for runner in found.runners_up:
+        say(f"- {runner.label}: {runner.lacks}")
+    terminal.notes(found.warnings)
+
+
+def run(done: Run, *, json: bool) -> None:
+    """Print what a recipe came to: the table, the recommendation, the page."""
+    if json:
+        terminal.answer_json(
+            {
+                "folder": str(done.folder),
+                "sweep": asdict(done.sweep) | {"folder": str(done.sweep.folder)},
+                "summary": asdict(done.summary),
+                "report": _paths(done.report),
+                "choice": done.choice.to_json() if done.choice else None,
+            }
+        )
+        return
+    _summary(done.summary)
+    print(_counts(done.sweep))
+    if done.choice is not None:
+        print()
+        choice(done.choice, json=False)
+    print()
+    report(done.report, json=False)
+
+
+def _summary(summary: Summary) -> None:
+    terminal.table(summary.headings, [row.cells for row in summary.rows], summary.caption)
+
+
+def _counts(done: SweepDone) -> str:
+    parts = [f"{done.measured} measured"]
+    if done.reused:
+        parts.append(f"{done.reused} finished before and reused")
+    if done.failed:
+        parts.append(f"{done.failed} failed, with the reason in the report")
+    return f"trials: {', '.join(parts)}"
+
+
+def _paths(written: ReportFiles) -> dict[str, Any]:
+    found = asdict(written)
+    charts = [str(path) for path in found.pop("charts")]
+    return {name: str(path) for name, path in found.items()} | {"charts": charts}

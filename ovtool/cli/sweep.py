@@ -1,0 +1,104 @@
+"""``ovtool sweep``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ovtool.cli import options
+
+NAME = "sweep"
+EXAMPLE = (
+    "Example: ovtool sweep variants/fp32 variants/int8 --device CPU,NPU --batch 1,2,4,8"
+    " --data held-out/ --out sweeps/mini-pc"
+)
+
+
+def command(
+    variants: Annotated[
+        list[str],
+        typer.Argument(help="Variants, or anything that convert takes.", show_default=False),
+    ],
+    out: Annotated[
+        str, typer.Option("--out", "-o", help="The sweep's folder; given again, it is resumed.")
+    ],
+    device: Annotated[
+        list[str] | None, typer.Option(help="Devices: CPU,GPU,NPU.", show_default="CPU")
+    ] = None,
+    batch: Annotated[
+        list[str] | None, typer.Option(help="Batches: 1,2,4.", show_default="1")
+    ] = None,
+    hint: Annotated[
+        list[str] | None, typer.Option(help="latency, throughput.", show_default="both")
+    ] = None,
+    streams: Annotated[
+        list[str] | None, typer.Option(help="Streams by hand, instead of hints.")
+    ] = None,
+    requests: Annotated[
+        list[str] | None, typer.Option(help="Requests in flight by hand, instead of hints.")
+    ] = None,
+    threads: Annotated[
+        list[str] | None, typer.Option(help="Threads by hand, instead of hints.")
+    ] = None,
+    precision: Annotated[
+        list[str] | None, typer.Option(help="default, f32, bf16, f16.", show_default="default")
+    ] = None,
+    shape: options.Shapes = None,
+    data: options.Data = None,
+    labels: options.Labels = None,
+    limit: options.Limit = None,
+    metric: Annotated[
+        str | None, typer.Option(help="Quality that counts: top1 or agreement.")
+    ] = None,
+    target_pct: Annotated[
+        float, typer.Option(min=0.01, help="Measure until throughput is known to +-this.")
+    ] = 2.0,
+    rounds: Annotated[int, typer.Option(min=3, help="Least rounds of each trial.")] = 8,
+    max_seconds: Annotated[
+        float, typer.Option(min=0.1, help="Longest time that a trial is measured.")
+    ] = 10.0,
+    timeout: Annotated[
+        float, typer.Option(min=1, help="Longest time, in seconds, to compile or for one round.")
+    ] = 300.0,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="A device that is not there is an error.")
+    ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try trials again that failed before.")
+    ] = False,
+    json: options.Json = False,
+) -> None:
+    """Measure variants over devices, batches and loads; the same command resumes."""
+    from ovtool import api
+    from ovtool.cli import progress, show
+    from ovtool.measure.engine import Settings
+    from ovtool.sources.options import parse_named_shapes
+    from ovtool.sweep.plan import HINTS, Axes
+
+    axes = Axes(
+        batches=options.numbers(batch, "--batch") or [1],
+        hints=options.words(hint) or HINTS,
+        streams=options.numbers(streams, "--streams"),
+        requests=options.numbers(requests, "--requests"),
+        threads=options.numbers(threads, "--threads"),
+        precisions=options.words(precision) or ["default"],
+        shapes=parse_named_shapes(shape or ()),
+    )
+    with progress.show() as shown, progress.sweep_view(shown) as view:
+        done = api.sweep(
+            variants,
+            out=out,
+            devices=options.words(device) or ["CPU"],
+            axes=axes,
+            data=options.data_spec(data, labels, limit),
+            metric=options.metric(metric),
+            settings=Settings(
+                target_pct=target_pct, min_rounds=rounds, max_s=max_seconds, timeout_s=timeout
+            ),
+            strict=strict,
+            retry_failed=retry_failed,
+            observer=view,
+            progress=shown,
+        )
+    show.sweep_done(done, api.summary([done.folder]), json=json)

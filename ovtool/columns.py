@@ -1,0 +1,94 @@
+"""Every column of the results: name, unit, direction and meaning, declared once.
+
+The table, CSV, page, Markdown and documentation are made from these rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["identity", "figure", "derived"]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column; ``better`` says which way is good, ``interval`` that ``_ci_low/_ci_high`` exist.
+
+    ``identity`` columns say what a row is, ``figure`` ones were measured in its trial, ``derived``
+    ones are calculated from several rows when a table is made.
+    """
+
+    name: str
+    title: str
+    kind: Kind
+    meaning: str
+    unit: str = ""
+    better: Literal["lower", "higher"] | None = None
+    interval: bool = False
+    text: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The column's own name and those of its interval."""
+        if not self.interval:
+            return (self.name,)
+        return (self.name, f"{self.name}_ci_low", f"{self.name}_ci_high")
+
+
+def _identity(name: str, title: str, meaning: str, text: bool = True) -> Column:
+    return Column(name, title, "identity", meaning, text=text)
+
+
+_LATENCY = "time of one inference request of `batch` samples, from start to completion"
+_AGREE = "uncompressed variant run in f32 on the CPU"
+
+COLUMNS: tuple[Column, ...] = (
+    _identity("variant", "variant", "name of the model variant"),
+    _identity("device", "device", "OpenVINO device it ran on"),
+    _identity("batch", "batch", "samples in one inference request", text=False),
+    _identity("load", "load", "performance hint, or streams, requests and threads set by hand"),
+    _identity("precision", "precision asked", "inference precision asked for; default: the device's own"),
+    _identity("executed_precision", "executed", "precision that the compiled model says it runs in"),
+    _identity("hint", "hint", "OpenVINO performance hint; empty when set by hand"),
+    Column("streams", "streams", "figure", "NUM_STREAMS of the compiled model"),
+    Column("requests", "requests", "figure", "inference requests in flight"),
+    Column("threads", "threads", "figure", "INFERENCE_NUM_THREADS of the compiled model"),
+    _identity("status", "status", "ok, or failed with a reason"),
+    _identity("verdict", "verdict", "stable, contended (others took the CPU), throttled (clock or heat) or unsteady (did not converge in its time)"),
+    _identity("reason", "reason", "why the trial failed"),
+    Column("latency_p50_ms", "p50", "figure", f"median {_LATENCY}", "ms", "lower", True),
+    Column("latency_p90_ms", "p90", "figure", f"90th percentile of the {_LATENCY}", "ms", "lower"),
+    Column("latency_p99_ms", "p99", "figure", f"99th percentile of the {_LATENCY}", "ms", "lower", True),
+    Column("latency_mean_ms", "mean", "figure", f"mean {_LATENCY}", "ms", "lower"),
+    Column("latency_min_ms", "min", "figure", f"least {_LATENCY}", "ms", "lower"),
+    Column("latency_max_ms", "max", "figure", f"greatest {_LATENCY}", "ms", "lower"),
+    Column("throughput_fps", "throughput", "figure", "samples completed / wall seconds, over the measured time", "samples/s", "higher", True),
+    Column("speedup_f32_x", "vs f32", "derived", "throughput / that of the uncompressed variant run in f32, same device, batch and load, round by round", "x", "higher", True),
+    Column("speedup_default_x", "vs default", "derived", "throughput / that of the uncompressed variant in the device's default precision, same device, batch and load, round by round", "x", "higher", True),
+    Column("cpu_s_per_sample", "CPU s/sample", "figure", "CPU time of the measuring process / samples (CPU device only)", "s", "lower"),
+    Column("throughput_uncontended_fps", "uncontended (estimate)", "figure", "ESTIMATE, not observed: threads / CPU time per sample, what the same work would reach with its cores to itself (CPU device only)", "samples/s", "higher", True),
+    Column("others_cpu_pct", "others' CPU", "figure", "CPU time that other processes and the hypervisor took while it was measured, as a share of the machine", "%", "lower"),
+    Column("compile_cold_ms", "compile cold", "figure", "compiling with every cache off or fresh", "ms", "lower"),
+    Column("compile_cached_ms", "compile cached", "figure", "compiling again from the model cache", "ms", "lower"),
+    Column("first_inference_ms", "first inference", "figure", "the first inference after compiling", "ms", "lower"),
+    Column("peak_rss_mib", "peak memory", "figure", "greatest resident memory of the measuring process", "MiB", "lower"),
+    Column("model_mib", "size", "figure", "model.xml and model.bin", "MiB", "lower"),
+    Column("energy_mj_per_sample", "energy", "figure", "energy by the machine's own counters; empty where none can be read", "mJ", "lower"),
+    Column("accuracy_top1", "top-1", "figure", "share of samples whose highest output is the label, on the same device and precision", "", "higher", True),
+    Column("accuracy_top5", "top-5", "figure", "share of samples whose label is among the five highest outputs", "", "higher", True),
+    Column("agreement_top1", "agreement", "figure", f"share of samples whose highest output is that of the {_AGREE}", "", "higher", True),
+    Column("output_cosine", "cosine", "figure", f"mean cosine between a sample's outputs and those of the {_AGREE}", "", "higher", True),
+    Column("output_max_abs_difference", "largest difference", "figure", f"largest absolute difference of any output from that of the {_AGREE}", "", "lower"),
+    Column("quality_samples", "samples", "figure", "samples that the quality was measured on"),
+    Column("inferences", "inferences", "figure", "inference requests completed in the measured time"),
+    Column("measured_s", "measured", "figure", "time measured, all rounds together", "s"),
+    _identity("machine", "machine", "processor and host of the environment"),
+    _identity("environment", "environment", "hash of the machine and software, as in environment.json"),
+    _identity("sweep", "sweep", "name of the sweep that the row came from"),
+    _identity("trial", "trial", "hash of what was measured: the same on every machine"),
+    _identity("variant_id", "variant id", "first digits of the hash of the model's files"),
+)  # fmt: skip
+
+BY_NAME = {column.name: column for column in COLUMNS}
+FIGURES = frozenset(n for c in COLUMNS if c.kind == "figure" for n in c.names)

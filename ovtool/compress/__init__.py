@@ -1,0 +1,46 @@
+"""Methods that make a model smaller or faster: one table of them, one file a family.
+
+A method takes a saved variant and gives another one; the first is never changed.  To add one,
+write a :class:`~ovtool.compress.method.Method` and give it a row below.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ovtool.compress.method import Setting, Settings, described, load, parse_settings
+from ovtool.compress.run import compress
+from ovtool.compress.table import METHODS
+
+__all__ = [
+    "METHODS",
+    "MethodInfo",
+    "Setting",
+    "Settings",
+    "compress",
+    "methods",
+    "parse_settings",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class MethodInfo:
+    """What a user must know of a method to choose and set it."""
+
+    name: str
+    summary: str
+    needs_data: bool
+    settings: tuple[Setting, ...]
+
+
+def methods() -> tuple[MethodInfo, ...]:
+    """Return every method with its settings; neither openvino nor nncf is imported."""
+    return tuple(
+        MethodInfo(
+            name,
+            METHODS.entry(name).summary,
+            load(name).needs_data,
+            described(load(name).settings),
+        )
+        for name in METHODS
+    )

@@ -1,0 +1,158 @@
+"""Applying one method to one variant: read, compress, save, check, record."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from ovtool import units, variant
+from ovtool.compress import census, check
+from ovtool.compress.method import Method, Work, load, parse_settings
+from ovtool.errors import InputError
+from ovtool.progress import SILENT, Progress
+from ovtool.samples import fingerprint
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import openvino as ov
+
+    from ovtool.compress.census import Census
+    from ovtool.samples import Samples
+    from ovtool.variant import Step, Variant
+
+
+def compress(
+    parent: Variant,
+    method: str,
+    settings: Mapping[str, Any],
+    samples: Samples | None,
+    *,
+    out: Path,
+    name: str,
+    progress: Progress = SILENT,
+    replace: bool = False,
+) -> Variant:
+    """Apply a method to a saved variant and save the result as another one.
+
+    What is in ``out`` already is returned as it is when it came from the same parent by the same
+    steps, settings, data and versions; ``replace`` lets another variant there be replaced.
+
+    Args:
+        parent: What is compressed; its files are only read.
+        method: A name of ``METHODS``.
+        settings: As :func:`parse_settings` takes them; what is left out has its default.
+        samples: Calibration data for a method that needs it, and for the run that checks the
+            result.  A method that takes fewer takes them from all over the data, but reads all:
+            load a subset of a large set.
+        out: The folder to make.
+        name: The variant's name.
+        progress: Told of the stages and of what the user must know.
+        replace: Whether another variant in that folder may be replaced.
+
+    Raises:
+        InputError: The method, a setting, the data or the model is wrong, the result does not
+            run, or ``out`` holds something else.
+    """
+    chosen: Method[Any] = load(method)
+    parsed = parse_settings(method, settings)
+    if chosen.needs_data and samples is None:
+        raise InputError(f"method {method} is calibrated on data", "give some with --data")
+    if out.resolve() == parent.folder.resolve():
+        raise InputError(f"{out} is the variant to compress", "give another --out")
+    data = _described(samples) if chosen.needs_data and samples is not None else None
+    step = variant.Step(
+        method=method, settings=parsed.model_dump(mode="json"), data=data, seconds=0
+    )
+    same = _same_work(out, parent, name, step)
+    if same is not None:
+        progress.note(f"{name}: reused, {out} came from the same model, settings and versions")
+        return same
+    variant.check_target(out, replace)
+    if not parent.intact:
+        raise InputError(f"{parent.folder} was changed since it was made", "convert it again")
+    work = Work(_reader().read_model(parent.xml), parsed, parent, samples, progress)
+    return _make(chosen, work, step, out=out, name=name, replace=replace)
+
+
+def _described(samples: Samples) -> str:
+    """Return what the record says of the data; changed files make another text."""
+    digest = fingerprint(samples)
+    return f"{samples.reference} ({len(samples)} samples, sha256 {digest[:12]})"
+
+
+def _same_work(out: Path, parent: Variant, name: str, step: Step) -> Variant | None:
+    """Return the variant in ``out`` if it is what would be made, whole and unchanged."""
+    if not (out / variant.RECORD).is_file():
+        return None
+    try:
+        there = variant.Variant.load(out)
+    except InputError:
+        return None  # damaged, so not the same: making it says that the folder is taken
+    expected = there.record.model_copy(
+        update={
+            "source": parent.record.source,
+            "parent": parent.id,
+            "steps": (*parent.record.steps, step),
+            "preprocessing": parent.record.preprocessing,
+            "versions": variant.versions(),
+        }
+    )
+    same = there.name == name and there.record.same_work(expected) and there.intact
+    return there if same else None
+
+
+def _reader() -> ov.Core:
+    """Return a core that reads files whole: Windows cannot rename one that is memory-mapped."""
+    import openvino as ov
+
+    core = ov.Core()
+    core.set_property({"ENABLE_MMAP": False})
+    return core
+
+
+def _make(
+    method: Method[Any], work: Work[Any], step: Step, *, out: Path, name: str, replace: bool
+) -> Variant:
+    parent = work.parent
+    before = census.count(work.model)
+    started = time.perf_counter()
+    done = method.apply(work)
+    seconds = round(time.perf_counter() - started, 3)
+
+    def describe(xml: Path) -> dict[str, Any]:
+        work.progress.start("checking")
+        saved = _reader().read_model(xml)
+        after = census.count(saved)
+        smaller = xml.with_suffix(".bin").stat().st_size < parent.record.bin_bytes
+        if after == before and not smaller:
+            raise InputError(f"{step.method} changes nothing in {parent.name}: no layer takes it")
+        check.runs_once(saved, parent, work.samples, work.progress)
+        details = {**after.to_json(), **done.details}
+        taken = step.model_copy(update={"seconds": seconds, "details": details})
+        record = parent.record
+        return {
+            "name": name,
+            "source": record.source,
+            "parent": parent.id,
+            "steps": (*record.steps, taken),
+            "batch": record.batch,
+            "batch_note": record.batch_note,
+            "preprocessing": record.preprocessing,
+            **variant.ports(saved),
+        }
+
+    made = variant.save(out, done.model, describe, replace)
+    work.progress.note(f"{name}: {_summary(census.count(done.model), made, parent)}")
+    return made
+
+
+def _summary(counted: Census, made: Variant, parent: Variant) -> str:
+    layers = sum(share.layers for share in counted.shares)
+    shares = ", ".join(
+        f"{units.text(share.share_pct)} % {share.type} ({share.layers} of {layers} layers)"
+        for share in counted.shares
+    )
+    size = f"{units.text(made.model_mib)} MiB, was {units.text(parent.model_mib)}"
+    return f"weights {shares}; {size}" if shares else size

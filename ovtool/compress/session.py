@@ -1,0 +1,145 @@
+"""Running NNCF without its chatter, and turning what it raises into one clear line."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import io
+import logging
+import re
+import sys
+import warnings
+from typing import TYPE_CHECKING
+
+from ovtool.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import nncf
+    import openvino as ov
+
+    from ovtool.compress.method import Ignoring
+
+LOG = logging.getLogger("ovtool.nncf")
+# Without a handler of its own, a warning would reach stderr by logging's last resort.
+logging.getLogger("ovtool").addHandler(logging.NullHandler())
+
+
+class _ToLog(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        LOG.log(record.levelno, record.getMessage())
+
+
+class _TextToLog(io.StringIO):
+    """A file whose lines go to the log."""
+
+    def write(self, text: str) -> int:
+        for line in filter(str.strip, text.splitlines()):
+            LOG.debug(line.rstrip())
+        return len(text)
+
+
+@contextlib.contextmanager
+def quiet_nncf(what: str) -> Iterator[None]:
+    """Run NNCF inside: its log, bars and warnings go to the ``ovtool.nncf`` logger.
+
+    Args:
+        what: What is being done, for the message of an error.
+
+    Raises:
+        InputError: NNCF or OpenVINO refused the model or the settings.
+    """
+    nncf_logger, refusals = _import_nncf()
+    handlers = nncf_logger.handlers
+    nncf_logger.handlers = [_ToLog()]
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        LOG.warning("%s", message)
+
+    try:
+        with _quiet_bars(), warnings.catch_warnings():
+            warnings.simplefilter("always")
+            warnings.showwarning = show
+            yield
+    except refusals as error:
+        raise InputError(f"{what} failed: {_first_sentence(error)}") from error
+    finally:
+        nncf_logger.handlers = handlers
+
+
+@contextlib.contextmanager
+def _quiet_bars() -> Iterator[None]:
+    """Send what NNCF draws with rich's own console to the log.
+
+    ``sys.stdout`` stays: whoever follows the progress may print there.
+    """
+    import rich
+
+    console = rich.get_console()
+    before = console.file
+    console.file = _TextToLog()
+    try:
+        yield
+    finally:
+        # None is rich's default, today's sys.stdout; a file of somebody's choice is put back.
+        console.file = None if before is sys.stdout else before  # type: ignore[assignment]
+
+
+def _import_nncf() -> tuple[logging.Logger, tuple[type[Exception], ...]]:
+    """Return NNCF's logger and what it raises for models and settings that it cannot take."""
+    original = logging.getLoggerClass()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of its dependencies, about themselves
+            import nncf
+    finally:
+        logging.setLoggerClass(original)  # nncf makes every later logger one of its own class
+    kinds = [value for value in vars(nncf.errors).values() if isinstance(value, type)]
+    # OpenVINO raises RuntimeError, and NNCF NotImplementedError for models with If.
+    return nncf.nncf_logger, (*kinds, RuntimeError, NotImplementedError)
+
+
+def _first_sentence(error: Exception) -> str:
+    """Return what an error says in one line, without OpenVINO's source positions."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    telling = [line for line in lines if line and not re.match(r"(Exception from|Check ')", line)]
+    return (telling or [type(error).__name__])[0].rstrip(".")
+
+
+def ignored_scope(model: ov.Model, settings: Ignoring) -> nncf.IgnoredScope:
+    """Return what NNCF is to leave alone, checked against the model.
+
+    Raises:
+        InputError: A name, type or pattern fits no layer; all of them, with the nearest names.
+    """
+    import nncf
+
+    operations = model.get_ordered_ops()
+    names = [operation.get_friendly_name() for operation in operations]
+    types = sorted({operation.get_type_name() for operation in operations})
+    mistakes = [
+        *_unknown("layer", settings.ignored_names, names),
+        *_unknown("type of layer", settings.ignored_types, types),
+        *(
+            f"no layer fits the pattern {pattern!r}"
+            for pattern in settings.ignored_patterns
+            if not any(re.match(pattern, name) for name in names)
+        ),
+    ]
+    if mistakes:
+        raise InputError(f"cannot ignore: {'; '.join(mistakes)}")
+    return nncf.IgnoredScope(
+        names=list(settings.ignored_names),
+        types=list(settings.ignored_types),
+        patterns=list(settings.ignored_patterns),
+    )
+
+
+def _unknown(what: str, wanted: tuple[str, ...], known: list[str]) -> list[str]:
+    missing = [name for name in wanted if name not in known]
+    nearest = [difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0] for name in missing]
+    return [
+        f"no {what} {name!r}, the nearest is {near!r}"
+        for name, near in zip(missing, nearest, strict=True)
+    ]

@@ -1,0 +1,109 @@
+"""The table of variants: what a terminal shows, and what the page and Markdown open with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ovtool import units
+from ovtool.columns import BY_NAME
+from ovtool.errors import NothingMeasuredError
+from ovtool.report.rows import (
+    Row,
+    best_throughput,
+    by_config,
+    config_labels,
+    figure,
+    least_latency,
+    measured,
+    records,
+)
+from ovtool.report.table import background
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+
+CAPTION = (
+    "Latency: batch 1 under the latency hint where measured, else the least. Throughput: the "
+    "most. Speed-up: at the load of that throughput, over the uncompressed model run in f32 and "
+    "in the device's default precision. Brackets: 95 % intervals."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryRow:
+    """One configuration in text; each cell has its figure first and details on further lines."""
+
+    name: str
+    quality: str
+    latency: str
+    throughput: str
+    speedup: str
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The cells in the order of :attr:`Summary.headings`."""
+        return self.name, self.quality, self.latency, self.throughput, self.speedup
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The table of variants: five columns that fit 80 characters with one space between them."""
+
+    headings: tuple[str, ...]
+    rows: tuple[SummaryRow, ...]
+    caption: str = CAPTION
+
+
+def summary(table: pd.DataFrame) -> Summary:
+    """Return one row for each variant, precision and device that was measured.
+
+    Raises:
+        NothingMeasuredError: No row was measured.
+    """
+    rows = measured(records(table))
+    if not rows:
+        raise NothingMeasuredError("nothing was measured: there is no table of variants")
+    quality = background(table).quality_metric
+    labels = config_labels(rows)
+    title = BY_NAME[quality].title if quality else "quality"
+    return Summary(
+        headings=("variant", title, "latency, ms", "samples/s", "speed-up, x"),
+        rows=tuple(_row(labels[c], same, quality) for c, same in by_config(rows).items()),
+    )
+
+
+def _row(label: str, same: Sequence[Row], quality: str | None) -> SummaryRow:
+    fast, quick = best_throughput(same), least_latency(same)
+    return SummaryRow(
+        name=f"{label}\n{units.text(same[0]['model_mib'])} MiB",
+        quality=units.UNKNOWN if quality is None else compact(same[0], quality, "\n"),
+        latency=units.UNKNOWN
+        if quick is None
+        else f"p50 {compact(quick, 'latency_p50_ms')}\np99 {compact(quick, 'latency_p99_ms')}"
+        f"\n{_where(quick)}",
+        throughput=units.UNKNOWN
+        if fast is None
+        else f"{compact(fast, 'throughput_fps')}\n{_where(fast)}",
+        speedup=units.UNKNOWN if fast is None else _speedup(fast),
+    )
+
+
+def _speedup(row: Row) -> str:
+    return "\n".join(
+        f"{against} {compact(row, column)}"
+        for column, against in (("speedup_f32_x", "f32"), ("speedup_default_x", "default"))
+    )
+
+
+def _where(row: Row) -> str:
+    return f"batch {row['batch']} {row['load']}"
+
+
+def compact(row: Row, column: str, between: str = " ") -> str:
+    """Return ``value [low,high]`` without a break inside the brackets."""
+    value = figure(row, column)
+    shown = units.interval_text(value.value, value.low, value.high).replace(", ", ",")
+    return shown.replace(" [", f"{between}[")

@@ -1,0 +1,179 @@
+"""Samples: what calibration and quality read, one at a time, and labels where there are any."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from ovtool.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from ovtool.variant import Port
+
+_NUMPY_TYPES = {
+    **{f"f{bits}": f"float{bits}" for bits in (16, 32, 64)},
+    **{f"i{bits}": f"int{bits}" for bits in (8, 16, 32, 64)},
+    **{f"u{bits}": f"uint{bits}" for bits in (8, 16, 32, 64)},
+    "boolean": "bool",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One sample, preprocessed, without a batch dimension.
+
+    Args:
+        inputs: Input name to array, of the input's type.
+        label: Class index; None where the data has no labels.
+        origin: File (or array and row) that it came from, for messages.
+    """
+
+    inputs: dict[str, NDArray[np.generic]]
+    label: int | None
+    origin: str
+
+
+class Samples(Protocol):
+    """A finite set of samples that can be read again and again, in the same order."""
+
+    @property
+    def reference(self) -> str:
+        """What the user called it."""
+
+    @property
+    def labelled(self) -> bool:
+        """Whether every sample has a label."""
+
+    def __len__(self) -> int:
+        """Number of samples."""
+
+    def __iter__(self) -> Iterator[Sample]:
+        """Read them; an error names the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Samples stacked as the model takes them.
+
+    Args:
+        inputs: Input name to array, with the batch dimension.
+        labels: Of the real samples, in order.
+        count: Number of real samples; those after them repeat the last one and do not count.
+    """
+
+    inputs: dict[str, NDArray[np.generic]]
+    labels: tuple[int | None, ...]
+    count: int
+
+
+def sample_axis(port: Port) -> int | None:
+    """Return the dimension along which the samples of an input are stacked.
+
+    It is the layout's ``N``, or the first one where no layout is known.  None means that the input
+    has no batch dimension (a layout without ``N``, or a scalar): it takes one sample as it is.
+    """
+    if port.layout is None:
+        return 0 if port.shape else None
+    return port.batch_axis
+
+
+def sample_shape(port: Port) -> tuple[int, ...]:
+    """Return the shape of one sample of an input, without the batch; -1 for what is open."""
+    axis = sample_axis(port)
+    return tuple(size for index, size in enumerate(port.shape) if index != axis)
+
+
+def numpy_type(port: Port) -> np.dtype[np.generic]:
+    """Return the element type of an input as NumPy's.
+
+    Raises:
+        InputError: NumPy has no such type (``bf16``, ``string``).
+    """
+    if port.dtype not in _NUMPY_TYPES:
+        raise InputError(f"input {port.name} is of type {port.dtype}, which arrays cannot hold")
+    return np.dtype(_NUMPY_TYPES[port.dtype])
+
+
+def batches(samples: Iterable[Sample], inputs: Sequence[Port], batch: int) -> Iterator[Batch]:
+    """Stack samples along the batch dimension of each input, in order.
+
+    The last batch is padded by repeating its last sample.
+
+    Args:
+        samples: What to stack.
+        inputs: The model's inputs.
+        batch: Samples in a batch, at least 1.
+
+    Raises:
+        InputError: ``batch`` is above 1 and an input has no batch dimension.
+    """
+    axes = {port.name: sample_axis(port) for port in inputs}
+    for name, axis in axes.items():
+        if axis is None and batch > 1:
+            raise InputError(f"input {name} has no batch dimension, so batch {batch} is impossible")
+    waiting: list[Sample] = []
+    for sample in samples:
+        waiting.append(sample)
+        if len(waiting) == batch:
+            yield _stack(waiting, axes, batch)
+            waiting = []
+    if waiting:
+        yield _stack(waiting, axes, batch)
+
+
+def _stack(samples: list[Sample], axes: dict[str, int | None], batch: int) -> Batch:
+    padded = samples + samples[-1:] * (batch - len(samples))
+    inputs = {}
+    for name, axis in axes.items():
+        arrays = [sample.inputs[name] for sample in padded]
+        inputs[name] = arrays[0] if axis is None else np.stack(arrays, axis)
+    return Batch(inputs, tuple(sample.label for sample in samples), len(samples))
+
+
+def random_sample(inputs: Sequence[Port], seed: int, index: int = 0) -> Sample:
+    """Return one sample of random values, the same for the same ``seed`` and ``index``.
+
+    Floats are standard normal, ``u8`` is 0..255 (pixels), other integers and booleans are 0 or 1,
+    which any vocabulary or mask allows.
+
+    Raises:
+        InputError: A dimension other than the batch is open, or NumPy lacks the type.
+    """
+    arrays: dict[str, NDArray[np.generic]] = {}
+    for place, port in enumerate(inputs):
+        shape, dtype = sample_shape(port), numpy_type(port)
+        if -1 in shape:
+            raise InputError(
+                f"input {port.name} {list(port.shape)} is open in more than the batch, "
+                "so random values have no shape",
+                "give real data",
+            )
+        rng = np.random.default_rng([seed, index, place])
+        if dtype.kind == "f":
+            arrays[port.name] = rng.standard_normal(shape, np.float32).astype(dtype)
+        else:
+            top = 256 if dtype == np.uint8 else 2
+            arrays[port.name] = rng.integers(0, top, shape).astype(dtype)
+    return Sample(arrays, None, f"noise {index}")
+
+
+def fingerprint(samples: Iterable[Sample]) -> str:
+    """Return the SHA-256 of the preprocessed inputs and labels, in hexadecimal.
+
+    It reads every sample, so it is the same wherever the files lie, and a changed file or
+    preprocessing changes it.
+    """
+    digest = hashlib.sha256()
+    for sample in samples:
+        digest.update(repr(sample.label).encode())
+        for name, array in sorted(sample.inputs.items()):
+            digest.update(f"{name} {array.dtype} {array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,57 @@
+"""Units, sizes, and how figures are written for people."""
+
+from __future__ import annotations
+
+import math
+
+MIB = 2**20
+MS_PER_S = 1000.0
+NS_PER_S = 1_000_000_000
+
+UNKNOWN = "-"
+
+
+def mib(size_bytes: float) -> float:
+    """Return bytes as mebibytes."""
+    return size_bytes / MIB
+
+
+def text(value: object, digits: int = 3) -> str:
+    """Return a value as a person reads it: ``digits`` significant ones, ``-`` for unknown.
+
+    >>> text(0.0123456), text(1234.5), text(None), text(float("nan"))
+    ('0.0123', '1234', '-', '-')
+    """
+    if value is None:
+        return UNKNOWN
+    if not isinstance(value, float):
+        return str(value)
+    if not math.isfinite(value):
+        return UNKNOWN if math.isnan(value) else str(value)
+    if value == 0:
+        return "0"
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    return f"{value:.{decimals}f}"
+
+
+def interval_text(value: float | None, low: float | None, high: float | None) -> str:
+    """Return ``value [low, high]`` with as many decimals as the value has.
+
+    >>> interval_text(2.345, 2.31, 2.4)
+    '2.35 [2.31, 2.40]'
+    """
+    shown = text(value)
+    if shown == UNKNOWN or low is None or high is None or math.isnan(low) or math.isnan(high):
+        return shown
+    decimals = len(shown.partition(".")[2])
+    return f"{shown} [{low:.{decimals}f}, {high:.{decimals}f}]"
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as ``45 s``, ``3 min 05 s`` or ``2 h 10 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

@@ -1,0 +1,95 @@
+"""A recipe the whole way, and again."""
+
+import pytest
+
+from ovtool import api, files
+from ovtool.errors import InputError
+from ovtool.store import JOURNAL, SweepFolder
+
+RECIPE = """\
+recipe: 1
+name: small
+model: {source: SOURCE}
+data:
+  calibration: {source: unlabelled.npz}
+  evaluation: {source: labelled.npz, limit: 20}
+variants:
+  fp32: {precisions: [f32, default]}
+  int8: {steps: [int8: {subset_size: 8}]}
+  fp16-int8: {steps: [fp16, int8]}
+sweep: {batches: [1], hints: [latency], rounds: 3, round_s: 0.03, max_seconds: 0.5}
+choose: {objective: latency}
+"""
+
+
+@pytest.fixture(scope="module")
+def recipe(owned):
+    """A recipe beside the files that it names."""
+    path = owned.folder / "small.yaml"
+    path.write_text(RECIPE.replace("SOURCE", owned.onnx.name))
+    return path
+
+
+@pytest.fixture(scope="module")
+def done(recipe, tmp_path_factory):
+    return api.run(recipe, out=tmp_path_factory.mktemp("run") / "out")
+
+
+def state(folder):
+    found = [p for p in sorted(folder.rglob("*")) if p.is_file()]
+    return {p: (p.stat().st_mtime_ns, files.sha256(p)) for p in found}
+
+
+@pytest.mark.slow
+def test_a_recipe_goes_the_whole_way(done):
+    assert [v.name for v in done.variants] == ["fp32", "int8", "fp16-int8"]
+    assert [s.method for s in done.variants[2].record.steps] == ["fp16", "int8"]
+    assert (done.sweep.measured, done.sweep.failed, done.sweep.reused) == (4, 0, 0)
+    assert done.report.page.is_file()
+    assert done.nothing is None
+    assert done.choice.objective == "latency"
+    precisions = {
+        (row.trial.variant_name, row.trial.precision)
+        for row in SweepFolder(done.sweep.folder).measurements()
+    }
+    assert precisions >= {("fp32", "f32"), ("fp32", "default"), ("int8", "default")}
+
+
+@pytest.mark.slow
+def test_again_it_reuses_everything(recipe, done):
+    variants = state(done.folder / "variants")
+    journal = (done.sweep.folder / JOURNAL).read_bytes()
+    again = api.run(recipe, out=done.folder)
+    assert (again.sweep.measured, again.sweep.reused) == (0, 4)
+    assert state(done.folder / "variants") == variants
+    assert (again.sweep.folder / JOURNAL).read_bytes() == journal
+    assert again.choice.winner["trial"] == done.choice.winner["trial"]
+
+
+@pytest.mark.slow
+def test_a_limit_that_nothing_meets_is_kept_for_the_end(recipe, done):
+    strict = recipe.with_name("strict.yaml")
+    strict.write_text(recipe.read_text() + "  max_latency_ms: 0.000001\n")
+    strict.write_text(strict.read_text().replace("{objective: latency}\n", "\n"))
+    found = api.run(strict, out=done.folder)
+    assert found.choice is None
+    assert found.nothing.exit_code == 1
+    assert "nearest" in str(found.nothing)
+    assert found.report.page.is_file(), "the report is there all the same"
+
+
+def test_a_recipe_runs_code_only_if_that_is_allowed(owned, tmp_path):
+    path = tmp_path / "r.yaml"
+    path.write_text(RECIPE.replace("SOURCE", owned.torch))
+    with pytest.raises(InputError, match="imports code: classifier_in_torch:make") as caught:
+        api.run(path, out=tmp_path / "out")
+    assert "--trust" in caught.value.hint
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_device_that_is_none_is_said_before_the_work(recipe, tmp_path):
+    path = recipe.with_name("device.yaml")
+    path.write_text(recipe.read_text().replace("sweep: {", "sweep: {devices: [XPU], "))
+    with pytest.raises(InputError, match="unknown device 'XPU'"):
+        api.run(path, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,88 @@
+"""Running the command line: in this process where that is enough, for it is faster."""
+
+import json
+import signal
+import sys
+from dataclasses import dataclass
+
+import pytest
+
+from ovtool.cli.main import main
+from tests import models
+from tests.report import sweeps
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command came to."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def document(self):
+        """The one JSON document on stdout, without NaN or Infinity."""
+
+        def refuse(name):
+            raise AssertionError(f"{name} is no JSON")
+
+        return json.loads(self.out, parse_constant=refuse)
+
+    @property
+    def errors(self):
+        """What is on stderr from ``error:`` on: the lines before it are progress."""
+        lines = self.err.splitlines()
+        first = next((i for i, line in enumerate(lines) if line.startswith("error: ")), len(lines))
+        return lines[first:]
+
+
+@pytest.fixture
+def ovtool(monkeypatch, capfd):
+    """Run ``ovtool ARGUMENTS``; everything that it writes is caught, native libraries' too."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["ovtool", *map(str, arguments)])
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        capfd.readouterr()
+        try:
+            with pytest.raises(SystemExit) as left:
+                main()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        return Ran(left.value.code or 0, *capfd.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def refused(ovtool, tmp_path):
+    """Run a command that must fail: one line, at most a hint, no output, nothing written."""
+
+    def run(*arguments, status=2):
+        before = sorted(tmp_path.rglob("*"))
+        ran = ovtool(*arguments)
+        assert ran.status == status, ran
+        assert ran.out == ""
+        assert "Traceback" not in ran.err
+        error, *hint = ran.errors
+        assert len(hint) <= 1, ran.err
+        assert all(line.startswith("hint: ") for line in hint)
+        assert sorted(tmp_path.rglob("*")) == before, "something half-written stays"
+        return error.removeprefix("error: ") + "".join(f" | {line[6:]}" for line in hint)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory):
+    """A variant of a small real network, and its compressed sibling."""
+    folder = tmp_path_factory.mktemp("variants")
+    return models.save(folder / "small", models.convolutional())
+
+
+@pytest.fixture(scope="session")
+def swept(tmp_path_factory):
+    """A finished sweep; its figures are scripted."""
+    return sweeps.whole(tmp_path_factory.mktemp("sweeps") / "swept", batches=(1, 2))

@@ -1,0 +1,237 @@
+"""What comes out: the answer alone on stdout, progress on stderr, JSON that is JSON."""
+
+import json
+import math
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from ovtool import api, recipe
+from ovtool.api.models import Quality
+from ovtool.cli import progress, terminal
+from ovtool.report.write import ReportFiles
+from ovtool.results import Note
+from tests.report import sweeps
+
+VERBS = {
+    ("devices",), ("convert",), ("compress",), ("evaluate",), ("sweep",), ("report",), ("choose",),
+    ("run",), ("recipes", "list"), ("recipes", "show"), ("recipes", "check"),
+}  # fmt: skip
+
+
+def plain(text):
+    """Return help without the frame that it is drawn in, on one line."""
+    return " ".join(re.sub(r"[╭─╮│╰╯]", " ", text).split())
+
+
+@pytest.mark.parametrize("verb", sorted(VERBS), ids="-".join)
+def test_every_verb_has_an_example_that_it_takes(ovtool, verb):
+    """The command of the example is known, and so is every option in it."""
+    ran = ovtool(*verb, "--help")
+    assert ran.status == 0
+    assert ran.err == ""
+    _, found, example = plain(ran.out).partition("Example: ")
+    assert found
+    name, *words = shlex.split(example.partition(" > ")[0])
+    assert (name, *words[: len(verb)]) == ("ovtool", *verb)
+    listed = set(re.findall(r"--[a-z][a-z-]*", plain(ran.out).partition("Example: ")[0]))
+    used = {word for word in words if word.startswith("--")}
+    assert used <= listed
+
+
+@pytest.mark.parametrize("verb", sorted(VERBS), ids="-".join)
+def test_every_verb_is_a_function_of_the_api(verb):
+    name = "_".join((*verb[1:], "recipe")) if len(verb) == 2 else verb[0]
+    assert {name, f"{name}s"} & set(api.__all__)
+
+
+def test_the_help_names_every_verb_and_the_exit_codes(ovtool):
+    shown = plain(ovtool("--help").out)
+    for verb, *_ in VERBS:
+        assert f" {verb} " in shown
+    assert "3 a device or package is missing" in shown
+    assert "Example: ovtool run " in shown
+
+
+def test_defaults_that_are_no_values_are_shown_too(ovtool):
+    assert "[default: (that of --out)]" in plain(ovtool("convert", "--help").out)
+    shown = plain(ovtool("sweep", "--help").out)
+    for default in ("CPU", "1", "both"):
+        assert f"[default: ({default})]" in shown
+
+
+def test_no_verb_shows_the_help_and_is_wrong_use(ovtool):
+    ran = ovtool()
+    assert ran.status == 2
+    assert "Commands" in ran.out
+    assert ran.err == ""
+
+
+def test_shell_completion_can_be_had(ovtool, monkeypatch):
+    assert "--install-completion" in ovtool("--help").out
+    monkeypatch.setenv("_OVTOOL_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", "ovtool c")
+    monkeypatch.setenv("COMP_CWORD", "1")
+    assert set(ovtool().out.split()) == {"convert", "compress", "choose"}
+
+
+def test_devices(ovtool):
+    found = ovtool("devices", "--json").document
+    by_name = {device["name"]: device for device in found}
+    assert by_name["CPU"]["available"]
+    assert all(d["available"] or d["why_not"] for d in found)
+    assert "CPU" in ovtool("devices").out
+
+
+def test_convert_and_compress(ovtool, small, tmp_path):
+    first = ovtool("convert", small.xml, "--out", tmp_path / "fp32", "--json")
+    assert first.status == 0
+    assert first.document["name"] == "fp32"
+    assert first.document["folder"] == str(tmp_path / "fp32")
+    assert "converting" in first.err
+    ran = ovtool("compress", tmp_path / "fp32", "fp16", "--out", tmp_path / "fp16", "--json")
+    assert ran.document["steps"][0]["method"] == "fp16"
+    assert ran.document["parent"] == first.document["id"]
+    again = ovtool("compress", tmp_path / "fp32", "fp16", "--out", tmp_path / "fp16")
+    assert again.status == 0
+    assert "reused" in again.err
+    assert again.out.splitlines()[0].startswith(f"{tmp_path / 'fp16'}: fp16, ")
+    assert "step fp16" in again.out
+
+
+def test_the_settings_of_each_method_are_listed(ovtool):
+    shown = ovtool("compress", "--settings").out
+    for part in ("fp16: ", "int8: ", "; needs --data", "weights: ", "group_size", "int8_asym"):
+        assert part in shown
+
+
+def test_evaluate(ovtool, small):
+    arguments = ("--data", "noise:4", "--baseline", small.folder, "--precision", "f32")
+    ran = ovtool("evaluate", small.folder, *arguments, "--json")
+    assert ran.document["figures"]["agreement_top1"] == 1
+    assert ran.document["executed_precision"] == "f32"
+    assert "evaluating small on CPU" in ran.err
+
+
+def test_quality_is_shown_with_its_meaning_and_notes(ovtool, small, monkeypatch):
+    note = Note("few-samples", "few samples", "4", "give more")
+    share = {"agreement_top1": 0.5, "agreement_top1_ci_low": 0.15, "agreement_top1_ci_high": 0.85}
+    quality = Quality("s", "CPU", "default", "bf16", {"quality_samples": 4.0, **share}, (note,))
+    monkeypatch.setattr(api, "evaluate", lambda *_, **__: quality)
+    ran = ovtool("evaluate", small.folder, "--data", "noise")
+    assert ran.err == "warning: few samples; 4; give more\n"
+    assert "4 samples on CPU in bf16" in ran.out
+    assert "0.500 [0.150, 0.850]" in ran.out
+    assert "share of samples" in ran.out
+
+
+def test_report(ovtool, swept, tmp_path):
+    written = ovtool("report", swept, "--out", tmp_path / "r", "--json").document
+    for path in (*written["charts"], *(p for n, p in written.items() if n != "charts")):
+        assert Path(path).stat().st_size > 0
+
+
+def test_a_report_is_shown_by_its_paths(ovtool, swept, tmp_path, monkeypatch):
+    page, csv, parquet, markdown = (tmp_path / name for name in ("p", "c", "q", "m"))
+    files = ReportFiles(page, csv, parquet, markdown, (tmp_path / "charts" / "a.svg",))
+    monkeypatch.setattr(api, "report", lambda *_, **__: files)
+    ran = ovtool("report", swept)
+    assert ran.out.splitlines() == [
+        f"page: {page}",
+        f"tables: {csv}, {parquet}, {markdown}",
+        f"charts: {tmp_path / 'charts'} (1 files)",
+    ]
+    assert ran.err == "writing the report\n"
+
+
+def test_choose(ovtool, swept):
+    found = ovtool("choose", swept, "--objective", "latency", "--json").document
+    assert found["winner"]["batch"] == 1
+    assert found["properties"] == {"PERFORMANCE_HINT": "LATENCY"}
+    shown = ovtool("choose", swept, "--objective", "latency").out
+    assert found["headline"].split()[1] in shown
+    assert '{"PERFORMANCE_HINT": "LATENCY"}' in shown
+
+
+def test_a_warning_is_no_answer(ovtool, tmp_path):
+    made = [sweeps.contended(sweeps.measure(t)) for t in sweeps.trials(batches=(1,))]
+    folder = sweeps.make(tmp_path / "s", made, unavailable=[("NPU", "no driver")])
+    ran = ovtool("choose", folder)
+    assert "warning: " not in ran.out
+    assert "no driver" in ran.err
+    assert all(line.startswith("warning: ") for line in ran.err.splitlines())
+
+
+def test_recipes(ovtool):
+    (listed,) = ovtool("recipes", "list", "--json").document
+    assert listed["name"] == "efficientnet-lite0"
+    assert "efficientnet-lite0" in ovtool("recipes", "list").out
+    shown = ovtool("recipes", "show", "efficientnet-lite0").out
+    assert shown == Path(listed["path"]).read_text(encoding="utf-8")
+    assert ovtool("recipes", "check", "efficientnet-lite0").out.endswith("no mistakes\n")
+    checked = ovtool("recipes", "check", "efficientnet-lite0", "--json").document
+    assert checked == recipe.read(Path(listed["path"])).model_dump(mode="json")
+
+
+def test_sweep(ovtool, small, tmp_path):
+    arguments = ("--hint", "latency", "--rounds", "3", "--max-seconds", "0.3")
+    out = tmp_path / "s"
+    ran = ovtool("sweep", small.folder, *arguments, "--device", "CPU,NPU", "--out", out, "--json")
+    if ran.document["unavailable"]:
+        assert "NPU left out: " in ran.err
+    assert ran.document["folder"] == str(out)
+    assert ran.document["measured"] + ran.document["failed"] >= 1
+    assert "1/1 small CPU batch 1 latency: p50 " in ran.err
+    again = ovtool("sweep", small.folder, *arguments, "--out", out)
+    assert "small" in again.out
+    assert "trials: 0 measured, 1 finished before and reused" in again.out
+    assert "1 trials, 1 finished before and reused" in again.err
+    assert "next: " in again.err
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"], ids=["at the end", "while writing"])
+def test_a_reader_that_leaves_is_no_error(unbuffered):
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "wb") as closed:
+        done = subprocess.run(
+            [sys.executable, "-m", "ovtool.cli.main", "recipes", "show", "efficientnet-lite0"],
+            stdout=closed,
+            stderr=subprocess.PIPE,
+            check=False,
+            env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+        )
+    assert done.returncode == 0
+    assert done.stderr == b""
+
+
+def test_what_is_no_number_is_null(capsys):
+    terminal.answer_json(
+        {"a": math.nan, "b": [1.5, -math.inf], "c": {"d": (math.inf,)}, "e": Path("f")}
+    )
+    found = capsys.readouterr().out
+    assert json.loads(found) == {"a": None, "b": [1.5, None], "c": {"d": [None]}, "e": "f"}
+
+
+def test_lines_wrap_on_a_terminal_and_stay_whole_elsewhere():
+    for on_terminal, lines in ((True, 3), (False, 1)):
+        console = Console(width=20, force_terminal=on_terminal, highlight=False)
+        with console.capture() as caught:
+            terminal.say(console, "seven words [that] do not fit twenty columns")
+        assert len(caught.get().splitlines()) == lines
+        assert "[that]" in caught.get(), "what looks like markup is text"
+
+
+def test_a_failed_trial_is_a_line_with_its_reason():
+    (trial, *_) = sweeps.trials()
+    line = progress.outcome(sweeps.failed(trial, "out of memory"))
+    assert line == "fp32 f32 CPU batch 1 latency: failed: out of memory"
+    line = progress.outcome(sweeps.contended(sweeps.measure(trial)))
+    assert line.startswith("fp32 f32 CPU batch 1 latency: p50 7.20 ms, ")
+    assert line.endswith(" samples/s, contended")

@@ -1,0 +1,91 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ovtool.measure.jobs import job
+from ovtool.measure.session import TrialFailedError
+from ovtool.trial import Trial
+from ovtool.variant import Port, Source, Variant, VariantRecord
+
+TRIAL = Trial("v", "net", "CPU", 4)
+
+
+def variant(*inputs, batch="dynamic", note=""):
+    record = VariantRecord(
+        name="net",
+        source=Source(kind="test", reference="net"),
+        inputs=inputs,
+        outputs=(),
+        batch=batch,
+        batch_note=note,
+        sha256="0" * 64,
+        xml_bytes=1,
+        bin_bytes=1,
+        created="",
+        versions={},
+    )
+    return Variant(Path("net"), record)
+
+
+def port(*shape, layout=None, name="x"):
+    return Port(name=name, shape=shape, dtype="f32", layout=layout)
+
+
+@pytest.mark.parametrize(
+    ("given", "shape", "axis"),
+    [
+        (port(-1, 3, 8, layout="NCH"), (4, 3, 8), 0),
+        (port(3, -1, layout="CN"), (3, 4), 1),
+        (port(-1, 3), (4, 3), 0),
+        (port(4, 3, layout="NC"), (4, 3), 0),
+    ],
+)
+def test_the_batch_goes_where_the_layout_or_the_open_dimension_says(given, shape, axis):
+    made = job(TRIAL, variant(given), {"A": "B"}, Path("in.npz"))
+    assert (made.shapes, made.batch_axes, made.names) == ((shape,), (axis,), ("x",))
+    assert (made.trial, made.xml, made.properties) == (TRIAL, Path("net/model.xml"), {"A": "B"})
+    assert made.inputs == Path("in.npz")
+
+
+def test_an_input_without_a_batch_keeps_its_shape_beside_one_with():
+    inputs = port(-1, 3, layout="NC"), port(2, name="scale", layout="C")
+    made = job(TRIAL, variant(*inputs), {})
+    assert made.shapes == ((4, 3), (2,))
+    assert made.batch_axes == (0, None)
+
+
+def test_a_fixed_batch_fails_with_the_reason_that_conversion_gave():
+    fixed = variant(port(1, 3, layout="NC"), batch="static", note="a Reshape bakes it in")
+    with pytest.raises(TrialFailedError) as caught:
+        job(TRIAL, fixed, {})
+    assert str(caught.value) == (
+        "the batch of net is fixed at 1, asked for 4: a Reshape bakes it in"
+    )
+    assert job(replace(TRIAL, batch=1), fixed, {}).shapes == ((1, 3),)
+
+
+def test_an_unknown_batch_dimension_allows_only_one_sample():
+    unknown = variant(port(1, 3), batch="static")
+    with pytest.raises(TrialFailedError, match="no input of net has a known batch dimension") as e:
+        job(TRIAL, unknown, {})
+    assert "--layout" in str(e.value)
+    assert job(replace(TRIAL, batch=1), unknown, {}).shapes == ((1, 3),)
+
+
+def test_a_dimension_that_stays_open_says_how_to_fix_it():
+    with pytest.raises(TrialFailedError, match="dimension 2 of input x is open") as caught:
+        job(TRIAL, variant(port(-1, 3, -1, layout="NCH")), {})
+    assert "--shape x=?x3x?" in str(caught.value)
+
+
+def test_a_shape_that_was_given_fixes_what_is_open():
+    trial = replace(TRIAL, shapes=(("x", (-1, 3, 16)),))
+    open_one = variant(port(-1, 3, -1, layout="NCH"))
+    assert job(trial, open_one, {}).shapes == ((4, 3, 16),)
+
+
+def test_a_shape_of_another_rank_is_refused():
+    trial = replace(TRIAL, shapes=(("x", (-1, 3)),))
+    with pytest.raises(TrialFailedError, match="has 3 dimensions, the shape given has 2"):
+        job(trial, variant(port(-1, 3, -1, layout="NCH")), {})

@@ -1,0 +1,245 @@
+"""Processes that die, hang or talk nonsense: each costs one trial, with a reason."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from ovtool.measure import process
+from ovtool.measure.engine import Settings, measure_group
+from ovtool.measure.process import ProcessRunner, executed_precision
+from ovtool.measure.session import TrialFailedError
+
+from .scripted import jobs
+
+OPENED = {
+    "compile_cold_ms": 1.0,
+    "compile_cached_ms": None,
+    "first_inference_ms": 1.0,
+    "precision": "f32",
+    "layers": None,
+    "streams": 1,
+    "requests": 1,
+    "threads": 1,
+    "execution_devices": ["CPU"],
+}
+WINDOW = {"seconds": 0.1, "inferences": 10, "latency_mean_ms": 10.0, "latency_max_ms": 10.0}
+ROUND = {"windows": [WINDOW], "latencies_ms": [[10.0] * 10], "peak_rss_mib": 1.0}
+posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+pytestmark = pytest.mark.usefixtures("no_process_left")
+
+
+@pytest.fixture
+def worker(monkeypatch):
+    """Replaces the worker by a program; ``answer(...)`` in it reads a command and answers it.
+
+    It ends when it is told to close.
+    """
+
+    def use(program, timeout_s=20.0):
+        start = (
+            "import json, os, signal, sys, time\n"
+            "def answer(value):\n"
+            "    command = json.loads(sys.stdin.readline())\n"
+            "    if command['do'] == 'close':\n"
+            "        sys.exit()\n"
+            "    print(json.dumps(value), flush=True)\n"
+            "    return command\n"
+            f"opened, measured = {({'ok': OPENED}, {'ok': ROUND})!r}\n"
+        )
+        code = start + textwrap.dedent(program)
+        monkeypatch.setattr(process, "_COMMAND", (sys.executable, "-c", code))
+        return ProcessRunner(timeout_s=timeout_s)
+
+    return use
+
+
+@pytest.fixture
+def job(tmp_path):
+    return jobs(tmp_path, "a")[0]
+
+
+DEATHS = [
+    pytest.param("import ctypes; ctypes.string_at(0)", "SIGSEGV", marks=posix),
+    pytest.param("os.kill(os.getpid(), signal.SIGABRT)", "SIGABRT", marks=posix),
+    pytest.param("os.kill(os.getpid(), signal.SIGKILL)", r"SIGKILL \(out of mem", marks=posix),
+    ("sys.exit(3)", "exit code 3$"),
+    ("print('a\\nb\\n\\nc\\nd', file=sys.stderr); sys.exit(3)", r"exit code 3: c \| d$"),
+    ("raise RuntimeError('no driver')", r"exit code 1: .*RuntimeError: no driver$"),
+    ("os._exit(0)", "exit code 0$"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("end", "said"), DEATHS)
+def test_one_that_dies_while_it_compiles_says_how(worker, job, end, said):
+    with pytest.raises(TrialFailedError, match=rf"its process died \(open\): {said}") as caught:
+        worker(end).open(job)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("end", "said"), DEATHS)
+def test_one_that_dies_while_it_measures_says_how(worker, job, end, said):
+    session = worker(f"answer(opened); sys.stdin.readline()\n{end}").open(job)
+    with (
+        contextlib.closing(session),
+        pytest.raises(TrialFailedError, match=rf"its process died \(measure\): {said}"),
+    ):
+        session.measure(0.1)
+
+
+def test_one_that_hangs_is_ended_after_its_time(worker, job):
+    with pytest.raises(TrialFailedError, match=r"no answer within 0.5 s \(open\)"):
+        worker("time.sleep(600)", timeout_s=0.5).open(job)
+
+
+def test_one_that_hangs_while_it_measures_is_ended_after_its_time(worker, job):
+    session = worker("answer(opened); time.sleep(600)", timeout_s=2).open(job)
+    with (
+        contextlib.closing(session),
+        pytest.raises(TrialFailedError, match=r"no answer within 2 s \(measure\)"),
+    ):
+        session.measure(0.1)
+
+
+def test_one_that_closes_its_output_and_hangs_is_ended(worker, job):
+    with pytest.raises(TrialFailedError, match=r"closed its output and hung \(open\)"):
+        worker("os.close(1); time.sleep(600)").open(job)
+
+
+@pytest.mark.parametrize("text", ["nonsense", "[1]", "null", '{"ok": 3}', "{}", '"error"', ""])
+def test_one_that_talks_nonsense_is_ended(worker, job, text):
+    with pytest.raises(TrialFailedError, match=r"answered garbage \(open\)"):
+        worker(f"print({text!r}, flush=True); time.sleep(600)").open(job)
+
+
+def test_what_a_plugin_raises_is_told_without_the_places_in_its_source(worker, job):
+    said = (
+        "RuntimeError: Exception from src/inference/src/core.cpp:1:\n"
+        "Exception from src/plugins/gpu.cpp:2:\nCheck 'x' failed at gpu.cpp:3:\nno memory left\n\n"
+    )
+    with pytest.raises(TrialFailedError, match=r"no memory left$") as caught:
+        worker(f"answer({{'error': {said!r}}}); answer(None)").open(job)
+    assert "src/plugins" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_one_that_will_not_end_is_ended(worker, job):
+    session = worker("answer(opened); time.sleep(600)").open(job)
+    session.close()
+    session.close()
+
+
+def test_an_interrupt_while_it_compiles_leaves_no_process(worker, job, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    runner = worker("answer(None)")
+    monkeypatch.setattr(process.ProcessSession, "_ask", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        runner.open(job)
+
+
+def test_the_others_of_a_group_go_on_when_one_dies(worker, tmp_path):
+    runner = worker(
+        """
+        xml = answer(opened)["xml"]
+        for _ in range(3 if "bad" in xml else 99):
+            answer(measured)
+        """
+    )
+    group = jobs(tmp_path, "good", "bad", "fine")
+    good, bad, fine = measure_group(group, runner, Settings(min_rounds=5), "env")
+    assert (good.status, bad.status, fine.status) == ("ok", "failed", "ok")
+    assert bad.reason.startswith("its process died (measure): exit code 0")
+    assert len(good.rounds) == len(fine.rounds) == 5
+
+
+@posix
+def test_a_real_one_that_is_killed_while_it_measures(opened, dense):
+    session = opened(dense)
+    threading.Timer(0.3, os.kill, (session._process.pid, signal.SIGKILL)).start()
+    with pytest.raises(TrialFailedError, match=r"its process died \(measure\): SIGKILL"):
+        session.measure(60)
+    session.close()
+
+
+@posix
+def test_a_real_one_ends_when_its_parent_is_killed(dense):
+    """SIGKILL leaves no time to tidy up: the worker sees that its input closed."""
+    program = f"""
+        from ovtool.measure.jobs import job
+        from ovtool.measure.process import ProcessRunner
+        from ovtool.trial import Trial
+        from ovtool.variant import Variant
+
+        variant = Variant.load({str(dense.folder)!r})
+        trial = Trial(variant.id, variant.name, "CPU", 1)
+        session = ProcessRunner().open(job(trial, variant, {{}}))
+        print(session._process.pid, flush=True)
+        session.measure(60)
+    """
+    parent = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        stdout=subprocess.PIPE,
+        cwd=Path(__file__).parents[2],
+    )
+    worker = psutil.Process(int(parent.stdout.readline()))
+    assert "ovtool.measure.worker" in worker.cmdline()
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    until = time.monotonic() + 20
+    while alive(worker) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not alive(worker)
+
+
+def alive(found):
+    """Whether a process runs; one that ended and that nobody waited for does not."""
+    try:
+        return found.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@posix
+def test_the_terminals_interrupt_does_not_reach_it(worker, job):
+    """Ctrl-C goes to the whole foreground group; what it means is the sweep's to say."""
+    session = worker("answer(opened); answer(measured); answer(None)").open(job)
+    with contextlib.closing(session):
+        assert os.getpgid(session._process.pid) != os.getpgid(0)
+        assert session.measure(0.1).windows[0].inferences == 10
+
+
+@pytest.mark.parametrize(
+    ("hint", "layers", "named"),
+    [
+        ("bf16", {"bf16": 5}, "bf16"),
+        ("f32", {"i8": 5, "f32": 1}, "i8+f32"),
+        ("f16", {"u8": 1}, "i8+f16"),
+        ("f16", None, "f16"),
+        (None, {"i8": 1}, None),
+        (None, None, None),
+    ],
+)
+def test_executed_precision_names_int8_and_what_the_rest_runs_in(hint, layers, named):
+    assert executed_precision(hint, layers) == named
+
+
+def test_a_device_that_keeps_things_to_itself_is_noted(worker, job):
+    told = OPENED | {"execution_devices": ["GPU.0"], "threads": None}
+    session = worker(f"answer({{'ok': {told!r}}}); answer(None)").open(job)
+    with contextlib.closing(session):
+        notes = {note.id: note.message for note in session.opened.notes}
+        assert "threads" not in session.opened.figures
+        assert "compile_cached_ms" not in session.opened.figures
+    assert set(notes) == {"no-cache", "no-runtime-graph", "ran-elsewhere"}
+    assert notes["ran-elsewhere"] == "CPU ran on GPU.0"

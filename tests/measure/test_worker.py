@@ -1,0 +1,134 @@
+"""Real models in real processes.  Nothing here depends on how fast the machine is."""
+
+import numpy as np
+import openvino as ov
+import pytest
+
+from ovtool.columns import FIGURES
+from ovtool.measure.session import TrialFailedError
+
+BATCH = 16
+
+
+@pytest.fixture(scope="module")
+def session(opened, conv):
+    return opened(conv, batch=BATCH, precision="f32")
+
+
+@pytest.fixture(scope="module")
+def raw(session):
+    return session.measure(0.4)
+
+
+def test_compiling_tells_what_it_took_and_what_it_runs_in(session):
+    told = session.opened
+    assert set(told.figures) <= FIGURES
+    assert told.figures["compile_cold_ms"] > 0
+    assert told.figures["compile_cached_ms"] > 0
+    assert told.figures["first_inference_ms"] > 0
+    assert (told.figures["streams"], told.figures["requests"]) == (1, 1)
+    assert told.figures["threads"] >= 1
+    assert told.executed_precision == "f32"
+    layers = {note.id: note.evidence for note in told.notes}["executed-layers"]
+    assert layers == "3 f32"
+    assert told.properties["INFERENCE_PRECISION_HINT"] == "f32"
+
+
+def test_a_round_has_whole_windows(raw):
+    assert len(raw.windows) == len(raw.latencies_ms) >= 2
+    for window, latencies in zip(raw.windows, raw.latencies_ms, strict=True):
+        assert window.inferences == len(latencies)
+        assert window.latency_mean_ms == pytest.approx(np.mean(latencies))
+        assert window.latency_max_ms == max(latencies)
+        assert min(latencies) > 0
+    assert sum(w.seconds for w in raw.windows) <= 0.4 + raw.windows[-1].latency_max_ms
+    assert raw.peak_rss_mib > 20
+
+
+def test_one_request_in_flight_is_throughput_times_latency(raw):
+    seconds = sum(w.seconds for w in raw.windows)
+    requests = sum(w.inferences for w in raw.windows)
+    busy = sum(sum(latencies) for latencies in raw.latencies_ms) / 1000
+    assert 0.5 < busy / seconds <= 1.01, "latency is a request's, and requests do not overlap"
+    samples_a_second = requests * BATCH / seconds
+    mean_latency_s = busy / requests
+    assert 0.5 * BATCH < samples_a_second * mean_latency_s < 1.01 * BATCH
+
+
+def test_the_counters_are_of_the_window(raw):
+    for window in raw.windows:
+        assert window.cpu_s > 0
+        assert window.busy_s >= 0
+        assert window.steal_s >= 0
+    assert raw.energy_j is not None or raw.energy_unknown
+
+
+def test_several_requests_are_in_flight_at_once(opened, conv):
+    session = opened(conv, batch=BATCH, hint=None, streams=1, requests=4)
+    assert session.opened.figures["requests"] == 4
+    raw = session.measure(0.4)
+    seconds = sum(w.seconds for w in raw.windows)
+    busy = sum(sum(latencies) for latencies in raw.latencies_ms) / 1000
+    assert 1.5 < busy / seconds < 4.5
+
+
+def test_the_throughput_hint_takes_as_many_requests_as_the_device_likes(opened, conv):
+    session = opened(conv, hint="throughput")
+    best = ov.Core().compile_model(conv.xml, "CPU", {"PERFORMANCE_HINT": "THROUGHPUT"})
+    wanted = best.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
+    assert session.opened.figures["requests"] == wanted
+    assert session.measure(0.1).windows
+
+
+@pytest.mark.parametrize("count", [1, BATCH, BATCH + 3])
+def test_it_infers_what_openvino_infers(session, conv, tmp_path, count):
+    """A last request that is not full is filled up, and what fills it is left out."""
+    rows = np.random.default_rng(count).standard_normal((count, 3, 16, 16)).astype(np.float32)
+    np.savez(tmp_path / "in.npz", x=rows)
+    session.infer(tmp_path / "in.npz", tmp_path / "out.npz")
+    with np.load(tmp_path / "out.npz") as found:
+        assert list(found) == ["arr_0"]
+        scores = found["arr_0"]
+    exact = ov.Core().compile_model(conv.xml, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    np.testing.assert_allclose(scores, exact(rows)[0], rtol=1e-4, atol=1e-5)
+
+
+def test_a_request_carries_the_inputs_that_were_given(opened, dense, tmp_path):
+    np.savez(tmp_path / "in.npz", x=np.ones((2, 64), np.float32))
+    assert opened(dense, batch=2, inputs=tmp_path / "in.npz").measure(0.05).windows
+    for wrong in ({"x": np.ones((3, 64))}, {"y": np.ones((2, 64))}):
+        np.savez(tmp_path / "wrong.npz", **wrong)
+        with pytest.raises(TrialFailedError, match=r"ValueError|KeyError"):
+            opened(dense, batch=2, inputs=tmp_path / "wrong.npz")
+
+
+@pytest.mark.parametrize("device", ["AUTO:CPU", "HETERO:CPU"])
+def test_a_virtual_device_runs(opened, dense, device):
+    session = opened(dense, device=device)
+    assert session.measure(0.05).windows
+    assert [n.message for n in session.opened.notes if n.id == "ran-elsewhere"]
+
+
+@pytest.mark.parametrize("device", ["XPU", "GPU.7", "NPU.7"])
+@pytest.mark.usefixtures("no_process_left")
+def test_a_device_that_is_not_there_is_one_readable_line(opened, dense, device):
+    with pytest.raises(TrialFailedError) as caught:
+        opened(dense, device=device)
+    said = str(caught.value)
+    assert said.startswith("RuntimeError: ")
+    assert "\n" not in said
+    assert len(said) <= 500
+    assert device != "XPU" or 'Device with "XPU" name is not registered' in said
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty", "truncated", "no weights"])
+@pytest.mark.usefixtures("no_process_left")
+def test_a_model_that_cannot_be_read_is_one_readable_line(opened, dense, tmp_path, damage):
+    copy = type(dense)(tmp_path, dense.record)
+    if damage != "missing":
+        content = dense.xml.read_bytes()
+        copy.xml.write_bytes({"empty": b"", "truncated": content[:900]}.get(damage, content))
+    with pytest.raises(TrialFailedError) as caught:
+        opened(copy)
+    assert "\n" not in str(caught.value)
+    assert "Error: " in str(caught.value)

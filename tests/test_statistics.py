@@ -1,0 +1,202 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ovtool.statistics import (
+    Interval,
+    bootstrap_quantile,
+    bootstrap_rate,
+    mean_interval,
+    quantile,
+    ratio_by_round,
+    ratio_unpaired,
+    student_t,
+    wilson,
+)
+
+positive = st.floats(1e-3, 1e6)
+UNKNOWN = Interval(1.0, math.nan, math.nan)
+
+
+def holds(interval):
+    """An interval, where there is one, has its value inside (to rounding)."""
+    slack = 1e-9 * max(1.0, abs(interval.value))
+    return not interval.known or (interval.low - slack <= interval.value <= interval.high + slack)
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=40))
+def test_mean_interval_contains_the_mean(values):
+    found = mean_interval(values)
+    assert holds(found)
+    assert found.value == pytest.approx(np.mean(values), abs=1e-6)
+    assert found.known == (len(values) > 1)
+
+
+@given(st.lists(st.tuples(positive, positive), min_size=1, max_size=30))
+def test_bootstrap_rate_contains_the_rate(windows):
+    amounts, durations = zip(*windows, strict=True)
+    found = bootstrap_rate(amounts, durations, resamples=50)
+    assert holds(found)
+    assert found.value == pytest.approx(sum(amounts) / sum(durations))
+    assert found.known == (len(windows) > 1)
+
+
+@given(
+    st.lists(st.lists(positive, min_size=1, max_size=8), min_size=1, max_size=8),
+    st.sampled_from([0.0, 0.5, 0.9, 0.99, 1.0]),
+)
+def test_bootstrap_quantile_contains_the_quantile(windows, q):
+    found = bootstrap_quantile(windows, q, resamples=50)
+    everything = [value for window in windows for value in window]
+    assert holds(found)
+    assert found.value == quantile(everything, q)
+    assert min(everything) <= found.value <= max(everything)
+
+
+@given(st.integers(0, 500), st.integers(1, 500))
+def test_wilson_contains_the_share_and_stays_within_0_and_1(successes, trials):
+    successes = min(successes, trials)
+    found = wilson(successes, trials)
+    assert 0 <= found.low <= found.value <= found.high <= 1
+
+
+@given(st.lists(st.tuples(positive, positive), min_size=2, max_size=20))
+def test_the_ratio_by_round_is_between_the_rounds_and_inverts(rounds):
+    a, b = zip(*rounds, strict=True)
+    found, other = ratio_by_round(a, b), ratio_by_round(b, a)
+    ratios = [x / y for x, y in rounds]
+    assert holds(found)
+    assert min(ratios) * (1 - 1e-9) <= found.value <= max(ratios) * (1 + 1e-9)
+    assert found.value * other.value == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("successes", "trials", "low", "high"),
+    [
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_wilson_gives_the_published_figures(successes, trials, low, high):
+    """Newcombe 1998, table I, method 3 (score, without continuity correction)."""
+    found = wilson(successes, trials)
+    assert (round(found.low, 4), round(found.high, 4)) == (low, high)
+
+
+@pytest.mark.parametrize(("successes", "trials"), [(0, 0), (-1, 5), (6, 5)])
+def test_what_is_no_proportion_is_refused(successes, trials):
+    with pytest.raises(ValueError, match="not a proportion"):
+        wilson(successes, trials)
+
+
+@pytest.mark.parametrize(
+    ("degrees", "expected"), [(1, 12.7062), (7, 2.3646), (30, 2.0423), (40, 2.0211), (120, 1.9799)]
+)
+def test_student_t_gives_the_figures_of_the_table(degrees, expected):
+    assert student_t(degrees) == pytest.approx(expected, abs=2e-4)
+
+
+def test_student_t_needs_two_values():
+    assert math.isnan(student_t(0))
+
+
+def test_drift_that_is_in_both_cancels_in_the_ratio_by_round():
+    rng = np.random.default_rng(0)
+    drift = np.exp(np.cumsum(rng.normal(0, 0.2, 8)))
+    fast, slow = (base * drift * rng.normal(1, 0.005, 8) for base in (150.0, 100.0))
+    by_round = ratio_by_round(fast, slow)
+    assert by_round.value == pytest.approx(1.5, rel=0.01)
+    assert by_round.half_width_pct < 1.5
+    apart = ratio_unpaired(mean_interval(fast), mean_interval(slow))
+    assert apart.half_width_pct > 10 * by_round.half_width_pct
+
+
+@pytest.mark.parametrize(
+    ("a", "b"), [([1.0], [1.0, 2.0]), ([1.0, 0.0], [1.0, 1.0]), ([1.0], [math.nan])]
+)
+def test_a_ratio_of_what_does_not_belong_together_is_refused(a, b):
+    with pytest.raises(ValueError, match=r"rounds against|positive"):
+        ratio_by_round(a, b)
+
+
+def test_errors_of_figures_measured_apart_add_up():
+    found = ratio_unpaired(Interval(200.0, 194.0, 206.0), Interval(100.0, 96.0, 104.0))
+    assert found.value == 2
+    assert found.high == pytest.approx(2 * 1.05)
+    assert found.low == pytest.approx(2 / 1.05)
+    assert not ratio_unpaired(UNKNOWN, Interval(1.0, 0.9, 1.1)).known
+
+
+def coverage(interval_of, truth, times=200):
+    """Share of independent repetitions whose interval has the truth inside."""
+    found = [interval_of(np.random.default_rng(seed)) for seed in range(times)]
+    return sum(i.low <= truth <= i.high for i in found) / times
+
+
+def test_mean_interval_has_the_truth_inside_as_often_as_it_says():
+    assert 0.90 <= coverage(lambda rng: mean_interval(rng.normal(7, 2, 8)), 7) <= 0.99
+
+
+def test_bootstrap_rate_has_the_truth_inside_as_often_as_it_says():
+    def interval(rng):
+        seconds = rng.uniform(0.09, 0.11, 16)
+        return bootstrap_rate(100 * seconds * rng.normal(1, 0.1, 16), seconds, resamples=300)
+
+    assert 0.90 <= coverage(interval, 100) <= 0.99
+
+
+@pytest.mark.parametrize("q", [0.5, 0.9])
+def test_bootstrap_quantile_has_the_truth_inside_as_often_as_it_says(q):
+    truth = float(np.quantile(np.random.default_rng(99).gamma(9, 1, 400_000), q))
+
+    def interval(rng):
+        return bootstrap_quantile(list(rng.gamma(9, 1, (16, 25))), q, resamples=200)
+
+    assert 0.90 <= coverage(interval, truth) <= 0.995
+
+
+def test_windows_are_drawn_whole():
+    """Latencies are alike within a window: single ones drawn would give far too narrow a result."""
+    rng = np.random.default_rng(0)
+    levels = rng.normal(10, 2, 12)
+    found = bootstrap_quantile([rng.normal(level, 0.01, 200) for level in levels], 0.5)
+    assert found.high - found.low > 1
+
+
+def test_the_same_data_give_the_same_interval():
+    windows = [[1.0, 2.0], [3.0, 4.0], [5.0]]
+    assert bootstrap_quantile(windows, 0.5) == bootstrap_quantile(windows, 0.5)
+    assert bootstrap_rate([1, 2, 3], [1, 1, 1]) == bootstrap_rate([1, 2, 3], [1, 1, 1])
+
+
+def test_nothing_gives_nothing():
+    for found in (mean_interval([]), bootstrap_rate([], []), bootstrap_quantile([[], []], 0.5)):
+        assert math.isnan(found.value)
+        assert not found.known
+    assert math.isnan(quantile([], 0.5))
+
+
+def test_amounts_without_their_durations_are_refused():
+    with pytest.raises(ValueError, match="2 amounts against 1 durations"):
+        bootstrap_rate([1, 2], [1])
+
+
+def test_differences_need_support():
+    one = Interval(1.10, 1.05, 1.15)
+    assert one.excludes(1.0)
+    assert not one.excludes(1.07)
+    assert not one.overlaps(Interval(1.0, 0.96, 1.04))
+    assert one.overlaps(Interval(1.2, 1.15, 1.3))
+    assert one.half_width_pct == pytest.approx(100 * 0.05 / 1.10)
+
+
+def test_an_unknown_interval_excludes_nothing_and_overlaps_everything():
+    assert not UNKNOWN.excludes(5.0)
+    assert UNKNOWN.overlaps(Interval(9.0, 8.0, 10.0))
+    assert math.isnan(UNKNOWN.half_width_pct)
+    assert math.isnan(Interval(0.0, -1.0, 1.0).half_width_pct)

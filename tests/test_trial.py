@@ -1,0 +1,81 @@
+import json
+from dataclasses import fields, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ovtool.trial import PRECISIONS, Trial
+
+count = st.none() | st.integers(1, 64)
+trials = st.builds(
+    Trial,
+    variant=st.text("0123456789abcdef", min_size=12, max_size=12),
+    variant_name=st.text(max_size=10),
+    device=st.sampled_from(["CPU", "GPU.0", "GPU.1", "NPU", "AUTO:CPU,GPU"]),
+    batch=st.integers(1, 1024),
+    hint=st.sampled_from([None, "latency", "throughput"]),
+    streams=count,
+    requests=count,
+    threads=count,
+    precision=st.sampled_from(PRECISIONS),
+    shapes=st.lists(
+        st.tuples(st.text(max_size=5), st.lists(st.integers(-1, 512), max_size=4).map(tuple)),
+        max_size=2,
+    ).map(tuple),
+)
+BASE = Trial("abc", "fp32", "CPU", 4)
+OTHERS = {
+    "variant": "abd",
+    "device": "GPU",
+    "batch": 5,
+    "hint": "throughput",
+    "streams": 1,
+    "requests": 1,
+    "threads": 1,
+    "precision": "f32",
+    "shapes": (("x", (-1, 3)),),
+}
+
+
+@given(trials, st.text(max_size=10))
+def test_the_name_is_no_part_of_a_trial(trial, name):
+    renamed = replace(trial, variant_name=name)
+    assert (renamed.id, renamed.group) == (trial.id, trial.group)
+    assert renamed == trial
+    assert hash(renamed) == hash(trial)
+
+
+@given(trials, trials)
+def test_trials_have_one_id_exactly_when_they_are_equal(one, other):
+    assert (one.id == other.id) == (one == other)
+
+
+@given(trials)
+def test_the_id_outlives_a_journal(trial):
+    read = json.loads(json.dumps(trial.to_json()))
+    read["shapes"] = tuple((name, tuple(shape)) for name, shape in read["shapes"])
+    assert Trial(**read).id == trial.id
+
+
+def test_every_other_field_makes_another_trial():
+    assert set(OTHERS) | {"variant_name"} == {f.name for f in fields(Trial)}
+    ids = {BASE.id} | {replace(BASE, **{name: value}).id for name, value in OTHERS.items()}
+    assert len(ids) == 1 + len(OTHERS)
+
+
+@pytest.mark.parametrize("name", sorted(OTHERS))
+def test_a_group_is_all_but_variant_and_precision(name):
+    other = replace(BASE, **{name: OTHERS[name]})
+    assert (other.group == BASE.group) == (name in {"variant", "precision"})
+
+
+def test_the_id_is_the_same_on_every_machine():
+    """Journals of earlier versions and other machines are found by it."""
+    assert BASE.id == "19b2d144cf8b"
+
+
+def test_the_label_says_what_was_asked():
+    assert BASE.label == "fp32 CPU batch 4 latency"
+    by_hand = replace(BASE, hint=None, streams=2, requests=4, threads=1, precision="f32")
+    assert by_hand.label == "fp32 f32 CPU batch 4 streams=2 requests=4 threads=1"

@@ -1,0 +1,60 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ovtool.units import UNKNOWN, duration, interval_text, mib, text
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0.0123456, "0.0123"),
+        (1234.5, "1234"),
+        (99.96, "100.0"),
+        (2.0, "2.00"),
+        (-0.5, "-0.500"),
+        (0.0, "0"),
+        (7, "7"),
+        ("bf16", "bf16"),
+        (None, UNKNOWN),
+        (math.nan, UNKNOWN),
+        (math.inf, "inf"),
+    ],
+)
+def test_values_are_written_for_people(value, shown):
+    assert text(value) == shown
+
+
+@given(st.floats(1e-6, 1e6), st.integers(2, 6))
+def test_a_written_figure_keeps_its_significant_digits(value, digits):
+    assert float(text(value, digits)) == pytest.approx(value, rel=10.0 ** (1 - digits))
+
+
+def test_an_interval_has_the_decimals_of_its_value():
+    assert interval_text(2.345, 2.31, 2.4) == "2.35 [2.31, 2.40]"
+    assert interval_text(190.4, 188.26, 192.9) == "190 [188, 193]"
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "shown"),
+    [(None, 1.0, 2.0, "-"), (1.5, None, 2.0, "1.50"), (1.5, math.nan, math.nan, "1.50")],
+)
+def test_an_unknown_interval_is_left_out(value, low, high, shown):
+    assert interval_text(value, low, high) == shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (0.2, "0 s"), (59.4, "59 s"), (59.6, "1 min 00 s"), (185, "3 min 05 s"),
+        (3599.7, "1 h 00 min"), (7800, "2 h 10 min"),
+    ],
+)  # fmt: skip
+def test_durations(seconds, shown):
+    assert duration(seconds) == shown
+
+
+def test_mebibytes():
+    assert mib(3 * 1024 * 1024) == 3
