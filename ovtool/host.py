@@ -57,6 +57,20 @@ class Host:
         busy += sum(getattr(times, name, 0.0) for name in ("nice", "irq", "softirq"))
         return CpuTimes(busy, getattr(times, "steal", 0.0))
 
+    def peak_rss_bytes(self) -> int | Unknown:
+        """Return the greatest resident memory that this process had.
+
+        Not by ``getrusage``: on Linux its figure outlives ``exec``, so a small process started by
+        a large one would report the large one's.
+        """
+        for line in self._lines("proc/self/status"):
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+        peak = getattr(psutil.Process().memory_info(), "peak_wset", None)
+        if peak is not None:
+            return int(peak)
+        return Unknown("neither /proc/self/status nor Windows' working set is there")
+
     def usable_cpus(self) -> int:
         """Return how many processors this process may run on."""
         if hasattr(os, "sched_getaffinity"):

@@ -116,3 +116,8 @@ def test_this_machine_has_processors_that_work():
     assert after.steal_s >= before.steal_s
     assert 1 <= host.usable_cpus() <= psutil.cpu_count()
     assert host.cpu_model()
+
+
+def test_the_peak_is_that_of_the_process_itself(machine):
+    host = machine({"proc/self/status": "Name:\tpython\nVmPeak:\t9999 kB\nVmHWM:\t 2048 kB\n"})
+    assert host.peak_rss_bytes() == 2048 * 1024

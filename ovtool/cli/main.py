@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -12,7 +13,7 @@ import typer
 
 from ovtool import __version__
 from ovtool.cli import choose, compress, convert, devices, evaluate, recipes, report, run, sweep
-from ovtool.errors import OvtoolError
+from ovtool.errors import InputError, OvtoolError
 
 app = typer.Typer(
     name="ovtool",
@@ -77,11 +78,16 @@ def main() -> None:
         )
         status = stopped.exit_code
     except BrokenPipeError:
-        status = _reader_left()
+        status = _output_lost()
+    except OSError as error:
+        if error.errno != errno.ENOSPC or error.filename is not None:
+            raise
+        _output_lost()
+        status = _failed("cannot write the output: the disk is full", "", InputError.exit_code)
     except SystemExit as left:  # typer's own, as after completing; on a broken pipe it says 1
         if not isinstance(left.__context__, BrokenPipeError):
             raise
-        status = _reader_left()
+        status = _output_lost()
     sys.exit(status)
 
 
@@ -92,8 +98,8 @@ def _failed(message: str, hint: str, status: int) -> int:
     return status
 
 
-def _reader_left() -> int:
-    """Let the rest of the output go, as with ``| head``: that is no error."""
+def _output_lost() -> int:
+    """Drop the rest of the output; a reader that left, as with ``| head``, is no error."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 

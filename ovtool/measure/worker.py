@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import openvino as ov  # noqa: TID253 - this is the leaf that uses it
-import psutil
 
 from ovtool.host import EnergyCounter, Host, Unknown
 from ovtool.units import NS_PER_S, mib
@@ -119,8 +118,8 @@ class Worker:
             answer["energy_j"] = after.since(before)
         else:
             answer["energy_unknown"] = before.because if isinstance(before, Unknown) else "lost"
-        memory = psutil.Process().memory_info()
-        answer["peak_rss_mib"] = mib(_peak_rss(memory))
+        peak = self.host.peak_rss_bytes()
+        answer["peak_rss_mib"] = None if isinstance(peak, Unknown) else mib(peak)
         return answer
 
     def _run(self, seconds: float) -> dict[str, Any]:
@@ -250,15 +249,6 @@ def _whole(value: Any) -> int | None:
         return None if value is None else int(value)
     except (TypeError, ValueError):
         return None  # AUTO and the like give a list
-
-
-def _peak_rss(memory: Any) -> int:
-    if hasattr(memory, "peak_wset"):
-        return int(memory.peak_wset)
-    import resource
-
-    scale = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
 
 
 def _commands() -> SimpleQueue[str]:

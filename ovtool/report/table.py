@@ -308,16 +308,13 @@ def _unfinished(sweeps: Sequence[_Sweep]) -> Iterator[Note]:
 
 
 def _grouped(found: Sequence[_Found]) -> Iterator[Note]:
-    """Yield the measurements' own notes, each message once."""
-    same: dict[tuple[str, str], list[_Found]] = {}
-    first: dict[tuple[str, str], Note] = {}
+    """Yield the measurements' own notes, each once, with the trials that it is about."""
+    about: dict[Note, list[str]] = {}
     for one in found:
         for note in one.measurement.notes:
-            key = (note.id, note.message)
-            first.setdefault(key, note)
-            same.setdefault(key, []).append(one)
-    for key, note in first.items():
-        where = _examples([one.measurement.trial.label for one in same[key]])
+            about.setdefault(note, []).append(one.measurement.trial.label)
+    for note, labels in about.items():
+        where = _examples(labels)
         evidence = f"{note.evidence}; {where}" if note.evidence else where
         yield Note(note.id, note.message, evidence, note.remedy)
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import openvino as ov
+import psutil
 import pytest
 
 from ovtool.columns import FIGURES
@@ -43,6 +44,13 @@ def test_a_round_has_whole_windows(raw):
         assert min(latencies) > 0
     assert sum(w.seconds for w in raw.windows) <= 0.4 + raw.windows[-1].latency_max_ms
     assert raw.peak_rss_mib > 20
+
+
+def test_the_peak_memory_is_not_that_of_the_process_that_started_it(opened, conv):
+    held = np.ones(500 * 2**20, np.uint8)
+    ours_mib = psutil.Process().memory_info().rss / 2**20
+    peak_mib = opened(conv, batch=1).measure(0.01).peak_rss_mib
+    assert 20 < peak_mib < min(ours_mib, held.nbytes / 2**20)
 
 
 def test_one_request_in_flight_is_throughput_times_latency(raw):

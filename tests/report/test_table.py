@@ -197,6 +197,19 @@ def test_metrics_that_differ_leave_agreement(tmp_path):
     assert background(load([a])).quality_metric == "accuracy_top1"
 
 
+def test_notes_with_other_evidence_stay_apart(tmp_path):
+    made = [
+        sweeps.measure(t, notes=(Note("layers", "precision", "50 bf16"),))
+        if t.precision == "default"
+        else sweeps.measure(t, notes=(Note("layers", "precision", "50 f32"),))
+        for t in sweeps.trials(batches=(1,))
+    ]
+    notes = background(load([sweeps.make(tmp_path / "s", made)])).notes
+    f32 = next(n for n in notes if n.evidence.startswith("50 f32"))
+    assert "int8" not in f32.evidence
+    assert len(notes) == 2
+
+
 def test_notes_of_measurements_are_gathered_once(tmp_path):
     note = Note("noise", "it was noisy", "12 %")
     made = [sweeps.measure(t, notes=(note,)) for t in sweeps.trials(batches=(1,))]
