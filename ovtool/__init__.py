@@ -3,7 +3,11 @@
 The Python API is :mod:`ovtool.api`: one function for each verb of the command line.
 """
 
+import logging
 import sys
+
+# What libraries say goes to this logger, and nowhere unless somebody listens (ovtool --log FILE).
+logging.getLogger("ovtool").addHandler(logging.NullHandler())
 
 # openvino reports its import, and nncf each compression, to a web service unless this package is
 # missing; both then fall back to a stub of their own.  An opt-out file would be written into the

@@ -104,6 +104,7 @@ def writing(target: Path) -> Iterator[None]:
             errno.EACCES: "permission denied",
             errno.ENOTDIR: "a file is in the way",
             errno.EEXIST: "a file is in the way",
+            errno.EISDIR: "a folder is in the way",
         }
         if error.errno not in reasons:
             raise

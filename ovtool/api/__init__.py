@@ -11,22 +11,21 @@ Every function raises :class:`ovtool.errors.OvtoolError` for what the user can m
 leaves nothing half-written.
 """
 
+from ovtool.api import recipes
 from ovtool.api.models import DataSpec, compress, convert, devices, evaluate
-from ovtool.api.recipes import check_recipe, list_recipes, run, show_recipe
 from ovtool.api.sweeps import choose, report, summary, sweep
+from ovtool.api.whole_way import run
 
 __all__ = [
     "DataSpec",
-    "check_recipe",
     "choose",
     "compress",
     "convert",
     "devices",
     "evaluate",
-    "list_recipes",
+    "recipes",
     "report",
     "run",
-    "show_recipe",
     "summary",
     "sweep",
 ]

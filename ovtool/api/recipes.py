@@ -1,36 +1,16 @@
-"""Verbs on recipes: run, list, show, check."""
+"""Verbs on recipes: list, show, check."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ovtool import recipe as recipes
-from ovtool.api import models, sweeps
-from ovtool.errors import InputError, LimitNotMetError
-from ovtool.progress import SILENT, Progress
+from ovtool import recipe
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ovtool.recipe import Recipe
-    from ovtool.report.choice import Choice, Objective
-    from ovtool.report.limits import Limits
-    from ovtool.report.summary import Summary
-    from ovtool.report.write import ReportFiles
-    from ovtool.variant import Variant
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """What a recipe came to.  ``choice`` is None where nothing fits its limits: see ``nothing``."""
-
-    folder: Path
-    variants: tuple[Variant, ...]
-    sweep: sweeps.SweepDone
-    summary: Summary
-    report: ReportFiles
-    choice: Choice | None
-    nothing: LimitNotMetError | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,189 +22,25 @@ class Listed:
     path: Path
 
 
-def run(
-    recipe: str | Path,
-    *,
-    out: str | Path | None = None,
-    trust: bool = False,
-    strict: bool = False,
-    retry_failed: bool = False,
-    observer: sweeps.Observer | None = None,
-    progress: Progress = SILENT,
-) -> Run:
-    """Take the whole way that a recipe describes: convert, compress, sweep, report, choose.
-
-    What is in the folder already is reused where it would come out the same, and made again where
-    the recipe, the data or a version changed.
-
-    Args:
-        recipe: A file, or the name of one that comes with ovtool.
-        out: Where variants, sweep and report go; by default ``reports/<name>``.
-        trust: Whether the recipe may name code to import or a pickle to load.
-        strict: Whether a device that is not there is an error.
-        retry_failed: Whether trials that failed before are tried again.
-        observer: Told of the sweep.
-        progress: Told of the other steps.
-
-    Raises:
-        OvtoolError: A step failed; those before it are kept.
-    """
-    path = recipes.find(recipe)
-    plan = recipes.read(path)
-    models.available(plan.sweep.devices, strict=strict)  # said before the long work, not after it
-    folder = Path(out) if out is not None else Path("reports") / plan.name
-    made = _variants(plan, path.parent, folder / "variants", trust, progress)
-    done = _sweep(
-        plan, path.parent, made, folder / "sweep", strict, retry_failed, observer, progress
-    )
-    limits, objective, percentile = _wanted(plan)
-    progress.start("writing the report")
-    files = sweeps.report(
-        [done.folder], out=folder, limits=limits, objective=objective, percentile=percentile
-    )
-    choice, nothing = None, None
-    try:
-        choice = sweeps.choose(
-            [done.folder], limits=limits, objective=objective, percentile=percentile
-        )
-    except LimitNotMetError as error:
-        nothing = error
-    return Run(folder, tuple(made), done, sweeps.summary([done.folder]), files, choice, nothing)
-
-
-def list_recipes() -> list[Listed]:
+def list() -> tuple[Listed, ...]:  # noqa: A001 - named for its verb
     """Return the recipes that come with ovtool."""
-    paths = sorted(recipes.folder().glob("*.yaml"))
-    return [Listed(path.stem, recipes.read(path).about, path) for path in paths]
+    paths = sorted(recipe.folder().glob("*.yaml"))
+    return tuple(Listed(path.stem, recipe.read(path).about, path) for path in paths)
 
 
-def show_recipe(name: str | Path) -> str:
+def show(name: str | Path) -> str:
     """Return the text of a recipe.
 
     Raises:
         InputError: There is no such recipe.
     """
-    return recipes.find(name).read_text(encoding="utf-8")
+    return recipe.find(name).read_text(encoding="utf-8")
 
 
-def check_recipe(name: str | Path) -> Recipe:
+def check(name: str | Path) -> Recipe:
     """Read a recipe and check all of it.
 
     Raises:
         RecipeError: It has mistakes: all of them, with their lines.
     """
-    return recipes.read(recipes.find(name))
-
-
-def _variants(
-    plan: Recipe, base: Path, folder: Path, trust: bool, progress: Progress
-) -> list[Variant]:
-    from ovtool.sources.options import SourceOptions
-    from ovtool.sources.table import kind_of
-
-    model = plan.model
-    source = _located(model.source, base)
-    if kind_of(source) == "torch" and not trust:
-        raise InputError(
-            f"the recipe imports code: {source}", "read it, then allow it with --trust"
-        )
-    options = SourceOptions(
-        weights=_located(model.weights, base) if model.weights else None,
-        input_shapes=model.shapes,
-        layouts=model.layouts,
-        preprocessing=model.preprocessing,
-        tolerance=model.tolerance,
-        trust=trust,
-    )
-    plain = next((n for n, v in plan.variants.items() if not v.steps), "source")
-    start = models.as_variant(
-        source, folder / plain, name=plain, options=options, progress=progress
-    )
-    calibration = _data(plan.data.calibration, base)
-    made = []
-    for name, planned in plan.variants.items():
-        variant = start
-        for index, step in enumerate(planned.steps):
-            last = index == len(planned.steps) - 1
-            step_name = name if last else f"{name}-{index + 1}-{step.method}"
-            variant = models.compress(
-                variant,
-                step.method,
-                settings=step.settings,
-                data=calibration,
-                out=folder / step_name,
-                name=step_name,
-                progress=progress,
-                replace=True,
-            )
-        made.append(variant)
-    return made
-
-
-def _sweep(
-    plan: Recipe,
-    base: Path,
-    variants: list[Variant],
-    folder: Path,
-    strict: bool,
-    retry_failed: bool,
-    observer: sweeps.Observer | None,
-    progress: Progress,
-) -> sweeps.SweepDone:
-    from ovtool.measure.engine import Settings
-    from ovtool.sweep.plan import Axes
-
-    wanted, evaluation = plan.sweep, plan.data.evaluation
-    return sweeps.sweep(
-        variants,
-        out=folder,
-        name=plan.name,
-        devices=wanted.devices,
-        axes=Axes(
-            batches=wanted.batches,
-            hints=wanted.hints,
-            streams=wanted.streams,
-            requests=wanted.requests,
-            threads=wanted.threads,
-            precisions_of={name: v.precisions for name, v in plan.variants.items()},
-            shapes=wanted.shapes,
-        ),
-        data=_data(evaluation, base),
-        metric=evaluation.metric if evaluation else None,
-        settings=Settings(
-            target_pct=wanted.target_pct,
-            min_rounds=wanted.rounds,
-            round_s=wanted.round_s,
-            max_s=wanted.max_seconds,
-        ),
-        strict=strict,
-        retry_failed=retry_failed,
-        observer=observer,
-        progress=progress,
-    )
-
-
-def _wanted(plan: Recipe) -> tuple[Limits, Objective, int]:
-    from ovtool.report.limits import Limits
-
-    wanted = plan.choose
-    limits = Limits(
-        max_latency_ms=wanted.max_latency_ms,
-        min_throughput_fps=wanted.min_throughput_fps,
-        min_quality=wanted.min_quality,
-        max_model_mib=wanted.max_model_mib,
-    )
-    return limits, wanted.objective, wanted.percentile
-
-
-def _data(data: recipes.Data | None, base: Path) -> models.DataSpec | None:
-    if data is None:
-        return None
-    labels = _located(data.labels, base) if data.labels else None
-    return models.DataSpec(_located(data.source, base), labels, data.limit)
-
-
-def _located(reference: str, base: Path) -> str:
-    """Return a path relative to the recipe as one from here; other references as they are."""
-    beside = base / reference
-    return str(beside) if beside.exists() else reference
+    return recipe.read(recipe.find(name))

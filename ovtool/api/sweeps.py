@@ -3,58 +3,29 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
-from ovtool.api.evaluation import Evaluator, write_request
+from ovtool.api.measuring import Measurer, Observer, Quiet
 from ovtool.api.models import DataSpec, Reference, SamplesOf, as_variant, available, existing
 from ovtool.errors import InputError, NothingMeasuredError
 from ovtool.progress import SILENT, Progress
-from ovtool.store import Plan, PlannedVariant, SweepFolder, Unavailable
+from ovtool.store import Environment, Plan, PlannedVariant, SweepFolder, Unavailable
 from ovtool.variant import RECORD, Variant
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from ovtool.measure.engine import Progressed, Settings
-    from ovtool.measure.session import Job, Runner
+    from ovtool.measure.engine import Settings
     from ovtool.report.choice import Choice, Objective
     from ovtool.report.limits import Limits
     from ovtool.report.summary import Summary
     from ovtool.report.write import ReportFiles
-    from ovtool.results import Measurement
     from ovtool.sweep.plan import Axes
-    from ovtool.trial import Trial
 
 Metric = Literal["top1", "agreement"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
-
-
-class Observer(Protocol):
-    """What a sweep reports to, between measurements and never during one."""
-
-    def planned(self, plan: Plan, finished: int) -> None:
-        """Told the plan, and how many of its trials the folder has already."""
-
-    def progressed(self, step: Progressed) -> None:
-        """Told where the trial that is measured stands."""
-
-    def finished(self, measurement: Measurement) -> None:
-        """Told each measurement once it is on the disk."""
-
-
-class Quiet:
-    """Reports nothing."""
-
-    def planned(self, plan: Plan, finished: int) -> None:
-        """Ignore."""
-
-    def progressed(self, step: Progressed) -> None:
-        """Ignore."""
-
-    def finished(self, measurement: Measurement) -> None:
-        """Ignore."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,17 +79,14 @@ def sweep(
         MissingDeviceError: ``strict``, and a device is missing; or none is there.
         NothingMeasuredError: Not one trial could be measured.
     """
-    from ovtool.devices.discovery import discover
     from ovtool.measure.engine import Settings
-    from ovtool.measure.environment import environment
-    from ovtool.measure.process import ProcessRunner
     from ovtool.sweep import plan as planning
     from ovtool.sweep import run as running
 
     wanted = axes or planning.Axes()
     wanted.check()
     there, missing = available(devices, strict=strict)
-    folder, chosen = Path(out), settings or Settings()
+    folder, chosen, watching = Path(out), settings or Settings(), observer or Quiet()
     loaded = [_loaded(v, folder, progress) for v in variants]
     spec = DataSpec(data) if isinstance(data, str) else data
     samples = SamplesOf(spec, progress) if spec else None
@@ -131,34 +99,15 @@ def sweep(
         evaluated_on=samples.described(loaded[0]) if samples else None,
         settings=asdict(chosen),
     )
-    facts = {
-        d.name: {"name": d.full_name, "plugin": d.plugin, "driver": d.properties.get("driver")}
-        for d in discover()
-        if d.available
-    }
-    now = environment(facts)
-    watching = observer or Quiet()
+    now = _environment()
     with tempfile.TemporaryDirectory(prefix="ovtool-sweep-") as scratch:
-        group = _Group(
-            variants={v.id: v for v in loaded},
-            samples=samples,
-            scratch=Path(scratch),
-            runner=ProcessRunner(timeout_s=chosen.timeout_s, seed=chosen.seed),
-            settings=chosen,
-            environment=now.id,
-            observer=watching,
-            evaluator=None,
-        )
-        if samples is not None:
-            baselines = {i: p.baseline for i, p in plan.variants.items()}
-            group.evaluator = Evaluator(
-                samples, group.variants, baselines, group.runner, _evaluated(folder)
-            )
+        measurer = Measurer(loaded, plan, samples, chosen, now.id, watching, Path(scratch))
+        measurer.evaluated |= _evaluated(folder)
         done = running.run(
             folder,
             plan,
             now,
-            group.measure,
+            measurer.measure,
             retry_failed=retry_failed,
             on_start=lambda finished: watching.planned(plan, finished),
             on_finished=watching.finished,
@@ -169,58 +118,6 @@ def sweep(
             f"not one of {len(plan.trials)} trials could be measured", _first_reason(folder)
         )
     return SweepDone(folder, done.measured, done.failed, done.reused, missing)
-
-
-@dataclass(slots=True)
-class _Group:
-    """Measures the trials of a group with what the sweep shares."""
-
-    variants: Mapping[str, Variant]
-    samples: SamplesOf | None
-    scratch: Path
-    runner: Runner
-    settings: Settings
-    environment: str
-    observer: Observer
-    evaluator: Evaluator | None
-    _requests: dict[object, Path] = field(default_factory=dict)
-
-    def measure(self, trials: Sequence[Trial]) -> list[Measurement]:
-        """Measure; a trial that cannot even be prepared is a row with its reason."""
-        from ovtool.measure.engine import failed, measure_group
-        from ovtool.measure.session import TrialFailedError
-
-        jobs: list[Job] = []
-        rows: dict[str, Measurement] = {}
-        for trial in trials:
-            try:
-                jobs.append(self._job(trial))
-            except TrialFailedError as error:
-                rows[trial.id] = failed(trial, self.environment, str(error))
-        measured = measure_group(
-            jobs,
-            self.runner,
-            self.settings,
-            self.environment,
-            evaluate=self.evaluator,
-            on_progress=self.observer.progressed,
-        )
-        rows |= {m.trial.id: m for m in measured}
-        return [rows[trial.id] for trial in trials]
-
-    def _job(self, trial: Trial) -> Job:
-        from ovtool.devices import rules
-        from ovtool.measure import jobs
-
-        variant = self.variants[trial.variant]
-        job = jobs.job(trial, variant, rules.properties(trial))
-        if self.samples is None:
-            return job
-        key = (job.names, job.shapes, job.batch_axes, variant.record.preprocessing)
-        if key not in self._requests:
-            target = self.scratch / f"request-{len(self._requests)}.npz"
-            self._requests[key] = write_request(self.samples(variant), job, target)
-        return replace(job, inputs=self._requests[key])
 
 
 def report(
@@ -312,6 +209,20 @@ def _planned(variants: Iterable[Variant]) -> dict[str, PlannedVariant]:
         )
         for v in loaded
     }
+
+
+def _environment() -> Environment:
+    """Return the environment of now, with the devices that are there."""
+    from ovtool.devices.discovery import discover
+    from ovtool.measure.environment import environment
+
+    return environment(
+        {
+            d.name: {"name": d.full_name, "plugin": d.plugin, "driver": d.properties.get("driver")}
+            for d in discover()
+            if d.available
+        }
+    )
 
 
 def _metric(

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import signal
 import sys
+from pathlib import Path
 from types import FrameType
 from typing import Annotated, NoReturn
 
 import typer
 
-from ovtool import __version__
+from ovtool import __version__, files
 from ovtool.cli import choose, compress, convert, devices, evaluate, recipes, report, run, sweep
 from ovtool.errors import InputError, OvtoolError
 
@@ -40,11 +42,26 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _main(
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001 - its callback does the work
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
+    log: Annotated[
+        str | None,
+        typer.Option(help="File to add what NNCF, torch and others say to.", metavar="FILE"),
+    ] = None,
 ) -> None:
-    pass
+    if log is not None:
+        _log_to(log)
+
+
+def _log_to(path: str) -> None:
+    with files.writing(Path(path)):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    logger = logging.getLogger("ovtool")
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
 
 
 class Stopped(BaseException):

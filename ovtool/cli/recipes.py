@@ -27,7 +27,7 @@ def list_(json: options.Json = False) -> None:
     from ovtool import api
     from ovtool.cli import terminal
 
-    found = api.list_recipes()
+    found = api.recipes.list()
     if json:
         terminal.answer_json(
             [{"name": r.name, "about": r.about, "path": str(r.path)} for r in found]
@@ -41,7 +41,7 @@ def show_(recipe: Recipe) -> None:
     """Print a recipe, to start one's own from."""
     from ovtool import api
 
-    print(api.show_recipe(recipe), end="")
+    print(api.recipes.show(recipe), end="")
 
 
 @app.command("check", epilog="Example: ovtool recipes check my-recipe.yaml")
@@ -50,7 +50,7 @@ def check(recipe: Recipe, json: options.Json = False) -> None:
     from ovtool import api
     from ovtool.cli import terminal
 
-    found = api.check_recipe(recipe)
+    found = api.recipes.check(recipe)
     if json:
         terminal.answer_json(found.model_dump(mode="json"))
         return

@@ -13,8 +13,8 @@ from ovtool.columns import BY_NAME
 
 if TYPE_CHECKING:
     from ovtool.api.models import Quality
-    from ovtool.api.recipes import Run
     from ovtool.api.sweeps import SweepDone
+    from ovtool.api.whole_way import Run
     from ovtool.devices.discovery import Device
     from ovtool.report.choice import Choice
     from ovtool.report.summary import Summary

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from ovtool.compress.method import Ignoring
 
 LOG = logging.getLogger("ovtool.nncf")
-# Without a handler of its own, a warning would reach stderr by logging's last resort.
-logging.getLogger("ovtool").addHandler(logging.NullHandler())
 
 
 class _ToLog(logging.Handler):

@@ -56,12 +56,12 @@ def run(
         on_finished: Told of each measurement after it is on the disk.
 
     Raises:
-        InputError: The folder holds measurements of another environment, is in use, or the disk
-            is full.
+        InputError: The folder holds measurements of another environment or on other samples, is
+            in use, or the disk is full.
     """
     with _locked(folder):
         sweep = SweepFolder(folder)
-        _same_environment(sweep, environment)
+        _same_conditions(sweep, plan, environment)
         sweep.write_plan(plan)
         sweep.write_environment(environment)
         latest = {m.trial.id: m for m in sweep.measurements()}
@@ -86,21 +86,28 @@ def _groups(trials: Sequence[Trial], finished: set[str]) -> Iterator[list[Trial]
             yield left
 
 
-def _same_environment(sweep: SweepFolder, environment: Environment) -> None:
+def _same_conditions(sweep: SweepFolder, plan: Plan, environment: Environment) -> None:
+    """Refuse to add to measurements of another machine, other software or other samples."""
     if not any(True for _ in sweep.measurements()):
         return
     before = sweep.environment
-    if before.id == environment.id:
-        return
-    changed = sorted(
-        k
-        for k in {*before.facts, *environment.facts}
-        if before.facts.get(k) != environment.facts.get(k)
-    )
-    raise InputError(
-        f"{sweep.path} was measured in another environment (changed: {', '.join(changed)})",
-        "give another --out; ovtool report takes both folders",
-    )
+    if before.id != environment.id:
+        changed = sorted(
+            k
+            for k in {*before.facts, *environment.facts}
+            if before.facts.get(k) != environment.facts.get(k)
+        )
+        raise InputError(
+            f"{sweep.path} was measured in another environment (changed: {', '.join(changed)})",
+            "give another --out; ovtool report takes both folders",
+        )
+    samples = sweep.plan.evaluated_on
+    if samples != plan.evaluated_on:
+        raise InputError(
+            f"{sweep.path} was measured on {samples or 'random inputs'}, not on"
+            f" {plan.evaluated_on or 'random inputs'}",
+            "give the same --data, or another --out",
+        )
 
 
 @contextmanager

@@ -4,7 +4,9 @@ import pytest
 
 from ovtool import api, files
 from ovtool.errors import InputError
+from ovtool.report.table import background, load
 from ovtool.store import JOURNAL, SweepFolder
+from tests.api.conftest import write_onnx
 
 RECIPE = """\
 recipe: 1
@@ -93,3 +95,39 @@ def test_a_device_that_is_none_is_said_before_the_work(recipe, tmp_path):
     with pytest.raises(InputError, match="unknown device 'XPU'"):
         api.run(path, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_what_a_changed_recipe_or_source_touches_is_made_again(owned, tmp_path):
+    write_onnx(tmp_path / "net.onnx")
+    for name in ("labelled.npz", "unlabelled.npz"):
+        (tmp_path / name).write_bytes((owned.folder / name).read_bytes())
+    path = tmp_path / "small.yaml"
+    steps = "int8-weights: {steps: [weights: {mode: MODE}]}"
+    text = RECIPE.replace("SOURCE", "net.onnx").replace("fp16-int8: {steps: [fp16, int8]}", steps)
+    path.write_text(text.replace("MODE", "int8_asym"))
+    first = api.run(path, out=tmp_path / "out")
+
+    path.write_text(text.replace("MODE", "int8_sym"))
+    second = api.run(path, out=tmp_path / "out")
+    assert (second.sweep.measured, second.sweep.reused) == (1, 3)
+    ids = [[v.id for v in one.variants] for one in (first, second)]
+    assert ids[0][:2] == ids[1][:2]
+    assert ids[0][2] != ids[1][2]
+    table = load([second.sweep.folder])
+    assert len(table) == 4, "the rows of the variant that is gone are not shown"
+    assert "earlier-plan" in [note.id for note in background(table).notes]
+
+    write_onnx(tmp_path / "net.onnx", seed=5)
+    third = api.run(path, out=tmp_path / "out")
+    assert (third.sweep.measured, third.sweep.reused) == (4, 0)
+
+
+@pytest.mark.slow
+def test_a_sweep_does_not_mix_samples(recipe, done, owned):
+    other = recipe.with_name("other.yaml")
+    other.write_text(recipe.read_text().replace("limit: 20", "limit: 10"))
+    before = (done.sweep.folder / JOURNAL).read_bytes()
+    with pytest.raises(InputError, match=r"was measured on .*20 samples, not on .*10 samples"):
+        api.run(other, out=done.folder)
+    assert (done.sweep.folder / JOURNAL).read_bytes() == before

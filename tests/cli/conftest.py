@@ -1,6 +1,7 @@
 """Running the command line: in this process where that is enough, for it is faster."""
 
 import json
+import logging
 import signal
 import sys
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ import pytest
 from ovtool.cli.main import main
 from tests import models
 from tests.report import sweeps
+
+LOG = logging.getLogger("ovtool")
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,9 @@ def ovtool(monkeypatch, capfd):
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+            for listening in [h for h in LOG.handlers if isinstance(h, logging.FileHandler)]:
+                LOG.removeHandler(listening)
+                listening.close()
         return Ran(left.value.code or 0, *capfd.readouterr())
 
     return run

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 LIST = [sys.executable, "-m", "ovtool.cli.main", "recipes", "list", "--json"]
@@ -24,3 +25,15 @@ def test_a_reader_that_leaves_is_no_error():
         process.stdout.close()
         assert process.stderr.read() == ""
     assert process.returncode == 0
+
+
+def test_what_libraries_say_goes_to_the_log_alone(ovtool, small, tmp_path):
+    log = tmp_path / "new" / "ovtool.log"
+    np.savez(tmp_path / "x.npz", x=np.ones((4, 3, 16, 16), np.float32))
+    arguments = ["compress", small.folder, "int8", "--data", tmp_path / "x.npz"]
+    ran = ovtool("--log", log, *arguments, "--out", tmp_path / "int8")
+    assert ran.status == 0
+    assert "Statistics collection" in log.read_text(encoding="utf-8")
+    assert "Statistics collection" not in ran.out + ran.err
+    again = ovtool("--log", tmp_path, *arguments, "--out", tmp_path / "int8")
+    assert again.errors == [f"error: cannot write {tmp_path}: a folder is in the way"]
