@@ -114,11 +114,12 @@ class Choice:
             if row[name] is not None
         ]
         precision = row["executed_precision"] or row["precision"]
-        how = f"the {row['hint']} hint" if row["hint"] else row["load"]
         told = f" ({', '.join(counts)})" if counts else ""
+        by_hand = ", ".join(counts) or row["load"]
+        how = f"the {row['hint']} hint{told}" if row["hint"] else by_hand
         return (
             f"Run {row['variant']} on {row['device']} in {precision}, "
-            f"batch {row['batch']}, with {how}{told}."
+            f"batch {row['batch']}, with {how}."
         )
 
     def to_json(self) -> dict[str, Any]:

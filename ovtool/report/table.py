@@ -269,6 +269,7 @@ def _add_speedups(
             row[f"{name}_ci_high"] = result.ratio.high
             taken[result.method][mine.measurement.trial.label] = None
     notes += _speedup_notes(list(taken["cpu_time"]), list(taken["unpaired"]))
+    notes += _without_speedup(rows)
 
 
 def _speedup_notes(by_cpu_time: list[str], unpaired: list[str]) -> Iterator[Note]:
@@ -287,6 +288,22 @@ def _speedup_notes(by_cpu_time: list[str], unpaired: list[str]) -> Iterator[Note
             _examples(unpaired),
             "measure both in one sweep, in at least three rounds",
         )
+
+
+def _without_speedup(rows: Sequence[dict[str, Any]]) -> Iterator[Note]:
+    """Say for which variants there is nothing to be faster than, and what would change that."""
+    fine = [row for row in rows if row["status"] == "ok"]
+    for precision, name in _SPEEDUPS.items():
+        missing = dict.fromkeys(row["variant"] for row in fine if row[name] is None)
+        if missing:
+            what = "its default precision" if precision == "default" else precision
+            yield Note(
+                f"no-speedup-{precision}",
+                f"some speed-ups over the uncompressed model in {what} are not known: it was not"
+                " measured at the same load",
+                ", ".join(missing),
+                f"sweep the uncompressed variant of the same source too, --precision {precision}",
+            )
 
 
 def _unfinished(sweeps: Sequence[_Sweep]) -> Iterator[Note]:

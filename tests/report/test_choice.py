@@ -16,6 +16,7 @@ from ovtool.report.choice import NothingFitsError, choose
 from ovtool.report.limits import Check, Limits
 from ovtool.report.table import load
 from ovtool.statistics import Interval
+from ovtool.trial import Trial
 
 from . import sweeps
 
@@ -40,6 +41,12 @@ def test_most_throughput_wins_and_says_why(table):
     assert any("in f32" in r and "faster" in r for r in choice.reasons)
     assert "batch 8" in choice.headline
     assert "2 streams" in choice.headline
+
+
+def test_streams_set_by_hand_are_said_once(tmp_path):
+    trial = Trial(sweeps.FP32.id, "fp32", "CPU", 4, hint=None, streams=2, requests=4)
+    choice = choose(load([sweeps.make(tmp_path / "s", [sweeps.measure(trial)])]))
+    assert choice.headline.endswith("batch 4, with 1 stream, 2 requests.")
 
 
 def test_each_objective_has_its_winner(table):
