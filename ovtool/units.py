@@ -35,15 +35,18 @@ def text(value: object, digits: int = 3) -> str:
 
 
 def interval_text(value: float | None, low: float | None, high: float | None) -> str:
-    """Return ``value [low, high]`` with as many decimals as the value has.
+    """Return ``value [low, high]`` with the value's decimals, or as many as tell the limits apart.
 
-    >>> interval_text(2.345, 2.31, 2.4)
-    '2.35 [2.31, 2.40]'
+    >>> interval_text(2.345, 2.31, 2.4), interval_text(0.0, 0.0, 0.161)
+    ('2.35 [2.31, 2.40]', '0.00 [0.00, 0.16]')
     """
     shown = text(value)
     if shown == UNKNOWN or low is None or high is None or math.isnan(low) or math.isnan(high):
         return shown
     decimals = len(shown.partition(".")[2])
+    if low < high and f"{low:.{decimals}f}" == f"{high:.{decimals}f}":
+        decimals = 1 + math.ceil(-math.log10(high - low))
+        shown = f"{value:.{decimals}f}"
     return f"{shown} [{low:.{decimals}f}, {high:.{decimals}f}]"
 
 

@@ -1,7 +1,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ovtool.units import UNKNOWN, duration, interval_text, mib, text
@@ -35,6 +35,18 @@ def test_a_written_figure_keeps_its_significant_digits(value, digits):
 def test_an_interval_has_the_decimals_of_its_value():
     assert interval_text(2.345, 2.31, 2.4) == "2.35 [2.31, 2.40]"
     assert interval_text(190.4, 188.26, 192.9) == "190 [188, 193]"
+
+
+def test_an_interval_is_never_shown_narrower_than_it_is():
+    assert interval_text(0.0, 0.0, 0.161) == "0.00 [0.00, 0.16]"
+    assert interval_text(905.4, 905.1, 905.3) == "905.40 [905.10, 905.30]"
+
+
+@given(st.floats(0, 1e9), st.floats(0, 1e9), st.floats(1e-9, 1e9))
+def test_the_limits_of_an_interval_are_told_apart(value, low, width):
+    assume(low + width > low)
+    shown = interval_text(value, low, low + width).partition("[")[2].rstrip("]").split(", ")
+    assert float(shown[0]) < float(shown[1])
 
 
 @pytest.mark.parametrize(
