@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
@@ -259,14 +259,14 @@ def only_input_errors(folder: Path, content: bytes) -> None:
         recipe.read(write(folder, content))
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300)
 @given(st.one_of(st.lists(PIECES, max_size=30).map("".join), st.text(max_size=40)))
 def test_any_text_gives_a_recipe_or_an_input_error(tmp_path_factory, text):
     folder = tmp_path_factory.getbasetemp()
     only_input_errors(folder, text.encode("utf-8", "surrogatepass"))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150)
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys(recipe.Recipe.model_fields, TREES)))
 def test_any_yaml_gives_a_recipe_or_an_input_error(tmp_path_factory, tree):
     path = tmp_path_factory.getbasetemp() / "r.yaml"

@@ -111,7 +111,7 @@ def test_one_file_under_the_name_of_the_other_kind(tmp_path):
     cut=st.floats(0, 1),
     changes=st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), max_size=20),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_damaged_files_give_samples_or_one_clear_error(tmp_path_factory, name, cut, changes):
     folder = tmp_path_factory.mktemp("damaged")
     x, label = np.arange(40.0).reshape(10, 4), np.arange(10)

@@ -278,7 +278,7 @@ WHOLE = {kind: encoded(kind) for kind in ("JPEG", "PNG", "GIF", "BMP", "TIFF", "
     cut=st.floats(0, 1),
     changes=st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), max_size=20),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_damaged_images_give_an_array_or_one_clear_error(tmp_path_factory, kind, cut, changes):
     content = bytearray(WHOLE[kind])
     for place, value in changes:
