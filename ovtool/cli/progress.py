@@ -116,7 +116,7 @@ class SweepView:
         for missing in plan.unavailable:
             self._say(f"{missing.device} left out: {missing.reason}")
         reused = f", {finished} finished before and reused" if finished else ""
-        self._say(f"{self._total} trials{reused}")
+        self._say(f"{self._total} trial{'s' if self._total != 1 else ''}{reused}")
         if self._console.is_terminal and finished < self._total:
             from rich.live import Live
 

@@ -23,25 +23,36 @@ def job(
         TrialFailedError: The variant cannot take the batch, or a dimension stays open.
     """
     ports = variant.record.inputs
-    axes = tuple(batch_axis(port, variant) for port in ports)
+    axes = tuple(batch_axis(port) for port in ports)
+    if all(axis is None for axis in axes):
+        _check_single(trial, variant)
     shapes = tuple(
         _static_shape(port, axis, trial, variant) for port, axis in zip(ports, axes, strict=True)
     )
-    if all(axis is None for axis in axes) and trial.batch != 1:
-        raise TrialFailedError(
-            f"no input of {variant.name} has a known batch dimension, so batch {trial.batch} means"
-            " nothing: give a layout when converting (--layout NAME=NC...)"
-        )
     return Job(trial, variant.xml, tuple(p.name for p in ports), shapes, axes, properties, inputs)
 
 
-def batch_axis(port: Port, variant: Variant) -> int | None:
-    """Return the batch dimension: of the layout, or the first one that conversion found open."""
-    if port.batch_axis is not None:
+def batch_axis(port: Port) -> int | None:
+    """Return the batch dimension: the layout's, or a first one of size 1, which counts as one."""
+    if port.layout is not None:
         return port.batch_axis
-    if variant.record.batch == "dynamic" and port.shape and port.shape[0] == -1:
-        return 0
-    return None
+    return 0 if port.shape[:1] == (1,) else None
+
+
+def _check_single(trial: Trial, variant: Variant) -> None:
+    """Refuse to count samples where no input says which dimension they are in."""
+    unknown = [p for p in variant.record.inputs if p.layout is None and p.shape]
+    if unknown:
+        name, rest = unknown[0].name, "?" * (len(unknown[0].shape) - 1)
+        raise TrialFailedError(
+            f"the batch dimension of {variant.name} is not known, so its samples cannot be counted:"
+            f" say when converting whether the first one is it (--layout {name}=N{rest}) or none is"
+            f" (--layout {name}=?{rest})"
+        )
+    if trial.batch != 1:
+        raise TrialFailedError(
+            f"no input of {variant.name} has a batch dimension: batch {trial.batch} is impossible"
+        )
 
 
 def _static_shape(port: Port, axis: int | None, trial: Trial, variant: Variant) -> tuple[int, ...]:

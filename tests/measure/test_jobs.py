@@ -37,11 +37,10 @@ def port(*shape, layout=None, name="x"):
     [
         (port(-1, 3, 8, layout="NCH"), (4, 3, 8), 0),
         (port(3, -1, layout="CN"), (3, 4), 1),
-        (port(-1, 3), (4, 3), 0),
         (port(4, 3, layout="NC"), (4, 3), 0),
     ],
 )
-def test_the_batch_goes_where_the_layout_or_the_open_dimension_says(given, shape, axis):
+def test_the_batch_goes_where_the_layout_says(given, shape, axis):
     made = job(TRIAL, variant(given), {"A": "B"}, Path("in.npz"))
     assert (made.shapes, made.batch_axes, made.names) == ((shape,), (axis,), ("x",))
     assert (made.trial, made.xml, made.properties) == (TRIAL, Path("net/model.xml"), {"A": "B"})
@@ -65,12 +64,25 @@ def test_a_fixed_batch_fails_with_the_reason_that_conversion_gave():
     assert job(replace(TRIAL, batch=1), fixed, {}).shapes == ((1, 3),)
 
 
-def test_an_unknown_batch_dimension_allows_only_one_sample():
-    unknown = variant(port(1, 3), batch="static")
-    with pytest.raises(TrialFailedError, match="no input of net has a known batch dimension") as e:
-        job(TRIAL, unknown, {})
-    assert "--layout" in str(e.value)
-    assert job(replace(TRIAL, batch=1), unknown, {}).shapes == ((1, 3),)
+def test_a_first_dimension_of_one_counts_as_one_sample():
+    single = variant(port(1, 3), batch="static")
+    assert job(replace(TRIAL, batch=1), single, {}).batch_axes == (0,)
+
+
+@pytest.mark.parametrize("batch", [1, 8])
+def test_samples_are_not_counted_where_the_batch_dimension_is_not_known(batch):
+    unknown = variant(port(8, 3), batch="static")
+    with pytest.raises(TrialFailedError, match="the batch dimension of net is not known") as e:
+        job(replace(TRIAL, batch=batch), unknown, {})
+    assert "(--layout x=N?)" in str(e.value)
+    assert "(--layout x=??)" in str(e.value)
+
+
+def test_a_model_without_a_batch_takes_one_sample():
+    without = variant(port(8, 3, layout="??"), batch="static")
+    assert job(replace(TRIAL, batch=1), without, {}).batch_axes == (None,)
+    with pytest.raises(TrialFailedError, match="batch 4 is impossible"):
+        job(TRIAL, without, {})
 
 
 def test_a_dimension_that_stays_open_says_how_to_fix_it():
