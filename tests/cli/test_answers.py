@@ -192,7 +192,7 @@ def test_sweep(ovtool, small, tmp_path):
     again = ovtool("sweep", small.folder, *arguments, "--out", out)
     assert "small" in again.out
     assert "trials: 0 measured, 1 finished before and reused" in again.out
-    assert "1 trials, 1 finished before and reused" in again.err
+    assert "1 trial, 1 finished before and reused" in again.err
     assert "next: " in again.err
 
 
