@@ -20,7 +20,8 @@ def job(
     """Return what a runner needs to measure a trial here.
 
     Raises:
-        TrialFailedError: The variant cannot take the batch, or a dimension stays open.
+        TrialFailedError: The variant cannot take the batch, no input says where the batch is, or a
+            dimension stays open.
     """
     ports = variant.record.inputs
     axes = tuple(batch_axis(port) for port in ports)
