@@ -11,9 +11,14 @@ import os
 import platform
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psutil
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T", int, float)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,24 +29,70 @@ class Unknown:
 
 
 @dataclass(frozen=True, slots=True)
-class CpuTimes:
-    """Seconds since boot, summed over all processors."""
+class ControlGroup:
+    """A control group; ``version`` is that of its hierarchy, 1 or 2."""
 
-    busy_s: float
-    steal_s: float
+    path: Path
+    version: int
+
+    def cpu_quota(self) -> float | None:
+        """Return the processors' worth of time that it allows; None without a limit."""
+        if self.version == 2:
+            quota, _, period = _read(self.path / "cpu.max", "max").partition(" ")
+        else:
+            quota = _read(self.path / "cpu.cfs_quota_us", "-1")
+            period = _read(self.path / "cpu.cfs_period_us", "")
+        return int(quota) / int(period or 100_000) if quota.isdigit() else None
+
+    def memory_bytes(self) -> int | None:
+        """Return the memory that it allows; None without a limit."""
+        name = "memory.max" if self.version == 2 else "memory.limit_in_bytes"
+        limit = _read(self.path / name, "max")
+        return int(limit) if limit.isdigit() and int(limit) < 2**60 else None
+
+    def oom_kills(self) -> int | None:
+        """Return how many of its processes the kernel ended for memory; None where untold."""
+        name = "memory.events" if self.version == 2 else "memory.oom_control"
+        for line in _read(self.path / name, "").splitlines():
+            key, _, value = line.partition(" ")
+            if key == "oom_kill" and value.isdigit():
+                return int(value)
+        return None
 
 
-@dataclass(frozen=True, slots=True)
-class EnergyCounter:
-    """Energy in microjoules that wraps to 0 at ``range_uj``."""
+def _read(path: Path, missing: str) -> str:
+    try:
+        return path.read_text(encoding="ascii", errors="replace").strip()
+    except OSError:
+        return missing
 
-    value_uj: int
-    range_uj: int
 
-    def since(self, earlier: EnergyCounter) -> float:
-        """Return joules since an earlier reading, across at most one wrap."""
-        spent = self.value_uj - earlier.value_uj
-        return (spent if spent >= 0 else spent + self.range_uj) / 1e6
+def control_groups(root: Path, controller: str) -> list[ControlGroup] | Unknown:
+    """Return this process's control group and all above it that a controller knows.
+
+    In a container the group's own path is often not below the mount, and the mount's root is the
+    group that applies.
+
+    Args:
+        root: Where ``/proc`` and ``/sys`` are.
+        controller: ``cpu`` or ``memory``.
+    """
+    text = _read(root / "proc/self/cgroup", "")
+    if not text:
+        return Unknown("/proc/self/cgroup is not there")
+    mount, path, version = root / "sys/fs/cgroup", "", 2
+    for line in text.splitlines():
+        _, controllers, own = line.split(":", 2)
+        if controller in controllers.split(","):
+            mount, path, version = mount / controller, own, 1
+            break
+        if not controllers:
+            path = own
+    if not mount.is_dir():
+        return Unknown(f"/{mount.relative_to(root)} is not there")
+    parts = [part for part in path.split("/") if part not in ("", "..")]
+    folders = [mount.joinpath(*parts[:depth]) for depth in range(len(parts), -1, -1)]
+    return [ControlGroup(folder, version) for folder in folders if folder.is_dir()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +101,9 @@ class Host:
 
     root: Path = field(default_factory=lambda: Path("/"))
 
-    def cpu_times(self) -> CpuTimes:
-        """Return the machine's busy time (own, others', kernel's) and what a hypervisor took."""
-        times = psutil.cpu_times()
-        busy = times.user + times.system
-        busy += sum(getattr(times, name, 0.0) for name in ("nice", "irq", "softirq"))
-        return CpuTimes(busy, getattr(times, "steal", 0.0))
+    def rss_bytes(self) -> int:
+        """Return the resident memory of this process."""
+        return int(psutil.Process().memory_info().rss)
 
     def peak_rss_bytes(self) -> int | Unknown:
         """Return the greatest resident memory that this process had.
@@ -107,22 +155,33 @@ class Host:
         )
 
     def cgroup_cpus(self) -> float | Unknown | None:
-        """Return the processors that a control group allows; None when it sets no limit."""
-        text = self._read("sys/fs/cgroup/cpu.max")
-        if isinstance(text, Unknown):
-            return text
-        quota, _, period = text.partition(" ")
-        return None if quota == "max" else int(quota) / int(period or 100_000)
+        """Return the processors' worth of time that control groups allow; None without a limit."""
+        return self._tightest("cpu", ControlGroup.cpu_quota)
 
-    def energy(self) -> EnergyCounter | Unknown:
-        """Return the package's energy counter (Intel RAPL by powercap)."""
-        folder = "sys/class/powercap/intel-rapl:0/"
-        value, top = self._read(folder + "energy_uj"), self._read(folder + "max_energy_range_uj")
-        if isinstance(value, Unknown):
-            return value
-        if isinstance(top, Unknown):
-            return top
-        return EnergyCounter(int(value), int(top))
+    def cgroup_memory_bytes(self) -> int | Unknown | None:
+        """Return the memory that control groups allow; None without a limit."""
+        return self._tightest("memory", ControlGroup.memory_bytes)
+
+    def _tightest(
+        self, controller: str, limit: Callable[[ControlGroup], T | None]
+    ) -> T | Unknown | None:
+        groups = control_groups(self.root, controller)
+        if isinstance(groups, Unknown):
+            return groups
+        return min((found for g in groups if (found := limit(g)) is not None), default=None)
+
+    def oom_kills(self) -> int | Unknown:
+        """Return how many processes the kernel ended for memory, here or on the whole machine."""
+        groups = control_groups(self.root, "memory")
+        for group in [] if isinstance(groups, Unknown) else groups[:1]:
+            found = group.oom_kills()
+            if found is not None:
+                return found
+        for line in self._lines("proc/vmstat"):
+            key, _, value = line.partition(" ")
+            if key == "oom_kill":
+                return int(value)
+        return Unknown("neither a control group nor /proc/vmstat counts them")
 
     def facts(self) -> tuple[dict[str, Any], dict[str, str]]:
         """Return what stays the same from run to run, and why the rest is not known."""
@@ -133,6 +192,7 @@ class Host:
             "logical_cpus": psutil.cpu_count(),
             "usable_cpus": self.usable_cpus(),
             "cgroup_cpus": self.cgroup_cpus(),
+            "cgroup_memory_bytes": self.cgroup_memory_bytes(),
             "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
             "governor": self.governor(),
             "system": platform.system(),

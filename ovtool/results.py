@@ -26,10 +26,25 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """About 100 ms of measuring, from one completion to another.
+    """About 100 ms of measuring, from one completion to another, and what the machine did in it.
 
-    ``cpu_s`` is the CPU time of the measuring process, ``busy_s`` that of the whole machine,
-    ``steal_s`` what a hypervisor gave to others; None where the system does not tell.
+    What the system does not tell is None.
+
+    Args:
+        seconds: Its length, without the time that reading the counters took.
+        inferences: Completed in it.
+        latency_mean_ms: Of those.
+        latency_max_ms: Of those.
+        cpu_s: CPU time of the measuring process.
+        busy_s: CPU time of the whole machine.
+        steal_s: What a hypervisor gave to others.
+        delay_s: Time for which threads of the process were ready to run and waited for a
+            processor, summed over the threads.
+        stalled_s: CPU pressure: time for which some task of the machine waited for a processor.
+        switches: Involuntary context switches of the process.
+        quota_wait_s: Time for which a control group's CPU quota held the process.
+        throttles: Times that the processor throttled itself for heat or power.
+        clock_mhz: Mean clock of the processors that the process may use.
     """
 
     seconds: float
@@ -39,14 +54,32 @@ class Window:
     cpu_s: float | None = None
     busy_s: float | None = None
     steal_s: float | None = None
+    delay_s: float | None = None
+    stalled_s: float | None = None
+    switches: float | None = None
+    quota_wait_s: float | None = None
+    throttles: float | None = None
+    clock_mhz: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """The windows measured without a pause; rounds of a group's trials alternate."""
+    """The windows measured without a pause; rounds of a group's trials alternate.
+
+    Args:
+        index: Of the round, the same for all trials measured in it.
+        windows: The raw windows.
+        quiet: Indices of the windows that nothing disturbed; None where that was not judged.
+        undisturbed_s: Time in which every processor that the process could use was its own, by
+            stretches of a few inferences; None where that is not known.
+        undisturbed_inferences: Completed in that time.
+    """
 
     index: int
     windows: tuple[Window, ...]
+    quiet: tuple[int, ...] | None = None
+    undisturbed_s: float | None = None
+    undisturbed_inferences: int = 0
 
     @property
     def seconds(self) -> float:

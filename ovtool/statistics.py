@@ -129,13 +129,28 @@ def ratio_unpaired(numerator: Interval, denominator: Interval) -> Interval:
 
 
 def bootstrap_rate(
-    amounts: Sequence[float], durations: Sequence[float], resamples: int = 1000, seed: int = 0
+    amounts: Sequence[float],
+    durations: Sequence[float],
+    blocks: Sequence[int] | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
 ) -> Interval:
-    """Return ``sum(amounts) / sum(durations)`` with a bootstrap interval over the windows.
+    """Return ``sum(amounts) / sum(durations)`` with a bootstrap interval over blocks of windows.
 
-    Whole windows are drawn with replacement (never single inferences, which are correlated), and
-    the percentile interval is widened by ``sqrt(n / (n - 1))`` since few windows understate their
-    own spread (Efron and Tibshirani 1993, chapter 13).
+    Whole blocks are drawn with replacement, never single inferences: neighbours in time are
+    correlated.  The percentile interval of few blocks is too narrow, so it is widened to that of
+    Student's t (see :func:`_percentile_interval`).
+
+    Args:
+        amounts: Of each window, such as samples.
+        durations: Of each window, in s.
+        blocks: The block of each window, such as the round that it was measured in; by default
+            every window is a block.
+        resamples: How often blocks are drawn.
+        seed: Of the drawing.
+
+    Raises:
+        ValueError: The arguments differ in length.
     """
     a, d = np.asarray(amounts, float), np.asarray(durations, float)
     if a.shape != d.shape:
@@ -143,11 +158,23 @@ def bootstrap_rate(
     if a.size == 0 or d.sum() <= 0:
         return Interval(math.nan, math.nan, math.nan)
     value = float(a.sum() / d.sum())
-    if a.size == 1:
+    block, count = _numbered(blocks, a.size)
+    if count == 1:
         return Interval(value, math.nan, math.nan)
-    drawn = np.random.default_rng(seed).integers(0, a.size, (resamples, a.size))
+    a, d = np.bincount(block, a, count), np.bincount(block, d, count)
+    drawn = np.random.default_rng(seed).integers(0, count, (resamples, count))
     rates = a[drawn].sum(1) / d[drawn].sum(1)
-    return _percentile_interval(value, rates, a.size)
+    return _percentile_interval(value, rates, a / np.where(d > 0, d, math.nan))
+
+
+def _numbered(blocks: Sequence[int] | None, windows: int) -> tuple[NDArray[np.intp], int]:
+    """Return each window's block as 0, 1, 2 ..., and how many blocks there are."""
+    if blocks is None:
+        return np.arange(windows), windows
+    if len(blocks) != windows:
+        raise ValueError(f"{len(blocks)} blocks against {windows} windows")
+    found, numbers = np.unique(np.asarray(blocks), return_inverse=True)
+    return numbers, found.size
 
 
 def quantile(samples: NDArray[np.float64] | Sequence[float], q: float) -> float:
@@ -156,43 +183,112 @@ def quantile(samples: NDArray[np.float64] | Sequence[float], q: float) -> float:
 
 
 def bootstrap_quantile(
-    windows: Sequence[Sequence[float]], q: float, resamples: int = 400, seed: int = 0
+    windows: Sequence[Sequence[float]],
+    q: float,
+    blocks: Sequence[int] | None = None,
+    resamples: int = 400,
+    seed: int = 0,
 ) -> Interval:
-    """Return a quantile of all samples with a bootstrap interval over their windows.
+    """Return a quantile of all samples with a bootstrap interval over blocks of windows.
 
-    Each resample weights the sorted samples with how often their window was drawn, so the cost is
+    Each resample weights the sorted samples with how often their block was drawn, so the cost is
     one sort and a cumulative sum a resample, whatever the number of samples.
 
     Args:
         windows: The samples of each window.
         q: The quantile, within [0, 1].
-        resamples: How often windows are drawn.
+        blocks: The block of each window, as for :func:`bootstrap_rate`.
+        resamples: How often blocks are drawn.
         seed: Of the drawing.
     """
-    kept = [np.asarray(w, float) for w in windows if len(w)]
-    if not kept:
+    block, _ = _numbered(blocks, len(windows))
+    filled = [i for i, w in enumerate(windows) if len(w)]
+    if not filled:
         return Interval(math.nan, math.nan, math.nan)
-    samples = np.concatenate(kept)
+    samples = np.concatenate([np.asarray(windows[i], float) for i in filled])
     value = quantile(samples, q)
-    if len(kept) == 1:
+    kept, count = _numbered([int(block[i]) for i in filled], len(filled))
+    if count == 1:
         return Interval(value, math.nan, math.nan)
-    owner = np.repeat(np.arange(len(kept)), [w.size for w in kept])
+    owner = np.repeat(kept, [len(windows[i]) for i in filled])
     order = np.argsort(samples, kind="stable")
     samples, owner = samples[order], owner[order]
     rng = np.random.default_rng(seed)
     estimates = np.empty(resamples)
     for i in range(resamples):
-        counts = np.bincount(rng.integers(0, len(kept), len(kept)), minlength=len(kept))
-        weights = np.cumsum(counts[owner])
+        drawn = np.bincount(rng.integers(0, count, count), minlength=count)
+        weights = np.cumsum(drawn[owner])
         estimates[i] = samples[np.searchsorted(weights, q * weights[-1], side="left")]
-    return _percentile_interval(value, estimates, len(kept))
+    by_block = np.array([quantile(samples[owner == b], q) for b in range(count)])
+    return _percentile_interval(value, estimates, by_block)
 
 
-def _percentile_interval(value: float, estimates: NDArray[np.float64], n: int) -> Interval:
+def drift(values: Sequence[float]) -> Interval:
+    """Return how far a series moved from its first to its last value, in per cent of its median.
+
+    The slope is the median of all pairs' slopes (Theil 1950, Sen 1968) and its interval comes from
+    the distribution of Kendall's S, so single values far off move neither.  The interval excludes
+    0 only if the series keeps rising or falling.
+
+    Args:
+        values: At equal steps in time; fewer than four have no drift.
+    """
+    n = len(values)
+    if n < 4:
+        return Interval(math.nan, math.nan, math.nan)
+    series = np.asarray(values, float)
+    later, earlier = np.tril_indices(n, -1)
+    slopes = np.sort((series[later] - series[earlier]) / (later - earlier))
+    spread = _Z * math.sqrt(n * (n - 1) * (2 * n + 5) / 18)
+    low = max(0, math.floor((slopes.size - spread) / 2) - 1)
+    high = min(slopes.size - 1, math.ceil((slopes.size + spread) / 2))
+    scale = 100.0 * (n - 1) / float(np.median(series))
+    return Interval(
+        float(np.median(slopes)) * scale, float(slopes[low]) * scale, float(slopes[high]) * scale
+    )
+
+
+def _percentile_interval(
+    value: float, estimates: NDArray[np.float64], by_block: NDArray[np.float64]
+) -> Interval:
+    """Return the percentile interval of an estimate over blocks, widened for what it leaves out.
+
+    A bootstrap takes the blocks as if they were all there is: with few of them that understates
+    the spread by ``sqrt(n / (n - 1))``, and takes the normal distribution's limits where Student's
+    t would stand (Efron and Tibshirani 1993, chapters 12 and 13; Hesterberg 2015, section 3.2).
+    It also takes them as independent; what one tells of the next adds to the spread too.
+
+    Args:
+        value: The estimate.
+        estimates: Those of the resamples.
+        by_block: The figure of each block alone, in the order of time.
+    """
+    n = by_block.size
     low, high = np.quantile(estimates, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    widen = math.sqrt(n / (n - 1))
+    widen = math.sqrt(n / (n - 1)) * student_t(n - 1) / _Z * _correlation_factor(by_block)
     return Interval(
         value,
         value - widen * max(0.0, value - float(low)),
         value + widen * max(0.0, float(high) - value),
     )
+
+
+_MOST_CORRELATED = 0.75
+"""Beyond this a short measurement cannot tell correlation from drift."""
+
+
+def _correlation_factor(series: NDArray[np.float64]) -> float:
+    """Return by how much correlation of neighbours widens the interval of a mean, at least 1.
+
+    For a first-order autoregressive series of lag-1 correlation r that is
+    ``sqrt((1 + r) / (1 - r))`` (Geyer 1992 gives the general form).  The estimate of r in a short
+    series lies about ``1 / n`` too low, which is put back; a negative one is taken as none.
+    """
+    known = series[np.isfinite(series)]
+    centred = known - known.mean() if known.size else known
+    spread = float(centred @ centred)
+    if known.size < 4 or spread <= 0:
+        return 1.0
+    r = float(centred[1:] @ centred[:-1]) / spread + 1 / known.size
+    r = min(max(r, 0.0), _MOST_CORRELATED)
+    return math.sqrt((1 + r) / (1 - r))

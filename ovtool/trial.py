@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 Hint = Literal["latency", "throughput"]
 PRECISIONS = ("default", "f32", "bf16", "f16")
+_LATER = ("rate", "max_latency_ms", "percentile")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,9 @@ class Trial:
         precision: ``INFERENCE_PRECISION_HINT``, or ``default`` for the device's own.
         shapes: (input name, dimensions) of inputs whose open dimensions other than the batch are
             fixed; -1 stays for the batch.
+        rate: Requests that arrive a second, with Poisson gaps; None keeps every request busy.
+        max_latency_ms: Look for the highest such rate that keeps the percentile within this.
+        percentile: Of the latency, that ``max_latency_ms`` is about.
     """
 
     variant: str
@@ -39,28 +43,46 @@ class Trial:
     threads: int | None = None
     precision: str = "default"
     shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    rate: float | None = None
+    max_latency_ms: float | None = None
+    percentile: int | None = None
+
+    @property
+    def open_loop(self) -> bool:
+        """Whether requests arrive on their own, whether or not the ones before are done."""
+        return self.rate is not None or self.max_latency_ms is not None
 
     @property
     def id(self) -> str:
         """Hash of its content: the same trial has the same id on every machine."""
-        content = {k: v for k, v in asdict(self).items() if k != "variant_name"}
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+        return self._hash("variant_name")
 
     @property
     def group(self) -> str:
         """Hash of all but variant and precision: trials of one group are compared by rounds."""
-        skipped = ("variant_name", "variant", "precision")
-        content = {k: v for k, v in asdict(self).items() if k not in skipped}
+        return self._hash("variant_name", "variant", "precision")
+
+    def _hash(self, *left_out: str) -> str:
+        """Hash the content; a field that came later counts only where it says something."""
+        content = {
+            name: value
+            for name, value in asdict(self).items()
+            if name not in left_out and not (name in _LATER and value is None)
+        }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
     @property
     def load(self) -> str:
-        """The load in words: the hint, or what was set by hand."""
+        """The load in words: the hint, or what was set by hand, and how requests arrive."""
         parts: list[str] = [self.hint] if self.hint else []
         for name in ("streams", "requests", "threads"):
             value = getattr(self, name)
             if value is not None:
                 parts.append(f"{name}={value}")
+        if self.rate is not None:
+            parts.append(f"rate={self.rate:g}/s")
+        if self.max_latency_ms is not None:
+            parts.append(f"p{self.percentile}<={self.max_latency_ms:g}ms")
         return " ".join(parts)
 
     @property

@@ -2,12 +2,8 @@ import errno
 
 import psutil
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from ovtool.host import EnergyCounter, Host, Unknown
-
-RAPL = "sys/class/powercap/intel-rapl:0/"
+from ovtool.host import Host, Unknown
 
 
 @pytest.fixture
@@ -28,8 +24,6 @@ def test_files_that_are_not_there_are_unknown_with_the_reason(tmp_path):
     host = Host(tmp_path)
     for found, path in (
         (host.governor(), "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor is not there"),
-        (host.cgroup_cpus(), "/sys/fs/cgroup/cpu.max is not there"),
-        (host.energy(), f"/{RAPL}energy_uj is not there"),
         (host.cpu_flags(), "no /proc/cpuinfo"),
     ):
         assert isinstance(found, Unknown)
@@ -37,13 +31,14 @@ def test_files_that_are_not_there_are_unknown_with_the_reason(tmp_path):
 
 
 def test_a_file_that_may_not_be_read_is_unknown_with_the_reason(machine, monkeypatch):
-    host = machine({RAPL + "energy_uj": "5", RAPL + "max_energy_range_uj": "9"})
+    path = "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"
+    host = machine({path: "powersave"})
 
     def refuse(*_, **__):
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr("pathlib.Path.read_text", refuse)
-    assert host.energy() == Unknown(f"/{RAPL}energy_uj: Permission denied")
+    assert host.governor() == Unknown(f"/{path}: Permission denied")
 
 
 def test_the_processor_tells_its_name_and_instruction_sets(machine):
@@ -62,34 +57,70 @@ def test_the_governor(machine):
     assert machine({path: "powersave\n"}).governor() == "powersave"
 
 
+V1 = {"proc/self/cgroup": "4:memory:/a/b\n1:cpu,cpuacct:/a/b\n0::/\n"}
+V2 = {"proc/self/cgroup": "0::/a/b\n"}
+ROOT = "sys/fs/cgroup/"
+
+
 @pytest.mark.parametrize(
-    ("content", "cpus"), [("max 100000\n", None), ("150000 100000\n", 1.5), ("50000\n", 0.5)]
+    ("files", "cpus"),
+    [
+        (V2 | {ROOT + "a/b/cpu.max": "max 100000", ROOT + "a/cpu.max": "150000 100000"}, 1.5),
+        (V2 | {ROOT + "a/b/cpu.max": "50000 100000", ROOT + "a/cpu.max": "150000 100000"}, 0.5),
+        (V2 | {ROOT + "a/b/cpu.max": "max 100000"}, None),
+        (V2 | {ROOT + "cpu.max": "200000 100000"}, 2.0),
+        (
+            V1
+            | {
+                ROOT + "cpu,cpuacct/a/b/cpu.cfs_quota_us": "1",
+                ROOT + "cpu/a/b/cpu.cfs_quota_us": "50000",
+                ROOT + "cpu/a/b/cpu.cfs_period_us": "100000",
+                ROOT + "cpu/cpu.cfs_quota_us": "-1",
+            },
+            0.5,
+        ),
+        (V1 | {ROOT + "cpu/cpu.cfs_quota_us": "-1"}, None),
+    ],
+    ids=["above", "own", "none", "a container's root", "v1", "v1, none"],
 )
-def test_what_a_control_group_allows(machine, content, cpus):
-    assert machine({"sys/fs/cgroup/cpu.max": content}).cgroup_cpus() == cpus
+def test_the_tightest_quota_of_all_groups_counts(machine, files, cpus):
+    assert machine(files).cgroup_cpus() == cpus
 
 
-def test_energy_is_read_with_the_range_at_which_it_wraps(machine):
-    host = machine({RAPL + "energy_uj": "123\n", RAPL + "max_energy_range_uj": "1000\n"})
-    assert host.energy() == EnergyCounter(123, 1000)
+@pytest.mark.parametrize(
+    ("files", "limit"),
+    [
+        (V2 | {ROOT + "a/b/memory.max": "max", ROOT + "a/memory.max": "1000"}, 1000),
+        (V2 | {ROOT + "a/b/memory.max": "max"}, None),
+        (V1 | {ROOT + "memory/a/memory.limit_in_bytes": "2000"}, 2000),
+        (V1 | {ROOT + "memory/memory.limit_in_bytes": "9223372036854771712"}, None),
+    ],
+)
+def test_the_memory_that_groups_allow(machine, files, limit):
+    assert machine(files).cgroup_memory_bytes() == limit
 
 
-def test_energy_without_its_range_is_unknown(machine):
-    """A difference across the wrap could not be told from a negative one."""
-    found = machine({RAPL + "energy_uj": "123\n"}).energy()
-    assert found == Unknown(f"/{RAPL}max_energy_range_uj is not there")
+@pytest.mark.parametrize(
+    ("files", "kills"),
+    [
+        (V2 | {ROOT + "a/b/memory.events": "low 0\noom 3\noom_kill 2\n"}, 2),
+        (V1 | {ROOT + "memory/a/b/memory.oom_control": "under_oom 0\noom_kill 4\n"}, 4),
+        ({"proc/vmstat": "pgfault 1\noom_kill 7\n"}, 7),
+    ],
+)
+def test_how_many_processes_the_kernel_ended_for_memory(machine, files, kills):
+    assert machine(files).oom_kills() == kills
 
 
-@given(st.integers(1, 10**12), st.data())
-def test_energy_is_counted_across_a_wrap(top, data):
-    start = data.draw(st.integers(0, top - 1))
-    spent = data.draw(st.integers(0, top - 1))
-    later = EnergyCounter((start + spent) % top, top)
-    assert later.since(EnergyCounter(start, top)) == pytest.approx(spent / 1e6)
+def test_without_control_groups_there_is_the_reason(tmp_path):
+    host = Host(tmp_path)
+    for found in (host.cgroup_cpus(), host.cgroup_memory_bytes()):
+        assert found == Unknown("/proc/self/cgroup is not there")
+    assert isinstance(host.oom_kills(), Unknown)
 
 
 def test_facts_leave_out_what_is_unknown_and_say_why(machine):
-    facts, unknown = machine({"sys/fs/cgroup/cpu.max": "max 100000"}).facts()
+    facts, unknown = machine(V2 | {ROOT + "cpu.max": "max 100000"}).facts()
     assert set(unknown) == {"cpu_flags", "governor"}
     assert set(unknown).isdisjoint(facts)
     assert facts["cgroup_cpus"] is None
@@ -107,15 +138,11 @@ def test_the_clock_is_unknown_where_the_system_does_not_tell(monkeypatch):
     assert Host().clock_mhz() == Unknown("can't find current frequency file")
 
 
-def test_this_machine_has_processors_that_work():
+def test_this_machine_has_processors_and_memory():
     host = Host()
-    before = host.cpu_times()
-    sum(i * i for i in range(3_000_000))
-    after = host.cpu_times()
-    assert after.busy_s > before.busy_s
-    assert after.steal_s >= before.steal_s
     assert 1 <= host.usable_cpus() <= psutil.cpu_count()
     assert host.cpu_model()
+    assert host.rss_bytes() > 2**20
 
 
 def test_the_peak_is_that_of_the_process_itself(machine):

@@ -9,6 +9,7 @@ from ovtool.statistics import (
     Interval,
     bootstrap_quantile,
     bootstrap_rate,
+    drift,
     mean_interval,
     quantile,
     ratio_by_round,
@@ -200,3 +201,38 @@ def test_an_unknown_interval_excludes_nothing_and_overlaps_everything():
     assert UNKNOWN.overlaps(Interval(9.0, 8.0, 10.0))
     assert math.isnan(UNKNOWN.half_width_pct)
     assert math.isnan(Interval(0.0, -1.0, 1.0).half_width_pct)
+
+
+def test_windows_of_a_block_are_drawn_together():
+    values = [1.0, 1.0, 3.0, 3.0] * 2
+    apart = bootstrap_rate(values, [1.0] * 8)
+    together = bootstrap_rate(values, [1.0] * 8, [0, 0, 1, 1, 2, 2, 3, 3])
+    assert together.value == apart.value == 2
+    assert together.half_width_pct > apart.half_width_pct
+    assert not bootstrap_rate(values, [1.0] * 8, [5] * 8).known
+    with pytest.raises(ValueError, match="7 blocks against 8 windows"):
+        bootstrap_rate(values, [1.0] * 8, [0] * 7)
+
+
+def test_neighbours_that_resemble_each_other_widen_the_interval():
+    rising = np.repeat([1.0, 2.0, 3.0, 4.0], 4)
+    shuffled = rising.reshape(4, 4).T.ravel()
+    wide, narrow = (bootstrap_rate(v, np.ones(16)) for v in (rising, shuffled))
+    assert wide.value == narrow.value
+    assert wide.half_width_pct > 1.5 * narrow.half_width_pct
+
+
+@given(st.integers(4, 40), st.floats(-0.5, 0.5))
+def test_a_steady_rise_is_a_drift_and_one_outlier_is_none(n, slope):
+    rising = 100 + slope * np.arange(n)
+    found = drift(rising)
+    expected = 100 * slope * (n - 1) / np.median(rising)
+    assert found.value == pytest.approx(expected, abs=1e-9)
+    outlier = np.full(n, 100.0)
+    outlier[n // 2] = 10
+    assert drift(outlier).value == 0
+
+
+@pytest.mark.parametrize("values", [[], [1.0], [1.0, 2.0, 3.0]])
+def test_a_few_values_have_no_drift(values):
+    assert not drift(values).known

@@ -23,6 +23,9 @@ trials = st.builds(
         st.tuples(st.text(max_size=5), st.lists(st.integers(-1, 512), max_size=4).map(tuple)),
         max_size=2,
     ).map(tuple),
+    rate=st.none() | st.floats(0.1, 1e4),
+    max_latency_ms=st.none() | st.floats(0.1, 1e4),
+    percentile=st.sampled_from([None, 50, 90, 99]),
 )
 BASE = Trial("abc", "fp32", "CPU", 4)
 OTHERS = {
@@ -35,6 +38,9 @@ OTHERS = {
     "threads": 1,
     "precision": "f32",
     "shapes": (("x", (-1, 3)),),
+    "rate": 100.0,
+    "max_latency_ms": 20.0,
+    "percentile": 90,
 }
 
 
@@ -73,6 +79,19 @@ def test_a_group_is_all_but_variant_and_precision(name):
 def test_the_id_is_the_same_on_every_machine():
     """Journals of earlier versions and other machines are found by it."""
     assert BASE.id == "19b2d144cf8b"
+
+
+@pytest.mark.parametrize(
+    ("fields", "load", "open_loop"),
+    [
+        ({}, "latency", False),
+        ({"rate": 100.0}, "latency rate=100/s", True),
+        ({"max_latency_ms": 20.0, "percentile": 99}, "latency p99<=20ms", True),
+    ],
+)
+def test_the_load_says_how_requests_arrive(fields, load, open_loop):
+    trial = replace(BASE, **fields)
+    assert (trial.load, trial.open_loop) == (load, open_loop)
 
 
 def test_the_label_says_what_was_asked():

@@ -8,22 +8,35 @@ falls on all of them alike, so ratios taken round by round keep little of it.
 from __future__ import annotations
 
 import random
+import tempfile
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import psutil
 
-from ovtool.measure import figures
+from ovtool import units
+from ovtool.measure import figures, load
+from ovtool.measure.contention import Machine
+from ovtool.measure.pool import Pool, Seat
 from ovtool.measure.session import Job, RawRound, Runner, Session, TrialFailedError
-from ovtool.results import Measurement, Note, Round
+from ovtool.results import Measurement, Note
+from ovtool.statistics import Interval
 from ovtool.trial import Trial
-from ovtool.units import MIB
 
 Evaluate = Callable[[Trial, Session], tuple[dict[str, float], list[Note]]]
 """Quality figures of a trial by its own compiled model; empty where it is not asked for."""
+
+SURE_TIMES = 2
+"""Rounds in a row after which the interval must be narrow enough: once may be luck."""
+OPEN_LOOP_ROUND_S = 1.5
+"""Least length of a round in which requests arrive on their own: queues need time to build up."""
+PARKED_FACTOR = 3
+"""How much longer, and fewer, rounds are where sessions are opened again for each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +49,17 @@ class Settings:
         min_rounds: Rounds that every trial gets; ratios by round need them.
         max_s: Longest time that one trial is measured, all rounds together.
         timeout_s: Longest time that compiling, or one round, may take.
-        seed: Of the order of the rounds and the random inputs.
+        seed: Of the order of the rounds, the random inputs and the arrivals.
+        starts: Whether a start from the model cache is measured too, in a fresh process.
     """
 
     target_pct: float = 2.0
-    round_s: float = 0.4
+    round_s: float = 0.3
     min_rounds: int = 8
     max_s: float = 10.0
     timeout_s: float = 300.0
     seed: int = 0
+    starts: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +72,27 @@ class Progressed:
     half_width_pct: float | None = None
 
 
+OnProgress = Callable[[Progressed], None]
+
+
 @dataclass(slots=True)
 class _Run:
     """A trial while it is measured."""
 
-    job: Job
-    session: Session
+    seat: Seat
+    machine: Machine
+    rate: float | None = None
+    bracket: load.Bracket | None = None
     rounds: list[tuple[int, RawRound]] = field(default_factory=list)
     spent_s: float = 0.0
+    sure: int = 0
     failure: str = ""
+    quality: tuple[dict[str, float], list[Note]] = field(default_factory=lambda: ({}, []))
+    start: tuple[dict[str, float], list[Note]] = field(default_factory=lambda: ({}, []))
+
+    @property
+    def trial(self) -> Trial:
+        return self.seat.job.trial
 
     @property
     def raw(self) -> list[RawRound]:
@@ -79,7 +106,7 @@ def measure_group(
     environment: str,
     *,
     evaluate: Evaluate | None = None,
-    on_progress: Callable[[Progressed], None] = lambda _: None,
+    on_progress: OnProgress = lambda _: None,
 ) -> list[Measurement]:
     """Measure trials in turn, and return a measurement or a failure for each, in their order.
 
@@ -92,88 +119,205 @@ def measure_group(
         on_progress: Told of each step between the rounds, never during one.
     """
     outcomes: dict[str, Measurement] = {}
-    waiting = list(jobs)
-    while waiting:
-        runs: list[_Run] = []
-        try:
-            while waiting and (not runs or _memory_for_another(runs)):
-                job = waiting.pop(0)
-                on_progress(Progressed(job.trial, "compiling"))
-                try:
-                    runs.append(_Run(job, runner.open(job)))
-                except TrialFailedError as error:
-                    outcomes[job.trial.id] = failed(job.trial, environment, str(error))
-            _rounds(runs, settings, on_progress)
-            together = uuid.uuid4().hex[:12]
-            for run in runs:
-                outcome = _outcome(run, settings, environment, evaluate, together)
-                outcomes[run.job.trial.id] = outcome
-        finally:
-            for run in runs:
-                run.session.close()
+    runs: list[_Run] = []
+    with _pool(runner) as pool:
+        runner.prepare(len(jobs))
+        for job in jobs:
+            on_progress(Progressed(job.trial, "compiling"))
+            try:
+                runs.append(_opened(pool.add(job)))
+            except TrialFailedError as error:
+                outcomes[job.trial.id] = failed(job.trial, environment, str(error))
+        for run in runs:
+            if run.trial.max_latency_ms is not None:
+                _attempt(run, lambda run=run: _find_rate(run, pool, on_progress))  # type: ignore[misc]
+        _rounds([run for run in runs if not run.failure], pool, settings, on_progress)
+        for run in runs:
+            _attempt(run, lambda run=run: _evaluate(run, pool, evaluate))  # type: ignore[misc]
+        if settings.starts:
+            _measure_starts([run for run in runs if not run.failure], pool, runner, on_progress)
+        together = uuid.uuid4().hex[:12]
+        for run in runs:
+            outcomes[run.trial.id] = _outcome(run, settings, environment, together)
     return [outcomes[job.trial.id] for job in jobs]
 
 
-def _memory_for_another(runs: Sequence[_Run]) -> bool:
-    """Whether a further process, twice as large as the models so far, would leave memory free."""
-    largest = max(run.job.xml.with_suffix(".bin").stat().st_size for run in runs)
-    return psutil.virtual_memory().available > 6 * largest + 512 * MIB
+@contextmanager
+def _pool(runner: Runner) -> Iterator[Pool]:
+    with tempfile.TemporaryDirectory(prefix="ovtool-cache-", ignore_cleanup_errors=True) as folder:
+        pool = Pool(runner, Path(folder))
+        try:
+            yield pool
+        finally:
+            pool.close()
 
 
-def _rounds(
-    runs: Sequence[_Run], settings: Settings, on_progress: Callable[[Progressed], None]
-) -> None:
+def _opened(seat: Seat) -> _Run:
+    cpus = psutil.cpu_count() or 1
+    usable = int(seat.opened.figures.get("usable_cpus", cpus))
+    trial = seat.job.trial
+    return _Run(seat, Machine(cpus, usable, uses_cpu=trial.device == "CPU"), trial.rate)
+
+
+def _attempt(run: _Run, step: Callable[[], None]) -> None:
+    """Take a step of a run that has not failed; a failure is its reason."""
+    if run.failure:
+        return
+    try:
+        step()
+    except TrialFailedError as error:
+        run.failure = str(error)
+
+
+def _find_rate(run: _Run, pool: Pool, on_progress: OnProgress) -> None:
+    trial = run.trial
+    assert trial.max_latency_ms is not None  # noqa: S101 - asked for by the caller
+    limit = load.Limit(trial.max_latency_ms, trial.percentile or 99)
+    session = pool.session(run.seat)
+    closed = session.measure(OPEN_LOOP_ROUND_S)
+    capacity = figures.take([closed], run.machine).rate(1).value
+
+    def probe(rate: float) -> load.Probe:
+        on_progress(Progressed(trial, f"trying {units.text(rate)} requests/s"))
+        return load.probe_session(session, rate, limit.percentile)
+
+    found = load.highest_rate(probe, limit, capacity)
+    if isinstance(found, Interval):
+        raise TrialFailedError(
+            f"no rate keeps {limit}: nearly idle, it is {units.text(found.value)} ms"
+        )
+    run.bracket, run.rate = found, found.kept
+
+
+def _rounds(runs: Sequence[_Run], pool: Pool, settings: Settings, on_progress: OnProgress) -> None:
     shuffled = random.Random(settings.seed)  # noqa: S311 - an order, not a secret
+    if pool.parked:
+        settings = replace(
+            settings,
+            round_s=settings.round_s * PARKED_FACTOR,
+            min_rounds=max(figures.MIN_ROUNDS, settings.min_rounds // PARKED_FACTOR),
+        )
     active, index = list(runs), 0
     while active:
         shuffled.shuffle(active)
         for run in active:
-            started = time.monotonic()
-            try:
-                run.rounds.append((index, run.session.measure(settings.round_s)))
-            except TrialFailedError as error:
-                run.failure = str(error)
-            run.spent_s += time.monotonic() - started
+            _attempt(run, lambda run=run: _round(run, index, pool, settings))  # type: ignore[misc] # noqa: B023 - called at once
         index += 1
         active = [run for run in active if _go_on(run, settings, on_progress)]
 
 
-def _go_on(run: _Run, settings: Settings, on_progress: Callable[[Progressed], None]) -> bool:
+def _round(run: _Run, index: int, pool: Pool, settings: Settings) -> None:
+    session = pool.session(run.seat)
+    open_loop = run.rate is not None
+    seconds = max(settings.round_s, OPEN_LOOP_ROUND_S) if open_loop else settings.round_s
+    started = time.monotonic()
+    try:
+        run.rounds.append((index, session.measure(seconds, run.rate)))
+    finally:
+        run.spent_s += time.monotonic() - started
+
+
+def _go_on(run: _Run, settings: Settings, on_progress: OnProgress) -> bool:
     if run.failure:
         return False
-    so_far = figures.throughput(run.raw, run.job.trial.batch)
+    taken = figures.take(run.raw, run.machine)
+    so_far = figures.headline(run.trial, taken)
     done = len(run.rounds)
-    on_progress(Progressed(run.job.trial, f"round {done}", so_far.value, so_far.half_width_pct))
-    if run.spent_s >= settings.max_s and done >= min(3, settings.min_rounds):
+    rate = taken.rate(run.trial.batch)
+    on_progress(Progressed(run.trial, f"round {done}", rate.value, so_far.half_width_pct))
+    if not taken.quiet and not _quiet_in_time(run, taken, settings):
+        so_far = taken.cpu_rate(run.trial.batch)
+    run.sure = run.sure + 1 if so_far.half_width_pct <= settings.target_pct else 0
+    if run.spent_s >= settings.max_s and done >= min(figures.MIN_ROUNDS, settings.min_rounds):
         return False
-    return done < settings.min_rounds or not so_far.half_width_pct <= settings.target_pct
+    return done < settings.min_rounds or run.sure < SURE_TIMES
 
 
-def _outcome(
-    run: _Run, settings: Settings, environment: str, evaluate: Evaluate | None, taken_with: str
-) -> Measurement:
-    trial, opened = run.job.trial, run.session.opened
-    quality: tuple[dict[str, float], list[Note]] = ({}, [])
-    if evaluate and not run.failure:
+def _quiet_in_time(run: _Run, taken: figures.Taken, settings: Settings) -> bool:
+    """Whether quiet windows come often enough that they will stand for the trial in its time."""
+    if not run.machine.uses_cpu or len(run.rounds) < settings.min_rounds:
+        return True
+    share = taken.causes.count(None) / len(taken.causes)
+    return share * settings.max_s >= figures.ENOUGH_S
+
+
+def _evaluate(run: _Run, pool: Pool, evaluate: Evaluate | None) -> None:
+    if evaluate is None:
+        return
+    try:
+        run.quality = evaluate(run.trial, pool.session(run.seat))
+    except TrialFailedError as error:
+        raise TrialFailedError(f"while its quality was evaluated: {error}") from error
+
+
+def _measure_starts(
+    runs: Sequence[_Run], pool: Pool, runner: Runner, on_progress: OnProgress
+) -> None:
+    """Measure starts from the model cache, each in a fresh process, when the rounds are done."""
+    ready: list[_Run] = []
+    for run in runs:
+        on_progress(Progressed(run.trial, "starting from the cache"))
         try:
-            quality = evaluate(trial, run.session)
+            pool.session(run.seat)
+            pool.fill_cache(run.seat)
         except TrialFailedError as error:
-            run.failure = f"while its quality was evaluated: {error}"
+            run.start = ({}, [_no_cached_start(str(error))])
+            continue
+        finally:
+            pool.park(run.seat)
+        if run.seat.blob_mib is None:
+            run.start = ({}, [_no_cached_start("the device wrote no model cache")])
+        else:
+            ready.append(run)
+    runner.prepare(len(ready))
+    for run in ready:
+        run.start = _cached_start(run.seat, runner)
+
+
+def _cached_start(seat: Seat, runner: Runner) -> tuple[dict[str, float], list[Note]]:
+    found = {} if seat.blob_mib is None else {"blob_mib": seat.blob_mib}
+    try:
+        session = runner.open(seat.job, seat.cache, warm_up=False)
+    except TrialFailedError as error:
+        return found, [_no_cached_start(str(error))]
+    session.close()
+    again = session.opened
+    if again.loaded_from_cache is False:
+        return found, [_no_cached_start("the device did not take the model from its cache")]
+    if again.compile_ms is not None:
+        found["compile_cached_ms"] = again.compile_ms
+    if again.first_inference_ms is not None:
+        found["first_inference_cached_ms"] = again.first_inference_ms
+    return found, []
+
+
+def _no_cached_start(why: str) -> Note:
+    return Note("no-cached-start", "no figures of a start from the model cache", why)
+
+
+def _outcome(run: _Run, settings: Settings, environment: str, taken_with: str) -> Measurement:
+    trial, opened = run.trial, run.seat.opened
     if run.failure:
         row = failed(trial, environment, run.failure)
         return replace(row, properties=dict(opened.properties), notes=opened.notes)
-    found, notes = figures.figures(trial, opened, run.raw, psutil.cpu_count() or 1)
+    summary = figures.summarize(
+        trial, opened, run.rounds, run.machine, settings.target_pct, run.rate
+    )
+    found = summary.figures | run.start[0] | run.quality[0]
+    if run.bracket is not None:
+        found["rate_rps_ci_low"] = run.bracket.kept
+        found["rate_rps_ci_high"] = run.bracket.missed
     return Measurement(
         trial=trial,
         environment=environment,
         status="ok",
-        verdict=figures.verdict(found, settings.target_pct),
+        verdict=summary.verdict,
         executed_precision=opened.executed_precision,
-        figures=found | quality[0],
+        figures=found,
         properties=dict(opened.properties),
-        notes=(*opened.notes, *notes, *quality[1]),
+        notes=(*opened.notes, *summary.notes, *run.start[1], *run.quality[1]),
         taken_with=taken_with,
-        rounds=tuple(Round(index, raw.windows) for index, raw in run.rounds),
+        rounds=summary.rounds,
         finished=_now(),
     )
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ovtool.host import Host, Unknown
+from ovtool.measure.energy import Meter
 from ovtool.store import Environment
 from ovtool.variant import versions
 
@@ -38,7 +39,7 @@ def environment(devices: Mapping[str, Mapping[str, Any]], host: Host | None = No
         unknown["clock_mhz"] = clock.because
     else:
         moment["clock_mhz"] = round(clock)
-    energy = machine.energy()
+    energy = Meter.for_device(machine.root, "CPU")
     if isinstance(energy, Unknown):
         unknown["energy"] = energy.because
     if hasattr(os, "getloadavg"):

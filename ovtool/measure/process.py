@@ -10,21 +10,25 @@ import subprocess
 import sys
 import tempfile
 import threading
-from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
-from ovtool.measure.session import Job, Opened, RawRound, TrialFailedError
+from ovtool.host import Host, Unknown
+from ovtool.measure.contention import Stretch
+from ovtool.measure.session import Job, Opened, RawRound, Spent, TrialFailedError
 from ovtool.results import Note, Window
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
+
+T = TypeVar("T")
 
 _COMMAND = (sys.executable, "-m", "ovtool.measure.worker")
 _STDERR_LINES = 3
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ProcessRunner:
     """Measures for real, each trial in a process of its own.
 
@@ -35,28 +39,39 @@ class ProcessRunner:
 
     timeout_s: float = 300.0
     seed: int = 0
+    _ready: list[_Process] = field(default_factory=list)
 
-    def open(self, job: Job) -> ProcessSession:
-        """Start a process, compile and warm up.
+    def prepare(self, count: int) -> None:
+        """Start processes side by side; see :class:`ovtool.measure.session.Runner`."""
+        self._ready += [_Process(self.timeout_s) for _ in range(count - len(self._ready))]
+        for process in self._ready:
+            process.wait_until_ready()
+
+    def open(self, job: Job, cache: Path | None = None, *, warm_up: bool = True) -> ProcessSession:
+        """Compile in a process of its own; see :class:`ovtool.measure.session.Runner`.
 
         Raises:
             TrialFailedError: It cannot be compiled or run, died, or took too long.
         """
-        return ProcessSession(job, self.timeout_s, self.seed)
+        process = self._ready.pop() if self._ready else _Process(self.timeout_s)
+        return ProcessSession(job, process, self.seed, cache, warm_up)
+
+    def close(self) -> None:
+        """End the processes that were started and not used."""
+        while self._ready:
+            self._ready.pop().close()
 
 
 class ProcessSession:
     """A measuring process between its commands."""
 
-    def __init__(self, job: Job, timeout_s: float, seed: int) -> None:
-        self._timeout_s = timeout_s
+    def __init__(
+        self, job: Job, process: _Process, seed: int, cache: Path | None, warm_up: bool
+    ) -> None:
+        self._process = process
         self._names = list(job.names)
-        self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
-        self._process = _start(self._stderr)
-        self._answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        threading.Thread(target=self._listen, daemon=True).start()
         try:
-            answer = self._ask(
+            answer = process.ask(
                 "open",
                 xml=str(job.xml),
                 device=job.trial.device,
@@ -68,26 +83,91 @@ class ProcessSession:
                 properties=dict(job.properties),
                 inputs=str(job.inputs) if job.inputs else None,
                 seed=seed,
+                cache=str(cache) if cache else None,
+                warm_up=warm_up,
             )
-            self.opened = _opened(answer, job)
+            self.opened = process.checked("open", lambda: _opened(answer, job, process.hello))
         except BaseException:
             self.close()
             raise
 
-    def measure(self, seconds: float) -> RawRound:
+    def measure(self, seconds: float, rate: float | None = None) -> RawRound:
         """Infer for about so long; see :class:`ovtool.measure.session.Session`."""
-        answer = self._ask("measure", seconds=seconds)
-        return RawRound(
-            windows=tuple(Window(**w) for w in answer["windows"]),
-            latencies_ms=tuple(tuple(w) for w in answer["latencies_ms"]),
-            energy_j=answer.get("energy_j"),
-            energy_unknown=answer.get("energy_unknown", ""),
-            peak_rss_mib=answer["peak_rss_mib"],
-        )
+        answer = self._process.ask("measure", seconds=seconds, rate=rate)
+        return self._process.checked("measure", lambda: _raw_round(answer))
+
+    def save_cache(self, folder: Path) -> float | None:
+        """Fill a model cache; see :class:`ovtool.measure.session.Session`."""
+        blob_mib = self._process.ask("save_cache", folder=str(folder)).get("blob_mib")
+        return None if blob_mib is None else float(blob_mib)
 
     def infer(self, inputs: Path, outputs: Path) -> None:
         """Infer samples of one file into another; see :class:`ovtool.measure.session.Session`."""
-        self._ask("infer", inputs=str(inputs), outputs=str(outputs), names=self._names)
+        self._process.ask("infer", inputs=str(inputs), outputs=str(outputs), names=self._names)
+
+    def close(self) -> None:
+        """Ask it to end, and see that it does."""
+        self._process.close()
+
+
+class _Process:
+    """A worker and the lines to and from it."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self._oom_kills = Host().oom_kills()
+        self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
+        self._process = _start(self._stderr)
+        self._answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._hello: dict[str, Any] | None = None
+        self._failure: TrialFailedError | None = None
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
+    def hello(self) -> dict[str, Any]:
+        """What it said of itself when it was ready."""
+        return self._hello or {}
+
+    def wait_until_ready(self) -> None:
+        """Wait until it has imported what it needs; what went wrong is told when it is asked."""
+        try:
+            self._greeted()
+        except TrialFailedError as error:
+            self._failure = error
+
+    def _greeted(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+        if self._hello is None:
+            self._hello = self._answer("start")
+
+    def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
+        """Send a command and return its answer.
+
+        Raises:
+            TrialFailedError: It reported an error, died, answered nonsense or took too long.
+        """
+        self._greeted()
+        with contextlib.suppress(OSError, ValueError):  # it died: the missing answer tells why
+            self._send({"do": do, **arguments})
+        return self._answer(do)
+
+    def checked(self, do: str, read: Callable[[], T]) -> T:
+        """Return what ``read`` makes of an answer; one that it cannot read is nonsense.
+
+        Raises:
+            TrialFailedError: It cannot be read.
+        """
+        try:
+            return read()
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            self._process.kill()
+            raise TrialFailedError(f"its process answered garbage ({do}): {error!r}") from error
 
     def close(self) -> None:
         """Ask it to end, and see that it does."""
@@ -115,9 +195,7 @@ class ProcessSession:
         self._process.stdin.write(json.dumps(command).encode() + b"\n")
         self._process.stdin.flush()
 
-    def _ask(self, do: str, **arguments: Any) -> dict[str, Any]:
-        with contextlib.suppress(OSError):  # it died: the missing answer tells, with the reason
-            self._send({"do": do, **arguments})
+    def _answer(self, do: str) -> dict[str, Any]:
         try:
             line = self._answers.get(timeout=self._timeout_s)
         except queue.Empty:
@@ -144,12 +222,20 @@ class ProcessSession:
             return f"its process closed its output and hung ({do})"
         how = f"exit code {code}"
         if code < 0:
-            name = signal.Signals(-code).name
-            how = f"{name}{' (out of memory?)' if name == 'SIGKILL' else ''}"
+            how = signal.Signals(-code).name
+            if how == "SIGKILL":
+                how += self._killed_by()
         self._stderr.seek(0)
         last = self._stderr.read().decode("utf-8", "replace").split("\n")[-_STDERR_LINES - 1 :]
         said = " | ".join(text.strip() for text in last if text.strip())
         return f"its process died ({do}): {how}{': ' + said if said else ''}"
+
+    def _killed_by(self) -> str:
+        """Say whether the kernel killed it for memory, as far as its counter tells."""
+        now = Host().oom_kills()
+        if isinstance(now, Unknown) or isinstance(self._oom_kills, Unknown):
+            return " (out of memory?)"
+        return " (the kernel ended it: out of memory)" if now > self._oom_kills else ""
 
 
 def _start(stderr: IO[bytes]) -> subprocess.Popen[bytes]:
@@ -166,29 +252,54 @@ def _start(stderr: IO[bytes]) -> subprocess.Popen[bytes]:
     )
 
 
-def _opened(answer: Mapping[str, Any], job: Job) -> Opened:
-    names = (
-        "compile_cold_ms", "compile_cached_ms", "first_inference_ms",
-        "streams", "requests", "threads",
-    )  # fmt: skip
-    notes = []
-    if answer["compile_cached_ms"] is None:
-        notes.append(Note("no-cache", "the device wrote no model cache: no cached compile time"))
-    layers = answer["layers"]
-    if layers:
-        shares = ", ".join(f"{n} {p}" for p, n in sorted(layers.items(), key=lambda i: -i[1]))
-        notes.append(Note("executed-layers", "precision of the layers that compute", shares))
-    elif layers is None:
-        notes.append(Note("no-runtime-graph", "the device does not show its executed graph"))
+def _opened(answer: Mapping[str, Any], job: Job, hello: Mapping[str, Any]) -> Opened:
+    figures = {
+        **{name: answer[name] for name in ("streams", "requests", "threads")},
+        "usable_cpus": hello.get("usable_cpus"),
+        "quota_cpus": hello.get("quota_cpus"),
+    }
+    notes = [*_layer_notes(answer["layers"])]
+    if not answer.get("steady", True):
+        notes.append(
+            Note(
+                "warm-up-unsteady",
+                "it was measured although its speed still moved after the warm-up",
+                f"{answer['warm_up_s']:.1f} s of warm-up",
+            )
+        )
     wanted = job.trial.device.partition(".")[0]
     ran_on = answer["execution_devices"]
     if ran_on and not any(str(d).startswith(wanted) for d in ran_on):
         notes.append(Note("ran-elsewhere", f"{job.trial.device} ran on {', '.join(ran_on)}"))
     return Opened(
-        figures={n: float(answer[n]) for n in names if answer.get(n) is not None},
-        executed_precision=executed_precision(answer["precision"], layers),
+        figures={n: float(value) for n, value in figures.items() if value is not None},
+        executed_precision=executed_precision(answer["precision"], answer["layers"]),
         properties=job.properties,
         notes=tuple(notes),
+        compile_ms=float(answer["compile_ms"]),
+        first_inference_ms=float(answer["first_inference_ms"]),
+        loaded_from_cache=answer["loaded_from_cache"],
+    )
+
+
+def _layer_notes(layers: Mapping[str, int] | None) -> Iterator[Note]:
+    if layers:
+        shares = ", ".join(f"{n} {p}" for p, n in sorted(layers.items(), key=lambda i: -i[1]))
+        yield Note("executed-layers", "precision of the layers that compute", shares)
+    elif layers is None:
+        yield Note("no-runtime-graph", "the device does not show its executed graph")
+
+
+def _raw_round(answer: Mapping[str, Any]) -> RawRound:
+    spent = answer.get("energy")
+    return RawRound(
+        windows=tuple(Window(**w) for w in answer["windows"]),
+        latencies_ms=tuple(tuple(w) for w in answer["latencies_ms"]),
+        stretches=tuple(Stretch(*s) for s in answer["stretches"]),
+        energy=Spent(**spent) if spent else None,
+        energy_unknown=answer.get("energy_unknown", ""),
+        peak_rss_mib=answer["peak_rss_mib"],
+        rss_growth_mib=answer["rss_growth_mib"],
     )
 
 

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from ovtool.measure.contention import Stretch
     from ovtool.results import Note, Window
     from ovtool.trial import Trial
 
@@ -26,34 +27,67 @@ class Opened:
         executed_precision: What the compiled model says it runs in; None when it does not tell.
         properties: OpenVINO properties it was compiled with.
         notes: Why a figure is missing, and what else is worth knowing.
+        compile_ms: What compiling took.
+        first_inference_ms: What the first inference after it took.
+        loaded_from_cache: Whether it was compiled from a model cache; None where it is not told.
     """
 
     figures: Mapping[str, float]
     executed_precision: str | None
     properties: Mapping[str, str]
     notes: tuple[Note, ...] = ()
+    compile_ms: float | None = None
+    first_inference_ms: float | None = None
+    loaded_from_cache: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RawRound:
-    """The windows of a round, and the latency of each inference by window, in ms."""
+    """A round as it was measured.
+
+    Args:
+        windows: Its windows.
+        latencies_ms: The latency of each inference, by window.
+        stretches: Short stretches of it, where one request is in flight at a time.
+        energy: What was spent in all of it; None where no counter can be read.
+        energy_unknown: Why not.
+        peak_rss_mib: Greatest resident memory of the process so far.
+        rss_growth_mib: How far that is above what the process took before it read the model.
+    """
 
     windows: tuple[Window, ...]
     latencies_ms: tuple[tuple[float, ...], ...]
-    energy_j: float | None = None
+    stretches: tuple[Stretch, ...] = ()
+    energy: Spent | None = None
     energy_unknown: str = ""
     peak_rss_mib: float | None = None
+    rss_growth_mib: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Energy of a round, lead-in included: the inferences and seconds are all of its own."""
+
+    joules: float
+    seconds: float
+    inferences: int
+    source: str
 
 
 class Session(Protocol):
-    """A compiled model that is ready, idle between the rounds."""
+    """A compiled model in a process of its own, idle between the rounds."""
 
     @property
     def opened(self) -> Opened:
         """What compiling told."""
 
-    def measure(self, seconds: float) -> RawRound:
+    def measure(self, seconds: float, rate: float | None = None) -> RawRound:
         """Infer for about so long.
+
+        Args:
+            seconds: How long.
+            rate: Requests that arrive a second, with Poisson gaps; their latency counts from the
+                time they were due.  None keeps every request busy.
 
         Raises:
             TrialFailedError: It died, hung or answered nonsense.
@@ -70,6 +104,19 @@ class Session(Protocol):
             TrialFailedError: As for :meth:`measure`.
         """
 
+    def save_cache(self, folder: Path) -> float | None:
+        """Fill a model cache, for a later process to compile from.
+
+        Args:
+            folder: Empty.
+
+        Returns:
+            Size of the compiled model in MiB; None where the device writes none.
+
+        Raises:
+            TrialFailedError: As for :meth:`measure`.
+        """
+
     def close(self) -> None:
         """End it; safe to call twice."""
 
@@ -77,12 +124,23 @@ class Session(Protocol):
 class Runner(Protocol):
     """Opens sessions."""
 
-    def open(self, job: Job) -> Session:
-        """Compile a trial's model and warm it up.
+    def prepare(self, count: int) -> None:
+        """Expect so many sessions soon; their processes may start side by side."""
+
+    def open(self, job: Job, cache: Path | None = None, *, warm_up: bool = True) -> Session:
+        """Compile a trial's model, run it once and warm it up.
+
+        Args:
+            job: The trial.
+            cache: A folder that :meth:`Session.save_cache` filled; None compiles without any.
+            warm_up: Whether it will be measured.
 
         Raises:
             TrialFailedError: It cannot be compiled or run, with the device's own reason.
         """
+
+    def close(self) -> None:
+        """End what was prepared and not used."""
 
 
 @dataclass(frozen=True, slots=True)

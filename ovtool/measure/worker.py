@@ -1,9 +1,9 @@
 """The measuring process: ``python -m ovtool.measure.worker``.
 
-It reads one JSON command a line from its standard input (``open``, ``measure``, ``infer``,
-``close``) and answers each with one JSON line.  It dies when its standard input closes, so nothing
-outlives the sweep that started it, however that ended.  It imports neither torch nor pandas: their
-threads would spin beside OpenVINO's.
+It says in one JSON line what it is, then reads one JSON command a line from its standard input
+(``open``, ``measure``, ``save_cache``, ``infer``, ``close``) and answers each with one JSON line.
+It dies when its standard input closes, so nothing outlives the sweep that started it, however that
+ended.  It imports neither torch nor pandas: their threads would spin beside OpenVINO's.
 """
 
 from __future__ import annotations
@@ -11,21 +11,23 @@ from __future__ import annotations
 import json
 import os
 import sys
-import tempfile
 import threading
 import time
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import openvino as ov  # noqa: TID253 - this is the leaf that uses it
 
-from ovtool.host import EnergyCounter, Host, Unknown
-from ovtool.units import NS_PER_S, mib
+from ovtool.host import Host, Unknown
+from ovtool.measure import loops
+from ovtool.measure.counters import Counters
+from ovtool.measure.energy import Meter
+from ovtool.units import mib
 
-WINDOW_S = 0.1
-WARM_UP_LIMIT_S = 1.0
+WARM_UP_WINDOW_S = 0.1
+WARM_UP_LIMIT_S = 1.5
 STEADY_PCT = 3.0
 
 
@@ -35,24 +37,58 @@ class Worker:
     def __init__(self) -> None:
         self.core = ov.Core()
         self.host = Host()
+        self.start_rss_bytes = self.host.rss_bytes()
         self.compiled: Any = None
         self.queue: Any = None
+        self.counters: Any = None
+        self.meter: Any = None
+        self.command: dict[str, Any] = {}
         self.requests = 1
-        self.batch_axes: list[int | None] = []
-        self.batch = 1
+        self.rounds = 0
+
+    def hello(self) -> dict[str, Any]:
+        """Tell what the process may use."""
+        quota = self.host.cgroup_cpus()
+        return {
+            "usable_cpus": self.host.usable_cpus(),
+            "quota_cpus": None if isinstance(quota, Unknown) else quota,
+        }
 
     def open(self, command: dict[str, Any]) -> dict[str, Any]:
-        """Compile cold and cached, fill the inputs, run once, warm every request up."""
-        device, properties = command["device"], command["properties"]
-        self.batch, self.batch_axes = command["batch"], command["batch_axes"]
+        """Compile, fill the inputs, run once, warm every request up."""
+        self.command = command
+        device = command["device"]
         self.core.get_versions(device)  # loads the plugins, which is no part of compiling
-        model = self.core.read_model(command["xml"])
-        model.reshape({i: ov.PartialShape(shape) for i, shape in enumerate(command["shapes"])})
-        answer = self._compile(model, device, properties)
+        model = self._model()
+        properties = dict(command["properties"])
+        properties["CACHE_DIR"] = command["cache"] or ""
+        started = time.perf_counter_ns()
+        self.compiled = self.core.compile_model(model, device, properties)
+        answer: dict[str, Any] = {"compile_ms": (time.perf_counter_ns() - started) / 1e6}
         self.requests = command["requests"] or int(
             self.compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
         )
         self.queue = ov.AsyncInferQueue(self.compiled, self.requests)
+        self._fill()
+        started = time.perf_counter_ns()
+        self.queue[0].infer()
+        answer["first_inference_ms"] = (time.perf_counter_ns() - started) / 1e6
+        for request in self.queue:
+            request.infer()
+        self.counters = Counters()
+        self.meter = Meter.for_device(Path("/"), device)
+        if command["warm_up"]:
+            answer |= self._warm_up()
+        return answer | self._described()
+
+    def _model(self) -> Any:
+        model = self.core.read_model(self.command["xml"])
+        shapes = self.command["shapes"]
+        model.reshape({i: ov.PartialShape(shape) for i, shape in enumerate(shapes)})
+        return model
+
+    def _fill(self) -> None:
+        command = self.command
         data = np.load(command["inputs"]) if command["inputs"] else None
         generator = np.random.default_rng(command["seed"])
         for request in self.queue:
@@ -60,27 +96,14 @@ class Worker:
                 name = command["names"][index]
                 array = data[name] if data is not None else _random(port, generator)
                 request.get_input_tensor(index).data[:] = array
-        started = time.perf_counter_ns()
-        self.queue[0].infer()
-        answer["first_inference_ms"] = (time.perf_counter_ns() - started) / 1e6
-        for request in self.queue:
-            request.infer()
-        answer |= self._described() | {"warm_up_s": self._warm_up()}
-        return answer
 
-    def _compile(self, model: Any, device: str, properties: dict[str, str]) -> dict[str, Any]:
-        with tempfile.TemporaryDirectory(prefix="ovtool-cache-") as folder:
-            fresh = properties | {"CACHE_DIR": folder}
-            started = time.perf_counter_ns()
-            self.compiled = self.core.compile_model(model, device, fresh)
-            cold_ms = (time.perf_counter_ns() - started) / 1e6
-            cached_ms = None
-            if any(Path(folder).iterdir()):
-                started = time.perf_counter_ns()
-                again = self.core.compile_model(model, device, fresh)
-                cached_ms = (time.perf_counter_ns() - started) / 1e6
-                del again
-            return {"compile_cold_ms": cold_ms, "compile_cached_ms": cached_ms}
+    def save_cache(self, command: dict[str, Any]) -> dict[str, Any]:
+        """Compile once more, into a model cache for another process to compile from."""
+        folder = Path(command["folder"])
+        properties = self.command["properties"] | {"CACHE_DIR": str(folder)}
+        self.core.compile_model(self._model(), self.command["device"], properties)
+        written = [f.stat().st_size for f in folder.rglob("*") if f.is_file()]
+        return {"blob_mib": mib(sum(written)) if written else None}
 
     def _described(self) -> dict[str, Any]:
         known = set(self.compiled.get_property("SUPPORTED_PROPERTIES"))
@@ -89,81 +112,69 @@ class Worker:
             return self.compiled.get_property(name) if name in known else None
 
         hint = read("INFERENCE_PRECISION_HINT")
+        try:  # not every plugin lists it
+            loaded = bool(self.compiled.get_property("LOADED_FROM_CACHE"))
+        except RuntimeError:
+            loaded = None
         return {
             "precision": hint.get_type_name() if hint is not None else None,
             "layers": _compute_layers(self.compiled),
             "streams": _whole(read("NUM_STREAMS")),
             "threads": _whole(read("INFERENCE_NUM_THREADS")),
+            "pinned": _whole(read("ENABLE_CPU_PINNING")),
             "requests": self.requests,
+            "loaded_from_cache": loaded,
             "execution_devices": [str(d) for d in read("EXECUTION_DEVICES") or []],
         }
 
-    def _warm_up(self) -> float:
-        """Infer until the mean latency of two windows in a row stops drifting."""
+    def _warm_up(self) -> dict[str, Any]:
+        """Infer until the speed of three windows in a row no longer drifts.
+
+        By wall time or, on a machine that others use too, by CPU time.
+        """
         started = time.perf_counter()
-        means: list[float] = []
-        while time.perf_counter() - started < WARM_UP_LIMIT_S:
-            means.append(float(np.mean(np.concatenate(self._run(WINDOW_S)["latencies_ms"]))))
-            last = means[-3:]
-            if len(last) == 3 and (max(last) - min(last)) / min(last) * 100 < STEADY_PCT:
-                break
-        return time.perf_counter() - started
+        windows: list[dict[str, Any]] = []
+        steady = False
+        while not steady and time.perf_counter() - started < WARM_UP_LIMIT_S:
+            windows += self._run(WARM_UP_WINDOW_S).windows
+            steady = _steady([w["seconds"] / w["inferences"] for w in windows[-3:]]) or _steady(
+                [(w["cpu_s"] or 0.0) / w["inferences"] for w in windows[-3:]]
+            )
+        return {"warm_up_s": time.perf_counter() - started, "steady": steady}
 
     def measure(self, command: dict[str, Any]) -> dict[str, Any]:
         """Measure a round."""
-        before = self.host.energy()
-        answer = self._run(command["seconds"])
-        after = self.host.energy()
-        if isinstance(before, EnergyCounter) and isinstance(after, EnergyCounter):
-            answer["energy_j"] = after.since(before)
+        self.rounds += 1
+        before, started = self._energy(), time.perf_counter()
+        recorded = self._run(command["seconds"], command["rate"])
+        seconds, after = time.perf_counter() - started, self._energy()
+        answer = recorded.to_json()
+        if isinstance(before, Unknown) or isinstance(after, Unknown):
+            unknown = before if isinstance(before, Unknown) else after
+            answer["energy_unknown"] = unknown.because
         else:
-            answer["energy_unknown"] = before.because if isinstance(before, Unknown) else "lost"
+            answer["energy"] = {
+                "joules": after.since(before),
+                "seconds": seconds,
+                "inferences": recorded.completed,
+                "source": self.meter.source,
+            }
         peak = self.host.peak_rss_bytes()
-        answer["peak_rss_mib"] = None if isinstance(peak, Unknown) else mib(peak)
-        return answer
+        if isinstance(peak, Unknown):
+            return answer | {"peak_rss_mib": None, "rss_growth_mib": None}
+        grown = mib(peak - self.start_rss_bytes)
+        return answer | {"peak_rss_mib": mib(peak), "rss_growth_mib": grown}
 
-    def _run(self, seconds: float) -> dict[str, Any]:
-        """Keep every request busy, and cut the completions into windows.
+    def _energy(self) -> Any:
+        return self.meter if isinstance(self.meter, Unknown) else self.meter.read()
 
-        A window runs from one completion to another, so that a long inference is a window of its
-        own and no fraction of one is lost at an edge.  The first 5 % of the time, and at least
-        one use of each request, is the lead-in: it pays for what others left in the caches.
-        """
-        single = self.requests == 1
-        request, queue = self.queue[0], self.queue
-        lead_in = 1 if single else self.requests + 1  # the first ones only start a request
-        windows: list[dict[str, Any]] = []
-        latencies: list[list[float]] = []
-        current: list[float] = []
-        window_ns, now = int(WINDOW_S * NS_PER_S), time.perf_counter_ns()
-        lead_until, stop = now + int(seconds * NS_PER_S / 20), now + int(seconds * NS_PER_S)
-        done, opened, counters = 0, 0, (0.0, 0.0, 0.0)
-        while not windows or now < stop:
-            if single:
-                request.infer()
-                latency = request.latency
-            else:
-                latency = queue[queue.get_idle_request_id()].latency
-                queue.start_async()
-            now = time.perf_counter_ns()
-            if not opened:
-                done += 1
-                if done >= lead_in and now >= lead_until:
-                    opened, counters = now, self._counters()
-                continue
-            current.append(latency)
-            if now - opened >= window_ns or now >= stop:
-                read = self._counters()
-                windows.append(_window(current, now - opened, counters, read))
-                latencies.append(current)
-                opened, counters, current = now, read, []
-        if not single:
-            queue.wait_all()
-        return {"windows": windows, "latencies_ms": latencies}
-
-    def _counters(self) -> tuple[float, float, float]:
-        machine = self.host.cpu_times()
-        return time.process_time(), machine.busy_s, machine.steal_s
+    def _run(self, seconds: float, rate: float | None = None) -> loops.Recorded:
+        if rate is not None:
+            seed = self.command["seed"] + self.rounds
+            return loops.arriving(self.queue, rate, seconds, self.counters, seed)
+        if self.requests == 1:
+            return loops.one_at_a_time(self.queue[0], seconds, self.counters)
+        return loops.all_busy(self.queue, self.requests, seconds, self.counters)
 
     def infer(self, command: dict[str, Any]) -> dict[str, Any]:
         """Infer samples, stacked along axis 0 of each array, in order and by the batch.
@@ -171,14 +182,15 @@ class Worker:
         The last request is filled up with copies of the last sample, whose outputs are dropped.
         """
         data, names = np.load(command["inputs"]), command["names"]
+        batch, axes = self.command["batch"], self.command["batch_axes"]
         arrays = [data[name] for name in names]
         count = len(arrays[0])
         results: list[list[Any]] = [[] for _ in self.compiled.outputs]
         request = self.compiled.create_infer_request()
-        for start in range(0, count, self.batch):
-            rows = np.minimum(np.arange(start, start + self.batch), count - 1)
+        for start in range(0, count, batch):
+            rows = np.minimum(np.arange(start, start + batch), count - 1)
             for index, array in enumerate(arrays):
-                axis = self.batch_axes[index]
+                axis = axes[index]
                 one = array[start] if axis is None else np.moveaxis(array[rows], 0, axis)
                 request.get_input_tensor(index).data[:] = one
             request.infer()
@@ -190,24 +202,14 @@ class Worker:
     def _rows(self, tensor: Any, left: int) -> Any:
         """Return an output's real samples as rows; one without a batch dimension is a row."""
         array = np.array(tensor.data)
-        if array.ndim == 0 or array.shape[0] != self.batch:
+        if array.ndim == 0 or array.shape[0] != self.command["batch"]:
             return array[None]
         return array[:left]
 
 
-def _window(
-    latencies: list[float], ns: int, before: tuple[float, ...], after: tuple[float, ...]
-) -> dict[str, Any]:
-    cpu, busy, steal = (b - a for a, b in zip(before, after, strict=True))
-    return {
-        "seconds": ns / NS_PER_S,
-        "inferences": len(latencies),
-        "latency_mean_ms": sum(latencies) / len(latencies),
-        "latency_max_ms": max(latencies),
-        "cpu_s": cpu,
-        "busy_s": busy,
-        "steal_s": steal,
-    }
+def _steady(values: list[float]) -> bool:
+    """Whether three values in a row lie within a few per cent of one another."""
+    return len(values) == 3 and 0 < max(values) <= min(values) * (1 + STEADY_PCT / 100)
 
 
 def _random(port: Any, generator: np.random.Generator) -> Any:
@@ -264,11 +266,17 @@ def _commands() -> SimpleQueue[str]:
     return commands
 
 
+def _answer(stream: TextIO, answer: dict[str, Any]) -> None:
+    stream.write(json.dumps(answer) + "\n")
+    stream.flush()
+
+
 def main() -> None:
     """Answer commands until told to close."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what plugins print goes to the error stream, not between the answers
     worker, commands = Worker(), _commands()
+    _answer(answers, {"ok": worker.hello()})
     while True:
         command = json.loads(commands.get())
         if command["do"] == "close":
@@ -277,8 +285,7 @@ def main() -> None:
             answer = {"ok": getattr(worker, command["do"])(command)}
         except (RuntimeError, ValueError, TypeError, KeyError, OSError, MemoryError) as error:
             answer = {"error": f"{type(error).__name__}: {error}"}
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
+        _answer(answers, answer)
     os._exit(0)  # skips the plugins' tear-down: there is nothing left to lose
 
 

@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from ovtool.statistics import Interval, ratio_by_round, ratio_unpaired
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from ovtool.results import Measurement, Round
+    from ovtool.results import Measurement
 
 MIN_ROUNDS = 3
 Method = Literal["rounds", "cpu_time", "unpaired"]
@@ -33,14 +31,15 @@ def speedup(row: Measurement, baseline: Measurement) -> Speedup:
     """Return the throughput of ``row`` over that of ``baseline``.
 
     Rounds pair up only where the two were measured in turn: elsewhere the same index is another
-    moment.  Where either was measured on a contended CPU the rates are samples by CPU time, which
-    neighbours disturb least.
+    moment.  Windows that were disturbed are left out where enough were quiet; where they were not
+    on a contended or throttled CPU, the rates are samples by CPU time, which neighbours and quotas
+    disturb least.
     """
     if row.trial == baseline.trial:
         return Speedup(Interval(1.0, math.nan, math.nan), "rounds")
     if row.taken_with and row.taken_with == baseline.taken_with:
-        contended = "contended" in (row.verdict, baseline.verdict)
-        if contended and row.trial.device == baseline.trial.device == "CPU":
+        disturbed = {row.verdict, baseline.verdict} & {"contended", "throttled"}
+        if disturbed and row.trial.device == baseline.trial.device == "CPU":
             ratio = _paired(row, baseline, by_cpu_time=True)
             if ratio is not None:
                 return Speedup(ratio, "cpu_time")
@@ -51,26 +50,30 @@ def speedup(row: Measurement, baseline: Measurement) -> Speedup:
 
 
 def _paired(row: Measurement, baseline: Measurement, by_cpu_time: bool) -> Interval | None:
-    mine = _rates(row.rounds, row.trial.batch, by_cpu_time)
-    theirs = _rates(baseline.rounds, baseline.trial.batch, by_cpu_time)
+    mine, theirs = _rates(row, by_cpu_time), _rates(baseline, by_cpu_time)
     common = sorted(mine.keys() & theirs.keys())
     if len(common) < MIN_ROUNDS:
         return None
     return ratio_by_round([mine[i] for i in common], [theirs[i] for i in common])
 
 
-def _rates(rounds: Sequence[Round], batch: int, by_cpu_time: bool) -> dict[int, float]:
+def _rates(of: Measurement, by_cpu_time: bool) -> dict[int, float]:
     """Return samples a second by index of the round, of rounds that completed any.
 
-    By CPU time there are none at all unless every window tells it.
+    By CPU time there are none at all unless every window tells it; by wall time a round counts
+    with its quiet windows, unless too few of all were quiet to stand for the trial.
     """
-    windows = [w for r in rounds for w in r.windows]
-    if by_cpu_time and any(w.cpu_s is None for w in windows):
+    if by_cpu_time and any(w.cpu_s is None for r in of.rounds for w in r.windows):
         return {}
+    all_windows = by_cpu_time or of.verdict in {"contended", "throttled"}
     rates = {}
-    for one in rounds:
-        seconds = sum(w.cpu_s or 0.0 for w in one.windows) if by_cpu_time else one.seconds
-        rate = one.inferences * batch / seconds if seconds > 0 else math.nan
+    for one in of.rounds:
+        windows = one.windows
+        if one.quiet is not None and not all_windows:
+            windows = tuple(one.windows[i] for i in one.quiet)
+        seconds = sum((w.cpu_s or 0.0) if by_cpu_time else w.seconds for w in windows)
+        inferences = sum(w.inferences for w in windows)
+        rate = inferences * of.trial.batch / seconds if seconds > 0 else math.nan
         if math.isfinite(rate) and rate > 0:
             rates[one.index] = rate
     return rates

@@ -255,8 +255,8 @@ def _add_speedups(
     for row, mine in zip(rows, found, strict=True):
         planned = mine.sweep.plan.variants.get(mine.measurement.trial.variant)
         variant = planned.baseline if planned else None
-        if variant is None or mine.measurement.status != "ok":
-            continue
+        if variant is None or mine.measurement.status != "ok" or mine.measurement.trial.open_loop:
+            continue  # the throughput of requests that arrive on their own is not the model's
         for precision, name in _SPEEDUPS.items():
             baseline = baselines.get(key(mine.measurement, variant, precision))
             if baseline is None:
@@ -277,7 +277,8 @@ def _speedup_notes(by_cpu_time: list[str], unpaired: list[str]) -> Iterator[Note
         yield Note(
             "speedup-by-cpu-time",
             f"speed-ups of {_rows(by_cpu_time)} were taken from CPU time instead of wall time, "
-            "since others took the CPU",
+            "since others or a quota took the CPU: threads that wait for one another may move them"
+            " by some per cent",
             _examples(by_cpu_time),
         )
     if unpaired:
@@ -292,7 +293,7 @@ def _speedup_notes(by_cpu_time: list[str], unpaired: list[str]) -> Iterator[Note
 
 def _without_speedup(rows: Sequence[dict[str, Any]]) -> Iterator[Note]:
     """Say for which variants there is nothing to be faster than, and what would change that."""
-    fine = [row for row in rows if row["status"] == "ok"]
+    fine = [row for row in rows if row["status"] == "ok" and row["rate_rps"] is None]
     for precision, name in _SPEEDUPS.items():
         missing = dict.fromkeys(row["variant"] for row in fine if row[name] is None)
         if missing:

@@ -25,23 +25,36 @@ def even(trial, index):
 
 @dataclass
 class Watched:
-    """A fake runner that notes what is opened, measured and closed, in order."""
+    """A fake runner that notes what is opened, measured and closed, in order.
+
+    ``open`` is a compile without a cache, ``reopen`` one from it, ``start`` one from it that is
+    not measured; their ends are ``close`` and, for the last, ``stop``.
+    """
 
     script: Script = even
     noise_pct: float = 0.5
     events: list = field(default_factory=list)
 
-    def open(self, job):
-        session = FakeRunner(self._scripted, self.noise_pct).open(job)
-        self.events.append(("open", job.trial.variant_name))
+    def prepare(self, count):
+        self.events.append(("prepare", count))
+
+    def open(self, job, cache=None, *, warm_up=True):
+        kind = "start" if not warm_up else "reopen" if cache else "open"
+        session = FakeRunner(self._scripted, self.noise_pct).open(job, cache, warm_up=warm_up)
+        name = job.trial.variant_name
+        self.events.append((kind, name))
         close = session.close
 
         def noted():
-            self.events.append(("close", job.trial.variant_name))
+            if not session.closed:
+                self.events.append(("close" if warm_up else "stop", name))
             close()
 
         session.close = noted
         return session
+
+    def close(self):
+        self.events.append(("closed", ""))
 
     def _scripted(self, trial, index):
         if index >= 0:

@@ -13,26 +13,37 @@ from pathlib import Path
 import psutil
 import pytest
 
+from ovtool.host import Unknown
 from ovtool.measure import process
 from ovtool.measure.engine import Settings, measure_group
 from ovtool.measure.process import ProcessRunner, executed_precision
 from ovtool.measure.session import TrialFailedError
 
+from .conftest import children
 from .scripted import jobs
 
 OPENED = {
-    "compile_cold_ms": 1.0,
-    "compile_cached_ms": None,
+    "compile_ms": 1.0,
     "first_inference_ms": 1.0,
+    "warm_up_s": 0.3,
+    "steady": True,
     "precision": "f32",
     "layers": None,
     "streams": 1,
     "requests": 1,
     "threads": 1,
+    "loaded_from_cache": False,
     "execution_devices": ["CPU"],
 }
 WINDOW = {"seconds": 0.1, "inferences": 10, "latency_mean_ms": 10.0, "latency_max_ms": 10.0}
-ROUND = {"windows": [WINDOW], "latencies_ms": [[10.0] * 10], "peak_rss_mib": 1.0}
+ROUND = {
+    "windows": [WINDOW],
+    "latencies_ms": [[10.0] * 10],
+    "stretches": [[0.1, 10, 0.1, 0.0]],
+    "peak_rss_mib": 1.0,
+    "rss_growth_mib": 0.5,
+}
+HELLO = {"usable_cpus": 2, "quota_cpus": None}
 posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
 pytestmark = pytest.mark.usefixtures("no_process_left")
 
@@ -54,6 +65,7 @@ def worker(monkeypatch):
             "    print(json.dumps(value), flush=True)\n"
             "    return command\n"
             f"opened, measured = {({'ok': OPENED}, {'ok': ROUND})!r}\n"
+            f"print(json.dumps({ ({'ok': HELLO})!r}), flush=True)\n"
         )
         code = start + textwrap.dedent(program)
         monkeypatch.setattr(process, "_COMMAND", (sys.executable, "-c", code))
@@ -70,7 +82,7 @@ def job(tmp_path):
 DEATHS = [
     pytest.param("import ctypes; ctypes.string_at(0)", "SIGSEGV", marks=posix),
     pytest.param("os.kill(os.getpid(), signal.SIGABRT)", "SIGABRT", marks=posix),
-    pytest.param("os.kill(os.getpid(), signal.SIGKILL)", r"SIGKILL \(out of mem", marks=posix),
+    pytest.param("os.kill(os.getpid(), signal.SIGKILL)", "SIGKILL", marks=posix),
     ("sys.exit(3)", "exit code 3$"),
     ("print('a\\nb\\n\\nc\\nd', file=sys.stderr); sys.exit(3)", r"exit code 3: c \| d$"),
     ("raise RuntimeError('no driver')", r"exit code 1: .*RuntimeError: no driver$"),
@@ -93,6 +105,70 @@ def test_one_that_dies_while_it_measures_says_how(worker, job, end, said):
         pytest.raises(TrialFailedError, match=rf"its process died \(measure\): {said}"),
     ):
         session.measure(0.1)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("steady", None), ("layers", 3), ("compile_ms", "soon"), ("threads", [])]
+)
+def test_an_answer_of_another_form_is_nonsense(worker, job, field, value):
+    told = OPENED | {field: value}
+    if value is None:
+        del told["first_inference_ms"]
+    with pytest.raises(TrialFailedError, match=r"answered garbage \(open\)"):
+        worker(f"answer({{'ok': {told!r}}}); time.sleep(600)").open(job)
+
+
+@pytest.mark.parametrize(
+    "change", [{"windows": [{}]}, {"stretches": [[1]]}, {"latencies_ms": 3}, {"peak_rss_mib": 0}]
+)
+def test_a_round_of_another_form_is_nonsense(worker, job, change):
+    told = {k: v for k, v in (ROUND | change).items() if v != 0}
+    session = worker(f"answer(opened); answer({{'ok': {told!r}}}); time.sleep(600)").open(job)
+    with (
+        contextlib.closing(session),
+        pytest.raises(TrialFailedError, match=r"answered garbage \(measure\)"),
+    ):
+        session.measure(0.1)
+
+
+@posix
+@pytest.mark.parametrize(
+    ("kills", "said"),
+    [
+        ((3, 4), r"SIGKILL \(the kernel ended it: out of memory\)$"),
+        ((3, 3), "SIGKILL$"),
+        ((Unknown("no"), 3), r"SIGKILL \(out of memory\?\)$"),
+    ],
+)
+def test_one_that_the_kernel_ended_for_memory_is_told_from_another(
+    worker, job, monkeypatch, kills, said
+):
+    counted = iter(kills)
+    monkeypatch.setattr(process.Host, "oom_kills", lambda _: next(counted))
+    with pytest.raises(TrialFailedError, match=said):
+        worker("os.kill(os.getpid(), signal.SIGKILL)").open(job)
+
+
+def test_processes_are_prepared_side_by_side_and_those_not_used_are_ended(worker, job):
+    runner = worker("answer(opened); answer(measured); answer(None)")
+    runner.prepare(3)
+    started = children()
+    assert len(started) == 3
+    session = runner.open(job)
+    with contextlib.closing(session):
+        assert session.measure(0.1).windows[0].inferences == 10
+        assert children() <= started, "one of them was taken"
+    runner.prepare(2)
+    runner.close()
+    assert not children() & started
+
+
+def test_one_that_cannot_even_start_says_why(monkeypatch, job):
+    monkeypatch.setattr(process, "_COMMAND", (sys.executable, "-c", "import nothing_like_it"))
+    runner = ProcessRunner(timeout_s=20)
+    runner.prepare(1)
+    with pytest.raises(TrialFailedError, match=r"died \(start\).*No module named"):
+        runner.open(job)
 
 
 def test_one_that_hangs_is_ended_after_its_time(worker, job):
@@ -142,7 +218,7 @@ def test_an_interrupt_while_it_compiles_leaves_no_process(worker, job, monkeypat
         raise KeyboardInterrupt
 
     runner = worker("answer(None)")
-    monkeypatch.setattr(process.ProcessSession, "_ask", interrupted)
+    monkeypatch.setattr(process._Process, "ask", interrupted)
     with pytest.raises(KeyboardInterrupt):
         runner.open(job)
 
@@ -240,6 +316,5 @@ def test_a_device_that_keeps_things_to_itself_is_noted(worker, job):
     with contextlib.closing(session):
         notes = {note.id: note.message for note in session.opened.notes}
         assert "threads" not in session.opened.figures
-        assert "compile_cached_ms" not in session.opened.figures
-    assert set(notes) == {"no-cache", "no-runtime-graph", "ran-elsewhere"}
+    assert set(notes) == {"no-runtime-graph", "ran-elsewhere"}
     assert notes["ran-elsewhere"] == "CPU ran on GPU.0"

@@ -1,12 +1,18 @@
 """Real models in real processes.  Nothing here depends on how fast the machine is."""
 
+import contextlib
+
 import numpy as np
 import openvino as ov
 import psutil
 import pytest
 
 from ovtool.columns import FIGURES
+from ovtool.devices import rules
+from ovtool.measure import jobs
+from ovtool.measure.process import ProcessRunner
 from ovtool.measure.session import TrialFailedError
+from ovtool.trial import Trial
 
 BATCH = 16
 
@@ -24,9 +30,10 @@ def raw(session):
 def test_compiling_tells_what_it_took_and_what_it_runs_in(session):
     told = session.opened
     assert set(told.figures) <= FIGURES
-    assert told.figures["compile_cold_ms"] > 0
-    assert told.figures["compile_cached_ms"] > 0
-    assert told.figures["first_inference_ms"] > 0
+    assert told.compile_ms > 0
+    assert told.first_inference_ms > 0
+    assert told.loaded_from_cache is False
+    assert told.figures["usable_cpus"] >= 1
     assert (told.figures["streams"], told.figures["requests"]) == (1, 1)
     assert told.figures["threads"] >= 1
     assert told.executed_precision == "f32"
@@ -44,6 +51,39 @@ def test_a_round_has_whole_windows(raw):
         assert min(latencies) > 0
     assert sum(w.seconds for w in raw.windows) <= 0.4 + raw.windows[-1].latency_max_ms
     assert raw.peak_rss_mib > 20
+
+
+def test_memory_grows_with_the_model(raw):
+    assert 0 < raw.rss_growth_mib < raw.peak_rss_mib
+
+
+def test_a_start_from_the_cache_is_told_from_one_without(conv, tmp_path):
+    trial = Trial(conv.id, conv.name, "CPU", 1)
+    job = jobs.job(trial, conv, rules.properties(trial))
+    runner = ProcessRunner(timeout_s=60)
+    with contextlib.closing(runner.open(job)) as cold:
+        assert cold.opened.loaded_from_cache is False
+        assert cold.save_cache(tmp_path) > 0
+        assert list(tmp_path.iterdir())
+        assert cold.measure(0.05).windows, "it still measures"
+    with contextlib.closing(runner.open(job, tmp_path, warm_up=False)) as cached:
+        assert cached.opened.loaded_from_cache is True
+        assert cached.opened.compile_ms > 0
+
+
+@pytest.mark.parametrize("hint", ["latency", "throughput"])
+def test_requests_may_arrive_at_a_rate(opened, conv, hint):
+    raw = opened(conv, hint=hint).measure(0.6, 200.0)
+    inferences = sum(w.inferences for w in raw.windows)
+    due = 200 * sum(w.seconds for w in raw.windows)
+    assert abs(inferences - due) < 5 * due**0.5
+    assert raw.stretches == ()
+
+
+def test_stretches_of_one_request_at_a_time_are_short(session):
+    raw = session.measure(0.3)
+    assert sum(s.inferences for s in raw.stretches) == sum(w.inferences for w in raw.windows)
+    assert len(raw.stretches) > len(raw.windows)
 
 
 def test_the_peak_memory_is_not_that_of_the_process_that_started_it(opened, conv):
@@ -68,7 +108,8 @@ def test_the_counters_are_of_the_window(raw):
         assert window.cpu_s > 0
         assert window.busy_s >= 0
         assert window.steal_s >= 0
-    assert raw.energy_j is not None or raw.energy_unknown
+        assert window.delay_s is None or window.delay_s >= 0
+    assert raw.energy is not None or raw.energy_unknown
 
 
 def test_several_requests_are_in_flight_at_once(opened, conv):

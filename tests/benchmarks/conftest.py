@@ -1,0 +1,96 @@
+"""What the benchmarks share: networks, ``benchmark_app``, and neighbours that burn the cores."""
+
+import contextlib
+import json
+import multiprocessing
+import random
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ovtool import api
+from ovtool.devices import rules
+from ovtool.measure import jobs
+from ovtool.measure.engine import Settings, measure_group
+from ovtool.measure.process import ProcessRunner
+from ovtool.trial import Trial
+from tests.benchmarks import networks
+
+
+@pytest.fixture(scope="session")
+def variants(tmp_path_factory):
+    """EfficientNet-Lite0 and the small networks, uncompressed and in INT8, by name."""
+    folder = tmp_path_factory.mktemp("variants")
+    found = {"fp32": api.convert("sample:efficientnet-lite0", out=folder / "fp32")}
+    found["int8"] = api.compress(found["fp32"], "int8", data="sample:photographs", out=folder / "i")
+    for make in (networks.tiny, networks.short, networks.memory_bound):
+        made = make(folder)
+        found[made.name] = made
+        found[f"{made.name}-int8"] = api.compress(
+            made, "int8", data="noise:32", out=folder / f"{made.name}-int8"
+        )
+    return found
+
+
+def job_of(variant, batch=1, **fields):
+    trial = Trial(variant.id, variant.name, "CPU", batch, **fields)
+    return jobs.job(trial, variant, rules.properties(trial))
+
+
+def measure(found, **settings):
+    """Measure jobs as one group, without the starts from a cache."""
+    rows = measure_group(found, ProcessRunner(), Settings(starts=False, **settings), "bench")
+    for row in rows:
+        assert row.status == "ok", row.reason
+    return rows
+
+
+def benchmark_app(variant, folder, batch=1, hint="latency", precision=None, seconds=3):
+    """Return the throughput that ``benchmark_app`` reports, in samples a second."""
+    command = [
+        Path(sys.executable).with_name("benchmark_app"),
+        *("-m", variant.xml, "-d", "CPU", "-hint", hint, "-t", seconds, "-b", batch),
+        *("-json_stats", "-report_type", "no_counters", "-report_folder", folder),
+        *("-ip", "f32", "-op", "f32"),
+        *(("-infer_precision", precision) if precision else ()),
+    ]
+    subprocess.run([str(part) for part in command], check=True, capture_output=True)
+    found = json.loads((Path(folder) / "benchmark_report.json").read_text())
+    return float(found["execution_results"]["throughput"])
+
+
+def spread(values):
+    """Standard deviation by the mean."""
+    return statistics.stdev(values) / statistics.mean(values)
+
+
+def _burn(seed, busy_s, idle_s):
+    rng = random.Random(seed)
+    while True:
+        until = time.perf_counter() + (rng.expovariate(1 / busy_s) if busy_s else 3600)
+        while time.perf_counter() < until:
+            pass
+        time.sleep(rng.expovariate(1 / idle_s))
+
+
+@contextlib.contextmanager
+def neighbours(busy_s=0.15, idle_s=0.1, count=None):
+    """Burn every core in random bursts; ``busy_s=0`` without a pause."""
+    context = multiprocessing.get_context("spawn")
+    burning = [
+        context.Process(target=_burn, args=(seed, busy_s, idle_s), daemon=True)
+        for seed in range(count or multiprocessing.cpu_count())
+    ]
+    for process in burning:
+        process.start()
+    time.sleep(1)
+    try:
+        yield [process.pid for process in burning]
+    finally:
+        for process in burning:
+            process.kill()
+            process.join()
