@@ -7,6 +7,8 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from ovtool.shapes import Named, shapes_text
+
 Hint = Literal["latency", "throughput"]
 PRECISIONS = ("default", "f32", "bf16", "f16")
 
@@ -25,8 +27,10 @@ class Trial:
         requests: Requests in flight; None takes the device's optimal number.
         threads: ``INFERENCE_NUM_THREADS``; None leaves it to the device.
         precision: ``INFERENCE_PRECISION_HINT``, or ``default`` for the device's own.
-        shapes: (input name, dimensions) of inputs whose open dimensions other than the batch are
-            fixed; -1 stays for the batch.
+        shapes: (input name, dimensions) that the model is compiled with, instead of its own; -1
+            stays for the batch, and with ``data_shapes`` for what is left open.
+        data_shapes: (input name, dimensions) of what is inferred, where the model is compiled with
+            open dimensions; -1 stays for the batch.  Empty: the model's dimensions are all fixed.
     """
 
     variant: str
@@ -38,20 +42,23 @@ class Trial:
     requests: int | None = None
     threads: int | None = None
     precision: str = "default"
-    shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    shapes: Named = ()
+    data_shapes: Named = ()
 
     @property
     def id(self) -> str:
         """Hash of its content: the same trial has the same id on every machine."""
-        content = {k: v for k, v in asdict(self).items() if k != "variant_name"}
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+        return self._hash("variant_name")
 
     @property
     def group(self) -> str:
         """Hash of all but variant and precision: trials of one group are compared by rounds."""
-        skipped = ("variant_name", "variant", "precision")
-        content = {k: v for k, v in asdict(self).items() if k not in skipped}
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+        return self._hash("variant_name", "variant", "precision")
+
+    @property
+    def configuration(self) -> tuple[object, ...]:
+        """What its quality belongs to: all but the batch and the load."""
+        return self.variant, self.device, self.precision, self.shapes, self.data_shapes
 
     @property
     def load(self) -> str:
@@ -67,8 +74,21 @@ class Trial:
     def label(self) -> str:
         """One line for people."""
         precision = "" if self.precision == "default" else f" {self.precision}"
-        return f"{self.variant_name}{precision} {self.device} batch {self.batch} {self.load}"
+        shapes = f" {shapes_text(self.shapes)}" if self.shapes else ""
+        data = f" data {shapes_text(self.data_shapes)}" if self.data_shapes else ""
+        what = f"{self.variant_name}{precision} {self.device} batch {self.batch}"
+        return f"{what} {self.load}{shapes}{data}"
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON types."""
         return asdict(self)
+
+    def _hash(self, *skipped: str) -> str:
+        """Hash the content; data shapes are a part of it only where there are any.
+
+        So journals from before there were data shapes are still found.
+        """
+        content = {k: v for k, v in asdict(self).items() if k not in skipped}
+        if not self.data_shapes:
+            del content["data_shapes"]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]

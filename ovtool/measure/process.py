@@ -63,6 +63,7 @@ class ProcessSession:
                 batch=job.trial.batch,
                 requests=job.trial.requests,
                 shapes=job.shapes,
+                data_shapes=job.data_shapes,
                 batch_axes=job.batch_axes,
                 names=self._names,
                 properties=dict(job.properties),
@@ -172,6 +173,9 @@ def _opened(answer: Mapping[str, Any], job: Job) -> Opened:
         "streams", "requests", "threads",
     )  # fmt: skip
     notes = []
+    if told := answer.get("inputs"):
+        shown = ", ".join(f"{name}: {values}" for name, values in told.items())
+        notes.append(Note("random-inputs", "measured on random inputs", shown))
     if answer["compile_cached_ms"] is None:
         notes.append(Note("no-cache", "the device wrote no model cache: no cached compile time"))
     layers = answer["layers"]

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import openvino as ov  # noqa: TID253 - this is the leaf that uses it
 
+from ovtool import synthetic
 from ovtool.host import EnergyCounter, Host, Unknown
 from ovtool.units import NS_PER_S, mib
 
@@ -47,6 +48,7 @@ class Worker:
         self.batch, self.batch_axes = command["batch"], command["batch_axes"]
         self.core.get_versions(device)  # loads the plugins, which is no part of compiling
         model = self.core.read_model(command["xml"])
+        ranges = list(synthetic.ranges(model).values())
         model.reshape({i: ov.PartialShape(shape) for i, shape in enumerate(command["shapes"])})
         answer = self._compile(model, device, properties)
         self.requests = command["requests"] or int(
@@ -57,15 +59,20 @@ class Worker:
         generator = np.random.default_rng(command["seed"])
         for request in self.queue:
             for index, port in enumerate(self.compiled.inputs):
-                name = command["names"][index]
-                array = data[name] if data is not None else _random(port, generator)
-                request.get_input_tensor(index).data[:] = array
+                shape, dtype = command["data_shapes"][index], port.element_type.to_dtype()
+                if data is None:
+                    array = synthetic.make(ranges[index], shape, dtype, generator)
+                else:
+                    array = data[command["names"][index]]
+                _fill(request, index, port, array)
         started = time.perf_counter_ns()
         self.queue[0].infer()
         answer["first_inference_ms"] = (time.perf_counter_ns() - started) / 1e6
         for request in self.queue:
             request.infer()
         answer |= self._described() | {"warm_up_s": self._warm_up()}
+        told = zip(command["names"], ranges, strict=True)
+        answer["inputs"] = {name: one.text for name, one in told} if data is None else {}
         return answer
 
     def _compile(self, model: Any, device: str, properties: dict[str, str]) -> dict[str, Any]:
@@ -180,7 +187,7 @@ class Worker:
             for index, array in enumerate(arrays):
                 axis = self.batch_axes[index]
                 one = array[start] if axis is None else np.moveaxis(array[rows], 0, axis)
-                request.get_input_tensor(index).data[:] = one
+                _fill(request, index, self.compiled.inputs[index], one)
             request.infer()
             for index, collected in enumerate(results):
                 collected.append(self._rows(request.get_output_tensor(index), count - start))
@@ -210,14 +217,12 @@ def _window(
     }
 
 
-def _random(port: Any, generator: np.random.Generator) -> Any:
-    """Return seeded input of a port's shape and type: N(0, 1), small whole numbers, or booleans."""
-    shape, dtype = tuple(port.shape), port.element_type.to_dtype()
-    if dtype == np.bool_:
-        return generator.integers(0, 2, shape).astype(dtype)
-    if np.issubdtype(dtype, np.integer):
-        return generator.integers(0, 100, shape).astype(dtype)
-    return generator.standard_normal(shape).astype(dtype)
+def _fill(request: Any, index: int, port: Any, array: Any) -> None:
+    """Give a request an input; one of open dimensions has a tensor only once it is given one."""
+    if port.partial_shape.is_dynamic:
+        request.set_input_tensor(index, ov.Tensor(array.astype(port.element_type.to_dtype())))
+    else:
+        request.get_input_tensor(index).data[:] = array
 
 
 _COMPUTE = {
