@@ -21,7 +21,8 @@ from ovtool import files
 from ovtool.compress.method import load, parse_settings
 from ovtool.errors import InputError, OvtoolError
 from ovtool.registry import suggestion
-from ovtool.sources.options import parse_shape
+from ovtool.shapes import Shape as Sizes
+from ovtool.shapes import parse_shape, shape_sets
 from ovtool.trial import PRECISIONS, Hint
 from ovtool.variant import Preprocessing, Record
 
@@ -34,6 +35,8 @@ MAX_DEPTH = 20
 
 
 def _shape(value: object) -> object:
+    if isinstance(value, dict):  # what YAML makes of a ? that begins a value in a list
+        raise ValueError('write a shape with ? in quotes: "?x128"')  # noqa: TRY004 - pydantic's
     text = "x".join(map(str, value)) if isinstance(value, list) else value
     if not isinstance(text, str):
         return value
@@ -49,8 +52,29 @@ def _filled(value: T) -> T:
     return value
 
 
+def _several(value: object) -> object:
+    """Read a shape (``?x128``, ``[1, 128]``) or a list of shapes."""
+    if isinstance(value, list) and not all(map(_is_size, value)):
+        return [_shape(one) for one in value]
+    return [_shape(value)]
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, int) or (isinstance(value, str) and "x" not in value.lower())
+
+
+def _in_sets(shapes: dict[str, tuple[Sizes, ...]]) -> dict[str, tuple[Sizes, ...]]:
+    try:
+        shape_sets(shapes, "shapes")
+    except InputError as error:
+        raise ValueError(f"{error}; {error.hint}") from error
+    return shapes
+
+
 Filled = AfterValidator(_filled)
-Shape = Annotated[tuple[int, ...], BeforeValidator(_shape)]
+Shape = Annotated[Sizes, BeforeValidator(_shape)]
+Several = Annotated[tuple[Sizes, ...], BeforeValidator(_several)]
+ShapeSets = Annotated[dict[str, Several], AfterValidator(_in_sets)]
 Count = Annotated[int, Field(ge=1, strict=True)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
@@ -117,12 +141,16 @@ class Sweep(Record):
     """What is measured; every combination is a trial."""
 
     devices: Annotated[tuple[str, ...], Filled] = ("CPU",)
-    batches: Annotated[tuple[Count, ...], Filled] = (1,)
+    batches: Annotated[tuple[Count, ...], Filled] | None = None
+    """By default the batch in the shapes, else 1."""
     hints: Annotated[tuple[Hint, ...], Filled] = ("latency", "throughput")
     streams: tuple[Count, ...] = ()
     requests: tuple[Count, ...] = ()
     threads: tuple[Count, ...] = ()
-    shapes: dict[str, Shape] = Field(default_factory=dict)
+    shapes: ShapeSets = Field(default_factory=dict)
+    """Input to a shape, or to a list: the first of each input is a set, the second another."""
+    data_shapes: ShapeSets = Field(default_factory=dict)
+    """The same of what is inferred, by models compiled with open dimensions."""
     target_pct: Positive = 2.0
     rounds: int = Field(default=8, ge=3, strict=True)
     round_s: Positive = 0.4

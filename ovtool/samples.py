@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from ovtool import synthetic
 from ovtool.errors import InputError
 
 if TYPE_CHECKING:
@@ -140,8 +141,7 @@ def _stack(samples: list[Sample], axes: dict[str, int | None], batch: int) -> Ba
 def random_sample(inputs: Sequence[Port], seed: int, index: int = 0) -> Sample:
     """Return one sample of random values, the same for the same ``seed`` and ``index``.
 
-    Floats are standard normal, ``u8`` is 0..255 (pixels), other integers and booleans are 0 or 1,
-    which any vocabulary or mask allows.
+    What values an input takes is told from its name and type, see :func:`synthetic.by_name`.
 
     Raises:
         InputError: A dimension other than the batch is open, or NumPy lacks the type.
@@ -155,12 +155,9 @@ def random_sample(inputs: Sequence[Port], seed: int, index: int = 0) -> Sample:
                 "so random values have no shape",
                 "give real data",
             )
+        values = synthetic.by_name(port.name, dtype)
         rng = np.random.default_rng([seed, index, place])
-        if dtype.kind == "f":
-            arrays[port.name] = rng.standard_normal(shape, np.float32).astype(dtype)
-        else:
-            top = 256 if dtype == np.uint8 else 2
-            arrays[port.name] = rng.integers(0, top, shape).astype(dtype)
+        arrays[port.name] = synthetic.make(values, shape, dtype, rng)
     return Sample(arrays, None, f"noise {index}")
 
 

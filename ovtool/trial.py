@@ -7,9 +7,11 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from ovtool.shapes import Named, shapes_text
+
 Hint = Literal["latency", "throughput"]
 PRECISIONS = ("default", "f32", "bf16", "f16")
-_LATER = ("rate", "max_latency_ms", "percentile")
+_LATER = ("data_shapes", "rate", "max_latency_ms", "percentile")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +28,10 @@ class Trial:
         requests: Requests in flight; None takes the device's optimal number.
         threads: ``INFERENCE_NUM_THREADS``; None leaves it to the device.
         precision: ``INFERENCE_PRECISION_HINT``, or ``default`` for the device's own.
-        shapes: (input name, dimensions) of inputs whose open dimensions other than the batch are
-            fixed; -1 stays for the batch.
+        shapes: (input name, dimensions) that the model is compiled with, instead of its own; -1
+            stays for the batch, and with ``data_shapes`` for what is left open.
+        data_shapes: (input name, dimensions) of what is inferred, where the model is compiled with
+            open dimensions; -1 stays for the batch.  Empty: the model's dimensions are all fixed.
         rate: Requests that arrive a second, with Poisson gaps; None keeps every request busy.
         max_latency_ms: Look for the highest such rate that keeps the percentile within this.
         percentile: Of the latency, that ``max_latency_ms`` is about.
@@ -42,7 +46,8 @@ class Trial:
     requests: int | None = None
     threads: int | None = None
     precision: str = "default"
-    shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    shapes: Named = ()
+    data_shapes: Named = ()
     rate: float | None = None
     max_latency_ms: float | None = None
     percentile: int | None = None
@@ -62,14 +67,10 @@ class Trial:
         """Hash of all but variant and precision: trials of one group are compared by rounds."""
         return self._hash("variant_name", "variant", "precision")
 
-    def _hash(self, *left_out: str) -> str:
-        """Hash the content; a field that came later counts only where it says something."""
-        content = {
-            name: value
-            for name, value in asdict(self).items()
-            if name not in left_out and not (name in _LATER and value is None)
-        }
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+    @property
+    def configuration(self) -> tuple[object, ...]:
+        """What its quality belongs to: all but the batch and the load."""
+        return self.variant, self.device, self.precision, self.shapes, self.data_shapes
 
     @property
     def load(self) -> str:
@@ -89,8 +90,23 @@ class Trial:
     def label(self) -> str:
         """One line for people."""
         precision = "" if self.precision == "default" else f" {self.precision}"
-        return f"{self.variant_name}{precision} {self.device} batch {self.batch} {self.load}"
+        shapes = f" {shapes_text(self.shapes)}" if self.shapes else ""
+        data = f" data {shapes_text(self.data_shapes)}" if self.data_shapes else ""
+        what = f"{self.variant_name}{precision} {self.device} batch {self.batch}"
+        return f"{what} {self.load}{shapes}{data}"
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON types."""
         return asdict(self)
+
+    def _hash(self, *skipped: str) -> str:
+        """Hash the content; fields that came later count only where they say something.
+
+        So journals from before there were such fields are still found.
+        """
+        content = {
+            name: value
+            for name, value in asdict(self).items()
+            if name not in skipped and (value or name not in _LATER)
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]

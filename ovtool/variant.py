@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ovtool import files, units
 from ovtool.errors import InputError
+from ovtool.shapes import port_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -293,12 +294,11 @@ def ports(model: ov.Model) -> dict[str, tuple[Port, ...]]:
     """Return the record's ``inputs`` and ``outputs`` of a graph, layouts included."""
 
     def port(kind: str, index: int, output: Any) -> Port:
-        names = sorted(output.get_names())
         shape = tuple(d.get_length() if d.is_static else -1 for d in output.get_partial_shape())
         layout = output.get_node().layout if kind == "input" else None
         letters = "" if layout is None or layout.empty else layout.to_string()
         return Port(
-            name=names[0] if names else f"{kind}_{index}",
+            name=port_name(output.get_names(), kind, index),
             shape=shape,
             dtype=output.get_element_type().get_type_name(),
             layout="".join(c for c in letters if c.isalnum() or c in "?.") or None,

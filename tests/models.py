@@ -44,6 +44,27 @@ def fully_connected(seed=0):
     return ov.Model([op.result(h)], [x], "dense")
 
 
+ROWS = 50
+"""Of the vocabulary of :func:`embedding`."""
+
+
+def embedding(seed=0):
+    """ids, mask [batch, length] -> rows of a table, their mean where the mask is 1 -> 8 classes."""
+    rng = np.random.default_rng(seed)
+    ids, mask = (op.parameter([-1, -1], ov.Type.i64, name=name) for name in ("ids", "mask"))
+    for port in (ids, mask):
+        port.output(0).set_names({port.get_friendly_name()})
+        port.set_layout(ov.Layout("NC"))
+    rows = op.gather(constant(rng, ROWS, 32), op.convert(ids, "i32"), op.constant(np.int32(0)))
+    shown = op.unsqueeze(op.convert(mask, "f32"), op.constant(np.int32(2)))
+    length = op.constant(np.int32(1))
+    total = op.reduce_sum(op.multiply(rows, shown), length, keep_dims=False)
+    count = op.maximum(op.reduce_sum(shown, length, keep_dims=False), op.constant(np.float32(1)))
+    h = op.matmul(op.divide(total, count), constant(rng, 8, 32), False, True)
+    h.output(0).set_names({"scores"})
+    return ov.Model([op.result(h)], [ids, mask], "text")
+
+
 def save(folder, model, **fields):
     def describe(_):
         return {

@@ -54,7 +54,13 @@ def test_a_whole_recipe_is_understood(tmp_path):
           fp32: {precisions: [f32, default]}
           int8: {steps: [int8: {preset: mixed}]}
           both: {steps: [fp16, weights: {mode: int4_sym, group_size: 64}]}
-        sweep: {devices: [CPU, NPU], batches: [1, 2], hints: [latency], round_s: 0.2}
+        sweep:
+          devices: [CPU, NPU]
+          batches: [1, 2]
+          hints: [latency]
+          round_s: 0.2
+          shapes: {ids: ["?x128", [-1, 256]], mask: ["?x128", "?x256"], n: [1, 3], x: ["?", 8]}
+          data_shapes: {ids: 2x64}
         choose: {objective: latency, percentile: 50, max_latency_ms: 20}
     """
     found = recipe.read(write(tmp_path, text))
@@ -67,6 +73,13 @@ def test_a_whole_recipe_is_understood(tmp_path):
     )
     assert found.sweep.batches == (1, 2)
     assert found.sweep.rounds == 8
+    assert found.sweep.shapes == {
+        "ids": ((-1, 128), (-1, 256)),
+        "mask": ((-1, 128), (-1, 256)),
+        "n": ((1, 3),),
+        "x": ((-1, 8),),
+    }
+    assert found.sweep.data_shapes == {"ids": ((2, 64),)}
     assert found.choose.max_latency_ms == 20
 
 
@@ -149,6 +162,14 @@ def test_an_unknown_key_suggests_the_near_one(mistakes, line, said):
         (LEAST + "sweep: {round_s: .nan}", "sweep.round_s: "),
         (LEAST + "sweep: {shapes: {x: [0, 3]}}", "sweep.shapes.x: not a shape"),
         (LEAST + "sweep: {shapes: {x: wide}}", "sweep.shapes.x: not a shape"),
+        (LEAST + "sweep: {shapes: {x: []}}", "sweep.shapes.x: not a shape"),
+        (LEAST + "sweep: {shapes: {x: [1x8, wide]}}", "sweep.shapes.x: not a shape: 'wide'"),
+        (LEAST + "sweep: {shapes: {x: [?x8, ?x16]}}", "write a shape with ? in quotes"),
+        (LEAST + "sweep: {data_shapes: {x: 3.5}}", "sweep.data_shapes.x"),
+        (
+            LEAST + "sweep: {shapes: {x: [1x1, 1x2], y: [1x1, 1x2, 1x3]}}",
+            "sweep.shapes: shapes: inputs have different numbers of shapes: x has 2, y has 3",
+        ),
         (LEAST + "choose: {percentile: 95}", "choose.percentile: "),
         (LEAST + "choose: {min_quality: 95}", "choose.min_quality: "),
         (LEAST + "choose: {max_latency_ms: -1}", "choose.max_latency_ms: "),

@@ -1,6 +1,6 @@
 import json
 import math
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 
 import pytest
 from hypothesis import given
@@ -92,3 +92,11 @@ def test_a_round_adds_up_its_windows():
     one = Round(0, (Window(0.1, 10, 10.0, 12.0), Window(0.2, 19, 10.0, 11.0)))
     assert one.inferences == 29
     assert math.isclose(one.seconds, 0.3)
+
+
+@given(trials)
+def test_a_journal_from_before_there_were_data_shapes_is_read(trial):
+    fixed = replace(trial, data_shapes=())
+    line = Measurement(fixed, "e", "failed", reason="it died").to_json()
+    del line["trial"]["data_shapes"]
+    assert Measurement.from_json(json.dumps(line)).trial == fixed

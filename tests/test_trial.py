@@ -8,6 +8,10 @@ from hypothesis import strategies as st
 from ovtool.trial import PRECISIONS, Trial
 
 count = st.none() | st.integers(1, 64)
+shapes = st.lists(
+    st.tuples(st.text(max_size=5), st.lists(st.integers(-1, 512), max_size=4).map(tuple)),
+    max_size=2,
+).map(tuple)
 trials = st.builds(
     Trial,
     variant=st.text("0123456789abcdef", min_size=12, max_size=12),
@@ -19,10 +23,8 @@ trials = st.builds(
     requests=count,
     threads=count,
     precision=st.sampled_from(PRECISIONS),
-    shapes=st.lists(
-        st.tuples(st.text(max_size=5), st.lists(st.integers(-1, 512), max_size=4).map(tuple)),
-        max_size=2,
-    ).map(tuple),
+    shapes=shapes,
+    data_shapes=shapes,
     rate=st.none() | st.floats(0.1, 1e4),
     max_latency_ms=st.none() | st.floats(0.1, 1e4),
     percentile=st.sampled_from([None, 50, 90, 99]),
@@ -38,6 +40,7 @@ OTHERS = {
     "threads": 1,
     "precision": "f32",
     "shapes": (("x", (-1, 3)),),
+    "data_shapes": (("x", (-1, 3)),),
     "rate": 100.0,
     "max_latency_ms": 20.0,
     "percentile": 90,
@@ -60,7 +63,8 @@ def test_trials_have_one_id_exactly_when_they_are_equal(one, other):
 @given(trials)
 def test_the_id_outlives_a_journal(trial):
     read = json.loads(json.dumps(trial.to_json()))
-    read["shapes"] = tuple((name, tuple(shape)) for name, shape in read["shapes"])
+    for field in ("shapes", "data_shapes"):
+        read[field] = tuple((name, tuple(shape)) for name, shape in read[field])
     assert Trial(**read).id == trial.id
 
 
@@ -79,6 +83,15 @@ def test_a_group_is_all_but_variant_and_precision(name):
 def test_the_id_is_the_same_on_every_machine():
     """Journals of earlier versions and other machines are found by it."""
     assert BASE.id == "19b2d144cf8b"
+    assert replace(BASE, shapes=OTHERS["shapes"]).id == "ab503801bfb5"
+    assert BASE.group == "1e773c52a39b"
+
+
+@pytest.mark.parametrize("name", sorted(OTHERS))
+def test_a_configuration_is_all_but_the_batch_and_the_load(name):
+    other = replace(BASE, **{name: OTHERS[name]})
+    differs = other.configuration != BASE.configuration
+    assert differs == (name in {"variant", "device", "precision", "shapes", "data_shapes"})
 
 
 @pytest.mark.parametrize(
@@ -98,3 +111,7 @@ def test_the_label_says_what_was_asked():
     assert BASE.label == "fp32 CPU batch 4 latency"
     by_hand = replace(BASE, hint=None, streams=2, requests=4, threads=1, precision="f32")
     assert by_hand.label == "fp32 f32 CPU batch 4 streams=2 requests=4 threads=1"
+    shaped = replace(BASE, shapes=(("ids", (-1, 128)), ("mask", (-1, 128))))
+    assert shaped.label == "fp32 CPU batch 4 latency ids=?x128 mask=?x128"
+    filled = replace(BASE, data_shapes=(("ids", (4, 100)),))
+    assert filled.label == "fp32 CPU batch 4 latency data ids=4x100"

@@ -15,6 +15,8 @@ from ovtool.errors import InputError
 from ovtool.measure import jobs
 from ovtool.measure.session import Job, Runner, Session, TrialFailedError
 from ovtool.quality import judged_output, score
+from ovtool.samples import sample_axis
+from ovtool.shapes import OPEN, Named, Shape, shape_text
 from ovtool.trial import Trial
 from ovtool.units import MIB
 
@@ -33,10 +35,13 @@ CHUNK_BYTES = 256 * MIB
 def reference_outputs(variant: Variant, samples: Samples, runner: Runner) -> NDArray[Any]:
     """Return a variant's judged output on the CPU in f32, as exact as the device can.
 
+    Dimensions that the variant leaves open are those of the samples.
+
     Raises:
         InputError: It does not run there.
     """
-    trial = Trial(variant.id, variant.name, "CPU", 1, precision="f32")
+    shapes = shapes_of(samples, variant)
+    trial = Trial(variant.id, variant.name, "CPU", 1, precision="f32", shapes=shapes)
     try:
         session = runner.open(jobs.job(trial, variant, rules.reference_properties()))
         try:
@@ -45,6 +50,17 @@ def reference_outputs(variant: Variant, samples: Samples, runner: Runner) -> NDA
             session.close()
     except TrialFailedError as error:
         raise InputError(f"{variant.name} does not run on the CPU in f32: {error}") from error
+
+
+def shapes_of(samples: Samples, variant: Variant) -> Named:
+    """Return the shapes that fix what a variant leaves open as samples have it, but the batch."""
+    sample = next(iter(samples))
+    found = []
+    for port in variant.record.inputs:
+        axis = sample_axis(port)
+        if any(size == OPEN and index != axis for index, size in enumerate(port.shape)):
+            found.append((port.name, _with_batch(sample.inputs[port.name].shape, axis, OPEN)))
+    return tuple(found)
 
 
 def outputs(session: Session, samples: Samples, index: int = 0) -> NDArray[Any]:
@@ -65,9 +81,15 @@ def outputs(session: Session, samples: Samples, index: int = 0) -> NDArray[Any]:
 
 
 def write_request(samples: Samples, job: Job, target: Path) -> Path:
-    """Write real inputs for one request of a job; too few samples are repeated."""
+    """Write real inputs for one request of a job; too few samples are repeated.
+
+    Raises:
+        TrialFailedError: A sample has not the shape that the trial infers.
+    """
     batch = job.trial.batch
     taken = list(itertools.islice(iter(samples), batch))
+    for sample in taken:
+        _check_fit(sample, job)
     arrays = _stacked([taken[i % len(taken)] for i in range(batch)])
     shaped = {
         name: arrays[name][0] if axis is None else np.moveaxis(arrays[name], 0, axis)
@@ -77,23 +99,39 @@ def write_request(samples: Samples, job: Job, target: Path) -> Path:
     return target
 
 
+def _check_fit(sample: Sample, job: Job) -> None:
+    for name, expected, axis in zip(job.names, job.data_shapes, job.batch_axes, strict=True):
+        found = _with_batch(sample.inputs[name].shape, axis, job.trial.batch)
+        if found != expected:
+            raise TrialFailedError(
+                f"input {name}: {sample.origin} makes requests of {shape_text(found)}, the trial"
+                f" infers {shape_text(expected)}; give --shape or --data-shape as the samples are,"
+                " or other samples"
+            )
+
+
+def _with_batch(sample: Shape, axis: int | None, batch: int) -> Shape:
+    """Return the shape of a request that carries samples of a shape."""
+    return tuple(sample) if axis is None else (*sample[:axis], batch, *sample[axis:])
+
+
 @dataclass(slots=True)
 class Evaluator:
-    """Takes the quality of trials, once for each variant, device and precision.
+    """Takes the quality of trials, once for each of their configurations.
 
     Args:
         samples: Returns the held-out samples, preprocessed for a variant.
         variants: By id.
         baselines: Id of each variant's uncompressed one; None where there is none.
         runner: Opens the session that the reference outputs come from.
-        known: (variant, device, precision) that need no evaluation any more.
+        known: Configurations of trials that need no evaluation any more.
     """
 
     samples: Callable[[Variant], Samples]
     variants: Mapping[str, Variant]
     baselines: Mapping[str, str | None]
     runner: Runner
-    known: set[tuple[str, str, str]] = field(default_factory=set)
+    known: set[tuple[object, ...]] = field(default_factory=set)
     _references: dict[str, NDArray[Any]] = field(default_factory=dict)
 
     def __call__(self, trial: Trial, session: Session) -> tuple[dict[str, float], list[Note]]:
@@ -102,15 +140,14 @@ class Evaluator:
         Raises:
             TrialFailedError: The device failed.
         """
-        key = (trial.variant, trial.device, trial.precision)
-        if key in self.known:
+        if trial.configuration in self.known:
             return {}, []
         variant = self.variants[trial.variant]
         samples = self.samples(variant)
         found = outputs(session, samples, judged_output(variant.record.outputs))
         labels = np.array([s.label for s in samples], np.int64) if samples.labelled else None
         result = score(found, labels, self._reference(trial.variant))
-        self.known.add(key)
+        self.known.add(trial.configuration)
         return result.figures, list(result.notes)
 
     def _reference(self, variant: str) -> NDArray[Any] | None:

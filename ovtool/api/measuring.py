@@ -11,6 +11,7 @@ from ovtool.measure import jobs
 from ovtool.measure.engine import failed, measure_group
 from ovtool.measure.process import ProcessRunner
 from ovtool.measure.session import TrialFailedError
+from ovtool.shapes import OPEN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,7 +53,7 @@ class Quiet:
 
 
 class Measurer:
-    """Measures groups of trials, and the quality of each variant, device and precision once.
+    """Measures groups of trials, and the quality of each of their configurations once.
 
     Args:
         variants: All that the plan has trials of.
@@ -80,8 +81,8 @@ class Measurer:
         self._runner = ProcessRunner(timeout_s=settings.timeout_s, seed=settings.seed)
         self._requests: dict[object, Path] = {}
         self._evaluator = None
-        self.evaluated: set[tuple[str, str, str]] = set()
-        """(variant, device, precision) whose quality is known."""
+        self.evaluated: set[tuple[object, ...]] = set()
+        """Configurations of trials whose quality is known."""
         if samples is not None:
             baselines = {i: planned.baseline for i, planned in plan.variants.items()}
             self._evaluator = Evaluator(
@@ -111,9 +112,12 @@ class Measurer:
     def _job(self, trial: Trial) -> Job:
         variant = self._variants[trial.variant]
         job = jobs.job(trial, variant, rules.properties(trial))
+        refused = rules.refuses_open_dimensions(trial.device)
+        if refused and any(OPEN in shape for shape in job.shapes):
+            raise TrialFailedError(refused)
         if self._samples is None:
             return job
-        key = (job.names, job.shapes, job.batch_axes, variant.record.preprocessing)
+        key = (job.names, job.data_shapes, job.batch_axes, variant.record.preprocessing)
         if key not in self._requests:
             target = self._scratch / f"request-{len(self._requests)}.npz"
             self._requests[key] = write_request(self._samples(variant), job, target)

@@ -222,7 +222,7 @@ def evaluate(
         InputError: There are neither labels nor a baseline, or the model cannot run so.
         MissingDeviceError: The device is not there.
     """
-    from ovtool.api.evaluation import Evaluator
+    from ovtool.api.evaluation import Evaluator, shapes_of
     from ovtool.devices import rules
     from ovtool.measure import jobs
     from ovtool.measure.process import ProcessRunner
@@ -239,7 +239,8 @@ def evaluate(
             f"{spec.source} has no labels, so there is nothing to compare with",
             "give the uncompressed variant with --baseline, or labels with --labels",
         )
-    axes = Axes(batches=[batch], hints=["latency"], precisions=[precision])
+    shapes = [dict(shapes_of(samples, variant))]
+    axes = Axes(batches=[batch], hints=["latency"], precisions=[precision], shapes=shapes)
     (trial,) = trials([variant], there, axes)
     runner = ProcessRunner()
     known = {v.id: v for v in (variant, base) if v is not None}

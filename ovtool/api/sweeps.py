@@ -54,7 +54,7 @@ def sweep(
     observer: Observer | None = None,
     progress: Progress = SILENT,
 ) -> SweepDone:
-    """Measure every combination of variants, devices, batches, loads and precisions.
+    """Measure every combination of variants, devices, shapes, batches, loads and precisions.
 
     Finished trials are in the folder's journal before the next ones begin: called again with the
     same folder, it goes on where it stopped.
@@ -64,9 +64,9 @@ def sweep(
         out: The sweep's folder.
         name: What a report calls it; by default as the folder.
         devices: OpenVINO's names; one that is not there leaves its rows out.
-        axes: What to vary.
-        data: Held-out samples: the quality of each variant, device and precision is measured too,
-            and the requests carry real inputs.
+        axes: What to vary: shapes, batches, loads, precisions.
+        data: Held-out samples: the quality of each variant, device, precision and shape is
+            measured too, and the requests carry real inputs.
         metric: Which quality counts; by default top-1 where there are labels, else agreement.
         settings: How long and how sure.
         strict: Whether a device that is not there is an error.
@@ -248,10 +248,10 @@ def _metric(
     return "agreement_top1"
 
 
-def _evaluated(folder: Path) -> set[tuple[str, str, str]]:
-    """Return the (variant, device, precision) whose quality the journal has."""
+def _evaluated(folder: Path) -> set[tuple[object, ...]]:
+    """Return the configurations whose quality the journal has."""
     return {
-        (m.trial.variant, m.trial.device, m.trial.precision)
+        m.trial.configuration
         for m in SweepFolder(folder).measurements()
         if "quality_samples" in m.figures
     }

@@ -140,6 +140,7 @@ def _sweep(
     progress: Progress,
 ) -> sweeps.SweepDone:
     from ovtool.measure.engine import Settings
+    from ovtool.shapes import shape_sets
     from ovtool.sweep.plan import Axes
 
     wanted, evaluation = plan.sweep, plan.data.evaluation
@@ -155,7 +156,8 @@ def _sweep(
             requests=wanted.requests,
             threads=wanted.threads,
             precisions_of={name: v.precisions for name, v in plan.variants.items()},
-            shapes=wanted.shapes,
+            shapes=shape_sets(wanted.shapes, "sweep.shapes"),
+            data_shapes=shape_sets(wanted.data_shapes, "sweep.data_shapes"),
         ),
         data=_data(evaluation, base),
         metric=evaluation.metric if evaluation else None,

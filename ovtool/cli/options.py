@@ -96,11 +96,8 @@ def source_options(
     Raises:
         InputError: An option cannot be understood.
     """
-    from ovtool.sources.options import (
-        SourceOptions,
-        parse_named,
-        parse_named_shapes,
-    )
+    from ovtool.shapes import parse_named, parse_named_shapes
+    from ovtool.sources.options import SourceOptions
     from ovtool.variant import Preprocessing
 
     given: dict[str, Any] = {}
@@ -227,7 +224,7 @@ def _numbers(text: str, option: str) -> tuple[float, ...]:
 
 
 def _height_and_width(text: str) -> tuple[int, ...]:
-    from ovtool.sources.options import OPEN, parse_shape
+    from ovtool.shapes import OPEN, parse_shape
 
     found = parse_shape(text)
     if len(found) != 2 or OPEN in found:

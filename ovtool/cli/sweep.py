@@ -11,7 +11,9 @@ from ovtool.cli import options
 NAME = "sweep"
 EXAMPLE = (
     "Example: ovtool sweep variants/fp32 variants/int8 --device CPU,NPU --batch 1,2,4,8"
-    " --data held-out/ --out sweeps/mini-pc"
+    " --data held-out/ --out sweeps/mini-pc\n\n"
+    "By length: ovtool sweep variants/text --shape ids=1x32,1x128 --shape mask=1x32,1x128"
+    " --out sweeps/lengths"
 )
 
 
@@ -27,7 +29,8 @@ def command(
         list[str] | None, typer.Option(help="Devices: CPU,GPU,NPU.", show_default="CPU")
     ] = None,
     batch: Annotated[
-        list[str] | None, typer.Option(help="Batches: 1,2,4.", show_default="1")
+        list[str] | None,
+        typer.Option(help="Batches: 1,2,4.", show_default="1, or the one in a shape"),
     ] = None,
     hint: Annotated[
         list[str] | None, typer.Option(help="latency, throughput.", show_default="both")
@@ -44,7 +47,20 @@ def command(
     precision: Annotated[
         list[str] | None, typer.Option(help="default, f32, bf16, f16.", show_default="default")
     ] = None,
-    shape: options.Shapes = None,
+    shape: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME=SHAPE,SHAPE... of an input, as ids=1x32,1x128: the first shapes of all"
+            " inputs give rows, the second ones further rows. ? leaves the batch to --batch."
+        ),
+    ] = None,
+    data_shape: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME=SHAPE,SHAPE... of what is inferred, as ids=1x100: the model is compiled with"
+            " its own dimensions, or those of --shape, and open ones stay open."
+        ),
+    ] = None,
     data: options.Data = None,
     labels: options.Labels = None,
     limit: options.Limit = None,
@@ -69,21 +85,22 @@ def command(
     ] = False,
     json: options.Json = False,
 ) -> None:
-    """Measure variants over devices, batches and loads; the same command resumes."""
+    """Measure variants over devices, shapes, batches and loads; the same command resumes."""
     from ovtool import api
     from ovtool.cli import progress, show
     from ovtool.measure.engine import Settings
-    from ovtool.sources.options import parse_named_shapes
+    from ovtool.shapes import parse_shape_sets
     from ovtool.sweep.plan import HINTS, Axes
 
     axes = Axes(
-        batches=options.numbers(batch, "--batch") or [1],
+        batches=options.numbers(batch, "--batch") or None,
         hints=options.words(hint) or HINTS,
         streams=options.numbers(streams, "--streams"),
         requests=options.numbers(requests, "--requests"),
         threads=options.numbers(threads, "--threads"),
         precisions=options.words(precision) or ["default"],
-        shapes=parse_named_shapes(shape or ()),
+        shapes=parse_shape_sets(shape or (), "--shape"),
+        data_shapes=parse_shape_sets(data_shape or (), "--data-shape"),
     )
     with progress.show() as shown, progress.sweep_view(shown) as view:
         done = api.sweep(

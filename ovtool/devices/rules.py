@@ -15,6 +15,13 @@ _ALWAYS = {
 }
 
 
+def refuses_open_dimensions(device: str) -> str | None:
+    """Return why a device takes no model with open dimensions; None where it takes them."""
+    if device.partition(".")[0] == "NPU":
+        return "the NPU compiles for fixed shapes only: give --shape and leave --data-shape out"
+    return None
+
+
 def properties(trial: Trial) -> dict[str, str]:
     """Return the OpenVINO properties that a trial is compiled with."""
     kind = trial.device.partition(".")[0]

@@ -1,10 +1,11 @@
-"""From a trial and its variant to a job: static shapes for the batch asked for."""
+"""From a trial and its variant to a job: the shapes to compile, and those to infer."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from ovtool.measure.session import Job, TrialFailedError
+from ovtool.shapes import OPEN, Named, Shape, shape_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,17 +21,22 @@ def job(
     """Return what a runner needs to measure a trial here.
 
     Raises:
-        TrialFailedError: The variant cannot take the batch, no input says where the batch is, or a
-            dimension stays open.
+        TrialFailedError: The variant cannot take the batch or the shapes, no input says where the
+            batch is, or a dimension that is inferred stays open.
     """
     ports = variant.record.inputs
     axes = tuple(batch_axis(port) for port in ports)
     if all(axis is None for axis in axes):
         _check_single(trial, variant)
     shapes = tuple(
-        _static_shape(port, axis, trial, variant) for port, axis in zip(ports, axes, strict=True)
+        _compiled_shape(port, axis, trial, variant) for port, axis in zip(ports, axes, strict=True)
     )
-    return Job(trial, variant.xml, tuple(p.name for p in ports), shapes, axes, properties, inputs)
+    data_shapes = shapes
+    if trial.data_shapes:
+        several = zip(ports, axes, shapes, strict=True)
+        data_shapes = tuple(_data_shape(port, axis, shape, trial) for port, axis, shape in several)
+    names = tuple(port.name for port in ports)
+    return Job(trial, variant.xml, names, shapes, data_shapes, axes, properties, inputs)
 
 
 def batch_axis(port: Port) -> int | None:
@@ -56,28 +62,70 @@ def _check_single(trial: Trial, variant: Variant) -> None:
         )
 
 
-def _static_shape(port: Port, axis: int | None, trial: Trial, variant: Variant) -> tuple[int, ...]:
-    given = dict(trial.shapes).get(port.name)
-    if given is not None and len(given) != len(port.shape):
-        raise TrialFailedError(
-            f"input {port.name} has {len(port.shape)} dimensions, the shape given has {len(given)}"
-        )
-    dimensions = []
-    for index, own in enumerate(port.shape):
-        wanted = given[index] if given is not None else -1
-        if index == axis:
-            if own not in (-1, trial.batch):
-                raise TrialFailedError(
-                    f"the batch of {variant.name} is fixed at {own}, asked for {trial.batch}"
-                    f"{': ' + variant.record.batch_note if variant.record.batch_note else ''}"
-                )
-            dimensions.append(trial.batch)
-        elif own == -1 and wanted == -1:
+def _compiled_shape(port: Port, axis: int | None, trial: Trial, variant: Variant) -> Shape:
+    """Return what an input is compiled with: all fixed, unless data shapes fill what is open."""
+    given = _given(port, trial.shapes, "shape")
+    shape = [own if size == OPEN else size for own, size in zip(port.shape, given, strict=True)]
+    if axis is not None:
+        _check_batch(port.shape[axis], trial, variant)
+        if given[axis] not in (OPEN, trial.batch):
+            raise TrialFailedError(
+                f"the shape {shape_text(given)} of input {port.name} fixes the batch at"
+                f" {given[axis]}, asked for {trial.batch}"
+            )
+    if trial.data_shapes:
+        return tuple(shape)
+    for index, size in enumerate(shape):
+        if size == OPEN and index != axis:
             raise TrialFailedError(
                 f"dimension {index} of input {port.name} is open: fix it with"
-                f" --shape {port.name}={'x'.join('?' if d == -1 else str(d) for d in port.shape)},"
-                " a number for each ? but the batch"
+                f" --shape {port.name}={shape_text(port.shape)}, a number for each ? but the batch,"
+                " or leave it open and give --data-shape"
             )
-        else:
-            dimensions.append(own if wanted == -1 else wanted)
-    return tuple(dimensions)
+    return tuple(trial.batch if index == axis else size for index, size in enumerate(shape))
+
+
+def _check_batch(own: int, trial: Trial, variant: Variant) -> None:
+    if own not in (OPEN, trial.batch):
+        raise TrialFailedError(
+            f"the batch of {variant.name} is fixed at {own}, asked for {trial.batch}"
+            f"{': ' + variant.record.batch_note if variant.record.batch_note else ''}"
+        )
+
+
+def _data_shape(port: Port, axis: int | None, compiled: Shape, trial: Trial) -> Shape:
+    """Return what an input gets, all of it fixed."""
+    given = _given(port, trial.data_shapes, "data shape")
+    found = []
+    for index, (fixed, wanted) in enumerate(zip(compiled, given, strict=True)):
+        size = next((s for s in (wanted, fixed) if s != OPEN), OPEN)
+        if size == OPEN and index == axis:
+            size = trial.batch
+        if size == OPEN:
+            raise TrialFailedError(
+                f"dimension {index} of input {port.name} is open: say how large its data is with"
+                f" --data-shape {port.name}={shape_text(compiled)}, a number for each ?"
+                " but the batch"
+            )
+        if fixed not in (OPEN, size):
+            raise TrialFailedError(
+                f"the data shape {shape_text(given)} does not fit input {port.name}"
+                f" {shape_text(compiled)}: its dimension {index} is fixed at {fixed}"
+            )
+        if index == axis and size != trial.batch:
+            raise TrialFailedError(
+                f"the data shape {shape_text(given)} of input {port.name} has batch {size},"
+                f" asked for {trial.batch}"
+            )
+        found.append(size)
+    return tuple(found)
+
+
+def _given(port: Port, shapes: Named, what: str) -> Shape:
+    """Return the shape that was given to an input, all open where none was."""
+    given = dict(shapes).get(port.name, (OPEN,) * len(port.shape))
+    if len(given) != len(port.shape):
+        raise TrialFailedError(
+            f"input {port.name} has {len(port.shape)} dimensions, the {what} given has {len(given)}"
+        )
+    return given

@@ -78,6 +78,7 @@ class ProcessSession:
                 batch=job.trial.batch,
                 requests=job.trial.requests,
                 shapes=job.shapes,
+                data_shapes=job.data_shapes,
                 batch_axes=job.batch_axes,
                 names=self._names,
                 properties=dict(job.properties),
@@ -259,6 +260,9 @@ def _opened(answer: Mapping[str, Any], job: Job, hello: Mapping[str, Any]) -> Op
         "quota_cpus": hello.get("quota_cpus"),
     }
     notes = [*_layer_notes(answer["layers"])]
+    if told := answer.get("inputs"):
+        shown = ", ".join(f"{name}: {values}" for name, values in told.items())
+        notes.append(Note("random-inputs", "measured on random inputs", shown))
     if not answer.get("steady", True):
         notes.append(
             Note(

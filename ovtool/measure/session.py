@@ -151,7 +151,9 @@ class Job:
         trial: What to measure.
         xml: The IR.
         names: Input names, in the order of the model's inputs.
-        shapes: Every input's static shape, in the same order.
+        shapes: What every input is compiled with, in the same order; -1 where it stays open.
+        data_shapes: What every input really gets, all of it fixed; equal to ``shapes`` where
+            nothing stays open.
         batch_axes: The batch dimension of each input; None for an input without one.
         properties: OpenVINO properties to compile with.
         inputs: ``.npz`` of real inputs for one request; None measures on seeded random ones.
@@ -161,6 +163,7 @@ class Job:
     xml: Path
     names: tuple[str, ...]
     shapes: tuple[tuple[int, ...], ...]
+    data_shapes: tuple[tuple[int, ...], ...]
     batch_axes: tuple[int | None, ...]
     properties: Mapping[str, str] = field(default_factory=dict)
     inputs: Path | None = None

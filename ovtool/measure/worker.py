@@ -20,6 +20,7 @@ from typing import Any, TextIO
 import numpy as np
 import openvino as ov  # noqa: TID253 - this is the leaf that uses it
 
+from ovtool import synthetic
 from ovtool.host import Host, Unknown
 from ovtool.measure import loops
 from ovtool.measure.counters import Counters
@@ -43,6 +44,7 @@ class Worker:
         self.counters: Any = None
         self.meter: Any = None
         self.command: dict[str, Any] = {}
+        self.ranges: list[synthetic.Range] = []
         self.requests = 1
         self.rounds = 0
 
@@ -69,7 +71,7 @@ class Worker:
             self.compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
         )
         self.queue = ov.AsyncInferQueue(self.compiled, self.requests)
-        self._fill()
+        inputs = self._fill()
         started = time.perf_counter_ns()
         self.queue[0].infer()
         answer["first_inference_ms"] = (time.perf_counter_ns() - started) / 1e6
@@ -79,23 +81,31 @@ class Worker:
         self.meter = Meter.for_device(Path("/"), device)
         if command["warm_up"]:
             answer |= self._warm_up()
-        return answer | self._described()
+        return answer | {"inputs": inputs} | self._described()
 
     def _model(self) -> Any:
         model = self.core.read_model(self.command["xml"])
+        self.ranges = list(synthetic.ranges(model).values())  # before shapes are folded in
         shapes = self.command["shapes"]
         model.reshape({i: ov.PartialShape(shape) for i, shape in enumerate(shapes)})
         return model
 
-    def _fill(self) -> None:
+    def _fill(self) -> dict[str, str]:
+        """Fill every request; return which random values the inputs take, if they are random."""
         command = self.command
         data = np.load(command["inputs"]) if command["inputs"] else None
         generator = np.random.default_rng(command["seed"])
         for request in self.queue:
             for index, port in enumerate(self.compiled.inputs):
-                name = command["names"][index]
-                array = data[name] if data is not None else _random(port, generator)
-                request.get_input_tensor(index).data[:] = array
+                shape, dtype = command["data_shapes"][index], port.element_type.to_dtype()
+                if data is None:
+                    array = synthetic.make(self.ranges[index], shape, dtype, generator)
+                else:
+                    array = data[command["names"][index]]
+                _fill(request, index, port, array)
+        if data is not None:
+            return {}
+        return {n: r.text for n, r in zip(command["names"], self.ranges, strict=True)}
 
     def save_cache(self, command: dict[str, Any]) -> dict[str, Any]:
         """Compile once more, into a model cache for another process to compile from."""
@@ -192,7 +202,7 @@ class Worker:
             for index, array in enumerate(arrays):
                 axis = axes[index]
                 one = array[start] if axis is None else np.moveaxis(array[rows], 0, axis)
-                request.get_input_tensor(index).data[:] = one
+                _fill(request, index, self.compiled.inputs[index], one)
             request.infer()
             for index, collected in enumerate(results):
                 collected.append(self._rows(request.get_output_tensor(index), count - start))
@@ -212,14 +222,12 @@ def _steady(values: list[float]) -> bool:
     return len(values) == 3 and 0 < max(values) <= min(values) * (1 + STEADY_PCT / 100)
 
 
-def _random(port: Any, generator: np.random.Generator) -> Any:
-    """Return seeded input of a port's shape and type: N(0, 1), small whole numbers, or booleans."""
-    shape, dtype = tuple(port.shape), port.element_type.to_dtype()
-    if dtype == np.bool_:
-        return generator.integers(0, 2, shape).astype(dtype)
-    if np.issubdtype(dtype, np.integer):
-        return generator.integers(0, 100, shape).astype(dtype)
-    return generator.standard_normal(shape).astype(dtype)
+def _fill(request: Any, index: int, port: Any, array: Any) -> None:
+    """Give a request an input; one of open dimensions has a tensor only once it is given one."""
+    if port.partial_shape.is_dynamic:
+        request.set_input_tensor(index, ov.Tensor(array.astype(port.element_type.to_dtype())))
+    else:
+        request.get_input_tensor(index).data[:] = array
 
 
 _COMPUTE = {

@@ -177,6 +177,13 @@ def _of_others(
             f"{columns.count(column)} of {len(candidates)} rows have no {words(column)}, which a "
             "limit is about, and were left out",
         )
+    shapes = {(row["shape"], row["data_shape"]) for row in measured(rows)}
+    if len(shapes) > 1:
+        yield Note(
+            "several-shapes",
+            f"rows of {len(shapes)} shapes of inputs were compared: a smaller input is less work",
+            remedy="sweep the shapes apart to choose for each",
+        )
     environments = {row["environment"] for row in measured(rows)}
     if len(environments) > 1:
         yield Note(

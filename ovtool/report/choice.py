@@ -117,9 +117,14 @@ class Choice:
         told = f" ({', '.join(counts)})" if counts else ""
         by_hand = ", ".join(counts) or row["load"]
         how = f"the {row['hint']} hint{told}" if row["hint"] else by_hand
+        shapes = "".join(
+            f", {what} {row[name]}"
+            for name, what in (("shape", "shape"), ("data_shape", "data shape"))
+            if row[name]
+        )
         return (
             f"Run {row['variant']} on {row['device']} in {precision}, "
-            f"batch {row['batch']}, with {how}."
+            f"batch {row['batch']}{shapes}, with {how}."
         )
 
     def to_json(self) -> dict[str, Any]:

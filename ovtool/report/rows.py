@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from ovtool import units
@@ -26,11 +26,13 @@ class Config:
     variant_id: str
     device: str
     precision: str
+    shape: str | None
+    data_shape: str | None
 
     @classmethod
     def of(cls, row: Row) -> Config:
         """Return the configuration of a row."""
-        return cls(row["environment"], row["variant_id"], row["device"], row["precision"])
+        return cls(**{field.name: row[field.name] for field in fields(cls)})
 
 
 def records(table: pd.DataFrame) -> list[Row]:
@@ -74,11 +76,14 @@ def environment_labels(rows: Iterable[Row]) -> dict[str, str]:
 def config_labels(rows: Sequence[Row]) -> dict[Config, str]:
     """Return the shortest unique name of each configuration.
 
-    The precision is named where a variant was measured in several, the device and the environment
-    where there are several of them, and the variant's id where two variants share a name.
+    The precision is named where a variant was measured in several, the shapes, the device and the
+    environment where there are several of them, and the variant's id where two variants share a
+    name.
     """
     devices = {row["device"] for row in rows}
     environments = environment_labels(rows)
+    several_shapes = len({row["shape"] for row in rows}) > 1
+    several_data_shapes = len({row["data_shape"] for row in rows}) > 1
     labels = {}
     for config, same in by_config(rows).items():
         name = same[0]["variant"]
@@ -90,6 +95,10 @@ def config_labels(rows: Sequence[Row]) -> dict[Config, str]:
             parts.append(config.variant_id[:6])
         if len({r["precision"] for r in relatives}) > 1 or config.precision != "default":
             parts.append(precision_text(same))
+        if several_shapes and config.shape:
+            parts.append(config.shape)
+        if several_data_shapes and config.data_shape:
+            parts.append(f"data {config.data_shape}")
         if len(devices) > 1:
             parts.append(config.device)
         if len(environments) > 1:

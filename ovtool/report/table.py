@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ovtool.columns import BY_NAME, COLUMNS
 from ovtool.errors import InputError
+from ovtool.report.rows import Config
 from ovtool.report.speedup import Method, speedup
 from ovtool.results import Measurement, Note
+from ovtool.shapes import shapes_text
 from ovtool.store import Environment, Plan, SweepFolder
 
 if TYPE_CHECKING:
@@ -208,6 +210,8 @@ def _row(found: _Found) -> dict[str, Any]:
         variant=trial.variant_name,
         device=trial.device,
         batch=trial.batch,
+        shape=shapes_text(trial.shapes) or None,
+        data_shape=shapes_text(trial.data_shapes) or None,
         load=trial.load,
         precision=trial.precision,
         executed_precision=one.executed_precision,
@@ -224,18 +228,16 @@ def _row(found: _Found) -> dict[str, Any]:
 
 
 def _share_quality(rows: Sequence[dict[str, Any]]) -> None:
-    """Fill the quality of a variant, device and precision into all rows that share them."""
-
-    def key(row: dict[str, Any]) -> tuple[str, ...]:
-        return row["environment"], row["variant_id"], row["device"], row["precision"]
+    """Fill the quality of a configuration into all rows that share it."""
 
     def evaluated(row: dict[str, Any]) -> bool:
         return any(row[name] is not None for name in _QUALITY)
 
-    known = {key(row): {name: row[name] for name in _QUALITY} for row in rows if evaluated(row)}
+    known = {Config.of(row): row for row in rows if evaluated(row)}
     for row in rows:
+        source = known.get(Config.of(row), row)
         if not evaluated(row):
-            row.update(known.get(key(row), {}))
+            row.update({name: source[name] for name in _QUALITY})
 
 
 def _add_speedups(
@@ -365,6 +367,9 @@ def _order(sweeps: Sequence[_Sweep]) -> Any:
     baselines = [p.baseline for s in sweeps for p in s.plan.variants.values() if p.baseline]
     variants = list(dict.fromkeys(baselines + planned))
     precisions = ["f32", "default"]
+    trials = [trial for s in sweeps for trial in s.plan.trials]
+    shapes = list(dict.fromkeys(shapes_text(trial.shapes) for trial in trials))
+    data_shapes = list(dict.fromkeys(shapes_text(trial.data_shapes) for trial in trials))
 
     def place(value: str, known: list[str]) -> int:
         return known.index(value) if value in known else len(known)
@@ -376,6 +381,8 @@ def _order(sweeps: Sequence[_Sweep]) -> Any:
             place(row["precision"], precisions),
             row["precision"],
             row["device"],
+            place(row["shape"] or "", shapes),
+            place(row["data_shape"] or "", data_shapes),
             row["load"],
             row["batch"],
             row["trial"],

@@ -72,7 +72,7 @@ def open_batch(model: ov.Model, seed: int) -> Opened:
 def _difference(model: ov.Model, axes: dict[int, int], seed: int) -> str:
     """Return how a batch of two differs from its samples one by one; empty if it does not."""
     described = ports(model)
-    pair = random_inputs(described["inputs"], with_batch(model, check_shapes(model), batch=2), seed)
+    pair = random_inputs(model, with_batch(model, check_shapes(model), batch=2), seed)
     names = {described["inputs"][index].name: axis for index, axis in axes.items()}
     singles: list[Inputs] = [
         {n: np.take(a, [i], axis=names[n]) if n in names else a for n, a in pair.items()}

@@ -8,14 +8,16 @@ import numpy as np
 
 from ovtool import units
 from ovtool.errors import InputError
+from ovtool.shapes import shape_text
 from ovtool.sources.inputs import check_shapes, inputs_text, random_inputs, with_batch
-from ovtool.sources.options import SourceOptions, shape_text
 from ovtool.sources.source import Array, SourceModel, run_in_openvino
 from ovtool.variant import ConversionCheck, OutputDifference, ports
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from ovtool.sources.options import SourceOptions
 
 DEFAULT_TOLERANCE = 1e-3
 """Share of an output's largest absolute value; f32 convolution nets stay below 1e-5."""
@@ -41,7 +43,7 @@ def compare_with_source(xml: Path, source: SourceModel, options: SourceOptions) 
     differences: dict[str, OutputDifference] = {}
     compared: list[str] = []
     for shapes in (base, larger) if larger != base else (base,):
-        inputs = random_inputs(described["inputs"], shapes, options.seed)
+        inputs = random_inputs(model, shapes, options.seed)
         try:
             expected = source.reference(inputs)
         except InputError as error:

@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ovtool import synthetic
 from ovtool.errors import InputError
 from ovtool.registry import suggestion
-from ovtool.sources.options import OPEN, SourceOptions, filled, shape_text
+from ovtool.samples import numpy_type
+from ovtool.shapes import OPEN, shape_text
+from ovtool.sources.options import SourceOptions, filled
 from ovtool.sources.source import Array, Inputs, reason
-from ovtool.variant import Port, ports
+from ovtool.variant import ports
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,16 +21,6 @@ if TYPE_CHECKING:
     import openvino as ov
 
 IMAGE_CHANNELS = frozenset({1, 3, 4})
-
-_REAL = {"f16": "float16", "f32": "float32", "f64": "float64"}
-_WHOLE = {
-    "boolean": "bool",
-    **{
-        f"{sign}{bits}": f"{word}{bits}"
-        for sign, word in (("i", "int"), ("u", "uint"))
-        for bits in (8, 16, 32, 64)
-    },
-}
 
 
 def name_ports(model: ov.Model) -> None:
@@ -158,27 +151,19 @@ def with_batch(
 
 
 def random_inputs(
-    model_inputs: tuple[Port, ...], shapes: Mapping[str, tuple[int, ...]], seed: int
+    model: ov.Model, shapes: Mapping[str, tuple[int, ...]], seed: int
 ) -> dict[str, Array]:
-    """Return random inputs of the model's own types.
-
-    Real ones are normal(0, 1); u8 is uniform over all its values, as pixels are; other integers
-    are 0 or 1, which every table of embeddings and every mask takes.
+    """Return random inputs that the model takes; masks hide some of it, which is compared too.
 
     Raises:
         InputError: An input is of a type that has no numbers.
     """
     generator = np.random.default_rng(seed)
-    return {p.name: _random(generator, p, shapes[p.name]) for p in model_inputs}
-
-
-def _random(generator: np.random.Generator, port: Port, shape: tuple[int, ...]) -> Array:
-    if port.dtype in _REAL:
-        return generator.standard_normal(shape).astype(_REAL[port.dtype])
-    if port.dtype in _WHOLE:
-        most = 256 if port.dtype == "u8" else 2
-        return generator.integers(0, most, shape).astype(_WHOLE[port.dtype])
-    raise InputError(f"input {port.name!r} is of type {port.dtype}, which cannot be checked")
+    inputs = {}
+    for port, values in zip(ports(model)["inputs"], synthetic.ranges(model).values(), strict=True):
+        wanted = synthetic.BOTH if values.kind == "ones" else values
+        inputs[port.name] = synthetic.make(wanted, shapes[port.name], numpy_type(port), generator)
+    return inputs
 
 
 def inputs_text(inputs: Inputs) -> str:

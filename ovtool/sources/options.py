@@ -1,20 +1,16 @@
-"""What may be said of a source model beside its name, and how it is written on a command line."""
+"""What may be said of a source model beside its name."""
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from ovtool.errors import InputError
+from ovtool.shapes import OPEN
 from ovtool.variant import Preprocessing, Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-OPEN = -1
-"""A dimension whose size is left open."""
 
 
 class SourceOptions(Record):
@@ -37,25 +33,6 @@ class SourceOptions(Record):
     """Of the random inputs that the outputs are compared on."""
 
 
-def parse_shape(text: str) -> tuple[int, ...]:
-    """Return the shape that ``1x3x224x224`` or ``?x3x?x?`` means; open dimensions are -1.
-
-    Raises:
-        InputError: A dimension is neither a positive number nor ``?`` or ``-1``.
-    """
-    dimensions = text.strip().lower().split("x")
-    if not all(re.fullmatch(r"[1-9][0-9]{0,11}|\?|-1", part, re.ASCII) for part in dimensions):
-        raise InputError(
-            f"not a shape: {text!r}", "write sizes with x between, ? where open: 1x3x224x224, ?x128"
-        )
-    return tuple(OPEN if part in {"?", "-1"} else int(part) for part in dimensions)
-
-
-def shape_text(shape: Iterable[int]) -> str:
-    """Return a shape as :func:`parse_shape` reads it."""
-    return "x".join("?" if size == OPEN else str(size) for size in shape)
-
-
 def filled(shape: Iterable[int], batch_axis: int | None = 0) -> tuple[int, ...]:
     """Return a shape to run in: open dimensions take 1 (the batch), 64 (an image) or 8."""
     sizes = tuple(shape)
@@ -64,33 +41,3 @@ def filled(shape: Iterable[int], batch_axis: int | None = 0) -> tuple[int, ...]:
         size if size != OPEN else 1 if axis == batch_axis else other
         for axis, size in enumerate(sizes)
     )
-
-
-def parse_named(texts: Iterable[str], option: str) -> dict[str, str]:
-    """Return the values of ``NAME=VALUE`` texts by name; a name may hold ``=`` and ``:``.
-
-    Args:
-        texts: What was given.
-        option: The option they were given to, for messages.
-
-    Raises:
-        InputError: A name or value is missing, or a name comes twice.
-    """
-    values: dict[str, str] = {}
-    for text in texts:
-        name, _, value = (part.strip() for part in text.rpartition("="))
-        if not name or not value:
-            raise InputError(f"{option} {text!r} is not NAME=VALUE", "NAME: an input's name")
-        if name in values:
-            raise InputError(f"{option} is given twice for {name!r}")
-        values[name] = value
-    return values
-
-
-def parse_named_shapes(texts: Iterable[str]) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of ``NAME=SHAPE`` texts by name.
-
-    Raises:
-        InputError: One of them is not ``NAME=SHAPE``.
-    """
-    return {name: parse_shape(shape) for name, shape in parse_named(texts, "--shape").items()}

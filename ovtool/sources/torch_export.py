@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ovtool import files
 from ovtool.errors import InputError
-from ovtool.sources.options import OPEN, SourceOptions
+from ovtool.shapes import OPEN
 from ovtool.sources.source import SourceModel, captured, reason
 from ovtool.sources.torch import eager, name_inputs, unconverted
 from ovtool.sources.torch_archive import check_exported
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import torch
+
+    from ovtool.sources.options import SourceOptions
 
 
 def read(reference: str, options: SourceOptions) -> SourceModel:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ovtool.errors import InputError
 from ovtool.registry import suggestion
+from ovtool.shapes import OPEN, Named, shape_text
 from ovtool.trial import PRECISIONS, Hint, Trial
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from ovtool.variant import Variant
 
@@ -22,24 +24,27 @@ class Axes:
     """What a sweep varies; every combination is a trial.
 
     Args:
-        batches: Samples in a request.
+        batches: Samples in a request; None takes the batch that the shapes say, else 1.
         hints: Performance hints; left out where streams, requests or threads are given by hand.
         streams: ``NUM_STREAMS`` by hand.
         requests: Requests in flight by hand.
         threads: ``INFERENCE_NUM_THREADS`` by hand.
         precisions: Precisions asked for, of every variant that ``precisions_of`` does not name.
         precisions_of: Precisions by the name of a variant.
-        shapes: Dimensions of inputs that stay open otherwise, the same in all trials.
+        shapes: Sets of shapes that models are compiled with, by input; none is the models' own.
+        data_shapes: Sets of shapes that are inferred, by input, by models compiled with open
+            dimensions; none is the shapes that the models are compiled with.
     """
 
-    batches: Sequence[int] = (1,)
+    batches: Sequence[int] | None = None
     hints: Sequence[str] = HINTS
     streams: Sequence[int] = ()
     requests: Sequence[int] = ()
     threads: Sequence[int] = ()
     precisions: Sequence[str] = ("default",)
     precisions_of: Mapping[str, Sequence[str]] | None = None
-    shapes: Mapping[str, tuple[int, ...]] | None = None
+    shapes: Sequence[Mapping[str, tuple[int, ...]]] = ()
+    data_shapes: Sequence[Mapping[str, tuple[int, ...]]] = ()
 
     def check(self) -> None:
         """Check the axes.
@@ -48,10 +53,10 @@ class Axes:
             InputError: A batch, count, hint or precision is not possible.
         """
         for name in ("batches", "streams", "requests", "threads"):
-            for value in getattr(self, name):
+            for value in getattr(self, name) or ():
                 if value < 1:
                     raise InputError(f"{name}: {value} is not a positive whole number")
-        if not self.batches:
+        if self.batches is not None and not self.batches:
             raise InputError("no batch to measure")
         for hint in self.hints:
             if hint not in HINTS:
@@ -68,8 +73,8 @@ def trials(variants: Sequence[Variant], devices: Sequence[str], axes: Axes) -> t
     """Return every combination once, those that will be compared beside each other.
 
     Raises:
-        InputError: The axes are not possible, two variants have one name, or a shape is of an
-            input that no variant has.
+        InputError: The axes are not possible, two variants have one name, a shape is of an input
+            that no variant has, or batch and shapes contradict each other.
     """
     axes.check()
     names = [v.name for v in variants]
@@ -77,10 +82,9 @@ def trials(variants: Sequence[Variant], devices: Sequence[str], axes: Axes) -> t
         if names.count(name) > 1:
             raise InputError(f"two variants are called {name!r}", "rename one with --name")
     inputs = list(dict.fromkeys(port.name for v in variants for port in v.record.inputs))
-    for name in axes.shapes or {}:
+    for name in (name for one in (*axes.shapes, *axes.data_shapes) for name in one):
         if name not in inputs:
             raise InputError(f"no variant has an input {name!r}", suggestion(name, inputs))
-    shapes = tuple(sorted((axes.shapes or {}).items()))
     chosen = [
         Trial(
             variant=variant.id,
@@ -92,15 +96,71 @@ def trials(variants: Sequence[Variant], devices: Sequence[str], axes: Axes) -> t
             requests=load.requests,
             threads=load.threads,
             precision=precision,
-            shapes=shapes,
+            shapes=form.shapes,
+            data_shapes=form.data_shapes,
         )
         for device in devices
-        for batch in axes.batches
+        for form in _forms(axes)
+        for batch in dict.fromkeys(b for v in variants for b in _batches(v, form, axes))
         for load in _loads(axes)
         for variant in variants
+        if batch in _batches(variant, form, axes)
         for precision in (axes.precisions_of or {}).get(variant.name, axes.precisions)
     ]
     return tuple(dict.fromkeys(chosen))
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """What a model is compiled with, and what it infers."""
+
+    shapes: Named
+    data_shapes: Named
+
+
+def _forms(axes: Axes) -> Iterator[_Form]:
+    for shapes, data in itertools.product(axes.shapes or ({},), axes.data_shapes or ({},)):
+        yield _Form(tuple(sorted(shapes.items())), tuple(sorted(data.items())))
+
+
+def _batches(variant: Variant, form: _Form, axes: Axes) -> Sequence[int]:
+    """Return the batches to measure a variant in: those asked for, or the one in its shapes."""
+    said = _batch_in("--data-shape", form.data_shapes, variant)
+    said = said or _batch_in("--shape", form.shapes, variant)
+    if said is None:
+        return axes.batches or (1,)
+    for batch in axes.batches or ():
+        if batch != said.size:
+            raise InputError(
+                f"--batch {batch} and {said.where} contradict each other: its batch is {said.size}",
+                "leave --batch out, or write ? for the batch",
+            )
+    return (said.size,)
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """A batch as a shape says it."""
+
+    size: int
+    where: str
+
+
+def _batch_in(option: str, shapes: Named, variant: Variant) -> _Said | None:
+    """Return the batch that shapes say where the layout of an input has it; None where none."""
+    axes = {port.name: port.batch_axis for port in variant.record.inputs}
+    found: dict[int, _Said] = {}
+    for name, shape in shapes:
+        axis = axes.get(name)
+        if axis is not None and axis < len(shape) and shape[axis] != OPEN:
+            where = f"{option} {name}={shape_text(shape)}"
+            found.setdefault(shape[axis], _Said(shape[axis], where))
+    if len(found) > 1:
+        raise InputError(
+            f"{' and '.join(said.where for said in found.values())} have different batches",
+            "the samples of a request have a place in every input",
+        )
+    return next(iter(found.values()), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,6 +130,17 @@ def test_a_damaged_image_is_named(refused, small, tmp_path):
         (("--metric", "top5"), "unknown metric 'top5'"),
         (("--metric", "top1"), "the metric top1 needs samples"),
         (("--metric", "top1", "--data", "noise:4"), "noise:4 has no labels"),
+        (("--shape", "x=1x3x16x16,"), "not a shape: ''"),
+        (("--shape", "y=1x3x16x16"), "no variant has an input 'y'"),
+        (("--data-shape", "1x3"), "--data-shape '1x3' is not NAME=VALUE"),
+        (
+            ("--shape", "x=2x3x16x16", "--batch", "1,2"),
+            "--batch 1 and --shape x=2x3x16x16 contradict each other: its batch is 2",
+        ),
+        (
+            ("--data-shape", "x=1x1,1x2", "--data-shape", "y=1,2,3"),
+            "--data-shape: inputs have different numbers of shapes: x has 2, y has 3",
+        ),
         (("--rounds", "1"), "'--rounds'"),
         (("--target-pct", "0"), "'--target-pct'"),
         (("--max-seconds", "nan"), "'--max-seconds'"),

@@ -57,6 +57,13 @@ def test_random_samples_fit_their_port_and_repeat(shape, dtype):
     assert fingerprint([one]) == fingerprint([same])
 
 
+def test_random_samples_hide_nothing_and_keep_to_any_vocabulary():
+    inputs = [Port(name=name, shape=(-1, 50), dtype="i64") for name in ("ids", "attention_mask")]
+    made = random_sample(inputs, 0).inputs
+    assert set(made["ids"]) == {0, 1}
+    assert set(made["attention_mask"]) == {1}
+
+
 @pytest.mark.parametrize("dtype", ["bf16", "string"])
 def test_types_that_numpy_lacks_are_refused(dtype):
     with pytest.raises(InputError, match=dtype):

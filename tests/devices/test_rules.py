@@ -1,7 +1,11 @@
 import openvino as ov
 import pytest
 
-from ovtool.devices.rules import properties, reference_properties
+from ovtool.devices.rules import (
+    properties,
+    reference_properties,
+    refuses_open_dimensions,
+)
 from ovtool.trial import Trial
 from tests.models import fully_connected
 
@@ -49,3 +53,13 @@ def test_a_trial_becomes_properties(asked, told):
 def test_the_cpu_takes_them_and_says_so(told, expected):
     compiled = ov.Core().compile_model(fully_connected(), "CPU", told)
     assert {name: compiled.get_property(name) for name in expected} == expected
+
+
+@pytest.mark.parametrize("device", ["NPU", "NPU.3720"])
+def test_the_npu_refuses_open_dimensions_with_the_way_out(device):
+    assert "give --shape" in refuses_open_dimensions(device)
+
+
+@pytest.mark.parametrize("device", ["CPU", "GPU.0", "AUTO:CPU"])
+def test_other_devices_take_open_dimensions(device):
+    assert refuses_open_dimensions(device) is None

@@ -15,7 +15,9 @@ def jobs(folder, *names, **fields):
     for name in names:
         (folder / f"{name}.bin").write_bytes(b"weights")
         trial = replace(BASE, variant=name * 12, variant_name=name, **fields)
-        made.append(Job(trial, folder / f"{name}.xml", ("x",), ((2, 3),), (0,), {"A": "B"}))
+        made.append(
+            Job(trial, folder / f"{name}.xml", ("x",), ((2, 3),), ((2, 3),), (0,), {"A": "B"})
+        )
     return made
 
 

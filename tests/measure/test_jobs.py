@@ -101,3 +101,64 @@ def test_a_shape_of_another_rank_is_refused():
     trial = replace(TRIAL, shapes=(("x", (-1, 3)),))
     with pytest.raises(TrialFailedError, match="has 3 dimensions, the shape given has 2"):
         job(trial, variant(port(-1, 3, -1, layout="NCH")), {})
+
+
+def test_a_shape_whose_batch_is_another_is_refused():
+    trial = replace(TRIAL, shapes=(("x", (2, 3)),))
+    with pytest.raises(TrialFailedError, match="2x3 of input x fixes the batch at 2, asked for 4"):
+        job(trial, variant(port(-1, 3, layout="NC")), {})
+
+
+TEXT = variant(port(-1, -1, layout="NC", name="ids"), port(-1, -1, layout="NC", name="mask"))
+
+
+def with_data(shapes=(), **data_shapes):
+    return replace(TRIAL, shapes=shapes, data_shapes=tuple(data_shapes.items()))
+
+
+def test_without_data_shapes_what_is_compiled_is_inferred():
+    made = job(replace(TRIAL, shapes=(("ids", (4, 16)), ("mask", (-1, 16)))), TEXT, {})
+    assert made.shapes == made.data_shapes == ((4, 16), (4, 16))
+
+
+def test_with_data_shapes_open_dimensions_stay_open():
+    made = job(with_data(ids=(4, 100), mask=(-1, 100)), TEXT, {})
+    assert made.shapes == ((-1, -1), (-1, -1))
+    assert made.data_shapes == ((4, 100), (4, 100))
+
+
+def test_data_shapes_fill_what_the_shape_leaves_open():
+    shapes = (("ids", (4, -1)), ("mask", (-1, 100)))
+    made = job(with_data(shapes, ids=(-1, 100)), TEXT, {})
+    assert made.shapes == ((4, -1), (-1, 100))
+    assert made.data_shapes == ((4, 100), (4, 100))
+
+
+@pytest.mark.parametrize(
+    ("model", "trial", "said"),
+    [
+        (TEXT, with_data(ids=(4, 100)), "dimension 1 of input mask is open: .* mask=?x?, a"),
+        (TEXT, with_data(ids=(4, -1), mask=(4, 9)), "dimension 1 of input ids is open"),
+        (TEXT, with_data(ids=(4, 9, 1)), "input ids has 2 dimensions, the data shape given has 3"),
+        (
+            TEXT,
+            with_data((("ids", (-1, 64)),), ids=(4, 100), mask=(4, 100)),
+            "the data shape 4x100 does not fit input ids ?x64: its dimension 1 is fixed at 64",
+        ),
+        (TEXT, with_data(ids=(4, 9), mask=(2, 9)), "2x9 of input mask has batch 2, asked for 4"),
+        (
+            TEXT,
+            with_data((("ids", (8, -1)),), ids=(4, 9), mask=(4, 9)),
+            "the shape 8x? of input ids fixes the batch at 8, asked for 4",
+        ),
+        (
+            variant(port(1, -1, layout="NC"), batch="static"),
+            with_data(x=(4, 9)),
+            "the batch of net is fixed at 1, asked for 4",
+        ),
+        (variant(port(-1, -1)), with_data(x=(4, 9)), "the batch dimension of net is not known"),
+    ],
+)
+def test_a_data_shape_that_does_not_fit_says_which(model, trial, said):
+    with pytest.raises(TrialFailedError, match=said.replace("?", r"\?")):
+        job(trial, model, {})

@@ -13,6 +13,7 @@ from ovtool.measure import jobs
 from ovtool.measure.process import ProcessRunner
 from ovtool.measure.session import TrialFailedError
 from ovtool.trial import Trial
+from tests.models import embedding, save
 
 BATCH = 16
 
@@ -181,3 +182,42 @@ def test_a_model_that_cannot_be_read_is_one_readable_line(opened, dense, tmp_pat
         opened(copy)
     assert "\n" not in str(caught.value)
     assert "Error: " in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    return save(tmp_path_factory.mktemp("text") / "text", embedding())
+
+
+def lengths(*shape):
+    return (("ids", shape), ("mask", shape))
+
+
+def test_random_inputs_are_those_that_the_model_takes_and_are_told(opened, text, dense):
+    told = {n.id: n.evidence for n in opened(text, shapes=lengths(-1, 9)).opened.notes}
+    assert told["random-inputs"] == "ids: 0..49 (table of embeddings), mask: ones"
+    told = {n.id: n.evidence for n in opened(dense).opened.notes}
+    assert told["random-inputs"] == "x: N(0, 1)"
+
+
+@pytest.mark.parametrize(
+    "shapes", [{"shapes": lengths(-1, 9)}, {"data_shapes": lengths(4, 9)}], ids=["fixed", "open"]
+)
+def test_it_infers_the_same_with_fixed_and_with_open_dimensions(opened, text, tmp_path, shapes):
+    rng = np.random.default_rng(0)
+    rows = {"ids": rng.integers(0, 50, (6, 9)), "mask": np.ones((6, 9), np.int64)}
+    np.savez(tmp_path / "in.npz", **rows)
+    np.savez(tmp_path / "request.npz", **{name: array[:4] for name, array in rows.items()})
+    session = opened(text, batch=4, inputs=tmp_path / "request.npz", precision="f32", **shapes)
+    assert "random-inputs" not in {note.id for note in session.opened.notes}
+    assert session.measure(0.05).windows
+    session.infer(tmp_path / "in.npz", tmp_path / "out.npz")
+    exact = ov.Core().compile_model(text.xml, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    with np.load(tmp_path / "out.npz") as found:
+        np.testing.assert_allclose(found["arr_0"], exact(rows)[0], rtol=1e-4, atol=1e-5)
+
+
+def test_several_requests_carry_data_of_open_dimensions(opened, text):
+    session = opened(text, batch=2, hint=None, streams=1, requests=3, data_shapes=lengths(2, 7))
+    assert session.opened.figures["requests"] == 3
+    assert session.measure(0.05).windows

@@ -51,10 +51,13 @@ def trials(
     batches: Sequence[int] = (1, 2, 4, 8),
     loads: Sequence[str] = ("latency", "throughput"),
     devices: Sequence[str] = ("CPU",),
+    forms: Sequence[Mapping[str, object]] = ({},),
 ) -> list[Trial]:
+    """Trials of every combination; ``forms`` are their shapes and data shapes."""
     return [
-        Trial(m.id, m.name, device, batch, hint=load, precision=precision)  # type: ignore[arg-type]
+        Trial(m.id, m.name, device, batch, hint=load, precision=precision, **form)  # type: ignore[arg-type]
         for device in devices
+        for form in forms
         for load in loads
         for batch in batches
         for m in models

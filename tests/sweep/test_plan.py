@@ -1,10 +1,11 @@
+import openvino as ov
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ovtool.errors import InputError
 from ovtool.sweep.plan import Axes, trials
-from tests.models import fully_connected, save
+from tests.models import embedding, fully_connected, save
 
 
 @pytest.fixture(scope="module")
@@ -13,6 +14,11 @@ def pair(tmp_path_factory):
     return [
         save(folder / name, fully_connected(seed)) for seed, name in enumerate(("fp32", "int8"))
     ]
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    return [save(tmp_path_factory.mktemp("text") / "text", embedding())]
 
 
 def planned(pair, devices=("CPU",), **axes):
@@ -66,9 +72,78 @@ def test_what_is_not_given_by_hand_is_left_to_the_device(pair):
     assert (made.streams, made.requests, made.threads) == (None, None, 2)
 
 
-def test_shapes_are_in_every_trial(pair):
-    made = planned(pair, shapes={"x": (-1, 64)})
-    assert {t.shapes for t in made} == {(("x", (-1, 64)),)}
+def test_every_set_of_shapes_has_trials_of_its_own(text):
+    sets = [{"mask": (-1, size), "ids": (-1, size)} for size in (32, 128)]
+    made = planned(text, hints=["latency"], batches=[1, 4], shapes=sets)
+    assert [(t.batch, t.shapes) for t in made] == [
+        (batch, (("ids", (-1, size)), ("mask", (-1, size))))
+        for size in (32, 128)
+        for batch in (1, 4)
+    ]
+    assert {t.data_shapes for t in made} == {()}
+
+
+def test_shapes_and_data_shapes_are_combined(text):
+    made = planned(
+        text,
+        hints=["latency"],
+        shapes=[{"ids": (-1, -1)}, {"ids": (-1, 64)}],
+        data_shapes=[{"ids": (-1, 64)}, {"ids": (-1, 32)}],
+    )
+    assert [(dict(t.shapes)["ids"][1], dict(t.data_shapes)["ids"][1]) for t in made] == [
+        (-1, 64),
+        (-1, 32),
+        (64, 64),
+        (64, 32),
+    ]
+
+
+@pytest.mark.parametrize("option", ["shapes", "data_shapes"])
+@pytest.mark.parametrize("batches", [None, [4]])
+def test_the_batch_in_a_shape_is_that_of_the_trial(text, option, batches):
+    made = planned(text, hints=["latency"], batches=batches, **{option: [{"ids": (4, 32)}]})
+    assert [t.batch for t in made] == [4]
+    assert planned(text, shapes=[{"ids": (-1, 32)}])[0].batch == 1
+
+
+def test_each_shape_may_say_a_batch_of_its_own(text):
+    made = planned(text, hints=["latency"], data_shapes=[{"ids": (b, 8)} for b in (2, 16)])
+    assert [t.batch for t in made] == [2, 16]
+
+
+def test_a_dimension_that_no_layout_calls_the_batch_is_none(tmp_path):
+    model = fully_connected()
+    model.inputs[0].get_node().set_layout(ov.Layout("?C"))
+    made = planned([save(tmp_path / "m", model)], hints=["latency"], shapes=[{"x": (8, 64)}])
+    assert [t.batch for t in made] == [1]
+
+
+@pytest.mark.parametrize(
+    ("axes", "said", "hint"),
+    [
+        (
+            {"batches": [1], "shapes": [{"ids": (4, 32)}]},
+            "--batch 1 and --shape ids=4x32 contradict each other: its batch is 4",
+            "leave --batch out, or write ? for the batch",
+        ),
+        (
+            {"batches": [4, 8], "data_shapes": [{"ids": (-1, 8)}, {"ids": (4, 32)}]},
+            "--batch 8 and --data-shape ids=4x32 contradict each other: its batch is 4",
+            "leave --batch out",
+        ),
+        (
+            {"shapes": [{"ids": (1, 32), "mask": (2, 32)}]},
+            "--shape ids=1x32 and --shape mask=2x32 have different batches",
+            "the samples of a request",
+        ),
+        ({"data_shapes": [{"idz": (1, 32)}]}, "no variant has an input 'idz'", "did you mean ids?"),
+    ],
+)
+def test_shapes_that_contradict_are_refused(text, axes, said, hint):
+    with pytest.raises(InputError) as caught:
+        planned(text, **axes)
+    assert str(caught.value) == said
+    assert caught.value.hint.startswith(hint)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +157,7 @@ def test_shapes_are_in_every_trial(pair):
         ({"hints": ["througput"]}, "unknown hint 'througput'", "did you mean throughput?"),
         ({"precisions": ["fp32"]}, "unknown precision 'fp32'", "did you mean f32?"),
         ({"precisions_of": {"fp32": ["x9"]}}, "unknown precision 'x9'", "known: default"),
-        ({"shapes": {"z": (1, 64)}}, "no variant has an input 'z'", "known: x"),
+        ({"shapes": [{"z": (1, 64)}]}, "no variant has an input 'z'", "known: x"),
     ],
 )
 def test_axes_that_are_not_possible_are_refused(pair, axes, said, hint):

@@ -39,7 +39,8 @@ class Sweep:
 
     def _measure(self, trials):
         self.groups.append([t.label for t in trials])
-        jobs = [Job(t, self._xml, ("x",), ((t.batch, 3),), (0,)) for t in trials]
+        shapes = [((t.batch, 3),) for t in trials]
+        jobs = [Job(t, self._xml, ("x",), s, s, (0,)) for t, s in zip(trials, shapes, strict=True)]
         settings = Settings(min_rounds=3, target_pct=50)
         return measure_group(jobs, FakeRunner(self.script), settings, HERE.id)
 
