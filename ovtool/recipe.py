@@ -137,6 +137,13 @@ class PlannedVariant(Record):
     precisions: Annotated[tuple[Precision, ...], Filled] = ("default",)
 
 
+class FindRate(Record):
+    """The latency limit that the highest arrival rate is looked for under."""
+
+    max_latency_ms: Positive
+    percentile: Literal[50, 90, 99] = 99
+
+
 class Sweep(Record):
     """What is measured; every combination is a trial."""
 
@@ -147,13 +154,16 @@ class Sweep(Record):
     streams: tuple[Count, ...] = ()
     requests: tuple[Count, ...] = ()
     threads: tuple[Count, ...] = ()
+    rates: Annotated[tuple[Positive | Literal["busy"], ...], Filled] = ("busy",)
+    """Requests that arrive a second, or ``busy``: as many as the device takes."""
+    find_rate: FindRate | None = None
     shapes: ShapeSets = Field(default_factory=dict)
     """Input to a shape, or to a list: the first of each input is a set, the second another."""
     data_shapes: ShapeSets = Field(default_factory=dict)
     """The same of what is inferred, by models compiled with open dimensions."""
     target_pct: Positive = 2.0
     rounds: int = Field(default=8, ge=3, strict=True)
-    round_s: Positive = 0.4
+    round_s: Positive = 0.3
     max_seconds: Positive = 10.0
 
 
@@ -333,6 +343,7 @@ def _fields(where: Sequence[object]) -> list[str]:
         ("data", "calibration"): Data,
         ("data", "evaluation"): Evaluation,
         ("sweep",): Sweep,
+        ("sweep", "find_rate"): FindRate,
         ("choose",): Choose,
     }
     place = tuple(where)

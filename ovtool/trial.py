@@ -11,6 +11,8 @@ from ovtool.shapes import Named, shapes_text
 
 Hint = Literal["latency", "throughput"]
 PRECISIONS = ("default", "f32", "bf16", "f16")
+PERCENTILES = (50, 90, 99)
+"""Of latency, that limits may be about."""
 _LATER = ("data_shapes", "rate", "max_latency_ms", "percentile")
 
 

@@ -141,9 +141,10 @@ def _sweep(
 ) -> sweeps.SweepDone:
     from ovtool.measure.engine import Settings
     from ovtool.shapes import shape_sets
-    from ovtool.sweep.plan import Axes
+    from ovtool.sweep.plan import Axes, LatencyLimit
 
     wanted, evaluation = plan.sweep, plan.data.evaluation
+    find = wanted.find_rate
     return sweeps.sweep(
         variants,
         out=folder,
@@ -155,6 +156,8 @@ def _sweep(
             streams=wanted.streams,
             requests=wanted.requests,
             threads=wanted.threads,
+            rates=[None if rate == "busy" else rate for rate in wanted.rates],
+            find_rate=None if find is None else LatencyLimit(find.max_latency_ms, find.percentile),
             precisions_of={name: v.precisions for name, v in plan.variants.items()},
             shapes=shape_sets(wanted.shapes, "sweep.shapes"),
             data_shapes=shape_sets(wanted.data_shapes, "sweep.data_shapes"),

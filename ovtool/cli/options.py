@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
@@ -176,6 +177,27 @@ def numbers(texts: list[str] | None, option: str) -> list[int]:
         if not text.isascii() or not text.isdigit() or int(text) < 1:
             raise InputError(f"{option}: {text!r} is not a whole number of at least 1")
         found.append(int(text))
+    return found
+
+
+BUSY = "busy"
+
+
+def rates(texts: list[str] | None) -> list[float | None]:
+    """Return arrival rates, requests a second; ``busy`` keeps every request busy and is None.
+
+    Raises:
+        InputError: One is no number above 0.
+    """
+    found: list[float | None] = []
+    for text in words(texts):
+        try:
+            rate = None if text == BUSY else float(text)
+        except ValueError:
+            rate = math.nan
+        if rate is not None and not 0 < rate < math.inf:
+            raise InputError(f"--rate: {text!r} is neither a number above 0 nor {BUSY!r}")
+        found.append(rate)
     return found
 
 

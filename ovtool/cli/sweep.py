@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ovtool.cli import options
+from ovtool.errors import InputError
+
+if TYPE_CHECKING:
+    from ovtool.sweep.plan import LatencyLimit
 
 NAME = "sweep"
 EXAMPLE = (
     "Example: ovtool sweep variants/fp32 variants/int8 --device CPU,NPU --batch 1,2,4,8"
     " --data held-out/ --out sweeps/mini-pc\n\n"
     "By length: ovtool sweep variants/text --shape ids=1x32,1x128 --shape mask=1x32,1x128"
-    " --out sweeps/lengths"
+    " --out sweeps/lengths\n\n"
+    "As a service: ovtool sweep variants/int8 --find-rate --max-latency-ms 20 --out sweeps/service"
 )
+
+
+def _limit(find_rate: bool, max_latency_ms: float | None, percentile: int) -> LatencyLimit | None:
+    from ovtool.sweep.plan import LatencyLimit
+
+    if find_rate and max_latency_ms is not None:
+        return LatencyLimit(max_latency_ms, percentile)
+    if find_rate or max_latency_ms is not None:
+        raise InputError("--find-rate and --max-latency-ms belong together", "give both or none")
+    return None
 
 
 def command(
@@ -44,6 +59,24 @@ def command(
     threads: Annotated[
         list[str] | None, typer.Option(help="Threads by hand, instead of hints.")
     ] = None,
+    rate: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Requests that arrive a second, with Poisson gaps: 50,100. Their latency counts"
+            " from when they were due. busy keeps every request busy.",
+            show_default="busy",
+        ),
+    ] = None,
+    find_rate: Annotated[
+        bool,
+        typer.Option(
+            "--find-rate", help="Look for the highest such rate that keeps --max-latency-ms."
+        ),
+    ] = False,
+    max_latency_ms: Annotated[
+        float | None, typer.Option(min=0.001, help="The limit that --find-rate is about.")
+    ] = None,
+    percentile: Annotated[int, typer.Option(help="Of the latency: 50, 90 or 99.")] = 99,
     precision: Annotated[
         list[str] | None, typer.Option(help="default, f32, bf16, f16.", show_default="default")
     ] = None,
@@ -98,6 +131,8 @@ def command(
         streams=options.numbers(streams, "--streams"),
         requests=options.numbers(requests, "--requests"),
         threads=options.numbers(threads, "--threads"),
+        rates=options.rates(rate) or [None],
+        find_rate=_limit(find_rate, max_latency_ms, percentile),
         precisions=options.words(precision) or ["default"],
         shapes=parse_shape_sets(shape or (), "--shape"),
         data_shapes=parse_shape_sets(data_shape or (), "--data-shape"),

@@ -16,7 +16,7 @@ from ovtool.columns import BY_NAME
 from ovtool.errors import InputError, LimitNotMetError, NothingMeasuredError
 from ovtool.registry import suggestion
 from ovtool.report.advice import reasons, warnings
-from ovtool.report.limits import PERCENTILES, Candidate, Check, Limits, checks
+from ovtool.report.limits import Candidate, Check, Limits, checks
 from ovtool.report.rows import (
     Config,
     Row,
@@ -30,6 +30,7 @@ from ovtool.report.rows import (
 )
 from ovtool.report.table import Background, background
 from ovtool.statistics import ratio_unpaired
+from ovtool.trial import PERCENTILES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,7 +14,6 @@ from ovtool.report.rows import Row, figure, figure_text, words
 if TYPE_CHECKING:
     from ovtool.statistics import Interval
 
-PERCENTILES = (50, 90, 99)
 Outcome = Literal["met", "uncertain", "missed", "unknown"]
 
 
@@ -150,7 +149,7 @@ def checks(row: Row, limits: Limits, percentile: int, quality: str | None) -> tu
     Args:
         row: A measured row.
         limits: The limits.
-        percentile: Of ``PERCENTILES``, that the latency limit is for.
+        percentile: Of ``trial.PERCENTILES``, that the latency limit is for.
         quality: The column of quality; None when it was evaluated nowhere.
     """
     asked = (

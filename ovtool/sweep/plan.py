@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ovtool.errors import InputError
 from ovtool.registry import suggestion
 from ovtool.shapes import OPEN, Named, shape_text
-from ovtool.trial import PRECISIONS, Hint, Trial
+from ovtool.trial import PERCENTILES, PRECISIONS, Hint, Trial
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +18,14 @@ if TYPE_CHECKING:
     from ovtool.variant import Variant
 
 HINTS: tuple[Hint, ...] = ("latency", "throughput")
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyLimit:
+    """At most ``latency_ms`` at a percentile of the latency, counted from when it was due."""
+
+    latency_ms: float
+    percentile: int = 99
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +38,8 @@ class Axes:
         streams: ``NUM_STREAMS`` by hand.
         requests: Requests in flight by hand.
         threads: ``INFERENCE_NUM_THREADS`` by hand.
+        rates: Requests that arrive a second, with Poisson gaps; None keeps every request busy.
+        find_rate: Look for the highest rate that keeps this limit, instead of ``rates``.
         precisions: Precisions asked for, of every variant that ``precisions_of`` does not name.
         precisions_of: Precisions by the name of a variant.
         shapes: Sets of shapes that models are compiled with, by input; none is the models' own.
@@ -41,6 +52,8 @@ class Axes:
     streams: Sequence[int] = ()
     requests: Sequence[int] = ()
     threads: Sequence[int] = ()
+    rates: Sequence[float | None] = (None,)
+    find_rate: LatencyLimit | None = None
     precisions: Sequence[str] = ("default",)
     precisions_of: Mapping[str, Sequence[str]] | None = None
     shapes: Sequence[Mapping[str, tuple[int, ...]]] = ()
@@ -50,8 +63,9 @@ class Axes:
         """Check the axes.
 
         Raises:
-            InputError: A batch, count, hint or precision is not possible.
+            InputError: A batch, count, rate, hint or precision is not possible.
         """
+        self._check_arrivals()
         for name in ("batches", "streams", "requests", "threads"):
             for value in getattr(self, name) or ():
                 if value < 1:
@@ -67,6 +81,22 @@ class Axes:
                 raise InputError(
                     f"unknown precision {precision!r}", suggestion(precision, list(PRECISIONS))
                 )
+
+    def _check_arrivals(self) -> None:
+        for rate in self.rates:
+            if rate is not None and not 0 < rate < math.inf:
+                raise InputError(f"rate: {rate:g} is not a number above 0", "requests a second")
+        if self.find_rate is None:
+            return
+        if tuple(self.rates) != (None,):
+            raise InputError("a rate is either given or looked for", "leave --rate out")
+        if not 0 < self.find_rate.latency_ms < math.inf:
+            raise InputError(f"the latency limit {self.find_rate.latency_ms:g} is not above 0 ms")
+        if self.find_rate.percentile not in PERCENTILES:
+            known = ", ".join(map(str, PERCENTILES))
+            raise InputError(
+                f"there is no percentile {self.find_rate.percentile} here", f"known: {known}"
+            )
 
 
 def trials(variants: Sequence[Variant], devices: Sequence[str], axes: Axes) -> tuple[Trial, ...]:
@@ -95,6 +125,9 @@ def trials(variants: Sequence[Variant], devices: Sequence[str], axes: Axes) -> t
             streams=load.streams,
             requests=load.requests,
             threads=load.threads,
+            rate=load.rate,
+            max_latency_ms=axes.find_rate.latency_ms if axes.find_rate else None,
+            percentile=axes.find_rate.percentile if axes.find_rate else None,
             precision=precision,
             shapes=form.shapes,
             data_shapes=form.data_shapes,
@@ -169,15 +202,19 @@ class _Load:
     streams: int | None = None
     requests: int | None = None
     threads: int | None = None
+    rate: float | None = None
 
 
 def _loads(axes: Axes) -> list[_Load]:
     by_hand = axes.streams or axes.requests or axes.threads
     if not by_hand:
-        return [_Load(hint) for hint in HINTS if hint in axes.hints]
+        return [
+            _Load(hint, rate=rate) for hint in HINTS if hint in axes.hints for rate in axes.rates
+        ]
     return [
-        _Load(None, streams, requests, threads)
+        _Load(None, streams, requests, threads, rate)
         for streams in axes.streams or (None,)
         for requests in axes.requests or (None,)
         for threads in axes.threads or (None,)
+        for rate in axes.rates
     ]
