@@ -13,6 +13,8 @@ import threading
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
+from ovtool import units
+from ovtool.measure import layers
 from ovtool.measure.session import Job, Opened, RawRound, TrialFailedError
 from ovtool.results import Note, Window
 
@@ -22,6 +24,29 @@ if TYPE_CHECKING:
 
 _COMMAND = (sys.executable, "-m", "ovtool.measure.worker")
 _STDERR_LINES = 3
+ATTRIBUTED = 0.995
+"""Share of a model's FLOPs below which it is said that some could not be given to a layer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Profiled:
+    """What profiling a model came to.
+
+    Args:
+        layers: Those that ran, with their times.
+        latency_ms: Mean of one request without counters.
+        latency_counted_ms: The same with counters.
+        inferences: Counted requests.
+        flops: Of one request; None where they cannot be told.
+        attributed: Share of the known FLOPs that some layer is known to do; None without any.
+    """
+
+    layers: tuple[layers.Layer, ...]
+    latency_ms: float
+    latency_counted_ms: float
+    inferences: int
+    flops: int | None
+    attributed: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +76,12 @@ class ProcessSession:
     def __init__(self, job: Job, timeout_s: float, seed: int) -> None:
         self._timeout_s = timeout_s
         self._names = list(job.names)
+        self._model = {
+            "xml": str(job.xml),
+            "device": job.trial.device,
+            "shapes": job.shapes,
+            "properties": dict(job.properties),
+        }
         self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
         self._process = _start(self._stderr)
         self._answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -58,14 +89,11 @@ class ProcessSession:
         try:
             answer = self._ask(
                 "open",
-                xml=str(job.xml),
-                device=job.trial.device,
+                **self._model,
                 batch=job.trial.batch,
                 requests=job.trial.requests,
-                shapes=job.shapes,
                 batch_axes=job.batch_axes,
                 names=self._names,
-                properties=dict(job.properties),
                 inputs=str(job.inputs) if job.inputs else None,
                 seed=seed,
             )
@@ -88,6 +116,15 @@ class ProcessSession:
     def infer(self, inputs: Path, outputs: Path) -> None:
         """Infer samples of one file into another; see :class:`ovtool.measure.session.Session`."""
         self._ask("infer", inputs=str(inputs), outputs=str(outputs), names=self._names)
+
+    def profile(self, seconds: float) -> Profiled:
+        """Time each layer for about so long.
+
+        Raises:
+            TrialFailedError: As for :meth:`measure`.
+        """
+        answer = self._ask("profile", **self._model, seconds=seconds)
+        return Profiled(**answer | {"layers": tuple(map(layers.from_json, answer["layers"]))})
 
     def close(self) -> None:
         """Ask it to end, and see that it does."""
@@ -174,33 +211,85 @@ def _opened(answer: Mapping[str, Any], job: Job) -> Opened:
     notes = []
     if answer["compile_cached_ms"] is None:
         notes.append(Note("no-cache", "the device wrote no model cache: no cached compile time"))
-    layers = answer["layers"]
-    if layers:
-        shares = ", ".join(f"{n} {p}" for p, n in sorted(layers.items(), key=lambda i: -i[1]))
-        notes.append(Note("executed-layers", "precision of the layers that compute", shares))
-    elif layers is None:
-        notes.append(Note("no-runtime-graph", "the device does not show its executed graph"))
+    told = answer["layers"]
+    notes += _layer_notes(told)
+    if answer["flops"] is None:
+        notes.append(
+            Note("no-flops", "the arithmetic is not known: shapes or repeats depend on the data")
+        )
     wanted = job.trial.device.partition(".")[0]
     ran_on = answer["execution_devices"]
     if ran_on and not any(str(d).startswith(wanted) for d in ran_on):
         notes.append(Note("ran-elsewhere", f"{job.trial.device} ran on {', '.join(ran_on)}"))
+    figures = {n: float(answer[n]) for n in names if answer.get(n) is not None}
     return Opened(
-        figures={n: float(answer[n]) for n in names if answer.get(n) is not None},
-        executed_precision=executed_precision(answer["precision"], layers),
+        figures=figures | _arithmetic(told, answer["flops"], job.trial.batch),
+        executed_precision=executed_precision(answer["precision"], told and told["layer_share"]),
         properties=job.properties,
         notes=tuple(notes),
     )
 
 
-def executed_precision(hint: str | None, layers: Mapping[str, int] | None) -> str | None:
+def _layer_notes(told: Mapping[str, Any] | None) -> list[Note]:
+    """Say what the layers execute in, and what of an INT8 model does not run in INT8."""
+    if told is None:
+        return [Note("no-runtime-graph", "the device does not show its executed graph")]
+    if not told["compute_layers"]:
+        return []
+    by_flops = told["flops_share"]
+    shown = units.percentages(by_flops or told["layer_share"])
+    notes = [
+        Note(
+            "executed-layers",
+            "precision of the layers that compute",
+            f"{shown} of {'FLOPs' if by_flops else 'layers'}",
+        )
+    ]
+    back, share = told["fallbacks"], told["fallback_share"]
+    if back:
+        count = f"{len(back)} of {told['compute_layers']} layers"
+        flops = "" if share is None else f", {units.text(100 * share)} % of FLOPs"
+        more = ", ..." if len(back) > 3 else ""
+        notes.append(
+            Note(
+                "fell-back",
+                "layers of an INT8 model that run in floating point",
+                f"{count}{flops}: {', '.join(back[:3])}{more}",
+            )
+        )
+    if told["attributed"] is not None and told["attributed"] < ATTRIBUTED:
+        notes.append(
+            Note(
+                "flops-unattributed",
+                "the executed graph does not say which layers do all of the model's arithmetic:"
+                " shares are of what it says",
+                f"{100 * told['attributed']:.0f} % of FLOPs",
+            )
+        )
+    return notes
+
+
+def _arithmetic(told: Mapping[str, Any] | None, flops: int | None, batch: int) -> dict[str, float]:
+    """Return the figures of the arithmetic: per sample, and by precision where it is shown."""
+    found = {} if flops is None else {"gflops": flops / 1e9 / batch}
+    by_flops = told["flops_share"] if told is not None else {}
+    if by_flops:
+        found |= {
+            f"flops_{name}_pct": 100.0 * by_flops.get(name, 0.0)
+            for name in ("i8", "bf16", "f16", "f32")
+        }
+    return found
+
+
+def executed_precision(hint: str | None, shares: Mapping[str, float] | None) -> str | None:
     """Name what a compiled model runs in: its precision, with ``i8+`` where layers run in INT8.
 
     Args:
         hint: ``INFERENCE_PRECISION_HINT`` as read back, or None.
-        layers: Computing layers by executed precision, or None where the device does not show.
+        shares: Of the computing layers by executed precision, or None where the device does not
+            show.
     """
-    integer = sum(n for p, n in (layers or {}).items() if p in ("i8", "u8"))
-    if integer and hint:
+    if hint and (shares or {}).get("i8"):
         return f"i8+{hint}"
     return hint
 

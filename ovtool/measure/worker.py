@@ -1,9 +1,9 @@
 """The measuring process: ``python -m ovtool.measure.worker``.
 
 It reads one JSON command a line from its standard input (``open``, ``measure``, ``infer``,
-``close``) and answers each with one JSON line.  It dies when its standard input closes, so nothing
-outlives the sweep that started it, however that ended.  It imports neither torch nor pandas: their
-threads would spin beside OpenVINO's.
+``profile``, ``close``) and answers each with one JSON line.  It dies when its standard input
+closes, so nothing outlives the sweep that started it, however that ended.  It imports neither torch
+nor pandas: their threads would spin beside OpenVINO's.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from typing import Any
 import numpy as np
 import openvino as ov  # noqa: TID253 - this is the leaf that uses it
 
+from ovtool.flops import Work, work
 from ovtool.host import EnergyCounter, Host, Unknown
+from ovtool.measure import layers, profiling
 from ovtool.units import NS_PER_S, mib
 
 WINDOW_S = 0.1
@@ -40,14 +42,15 @@ class Worker:
         self.requests = 1
         self.batch_axes: list[int | None] = []
         self.batch = 1
+        self.work = Work({}, {})
 
     def open(self, command: dict[str, Any]) -> dict[str, Any]:
         """Compile cold and cached, fill the inputs, run once, warm every request up."""
         device, properties = command["device"], command["properties"]
         self.batch, self.batch_axes = command["batch"], command["batch_axes"]
         self.core.get_versions(device)  # loads the plugins, which is no part of compiling
-        model = self.core.read_model(command["xml"])
-        model.reshape({i: ov.PartialShape(shape) for i, shape in enumerate(command["shapes"])})
+        model = self._read(command)
+        self.work = work(model)
         answer = self._compile(model, device, properties)
         self.requests = command["requests"] or int(
             self.compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
@@ -67,6 +70,11 @@ class Worker:
             request.infer()
         answer |= self._described() | {"warm_up_s": self._warm_up()}
         return answer
+
+    def _read(self, command: dict[str, Any]) -> Any:
+        model = self.core.read_model(command["xml"])
+        model.reshape({i: ov.PartialShape(shape) for i, shape in enumerate(command["shapes"])})
+        return model
 
     def _compile(self, model: Any, device: str, properties: dict[str, str]) -> dict[str, Any]:
         with tempfile.TemporaryDirectory(prefix="ovtool-cache-") as folder:
@@ -91,7 +99,8 @@ class Worker:
         hint = read("INFERENCE_PRECISION_HINT")
         return {
             "precision": hint.get_type_name() if hint is not None else None,
-            "layers": _compute_layers(self.compiled),
+            "layers": layers.summary(layers.executed(self.compiled, self.work), self.work),
+            "flops": self.work.total,
             "streams": _whole(read("NUM_STREAMS")),
             "threads": _whole(read("INFERENCE_NUM_THREADS")),
             "requests": self.requests,
@@ -121,6 +130,12 @@ class Worker:
         peak = self.host.peak_rss_bytes()
         answer["peak_rss_mib"] = None if isinstance(peak, Unknown) else mib(peak)
         return answer
+
+    def profile(self, command: dict[str, Any]) -> dict[str, Any]:
+        """Time each layer, by a second compilation that counts."""
+        counting = command["properties"] | {"PERF_COUNT": "YES"}
+        counted = self.core.compile_model(self._read(command), command["device"], counting)
+        return profiling.profile(self.queue[0], counted, self.work, command["seconds"])
 
     def _run(self, seconds: float) -> dict[str, Any]:
         """Keep every request busy, and cut the completions into windows.
@@ -218,30 +233,6 @@ def _random(port: Any, generator: np.random.Generator) -> Any:
     if np.issubdtype(dtype, np.integer):
         return generator.integers(0, 100, shape).astype(dtype)
     return generator.standard_normal(shape).astype(dtype)
-
-
-_COMPUTE = {
-    "convolution", "groupconvolution", "deconvolution", "fullyconnected", "fully_connected",
-    "matmul", "gemm", "lstmsequence", "grusequence", "rnnseq", "rnncell", "sdpa",
-    "scaleddotproductattentionwithkvcache", "scaled_dot_product_attention",
-}  # fmt: skip
-
-
-def _compute_layers(compiled: Any) -> dict[str, int] | None:
-    """Count the layers that do the arithmetic by the precision that each executes in."""
-    try:
-        graph = compiled.get_runtime_model()
-    except RuntimeError:
-        return None  # not every plugin shows its graph
-    counts: dict[str, int] = {}
-    for node in graph.get_ops():
-        info = node.get_rt_info()
-        if "layerType" not in info or "runtimePrecision" not in info:
-            continue
-        if info["layerType"].astype(str).lower() in _COMPUTE:
-            precision = info["runtimePrecision"].astype(str).lower()
-            counts[precision] = counts.get(precision, 0) + 1
-    return counts
 
 
 def _whole(value: Any) -> int | None:

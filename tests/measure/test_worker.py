@@ -31,7 +31,11 @@ def test_compiling_tells_what_it_took_and_what_it_runs_in(session):
     assert told.figures["threads"] >= 1
     assert told.executed_precision == "f32"
     layers = {note.id: note.evidence for note in told.notes}["executed-layers"]
-    assert layers == "3 f32"
+    assert layers == "f32 100 % of FLOPs"
+    flops = 2 * 32 * 256 * (3 + 32) * 9 + 2 * 10 * 32
+    assert told.figures["gflops"] == pytest.approx(flops / 1e9), "of a sample, whatever the batch"
+    assert told.figures["flops_f32_pct"] == 100
+    assert told.figures["flops_i8_pct"] == 0
     assert told.properties["INFERENCE_PRECISION_HINT"] == "f32"
 
 
