@@ -48,14 +48,14 @@ def percentages(shares: Mapping[str, float]) -> str:
 
 
 def shortened(name: str, width: int) -> str:
-    """Return a name in at most ``width`` characters, cut in the middle: its ends tell most.
+    """Return a name in at most ``width`` characters, cut after two thirds: its ends tell most.
 
     >>> shortened("features.0.conv/Convolution", 16)
-    'features…olution'
+    'features.0…ution'
     """
     if len(name) <= width:
         return name
-    tail = max(0, (width - 1) // 2)
+    tail = max(0, (width - 1) // 3)
     return f"{name[: max(0, width - 1 - tail)]}…{name[len(name) - tail :]}"
 
 

@@ -35,6 +35,7 @@ _SEVERAL = {"subgraph"} | {name for name in _COMPUTE if "sdpa" in name or "atten
 """Types that may hold two products."""
 _NO_LAYERS = {"const", "constant", "data", "input", "input_layout", "output", "parameter", "result"}
 _NAMED = re.compile(r"_(i8|u8|bf16|f16|f32)$")
+_NUMBERED = re.compile(r"^[A-Za-z]+_\d+$")
 _PART = re.compile(r"^subgraph\d+: ")
 _DEQUANTIZED = re.compile(r"/Dequantization(Multiply|Subtract)$")
 
@@ -63,6 +64,12 @@ class Layer:
     time_ms: float | None = None
     device: str | None = None
     original: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """Its name for people: a number gives way to a name that it stands for."""
+        names = (name for name in (self.name, *self.original) if not _NUMBERED.match(name))
+        return next(names, self.name).removeprefix("__module.")
 
     @property
     def computes(self) -> bool:
@@ -139,7 +146,7 @@ def summary(layers: Sequence[Layer] | None, work: Work) -> dict[str, Any] | None
         "flops_share": shares(layers),
         "layer_share": shares(layers, "layers"),
         "compute_layers": sum(layer.computes for layer in layers),
-        "fallbacks": [layer.name for layer in back],
+        "fallbacks": [layer.label for layer in back],
         "fallback_share": _share_of(back, layers),
         "attributed": attributed(layers, work.flops),
     }

@@ -39,6 +39,7 @@ class Profiled:
         inferences: Counted requests.
         flops: Of one request; None where they cannot be told.
         attributed: Share of the known FLOPs that some layer is known to do; None without any.
+        others_cpu_pct: Share of the machine that others took meanwhile; None where not told.
     """
 
     layers: tuple[layers.Layer, ...]
@@ -47,6 +48,7 @@ class Profiled:
     inferences: int
     flops: int | None
     attributed: float | None
+    others_cpu_pct: float | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,9 @@ Where they are read: from ``InferRequest.profiling_info``.  The runtime graph's 
 the same times on a CPU, but counts the conversion of constants with them, which runs once and not
 at each inference; and a plugin that hides its graph still fills the profiling information.
 
-How they are averaged: a CPU's are the means of all inferences since compiling, in whole
-microseconds, so the last reading is the answer.  Other plugins tell the last inference, so theirs
-are read after each one.
+How they are averaged: a CPU's are the means of all inferences of a stream since compiling, in whole
+microseconds, so the last reading is the answer, from which the first inference is taken out where
+there is one stream.  Other plugins tell the last inference, so theirs are read after each one.
 """
 
 from __future__ import annotations
@@ -14,7 +14,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from ovtool.measure import layers
+import psutil
+
+from ovtool.host import Host
+from ovtool.measure import figures, layers
+from ovtool.results import Window
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,18 +45,25 @@ def profile(plain: Any, compiled: Any, work: Work, seconds: float) -> dict[str, 
     for index in range(len(compiled.inputs)):
         request.get_input_tensor(index).data[:] = plain.get_input_tensor(index).data
     request.infer()
-    counters = _Counters(request, running=_means(compiled))
+    device = layers.only_device(compiled)
+    means = device is not None and device.startswith("CPU")
+    counters = _Counters(request, means=means, streams=_streams(compiled))
     without: list[float] = []
     counted: list[float] = []
+    began = _clocks()
     for _ in range(_ROUNDS):
         without += _latencies(plain, seconds / _ROUNDS / 2, lambda: None)
         counted += _latencies(request, seconds / _ROUNDS, counters.inferred)
-    read = counters.layers(layers.only_device(compiled))
+    spent = (after - before for before, after in zip(began, _clocks(), strict=True))
+    mean_ms = sum(counted) / len(counted)
+    window = Window(next(spent), len(counted), mean_ms, max(counted), *spent)
+    read = counters.layers(device)
     found = layers.timed(layers.executed(compiled, work), read, work)
     return {
         "latency_ms": sum(without) / len(without),
-        "latency_counted_ms": sum(counted) / len(counted),
+        "latency_counted_ms": mean_ms,
         "inferences": len(counted),
+        "others_cpu_pct": figures.others_cpu_pct([window], psutil.cpu_count() or 1),
         "flops": work.total,
         "attributed": layers.attributed(found, work.flops),
         "layers": [layers.as_json(one) for one in found],
@@ -60,48 +71,75 @@ def profile(plain: Any, compiled: Any, work: Work, seconds: float) -> dict[str, 
 
 
 class _Counters:
-    """Sums of the layers' times, in microseconds by name."""
+    """Mean times of the layers, in microseconds by name.
 
-    def __init__(self, request: Any, *, running: bool) -> None:
-        self._request, self._running = request, running
-        self._readings = 0
+    Args:
+        request: A request that has run once.
+        means: Whether the counters are means of all inferences so far.
+        streams: Of the compiled model; None where it does not tell.
+    """
+
+    def __init__(self, request: Any, *, means: bool, streams: int | None) -> None:
+        self._request, self._means = request, means
+        self._told: dict[str, Any] = {}
         self._sums: dict[str, float] = {}
-        self._last: dict[str, Any] = {}
+        self._inferences = 0
+        self._first = self._read() if means and streams == 1 else None
 
     def inferred(self) -> None:
         """Note an inference that ended."""
-        if not self._running:
-            self._read()
+        self._inferences += 1
+        if not self._means:
+            for name, taken_us in self._read().items():
+                self._sums[name] = self._sums.get(name, 0.0) + taken_us
 
     def layers(self, device: str | None) -> list[layers.Layer]:
         """Return every layer that ran, with its mean time."""
-        if self._running:
-            self._read()
         return [
             layers.Layer(
                 name=name,
-                type=self._last[name].node_type,
-                precision=layers.precision_of(self._last[name].exec_type),
-                primitive=self._last[name].exec_type,
-                time_ms=total_us / self._readings / 1000,
+                type=self._told[name].node_type,
+                precision=layers.precision_of(self._told[name].exec_type),
+                primitive=self._told[name].exec_type,
+                time_ms=mean_us / 1000,
                 device=device,
             )
-            for name, total_us in self._sums.items()
+            for name, mean_us in self._mean_us().items()
         ]
 
-    def _read(self) -> None:
-        self._readings += 1
+    def _mean_us(self) -> dict[str, float]:
+        count = self._inferences
+        if not self._means:
+            return {name: total / count for name, total in self._sums.items()}
+        last = self._read()
+        if self._first is None:
+            return last
+        return {
+            name: max(0.0, (mean * (count + 1) - self._first.get(name, 0.0)) / count)
+            for name, mean in last.items()
+        }
+
+    def _read(self) -> dict[str, float]:
+        found: dict[str, float] = {}
         for one in self._request.profiling_info:
             if one.status == one.Status.EXECUTED:
                 name = layers.without_part(one.node_name)
-                self._last[name] = one
-                taken_us = one.real_time.total_seconds() * 1e6
-                self._sums[name] = self._sums.get(name, 0.0) + taken_us
+                self._told[name] = one
+                found[name] = found.get(name, 0.0) + one.real_time.total_seconds() * 1e6
+        return found
 
 
-def _means(compiled: Any) -> bool:
-    """Whether the counters are means of all inferences so far."""
-    return (layers.only_device(compiled) or "").startswith("CPU")
+def _streams(compiled: Any) -> int | None:
+    if "NUM_STREAMS" not in compiled.get_property("SUPPORTED_PROPERTIES"):
+        return None
+    told = compiled.get_property("NUM_STREAMS")
+    return int(told) if isinstance(told, int) else None
+
+
+def _clocks() -> tuple[float, ...]:
+    """Return seconds of wall time, of this process's and the machine's CPU time, and stolen."""
+    machine = Host().cpu_times()
+    return time.perf_counter(), time.process_time(), machine.busy_s, machine.steal_s
 
 
 def _latencies(request: Any, seconds: float, inferred: Callable[[], None]) -> list[float]:

@@ -2,6 +2,8 @@
 
 import json
 from dataclasses import replace
+from datetime import timedelta
+from types import SimpleNamespace
 
 import numpy as np
 import openvino as ov
@@ -23,7 +25,7 @@ LAYERS = st.builds(
     precision=st.sampled_from(["i8", "bf16", "f32", "i4", None]),
     primitive=st.just(""),
     flops=st.none() | st.integers(0, 10**12),
-    time_ms=st.none() | st.floats(0, 1e3),
+    time_ms=st.none() | st.integers(0, 10**6).map(lambda us: us / 1000),
 )
 
 
@@ -193,6 +195,59 @@ def test_the_time_of_each_layer_is_taken(device):
     assert told["flops"] == counted.total
     assert told["inferences"] >= 3
     assert min(told["latency_ms"], told["latency_counted_ms"]) > 0
+
+
+class Told:
+    """A request whose counters say what a test wants."""
+
+    def __init__(self):
+        self.profiling_info = []
+
+    def says(self, **times_us):
+        self.profiling_info = [
+            SimpleNamespace(
+                node_name=name,
+                node_type="Convolution",
+                exec_type="conv_f32",
+                real_time=timedelta(microseconds=value),
+                status=ov.ProfilingInfo.Status.EXECUTED,
+                Status=ov.ProfilingInfo.Status,
+            )
+            for name, value in times_us.items()
+        ]
+
+
+@pytest.mark.parametrize(
+    ("means", "streams", "mean_ms"),
+    [
+        pytest.param(True, 1, 0.010, id="a mean of four, the first of which took 90 us"),
+        pytest.param(True, 2, 0.030, id="a mean that the first cannot be taken out of"),
+        pytest.param(False, None, 0.020, id="the last inference each time"),
+    ],
+)
+def test_counters_are_averaged_as_the_plugin_counts(means, streams, mean_ms):
+    request = Told()
+    request.says(a=90)
+    counters = profiling._Counters(request, means=means, streams=streams)
+    for reading in (20, 10, 30):
+        request.says(a=reading)
+        counters.inferred()
+    (layer,) = counters.layers("CPU")
+    assert layer.time_ms == pytest.approx(mean_ms)
+    assert (layer.name, layer.type, layer.precision) == ("a", "Convolution", "f32")
+
+
+def test_the_counters_of_a_cpu_belong_to_the_compiled_model():
+    """What the averaging rests on: a request that has not run tells them too."""
+    model = models.convolutional(batch=16)
+    counting = ov.Core().compile_model(model, "CPU", F32 | {"PERF_COUNT": "YES"})
+    first, second = counting.create_infer_request(), counting.create_infer_request()
+    first.infer()
+
+    def read(request):
+        return {one.node_name: one.real_time for one in request.profiling_info}
+
+    assert read(second) == read(first), "they are the compiled model's, not the request's"
 
 
 def test_layers_that_the_graph_does_not_show_keep_their_time():

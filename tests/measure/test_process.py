@@ -96,6 +96,16 @@ def test_one_that_dies_while_it_measures_says_how(worker, job, end, said):
         session.measure(0.1)
 
 
+@pytest.mark.parametrize(("end", "said"), DEATHS)
+def test_one_that_dies_while_it_profiles_says_how(worker, job, end, said):
+    session = worker(f"answer(opened); sys.stdin.readline()\n{end}").open(job)
+    with (
+        contextlib.closing(session),
+        pytest.raises(TrialFailedError, match=rf"its process died \(profile\): {said}"),
+    ):
+        session.profile(0.1)
+
+
 def test_one_that_hangs_is_ended_after_its_time(worker, job):
     with pytest.raises(TrialFailedError, match=r"no answer within 0.5 s \(open\)"):
         worker("time.sleep(600)", timeout_s=0.5).open(job)

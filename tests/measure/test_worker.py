@@ -114,6 +114,15 @@ def test_a_request_carries_the_inputs_that_were_given(opened, dense, tmp_path):
             opened(dense, batch=2, inputs=tmp_path / "wrong.npz")
 
 
+def test_profiling_leaves_the_session_as_it_was(session):
+    told = session.profile(0.05)
+    assert {"conv0", "conv1"} <= {layer.name for layer in told.layers}
+    assert told.flops == pytest.approx(BATCH * session.opened.figures["gflops"] * 1e9)
+    assert told.attributed == 1
+    assert told.inferences >= 3
+    assert session.measure(0.05).windows
+
+
 @pytest.mark.parametrize("device", ["AUTO:CPU", "HETERO:CPU"])
 def test_a_virtual_device_runs(opened, dense, device):
     session = opened(dense, device=device)
