@@ -41,6 +41,8 @@ def _identity(name: str, title: str, meaning: str, text: bool = True) -> Column:
 
 
 _LATENCY = "time of one inference request of `batch` samples, from start to completion"
+_FLOPS = "share of the multiply-add FLOPs that execute in"
+_SHOWN = "empty where the device does not show its graph"
 _AGREE = "uncompressed variant run in f32 on the CPU"
 
 COLUMNS: tuple[Column, ...] = (
@@ -91,6 +93,11 @@ COLUMNS: tuple[Column, ...] = (
     Column("rss_growth_mib", "memory growth", "figure", "how far that is above the memory of the process before it read the model", "MiB", "lower"),
     Column("blob_mib", "compiled size", "figure", "the compiled model, as in the model cache", "MiB", "lower"),
     Column("model_mib", "size", "figure", "model.xml and model.bin", "MiB", "lower"),
+    Column("gflops", "GFLOP/sample", "figure", "arithmetic of one sample: multiply-adds of convolutions, matrix products, attention and recurrent cells; 1 MAC = 2 FLOPs", "GFLOP"),
+    Column("flops_i8_pct", "in INT8", "figure", f"{_FLOPS} i8 or u8; {_SHOWN}", "%"),
+    Column("flops_bf16_pct", "in bf16", "figure", f"{_FLOPS} bf16; {_SHOWN}", "%"),
+    Column("flops_f16_pct", "in f16", "figure", f"{_FLOPS} f16; {_SHOWN}", "%"),
+    Column("flops_f32_pct", "in f32", "figure", f"{_FLOPS} f32; {_SHOWN}", "%"),
     Column("energy_mj_per_sample", "energy", "figure", "energy of a sample by the machine's own counters; empty where none can be read", "mJ", "lower"),
     Column("power_w", "power", "figure", "mean power while it was measured, by the same counters", "W", "lower"),
     Column("accuracy_top1", "top-1", "figure", "share of samples whose highest output is the label, on the same device and precision", "", "higher", True),

@@ -17,6 +17,9 @@ class Progress(Protocol):
     def note(self, text: str) -> None:
         """Say something that stays on the screen."""
 
+    def close(self) -> None:
+        """End the task: nothing is drawn until the next one begins."""
+
 
 class Silent:
     """Reports nothing."""
@@ -28,6 +31,9 @@ class Silent:
         """Ignore."""
 
     def note(self, text: str) -> None:
+        """Ignore."""
+
+    def close(self) -> None:
         """Ignore."""
 
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 MIB = 2**20
 MS_PER_S = 1000.0
@@ -32,6 +36,27 @@ def text(value: object, digits: int = 3) -> str:
         return "0"
     decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
     return f"{value:.{decimals}f}"
+
+
+def percentages(shares: Mapping[str, float]) -> str:
+    """Return shares of 1 by name as a person reads them.
+
+    >>> percentages({"i8": 0.984, "bf16": 0.016})
+    'i8 98.4 %, bf16 1.60 %'
+    """
+    return ", ".join(f"{name} {text(100.0 * share)} %" for name, share in shares.items())
+
+
+def shortened(name: str, width: int) -> str:
+    """Return a name in at most ``width`` characters, cut after two thirds: its ends tell most.
+
+    >>> shortened("features.0.conv/Convolution", 16)
+    'features.0…ution'
+    """
+    if len(name) <= width:
+        return name
+    tail = max(0, (width - 1) // 3)
+    return f"{name[: max(0, width - 1 - tail)]}…{name[len(name) - tail :]}"
 
 
 def interval_text(value: float | None, low: float | None, high: float | None) -> str:

@@ -4,7 +4,15 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from ovtool.units import UNKNOWN, duration, interval_text, mib, text
+from ovtool.units import (
+    UNKNOWN,
+    duration,
+    interval_text,
+    mib,
+    percentages,
+    shortened,
+    text,
+)
 
 
 @pytest.mark.parametrize(
@@ -70,3 +78,22 @@ def test_durations(seconds, shown):
 
 def test_mebibytes():
     assert mib(3 * 1024 * 1024) == 3
+
+
+def test_shares_are_written_as_per_cent():
+    assert percentages({"i8": 0.984, "bf16": 0.016}) == "i8 98.4 %, bf16 1.60 %"
+    assert percentages({"f32": 1}) == "f32 100 %"
+    assert percentages({}) == ""
+
+
+@given(st.text(st.characters(exclude_characters="…"), max_size=40), st.integers(1, 45))
+def test_a_shortened_name_fits_and_keeps_both_ends(name, width):
+    found = shortened(name, width)
+    assert len(found) <= width
+    if len(name) <= width:
+        assert found == name
+    else:
+        start, _, end = found.partition("…")
+        assert name.startswith(start)
+        assert name.endswith(end)
+        assert len(found) == width

@@ -13,6 +13,7 @@ leaves nothing half-written.
 
 from ovtool.api import recipes
 from ovtool.api.models import DataSpec, compress, convert, devices, evaluate
+from ovtool.api.profiling import profile
 from ovtool.api.sweeps import choose, report, summary, sweep
 from ovtool.api.whole_way import run
 
@@ -23,6 +24,7 @@ __all__ = [
     "convert",
     "devices",
     "evaluate",
+    "profile",
     "recipes",
     "report",
     "run",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -43,15 +43,28 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def table(headings: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "") -> None:
-    """Print a table; a cell may have several lines, and folds before anything is cut."""
+def table(
+    headings: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    caption: str = "",
+    right: Collection[str] = (),
+) -> None:
+    """Print a table; a cell may have several lines, and folds before anything is cut.
+
+    Args:
+        headings: Of the columns.
+        rows: Their cells.
+        caption: Below it.
+        right: Headings of the columns that are set to the right.
+    """
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     drawn = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for heading in headings:
-        drawn.add_column(heading, overflow="fold")
+        justify: Literal["right", "left"] = "right" if heading in right else "left"
+        drawn.add_column(heading, overflow="fold", justify=justify)
     for row in rows:
         drawn.add_row(*(Text(cell) for cell in row))
     shown = console()

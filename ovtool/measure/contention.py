@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ovtool.measure.counters import Reading
     from ovtool.results import Window
 
 Cause = Literal["paused", "quota", "clock", "hypervisor", "others"]
@@ -91,7 +92,7 @@ def _others(w: Window, machine: Machine) -> bool:
     return waited > WAIT_SHARE and took is not False
 
 
-def others_s(w: Window) -> float | None:
+def others_s(w: Window | Reading) -> float | None:
     """Return the CPU time that others and the hypervisor took; None where it is not told."""
     if w.cpu_s is None or w.busy_s is None:
         return None

@@ -14,13 +14,14 @@ from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from ovtool.host import Host, Unknown
-from ovtool.measure.contention import Stretch
-from ovtool.measure.session import Job, Opened, RawRound, Spent, TrialFailedError
-from ovtool.results import Note, Window
+from ovtool.measure import answers
+from ovtool.measure.session import Job, RawRound, TrialFailedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
+
+    from ovtool.measure.answers import Profiled
 
 T = TypeVar("T")
 
@@ -73,21 +74,23 @@ class ProcessSession:
         try:
             answer = process.ask(
                 "open",
-                xml=str(job.xml),
-                device=job.trial.device,
                 batch=job.trial.batch,
                 requests=job.trial.requests,
                 shapes=job.shapes,
                 data_shapes=job.data_shapes,
+                xml=str(job.xml),
+                device=job.trial.device,
+                properties=dict(job.properties),
                 batch_axes=job.batch_axes,
                 names=self._names,
-                properties=dict(job.properties),
                 inputs=str(job.inputs) if job.inputs else None,
                 seed=seed,
                 cache=str(cache) if cache else None,
                 warm_up=warm_up,
             )
-            self.opened = process.checked("open", lambda: _opened(answer, job, process.hello))
+            self.opened = process.checked(
+                "open", lambda: answers.opened(answer, job, process.hello)
+            )
         except BaseException:
             self.close()
             raise
@@ -95,12 +98,21 @@ class ProcessSession:
     def measure(self, seconds: float, rate: float | None = None) -> RawRound:
         """Infer for about so long; see :class:`ovtool.measure.session.Session`."""
         answer = self._process.ask("measure", seconds=seconds, rate=rate)
-        return self._process.checked("measure", lambda: _raw_round(answer))
+        return self._process.checked("measure", lambda: answers.raw_round(answer))
 
     def save_cache(self, folder: Path) -> float | None:
         """Fill a model cache; see :class:`ovtool.measure.session.Session`."""
         blob_mib = self._process.ask("save_cache", folder=str(folder)).get("blob_mib")
         return None if blob_mib is None else float(blob_mib)
+
+    def profile(self, seconds: float) -> Profiled:
+        """Time each layer for about so long.
+
+        Raises:
+            TrialFailedError: As for :meth:`measure`.
+        """
+        answer = self._process.ask("profile", seconds=seconds)
+        return self._process.checked("profile", lambda: answers.profiled(answer))
 
     def infer(self, inputs: Path, outputs: Path) -> None:
         """Infer samples of one file into another; see :class:`ovtool.measure.session.Session`."""
@@ -209,7 +221,7 @@ class _Process:
         try:
             answer = json.loads(line)
             if "error" in answer:
-                raise TrialFailedError(_readable(answer["error"]))
+                raise TrialFailedError(answers.readable(answer["error"]))
             return dict(answer["ok"])
         except (ValueError, KeyError, TypeError) as error:
             self._process.kill()
@@ -251,81 +263,3 @@ def _start(stderr: IO[bytes]) -> subprocess.Popen[bytes]:
         stderr=stderr,
         **own_group,
     )
-
-
-def _opened(answer: Mapping[str, Any], job: Job, hello: Mapping[str, Any]) -> Opened:
-    figures = {
-        **{name: answer[name] for name in ("streams", "requests", "threads")},
-        "usable_cpus": hello.get("usable_cpus"),
-        "quota_cpus": hello.get("quota_cpus"),
-    }
-    notes = [*_layer_notes(answer["layers"])]
-    if told := answer.get("inputs"):
-        shown = ", ".join(f"{name}: {values}" for name, values in told.items())
-        notes.append(Note("random-inputs", "measured on random inputs", shown))
-    if not answer.get("steady", True):
-        notes.append(
-            Note(
-                "warm-up-unsteady",
-                "it was measured although its speed still moved after the warm-up",
-                f"{answer['warm_up_s']:.1f} s of warm-up",
-            )
-        )
-    wanted = job.trial.device.partition(".")[0]
-    ran_on = answer["execution_devices"]
-    if ran_on and not any(str(d).startswith(wanted) for d in ran_on):
-        notes.append(Note("ran-elsewhere", f"{job.trial.device} ran on {', '.join(ran_on)}"))
-    return Opened(
-        figures={n: float(value) for n, value in figures.items() if value is not None},
-        executed_precision=executed_precision(answer["precision"], answer["layers"]),
-        properties=job.properties,
-        notes=tuple(notes),
-        compile_ms=float(answer["compile_ms"]),
-        first_inference_ms=float(answer["first_inference_ms"]),
-        loaded_from_cache=answer["loaded_from_cache"],
-    )
-
-
-def _layer_notes(layers: Mapping[str, int] | None) -> Iterator[Note]:
-    if layers:
-        shares = ", ".join(f"{n} {p}" for p, n in sorted(layers.items(), key=lambda i: -i[1]))
-        yield Note("executed-layers", "precision of the layers that compute", shares)
-    elif layers is None:
-        yield Note("no-runtime-graph", "the device does not show its executed graph")
-
-
-def _raw_round(answer: Mapping[str, Any]) -> RawRound:
-    spent = answer.get("energy")
-    return RawRound(
-        windows=tuple(Window(**w) for w in answer["windows"]),
-        latencies_ms=tuple(tuple(w) for w in answer["latencies_ms"]),
-        stretches=tuple(Stretch(*s) for s in answer["stretches"]),
-        energy=Spent(**spent) if spent else None,
-        energy_unknown=answer.get("energy_unknown", ""),
-        peak_rss_mib=answer["peak_rss_mib"],
-        rss_growth_mib=answer["rss_growth_mib"],
-    )
-
-
-def executed_precision(hint: str | None, layers: Mapping[str, int] | None) -> str | None:
-    """Name what a compiled model runs in: its precision, with ``i8+`` where layers run in INT8.
-
-    Args:
-        hint: ``INFERENCE_PRECISION_HINT`` as read back, or None.
-        layers: Computing layers by executed precision, or None where the device does not show.
-    """
-    integer = sum(n for p, n in (layers or {}).items() if p in ("i8", "u8"))
-    if integer and hint:
-        return f"i8+{hint}"
-    return hint
-
-
-def _readable(error: str) -> str:
-    """Return a plugin's exception as one line, without the places in its source code."""
-    lines = [line.strip() for line in error.splitlines()]
-    kept = [
-        line
-        for line in lines
-        if line and not line.startswith(("Exception from src", "Check '", "While validating node"))
-    ]
-    return " ".join(kept or lines)[:500]

@@ -1,9 +1,9 @@
 """The measuring process: ``python -m ovtool.measure.worker``.
 
 It says in one JSON line what it is, then reads one JSON command a line from its standard input
-(``open``, ``measure``, ``save_cache``, ``infer``, ``close``) and answers each with one JSON line.
-It dies when its standard input closes, so nothing outlives the sweep that started it, however that
-ended.  It imports neither torch nor pandas: their threads would spin beside OpenVINO's.
+(``open``, ``measure``, ``profile``, ``save_cache``, ``infer``, ``close``) and answers each with one
+JSON line.  It dies when its standard input closes, so nothing outlives the sweep that started it.
+It imports neither torch nor pandas: their threads would spin beside OpenVINO's.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ import numpy as np
 import openvino as ov  # noqa: TID253 - this is the leaf that uses it
 
 from ovtool import synthetic
+from ovtool.flops import Work, work
 from ovtool.host import Host, Unknown
-from ovtool.measure import loops
+from ovtool.measure import layers, loops, profiling
 from ovtool.measure.counters import Counters
 from ovtool.measure.energy import Meter
 from ovtool.units import mib
@@ -47,6 +48,7 @@ class Worker:
         self.ranges: list[synthetic.Range] = []
         self.requests = 1
         self.rounds = 0
+        self.work = Work({}, {})
 
     def hello(self) -> dict[str, Any]:
         """Tell what the process may use."""
@@ -62,6 +64,7 @@ class Worker:
         device = command["device"]
         self.core.get_versions(device)  # loads the plugins, which is no part of compiling
         model = self._model()
+        self.work = work(model)
         properties = dict(command["properties"])
         properties["CACHE_DIR"] = command["cache"] or ""
         started = time.perf_counter_ns()
@@ -128,7 +131,8 @@ class Worker:
             loaded = None
         return {
             "precision": hint.get_type_name() if hint is not None else None,
-            "layers": _compute_layers(self.compiled),
+            "layers": layers.summary(layers.executed(self.compiled, self.work), self.work),
+            "flops": self.work.total,
             "streams": _whole(read("NUM_STREAMS")),
             "threads": _whole(read("INFERENCE_NUM_THREADS")),
             "pinned": _whole(read("ENABLE_CPU_PINNING")),
@@ -177,6 +181,14 @@ class Worker:
 
     def _energy(self) -> Any:
         return self.meter if isinstance(self.meter, Unknown) else self.meter.read()
+
+    def profile(self, command: dict[str, Any]) -> dict[str, Any]:
+        """Time each layer, by a second compilation that counts."""
+        counting = self.command["properties"] | {"PERF_COUNT": "YES"}
+        counted = self.core.compile_model(self._model(), self.command["device"], counting)
+        return profiling.profile(
+            self.queue[0], counted, self.work, command["seconds"], self.counters
+        )
 
     def _run(self, seconds: float, rate: float | None = None) -> loops.Recorded:
         if rate is not None:
@@ -228,30 +240,6 @@ def _fill(request: Any, index: int, port: Any, array: Any) -> None:
         request.set_input_tensor(index, ov.Tensor(array.astype(port.element_type.to_dtype())))
     else:
         request.get_input_tensor(index).data[:] = array
-
-
-_COMPUTE = {
-    "convolution", "groupconvolution", "deconvolution", "fullyconnected", "fully_connected",
-    "matmul", "gemm", "lstmsequence", "grusequence", "rnnseq", "rnncell", "sdpa",
-    "scaleddotproductattentionwithkvcache", "scaled_dot_product_attention",
-}  # fmt: skip
-
-
-def _compute_layers(compiled: Any) -> dict[str, int] | None:
-    """Count the layers that do the arithmetic by the precision that each executes in."""
-    try:
-        graph = compiled.get_runtime_model()
-    except RuntimeError:
-        return None  # not every plugin shows its graph
-    counts: dict[str, int] = {}
-    for node in graph.get_ops():
-        info = node.get_rt_info()
-        if "layerType" not in info or "runtimePrecision" not in info:
-            continue
-        if info["layerType"].astype(str).lower() in _COMPUTE:
-            precision = info["runtimePrecision"].astype(str).lower()
-            counts[precision] = counts.get(precision, 0) + 1
-    return counts
 
 
 def _whole(value: Any) -> int | None:

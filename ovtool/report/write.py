@@ -20,7 +20,6 @@ from ovtool.store import RESULTS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ovtool.report.charts import Charts
     from ovtool.report.choice import Objective
     from ovtool.report.drawing import Chart
 
@@ -74,15 +73,16 @@ def write(
         ),
         parquet=files.write_file(out / RESULTS, lambda path: data.to_parquet(path, index=False)),
         markdown=files.write_text(out / MARKDOWN, markdown(content)),
-        charts=tuple(_write_charts(content.charts, out / CHARTS)),
+        charts=tuple(write_charts(content.charts.drawn, out / CHARTS)),
     )
 
 
-def _write_charts(charts: Charts, folder: Path) -> list[Path]:
+def write_charts(charts: Sequence[Chart], folder: Path) -> list[Path]:
+    """Write charts as SVG and PNG, each with its title and caption."""
     import vl_convert
 
     written = []
-    for chart in charts.drawn:
+    for chart in charts:
         svg: str = vl_convert.vegalite_to_svg(_static(chart))
         png: bytes = vl_convert.svg_to_png(svg, scale=_PIXELS)
         written.append(files.write_text(folder / f"{chart.name}.svg", svg))

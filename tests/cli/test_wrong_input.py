@@ -161,7 +161,29 @@ def test_a_sweep_of_what_is_no_model(refused, tmp_path):
     assert "model not found" in error
 
 
-@pytest.mark.parametrize("verb", ["sweep", "evaluate", "run"])
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--hint", "fastest"), "unknown hint 'fastest'"),
+        (("--precision", "f31"), "unknown precision 'f31'"),
+        (("--device", "XPU"), "unknown device 'XPU'"),
+        (("--shape", "y=1x3"), "no variant has an input 'y'"),
+        (("--shape", "1x3"), "--shape '1x3' is not NAME=VALUE"),
+        (("--data", "nowhere"), "data not found: 'nowhere'"),
+        (("--batch", "0"), "'--batch'"),
+        (("--top", "0"), "'--top'"),
+        (("--seconds", "0"), "'--seconds'"),
+    ],
+)
+def test_profile_says_what_is_wrong(refused, small, tmp_path, arguments, said):
+    assert said in refused("profile", small.folder, *arguments, "--out", tmp_path / "out")
+
+
+def test_a_profile_of_what_is_no_model(refused, tmp_path):
+    assert "model not found" in refused("profile", tmp_path / "none.onnx")
+
+
+@pytest.mark.parametrize("verb", ["sweep", "evaluate", "profile", "run"])
 def test_a_missing_device_is_no_wrong_input(refused, small, tmp_path, verb, monkeypatch):
     absent = discovery.Device("NPU", available=False, why_not="no driver")
     present = [d for d in discovery.discover() if d.name == "CPU"]
@@ -172,6 +194,7 @@ def test_a_missing_device_is_no_wrong_input(refused, small, tmp_path, verb, monk
     arguments = {
         "sweep": (small.folder, "--device", "CPU,NPU", "--strict", *out),
         "evaluate": (small.folder, "--device", "NPU", "--data", "noise:2"),
+        "profile": (small.folder, "--device", "NPU", *out),
         "run": (tmp_path / "r.yaml", "--strict", *out),
     }
     error = refused(verb, *arguments[verb], status=3)
@@ -286,7 +309,11 @@ def test_a_folder_that_is_there_is_left_alone(refused, tmp_path, small):
     out = tmp_path / "out"
     out.mkdir()
     (out / "mine.txt").write_text("mine")
-    for verb in (("convert", source), ("compress", small.folder, "fp16")):
+    for verb in (
+        ("convert", source),
+        ("compress", small.folder, "fp16"),
+        ("profile", small.folder),
+    ):
         assert "already there" in refused(*verb, "--out", out)
     assert [p.name for p in out.iterdir()] == ["mine.txt"]
 

@@ -15,8 +15,9 @@ import pytest
 
 from ovtool.host import Unknown
 from ovtool.measure import process
+from ovtool.measure.answers import executed_precision
 from ovtool.measure.engine import Settings, measure_group
-from ovtool.measure.process import ProcessRunner, executed_precision
+from ovtool.measure.process import ProcessRunner
 from ovtool.measure.session import TrialFailedError
 
 from .conftest import children
@@ -29,6 +30,7 @@ OPENED = {
     "steady": True,
     "precision": "f32",
     "layers": None,
+    "flops": 1000,
     "streams": 1,
     "requests": 1,
     "threads": 1,
@@ -171,6 +173,16 @@ def test_one_that_cannot_even_start_says_why(monkeypatch, job):
         runner.open(job)
 
 
+@pytest.mark.parametrize(("end", "said"), DEATHS)
+def test_one_that_dies_while_it_profiles_says_how(worker, job, end, said):
+    session = worker(f"answer(opened); sys.stdin.readline()\n{end}").open(job)
+    with (
+        contextlib.closing(session),
+        pytest.raises(TrialFailedError, match=rf"its process died \(profile\): {said}"),
+    ):
+        session.profile(0.1)
+
+
 def test_one_that_hangs_is_ended_after_its_time(worker, job):
     with pytest.raises(TrialFailedError, match=r"no answer within 0.5 s \(open\)"):
         worker("time.sleep(600)", timeout_s=0.5).open(job)
@@ -296,25 +308,70 @@ def test_the_terminals_interrupt_does_not_reach_it(worker, job):
 
 
 @pytest.mark.parametrize(
-    ("hint", "layers", "named"),
+    ("hint", "shares", "named"),
     [
-        ("bf16", {"bf16": 5}, "bf16"),
-        ("f32", {"i8": 5, "f32": 1}, "i8+f32"),
-        ("f16", {"u8": 1}, "i8+f16"),
+        ("bf16", {"bf16": 1.0}, "bf16"),
+        ("f32", {"f32": 0.99, "i8": 0.01}, "i8+f32"),
+        ("f16", {"i8": 1.0}, "i8+f16"),
+        ("f16", {}, "f16"),
         ("f16", None, "f16"),
-        (None, {"i8": 1}, None),
+        (None, {"i8": 1.0}, None),
         (None, None, None),
     ],
 )
-def test_executed_precision_names_int8_and_what_the_rest_runs_in(hint, layers, named):
-    assert executed_precision(hint, layers) == named
+def test_executed_precision_names_int8_and_what_the_rest_runs_in(hint, shares, named):
+    assert executed_precision(hint, shares) == named
 
 
 def test_a_device_that_keeps_things_to_itself_is_noted(worker, job):
-    told = OPENED | {"execution_devices": ["GPU.0"], "threads": None}
+    told = OPENED | {"execution_devices": ["GPU.0"], "threads": None, "flops": None}
     session = worker(f"answer({{'ok': {told!r}}}); answer(None)").open(job)
     with contextlib.closing(session):
         notes = {note.id: note.message for note in session.opened.notes}
         assert "threads" not in session.opened.figures
-    assert set(notes) == {"no-runtime-graph", "ran-elsewhere"}
+        assert not [n for n in session.opened.figures if "flops" in n]
+    assert set(notes) == {"no-runtime-graph", "no-flops", "ran-elsewhere"}
     assert notes["ran-elsewhere"] == "CPU ran on GPU.0"
+
+
+LAYERS = {
+    "flops_share": {"i8": 0.75, "bf16": 0.25},
+    "layer_share": {"i8": 0.5, "bf16": 0.5},
+    "compute_layers": 10,
+    "fallbacks": ["a", "b", "c", "d", "e"],
+    "fallback_share": 0.25,
+    "attributed": 1.0,
+}
+
+
+def opened_with(worker, job, layers, flops=8_000_000_000):
+    told = OPENED | {"precision": "bf16", "layers": LAYERS | layers, "flops": flops}
+    with contextlib.closing(worker(f"answer({{'ok': {told!r}}}); answer(None)").open(job)) as one:
+        return one.opened, {note.id: note.evidence for note in one.opened.notes}
+
+
+def test_the_arithmetic_is_of_a_sample_and_shared_out_by_precision(worker, job):
+    opened, notes = opened_with(worker, job, {})
+    assert job.trial.batch == 2
+    assert opened.executed_precision == "i8+bf16"
+    found = {name: value for name, value in opened.figures.items() if "flops" in name}
+    assert found == {
+        "gflops": 4.0,
+        "flops_i8_pct": 75.0,
+        "flops_bf16_pct": 25.0,
+        "flops_f16_pct": 0.0,
+        "flops_f32_pct": 0.0,
+    }
+    assert notes["executed-layers"] == "i8 75.0 %, bf16 25.0 % of FLOPs"
+    assert notes["fell-back"] == "5 of 10 layers, 25.0 % of FLOPs: a, b, c, ..."
+    assert "flops-unattributed" not in notes
+
+
+def test_layers_without_known_flops_are_counted_and_no_share_is_zero(worker, job):
+    nothing = {"flops_share": {}, "fallback_share": None, "attributed": 0.0}
+    opened, notes = opened_with(worker, job, nothing)
+    assert opened.executed_precision == "i8+bf16"
+    assert [name for name in opened.figures if "flops" in name] == ["gflops"]
+    assert notes["executed-layers"] == "i8 50.0 %, bf16 50.0 % of layers"
+    assert notes["fell-back"] == "5 of 10 layers: a, b, c, ..."
+    assert notes["flops-unattributed"] == "0 % of FLOPs"

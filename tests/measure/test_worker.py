@@ -39,7 +39,11 @@ def test_compiling_tells_what_it_took_and_what_it_runs_in(session):
     assert told.figures["threads"] >= 1
     assert told.executed_precision == "f32"
     layers = {note.id: note.evidence for note in told.notes}["executed-layers"]
-    assert layers == "3 f32"
+    assert layers == "f32 100 % of FLOPs"
+    flops = 2 * 32 * 256 * (3 + 32) * 9 + 2 * 10 * 32
+    assert told.figures["gflops"] == pytest.approx(flops / 1e9), "of a sample, whatever the batch"
+    assert told.figures["flops_f32_pct"] == 100
+    assert told.figures["flops_i8_pct"] == 0
     assert told.properties["INFERENCE_PRECISION_HINT"] == "f32"
 
 
@@ -150,6 +154,15 @@ def test_a_request_carries_the_inputs_that_were_given(opened, dense, tmp_path):
         np.savez(tmp_path / "wrong.npz", **wrong)
         with pytest.raises(TrialFailedError, match=r"ValueError|KeyError"):
             opened(dense, batch=2, inputs=tmp_path / "wrong.npz")
+
+
+def test_profiling_leaves_the_session_as_it_was(session):
+    told = session.profile(0.05)
+    assert {"conv0", "conv1"} <= {layer.name for layer in told.layers}
+    assert told.flops == pytest.approx(BATCH * session.opened.figures["gflops"] * 1e9)
+    assert told.attributed == 1
+    assert told.inferences >= 3
+    assert session.measure(0.05).windows
 
 
 @pytest.mark.parametrize("device", ["AUTO:CPU", "HETERO:CPU"])

@@ -1,0 +1,296 @@
+"""The verb that looks into one compiled model: where its time goes, and in what precision."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import tempfile
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ovtool import files
+from ovtool.api.models import DataSpec, Reference, as_variant, available
+from ovtool.errors import InputError
+from ovtool.measure import breakdown, contention, layers
+from ovtool.progress import SILENT, Progress
+from ovtool.results import Note
+from ovtool.variant import RECORD, Variant
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ovtool.measure.answers import Profiled
+    from ovtool.measure.breakdown import Slice
+    from ovtool.measure.layers import Layer
+    from ovtool.measure.session import Job, Opened
+    from ovtool.trial import Trial
+
+CSV, DOCUMENT, CHARTS = "layers.csv", "profile.json", "charts"
+COMPILE_S = 300.0
+"""Longest time for all but the inferences."""
+_SHOWN_ELSEWHERE = ("executed-layers", "fell-back")
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileFiles:
+    """Where the parts of a written profile are."""
+
+    csv: Path
+    document: Path
+    charts: tuple[Path, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What :func:`profile` found.
+
+    Args:
+        variant: Its name.
+        device: Where it ran.
+        precision: What was asked for.
+        executed_precision: What the compiled model says it runs in.
+        batch: Samples in a request.
+        load: The hint.
+        latency_ms: Mean of one request without counters.
+        latency_counted_ms: The same with counters: the layers' times are parts of this.
+        inferences: Requests with counters.
+        gflops: Arithmetic of one sample; None where it cannot be told.
+        attributed: Share of the known FLOPs that some layer is known to do.
+        others_cpu_pct: Share of the machine that others took meanwhile; None where not told.
+        layers: Those that ran, the slowest first.
+        notes: What else is worth knowing.
+        files: What was written; None without a folder.
+    """
+
+    variant: str
+    device: str
+    precision: str
+    executed_precision: str | None
+    batch: int
+    load: str
+    latency_ms: float
+    latency_counted_ms: float
+    inferences: int
+    gflops: float | None
+    attributed: float | None
+    others_cpu_pct: float | None
+    layers: tuple[Layer, ...]
+    notes: tuple[Note, ...] = ()
+    files: ProfileFiles | None = None
+
+    @property
+    def layers_ms(self) -> float:
+        """Time of all layers, of one request."""
+        return sum(layer.time_ms or 0.0 for layer in self.layers)
+
+    @property
+    def by_layer(self) -> list[Slice]:
+        """A row for each layer, the slowest first."""
+        return breakdown.by_layer(self.layers)
+
+    @property
+    def by_kind(self) -> list[Slice]:
+        """A row for each type and precision, the slowest first."""
+        return breakdown.by_kind(self.layers)
+
+    @property
+    def flops_shares(self) -> dict[str, float]:
+        """Share of the FLOPs by precision."""
+        return layers.shares(self.layers, "flops")
+
+    @property
+    def time_shares(self) -> dict[str, float]:
+        """Share of the layers' time by precision."""
+        return layers.shares(self.layers, "time")
+
+    @property
+    def fallbacks(self) -> list[Layer]:
+        """Layers of an INT8 model that compute in something else, most FLOPs first."""
+        return layers.fallbacks(self.layers)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON types."""
+        found = asdict(self)
+        del found["files"]
+        for layer, row in zip(found["layers"], self.by_layer, strict=True):
+            layer |= {"share_pct": row.share_pct, "gflops_per_s": row.gflops_per_s}
+        return found | {
+            "layers_ms": self.layers_ms,
+            "by_kind": [
+                {k: v for k, v in asdict(row).items() if k not in ("name", "label", "primitive")}
+                for row in self.by_kind
+            ],
+            "flops_shares": self.flops_shares,
+            "time_shares": self.time_shares,
+            "fallbacks": [layer.name for layer in self.fallbacks],
+        }
+
+
+def profile(
+    model: Reference,
+    *,
+    device: str = "CPU",
+    batch: int = 1,
+    precision: str = "default",
+    hint: str = "latency",
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    data: DataSpec | str | None = None,
+    seconds: float = 2.0,
+    out: str | Path | None = None,
+    progress: Progress = SILENT,
+    replace: bool = False,
+) -> Profile:
+    """Time each layer of a model on a device, one request at a time, in a process of its own.
+
+    Args:
+        model: A variant, its folder, or what :func:`ovtool.api.convert` takes: that is converted
+            into ``<out>-source`` beside ``out``, or for this time only.
+        device: Where to run.
+        batch: Samples in a request.
+        precision: Inference precision asked for.
+        hint: Performance hint; under ``throughput`` a request has the threads of one stream.
+        shapes: Dimensions of inputs that stay open otherwise.
+        data: What the request carries; random inputs without it.
+        seconds: How long to infer with counters; half of it goes to the same without them.
+        out: Folder for a table, a document and a chart.
+        progress: Told of the stages.
+        replace: Whether a folder of that name may be replaced.
+
+    Raises:
+        InputError: The model cannot run so, or its process died or took too long.
+        MissingDeviceError: The device is not there.
+    """
+    from ovtool.sweep.plan import Axes, trials
+
+    axes = Axes([batch], [hint], precisions=[precision], shapes=[shapes] if shapes else ())
+    axes.check()
+    there, _ = available([device], strict=True)
+    with contextlib.ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ovtool-profile-")))
+        folder = stack.enter_context(files.new_folder(Path(out), replace)) if out else None
+        variant = _variant(model, Path(out) if out else None, scratch, progress)
+        (trial,) = trials([variant], there, axes)
+        found = _profiled(trial, variant, data, seconds, scratch, progress)
+        return found if folder is None or out is None else _written(found, folder, Path(out))
+
+
+def _variant(model: Reference, out: Path | None, scratch: Path, progress: Progress) -> Variant:
+    if isinstance(model, Variant) or (Path(model) / RECORD).is_file():
+        return as_variant(model, scratch)
+    from ovtool.sources.convert import default_name
+
+    name = default_name(str(model))
+    folder = scratch / name if out is None else out.with_name(f"{out.name}-source")
+    return as_variant(model, folder, name=name, progress=progress)
+
+
+def _profiled(
+    trial: Trial,
+    variant: Variant,
+    data: DataSpec | str | None,
+    seconds: float,
+    scratch: Path,
+    progress: Progress,
+) -> Profile:
+    from ovtool.devices import rules
+    from ovtool.measure import jobs
+    from ovtool.measure.process import ProcessRunner
+    from ovtool.measure.session import TrialFailedError
+
+    progress.start(f"profiling {variant.name} on {trial.device}")
+    runner = ProcessRunner(timeout_s=COMPILE_S + 10 * seconds)
+    try:
+        job = jobs.job(trial, variant, rules.properties(trial))
+        session = runner.open(_with_inputs(job, variant, data, scratch, progress))
+        with contextlib.closing(session):
+            progress.close()
+            return _made(trial, session.opened, session.profile(seconds))
+    except TrialFailedError as error:
+        raise InputError(f"{trial.label}: {error}") from error
+
+
+def _with_inputs(
+    job: Job, variant: Variant, data: DataSpec | str | None, scratch: Path, progress: Progress
+) -> Job:
+    from ovtool.api.evaluation import write_request
+
+    if data is None:
+        return job
+    spec = DataSpec(data) if isinstance(data, str) else data
+    samples = spec.load(variant, progress)
+    return replace(job, inputs=write_request(samples, job, scratch / "request.npz"))
+
+
+def _made(trial: Trial, opened: Opened, told: Profiled) -> Profile:
+    return Profile(
+        variant=trial.variant_name,
+        device=trial.device,
+        precision=trial.precision,
+        executed_precision=opened.executed_precision,
+        batch=trial.batch,
+        load=trial.load,
+        latency_ms=told.latency_ms,
+        latency_counted_ms=told.latency_counted_ms,
+        inferences=told.inferences,
+        gflops=opened.figures.get("gflops"),
+        attributed=told.attributed,
+        others_cpu_pct=told.others_cpu_pct,
+        layers=tuple(sorted(told.layers, key=lambda layer: -(layer.time_ms or 0.0))),
+        notes=(
+            *(note for note in opened.notes if note.id not in _SHOWN_ELSEWHERE),
+            *_contended(told.others_cpu_pct),
+        ),
+    )
+
+
+def _contended(others_cpu_pct: float | None) -> list[Note]:
+    if others_cpu_pct is None or others_cpu_pct <= 100 * contention.OTHERS_SHARE:
+        return []
+    return [
+        Note(
+            "contended",
+            "others took the CPU meanwhile: times are longer than on a quiet machine",
+            f"{others_cpu_pct:.0f} % of the machine",
+            "profile again when it is quiet",
+        )
+    ]
+
+
+def _written(found: Profile, folder: Path, target: Path) -> Profile:
+    """Write the parts into a folder that will be called ``target``."""
+    from ovtool.report.profile_chart import time_by_layer
+    from ovtool.report.write import write_charts
+
+    _write_csv(found, folder / CSV)
+    document = json.dumps(found.to_json(), indent=2)
+    files.write_text(folder / DOCUMENT, document + "\n")
+    chart = time_by_layer([asdict(row) for row in found.by_layer], _caption(found))
+    charts = write_charts([chart], folder / CHARTS)
+    return replace(
+        found,
+        files=ProfileFiles(
+            target / CSV,
+            target / DOCUMENT,
+            tuple(target / path.relative_to(folder) for path in charts),
+        ),
+    )
+
+
+def _caption(found: Profile) -> str:
+    executed = f" in {found.executed_precision}" if found.executed_precision else ""
+    return (
+        f"{found.variant} on {found.device}{executed}, batch {found.batch}, {found.load} hint: mean"
+        f" of {found.inferences} inferences with counters, one at a time."
+    )
+
+
+def _write_csv(found: Profile, target: Path) -> None:
+    import csv
+
+    rows = [asdict(row) for row in found.by_layer]
+    with target.open("w", newline="", encoding="utf-8") as stream:
+        columns = [name for name in breakdown.Slice.__slots__ if name != "layers"]
+        writer = csv.DictWriter(stream, columns, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)

@@ -1,0 +1,254 @@
+"""What a compiled model executes, layer by layer, as its runtime graph tells.
+
+Precision: a CPU's ``runtimePrecision`` is that of the weights where weights alone are compressed,
+though such a layer multiplies in floating point.  The end of ``primitiveType`` is the type of what
+flows into the layer (``brgemm_avx512_bf16``, ``brgconv_avx512_1x1_I8``), so that is taken where it
+names one.  That a CPU may quantize activations inside such a layer is shown nowhere, and the two
+products of a fused attention share one precision.
+
+FLOPs: a fused layer does the work of the operations that ``originalLayersNames`` lists.  The list
+leaves some out: a product fused with its bias goes by the bias's name alone, and the first of the
+two products of an attention not at all.  Those are found by what follows them in the model.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from ovtool.flops import Work
+
+Weight = Literal["flops", "time", "layers"]
+
+_COMPUTE = {
+    "convolution", "groupconvolution", "deconvolution", "fullyconnected", "fully_connected",
+    "matmul", "gemm", "lstmsequence", "lstmcell", "lstm_seq", "lstm_cell", "grusequence",
+    "grucell", "gru_seq", "gru_cell", "rnnseq", "rnncell", "sdpa",
+    "scaleddotproductattention", "scaleddotproductattentionwithkvcache",
+    "scaled_dot_product_attention",
+}  # fmt: skip
+_SEVERAL = {"subgraph"} | {name for name in _COMPUTE if "sdpa" in name or "attention" in name}
+"""Types that may hold two products."""
+_NO_LAYERS = {"const", "constant", "data", "input", "input_layout", "output", "parameter", "result"}
+_NAMED = re.compile(r"_(i8|u8|bf16|f16|f32)$")
+_NUMBERED = re.compile(r"^[A-Za-z]+_\d+$")
+_PART = re.compile(r"^subgraph\d+: ")
+_DEQUANTIZED = re.compile(r"/Dequantization(Multiply|Subtract)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A layer that a device executes.
+
+    Args:
+        name: In the runtime graph.
+        type: The plugin's own, such as ``FullyConnected``.
+        precision: What it computes in: ``i8`` (u8 too), ``bf16``, ``f16``, ``f32`` or another;
+            None where it is not told.
+        primitive: The implementation, such as ``brgemm_avx512_bf16``.
+        flops: Of one inference; None where nothing was found that it does the work of.
+        time_ms: Mean of one inference; None where it was not taken.
+        device: Where it runs; None where that is not told.
+        original: Operations of the model that it stands for, as the plugin lists them.
+    """
+
+    name: str
+    type: str
+    precision: str | None
+    primitive: str
+    flops: int | None = None
+    time_ms: float | None = None
+    device: str | None = None
+    original: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """Its name for people: a number gives way to a name that it stands for."""
+        names = (name for name in (self.name, *self.original) if not _NUMBERED.match(name))
+        return next(names, self.name).removeprefix("__module.")
+
+    @property
+    def computes(self) -> bool:
+        """Whether it does the arithmetic of the model."""
+        return self.flops is not None or self.type.lower() in _COMPUTE
+
+
+def executed(compiled: Any, work: Work) -> list[Layer] | None:
+    """Return the layers of a compiled model in the order of execution.
+
+    Constants, and what is prepared of them once while compiling, are left out.
+
+    Args:
+        compiled: An ``ov.CompiledModel``.
+        work: Of the model that was compiled, with the same shapes.
+
+    Returns:
+        None where the plugin does not show its graph.
+    """
+    try:
+        graph = compiled.get_runtime_model()
+    except RuntimeError:
+        return None
+    device = only_device(compiled)
+    return _with_flops([_layer(node, device) for node in _running(graph)], work)
+
+
+def only_device(compiled: Any) -> str | None:
+    """Return the device that everything runs on; None where there are several, or it is unknown."""
+    if "EXECUTION_DEVICES" not in compiled.get_property("SUPPORTED_PROPERTIES"):
+        return None
+    found = compiled.get_property("EXECUTION_DEVICES")
+    return str(found[0]) if len(found) == 1 else None
+
+
+def attributed(layers: Sequence[Layer], flops: Mapping[str, int]) -> float | None:
+    """Return the share of a model's FLOPs that some layer is known to do; None if it has none."""
+    total = sum(flops.values())
+    return sum(layer.flops or 0 for layer in layers) / total if total else None
+
+
+def shares(layers: Sequence[Layer], weight: Weight = "flops") -> dict[str, float]:
+    """Return the share of each precision, the largest first; empty where the weight is unknown.
+
+    Args:
+        layers: Executed layers.
+        weight: ``flops``, ``time``, or ``layers`` for the number of those that compute.
+    """
+    sums: dict[str, float] = {}
+    for layer in layers:
+        value = {"flops": layer.flops, "time": layer.time_ms, "layers": int(layer.computes)}[weight]
+        if value:
+            name = layer.precision or "unknown"
+            sums[name] = sums.get(name, 0) + value
+    total = sum(sums.values())
+    return {name: sums[name] / total for name in sorted(sums, key=lambda n: -sums[n])}
+
+
+def fallbacks(layers: Sequence[Layer]) -> list[Layer]:
+    """Return the layers of an INT8 model that compute in something else, most FLOPs first."""
+    compute = [layer for layer in layers if layer.computes]
+    if not any(layer.precision == "i8" for layer in compute):
+        return []
+    others = [layer for layer in compute if layer.precision != "i8"]
+    return sorted(others, key=lambda layer: -(layer.flops or 0))
+
+
+def summary(layers: Sequence[Layer] | None, work: Work) -> dict[str, Any] | None:
+    """Return what a measurement tells of the layers, as JSON types; None where there are none."""
+    if layers is None:
+        return None
+    back = fallbacks(layers)
+    return {
+        "flops_share": shares(layers),
+        "layer_share": shares(layers, "layers"),
+        "compute_layers": sum(layer.computes for layer in layers),
+        "fallbacks": [layer.label for layer in back],
+        "fallback_share": _share_of(back, layers),
+        "attributed": attributed(layers, work.flops),
+    }
+
+
+def timed(
+    layers: Sequence[Layer] | None, profiled: Sequence[Layer], work: Work
+) -> tuple[Layer, ...]:
+    """Return the layers that took time, with it.
+
+    Args:
+        layers: As :func:`executed` returns them.
+        profiled: The same as the profiling information has them, each with its time; one that the
+            graph does not show is taken as it is, so that no time is lost.
+        work: Of the model.
+    """
+    known = {layer.name: layer for layer in layers or ()}
+    found = [
+        replace(known[one.name], time_ms=one.time_ms) if one.name in known else one
+        for one in profiled
+    ]
+    return tuple(found if layers is not None else _with_flops(found, work))
+
+
+def precision_of(primitive: str, runtime: str | None = None) -> str | None:
+    """Return what a layer computes in; see the module's docstring for which is believed."""
+    named = _NAMED.search(primitive.lower())
+    found = named.group(1) if named else runtime
+    return {"u8": "i8"}.get(found, found) if found else None
+
+
+def without_part(name: str) -> str:
+    """Return a layer's name without the part of the model that HETERO puts before it."""
+    return _PART.sub("", name)
+
+
+def as_json(layer: Layer) -> dict[str, Any]:
+    """Return a layer as JSON types."""
+    return asdict(layer)
+
+
+def from_json(data: Mapping[str, Any]) -> Layer:
+    """Return the layer that :func:`as_json` wrote."""
+    return Layer(**{**data, "original": tuple(data["original"])})
+
+
+def _running(graph: Any) -> Iterator[Any]:
+    """Yield the nodes that run at each inference."""
+    constant: set[str] = set()
+    for node in graph.get_ordered_ops():
+        name, kind = node.get_friendly_name(), _told(node, "layerType") or node.get_type_name()
+        sources = [value.get_node().get_friendly_name() for value in node.input_values()]
+        if kind.lower() in ("const", "constant") or (sources and constant.issuperset(sources)):
+            constant.add(name)
+        elif kind.lower() not in _NO_LAYERS:
+            yield node
+
+
+def _layer(node: Any, device: str | None) -> Layer:
+    primitive = _told(node, "primitiveType") or ""
+    listed = (_told(node, "originalLayersNames") or "").split(",")
+    return Layer(
+        name=node.get_friendly_name(),
+        type=_told(node, "layerType") or node.get_type_name(),
+        precision=precision_of(primitive, (_told(node, "runtimePrecision") or "").lower()),
+        primitive=primitive,
+        device=device,
+        original=tuple(name for name in listed if name),
+    )
+
+
+def _told(node: Any, key: str) -> str | None:
+    info = node.get_rt_info()
+    return str(info[key].astype(str)) if key in info else None
+
+
+def _with_flops(layers: Sequence[Layer], work: Work) -> list[Layer]:
+    """Give each operation of the model to one layer: by name, else by what follows it."""
+    named: dict[str, list[int]] = {}
+    for index, layer in enumerate(layers):
+        listed = (layer.name, *layer.original)
+        for name in {*listed, *(_DEQUANTIZED.sub("", one) for one in listed)}:
+            named.setdefault(name, []).append(index)
+    kinds = [layer.type.lower() for layer in layers]
+    owned: dict[int, int] = {}
+    for operation, flops in work.flops.items():
+        if operation in named:
+            owner = min(named[operation], key=lambda i: kinds[i] not in _COMPUTE)
+            owned[owner] = owned.get(owner, 0) + flops
+    for operation in (name for name in work.flops if name not in named):
+        near = (i for name in work.followers[operation] for i in named.get(name, ()))
+        into = next((i for i in near if _takes(kinds[i], owned.get(i))), None)
+        if into is not None:
+            owned[into] = owned.get(into, 0) + work.flops[operation]
+    return [replace(layer, flops=owned.get(i)) for i, layer in enumerate(layers)]
+
+
+def _takes(kind: str, flops: int | None) -> bool:
+    """Whether a layer may be what an operation was fused into: one without work, or attention."""
+    return kind in _COMPUTE if flops is None else kind in _SEVERAL
+
+
+def _share_of(some: Sequence[Layer], layers: Sequence[Layer]) -> float | None:
+    total = sum(layer.flops or 0 for layer in layers)
+    return sum(layer.flops or 0 for layer in some) / total if total else None
