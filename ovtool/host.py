@@ -1,24 +1,26 @@
-"""What a machine tells of itself: facts of the environment, and counters to read while measuring.
+"""What a machine tells of itself, and how its files are read.
 
-Everything that only Linux has (``/proc``, ``/sys``, powercap) sits here, below a root that tests
-replace with a folder of theirs.  What cannot be read is an :class:`Unknown` with the reason, never
-a zero.
+What only Linux has (``/proc``, ``/sys``) is read below a root that tests replace with a folder of
+theirs.  What cannot be read is an :class:`Unknown` with the reason, never a zero.
 """
 
 from __future__ import annotations
 
 import os
 import platform
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import psutil
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from ovtool import cgroups
 
-T = TypeVar("T", int, float)
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,71 +30,61 @@ class Unknown:
     because: str
 
 
-@dataclass(frozen=True, slots=True)
-class ControlGroup:
-    """A control group; ``version`` is that of its hierarchy, 1 or 2."""
-
-    path: Path
-    version: int
-
-    def cpu_quota(self) -> float | None:
-        """Return the processors' worth of time that it allows; None without a limit."""
-        if self.version == 2:
-            quota, _, period = _read(self.path / "cpu.max", "max").partition(" ")
-        else:
-            quota = _read(self.path / "cpu.cfs_quota_us", "-1")
-            period = _read(self.path / "cpu.cfs_period_us", "")
-        return int(quota) / int(period or 100_000) if quota.isdigit() else None
-
-    def memory_bytes(self) -> int | None:
-        """Return the memory that it allows; None without a limit."""
-        name = "memory.max" if self.version == 2 else "memory.limit_in_bytes"
-        limit = _read(self.path / name, "max")
-        return int(limit) if limit.isdigit() and int(limit) < 2**60 else None
-
-    def oom_kills(self) -> int | None:
-        """Return how many of its processes the kernel ended for memory; None where untold."""
-        name = "memory.events" if self.version == 2 else "memory.oom_control"
-        for line in _read(self.path / name, "").splitlines():
-            key, _, value = line.partition(" ")
-            if key == "oom_kill" and value.isdigit():
-                return int(value)
-        return None
+def reason(error: OSError | ValueError, root: Path) -> str:
+    """Say in one line why something below ``root`` could not be read."""
+    if not isinstance(error, OSError):
+        return f"not understood: {error}"
+    if error.filename is None:
+        return error.strerror or str(error)
+    path = f"/{Path(error.filename).relative_to(root).as_posix()}"
+    if isinstance(error, FileNotFoundError):
+        return f"{path} is not there"
+    return f"{path}: {error.strerror}"
 
 
-def _read(path: Path, missing: str) -> str:
+def read(root: Path, path: str) -> str | Unknown:
+    """Return the content of a file below ``root``, without the white space around it."""
     try:
-        return path.read_text(encoding="ascii", errors="replace").strip()
-    except OSError:
-        return missing
+        return (root / path).read_text(encoding="ascii", errors="replace").strip()
+    except OSError as error:
+        return Unknown(reason(OSError(error.errno, error.strerror, str(root / path)), root))
 
 
-def control_groups(root: Path, controller: str) -> list[ControlGroup] | Unknown:
-    """Return this process's control group and all above it that a controller knows.
+class OpenFile:
+    """A file of ``/proc`` or ``/sys`` that stays open, and is read again from its start.
 
-    In a container the group's own path is often not below the mount, and the mount's root is the
-    group that applies.
-
-    Args:
-        root: Where ``/proc`` and ``/sys`` are.
-        controller: ``cpu`` or ``memory``.
+    Raises:
+        OSError: It cannot be opened; :meth:`read` raises it too.  Both name the file.
     """
-    text = _read(root / "proc/self/cgroup", "")
-    if not text:
-        return Unknown("/proc/self/cgroup is not there")
-    mount, path, version = root / "sys/fs/cgroup", "", 2
-    for line in text.splitlines():
-        _, controllers, own = line.split(":", 2)
-        if controller in controllers.split(","):
-            mount, path, version = mount / controller, own, 1
-            break
-        if not controllers:
-            path = own
-    if not mount.is_dir():
-        return Unknown(f"/{mount.relative_to(root)} is not there")
-    parts = [part for part in path.split("/") if part not in ("", "..")]
-    folders = [mount.joinpath(*parts[:depth]) for depth in range(len(parts), -1, -1)]
-    return [ControlGroup(folder, version) for folder in folders if folder.is_dir()]
+
+    __slots__ = ("_descriptor", "path")
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._descriptor = os.open(path, os.O_RDONLY)
+
+    def read(self) -> str:
+        """Return its content of now, up to 4 KiB."""
+        try:
+            return os.pread(self._descriptor, 4096, 0).decode("ascii", "replace")
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
+
+    def close(self) -> None:
+        """Close it."""
+        os.close(self._descriptor)
+
+
+def open_files(paths: Iterable[Path]) -> tuple[OpenFile, ...]:
+    """Open all of the files, or none.
+
+    Raises:
+        OSError: One of them cannot be opened.
+    """
+    with ExitStack() as stack:
+        files = tuple(stack.enter_context(closing(OpenFile(path))) for path in paths)
+        stack.pop_all()
+    return files
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +111,17 @@ class Host:
             return int(peak)
         return Unknown("neither /proc/self/status nor Windows' working set is there")
 
+    def affinity(self) -> list[int] | Unknown:
+        """Return the numbers of the processors that this process may run on."""
+        if hasattr(os, "sched_getaffinity"):
+            return sorted(os.sched_getaffinity(0))
+        ask = getattr(psutil.Process(), "cpu_affinity", None)
+        return sorted(ask()) if ask else Unknown("this system does not tie processes to processors")
+
     def usable_cpus(self) -> int:
         """Return how many processors this process may run on."""
-        if hasattr(os, "sched_getaffinity"):
-            return len(os.sched_getaffinity(0))
-        return os.cpu_count() or 1
+        found = self.affinity()
+        return (os.cpu_count() or 1) if isinstance(found, Unknown) else len(found)
 
     def cpu_model(self) -> str:
         """Return the processor's name."""
@@ -144,44 +142,24 @@ class Host:
         """Return the frequency governor of the first processor."""
         return self._read("sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 
-    def clock_mhz(self) -> float | Unknown:
-        """Return the current clock of the first processor."""
-        try:
-            found = psutil.cpu_freq()
-        except (NotImplementedError, OSError, RuntimeError) as error:
-            return Unknown(str(error) or "not told by this system")
-        return (
-            float(found.current) if found and found.current else Unknown("not told by this system")
-        )
-
     def cgroup_cpus(self) -> float | Unknown | None:
-        """Return the processors' worth of time that control groups allow; None without a limit."""
-        return self._tightest("cpu", ControlGroup.cpu_quota)
+        """Return the processors that its control groups allow this process; None: no limit."""
+        return self._asked(cgroups.cpus)
 
     def cgroup_memory_bytes(self) -> int | Unknown | None:
-        """Return the memory that control groups allow; None without a limit."""
-        return self._tightest("memory", ControlGroup.memory_bytes)
-
-    def _tightest(
-        self, controller: str, limit: Callable[[ControlGroup], T | None]
-    ) -> T | Unknown | None:
-        groups = control_groups(self.root, controller)
-        if isinstance(groups, Unknown):
-            return groups
-        return min((found for g in groups if (found := limit(g)) is not None), default=None)
+        """Return the memory that its control groups allow this process; None: no limit."""
+        return self._asked(cgroups.memory_bytes)
 
     def oom_kills(self) -> int | Unknown:
-        """Return how many processes the kernel ended for memory, here or on the whole machine."""
-        groups = control_groups(self.root, "memory")
-        for group in [] if isinstance(groups, Unknown) else groups[:1]:
-            found = group.oom_kills()
-            if found is not None:
-                return found
-        for line in self._lines("proc/vmstat"):
-            key, _, value = line.partition(" ")
-            if key == "oom_kill":
-                return int(value)
-        return Unknown("neither a control group nor /proc/vmstat counts them")
+        """Return how many processes were killed for memory: of the own group, else of the machine.
+
+        A difference tells such a death from another SIGKILL.
+        """
+        found = self._asked(cgroups.oom_kills)
+        if isinstance(found, int):
+            return found
+        machine = cgroups.keyed("\n".join(self._lines("proc/vmstat")), "oom_kill")
+        return Unknown("this system does not count them") if machine is None else machine
 
     def facts(self) -> tuple[dict[str, Any], dict[str, str]]:
         """Return what stays the same from run to run, and why the rest is not known."""
@@ -192,8 +170,8 @@ class Host:
             "logical_cpus": psutil.cpu_count(),
             "usable_cpus": self.usable_cpus(),
             "cgroup_cpus": self.cgroup_cpus(),
-            "cgroup_memory_bytes": self.cgroup_memory_bytes(),
             "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+            "cgroup_memory_gib": _gib(self.cgroup_memory_bytes()),
             "governor": self.governor(),
             "system": platform.system(),
             "kernel": platform.release(),
@@ -204,14 +182,19 @@ class Host:
         unknown = {k: v.because for k, v in found.items() if isinstance(v, Unknown)}
         return {k: v for k, v in found.items() if not isinstance(v, Unknown)}, unknown
 
-    def _read(self, path: str) -> str | Unknown:
+    def _asked(self, question: Callable[[Path], _T]) -> _T | Unknown:
         try:
-            return (self.root / path).read_text(encoding="ascii", errors="replace").strip()
-        except FileNotFoundError:
-            return Unknown(f"/{path} is not there")
-        except OSError as error:
-            return Unknown(f"/{path}: {error.strerror}")
+            return question(self.root)
+        except (OSError, ValueError) as error:
+            return Unknown(reason(error, self.root))
+
+    def _read(self, path: str) -> str | Unknown:
+        return read(self.root, path)
 
     def _lines(self, path: str) -> list[str]:
         text = self._read(path)
         return [] if isinstance(text, Unknown) else text.splitlines()
+
+
+def _gib(size_bytes: int | Unknown | None) -> float | Unknown | None:
+    return round(size_bytes / 2**30, 2) if isinstance(size_bytes, int) else size_bytes

@@ -1,29 +1,30 @@
 import errno
+import os
+import sys
 
 import psutil
 import pytest
 
-from ovtool.host import Host, Unknown
+from ovtool.host import Host, OpenFile, Unknown, open_files, reason
+
+V2 = {
+    "proc/self/cgroup": "0::/\n",
+    "proc/self/mountinfo": "31 23 0:28 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n",
+}
 
 
 @pytest.fixture
-def machine(tmp_path):
-    """A machine whose files are written as keyword arguments' values."""
-
-    def make(files):
-        for path, content in files.items():
-            target = tmp_path / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(content)
-        return Host(tmp_path)
-
-    return make
+def machine(tree):
+    return lambda files: Host(tree(files))
 
 
 def test_files_that_are_not_there_are_unknown_with_the_reason(tmp_path):
     host = Host(tmp_path)
     for found, path in (
         (host.governor(), "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor is not there"),
+        (host.cgroup_cpus(), "/proc/self/cgroup is not there"),
+        (host.cgroup_memory_bytes(), "/proc/self/cgroup is not there"),
+        (host.oom_kills(), "does not count them"),
         (host.cpu_flags(), "no /proc/cpuinfo"),
     ):
         assert isinstance(found, Unknown)
@@ -57,85 +58,93 @@ def test_the_governor(machine):
     assert machine({path: "powersave\n"}).governor() == "powersave"
 
 
-V1 = {"proc/self/cgroup": "4:memory:/a/b\n1:cpu,cpuacct:/a/b\n0::/\n"}
-V2 = {"proc/self/cgroup": "0::/a/b\n"}
-ROOT = "sys/fs/cgroup/"
+@pytest.mark.parametrize(("content", "cpus"), [("max 100000\n", None), ("150000 100000\n", 1.5)])
+def test_what_a_control_group_allows(machine, content, cpus):
+    assert machine(V2 | {"sys/fs/cgroup/cpu.max": content}).cgroup_cpus() == cpus
 
 
-@pytest.mark.parametrize(
-    ("files", "cpus"),
-    [
-        (V2 | {ROOT + "a/b/cpu.max": "max 100000", ROOT + "a/cpu.max": "150000 100000"}, 1.5),
-        (V2 | {ROOT + "a/b/cpu.max": "50000 100000", ROOT + "a/cpu.max": "150000 100000"}, 0.5),
-        (V2 | {ROOT + "a/b/cpu.max": "max 100000"}, None),
-        (V2 | {ROOT + "cpu.max": "200000 100000"}, 2.0),
-        (
-            V1
-            | {
-                ROOT + "cpu,cpuacct/a/b/cpu.cfs_quota_us": "1",
-                ROOT + "cpu/a/b/cpu.cfs_quota_us": "50000",
-                ROOT + "cpu/a/b/cpu.cfs_period_us": "100000",
-                ROOT + "cpu/cpu.cfs_quota_us": "-1",
-            },
-            0.5,
-        ),
-        (V1 | {ROOT + "cpu/cpu.cfs_quota_us": "-1"}, None),
-    ],
-    ids=["above", "own", "none", "a container's root", "v1", "v1, none"],
-)
-def test_the_tightest_quota_of_all_groups_counts(machine, files, cpus):
-    assert machine(files).cgroup_cpus() == cpus
+@pytest.mark.parametrize(("content", "size"), [("max\n", None), ("536870912\n", 2**29)])
+def test_what_memory_a_control_group_allows(machine, content, size):
+    assert machine(V2 | {"sys/fs/cgroup/memory.max": content}).cgroup_memory_bytes() == size
 
 
-@pytest.mark.parametrize(
-    ("files", "limit"),
-    [
-        (V2 | {ROOT + "a/b/memory.max": "max", ROOT + "a/memory.max": "1000"}, 1000),
-        (V2 | {ROOT + "a/b/memory.max": "max"}, None),
-        (V1 | {ROOT + "memory/a/memory.limit_in_bytes": "2000"}, 2000),
-        (V1 | {ROOT + "memory/memory.limit_in_bytes": "9223372036854771712"}, None),
-    ],
-)
-def test_the_memory_that_groups_allow(machine, files, limit):
-    assert machine(files).cgroup_memory_bytes() == limit
-
-
-@pytest.mark.parametrize(
-    ("files", "kills"),
-    [
-        (V2 | {ROOT + "a/b/memory.events": "low 0\noom 3\noom_kill 2\n"}, 2),
-        (V1 | {ROOT + "memory/a/b/memory.oom_control": "under_oom 0\noom_kill 4\n"}, 4),
-        ({"proc/vmstat": "pgfault 1\noom_kill 7\n"}, 7),
-    ],
-)
-def test_how_many_processes_the_kernel_ended_for_memory(machine, files, kills):
-    assert machine(files).oom_kills() == kills
-
-
-def test_without_control_groups_there_is_the_reason(tmp_path):
-    host = Host(tmp_path)
+def test_a_limit_that_is_not_understood_is_unknown_and_not_none(machine):
+    host = machine(
+        V2 | {"sys/fs/cgroup/cpu.max": "lots 100000", "sys/fs/cgroup/memory.max": "some"}
+    )
     for found in (host.cgroup_cpus(), host.cgroup_memory_bytes()):
-        assert found == Unknown("/proc/self/cgroup is not there")
-    assert isinstance(host.oom_kills(), Unknown)
+        assert isinstance(found, Unknown)
+        assert "not understood" in found.because
+
+
+def test_groups_that_are_not_mounted_are_unknown(machine):
+    found = machine(V2 | {"proc/self/mountinfo": ""}).cgroup_cpus()
+    assert found == Unknown("the control groups of cpu are not mounted")
+
+
+def test_processes_killed_for_memory_are_those_of_the_group_else_of_the_machine(machine):
+    whole = {"proc/vmstat": "oom_kill_disable 9\noom_kill 3\n"}
+    assert machine(whole).oom_kills() == 3
+    assert machine(V2).oom_kills() == 3, "the root group of version 2 has no such file"
+    events = {"sys/fs/cgroup/memory.events": "oom 2\noom_kill 1\n"}
+    assert machine(events).oom_kills() == 1
 
 
 def test_facts_leave_out_what_is_unknown_and_say_why(machine):
-    facts, unknown = machine(V2 | {ROOT + "cpu.max": "max 100000"}).facts()
+    facts, unknown = machine(V2 | {"sys/fs/cgroup/memory.max": str(2**29)}).facts()
     assert set(unknown) == {"cpu_flags", "governor"}
     assert set(unknown).isdisjoint(facts)
     assert facts["cgroup_cpus"] is None
+    assert facts["cgroup_memory_gib"] == 0.5
     assert not any(isinstance(value, Unknown) for value in facts.values())
 
 
-def test_the_clock_is_unknown_where_the_system_does_not_tell(monkeypatch):
-    monkeypatch.setattr(psutil, "cpu_freq", lambda: None)
-    assert isinstance(Host().clock_mhz(), Unknown)
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="not told by this system")
+def test_the_usable_processors_are_those_that_the_process_is_tied_to():
+    before = os.sched_getaffinity(0)
+    one = min(before)
+    try:
+        os.sched_setaffinity(0, {one})
+        assert (Host().affinity(), Host().usable_cpus()) == ([one], 1)
+    finally:
+        os.sched_setaffinity(0, before)
+    assert Host().affinity() == sorted(before)
 
-    def refuse():
-        raise NotImplementedError("can't find current frequency file")
 
-    monkeypatch.setattr(psutil, "cpu_freq", refuse)
-    assert Host().clock_mhz() == Unknown("can't find current frequency file")
+def test_without_affinity_every_processor_is_usable(monkeypatch):
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.delattr(psutil.Process, "cpu_affinity", raising=False)
+    assert isinstance(Host().affinity(), Unknown)
+    assert Host().usable_cpus() == os.cpu_count()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux has control groups")
+def test_this_machine_tells_its_limits():
+    host = Host()
+    assert host.cgroup_cpus() is None or host.cgroup_cpus() > 0
+    assert host.cgroup_memory_bytes() is None or host.cgroup_memory_bytes() > 2**20
+    assert host.oom_kills() >= 0
+
+
+def test_a_file_that_stays_open_is_read_anew(tree):
+    root = tree({"a": "1"})
+    (file,) = open_files([root / "a"])
+    assert file.read() == "1"
+    tree({"a": "23"})
+    assert file.read() == "23"
+    file.close()
+    with pytest.raises(OSError, match="a'") as caught:
+        file.read()
+    assert reason(caught.value, root) == "/a: Bad file descriptor"
+
+
+def test_files_are_opened_all_or_none(tree, monkeypatch):
+    root = tree({"a": "1"})
+    closed = []
+    monkeypatch.setattr(OpenFile, "close", lambda file: closed.append(file.path.name))
+    with pytest.raises(FileNotFoundError):
+        open_files([root / "a", root / "b"])
+    assert closed == ["a"]
 
 
 def test_this_machine_has_processors_and_memory():

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ovtool.host import Host, Unknown
+from ovtool.measure.counters import Counters
 from ovtool.measure.energy import Meter
 from ovtool.store import Environment
 from ovtool.variant import versions
@@ -33,15 +35,19 @@ def environment(devices: Mapping[str, Mapping[str, Any]], host: Host | None = No
         "openvino": ov.get_version(),
         "versions": versions(),
     }
-    clock = machine.clock_mhz()
     moment: dict[str, Any] = {"started": datetime.now(UTC).isoformat(timespec="seconds")}
-    if isinstance(clock, Unknown):
-        unknown["clock_mhz"] = clock.because
+    with closing(Counters(machine.root)) as counters:
+        clock_mhz = counters.read().clock_mhz
+        if clock_mhz is None:
+            unknown["clock_mhz"] = counters.why["clock_mhz"]
+        else:
+            moment["clock_mhz"] = round(clock_mhz)
+    meter = Meter.for_device(machine.root, "CPU")
+    if isinstance(meter, Unknown):
+        unknown["energy"] = meter.because
     else:
-        moment["clock_mhz"] = round(clock)
-    energy = Meter.for_device(machine.root, "CPU")
-    if isinstance(energy, Unknown):
-        unknown["energy"] = energy.because
+        moment["energy"] = meter.source
+        meter.close()
     if hasattr(os, "getloadavg"):
         moment["load_average"] = [round(v, 2) for v in os.getloadavg()]
     line = (

@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ovtool.measure.counters import Reading, since
 from ovtool.units import NS_PER_S
 
 if TYPE_CHECKING:
-    from ovtool.measure.counters import Counters
+    from ovtool.measure.counters import Counters, Reading
 
 WINDOW_NS = NS_PER_S // 10
 STRETCH_NS = NS_PER_S // 200
@@ -86,7 +85,7 @@ def one_at_a_time(request: Any, seconds: float, counters: Counters) -> Recorded:
             spent_ns += now - began
             cpu_s, delay_s = counters.own()
             reading_cpu_s += cpu_s - cpu_after
-        read = since(counters.read(), opened)
+        read = counters.read().since(opened)
         _add(recorded, current, spent_ns, read, reading_cpu_s)
     return recorded
 
@@ -111,7 +110,7 @@ def all_busy(queue: Any, requests: int, seconds: float, counters: Counters) -> R
         now = clock()
         if now >= until:
             reading = counters.read()
-            _add(recorded, current, now - opened_ns, since(reading, opened))
+            _add(recorded, current, now - opened_ns, reading.since(opened))
             opened_ns, opened, current = now, reading, []
             until = min(opened_ns + WINDOW_NS, stop)
     queue.wait_all()
@@ -180,13 +179,13 @@ def _by_window(
     for (begin, opened), (end, closed) in itertools.pairwise(marks):
         current = [ms for _, ms in done[bisect_right(times, begin) : bisect_right(times, end)]]
         if current:
-            _add(recorded, current, end - begin, since(closed, opened))
+            _add(recorded, current, end - begin, closed.since(opened))
     if not recorded.windows and done and len(marks) > 1:  # all of them came in the lead-in
         _add(
             recorded,
             [ms for _, ms in done],
             marks[-1][0] - marks[0][0],
-            since(marks[-1][1], marks[0][1]),
+            marks[-1][1].since(marks[0][1]),
         )
 
 

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from ovtool.measure import contention, layers
-from ovtool.measure.counters import since
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,7 +57,7 @@ def profile(
         without += _latencies(plain, seconds / _ROUNDS / 2, lambda: None)
         counted += _latencies(request, seconds / _ROUNDS, counters.inferred)
     seconds = time.perf_counter() - began
-    spent = since(machine.read(), opened)
+    spent = machine.read().since(opened)
     others_s = contention.others_s(spent)
     mean_ms = sum(counted) / len(counted)
     read = counters.layers(device)
