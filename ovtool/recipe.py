@@ -154,6 +154,7 @@ class Sweep(Record):
     streams: tuple[Count, ...] = ()
     requests: tuple[Count, ...] = ()
     threads: tuple[Count, ...] = ()
+    pinning: bool | None = None
     rates: Annotated[tuple[Positive | Literal["busy"], ...], Filled] = ("busy",)
     """Requests that arrive a second, or ``busy``: as many as the device takes."""
     find_rate: FindRate | None = None

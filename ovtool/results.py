@@ -42,7 +42,8 @@ class Window:
             processor, summed over the threads.
         stalled_s: CPU pressure: time for which some task of the machine waited for a processor.
         switches: Involuntary context switches of the process.
-        quota_wait_s: Time for which a control group's CPU quota held the process.
+        quota_wait_s: Time for which a control group's CPU quota held the process back, summed over
+            processors.
         throttles: Times that the processor throttled itself for heat or power.
         clock_mhz: Mean clock of the processors that the process may use.
     """

@@ -13,7 +13,7 @@ Hint = Literal["latency", "throughput"]
 PRECISIONS = ("default", "f32", "bf16", "f16")
 PERCENTILES = (50, 90, 99)
 """Of latency, that limits may be about."""
-_LATER = ("data_shapes", "rate", "max_latency_ms", "percentile")
+_LATER = ("data_shapes", "rate", "max_latency_ms", "percentile", "pinning")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,8 @@ class Trial:
         rate: Requests that arrive a second, with Poisson gaps; None keeps every request busy.
         max_latency_ms: Look for the highest such rate that keeps the percentile within this.
         percentile: Of the latency, that ``max_latency_ms`` is about.
+        pinning: ``ENABLE_CPU_PINNING``: whether threads are bound to processors; None leaves it to
+            the device.
     """
 
     variant: str
@@ -53,6 +55,7 @@ class Trial:
     rate: float | None = None
     max_latency_ms: float | None = None
     percentile: int | None = None
+    pinning: bool | None = None
 
     @property
     def open_loop(self) -> bool:
@@ -82,6 +85,8 @@ class Trial:
             value = getattr(self, name)
             if value is not None:
                 parts.append(f"{name}={value}")
+        if self.pinning is not None:
+            parts.append("pinned" if self.pinning else "unpinned")
         if self.rate is not None:
             parts.append(f"rate={self.rate:g}/s")
         if self.max_latency_ms is not None:
@@ -109,6 +114,6 @@ class Trial:
         content = {
             name: value
             for name, value in asdict(self).items()
-            if name not in skipped and (value or name not in _LATER)
+            if name not in skipped and not (name in _LATER and value in (None, ()))
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]

@@ -28,6 +28,7 @@ trials = st.builds(
     rate=st.none() | st.floats(0.1, 1e4),
     max_latency_ms=st.none() | st.floats(0.1, 1e4),
     percentile=st.sampled_from([None, 50, 90, 99]),
+    pinning=st.sampled_from([None, True, False]),
 )
 BASE = Trial("abc", "fp32", "CPU", 4)
 OTHERS = {
@@ -44,6 +45,7 @@ OTHERS = {
     "rate": 100.0,
     "max_latency_ms": 20.0,
     "percentile": 90,
+    "pinning": False,
 }
 
 
@@ -99,6 +101,7 @@ def test_a_configuration_is_all_but_the_batch_and_the_load(name):
     [
         ({}, "latency", False),
         ({"rate": 100.0}, "latency rate=100/s", True),
+        ({"pinning": False}, "latency unpinned", False),
         ({"max_latency_ms": 20.0, "percentile": 99}, "latency p99<=20ms", True),
     ],
 )

@@ -156,6 +156,7 @@ def _sweep(
             streams=wanted.streams,
             requests=wanted.requests,
             threads=wanted.threads,
+            pinning=wanted.pinning,
             rates=[None if rate == "busy" else rate for rate in wanted.rates],
             find_rate=None if find is None else LatencyLimit(find.max_latency_ms, find.percentile),
             precisions_of={name: v.precisions for name, v in plan.variants.items()},

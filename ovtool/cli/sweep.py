@@ -59,6 +59,12 @@ def command(
     threads: Annotated[
         list[str] | None, typer.Option(help="Threads by hand, instead of hints.")
     ] = None,
+    pin: Annotated[
+        bool | None,
+        typer.Option(
+            "--pin/--no-pin", help="Bind threads to processors.", show_default="as the device does"
+        ),
+    ] = None,
     rate: Annotated[
         list[str] | None,
         typer.Option(
@@ -131,6 +137,7 @@ def command(
         streams=options.numbers(streams, "--streams"),
         requests=options.numbers(requests, "--requests"),
         threads=options.numbers(threads, "--threads"),
+        pinning=pin,
         rates=options.rates(rate) or [None],
         find_rate=_limit(find_rate, max_latency_ms, percentile),
         precisions=options.words(precision) or ["default"],

@@ -32,6 +32,8 @@ def properties(trial: Trial) -> dict[str, str]:
         found["NUM_STREAMS"] = str(trial.streams)
     if trial.threads is not None:
         found["INFERENCE_NUM_THREADS"] = str(trial.threads)
+    if trial.pinning is not None:
+        found["ENABLE_CPU_PINNING"] = "YES" if trial.pinning else "NO"
     if trial.precision != "default":
         found["INFERENCE_PRECISION_HINT"] = trial.precision
     return found

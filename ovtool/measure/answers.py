@@ -41,7 +41,7 @@ class Profiled:
     others_cpu_pct: float | None
 
 
-def opened(answer: Mapping[str, Any], job: Job, hello: Mapping[str, Any]) -> Opened:
+def opened(answer: Mapping[str, Any], job: Job) -> Opened:
     """Read what opening a model told.
 
     Raises:
@@ -49,8 +49,9 @@ def opened(answer: Mapping[str, Any], job: Job, hello: Mapping[str, Any]) -> Ope
     """
     figures = {
         **{name: answer[name] for name in ("streams", "requests", "threads")},
-        "usable_cpus": hello.get("usable_cpus"),
-        "quota_cpus": hello.get("quota_cpus"),
+        "pinned": answer["pinned"],
+        "usable_cpus": answer["usable_cpus"],
+        "quota_cpus": answer["quota_cpus"],
     }
     layers_told, flops = answer["layers"], answer["flops"]
     notes = _layer_notes(layers_told)

@@ -179,7 +179,7 @@ def _find_rate(run: _Run, pool: Pool, on_progress: OnProgress) -> None:
 
     def probe(rate: float) -> load.Probe:
         on_progress(Progressed(trial, f"trying {units.text(rate)} requests/s"))
-        return load.probe_session(session, rate, limit.percentile)
+        return load.probe_session(session, rate, limit, run.machine)
 
     found = load.highest_rate(probe, limit, capacity)
     if isinstance(found, Interval):

@@ -209,7 +209,7 @@ def _evidence(taken: Taken, machine: Machine) -> dict[str, float]:
     if cpu is not None and delay is not None:
         add("cpu_wait_pct", delay, cpu + delay)
     add("cpu_pressure_pct", total([w.stalled_s for w in windows]), seconds)
-    add("quota_wait_pct", total([w.quota_wait_s for w in windows]), seconds)
+    add("quota_wait_pct", total([w.quota_wait_s for w in windows]), seconds * machine.usable)
     switches = total([w.switches for w in windows])
     if switches is not None:
         found["switches_hz"] = switches / seconds
@@ -276,7 +276,7 @@ _CAUSES: dict[Cause, str] = {
     "others": "other processes took the processors",
 }
 _EVIDENCE: dict[Cause, tuple[str, str]] = {
-    "quota": ("quota_wait_pct", "held {} % of the time"),
+    "quota": ("quota_wait_pct", "held back for {} % of its processors' time"),
     "clock": ("clock_mhz", "mean clock {} MHz"),
     "hypervisor": ("steal_pct", "{} % of the machine"),
     "others": ("others_cpu_pct", "others took {} % of the machine"),
@@ -295,7 +295,8 @@ def _disturbances(taken: Taken, found: dict[str, float], verdict: Verdict) -> li
             if cause == "others" and "cpu_wait_pct" in found:
                 evidence += f", it waited {units.text(found['cpu_wait_pct'])} % of what it wanted"
         notes.append(Note(f"disturbed-{cause}", _CAUSES[cause], evidence))
-    if taken.quiet and verdict == "unsteady" and "drift_pct" in found:
+    wandered = verdict == "unsteady" and "paused" not in taken.causes
+    if taken.quiet and wandered and "drift_pct" in found:
         notes.append(
             Note(
                 "unsteady",

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ovtool import statistics
+from ovtool.measure import figures
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ovtool.measure.session import Session
+    from ovtool.measure.contention import Machine
+    from ovtool.measure.session import RawRound, Session
     from ovtool.statistics import Interval
 
 TOLERANCE = 0.02
@@ -20,6 +22,8 @@ STEPS = 12
 BEYOND = 10
 """Requests slower than the percentile that an estimate of it rests on."""
 PROBE_S = (1.0, 6.0)
+TRIES = 3
+"""How often a rate is measured at most, while it is not sure on which side of the limit it is."""
 SERVED_SHARE = 0.95
 """Of the arrivals, that must be served; below it the queue grows for ever."""
 
@@ -92,16 +96,21 @@ def probe_s(rate: float, percentile: int) -> float:
     return min(max(PROBE_S[0], BEYOND / beyond / rate), PROBE_S[1])
 
 
-def probe_session(session: Session, rate: float, percentile: int) -> Probe:
-    """Measure a rate in a session.
+def probe_session(session: Session, rate: float, limit: Limit, machine: Machine) -> Probe:
+    """Measure a rate in a session, longer where its interval straddles the limit.
+
+    Windows that neighbours disturbed are left out where enough were quiet.
 
     Raises:
         TrialFailedError: The session failed.
     """
-    seconds = probe_s(rate, percentile)
-    raw = session.measure(seconds, rate)
-    latency = statistics.bootstrap_quantile(raw.latencies_ms, percentile / 100)
-    served = sum(w.inferences for w in raw.windows)
-    due = rate * math.fsum(w.seconds for w in raw.windows)
+    rounds: list[RawRound] = []
+    while True:
+        rounds.append(session.measure(probe_s(rate, limit.percentile), rate))
+        taken = figures.take(rounds, machine)
+        latency = statistics.bootstrap_quantile(taken.latencies_ms, limit.percentile / 100)
+        if len(rounds) == TRIES or not latency.low <= limit.latency_ms <= latency.high:
+            break
+    due = rate * math.fsum(w.seconds for w in taken.windows)
     scatter = 3 / math.sqrt(max(1.0, due))  # of Poisson arrivals, whatever the model does
-    return Probe(latency, served / due + scatter if due else 0.0)
+    return Probe(latency, sum(w.inferences for w in taken.windows) / due + scatter)

@@ -88,9 +88,7 @@ class ProcessSession:
                 cache=str(cache) if cache else None,
                 warm_up=warm_up,
             )
-            self.opened = process.checked(
-                "open", lambda: answers.opened(answer, job, process.hello)
-            )
+            self.opened = process.checked("open", lambda: answers.opened(answer, job))
         except BaseException:
             self.close()
             raise
@@ -132,7 +130,7 @@ class _Process:
         self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
         self._process = _start(self._stderr)
         self._answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._hello: dict[str, Any] | None = None
+        self._ready = False
         self._failure: TrialFailedError | None = None
         threading.Thread(target=self._listen, daemon=True).start()
 
@@ -140,11 +138,6 @@ class _Process:
     def pid(self) -> int:
         """Its process id."""
         return self._process.pid
-
-    @property
-    def hello(self) -> dict[str, Any]:
-        """What it said of itself when it was ready."""
-        return self._hello or {}
 
     def wait_until_ready(self) -> None:
         """Wait until it has imported what it needs; what went wrong is told when it is asked."""
@@ -156,8 +149,9 @@ class _Process:
     def _greeted(self) -> None:
         if self._failure is not None:
             raise self._failure
-        if self._hello is None:
-            self._hello = self._answer("start")
+        if not self._ready:
+            self._answer("start")
+            self._ready = True
 
     def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
         """Send a command and return its answer.

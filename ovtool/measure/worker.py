@@ -1,6 +1,6 @@
 """The measuring process: ``python -m ovtool.measure.worker``.
 
-It says in one JSON line what it is, then reads one JSON command a line from its standard input
+It says in one JSON line that it is ready, then reads one JSON command a line from its input
 (``open``, ``measure``, ``profile``, ``save_cache``, ``infer``, ``close``) and answers each with one
 JSON line.  It dies when its standard input closes, so nothing outlives the sweep that started it.
 It imports neither torch nor pandas: their threads would spin beside OpenVINO's.
@@ -49,14 +49,6 @@ class Worker:
         self.requests = 1
         self.rounds = 0
         self.work = Work({}, {})
-
-    def hello(self) -> dict[str, Any]:
-        """Tell what the process may use."""
-        quota = self.host.cgroup_cpus()
-        return {
-            "usable_cpus": self.host.usable_cpus(),
-            "quota_cpus": None if isinstance(quota, Unknown) else quota,
-        }
 
     def open(self, command: dict[str, Any]) -> dict[str, Any]:
         """Compile, fill the inputs, run once, warm every request up."""
@@ -129,7 +121,10 @@ class Worker:
             loaded = bool(self.compiled.get_property("LOADED_FROM_CACHE"))
         except RuntimeError:
             loaded = None
+        quota = self.host.cgroup_cpus()
         return {
+            "usable_cpus": self.host.usable_cpus(),
+            "quota_cpus": None if isinstance(quota, Unknown) else quota,
             "precision": hint.get_type_name() if hint is not None else None,
             "layers": layers.summary(layers.executed(self.compiled, self.work), self.work),
             "flops": self.work.total,
@@ -272,7 +267,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what plugins print goes to the error stream, not between the answers
     worker, commands = Worker(), _commands()
-    _answer(answers, {"ok": worker.hello()})
+    _answer(answers, {"ok": {}})  # ready: everything is imported
     while True:
         command = json.loads(commands.get())
         if command["do"] == "close":

@@ -40,6 +40,7 @@ class Axes:
         threads: ``INFERENCE_NUM_THREADS`` by hand.
         rates: Requests that arrive a second, with Poisson gaps; None keeps every request busy.
         find_rate: Look for the highest rate that keeps this limit, instead of ``rates``.
+        pinning: Whether threads are bound to processors; None leaves it to the device.
         precisions: Precisions asked for, of every variant that ``precisions_of`` does not name.
         precisions_of: Precisions by the name of a variant.
         shapes: Sets of shapes that models are compiled with, by input; none is the models' own.
@@ -54,6 +55,7 @@ class Axes:
     threads: Sequence[int] = ()
     rates: Sequence[float | None] = (None,)
     find_rate: LatencyLimit | None = None
+    pinning: bool | None = None
     precisions: Sequence[str] = ("default",)
     precisions_of: Mapping[str, Sequence[str]] | None = None
     shapes: Sequence[Mapping[str, tuple[int, ...]]] = ()
@@ -125,6 +127,7 @@ def trials(variants: Sequence[Variant], devices: Sequence[str], axes: Axes) -> t
             streams=load.streams,
             requests=load.requests,
             threads=load.threads,
+            pinning=axes.pinning,
             rate=load.rate,
             max_latency_ms=axes.find_rate.latency_ms if axes.find_rate else None,
             percentile=axes.find_rate.percentile if axes.find_rate else None,

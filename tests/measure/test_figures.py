@@ -158,7 +158,7 @@ def test_the_counters_are_shares_of_what_they_are_named_for():
     assert found["steal_pct"] == pytest.approx(100 * 0.001 / 0.4)
     assert found["cpu_wait_pct"] == pytest.approx(25)
     assert found["cpu_pressure_pct"] == pytest.approx(20)
-    assert found["quota_wait_pct"] == pytest.approx(0.5)
+    assert found["quota_wait_pct"] == pytest.approx(100 * 0.0005 / 0.4)
     assert found["switches_hz"] == pytest.approx(30)
     assert found["clock_mhz"] == 3000
 

@@ -28,12 +28,15 @@ OPENED = {
     "first_inference_ms": 1.0,
     "warm_up_s": 0.3,
     "steady": True,
+    "usable_cpus": 2,
+    "quota_cpus": None,
     "precision": "f32",
     "layers": None,
     "flops": 1000,
     "streams": 1,
     "requests": 1,
     "threads": 1,
+    "pinned": 1,
     "loaded_from_cache": False,
     "execution_devices": ["CPU"],
 }
@@ -45,7 +48,6 @@ ROUND = {
     "peak_rss_mib": 1.0,
     "rss_growth_mib": 0.5,
 }
-HELLO = {"usable_cpus": 2, "quota_cpus": None}
 posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
 pytestmark = pytest.mark.usefixtures("no_process_left")
 
@@ -67,7 +69,7 @@ def worker(monkeypatch):
             "    print(json.dumps(value), flush=True)\n"
             "    return command\n"
             f"opened, measured = {({'ok': OPENED}, {'ok': ROUND})!r}\n"
-            f"print(json.dumps({ ({'ok': HELLO})!r}), flush=True)\n"
+            "print(json.dumps({'ok': {}}), flush=True)\n"
         )
         code = start + textwrap.dedent(program)
         monkeypatch.setattr(process, "_COMMAND", (sys.executable, "-c", code))

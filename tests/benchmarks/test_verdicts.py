@@ -1,0 +1,112 @@
+"""Whether a disturbed measurement says what disturbed it; ``make bench`` runs it.
+
+Each disturbance is made for real, and the verdict must name it as it is.
+"""
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from ovtool.measure.engine import Settings, measure_group
+from ovtool.measure.process import ProcessRunner
+from tests.benchmarks.conftest import job_of, neighbours
+
+GROUP = Path("/sys/fs/cgroup/cpu/ovtool-bench")
+V2 = Path("/sys/fs/cgroup/ovtool-bench")
+
+
+def measured(variant, prepare=None, on_progress=None):
+    runner = ProcessRunner()
+    runner.prepare(1)
+    pid = runner._ready[0].pid
+    if prepare:
+        prepare(pid)
+    settings = Settings(starts=False, max_s=6, target_pct=3)
+    (row,) = measure_group(
+        [job_of(variant, precision="f32")],
+        runner,
+        settings,
+        "bench",
+        on_progress=lambda step: on_progress(pid, step) if on_progress else None,
+    )
+    assert row.status == "ok", row.reason
+    return row
+
+
+def tell(name, row):
+    found = row.figures
+    shown = ", ".join(
+        f"{key} {found[key]:.3g}"
+        for key in ("others_cpu_pct", "cpu_wait_pct", "quota_wait_pct", "drift_pct")
+        if key in found
+    )
+    notes = "; ".join(
+        f"{n.id}: {n.evidence}" for n in row.notes if n.id.startswith(("disturbed", "unsteady"))
+    )
+    quiet = f"{found['quiet_windows']:.0f} of {found['windows']:.0f} windows quiet"
+    print(f"verdict, {name}: {row.verdict} ({quiet}; {shown}) {notes}")
+
+
+@pytest.mark.benchmark
+def test_quiet(variants):
+    row = measured(variants["fp32"])
+    tell("quiet", row)
+    assert row.verdict in ("stable", "unsteady"), "the machine's own speed may wander"
+    assert row.figures["quiet_windows"] > 0.8 * row.figures["windows"]
+
+
+@pytest.mark.benchmark
+def test_a_neighbour(variants):
+    with neighbours(busy_s=0, count=1):
+        row = measured(variants["fp32"])
+    tell("one busy neighbour", row)
+    assert row.verdict == "contended"
+
+
+@contextlib.contextmanager
+def half_a_core():
+    folder = GROUP if GROUP.parent.is_dir() else V2
+    try:
+        folder.mkdir()
+        if folder == GROUP:
+            (folder / "cpu.cfs_quota_us").write_text("50000")
+        else:
+            (folder / "cpu.max").write_text("50000 100000")
+    except OSError as error:
+        pytest.skip(f"no control group can be made here: {error}")
+    try:
+        yield folder
+    finally:
+        until = time.monotonic() + 10
+        while time.monotonic() < until:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+                break
+            time.sleep(0.1)
+
+
+@pytest.mark.benchmark
+def test_a_quota_of_half_a_core(variants):
+    with half_a_core() as folder:
+        row = measured(variants["fp32"], lambda pid: (folder / "cgroup.procs").write_text(str(pid)))
+    tell("a control group of half a core", row)
+    assert row.verdict == "throttled"
+    assert row.figures["quota_cpus"] == 0.5
+
+
+@pytest.mark.benchmark
+def test_a_pause(variants):
+    def on_progress(pid, step):
+        if step.stage == "round 3":
+            threading.Timer(0.1, os.kill, (pid, signal.SIGSTOP)).start()
+            threading.Timer(1.1, os.kill, (pid, signal.SIGCONT)).start()
+
+    row = measured(variants["fp32"], on_progress=on_progress)
+    tell("stopped for a second", row)
+    assert row.verdict == "unsteady"
+    assert "disturbed-paused" in {note.id for note in row.notes}
