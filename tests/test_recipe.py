@@ -58,6 +58,8 @@ def test_a_whole_recipe_is_understood(tmp_path):
           devices: [CPU, NPU]
           batches: [1, 2]
           hints: [latency]
+          rates: [50, busy]
+          pinning: false
           round_s: 0.2
           shapes: {ids: ["?x128", [-1, 256]], mask: ["?x128", "?x256"], n: [1, 3], x: ["?", 8]}
           data_shapes: {ids: 2x64}
@@ -73,6 +75,8 @@ def test_a_whole_recipe_is_understood(tmp_path):
     )
     assert found.sweep.batches == (1, 2)
     assert found.sweep.rounds == 8
+    assert found.sweep.rates == (50, "busy")
+    assert found.sweep.pinning is False
     assert found.sweep.shapes == {
         "ids": ((-1, 128), (-1, 256)),
         "mask": ((-1, 128), (-1, 256)),
@@ -294,3 +298,31 @@ def test_any_yaml_gives_a_recipe_or_an_input_error(tmp_path_factory, tree):
     base = {"recipe": 1, "name": "x", "model": {"source": "m"}, "variants": {"a": {}}}
     YAML(typ="safe").dump(base | tree, path)
     only_input_errors(path.parent, path.read_bytes())
+
+
+def test_a_rate_may_be_looked_for(tmp_path):
+    text = BASE_SWEEP.format("find_rate: {max_latency_ms: 20}")
+    assert recipe.read(write(tmp_path, text)).sweep.find_rate.percentile == 99
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("rates: [soon]", "sweep.rates"),
+        ("rates: []", "must not be empty"),
+        ("find_rate: {max_latency: 20}", "did you mean max_latency_ms?"),
+        ("find_rate: {max_latency_ms: 20, percentile: 95}", "sweep.find_rate.percentile"),
+    ],
+)
+def test_wrong_arrivals_are_named(mistakes, line, said):
+    assert any(said in message for _, message in mistakes(BASE_SWEEP.format(line)))
+
+
+BASE_SWEEP = """\
+recipe: 1
+name: x
+model: {{source: m.onnx}}
+variants: {{fp32: {{}}}}
+sweep:
+  {}
+"""

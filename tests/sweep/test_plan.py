@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ovtool.errors import InputError
-from ovtool.sweep.plan import Axes, trials
+from ovtool.sweep.plan import Axes, LatencyLimit, trials
 from tests.models import embedding, fully_connected, save
 
 
@@ -70,6 +70,19 @@ def test_loads_by_hand_replace_the_hints(pair):
 def test_what_is_not_given_by_hand_is_left_to_the_device(pair):
     (made,) = planned(pair[:1], threads=[2])
     assert (made.streams, made.requests, made.threads) == (None, None, 2)
+
+
+def test_every_rate_is_a_load_of_its_own(pair):
+    made = planned(pair, hints=["latency"], rates=[50.0, None])
+    assert [t.rate for t in made] == [50.0, 50.0, None, None], "those of one rate are compared"
+    assert [t.open_loop for t in made] == [True, True, False, False]
+    by_hand = planned(pair, requests=[2, 4], rates=[50.0, 80.0])
+    assert {(t.requests, t.rate) for t in by_hand} == {(2, 50), (2, 80), (4, 50), (4, 80)}
+
+
+def test_a_rate_to_look_for_and_pinning_are_of_every_trial(pair):
+    made = planned(pair, find_rate=LatencyLimit(20.0, 90), pinning=False)
+    assert {(t.max_latency_ms, t.percentile, t.pinning) for t in made} == {(20.0, 90, False)}
 
 
 def test_every_set_of_shapes_has_trials_of_its_own(text):
@@ -157,6 +170,11 @@ def test_shapes_that_contradict_are_refused(text, axes, said, hint):
         ({"hints": ["througput"]}, "unknown hint 'througput'", "did you mean throughput?"),
         ({"precisions": ["fp32"]}, "unknown precision 'fp32'", "did you mean f32?"),
         ({"precisions_of": {"fp32": ["x9"]}}, "unknown precision 'x9'", "known: default"),
+        ({"rates": [0.0]}, "rate: 0 is not a number above 0", "requests a second"),
+        ({"rates": [float("nan")]}, "rate: nan is not", ""),
+        ({"find_rate": LatencyLimit(-1.0)}, "the latency limit -1 is not above 0 ms", ""),
+        ({"find_rate": LatencyLimit(5.0, 95)}, "there is no percentile 95 here", "known: 50"),
+        ({"find_rate": LatencyLimit(5.0), "rates": [5.0]}, "either given or looked for", "leave"),
         ({"shapes": [{"z": (1, 64)}]}, "no variant has an input 'z'", "known: x"),
     ],
 )
