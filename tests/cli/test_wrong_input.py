@@ -150,7 +150,7 @@ def test_a_damaged_image_is_named(refused, small, tmp_path):
             ("--find-rate", "--max-latency-ms", "20", "--rate", "5"),
             "a rate is either given or looked for",
         ),
-        (("--find-rate", "--max-latency-ms", "nan"), "is not above 0 ms"),
+        (("--find-rate", "--max-latency-ms", "nan"), "'--max-latency-ms'"),
         (
             ("--find-rate", "--max-latency-ms", "20", "--percentile", "95"),
             "there is no percentile 95 here",
