@@ -17,6 +17,10 @@ from .conftest import QUICK
 AXES = Axes(batches=(1, 2), hints=("latency",), precisions=("f32",))
 
 
+AS_IT_WENT = ("drift_pct", "throughput_uncontended_fps")
+"""Figures that a few short rounds have or have not, by their number and by neighbours."""
+
+
 class Heard:
     """An observer that remembers."""
 
@@ -135,6 +139,7 @@ def test_a_torch_function_gives_the_same_shape_of_results(owned, swept, tmp_path
     assert list(of_torch.columns) == list(of_onnx.columns)
     assert len(of_torch) == len(of_onnx)
     same = of_torch.notna().any() == of_onnx.notna().any()
+    same = same[[name for name in same.index if not name.startswith(AS_IT_WENT)]]
     assert same.all(), "the same figures are known of both"
 
 
