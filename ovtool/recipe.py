@@ -18,8 +18,9 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
 
 from ovtool import files
-from ovtool.compress.method import load, parse_settings
+from ovtool.compress.method import load, missing, parse_settings
 from ovtool.errors import InputError, OvtoolError
+from ovtool.metrics import Metric
 from ovtool.registry import suggestion
 from ovtool.shapes import Shape as Sizes
 from ovtool.shapes import parse_shape, shape_sets
@@ -103,13 +104,16 @@ class Data(Record):
 class Evaluation(Data):
     """Held-out samples, and which figure of theirs counts as the quality."""
 
-    metric: Literal["top1", "agreement"] | None = None
+    metric: Metric | None = None
 
 
 class DataSets(Record):
-    """Calibration and evaluation should not share samples."""
+    """No two of them should share samples."""
 
     calibration: Data | None = None
+    training: Data | None = None
+    validation: Evaluation | None = None
+    """What settings are chosen by, such as those of an accuracy limit."""
     evaluation: Evaluation | None = None
 
 
@@ -342,6 +346,8 @@ def _fields(where: Sequence[object]) -> list[str]:
         ("model", "preprocessing"): Preprocessing,
         ("data",): DataSets,
         ("data", "calibration"): Data,
+        ("data", "training"): Data,
+        ("data", "validation"): Evaluation,
         ("data", "evaluation"): Evaluation,
         ("sweep",): Sweep,
         ("sweep", "find_rate"): FindRate,
@@ -357,13 +363,15 @@ def _in_steps(tree: CommentedMap) -> list[Mistake]:
     """Check what the form does not tell: methods, their settings and data, and equal variants."""
     mistakes = []
     data = tree.get("data")
-    calibrated = isinstance(data, CommentedMap) and data.get("calibration") is not None
+    there = (
+        {k for k, v in data.items() if v is not None} if isinstance(data, CommentedMap) else set()
+    )
     seen: dict[str, object] = {}
     for name, steps in _steps(tree).items():
         done = []
         for index, step in enumerate(steps):
             try:
-                done.append(_checked(step, calibrated))
+                done.append(_checked(step, there))
             except OvtoolError as error:
                 hint = f" ({error.hint})" if error.hint else ""
                 line = _line(tree, ("variants", name, "steps", index))
@@ -390,7 +398,7 @@ def _steps(tree: CommentedMap) -> dict[object, list[Any]]:
     return {name: found for name, found in steps.items() if isinstance(found, list)}
 
 
-def _checked(step: object, calibrated: bool) -> PlannedStep:
+def _checked(step: object, there: set[str]) -> PlannedStep:
     """Return a step with all settings of its method.
 
     Raises:
@@ -399,8 +407,9 @@ def _checked(step: object, calibrated: bool) -> PlannedStep:
     """
     planned = PlannedStep.model_validate(_step(step))
     settings = parse_settings(planned.method, planned.settings)
-    if load(planned.method).needs_data and not calibrated:
-        raise InputError(f"{planned.method} is calibrated on data", "data.calibration is missing")
+    needed = load(planned.method).needed(settings)
+    if lacking := needed & {"calibration", "training", "validation"} - there:
+        raise missing(planned.method, lacking)
     return PlannedStep(method=planned.method, settings=settings.model_dump())
 
 

@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError
 
 from ovtool import files
 from ovtool.errors import InputError
+from ovtool.metrics import QualityMetric
 from ovtool.results import Measurement
 from ovtool.trial import Trial
 from ovtool.variant import Record
@@ -61,7 +62,7 @@ class Plan(Record):
     """By id."""
     trials: tuple[Trial, ...]
     unavailable: tuple[Unavailable, ...] = ()
-    quality_metric: Literal["accuracy_top1", "agreement_top1"] | None = None
+    quality_metric: QualityMetric | None = None
     evaluated_on: str | None = None
     settings: dict[str, Any] = Field(default_factory=dict)
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import openvino as ov
 
 MODEL, WEIGHTS, RECORD = "model.xml", "model.bin", "variant.json"
+NETWORK = "network.safetensors"
+"""Weights of the torch network that the graph was made of, where later steps can train it."""
 
 
 class Record(BaseModel):
@@ -133,6 +135,8 @@ class VariantRecord(Record):
     check: ConversionCheck | None = None
     sha256: str
     """Of model.xml and model.bin together; its first 12 digits are the variant's id."""
+    network_sha256: str | None = None
+    """Of network.safetensors, where there is one."""
     xml_bytes: int
     bin_bytes: int
     created: str

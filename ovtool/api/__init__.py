@@ -12,13 +12,15 @@ leaves nothing half-written.
 """
 
 from ovtool.api import recipes
-from ovtool.api.models import DataSpec, compress, convert, devices, evaluate
+from ovtool.api.compression import Given, compress
+from ovtool.api.models import DataSpec, convert, devices, evaluate
 from ovtool.api.profiling import profile
 from ovtool.api.sweeps import choose, report, summary, sweep
 from ovtool.api.whole_way import run
 
 __all__ = [
     "DataSpec",
+    "Given",
     "choose",
     "compress",
     "convert",

@@ -1,18 +1,18 @@
-"""Verbs on one model: convert, compress, evaluate; and the devices they may run on."""
+"""Verbs on one model: convert and evaluate; the devices they may run on, and samples."""
 
 from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ovtool.errors import InputError, MissingDeviceError
 from ovtool.progress import SILENT, Progress
 from ovtool.variant import RECORD, Variant
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from ovtool.devices.discovery import Device
     from ovtool.results import Note
@@ -61,59 +61,6 @@ def convert(
         Path(out),
         name or Path(out).resolve().name,
         options or SourceOptions(),
-        progress=progress,
-        replace=replace,
-    )
-
-
-def compress(
-    model: Reference,
-    method: str,
-    *,
-    out: str | Path,
-    settings: Mapping[str, Any] | None = None,
-    data: DataSpec | str | None = None,
-    name: str | None = None,
-    options: SourceOptions | None = None,
-    progress: Progress = SILENT,
-    replace: bool = False,
-) -> Variant:
-    """Compress a model by one method into another variant; the model's own files stay as they are.
-
-    A source that is no variant yet is converted first, into ``<out>-source`` beside ``out``.
-
-    Args:
-        model: What to compress.
-        method: A name of ``ovtool.compress.METHODS``.
-        out: The new variant's folder.
-        settings: The method's settings; what is left out has its default.
-        data: Calibration samples, for a method that needs them.
-        name: The variant's name; by default that of the folder.
-        options: How to read a source that is no variant yet.
-        progress: Told of the stages.
-        replace: Whether a folder of that name may be replaced.
-
-    Raises:
-        InputError: A setting, the data or the model is wrong.
-    """
-    from ovtool import compress as methods
-    from ovtool.compress.method import load
-
-    target = Path(out)
-    parsed = methods.parse_settings(method, settings or {})
-    spec = DataSpec(data) if isinstance(data, str) else data
-    if spec is None and load(method).needs_data:
-        raise InputError(f"method {method} is calibrated on data", "give some with --data")
-    beside = target.with_name(f"{target.name}-source")
-    parent = as_variant(model, beside, options=options, progress=progress)
-    samples = spec.load(parent, progress) if spec else None
-    return methods.compress(
-        parent,
-        method,
-        parsed.model_dump(),
-        samples,
-        out=target,
-        name=name or target.name,
         progress=progress,
         replace=replace,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING
 
 from ovtool.api.measuring import Measurer, Observer, Quiet
 from ovtool.api.models import DataSpec, Reference, SamplesOf, as_variant, available, existing
@@ -18,14 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from ovtool.measure.engine import Settings
+    from ovtool.metrics import Metric, QualityMetric
     from ovtool.report.choice import Choice, Objective
     from ovtool.report.limits import Limits
     from ovtool.report.summary import Summary
     from ovtool.report.write import ReportFiles
     from ovtool.sweep.plan import Axes
-
-Metric = Literal["top1", "agreement"]
-METRICS: tuple[Metric, ...] = get_args(Metric)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +225,7 @@ def _environment() -> Environment:
 
 def _metric(
     metric: Metric | None, samples: SamplesOf | None, variants: Sequence[Variant]
-) -> Literal["accuracy_top1", "agreement_top1"] | None:
+) -> QualityMetric | None:
     if samples is None:
         if metric is not None:
             raise InputError(f"the metric {metric} needs samples", "give some with --data")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ovtool import recipe as recipes
-from ovtool.api import models, sweeps
+from ovtool.api import compression, models, sweeps
 from ovtool.errors import InputError, LimitNotMetError
 from ovtool.progress import SILENT, Progress
 
@@ -108,25 +108,36 @@ def _variants(
     start = models.as_variant(
         source, folder / plain, name=plain, options=options, progress=progress
     )
-    calibration = _data(plan.data.calibration, base)
-    made = []
+    data = plan.data
+    given = compression.Given(
+        data=_data(data.calibration, base),
+        training=_data(data.training, base),
+        validation=_data(data.validation, base),
+        metric=data.validation.metric if data.validation else None,
+    )
+    made: dict[str, Variant] = {}
+    known: dict[tuple[str, ...], Variant] = {(): start}
     for name, planned in plan.variants.items():
-        variant = start
+        taken: tuple[str, ...] = ()
         for index, step in enumerate(planned.steps):
+            before, taken = known[taken], (*taken, repr(step))
             last = index == len(planned.steps) - 1
+            if taken in known and not last:
+                continue
             step_name = name if last else f"{name}-{index + 1}-{step.method}"
-            variant = models.compress(
-                variant,
+            made[step_name] = known[taken] = compression.compress(
+                before,
                 step.method,
                 settings=step.settings,
-                data=calibration,
+                given=given,
                 out=folder / step_name,
                 name=step_name,
+                options=options,
                 progress=progress,
                 replace=True,
             )
-        made.append(variant)
-    return made
+        made[name] = known[taken]
+    return list(made.values())
 
 
 def _sweep(

@@ -30,6 +30,14 @@ def command(
         ),
     ] = None,
     data: options.Data = None,
+    train_data: Annotated[
+        str | None, typer.Option(help="Labelled samples to train on, named as --data.")
+    ] = None,
+    validation_data: Annotated[
+        str | None,
+        typer.Option(help="Held-out samples that settings are chosen by, named as --data."),
+    ] = None,
+    metric: options.MetricName = None,
     labels: options.Labels = None,
     limit: options.Limit = None,
     name: options.Name = None,
@@ -77,7 +85,12 @@ def command(
             method,
             out=out,
             settings=options.settings(set_),
-            data=options.data_spec(data, labels, limit),
+            given=api.Given(
+                data=options.data_spec(data, labels, limit),
+                training=train_data,
+                validation=validation_data,
+                metric=options.metric(metric),
+            ),
             name=name,
             options=how,
             progress=shown,
@@ -93,7 +106,7 @@ def _settings(wanted: bool) -> None:
     from ovtool.cli import terminal
 
     for method in compress.methods():
-        needs = "; needs --data" if method.needs_data else ""
+        needs = f"; needs {', '.join(sorted(method.needs))}" if method.needs else ""
         print(f"{method.name}: {method.summary}{needs}")
         rows = [
             (s.name, f"{s.description} ({s.kind})", _default(s.default)) for s in method.settings

@@ -12,7 +12,7 @@ from ovtool.registry import suggestion
 
 if TYPE_CHECKING:
     from ovtool.api import DataSpec
-    from ovtool.api.sweeps import Metric
+    from ovtool.metrics import Metric
     from ovtool.report.limits import Limits
     from ovtool.sources.options import SourceOptions
 
@@ -53,6 +53,9 @@ Trust = Annotated[
 Tolerance = Annotated[
     float | None,
     typer.Option(help="Largest difference from the source, as a share of its largest output."),
+]
+MetricName = Annotated[
+    str | None, typer.Option("--metric", help="Quality that counts: top1 or agreement.")
 ]
 Data = Annotated[
     str | None,
@@ -215,7 +218,7 @@ def metric(text: str | None) -> Metric | None:
     Raises:
         InputError: There is none of that name.
     """
-    from ovtool.api.sweeps import METRICS
+    from ovtool.metrics import METRICS
 
     return None if text is None else _one_of(text, METRICS, "metric")
 

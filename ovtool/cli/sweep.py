@@ -103,9 +103,7 @@ def command(
     data: options.Data = None,
     labels: options.Labels = None,
     limit: options.Limit = None,
-    metric: Annotated[
-        str | None, typer.Option(help="Quality that counts: top1 or agreement.")
-    ] = None,
+    metric: options.MetricName = None,
     target_pct: Annotated[
         float, typer.Option(min=0.01, help="Measure until throughput is known to +-this.")
     ] = 2.0,

@@ -8,12 +8,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ovtool.compress.method import Setting, Settings, described, load, parse_settings
+from ovtool.compress.method import (
+    Material,
+    Need,
+    Setting,
+    Settings,
+    described,
+    load,
+    parse_settings,
+)
 from ovtool.compress.run import compress
 from ovtool.compress.table import METHODS
 
 __all__ = [
     "METHODS",
+    "Material",
     "MethodInfo",
     "Setting",
     "Settings",
@@ -29,7 +38,8 @@ class MethodInfo:
 
     name: str
     summary: str
-    needs_data: bool
+    needs: frozenset[Need]
+    changes: str
     settings: tuple[Setting, ...]
 
 
@@ -39,7 +49,8 @@ def methods() -> tuple[MethodInfo, ...]:
         MethodInfo(
             name,
             METHODS.entry(name).summary,
-            load(name).needs_data,
+            load(name).needs,
+            load(name).changes,
             described(load(name).settings),
         )
         for name in METHODS

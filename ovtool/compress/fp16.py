@@ -20,4 +20,4 @@ def _apply(work: Work[Fp16Settings]) -> Compressed:
     return Compressed(work.model)
 
 
-FP16 = Method(Fp16Settings, needs_data=False, apply=_apply)
+FP16 = Method(Fp16Settings, frozenset(), _apply, "size")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, Protocol, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
@@ -14,13 +14,16 @@ from ovtool.registry import suggestion
 from ovtool.variant import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
 
     import openvino as ov
 
+    from ovtool.network import Network
     from ovtool.progress import Progress
     from ovtool.samples import Samples
-    from ovtool.variant import Variant
+    from ovtool.statistics import Interval
+    from ovtool.variant import Step, Variant
 
 
 class Settings(Record):
@@ -30,32 +33,103 @@ class Settings(Record):
 S = TypeVar("S", bound=Settings)
 
 
+Need = Literal["calibration", "training", "validation", "network"]
+"""What a method works with besides the graph: samples to calibrate on, labelled samples to train
+on, labelled samples that settings are chosen by, a torch network."""
+
+
+class Judge(Protocol):
+    """Takes the quality of a graph on the validation samples."""
+
+    samples: Samples
+
+    @property
+    def metric(self) -> str:
+        """Its name in ``columns.py``."""
+
+    def __call__(self, model: ov.Model) -> Interval:
+        """Return the metric of a graph run on the CPU in f32, higher is better."""
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What a step may work with; what is not there is None.
+
+    Args:
+        calibration: Samples whose labels are not used.
+        training: Samples to train on.
+        judge: What settings are chosen by.
+        network: The torch network whose conversion the parent is.
+        teacher: Makes another torch network of a reference, for distillation.
+        loss: Takes the network's outputs and the labels and returns the loss to train with, in
+            place of the one that fits the data.
+    """
+
+    calibration: Samples | None = None
+    training: Samples | None = None
+    judge: Judge | None = None
+    network: Callable[[], Network] | None = None
+    teacher: Callable[[str], Network] | None = None
+    loss: Callable[[Any, Any], Any] | None = None
+
+    def has(self, need: Need) -> bool:
+        """Whether it is there."""
+        return getattr(self, "judge" if need == "validation" else need) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class Work(Generic[S]):
-    """What a method is given: a graph of its own to change, and what belongs to it."""
+    """What a method is given: a graph of its own to change, and what belongs to it.
+
+    ``scratch`` is a folder for what lets an interrupted method go on where it was.  It is made
+    when first written to, found again by the same work only, and removed when the work is done.
+    """
 
     model: ov.Model
     settings: S
     parent: Variant
-    samples: Samples | None
+    material: Material
+    scratch: Path
     progress: Progress
 
 
 @dataclass(frozen=True, slots=True)
 class Compressed:
-    """What a method gives back; ``details`` holds what only it can tell, as JSON types."""
+    """What a method gives back; ``details`` holds what only it can tell, as JSON types.
+
+    ``network`` is what later steps can train; None where the graph has no torch counterpart.
+    """
 
     model: ov.Model
     details: dict[str, Any] = field(default_factory=dict)
+    network: Network | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Method(Generic[S]):
-    """A compression method: its settings, whether it is calibrated on data, and its work."""
+    """A compression method.
+
+    Args:
+        settings: Its settings.
+        needs: What it cannot do without, whatever its settings.
+        apply: Its work.
+        changes: What becomes smaller or faster, and where.
+        rebuild: For a method that changes the structure of a network: does the same to a fresh
+            copy of the network before it, from the step's record alone (``details``), so that the
+            saved weights fit.
+        also: What it needs besides, with these settings.
+    """
 
     settings: type[S]
-    needs_data: bool
+    needs: frozenset[Need]
     apply: Callable[[Work[S]], Compressed]
+    changes: str
+    rebuild: Callable[[Network, Step], None] | None = None
+    also: Callable[[S], frozenset[Need]] | None = None
+
+    def needed(self, settings: S) -> frozenset[Need]:
+        """Return all that it needs with these settings."""
+        return self.needs | (self.also(settings) if self.also else frozenset())
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +140,27 @@ class Setting:
     kind: str
     default: Any
     description: str
+
+
+_GIVEN_BY: dict[Need, tuple[str, str]] = {
+    "calibration": ("samples to calibrate on", "give some with --data, or data.calibration"),
+    "training": ("labelled samples to train on", "give some with --train-data, or data.training"),
+    "validation": (
+        "labelled samples to choose by",
+        "give some with --validation-data, or data.validation",
+    ),
+    "network": (
+        "a torch network",
+        "start from module:function or a sample: model, before any step that leaves torch",
+    ),
+}
+
+
+def missing(name: str, needs: Iterable[Need]) -> InputError:
+    """Return the error of a method that lacks what it needs: the first of these."""
+    need = min(needs, key=list(_GIVEN_BY).index)
+    what, remedy = _GIVEN_BY[need]
+    return InputError(f"method {name} needs {what}", remedy)
 
 
 def load(name: str) -> Method[Any]:

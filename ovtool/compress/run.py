@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import glob
+import hashlib
+import json
+import shutil
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from ovtool import units, variant
+from ovtool import files, units, variant
 from ovtool.compress import census, check
-from ovtool.compress.method import Method, Work, load, parse_settings
+from ovtool.compress.method import Material, Method, Work, load, missing, parse_settings
 from ovtool.errors import InputError
 from ovtool.progress import SILENT, Progress
 from ovtool.samples import fingerprint
@@ -19,15 +24,20 @@ if TYPE_CHECKING:
     import openvino as ov
 
     from ovtool.compress.census import Census
+    from ovtool.compress.method import Need
     from ovtool.samples import Samples
     from ovtool.variant import Step, Variant
+
+
+SCRATCH = ".part"
+"""End of the name of a folder that holds what an interrupted method goes on with."""
 
 
 def compress(
     parent: Variant,
     method: str,
     settings: Mapping[str, Any],
-    samples: Samples | None,
+    material: Material,
     *,
     out: Path,
     name: str,
@@ -43,9 +53,9 @@ def compress(
         parent: What is compressed; its files are only read.
         method: A name of ``METHODS``.
         settings: As :func:`parse_settings` takes them; what is left out has its default.
-        samples: Calibration data for a method that needs it, and for the run that checks the
-            result.  A method that takes fewer takes them from all over the data, but reads all:
-            load a subset of a large set.
+        material: What the method may work with.  Calibration samples are also what the result is
+            run on once.  A method that takes fewer takes them from all over the data, but reads
+            all: load a subset of a large set.
         out: The folder to make.
         name: The variant's name.
         progress: Told of the stages and of what the user must know.
@@ -57,13 +67,16 @@ def compress(
     """
     chosen: Method[Any] = load(method)
     parsed = parse_settings(method, settings)
-    if chosen.needs_data and samples is None:
-        raise InputError(f"method {method} is calibrated on data", "give some with --data")
+    needed = chosen.needed(parsed)
+    if lacking := [need for need in needed if not material.has(need)]:
+        raise missing(method, lacking)
     if out.resolve() == parent.folder.resolve():
         raise InputError(f"{out} is the variant to compress", "give another --out")
-    data = _described(samples) if chosen.needs_data and samples is not None else None
     step = variant.Step(
-        method=method, settings=parsed.model_dump(mode="json"), data=data, seconds=0
+        method=method,
+        settings=parsed.model_dump(mode="json"),
+        data=_described(material, needed),
+        seconds=0,
     )
     same = _same_work(out, parent, name, step)
     if same is not None:
@@ -72,14 +85,36 @@ def compress(
     variant.check_target(out, replace)
     if not parent.intact:
         raise InputError(f"{parent.folder} was changed since it was made", "convert it again")
-    work = Work(_reader().read_model(parent.xml), parsed, parent, samples, progress)
-    return _make(chosen, work, step, out=out, name=name, replace=replace)
+    scratch = _scratch(out, parent, step)
+    model = _reader().read_model(parent.xml)
+    work = Work(model, parsed, parent, material, scratch, progress)
+    made = _make(chosen, work, step, out=out, name=name, replace=replace)
+    for left in out.parent.glob(f".{glob.escape(out.name)}.*{SCRATCH}"):
+        shutil.rmtree(left, ignore_errors=True)
+    return made
 
 
-def _described(samples: Samples) -> str:
+def _described(material: Material, needed: frozenset[Need]) -> str | None:
     """Return what the record says of the data; changed files make another text."""
-    digest = fingerprint(samples)
-    return f"{samples.reference} ({len(samples)} samples, sha256 {digest[:12]})"
+    used: dict[Need, Samples | None] = {
+        "calibration": material.calibration,
+        "training": material.training,
+        "validation": material.judge.samples if material.judge else None,
+    }
+    texts = [
+        f"{purpose}: {samples.reference} ({len(samples)} samples, sha256 "
+        f"{fingerprint(samples)[:12]})"
+        for purpose, samples in used.items()
+        if purpose in needed and samples is not None
+    ]
+    return "; ".join(texts) or None
+
+
+def _scratch(out: Path, parent: Variant, step: Step) -> Path:
+    """Return a folder that only the same work finds again."""
+    work = [parent.id, step.model_dump(mode="json"), variant.versions()]
+    key = hashlib.sha256(json.dumps(work, sort_keys=True).encode()).hexdigest()[:12]
+    return out.with_name(f".{out.name}.{key}{SCRATCH}")
 
 
 def _same_work(out: Path, parent: Variant, name: str, step: Step) -> Variant | None:
@@ -116,7 +151,6 @@ def _make(
     method: Method[Any], work: Work[Any], step: Step, *, out: Path, name: str, replace: bool
 ) -> Variant:
     parent = work.parent
-    before = census.count(work.model)
     started = time.perf_counter()
     done = method.apply(work)
     seconds = round(time.perf_counter() - started, 3)
@@ -125,10 +159,15 @@ def _make(
         work.progress.start("checking")
         saved = _reader().read_model(xml)
         after = census.count(saved)
-        smaller = xml.with_suffix(".bin").stat().st_size < parent.record.bin_bytes
-        if after == before and not smaller:
+        if xml.with_suffix(".bin").read_bytes() == parent.bin.read_bytes() and (
+            _outline(saved) == _outline(_reader().read_model(parent.xml))
+        ):
             raise InputError(f"{step.method} changes nothing in {parent.name}: no layer takes it")
-        check.runs_once(saved, parent, work.samples, work.progress)
+        check.runs_once(saved, parent, work.material.calibration, work.progress)
+        weights = None
+        if done.network is not None:
+            done.network.save(xml.with_name(variant.NETWORK))
+            weights = files.sha256(xml.with_name(variant.NETWORK))
         details = {**after.to_json(), **done.details}
         taken = step.model_copy(update={"seconds": seconds, "details": details})
         record = parent.record
@@ -140,12 +179,19 @@ def _make(
             "batch": record.batch,
             "batch_note": record.batch_note,
             "preprocessing": record.preprocessing,
+            "network_sha256": weights,
             **variant.ports(saved),
         }
 
     made = variant.save(out, done.model, describe, replace)
     work.progress.note(f"{name}: {_summary(census.count(done.model), made, parent)}")
     return made
+
+
+def _outline(model: ov.Model) -> tuple[object, ...]:
+    """Return what two graphs of equal weights differ in: shapes of inputs and types of layers."""
+    types = [operation.get_type_name() for operation in model.get_ordered_ops()]
+    return variant.ports(model)["inputs"], Counter(types)
 
 
 def _summary(counted: Census, made: Variant, parent: Variant) -> str:

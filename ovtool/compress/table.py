@@ -12,6 +12,10 @@ METHODS = Registry(
             "ovtool.compress.quantization:INT8",
             "weights and activations in 8 bits, calibrated on data: small and fast",
         ),
+        "train": Entry(
+            "ovtool.compress.distillation:TRAIN",
+            "training on labels, or on what a teacher says (knowledge distillation)",
+        ),
         "weights": Entry(
             "ovtool.compress.weights:WEIGHTS",
             "weights alone in 8, 4 or fewer bits, without data: for memory-bound models",

@@ -76,4 +76,9 @@ def _apply(work: Work[WeightsSettings]) -> Compressed:
     return Compressed(model)
 
 
-WEIGHTS = Method(WeightsSettings, needs_data=False, apply=_apply)
+WEIGHTS = Method(
+    WeightsSettings,
+    frozenset(),
+    _apply,
+    "size; speed where memory is the limit, on CPU, GPU and NPU",
+)

@@ -13,8 +13,9 @@ from ovtool.statistics import Interval, ratio_unpaired
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from ovtool.metrics import QualityMetric
     from ovtool.report.limits import Candidate, Limits
-    from ovtool.report.table import Background, QualityMetric
+    from ovtool.report.table import Background
 
 WIDE_QUALITY = 0.02
 """Half-width of a quality interval beyond which a loss that matters would go unseen."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from ovtool.columns import BY_NAME, COLUMNS
 from ovtool.errors import InputError
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-QualityMetric = Literal["accuracy_top1", "agreement_top1"]
+    from ovtool.metrics import QualityMetric
+
 NAMES = tuple(name for column in COLUMNS for name in column.names)
 _QUALITY = tuple(
     name

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ovtool.errors import InputError
+from ovtool.foreign import reason
 from ovtool.sources.inputs import batch_axis, check_shapes, random_inputs, with_batch
-from ovtool.sources.source import Array, Inputs, reason, run_in_openvino
+from ovtool.sources.source import Array, Inputs, run_in_openvino
 from ovtool.variant import ports
 
 if TYPE_CHECKING:

@@ -8,17 +8,19 @@ import numpy as np
 
 from ovtool import synthetic
 from ovtool.errors import InputError
+from ovtool.foreign import reason
 from ovtool.registry import suggestion
 from ovtool.samples import numpy_type
 from ovtool.shapes import OPEN, shape_text
 from ovtool.sources.options import SourceOptions, filled
-from ovtool.sources.source import Array, Inputs, reason
 from ovtool.variant import ports
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import openvino as ov
+
+    from ovtool.sources.source import Array, Inputs
 
 IMAGE_CHANNELS = frozenset({1, 3, 4})
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from ovtool import files
 from ovtool.errors import InputError
-from ovtool.sources.source import SourceModel, reason, run_in_openvino
+from ovtool.foreign import reason
+from ovtool.sources.source import SourceModel, run_in_openvino
 from ovtool.variant import Source
 
 if TYPE_CHECKING:

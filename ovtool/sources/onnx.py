@@ -8,15 +8,8 @@ import numpy as np
 
 from ovtool import files
 from ovtool.errors import InputError
-from ovtool.sources.source import (
-    Array,
-    Inputs,
-    Reference,
-    SourceModel,
-    own_reading,
-    read_with,
-    reason,
-)
+from ovtool.foreign import reason
+from ovtool.sources.source import Array, Inputs, Reference, SourceModel, own_reading, read_with
 from ovtool.variant import Source
 
 if TYPE_CHECKING:

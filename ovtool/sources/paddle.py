@@ -6,16 +6,8 @@ from typing import TYPE_CHECKING
 
 from ovtool import files
 from ovtool.errors import InputError
-from ovtool.sources.source import (
-    Array,
-    Inputs,
-    Reference,
-    SourceModel,
-    captured,
-    own_reading,
-    read_with,
-    reason,
-)
+from ovtool.foreign import captured, reason
+from ovtool.sources.source import Array, Inputs, Reference, SourceModel, own_reading, read_with
 from ovtool.variant import Source, ports
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ovtool import files
+from ovtool.foreign import captured
 from ovtool.registry import Entry, Registry, missing_package
-from ovtool.sources.source import SourceModel, captured
 from ovtool.sources.torch import from_module
 from ovtool.variant import Preprocessing, Source
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
     from ovtool.sources.options import SourceOptions
+    from ovtool.sources.source import SourceModel
 
 SAMPLES = Registry(
     "sample model",

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import re
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovtool.errors import InputError
+from ovtool.foreign import reason
 from ovtool.variant import Preprocessing, Source, ports
 
 if TYPE_CHECKING:
@@ -22,13 +18,13 @@ if TYPE_CHECKING:
 
     import openvino as ov
 
+    from ovtool.network import Network
+
 Array = NDArray[np.generic]
 Inputs = Mapping[str, Array]
 Reference = Callable[[Inputs], list[Array]]
 """Runs the source itself: input name to array -> outputs, in the order of the model's.  Raises
 ``InputError`` when the source does not take such inputs."""
-
-LOG = logging.getLogger("ovtool")
 
 EXACT = {
     "INFERENCE_PRECISION_HINT": "f32",
@@ -49,6 +45,8 @@ class SourceModel:
     """What ``reference`` is, in words: ``onnxruntime 1.32.0``."""
     preprocessing: Preprocessing | None = None
     layouts: Mapping[str, str] = field(default_factory=dict)
+    network: Network | None = None
+    """What can be trained, where the source is a torch module."""
 
 
 def own_reading(model: ov.Model, because: str, hint: str = "") -> tuple[Reference, str]:
@@ -111,29 +109,3 @@ def _frontend_failures() -> tuple[type[Exception], ...]:
 
     named = [getattr(ov.frontend, name) for name in dir(ov.frontend) if name.endswith("Failure")]
     return tuple(error for error in named if issubclass(error, Exception))
-
-
-def reason(error: BaseException) -> str:
-    """Return the telling part of a message, in one line of at most 300 characters."""
-    noise = re.compile(
-        r"Exception from |Check '|FrontEnd API failed|Summary:|Loading input model|Exception:|"
-        r"While validating|\s*$"
-    )
-    lines = [line.strip(" -") for line in str(error).splitlines() if not noise.match(line)]
-    text = " ".join(lines) or type(error).__name__
-    return text if len(text) <= 300 else f"{text[:297]}..."
-
-
-@contextlib.contextmanager
-def captured(what: str) -> Iterator[None]:
-    """Send what Python code prints and warns of to the log rather than to the user's terminal."""
-    printed = io.StringIO()
-    with warnings.catch_warnings(record=True) as caught, contextlib.redirect_stdout(printed):
-        warnings.simplefilter("always")
-        try:
-            yield
-        finally:
-            for warning in caught:
-                LOG.debug("%s: %s: %s", what, warning.category.__name__, warning.message)
-            for line in printed.getvalue().splitlines():
-                LOG.debug("%s: %s", what, line)

@@ -13,17 +13,8 @@ import numpy as np
 
 from ovtool import files
 from ovtool.errors import InputError
-from ovtool.sources.source import (
-    LOG,
-    Array,
-    Inputs,
-    Reference,
-    SourceModel,
-    captured,
-    own_reading,
-    read_with,
-    reason,
-)
+from ovtool.foreign import LOG, captured, reason
+from ovtool.sources.source import Array, Inputs, Reference, SourceModel, own_reading, read_with
 from ovtool.variant import Source
 
 if TYPE_CHECKING:

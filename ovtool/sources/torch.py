@@ -14,25 +14,17 @@ import numpy as np
 
 from ovtool import files
 from ovtool.errors import InputError
+from ovtool.foreign import captured, reason
+from ovtool.network import Network, tensors_of
 from ovtool.registry import missing_package, suggestion
 from ovtool.sources.options import SourceOptions, filled
-from ovtool.sources.source import Array, Inputs, Reference, SourceModel, captured, reason
+from ovtool.sources.source import Array, Inputs, Reference, SourceModel
 from ovtool.variant import Source
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-    import openvino as ov
     import torch
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """Inputs that a module was run with: argument name to tensor, in the order of its arguments."""
-
-    tensors: dict[str, torch.Tensor]
-    by_name: bool
-    """Whether they are passed as keyword arguments."""
 
 
 def read(reference: str, options: SourceOptions) -> SourceModel:
@@ -75,58 +67,17 @@ def from_module(
     Raises:
         InputError: There is no example, or the module cannot be traced or converted with it.
     """
-    import openvino as ov
     import torch
 
-    module.eval()
     example = _example(module, given, options, source.reference)
-    positional = tuple(example.tensors.values())
-    try:
-        with captured(source.reference), torch.no_grad():
-            model = ov.convert_model(
-                module, example_input=dict(example.tensors) if example.by_name else positional
-            )
-    except Exception as error:  # tracing runs the user's code, which may raise anything
-        raise unconverted(source.reference, error) from error
-    name_inputs(model, {name: tuple(t.shape) for name, t in example.tensors.items()}, source)
-
-    def call(tensors: dict[str, torch.Tensor]) -> Any:
-        return module(**tensors) if example.by_name else module(*tensors.values())
-
+    network = Network(module, example.tensors, example.by_name, source.reference)
     return SourceModel(
         source=source,
-        model=model,
-        reference=eager(source.reference, list(example.tensors), call),
+        model=network.to_openvino(),
+        reference=eager(source.reference, list(example.tensors), network),
         against=f"torch {torch.__version__}, eager",
+        network=network,
     )
-
-
-def unconverted(reference: str, error: Exception) -> InputError:
-    """Return the error of a module that OpenVINO does not take."""
-    return InputError(
-        f"OpenVINO cannot convert {reference}: {reason(error)}",
-        "do the example input's shapes fit the model? An operation that is not supported may be "
-        "in its ONNX export",
-    )
-
-
-def name_inputs(model: ov.Model, shapes: Mapping[str, tuple[int, ...]], source: Source) -> None:
-    """Name a converted module's inputs as its arguments, and set their shapes.
-
-    Raises:
-        InputError: An argument is not an input of the converted model.
-    """
-    import openvino as ov
-
-    if len(model.inputs) != len(shapes):
-        raise InputError(
-            f"{source.reference} takes {', '.join(shapes)}, but {len(model.inputs)} of these are "
-            "inputs of the converted model",
-            "leave arguments that are not used out of the example",
-        )
-    for port, name in zip(model.inputs, shapes, strict=True):
-        port.get_tensor().set_names({name})
-    model.reshape({name: ov.PartialShape(list(shape)) for name, shape in shapes.items()})
 
 
 def eager(reference: str, names: list[str], call: Any) -> Reference:
@@ -143,7 +94,7 @@ def eager(reference: str, names: list[str], call: Any) -> Reference:
         tensors = {name: torch.from_numpy(np.array(inputs[name])) for name in names}
         try:
             with captured(reference), torch.no_grad():
-                outputs = _flat(call(tensors), reference)
+                outputs = tensors_of(call(tensors), reference)
             return [tensor.numpy(force=True) for tensor in outputs]
         except InputError:
             raise
@@ -153,24 +104,15 @@ def eager(reference: str, names: list[str], call: Any) -> Reference:
     return run
 
 
-def _flat(outputs: Any, reference: str) -> list[torch.Tensor]:
-    """Return the tensors of nested outputs, in the order in which a trace has them."""
-    import torch
-
-    if outputs is None:
-        return []
-    if isinstance(outputs, torch.Tensor):
-        return [outputs]
-    if isinstance(outputs, Mapping):
-        outputs = list(outputs.values())
-    if isinstance(outputs, tuple | list):
-        return [tensor for output in outputs for tensor in _flat(output, reference)]
-    raise InputError(f"{reference} returns {type(outputs).__name__} among its outputs, no tensor")
+@dataclass(frozen=True, slots=True)
+class _Example:
+    tensors: dict[str, torch.Tensor]
+    by_name: bool
 
 
 def _example(
     module: torch.nn.Module, given: object, options: SourceOptions, reference: str
-) -> Example:
+) -> _Example:
     import torch
 
     parameters = _parameters(module)
@@ -192,14 +134,14 @@ def _example(
             raise InputError(
                 f"{reference}: example input {name!r} is {type(value).__name__}, not a tensor"
             )
-    return Example(tensors, by_name=isinstance(given, Mapping))
+    return _Example(tensors, by_name=isinstance(given, Mapping))
 
 
 def _place(name: str, parameters: list[str]) -> int:
     return parameters.index(name) if name in parameters else len(parameters)
 
 
-def _made_example(parameters: list[str], options: SourceOptions, reference: str) -> Example:
+def _made_example(parameters: list[str], options: SourceOptions, reference: str) -> _Example:
     import openvino as ov
     import torch
 
@@ -220,7 +162,7 @@ def _made_example(parameters: list[str], options: SourceOptions, reference: str)
             raise InputError(f"no such type: {dtype} of input {name!r}", "e.g. f32, i64") from error
         shape = options.input_shapes[name]
         tensors[name] = torch.from_numpy(np.zeros(filled(shape), kind))
-    return Example(tensors, by_name=bool(parameters))
+    return _Example(tensors, by_name=bool(parameters))
 
 
 def _parameters(module: torch.nn.Module) -> list[str]:

@@ -17,7 +17,7 @@ import zipfile
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ovtool.errors import InputError
-from ovtool.sources.source import captured, reason
+from ovtool.foreign import captured, reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from ovtool import files
 from ovtool.errors import InputError
+from ovtool.foreign import captured, reason
+from ovtool.network import name_inputs, unconverted
 from ovtool.shapes import OPEN
-from ovtool.sources.source import SourceModel, captured, reason
-from ovtool.sources.torch import eager, name_inputs, unconverted
+from ovtool.sources.source import SourceModel
+from ovtool.sources.torch import eager
 from ovtool.sources.torch_archive import check_exported
 from ovtool.variant import Source
 
@@ -44,7 +46,7 @@ def read(reference: str, options: SourceOptions) -> SourceModel:
     except Exception as error:  # torch's decompositions raise anything
         raise unconverted(reference, error) from error
     source = Source(kind="torch-export", reference=reference, sha256=files.sha256(path))
-    name_inputs(model, shapes, source)
+    name_inputs(model, shapes, reference)
 
     def call(tensors: dict[str, torch.Tensor]) -> Any:
         args, kwargs = tree_unflatten(list(tensors.values()), program.call_spec.in_spec)

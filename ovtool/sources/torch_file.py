@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ovtool import files
 from ovtool.errors import InputError
-from ovtool.sources.source import SourceModel, captured, reason
+from ovtool.foreign import captured, reason
 from ovtool.sources.torch import from_module, load_weights
 from ovtool.sources.torch_archive import refuse_inflated
 from ovtool.variant import Source
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import torch
 
     from ovtool.sources.options import SourceOptions
+    from ovtool.sources.source import SourceModel
 
 _ZIP_MAGIC, _PICKLE_MAGIC = b"PK\x03\x04", b"\x80"
 _WAYS_OUT = (

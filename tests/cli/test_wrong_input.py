@@ -79,7 +79,10 @@ def test_pickled_samples_are_not_run(refused, tmp_path, small):
         (("weights", "--set", "mod=int8_sym"), "unknown setting 'mod', did you mean mode?"),
         (("weights", "--set", "mode=int9"), "method weights: mode: "),
         (("weights", "--set", "mode"), "--set 'mode' is not key=value"),
-        (("int8",), "method int8 is calibrated on data | give some with --data"),
+        (
+            ("int8",),
+            "method int8 needs samples to calibrate on | give some with --data",
+        ),
         (("int8", "--data", "nowhere"), "data not found: 'nowhere'"),
         (("int8", "--data", "noise", "--labels", "x.csv"), "a CSV of labels goes with a folder"),
         (("int8", "--data", "sample:cats"), "unknown sample 'cats'"),

@@ -1,5 +1,7 @@
 """What compression reads and tells, as a test sees it."""
 
+from ovtool.compress import Material
+from ovtool.compress import compress as with_material
 from ovtool.samples import Sample
 
 
@@ -33,3 +35,8 @@ class Listed:
         for index, array in enumerate(self._arrays):
             self.read.append(index)
             yield Sample({self._name: array}, None, f"row {index}")
+
+
+def compress(parent, method, settings, samples, **options):
+    """Compress with nothing but calibration samples, if any."""
+    return with_material(parent, method, settings, Material(calibration=samples), **options)

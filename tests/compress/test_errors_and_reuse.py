@@ -11,12 +11,12 @@ import pytest
 from openvino import opset15 as op
 
 from ovtool import compress as package
-from ovtool.compress import compress, methods, parse_settings
+from ovtool.compress import methods, parse_settings
 from ovtool.compress.session import quiet_nncf
 from ovtool.errors import InputError
 from tests.models import constant, save
 
-from .networks import Listed, Notes
+from .networks import Listed, Notes, compress
 
 
 def test_all_mistakes_are_listed_at_once():
@@ -68,8 +68,8 @@ def test_an_unknown_method_is_suggested(conv, tmp_path):
 
 def test_every_setting_is_described_and_has_a_default():
     table = {info.name: info for info in methods()}
-    assert list(table) == ["fp16", "int8", "weights"]
-    assert table["int8"].needs_data
+    assert {"fp16", "int8", "train", "weights"} <= set(table)
+    assert table["int8"].needs == {"calibration"}
     settings = {setting.name: setting for info in methods() for setting in info.settings}
     assert all(setting.description and setting.kind for setting in settings.values())
     assert settings["preset"].kind == "auto | performance | mixed"
@@ -88,7 +88,7 @@ def test_listing_the_methods_imports_nothing_heavy():
 
 
 def test_int8_without_data_is_refused(conv, tmp_path):
-    with pytest.raises(InputError, match="calibrated on data"):
+    with pytest.raises(InputError, match="method int8 needs samples to calibrate on"):
         compress(conv, "int8", {}, None, out=tmp_path / "q", name="q")
 
 
@@ -149,7 +149,7 @@ def test_a_result_that_is_not_finite_is_not_saved(tmp_path, monkeypatch, dense):
         nan = op.multiply(last, op.constant(np.float32(np.nan)))
         return package.method.Compressed(ov.Model([op.result(nan)], work.model.get_parameters()))
 
-    broken = package.method.Method(package.load("fp16").settings, False, spoil)
+    broken = package.method.Method(package.load("fp16").settings, frozenset(), spoil, "")
     monkeypatch.setattr("ovtool.compress.run.load", lambda _: broken)
     monkeypatch.setattr("ovtool.compress.run.census.count", iter_counts())
     with pytest.raises(InputError, match="compressed model gives NaN or infinity"):
@@ -244,12 +244,13 @@ def test_a_changed_parent_is_refused(conv, tmp_path):
 
 def test_nothing_of_nncf_reaches_the_terminal_and_all_the_log(conv, pictures, tmp_path):
     code = (
-        "import sys, logging; from pathlib import Path; from ovtool.compress import compress;"
+        "import sys, logging; from pathlib import Path;"
+        "from ovtool.compress import Material, compress;"
         "from ovtool.data import load; from ovtool.variant import Variant;"
         "v = Variant.load(sys.argv[1]); noise = load('noise:4', v.record.inputs, None);"
         "out = Path(sys.argv[2]);"
-        "compress(v, 'int8', {}, noise, out=out / 'q', name='q');"
-        "compress(v, 'weights', {}, None, out=out / 'w', name='w');"
+        "compress(v, 'int8', {}, Material(calibration=noise), out=out / 'q', name='q');"
+        "compress(v, 'weights', {}, Material(), out=out / 'w', name='w');"
         "print('end', end='')"
     )
     done = subprocess.run(

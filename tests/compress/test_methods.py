@@ -8,12 +8,11 @@ import openvino as ov
 import pytest
 
 from ovtool import files
-from ovtool.compress import compress
 from ovtool.errors import InputError
 from ovtool.variant import Variant
 from tests.models import convolutional, save
 
-from .networks import Listed
+from .networks import Listed, compress
 
 
 def outputs(variant, rows):
@@ -66,7 +65,7 @@ def test_the_record_says_all_that_was_done(conv, pictures, tmp_path):
         "fast_bias_correction": True,
         "target_device": "any",
     }
-    assert step.data.startswith("listed (12 samples, sha256 ")
+    assert step.data.startswith("calibration: listed (12 samples, sha256 ")
     assert step.seconds > 0
 
 
@@ -202,10 +201,11 @@ def test_the_same_work_gives_the_same_files(conv, pictures, tmp_path, method):
 @pytest.mark.slow
 def test_the_same_work_in_other_processes_gives_the_same_files(conv, tmp_path):
     code = (
-        "import sys; from pathlib import Path; from ovtool.compress import compress;"
+        "import sys; from pathlib import Path; from ovtool.compress import Material, compress;"
         "from ovtool.data import load; from ovtool.variant import Variant;"
         "v = Variant.load(sys.argv[1]);"
-        "made = compress(v, 'int8', {}, load('noise:8', v.record.inputs, None),"
+        "noise = load('noise:8', v.record.inputs, None);"
+        "made = compress(v, 'int8', {}, Material(calibration=noise),"
         " out=Path(sys.argv[2]), name='q'); print(made.record.sha256)"
     )
     hashes = {

@@ -1,0 +1,41 @@
+"""Running other people's code: what it prints goes to the log, what it raises becomes one line."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import re
+import warnings
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LOG = logging.getLogger("ovtool")
+
+
+def reason(error: BaseException) -> str:
+    """Return the telling part of a message, in one line of at most 300 characters."""
+    noise = re.compile(
+        r"Exception from |Check '|FrontEnd API failed|Summary:|Loading input model|Exception:|"
+        r"While validating|\s*$"
+    )
+    lines = [line.strip(" -") for line in str(error).splitlines() if not noise.match(line)]
+    text = " ".join(lines) or type(error).__name__
+    return text if len(text) <= 300 else f"{text[:297]}..."
+
+
+@contextlib.contextmanager
+def captured(what: str) -> Iterator[None]:
+    """Send what Python code prints and warns of to the log rather than to the user's terminal."""
+    printed = io.StringIO()
+    with warnings.catch_warnings(record=True) as caught, contextlib.redirect_stdout(printed):
+        warnings.simplefilter("always")
+        try:
+            yield
+        finally:
+            for warning in caught:
+                LOG.debug("%s: %s: %s", what, warning.category.__name__, warning.message)
+            for line in printed.getvalue().splitlines():
+                LOG.debug("%s: %s", what, line)

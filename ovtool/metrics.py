@@ -1,0 +1,12 @@
+"""The figures of quality that a user may choose by: their short names and their columns."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+Metric = Literal["top1", "agreement"]
+QualityMetric = Literal["accuracy_top1", "agreement_top1"]
+
+METRICS: tuple[Metric, ...] = get_args(Metric)
+COLUMNS: dict[Metric, QualityMetric] = {"top1": "accuracy_top1", "agreement": "agreement_top1"}
+"""All of them are better when higher."""

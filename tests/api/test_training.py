@@ -1,0 +1,54 @@
+"""Training through the API: a user's own module, its saved network, and a step after it."""
+
+import numpy as np
+import openvino as ov
+import pytest
+import torch
+
+from ovtool import api
+from ovtool.compress.restore import restore
+from ovtool.sources.options import SourceOptions
+from ovtool.sources.trainable import network_of
+
+CODE = """
+import torch
+def make():
+    torch.manual_seed(3)
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.ReLU(),
+        torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(4, 3))
+    return net, torch.zeros(1, 1, 8, 8)
+"""
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    (tmp_path / "nets_to_train.py").write_text(CODE)
+    rng = np.random.default_rng(0)
+    labels = np.arange(120) % 3
+    x = rng.standard_normal((120, 1, 8, 8)).astype(np.float32) + labels[:, None, None, None]
+    np.savez(tmp_path / "train.npz", input=x, label=labels)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_users_module_is_trained_and_its_network_saved(here):
+    source = api.convert("nets_to_train:make", out="v/source")
+    given = api.Given(training="train.npz")
+    made = api.compress(
+        source, "train", out="v/t", given=given, options=SourceOptions(trust=True),
+        settings={"epochs": 6, "learning_rate": 0.03, "batch_size": 16},
+    )  # fmt: skip
+    epochs = made.record.steps[0].details["training"]["epochs"]
+    assert epochs[-1]["loss"] < epochs[0]["loss"] / 2
+    network = restore(network_of(made.record.source, SourceOptions(trust=True)), made)
+    x = torch.randn(4, 1, 8, 8)
+    with torch.no_grad():
+        expected = network.module.eval()(x).numpy()
+    compiled = ov.Core().compile_model(made.xml, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    assert np.abs(compiled(x.numpy())[0] - expected).max() < 1e-4
+    small = api.compress(
+        made, "int8", out="v/q", given=api.Given(data="train.npz"), settings={"subset_size": 20}
+    )
+    assert [step.method for step in small.record.steps] == ["train", "int8"]
+    assert small.record.network_sha256 is None
