@@ -170,15 +170,13 @@ def _attempt(run: _Run, step: Callable[[], None]) -> None:
 
 
 def _find_rate(run: _Run, pool: Pool, on_progress: OnProgress) -> None:
-    trial = run.trial
-    assert trial.max_latency_ms is not None  # noqa: S101 - asked for by the caller
-    limit = load.Limit(trial.max_latency_ms, trial.percentile or 99)
+    limit = _limit(run.trial)
     session = pool.session(run.seat)
     closed = session.measure(OPEN_LOOP_ROUND_S)
     capacity = figures.take([closed], run.machine).rate(1).value
 
     def probe(rate: float) -> load.Probe:
-        on_progress(Progressed(trial, f"trying {units.text(rate)} requests/s"))
+        on_progress(Progressed(run.trial, f"trying {units.text(rate)} requests/s"))
         return load.probe_session(session, rate, limit, run.machine)
 
     found = load.highest_rate(probe, limit, capacity)
@@ -187,6 +185,11 @@ def _find_rate(run: _Run, pool: Pool, on_progress: OnProgress) -> None:
             f"no rate keeps {limit}: nearly idle, it is {units.text(found.value)} ms"
         )
     run.bracket, run.rate = found, found.kept
+
+
+def _limit(trial: Trial) -> load.Limit:
+    assert trial.max_latency_ms is not None  # noqa: S101 - asked for by the caller
+    return load.Limit(trial.max_latency_ms, trial.percentile or 99)
 
 
 def _rounds(runs: Sequence[_Run], pool: Pool, settings: Settings, on_progress: OnProgress) -> None:
@@ -304,9 +307,11 @@ def _outcome(run: _Run, settings: Settings, environment: str, taken_with: str) -
         trial, opened, run.rounds, run.machine, settings.target_pct, run.rate
     )
     found = summary.figures | run.start[0] | run.quality[0]
+    notes = [*opened.notes, *summary.notes, *run.start[1], *run.quality[1]]
     if run.bracket is not None:
         found["rate_rps_ci_low"] = run.bracket.kept
         found["rate_rps_ci_high"] = run.bracket.missed
+        notes += load.remeasured(_limit(trial), found)
     return Measurement(
         trial=trial,
         environment=environment,
@@ -315,7 +320,7 @@ def _outcome(run: _Run, settings: Settings, environment: str, taken_with: str) -
         executed_precision=opened.executed_precision,
         figures=found,
         properties=dict(opened.properties),
-        notes=(*opened.notes, *summary.notes, *run.start[1], *run.quality[1]),
+        notes=tuple(notes),
         taken_with=taken_with,
         rounds=summary.rounds,
         finished=_now(),

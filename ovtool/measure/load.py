@@ -6,11 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ovtool import statistics
+from ovtool import statistics, units
 from ovtool.measure import figures
+from ovtool.results import Note
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from ovtool.measure.contention import Machine
     from ovtool.measure.session import RawRound, Session
@@ -114,3 +115,24 @@ def probe_session(session: Session, rate: float, limit: Limit, machine: Machine)
     due = rate * math.fsum(w.seconds for w in taken.windows)
     scatter = 3 / math.sqrt(max(1.0, due))  # of Poisson arrivals, whatever the model does
     return Probe(latency, sum(w.inferences for w in taken.windows) / due + scatter)
+
+
+def remeasured(limit: Limit, figures_found: Mapping[str, float]) -> list[Note]:
+    """Return a note where the rate that was found missed its limit when it was measured at length.
+
+    The search measures each rate for seconds only, and what disturbs the machine comes and goes.
+    """
+    name = f"latency_p{limit.percentile}_ms"
+    latency = figures_found.get(name)
+    if latency is None or latency <= limit.latency_ms:
+        return []
+    low = figures_found.get(f"{name}_ci_low", latency)
+    surely = "" if low <= limit.latency_ms else ", beyond its interval"
+    return [
+        Note(
+            "limit-missed-later",
+            f"the rate kept {limit} when it was found, and missed it when measured at length",
+            f"{units.text(latency)} ms{surely}",
+            "leave a margin, or find the rate again on a quiet machine",
+        )
+    ]

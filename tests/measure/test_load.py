@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ovtool.measure.load import TOLERANCE, Bracket, Limit, Probe, highest_rate, probe_s
+from ovtool.measure.load import TOLERANCE, Bracket, Limit, Probe, highest_rate, probe_s, remeasured
 from ovtool.statistics import Interval
 
 CAPACITY = 200.0
@@ -61,3 +61,13 @@ def test_a_rate_is_measured_for_a_bounded_time(rate, percentile):
 
 def test_high_percentiles_are_measured_longer():
     assert probe_s(200, 99) > probe_s(200, 50)
+
+
+def test_a_limit_that_is_missed_when_measured_at_length_is_said_with_how_surely():
+    limit = Limit(10.0, 99)
+    assert remeasured(limit, {"latency_p99_ms": 9.9}) == []
+    assert remeasured(limit, {}) == []
+    (near,) = remeasured(limit, {"latency_p99_ms": 10.4, "latency_p99_ms_ci_low": 9.5})
+    assert near.evidence == "10.4 ms"
+    (far,) = remeasured(limit, {"latency_p99_ms": 12.0, "latency_p99_ms_ci_low": 11.0})
+    assert far.evidence == "12 ms, beyond its interval"
