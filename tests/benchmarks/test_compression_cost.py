@@ -1,0 +1,89 @@
+"""Time and peak memory of ``ovtool``'s compression beside the bare NNCF calls that it makes.
+
+``make bench`` runs it.  Each run is a process of its own, in turn, so what drifts falls on both;
+the time is that of the work, without imports, which both need alike.
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+
+import pytest
+
+PAIRS = 5
+OURS = """
+import json, sys, time
+from pathlib import Path
+import nncf, openvino
+from ovtool import compress, data
+from ovtool.compress import Material
+from ovtool.variant import Variant
+folder, out, method = sys.argv[1:]
+parent = Variant.load(folder)
+started = time.perf_counter()
+samples = None
+if method == "int8":
+    samples = data.load("sample:photographs", parent.record.inputs, parent.record.preprocessing)
+made = compress.compress(parent, method, {}, Material(calibration=samples), out=Path(out), name="o")
+seconds = time.perf_counter() - started
+"""
+BARE = """
+import json, sys, time
+from pathlib import Path
+import nncf, openvino as ov
+from ovtool import data
+from ovtool.samples import batches
+from ovtool.variant import Variant
+folder, out, method = sys.argv[1:]
+parent = Variant.load(folder)
+started = time.perf_counter()
+model = ov.Core().read_model(parent.xml)
+if method == "int8":
+    ports = parent.record.inputs
+    samples = data.load("sample:photographs", ports, parent.record.preprocessing)
+    feed = [b.inputs[ports[0].name] for b in batches(samples, ports, 1)]
+    model = nncf.quantize(model, nncf.Dataset(feed), subset_size=len(feed))
+else:
+    model = nncf.compress_weights(model)
+Path(out).mkdir()
+ov.save_model(model, Path(out) / "model.xml", compress_to_fp16=False)
+seconds = time.perf_counter() - started
+"""
+END = """
+peak = next(l for l in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in l)
+print(json.dumps([seconds, int(peak.split()[1]) / 1024]))
+"""
+
+
+def run(code, *args):
+    done = subprocess.run(
+        [sys.executable, "-c", code + END, *map(str, args)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+@pytest.mark.benchmark
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("method", ["int8", "weights"])
+def test_compression_costs_little_more_than_bare_nncf(variants, method, tmp_path):
+    found = {"ours": [], "bare": []}
+    for index in range(PAIRS):
+        for who, code in (("ours", OURS), ("bare", BARE))[:: 1 if index % 2 else -1]:
+            found[who].append(
+                run(code, variants["fp32"].folder, tmp_path / f"{who}{index}", method)
+            )
+    ratios = [
+        [ours[place] / bare[place] for ours, bare in zip(*found.values(), strict=True)]
+        for place in (0, 1)
+    ]
+    time_x, memory_x = map(statistics.median, ratios)
+    listed = [" ".join(f"{r:.2f}" for r in values) for values in ratios]
+    print(
+        f"cost of {method}: time {time_x:.3f} of bare NNCF's ({listed[0]}), peak memory"
+        f" {memory_x:.3f} ({listed[1]}); bare {found['bare'][0][0]:.1f} s,"
+        f" {found['bare'][0][1]:.0f} MiB"
+    )
+    assert time_x < 1.5
+    assert memory_x < 1.5
