@@ -19,11 +19,11 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) install --quiet $(INDEX) -c constraints.txt -e '.[demo]'
+	$(PIP) install --quiet $(INDEX) -c constraints.txt -e '.[demo,pruning]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.demo
-	$(PIP) install --quiet $(INDEX) -c constraints.txt -e '.[demo,onnx,dev]'
+	$(PIP) install --quiet $(INDEX) -c constraints.txt -e '.[demo,onnx,pruning,dev]'
 	@touch $@
 
 demo: $(VENV)/.demo ## Set up, then compress, measure and choose for a real network (about 2 minutes)

@@ -20,14 +20,12 @@ def command(
         str, typer.Argument(help="Variant, or anything that convert takes.", show_default=False)
     ],
     method: Annotated[
-        str, typer.Argument(help="fp16, int8 (needs --data) or weights.", show_default=False)
+        str, typer.Argument(help="One of those that ovtool methods lists.", show_default=False)
     ],
     out: Annotated[str, typer.Option("--out", "-o", help="Folder of the variant to make.")],
     set_: Annotated[
         list[str] | None,
-        typer.Option(
-            "--set", "-s", help="key=value, a setting of the method; --settings lists them."
-        ),
+        typer.Option("--set", "-s", help="key=value, a setting; ovtool methods METHOD lists them."),
     ] = None,
     data: options.Data = None,
     train_data: Annotated[
@@ -53,15 +51,6 @@ def command(
     tolerance: options.Tolerance = None,
     force: options.Force = False,
     json: options.Json = False,
-    settings: Annotated[  # noqa: ARG001 - its callback does the work
-        bool,
-        typer.Option(
-            "--settings",
-            callback=_settings,
-            is_eager=True,
-            help="List the methods with their settings.",
-        ),
-    ] = False,
 ) -> None:
     """Compress a model by one method into a variant of its own; the model stays as it is."""
     from ovtool import api
@@ -97,27 +86,3 @@ def command(
             replace=force,
         )
     show.variant(made, json=json)
-
-
-def _settings(wanted: bool) -> None:
-    if not wanted:
-        return
-    from ovtool import compress
-    from ovtool.cli import terminal
-
-    for method in compress.methods():
-        needs = f"; needs {', '.join(sorted(method.needs))}" if method.needs else ""
-        print(f"{method.name}: {method.summary}{needs}")
-        rows = [
-            (s.name, f"{s.description} ({s.kind})", _default(s.default)) for s in method.settings
-        ]
-        if rows:
-            terminal.table(("setting", "meaning", "default"), rows)
-    raise typer.Exit
-
-
-def _default(value: object) -> str:
-    """Return a default as ``--set`` takes it."""
-    if value is None or isinstance(value, bool):
-        return str(value).lower()
-    return "" if value == () else str(value)

@@ -12,9 +12,12 @@ from ovtool.cli import terminal
 from ovtool.columns import BY_NAME
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ovtool.api.models import Quality
     from ovtool.api.sweeps import SweepDone
     from ovtool.api.whole_way import Run
+    from ovtool.compress import MethodInfo
     from ovtool.devices.discovery import Device
     from ovtool.report.choice import Choice
     from ovtool.report.summary import Summary
@@ -33,6 +36,40 @@ def devices(found: list[Device], *, json: bool) -> None:
         precision = str(device.properties.get("default_precision", ""))
         rows.append((device.name, told, " ".join(device.capabilities), precision))
     terminal.table(("device", "what", "capabilities", "default precision"), rows)
+
+
+def methods(found: Sequence[MethodInfo], *, json: bool) -> None:
+    """Print the methods of compression."""
+    if json:
+        terminal.answer_json([method.to_json() for method in found])
+        return
+    rows = [(m.name, m.summary, _needs(m), m.changes) for m in found]
+    terminal.table(("method", "what it does", "needs", "changes"), rows)
+
+
+def method(found: MethodInfo, *, json: bool) -> None:
+    """Print a method with its settings, the defaults as ``--set`` takes them."""
+    if json:
+        terminal.answer_json(found.to_json())
+        return
+    print(f"{found.name}: {found.summary}")
+    print(f"changes: {found.changes}")
+    if needs := _needs(found):
+        print(f"needs: {needs}")
+    rows = [(s.name, f"{s.description} ({s.kind})", _default(s.default)) for s in found.settings]
+    if rows:
+        terminal.table(("setting", "meaning", "default"), rows)
+
+
+def _needs(found: MethodInfo) -> str:
+    """Return what a method needs whatever its settings, and what is installed for it."""
+    return ", ".join([*sorted(found.needs), *([f"ovtool[{found.extra}]"] if found.extra else [])])
+
+
+def _default(value: object) -> str:
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    return "" if value == () else str(value)
 
 
 def variant(made: Variant, *, json: bool) -> None:

@@ -6,7 +6,8 @@ write a :class:`~ovtool.compress.method.Method` and give it a row below.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from ovtool.compress.method import (
     Material,
@@ -27,6 +28,7 @@ __all__ = [
     "Setting",
     "Settings",
     "compress",
+    "method_info",
     "methods",
     "parse_settings",
 ]
@@ -34,24 +36,36 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class MethodInfo:
-    """What a user must know of a method to choose and set it."""
+    """What a user must know of a method to choose and set it.
+
+    ``needs`` is what it needs whatever its settings; ``extra`` is the optional dependency group
+    that it is installed with (``pip install 'ovtool[extra]'``).
+    """
 
     name: str
     summary: str
     needs: frozenset[Need]
     changes: str
+    extra: str | None
     settings: tuple[Setting, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON types."""
+        return asdict(self) | {"needs": sorted(self.needs)}
+
+
+def method_info(name: str) -> MethodInfo:
+    """Return a method with its settings; neither openvino, nncf nor torch is imported.
+
+    Raises:
+        InputError: There is no such method; the hint suggests the nearest.
+    """
+    entry, method = METHODS.entry(name), load(name)
+    return MethodInfo(
+        name, entry.summary, method.needs, method.changes, entry.extra, described(method.settings)
+    )
 
 
 def methods() -> tuple[MethodInfo, ...]:
-    """Return every method with its settings; neither openvino nor nncf is imported."""
-    return tuple(
-        MethodInfo(
-            name,
-            METHODS.entry(name).summary,
-            load(name).needs,
-            load(name).changes,
-            described(load(name).settings),
-        )
-        for name in METHODS
-    )
+    """Return every method with its settings, as :func:`method_info`."""
+    return tuple(map(method_info, METHODS))

@@ -8,6 +8,7 @@ import numpy as np
 
 from ovtool.errors import InputError
 from ovtool.samples import batches, random_sample, sample_axis
+from ovtool.variant import ports
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,18 +29,20 @@ def runs_once(
 ) -> None:
     """Run a model on the CPU once and check that its outputs are finite.
 
-    It runs on the first sample, or on seeded random values.  Where open dimensions had to be
-    guessed and the parent cannot run on that guess either, this is said and nothing is claimed.
+    It runs on the first sample, or on seeded random values: also where its inputs have other
+    shapes than the parent's, which samples are of.  Where open dimensions had to be guessed and
+    the parent cannot run on that guess either, this is said and nothing is claimed.
 
     Raises:
         InputError: It does not run, or an output has NaN or infinity and the parent's has not.
     """
-    inputs = parent.record.inputs
-    feed = _feed(inputs, parent, samples)
+    inputs = ports(model)["inputs"]
+    reshaped = [p.shape for p in inputs] != [p.shape for p in parent.record.inputs]
+    feed = _feed(inputs, parent, None if reshaped else samples)
     trouble = _trouble(model, feed)
     if trouble is None:
         return
-    if _trouble(_read(parent), feed) is None:
+    if reshaped or _trouble(_read(parent), feed) is None:
         raise InputError(
             f"the compressed model {trouble}",
             "leave more layers as they are, or use other settings",

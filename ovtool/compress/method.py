@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ovtool.progress import Progress
     from ovtool.samples import Samples
     from ovtool.statistics import Interval
-    from ovtool.variant import Step, Variant
+    from ovtool.variant import Preprocessing, Step, Variant
 
 
 class Settings(Record):
@@ -118,6 +118,8 @@ class Method(Generic[S]):
             copy of the network before it, from the step's record alone (``details``), so that the
             saved weights fit.
         also: What it needs besides, with these settings.
+        prepared: For a method that changes the size of the input: how images are prepared for its
+            result, from how they are for its parent.
     """
 
     settings: type[S]
@@ -126,10 +128,17 @@ class Method(Generic[S]):
     changes: str
     rebuild: Callable[[Network, Step], None] | None = None
     also: Callable[[S], frozenset[Need]] | None = None
+    prepared: Callable[[Preprocessing, S], Preprocessing] | None = None
 
     def needed(self, settings: S) -> frozenset[Need]:
         """Return all that it needs with these settings."""
         return self.needs | (self.also(settings) if self.also else frozenset())
+
+    def preprocessing(self, before: Preprocessing | None, settings: S) -> Preprocessing | None:
+        """Return how images are prepared for its result; None where that is not recorded."""
+        if before is None or self.prepared is None:
+            return before
+        return self.prepared(before, settings)
 
 
 @dataclass(frozen=True, slots=True)

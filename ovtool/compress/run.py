@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ovtool.compress.census import Census
     from ovtool.compress.method import Need
     from ovtool.samples import Samples
-    from ovtool.variant import Step, Variant
+    from ovtool.variant import Preprocessing, Step, Variant
 
 
 SCRATCH = ".part"
@@ -78,7 +78,8 @@ def compress(
         data=_described(material, needed),
         seconds=0,
     )
-    same = _same_work(out, parent, name, step)
+    preprocessing = chosen.preprocessing(parent.record.preprocessing, parsed)
+    same = _same_work(out, parent, name, step, preprocessing)
     if same is not None:
         progress.note(f"{name}: reused, {out} came from the same model, settings and versions")
         return same
@@ -117,7 +118,9 @@ def _scratch(out: Path, parent: Variant, step: Step) -> Path:
     return out.with_name(f".{out.name}.{key}{SCRATCH}")
 
 
-def _same_work(out: Path, parent: Variant, name: str, step: Step) -> Variant | None:
+def _same_work(
+    out: Path, parent: Variant, name: str, step: Step, preprocessing: Preprocessing | None
+) -> Variant | None:
     """Return the variant in ``out`` if it is what would be made, whole and unchanged."""
     if not (out / variant.RECORD).is_file():
         return None
@@ -130,7 +133,7 @@ def _same_work(out: Path, parent: Variant, name: str, step: Step) -> Variant | N
             "source": parent.record.source,
             "parent": parent.id,
             "steps": (*parent.record.steps, step),
-            "preprocessing": parent.record.preprocessing,
+            "preprocessing": preprocessing,
             "versions": variant.versions(),
         }
     )
@@ -178,7 +181,7 @@ def _make(
             "steps": (*record.steps, taken),
             "batch": record.batch,
             "batch_note": record.batch_note,
-            "preprocessing": record.preprocessing,
+            "preprocessing": method.preprocessing(record.preprocessing, work.settings),
             "network_sha256": weights,
             **variant.ports(saved),
         }

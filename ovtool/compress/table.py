@@ -7,10 +7,23 @@ from ovtool.registry import Entry, Registry
 METHODS = Registry(
     "method",
     {
+        "channels": Entry(
+            "ovtool.compress.channels:CHANNELS",
+            "whole channels removed with what depends on them (structured pruning)",
+            "pruning",
+        ),
+        "downsample": Entry(
+            "ovtool.compress.downsample:DOWNSAMPLE",
+            "smaller images, or a pooling layer in front of a layer: less arithmetic",
+        ),
         "fp16": Entry("ovtool.compress.fp16:FP16", "weights stored in 16 bits: half the size"),
         "int8": Entry(
             "ovtool.compress.quantization:INT8",
             "weights and activations in 8 bits, calibrated on data: small and fast",
+        ),
+        "separable": Entry(
+            "ovtool.compress.separable:SEPARABLE",
+            "full convolutions replaced with depthwise and pointwise ones",
         ),
         "train": Entry(
             "ovtool.compress.distillation:TRAIN",

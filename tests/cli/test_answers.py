@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from ovtool import api, recipe
+from ovtool import api, compress, recipe
 from ovtool.api.models import Quality
 from ovtool.cli import progress, terminal
 from ovtool.report.write import ReportFiles
@@ -106,10 +106,28 @@ def test_convert_and_compress(ovtool, small, tmp_path):
     assert "step fp16" in again.out
 
 
-def test_the_settings_of_each_method_are_listed(ovtool):
-    shown = ovtool("compress", "--settings").out
-    for part in ("fp16: ", "int8: ", "; needs --data", "weights: ", "group_size", "int8_asym"):
-        assert part in shown
+def test_the_methods_are_listed(ovtool):
+    listed = {row["name"]: row for row in ovtool("methods", "--json").document}
+    assert list(listed) == list(compress.METHODS)
+    assert listed["int8"]["needs"] == ["calibration"]
+    assert listed["channels"]["extra"] == "pruning"
+    shown = ovtool("methods").out
+    for name, row in listed.items():
+        assert name in shown
+        assert row["summary"].split()[0] in shown
+    assert "ovtool[pruning]" in shown
+
+
+def test_the_settings_of_a_method_are_shown(ovtool):
+    ran = ovtool("methods", "weights")
+    for part in ("weights: ", "group_size", "int8_asym", "false"):
+        assert part in ran.out
+    settings = {s["name"]: s for s in ovtool("methods", "weights", "--json").document["settings"]}
+    assert settings["ratio"]["kind"] == "number or none"
+    assert settings["ratio"]["default"] is None
+    wrong = ovtool("methods", "weight")
+    assert wrong.status == 2
+    assert wrong.errors == ["error: unknown method 'weight'", "hint: did you mean weights?"]
 
 
 def test_evaluate(ovtool, small):
