@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     import openvino as ov
 
@@ -19,18 +21,24 @@ _WEIGHT_INPUTS = {
 }
 # What stands between stored weights and the layer: decompression and changes of shape.
 _PASSED = {"Convert", "FakeConvert", "FakeQuantize", "Multiply", "Reshape", "Subtract", "Transpose"}
+# Types that NumPy holds, without a zero point as NNCF writes them.
+_ZERO_IS_ZERO = {"f64", "f32", "f16", "i8"}
 _LEAST_GATHERED = 1024  # a smaller table is a shape or an index, not an embedding
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """The weights that are stored in one type."""
+    """The weights that are stored in one type.
+
+    ``zeros`` are those that are exactly 0; None of a type whose 0 lies elsewhere or is not told.
+    """
 
     type: str
     bits: int
     layers: int
     weights: int
     share_pct: float
+    zeros: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +85,7 @@ def count(model: ov.Model) -> Census:
             len(constants),
             sum(map(_size, constants)),
             round(100 * sum(map(_size, constants)) / total, 2),
+            sum(map(_zeros, constants)) if name in _ZERO_IS_ZERO else None,
         )
         for name, constants in by_type.items()
     ]
@@ -117,6 +126,11 @@ def _size_of_input(node: Any) -> int:
 
 def _size(constant: Any) -> int:
     return _elements(constant.get_output_partial_shape(0))
+
+
+def _zeros(constant: Any) -> int:
+    values = constant.data
+    return int(values.size - np.count_nonzero(values))
 
 
 def _elements(shape: Any) -> int:

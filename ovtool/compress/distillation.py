@@ -7,6 +7,7 @@ projection where the widths differ).  It may be used in every method that trains
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, model_validator
@@ -25,12 +26,13 @@ from ovtool.errors import InputError
 from ovtool.registry import suggestion
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     import torch
 
     from ovtool.compress.method import Need
+    from ovtool.compress.training import Loss
     from ovtool.network import Network
 
 
@@ -46,6 +48,9 @@ class Distilling(Training):
     )
     teacher: str = Field(
         "parent", description="parent: the network before this step; or what convert takes"
+    )
+    keep_zeros: bool = Field(
+        True, description="weights that an earlier step set to 0 stay 0; false: they are trained"
     )
 
     @model_validator(mode="after")
@@ -89,16 +94,47 @@ def retrain(
         return None
     if work.material.training is None:
         raise missing("retraining", ["training"])
-    hooks = hooks or Hooks()
+    hooks = replace(hooks) if hooks is not None else Hooks()
     if work.material.loss is not None:
         given = work.material.loss
         hooks.loss = hooks.loss or (lambda _, outputs, labels: given(outputs, labels))
+    if settings.keep_zeros:
+        hooks.after_step = _held(network, hooks.after_step)
     data = training_set(work.material.training, work.progress)
     checkpoint: Path = work.scratch / f"{stage.replace(' ', '-')}.pt"
     if not settings.taught:
+        hooks.loss = _weighted(hooks.loss or classification_loss(network.reference), settings.hard)
         return train(network, data, settings, checkpoint, work.progress, hooks, stage)
     with _Taught(network, _teacher(work), settings, hooks) as taught:
         return train(network, data, settings, checkpoint, work.progress, taught.hooks, stage)
+
+
+def _held(network: Network, then: Callable[[], None] | None) -> Callable[[], None] | None:
+    """Return what puts zeros back after a step and then calls ``then``.
+
+    Those of matrices and kernels count; a tensor of nothing but zeros is one that starts so.
+    """
+    weights = [(p.detach(), p.detach() != 0) for p in network.module.parameters() if p.ndim > 1]
+    partly = [(weight, kept) for weight, kept in weights if kept.any() and not kept.all()]
+    if not partly:
+        return then
+
+    def hold() -> None:
+        for weight, kept in partly:
+            weight.mul_(kept)
+        if then is not None:
+            then()
+
+    return hold
+
+
+def _weighted(loss: Loss, weight: float) -> Loss:
+    def weighted(
+        inputs: Mapping[str, torch.Tensor], outputs: Any, labels: torch.Tensor | None
+    ) -> torch.Tensor:
+        return weight * loss(inputs, outputs, labels)
+
+    return loss if weight == 1 else weighted
 
 
 def _teacher(work: Work[Any]) -> Network:
@@ -126,9 +162,7 @@ class _Taught:
         self.handles: list[Any] = []
         self._listen()
         self.projections = self._projections() if settings.feature else {}
-        self.hooks = Hooks(
-            self._loss, hooks.penalty, hooks.after_step, {**hooks.extra, **self.projections}
-        )
+        self.hooks = replace(hooks, loss=self._loss, extra={**hooks.extra, **self.projections})
 
     def __enter__(self) -> Self:
         return self

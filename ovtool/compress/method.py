@@ -98,11 +98,14 @@ class Compressed:
     """What a method gives back; ``details`` holds what only it can tell, as JSON types.
 
     ``network`` is what later steps can train; None where the graph has no torch counterpart.
+    ``check`` is called with the saved graph, read back: it returns more details, or raises
+    InputError where the files do not hold what the method promises.
     """
 
     model: ov.Model
     details: dict[str, Any] = field(default_factory=dict)
     network: Network | None = None
+    check: Callable[[ov.Model], dict[str, Any]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

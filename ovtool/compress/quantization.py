@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from ovtool.variant import Port
 
 
-class Int8Settings(Ignoring):
-    """Settings of ``nncf.quantize``, by its names."""
+class Quantizing(Ignoring):
+    """Settings of ``nncf.quantize`` of any graph, by its names."""
 
     preset: Literal["auto", "performance", "mixed"] = Field(
         "auto",
@@ -31,6 +31,11 @@ class Int8Settings(Ignoring):
     model_type: Literal["none", "transformer"] = Field(
         "none", description="transformer: keeps what attention needs in float, and smooths"
     )
+
+
+class Int8Settings(Quantizing):
+    """Settings of ``nncf.quantize`` of an OpenVINO graph."""
+
     fast_bias_correction: bool = Field(
         True, description="false: the full correction, slower and often more accurate"
     )
@@ -39,7 +44,7 @@ class Int8Settings(Ignoring):
     )
 
 
-class _Feed:
+class Feed:
     """Calibration batches as NNCF iterates them, telling the progress of it.
 
     NNCF reads the data once for each of its algorithms that needs statistics and drops the
@@ -55,9 +60,11 @@ class _Feed:
         self._batch = 1 if axis is None else max(1, inputs[0].shape[axis])
 
     def __len__(self) -> int:
+        """Return the number of batches."""
         return math.ceil(self._count / self._batch)
 
     def __iter__(self) -> Iterator[dict[int, Any]]:
+        """Yield inputs by place, each time from the start."""
         self._progress.start("calibrating", self._count)
         try:
             for batch in batches(self._spread(), self._inputs, self._batch):
@@ -82,7 +89,7 @@ def _apply(work: Work[Int8Settings]) -> Compressed:
         raise InputError("int8 is calibrated on data", "give some with --data")
     if len(samples) < settings.subset_size:
         work.progress.note(f"calibrating on all {len(samples)} samples of {samples.reference}")
-    feed = _Feed(samples, work.parent.record.inputs, settings.subset_size, work.progress)
+    feed = Feed(samples, work.parent.record.inputs, settings.subset_size, work.progress)
     work.progress.start("reading the graph")
     with quiet_nncf("int8 quantization"):
         import nncf

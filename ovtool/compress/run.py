@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 SCRATCH = ".part"
 """End of the name of a folder that holds what an interrupted method goes on with."""
+_KEY_DIGITS = 12
 
 
 def compress(
@@ -90,7 +91,8 @@ def compress(
     model = _reader().read_model(parent.xml)
     work = Work(model, parsed, parent, material, scratch, progress)
     made = _make(chosen, work, step, out=out, name=name, replace=replace)
-    for left in out.parent.glob(f".{glob.escape(out.name)}.*{SCRATCH}"):
+    # The key's length is part of the pattern: a variant out.name + ".x" has scratch of its own.
+    for left in out.parent.glob(f".{glob.escape(out.name)}.{'?' * _KEY_DIGITS}{SCRATCH}"):
         shutil.rmtree(left, ignore_errors=True)
     return made
 
@@ -114,7 +116,7 @@ def _described(material: Material, needed: frozenset[Need]) -> str | None:
 def _scratch(out: Path, parent: Variant, step: Step) -> Path:
     """Return a folder that only the same work finds again."""
     work = [parent.id, step.model_dump(mode="json"), variant.versions()]
-    key = hashlib.sha256(json.dumps(work, sort_keys=True).encode()).hexdigest()[:12]
+    key = hashlib.sha256(json.dumps(work, sort_keys=True).encode()).hexdigest()[:_KEY_DIGITS]
     return out.with_name(f".{out.name}.{key}{SCRATCH}")
 
 
@@ -171,7 +173,8 @@ def _make(
         if done.network is not None:
             done.network.save(xml.with_name(variant.NETWORK))
             weights = files.sha256(xml.with_name(variant.NETWORK))
-        details = {**after.to_json(), **done.details}
+        found = done.check(saved) if done.check is not None else {}
+        details = {**after.to_json(), **done.details, **found}
         taken = step.model_copy(update={"seconds": seconds, "details": details})
         record = parent.record
         return {

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import difflib
 import io
 import logging
 import re
 import sys
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ovtool.errors import InputError
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     import nncf
     import openvino as ov
+    import torch
 
     from ovtool.compress.method import Ignoring
 
@@ -111,11 +113,36 @@ def ignored_scope(model: ov.Model, settings: Ignoring) -> nncf.IgnoredScope:
     Raises:
         InputError: A name, type or pattern fits no layer; all of them, with the nearest names.
     """
-    import nncf
-
     operations = model.get_ordered_ops()
     names = [operation.get_friendly_name() for operation in operations]
     types = sorted({operation.get_type_name() for operation in operations})
+    return _ignored(names, types, settings)
+
+
+def ignored_in_torch(
+    module: torch.nn.Module, example: Any, settings: Ignoring
+) -> nncf.IgnoredScope:
+    """Do what :func:`ignored_scope` does for a torch module.
+
+    Names are NNCF's, of calls (``conv1/conv2d/0``) and of weights (``conv1.weight``), and so are
+    types (``conv2d``, ``linear``).
+
+    Args:
+        module: In eval mode; it stays as it is.
+        example: A dict or a tuple of its inputs.
+        settings: What is ignored.
+    """
+    import nncf.torch
+
+    wrapped = nncf.torch.wrap_model(copy.deepcopy(module), example, trace_parameters=True)
+    nodes = wrapped.build_graph().get_all_nodes()
+    types = sorted({node.node_type for node in nodes})
+    return _ignored([node.node_name for node in nodes], types, settings)
+
+
+def _ignored(names: list[str], types: list[str], settings: Ignoring) -> nncf.IgnoredScope:
+    import nncf
+
     mistakes = [
         *_unknown("layer", settings.ignored_names, names),
         *_unknown("type of layer", settings.ignored_types, types),

@@ -25,6 +25,10 @@ METHODS = Registry(
             "ovtool.compress.separable:SEPARABLE",
             "full convolutions replaced with depthwise and pointwise ones",
         ),
+        "qat": Entry(
+            "ovtool.compress.qat:QAT",
+            "8 bits that the torch network is trained with, where int8 loses accuracy",
+        ),
         "train": Entry(
             "ovtool.compress.distillation:TRAIN",
             "training on labels, or on what a teacher says (knowledge distillation)",
@@ -32,6 +36,10 @@ METHODS = Registry(
         "weights": Entry(
             "ovtool.compress.weights:WEIGHTS",
             "weights alone in 8, 4 or fewer bits, without data: for memory-bound models",
+        ),
+        "zero": Entry(
+            "ovtool.compress.zeroing:ZERO",
+            "single weights set to 0 (unstructured pruning), and the others trained on",
         ),
     },
 )

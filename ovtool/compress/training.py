@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from ovtool.progress import Progress
     from ovtool.samples import Samples
 
+    Loss = Callable[[Mapping[str, torch.Tensor], Any, torch.Tensor | None], torch.Tensor]
+    """Takes a batch's inputs, the network's outputs for them and the labels."""
+
 MAX_BYTES = 4 << 30
 """Of training data held in memory."""
-
-Loss = "Callable[[Mapping[str, torch.Tensor], Any, torch.Tensor | None], torch.Tensor]"
-"""Takes a batch's inputs, the network's outputs for them and the labels."""
 
 
 class Training(Settings):
@@ -96,9 +96,22 @@ class TrainingSet:
 
     def batches(self, places: torch.Tensor, size: int) -> Iterator[TrainingSet]:
         """Yield the samples at ``places``, in that order, in batches."""
-        for chosen in places.split(size):
+        for chosen in split(places, size):
             labels = None if self.labels is None else self.labels[chosen]
             yield TrainingSet({n: t[chosen] for n, t in self.inputs.items()}, labels)
+
+
+def split(places: torch.Tensor, size: int) -> list[torch.Tensor]:
+    """Return batches of ``size``; a single sample that is left over joins the batch before it.
+
+    Batch normalization has no variance to take from one sample alone.
+    """
+    import torch
+
+    parts = list(places.split(size))
+    if len(parts) > 1 and size > 1 and len(parts[-1]) == 1:
+        parts[-2:] = [torch.cat(parts[-2:])]
+    return parts
 
 
 def training_set(samples: Samples, progress: Progress) -> TrainingSet:
@@ -141,14 +154,15 @@ class Hooks:
         penalty: Added to the loss of each step.
         after_step: Called when the weights were changed, e.g. to put zeros back.
         extra: Further parameters that are trained (a projection's); they are in checkpoints.
+        rates: Ends of the names of parameters that have a first learning rate of their own, and no
+            weight decay.
     """
 
-    loss: Callable[[Mapping[str, torch.Tensor], Any, torch.Tensor | None], torch.Tensor] | None = (
-        None
-    )
+    loss: Loss | None = None
     penalty: Callable[[], torch.Tensor] | None = None
     after_step: Callable[[], None] | None = None
     extra: dict[str, torch.nn.Module] = field(default_factory=dict)
+    rates: dict[str, float] = field(default_factory=dict)
 
 
 def train(
@@ -177,7 +191,8 @@ def train(
         what: Said of the training in the progress.
 
     Raises:
-        InputError: The loss became infinite or NaN, or there are no labels for the usual loss.
+        InputError: The loss became infinite or NaN, there are no labels for the usual loss or they
+            do not fit it, no sample is left to train on, or no weight can be trained.
     """
     loop = _Loop(network, data, settings, checkpoint, progress, hooks or Hooks(), what)
     return loop.run()
@@ -203,11 +218,13 @@ class _Loop:
         order = torch.randperm(len(data), generator=self._generator(0))
         held = round(settings.validation_share * len(data)) if data.labels is not None else 0
         self.held, self.used = order[:held], order[held:]
+        if not len(self.used):
+            raise InputError(
+                f"{what}: all {len(data)} samples are held back to choose the best epoch",
+                f"lower validation_share ({settings.validation_share:g}), or give more data",
+            )
         self.modules = {"network": network.module, **hooks.extra}
-        parameters = [
-            p for module in self.modules.values() for p in module.parameters() if p.requires_grad
-        ]
-        self.optimizer = _optimizer(parameters, settings)
+        self.optimizer = _optimizer(self.modules, settings, hooks.rates)
         self.done: list[Epoch] = []
         self.best: dict[str, torch.Tensor] | None = None
         self.spent_s = 0.0
@@ -257,7 +274,7 @@ class _Loop:
 
         settings = self.settings
         order = self.used[torch.randperm(len(self.used), generator=self._generator(number))]
-        steps = math.ceil(len(order) / settings.batch_size)
+        steps = len(split(order, settings.batch_size))
         self.progress.start(
             f"{self.what}, epoch {number} of {settings.epochs}{self._so_far()}", steps
         )
@@ -271,7 +288,7 @@ class _Loop:
                 loss = loss + self.hooks.penalty()
             if not torch.isfinite(loss):
                 raise InputError(
-                    f"{self.what}: the loss became {float(loss)} in epoch {number}",
+                    f"{self.what}: the loss became {float(loss.detach())} in epoch {number}",
                     f"lower the learning rate ({settings.learning_rate:g})",
                 )
             self.optimizer.zero_grad()
@@ -294,7 +311,7 @@ class _Loop:
         settings = self.settings
         factor = (1 + math.cos(math.pi * share)) / 2 if settings.schedule == "cosine" else 1.0
         for group in self.optimizer.param_groups:
-            group["lr"] = settings.learning_rate * factor
+            group["lr"] = group["first_rate"] * factor
 
     def _metric(self) -> float | None:
         """Return top-1 on what was held back."""
@@ -345,9 +362,7 @@ def judged(outputs: Any, reference: str) -> torch.Tensor:
     return tensors_of(outputs, reference)[0]
 
 
-def classification_loss(
-    reference: str,
-) -> Callable[[Mapping[str, torch.Tensor], Any, torch.Tensor | None], torch.Tensor]:
+def classification_loss(reference: str) -> Loss:
     """Return the cross-entropy of the first output, [samples, classes], and the labels."""
 
     def loss(
@@ -362,17 +377,42 @@ def classification_loss(
                 "training on labels needs labels, and the training data has none",
                 "give labelled data, or learn from a teacher alone: --set hard=0 --set soft=1",
             )
-        scores = judged(outputs, reference)
-        return torch.nn.functional.cross_entropy(scores.flatten(1), labels)
+        scores = judged(outputs, reference).flatten(1)
+        low, high = int(labels.min()), int(labels.max())
+        if low < 0 or high >= scores.shape[1]:
+            raise InputError(
+                f"{reference} tells {scores.shape[1]} classes apart, and the training data has "
+                f"the label {low if low < 0 else high}",
+                "labels are class indices from 0",
+            )
+        return torch.nn.functional.cross_entropy(scores, labels)
 
     return loss
 
 
-def _optimizer(parameters: list[torch.nn.Parameter], settings: Training) -> torch.optim.Optimizer:
+def _optimizer(
+    modules: Mapping[str, torch.nn.Module], settings: Training, rates: Mapping[str, float]
+) -> torch.optim.Optimizer:
     import torch
 
-    rate, decay = settings.learning_rate, settings.weight_decay
+    own: dict[str | None, list[torch.nn.Parameter]] = {None: [], **{end: [] for end in rates}}
+    for module in modules.values():
+        for name, parameter in module.named_parameters():
+            end = next((end for end in rates if name.endswith(end)), None)
+            if parameter.requires_grad:
+                own[end].append(parameter)
+    groups = [
+        {
+            "params": parameters,
+            "first_rate": settings.learning_rate if end is None else rates[end],
+            "weight_decay": settings.weight_decay if end is None else 0.0,
+        }
+        for end, parameters in own.items()
+        if parameters
+    ]
+    if not groups:
+        raise InputError("no weight of the network can be trained: all have requires_grad=False")
     if settings.optimizer == "sgd":
-        return torch.optim.SGD(parameters, rate, momentum=0.9, nesterov=True, weight_decay=decay)
+        return torch.optim.SGD(groups, settings.learning_rate, momentum=0.9, nesterov=True)
     kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
-    return kind(parameters, rate, weight_decay=decay)
+    return kind(groups, settings.learning_rate)

@@ -52,3 +52,21 @@ def test_a_users_module_is_trained_and_its_network_saved(here):
     )
     assert [step.method for step in small.record.steps] == ["train", "int8"]
     assert small.record.network_sha256 is None
+
+
+def test_zeros_then_training_then_8_bits_of_a_users_module(here):
+    trust = SourceOptions(trust=True)
+    source = api.convert("nets_to_train:make", out="v/source")
+    both = api.Given(data="train.npz", training="train.npz")
+    quick = {"epochs": 2, "batch_size": 16}
+    zero = api.compress(source, "zero", out="v/z", given=both, options=trust, settings=quick)
+    train = api.compress(zero, "train", out="v/t", given=both, options=trust, settings=quick)
+    int8 = api.compress(train, "int8", out="v/q", given=both, settings={"subset_size": 20})
+    qat = api.compress(
+        train, "qat", out="v/a", given=both, options=trust, settings={**quick, "subset_size": 20}
+    )
+    for variant in (zero, train, int8, qat):
+        (share,) = variant.record.steps[-1].details["weights"]
+        assert share["zeros"] >= share["weights"] // 2
+    assert [step.method for step in qat.record.steps] == ["zero", "train", "qat"]
+    assert int8.record.network_sha256 is qat.record.network_sha256 is None
