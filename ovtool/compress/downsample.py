@@ -17,7 +17,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from ovtool import variant
 from ovtool.compress.cost import closed, compared, parameters
 from ovtool.compress.distillation import Distilling, finish, retrain, trained_with
-from ovtool.compress.layers import exchange, layer
+from ovtool.compress.modules import exchange, layer
 from ovtool.compress.method import Compressed, Method, Work, missing
 from ovtool.errors import InputError
 from ovtool.foreign import captured, reason
