@@ -18,13 +18,19 @@ class Feed:
     """Calibration batches as NNCF iterates them, telling the progress of it.
 
     NNCF reads the data once for each of its algorithms that needs statistics and drops the
-    iterator when it has enough: then it is busy with corrections that it does not count.
+    iterator when it has enough: ``then`` it is busy with what it does not count.
     """
 
     def __init__(
-        self, samples: Samples, inputs: Sequence[Port], limit: int, progress: Progress
+        self,
+        samples: Samples,
+        inputs: Sequence[Port],
+        limit: int,
+        progress: Progress,
+        then: str = "quantizing and correcting",
     ) -> None:
         self._samples, self._inputs, self._progress = samples, inputs, progress
+        self._then = then
         self._count = min(limit, len(samples))
         axis = sample_axis(inputs[0])
         self._batch = 1 if axis is None else max(1, inputs[0].shape[axis])
@@ -41,7 +47,7 @@ class Feed:
                 self._progress.advance(batch.count)
                 yield {i: batch.inputs[port.name] for i, port in enumerate(self._inputs)}
         finally:
-            self._progress.start("quantizing and correcting")
+            self._progress.start(self._then)
 
     def _spread(self) -> Iterator[Sample]:
         """Yield the wanted number of samples from all over the data.

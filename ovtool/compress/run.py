@@ -11,7 +11,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from ovtool import files, units, variant
-from ovtool.compress import census, check
+from ovtool.compress import census, check, storage
 from ovtool.compress.method import Material, Method, Work, load, missing, parse_settings
 from ovtool.errors import InputError
 from ovtool.progress import SILENT, Progress
@@ -168,7 +168,8 @@ def _make(
         if done.network is not None:
             done.network.save(xml.with_name(variant.NETWORK))
             weights = files.sha256(xml.with_name(variant.NETWORK))
-        details = {**after.to_json(), **done.details}
+        stored = storage.storage(xml, saved).to_json()
+        details = {**after.to_json(), storage.KEY: stored, **done.details}
         taken = step.model_copy(update={"seconds": seconds, "details": details})
         record = parent.record
         return {

@@ -105,14 +105,12 @@ def _first_sentence(error: Exception) -> str:
     return (telling or [type(error).__name__])[0].rstrip(".")
 
 
-def ignored_scope(model: ov.Model, settings: Ignoring) -> nncf.IgnoredScope:
-    """Return what NNCF is to leave alone, checked against the model.
+def check_ignored(model: ov.Model, settings: Ignoring) -> None:
+    """Check that what is to be left as it is exists in the model.
 
     Raises:
         InputError: A name, type or pattern fits no layer; all of them, with the nearest names.
     """
-    import nncf
-
     operations = model.get_ordered_ops()
     names = [operation.get_friendly_name() for operation in operations]
     types = sorted({operation.get_type_name() for operation in operations})
@@ -127,6 +125,13 @@ def ignored_scope(model: ov.Model, settings: Ignoring) -> nncf.IgnoredScope:
     ]
     if mistakes:
         raise InputError(f"cannot ignore: {'; '.join(mistakes)}")
+
+
+def ignored_scope(model: ov.Model, settings: Ignoring) -> nncf.IgnoredScope:
+    """Return what NNCF is to leave alone, checked as by :func:`check_ignored`."""
+    import nncf
+
+    check_ignored(model, settings)
     return nncf.IgnoredScope(
         names=list(settings.ignored_names),
         types=list(settings.ignored_types),

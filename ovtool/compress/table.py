@@ -7,10 +7,24 @@ from ovtool.registry import Entry, Registry
 METHODS = Registry(
     "method",
     {
+        "binary": Entry(
+            "ovtool.compress.ternary:BINARY", "weights of two values a channel, in 1 bit each"
+        ),
         "fp16": Entry("ovtool.compress.fp16:FP16", "weights stored in 16 bits: half the size"),
+        "hash": Entry(
+            "ovtool.compress.hashing:HASH",
+            "weights that share values by a hash of their position (HashedNets)",
+        ),
         "int8": Entry(
             "ovtool.compress.quantization:INT8",
             "weights and activations in 8 bits, calibrated on data: small and fast",
+        ),
+        "share": Entry(
+            "ovtool.compress.sharing:SHARE",
+            "weights that share few values, by k-means (Deep Compression)",
+        ),
+        "ternary": Entry(
+            "ovtool.compress.ternary:TERNARY", "weights of three values a channel, in 2 bits each"
         ),
         "train": Entry(
             "ovtool.compress.distillation:TRAIN",
