@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -148,25 +148,40 @@ def _ignored(layer: Any, settings: Ignoring) -> bool:
 def _behind(operation: Any, index: int) -> Stored | None:
     """Return what is stored behind an input, or None where that is no constant."""
     gathered = operation.get_type_name() == "Gather"
-    if gathered and is_codebook(operation):
+    if gathered and codebook(operation):
         return None  # it is passed on the way to the layer that it decodes for
     node, passed = operation.input_value(index).get_node(), []
-    while node.get_type_name() in _PASSED or is_codebook(node):
+    while node.get_type_name() in _PASSED or codebook(node):
         passed.append(node)
-        node = node.input_value(1 if is_codebook(node) else 0).get_node()
+        node = node.input_value(1 if codebook(node) == "stored" else 0).get_node()
     if node.get_type_name() != "Constant" or (gathered and size(node) < _LEAST_GATHERED):
         return None
     return Stored(operation, index, node, tuple(passed))
 
 
-def is_codebook(node: Any) -> bool:
-    """Whether weights are looked up by stored indices (their bits count, not the table's)."""
+def codebook(node: Any) -> Literal["stored", "computed"] | None:
+    """Return how weights that are looked up in a table have their places in it.
+
+    ``stored`` as a constant, whose bits count then and not the table's, or ``computed`` in the
+    graph by a hash; None for what is no such table.
+    """
     if node.get_type_name() != "Gather":
+        return None
+    places = node.input_value(1)
+    while places.get_node().get_type_name() in {"Convert", "Reshape"}:
+        places = places.get_node().input_value(0)
+    if _elements(places.get_partial_shape()) <= _size_of_input(node):
+        return None
+    if places.get_node().get_type_name() == "Constant":
+        return "stored"
+    return "computed" if _of_constants(places.get_node()) else None
+
+
+def _of_constants(node: Any) -> bool:
+    """Whether a value is computed without anything that a model is given."""
+    if node.get_type_name() in {"Parameter", "ReadValue"}:
         return False
-    indices = node.input_value(1).get_node()
-    while indices.get_type_name() == "Convert":
-        indices = indices.input_value(0).get_node()
-    return bool(indices.get_type_name() == "Constant" and size(indices) > _size_of_input(node))
+    return all(_of_constants(port.get_source_output().get_node()) for port in node.inputs())
 
 
 def _size_of_input(node: Any) -> int:

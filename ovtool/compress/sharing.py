@@ -6,6 +6,7 @@ then training of the centroids alone, each with the sum of its weights' gradient
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
@@ -96,18 +97,17 @@ def clustered(values: NDArray[np.float32], settings: SharingSettings) -> Table:
     return Table(centroids.astype(np.float32), places.reshape(values.shape), held)
 
 
-def shared(work: Work[Any], assign: Assign, *, always: bool = False) -> Compressed:
+def shared(work: Work[Any], assign: Assign) -> Compressed:
     """Put tables in place of weights, and train their values where the settings ask for it.
 
     Args:
         work: Of a method whose settings are :class:`TabledSettings`.
         assign: Makes a layer's table.
-        always: Whether layers get a table also where it takes no less than the weights.
 
     Raises:
         InputError: What training needs is not there, or no layer is one of the torch network.
     """
-    tally = _Tally(assign, always)
+    tally = _Tally(assign)
     found = chosen(work.model, work.settings, embeddings=True)
     if work.settings.epochs:
         return _trained(work, found, tally)
@@ -121,8 +121,8 @@ def shared(work: Work[Any], assign: Assign, *, always: bool = False) -> Compress
 class _Tally:
     """Makes tables and keeps what came of them."""
 
-    def __init__(self, assign: Assign, always: bool) -> None:
-        self._assign, self._always = assign, always
+    def __init__(self, assign: Assign) -> None:
+        self._assign = assign
         self.layers = self.left = self.weights = self.values = 0
         self._place = 0
         self._error = self._total = 0.0
@@ -132,7 +132,7 @@ class _Tally:
         table = self._assign(values, self._place)
         self._place += 1
         bits = int(stored.constant.get_element_type().bitwidth)
-        if not self._always and table.stored_bits >= table.places.size * bits:
+        if table.stored_bits >= table.places.size * bits:
             self.left += 1
             return None
         self.layers += 1
@@ -206,7 +206,7 @@ def _write_all(
         if pair is not None:
             table = tables[pair.module]
             places = table.places.reshape(stored.values().shape)
-            write(stored, Table(table.values, places, table.held), pair.scale)
+            write(stored, replace(table, places=places), pair.scale)
             replaced.add(source)
             left.discard(pair.module)
         elif stored.plain and stored.name in alone:

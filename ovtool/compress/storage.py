@@ -124,14 +124,14 @@ def _counts(symbols: NDArray[Any], bits: int) -> NDArray[np.int64]:
 
 def symbols_of(constant: Any) -> NDArray[Any]:
     """Return the stored bit patterns of a constant as unsigned integers, in its shape."""
-    kind, shape = constant.get_element_type(), list(constant.output(0).get_shape())
-    data = constant.data
-    if kind.bitwidth >= 8:
-        return data.view(f"u{kind.bitwidth // 8}").reshape(shape)
-    if kind.bitwidth in (3, 6):
-        return constant.get_data(dtype=np.uint8).reshape(shape)
-    packed = data.reshape(-1).view(np.uint8)
-    return unpacked(packed, int(kind.bitwidth), math.prod(shape)).reshape(shape)
+    bits, shape = int(constant.get_element_type().bitwidth), list(constant.output(0).get_shape())
+    data: NDArray[Any] = constant.data
+    if bits >= 8:
+        return data.view(f"u{bits // 8}").reshape(shape)
+    packed, count = data.reshape(-1).view(np.uint8), math.prod(shape)
+    if bits in (3, 6):
+        return unpacked_of_three(packed, bits)[:count].reshape(shape)
+    return unpacked(packed, bits, count).reshape(shape)
 
 
 def unpacked(packed: NDArray[np.uint8], bits: int, count: int) -> NDArray[np.uint8]:
@@ -143,28 +143,53 @@ def unpacked(packed: NDArray[np.uint8], bits: int, count: int) -> NDArray[np.uin
     return every.reshape(-1)[:count]
 
 
+def unpacked_of_three(packed: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
+    """Return symbols of 3 or 6 bits, in OpenVINO's groups of three bytes.
+
+    Two bytes have the low bits of 8 or 4 symbols, the third has the high ones; the first symbol is
+    the highest.
+    """
+    low, high = (2, 1) if bits == 3 else (4, 2)
+    rows = packed.reshape(-1, 3)
+
+    def parts(found: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
+        shifts = np.arange(8 - width, -1, -width, dtype=np.uint8)
+        every = (found[:, :, None] >> shifts) & np.uint8((1 << width) - 1)
+        return every.reshape(len(rows), -1)
+
+    return (parts(rows[:, :2], low) | parts(rows[:, 2:], high) << np.uint8(low)).ravel()
+
+
 def _zeros(stored: Stored, symbols: NDArray[Any]) -> NDArray[np.bool_]:
     """Return which of the stored weights come to zero; scales are never zero."""
     for node in reversed(stored.passed):
-        if layers.is_codebook(node):
+        if layers.codebook(node) == "stored":
             table = node.input_value(0).get_node()
             while table.get_type_name() == "Convert":
                 table = table.input_value(0).get_node()
-            zero: NDArray[np.bool_] = table.get_data(dtype=np.float32).ravel() == 0
-            return zero[symbols]
+            entries: NDArray[np.bool_] = table.get_data(dtype=np.float32).ravel() == 0
+            zero: NDArray[np.bool_] = entries[symbols]
+            return zero
         if node.get_type_name() == "Subtract":
-            signed = stored.constant.get_element_type().get_type_name().startswith("i")
-            codes = stored.constant.get_data(dtype=np.int8) if signed else symbols
-            return np.equal(codes, _constant(node.input_value(1)))
+            found: NDArray[np.bool_] = _numbers(stored, symbols) == _constant(node.input_value(1))
+            return found
         if node.get_type_name() in {"Multiply", "FakeQuantize"}:
             break
-    kind = stored.constant.get_element_type().get_type_name()
-    if kind == "nf4":
-        return symbols == _NF4_ZERO
-    if kind in _SIGNED_FLOATS:
-        bits = 8 * symbols.dtype.itemsize if kind != "f4e2m1" else 4
-        return symbols << np.array(symbols.dtype.itemsize * 8 - bits + 1, symbols.dtype) == 0
-    return symbols == 0
+    kind = stored.constant.get_element_type()
+    if kind.get_type_name() in _SIGNED_FLOATS:
+        symbols = symbols & symbols.dtype.type(2 ** (int(kind.bitwidth) - 1) - 1)
+    plain: NDArray[np.bool_] = symbols == (_NF4_ZERO if kind.get_type_name() == "nf4" else 0)
+    return plain
+
+
+def _numbers(stored: Stored, symbols: NDArray[Any]) -> NDArray[Any]:
+    """Return the integers that bit patterns stand for."""
+    kind = stored.constant.get_element_type()
+    if not kind.get_type_name().startswith("i"):
+        return symbols
+    half = 1 << (int(kind.bitwidth) - 1)
+    numbers: NDArray[Any] = (symbols.astype(np.int64) ^ half) - half
+    return numbers
 
 
 def _constant(output: Any) -> NDArray[Any]:
@@ -173,4 +198,5 @@ def _constant(output: Any) -> NDArray[Any]:
     shape = list(output.get_shape())
     while node.get_type_name() != "Constant":
         node = node.input_value(0).get_node()
-    return node.get_data(dtype=np.float32).reshape(shape)
+    array: NDArray[Any] = node.get_data(dtype=np.float32)
+    return array.reshape(shape)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import openvino as ov
     from numpy.typing import NDArray
 
@@ -26,11 +28,14 @@ class Table:
         values: [entries] the values that weights share.
         places: Of each weight its value's place in the table, in the shape of the weights.
         held: Whether the first value is zero and stays it in training.
+        compute: Makes the operations that compute the places in a graph, in a shape; None where
+            they are stored.
     """
 
     values: NDArray[np.float32]
     places: NDArray[np.int64]
     held: bool = False
+    compute: Callable[[tuple[int, ...]], Any] | None = None
 
     @property
     def type(self) -> str:
@@ -40,7 +45,9 @@ class Table:
 
     @property
     def stored_bits(self) -> int:
-        """Size of places and table, the table in f32."""
+        """Size of the table, in f32, and of places that are stored."""
+        if self.compute is not None:
+            return 32 * len(self.values)
         bits = int("".join(filter(str.isdigit, self.type)))
         return self.places.size * bits + 32 * len(self.values)
 
@@ -64,9 +71,13 @@ def write(stored: Stored, table: Table, scale: NDArray[np.float32] | None = None
 
     name = stored.constant.get_friendly_name()
     kind = stored.layer.input_value(stored.index).get_element_type()
-    places = low_bit(table.places, ov.Type(table.type), f"{name}/indices")
-    if table.type != _WIDEST:
-        places = op.convert(places, "i32")
+    places: Any
+    if table.compute is not None:
+        places = table.compute(table.places.shape)
+    else:
+        places = low_bit(table.places, table.type, f"{name}/indices")
+        if table.type != _WIDEST:
+            places = op.convert(places, "i32")
     values = op.constant(table.values, name=f"{name}/table")
     node: Any = op.gather(values, places, op.constant(np.int32(0)))
     if scale is not None:
@@ -76,27 +87,12 @@ def write(stored: Stored, table: Table, scale: NDArray[np.float32] | None = None
     stored.replace(node)
 
 
-def low_bit(values: NDArray[Any], kind: ov.Type, name: str) -> ov.Node:
-    """Return a constant of unsigned integers of any width, packed where it is below a byte."""
+def low_bit(values: NDArray[Any], type_name: str, name: str) -> ov.Node:
+    """Return a constant of integers of any width, packed where it is below a byte."""
     import openvino as ov
     from openvino import opset15 as op
 
+    kind = getattr(ov.Type, type_name)  # ov.Type("u2") would be numpy's, of two bytes
     bits = int(kind.bitwidth)
-    if bits >= 8:
-        number = f"{kind.get_type_name()[0]}{bits // 8}"
-        return op.constant(np.ascontiguousarray(values.astype(number)), name=name)
-    packed = ov.Tensor(pack(values, bits), list(values.shape), kind)
-    constant = op.constant(packed)
-    constant.set_friendly_name(name)
-    return constant
-
-
-def pack(values: NDArray[Any], bits: int) -> NDArray[np.uint8]:
-    """Return values of 1, 2 or 4 bits as bytes; the first is lowest, but highest where of 1 bit."""
-    flat = values.astype(np.uint8).ravel()
-    if bits == 1:
-        return np.packbits(flat)
-    fit = 8 // bits
-    rows = np.concatenate([flat, np.zeros(-len(flat) % fit, np.uint8)]).reshape(-1, fit)
-    shifted = rows << np.arange(0, 8, bits, dtype=np.uint8)
-    return np.bitwise_or.reduce(shifted, axis=1).astype(np.uint8)
+    whole = values.astype(f"{type_name[0]}{max(1, bits // 8)}")
+    return op.constant(np.ascontiguousarray(whole), dtype=kind, name=name)

@@ -90,7 +90,7 @@ def _write(stored: Stored, codes: NDArray[Any], scale: NDArray[np.float32], kind
     name = stored.constant.get_friendly_name()
     reads = stored.layer.input_value(stored.index).get_element_type()
     stored_codes, offset = (codes + 1, 1.0) if kind == "u2" else ((codes + 1) // 2, 0.5)
-    node: Any = op.convert(low_bit(stored_codes, ov.Type(kind), f"{name}/codes"), "f32")
+    node: Any = op.convert(low_bit(stored_codes, kind, f"{name}/codes"), "f32")
     node = op.subtract(node, op.constant(np.float32(offset)))
     node = op.multiply(node, op.constant(scale if kind == "u2" else 2 * scale))
     if reads != ov.Type.f32:

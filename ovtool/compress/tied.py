@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-
-from ovtool.compress.tables import Table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ovtool.compress.layers import Stored
+    from ovtool.compress.tables import Table
     from ovtool.network import Network
 
 _TOLERANCE = 1e-5  # of the largest weight: f32 arithmetic of merging a normalization
@@ -97,7 +96,8 @@ def _scale(
     others = tuple(axis for axis in range(values.ndim) if axis not in axes)
     above = (values.astype(np.float64) * ours).sum(others, keepdims=True)
     below = np.square(ours, dtype=np.float64).sum(others, keepdims=True)
-    return np.divide(above, below, out=np.ones_like(below), where=below > 0).astype(np.float32)
+    scale: NDArray[Any] = np.divide(above, below, out=np.ones_like(below), where=below > 0)
+    return scale.astype(np.float32)
 
 
 def tie(module: torch.nn.Module, table: Table) -> None:
@@ -108,7 +108,7 @@ def tie(module: torch.nn.Module, table: Table) -> None:
     import torch
     from torch.nn.utils import parametrize
 
-    class Shared(torch.nn.Module):
+    class Shared(torch.nn.Module):  # type: ignore[misc] # torch is untyped here
         def __init__(self) -> None:
             super().__init__()
             free = torch.ones(len(table.values))
@@ -138,4 +138,4 @@ def untie(module: Any, table: Table) -> Table:
     if table.held:
         values[0] = 0
     parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
-    return Table(values, table.places, table.held)
+    return replace(table, values=values)

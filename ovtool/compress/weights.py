@@ -144,6 +144,7 @@ class WeightsSettings(Ignoring):
         return (
             any(getattr(self, name) for name in _BY_DATA)
             or (self.awq and self.awq_by == "activations")
+            or self.mode == "adaptive_codebook"
             or metric not in (None, "weight_quantization_error")
         )
 

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from ovtool import variant
 from ovtool.compress import Material, layers
 from ovtool.compress import compress as with_material
-from ovtool.compress.hashing import hashed
+from ovtool.compress.hashing import Hash, hashed
 from ovtool.compress.sharing import SharingSettings, clustered
 from ovtool.errors import InputError
 from ovtool.network import Network
@@ -125,18 +125,57 @@ def test_a_hash_shares_means_among_positions_alone(count, ratio, seed):
         assert table.values[place] == pytest.approx(values[table.places == place].mean(), abs=1e-5)
 
 
-def test_a_hash_is_even():
-    counts = np.bincount(hashed(np.zeros(80_000, np.float32), 1 / 800, 0).places)
-    expected = 800
-    chi = (np.square(counts - expected) / expected).sum()
-    assert 60 < chi < 150, "99 degrees of freedom"
+@pytest.mark.parametrize(("count", "buckets"), [(40_000, 100), (80_000, 100), (3_000_000, 90_000)])
+def test_a_hash_is_even_and_its_neighbours_are_apart(count, buckets):
+    places = Hash.seeded(buckets, 0).places(count)
+    expected = count / buckets
+    chi = (np.square(np.bincount(places, minlength=buckets) - expected) / expected).sum()
+    assert abs(chi - (buckets - 1)) < 6 * np.sqrt(2 * buckets), "chi-squared, six deviations"
+    for step in (1, 3, 9, 288):
+        together = (places[step:] == places[:-step]).mean()
+        assert abs(together - 1 / buckets) < 6 * np.sqrt(1 / buckets / count)
 
 
-def test_hashing_says_what_is_really_there(conv, tmp_path):
+@pytest.mark.parametrize(
+    ("shape", "buckets"), [((7, 11), 5), ((500, 300), 1000), ((1000, 3, 70), 60_000)]
+)
+def test_the_graph_computes_the_same_places(shape, buckets):
+    chosen = Hash.seeded(buckets, 3)
+    model = ov.Model([op.result(chosen.operations(shape))], [], "places")
+    found = ov.Core().compile_model(model, "CPU")({})[0]
+    assert found.shape == shape
+    assert np.array_equal(found.ravel(), chosen.places(found.size))
+
+
+def test_a_large_layer_stores_no_places_and_runs_as_a_plain_one(tmp_path):
+    rng = np.random.default_rng(0)
+    x = op.parameter([-1, 256], ov.Type.f32, name="x")
+    x.output(0).set_names({"x"})
+    weights = rng.standard_normal((512, 256)).astype(np.float32)
+    h = op.matmul(x, op.constant(weights), False, True, name="product")
+    h.output(0).set_names({"y"})
+    parent = save(tmp_path / "wide", ov.Model([op.result(h)], [x], "wide"))
+    made = compress(parent, "hash", {"ratio": 1 / 64}, None, out=tmp_path / "h", name="h")
+    assert made.record.bin_bytes < 512 * 256 / 64 * 4 + 500
+    assert made.model_mib < parent.model_mib / 16
+    details = made.record.steps[-1].details
+    assert (details["table_values"], details["shared_weights"]) == (2048, 512 * 256)
+    assert details["storage"]["parameters"] == 2048, "what is stored"
+    rows = rng.standard_normal((3, 256)).astype(np.float32)
+    few = hashed(weights, 1 / 64, 0).weights()
+    assert run(made.xml, rows) == pytest.approx(rows @ few.T, rel=1e-3, abs=1e-3)
+    compiled = ov.Core().compile_model(made.xml, "CPU")
+    kinds = {o.get_rt_info()["layerType"].astype(str)
+             for o in compiled.get_runtime_model().get_ops()}  # fmt: skip
+    assert kinds.isdisjoint({"Range", "Gather", "Eltwise", "Math"}), "folded while compiling"
+
+
+def test_hashing_a_small_layer_stores_places_where_they_take_less(conv, tmp_path):
     made = compress(conv, "hash", {"ratio": 1 / 64}, None, out=tmp_path / "h", name="h")
     details = made.record.steps[-1].details
     assert details["shared_weights"] == 3 * 32 * 9 + 32 * 32 * 9 + 320
     assert details["table_values"] == sum(round(n / 64) for n in (864, 9216, 320))
+    assert {row["type"] for row in details["weights"]} == {"u4", "u8"}
     for values in decoded(ov.Core().read_model(made.xml)).values():
         assert len(np.unique(values)) <= max(1, round(values.size / 64))
 
@@ -189,8 +228,7 @@ def network():
 def trained(tmp_path_factory):
     model = network().to_openvino()
     model.outputs[0].get_tensor().set_names({"y"})
-    parent = save(tmp_path_factory.mktemp("net") / "net", model)
-    return parent
+    return save(tmp_path_factory.mktemp("net") / "net", model)
 
 
 def training(parent, method, settings, out, **options):

@@ -64,10 +64,13 @@ def test_a_codebook_of_ones_own_values(dense, tmp_path):
     assert made.record.bin_bytes < dense.record.bin_bytes / 3
 
 
-def test_a_codebook_found_by_nncf(dense, tmp_path):
+def test_a_codebook_found_by_nncf(dense, rows, tmp_path):
     settings = {"mode": "adaptive_codebook", "codebook_size": 8, "all_layers": True}
-    made = compress(dense, "weights", settings, None, out=tmp_path / "w", name="w")
+    with pytest.raises(InputError, match="method weights needs samples to calibrate on"):
+        compress(dense, "weights", settings, None, out=tmp_path / "w", name="w")
+    made = compress(dense, "weights", settings, rows, out=tmp_path / "w", name="w")
     assert made.record.steps[-1].details["storage"]["distinct_most"] <= 8
+    assert closeness(made, dense, rows) > 0.9
 
 
 def test_the_other_layers_get_the_backup_type(dense, tmp_path):
@@ -85,8 +88,8 @@ def test_a_group_that_does_not_fit_is_adjusted_or_left(dense, tmp_path):
     made = compress(dense, "weights", settings, None, out=tmp_path / "a", name="a")
     assert types_of(made)["i4"]["layers"] == 4
     left = {**wide, "group_size_fallback": "ignore"}
-    made = compress(dense, "weights", left, None, out=tmp_path / "i", name="i")
-    assert "i4" not in types_of(made)
+    with pytest.raises(InputError, match="weights changes nothing in dense"):
+        compress(dense, "weights", left, None, out=tmp_path / "i", name="i")
 
 
 @pytest.mark.parametrize("mode", ["fp8_e4m3", "fp4", "mxfp8_e4m3", "mxfp4"])
