@@ -237,6 +237,7 @@ def training(parent, method, settings, out, **options):
     return with_material(parent, method, settings, material, out=out, name=out.name, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "settings", "most"), [("share", {"bits": 3}, 8), ("hash", {"ratio": 0.01}, 12)]
 )
@@ -266,6 +267,7 @@ def test_shared_values_are_trained_and_the_graph_is_the_networks(
     assert "f32" not in stored
 
 
+@pytest.mark.slow
 def test_training_moves_values_and_not_what_shares_them(trained, tmp_path):
     untrained = training(trained, "share", {"learning_rate": 1e-12}, tmp_path / "a")
     made = training(trained, "share", {}, tmp_path / "b")
@@ -292,6 +294,7 @@ def test_the_gradient_of_a_value_is_the_sum_of_its_weights(tmp_path):
     assert module.parametrizations.weight.original.grad.numpy() == pytest.approx(sums)
 
 
+@pytest.mark.slow
 def test_ignored_layers_are_neither_shared_nor_stored_so(trained, tmp_path):
     last = list(plain(trained))[-1]
     made = training(trained, "share", {"ignored_names": last}, tmp_path / "s")

@@ -16,6 +16,7 @@ def rows():
     return Listed(list(rng.standard_normal((12, 64)).astype(np.float32)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "option",
     [
@@ -64,6 +65,7 @@ def test_a_codebook_of_ones_own_values(dense, tmp_path):
     assert made.record.bin_bytes < dense.record.bin_bytes / 3
 
 
+@pytest.mark.slow
 def test_a_codebook_found_by_nncf(dense, rows, tmp_path):
     settings = {"mode": "adaptive_codebook", "codebook_size": 8, "all_layers": True}
     with pytest.raises(InputError, match="method weights needs samples to calibrate on"):
