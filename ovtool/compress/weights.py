@@ -171,7 +171,7 @@ def _apply(work: Work[WeightsSettings]) -> Compressed:
                 f"{error} (the model has convolutions)",
                 f"leave them in float: --set ignored_types={types}; or take mode int8_asym, or "
                 "--set backup_mode=int8_asym",
-            ) from error
+            ) from error.__cause__
         raise
     return Compressed(model, details)
 
