@@ -44,6 +44,8 @@ class PlannedVariant(Record):
     baseline: str | None = None
     """Id of the uncompressed variant of the same source, which speed-ups and agreement refer to."""
     steps: tuple[str, ...] = ()
+    weights: dict[str, float | None] = Field(default_factory=dict)
+    """Figures of its weights, by column."""
 
 
 class Unavailable(Record):

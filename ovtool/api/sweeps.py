@@ -88,12 +88,13 @@ def sweep(
     loaded = [_loaded(v, folder, progress) for v in variants]
     spec = DataSpec(data) if isinstance(data, str) else data
     samples = SamplesOf(spec, progress) if spec else None
+    planned = _planned(loaded)
     plan = Plan(
         name=name or folder.resolve().name,
-        variants=_planned(loaded),
+        variants=planned,
         trials=planning.trials(loaded, there, wanted),
         unavailable=tuple(Unavailable(device=d, reason=why) for d, why in missing.items()),
-        quality_metric=_metric(metric, samples, loaded),
+        quality_metric=_metric(metric, samples, loaded, planned),
         evaluated_on=samples.described(loaded[0]) if samples else None,
         settings=asdict(chosen),
     )
@@ -204,9 +205,18 @@ def _planned(variants: Iterable[Variant]) -> dict[str, PlannedVariant]:
             compressed=v.compressed,
             baseline=uncompressed.get(v.record.source.model_dump_json()),
             steps=tuple(step.method for step in v.record.steps),
+            weights=_weights(v),
         )
         for v in loaded
     }
+
+
+def _weights(variant: Variant) -> dict[str, float | None]:
+    """Return the columns that tell of a variant's weights."""
+    from ovtool.columns import FIGURES
+    from ovtool.compress.storage import storage_of
+
+    return {k: v for k, v in storage_of(variant).to_json().items() if k in FIGURES}
 
 
 def _environment() -> Environment:
@@ -224,7 +234,10 @@ def _environment() -> Environment:
 
 
 def _metric(
-    metric: Metric | None, samples: SamplesOf | None, variants: Sequence[Variant]
+    metric: Metric | None,
+    samples: SamplesOf | None,
+    variants: Sequence[Variant],
+    planned: Mapping[str, PlannedVariant],
 ) -> QualityMetric | None:
     if samples is None:
         if metric is not None:
@@ -235,8 +248,7 @@ def _metric(
         raise InputError(f"{samples.spec.source} has no labels, so top-1 cannot be measured")
     if metric == "top1" or (metric is None and labelled):
         return "accuracy_top1"
-    planned = _planned(variants).values()
-    alone = [p.name for p in planned if p.baseline is None]
+    alone = [p.name for p in planned.values() if p.baseline is None]
     if alone:
         raise InputError(
             f"nothing to compare {alone[0]} with: {samples.spec.source} has no labels, and its"

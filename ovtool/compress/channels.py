@@ -21,8 +21,8 @@ from pydantic import Field
 
 from ovtool.compress.cost import compared, graph_flops, parameters
 from ovtool.compress.distillation import Distilling, finish, retrain, trained_with
-from ovtool.compress.modules import matching
 from ovtool.compress.method import Compressed, Method, Names, Patterns, Work, missing
+from ovtool.compress.modules import matching
 from ovtool.compress.table import METHODS
 from ovtool.compress.training import classification_loss, training_set
 from ovtool.errors import InputError

@@ -31,7 +31,11 @@ def graph_flops(model: ov.Model) -> int | None:
 
     None where they cannot be told: another dimension is open too, or see :mod:`ovtool.flops`.
     """
-    return flops.work(closed(model)).total
+    try:
+        alone = closed(model)
+    except RuntimeError:  # a graph may hold a batch of its own, e.g. in a Reshape
+        return None
+    return flops.work(alone).total
 
 
 def parameters(module: torch.nn.Module) -> int:

@@ -17,8 +17,8 @@ from pydantic import BeforeValidator, Field, model_validator
 from ovtool import variant
 from ovtool.compress.cost import closed, compared, parameters
 from ovtool.compress.distillation import Distilling, finish, retrain, trained_with
-from ovtool.compress.modules import exchange, layer
 from ovtool.compress.method import Compressed, Method, Work, missing
+from ovtool.compress.modules import exchange, layer
 from ovtool.errors import InputError
 from ovtool.foreign import captured, reason
 from ovtool.samples import Sample

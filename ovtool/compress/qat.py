@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from ovtool.compress import census, savings
+from ovtool.compress import census, cost
 from ovtool.compress.distillation import Distilling, finish, retrain, trained_with
+from ovtool.compress.feed import Feed
 from ovtool.compress.method import Compressed, Method, Work, missing
-from ovtool.compress.quantization import Feed, Quantizing
+from ovtool.compress.quantization import Quantizing
 from ovtool.compress.session import ignored_in_torch, quiet_nncf
 from ovtool.errors import InputError
 from ovtool.network import tensors_of
@@ -63,14 +64,14 @@ def _apply(work: Work[QatSettings]) -> Compressed:
     quantized = replace(network, module=_quantized(network, feed, work.settings))
     details: dict[str, Any] = {
         "calibration_samples": min(work.settings.subset_size, len(samples)),
-        "parameters": savings.parameters(network.module),
+        "parameters": cost.parameters(network.module),
     }
     trained = retrain(quantized, work)
     if trained is not None:
         details["training"] = trained.to_json()
     done = finish(work, quantized, details)
     _store_in_8_bits(done.model)
-    details |= savings.arithmetic(work.model, done.model)
+    details |= cost.compared(work.model, done.model)
     few = list(Feed(samples, ports, _COMPARED, SILENT))
     # A graph in 8 bits has no torch counterpart that later steps could train.
     return replace(done, network=None, check=_check(quantized, few))

@@ -11,7 +11,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from ovtool import files, units, variant
-from ovtool.compress import census, check
+from ovtool.compress import census, check, storage
 from ovtool.compress.method import Material, Method, Work, load, missing, parse_settings
 from ovtool.errors import InputError
 from ovtool.progress import SILENT, Progress
@@ -174,7 +174,8 @@ def _make(
             done.network.save(xml.with_name(variant.NETWORK))
             weights = files.sha256(xml.with_name(variant.NETWORK))
         found = done.check(saved) if done.check is not None else {}
-        details = {**after.to_json(), **done.details, **found}
+        stored = storage.storage(xml, saved).to_json()
+        details = {**after.to_json(), storage.KEY: stored, **done.details, **found}
         taken = step.model_copy(update={"seconds": seconds, "details": details})
         record = parent.record
         return {

@@ -18,8 +18,8 @@ from pydantic import Field
 
 from ovtool.compress.cost import compared, parameters
 from ovtool.compress.distillation import Distilling, finish, retrain, trained_with
-from ovtool.compress.modules import exchange, layer, matching
 from ovtool.compress.method import Compressed, Method, Names, Patterns, Work, missing
+from ovtool.compress.modules import exchange, layer, matching
 from ovtool.errors import InputError
 from ovtool.foreign import captured, reason
 

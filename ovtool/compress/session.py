@@ -107,8 +107,8 @@ def _first_sentence(error: Exception) -> str:
     return (telling or [type(error).__name__])[0].rstrip(".")
 
 
-def ignored_scope(model: ov.Model, settings: Ignoring) -> nncf.IgnoredScope:
-    """Return what NNCF is to leave alone, checked against the model.
+def check_ignored(model: ov.Model, settings: Ignoring) -> None:
+    """Check that what is to be left as it is exists in the model.
 
     Raises:
         InputError: A name, type or pattern fits no layer; all of them, with the nearest names.
@@ -116,7 +116,7 @@ def ignored_scope(model: ov.Model, settings: Ignoring) -> nncf.IgnoredScope:
     operations = model.get_ordered_ops()
     names = [operation.get_friendly_name() for operation in operations]
     types = sorted({operation.get_type_name() for operation in operations})
-    return _ignored(names, types, settings)
+    _check_known(names, types, settings)
 
 
 def ignored_in_torch(
@@ -137,12 +137,11 @@ def ignored_in_torch(
     wrapped = nncf.torch.wrap_model(copy.deepcopy(module), example, trace_parameters=True)
     nodes = wrapped.build_graph().get_all_nodes()
     types = sorted({node.node_type for node in nodes})
-    return _ignored([node.node_name for node in nodes], types, settings)
+    _check_known([node.node_name for node in nodes], types, settings)
+    return _scope(settings)
 
 
-def _ignored(names: list[str], types: list[str], settings: Ignoring) -> nncf.IgnoredScope:
-    import nncf
-
+def _check_known(names: list[str], types: list[str], settings: Ignoring) -> None:
     mistakes = [
         *_unknown("layer", settings.ignored_names, names),
         *_unknown("type of layer", settings.ignored_types, types),
@@ -154,6 +153,17 @@ def _ignored(names: list[str], types: list[str], settings: Ignoring) -> nncf.Ign
     ]
     if mistakes:
         raise InputError(f"cannot ignore: {'; '.join(mistakes)}")
+
+
+def ignored_scope(model: ov.Model, settings: Ignoring) -> nncf.IgnoredScope:
+    """Return what NNCF is to leave alone, checked as by :func:`check_ignored`."""
+    check_ignored(model, settings)
+    return _scope(settings)
+
+
+def _scope(settings: Ignoring) -> nncf.IgnoredScope:
+    import nncf
+
     return nncf.IgnoredScope(
         names=list(settings.ignored_names),
         types=list(settings.ignored_types),

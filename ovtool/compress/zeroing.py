@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
-from ovtool.compress import census, savings
+from ovtool.compress import cost, storage
 from ovtool.compress.distillation import Distilling, finish, retrain, trained_with
 from ovtool.compress.method import Compressed, Ignoring, Method, Work, missing
 from ovtool.compress.session import ignored_in_torch, quiet_nncf
@@ -63,7 +63,7 @@ def _apply(work: Work[ZeroSettings]) -> Compressed:
         raise missing("zero", ["network"])
     network, settings = work.material.network(), work.settings
     work.progress.start("choosing weights")
-    details: dict[str, Any] = {"parameters": savings.parameters(network.module)}
+    details: dict[str, Any] = {"parameters": cost.parameters(network.module)}
     if settings.mode == "regularization":
         masks, learnt = _learnt(network, work)
         details |= learnt
@@ -84,7 +84,7 @@ def _apply(work: Work[ZeroSettings]) -> Compressed:
         name: {"weights": total, "zeros": zeros} for name, (zeros, total) in counted.items()
     }
     done = finish(work, network, details)
-    details |= savings.arithmetic(work.model, done.model)
+    details |= cost.compared(work.model, done.model)
     return replace(done, check=_check(sum(zeros for zeros, _ in counted.values())))
 
 
@@ -206,9 +206,8 @@ def _check(expected: int) -> Callable[[ov.Model], dict[str, Any]]:
     """Return what counts the zeros in the saved graph."""
 
     def check(saved: ov.Model) -> dict[str, Any]:
-        shares = census.count(saved).shares
-        zeros = sum(share.zeros or 0 for share in shares)
-        total = sum(share.weights for share in shares)
+        total, nonzero = storage.counted(saved)
+        zeros = total - nonzero
         if zeros < expected:
             raise InputError(
                 f"the saved graph holds {zeros} zeros among {total} weights, the network "

@@ -206,6 +206,7 @@ def _row(found: _Found) -> dict[str, Any]:
     row: dict[str, Any] = dict.fromkeys(NAMES)
     if planned is not None:
         row["model_mib"] = planned.model_mib
+        row.update(planned.weights)
     row.update({name: value for name, value in one.figures.items() if math.isfinite(value)})
     row.update(
         variant=trial.variant_name,

@@ -97,6 +97,12 @@ def test_a_sweep_measures_speed_and_quality(owned, swept):
     quality = table.dropna(subset="quality_samples")
     assert (quality["quality_samples"] == 40).all()
     plain = table[table["variant"] == "classifier"]
+    small = table[table["variant"] == "int8"]
+    assert len(set(plain["parameters"])) == 1
+    assert set(small["parameters"]) == set(plain["parameters"]), "of both kinds of variants"
+    assert (small["distinct_weights"] <= plain["distinct_weights"].iloc[0]).all()
+    assert (table["coded_mib"] <= table["model_mib"]).all()
+    assert table["nonzero_pct"].between(1, 100).all()
     assert plain["accuracy_top1"].dropna().unique() == [0.75], "three of four labels are right"
 
 

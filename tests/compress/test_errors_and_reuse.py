@@ -35,7 +35,7 @@ def test_all_mistakes_are_listed_at_once():
         ("int8", {"subset_size": 0}, "subset_size"),
         ("int8", {"ignored_patterns": "conv("}, "no regular expression"),
         ("fp16", {"mode": "x"}, "unknown setting 'mode'"),
-        ("weights", {"mode": "codebook"}, "mode: Input should be"),
+        ("weights", {"mode": "int5"}, "mode: Input should be"),
         ("weights", {"ratio": 0}, "ratio"),
         ("weights", {"ratio": 1.5}, "ratio"),
         ("weights", {"mode": "int8_sym", "ratio": 0.5}, "mode int8_sym .* takes no ratio"),
@@ -74,7 +74,7 @@ def test_every_setting_is_described_and_has_a_default():
     assert all(setting.description and setting.kind for setting in settings.values())
     assert settings["preset"].kind == "auto | performance | mixed"
     assert settings["ratio"].kind == "number or none"
-    assert settings["subset_size"].default == 300
+    assert settings["subset_size"].default == 128, "of weights, the last to have it"
 
 
 def test_listing_the_methods_imports_nothing_heavy():
