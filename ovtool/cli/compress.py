@@ -20,7 +20,11 @@ def command(
         str, typer.Argument(help="Variant, or anything that convert takes.", show_default=False)
     ],
     method: Annotated[
-        str, typer.Argument(help="fp16, int8 (needs --data) or weights.", show_default=False)
+        str,
+        typer.Argument(
+            help="A method, such as int8 (needs --data): --settings lists them.",
+            show_default=False,
+        ),
     ],
     out: Annotated[str, typer.Option("--out", "-o", help="Folder of the variant to make.")],
     set_: Annotated[
@@ -33,10 +37,9 @@ def command(
     train_data: Annotated[
         str | None, typer.Option(help="Labelled samples to train on, named as --data.")
     ] = None,
-    validation_data: Annotated[
-        str | None,
-        typer.Option(help="Held-out samples that settings are chosen by, named as --data."),
-    ] = None,
+    validation_data: options.ValidationData = None,
+    max_drop: options.MaxDrop = None,
+    time_limit: options.TimeLimit = None,
     metric: options.MetricName = None,
     labels: options.Labels = None,
     limit: options.Limit = None,
@@ -84,7 +87,7 @@ def command(
             model,
             method,
             out=out,
-            settings=options.settings(set_),
+            settings=options.settings(set_, max_drop=max_drop, time_limit_s=time_limit),
             given=api.Given(
                 data=options.data_spec(data, labels, limit),
                 training=train_data,

@@ -8,6 +8,10 @@ METHODS = Registry(
     "method",
     {
         "fp16": Entry("ovtool.compress.fp16:FP16", "weights stored in 16 bits: half the size"),
+        "fp8": Entry(
+            "ovtool.compress.quantization:FP8",
+            "weights and activations in 8-bit floats, calibrated on data: small",
+        ),
         "int8": Entry(
             "ovtool.compress.quantization:INT8",
             "weights and activations in 8 bits, calibrated on data: small and fast",
