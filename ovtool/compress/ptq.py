@@ -194,7 +194,10 @@ def quantize(model: ov.Model, settings: Quantizing, feed: Feed, *, stored: bool 
 def _advanced(settings: Quantizing, stored: bool) -> Any:
     """Return NNCF's advanced parameters; None where all are its defaults."""
     import nncf
-    from nncf.quantization.advanced_parameters import AdvancedSmoothQuantParameters
+    from nncf.quantization.advanced_parameters import (
+        AdvancedSmoothQuantParameters,
+        QuantizationParameters,
+    )
     from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
     given: dict[str, Any] = {}
@@ -213,7 +216,7 @@ def _advanced(settings: Quantizing, stored: bool) -> Any:
         if settings.overflow_fix != "auto":
             given["overflow_fix"] = nncf.OverflowFix(settings.overflow_fix)
         if not settings.weights_per_channel:
-            given["weights_quantization_params"] = nncf.QuantizationParameters(per_channel=False)
+            given["weights_quantization_params"] = QuantizationParameters(per_channel=False)
         if settings.quantize_outputs:
             given["quantize_outputs"] = True
     if not stored:

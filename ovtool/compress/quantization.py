@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ovtool.compress import accuracy, ptq
 from ovtool.compress.method import Compressed, Method, Work
@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from ovtool.compress.method import Need
 
 
-def _apply(work: Work[Quantizing]) -> Compressed:
-    settings, samples = work.settings, work.material.calibration
+def _apply(work: Work[Any]) -> Compressed:
+    settings: Quantizing = work.settings
+    samples = work.material.calibration
     if samples is None:
         raise InputError("quantization is calibrated on data", "give some with --data")
     if len(samples) < settings.subset_size:

@@ -13,13 +13,14 @@ from tests.compress import outliers
 def fragile(tmp_path_factory):
     """A variant that INT8 ruins, with samples to calibrate on and others to judge by."""
     folder = tmp_path_factory.mktemp("fragile")
-    for name, seed, count in (("calibration", 1, 24), ("held", 5, 60)):
+    for name, seed, count in (("calibration", 1, 100), ("held", 5, 100)):
         rows = [sample.inputs["x"] for sample in outliers.pictures(count, seed)]
         np.savez(folder / f"{name}.npz", x=np.stack(rows))
     outliers.saved(folder / "fragile", "conv")
     return folder
 
 
+@pytest.mark.slow
 def test_it_names_the_layer_that_suffers_and_writes_what_it_found(ovtool, fragile, tmp_path):
     out = tmp_path / "out"
     ran = ovtool(
@@ -27,7 +28,7 @@ def test_it_names_the_layer_that_suffers_and_writes_what_it_found(ovtool, fragil
         "--validation-data", fragile / "held.npz", "--out", out,
     )  # fmt: skip
     assert ran.status == 0, ran
-    first = next(line for line in ran.out.splitlines() if line.endswith("second"))
+    first = next(line for line in ran.out.splitlines() if line.split()[-1:] == ["second"])
     assert "Convolution" in first
     assert "agreement_top1 without quantization: 1.00" in ran.out
     with (out / "layers.csv").open() as stream:
@@ -55,15 +56,16 @@ def test_a_method_without_quantized_layers_is_refused(refused, fragile):
     assert said == "'int9' quantizes no layers | did you mean int8?"
 
 
+@pytest.mark.slow
 def test_a_limit_is_held_by_leaving_a_layer_in_float(ovtool, fragile, tmp_path):
     ran = ovtool(
         "compress", fragile / "fragile", "int8", "--data", fragile / "calibration.npz",
-        "--validation-data", fragile / "held.npz", "--max-drop", "0.05", "--time-limit", "600",
+        "--validation-data", fragile / "held.npz", "--max-drop", "0.1", "--time-limit", "600",
         "--out", tmp_path / "q",
     )  # fmt: skip
     assert ran.status == 0, ran
     step = Variant.load(tmp_path / "q").record.steps[-1]
-    assert (step.settings["max_drop"], step.settings["time_limit_s"]) == (0.05, 600)
+    assert (step.settings["max_drop"], step.settings["time_limit_s"]) == (0.1, 600)
     assert step.details["chosen"]["ignored_names"] == ["second"]
 
 

@@ -10,7 +10,7 @@ from ovtool.compress import parse_settings
 from ovtool.compress.session import quiet_nncf
 from ovtool.errors import InputError
 
-from .networks import compress
+from .networks import Listed, compress
 from .outliers import pictures, saved
 from .test_methods import closeness, types_of
 
@@ -55,32 +55,35 @@ def test_settings_reach_nncf(products, tmp_path, settings, stated):
     plain = compress(products, "int8", {}, pictures(12, 1), out=tmp_path / "p", name="q")
     made = compress(products, "int8", settings, pictures(12, 1), out=tmp_path / "q", name="q")
     info = ov.Core().read_model(made.xml).get_rt_info(["nncf", "quantization"]).astype(dict)
-    told = str(info["advanced_parameters"])
-    assert stated.replace("'", "") in told.replace("'", "").replace('"', "")
+    assert stated in str(info["advanced_parameters"].value).replace('"', "'")
     assert files.sha256(made.xml, made.bin) != files.sha256(plain.xml, plain.bin)
 
 
+@pytest.mark.slow
 def test_smoothing_saves_a_product_whose_inputs_have_outliers(products, tmp_path):
-    some = pictures(24, 1)
+    some = pictures(100, 1)
     plain = compress(products, "int8", {}, some, out=tmp_path / "p", name="q")
     smooth = {"model_type": "transformer"}
     smoothed = compress(products, "int8", smooth, some, out=tmp_path / "s", name="q")
     off = smooth | {"smooth_matmul": -1}
     unsmoothed = compress(products, "int8", off, some, out=tmp_path / "u", name="q")
-    assert closeness(smoothed, products, some) > 0.99
+    assert closeness(smoothed, products, some) > 0.98
     assert closeness(plain, products, some) < 0.9
     assert closeness(unsmoothed, products, some) < 0.9
 
 
-def test_the_range_of_activations_decides_where_the_quantizers_end(products, tmp_path):
-    some = pictures(24, 1)
+def test_the_range_of_activations_decides_where_the_quantizers_end(conv, tmp_path):
+    rising = Listed([np.full((3, 16, 16), index, np.float32) for index in range(12)])
     ends = {}
     for kind in ("minmax", "mean_minmax"):
-        made = compress(
-            products, "int8", {"activations_range": kind}, some, out=tmp_path / kind, name="q"
-        )
-        ends[kind] = max(np.max(q.input_value(2).get_node().get_data()) for q in quantizers(made))
-    assert ends["minmax"] > 1.05 * ends["mean_minmax"]
+        chosen = {"activations_range": kind}
+        made = compress(conv, "int8", chosen, rising, out=tmp_path / kind, name="q")
+        (ends[kind],) = [
+            float(np.max(q.input_value(2).get_node().get_data()))
+            for q in quantizers(made)
+            if q.input_value(0).get_node().get_type_name() == "Parameter"
+        ]
+    assert ends == pytest.approx({"minmax": 11, "mean_minmax": 5.5}, rel=0.02)
 
 
 @pytest.mark.parametrize("mode", ["e4m3", "e5m2"])
