@@ -1,6 +1,5 @@
 """What of NNCF's quantization can be set, and that it is set."""
 
-import nncf
 import numpy as np
 import openvino as ov
 import pytest
@@ -30,6 +29,8 @@ def test_without_settings_it_is_what_nncf_makes_of_the_model(conv, pictures, tmp
     again = compress(conv, "int8", {}, pictures, out=tmp_path / "again", name="q")
     rows = [sample.inputs["x"][None] for sample in pictures]
     with quiet_nncf("test"):
+        import nncf
+
         bare = nncf.quantize(
             ov.Core().read_model(conv.xml), nncf.Dataset(rows), subset_size=len(rows)
         )
