@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,6 +73,21 @@ def interval_text(value: float | None, low: float | None, high: float | None) ->
         decimals = 1 + math.ceil(-math.log10(high - low))
         shown = f"{value:.{decimals}f}"
     return f"{shown} [{low:.{decimals}f}, {high:.{decimals}f}]"
+
+
+def finite(value: Any) -> Any:
+    """Return JSON types with None for what is no finite number, and lists for tuples.
+
+    >>> finite({"a": (1, float("nan"))})
+    {'a': [1, None]}
+    """
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {str(k): finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(v) for v in value]
+    return value
 
 
 def duration(seconds: float) -> str:

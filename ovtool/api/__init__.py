@@ -13,6 +13,7 @@ leaves nothing half-written.
 
 from ovtool.api import recipes
 from ovtool.api.compression import Given, compress
+from ovtool.api.layer_costs import sensitivity
 from ovtool.api.models import DataSpec, convert, devices, evaluate
 from ovtool.api.profiling import profile
 from ovtool.api.sweeps import choose, report, summary, sweep
@@ -30,6 +31,7 @@ __all__ = [
     "recipes",
     "report",
     "run",
+    "sensitivity",
     "summary",
     "sweep",
 ]

@@ -92,7 +92,7 @@ def compress(
     material = Material(
         calibration=_samples(has.data, parent, progress),
         training=_samples(has.training, parent, progress),
-        judge=_judge(has, parent, progress),
+        judge=judge_of(has, parent, progress),
         network=_network(parent, how),
         teacher=_teacher(how),
         loss=has.loss,
@@ -115,7 +115,8 @@ def _samples(spec: DataSpec | str | None, variant: Variant, progress: Progress) 
     return (DataSpec(spec) if isinstance(spec, str) else spec).load(variant, progress)
 
 
-def _judge(has: Given, parent: Variant, progress: Progress) -> GraphJudge | None:
+def judge_of(has: Given, parent: Variant, progress: Progress) -> GraphJudge | None:
+    """Return what takes the quality of graphs made from a variant; None without validation."""
     from ovtool.api.judge import GraphJudge
 
     samples = _samples(has.validation, parent, progress)

@@ -132,6 +132,19 @@ def as_variant(
     return converted(str(model), folder, name, options or SourceOptions(), progress)
 
 
+def variant_beside(
+    model: Reference, out: Path | None, scratch: Path, progress: Progress = SILENT
+) -> Variant:
+    """Return a variant as it is, or convert a source into ``<out>-source``, or into ``scratch``."""
+    if isinstance(model, Variant) or (Path(model) / RECORD).is_file():
+        return as_variant(model, scratch)
+    from ovtool.sources.convert import default_name
+
+    name = default_name(str(model))
+    folder = scratch / name if out is None else out.with_name(f"{out.name}-source")
+    return as_variant(model, folder, name=name, progress=progress)
+
+
 @dataclass(frozen=True, slots=True)
 class Quality:
     """What :func:`evaluate` found: figures by the names of ``columns.py``, and what it ran in."""

@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovtool import files
-from ovtool.api.models import DataSpec, Reference, as_variant, available
+from ovtool.api.models import DataSpec, Reference, available, variant_beside
 from ovtool.errors import InputError
 from ovtool.measure import breakdown, contention, layers
 from ovtool.progress import SILENT, Progress
 from ovtool.results import Note
-from ovtool.variant import RECORD, Variant
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from ovtool.measure.layers import Layer
     from ovtool.measure.session import Job, Opened
     from ovtool.trial import Trial
+    from ovtool.variant import Variant
 
 CSV, DOCUMENT, CHARTS = "layers.csv", "profile.json", "charts"
 COMPILE_S = 300.0
@@ -169,20 +169,10 @@ def profile(
     with contextlib.ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ovtool-profile-")))
         folder = stack.enter_context(files.new_folder(Path(out), replace)) if out else None
-        variant = _variant(model, Path(out) if out else None, scratch, progress)
+        variant = variant_beside(model, Path(out) if out else None, scratch, progress)
         (trial,) = trials([variant], there, axes)
         found = _profiled(trial, variant, data, seconds, scratch, progress)
         return found if folder is None or out is None else _written(found, folder, Path(out))
-
-
-def _variant(model: Reference, out: Path | None, scratch: Path, progress: Progress) -> Variant:
-    if isinstance(model, Variant) or (Path(model) / RECORD).is_file():
-        return as_variant(model, scratch)
-    from ovtool.sources.convert import default_name
-
-    name = default_name(str(model))
-    folder = scratch / name if out is None else out.with_name(f"{out.name}-source")
-    return as_variant(model, folder, name=name, progress=progress)
 
 
 def _profiled(

@@ -31,10 +31,9 @@ def command(
     train_data: Annotated[
         str | None, typer.Option(help="Labelled samples to train on, named as --data.")
     ] = None,
-    validation_data: Annotated[
-        str | None,
-        typer.Option(help="Held-out samples that settings are chosen by, named as --data."),
-    ] = None,
+    validation_data: options.ValidationData = None,
+    max_drop: options.MaxDrop = None,
+    time_limit: options.TimeLimit = None,
     metric: options.MetricName = None,
     labels: options.Labels = None,
     limit: options.Limit = None,
@@ -73,7 +72,7 @@ def command(
             model,
             method,
             out=out,
-            settings=options.settings(set_),
+            settings=options.settings(set_, max_drop=max_drop, time_limit_s=time_limit),
             given=api.Given(
                 data=options.data_spec(data, labels, limit),
                 training=train_data,

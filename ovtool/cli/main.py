@@ -25,6 +25,7 @@ from ovtool.cli import (
     recipes,
     report,
     run,
+    sensitivity,
     sweep,
 )
 from ovtool.errors import InputError, OvtoolError
@@ -41,7 +42,9 @@ app = typer.Typer(
     " way. Exit codes: 0 done, 1 a limit is not met, 2 wrong use or bad input, 3 a device or"
     " package is missing, 4 nothing was measured.",
 )
-for _verb in (devices, convert, methods, compress, evaluate, profile, sweep, report, choose, run):
+for _verb in (
+    devices, convert, methods, compress, sensitivity, evaluate, profile, sweep, report, choose, run
+):  # fmt: skip
     app.command(_verb.NAME, epilog=_verb.EXAMPLE)(_verb.command)
 app.add_typer(recipes.app, name="recipes")
 

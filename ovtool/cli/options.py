@@ -66,6 +66,23 @@ Labels = Annotated[
 ]
 Limit = Annotated[int | None, typer.Option(min=1, help="Use so many of the samples.")]
 
+ValidationData = Annotated[
+    str | None,
+    typer.Option(help="Held-out samples that settings are chosen by, named as --data."),
+]
+MaxDrop = Annotated[
+    float | None,
+    typer.Option(
+        "--max-drop",
+        help="Most that the metric may lose, 0.01 is a point: --set max_drop=. Tries more settings"
+        " until it holds; needs --validation-data.",
+    ),
+]
+TimeLimit = Annotated[
+    float | None,
+    typer.Option("--time-limit", help="Seconds after which no more is tried."),
+]
+
 MaxLatency = Annotated[float | None, typer.Option("--max-latency-ms", help="Latency limit.")]
 MinThroughput = Annotated[
     float | None, typer.Option("--min-throughput-fps", help="Least samples a second.")
@@ -137,19 +154,22 @@ def data_spec(data: str | None, labels: str | None, limit: int | None) -> DataSp
     return DataSpec(data, labels, limit)
 
 
-def settings(pairs: list[str] | None) -> dict[str, str]:
-    """Return ``key=value`` pairs as a mapping.
+def settings(pairs: list[str] | None, **short: float | None) -> dict[str, Any]:
+    """Return ``key=value`` pairs as a mapping, with those that have options of their own.
 
     Raises:
-        InputError: One is none.
+        InputError: A pair is none, or names what an option gives too.
     """
-    found: dict[str, str] = {}
+    found: dict[str, Any] = {}
     for pair in pairs or ():
         key, equals, value = pair.partition("=")
         if not equals or not key:
             raise InputError(f"--set {pair!r} is not key=value")
         found[key.strip().replace("-", "_")] = value.strip()
-    return found
+    given = {key: value for key, value in short.items() if value is not None}
+    if twice := sorted(found.keys() & given.keys()):
+        raise InputError(f"{twice[0]} is given twice: by --set and by its own option")
+    return found | given
 
 
 def limits(

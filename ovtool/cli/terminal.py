@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, Literal
+
+from ovtool import units
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,17 +31,7 @@ def say(to: Console, text: str, style: str | None = None) -> None:
 
 def answer_json(document: Any) -> None:
     """Print one JSON document; what is not a number is null."""
-    print(json.dumps(_finite(document), indent=2, default=str))
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {str(k): _finite(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
-    return value
+    print(json.dumps(units.finite(document), indent=2, default=str))
 
 
 def table(

@@ -31,17 +31,17 @@ class Feed:
     ) -> None:
         self._samples, self._inputs, self._progress = samples, inputs, progress
         self._then = then
-        self._count = min(limit, len(samples))
+        self.count = min(limit, len(samples))
         axis = sample_axis(inputs[0])
         self._batch = 1 if axis is None else max(1, inputs[0].shape[axis])
 
     def __len__(self) -> int:
         """Return the number of batches."""
-        return math.ceil(self._count / self._batch)
+        return math.ceil(self.count / self._batch)
 
     def __iter__(self) -> Iterator[dict[int, Any]]:
         """Yield batches as arrays by the place of the input."""
-        self._progress.start("calibrating", self._count)
+        self._progress.start("calibrating", self.count)
         try:
             for batch in batches(self._spread(), self._inputs, self._batch):
                 self._progress.advance(batch.count)
@@ -55,5 +55,5 @@ class Feed:
         The first ones alone would be of the first classes where a folder is sorted by class.
         """
         total = len(self._samples)
-        wanted = {place * total // self._count for place in range(self._count)}
+        wanted = {place * total // self.count for place in range(self.count)}
         return (sample for place, sample in enumerate(self._samples) if place in wanted)

@@ -16,7 +16,7 @@ from ovtool.compress import census, cost
 from ovtool.compress.distillation import Distilling, finish, retrain, trained_with
 from ovtool.compress.feed import Feed
 from ovtool.compress.method import Compressed, Method, Work, missing
-from ovtool.compress.quantization import Quantizing
+from ovtool.compress.ptq import WithPreset
 from ovtool.compress.session import ignored_in_torch, quiet_nncf
 from ovtool.errors import InputError
 from ovtool.network import tensors_of
@@ -43,7 +43,7 @@ _HEAVY = {"Convolution", "Deconvolution", "FullyConnected", "MatMul"}
 """Layers of the CPU plugin that have weights."""
 
 
-class QatSettings(Quantizing, Distilling):
+class QatSettings(WithPreset, Distilling):
     """Settings of ``nncf.quantize`` of a torch network, and of the training after it."""
 
     target_device: Literal["any", "cpu", "gpu", "npu"] = Field(

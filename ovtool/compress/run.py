@@ -110,6 +110,8 @@ def _described(material: Material, needed: frozenset[Need]) -> str | None:
         for purpose, samples in used.items()
         if purpose in needed and samples is not None
     ]
+    if "validation" in needed and material.judge is not None:
+        texts.append(f"judged by {material.judge.metric}")
     return "; ".join(texts) or None
 
 

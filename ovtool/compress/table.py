@@ -20,6 +20,10 @@ METHODS = Registry(
             "smaller images, or a pooling layer in front of a layer: less arithmetic",
         ),
         "fp16": Entry("ovtool.compress.fp16:FP16", "weights stored in 16 bits: half the size"),
+        "fp8": Entry(
+            "ovtool.compress.quantization:FP8",
+            "weights and activations in 8-bit floats, calibrated on data: small",
+        ),
         "hash": Entry(
             "ovtool.compress.hashing:HASH",
             "weights that share values by a hash of their position (HashedNets)",

@@ -22,7 +22,8 @@ from tests.report import sweeps
 
 VERBS = {
     ("devices",), ("convert",), ("compress",), ("evaluate",), ("profile",), ("sweep",), ("report",),
-    ("choose",), ("run",), ("recipes", "list"), ("recipes", "show"), ("recipes", "check"),
+    ("choose",), ("run",), ("sensitivity",), ("recipes", "list"), ("recipes", "show"),
+    ("recipes", "check"),
 }  # fmt: skip
 
 

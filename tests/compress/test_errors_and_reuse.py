@@ -68,7 +68,7 @@ def test_an_unknown_method_is_suggested(conv, tmp_path):
 
 def test_every_setting_is_described_and_has_a_default():
     table = {info.name: info for info in methods()}
-    assert {"fp16", "int8", "train", "weights"} <= set(table)
+    assert {"fp16", "fp8", "int8", "train", "weights"} <= set(table)
     assert table["int8"].needs == {"calibration"}
     settings = {setting.name: setting for info in methods() for setting in info.settings}
     assert all(setting.description and setting.kind for setting in settings.values())

@@ -64,6 +64,16 @@ def test_the_record_says_all_that_was_done(conv, pictures, tmp_path):
         "model_type": "none",
         "fast_bias_correction": True,
         "target_device": "any",
+        "bias_correction": True,
+        "smooth_matmul": 0.95,
+        "smooth_convolution": -1.0,
+        "channel_alignment": False,
+        "activations_range": "auto",
+        "overflow_fix": "auto",
+        "weights_per_channel": True,
+        "quantize_outputs": False,
+        "max_drop": None,
+        "time_limit_s": None,
     }
     assert step.data.startswith("calibration: listed (12 samples, sha256 ")
     assert step.seconds > 0
