@@ -195,7 +195,7 @@ def _cosine(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
 
 def not_finite(what: str, is_finite: NDArray[np.bool_]) -> tuple[Note, ...]:
     """Return a note where outputs, [samples, ...], are not finite."""
-    finite = is_finite.reshape(len(is_finite), -1).all(1)
+    finite = np.asarray(is_finite.reshape(len(is_finite), -1).all(1))
     bad = int((~finite).sum())
     if not bad:
         return ()

@@ -82,8 +82,8 @@ def decode(steps: NDArray[np.integer], letters: Alphabet) -> str:
     """
     if (steps == UNREADABLE).any():
         return ""
-    first = np.concatenate([[True], steps[1:] != steps[:-1]]) if len(steps) else []
-    return "".join(letters[step] for step in steps[first])
+    firsts = [step for step, before in zip(steps, [-1, *steps[:-1]], strict=True) if step != before]
+    return "".join(letters[step] for step in firsts)
 
 
 def edit_distance(a: str, b: str) -> int:
