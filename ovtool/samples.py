@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ovtool.metrics import Metric
     from ovtool.variant import Port
 
 _NUMPY_TYPES = {
@@ -32,12 +33,12 @@ class Sample:
 
     Args:
         inputs: Input name to array, of the input's type.
-        label: Class index; None where the data has no labels.
+        label: Class index, or the text that is to be read; None where the data has no labels.
         origin: File (or array and row) that it came from, for messages.
     """
 
     inputs: dict[str, NDArray[np.generic]]
-    label: int | None
+    label: int | str | None
     origin: str
 
 
@@ -70,8 +71,52 @@ class Batch:
     """
 
     inputs: dict[str, NDArray[np.generic]]
-    labels: tuple[int | None, ...]
+    labels: tuple[int | str | None, ...]
     count: int
+
+
+def labels_of(samples: Samples) -> NDArray[np.int64] | tuple[str, ...] | None:
+    """Return the labels of all samples, class indices or texts; None where there are none.
+
+    Raises:
+        InputError: There are both.
+    """
+    if not samples.labelled:
+        return None
+    labels = [sample.label for sample in samples]
+    texts = [label for label in labels if isinstance(label, str)]
+    if not texts:
+        return np.array(labels, np.int64)
+    if len(texts) != len(labels):
+        raise InputError(f"{samples.reference}: some labels are texts, and others numbers")
+    return tuple(texts)
+
+
+def usual_metric(samples: Samples) -> Metric:
+    """Return the metric that fits samples: by their labels, or agreement where there are none."""
+    if not samples.labelled:
+        return "agreement"
+    return "characters" if isinstance(next(iter(samples)).label, str) else "top1"
+
+
+def check_metric(metric: Metric, samples: Samples) -> None:
+    """Check that samples have the labels that a metric needs.
+
+    Raises:
+        InputError: They have none, or others.
+    """
+    usual = usual_metric(samples)
+    if metric in (usual, "agreement"):
+        return
+    if usual == "agreement":
+        raise InputError(
+            f"{samples.reference} has no labels, which the metric {metric} needs",
+            "give labels, or use the metric agreement",
+        )
+    raise InputError(
+        f"the metric {metric} does not fit the labels of {samples.reference}",
+        f"use {usual} or agreement",
+    )
 
 
 def sample_axis(port: Port) -> int | None:

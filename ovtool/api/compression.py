@@ -28,7 +28,8 @@ class Given:
         training: Samples to train on.
         validation: Held-out samples that settings are chosen by; they should be neither those of
             calibration nor those that the result is judged by in the end.
-        metric: Of the validation; by default top-1 where there are labels, else agreement.
+        metric: Of the validation; by default that of the labels (top-1, or characters of
+            texts), without labels agreement.
         loss: Takes a torch network's outputs and the labels, in place of the cross-entropy.
     """
 
@@ -118,11 +119,12 @@ def _samples(spec: DataSpec | str | None, variant: Variant, progress: Progress) 
 def judge_of(has: Given, parent: Variant, progress: Progress) -> GraphJudge | None:
     """Return what takes the quality of graphs made from a variant; None without validation."""
     from ovtool.api.judge import GraphJudge
+    from ovtool.samples import usual_metric
 
     samples = _samples(has.validation, parent, progress)
     if samples is None:
         return None
-    return GraphJudge(samples, parent, has.metric or ("top1" if samples.labelled else "agreement"))
+    return GraphJudge(samples, parent, has.metric or usual_metric(samples))
 
 
 def _network(parent: Variant, options: SourceOptions) -> Callable[[], Network] | None:

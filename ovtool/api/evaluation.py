@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,14 +15,14 @@ from ovtool.devices import rules
 from ovtool.errors import InputError
 from ovtool.measure import jobs
 from ovtool.measure.session import Job, Runner, Session, TrialFailedError
-from ovtool.quality import judged_output, score
-from ovtool.samples import sample_axis
+from ovtool.quality import alphabet, classes, judged_output, score, score_texts
+from ovtool.samples import labels_of, sample_axis
 from ovtool.shapes import OPEN, Named, Shape, shape_text
 from ovtool.trial import Trial
 from ovtool.units import MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -30,12 +31,19 @@ if TYPE_CHECKING:
     from ovtool.variant import Variant
 
 CHUNK_BYTES = 256 * MIB
+CHUNK_SAMPLES = 64
+"""Few enough that the outputs of so many have room, which may be far larger than the inputs."""
+
+Reduce = Callable[["NDArray[Any]"], "NDArray[Any]"]
+"""Makes of a chunk's outputs what is kept of them."""
 
 
-def reference_outputs(variant: Variant, samples: Samples, runner: Runner) -> NDArray[Any]:
+def reference_outputs(
+    variant: Variant, samples: Samples, runner: Runner, reduce: Reduce | None = None
+) -> NDArray[Any]:
     """Return a variant's judged output on the CPU in f32, as exact as the device can.
 
-    Dimensions that the variant leaves open are those of the samples.
+    Dimensions that the variant leaves open are those of the samples; see :func:`outputs`.
 
     Raises:
         InputError: It does not run there.
@@ -45,7 +53,7 @@ def reference_outputs(variant: Variant, samples: Samples, runner: Runner) -> NDA
     try:
         session = runner.open(jobs.job(trial, variant, rules.reference_properties()))
         try:
-            return outputs(session, samples, judged_output(variant.record.outputs))
+            return outputs(session, samples, judged_output(variant.record.outputs), reduce)
         finally:
             session.close()
     except TrialFailedError as error:
@@ -63,8 +71,10 @@ def shapes_of(samples: Samples, variant: Variant) -> Named:
     return tuple(found)
 
 
-def outputs(session: Session, samples: Samples, index: int = 0) -> NDArray[Any]:
-    """Return one output of every sample as [samples, ...].
+def outputs(
+    session: Session, samples: Samples, index: int = 0, reduce: Reduce | None = None
+) -> NDArray[Any]:
+    """Return one output of every sample as [samples, ...], or what ``reduce`` makes of it.
 
     Raises:
         TrialFailedError: The device failed.
@@ -76,7 +86,8 @@ def outputs(session: Session, samples: Samples, index: int = 0) -> NDArray[Any]:
             np.savez(asked, **_stacked(chunk))  # type: ignore[arg-type] # arrays by input name
             session.infer(asked, answered)
             with np.load(answered) as found:
-                collected.append(found[f"arr_{index}"])
+                chunk_outputs = found[f"arr_{index}"]
+            collected.append(chunk_outputs if reduce is None else reduce(chunk_outputs))
     return np.concatenate(collected)
 
 
@@ -144,20 +155,28 @@ class Evaluator:
             return {}, []
         variant = self.variants[trial.variant]
         samples = self.samples(variant)
-        found = outputs(session, samples, judged_output(variant.record.outputs))
-        labels = np.array([s.label for s in samples], np.int64) if samples.labelled else None
-        result = score(found, labels, self._reference(trial.variant))
+        labels = labels_of(samples)
+        index = judged_output(variant.record.outputs)
+        if isinstance(labels, tuple):
+            letters = alphabet(variant)
+            found = outputs(session, samples, index, classes)
+            result = score_texts(found, labels, letters, self._reference(trial.variant, classes))
+        else:
+            found = outputs(session, samples, index)
+            result = score(found, labels, self._reference(trial.variant))
         self.known.add(trial.configuration)
         return result.figures, list(result.notes)
 
-    def _reference(self, variant: str) -> NDArray[Any] | None:
+    def _reference(self, variant: str, reduce: Reduce | None = None) -> NDArray[Any] | None:
         baseline = self.baselines[variant]
         if baseline is None:
             return None
         if baseline not in self._references:
             uncompressed = self.variants[baseline]
             samples = self.samples(uncompressed)
-            self._references[baseline] = reference_outputs(uncompressed, samples, self.runner)
+            self._references[baseline] = reference_outputs(
+                uncompressed, samples, self.runner, reduce
+            )
         return self._references[baseline]
 
 
@@ -167,7 +186,7 @@ def _chunks(samples: Samples) -> Iterator[list[Sample]]:
     for sample in samples:
         chunk.append(sample)
         size += sum(array.nbytes for array in sample.inputs.values())
-        if size >= CHUNK_BYTES:
+        if size >= CHUNK_BYTES or len(chunk) >= CHUNK_SAMPLES:
             yield chunk
             chunk, size = [], 0
     if chunk:

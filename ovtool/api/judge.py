@@ -10,8 +10,8 @@ import numpy as np
 from ovtool.devices import rules
 from ovtool.errors import InputError
 from ovtool.metrics import COLUMNS
-from ovtool.quality import judged_output, score
-from ovtool.samples import batches
+from ovtool.quality import alphabet, classes, judged_output, score, score_texts
+from ovtool.samples import batches, check_metric, labels_of
 from ovtool.statistics import Interval
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class GraphJudge:
     Args:
         samples: Validation samples, preprocessed for the variant.
         variant: Whose ports the graphs have, and the uncompressed one that agreement is with.
-        kind: ``top1`` needs labels; ``agreement`` does not.
+        kind: ``top1`` needs classes for labels, ``characters`` texts, ``agreement`` none.
     """
 
     samples: Samples
@@ -49,16 +49,14 @@ class GraphJudge:
         Raises:
             InputError: It does not run, or the samples have no labels for the metric.
         """
-        labels = None
-        if self.kind == "top1":
-            if not self.samples.labelled:
-                raise InputError(
-                    f"{self.samples.reference} has no labels, which the metric top1 needs",
-                    "give labels, or use the metric agreement",
-                )
-            labels = np.array([s.label for s in self.samples], np.int64)
+        check_metric(self.kind, self.samples)
+        labels = None if self.kind == "agreement" else labels_of(self.samples)
         reference = self._uncompressed() if self.kind == "agreement" else None
-        figures = score(self._outputs(model), labels, reference).figures
+        found = self._outputs(model)
+        if isinstance(labels, tuple):
+            figures = score_texts(found, labels, alphabet(self.variant)).figures
+        else:
+            figures = score(found, labels, reference).figures
         if self.metric not in figures:
             raise InputError(f"{self.variant.name} has no {self.metric}: it is no classifier")
         value = figures[self.metric]
@@ -82,7 +80,8 @@ class GraphJudge:
             compiled = ov.Core().compile_model(model, "CPU", dict(rules.reference_properties()))
             for batch in batches(self.samples, inputs, 1):
                 feed = {place: batch.inputs[port.name] for place, port in enumerate(inputs)}
-                found.append(np.array(compiled(feed)[index]))
+                output = np.array(compiled(feed)[index])
+                found.append(classes(output) if self.kind == "characters" else output)
         except RuntimeError as error:
             raise InputError(f"the graph does not run on the CPU: {error}") from error
         return np.concatenate(found)

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 from ovtool.api.measuring import Measurer, Observer, Quiet
 from ovtool.api.models import DataSpec, Reference, SamplesOf, as_variant, available, existing
 from ovtool.errors import InputError, NothingMeasuredError
+from ovtool.metrics import COLUMNS
 from ovtool.progress import SILENT, Progress
+from ovtool.samples import check_metric, usual_metric
 from ovtool.store import Environment, Plan, PlannedVariant, SweepFolder, Unavailable
 from ovtool.variant import RECORD, Variant
 
@@ -65,7 +67,8 @@ def sweep(
         axes: What to vary: shapes, batches, loads, precisions.
         data: Held-out samples: the quality of each variant, device, precision and shape is
             measured too, and the requests carry real inputs.
-        metric: Which quality counts; by default top-1 where there are labels, else agreement.
+        metric: Which quality counts; by default that of the labels (top-1, or characters of
+            texts), without labels agreement.
         settings: How long and how sure.
         strict: Whether a device that is not there is an error.
         retry_failed: Whether trials that failed before are tried again.
@@ -243,11 +246,11 @@ def _metric(
         if metric is not None:
             raise InputError(f"the metric {metric} needs samples", "give some with --data")
         return None
-    labelled = all(samples(v).labelled for v in variants)
-    if metric == "top1" and not labelled:
-        raise InputError(f"{samples.spec.source} has no labels, so top-1 cannot be measured")
-    if metric == "top1" or (metric is None and labelled):
-        return "accuracy_top1"
+    chosen = metric or usual_metric(samples(variants[0]))
+    for one in variants:
+        check_metric(chosen, samples(one))
+    if chosen != "agreement":
+        return COLUMNS[chosen]
     alone = [p.name for p in planned.values() if p.baseline is None]
     if alone:
         raise InputError(

@@ -55,7 +55,7 @@ Tolerance = Annotated[
     typer.Option(help="Largest difference from the source, as a share of its largest output."),
 ]
 MetricName = Annotated[
-    str | None, typer.Option("--metric", help="Quality that counts: top1 or agreement.")
+    str | None, typer.Option("--metric", help="Quality that counts: top1, agreement or characters.")
 ]
 Data = Annotated[
     str | None,
@@ -88,7 +88,8 @@ MinThroughput = Annotated[
     float | None, typer.Option("--min-throughput-fps", help="Least samples a second.")
 ]
 MinQuality = Annotated[
-    float | None, typer.Option("--min-quality", help="Least top-1 accuracy or agreement, 0 to 1.")
+    float | None,
+    typer.Option("--min-quality", help="Least quality (top-1, agreement or characters), 0 to 1."),
 ]
 MaxSize = Annotated[float | None, typer.Option("--max-model-mib", help="Largest model.")]
 Objective = Annotated[

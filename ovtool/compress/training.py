@@ -135,6 +135,10 @@ def training_set(samples: Samples, progress: Progress) -> TrainingSet:
                 f"{samples.reference} takes more than {MAX_BYTES >> 30} GiB in memory",
                 "train on fewer samples: --limit, or data.training.limit",
             )
+        if isinstance(sample.label, str):
+            raise InputError(
+                f"{samples.reference}: the labels are texts, and training is on class indices"
+            )
         labels.append(sample.label)
         progress.advance()
     try:

@@ -4,7 +4,7 @@ What a user may name:
 
 - a folder of images: the class is the subfolder, or a CSV of labels, or there are no labels
 - an ``.npz`` or ``.npy`` file of arrays, as the model takes them
-- ``sample:NAME``: images that an optional package carries
+- ``sample:NAME``: data that an optional package carries
 - ``noise`` or ``noise:N``: random values, for trying things out only
 """
 
@@ -29,7 +29,7 @@ KINDS = Registry(
     {
         "images": Entry("ovtool.data.images:load", "a folder of images"),
         "arrays": Entry("ovtool.data.arrays:load", "an .npz or .npy file"),
-        "sample": Entry("ovtool.data.bundled:load", "sample:NAME, images of a package", "demo"),
+        "sample": Entry("ovtool.data.bundled:load", "sample:NAME, data of a package", "demo"),
         "noise": Entry("ovtool.data.noise:load", "noise or noise:N, random values"),
     },
 )

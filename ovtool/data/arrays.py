@@ -34,8 +34,8 @@ def load(request: Request) -> Readable[int]:
     """Return the rows of a file of arrays.
 
     The first dimension of every array is the sample, whatever the input's layout.  An ``.npz``
-    holds an array for each input, by its name, and may hold ``label``: class indices as
-    ``[samples]``.  An ``.npy`` holds the only input and is read through a memory map.
+    holds an array for each input, by its name, and may hold ``label``: class indices or texts
+    as ``[samples]``.  An ``.npy`` holds the only input and is read through a memory map.
 
     Raises:
         InputError: The file cannot be read, an input is missing, or an array does not fit.
@@ -55,7 +55,7 @@ def load(request: Request) -> Readable[int]:
         raise InputError(f"{path}: no samples")
 
     def read(row: int) -> Sample:
-        label = None if labels is None else int(labels[row])
+        label = None if labels is None else labels[row].item()
         origin = f"{path} row {row}"
         values = {port.name: _row(path, port, arrays[port.name], row) for port in request.inputs}
         return Sample(values, label, origin)
@@ -124,11 +124,13 @@ def _row(path: Path, port: Port, array: NDArray[np.generic], row: int) -> NDArra
     return values
 
 
-def _labels(path: Path, array: NDArray[np.generic]) -> NDArray[np.int64]:
+def _labels(path: Path, array: NDArray[np.generic]) -> NDArray[np.int64] | NDArray[np.str_]:
+    if array.dtype.kind == "U" and array.ndim == 1:
+        return array.astype(np.str_)
     if array.dtype.kind not in "iu" or array.ndim < 1 or array.size != len(array):
         raise InputError(
             f"{path}: {LABEL} is {array.dtype} {list(array.shape)}",
-            "labels are whole numbers, one a sample",
+            "labels are whole numbers or texts, one a sample",
         )
     labels = array.reshape(-1).astype(np.int64)
     if labels.min(initial=0) < 0:

@@ -1,26 +1,55 @@
-"""Images that optional packages carry, so that a first try needs no data set and no network.
+"""Data that packages carry, so that a first try needs no data set and no network.
 
 The packages are found, not imported: they are slow to import and only their files are wanted.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ovtool.data.images import ImageItem, readable
 from ovtool.data.pixels import WHOLE, Box
-from ovtool.errors import InputError, MissingDependencyError
-from ovtool.registry import suggestion
+from ovtool.errors import MissingDependencyError
+from ovtool.registry import Entry, Registry, package_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
     from ovtool.data.request import Readable, Request
+    from ovtool.samples import Samples
 
-_INSTALL = "pip install 'ovtool[demo]'"
+EXTRA = "demo"
+SAMPLES = Registry(
+    "sample",
+    {
+        "imagenet20": Entry(
+            "ovtool.data.bundled:imagenet20", "20 ImageNet images, labelled 0..999", EXTRA
+        ),
+        "photographs": Entry(
+            "ovtool.data.bundled:photographs", "72 views of 12 photographs, unlabelled", EXTRA
+        ),
+        "digits-train": Entry("ovtool.data.digits:load", "8,000 digits of MNIST, labelled 0..9"),
+        "digits-calibration": Entry("ovtool.data.digits:load", "500 of digits-train"),
+        "digits-validation": Entry("ovtool.data.digits:load", "1,000 other digits"),
+        "digits-test": Entry("ovtool.data.digits:load", "1,000 other digits"),
+        "sentences-train": Entry(
+            "ovtool.data.sentences:load", "7,500 sentences, labelled 0 or 1", "sentences"
+        ),
+        "sentences-calibration": Entry(
+            "ovtool.data.sentences:load", "300 of sentences-train", "sentences"
+        ),
+        "sentences-validation": Entry(
+            "ovtool.data.sentences:load", "1,000 other sentences", "sentences"
+        ),
+        "sentences-test": Entry("ovtool.data.sentences:load", "2,000 other sentences", "sentences"),
+        "text-lines-calibration": Entry(
+            "ovtool.data.text_lines:load", "200 rendered lines, labelled with their texts"
+        ),
+        "text-lines-validation": Entry("ovtool.data.text_lines:load", "200 other lines"),
+        "text-lines-test": Entry("ovtool.data.text_lines:load", "300 other lines"),
+    },
+)
 # Real photographs of everyday things; the package also has drawings, masks, text and micrographs.
 _PHOTOGRAPHS = (
     "astronaut.png", "brick.png", "camera.png", "chelsea.png", "clock_motion.png", "coffee.png",
@@ -38,55 +67,48 @@ _CROPS = (
 )
 
 
-def imagenet20() -> Iterator[ImageItem]:
-    """Yield the 20 ImageNet images of foolbox, labelled 0..999 (Rauber et al. 2017).
+def load(request: Request) -> Samples:
+    """Return the samples of ``sample:NAME``.
+
+    Raises:
+        InputError: There is no sample of that name.
+        MissingDependencyError: Its package is not installed, or does not carry the data.
+    """
+    samples: Samples = SAMPLES.load(request.reference.partition(":")[2])(request)
+    return samples
+
+
+def imagenet20(request: Request) -> Readable[ImageItem]:
+    """Return the 20 ImageNet images of foolbox, labelled 0..999 (Rauber et al. 2017).
 
     Too few for accuracy, which takes thousands: good for agreement and for trying things out.
     """
-    folder = _folder("foolbox")
-    for path in sorted(folder.glob("imagenet_*_*.jpg")):
-        if found := re.fullmatch(r"imagenet_\d+_(\d+)", path.stem):
-            yield ImageItem(path, int(found[1]))
+    named = re.compile(r"imagenet_\d+_(\d+)")
+    paths = sorted(_folder(request, "foolbox").glob("imagenet_*_*.jpg"))
+    found = ((path, named.fullmatch(path.stem)) for path in paths)
+    items = [ImageItem(path, int(match[1])) for path, match in found if match]
+    return _readable(request, items)
 
 
-def photographs() -> Iterator[ImageItem]:
-    """Yield 72 unlabelled views of the 12 photographs of scikit-image.
+def photographs(request: Request) -> Readable[ImageItem]:
+    """Return 72 unlabelled views of the 12 photographs of scikit-image.
 
     Each is taken whole, by its four corners and by its centre, always the same, so the views of
     one photograph overlap: good for calibration, not for a figure of quality.
     """
-    folder = _folder("skimage")
-    for name in _PHOTOGRAPHS:
-        if (folder / name).is_file():
-            for crop in _CROPS:
-                yield ImageItem(folder / name, None, crop)
+    folder = _folder(request, "skimage")
+    there = [folder / name for name in _PHOTOGRAPHS if (folder / name).is_file()]
+    return _readable(request, [ImageItem(path, None, crop) for path in there for crop in _CROPS])
 
 
-SAMPLES = {"imagenet20": imagenet20, "photographs": photographs}
-
-
-def load(request: Request) -> Readable[ImageItem]:
-    """Return the images of ``sample:NAME``.
-
-    Raises:
-        InputError: There is no sample of that name.
-        MissingDependencyError: Its package is not installed, or does not carry the images.
-    """
-    name = request.reference.partition(":")[2]
-    if name not in SAMPLES:
-        raise InputError(f"unknown sample {name!r}", suggestion(name, dict(SAMPLES)))
-    items = list(SAMPLES[name]())
+def _readable(request: Request, items: list[ImageItem]) -> Readable[ImageItem]:
     if not items:
         raise MissingDependencyError(
-            f"the images of sample:{name} are not in the installed package", _INSTALL
+            f"the images of {request.reference} are not in the installed package",
+            f"pip install 'ovtool[{EXTRA}]'",
         )
     return readable(request, items)
 
 
-def _folder(package: str) -> Path:
-    spec = importlib.util.find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        raise MissingDependencyError(
-            f"this sample needs the package {package}, which is not installed", _INSTALL
-        )
-    return Path(next(iter(spec.submodule_search_locations))) / "data"
+def _folder(request: Request, package: str) -> Path:
+    return package_folder(request.reference, package, EXTRA) / "data"

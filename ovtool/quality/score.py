@@ -86,7 +86,7 @@ def score(outputs: Array, labels: Labels | None = None, reference: Array | None 
     if labels is not None and len(labels) != count:
         raise InputError(f"{len(labels)} labels for {count} samples")
     figures = {"quality_samples": float(count)}
-    notes = _not_finite("outputs", outputs)
+    notes = not_finite("outputs", np.isfinite(outputs.astype(np.float64)))
     classes = _class_scores(outputs)
     if labels is not None and classes is None:
         shape = ["samples", *outputs.shape[1:]]
@@ -103,7 +103,8 @@ def score(outputs: Array, labels: Labels | None = None, reference: Array | None 
         figures |= against_labels.figures
         notes += against_labels.notes
     if reference is not None:
-        notes += _not_finite("outputs of the uncompressed model", reference)
+        finite = np.isfinite(reference.astype(np.float64))
+        notes += not_finite("outputs of the uncompressed model", finite)
         figures |= _agreement(outputs, reference)
     return Score(figures, notes)
 
@@ -132,13 +133,13 @@ def _accuracy(scores: NDArray[np.float64], labels: Labels) -> Score:
             "are the labels counted from 1, or made for a model with a background class?",
         )
     top1 = _top1(scores)
-    figures = _proportion("accuracy_top1", int((top1 == labels).sum()), len(labels))
+    figures = proportion("accuracy_top1", int((top1 == labels).sum()), len(labels))
     if classes >= TOP5_CLASSES:
         of_label = scores[np.arange(len(labels)), labels][:, None]
         before = np.arange(classes)[None, :] < labels[:, None]
         rank = ((scores > of_label) | ((scores == of_label) & before)).sum(1)
         hits = int(((rank < 5) & (top1 >= 0)).sum())
-        figures |= _proportion("accuracy_top5", hits, len(labels))
+        figures |= proportion("accuracy_top5", hits, len(labels))
     return Score(figures, _shifted(top1, labels))
 
 
@@ -166,7 +167,7 @@ def _agreement(outputs: Array, reference: Array) -> dict[str, float]:
     if ours is not None and theirs is not None:
         top1 = _top1(ours)
         same = int(((top1 == _top1(theirs)) & (top1 >= 0)).sum())
-        figures |= _proportion("agreement_top1", same, len(outputs))
+        figures |= proportion("agreement_top1", same, len(outputs))
     cosines, differences = [], []
     for ours_one, theirs_one in zip(outputs, reference, strict=True):
         a, b = (x.astype(np.float64).reshape(-1) for x in (ours_one, theirs_one))
@@ -174,7 +175,7 @@ def _agreement(outputs: Array, reference: Array) -> dict[str, float]:
         with np.errstate(invalid="ignore", over="ignore"):
             differences.append(float(np.abs(a - b).max(initial=0.0)))
     if np.isfinite(cosines).all():
-        figures |= _named("output_cosine", mean_interval(cosines), -1.0, 1.0)
+        figures |= named("output_cosine", mean_interval(cosines), -1.0, 1.0)
     if np.isfinite(differences).all():
         figures["output_max_abs_difference"] = max(differences)
     return figures
@@ -192,8 +193,9 @@ def _cosine(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     return float(np.clip(a @ b / lengths, -1.0, 1.0))
 
 
-def _not_finite(what: str, array: Array) -> tuple[Note, ...]:
-    finite = np.isfinite(array.astype(np.float64)).reshape(len(array), -1).all(1)
+def not_finite(what: str, is_finite: NDArray[np.bool_]) -> tuple[Note, ...]:
+    """Return a note where outputs, [samples, ...], are not finite."""
+    finite = np.asarray(is_finite.reshape(len(is_finite), -1).all(1))
     bad = int((~finite).sum())
     if not bad:
         return ()
@@ -201,17 +203,19 @@ def _not_finite(what: str, array: Array) -> tuple[Note, ...]:
         Note(
             "output-not-finite",
             f"{what} have NaN or infinity: those samples count as wrong",
-            f"{bad} of {len(array)} samples, the first is {int(finite.argmin())}",
+            f"{bad} of {len(finite)} samples, the first is {int(finite.argmin())}",
             "run in f32, or leave the layer that overflows uncompressed",
         ),
     )
 
 
-def _proportion(name: str, hits: int, count: int) -> dict[str, float]:
-    return _named(name, wilson(hits, count), 0.0, 1.0)
+def proportion(name: str, hits: int, count: int) -> dict[str, float]:
+    """Return a share of samples as a figure with its interval."""
+    return named(name, wilson(hits, count), 0.0, 1.0)
 
 
-def _named(name: str, interval: Interval, least: float, most: float) -> dict[str, float]:
+def named(name: str, interval: Interval, least: float, most: float) -> dict[str, float]:
+    """Return a figure with its interval cut to the values that it can have."""
     figures = {name: interval.value}
     if interval.known:
         figures[f"{name}_ci_low"] = max(least, interval.low)

@@ -80,6 +80,13 @@ def speedup(
     )
 
 
+_QUALITY = {
+    "accuracy_top1": ("top-1 accuracy", "samples"),
+    "agreement_top1": ("top-1 agreement", "samples"),
+    "accuracy_characters": ("character accuracy", "characters"),
+}
+
+
 def quality_dots(rows: Sequence[Row], labels: dict[Config, str], column: str | None) -> Chart | str:
     """Draw quality with its interval, or say why not.  Dots, since the axis leaves zero out."""
     import altair as alt
@@ -98,7 +105,8 @@ def quality_dots(rows: Sequence[Row], labels: dict[Config, str], column: str | N
                     "label": units.text(value.value),
                 }
             )
-    title = f"Quality: top-1 {'accuracy' if column == 'accuracy_top1' else 'agreement'}"
+    what, of = _QUALITY[column]
+    title = f"Quality: {what}"
     if not data:
         return f"{title}: no row has it"
     low = min(d["x"] if d["x_low"] is None else d["x_low"] for d in data)
@@ -107,7 +115,7 @@ def quality_dots(rows: Sequence[Row], labels: dict[Config, str], column: str | N
     y = alt.Y("config:N", title=None, sort=names)
     scale = alt.Scale(domain=[floor, 1], nice=False, zero=False)
     base = alt.Chart(alt.InlineData(values=data))
-    x = alt.X("x:Q", title=f"top-1 {title.rpartition(' ')[2]}, share of samples", scale=scale)
+    x = alt.X("x:Q", title=f"{what}, share of {of}", scale=scale)
     layers = [
         base.mark_rule(style="single", strokeWidth=2).encode(
             x=alt.X("x_low:Q"), x2="x_high:Q", y=y

@@ -24,7 +24,7 @@ class Limits:
     Args:
         max_latency_ms: Of one inference request, at the percentile that is asked for with it.
         min_throughput_fps: In samples a second.
-        min_quality: Top-1 accuracy, or top-1 agreement where there were no labels, within [0, 1].
+        min_quality: Top-1 or character accuracy; agreement where there were no labels; 0 to 1.
         max_model_mib: Of the IR's two files.
 
     Raises:

@@ -28,6 +28,7 @@ _QUALITY = tuple(
     for column in (
         "accuracy_top1",
         "accuracy_top5",
+        "accuracy_characters",
         "agreement_top1",
         "output_cosine",
         "output_max_abs_difference",

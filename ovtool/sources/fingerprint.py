@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ovtool import files
+from ovtool.sources import networks
 from ovtool.sources.table import kind_of
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def fingerprint(reference: str, options: SourceOptions) -> str | None:
     """Return a hash of a source's files and of how it is read.
 
     None where no file tells: a ``module:function`` may import anything.  The packages of a sample
-    are pinned to one version each.
+    are pinned to one version each, and the untrained networks are in one file.
 
     Raises:
         InputError: The reference is no source.
@@ -31,7 +32,7 @@ def fingerprint(reference: str, options: SourceOptions) -> str | None:
     if kind == "torch":
         return None
     if kind == "sample":
-        digest.update(reference.encode())
+        digest.update(f"{reference} {files.sha256(Path(networks.__file__))}".encode())
         return digest.hexdigest()
     path = Path(reference)
     if not path.exists():

@@ -1,10 +1,11 @@
+import importlib.util
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
-from ovtool.data import KINDS, bundled, load
+from ovtool.data import KINDS, load
 from ovtool.errors import InputError, MissingDependencyError
 from ovtool.variant import Port, Preprocessing
 
@@ -84,7 +85,7 @@ def test_a_sample_that_is_not_there():
 
 
 def test_a_sample_whose_package_is_missing_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(bundled.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(MissingDependencyError, match="foolbox") as caught:
         load("sample:imagenet20", [PORT], STEPS)
     assert "ovtool[demo]" in caught.value.hint

@@ -1,11 +1,15 @@
+import importlib.util
 import sys
 
 import pytest
+import torch
 
 from ovtool.errors import InputError, MissingDependencyError
 from ovtool.progress import SILENT
-from ovtool.sources.convert import convert
+from ovtool.sources import samples
+from ovtool.sources.convert import convert, converted
 from ovtool.sources.options import SourceOptions
+from ovtool.sources.trainable import network_of
 
 
 def make(reference, out):
@@ -38,3 +42,41 @@ def test_a_misspelt_sample_is_suggested(tmp_path):
     with pytest.raises(InputError, match="unknown sample model") as raised:
         make("sample:efficientnet-lit0", tmp_path / "out")
     assert "efficientnet-lite0" in raised.value.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("lenet-300-100", 266_610),
+        ("lenet-5", 431_080),
+        ("digits-cnn", 61_050),
+        ("digits-resnet", 77_754),
+    ],
+)
+def test_an_untrained_network_is_the_same_each_time(tmp_path, name, parameters):
+    state = torch.get_rng_state()
+    first = samples.read(f"sample:{name}", SourceOptions()).network.module
+    assert torch.equal(torch.get_rng_state(), state), "torch's own generator is left alone"
+    torch.manual_seed(5)
+    again = samples.read(f"sample:{name}", SourceOptions()).network.module
+    for key, tensor in first.state_dict().items():
+        assert torch.equal(tensor, again.state_dict()[key])
+    assert sum(p.numel() for p in first.parameters()) == parameters
+
+
+def test_an_untrained_network_is_converted_reused_and_made_again(tmp_path):
+    record = make("sample:digits-resnet", tmp_path / "out").record
+    assert (record.inputs[0].shape, record.inputs[0].layout) == ((-1, 1, 28, 28), "NCHW")
+    assert record.outputs[0].shape == (-1, 10)
+    network = network_of(record.source, SourceOptions())
+    assert "stage2.shortcut.0.weight" in network.module.state_dict()
+    options = SourceOptions()
+    again = converted("sample:digits-resnet", tmp_path / "out", None, options, SILENT)
+    assert again.record.created == record.created
+
+
+def test_the_text_recogniser_is_found_without_importing_its_package(tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(MissingDependencyError, match="needs the package rapidocr") as raised:
+        make("sample:text-recogniser", tmp_path / "out")
+    assert raised.value.hint == "pip install 'ovtool[ocr]'"
