@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ovtool.errors import InputError
 from ovtool.foreign import captured, reason
+from ovtool.variant import name_the_unnamed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,6 +74,7 @@ class Network:
         for port, parameter in zip(inputs, model.get_parameters(), strict=bool(inputs)):
             if port.layout:
                 parameter.set_layout(ov.Layout(port.layout))
+        name_the_unnamed(model, numbered=True)
         return model
 
     def save(self, path: Path) -> None:

@@ -30,6 +30,13 @@ NETWORK = "network.safetensors"
 """Weights of the torch network that the graph was made of, where later steps can train it."""
 
 
+TRAINING = frozenset({"train"})
+"""Methods that leave a network as large as it was."""
+
+
+_NUMBERED = re.compile(r"[A-Z]\w*_\d+")
+
+
 class Record(BaseModel):
     """Base of everything that is stored: unknown keys are refused, values do not change."""
 
@@ -217,8 +224,8 @@ class Variant:
 
     @property
     def compressed(self) -> bool:
-        """Whether any step was taken; the unchanged conversion is the baseline of the others."""
-        return bool(self.record.steps)
+        """Whether any step but training was taken; what is not compressed is a baseline."""
+        return any(step.method not in TRAINING for step in self.record.steps)
 
 
 def check_target(target: Path, replace: bool = False) -> None:
@@ -258,7 +265,7 @@ def save(
     import openvino as ov
 
     check_target(target, replace)
-    _name_the_unnamed(model)
+    name_the_unnamed(model)
     with files.new_folder(target, replace) as folder:
         ov.save_model(model, folder / MODEL, compress_to_fp16=False)
         weights = folder / WEIGHTS
@@ -275,18 +282,24 @@ def save(
     return Variant(target, record)
 
 
-def _name_the_unnamed(model: ov.Model) -> None:
+def name_the_unnamed(model: ov.Model, numbered: bool = False) -> None:
     """Give a model and operations without a name one that depends on the graph alone.
 
     OpenVINO would write a number that counts all those the process ever made, and the same model
     would have another hash in every process.
+
+    Args:
+        model: Whose operations are named.
+        numbered: Whether names such as ``Multiply_2758`` count as none: OpenVINO gives them to
+            what it folds while it converts.  Other sources may name their own so.
     """
     if re.fullmatch(r"Model\d+", model.get_friendly_name()):
         model.set_friendly_name("model")
     operations = model.get_ordered_ops()
     taken = {operation.get_friendly_name() for operation in operations}
     for place, operation in enumerate(operations):
-        if operation.get_friendly_name() == operation.get_name():
+        given = operation.get_friendly_name()
+        if given == operation.get_name() or (numbered and _NUMBERED.fullmatch(given)):
             name = f"{operation.get_type_name()}.{place}"
             while name in taken:
                 name += "'"

@@ -197,21 +197,33 @@ def _loaded(model: Reference, folder: Path, progress: Progress) -> Variant:
 
 
 def _planned(variants: Iterable[Variant]) -> dict[str, PlannedVariant]:
-    """Describe variants, each with the uncompressed one of the same source as its baseline."""
+    """Describe variants, each with the uncompressed one that it came from as its baseline."""
     loaded = list(variants)
-    uncompressed = {v.record.source.model_dump_json(): v.id for v in loaded if not v.compressed}
     return {
         v.id: PlannedVariant(
             name=v.name,
             folder=str(v.folder),
             model_mib=v.model_mib,
             compressed=v.compressed,
-            baseline=uncompressed.get(v.record.source.model_dump_json()),
+            baseline=_baseline(v, loaded),
             steps=tuple(step.method for step in v.record.steps),
             weights=_weights(v),
         )
         for v in loaded
     }
+
+
+def _baseline(variant: Variant, swept: Iterable[Variant]) -> str | None:
+    """Return the id of the uncompressed variant with most of a variant's first steps; or None."""
+
+    def shared(other: Variant) -> int:
+        taken = [(s.method, s.settings) for s in other.record.steps]
+        first = [(s.method, s.settings) for s in variant.record.steps[: len(taken)]]
+        return len(taken) if taken == first else -1
+
+    alike = [v for v in swept if v.record.source == variant.record.source and not v.compressed]
+    best = max(alike, key=shared, default=None)
+    return best.id if best is not None and shared(best) >= 0 else None
 
 
 def _weights(variant: Variant) -> dict[str, float | None]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def trainable(found: Variant) -> bool:
     """Whether a variant's graph has a torch network that belongs to it."""
-    return not found.compressed or found.record.network_sha256 is not None
+    return not found.record.steps or found.record.network_sha256 is not None
 
 
 def restore(source: Network, found: Variant) -> Network:
@@ -38,7 +38,7 @@ def restore(source: Network, found: Variant) -> Network:
         rebuild = load(step.method).rebuild
         if rebuild is not None:
             rebuild(source, step)
-    if found.compressed:
+    if found.record.steps:
         weights = files.existing_file(found.folder / variant.NETWORK, "weights")
         if files.sha256(weights) != found.record.network_sha256:
             raise InputError(f"{weights} was changed since it was made", "compress again")

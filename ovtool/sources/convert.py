@@ -88,7 +88,7 @@ def converted(
     if not (folder / variant.RECORD).is_file():
         return convert(reference, folder, name, options, progress, replace=False)
     found = variant.Variant.load(folder)
-    if found.compressed or found.record.source.reference != reference:
+    if found.record.steps or found.record.source.reference != reference:
         raise InputError(f"{folder} holds another model", "give another --out")
     now = fingerprint(reference, options)
     same = now is not None and now == found.record.source.fingerprint
