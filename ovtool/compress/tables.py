@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ovtool.compress.layers import Stored
 
 # Widths that the CPU plugin reads right, the narrowest first: most entries -> type.
-_WIDTHS = {4: "u2", 16: "u4", 256: "u8", 1 << 16: "u16"}
+_WIDTHS = {2: "u1", 4: "u2", 16: "u4", 256: "u8", 1 << 16: "u16"}
 _WIDEST = "i32"
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from pydantic import Field
 
-from ovtool.compress.layers import Layered, Stored, chosen
+from ovtool.compress.layers import Layered, chosen
 from ovtool.compress.method import Compressed, Method, Work
-from ovtool.compress.tables import low_bit
+from ovtool.compress.tables import Table, write
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,7 +58,13 @@ def binary(rows: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.floa
     return codes, np.abs(rows).mean(1).astype(np.float32)
 
 
-def _apply(work: Work[FewValuesSettings], codes_of: Codes, kind: str) -> Compressed:
+def _apply(work: Work[FewValuesSettings], codes_of: Codes, values_of: list[int]) -> Compressed:
+    """Put a table of ``values_of`` and scales in place of weights.
+
+    A table, and no zero point to subtract: the CPU plugin folds the one while it compiles, and
+    computes the other for convolutions at each inference.
+    """
+    entries = np.array(values_of, np.float32)
     found = chosen(work.model, work.settings, embeddings=False)
     work.progress.start("putting weights in few values", len(found))
     error = total = 0.0
@@ -73,40 +79,21 @@ def _apply(work: Work[FewValuesSettings], codes_of: Codes, kind: str) -> Compres
         scale = scales.reshape(outer).reshape(shape)
         error += float(np.square(values - back * scale).sum())
         total += float(np.square(values).sum())
-        _write(stored, back, scale, kind)
+        write(stored, Table(entries, np.searchsorted(entries, back)), scale)
         work.progress.advance()
     relative = float(np.sqrt(error / total)) if total else 0.0
     return Compressed(work.model, {"layers": len(found), "relative_error": relative})
 
 
-def _write(stored: Stored, codes: NDArray[Any], scale: NDArray[np.float32], kind: str) -> None:
-    """Store codes in a low-bit type, as ``(codes - offset) * scale``.
-
-    ``u2`` holds -1, 0 and 1 as 0, 1 and 2; ``u1`` holds -1 and 1 as 0 and 1, less 0.5, doubled.
-    """
-    import openvino as ov
-    from openvino import opset15 as op
-
-    name = stored.constant.get_friendly_name()
-    reads = stored.layer.input_value(stored.index).get_element_type()
-    stored_codes, offset = (codes + 1, 1.0) if kind == "u2" else ((codes + 1) // 2, 0.5)
-    node: Any = op.convert(low_bit(stored_codes, kind, f"{name}/codes"), "f32")
-    node = op.subtract(node, op.constant(np.float32(offset)))
-    node = op.multiply(node, op.constant(scale if kind == "u2" else 2 * scale))
-    if reads != ov.Type.f32:
-        node = op.convert(node, reads.get_type_name())
-    stored.replace(node)
-
-
 TERNARY = Method(
     FewValuesSettings,
     frozenset(),
-    lambda work: _apply(work, ternary, "u2"),
+    lambda work: _apply(work, ternary, [-1, 0, 1]),
     "size: 2 bits a weight; no speed, for no engine multiplies by three values",
 )
 BINARY = Method(
     FewValuesSettings,
     frozenset(),
-    lambda work: _apply(work, binary, "u1"),
+    lambda work: _apply(work, binary, [-1, 1]),
     "size: 1 bit a weight; no speed, for no engine multiplies by two values here",
 )

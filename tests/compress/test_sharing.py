@@ -42,7 +42,12 @@ def plain(variant_or_model):
 
 @pytest.mark.parametrize(
     ("settings", "most", "kind"),
-    [({"clusters": 4}, 4, "u2"), ({}, 16, "u4"), ({"bits": 6, "start": "density"}, 64, "u8")],
+    [
+        ({"bits": 1}, 2, "u1"),
+        ({"clusters": 4}, 4, "u2"),
+        ({}, 16, "u4"),
+        ({"bits": 6, "start": "density"}, 64, "u8"),
+    ],
 )
 def test_shared_weights_are_few_small_and_what_the_engine_reads(
     conv, pictures, tmp_path, settings, most, kind

@@ -80,6 +80,10 @@ def test_the_ir_computes_what_numpy_says_in_that_many_bits(tmp_path, method, bit
     assert made.record.steps[-1].details["layers"] == 5
     wanted = run(expected(getattr(ternary, method), halved))
     assert run(made.xml).ravel() == pytest.approx(wanted.ravel(), rel=1e-4, abs=1e-6)
+    compiled = ov.Core().compile_model(made.xml, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    left = [o.get_rt_info()["runtimePrecision"].astype(str)
+            for o in compiled.get_runtime_model().get_ops()]  # fmt: skip
+    assert f"u{bits}" not in left, "decoded while compiling, not at each inference"
     weights = sum(int(np.prod(shape)) for shape in SHAPES.values())
     rest = made.record.bin_bytes - weights * bits / 8
     assert 0 < rest < 2000, "scales, axes and biases"
