@@ -34,7 +34,7 @@ SAMPLES = Registry(
         "digits-validation": Entry("ovtool.data.digits:load", "1,000 other digits"),
         "digits-test": Entry("ovtool.data.digits:load", "1,000 other digits"),
         "sentences-train": Entry(
-            "ovtool.data.sentences:load", "7,500 sentences, labelled 0 or 1", "sentences"
+            "ovtool.data.sentences:load", "7,568 sentences, labelled 0 or 1", "sentences"
         ),
         "sentences-calibration": Entry(
             "ovtool.data.sentences:load", "300 of sentences-train", "sentences"

@@ -134,6 +134,7 @@ def sentence_classifier(folder: Path) -> torch.nn.Module:
         folder: Of transformers' files of the encoder.
     """
     import torch
+    from safetensors.torch import load_file
     from transformers import BertConfig, BertModel
 
     class SentenceClassifier(torch.nn.Module):  # type: ignore[misc] # torch is untyped here
@@ -144,7 +145,12 @@ def sentence_classifier(folder: Path) -> torch.nn.Module:
             config = BertConfig.from_pretrained(
                 folder, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0
             )
-            self.encoder = BertModel.from_pretrained(folder, config=config, add_pooling_layer=False)
+            self.encoder = BertModel(config, add_pooling_layer=False)
+            self.encoder.loss_type = "ForSequenceClassification"  # none is unknown, which it tells
+            # Not by from_pretrained, which draws a bar and tells of the pooler that is left out.
+            weights = load_file(folder / "model.safetensors")
+            known = self.encoder.state_dict()
+            self.encoder.load_state_dict({name: weights[name] for name in known})
             self.encoder.requires_grad_(requires_grad=False)
             self.head = torch.nn.Linear(config.hidden_size, 2)
             torch.nn.init.zeros_(self.head.weight)

