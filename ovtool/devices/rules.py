@@ -76,6 +76,11 @@ RULES: Mapping[str, Rules] = {
 }
 
 
+def rules_of(kind: str) -> Rules:
+    """Return the rules of a kind; none of one that OpenVINO is left to refuse itself."""
+    return RULES.get(kind, Rules())
+
+
 def kinds_behind(device: str) -> tuple[str, ...]:
     """Return the kinds that a trial's work may go to: its own, or those of a virtual one's list."""
     if not is_virtual(device):
@@ -85,13 +90,13 @@ def kinds_behind(device: str) -> tuple[str, ...]:
 
 def needs_fixed_shapes(device: str) -> bool:
     """Whether a device, or one that it may hand the work to, takes fixed shapes only."""
-    return any(RULES[kind].fixed_shapes for kind in kinds_behind(device))
+    return any(rules_of(kind).fixed_shapes for kind in kinds_behind(device))
 
 
 def refusal(trial: Trial) -> str | None:
     """Return why a device cannot do what a trial asks for, with what it can; None where it can."""
     for kind in kinds_behind(trial.device):
-        rules = RULES[kind]
+        rules = rules_of(kind)
         of = kind if is_virtual(trial.device) else trial.device
         if trial.precision not in ("default", *rules.precisions):
             can = " and ".join(rules.precisions)
@@ -106,7 +111,7 @@ def refusal(trial: Trial) -> str | None:
 def properties(trial: Trial) -> dict[str, str]:
     """Return the OpenVINO properties that a trial is compiled with."""
     kind = kind_of(trial.device)
-    found = dict(RULES[kind].always)
+    found = dict(rules_of(kind).always)
     if "NPU" in kinds_behind(trial.device) and kind != "NPU":
         found |= _to_the_npu(trial.device)
     if trial.hint:
