@@ -47,7 +47,8 @@ _AGREE = "uncompressed variant run in f32 on the CPU"
 
 COLUMNS: tuple[Column, ...] = (
     _identity("variant", "variant", "name of the model variant"),
-    _identity("device", "device", "OpenVINO device it ran on"),
+    _identity("device", "device", "OpenVINO device that was asked for"),
+    _identity("ran_on", "ran on", "devices that did the work, as the compiled model says: what AUTO, MULTI, HETERO or BATCH came to; empty where it is not told"),
     _identity("batch", "batch", "samples in one inference request", text=False),
     _identity("shape", "shape", "shapes of inputs that the model was compiled with, ? for the batch or what was left open; empty: its own"),
     _identity("data_shape", "data shape", "shapes of what was inferred where the model was compiled with open dimensions; empty: those it was compiled with"),

@@ -104,6 +104,7 @@ class Measurement:
         reason: Why it failed, in one line; empty when it did not.
         verdict: How the measuring went; None when it failed.
         executed_precision: What the compiled model says it runs in, such as ``bf16``.
+        ran_on: Devices that did the work, as the compiled model says; None where it does not.
         figures: Names of ``columns.FIGURES`` to values; a name left out is unknown.
         properties: OpenVINO properties it was compiled with.
         notes: Warnings and advice, and why a figure is empty.
@@ -125,6 +126,7 @@ class Measurement:
     rounds: tuple[Round, ...] = ()
     taken_with: str = ""
     finished: str = ""
+    ran_on: str | None = None
     schema_version: Literal[1] = 1
 
     def __post_init__(self) -> None:
@@ -132,6 +134,11 @@ class Measurement:
         unknown = set(self.figures) - FIGURES
         if unknown:
             raise ValueError(f"figures not declared in columns.py: {', '.join(sorted(unknown))}")
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether the CPU did the work, so that CPU time tells of it."""
+        return (self.ran_on or self.trial.device) == "CPU"
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON types."""

@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
+from ovtool.api import preparing
 from ovtool.api.evaluation import Evaluator, write_request
-from ovtool.devices import rules
-from ovtool.measure import jobs
 from ovtool.measure.engine import failed, measure_group
 from ovtool.measure.process import ProcessRunner
 from ovtool.measure.session import TrialFailedError
-from ovtool.shapes import OPEN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -111,10 +109,7 @@ class Measurer:
 
     def _job(self, trial: Trial) -> Job:
         variant = self._variants[trial.variant]
-        job = jobs.job(trial, variant, rules.properties(trial))
-        refused = rules.refuses_open_dimensions(trial.device)
-        if refused and any(OPEN in shape for shape in job.shapes):
-            raise TrialFailedError(refused)
+        job = preparing.job(trial, variant)
         if self._samples is None:
             return job
         key = (job.names, job.data_shapes, job.batch_axes, variant.record.preprocessing)

@@ -24,10 +24,13 @@ Reference = str | Path | Variant
 
 
 def devices() -> list[Device]:
-    """Return the devices that OpenVINO sees, and CPU, GPU and NPU with why they are missing."""
-    from ovtool.devices.discovery import discover
+    """Return the devices that OpenVINO sees, virtual ones last.
 
-    return discover()
+    CPU, GPU and NPU are among them where they are missing, with why and what was looked at.
+    """
+    from ovtool.devices.discovery import discover, virtual
+
+    return [*discover(), *virtual()]
 
 
 def convert(
@@ -182,9 +185,8 @@ def evaluate(
         InputError: There are neither labels nor a baseline, or the model cannot run so.
         MissingDeviceError: The device is not there.
     """
+    from ovtool.api import preparing
     from ovtool.api.evaluation import Evaluator, shapes_of
-    from ovtool.devices import rules
-    from ovtool.measure import jobs
     from ovtool.measure.process import ProcessRunner
     from ovtool.measure.session import TrialFailedError
     from ovtool.sweep.plan import Axes, trials
@@ -208,9 +210,7 @@ def evaluate(
     evaluator = Evaluator(lambda _: samples, known, baselines, runner)
     progress.start(f"evaluating {variant.name} on {device}")
     try:
-        with contextlib.closing(
-            runner.open(jobs.job(trial, variant, rules.properties(trial)))
-        ) as session:
+        with contextlib.closing(runner.open(preparing.job(trial, variant))) as session:
             figures, notes = evaluator(trial, session)
             executed = session.opened.executed_precision
     except TrialFailedError as error:
@@ -243,5 +243,7 @@ def available(asked: Sequence[str], *, strict: bool) -> tuple[list[str], dict[st
     there, missing = resolve(asked, discover())
     if missing and (strict or not there):
         reasons = "; ".join(f"{name}: {why}" for name, why in missing.items())
-        raise MissingDeviceError(f"not available: {reasons}", "ovtool devices says what is there")
+        raise MissingDeviceError(
+            f"not available: {reasons}", "ovtool devices --why says what to do"
+        )
     return there, missing

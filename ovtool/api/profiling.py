@@ -183,15 +183,14 @@ def _profiled(
     scratch: Path,
     progress: Progress,
 ) -> Profile:
-    from ovtool.devices import rules
-    from ovtool.measure import jobs
+    from ovtool.api import preparing
     from ovtool.measure.process import ProcessRunner
     from ovtool.measure.session import TrialFailedError
 
     progress.start(f"profiling {variant.name} on {trial.device}")
     runner = ProcessRunner(timeout_s=COMPILE_S + 10 * seconds)
     try:
-        job = jobs.job(trial, variant, rules.properties(trial))
+        job = preparing.job(trial, variant)
         session = runner.open(_with_inputs(job, variant, data, scratch, progress))
         with contextlib.closing(session):
             progress.close()

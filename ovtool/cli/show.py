@@ -18,24 +18,10 @@ if TYPE_CHECKING:
     from ovtool.api.sweeps import SweepDone
     from ovtool.api.whole_way import Run
     from ovtool.compress import MethodInfo
-    from ovtool.devices.discovery import Device
     from ovtool.report.choice import Choice
     from ovtool.report.summary import Summary
     from ovtool.report.write import ReportFiles
     from ovtool.variant import Variant
-
-
-def devices(found: list[Device], *, json: bool) -> None:
-    """Print the devices."""
-    if json:
-        terminal.answer_json([device.to_json() for device in found])
-        return
-    rows = []
-    for device in found:
-        told = device.full_name if device.available else f"not available: {device.why_not}"
-        precision = str(device.properties.get("default_precision", ""))
-        rows.append((device.name, told, " ".join(device.capabilities), precision))
-    terminal.table(("device", "what", "capabilities", "default precision"), rows)
 
 
 def methods(found: Sequence[MethodInfo], *, json: bool) -> None:

@@ -41,7 +41,11 @@ def command(
         str, typer.Option("--out", "-o", help="The sweep's folder; given again, it is resumed.")
     ],
     device: Annotated[
-        list[str] | None, typer.Option(help="Devices: CPU,GPU,NPU.", show_default="CPU")
+        list[str] | None,
+        typer.Option(
+            help="Devices: CPU,GPU,NPU; AUTO:GPU,CPU and the like in an option of their own.",
+            show_default="CPU",
+        ),
     ] = None,
     batch: Annotated[
         list[str] | None,

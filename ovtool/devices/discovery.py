@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import sys
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from ovtool.errors import InputError
-from ovtool.registry import suggestion
+import psutil
+
+from ovtool import devicename
+from ovtool.devicename import KINDS, VIRTUAL, kind_of
+from ovtool.devices import diagnosis
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-KINDS = ("CPU", "GPU", "NPU")
-VIRTUAL = ("AUTO", "MULTI", "HETERO", "BATCH")
+    from ovtool.devices.hardware import Machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,9 @@ class Device:
         why_not: Why it is not available, in one line.
         plugin: Version of its plugin; None when the plugin did not load.
         capabilities: What it can run (``FP32``, ``BF16``, ``INT8`` ...).
-        properties: Other facts that the plugin tells.
+        properties: Other facts that the plugin tells: ranges of ``streams`` and ``requests``,
+            ``memory_bytes``, ``driver`` ...
+        findings: What was looked at, step by step, when it is not available.
     """
 
     name: str
@@ -38,65 +40,104 @@ class Device:
     plugin: str | None = None
     capabilities: tuple[str, ...] = ()
     properties: dict[str, Any] = field(default_factory=dict)
+    findings: tuple[diagnosis.Finding, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """``CPU``, ``GPU``, ``NPU``, or the virtual one that hands the work to others."""
+        return kind_of(self.name)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON types."""
-        return asdict(self)
+        virtual = devicename.is_virtual(self.name)
+        return {"kind": self.kind, "virtual": virtual} | asdict(self)
 
 
-def discover(root: Path = Path("/")) -> list[Device]:
+def discover(machine: Machine | None = None) -> list[Device]:
     """Return every device that is there, and CPU, GPU and NPU with the reason where they are not.
 
     Args:
-        root: Where ``/dev`` is looked for (tests give a folder of theirs).
+        machine: Where to look for why one is missing; a test gives one of its own.
     """
     import openvino as ov
 
     core = ov.Core()
     found: list[Device] = []
     for kind in KINDS:
+        said = ""
         try:
             ids = list(core.get_property(kind, "AVAILABLE_DEVICES"))
         except RuntimeError as error:
-            found.append(Device(kind, available=False, why_not=_reason(kind, str(error), root)))
-            continue
+            ids, said = [], str(error)
         if not ids:
-            found.append(Device(kind, available=False, why_not=_reason(kind, "", root)))
+            findings = diagnosis.diagnose(kind, said, machine)
+            why_not = diagnosis.reason(findings)
+            found.append(Device(kind, available=False, why_not=why_not, findings=findings))
         several = len(ids) > 1 or kind == "GPU"
         found += [_described(core, f"{kind}.{i}" if several and i else kind) for i in ids]
+    return found
+
+
+def virtual() -> list[Device]:
+    """Return the devices that hand the work to others, as far as their plugins load."""
+    import openvino as ov
+
+    core = ov.Core()
+    found = []
+    for name, does in VIRTUAL.items():
+        try:
+            device = _described(core, name)
+        except RuntimeError as error:
+            findings = diagnosis.diagnose(name, str(error))
+            why_not = diagnosis.reason(findings)
+            device = Device(name, available=False, why_not=why_not, findings=findings)
+        found.append(replace(device, full_name=does if device.available else ""))
     return found
 
 
 def resolve(asked: Sequence[str], devices: Sequence[Device]) -> tuple[list[str], dict[str, str]]:
     """Sort the devices asked for into those that are there and those that are not, with why.
 
-    ``GPU`` stands for the first GPU, as in OpenVINO.  Virtual devices are taken as they are.
+    ``GPU`` stands for the first GPU, as in OpenVINO.  A virtual device is there when every device
+    of its list is; ``AUTO`` when one is, as it takes the first that can.
+
+    Args:
+        asked: Names as a user writes them.
+        devices: What :func:`discover` found.
 
     Raises:
         InputError: A name is none of OpenVINO's.
     """
     there: list[str] = []
     missing: dict[str, str] = {}
-    by_name = {d.name: d for d in devices}
     for name in dict.fromkeys(asked):
-        kind = name.partition(":")[0].partition(".")[0]
-        if kind not in (*KINDS, *VIRTUAL):
-            raise InputError(f"unknown device {name!r}", suggestion(name, [*KINDS, *VIRTUAL]))
-        if kind in VIRTUAL:
-            there.append(name)
+        devicename.check(name)
+        if not devicename.is_virtual(name):
+            found = _find(name, devices)
+            if found.available:
+                there.append(found.name)
+            else:
+                missing[name] = found.why_not
             continue
-        alike = (d for d in devices if d.name.partition(".")[0] == kind)
-        match = by_name.get(name) or next(
-            (d for d in alike if "." not in name or not d.available), None
-        )
-        if match is None:
-            have = ", ".join(d.name for d in devices if d.available)
-            missing[name] = f"there is no {name} here (there is {have})"
-        elif match.available:
-            there.append(match.name)
+        members = [_find(member, devices) for member in devicename.members(name)]
+        absent = [m for m in members if not m.available]
+        if absent and (kind_of(name) != "AUTO" or len(absent) == len(members)):
+            missing[name] = "; ".join(f"{m.name}: {m.why_not}" for m in absent)
         else:
-            missing[name] = match.why_not
+            there.append(name)
     return list(dict.fromkeys(there)), missing
+
+
+def _find(name: str, devices: Sequence[Device]) -> Device:
+    """Return the device of a name, or one that is not available with the reason."""
+    alike = [d for d in devices if d.kind == kind_of(name)]
+    match = next((d for d in alike if d.name == name), None) or next(
+        (d for d in alike if "." not in name or not d.available), None
+    )
+    if match is not None:
+        return match
+    have = ", ".join(d.name for d in devices if d.available)
+    return Device(name, available=False, why_not=f"there is no {name} here (there is {have})")
 
 
 def _described(core: Any, name: str) -> Device:
@@ -109,8 +150,8 @@ def _described(core: Any, name: str) -> Device:
         "streams": read("RANGE_FOR_STREAMS"),
         "requests": read("RANGE_FOR_ASYNC_INFER_REQUESTS"),
         "default_precision": read("INFERENCE_PRECISION_HINT"),
-        "memory_bytes": read("GPU_DEVICE_TOTAL_MEM_SIZE") or read("NPU_DEVICE_TOTAL_MEM_SIZE"),
-        "driver": read("NPU_DRIVER_VERSION"),
+        "memory_bytes": _memory_bytes(name) or read(f"{kind_of(name)}_DEVICE_TOTAL_MEM_SIZE"),
+        "driver": read(f"{kind_of(name)}_DRIVER_VERSION"),
         "architecture": read("DEVICE_ARCHITECTURE"),
     }
     plugin = core.get_versions(name)
@@ -124,33 +165,14 @@ def _described(core: Any, name: str) -> Device:
     )
 
 
+def _memory_bytes(name: str) -> int | None:
+    """Return the machine's memory for the CPU, which has no other."""
+    return int(psutil.virtual_memory().total) if name == "CPU" else None
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return list(value)
     if hasattr(value, "get_type_name"):
         return value.get_type_name()
     return value if isinstance(value, int | float | str) else str(value)
-
-
-def _reason(kind: str, said: str, root: Path) -> str:
-    """Say why a device is missing: its node, its loader, or what the plugin says."""
-    last = said.strip().rpartition("\n")[2].strip()
-    if "Cannot load library" in said or "was not found" in said:
-        if "libOpenCL" in said:
-            return "no OpenCL loader (libOpenCL.so.1 is not installed)" + _node(kind, root)
-        why = last.rpartition('": ')[2]
-        return f"its plugin does not load: {why[:120]}" + _node(kind, root)
-    if last:
-        return f"its plugin says: {last[:120]}" + _node(kind, root)
-    finds = {"GPU": "the OpenCL loader finds no Intel GPU", "NPU": "the plugin finds no NPU"}
-    return finds.get(kind, "the plugin finds none") + _node(kind, root)
-
-
-def _node(kind: str, root: Path) -> str:
-    if kind == "CPU" or not sys.platform.startswith("linux"):
-        return ""
-    folder, pattern = ("dev/dri", "renderD*") if kind == "GPU" else ("dev/accel", "accel*")
-    nodes = sorted((root / folder).glob(pattern)) if (root / folder).is_dir() else []
-    if not nodes:
-        return f"; no /{folder}/{pattern}: no hardware, no kernel driver, or not passed in"
-    return f"; /{folder}/{nodes[0].name} is there: the user-space driver is missing, or no access"

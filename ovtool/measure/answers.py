@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ovtool import units
-from ovtool.measure import layers
+from ovtool import pluginerrors, units
+from ovtool.measure import layers, placement
 from ovtool.measure.contention import Stretch
-from ovtool.measure.session import Job, Opened, RawRound, Spent
+from ovtool.measure.session import Job, Opened, RawRound, Spent, TrialFailedError
 from ovtool.results import Note, Window
 
 if TYPE_CHECKING:
@@ -46,7 +46,10 @@ def opened(answer: Mapping[str, Any], job: Job) -> Opened:
 
     Raises:
         KeyError: Something is missing; or ValueError, TypeError: it is of another form.
+        TrialFailedError: Another device, or another precision, took the place of what was asked.
     """
+    where = placement.placed(job.trial.device, answer["execution_devices"], answer.get("placement"))
+    _check_precision(job.trial.precision, answer["precision"])
     figures = {
         **{name: answer[name] for name in ("streams", "requests", "threads")},
         "pinned": answer["pinned"],
@@ -54,7 +57,7 @@ def opened(answer: Mapping[str, Any], job: Job) -> Opened:
         "quota_cpus": answer["quota_cpus"],
     }
     layers_told, flops = answer["layers"], answer["flops"]
-    notes = _layer_notes(layers_told)
+    notes = [*job.notes, *where.notes, *_layer_notes(layers_told)]
     if flops is None:
         notes.append(
             Note("no-flops", "the arithmetic is not known: shapes or repeats depend on the data")
@@ -70,10 +73,6 @@ def opened(answer: Mapping[str, Any], job: Job) -> Opened:
                 f"{answer['warm_up_s']:.1f} s of warm-up",
             )
         )
-    wanted = job.trial.device.partition(".")[0]
-    ran_on = answer["execution_devices"]
-    if ran_on and not any(str(d).startswith(wanted) for d in ran_on):
-        notes.append(Note("ran-elsewhere", f"{job.trial.device} ran on {', '.join(ran_on)}"))
     known = {n: float(value) for n, value in figures.items() if value is not None}
     return Opened(
         figures=known | _arithmetic(layers_told, flops, job.trial.batch),
@@ -85,7 +84,16 @@ def opened(answer: Mapping[str, Any], job: Job) -> Opened:
         compile_ms=float(answer["compile_ms"]),
         first_inference_ms=float(answer["first_inference_ms"]),
         loaded_from_cache=answer["loaded_from_cache"],
+        ran_on=where.ran_on,
     )
+
+
+def _check_precision(asked: str, told: str | None) -> None:
+    """Refuse figures of a precision that nobody asked for."""
+    if asked != "default" and told is not None and told != asked:
+        raise TrialFailedError(
+            f"asked for {asked}, but the device would run in {told}: ask for that, or for default"
+        )
 
 
 def raw_round(answer: Mapping[str, Any]) -> RawRound:
@@ -171,12 +179,7 @@ def executed_precision(hint: str | None, shares: Mapping[str, float] | None) -> 
     return hint
 
 
-def readable(error: str) -> str:
-    """Return a plugin's exception as one line, without the places in its source code."""
-    lines = [line.strip() for line in error.splitlines()]
-    kept = [
-        line
-        for line in lines
-        if line and not line.startswith(("Exception from src", "Check '", "While validating node"))
-    ]
-    return " ".join(kept or lines)[:500]
+def in_words(error: str) -> str:
+    """Return a plugin's exception as one line: what it means and what to do, where it is known."""
+    known = pluginerrors.explain(error)
+    return pluginerrors.readable(error) if known is None else known.line

@@ -156,7 +156,8 @@ def _opened(seat: Seat) -> _Run:
     cpus = psutil.cpu_count() or 1
     usable = int(seat.opened.figures.get("usable_cpus", cpus))
     trial = seat.job.trial
-    return _Run(seat, Machine(cpus, usable, uses_cpu=trial.device == "CPU"), trial.rate)
+    on_cpu = (seat.opened.ran_on or trial.device) == "CPU"
+    return _Run(seat, Machine(cpus, usable, uses_cpu=on_cpu), trial.rate)
 
 
 def _attempt(run: _Run, step: Callable[[], None]) -> None:
@@ -302,7 +303,8 @@ def _outcome(run: _Run, settings: Settings, environment: str, taken_with: str) -
     trial, opened = run.trial, run.seat.opened
     if run.failure:
         row = failed(trial, environment, run.failure)
-        return replace(row, properties=dict(opened.properties), notes=opened.notes)
+        properties = dict(opened.properties)
+        return replace(row, properties=properties, notes=opened.notes, ran_on=opened.ran_on)
     summary = figures.summarize(
         trial, opened, run.rounds, run.machine, settings.target_pct, run.rate
     )
@@ -318,6 +320,7 @@ def _outcome(run: _Run, settings: Settings, environment: str, taken_with: str) -
         status="ok",
         verdict=summary.verdict,
         executed_precision=opened.executed_precision,
+        ran_on=opened.ran_on,
         figures=found,
         properties=dict(opened.properties),
         notes=tuple(notes),

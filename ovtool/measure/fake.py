@@ -54,6 +54,7 @@ class FakeSession:
             figures={"requests": 1.0, "streams": 1.0, "threads": 1.0, "usable_cpus": 1.0},
             executed_precision="f32" if job.trial.precision == "f32" else "bf16",
             properties=job.properties,
+            notes=job.notes,
             compile_ms=10.0 if cached else 100.0,
             first_inference_ms=5.0,
             loaded_from_cache=cached,

@@ -126,7 +126,9 @@ def summarize(
     grown = [r.rss_growth_mib for r in raw if r.rss_growth_mib is not None]
     if grown:
         found["rss_growth_mib"] = max(grown)
-    notes = [*_uncontended(found, trial, taken, calm), *_energy(found, trial, raw)]
+    notes = [*_energy(found, trial, raw)]
+    if machine.uses_cpu:
+        notes = [*_uncontended(found, trial, taken, calm), *notes]
     notes += _of_load(found, trial.batch, rate)
     if found["inferences"] < 100:
         notes.append(
@@ -234,7 +236,7 @@ def _uncontended(
 ) -> list[Note]:
     """Add CPU time a sample, and what the same work would reach with its cores to itself."""
     by_cpu = taken.cpu_rate(trial.batch)
-    if trial.device != "CPU" or math.isnan(by_cpu.value):
+    if math.isnan(by_cpu.value):
         return []
     found["cpu_s_per_sample"] = 1 / by_cpu.value
     if trial.open_loop:

@@ -215,7 +215,7 @@ class _Process:
         try:
             answer = json.loads(line)
             if "error" in answer:
-                raise TrialFailedError(answers.readable(answer["error"]))
+                raise TrialFailedError(answers.in_words(answer["error"]))
             return dict(answer["ok"])
         except (ValueError, KeyError, TypeError) as error:
             self._process.kill()

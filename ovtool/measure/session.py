@@ -30,6 +30,7 @@ class Opened:
         compile_ms: What compiling took.
         first_inference_ms: What the first inference after it took.
         loaded_from_cache: Whether it was compiled from a model cache; None where it is not told.
+        ran_on: Devices that did the work; None where they are not told.
     """
 
     figures: Mapping[str, float]
@@ -39,6 +40,7 @@ class Opened:
     compile_ms: float | None = None
     first_inference_ms: float | None = None
     loaded_from_cache: bool | None = None
+    ran_on: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +159,7 @@ class Job:
         batch_axes: The batch dimension of each input; None for an input without one.
         properties: OpenVINO properties to compile with.
         inputs: ``.npz`` of real inputs for one request; None measures on seeded random ones.
+        notes: What its device's rules made of the trial.
     """
 
     trial: Trial
@@ -167,3 +170,4 @@ class Job:
     batch_axes: tuple[int | None, ...]
     properties: Mapping[str, str] = field(default_factory=dict)
     inputs: Path | None = None
+    notes: tuple[Note, ...] = ()

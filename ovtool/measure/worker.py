@@ -13,6 +13,7 @@ import os
 import sys
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TextIO
@@ -21,6 +22,7 @@ import numpy as np
 import openvino as ov  # noqa: TID253 - this is the leaf that uses it
 
 from ovtool import synthetic
+from ovtool.devicename import is_virtual
 from ovtool.flops import Work, work
 from ovtool.host import Host, Unknown
 from ovtool.measure import layers, loops, profiling
@@ -46,6 +48,7 @@ class Worker:
         self.meter: Any = None
         self.command: dict[str, Any] = {}
         self.ranges: list[synthetic.Range] = []
+        self.ran_on: list[str] = []
         self.requests = 1
         self.rounds = 0
         self.work = Work({}, {})
@@ -65,6 +68,7 @@ class Worker:
         self.requests = command["requests"] or int(
             self.compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
         )
+        self.ran_on = self._execution_devices()
         self.queue = ov.AsyncInferQueue(self.compiled, self.requests)
         inputs = self._fill()
         started = time.perf_counter_ns()
@@ -73,7 +77,8 @@ class Worker:
         for request in self.queue:
             request.infer()
         self.counters = Counters()
-        self.meter = Meter.for_device(Path("/"), device)
+        worked = layers.only_device(self.compiled) if is_virtual(device) else None
+        self.meter = Meter.for_device(Path("/"), worked or device)
         if command["warm_up"]:
             answer |= self._warm_up()
         return answer | {"inputs": inputs} | self._described()
@@ -113,8 +118,10 @@ class Worker:
     def _described(self) -> dict[str, Any]:
         known = set(self.compiled.get_property("SUPPORTED_PROPERTIES"))
 
+        behind = self._behind()
+
         def read(name: str) -> Any:
-            return self.compiled.get_property(name) if name in known else None
+            return self.compiled.get_property(name) if name in known else behind.get(name)
 
         hint = read("INFERENCE_PRECISION_HINT")
         try:  # not every plugin lists it
@@ -133,8 +140,31 @@ class Worker:
             "pinned": _whole(read("ENABLE_CPU_PINNING")),
             "requests": self.requests,
             "loaded_from_cache": loaded,
-            "execution_devices": [str(d) for d in read("EXECUTION_DEVICES") or []],
+            "execution_devices": self.ran_on,
+            "placement": self._placement(),
         }
+
+    def _behind(self) -> dict[str, Any]:
+        """Return the properties of the one device behind a virtual one; empty where not one."""
+        try:
+            told = self.compiled.get_property("DEVICE_PROPERTIES")
+        except RuntimeError:  # a device that stands for itself
+            return {}
+        return dict(next(iter(told.values()))) if len(told) == 1 else {}
+
+    def _execution_devices(self) -> list[str]:
+        if "EXECUTION_DEVICES" not in self.compiled.get_property("SUPPORTED_PROPERTIES"):
+            return []
+        told = self.compiled.get_property("EXECUTION_DEVICES")
+        return [told] if isinstance(told, str) else [str(name) for name in told]
+
+    def _placement(self) -> dict[str, int] | None:
+        """Return how many operations HETERO puts on each device; None for any other device."""
+        device = self.command["device"]
+        if not device.startswith("HETERO"):
+            return None
+        offered = self.core.query_model(self._model(), device)
+        return dict(Counter(str(name) for name in offered.values()).most_common())
 
     def _warm_up(self) -> dict[str, Any]:
         """Infer until the speed of three windows in a row no longer drifts.
@@ -158,6 +188,10 @@ class Worker:
         recorded = self._run(command["seconds"], command["rate"])
         seconds, after = time.perf_counter() - started, self._energy()
         answer = recorded.to_json()
+        now = self._execution_devices()
+        if now != self.ran_on:  # AUTO moves on when a device fails
+            was = ", ".join(self.ran_on)
+            raise RuntimeError(f"it moved from {was} to {', '.join(now)} while it was measured")
         if isinstance(before, Unknown) or isinstance(after, Unknown):
             unknown = before if isinstance(before, Unknown) else after
             answer["energy_unknown"] = unknown.because

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ovtool import units
 from ovtool.columns import BY_NAME
+from ovtool.devicename import is_virtual, not_behind
 from ovtool.report.rows import Row, figure, figure_text, measured, words
 from ovtool.results import Note
 from ovtool.statistics import Interval, ratio_unpaired
@@ -107,6 +108,15 @@ def _of_winner(winner: Candidate) -> Iterator[Note]:
             f"the recommended row is {verdict}: {_VERDICTS.get(verdict, '')}",
             taken if verdict == "contended" else figure_text(winner.row, "throughput_fps"),
             "measure again on a quiet machine" if verdict == "contended" else "measure again",
+        )
+    device, ran_on = winner.row["device"], winner.row["ran_on"]
+    absent = not_behind(device, ran_on.split(", ")) if ran_on and is_virtual(device) else []
+    if absent:
+        yield Note(
+            "winner-fallback",
+            f"the recommended row is no figure of {' or '.join(absent)}",
+            f"{device} ran on {ran_on}",
+            f"choose it only where {ran_on} is meant",
         )
     for check in winner.checks:
         if check.outcome == "uncertain":

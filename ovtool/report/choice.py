@@ -21,6 +21,7 @@ from ovtool.report.rows import (
     Config,
     Row,
     config_labels,
+    device_text,
     figure,
     figure_text,
     measured,
@@ -124,7 +125,7 @@ class Choice:
             if row[name]
         )
         return (
-            f"Run {row['variant']} on {row['device']} in {precision}, "
+            f"Run {row['variant']} on {device_text(row)} in {precision}, "
             f"batch {row['batch']}{shapes}, with {how}."
         )
 

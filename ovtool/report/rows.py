@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ovtool import units
 from ovtool.columns import BY_NAME
+from ovtool.devicename import is_virtual
 from ovtool.statistics import Interval
 
 if TYPE_CHECKING:
@@ -77,8 +78,8 @@ def config_labels(rows: Sequence[Row]) -> dict[Config, str]:
     """Return the shortest unique name of each configuration.
 
     The precision is named where a variant was measured in several, the shapes, the device and the
-    environment where there are several of them, and the variant's id where two variants share a
-    name.
+    environment where there are several of them, a virtual device always, and the variant's id
+    where two variants share a name.
     """
     devices = {row["device"] for row in rows}
     environments = environment_labels(rows)
@@ -99,12 +100,19 @@ def config_labels(rows: Sequence[Row]) -> dict[Config, str]:
             parts.append(config.shape)
         if several_data_shapes and config.data_shape:
             parts.append(f"data {config.data_shape}")
-        if len(devices) > 1:
-            parts.append(config.device)
+        if len(devices) > 1 or is_virtual(config.device):
+            parts.append(" or ".join(dict.fromkeys(device_text(row) for row in same)))
         if len(environments) > 1:
             parts.append(environments[config.environment])
         labels[config] = " · ".join(parts)
     return labels
+
+
+def device_text(row: Row) -> str:
+    """Return the device of a row; of a virtual one also what did the work."""
+    device: str = row["device"]
+    ran_on = row.get("ran_on")
+    return f"{device} (ran on {ran_on})" if ran_on and is_virtual(device) else device
 
 
 def precision_text(same: Sequence[Row]) -> str:

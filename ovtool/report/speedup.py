@@ -39,7 +39,7 @@ def speedup(row: Measurement, baseline: Measurement) -> Speedup:
         return Speedup(Interval(1.0, math.nan, math.nan), "rounds")
     if row.taken_with and row.taken_with == baseline.taken_with:
         disturbed = {row.verdict, baseline.verdict} & {"contended", "throttled"}
-        if disturbed and row.trial.device == baseline.trial.device == "CPU":
+        if disturbed and row.on_cpu and baseline.on_cpu:
             ratio = _paired(row, baseline, by_cpu_time=True)
             if ratio is not None:
                 return Speedup(ratio, "cpu_time")

@@ -218,6 +218,7 @@ def _row(found: _Found) -> dict[str, Any]:
         load=trial.load,
         precision=trial.precision,
         executed_precision=one.executed_precision,
+        ran_on=one.ran_on,
         hint=trial.hint,
         status=one.status,
         verdict=one.verdict,
@@ -264,7 +265,7 @@ def _add_speedups(
             continue  # the throughput of requests that arrive on their own is not the model's
         for precision, name in _SPEEDUPS.items():
             baseline = baselines.get(key(mine.measurement, variant, precision))
-            if baseline is None:
+            if baseline is None or _elsewhere(mine.measurement, baseline.measurement):
                 continue
             result = speedup(mine.measurement, baseline.measurement)
             if not math.isfinite(result.ratio.value):
@@ -275,6 +276,11 @@ def _add_speedups(
             taken[result.method][mine.measurement.trial.label] = None
     notes += _speedup_notes(list(taken["cpu_time"]), list(taken["unpaired"]))
     notes += _without_speedup(rows)
+
+
+def _elsewhere(row: Measurement, baseline: Measurement) -> bool:
+    """Whether two rows of one virtual device ran on different ones, and are no comparison."""
+    return None not in (row.ran_on, baseline.ran_on) and row.ran_on != baseline.ran_on
 
 
 def _speedup_notes(by_cpu_time: list[str], unpaired: list[str]) -> Iterator[Note]:

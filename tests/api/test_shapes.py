@@ -5,11 +5,10 @@ import pandas as pd
 import pytest
 
 from ovtool import api
-from ovtool.api.measuring import Measurer, Quiet
 from ovtool.errors import NothingMeasuredError
 from ovtool.shapes import parse_shape_sets
-from ovtool.store import RESULTS, Plan, SweepFolder
-from ovtool.sweep.plan import Axes, trials
+from ovtool.store import RESULTS, SweepFolder
+from ovtool.sweep.plan import Axes
 from tests.models import ROWS, embedding, save
 
 from .conftest import QUICK
@@ -106,12 +105,3 @@ def test_a_length_that_stays_open_is_a_reason(text, tmp_path):
         swept([text], tmp_path / "s")
     assert "dimension 1 of input ids is open" in caught.value.hint
     assert "--data-shape" in caught.value.hint
-
-
-def test_the_npu_is_not_given_open_dimensions(text, tmp_path):
-    planned = trials([text], ["NPU"], Axes(hints=("latency",), data_shapes=both("1x16")))
-    plan = Plan(name="p", variants={}, trials=planned)
-    measurer = Measurer([text], plan, None, QUICK, "env", Quiet(), tmp_path)
-    (row,) = measurer.measure(planned)
-    assert row.status == "failed"
-    assert row.reason.startswith("the NPU compiles for fixed shapes only")

@@ -215,7 +215,7 @@ def test_a_missing_device_is_no_wrong_input(refused, small, tmp_path, verb, monk
         "run": (tmp_path / "r.yaml", "--strict", *out),
     }
     error = refused(verb, *arguments[verb], status=3)
-    assert error == "not available: NPU: no driver | ovtool devices says what is there"
+    assert error == "not available: NPU: no driver | ovtool devices --why says what to do"
 
 
 def test_only_missing_devices_leave_nothing_to_sweep(refused, small, tmp_path, monkeypatch):

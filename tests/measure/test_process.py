@@ -8,6 +8,7 @@ import sys
 import textwrap
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -326,14 +327,34 @@ def test_executed_precision_names_int8_and_what_the_rest_runs_in(hint, shares, n
 
 
 def test_a_device_that_keeps_things_to_itself_is_noted(worker, job):
-    told = OPENED | {"execution_devices": ["GPU.0"], "threads": None, "flops": None}
+    told = OPENED | {"threads": None, "flops": None, "precision": None}
     session = worker(f"answer({{'ok': {told!r}}}); answer(None)").open(job)
     with contextlib.closing(session):
         notes = {note.id: note.message for note in session.opened.notes}
         assert "threads" not in session.opened.figures
         assert not [n for n in session.opened.figures if "flops" in n]
-    assert set(notes) == {"no-runtime-graph", "no-flops", "ran-elsewhere"}
-    assert notes["ran-elsewhere"] == "CPU ran on GPU.0"
+        assert session.opened.ran_on == "CPU"
+    assert set(notes) == {"no-runtime-graph", "no-flops"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "precision", "said"),
+    [
+        ({"execution_devices": ["GPU.0"]}, "default", "it ran on GPU.0: that is no figure of CPU"),
+        ({"precision": "f32"}, "bf16", "asked for bf16, but the device would run in f32"),
+    ],
+)
+@pytest.mark.usefixtures("no_process_left")
+def test_what_took_the_place_of_what_was_asked_is_a_failure(worker, job, changes, precision, said):
+    asked = replace(job, trial=replace(job.trial, precision=precision))
+    with pytest.raises(TrialFailedError, match=said):
+        worker(f"answer({{'ok': {OPENED | changes!r}}}); answer(None)").open(asked)
+
+
+def test_a_known_error_of_a_plugin_is_what_it_means_and_what_to_do(worker, job):
+    error = "RuntimeError: Exception from src/x.cpp:1:\nMissing upper bound for one or more nodes."
+    with pytest.raises(TrialFailedError, match=r"takes no open dimension .*; fix every dimension"):
+        worker(f"answer({{'error': {error!r}}})").open(job)
 
 
 LAYERS = {

@@ -169,7 +169,8 @@ def test_profiling_leaves_the_session_as_it_was(session):
 def test_a_virtual_device_runs(opened, dense, device):
     session = opened(dense, device=device)
     assert session.measure(0.05).windows
-    assert [n.message for n in session.opened.notes if n.id == "ran-elsewhere"]
+    assert session.opened.ran_on == "CPU"
+    assert not [n for n in session.opened.notes if n.id == "fallback"]
 
 
 @pytest.mark.parametrize("device", ["XPU", "GPU.7", "NPU.7"])
@@ -178,10 +179,9 @@ def test_a_device_that_is_not_there_is_one_readable_line(opened, dense, device):
     with pytest.raises(TrialFailedError) as caught:
         opened(dense, device=device)
     said = str(caught.value)
-    assert said.startswith("RuntimeError: ")
     assert "\n" not in said
     assert len(said) <= 500
-    assert device != "XPU" or 'Device with "XPU" name is not registered' in said
+    assert device != "XPU" or said.startswith("OpenVINO has no such plugin here; ")
 
 
 @pytest.mark.parametrize("damage", ["missing", "empty", "truncated", "no weights"])

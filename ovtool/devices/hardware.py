@@ -1,0 +1,172 @@
+"""What the machine itself shows of GPUs and NPUs: PCI bus, kernel modules, nodes, libraries.
+
+Everything of Linux is read below a root that tests replace with a folder of theirs.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ovtool.host import Unknown, read
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+INTEL = "0x8086"
+NPUS = {
+    "0x7d1d": "Meteor Lake",
+    "0xad1d": "Arrow Lake",
+    "0x643e": "Lunar Lake",
+    "0xb03e": "Panther Lake",
+    "0xfd3e": "Wildcat Lake",
+    "0xd71d": "Nova Lake",
+}
+"""PCI ids that the kernel's NPU driver takes (Linux, drivers/accel/ivpu/ivpu_drv.h)."""
+
+
+@dataclass(frozen=True, slots=True)
+class PciDevice:
+    """A device on the PCI bus; ids are as ``/sys`` writes them, such as ``0x8086``."""
+
+    address: str
+    vendor: str
+    device: str
+    code: str
+    """Class, subclass and interface: ``0x030000`` is a VGA controller."""
+    driver: str | None
+
+    @property
+    def text(self) -> str:
+        """One line for people."""
+        name = NPUS.get(self.device)
+        bound = f", driver {self.driver}" if self.driver else ", no driver"
+        ids = f"{self.vendor.removeprefix('0x')}:{self.device.removeprefix('0x')}"
+        return f"{ids}{f' ({name})' if name else ''} at {self.address}{bound}"
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A file of ``/dev`` that a driver offers a device by."""
+
+    path: str
+    group: str | None
+    """Who may open it beside root: the group's name, or its number where it has no name here."""
+    may_open: bool
+
+
+def _load(name: str) -> str | None:
+    """Load a shared library; return what went wrong, None when nothing did."""
+    try:
+        ctypes.CDLL(name)
+    except OSError as error:
+        return str(error)
+    return None
+
+
+def _may_open(path: Path) -> bool:
+    return os.access(path, os.R_OK | os.W_OK)
+
+
+def _user() -> str:
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user without a name, as in many containers
+        return "$USER"
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """The machine below ``root``; tests give their own tree, user and libraries.
+
+    Args:
+        root: Where ``/sys``, ``/dev`` and ``/etc`` are.
+        system: ``sys.platform``.
+        load: Loads a library and returns what went wrong; None when nothing did.
+        may_open: Whether this user may read and write a file.
+        user: This user's name.
+    """
+
+    root: Path = field(default_factory=lambda: Path("/"))
+    system: str = sys.platform
+    load: Callable[[str], str | None] = _load
+    may_open: Callable[[Path], bool] = _may_open
+    user: str = field(default_factory=_user)
+
+    @property
+    def not_linux(self) -> Unknown | None:
+        """Why nothing can be read of the hardware here; None where it can."""
+        if self.system.startswith("linux"):
+            return None
+        return Unknown(f"not known here, because only Linux shows it this way ({self.system})")
+
+    def in_container(self) -> bool:
+        """Whether this is a container, as far as its files tell."""
+        marks = (".dockerenv", "run/.containerenv")
+        if any((self.root / mark).exists() for mark in marks):
+            return True
+        groups = read(self.root, "proc/1/cgroup")
+        names = ("docker", "kubepods", "containerd", "libpod", "lxc")
+        return not isinstance(groups, Unknown) and any(name in groups for name in names)
+
+    def pci(self) -> list[PciDevice] | Unknown:
+        """Return every device of the PCI bus."""
+        folder = self.root / "sys/bus/pci/devices"
+        try:
+            found = sorted(folder.iterdir())
+        except OSError as error:
+            return Unknown(f"/sys/bus/pci/devices: {error.strerror}")
+        return [
+            PciDevice(
+                path.name,
+                self._text(path / "vendor"),
+                self._text(path / "device"),
+                self._text(path / "class"),
+                (path / "driver").resolve().name if (path / "driver").exists() else None,
+            )
+            for path in found
+        ]
+
+    def modules(self) -> set[str] | Unknown:
+        """Return the kernel's loaded modules, and the built-in ones that have a folder."""
+        folder = self.root / "sys/module"
+        if folder.is_dir():
+            return {path.name for path in folder.iterdir()}
+        listed = read(self.root, "proc/modules")
+        if isinstance(listed, Unknown):
+            return Unknown("neither /sys/module nor /proc/modules can be read")
+        return {line.split()[0] for line in listed.splitlines() if line}
+
+    def nodes(self, pattern: str) -> list[Node]:
+        """Return the files of ``/dev`` that match, such as ``dri/renderD*``."""
+        return [
+            Node(f"/{path.relative_to(self.root).as_posix()}", _group(path), self.may_open(path))
+            for path in sorted((self.root / "dev").glob(pattern))
+        ]
+
+    def opencl_drivers(self) -> dict[str, str]:
+        """Return the libraries of ``/etc/OpenCL/vendors/*.icd``, by the file's name."""
+        folder = self.root / "etc/OpenCL/vendors"
+        return {path.name: self._text(path) for path in sorted(folder.glob("*.icd"))}
+
+    def _text(self, path: Path) -> str:
+        found = read(self.root, path.relative_to(self.root).as_posix())
+        return "" if isinstance(found, Unknown) else found
+
+
+def _group(path: Path) -> str | None:
+    if sys.platform == "win32":
+        return None
+    import grp
+
+    number = path.stat().st_gid
+    try:
+        return grp.getgrgid(number).gr_name
+    except KeyError:
+        return str(number)
