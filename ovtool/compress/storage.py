@@ -40,6 +40,8 @@ class Storage:
             as what is least: as they are, under a Huffman code, or as relative indices and values
             of what is not zero, under a Huffman code each (Han et al. 2016, Deep Compression).
             The codes are counted in, and everything else as it is.
+        weights_mib: What the weights alone take as they are stored.
+        coded_weights_mib: ON PAPER: what the weights alone would take so coded.
     """
 
     parameters: int
@@ -47,6 +49,8 @@ class Storage:
     distinct_weights: int
     distinct_most: int
     coded_mib: float
+    weights_mib: float
+    coded_weights_mib: float
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON types."""
@@ -79,6 +83,8 @@ def storage(xml: Path, model: ov.Model) -> Storage:
         sum(layer.distinct for layer in found),
         max((layer.distinct for layer in found), default=0),
         units.mib(size - int(saved // 8)),
+        units.mib(sum(layer.stored_bits for layer in found) / 8),
+        units.mib(sum(layer.coded_bits for layer in found) / 8),
     )
 
 
