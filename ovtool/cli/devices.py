@@ -2,15 +2,51 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 from ovtool.cli import options
 
 NAME = "devices"
 EXAMPLE = "Example: ovtool devices --json"
 
 
-def command(json: options.Json = False) -> None:
+def command(
+    install_npu_compiler: Annotated[
+        bool,
+        typer.Option(
+            "--install-npu-compiler",
+            help="Install what ovtool check needs for NPUs that are not here; asks first.",
+        ),
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Install without asking.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Install it again.")] = False,
+    json: options.Json = False,
+) -> None:
     """List the devices that OpenVINO sees, and why it does not see the others."""
     from ovtool import api
     from ovtool.cli import show
 
+    if install_npu_compiler:
+        _install(yes=yes, force=force)
+        return
     show.devices(api.devices(), json=json)
+
+
+def _install(*, yes: bool, force: bool) -> None:
+    from ovtool import api
+    from ovtool.cli import progress, show_check
+
+    there = api.npu_compiler_folder()
+    if there is not None and not force:
+        print(f"installed already: {there}")
+        return
+    offer = api.npu_compiler_offer()
+    show_check.offer(offer)
+    if not yes and not typer.confirm("Install it?", default=False, err=True):
+        print("nothing was installed")
+        return
+    with progress.show() as shown:
+        folder = api.install_npu_compiler(offer, progress=shown, replace=force)
+    print(f"installed: {folder}")

@@ -15,6 +15,7 @@ import typer
 
 from ovtool import __version__, files
 from ovtool.cli import (
+    check,
     choose,
     compress,
     convert,
@@ -40,7 +41,7 @@ app = typer.Typer(
     " way. Exit codes: 0 done, 1 a limit is not met, 2 wrong use or bad input, 3 a device or"
     " package is missing, 4 nothing was measured.",
 )
-for _verb in (devices, convert, compress, evaluate, profile, sweep, report, choose, run):
+for _verb in (devices, convert, compress, evaluate, profile, check, sweep, report, choose, run):
     app.command(_verb.NAME, epilog=_verb.EXAMPLE)(_verb.command)
 app.add_typer(recipes.app, name="recipes")
 

@@ -21,8 +21,9 @@ from ovtool.results import Note
 from tests.report import sweeps
 
 VERBS = {
-    ("devices",), ("convert",), ("compress",), ("evaluate",), ("profile",), ("sweep",), ("report",),
-    ("choose",), ("run",), ("recipes", "list"), ("recipes", "show"), ("recipes", "check"),
+    ("devices",), ("convert",), ("compress",), ("evaluate",), ("profile",), ("check",), ("sweep",),
+    ("report",), ("choose",), ("run",), ("recipes", "list"), ("recipes", "show"),
+    ("recipes", "check"),
 }  # fmt: skip
 
 
