@@ -6,6 +6,7 @@ of the version that is installed, and the small program that calls them is built
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import sys
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ovtool import files, units
 from ovtool.devices.compiling import run
@@ -25,7 +26,7 @@ from ovtool.errors import InputError, MissingDependencyError
 from ovtool.progress import SILENT, Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 DLLS = (
     "openvino.dll",
@@ -41,6 +42,9 @@ MINGW = "x86_64-w64-mingw32-gcc"
 PIP_S, BUILD_S, FIRST_S = 1800.0, 600.0, 300.0
 """Longest times of a download, of building the program, and of its first run."""
 _LOOK_UP_S = 20.0
+_LICENCES = {ZIG: "MIT"}
+_ALONE = ("-O0", "-fno-stack-protector", "-fno-sanitize=undefined", "-nostdlib", "-Wl,-e,start")
+"""Without a C library, which would have to be compiled first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +153,22 @@ def _looked_up(requirement: str, options: Sequence[str], purpose: str) -> Downlo
         _pip([*words, "--report", str(report), *options, requirement], Path(scratch))
         found = json.loads(report.read_text("utf-8"))["install"][0]
     told = found["metadata"]
-    licence = told.get("license_expression") or told.get("license") or "not told"
     url = found["download_info"]["url"]
     name = f"{told['name']}=={told['version']}"
-    return Download(name, url, _size_mib(url), licence.partition("\n")[0][:80], purpose)
+    return Download(name, url, _size_mib(url), _licence(told), purpose)
+
+
+def _licence(told: Mapping[str, Any]) -> str:
+    """Return a package's licence: as pip reports it, which older ones do not, or as we know it."""
+    from importlib.metadata import PackageNotFoundError, metadata
+
+    reported = told.get("license_expression") or told.get("license")
+    if not reported and told["name"] not in _LICENCES:
+        with contextlib.suppress(PackageNotFoundError):
+            here = metadata(told["name"])  # another system's build of the same version
+            reported = here.get("License-Expression") or here.get("License")
+    licence = str(reported or _LICENCES.get(told["name"], "not told"))
+    return licence.partition("\n")[0][:80]
 
 
 def _size_mib(url: str) -> float | None:
@@ -227,7 +243,7 @@ def _build(program: Path, compiler: str, packages: Sequence[str], work: Path) ->
             "ZIG_LOCAL_CACHE_DIR": str(work / "zig"),
         }
     with resources.as_file(resources.files("ovtool.devices.npu") / "ovnpu.c") as source:
-        words += ["-O1", "-o", str(program), str(source)]
+        words += [*_ALONE, "-o", str(program), str(source), "-lkernel32"]
         _checked(words, work / "build.log", BUILD_S, "the C compiler fails", environment)
     for leftover in program.parent.glob("*.pdb"):
         leftover.unlink()
