@@ -99,5 +99,5 @@ def telling(said: str) -> str:
     """Return what was said without the places in its source code, in at most 300 characters."""
     noise = re.compile(r"^(Exception from src|Check '|While validating|\s*$)")
     parts = [part.strip() for part in re.split(r"\s*\|\s*|\n", said) if not noise.match(part)]
-    text = " ".join(parts)
+    text = re.sub(r"Exception from src\S+:\d+:\s*", "", " ".join(parts))
     return text if len(text) <= 300 else f"{text[:297]}..."

@@ -160,6 +160,7 @@ def test_what_compilers_say_becomes_one_clear_line_with_a_remedy(said, meaning, 
 def test_what_was_said_is_one_line_without_places_in_the_source():
     said = "Exception from src/a.cpp:1: | Check 'x' failed at src/b.cpp:2: | it is wrong | "
     assert telling(said) == "it is wrong"
+    assert telling("no 'A' : Exception from src\\npu\\a.hpp:1: | Wrong") == "no 'A' : Wrong"
     assert len(telling("x" * 1000)) == 300
 
 
