@@ -166,7 +166,8 @@ def _licence(told: Mapping[str, Any]) -> str:
     if not reported and told["name"] not in _LICENCES:
         with contextlib.suppress(PackageNotFoundError):
             here = metadata(told["name"])  # another system's build of the same version
-            reported = here.get("License-Expression") or here.get("License")
+            keys = (key for key in ("License-Expression", "License") if key in here)
+            reported = next((here[key] for key in keys), None)
     licence = str(reported or _LICENCES.get(told["name"], "not told"))
     return licence.partition("\n")[0][:80]
 
