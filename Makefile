@@ -10,10 +10,10 @@ INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 SOURCES := ovtool tests
 
 .DEFAULT_GOAL := help
-.PHONY: help demo digits sentences test check lint bench clean
+.PHONY: help demo digits sentences test test-npu-offline check lint bench clean
 
 help: ## Show what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -42,6 +42,10 @@ sentences: vaderSentiment-3.3.2.tar.gz $(BIN)/python ## Set up, and get the sent
 
 test: $(VENV)/.dev ## Set up, then run every test
 	$(BIN)/python -m pytest
+
+test-npu-offline: $(VENV)/.dev ## Compile with the NPU's own compiler: needs wine64, downloads the rest
+	$(BIN)/ovtool devices --install-npu-compiler --yes
+	$(BIN)/python -m pytest -m npu_offline tests/npu_offline
 
 check: lint ## Lint, types, import rules, and the fast tests
 	$(BIN)/python -m pytest -m 'not slow and not benchmark'

@@ -20,11 +20,15 @@ OPENCL_DRIVER = "sudo apt-get install intel-opencl-icd"
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """An error text that is understood; ``meaning`` and ``remedy`` may use its groups."""
+    """An error text that is understood; ``meaning`` and ``remedy`` may use its groups.
+
+    ``operations`` says whether single operations of the model may be what it is about.
+    """
 
     pattern: str
     meaning: str
     remedy: str
+    operations: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,7 @@ class Explained:
 
     meaning: str
     remedy: str
+    operations: bool = False
 
     @property
     def line(self) -> str:
@@ -54,7 +59,8 @@ KNOWN: tuple[Known, ...] = (
     Known(
         r"VCL compiler loading failed|libopenvino_intel_npu_compiler(_loader)?\.so",
         "the NPU's compiler is not installed: this OpenVINO package brings none",
-        f"compile on a machine with an NPU, whose driver has a compiler: {NPU_DRIVER}",
+        "ovtool devices --install-npu-compiler gets it for ovtool check; to run, use a machine with"
+        f" an NPU, whose driver has a compiler: {NPU_DRIVER}",
     ),
     Known(
         r"Could not find an? (valid )?NPU device|No NPU devices were found|No available backend",
@@ -64,7 +70,9 @@ KNOWN: tuple[Known, ...] = (
     Known(
         r"Missing upper bound for one or more nodes",
         "the NPU's compiler takes no open dimension without an upper bound",
-        "fix every dimension with --shape NAME=SHAPE, a number for each ?",
+        "fix every dimension with --shape NAME=SHAPE, a number for each ?; sizes inside the model"
+        " that depend on values must go",
+        operations=True,
     ),
     Known(
         r"Wrong value (?P<asked>\S+) for property key INFERENCE_PRECISION_HINT\."
@@ -76,7 +84,8 @@ KNOWN: tuple[Known, ...] = (
         r"String attribute (?P<name>\S+) is not supported",
         "the compiler does not take an operation of the model, one with the attribute {name}, and"
         " does not say which",
-        "take the operation out of the source model, or run it on another device",
+        "ovtool check names it; take it out of the source model, or run it on another device",
+        operations=True,
     ),
     Known(
         r'Device with "(?P<name>[^"]+)" name is not registered|'
@@ -92,13 +101,17 @@ KNOWN: tuple[Known, ...] = (
 )
 
 
-def explain(text: str) -> Explained | None:
-    """Return what a plugin's error means; None where its text is not known."""
-    for known in KNOWN:
+def explain(text: str, more: tuple[Known, ...] = ()) -> Explained | None:
+    """Return what a plugin's error means by :data:`KNOWN` and then ``more``; None if not known."""
+    for known in KNOWN + more:
         found = re.search(known.pattern, text)
         if found:
             groups = {k: (v or "").strip(" .,") for k, v in found.groupdict().items()}
-            return Explained(known.meaning.format(**groups), known.remedy.format(**groups))
+            return Explained(
+                known.meaning.format(**groups),
+                known.remedy.format(**groups),
+                known.operations,
+            )
     return None
 
 

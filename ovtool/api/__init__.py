@@ -12,6 +12,12 @@ leaves nothing half-written.
 """
 
 from ovtool.api import recipes
+from ovtool.api.checking import (
+    check,
+    install_npu_compiler,
+    npu_compiler_folder,
+    npu_compiler_offer,
+)
 from ovtool.api.compression import Given, compress
 from ovtool.api.layer_costs import sensitivity
 from ovtool.api.models import DataSpec, convert, devices, evaluate
@@ -22,11 +28,15 @@ from ovtool.api.whole_way import run
 __all__ = [
     "DataSpec",
     "Given",
+    "check",
     "choose",
     "compress",
     "convert",
     "devices",
     "evaluate",
+    "install_npu_compiler",
+    "npu_compiler_folder",
+    "npu_compiler_offer",
     "profile",
     "recipes",
     "report",

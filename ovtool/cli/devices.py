@@ -19,10 +19,40 @@ def command(
             "--why", help="Say step by step why a GPU or NPU is not there, and what to do."
         ),
     ] = False,
+    install_npu_compiler: Annotated[
+        bool,
+        typer.Option(
+            "--install-npu-compiler",
+            help="Install what ovtool check needs for NPUs that are not here; asks first.",
+        ),
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Install without asking.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Install it again.")] = False,
     json: options.Json = False,
 ) -> None:
     """List the devices that OpenVINO sees, and why it does not see the others."""
     from ovtool import api
     from ovtool.cli import show_devices
 
+    if install_npu_compiler:
+        _install(yes=yes, force=force)
+        return
     show_devices.devices(api.devices(), why=why, json=json)
+
+
+def _install(*, yes: bool, force: bool) -> None:
+    from ovtool import api
+    from ovtool.cli import progress, show_check
+
+    there = api.npu_compiler_folder()
+    if there is not None and not force:
+        print(f"installed already: {there}")
+        return
+    offer = api.npu_compiler_offer()
+    show_check.offer(offer)
+    if not yes and not typer.confirm("Install it?", default=False, err=True):
+        print("nothing was installed")
+        return
+    with progress.show() as shown:
+        folder = api.install_npu_compiler(offer, progress=shown, replace=force)
+    print(f"installed: {folder}")

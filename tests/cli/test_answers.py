@@ -21,8 +21,8 @@ from ovtool.results import Note
 from tests.report import sweeps
 
 VERBS = {
-    ("devices",), ("convert",), ("compress",), ("evaluate",), ("profile",), ("sweep",), ("report",),
-    ("choose",), ("run",), ("sensitivity",), ("recipes", "list"), ("recipes", "show"),
+    ("devices",), ("convert",), ("compress",), ("evaluate",), ("profile",), ("check",), ("sweep",),
+    ("report",), ("choose",), ("run",), ("sensitivity",), ("recipes", "list"), ("recipes", "show"),
     ("recipes", "check"),
 }  # fmt: skip
 
@@ -80,7 +80,7 @@ def test_shell_completion_can_be_had(ovtool, monkeypatch):
     monkeypatch.setenv("_OVTOOL_COMPLETE", "complete_bash")
     monkeypatch.setenv("COMP_WORDS", "ovtool c")
     monkeypatch.setenv("COMP_CWORD", "1")
-    assert set(ovtool().out.split()) == {"convert", "compress", "choose"}
+    assert set(ovtool().out.split()) == {"check", "convert", "compress", "choose"}
 
 
 def test_devices(ovtool):

@@ -1,0 +1,135 @@
+"""The verb that asks whether a variant compiles for a device, and the NPU's offline compiler."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ovtool.api.models import Reference, existing
+from ovtool.errors import InputError
+from ovtool.progress import SILENT, Progress
+from ovtool.shapes import OPEN, shape_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from ovtool.devices.compile_check import CompileCheck, Request
+    from ovtool.devices.npu.install import Offer
+    from ovtool.trial import Trial
+    from ovtool.variant import Variant
+
+
+def check(
+    model: Reference,
+    *,
+    devices: Sequence[str] = ("CPU",),
+    batch: int | None = None,
+    precision: str = "default",
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    timeout_s: float = 600.0,
+    progress: Progress = SILENT,
+) -> list[CompileCheck]:
+    """Compile a variant for devices, also for NPUs that are not here, and say what came of it.
+
+    Nothing is run.  Where it does not compile, parts of its graph are compiled to find the
+    operations that are at fault.
+
+    Args:
+        model: A variant or its folder.
+        devices: ``CPU``, ``GPU``, ``NPU``, or NPU platforms: ``NPU.3720``, ``NPU.4000`` ...
+        batch: Samples in a request; None takes the batch in ``shapes``, else 1.
+        precision: Inference precision asked for.
+        shapes: Of inputs, where the model leaves dimensions open.
+        timeout_s: Longest time of one trial compile.
+        progress: Told of the stages.
+
+    Returns:
+        An answer for each device.
+
+    Raises:
+        InputError: A dimension stays open, the model does not take the batch or the shapes, or a
+            name is no device's.
+        MissingDeviceError: A device is not there.
+        MissingDependencyError: The NPU's offline compiler is not installed.
+    """
+    from ovtool.devices import compile_check
+    from ovtool.devices.discovery import discover
+    from ovtool.sweep.plan import Axes, trials
+
+    variant = existing(model)
+    axes = Axes(
+        batches=None if batch is None else [batch],
+        hints=["latency"],
+        precisions=[precision],
+        shapes=[shapes] if shapes else (),
+    )
+    names = list(dict.fromkeys(devices))
+    asked = {trial.device: _request(trial, variant) for trial in trials([variant], names, axes)}
+    here = discover()
+    compilers = {name: compile_check.compiler_for(name, here, timeout_s) for name in names}
+    return [
+        compile_check.check(asked[name], name, compilers[name], progress=progress) for name in names
+    ]
+
+
+def _request(trial: Trial, variant: Variant) -> Request:
+    from ovtool.devices import rules
+    from ovtool.devices.compile_check import Request
+    from ovtool.measure import jobs
+    from ovtool.measure.session import TrialFailedError
+
+    _check_open(trial, variant)
+    try:
+        job = jobs.job(trial, variant, rules.properties(trial))
+    except TrialFailedError as error:
+        raise InputError(str(error)) from error
+    shapes = tuple(zip(job.names, job.shapes, strict=True))
+    return Request(variant.name, variant.xml, shapes, trial.precision, job.properties)
+
+
+def _check_open(trial: Trial, variant: Variant) -> None:
+    """Refuse a dimension that stays open, and say which."""
+    from ovtool.measure.jobs import batch_axis
+
+    given = dict(trial.shapes)
+    for port in variant.record.inputs:
+        sizes = given.get(port.name, port.shape)
+        for index, (own, size) in enumerate(zip(port.shape, sizes, strict=False)):
+            if own == size == OPEN and index != batch_axis(port):
+                raise InputError(
+                    f"dimension {index} of input {port.name} is open ({shape_text(port.shape)}),"
+                    " and a trial compile needs it fixed",
+                    f"--shape {port.name}={shape_text(port.shape)}, a number for each ?",
+                )
+
+
+def npu_compiler_folder() -> Path | None:
+    """Return where the NPU's offline compiler is installed; None where it is not."""
+    from ovtool.devices.npu.offline import installed
+
+    return installed()
+
+
+def npu_compiler_offer() -> Offer:
+    """Look up what :func:`install_npu_compiler` would download, from where, and how large it is.
+
+    Raises:
+        MissingDependencyError: Wine or pip is not there.
+        InputError: There is nothing to install, or pip does not find the packages.
+    """
+    from ovtool.devices.npu.install import offer
+
+    return offer()
+
+
+def install_npu_compiler(
+    offer: Offer, *, progress: Progress = SILENT, replace: bool = False
+) -> Path:
+    """Download, build and try the NPU's offline compiler; return its folder.
+
+    Raises:
+        InputError: It is there already, a download fails, or the result does not run.
+    """
+    from ovtool.devices.npu.install import install
+
+    return install(offer, progress=progress, replace=replace)

@@ -1,0 +1,212 @@
+"""Whether a model compiles for a device, by compiling it: what a device answers is no evidence."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ovtool import units
+from ovtool.devicename import KINDS, VIRTUAL
+from ovtool.devices import compile_errors, suspects
+from ovtool.devices.compiling import COMPILE_S, LocalCompiler
+from ovtool.devices.discovery import resolve
+from ovtool.devices.npu import offline
+from ovtool.errors import InputError, MissingDeviceError
+from ovtool.progress import SILENT, Progress
+from ovtool.registry import suggestion
+from ovtool.shapes import Named, Shape, shapes_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import openvino as ov
+
+    from ovtool.devices.compiling import Compiler, Outcome
+    from ovtool.devices.discovery import Device
+    from ovtool.devices.suspects import Search
+    from ovtool.pluginerrors import Explained
+
+MODEL = "model.xml"
+
+
+@dataclass(frozen=True, slots=True)
+class CompileCheck:
+    """What a trial compile came to.  Nothing was run.
+
+    Args:
+        variant: Its name.
+        device: What it was compiled for: ``CPU``, ``NPU.4000``.
+        by: What compiled it, in words.
+        openvino: Version of the OpenVINO that compiled.
+        shapes: Input names with the fixed shapes it was compiled with.
+        precision: What was asked for.
+        compiles: The answer.
+        compile_s: What compiling took; None where it failed.
+        blob_mib: Size of the compiled model; None where it failed or the device exports none.
+        compiler_estimate_ms: The compiler's own estimate of the latency of one inference: no
+            measurement, nothing was run.  None where the compiler makes none.
+        error: What is wrong, in words; empty where it compiles.
+        remedy: What to do about it.
+        said: What the compiler said.
+        search: The operations suspected; None where it compiles, or the error is not about them.
+    """
+
+    variant: str
+    device: str
+    by: str
+    openvino: str
+    shapes: Named
+    precision: str
+    compiles: bool
+    compile_s: float | None = None
+    blob_mib: float | None = None
+    compiler_estimate_ms: float | None = None
+    error: str = ""
+    remedy: str = ""
+    said: str = ""
+    search: Search | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON types."""
+        return asdict(self) | {"shapes": {name: list(shape) for name, shape in self.shapes}}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is to be compiled.
+
+    Args:
+        variant: The variant's name.
+        xml: The saved model.
+        shapes: Of its inputs, by name and in their order, all fixed.
+        precision: Asked for.
+        properties: To compile with.
+    """
+
+    variant: str
+    xml: Path
+    shapes: Named
+    precision: str
+    properties: Mapping[str, str]
+
+
+def compiler_for(device: str, devices: Sequence[Device], timeout_s: float = COMPILE_S) -> Compiler:
+    """Return what compiles for a device: its plugin here, or the NPU's offline compiler.
+
+    Args:
+        device: ``CPU``, ``GPU.0``, ``NPU``, or an NPU platform that need not be here: ``NPU.4000``.
+        devices: Those of this machine.
+        timeout_s: Longest time of one compile.
+
+    Raises:
+        InputError: It is a virtual device, or no device's name.
+        MissingDeviceError: It is not there.
+        MissingDependencyError: The NPU's offline compiler is not installed.
+    """
+    kind, _, index = device.partition(":")[0].partition(".")
+    if kind in VIRTUAL:
+        raise InputError(
+            f"{device} may compile on another device, which says nothing of this one",
+            f"check the devices behind it, each by its name: {', '.join(KINDS)}, NPU.4000",
+        )
+    if kind == "NPU" and re.fullmatch(r"[0-9]{2,}", index):
+        return _platform(index, devices, timeout_s)
+    there, missing = resolve([device], devices)
+    if missing:
+        hint = "ovtool devices says what is there"
+        if kind == "NPU":
+            named = ", ".join(f"NPU.{p} ({name})" for p, name in offline.PLATFORMS.items())
+            hint = f"without an NPU, name the platform to compile for: {named}"
+        raise MissingDeviceError(f"not available: {device}: {missing[device]}", hint)
+    return LocalCompiler(there[0], timeout_s=timeout_s)
+
+
+def _platform(platform: str, devices: Sequence[Device], timeout_s: float) -> Compiler:
+    if platform not in offline.PLATFORMS:
+        named = [f"NPU.{known}" for known in offline.PLATFORMS]
+        raise InputError(f"unknown NPU platform {platform!r}", suggestion(f"NPU.{platform}", named))
+    for device in devices:
+        here = str(device.properties.get("architecture", "")) if device.available else ""
+        if device.name.partition(".")[0] == "NPU" and here == platform:
+            return LocalCompiler(device.name, timeout_s=timeout_s)
+    return offline.compiler(platform, timeout_s)
+
+
+def check(
+    asked: Request, device: str, compiler: Compiler, *, progress: Progress = SILENT
+) -> CompileCheck:
+    """Compile a model for a device; where it fails, look for the operations it fails on.
+
+    Args:
+        asked: What to compile.
+        device: What it is compiled for, by the user's name.
+        compiler: From :func:`compiler_for`.
+        progress: Told of the stages.
+
+    Raises:
+        InputError: The shapes do not fit the model.
+    """
+    import openvino as ov
+
+    model = ov.Core().read_model(asked.xml)
+    _fix(model, [shape for _, shape in asked.shapes], asked)
+    with tempfile.TemporaryDirectory(prefix="ovtool-check-") as scratch:
+
+        def compile_part(part: ov.Model) -> Outcome:
+            ov.save_model(part, Path(scratch) / MODEL, compress_to_fp16=False)
+            outcome = compiler.compile(Path(scratch) / MODEL, asked.properties)
+            progress.advance()
+            return outcome
+
+        with compiler:
+            progress.start(f"compiling {asked.variant} for {device}")
+            outcome = compile_part(model)
+            explained = compile_errors.explain(outcome.error)
+            search = None
+            if not outcome.compiled and explained.operations:
+                progress.start(f"looking for what {device} does not compile")
+                search = suspects.search(model, compile_part)
+    found = CompileCheck(
+        variant=asked.variant,
+        device=device,
+        by=compiler.by,
+        openvino=outcome.version,
+        shapes=asked.shapes,
+        precision=asked.precision,
+        compiles=outcome.compiled,
+        compile_s=outcome.compile_s,
+        blob_mib=None if outcome.blob_bytes is None else units.mib(outcome.blob_bytes),
+        compiler_estimate_ms=outcome.estimate_ms,
+    )
+    return found if outcome.compiled else _failed(found, outcome, explained, search)
+
+
+def _failed(
+    found: CompileCheck,
+    outcome: Outcome,
+    explained: Explained,
+    search: Search | None,
+) -> CompileCheck:
+    return replace(
+        found,
+        error=explained.meaning,
+        remedy=explained.remedy,
+        said=compile_errors.telling(outcome.error),
+        search=search,
+    )
+
+
+def _fix(model: ov.Model, shapes: Sequence[Shape], asked: Request) -> None:
+    import openvino as ov
+
+    from ovtool.foreign import reason
+
+    try:
+        model.reshape({i: ov.PartialShape(list(shape)) for i, shape in enumerate(shapes)})
+    except RuntimeError as error:
+        raise InputError(
+            f"{asked.variant} does not take {shapes_text(asked.shapes)}: {reason(error)}"
+        ) from error

@@ -1,0 +1,1 @@
+"""The NPU's own compiler, for platforms that are not here: where it comes from, how it is run."""
