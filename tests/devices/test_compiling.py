@@ -141,8 +141,10 @@ def test_the_processor_refuses_for_real(tmp_path):
         ),
         (
             "String attribute fill_mode is not supported",
-            "the compiler does not take an operation of the model, one with the attribute "
-            "fill_mode, and does not say which",
+            (
+                "the compiler does not take an operation of the model, one with the attribute "
+                "fill_mode, and does not say which"
+            ),
             "take it out",
             True,
         ),
