@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -73,6 +74,7 @@ class Network:
         for port, parameter in zip(inputs, model.get_parameters(), strict=bool(inputs)):
             if port.layout:
                 parameter.set_layout(ov.Layout(port.layout))
+        _unname_counted(model)
         return model
 
     def save(self, path: Path) -> None:
@@ -107,6 +109,18 @@ def unconverted(reference: str, error: Exception) -> InputError:
         "do the example input's shapes fit the model? An operation that is not supported may be "
         "in its ONNX export",
     )
+
+
+def _unname_counted(model: ov.Model) -> None:
+    """Take from a converted module's operations the names that OpenVINO counts for the process.
+
+    What it fuses while converting is called after an operation that is gone (``Multiply_6127``):
+    the same module would have another graph each time.  Names from a module's code look otherwise.
+    """
+    for operation in model.get_ops():
+        name = operation.get_friendly_name()
+        if operation.get_type_name() != "Parameter" and re.fullmatch(r"[A-Z][A-Za-z]*_\d+", name):
+            operation.set_friendly_name(operation.get_name())  # as one that has none
 
 
 def name_inputs(model: ov.Model, shapes: Mapping[str, tuple[int, ...]], reference: str) -> None:

@@ -279,14 +279,17 @@ def _name_the_unnamed(model: ov.Model) -> None:
     """Give a model and operations without a name one that depends on the graph alone.
 
     OpenVINO would write a number that counts all those the process ever made, and the same model
-    would have another hash in every process.
+    would have another hash in every process.  A constant that it folded operations into has such a
+    number of an operation that is gone.
     """
     if re.fullmatch(r"Model\d+", model.get_friendly_name()):
         model.set_friendly_name("model")
     operations = model.get_ordered_ops()
     taken = {operation.get_friendly_name() for operation in operations}
     for place, operation in enumerate(operations):
-        if operation.get_friendly_name() == operation.get_name():
+        name = operation.get_friendly_name()
+        folded = operation.get_type_name() == "Constant" and re.fullmatch(r"[A-Z]\w*_\d+", name)
+        if name == operation.get_name() or folded:
             name = f"{operation.get_type_name()}.{place}"
             while name in taken:
                 name += "'"

@@ -73,7 +73,8 @@ def test_every_setting_is_described_and_has_a_default():
     settings = {setting.name: setting for info in methods() for setting in info.settings}
     assert all(setting.description and setting.kind for setting in settings.values())
     assert settings["preset"].kind == "auto | performance | mixed"
-    assert settings["ratio"].kind == "number or none"
+    of_weights = {setting.name: setting for setting in table["weights"].settings}
+    assert of_weights["ratio"].kind == "number or none"
     assert settings["subset_size"].default == 300
 
 
