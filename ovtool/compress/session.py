@@ -129,7 +129,7 @@ def hookable(module: torch.nn.Module) -> torch.nn.Module:
     if type(module).forward is not torch.nn.Sequential.forward:
         return module
 
-    class Chain(torch.nn.Module):
+    class Chain(torch.nn.Module):  # type: ignore[misc] # torch is not followed
         def __init__(self) -> None:
             super().__init__()
             self.order = [name for name, _ in module.named_children()]
