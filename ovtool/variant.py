@@ -290,8 +290,9 @@ def name_the_unnamed(model: ov.Model, numbered: bool = False) -> None:
 
     Args:
         model: Whose operations are named.
-        numbered: Whether names such as ``Multiply_2758`` count as none: OpenVINO gives them to
-            what it folds while it converts.  Other sources may name their own so.
+        numbered: Whether names such as ``Multiply_2758`` count as none for every operation, not
+            for constants alone: OpenVINO gives them to what it fuses and folds while it converts.
+            Other sources may name their operations so.
     """
     if re.fullmatch(r"Model\d+", model.get_friendly_name()):
         model.set_friendly_name("model")
@@ -299,7 +300,8 @@ def name_the_unnamed(model: ov.Model, numbered: bool = False) -> None:
     taken = {operation.get_friendly_name() for operation in operations}
     for place, operation in enumerate(operations):
         given = operation.get_friendly_name()
-        if given == operation.get_name() or (numbered and _NUMBERED.fullmatch(given)):
+        counted = numbered or operation.get_type_name() == "Constant"
+        if given == operation.get_name() or (counted and _NUMBERED.fullmatch(given)):
             name = f"{operation.get_type_name()}.{place}"
             while name in taken:
                 name += "'"

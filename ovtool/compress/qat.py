@@ -7,6 +7,7 @@ passing the rounding unchanged (Jacob et al. 2018); the ranges are trained with 
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -17,7 +18,7 @@ from ovtool.compress.distillation import Distilling, finish, retrain, trained_wi
 from ovtool.compress.feed import Feed
 from ovtool.compress.method import Compressed, Method, Work, missing
 from ovtool.compress.ptq import WithPreset
-from ovtool.compress.session import ignored_in_torch, quiet_nncf
+from ovtool.compress.session import hookable, ignored_in_torch, quiet_nncf
 from ovtool.errors import InputError
 from ovtool.network import tensors_of
 from ovtool.progress import SILENT
@@ -58,7 +59,7 @@ def _apply(work: Work[QatSettings]) -> Compressed:
     if work.material.calibration is None:
         raise missing("qat", ["calibration"])
     network = work.material.network()
-    network.module.eval()
+    network = replace(network, module=hookable(network.module).eval())
     ports, samples = work.parent.record.inputs, work.material.calibration
     feed = Feed(samples, ports, work.settings.subset_size, work.progress)
     quantized = replace(network, module=_quantized(network, feed, work.settings))
@@ -100,14 +101,16 @@ def _quantized(network: Network, feed: Feed, settings: QatSettings) -> torch.nn.
 def _without_compiling() -> None:
     """Let NNCF round in torch's own operations.
 
-    It would compile C++ for that when first used: minutes on a small machine (it gives up after
-    one), and not at all on one without a compiler.
+    It would compile C++ for that when first used, and torch.compile in its place: minutes on a
+    small machine (it gives up after one), and not at all on one without a compiler.
     """
     from nncf.torch.quantization.extensions import QuantizedFunctionsCPU
-    from nncf.torch.quantization.reference import ReferenceQuantizedFunctions
+    from nncf.torch.quantization.reference import torch_executor
 
     if QuantizedFunctionsCPU._loaded_namespace is None:  # noqa: SLF001 - it has no setting for it
-        QuantizedFunctionsCPU._loaded_namespace = ReferenceQuantizedFunctions  # noqa: SLF001
+        QuantizedFunctionsCPU._loaded_namespace = SimpleNamespace(  # noqa: SLF001
+            Quantize_forward=torch_executor.forward, Quantize_backward=torch_executor.backward
+        )
 
 
 def _arguments(network: Network, batch: Mapping[int, Any]) -> Any:
@@ -173,9 +176,10 @@ def _difference(network: Network, compiled: Any, batches: Sequence[Mapping[int, 
 
 def _run_in_8_bits(compiled: Any) -> dict[str, int]:
     """Return how many of the layers with weights this machine's CPU runs in 8 bits."""
-    layers = [node.get_rt_info() for node in compiled.get_runtime_model().get_ordered_ops()]
-    told = [(info["layerType"], info["runtimePrecision"]) for info in layers]
-    heavy = [str(precision) for kind, precision in told if str(kind) in _HEAVY]
+    told = [node.get_rt_info() for node in compiled.get_runtime_model().get_ordered_ops()]
+    heavy = [
+        i["runtimePrecision"].astype(str) for i in told if i["layerType"].astype(str) in _HEAVY
+    ]
     return {"layers": len(heavy), "in_8_bits": sum(p in ("i8", "u8") for p in heavy)}
 
 

@@ -119,6 +119,31 @@ def check_ignored(model: ov.Model, settings: Ignoring) -> None:
     _check_known(names, types, settings)
 
 
+def hookable(module: torch.nn.Module) -> torch.nn.Module:
+    """Return a module that NNCF may add its own to, with the same weights by the same names.
+
+    An ``nn.Sequential`` would call what NNCF adds as its last layer.
+    """
+    import torch
+
+    if type(module).forward is not torch.nn.Sequential.forward:
+        return module
+
+    class Chain(torch.nn.Module):  # type: ignore[misc] # torch is not followed
+        def __init__(self) -> None:
+            super().__init__()
+            self.order = [name for name, _ in module.named_children()]
+            for name in self.order:
+                self.add_module(name, module.get_submodule(name))
+
+        def forward(self, input: torch.Tensor) -> Any:  # noqa: A002 - as nn.Sequential has it
+            for name in self.order:
+                input = self.get_submodule(name)(input)  # noqa: A001
+            return input
+
+    return Chain().train(module.training)
+
+
 def ignored_in_torch(
     module: torch.nn.Module, example: Any, settings: Ignoring
 ) -> nncf.IgnoredScope:

@@ -401,7 +401,8 @@ def _optimizer(
 
     own: dict[str | None, list[torch.nn.Parameter]] = {None: [], **{end: [] for end in rates}}
     for module in modules.values():
-        for name, parameter in module.named_parameters():
+        # By name, since checkpoints hold places and NNCF adds masks in the order of a set.
+        for name, parameter in sorted(module.named_parameters(), key=lambda pair: pair[0]):
             end = next((end for end in rates if name.endswith(end)), None)
             if parameter.requires_grad:
                 own[end].append(parameter)

@@ -18,7 +18,7 @@ from pydantic import Field, model_validator
 from ovtool.compress import cost, storage
 from ovtool.compress.distillation import Distilling, finish, retrain, trained_with
 from ovtool.compress.method import Compressed, Ignoring, Method, Work, missing
-from ovtool.compress.session import ignored_in_torch, quiet_nncf
+from ovtool.compress.session import hookable, ignored_in_torch, quiet_nncf
 from ovtool.compress.training import Hooks
 from ovtool.errors import InputError
 
@@ -91,7 +91,7 @@ def _apply(work: Work[ZeroSettings]) -> Compressed:
 def _pruned(network: Network, settings: ZeroSettings) -> Network:
     """Return a copy of a network with NNCF's masks on the weights that it prunes."""
     copy = network.copy()
-    copy.module.eval()
+    copy = replace(copy, module=hookable(copy.module).eval())
     with quiet_nncf("zeroing weights"):
         import nncf
 

@@ -82,8 +82,8 @@ def test_the_weight_of_the_labels_counts_without_a_teacher_too(tmp_path):
 
 def test_a_student_without_labels_becomes_like_its_teacher(tmp_path):
     given = material(lambda: flat(2), training=Patterns(labelled=False))
-    settings = {"epochs": 30, "hard": 0, "soft": 1, "temperature": 2, "learning_rate": 0.01}
-    student, x = flat(1), Patterns().images
+    settings = {"epochs": 40, "hard": 0, "soft": 1, "batch_size": 16, "learning_rate": 0.01}
+    student, x = flat(1, width=32), Patterns().images
     theirs = outputs(flat(2), x).argmax(1)
     before = (outputs(student, x).argmax(1) == theirs).mean()
     trained = retrain(student, work(tmp_path, "train", settings, given))

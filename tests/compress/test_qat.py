@@ -11,7 +11,7 @@ from ovtool.errors import InputError
 
 from .learnable import Patterns, Stops, material, residual, saved
 
-QUICK = {"epochs": 2, "batch_size": 32, "learning_rate": 3e-3, "subset_size": 40}
+QUICK = {"epochs": 8, "batch_size": 32, "learning_rate": 3e-3, "subset_size": 40}
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def test_it_is_stored_and_run_in_8_bits_and_learns(source, made):
     assert details["flops_before"] == details["flops_after"] > 0
     assert details["calibration_samples"] == 40
     losses = [epoch["loss"] for epoch in details["training"]["epochs"]]
-    assert losses[1] < losses[0]
+    assert losses[-1] < losses[0] / 2
     held_out = Patterns(seed=7)
     assert accuracy(made, held_out) > 0.8 > accuracy(source, held_out) + 0.2
     assert made.record.inputs == source.record.inputs
@@ -76,7 +76,7 @@ def test_it_learns_from_a_teacher_too(source, tmp_path):
     settings = {**QUICK, "hard": 0, "soft": 1, "feature": 1, "feature_layers": "body"}
     made = compress(source, "qat", settings, unlabelled, out=tmp_path / "q", name="q")
     losses = [epoch["loss"] for epoch in made.record.steps[0].details["training"]["epochs"]]
-    assert losses[1] < losses[0]
+    assert losses[-1] < losses[0]
 
 
 def test_a_graph_that_differs_from_the_network_is_refused(made):

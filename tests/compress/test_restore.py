@@ -32,6 +32,12 @@ def test_an_uncompressed_variant_has_the_sources_network(source):
     )
 
 
+def test_the_same_network_is_converted_to_the_same_files(source, tmp_path):
+    """OpenVINO names what it fuses with a number that counts all that the process made."""
+    again = saved(tmp_path / "source", residual())
+    assert again.record.sha256 == source.record.sha256
+
+
 def test_steps_are_repeated_from_what_is_on_disk(trained, tmp_path):
     def network():
         return restore(residual(), trained)

@@ -1,5 +1,9 @@
 """Unstructured pruning: the zeros are in the saved graph, stay during training, and are counted."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import openvino as ov
 import pytest
@@ -181,3 +185,34 @@ def test_zeros_are_counted_where_zero_means_zero(source, tmp_path):
 def test_settings_that_make_no_sense(settings, message):
     with pytest.raises(InputError, match=message):
         parse_settings("zero", settings)
+
+
+IN_ANOTHER_PROCESS = """
+import sys; from pathlib import Path
+from ovtool.compress import compress
+from ovtool.variant import Variant
+from tests.compress.learnable import Stops, material
+source, out, method, stop = sys.argv[1:]
+settings = {"epochs": 2, "batch_size": 32, "learning_rate": 3e-3}
+if method == "zero":
+    settings |= {"mode": "regularization", "mask_epochs": 4, "mask_learning_rate": 0.5}
+made = compress(Variant.load(source), method, settings, material(), out=Path(out), name="z",
+                **({"progress": Stops(stop)} if stop else {}))
+print(made.record.sha256, made.record.network_sha256)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("method", "stop"), [("zero", "learning masks"), ("qat", "retraining")])
+def test_it_goes_on_in_another_process(source, tmp_path, method, stop):
+    def run(seed, out, stop=""):
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", IN_ANOTHER_PROCESS, source.folder,
+             tmp_path / out, method, stop],
+            env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        return done.stdout if done.returncode == 0 else done.stderr.splitlines()[-1]
+
+    whole = run("1", "whole")
+    assert run("2", "part", f"{stop}, epoch 2") == "KeyboardInterrupt"
+    assert run("3", "part") == whole
