@@ -33,6 +33,11 @@ class HashingSettings(TabledSettings):
     ratio: float = Field(
         0.125, gt=0, lt=1, description="values that a layer really has, as a share of its weights"
     )
+    keep_spread: bool = Field(
+        False,
+        description="values start as widely spread as the layer's weights, not as their means: for "
+        "training a network that is not trained yet",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,23 +100,31 @@ class Hash:
         return op.reshape(places, op.constant(np.array(shape, np.int64)), special_zero=False)
 
 
-def hashed(values: NDArray[np.float32], ratio: float, seed: int) -> Table:
+def hashed(
+    values: NDArray[np.float32], ratio: float, seed: int, *, keep_spread: bool = False
+) -> Table:
     """Return a table whose places come from a hash and whose values are the means of the weights.
 
-    The mean of a bucket is the value that makes the squared error least.  The paper's hash of the
+    The mean of a bucket is the value that makes the squared error least.  Means of random weights
+    shrink with their number, and with them the signals of a network that is not trained yet.  The
+    paper's hash of the
     sign is left out: means of the weights themselves would come to nothing.
 
     Args:
         values: A layer's weights.
         ratio: Table entries a weight.
         seed: Of the hash.
+        keep_spread: Whether the values are scaled to the standard deviation of the weights.
     """
     buckets = max(1, round(values.size * ratio))
     chosen = Hash.seeded(buckets, seed)
     places = chosen.places(values.size)
     counts = np.bincount(places, minlength=buckets)
     sums = np.bincount(places, values.ravel().astype(np.float64), buckets)
-    means = (sums / np.maximum(counts, 1)).astype(np.float32)
+    means = sums / np.maximum(counts, 1)
+    if keep_spread and means.std() > 0:
+        means *= values.std() / means.std()
+    means = means.astype(np.float32)
     table = Table(means, places.reshape(values.shape))
     if table.stored_bits / 8 - means.nbytes <= _GRAPH_BYTES:
         return table
@@ -123,7 +136,12 @@ def _apply(work: Work[HashingSettings]) -> Compressed:
     return shared(
         work,
         # Layers have a hash each, as many runs of one seed as there are layers.
-        lambda values, place: hashed(values, settings.ratio, settings.seed * 1_000_003 + place),
+        lambda values, place: hashed(
+            values,
+            settings.ratio,
+            settings.seed * 1_000_003 + place,
+            keep_spread=settings.keep_spread,
+        ),
     )
 
 

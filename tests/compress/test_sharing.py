@@ -310,3 +310,13 @@ def test_ignored_layers_are_neither_shared_nor_stored_so(trained, tmp_path):
 def test_training_needs_data_and_a_network(conv, tmp_path):
     with pytest.raises(InputError, match="method share needs labelled samples to train on"):
         compress(conv, "share", {"epochs": 1}, None, out=tmp_path / "s", name="s")
+
+
+def test_hashed_values_keep_the_spread_that_an_untrained_network_needs():
+    weights = np.random.default_rng(3).normal(0, 0.1, (100, 64)).astype(np.float32)
+    mean, spread = (
+        hashed(weights, 1 / 64, 0, keep_spread=keep).weights() for keep in (False, True)
+    )
+    assert mean.std() < 0.03
+    assert spread.std() == pytest.approx(0.1, rel=0.2)
+    assert np.corrcoef(mean.ravel(), spread.ravel())[0, 1] == pytest.approx(1)

@@ -9,7 +9,7 @@ import openvino as ov
 import pytest
 import torch
 
-from ovtool.compress import census, compress, parse_settings
+from ovtool.compress import compress, parse_settings
 from ovtool.compress.restore import restore
 from ovtool.compress.zeroing import _check
 from ovtool.errors import InputError
@@ -165,12 +165,10 @@ def test_a_saved_graph_with_too_few_zeros_is_refused(source):
 
 def test_zeros_are_counted_where_zero_means_zero(source, tmp_path):
     first = compress(source, "zero", {"epochs": 0}, material(), out=tmp_path / "z", name="z")
-    for mode, known in (("int8_sym", True), ("int8_asym", False)):
+    for mode in ("int8_sym", "int8_asym"):
         out = tmp_path / mode
         made = compress(first, "weights", {"mode": mode}, material(), out=out, name="w")
-        (share,) = census.count(ov.Core().read_model(made.xml)).shares
-        assert (share.zeros is not None) == known
-        assert not known or share.zeros >= WEIGHTS // 2
+        assert made.record.steps[-1].details["storage"]["nonzero_pct"] <= 50
 
 
 @pytest.mark.parametrize(
