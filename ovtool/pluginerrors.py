@@ -84,7 +84,7 @@ KNOWN: tuple[Known, ...] = (
         r"String attribute (?P<name>\S+) is not supported",
         "the compiler does not take an operation of the model, one with the attribute {name}, and"
         " does not say which",
-        "ovtool check names it; take it out of the source model, or run it on another device",
+        "replace the operation, which ovtool check finds, or run the model on another device",
         operations=True,
     ),
     Known(

@@ -121,10 +121,10 @@ def hashed(
     places = chosen.places(values.size)
     counts = np.bincount(places, minlength=buckets)
     sums = np.bincount(places, values.ravel().astype(np.float64), buckets)
-    means = sums / np.maximum(counts, 1)
-    if keep_spread and means.std() > 0:
-        means *= values.std() / means.std()
-    means = means.astype(np.float32)
+    exact = sums / np.maximum(counts, 1)
+    if keep_spread and exact.std() > 0:
+        exact *= values.std() / exact.std()
+    means = exact.astype(np.float32)
     table = Table(means, places.reshape(values.shape))
     if table.stored_bits / 8 - means.nbytes <= _GRAPH_BYTES:
         return table

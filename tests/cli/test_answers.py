@@ -189,9 +189,11 @@ def test_a_warning_is_no_answer(ovtool, tmp_path):
 
 
 def test_recipes(ovtool):
-    (listed,) = ovtool("recipes", "list", "--json").document
-    assert listed["name"] == "efficientnet-lite0"
-    assert "efficientnet-lite0" in ovtool("recipes", "list").out
+    every = {row["name"]: row for row in ovtool("recipes", "list", "--json").document}
+    shown = ovtool("recipes", "list").out
+    assert set(every) == {path.stem for path in recipe.folder().glob("*.yaml")}
+    assert all(name in shown for name in every)
+    listed = every["efficientnet-lite0"]
     shown = ovtool("recipes", "show", "efficientnet-lite0").out
     assert shown == Path(listed["path"]).read_text(encoding="utf-8")
     assert ovtool("recipes", "check", "efficientnet-lite0").out.endswith("no mistakes\n")

@@ -145,7 +145,7 @@ def test_the_processor_refuses_for_real(tmp_path):
                 "the compiler does not take an operation of the model, one with the attribute "
                 "fill_mode, and does not say which"
             ),
-            "take it out",
+            "replace the operation",
             True,
         ),
         ("it did not end within 9 s", "the compile took too long and was ended", "batch", False),

@@ -104,7 +104,7 @@ def test_all_requests_are_kept_busy(counters):
     assert recorded.completed == sum(r.count for r in queue.requests)
     seconds = sum(w["seconds"] for w in recorded.windows)
     in_flight = sum(sum(ms) for ms in recorded.latencies_ms) / 1000
-    assert 2 < in_flight / seconds < 3.2
+    assert 1.05 < in_flight / seconds < 3.2  # one at a time would come to 1, whoever is busy
     assert recorded.stretches == []
 
 

@@ -14,8 +14,7 @@ import tempfile
 import urllib.request
 import zipfile
 from dataclasses import dataclass
-from importlib import resources
-from importlib.util import find_spec
+from importlib import metadata, resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,10 +94,12 @@ def offer() -> Offer:
             "ovtool check VARIANT --device NPU.4000",
         )
     offline.Wine.found(Path())
-    if find_spec("pip") is None:
+    try:
+        metadata.version("pip")
+    except metadata.PackageNotFoundError as error:
         raise MissingDependencyError(
             "pip, which downloads it, is not in this environment", "python -m ensurepip"
-        )
+        ) from error
     target = offline.home()
     version = target.name
     mingw = shutil.which(MINGW) or ""
@@ -160,12 +161,10 @@ def _looked_up(requirement: str, options: Sequence[str], purpose: str) -> Downlo
 
 def _licence(told: Mapping[str, Any]) -> str:
     """Return a package's licence: as pip reports it, which older ones do not, or as we know it."""
-    from importlib.metadata import PackageNotFoundError, metadata
-
     reported = told.get("license_expression") or told.get("license")
     if not reported and told["name"] not in _LICENCES:
-        with contextlib.suppress(PackageNotFoundError):
-            here = metadata(told["name"])  # another system's build of the same version
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            here = metadata.metadata(told["name"])  # another system's build of the same version
             keys = (key for key in ("License-Expression", "License") if key in here)
             reported = next((here[key] for key in keys), None)
     licence = str(reported or _LICENCES.get(told["name"], "not told"))
