@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
+from ovtool.compress import layers
 from ovtool.compress.method import Ignoring
 from ovtool.compress.session import ignored_scope, quiet_nncf
+from ovtool.errors import InputError
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -132,8 +134,10 @@ def quantize(model: ov.Model, settings: Quantizing, feed: Feed, *, stored: bool 
             quantizer that rounds it.
 
     Raises:
-        InputError: NNCF refused the model or the settings, or a name to ignore is no layer.
+        InputError: NNCF refused the model or the settings, a name to ignore is no layer, or
+            weights are looked up in tables, which NNCF cannot quantize.
     """
+    _refuse_tables(model)
     fp8 = isinstance(settings, Fp8Settings)
     with quiet_nncf(f"{'fp8' if fp8 else 'int8'} quantization"):
         import nncf
@@ -154,6 +158,20 @@ def quantize(model: ov.Model, settings: Quantizing, feed: Feed, *, stored: bool 
             ignored_scope=ignored_scope(model, settings),
             advanced_parameters=_advanced(settings, stored),
             **options,
+        )
+
+
+def _refuse_tables(model: ov.Model) -> None:
+    looked_up = [
+        stored.layer
+        for stored in layers.weights(model)
+        if any(layers.codebook(node) for node in stored.passed)
+    ]
+    if looked_up:
+        raise InputError(
+            f"the weights of {len(looked_up)} layers are looked up in tables, which cannot be "
+            f"quantized",
+            "quantize in place of sharing weights: no engine runs both",
         )
 
 

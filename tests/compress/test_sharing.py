@@ -320,3 +320,10 @@ def test_hashed_values_keep_the_spread_that_an_untrained_network_needs():
     assert mean.std() < 0.03
     assert spread.std() == pytest.approx(0.1, rel=0.2)
     assert np.corrcoef(mean.ravel(), spread.ravel())[0, 1] == pytest.approx(1)
+
+
+def test_what_is_looked_up_in_tables_is_not_quantized(conv, pictures, tmp_path):
+    shared = compress(conv, "share", {"min_weights": 1}, None, out=tmp_path / "s", name="s")
+    with pytest.raises(InputError, match=r"weights of \d layers are looked up in tables") as caught:
+        compress(shared, "int8", {}, pictures, out=tmp_path / "q", name="q")
+    assert "in place of sharing" in caught.value.hint
