@@ -54,19 +54,22 @@ def load(request: Request) -> Readable[int]:
     """Return the digits of ``sample:digits-PART``, as floats from 0 to 1 with their labels.
 
     Raises:
-        InputError: The model takes no single image of 28x28 in floats, or the files were changed.
+        InputError: The model takes no single grey image in floats, or the files were changed.
         MissingDependencyError: The package is not there.
     """
     port = _port(request)
-    shape = sample_shape(port)
-    size = (1, SIZE, SIZE) if -1 in shape else shape
+    shape = tuple(
+        SIZE if size == -1 and place else abs(size) for place, size in enumerate(sample_shape(port))
+    )
     digits = read(_folder(request.reference))
     dtype = numpy_type(port)
 
     def one(place: int) -> Sample:
-        pixels = (digits.pixels[place].astype(np.float32) / 255).astype(dtype)
+        pixels = digits.pixels[place].astype(np.float32) / 255
+        if np.prod(shape) != SIZE**2:
+            pixels = _resized(pixels, *shape[1:])
         label = int(digits.labels[place])
-        return Sample({port.name: pixels.reshape(size)}, label, f"digit {place}")
+        return Sample({port.name: pixels.astype(dtype).reshape(shape)}, label, f"digit {place}")
 
     part = request.reference.rpartition("-")[2]
     return Readable(request.reference, request.chosen(PARTS[part]), one, labelled=True)
@@ -93,21 +96,26 @@ def read(folder: Path) -> Digits:
     return Digits(pixels[order], labels[order])
 
 
+def _resized(pixels: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+    """Return a digit of another size, by bilinear interpolation, antialiased where it shrinks."""
+    from PIL import Image
+
+    image = Image.fromarray(pixels)
+    return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR), np.float32)
+
+
 def _port(request: Request) -> Port:
-    wanted = (1, SIZE, SIZE)
     if len(request.inputs) == 1:
         port = request.inputs[0]
         shape = sample_shape(port)
-        fits = len(shape) == len(wanted) and all(
-            there in (-1, ours) for there, ours in zip(shape, wanted, strict=True)
-        )
+        fits = len(shape) == 3 and shape[0] in (-1, 1) and 0 not in shape
         flat = -1 not in shape and int(np.prod(shape)) == SIZE**2
         if (fits or flat) and numpy_type(port).kind == "f":
             return port
     listed = ", ".join(f"{p.name} {p.dtype} {list(p.shape)}" for p in request.inputs)
     raise InputError(
-        f"{request.reference} fills one input of [batch, 1, {SIZE}, {SIZE}] floats, and the model "
-        f"takes {listed}"
+        f"{request.reference} fills one input of floats, [batch, 1, height, width] or "
+        f"[batch, {SIZE**2}], and the model takes {listed}"
     )
 
 

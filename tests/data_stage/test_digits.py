@@ -60,8 +60,19 @@ def test_digits_take_the_form_of_the_input(package):
     assert np.allclose(first.inputs["x"], again.inputs["x"].ravel(), atol=1e-3)
 
 
+@pytest.mark.parametrize(("side", "mean_of"), [(14, 2), (7, 4)])
+def test_digits_of_another_size_keep_their_brightness(package, side, mean_of):
+    small = Port(name="x", shape=(-1, 1, side, side), dtype="f32", layout="NCHW")
+    (first, *_) = load("sample:digits-test", [small], None)
+    (whole, *_) = load("sample:digits-test", [PORT], None)
+    blocks = whole.inputs["x"].reshape(side, mean_of, side, mean_of).mean((1, 3))
+    assert first.inputs["x"].shape == (1, side, side)
+    assert first.inputs["x"].mean() == pytest.approx(blocks.mean(), rel=0.05)
+    assert np.corrcoef(first.inputs["x"].ravel(), blocks.ravel())[0, 1] > 0.95
+
+
 @pytest.mark.parametrize(
-    ("shape", "dtype"), [((-1, 3, 28, 28), "f32"), ((-1, 1, 32, 32), "f32"), ((-1, 784), "u8")]
+    ("shape", "dtype"), [((-1, 3, 28, 28), "f32"), ((-1, 1, 28), "f32"), ((-1, 784), "u8")]
 )
 def test_a_model_that_takes_no_digits_is_told(package, shape, dtype):
     with pytest.raises(InputError, match="fills one input of"):
