@@ -88,7 +88,7 @@ def sweep(
     wanted.check()
     there, missing = available(devices, strict=strict)
     folder, chosen, watching = Path(out), settings or Settings(), observer or Quiet()
-    loaded = [_loaded(v, folder, progress) for v in variants]
+    loaded = _different([_loaded(v, folder, progress) for v in variants], progress)
     spec = DataSpec(data) if isinstance(data, str) else data
     samples = SamplesOf(spec, progress) if spec else None
     planned = _planned(loaded)
@@ -211,6 +211,19 @@ def _planned(variants: Iterable[Variant]) -> dict[str, PlannedVariant]:
         )
         for v in loaded
     }
+
+
+def _different(loaded: Iterable[Variant], progress: Progress) -> list[Variant]:
+    """Return the variants whose files differ; of equal ones the first, and say so."""
+    found: dict[str, Variant] = {}
+    for variant in loaded:
+        same = found.setdefault(variant.id, variant)
+        if same is not variant and same.name != variant.name:
+            progress.note(
+                f"{variant.name} is the same model as {same.name}, byte for byte: measured once, "
+                f"as {same.name}"
+            )
+    return list(found.values())
 
 
 def _baseline(variant: Variant, swept: Iterable[Variant]) -> str | None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from types import SimpleNamespace
 
-from ovtool.api.sweeps import _baseline
+from ovtool.api.sweeps import _baseline, _different
 from ovtool.variant import TRAINING, Step
 
 
@@ -39,3 +39,13 @@ def test_the_baseline_shares_most_of_the_first_steps():
         "other": None,
     }  # fmt: skip
     assert _baseline(int8, [short, int8]) is None  # trained otherwise, and no common start
+
+
+def test_equal_variants_are_measured_once_and_that_is_said():
+    told = []
+    progress = SimpleNamespace(note=told.append)
+    one, same, other = (
+        SimpleNamespace(id=i, name=n) for i, n in (("1", "a"), ("1", "b"), ("2", "c"))
+    )
+    assert _different([one, same, other, one], progress) == [one, other]
+    assert told == ["b is the same model as a, byte for byte: measured once, as a"]
