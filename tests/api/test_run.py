@@ -44,9 +44,9 @@ def state(folder):
 
 @pytest.mark.slow
 def test_a_recipe_goes_the_whole_way(done):
-    assert [v.name for v in done.variants] == ["fp32", "int8", "fp16-int8"]
-    assert [s.method for s in done.variants[2].record.steps] == ["fp16", "int8"]
-    assert (done.sweep.measured, done.sweep.failed, done.sweep.reused) == (4, 0, 0)
+    assert [v.name for v in done.variants] == ["fp32", "int8", "fp16-int8-1-fp16", "fp16-int8"]
+    assert [s.method for s in done.variants[3].record.steps] == ["fp16", "int8"]
+    assert (done.sweep.measured, done.sweep.failed, done.sweep.reused) == (5, 0, 0)
     assert done.report.page.is_file()
     assert done.nothing is None
     assert done.choice.objective == "latency"
@@ -62,7 +62,7 @@ def test_again_it_reuses_everything(recipe, done):
     variants = state(done.folder / "variants")
     journal = (done.sweep.folder / JOURNAL).read_bytes()
     again = api.run(recipe, out=done.folder)
-    assert (again.sweep.measured, again.sweep.reused) == (0, 4)
+    assert (again.sweep.measured, again.sweep.reused) == (0, 5)
     assert state(done.folder / "variants") == variants
     assert (again.sweep.folder / JOURNAL).read_bytes() == journal
     assert again.choice.winner["trial"] == done.choice.winner["trial"]
