@@ -48,6 +48,7 @@ _AGREE = "uncompressed variant run in f32 on the CPU"
 COLUMNS: tuple[Column, ...] = (
     _identity("variant", "variant", "name of the model variant"),
     _identity("device", "device", "OpenVINO device it ran on"),
+    _identity("emulated", "emulated", "yes where the device is an emulated one, or may have handed work to one: for tests, never drawn and never chosen; empty elsewhere"),
     _identity("batch", "batch", "samples in one inference request", text=False),
     _identity("shape", "shape", "shapes of inputs that the model was compiled with, ? for the batch or what was left open; empty: its own"),
     _identity("data_shape", "data shape", "shapes of what was inferred where the model was compiled with open dimensions; empty: those it was compiled with"),

@@ -174,6 +174,7 @@ def evaluate(
     from ovtool.measure import jobs
     from ovtool.measure.process import ProcessRunner
     from ovtool.measure.session import TrialFailedError
+    from ovtool.results import emulated_note, marked
     from ovtool.sweep.plan import Axes, trials
 
     there, _ = available([device], strict=True)
@@ -189,6 +190,7 @@ def evaluate(
     shapes = [dict(shapes_of(samples, variant))]
     axes = Axes(batches=[batch], hints=["latency"], precisions=[precision], shapes=shapes)
     (trial,) = trials([variant], there, axes)
+    played = bool(emulated(there))
     runner = ProcessRunner()
     known = {v.id: v for v in (variant, base) if v is not None}
     baselines = {variant.id: base.id if base else None}
@@ -202,7 +204,10 @@ def evaluate(
             executed = session.opened.executed_precision
     except TrialFailedError as error:
         raise InputError(f"{trial.label}: {error}") from error
-    return Quality(variant.name, there[0], precision, executed, figures, tuple(notes))
+    if played:
+        notes = [*notes, emulated_note(there[0])]
+    shown = marked(there[0]) if played else there[0]
+    return Quality(variant.name, shown, precision, executed, figures, tuple(notes))
 
 
 def existing(model: Reference) -> Variant:
@@ -232,3 +237,11 @@ def available(asked: Sequence[str], *, strict: bool) -> tuple[list[str], dict[st
         reasons = "; ".join(f"{name}: {why}" for name, why in missing.items())
         raise MissingDeviceError(f"not available: {reasons}", "ovtool devices says what is there")
     return there, missing
+
+
+def emulated(names: Sequence[str]) -> frozenset[str]:
+    """Return those of some devices that are emulated, or may hand work to one that is."""
+    from ovtool.devices import discovery
+
+    found = discovery.discover()
+    return frozenset(name for name in names if discovery.emulated(name, found))

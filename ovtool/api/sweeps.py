@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ovtool.api.measuring import Measurer, Observer, Quiet
-from ovtool.api.models import DataSpec, Reference, SamplesOf, as_variant, available, existing
+from ovtool.api.models import (
+    DataSpec,
+    Reference,
+    SamplesOf,
+    as_variant,
+    available,
+    emulated,
+    existing,
+)
 from ovtool.errors import InputError, NothingMeasuredError
 from ovtool.progress import SILENT, Progress
 from ovtool.store import Environment, Plan, PlannedVariant, SweepFolder, Unavailable
@@ -99,7 +107,9 @@ def sweep(
     )
     now = _environment()
     with tempfile.TemporaryDirectory(prefix="ovtool-sweep-") as scratch:
-        measurer = Measurer(loaded, plan, samples, chosen, now.id, watching, Path(scratch))
+        measurer = Measurer(
+            loaded, plan, samples, chosen, now.id, watching, Path(scratch), emulated(there)
+        )
         measurer.evaluated |= _evaluated(folder)
         done = running.run(
             folder,

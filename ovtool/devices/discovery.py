@@ -39,9 +39,14 @@ class Device:
     capabilities: tuple[str, ...] = ()
     properties: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def emulated(self) -> bool:
+        """Whether something else plays this device, as in tests: its name has to say so."""
+        return "emulated" in self.full_name.lower()
+
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON types."""
-        return asdict(self)
+        return asdict(self) | {"emulated": self.emulated}
 
 
 def discover(root: Path = Path("/")) -> list[Device]:
@@ -97,6 +102,27 @@ def resolve(asked: Sequence[str], devices: Sequence[Device]) -> tuple[list[str],
         else:
             missing[name] = match.why_not
     return list(dict.fromkeys(there)), missing
+
+
+def emulated(name: str, devices: Sequence[Device]) -> bool:
+    """Whether a device is emulated, or may hand work to one that is.
+
+    Args:
+        name: As OpenVINO calls it.  A virtual device counts by what it names (``AUTO:GPU,CPU``);
+            where it names nothing, or only what it shall not take (``AUTO:-CPU``), by every device
+            that is there.
+        devices: What :func:`discover` found.
+    """
+    played = [device.name for device in devices if device.emulated]
+    kind, _, listed = name.partition(":")
+    members = [
+        m.strip().partition("(")[0] for m in (listed if kind in VIRTUAL else name).split(",")
+    ]
+    taken = [m for m in members if m and not m.startswith("-")]
+    if not taken:
+        excluded = {m.removeprefix("-") for m in members}
+        return any(not {one, one.partition(".")[0]} & excluded for one in played)
+    return any(one in taken or one.partition(".")[0] in taken for one in played)
 
 
 def _described(core: Any, name: str) -> Device:

@@ -47,6 +47,20 @@ def measured(rows: Iterable[Row]) -> list[Row]:
     return [row for row in rows if row["status"] == "ok"]
 
 
+def real(rows: Iterable[Row]) -> list[Row]:
+    """Return the rows of real devices: what an emulated one did is neither drawn nor chosen."""
+    return [row for row in rows if not row["emulated"]]
+
+
+def left_out_text(rows: Sequence[Row]) -> str:
+    """Say how many of the rows are of emulated devices, and which; empty where none is."""
+    devices = [row["device"] for row in rows if row["emulated"]]
+    if not devices:
+        return ""
+    count = f"{len(devices)} {'row' if len(devices) == 1 else 'rows'}"
+    return f"{count} of {', '.join(dict.fromkeys(devices))}"
+
+
 def figure(row: Row, name: str) -> Interval:
     """Return a figure with its interval, NaN where unknown; an exact figure has no width."""
 
@@ -78,7 +92,7 @@ def config_labels(rows: Sequence[Row]) -> dict[Config, str]:
 
     The precision is named where a variant was measured in several, the shapes, the device and the
     environment where there are several of them, and the variant's id where two variants share a
-    name.
+    name.  An emulated device is always named.
     """
     devices = {row["device"] for row in rows}
     environments = environment_labels(rows)
@@ -99,7 +113,7 @@ def config_labels(rows: Sequence[Row]) -> dict[Config, str]:
             parts.append(config.shape)
         if several_data_shapes and config.data_shape:
             parts.append(f"data {config.data_shape}")
-        if len(devices) > 1:
+        if len(devices) > 1 or same[0]["emulated"]:
             parts.append(config.device)
         if len(environments) > 1:
             parts.append(environments[config.environment])

@@ -136,3 +136,39 @@ def test_a_missing_device_says_whether_the_kernel_has_it(tmp_path, kind, node):
     assert "no hardware, no kernel driver" in discovery._reason(kind, "", tmp_path)
     (tmp_path / node).touch()
     assert f"/{node} is there: the user-space driver" in discovery._reason(kind, "", tmp_path)
+
+
+PLAYED = Device("GPU.0", available=True, full_name="Emulated Intel Xe-LP (OpenCL on CPU)")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("CPU", False),
+        ("GPU", True),
+        ("GPU.0", True),
+        ("GPU.1", False),
+        ("NPU", False),
+        ("AUTO", True),
+        ("MULTI", True),
+        ("AUTO:GPU,CPU", True),
+        ("MULTI:GPU.0", True),
+        ("HETERO:GPU,CPU", True),
+        ("BATCH:GPU(4)", True),
+        ("AUTO:CPU", False),
+        ("BATCH:CPU(4)", False),
+        ("AUTO:GPU.1,CPU", False),
+        ("AUTO:-CPU", True),
+        ("AUTO:-GPU.0", False),
+        ("AUTO:-GPU", False),
+    ],
+)
+def test_an_emulated_device_marks_what_may_run_on_it(name, expected):
+    there = [CPU, PLAYED, Device("GPU.1", available=True, full_name="Intel Arc")]
+    assert discovery.emulated(name, there) is expected
+
+
+def test_nothing_is_emulated_where_no_name_says_so():
+    assert PLAYED.to_json()["emulated"]
+    assert not any(device.to_json()["emulated"] for device in FULL)
+    assert not any(discovery.emulated(name, FULL) for name in ("AUTO", "GPU", "AUTO:-CPU", "CPU"))
