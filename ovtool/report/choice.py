@@ -219,8 +219,8 @@ def _candidates(
     if not fine:
         if emulated := left_out_text(measured(rows)):
             raise NothingMeasuredError(
-                "nothing was measured on a real device, so nothing can be chosen: left out are"
-                f" {emulated}, whose figures are for tests",
+                "nothing was measured on a real device, so nothing can be chosen (left out:"
+                f" {emulated})",
                 "sweep on a device that is there",
             )
         failed = f": all {len(rows)} trials failed" if rows else ""
