@@ -29,7 +29,7 @@ enum { INVALID_VALUE = -30 };
 /* places in the dispatch table */
 enum { GET_DEVICE_IDS = 2, GET_DEVICE_INFO = 3, RETAIN_PROGRAM = 28, RELEASE_PROGRAM = 29, BUILD_PROGRAM = 30,
        GET_PROGRAM_BUILD_INFO = 33, CREATE_KERNEL = 34, CREATE_KERNELS_IN_PROGRAM = 35, RELEASE_KERNEL = 37,
-       GET_KERNEL_INFO = 39, ENQUEUE_ND_RANGE_KERNEL = 59, ENTRIES = 149 };
+       GET_KERNEL_INFO = 39, ENQUEUE_ND_RANGE_KERNEL = 59, CREATE_COMMAND_QUEUE_WITH_PROPERTIES = 123, ENTRIES = 149 };
 
 typedef err_t (*info_fn)(void *, u32, size_t, void *, size_t *);
 typedef err_t (*device_ids_fn)(void *, u64, u32, void **, u32 *);
@@ -38,6 +38,7 @@ typedef err_t (*build_fn)(void *, u32, void *const *, const char *, void (*)(voi
 typedef err_t (*build_info_fn)(void *, void *, u32, size_t, void *, size_t *);
 typedef void *(*create_kernel_fn)(void *, const char *, err_t *);
 typedef err_t (*create_kernels_fn)(void *, u32, void **, u32 *);
+typedef void *(*create_queue_fn)(void *, void *, const u64 *, err_t *);
 typedef err_t (*enqueue_fn)(void *, void *, u32, const size_t *, const size_t *, const size_t *, u32, const void *, void *);
 
 static void *const *T;      /* the next table in the chain */
@@ -174,6 +175,19 @@ static err_t release_kernel(void *k) {
     return err;
 }
 
+/* Two threads that wait for out-of-order queues (TaskExecutor::out_of_order_command_list::WaitForIdle) may take all
+ * slots of the CPU runtime's arena, and then wait for good.  In order is an order that out-of-order allows too. */
+static void *create_queue(void *context, void *device, const u64 *properties, err_t *err) {
+    u64 kept[32];
+    size_t n = 0;
+    for (; properties && properties[n] && n < 30; n += 2) {
+        kept[n] = properties[n];
+        kept[n + 1] = properties[n] == 0x1093 ? properties[n + 1] & ~1ull : properties[n + 1];  /* QUEUE_PROPERTIES */
+    }
+    kept[n] = 0;
+    return NEXT(create_queue_fn, CREATE_COMMAND_QUEUE_WITH_PROPERTIES)(context, device, properties ? kept : NULL, err);
+}
+
 static err_t enqueue(void *q, void *k, u32 dim, const size_t *off, const size_t *g, const size_t *l, u32 nw,
                      const void *w, void *ev) {
     err_t err = NEXT(enqueue_fn, ENQUEUE_ND_RANGE_KERNEL)(q, k, dim, off, g, l, nw, w, ev);
@@ -204,6 +218,7 @@ err_t clInitLayer(u32 n, void *const *target, u32 *nr, void *const **layer) {
     D[CREATE_KERNELS_IN_PROGRAM] = (void *)create_kernels_in_program;
     D[RELEASE_KERNEL] = (void *)release_kernel;
     D[ENQUEUE_ND_RANGE_KERNEL] = (void *)enqueue;
+    D[CREATE_COMMAND_QUEUE_WITH_PROPERTIES] = (void *)create_queue;
     *layer = D;
     *nr = ENTRIES;
     return 0;
