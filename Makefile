@@ -1,6 +1,8 @@
 # Everything runs in .venv, made by the first target that needs it and reused by the others.
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python)
 VENV ?= .venv
+# Holds what plays a GPU in tests, and nothing else: its TBB must not meet OpenVINO's by accident.
+GPU_VENV ?= .venv-gpu
 # Where torch's CPU build is found, if pip's own index does not have it: see README, "Installing".
 TORCH_INDEX ?=
 
@@ -10,7 +12,7 @@ INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 SOURCES := ovtool tests
 
 .DEFAULT_GOAL := help
-.PHONY: help demo digits sentences test test-npu-offline check lint bench clean
+.PHONY: help demo digits sentences test test-npu-offline test-gpu-emulated gpu-runtime check lint bench clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,8 +49,18 @@ test-npu-offline: $(VENV)/.dev ## Compile with the NPU's own compiler: needs win
 	$(BIN)/ovtool devices --install-npu-compiler --yes
 	$(BIN)/python -m pytest -m npu_offline tests/npu_offline
 
+$(GPU_VENV)/.installed: tests/gpu_emulated/constraints.txt
+	$(PYTHON) -m venv $(GPU_VENV)
+	$(GPU_VENV)/bin/python -m pip --disable-pip-version-check install --quiet -r $<
+	@touch $@
+
+gpu-runtime: $(GPU_VENV)/.installed
+
+test-gpu-emulated: $(VENV)/.dev gpu-runtime ## Test the real GPU plugin on an emulated GPU (Linux, about 270 MB)
+	$(BIN)/python tests/gpu_emulated/activate.py $(GPU_VENV) $(BIN)/python -m pytest -m gpu_emulated tests/gpu_emulated
+
 check: lint ## Lint, types, import rules, and the fast tests
-	$(BIN)/python -m pytest -m 'not slow and not benchmark'
+	$(BIN)/python -m pytest -m 'not slow and not benchmark and not gpu_emulated'
 
 lint: $(VENV)/.dev ## Lint, types and import rules alone
 	$(BIN)/ruff check .
@@ -60,5 +72,5 @@ bench: $(VENV)/.dev ## Measure ovtool itself beside benchmark_app
 	$(BIN)/python -m pytest tests/benchmarks -m benchmark -s
 
 clean: ## Remove the environment, caches and the demo's results
-	rm -rf $(VENV) reports/demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist
+	rm -rf $(VENV) $(GPU_VENV) reports/demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist
 	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +

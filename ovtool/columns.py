@@ -49,6 +49,7 @@ COLUMNS: tuple[Column, ...] = (
     _identity("variant", "variant", "name of the model variant"),
     _identity("device", "device", "OpenVINO device that was asked for"),
     _identity("ran_on", "ran on", "devices that did the work, as the compiled model says: what AUTO, MULTI, HETERO or BATCH came to; empty where it is not told"),
+    _identity("emulated", "emulated", "yes where the device is an emulated one, or may have handed work to one: for tests, never drawn and never chosen; empty elsewhere"),
     _identity("batch", "batch", "samples in one inference request", text=False),
     _identity("shape", "shape", "shapes of inputs that the model was compiled with, ? for the batch or what was left open; empty: its own"),
     _identity("data_shape", "data shape", "shapes of what was inferred where the model was compiled with open dimensions; empty: those it was compiled with"),

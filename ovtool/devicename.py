@@ -32,8 +32,13 @@ def members(name: str) -> tuple[str, ...]:
     >>> members("AUTO:GPU.1,-CPU"), members("BATCH:GPU(8)"), members("CPU"), members("AUTO")
     (('GPU.1',), ('GPU',), (), ())
     """
-    listed = (part.strip().partition("(")[0] for part in name.partition(":")[2].split(","))
-    return tuple(part for part in listed if part and not part.startswith("-"))
+    return tuple(part for part in _listed(name) if not part.startswith("-"))
+
+
+def _listed(name: str) -> tuple[str, ...]:
+    """Return the list of a virtual device; a leading ``-`` marks what it shall not take."""
+    parts = (part.strip().partition("(")[0] for part in name.partition(":")[2].split(","))
+    return tuple(part for part in parts if part)
 
 
 def check(name: str) -> None:
@@ -75,6 +80,20 @@ def same_device(asked: str, told: str) -> bool:
     if kind_of(asked) != kind_of(told):
         return False
     return asked == told or "." not in asked or "." not in told
+
+
+def may_run_on(name: str, device: str) -> bool:
+    """Whether a device is another one, or may hand its work to it.
+
+    A virtual device that names none may take every one but those that it shall not take.
+
+    >>> [may_run_on(name, "GPU.0") for name in ("GPU", "AUTO:GPU.1,CPU", "AUTO", "AUTO:-GPU")]
+    [True, False, True, False]
+    """
+    taken = members(name) if is_virtual(name) else (name,)
+    if taken:
+        return any(same_device(one, device) for one in taken)
+    return not any(same_device(one.removeprefix("-"), device) for one in _listed(name))
 
 
 def not_behind(device: str, ran_on: Sequence[str]) -> list[str]:

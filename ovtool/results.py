@@ -24,6 +24,29 @@ class Note:
     remedy: str = ""
 
 
+_MARK = " (emulated)"
+
+
+def marked(text: str) -> str:
+    """Return the name of an emulated device, or of what ran on it, with the word beside it."""
+    return f"{text}{_MARK}"
+
+
+def unmarked(text: str) -> str:
+    """Return what :func:`marked` was given."""
+    return text.removesuffix(_MARK)
+
+
+def emulated_note(device: str) -> Note:
+    """Return what has to be known of every figure of an emulated device."""
+    return Note(
+        "emulated",
+        f"{marked(device)} is no such device: something else plays it, so speed, memory and"
+        " precision say nothing of a real one",
+        remedy="use the figures for tests alone",
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """About 100 ms of measuring, from one completion to another, and what the machine did in it.
@@ -112,6 +135,7 @@ class Measurement:
         taken_with: Shared by measurements whose rounds alternated, so that the rounds of one index
             may be compared.
         finished: When, in UTC, ISO 8601.
+        emulated: Whether it may have run on an emulated device, whose figures are for tests alone.
     """
 
     trial: Trial
@@ -127,6 +151,7 @@ class Measurement:
     taken_with: str = ""
     finished: str = ""
     ran_on: str | None = None
+    emulated: bool = False
     schema_version: Literal[1] = 1
 
     def __post_init__(self) -> None:
@@ -139,6 +164,16 @@ class Measurement:
     def on_cpu(self) -> bool:
         """Whether the CPU did the work, so that CPU time tells of it."""
         return (self.ran_on or self.trial.device) == "CPU"
+
+    @property
+    def device(self) -> str:
+        """The trial's device, marked where it is emulated."""
+        return marked(self.trial.device) if self.emulated else self.trial.device
+
+    @property
+    def label(self) -> str:
+        """One line for people, marked where the device is emulated."""
+        return marked(self.trial.label) if self.emulated else self.trial.label
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON types."""

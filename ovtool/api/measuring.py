@@ -10,6 +10,7 @@ from ovtool.api.evaluation import Evaluator, write_request
 from ovtool.measure.engine import failed, measure_group
 from ovtool.measure.process import ProcessRunner
 from ovtool.measure.session import TrialFailedError
+from ovtool.results import emulated_note
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,6 +62,7 @@ class Measurer:
         environment: Id of the environment, for the measurements.
         observer: Told of progress.
         scratch: A folder for the requests' inputs.
+        emulated: Devices whose measurements are marked: they are played by something else.
     """
 
     def __init__(
@@ -72,10 +74,12 @@ class Measurer:
         environment: str,
         observer: Observer,
         scratch: Path,
+        emulated: frozenset[str] = frozenset(),
     ) -> None:
         self._variants = {v.id: v for v in variants}
         self._samples, self._settings = samples, settings
         self._environment, self._observer, self._scratch = environment, observer, scratch
+        self._emulated = emulated
         self._runner = ProcessRunner(timeout_s=settings.timeout_s, seed=settings.seed)
         self._requests: dict[object, Path] = {}
         self._evaluator = None
@@ -105,7 +109,13 @@ class Measurer:
             on_progress=self._observer.progressed,
         )
         rows |= {m.trial.id: m for m in measured}
-        return [rows[trial.id] for trial in trials]
+        return [self._marked(rows[trial.id]) for trial in trials]
+
+    def _marked(self, found: Measurement) -> Measurement:
+        device = found.trial.device
+        if device not in self._emulated:
+            return found
+        return replace(found, emulated=True, notes=(*found.notes, emulated_note(device)))
 
     def _job(self, trial: Trial) -> Job:
         variant = self._variants[trial.variant]

@@ -189,6 +189,7 @@ def evaluate(
     from ovtool.api.evaluation import Evaluator, shapes_of
     from ovtool.measure.process import ProcessRunner
     from ovtool.measure.session import TrialFailedError
+    from ovtool.results import emulated_note, marked
     from ovtool.sweep.plan import Axes, trials
 
     there, _ = available([device], strict=True)
@@ -204,6 +205,7 @@ def evaluate(
     shapes = [dict(shapes_of(samples, variant))]
     axes = Axes(batches=[batch], hints=["latency"], precisions=[precision], shapes=shapes)
     (trial,) = trials([variant], there, axes)
+    played = bool(emulated(there))
     runner = ProcessRunner()
     known = {v.id: v for v in (variant, base) if v is not None}
     baselines = {variant.id: base.id if base else None}
@@ -215,7 +217,10 @@ def evaluate(
             executed = session.opened.executed_precision
     except TrialFailedError as error:
         raise InputError(f"{trial.label}: {error}") from error
-    return Quality(variant.name, there[0], precision, executed, figures, tuple(notes))
+    if played:
+        notes = [*notes, emulated_note(there[0])]
+    shown = marked(there[0]) if played else there[0]
+    return Quality(variant.name, shown, precision, executed, figures, tuple(notes))
 
 
 def existing(model: Reference) -> Variant:
@@ -247,3 +252,11 @@ def available(asked: Sequence[str], *, strict: bool) -> tuple[list[str], dict[st
             f"not available: {reasons}", "ovtool devices --why says what to do"
         )
     return there, missing
+
+
+def emulated(names: Sequence[str]) -> frozenset[str]:
+    """Return those of some devices that are emulated, or may hand work to one that is."""
+    from ovtool.devices import discovery
+
+    found = discovery.discover()
+    return frozenset(name for name in names if discovery.emulated(name, found))

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovtool import files
-from ovtool.api.models import DataSpec, Reference, available, variant_beside
+from ovtool.api.models import DataSpec, Reference, available, emulated, variant_beside
 from ovtool.errors import InputError
 from ovtool.measure import breakdown, contention, layers
 from ovtool.progress import SILENT, Progress
-from ovtool.results import Note
+from ovtool.results import Note, emulated_note, marked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -212,9 +212,10 @@ def _with_inputs(
 
 
 def _made(trial: Trial, opened: Opened, told: Profiled) -> Profile:
+    played = bool(emulated([trial.device]))
     return Profile(
         variant=trial.variant_name,
-        device=trial.device,
+        device=marked(trial.device) if played else trial.device,
         precision=trial.precision,
         executed_precision=opened.executed_precision,
         batch=trial.batch,
@@ -229,6 +230,7 @@ def _made(trial: Trial, opened: Opened, told: Profiled) -> Profile:
         notes=(
             *(note for note in opened.notes if note.id not in _SHOWN_ELSEWHERE),
             *_contended(told.others_cpu_pct),
+            *([emulated_note(trial.device)] if played else []),
         ),
     )
 

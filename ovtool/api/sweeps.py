@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ovtool.api.measuring import Measurer, Observer, Quiet
-from ovtool.api.models import DataSpec, Reference, SamplesOf, as_variant, available, existing
+from ovtool.api.models import (
+    DataSpec,
+    Reference,
+    SamplesOf,
+    as_variant,
+    available,
+    emulated,
+    existing,
+)
 from ovtool.errors import InputError, NothingMeasuredError
 from ovtool.metrics import COLUMNS
 from ovtool.progress import SILENT, Progress
@@ -103,7 +111,9 @@ def sweep(
     )
     now = _environment()
     with tempfile.TemporaryDirectory(prefix="ovtool-sweep-") as scratch:
-        measurer = Measurer(loaded, plan, samples, chosen, now.id, watching, Path(scratch))
+        measurer = Measurer(
+            loaded, plan, samples, chosen, now.id, watching, Path(scratch), emulated(there)
+        )
         measurer.evaluated |= _evaluated(folder)
         done = running.run(
             folder,
@@ -214,16 +224,21 @@ def _planned(variants: Iterable[Variant]) -> dict[str, PlannedVariant]:
 
 
 def _different(loaded: Iterable[Variant], progress: Progress) -> list[Variant]:
-    """Return the variants whose files differ; of equal ones the first, and say so."""
-    found: dict[str, Variant] = {}
+    """Return the variants whose files differ; of equal ones the first, and say so.
+
+    Equal ones of one name stay, for the plan to refuse: one of them was named by mistake.
+    """
+    kept: list[Variant] = []
     for variant in loaded:
-        same = found.setdefault(variant.id, variant)
-        if same is not variant and same.name != variant.name:
+        same = next((one for one in kept if one.id == variant.id), None)
+        if same is None or (same is not variant and same.name == variant.name):
+            kept.append(variant)
+        elif same is not variant:
             progress.note(
                 f"{variant.name} is the same model as {same.name}, byte for byte: measured once, "
                 f"as {same.name}"
             )
-    return list(found.values())
+    return kept
 
 
 def _baseline(variant: Variant, swept: Iterable[Variant]) -> str | None:

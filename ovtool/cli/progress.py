@@ -164,7 +164,7 @@ class SweepView:
 
 def outcome(measurement: Measurement) -> str:
     """Return a measurement as one line."""
-    label, found = measurement.trial.label, measurement.figures
+    label, found = measurement.label, measurement.figures
     if measurement.status == "failed":
         return f"{label}: failed: {measurement.reason}"
     rate = units.interval_text(

@@ -47,10 +47,19 @@ class Device:
         """``CPU``, ``GPU``, ``NPU``, or the virtual one that hands the work to others."""
         return kind_of(self.name)
 
+    @property
+    def emulated(self) -> bool:
+        """Whether something else plays this device, as in tests: its name has to say so."""
+        return "emulated" in self.full_name.lower()
+
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON types."""
-        virtual = devicename.is_virtual(self.name)
-        return {"kind": self.kind, "virtual": virtual} | asdict(self)
+        told = {
+            "kind": self.kind,
+            "virtual": devicename.is_virtual(self.name),
+            "emulated": self.emulated,
+        }
+        return told | asdict(self)
 
 
 def discover(machine: Machine | None = None) -> list[Device]:
@@ -126,6 +135,16 @@ def resolve(asked: Sequence[str], devices: Sequence[Device]) -> tuple[list[str],
         else:
             there.append(name)
     return list(dict.fromkeys(there)), missing
+
+
+def emulated(name: str, devices: Sequence[Device]) -> bool:
+    """Whether a device is emulated, or may hand work to one that is.
+
+    Args:
+        name: As OpenVINO calls it.
+        devices: What :func:`discover` found.
+    """
+    return any(device.emulated and devicename.may_run_on(name, device.name) for device in devices)
 
 
 def _find(name: str, devices: Sequence[Device]) -> Device:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ovtool import units
 from ovtool.columns import BY_NAME
 from ovtool.devicename import is_virtual, not_behind
-from ovtool.report.rows import Row, figure, figure_text, measured, words
+from ovtool.report.rows import Row, figure, figure_text, left_out_text, measured, real, words
 from ovtool.results import Note
 from ovtool.statistics import Interval, ratio_unpaired
 
@@ -169,6 +169,11 @@ def _of_quality(
 def _of_others(
     candidates: Sequence[Candidate], rows: Sequence[Row], about: Background
 ) -> Iterator[Note]:
+    if emulated := left_out_text(measured(rows)):
+        yield Note(
+            "emulated-left-out",
+            f"left out: {emulated}; figures of an emulated device are for tests",
+        )
     failed = [row for row in rows if row["status"] != "ok"]
     if failed:
         first = failed[0]
@@ -188,14 +193,14 @@ def _of_others(
             f"{columns.count(column)} of {len(candidates)} rows have no {words(column)}, which a "
             "limit is about, and were left out",
         )
-    shapes = {(row["shape"], row["data_shape"]) for row in measured(rows)}
+    shapes = {(row["shape"], row["data_shape"]) for row in measured(real(rows))}
     if len(shapes) > 1:
         yield Note(
             "several-shapes",
             f"rows of {len(shapes)} shapes of inputs were compared: a smaller input is less work",
             remedy="sweep the shapes apart to choose for each",
         )
-    environments = {row["environment"] for row in measured(rows)}
+    environments = {row["environment"] for row in measured(real(rows))}
     if len(environments) > 1:
         yield Note(
             "several-environments",

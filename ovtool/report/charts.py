@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ovtool.report.dots import quality_dots, size_bars, speedup
 from ovtool.report.drawing import Chart
-from ovtool.report.rows import config_labels, records
+from ovtool.report.rows import config_labels, left_out_text, measured, real, records
 from ovtool.report.table import background
 from ovtool.report.tradeoff import latency_throughput
 
@@ -25,7 +25,9 @@ class Charts:
 
 def charts(table: pd.DataFrame) -> Charts:
     """Draw what the table has figures for."""
-    rows = records(table)
+    everything = records(table)
+    rows = real(everything)
+    emulated = left_out_text(measured(everything))
     labels = config_labels(rows)
     quality = background(table).quality_metric
     made = [
@@ -37,5 +39,8 @@ def charts(table: pd.DataFrame) -> Charts:
     ]
     return Charts(
         tuple(one for one in made if isinstance(one, Chart)),
-        tuple(one for one in made if isinstance(one, str)),
+        (
+            *(one for one in made if isinstance(one, str)),
+            *([f"{emulated}: figures of an emulated device are for tests"] if emulated else []),
+        ),
     )

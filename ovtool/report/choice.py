@@ -24,7 +24,9 @@ from ovtool.report.rows import (
     device_text,
     figure,
     figure_text,
+    left_out_text,
     measured,
+    real,
     records,
     row_label,
     words,
@@ -214,8 +216,14 @@ def objective_column(objective: str, percentile: int) -> str:
 def _candidates(
     rows: Sequence[Row], column: str, limits: Limits, percentile: int, about: Background
 ) -> list[Candidate]:
-    fine = measured(rows)
+    fine = measured(real(rows))
     if not fine:
+        if emulated := left_out_text(measured(rows)):
+            raise NothingMeasuredError(
+                "nothing was measured on a real device, so nothing can be chosen (left out:"
+                f" {emulated})",
+                "sweep on a device that is there",
+            )
         failed = f": all {len(rows)} trials failed" if rows else ""
         raise NothingMeasuredError(f"nothing was measured, so nothing can be chosen{failed}")
     known = [row for row in fine if row[column] is not None]

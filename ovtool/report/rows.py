@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ovtool import units
 from ovtool.columns import BY_NAME
 from ovtool.devicename import is_virtual
+from ovtool.results import unmarked
 from ovtool.statistics import Interval
 
 if TYPE_CHECKING:
@@ -48,6 +49,20 @@ def measured(rows: Iterable[Row]) -> list[Row]:
     return [row for row in rows if row["status"] == "ok"]
 
 
+def real(rows: Iterable[Row]) -> list[Row]:
+    """Return the rows of real devices: what an emulated one did is neither drawn nor chosen."""
+    return [row for row in rows if not row["emulated"]]
+
+
+def left_out_text(rows: Sequence[Row]) -> str:
+    """Say how many of the rows are of emulated devices, and which; empty where none is."""
+    devices = [row["device"] for row in rows if row["emulated"]]
+    if not devices:
+        return ""
+    count = f"{len(devices)} {'row' if len(devices) == 1 else 'rows'}"
+    return f"{count} of {', '.join(dict.fromkeys(devices))}"
+
+
 def figure(row: Row, name: str) -> Interval:
     """Return a figure with its interval, NaN where unknown; an exact figure has no width."""
 
@@ -78,8 +93,8 @@ def config_labels(rows: Sequence[Row]) -> dict[Config, str]:
     """Return the shortest unique name of each configuration.
 
     The precision is named where a variant was measured in several, the shapes, the device and the
-    environment where there are several of them, a virtual device always, and the variant's id
-    where two variants share a name.
+    environment where there are several of them, a virtual or emulated device always, and the
+    variant's id where two variants share a name.
     """
     devices = {row["device"] for row in rows}
     environments = environment_labels(rows)
@@ -100,7 +115,7 @@ def config_labels(rows: Sequence[Row]) -> dict[Config, str]:
             parts.append(config.shape)
         if several_data_shapes and config.data_shape:
             parts.append(f"data {config.data_shape}")
-        if len(devices) > 1 or is_virtual(config.device):
+        if len(devices) > 1 or _virtual(same[0]) or same[0]["emulated"]:
             parts.append(" or ".join(dict.fromkeys(device_text(row) for row in same)))
         if len(environments) > 1:
             parts.append(environments[config.environment])
@@ -112,7 +127,12 @@ def device_text(row: Row) -> str:
     """Return the device of a row; of a virtual one also what did the work."""
     device: str = row["device"]
     ran_on = row.get("ran_on")
-    return f"{device} (ran on {ran_on})" if ran_on and is_virtual(device) else device
+    return f"{device} (ran on {ran_on})" if ran_on and _virtual(row) else device
+
+
+def _virtual(row: Row) -> bool:
+    """Whether the device of a row hands the work to others."""
+    return is_virtual(unmarked(row["device"]))
 
 
 def precision_text(same: Sequence[Row]) -> str:

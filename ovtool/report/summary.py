@@ -15,6 +15,7 @@ from ovtool.report.rows import (
     config_labels,
     figure,
     least_latency,
+    left_out_text,
     measured,
     records,
 )
@@ -30,6 +31,7 @@ CAPTION = (
     "most. Speed-up: at the load of that throughput, over the uncompressed model run in f32 and "
     "in the device's default precision. Brackets: 95 % intervals."
 )
+NO_RESULT = "an emulated device is for tests, and says nothing of a real one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +71,11 @@ def summary(table: pd.DataFrame) -> Summary:
     quality = background(table).quality_metric
     labels = config_labels(rows)
     title = BY_NAME[quality].title if quality else "quality"
+    emulated = left_out_text(rows)
     return Summary(
         headings=("variant", title, "latency, ms", "samples/s", "speed-up, x"),
         rows=tuple(_row(labels[c], same, quality) for c, same in by_config(rows).items()),
+        caption=f"{CAPTION} No results: {emulated}; {NO_RESULT}." if emulated else CAPTION,
     )
 
 

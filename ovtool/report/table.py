@@ -187,7 +187,7 @@ def _latest(sweeps: Sequence[_Sweep], notes: list[Note]) -> list[_Found]:
         for key, measurement in {_Key.of(m): m for m in sweep.measurements}.items():
             other = kept.setdefault(key, _Found(sweep, measurement))
             if other.measurement != measurement:
-                repeated.append(measurement.trial.label)
+                repeated.append(measurement.label)
                 if measurement.finished > other.measurement.finished:
                     kept[key] = _Found(sweep, measurement)
     if repeated:
@@ -211,7 +211,8 @@ def _row(found: _Found) -> dict[str, Any]:
     row.update({name: value for name, value in one.figures.items() if math.isfinite(value)})
     row.update(
         variant=trial.variant_name,
-        device=trial.device,
+        device=one.device,
+        emulated="yes" if one.emulated else None,
         batch=trial.batch,
         shape=shapes_text(trial.shapes) or None,
         data_shape=shapes_text(trial.data_shapes) or None,
@@ -273,7 +274,7 @@ def _add_speedups(
             row[name] = result.ratio.value
             row[f"{name}_ci_low"] = result.ratio.low
             row[f"{name}_ci_high"] = result.ratio.high
-            taken[result.method][mine.measurement.trial.label] = None
+            taken[result.method][mine.measurement.label] = None
     notes += _speedup_notes(list(taken["cpu_time"]), list(taken["unpaired"]))
     notes += _without_speedup(rows)
 
@@ -341,7 +342,7 @@ def _grouped(found: Sequence[_Found]) -> Iterator[Note]:
     about: dict[Note, list[str]] = {}
     for one in found:
         for note in one.measurement.notes:
-            about.setdefault(note, []).append(one.measurement.trial.label)
+            about.setdefault(note, []).append(one.measurement.label)
     for note, labels in about.items():
         where = _examples(labels)
         evidence = f"{note.evidence}; {where}" if note.evidence else where

@@ -1,6 +1,7 @@
 import openvino as ov
 import pytest
 
+from ovtool.devices import discovery
 from ovtool.devices.discovery import Device, discover, resolve, virtual
 from ovtool.devices.hardware import Machine
 from ovtool.errors import InputError
@@ -107,3 +108,40 @@ def test_the_reason_is_looked_for_on_the_machine_that_was_given(tree):
     for device in discover(nothing):
         if device.kind == "GPU" and not device.available:
             assert device.why_not == "no Intel GPU on the PCI bus (devices looked at: 1)"
+
+
+PLAYED = Device("GPU.0", available=True, full_name="Emulated Intel Xe-LP (OpenCL on CPU)")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("CPU", False),
+        ("GPU", True),
+        ("GPU.0", True),
+        ("GPU.1", False),
+        ("NPU", False),
+        ("AUTO", True),
+        ("MULTI", True),
+        ("AUTO:GPU,CPU", True),
+        ("MULTI:GPU.0", True),
+        ("HETERO:GPU,CPU", True),
+        ("BATCH:GPU(4)", True),
+        ("AUTO:CPU", False),
+        ("BATCH:CPU(4)", False),
+        ("AUTO:GPU.1,CPU", False),
+        ("AUTO:-CPU", True),
+        ("AUTO:-GPU.0", False),
+        ("AUTO:-GPU", False),
+    ],
+)
+def test_an_emulated_device_marks_what_may_run_on_it(name, expected):
+    there = [CPU, PLAYED, Device("GPU.1", available=True, full_name="Intel Arc")]
+    assert discovery.emulated(name, there) is expected
+
+
+def test_nothing_is_emulated_where_no_name_says_so():
+    told = PLAYED.to_json()
+    assert (told["kind"], told["virtual"], told["emulated"]) == ("GPU", False, True)
+    assert not any(device.to_json()["emulated"] for device in FULL)
+    assert not any(discovery.emulated(name, FULL) for name in ("AUTO", "GPU", "AUTO:-CPU", "CPU"))

@@ -1,0 +1,48 @@
+"""Discovery, and devices made of the emulated one."""
+
+import pytest
+
+from ovtool import api
+from ovtool.report.table import load
+from ovtool.store import SweepFolder
+from ovtool.sweep.plan import Axes
+
+from .conftest import QUICK
+
+NAMED = ["AUTO:GPU,CPU", "MULTI:GPU,CPU", "HETERO:GPU,CPU", "BATCH:GPU(2)"]
+
+
+def test_the_plugin_lists_it_with_its_own_facts():
+    found = {device.name: device for device in api.devices()}
+    gpu = found["GPU.0"] if "GPU.0" in found else found["GPU"]
+    assert gpu.available
+    assert gpu.emulated
+    assert gpu.full_name.startswith("Emulated Intel Xe-LP")
+    assert {"FP32", "INT8"} <= set(gpu.capabilities)
+    assert gpu.properties["memory_bytes"] > 0
+    assert gpu.plugin.startswith(found["CPU"].plugin.split("-")[0])
+    assert not found["CPU"].emulated
+
+
+@pytest.fixture(scope="module")
+def virtual(small, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("virtual") / "sweep"
+    axes = Axes(batches=[2], hints=["throughput"])
+    api.sweep([small], out=folder, devices=["CPU", *NAMED], axes=axes, settings=QUICK)
+    return folder
+
+
+def test_virtual_devices_run_and_their_rows_are_marked(virtual):
+    rows = {m.trial.device: m for m in SweepFolder(virtual).measurements()}
+    assert {device: row.reason for device, row in rows.items() if row.status != "ok"} == {}
+    assert sorted(rows) == sorted(["CPU", *NAMED])
+    assert {device for device, row in rows.items() if row.emulated} == set(NAMED)
+
+
+def test_the_processor_is_chosen_whatever_they_did(virtual):
+    choice = api.choose([virtual])
+    assert choice.winner["device"] == "CPU"
+    assert choice.runners_up == ()
+    assert "emulated-left-out" in {note.id for note in choice.warnings}
+    table = load([virtual])
+    assert set(table[table["emulated"] == "yes"]["device"]) == {f"{n} (emulated)" for n in NAMED}

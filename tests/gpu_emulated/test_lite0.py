@@ -1,0 +1,87 @@
+"""EfficientNet-Lite0 on the real GPU plugin: quality, a sweep, the report, no choice."""
+
+import pytest
+
+from ovtool import api
+from ovtool.errors import NothingMeasuredError
+from ovtool.store import SweepFolder
+from ovtool.sweep.plan import Axes
+
+from .conftest import QUICK
+
+BATCHES, HINTS = (1, 2, 4), ("latency", "throughput")
+NAMES = ("fp32", "int8", "int8-weights")
+
+
+def quality(lite0, name, device):
+    found = api.evaluate(
+        lite0[name],
+        "sample:imagenet20",
+        baseline=lite0["fp32"],
+        device=device,
+        precision="f32",
+        batch=4,
+    )
+    assert found.figures["quality_samples"] == 20
+    return found
+
+
+def test_fp32_agrees_with_the_processor(lite0):
+    found = quality(lite0, "fp32", "GPU")
+    assert found.executed_precision == "f32"
+    assert found.figures["agreement_top1"] == 1
+    assert found.figures["output_max_abs_difference"] < 1e-3
+    assert found.device.endswith("(emulated)")
+    assert "emulated" in {note.id for note in found.notes}
+
+
+@pytest.mark.parametrize("name", NAMES[1:])
+def test_compressed_ones_lose_what_they_lose_on_the_processor(lite0, name):
+    gpu, cpu = (quality(lite0, name, device) for device in ("GPU", "CPU"))
+    assert gpu.figures["output_cosine"] == pytest.approx(cpu.figures["output_cosine"], abs=0.01)
+    assert abs(gpu.figures["agreement_top1"] - cpu.figures["agreement_top1"]) <= 0.1
+    assert not cpu.device.endswith("(emulated)")
+
+
+@pytest.fixture(scope="module")
+def swept(lite0, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("swept") / "sweep"
+    axes = Axes(batches=BATCHES, hints=HINTS)
+    api.sweep(lite0.values(), out=folder, devices=["GPU"], axes=axes, settings=QUICK)
+    return folder
+
+
+def test_every_batch_and_hint_runs_as_it_was_asked_for(swept):
+    rows = SweepFolder(swept).measurements()
+    by = {(m.trial.variant_name, m.trial.batch, m.trial.hint): m for m in rows}
+    assert {key: m.reason for key, m in by.items() if m.status != "ok"} == {}
+    assert set(by) == {(n, b, h) for n in NAMES for b in BATCHES for h in HINTS}
+    for (_, batch, hint), row in by.items():
+        assert row.emulated
+        assert row.properties["ALLOW_AUTO_BATCHING"] == "NO"
+        assert row.properties["PERFORMANCE_HINT"] == hint.upper()
+        assert row.figures["inferences"] >= 1
+        assert row.figures["requests"] == (1 if hint == "latency" else 4), batch
+        assert row.executed_precision
+
+
+def test_starts_come_from_the_model_cache(swept):
+    for row in SweepFolder(swept).measurements():
+        assert row.figures["blob_mib"] > 1
+        assert "no-cached-start" not in {note.id for note in row.notes}
+        assert row.figures["compile_cached_ms"] < row.figures["compile_cold_ms"]
+
+
+def test_the_report_shows_no_emulated_figure_as_a_result(swept, tmp_path):
+    written = api.report([swept], out=tmp_path / "report")
+    page = written.page.read_text()
+    assert written.charts == ()
+    assert page.count("<td>GPU.0 (emulated)</td>") + page.count("<td>GPU (emulated)</td>") == 18
+    assert "No recommendation" in page
+    assert "nothing was measured on a real device" in page.lower()
+    assert all("(emulated)" in row.name for row in api.summary([swept]).rows)
+
+
+def test_nothing_can_be_chosen(swept):
+    with pytest.raises(NothingMeasuredError, match="18 rows of GPU"):
+        api.choose([swept])

@@ -1,0 +1,133 @@
+"""What an emulated device did is marked wherever it is shown, and neither drawn nor chosen."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from ovtool.errors import NothingMeasuredError
+from ovtool.report.charts import charts
+from ovtool.report.choice import choose
+from ovtool.report.content import gather
+from ovtool.report.limits import Limits
+from ovtool.report.markdown import markdown
+from ovtool.report.page import page
+from ovtool.report.summary import summary
+from ovtool.report.table import background, load, plain
+from ovtool.results import Measurement, emulated_note
+
+from . import sweeps
+
+MARKED = "GPU (emulated)"
+
+
+def played(measurement):
+    """As a sweep marks what ran on an emulated device."""
+    note = emulated_note(measurement.trial.device)
+    return replace(measurement, emulated=True, notes=(*measurement.notes, note))
+
+
+def table_of(folder, devices):
+    """The emulated GPU is several times as fast as the CPU, and is wrong about it."""
+    made = [
+        played(sweeps.measure(t)) if "GPU" in t.device else sweeps.measure(t)
+        for t in sweeps.trials(batches=(1, 8), devices=devices)
+    ]
+    return load([sweeps.make(folder, made)])
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory):
+    return table_of(tmp_path_factory.mktemp("e") / "s", ["CPU", "GPU"])
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    return table_of(tmp_path_factory.mktemp("e") / "s", ["GPU"])
+
+
+def test_a_journal_keeps_the_mark_and_older_ones_have_none():
+    one = sweeps.measure(sweeps.trials(devices=["GPU"])[0])
+    document = played(one).to_json()
+    assert Measurement.from_json(json.dumps(document)) == played(one)
+    del document["emulated"]
+    assert not Measurement.from_json(json.dumps(document)).emulated
+
+
+def test_the_table_marks_the_rows(both):
+    marked = both[both["emulated"].notna()]
+    assert set(marked["device"]) == {MARKED}
+    assert set(both[both["emulated"].isna()]["device"]) == {"CPU"}
+    assert len(marked) == len(both) / 2
+    assert marked["throughput_fps"].max() > both[both["device"] == "CPU"]["throughput_fps"].max()
+    assert "emulated" in plain(both).columns
+
+
+def test_the_choice_leaves_them_out_and_says_so(both):
+    choice = choose(both)
+    assert choice.winner["device"] == "CPU"
+    told = [choice.label, *choice.ties, *(runner.label for runner in choice.runners_up)]
+    assert not any("GPU" in text for text in told)
+    note = {note.id: note for note in choice.warnings}["emulated-left-out"]
+    assert f"left out: 16 rows of {MARKED}" in note.message
+
+
+def test_with_nothing_else_there_is_no_choice(alone):
+    with pytest.raises(NothingMeasuredError, match="nothing was measured on a real device") as told:
+        choose(alone)
+    assert f"16 rows of {MARKED}" in str(told.value)
+
+
+def test_charts_leave_them_out_and_say_so(both, alone):
+    drawn = charts(both)
+    assert {"latency-throughput", "speedup-f32"} <= {chart.name for chart in drawn.drawn}
+    assert not any("GPU" in json.dumps(chart.spec) for chart in drawn.drawn)
+    assert any(reason.startswith(f"16 rows of {MARKED}") for reason in drawn.left_out)
+    assert charts(alone).drawn == ()
+
+
+def test_every_row_of_the_summary_is_marked_even_where_there_is_one_device(both, alone):
+    names = [row.name.split("\n")[0] for row in summary(alone).rows]
+    assert names
+    assert all(MARKED in name for name in names)
+    assert f"No results: 16 rows of {MARKED}" in summary(both).caption
+    assert "emulated" not in summary(both[both["device"] == "CPU"]).caption
+
+
+def test_a_virtual_device_is_marked_and_says_what_it_came_to(tmp_path):
+    trials = sweeps.trials(batches=(1,), devices=["AUTO"])
+    made = [played(sweeps.measure(trial, ran_on="GPU.0")) for trial in trials]
+    rows = summary(load([sweeps.make(tmp_path / "s", made)])).rows
+    assert rows
+    assert all("AUTO (emulated) (ran on GPU.0)" in row.name for row in rows)
+
+
+def test_page_and_markdown_say_it(both, alone):
+    content = gather(both, Limits(), "throughput", 99)
+    shown = page(content)
+    assert shown.count(f"<td>{MARKED}</td>") == 16
+    assert "<td>GPU</td>" not in shown
+    for text in (shown, markdown(content)):
+        assert f"eft out: 16 rows of {MARKED}" in text
+    nothing = gather(alone, Limits(), "throughput", 99)
+    assert nothing.choice is None
+    assert "on a real device" in nothing.no_choice
+
+
+def test_notes_say_it_once_with_the_trials(both):
+    (note,) = [n for n in background(both).notes if n.id == "emulated"]
+    assert note.message.startswith(f"{MARKED} is no such device")
+    assert "latency (emulated)" in note.evidence
+
+
+def test_failed_rows_are_no_left_out_figures(tmp_path):
+    (trial,) = sweeps.trials([sweeps.INT8], batches=(1,), loads=("latency",), devices=["GPU"])
+    (real,) = sweeps.trials([sweeps.INT8], batches=(1,), loads=("latency",))
+    made = [played(sweeps.failed(trial, "no")), sweeps.measure(real)]
+    content = gather(load([sweeps.make(tmp_path / "s", made)]), Limits(), "throughput", 99)
+    assert "emulated-left-out" not in {note.id for note in content.choice.warnings}
+    assert not any("emulated" in reason for reason in content.charts.left_out)
+    (failed,) = content.failed
+    assert MARKED in failed.label
