@@ -10,8 +10,8 @@ import pytest
 
 from tests.benchmarks.conftest import benchmark_app, job_of, measure, spread
 
-PAIRS = 7
-SECONDS = 2
+PAIRS = 15
+SECONDS = 1
 
 
 def pairs(variant, folder, **load):
