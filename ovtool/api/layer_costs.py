@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import csv
-import json
 import tempfile
 from dataclasses import dataclass
+from dataclasses import replace as with_fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovtool import files, units
+from ovtool.api import layer_files
 from ovtool.api.compression import Given, judge_of
 from ovtool.api.models import DataSpec, Reference, variant_beside
 from ovtool.errors import InputError
@@ -19,20 +19,11 @@ from ovtool.progress import SILENT, Progress
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ovtool.api.layer_files import LayerFiles
     from ovtool.compress.sensitivity import Sensitivity
     from ovtool.metrics import Metric
 
-CSV, DOCUMENT, CHARTS = "layers.csv", "sensitivity.json", "charts"
 METHODS = ("int8", "fp8")
-
-
-@dataclass(frozen=True, slots=True)
-class SensitivityFiles:
-    """Where the parts of a written answer are."""
-
-    csv: Path
-    document: Path
-    charts: tuple[Path, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +42,7 @@ class SensitivityFound:
     method: str
     settings: Mapping[str, Any]
     found: Sensitivity
-    files: SensitivityFiles | None = None
+    files: LayerFiles | None = None
 
     @property
     def caption(self) -> str:
@@ -153,24 +144,11 @@ def sensitivity(
 
 def _written(found: SensitivityFound, folder: Path, target: Path) -> SensitivityFound:
     """Write the parts into a folder that will be called ``target``."""
-    from dataclasses import replace
-
     from ovtool.report.sensitivity_chart import noise_by_layer
-    from ovtool.report.write import write_charts
 
     document = found.to_json()
-    files.write_text(folder / DOCUMENT, json.dumps(document, indent=2) + "\n")
-    with (folder / CSV).open("w", newline="", encoding="utf-8") as stream:
-        columns = ["name", "type", "macs_share", "sqnr_db", "noise", "metric_drop"]
-        writer = csv.DictWriter(stream, columns, extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(document["layers"])
-    charts = write_charts([noise_by_layer(document["layers"], found.caption)], folder / CHARTS)
-    return replace(
-        found,
-        files=SensitivityFiles(
-            target / CSV,
-            target / DOCUMENT,
-            tuple(target / path.relative_to(folder) for path in charts),
-        ),
-    )
+    rows = document["layers"]
+    columns = ["name", "type", "macs_share", "sqnr_db", "noise", "metric_drop"]
+    chart = noise_by_layer(rows, found.caption)
+    parts = layer_files.write(folder, target, "sensitivity", document, rows, columns, chart)
+    return with_fields(found, files=parts)

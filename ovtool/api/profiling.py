@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovtool import files
+from ovtool.api import layer_files
 from ovtool.api.models import DataSpec, Reference, available, emulated, variant_beside
 from ovtool.errors import InputError
 from ovtool.measure import breakdown, contention, layers
@@ -19,6 +19,7 @@ from ovtool.results import Note, emulated_note, marked
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ovtool.api.layer_files import LayerFiles
     from ovtool.measure.answers import Profiled
     from ovtool.measure.breakdown import Slice
     from ovtool.measure.layers import Layer
@@ -26,19 +27,9 @@ if TYPE_CHECKING:
     from ovtool.trial import Trial
     from ovtool.variant import Variant
 
-CSV, DOCUMENT, CHARTS = "layers.csv", "profile.json", "charts"
 COMPILE_S = 300.0
 """Longest time for all but the inferences."""
 _SHOWN_ELSEWHERE = ("executed-layers", "fell-back")
-
-
-@dataclass(frozen=True, slots=True)
-class ProfileFiles:
-    """Where the parts of a written profile are."""
-
-    csv: Path
-    document: Path
-    charts: tuple[Path, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +68,7 @@ class Profile:
     others_cpu_pct: float | None
     layers: tuple[Layer, ...]
     notes: tuple[Note, ...] = ()
-    files: ProfileFiles | None = None
+    files: LayerFiles | None = None
 
     @property
     def layers_ms(self) -> float:
@@ -251,21 +242,12 @@ def _contended(others_cpu_pct: float | None) -> list[Note]:
 def _written(found: Profile, folder: Path, target: Path) -> Profile:
     """Write the parts into a folder that will be called ``target``."""
     from ovtool.report.profile_chart import time_by_layer
-    from ovtool.report.write import write_charts
 
-    _write_csv(found, folder / CSV)
-    document = json.dumps(found.to_json(), indent=2)
-    files.write_text(folder / DOCUMENT, document + "\n")
-    chart = time_by_layer([asdict(row) for row in found.by_layer], _caption(found))
-    charts = write_charts([chart], folder / CHARTS)
-    return replace(
-        found,
-        files=ProfileFiles(
-            target / CSV,
-            target / DOCUMENT,
-            tuple(target / path.relative_to(folder) for path in charts),
-        ),
-    )
+    rows = [asdict(row) for row in found.by_layer]
+    columns = [name for name in breakdown.Slice.__slots__ if name != "layers"]
+    chart = time_by_layer(rows, _caption(found))
+    parts = layer_files.write(folder, target, "profile", found.to_json(), rows, columns, chart)
+    return replace(found, files=parts)
 
 
 def _caption(found: Profile) -> str:
@@ -274,14 +256,3 @@ def _caption(found: Profile) -> str:
         f"{found.variant} on {found.device}{executed}, batch {found.batch}, {found.load} hint: mean"
         f" of {found.inferences} inferences with counters, one at a time."
     )
-
-
-def _write_csv(found: Profile, target: Path) -> None:
-    import csv
-
-    rows = [asdict(row) for row in found.by_layer]
-    with target.open("w", newline="", encoding="utf-8") as stream:
-        columns = [name for name in breakdown.Slice.__slots__ if name != "layers"]
-        writer = csv.DictWriter(stream, columns, extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)

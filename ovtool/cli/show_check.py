@@ -35,7 +35,7 @@ def checks(found: Sequence[CompileCheck], *, json: bool) -> None:
         for check in found
     ]
     first = found[0]
-    caption = f"{first.variant}, {shapes_text(first.shapes)}: compiled, nothing was run."
+    caption = f"{first.variant}, {shapes_text(first.shapes)}: a trial compile, nothing was run."
     if any(check.compiler_estimate_ms is not None for check in found):
         caption += " The estimate is the compiler's own of one inference, no measurement."
     terminal.table(("device", "compiles", *_FIGURES), rows, caption, right=_FIGURES)

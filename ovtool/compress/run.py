@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import glob
 import hashlib
 import json
@@ -166,7 +167,7 @@ def _make(
         work.progress.start("checking")
         saved = _reader().read_model(xml)
         after = census.count(saved)
-        if xml.with_suffix(".bin").read_bytes() == parent.bin.read_bytes() and (
+        if filecmp.cmp(xml.with_suffix(".bin"), parent.bin, shallow=False) and (
             _outline(saved) == _outline(_reader().read_model(parent.xml))
         ):
             raise InputError(f"{step.method} changes nothing in {parent.name}: no layer takes it")
