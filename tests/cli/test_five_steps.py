@@ -65,7 +65,9 @@ def test_a_killed_recipe_ends_with_the_same_files(here):
     started = subprocess.Popen(run("a"), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     folder = here / "a" / "variants"
     deadline = time.monotonic() + 240
-    while not list(folder.glob(".small-3-zero.*.part/*.pt")) and time.monotonic() < deadline:
+    while (
+        not list(folder.glob(".small-3-zero.*.part/retraining.pt")) and time.monotonic() < deadline
+    ):
         assert started.poll() is None, "it ended before it could be killed"
         time.sleep(0.02)
     started.send_signal(signal.SIGKILL)

@@ -105,7 +105,7 @@ def test_open_dimensions_are_refused_and_told(tmp_path):
 def test_a_precision_that_it_does_not_have_is_told(variants):
     (found,) = api.check(variants["convolutional"], devices=["NPU.4000"], precision="f32")
     assert not found.compiles
-    assert found.error == "the device does not compute in f32, only in f16, i8"
+    assert found.error == "the device does not run in f32, only in f16, i8"
     assert found.search is None
 
 
