@@ -1,8 +1,9 @@
 """Knowledge distillation: training a network on what a larger one says (Hinton et al. 2015).
 
-The loss is ``hard * cross-entropy + soft * T^2 * KL(teacher / T || student / T) + feature *
-mean squared error of a middle layer`` (the last after Romero et al. 2015, FitNets, with a learned
-projection where the widths differ).  It may be used in every method that trains.
+The loss is ``hard * cross-entropy with the labels + predicted * cross-entropy with the class that
+the teacher predicts + soft * T^2 * KL(teacher / T || student / T) + feature * mean squared error of
+a middle layer`` (the last after Romero et al. 2015, FitNets, with a learned projection where the
+widths differ).  It may be used in every method that trains.
 """
 
 from __future__ import annotations
@@ -40,6 +41,9 @@ class Distilling(Training):
     """Settings of training that may also learn from a teacher."""
 
     hard: float = Field(1.0, ge=0, description="weight of the loss against the labels")
+    predicted: float = Field(
+        0.0, ge=0, description="weight of the loss against the class that the teacher predicts"
+    )
     soft: float = Field(0.0, ge=0, description="weight of the loss against the teacher's outputs")
     temperature: float = Field(4.0, gt=0, description="that outputs are softened with")
     feature: float = Field(0.0, ge=0, description="weight of the loss against a middle layer's")
@@ -55,8 +59,10 @@ class Distilling(Training):
 
     @model_validator(mode="after")
     def _something_to_learn(self) -> Distilling:
-        if self.epochs and not (self.hard or self.soft or self.feature):
-            raise ValueError("hard, soft and feature are all 0: there is nothing to learn from")
+        if self.epochs and not (self.hard or self.taught):
+            raise ValueError(
+                "hard, predicted, soft and feature are all 0: there is nothing to learn from"
+            )
         if self.feature and not self.feature_layers:
             raise ValueError("feature is above 0 and feature_layers names no layer")
         return self
@@ -64,7 +70,7 @@ class Distilling(Training):
     @property
     def taught(self) -> bool:
         """Whether a teacher is asked for."""
-        return bool(self.soft or self.feature)
+        return bool(self.predicted or self.soft or self.feature)
 
 
 def retrain(
@@ -227,20 +233,34 @@ class _Taught:
         total = torch.zeros(())
         if settings.hard:
             total = total + settings.hard * self.hard(inputs, outputs, labels)
-        if settings.soft:
-            ours, theirs = judged(outputs, "the student"), judged(said, "the teacher")
-            if ours.shape != theirs.shape:
-                raise InputError(
-                    f"the student gives {list(ours.shape)}, the teacher {list(theirs.shape)}: "
-                    "soft targets need equal outputs"
-                )
-            total = total + settings.soft * soft_loss(ours, theirs, settings.temperature)
+        if settings.soft or settings.predicted:
+            total = total + self._against_outputs(outputs, said)
         for ours_name, theirs_name in self.pairs if settings.feature else ():
             a = self.seen["student", ours_name]
             projection = self.projections.get(f"projection {ours_name}")
             a = a if projection is None else projection(a)
             b = self.seen["teacher", theirs_name]
             total = total + settings.feature * torch.nn.functional.mse_loss(a, b)
+        return total
+
+    def _against_outputs(self, outputs: Any, said: Any) -> torch.Tensor:
+        """Return the weighted losses against what the teacher says, and the class it means."""
+        import torch
+
+        ours, theirs = judged(outputs, "the student"), judged(said, "the teacher")
+        if ours.shape != theirs.shape:
+            raise InputError(
+                f"the student gives {list(ours.shape)}, the teacher {list(theirs.shape)}: "
+                "targets from the teacher's outputs need equal outputs"
+            )
+        total = torch.zeros(())
+        if self.settings.soft:
+            soft = soft_loss(ours, theirs, self.settings.temperature)
+            total = total + self.settings.soft * soft
+        if self.settings.predicted:
+            classes = theirs.flatten(1).argmax(1)
+            hard = torch.nn.functional.cross_entropy(ours.flatten(1), classes)
+            total = total + self.settings.predicted * hard
         return total
 
 

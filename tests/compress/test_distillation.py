@@ -54,20 +54,21 @@ def flat(seed, width=6):
     return Network(Flat(width), {"x": torch.zeros(1, 1, 8, 8)}, False, "flat")
 
 
-def test_the_loss_is_the_weighted_sum_of_three(tmp_path):
+def test_the_loss_is_the_weighted_sum_of_four(tmp_path):
     given, student, teacher = material(lambda: flat(2)), flat(1), flat(2)
-    settings = {"hard": 0.5, "soft": 2, "temperature": 3, "feature": 0.25}
+    settings = {"hard": 0.5, "predicted": 0.7, "soft": 2, "temperature": 3, "feature": 0.25}
     step = work(tmp_path, "train", {**ALL, **settings, "feature_layers": "middle"}, given)
     x = torch.from_numpy(Patterns().images)
     ours, theirs = outputs(student, x), outputs(teacher, x)
     hard = -np.log(softmax(ours)[range(160), Patterns().labels]).mean()
+    predicted = -np.log(softmax(ours)[range(160), theirs.argmax(1)]).mean()
     p, q = softmax(theirs / 3), softmax(ours / 3)
     soft = 9 * (p * np.log(p / q)).sum(1).mean()
     with torch.no_grad():
         middles = [n.module.middle(x.flatten(1)).numpy() for n in (student, teacher)]
     feature = ((middles[0] - middles[1]) ** 2).mean()
     trained = retrain(student, step)
-    by_hand = 0.5 * hard + 2 * soft + 0.25 * feature
+    by_hand = 0.5 * hard + 0.7 * predicted + 2 * soft + 0.25 * feature
     assert trained.epochs[0].loss == pytest.approx(by_hand, rel=1e-4)
 
 
@@ -80,9 +81,10 @@ def test_the_weight_of_the_labels_counts_without_a_teacher_too(tmp_path):
     assert losses[1] == pytest.approx(3 * losses[0], rel=1e-5)
 
 
-def test_a_student_without_labels_becomes_like_its_teacher(tmp_path):
+@pytest.mark.parametrize("target", ["soft", "predicted"])
+def test_a_student_without_labels_becomes_like_its_teacher(tmp_path, target):
     given = material(lambda: flat(2), training=Patterns(labelled=False))
-    settings = {"epochs": 40, "hard": 0, "soft": 1, "batch_size": 16, "learning_rate": 0.01}
+    settings = {"epochs": 40, "hard": 0, target: 1, "batch_size": 16, "learning_rate": 0.01}
     student, x = flat(1, width=32), Patterns().images
     theirs = outputs(flat(2), x).argmax(1)
     before = (outputs(student, x).argmax(1) == theirs).mean()
