@@ -128,6 +128,24 @@ def ratio_unpaired(numerator: Interval, denominator: Interval) -> Interval:
     return Interval(value, value / (1 + half), value * (1 + half))
 
 
+def with_doubt(ratio: Interval, doubt: float) -> Interval:
+    """Return a ratio whose interval also holds an error of the method, added in quadrature.
+
+    Args:
+        ratio: Positive, with what its samples tell of it.
+        doubt: Half-width of the 95 % interval of the error that no sample shows, as a share.
+    """
+
+    def away(end: float) -> float:
+        return math.hypot(math.log(end / ratio.value), math.log1p(doubt))
+
+    return Interval(
+        ratio.value,
+        ratio.value * math.exp(-away(ratio.low)),
+        ratio.value * math.exp(away(ratio.high)),
+    )
+
+
 def bootstrap_rate(
     amounts: Sequence[float],
     durations: Sequence[float],

@@ -16,6 +16,7 @@ from ovtool.statistics import (
     ratio_unpaired,
     student_t,
     wilson,
+    with_doubt,
 )
 
 positive = st.floats(1e-3, 1e6)
@@ -104,6 +105,20 @@ def test_student_t_gives_the_figures_of_the_table(degrees, expected):
 
 def test_student_t_needs_two_values():
     assert math.isnan(student_t(0))
+
+
+@given(ratio=positive, below=st.floats(0.2, 1), above=st.floats(1, 5), doubt=st.floats(0, 0.5))
+def test_doubt_widens_both_sides_and_inverts(ratio, below, above, doubt):
+    found = Interval(ratio, ratio * below, ratio * above)
+    wider = with_doubt(found, doubt)
+    slack = 1 + 1e-9
+    assert wider.value == ratio
+    assert wider.low <= min(found.low, ratio / (1 + doubt)) * slack
+    assert wider.high * slack >= max(found.high, ratio * (1 + doubt))
+    assert wider.high <= found.high * (1 + doubt) * slack, "never more than the two together"
+    upside = with_doubt(Interval(1 / ratio, 1 / found.high, 1 / found.low), doubt)
+    assert upside.low == pytest.approx(1 / wider.high)
+    assert not with_doubt(UNKNOWN, doubt).known
 
 
 def test_drift_that_is_in_both_cancels_in_the_ratio_by_round():

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ovtool.columns import BY_NAME, COLUMNS
 from ovtool.errors import InputError
 from ovtool.report.rows import Config
-from ovtool.report.speedup import Method, speedup
+from ovtool.report.speedup import CPU_TIME_DOUBT, Method, speedup
 from ovtool.results import Measurement, Note
 from ovtool.shapes import shapes_text
 from ovtool.store import Environment, Plan, SweepFolder
@@ -289,8 +289,8 @@ def _speedup_notes(by_cpu_time: list[str], unpaired: list[str]) -> Iterator[Note
         yield Note(
             "speedup-by-cpu-time",
             f"speed-ups of {_rows(by_cpu_time)} were taken from CPU time instead of wall time, "
-            "since others or a quota took the CPU: threads that wait for one another may move them"
-            " by some per cent",
+            "since others or a quota took the CPU: threads that wait for one another may move"
+            f" them, for which their intervals are {100 * CPU_TIME_DOUBT:g} % wider",
             _examples(by_cpu_time),
         )
     if unpaired:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ovtool.columns import COLUMNS
 from ovtool.errors import InputError
-from ovtool.report.speedup import speedup
+from ovtool.report.speedup import CPU_TIME_DOUBT, speedup
 from ovtool.report.table import background, load
 from ovtool.results import Note, Round, Window
 from ovtool.store import SweepFolder
@@ -176,9 +176,12 @@ def test_contended_cpu_rows_are_compared_by_cpu_time(
             one_made = replace(one_made, rounds=(Round(0, windows), *one_made.rounds[1:]))
         made.append(one_made)
     table = load([sweeps.make(tmp_path / "s", made)])
-    assert one(table, variant="int8")["speedup_f32_x"] == pytest.approx(expected)
+    row = one(table, variant="int8")
+    assert row["speedup_f32_x"] == pytest.approx(expected)
     by_cpu = "speedup-by-cpu-time" in [n.id for n in background(table).notes]
     assert by_cpu == (device == "CPU" and verdict == "contended" and cpu_known)
+    width = row["speedup_f32_x_ci_high"] / row["speedup_f32_x"] - 1
+    assert width == pytest.approx(CPU_TIME_DOUBT if by_cpu else 0, abs=1e-6), "no noise but this"
 
 
 def test_environments_stand_side_by_side(tmp_path):
