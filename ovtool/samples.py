@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from ovtool import synthetic
+from ovtool import synthetic, units
 from ovtool.errors import InputError
 
 if TYPE_CHECKING:
@@ -145,6 +145,45 @@ def numpy_type(port: Port) -> np.dtype[np.generic]:
     if port.dtype not in _NUMPY_TYPES:
         raise InputError(f"input {port.name} is of type {port.dtype}, which arrays cannot hold")
     return np.dtype(_NUMPY_TYPES[port.dtype])
+
+
+class Remembered:
+    """Samples that are decoded once, where all of them together take little enough memory."""
+
+    def __init__(self, samples: Samples, most_bytes: int = 256 * units.MIB) -> None:
+        self._samples, self._most_bytes = samples, most_bytes
+        self._kept: list[Sample] | None = None
+
+    @property
+    def reference(self) -> str:
+        """What the user called it."""
+        return self._samples.reference
+
+    @property
+    def labelled(self) -> bool:
+        """Whether every sample has a label."""
+        return self._samples.labelled
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        return len(self._samples)
+
+    def __iter__(self) -> Iterator[Sample]:
+        """Yield them from memory once a pass has read them all; they are not to be written to."""
+        return iter(self._kept) if self._kept is not None else self._read()
+
+    def _read(self) -> Iterator[Sample]:
+        kept: list[Sample] = []
+        room = self._most_bytes
+        for sample in self._samples:
+            room -= sum(array.nbytes for array in sample.inputs.values())
+            if room < 0:
+                kept.clear()
+            else:
+                kept.append(sample)
+            yield sample
+        if room >= 0:
+            self._kept = kept
 
 
 def batches(samples: Iterable[Sample], inputs: Sequence[Port], batch: int) -> Iterator[Batch]:

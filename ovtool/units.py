@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING, Any
+
+from ovtool.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -98,3 +101,27 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+_PREFIXES = {"": 1, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15}
+
+
+def parse_speed(written: str) -> float:
+    """Return the operations a second that ``4TFLOPS`` means.
+
+    >>> parse_speed("4 TFLOPS"), parse_speed("800gflop/s")
+    (4000000000000.0, 800000000000.0)
+
+    Raises:
+        InputError: It is no number above 0 with such a unit.
+    """
+    found = re.fullmatch(r"\s*([0-9.eE+-]+)\s*([KMGTP]?)FLOP(?:S|/S)\s*", written.upper())
+    try:
+        value = float(found[1]) * _PREFIXES[found[2]] if found else math.nan
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value > 0):
+        raise InputError(
+            f"not a speed: {written!r}", "a number and its unit, as 4TFLOPS or 800GFLOPS"
+        )
+    return value

@@ -18,12 +18,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ovtool import files, units
 from ovtool.errors import InputError
-from ovtool.shapes import port_name
+from ovtool.foreign import reason
+from ovtool.shapes import port_name, shapes_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import openvino as ov
+
+    from ovtool.shapes import Named
 
 MODEL, WEIGHTS, RECORD = "model.xml", "model.bin", "variant.json"
 NETWORK = "network.safetensors"
@@ -340,3 +343,22 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def fix_shapes(model: ov.Model, shapes: Named, name: str) -> None:
+    """Give the inputs of a graph these shapes, in their order.
+
+    Args:
+        model: Changed in place.
+        shapes: A name for people and a shape for each input.
+        name: Of the variant.
+
+    Raises:
+        InputError: The graph does not take them.
+    """
+    import openvino as ov
+
+    try:
+        model.reshape({i: ov.PartialShape(list(shape)) for i, (_, shape) in enumerate(shapes)})
+    except RuntimeError as error:
+        raise InputError(f"{name} does not take {shapes_text(shapes)}: {reason(error)}") from error

@@ -4,6 +4,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from ovtool import units
+from ovtool.errors import InputError
 from ovtool.units import (
     UNKNOWN,
     duration,
@@ -97,3 +99,19 @@ def test_a_shortened_name_fits_and_keeps_both_ends(name, width):
         assert name.startswith(start)
         assert name.endswith(end)
         assert len(found) == width
+
+
+@given(
+    value=st.floats(1e-3, 1e6),
+    prefix=st.sampled_from(["", "K", "M", "G", "T", "P"]),
+    unit=st.sampled_from(["FLOPS", "flops", "FLOP/s"]),
+)
+def test_speeds_by_their_prefix(value, prefix, unit):
+    scale = 10 ** (3 * ["", "K", "M", "G", "T", "P"].index(prefix))
+    assert units.parse_speed(f"{value!r} {prefix}{unit}") == pytest.approx(value * scale)
+
+
+@pytest.mark.parametrize("written", ["4", "TFLOPS", "4 TFLOP", "-1GFLOPS", "0FLOPS", "nanTFLOPS"])
+def test_what_is_no_speed(written):
+    with pytest.raises(InputError, match="not a speed"):
+        units.parse_speed(written)

@@ -12,6 +12,7 @@ leaves nothing half-written.
 """
 
 from ovtool.api import recipes
+from ovtool.api.analyzing import analyze
 from ovtool.api.checking import (
     check,
     install_npu_compiler,
@@ -28,6 +29,7 @@ from ovtool.api.whole_way import run
 __all__ = [
     "DataSpec",
     "Given",
+    "analyze",
     "check",
     "choose",
     "compress",

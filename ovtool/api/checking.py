@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ovtool.api import preparing
 from ovtool.api.models import Reference, existing
 from ovtool.errors import InputError
 from ovtool.progress import SILENT, Progress
-from ovtool.shapes import OPEN, shape_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -78,29 +78,13 @@ def _request(trial: Trial, variant: Variant) -> Request:
     from ovtool.measure import jobs
     from ovtool.measure.session import TrialFailedError
 
-    _check_open(trial, variant)
+    preparing.refuse_open(trial, variant, "a trial compile")
     try:
         job = jobs.job(trial, variant, rules.properties(trial))
     except TrialFailedError as error:
         raise InputError(str(error)) from error
     shapes = tuple(zip(job.names, job.shapes, strict=True))
     return Request(variant.name, variant.xml, shapes, trial.precision, job.properties)
-
-
-def _check_open(trial: Trial, variant: Variant) -> None:
-    """Refuse a dimension that stays open, and say which."""
-    from ovtool.measure.jobs import batch_axis
-
-    given = dict(trial.shapes)
-    for port in variant.record.inputs:
-        sizes = given.get(port.name, port.shape)
-        for index, (own, size) in enumerate(zip(port.shape, sizes, strict=False)):
-            if own == size == OPEN and index != batch_axis(port):
-                raise InputError(
-                    f"dimension {index} of input {port.name} is open ({shape_text(port.shape)}),"
-                    " and a trial compile needs it fixed",
-                    f"--shape {port.name}={shape_text(port.shape)}, a number for each ?",
-                )
 
 
 def npu_compiler_folder() -> Path | None:

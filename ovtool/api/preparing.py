@@ -6,10 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ovtool.devices import rules
+from ovtool.errors import InputError
 from ovtool.measure import jobs
 from ovtool.measure.session import Job, TrialFailedError
 from ovtool.results import Note
-from ovtool.shapes import shapes_text
+from ovtool.shapes import OPEN, shape_text, shapes_text
 
 if TYPE_CHECKING:
     from ovtool.trial import Trial
@@ -39,3 +40,26 @@ def job(trial: Trial, variant: Variant) -> Job:
         fixed,
     )
     return replace(made, shapes=made.data_shapes, notes=(note,))
+
+
+def refuse_open(trial: Trial, variant: Variant, what: str) -> None:
+    """Refuse a dimension that stays open, and say which.
+
+    Args:
+        trial: Its shapes are looked at; the batch may stay open, since the trial has one.
+        variant: Of the trial.
+        what: What needs all dimensions fixed.
+
+    Raises:
+        InputError: One stays open.
+    """
+    given = dict(trial.shapes)
+    for port in variant.record.inputs:
+        sizes = given.get(port.name, port.shape)
+        for index, (own, size) in enumerate(zip(port.shape, sizes, strict=False)):
+            if own == size == OPEN and index != jobs.batch_axis(port):
+                raise InputError(
+                    f"dimension {index} of input {port.name} is open ({shape_text(port.shape)}),"
+                    f" and {what} needs it fixed",
+                    f"--shape {port.name}={shape_text(port.shape)}, a number for each ?",
+                )

@@ -15,6 +15,7 @@ import typer
 
 from ovtool import __version__, files
 from ovtool.cli import (
+    analyze,
     check,
     choose,
     compress,
@@ -44,8 +45,8 @@ app = typer.Typer(
     " package is missing, 4 nothing was measured.",
 )
 for _verb in (
-    devices, convert, methods, compress, sensitivity, evaluate, profile, check, sweep, report,
-    choose, run,
+    devices, convert, methods, compress, sensitivity, evaluate, analyze, profile, check, sweep,
+    report, choose, run,
 ):  # fmt: skip
     app.command(_verb.NAME, epilog=_verb.EXAMPLE)(_verb.command)
 app.add_typer(recipes.app, name="recipes")

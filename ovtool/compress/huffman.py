@@ -90,6 +90,8 @@ def sparse_bits(
     """
     if not len(places):
         return min(limit, float(symbol_bits))
+    if (entropy_bits(counts) + 1) * counts.sum() >= limit:
+        return limit  # a distance has a bit at least, and fillers only add to it
     best = limit
     distances = np.diff(places, prepend=-1)
     for width in _GAP_BITS:

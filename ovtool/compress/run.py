@@ -6,9 +6,11 @@ import filecmp
 import glob
 import hashlib
 import json
+import os
 import shutil
 import time
 from collections import Counter
+from dataclasses import replace as with_fields
 from typing import TYPE_CHECKING, Any
 
 from ovtool import files, units, variant
@@ -16,7 +18,7 @@ from ovtool.compress import census, check, storage
 from ovtool.compress.method import Material, Method, Work, load, missing, parse_settings
 from ovtool.errors import InputError
 from ovtool.progress import SILENT, Progress
-from ovtool.samples import fingerprint
+from ovtool.samples import Remembered, fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,6 +74,8 @@ def compress(
     needed = chosen.needed(parsed)
     if lacking := [need for need in needed if not material.has(need)]:
         raise missing(method, lacking)
+    if material.calibration is not None:  # it is read for the record, and then by the method
+        material = with_fields(material, calibration=Remembered(material.calibration))
     if out.resolve() == parent.folder.resolve():
         raise InputError(f"{out} is the variant to compress", "give another --out")
     step = variant.Step(
@@ -147,11 +151,11 @@ def _same_work(
 
 
 def _reader() -> ov.Core:
-    """Return a core that reads files whole: Windows cannot rename one that is memory-mapped."""
+    """Return a core; on Windows it reads files whole, since a mapped one cannot be renamed."""
     import openvino as ov
 
     core = ov.Core()
-    core.set_property({"ENABLE_MMAP": False})
+    core.set_property({"ENABLE_MMAP": os.name != "nt"})
     return core
 
 

@@ -17,7 +17,7 @@ from ovtool.devices.npu import offline
 from ovtool.errors import InputError, MissingDeviceError
 from ovtool.progress import SILENT, Progress
 from ovtool.registry import suggestion
-from ovtool.shapes import Named, Shape, shapes_text
+from ovtool.variant import fix_shapes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ovtool.devices.discovery import Device
     from ovtool.devices.suspects import Search
     from ovtool.pluginerrors import Explained
+    from ovtool.shapes import Named
 
 MODEL = "model.xml"
 
@@ -152,7 +153,7 @@ def check(
     import openvino as ov
 
     model = ov.Core().read_model(asked.xml)
-    _fix(model, [shape for _, shape in asked.shapes], asked)
+    fix_shapes(model, asked.shapes, asked.variant)
     with tempfile.TemporaryDirectory(prefix="ovtool-check-") as scratch:
 
         def compile_part(part: ov.Model) -> Outcome:
@@ -197,16 +198,3 @@ def _failed(
         said=compile_errors.telling(outcome.error),
         search=search,
     )
-
-
-def _fix(model: ov.Model, shapes: Sequence[Shape], asked: Request) -> None:
-    import openvino as ov
-
-    from ovtool.foreign import reason
-
-    try:
-        model.reshape({i: ov.PartialShape(list(shape)) for i, shape in enumerate(shapes)})
-    except RuntimeError as error:
-        raise InputError(
-            f"{asked.variant} does not take {shapes_text(asked.shapes)}: {reason(error)}"
-        ) from error

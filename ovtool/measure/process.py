@@ -100,8 +100,8 @@ class ProcessSession:
 
     def save_cache(self, folder: Path) -> float | None:
         """Fill a model cache; see :class:`ovtool.measure.session.Session`."""
-        blob_mib = self._process.ask("save_cache", folder=str(folder)).get("blob_mib")
-        return None if blob_mib is None else float(blob_mib)
+        answer = self._process.ask("save_cache", folder=str(folder))
+        return self._process.checked("save_cache", lambda: _size_in(answer))
 
     def profile(self, seconds: float) -> Profiled:
         """Time each layer for about so long.
@@ -119,6 +119,11 @@ class ProcessSession:
     def close(self) -> None:
         """Ask it to end, and see that it does."""
         self._process.close()
+
+
+def _size_in(answer: dict[str, Any]) -> float | None:
+    blob_mib = answer["blob_mib"]
+    return None if blob_mib is None else float(blob_mib)
 
 
 class _Process:

@@ -16,8 +16,8 @@ CPU_TIME_DOUBT = 0.03
 """How far a ratio by CPU time may lie from that of a quiet machine whatever its rounds say.
 
 Threads that wait for one another, and caches that neighbours share, move the CPU time of two
-networks by unlike shares.  ``tests/benchmarks/test_repeatability.py`` shows it: over 8 sweeps beside
-neighbours on every core the mean of the ratio was off by 0.1 to 2.8 % in four cases.
+networks by unlike shares.  ``tests/benchmarks/test_repeatability.py`` shows it: over 8 sweeps
+beside neighbours on every core the mean of the ratio was off by 0.1 to 3.3 % in five cases.
 """
 Method = Literal["rounds", "cpu_time", "unpaired"]
 

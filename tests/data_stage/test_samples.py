@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ovtool.errors import InputError
-from ovtool.samples import Sample, batches, fingerprint, random_sample, sample_shape
+from ovtool.samples import Remembered, Sample, batches, fingerprint, random_sample, sample_shape
 from ovtool.variant import Port
 
 ROWS = Port(name="x", shape=(-1, 2), dtype="f32", layout="NC")
@@ -75,3 +75,30 @@ def test_the_fingerprint_tells_labels_values_and_shapes_apart():
         return fingerprint([Sample({"x": np.array(values, np.float32)}, label, "")])
 
     assert len({of(1, [1, 2]), of(2, [1, 2]), of(1, [1, 3]), of(1, [[1, 2]])}) == 4
+
+
+class Counting(list):
+    """Samples that tell how often each was read."""
+
+    reference, labelled, read = "counted", False, 0
+
+    def __iter__(self):
+        for sample in super().__iter__():
+            self.read += 1
+            yield sample
+
+
+@pytest.mark.parametrize(("most_bytes", "reads"), [(4 * 8, 4), (4 * 8 - 1, 12)])
+def test_samples_are_remembered_where_all_of_them_fit(most_bytes, reads):
+    source = Counting(Sample({"x": np.full(2, i, np.float32)}, i, "") for i in range(4))
+    kept = Remembered(source, most_bytes)
+    for _ in range(3):
+        assert [s.label for s in kept] == [0, 1, 2, 3]
+    assert source.read == reads
+    assert (len(kept), kept.reference, kept.labelled) == (4, "counted", False)
+
+
+def test_a_pass_that_ends_early_is_not_taken_for_all():
+    kept = Remembered(Counting(Sample({"x": np.zeros(2)}, i, "") for i in range(4)))
+    next(iter(kept))
+    assert [s.label for s in kept] == [0, 1, 2, 3]

