@@ -6,7 +6,7 @@ own; no throughput is derived from it, and the row's status and device say what 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ovtool.api import preparing
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from ovtool.variant import Variant
 
 OPTION = "--with-estimates"
+WHOLE_BATCH = {"NPU_BATCH_MODE": "COMPILER"}
+"""Without it the NPU's plugin compiles a batch for one sample, and so would the estimate be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +125,20 @@ class Estimator:
                 " arrive on their own"
             )
         variant = self.variants[trial.variant]
-        asked = requested(preparing.job(trial, variant), variant)
+        job = preparing.job(trial, variant)
+        if trial.batch > 1:
+            job = replace(job, properties={**job.properties, **WHOLE_BATCH})
+        asked = requested(job, variant)
         compiler = self.compilers[trial.device]
         found = compile_check.check(asked, trial.device, compiler, look=False)
         if not found.compiles:
             command = f"ovtool check {variant.folder} --device {trial.device}"
             raise TrialFailedError(
                 f"it does not compile: {found.error} ({command} looks for the operations)"
+            )
+        if found.of_one_sample:
+            raise TrialFailedError(
+                "the plugin splits the batch, so the compiler says nothing of a whole request"
             )
         if found.compiler_estimate_ms is None:
             raise TrialFailedError(f"it compiles, and {found.by} makes no estimate")

@@ -47,6 +47,7 @@ class CompileCheck:
         blob_mib: Size of the compiled model; None where it failed or the device exports none.
         compiler_estimate_ms: The compiler's own estimate of the latency of one inference: no
             measurement, nothing was run.  None where the compiler makes none.
+        of_one_sample: Whether the plugin splits the batch: size and estimate are of one sample.
         error: What is wrong, in words; empty where it compiles.
         remedy: What to do about it.
         said: What the compiler said.
@@ -63,6 +64,7 @@ class CompileCheck:
     compile_s: float | None = None
     blob_mib: float | None = None
     compiler_estimate_ms: float | None = None
+    of_one_sample: bool = False
     error: str = ""
     remedy: str = ""
     said: str = ""
@@ -184,6 +186,7 @@ def check(
         compile_s=outcome.compile_s,
         blob_mib=None if outcome.blob_bytes is None else units.mib(outcome.blob_bytes),
         compiler_estimate_ms=outcome.estimate_ms,
+        of_one_sample=outcome.of_one_sample,
     )
     return found if outcome.compiled else _failed(found, outcome, explained, search)
 

@@ -68,6 +68,7 @@ def test_each_trial_is_compiled_with_its_own_static_batch(variants, compiler, tm
     compiled = [tuple(model.inputs[0].shape) for model in script.models]
     assert compiled == [(1, 3, 16, 16), (4, 3, 16, 16)] * 2
     assert script.told[0]["PERFORMANCE_HINT"] == "LATENCY"
+    assert [told.get("NPU_BATCH_MODE") for told in script.told] == [None, "COMPILER"] * 2
     rows = {(m.trial.device, m.trial.batch): m for m in rows_of(done.folder)}
     for (device, _), row in rows.items():
         assert row.status == ("ok" if device == "CPU" else "estimated")
@@ -167,6 +168,19 @@ def test_no_estimate_is_not_an_estimate_of_nothing(variants, compiler, tmp_path)
             with_estimates=True,
         )
     assert "it compiles, and a script makes no estimate" in told.value.hint
+
+
+def test_an_estimate_of_one_sample_is_none_of_a_batch(variants, compiler, tmp_path):
+    compiler(lambda _: Outcome(True, "", 5, 1.0, 0.3, "NPU", "1", of_one_sample=True))
+    with pytest.raises(NothingMeasuredError) as told:
+        api.sweep(
+            [variants["net"]],
+            out=tmp_path / "s",
+            devices=["NPU.4000"],
+            axes=Axes(batches=(4,), hints=("latency",)),
+            with_estimates=True,
+        )
+    assert "the plugin splits the batch" in told.value.hint
 
 
 def sorted_out(asked, estimates=True, strict=False):
