@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from ovtool.errors import InputError
@@ -24,6 +25,16 @@ NEEDS_A_LIST = ("MULTI", "HETERO", "BATCH")
 def kind_of(name: str) -> str:
     """Return the kind of a device: ``GPU`` of ``GPU.1``, ``AUTO`` of ``AUTO:GPU,CPU``."""
     return name.partition(":")[0].partition(".")[0]
+
+
+def npu_platform(name: str) -> str | None:
+    """Return the platform that the name of an NPU gives, which need not be here; None without one.
+
+    >>> npu_platform("NPU.4000"), npu_platform("NPU"), npu_platform("AUTO:NPU.4000,CPU")
+    ('4000', None, None)
+    """
+    found = re.fullmatch(r"NPU\.([0-9]{2,})", name)
+    return found[1] if found else None
 
 
 def members(name: str) -> tuple[str, ...]:

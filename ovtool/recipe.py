@@ -152,6 +152,8 @@ class Sweep(Record):
     """What is measured; every combination is a trial."""
 
     devices: Annotated[tuple[str, ...], Filled] = ("CPU",)
+    with_estimates: bool = False
+    """Whether an NPU platform that is not here gets rows with its compiler's estimate."""
     batches: Annotated[tuple[Count, ...], Filled] | None = None
     """By default the batch in the shapes, else 1."""
     hints: Annotated[tuple[Hint, ...], Filled] = ("latency", "throughput")
@@ -181,6 +183,7 @@ class Choose(Record):
     min_throughput_fps: Positive | None = None
     min_quality: float | None = Field(default=None, ge=0, le=1)
     max_model_mib: Positive | None = None
+    allow_estimates: bool = False
 
 
 class Recipe(Record):

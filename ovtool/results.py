@@ -10,7 +10,7 @@ from typing import Any, Literal
 from ovtool.columns import FIGURES
 from ovtool.trial import Trial
 
-Status = Literal["ok", "failed"]
+Status = Literal["ok", "failed", "estimated"]
 Verdict = Literal["stable", "contended", "throttled", "unsteady"]
 
 
@@ -24,17 +24,20 @@ class Note:
     remedy: str = ""
 
 
-_MARK = " (emulated)"
+EMULATED, ESTIMATE = "emulated", "estimate"
 
 
-def marked(text: str) -> str:
-    """Return the name of an emulated device, or of what ran on it, with the word beside it."""
-    return f"{text}{_MARK}"
+def marked(text: str, mark: str = EMULATED) -> str:
+    """Return the name of a device, or of what stands for it, with a word beside it.
+
+    ``EMULATED``: something else plays the device.  ``ESTIMATE``: it is not there and ran nothing.
+    """
+    return f"{text} ({mark})"
 
 
 def unmarked(text: str) -> str:
     """Return what :func:`marked` was given."""
-    return text.removesuffix(_MARK)
+    return text.removesuffix(f" ({EMULATED})").removesuffix(f" ({ESTIMATE})")
 
 
 def emulated_note(device: str) -> Note:
@@ -44,6 +47,22 @@ def emulated_note(device: str) -> Note:
         f"{marked(device)} is no such device: something else plays it, so speed, memory and"
         " precision say nothing of a real one",
         remedy="use the figures for tests alone",
+    )
+
+
+def estimate_note(device: str, by: str) -> Note:
+    """Return what has to be known of every estimate for a device that is not there.
+
+    Args:
+        device: Its name.
+        by: What made the estimate, in words.
+    """
+    return Note(
+        "estimate",
+        f"nothing ran on {device}: its latency is what the compiler expects of one inference by"
+        " itself",
+        f"by {by}",
+        "measure on such a device before you rely on it",
     )
 
 
@@ -123,7 +142,7 @@ class Measurement:
     Args:
         trial: What was measured.
         environment: Hash of the machine and software it ran on (``environment.json``).
-        status: ``ok`` or ``failed``.
+        status: ``ok``, ``failed``, or ``estimated`` where it was compiled and nothing was run.
         reason: Why it failed, in one line; empty when it did not.
         verdict: How the measuring went; None when it failed.
         executed_precision: What the compiled model says it runs in, such as ``bf16``.
@@ -167,13 +186,18 @@ class Measurement:
 
     @property
     def device(self) -> str:
-        """The trial's device, marked where it is emulated."""
-        return marked(self.trial.device) if self.emulated else self.trial.device
+        """The trial's device, marked where it is emulated or was estimated for."""
+        return self._marked(self.trial.device)
 
     @property
     def label(self) -> str:
-        """One line for people, marked where the device is emulated."""
-        return marked(self.trial.label) if self.emulated else self.trial.label
+        """One line for people, marked as the device is."""
+        return self._marked(self.trial.label)
+
+    def _marked(self, text: str) -> str:
+        if self.status == "estimated":
+            return marked(text, ESTIMATE)
+        return marked(text) if self.emulated else text
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON types."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -58,6 +59,32 @@ class Samples(Protocol):
 
     def __iter__(self) -> Iterator[Sample]:
         """Read them; an error names the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class First:
+    """The first ``count`` of some samples, or all where there are fewer."""
+
+    samples: Samples
+    count: int
+
+    @property
+    def reference(self) -> str:
+        """What the user called them."""
+        return self.samples.reference
+
+    @property
+    def labelled(self) -> bool:
+        """Whether every sample has a label."""
+        return self.samples.labelled
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        return min(self.count, len(self.samples))
+
+    def __iter__(self) -> Iterator[Sample]:
+        """Read them."""
+        return itertools.islice(iter(self.samples), self.count)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,9 @@ from ovtool.api.checking import (
     npu_compiler_offer,
 )
 from ovtool.api.compression import Given, compress
+from ovtool.api.evaluating import evaluate, evaluate_each
 from ovtool.api.layer_costs import sensitivity
-from ovtool.api.models import DataSpec, convert, devices, evaluate
+from ovtool.api.models import DataSpec, convert, devices
 from ovtool.api.profiling import profile
 from ovtool.api.sweeps import choose, report, summary, sweep
 from ovtool.api.whole_way import run
@@ -36,6 +37,7 @@ __all__ = [
     "convert",
     "devices",
     "evaluate",
+    "evaluate_each",
     "install_npu_compiler",
     "npu_compiler_folder",
     "npu_compiler_offer",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from ovtool.devices.compile_check import CompileCheck, Request
     from ovtool.devices.npu.install import Offer
+    from ovtool.measure.session import Job
     from ovtool.trial import Trial
     from ovtool.variant import Variant
 
@@ -72,9 +73,16 @@ def check(
     ]
 
 
+def requested(job: Job, variant: Variant) -> Request:
+    """Return what a trial compile of a job is asked for; all its shapes must be fixed."""
+    from ovtool.devices.compile_check import Request
+
+    shapes = tuple(zip(job.names, job.shapes, strict=True))
+    return Request(variant.name, variant.xml, shapes, job.trial.precision, job.properties)
+
+
 def _request(trial: Trial, variant: Variant) -> Request:
     from ovtool.devices import rules
-    from ovtool.devices.compile_check import Request
     from ovtool.measure import jobs
     from ovtool.measure.session import TrialFailedError
 
@@ -83,8 +91,7 @@ def _request(trial: Trial, variant: Variant) -> Request:
         job = jobs.job(trial, variant, rules.properties(trial))
     except TrialFailedError as error:
         raise InputError(str(error)) from error
-    shapes = tuple(zip(job.names, job.shapes, strict=True))
-    return Request(variant.name, variant.xml, shapes, trial.precision, job.properties)
+    return requested(job, variant)
 
 
 def npu_compiler_folder() -> Path | None:

@@ -83,7 +83,7 @@ def outputs(
     with tempfile.TemporaryDirectory(prefix="ovtool-quality-") as folder:
         asked, answered = Path(folder) / "inputs.npz", Path(folder) / "outputs.npz"
         for chunk in _chunks(samples):
-            np.savez(asked, **_stacked(chunk))  # type: ignore[arg-type] # arrays by input name
+            np.savez(asked, **stacked(chunk))  # type: ignore[arg-type] # arrays by input name
             session.infer(asked, answered)
             with np.load(answered) as found:
                 chunk_outputs = found[f"arr_{index}"]
@@ -101,7 +101,7 @@ def write_request(samples: Samples, job: Job, target: Path) -> Path:
     taken = list(itertools.islice(iter(samples), batch))
     for sample in taken:
         _check_fit(sample, job)
-    arrays = _stacked([taken[i % len(taken)] for i in range(batch)])
+    arrays = stacked([taken[i % len(taken)] for i in range(batch)])
     shaped = {
         name: arrays[name][0] if axis is None else np.moveaxis(arrays[name], 0, axis)
         for name, axis in zip(job.names, job.batch_axes, strict=True)
@@ -193,5 +193,6 @@ def _chunks(samples: Samples) -> Iterator[list[Sample]]:
         yield chunk
 
 
-def _stacked(samples: Sequence[Sample]) -> dict[str, NDArray[Any]]:
+def stacked(samples: Sequence[Sample]) -> dict[str, NDArray[Any]]:
+    """Return samples by input name as [samples, ...], the form in which a session infers them."""
     return {name: np.stack([s.inputs[name] for s in samples]) for name in samples[0].inputs}

@@ -1,8 +1,7 @@
-"""Verbs on one model: convert and evaluate; the devices they may run on, and samples."""
+"""The verb convert, and what verbs share: devices they may run on, variants, samples."""
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,10 +11,9 @@ from ovtool.progress import SILENT, Progress
 from ovtool.variant import RECORD, Variant
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ovtool.devices.discovery import Device
-    from ovtool.results import Note
     from ovtool.samples import Samples
     from ovtool.sources.options import SourceOptions
 
@@ -148,81 +146,6 @@ def variant_beside(
     return as_variant(model, folder, name=name, progress=progress)
 
 
-@dataclass(frozen=True, slots=True)
-class Quality:
-    """What :func:`evaluate` found: figures by the names of ``columns.py``, and what it ran in."""
-
-    variant: str
-    device: str
-    precision: str
-    executed_precision: str | None
-    figures: dict[str, float]
-    notes: tuple[Note, ...]
-
-
-def evaluate(
-    model: Reference,
-    data: DataSpec | str,
-    *,
-    baseline: Reference | None = None,
-    device: str = "CPU",
-    precision: str = "default",
-    batch: int = 1,
-    progress: Progress = SILENT,
-) -> Quality:
-    """Measure a variant's quality against labels, or its agreement with an uncompressed one.
-
-    Args:
-        model: The variant.
-        data: Held-out samples.
-        baseline: The uncompressed variant to compare outputs with (run in f32 on the CPU).
-        device: Where to run.
-        precision: Inference precision asked for.
-        batch: Samples in a request.
-        progress: Told of the stages.
-
-    Raises:
-        InputError: There are neither labels nor a baseline, or the model cannot run so.
-        MissingDeviceError: The device is not there.
-    """
-    from ovtool.api import preparing
-    from ovtool.api.evaluation import Evaluator, shapes_of
-    from ovtool.measure.process import ProcessRunner
-    from ovtool.measure.session import TrialFailedError
-    from ovtool.results import emulated_note, marked
-    from ovtool.sweep.plan import Axes, trials
-
-    there, _ = available([device], strict=True)
-    spec = DataSpec(data) if isinstance(data, str) else data
-    variant = existing(model)
-    base = existing(baseline) if baseline is not None else None
-    samples = spec.load(variant, progress)
-    if not samples.labelled and base is None:
-        raise InputError(
-            f"{spec.source} has no labels, so there is nothing to compare with",
-            "give the uncompressed variant with --baseline, or labels with --labels",
-        )
-    shapes = [dict(shapes_of(samples, variant))]
-    axes = Axes(batches=[batch], hints=["latency"], precisions=[precision], shapes=shapes)
-    (trial,) = trials([variant], there, axes)
-    played = bool(emulated(there))
-    runner = ProcessRunner()
-    known = {v.id: v for v in (variant, base) if v is not None}
-    baselines = {variant.id: base.id if base else None}
-    evaluator = Evaluator(lambda _: samples, known, baselines, runner)
-    progress.start(f"evaluating {variant.name} on {device}")
-    try:
-        with contextlib.closing(runner.open(preparing.job(trial, variant))) as session:
-            figures, notes = evaluator(trial, session)
-            executed = session.opened.executed_precision
-    except TrialFailedError as error:
-        raise InputError(f"{trial.label}: {error}") from error
-    if played:
-        notes = [*notes, emulated_note(there[0])]
-    shown = marked(there[0]) if played else there[0]
-    return Quality(variant.name, shown, precision, executed, figures, tuple(notes))
-
-
 def existing(model: Reference) -> Variant:
     """Return a variant that must be there already.
 
@@ -246,12 +169,21 @@ def available(asked: Sequence[str], *, strict: bool) -> tuple[list[str], dict[st
     from ovtool.devices.discovery import discover, resolve
 
     there, missing = resolve(asked, discover())
+    check_there(there, missing, strict=strict)
+    return there, missing
+
+
+def check_there(there: Sequence[str], missing: Mapping[str, str], *, strict: bool) -> None:
+    """Check that there is a device to go on with.
+
+    Raises:
+        MissingDeviceError: None is there, or ``strict`` and one is missing.
+    """
     if missing and (strict or not there):
         reasons = "; ".join(f"{name}: {why}" for name, why in missing.items())
         raise MissingDeviceError(
             f"not available: {reasons}", "ovtool devices --why says what to do"
         )
-    return there, missing
 
 
 def emulated(names: Sequence[str]) -> frozenset[str]:

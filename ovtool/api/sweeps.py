@@ -13,7 +13,6 @@ from ovtool.api.models import (
     Reference,
     SamplesOf,
     as_variant,
-    available,
     emulated,
     existing,
 )
@@ -33,7 +32,9 @@ if TYPE_CHECKING:
     from ovtool.report.limits import Limits
     from ovtool.report.summary import Summary
     from ovtool.report.write import ReportFiles
+    from ovtool.results import Measurement
     from ovtool.sweep.plan import Axes
+    from ovtool.trial import Trial
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class SweepDone:
     failed: int
     reused: int
     unavailable: Mapping[str, str]
+    estimated: int = 0
 
 
 def sweep(
@@ -58,6 +60,7 @@ def sweep(
     metric: Metric | None = None,
     settings: Settings | None = None,
     strict: bool = False,
+    with_estimates: bool = False,
     retry_failed: bool = False,
     observer: Observer | None = None,
     progress: Progress = SILENT,
@@ -79,6 +82,8 @@ def sweep(
             texts), without labels agreement.
         settings: How long and how sure.
         strict: Whether a device that is not there is an error.
+        with_estimates: Whether an NPU platform that is not here (``NPU.4000``) gets rows with its
+            compiler's estimate of the latency; nothing is run for them.
         retry_failed: Whether trials that failed before are tried again.
         observer: Told of the plan, of progress and of results.
         progress: Told of conversions.
@@ -86,16 +91,17 @@ def sweep(
     Raises:
         InputError: Something asked for is not possible.
         MissingDeviceError: ``strict``, and a device is missing; or none is there.
-        NothingMeasuredError: Not one trial could be measured.
+        NothingMeasuredError: Not one trial could be measured or estimated.
     """
+    from ovtool.api.estimating import Estimator, targets
     from ovtool.measure.engine import Settings
     from ovtool.sweep import plan as planning
     from ovtool.sweep import run as running
 
     wanted = axes or planning.Axes()
     wanted.check()
-    there, missing = available(devices, strict=strict)
     folder, chosen, watching = Path(out), settings or Settings(), observer or Quiet()
+    found = targets(devices, strict=strict, estimates=with_estimates, timeout_s=chosen.timeout_s)
     loaded = _different([_loaded(v, folder, progress) for v in variants], progress)
     spec = DataSpec(data) if isinstance(data, str) else data
     samples = SamplesOf(spec, progress) if spec else None
@@ -103,8 +109,8 @@ def sweep(
     plan = Plan(
         name=name or folder.resolve().name,
         variants=planned,
-        trials=planning.trials(loaded, there, wanted),
-        unavailable=tuple(Unavailable(device=d, reason=why) for d, why in missing.items()),
+        trials=planning.trials(loaded, found.names, wanted),
+        unavailable=tuple(Unavailable(device=d, reason=why) for d, why in found.missing.items()),
         quality_metric=_metric(metric, samples, loaded, planned),
         evaluated_on=samples.described(loaded[0]) if samples else None,
         settings=asdict(chosen),
@@ -112,24 +118,31 @@ def sweep(
     now = _environment()
     with tempfile.TemporaryDirectory(prefix="ovtool-sweep-") as scratch:
         measurer = Measurer(
-            loaded, plan, samples, chosen, now.id, watching, Path(scratch), emulated(there)
+            loaded, plan, samples, chosen, now.id, watching, Path(scratch), emulated(found.there)
         )
         measurer.evaluated |= _evaluated(folder)
+        estimator = Estimator({v.id: v for v in loaded}, now.id, found.compilers, watching)
+
+        def rows(group: Sequence[Trial]) -> list[Measurement]:
+            if group[0].device in found.compilers:  # the trials of a group have one device
+                return estimator.rows(group)
+            return measurer.measure(group)
+
         done = running.run(
             folder,
             plan,
             now,
-            measurer.measure,
+            rows,
             retry_failed=retry_failed,
             on_start=lambda finished: watching.planned(plan, finished),
             on_finished=watching.finished,
         )
     _write_results(folder)
-    if not any(m.status == "ok" for m in SweepFolder(folder).measurements()):
+    if all(m.status == "failed" for m in SweepFolder(folder).measurements()):
         raise NothingMeasuredError(
             f"not one of {len(plan.trials)} trials could be measured", _first_reason(folder)
         )
-    return SweepDone(folder, done.measured, done.failed, done.reused, missing)
+    return SweepDone(folder, done.measured, done.failed, done.reused, found.missing, done.estimated)
 
 
 def report(

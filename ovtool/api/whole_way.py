@@ -63,7 +63,7 @@ def run(
     """
     path = recipes.find(recipe)
     plan = recipes.read(path)
-    models.available(plan.sweep.devices, strict=strict)  # said before the long work, not after it
+    _check_devices(plan, strict=strict)  # said before the long work, not after it
     folder = Path(out) if out is not None else Path("reports") / plan.name
     made = _variants(plan, path.parent, folder / "variants", trust, progress)
     done = _sweep(
@@ -82,6 +82,18 @@ def run(
     except LimitNotMetError as error:
         nothing = error
     return Run(folder, tuple(made), done, sweeps.summary([done.folder]), files, choice, nothing)
+
+
+def _check_devices(plan: Recipe, *, strict: bool) -> None:
+    from ovtool.api.estimating import targets
+    from ovtool.measure.engine import Settings
+
+    targets(
+        plan.sweep.devices,
+        strict=strict,
+        estimates=plan.sweep.with_estimates,
+        timeout_s=Settings().timeout_s,
+    )
 
 
 def _variants(
@@ -183,6 +195,7 @@ def _sweep(
             max_s=wanted.max_seconds,
         ),
         strict=strict,
+        with_estimates=wanted.with_estimates,
         retry_failed=retry_failed,
         observer=observer,
         progress=progress,
@@ -198,6 +211,7 @@ def _wanted(plan: Recipe) -> tuple[Limits, Objective, int]:
         min_throughput_fps=wanted.min_throughput_fps,
         min_quality=wanted.min_quality,
         max_model_mib=wanted.max_model_mib,
+        allow_estimates=wanted.allow_estimates,
     )
     return limits, wanted.objective, wanted.percentile
 

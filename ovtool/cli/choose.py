@@ -18,6 +18,7 @@ def command(
     min_throughput_fps: options.MinThroughput = None,
     min_quality: options.MinQuality = None,
     max_model_mib: options.MaxSize = None,
+    allow_estimates: options.AllowEstimates = False,
     objective: options.Objective = "throughput",
     percentile: options.Percentile = 99,
     json: options.Json = False,
@@ -30,7 +31,9 @@ def command(
     try:
         found = api.choose(
             sweeps,
-            limits=options.limits(max_latency_ms, min_throughput_fps, min_quality, max_model_mib),
+            limits=options.limits(
+                max_latency_ms, min_throughput_fps, min_quality, max_model_mib, allow_estimates
+            ),
             objective=options.objective(objective),
             percentile=percentile,
         )

@@ -9,7 +9,11 @@ import typer
 from ovtool.cli import options
 
 NAME = "evaluate"
-EXAMPLE = "Example: ovtool evaluate variants/int8 --data held-out/ --baseline variants/fp32"
+EXAMPLE = (
+    "Example: ovtool evaluate variants/int8 --data held-out/ --baseline variants/fp32\n\n"
+    "Each device by default and at its most accurate: ovtool evaluate variants/int8"
+    " --data held-out/ --device CPU,GPU,NPU --precision default,exact"
+)
 
 
 def command(
@@ -23,25 +27,45 @@ def command(
         str | None,
         typer.Option(help="Uncompressed variant, whose outputs in f32 on the CPU count."),
     ] = None,
-    device: Annotated[str, typer.Option(help="Device to run on.")] = "CPU",
-    precision: Annotated[str, typer.Option(help="default, f32, bf16 or f16.")] = "default",
+    device: Annotated[
+        list[str] | None, typer.Option(help="Devices to run on: CPU,GPU,NPU.", show_default="CPU")
+    ] = None,
+    precision: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="default, f32, bf16, f16, or exact: the device's most accurate mode.",
+            show_default="default",
+        ),
+    ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Samples in a request.")] = 1,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(
+            help="Largest difference from the same variant on the CPU in f32, as a share of its"
+            " largest output; beyond it the layer is looked for that it comes from.",
+            show_default="0.05",
+        ),
+    ] = None,
     json: options.Json = False,
 ) -> None:
-    """Measure quality against labels, or agreement with the uncompressed variant."""
+    """Measure quality against labels, or agreement with the uncompressed variant.
+
+    On a few samples the outputs are also compared with the same variant's on the CPU in f32.
+    """
     from ovtool import api
-    from ovtool.cli import progress, show
+    from ovtool.cli import progress, show_quality
 
     spec = options.data_spec(data, labels, limit)
     assert spec is not None  # noqa: S101 - --data is required
     with progress.show() as shown:
-        found = api.evaluate(
+        found = api.evaluate_each(
             model,
             spec,
             baseline=baseline,
-            device=device,
-            precision=precision,
+            devices=options.words(device) or ["CPU"],
+            precisions=options.words(precision) or ["default"],
             batch=batch,
+            tolerance=tolerance,
             progress=shown,
         )
-    show.quality(found, json=json)
+    show_quality.quality(found, json=json)

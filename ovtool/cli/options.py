@@ -92,6 +92,13 @@ MinQuality = Annotated[
     typer.Option("--min-quality", help="Least quality (top-1, agreement or characters), 0 to 1."),
 ]
 MaxSize = Annotated[float | None, typer.Option("--max-model-mib", help="Largest model.")]
+AllowEstimates = Annotated[
+    bool,
+    typer.Option(
+        "--allow-estimates",
+        help="A row may be a compiler's estimate for a device that is not there.",
+    ),
+]
 Objective = Annotated[
     str, typer.Option(help="What to be best at: throughput, latency, size or energy.")
 ]
@@ -178,6 +185,7 @@ def limits(
     min_throughput_fps: float | None,
     min_quality: float | None,
     max_model_mib: float | None,
+    allow_estimates: bool = False,
 ) -> Limits:
     """Return the limits of a choice."""
     from ovtool.report.limits import Limits
@@ -187,6 +195,7 @@ def limits(
         min_throughput_fps=min_throughput_fps,
         min_quality=min_quality,
         max_model_mib=max_model_mib,
+        allow_estimates=allow_estimates,
     )
 
 

@@ -167,6 +167,8 @@ def outcome(measurement: Measurement) -> str:
     label, found = measurement.label, measurement.figures
     if measurement.status == "failed":
         return f"{label}: failed: {measurement.reason}"
+    if measurement.status == "estimated":
+        return f"{label}: {units.text(found['latency_estimate_ms'])} ms, nothing was run"
     rate = units.interval_text(
         found["throughput_fps"],
         found.get("throughput_fps_ci_low"),

@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from ovtool import units
 from ovtool.cli import terminal
-from ovtool.columns import BY_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ovtool.api.models import Quality
     from ovtool.api.sweeps import SweepDone
     from ovtool.api.whole_way import Run
     from ovtool.compress import MethodInfo
@@ -76,27 +74,6 @@ def variant(made: Variant, *, json: bool) -> None:
         print(
             f"  step {step.method}: {step.seconds:.1f} s{', on ' + step.data if step.data else ''}"
         )
-
-
-def quality(found: Quality, *, json: bool) -> None:
-    """Print quality figures."""
-    if json:
-        terminal.answer_json(asdict(found))
-        return
-    figures = dict(found.figures)
-    samples = int(figures.pop("quality_samples"))
-    rows = []
-    for name, value in figures.items():
-        column = BY_NAME.get(name)
-        if column is None:
-            continue  # a limit of an interval, shown with its figure
-        low, high = figures.get(f"{name}_ci_low"), figures.get(f"{name}_ci_high")
-        shown = units.interval_text(value, low, high)
-        rows.append((column.title, f"{shown} {column.unit}".strip(), column.meaning))
-    executed = found.executed_precision or "an unknown precision"
-    ran = f"{samples} samples on {found.device} in {executed}"
-    terminal.table((found.variant, ran, "meaning"), rows)
-    terminal.notes(found.notes)
 
 
 def sweep_done(done: SweepDone, summary: Summary, *, json: bool) -> None:
@@ -167,6 +144,8 @@ def _summary(summary: Summary) -> None:
 
 def _counts(done: SweepDone) -> str:
     parts = [f"{done.measured} measured"]
+    if done.estimated:
+        parts.append(f"{done.estimated} estimated by a compiler, nothing run")
     if done.reused:
         parts.append(f"{done.reused} finished before and reused")
     if done.failed:

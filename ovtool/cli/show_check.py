@@ -38,6 +38,11 @@ def checks(found: Sequence[CompileCheck], *, json: bool) -> None:
     caption = f"{first.variant}, {shapes_text(first.shapes)}: a trial compile, nothing was run."
     if any(check.compiler_estimate_ms is not None for check in found):
         caption += " The estimate is the compiler's own of one inference, no measurement."
+    if split := [check.device for check in found if check.of_one_sample]:
+        caption += (
+            f" On {', '.join(split)} the plugin runs a batch sample by sample: size and estimate"
+            " are of one sample."
+        )
     terminal.table(("device", "compiles", *_FIGURES), rows, caption, right=_FIGURES)
     for by in dict.fromkeys(check.by for check in found):
         names = ", ".join(check.device for check in found if check.by == by)

@@ -18,6 +18,8 @@ EXAMPLE = (
     " --data held-out/ --out sweeps/mini-pc\n\n"
     "By length: ovtool sweep variants/text --shape ids=1x32,1x128 --shape mask=1x32,1x128"
     " --out sweeps/lengths\n\n"
+    "For an NPU that is not here: ovtool sweep variants/int8 --device CPU,NPU.4000"
+    " --with-estimates --out sweeps/before-buying\n\n"
     "As a service: ovtool sweep variants/int8 --find-rate --max-latency-ms 20 --out sweeps/service"
 )
 
@@ -43,7 +45,8 @@ def command(
     device: Annotated[
         list[str] | None,
         typer.Option(
-            help="Devices: CPU,GPU,NPU; AUTO:GPU,CPU and the like in an option of their own.",
+            help="Devices: CPU,GPU,NPU; AUTO:GPU,CPU and the like in an option of their own;"
+            " NPU.4000 and the like, which need not be here, with --with-estimates.",
             show_default="CPU",
         ),
     ] = None,
@@ -121,6 +124,14 @@ def command(
     strict: Annotated[
         bool, typer.Option("--strict", help="A device that is not there is an error.")
     ] = False,
+    with_estimates: Annotated[
+        bool,
+        typer.Option(
+            "--with-estimates",
+            help="Rows for NPU platforms that are not here (NPU.3720, NPU.4000, NPU.5010) with the"
+            " latency that their compiler expects; nothing is run for them.",
+        ),
+    ] = False,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try trials again that failed before.")
     ] = False,
@@ -158,6 +169,7 @@ def command(
                 target_pct=target_pct, min_rounds=rounds, max_s=max_seconds, timeout_s=timeout
             ),
             strict=strict,
+            with_estimates=with_estimates,
             retry_failed=retry_failed,
             observer=view,
             progress=shown,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovtool import units
-from ovtool.devicename import KINDS, VIRTUAL
+from ovtool.devicename import KINDS, is_virtual, kind_of, npu_platform
 from ovtool.devices import compile_errors, suspects
 from ovtool.devices.compiling import COMPILE_S, LocalCompiler
 from ovtool.devices.discovery import resolve
@@ -49,6 +48,7 @@ class CompileCheck:
         blob_mib: Size of the compiled model; None where it failed or the device exports none.
         compiler_estimate_ms: The compiler's own estimate of the latency of one inference: no
             measurement, nothing was run.  None where the compiler makes none.
+        of_one_sample: Whether the plugin splits the batch: size and estimate are of one sample.
         error: What is wrong, in words; empty where it compiles.
         remedy: What to do about it.
         said: What the compiler said.
@@ -65,6 +65,7 @@ class CompileCheck:
     compile_s: float | None = None
     blob_mib: float | None = None
     compiler_estimate_ms: float | None = None
+    of_one_sample: bool = False
     error: str = ""
     remedy: str = ""
     said: str = ""
@@ -107,20 +108,19 @@ def compiler_for(device: str, devices: Sequence[Device], timeout_s: float = COMP
         MissingDeviceError: It is not there.
         MissingDependencyError: The NPU's offline compiler is not installed.
     """
-    kind, _, index = device.partition(":")[0].partition(".")
-    if kind in VIRTUAL:
+    if is_virtual(device):
         raise InputError(
             f"{device} may compile on another device, which says nothing of this one",
             f"check the devices behind it, each by its name: {', '.join(KINDS)}, NPU.4000",
         )
-    if kind == "NPU" and re.fullmatch(r"[0-9]{2,}", index):
-        return _platform(index, devices, timeout_s)
+    platform = npu_platform(device)
+    if platform is not None:
+        return _platform(platform, devices, timeout_s)
     there, missing = resolve([device], devices)
     if missing:
         hint = "ovtool devices says what is there"
-        if kind == "NPU":
-            named = ", ".join(f"NPU.{p} ({name})" for p, name in offline.PLATFORMS.items())
-            hint = f"without an NPU, name the platform to compile for: {named}"
+        if kind_of(device) == "NPU":
+            hint = f"without an NPU, name the platform to compile for: {offline.named()}"
         raise MissingDeviceError(f"not available: {device}: {missing[device]}", hint)
     return LocalCompiler(there[0], timeout_s=timeout_s)
 
@@ -131,13 +131,18 @@ def _platform(platform: str, devices: Sequence[Device], timeout_s: float) -> Com
         raise InputError(f"unknown NPU platform {platform!r}", suggestion(f"NPU.{platform}", named))
     for device in devices:
         here = str(device.properties.get("architecture", "")) if device.available else ""
-        if device.name.partition(".")[0] == "NPU" and here == platform:
+        if device.kind == "NPU" and here == platform:
             return LocalCompiler(device.name, timeout_s=timeout_s)
     return offline.compiler(platform, timeout_s)
 
 
 def check(
-    asked: Request, device: str, compiler: Compiler, *, progress: Progress = SILENT
+    asked: Request,
+    device: str,
+    compiler: Compiler,
+    *,
+    look: bool = True,
+    progress: Progress = SILENT,
 ) -> CompileCheck:
     """Compile a model for a device; where it fails, look for the operations it fails on.
 
@@ -145,6 +150,7 @@ def check(
         asked: What to compile.
         device: What it is compiled for, by the user's name.
         compiler: From :func:`compiler_for`.
+        look: Whether operations are looked for where it fails, by more compiles.
         progress: Told of the stages.
 
     Raises:
@@ -167,7 +173,7 @@ def check(
             outcome = compile_part(model)
             explained = compile_errors.explain(outcome.error)
             search = None
-            if not outcome.compiled and explained.operations:
+            if look and not outcome.compiled and explained.operations:
                 progress.start(f"looking for what {device} does not compile")
                 search = suspects.search(model, compile_part)
     found = CompileCheck(
@@ -181,6 +187,7 @@ def check(
         compile_s=outcome.compile_s,
         blob_mib=None if outcome.blob_bytes is None else units.mib(outcome.blob_bytes),
         compiler_estimate_ms=outcome.estimate_ms,
+        of_one_sample=outcome.of_one_sample,
     )
     return found if outcome.compiled else _failed(found, outcome, explained, search)
 

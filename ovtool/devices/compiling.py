@@ -25,6 +25,9 @@ COMPILE_S = 600.0
 TOLD = {"OV_NPU_LOG_LEVEL": "LOG_INFO"}
 """Environment in which the NPU's compiler prints its estimate."""
 _ESTIMATE = re.compile(r"Estimated inference latency:\s*([0-9.]+)\s*(us|ms|s)\b")
+_SPLIT = "The model was reshaped to batch size 1 on the plugin side"
+"""What the NPU's plugin says where it compiles a batch for one sample, to run it sample by sample,
+as it does unless ``NPU_BATCH_MODE`` is ``COMPILER``."""
 _MS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
 
 
@@ -41,6 +44,7 @@ class Outcome:
         execution_devices: What the compiled model says it would run on.
         version: Of the OpenVINO that compiled.
         timed_out: Whether it was ended because it took too long.
+        of_one_sample: Whether a batch was split: size, time and estimate are of one sample.
     """
 
     compiled: bool
@@ -51,6 +55,7 @@ class Outcome:
     execution_devices: str = ""
     version: str = ""
     timed_out: bool = False
+    of_one_sample: bool = False
 
 
 class Compiler(Protocol):
@@ -184,6 +189,7 @@ def read(log: Path, blob: Path, code: int | None, timeout_s: float) -> Outcome:
             estimate_ms=estimates[-1] if estimates else None,
             execution_devices=told.get("execution_devices", "").strip(),
             version=version,
+            of_one_sample=_SPLIT in text,
         )
     if code is None:
         error = f"it did not end within {timeout_s:g} s"

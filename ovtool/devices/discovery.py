@@ -107,8 +107,9 @@ def virtual() -> list[Device]:
 def resolve(asked: Sequence[str], devices: Sequence[Device]) -> tuple[list[str], dict[str, str]]:
     """Sort the devices asked for into those that are there and those that are not, with why.
 
-    ``GPU`` stands for the first GPU, as in OpenVINO.  A virtual device is there when every device
-    of its list is; ``AUTO`` when one is, as it takes the first that can.
+    ``GPU`` stands for the first GPU, as in OpenVINO, and ``NPU.4000`` for an NPU of that platform.
+    A virtual device is there when every device of its list is; ``AUTO`` when one is, as it takes
+    the first that can.
 
     Args:
         asked: Names as a user writes them.
@@ -150,13 +151,19 @@ def emulated(name: str, devices: Sequence[Device]) -> bool:
 def _find(name: str, devices: Sequence[Device]) -> Device:
     """Return the device of a name, or one that is not available with the reason."""
     alike = [d for d in devices if d.kind == kind_of(name)]
-    match = next((d for d in alike if d.name == name), None) or next(
+    match = next((d for d in alike if name in (d.name, _by_platform(d))), None) or next(
         (d for d in alike if "." not in name or not d.available), None
     )
     if match is not None:
         return match
     have = ", ".join(d.name for d in devices if d.available)
     return Device(name, available=False, why_not=f"there is no {name} here (there is {have})")
+
+
+def _by_platform(device: Device) -> str | None:
+    """Return the name of an NPU that is here by its platform: ``NPU.4000``; None for others."""
+    platform = device.properties.get("architecture") if device.available else None
+    return f"NPU.{platform}" if device.kind == "NPU" and platform is not None else None
 
 
 def _described(core: Any, name: str) -> Device:

@@ -141,6 +141,11 @@ def _asked(trial: Trial) -> dict[str, str]:
     return found
 
 
+def exact_properties(device: str) -> dict[str, str]:
+    """Return the properties of a device's most accurate mode; none for a virtual device."""
+    return dict(rules_of(kind_of(device)).exact)
+
+
 def reference_properties() -> dict[str, str]:
     """Return the properties of an exact run on the CPU: f32, no quantized activations or cache."""
-    return dict(RULES["CPU"].exact)
+    return exact_properties("CPU")

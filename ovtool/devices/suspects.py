@@ -12,6 +12,8 @@ import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ovtool.graph import operations
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
 
 MOST = 4
 """Suspects that are looked for."""
-_NOT_CUT = ("Parameter", "Result", "Constant")
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,15 +155,8 @@ class _Graph:
 
     def __init__(self, model: ov.Model) -> None:
         self._model = model
-        self._fixed: set[str] = set()
-        self.operations: list[Any] = []
-        for node in model.get_ordered_ops():
-            kind = node.get_type_name()
-            sources = [port.get_source_output().get_node().get_name() for port in node.inputs()]
-            if kind != "Parameter" and all(source in self._fixed for source in sources):
-                self._fixed.add(node.get_name())
-            elif kind not in _NOT_CUT:
-                self.operations.append(node)
+        found = operations(model)
+        self.operations, self._fixed = found.moving, found.fixed
 
     @contextlib.contextmanager
     def cut(self, stretch: Sequence[Any]) -> Iterator[ov.Model]:

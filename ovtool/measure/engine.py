@@ -326,14 +326,15 @@ def _outcome(run: _Run, settings: Settings, environment: str, taken_with: str) -
         notes=tuple(notes),
         taken_with=taken_with,
         rounds=summary.rounds,
-        finished=_now(),
+        finished=now(),
     )
 
 
 def failed(trial: Trial, environment: str, reason: str) -> Measurement:
     """Return the row of a trial that could not be measured."""
-    return Measurement(trial, environment, "failed", reason=reason, finished=_now())
+    return Measurement(trial, environment, "failed", reason=reason, finished=now())
 
 
-def _now() -> str:
+def now() -> str:
+    """Return the time in UTC, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")

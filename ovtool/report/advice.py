@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING
 from ovtool import units
 from ovtool.columns import BY_NAME
 from ovtool.devicename import is_virtual, not_behind
-from ovtool.report.rows import Row, figure, figure_text, left_out_text, measured, real, words
+from ovtool.report.rows import (
+    Row,
+    count_text,
+    estimated,
+    figure,
+    figure_text,
+    left_out_text,
+    measured,
+    real,
+    words,
+)
 from ovtool.results import Note
 from ovtool.statistics import Interval, ratio_unpaired
 
@@ -55,11 +65,10 @@ def ratio_words(ratio: Interval) -> str:
 
 def _objective(winner: Candidate, rival: Candidate | None, column: str) -> str:
     most = "lowest" if BY_NAME[column].better == "lower" else "highest"
-    text = f"{figure_text(winner.row, column)}"
-    told = f"It has the {most} {words(column)} of all that fit: {text}"
+    told = f"It has the {most} {words(column)} of all that fit: {winner.text}"
     if rival is None:
         return f"{told}; no other configuration fits."
-    against = f"{rival.label} with {figure_text(rival.row, column)}"
+    against = f"{rival.label} with {rival.text}"
     if winner.figure.value == rival.figure.value:
         return f"{told}, the same as {against}."
     ratio = ratio_unpaired(winner.figure, rival.figure)
@@ -95,6 +104,7 @@ def warnings(
         *_of_winner(winner),
         *_of_quality(winner, candidates, limits, about.quality_metric),
         *_of_others(candidates, rows, about),
+        *_of_estimates(candidates, rows, limits),
     )
 
 
@@ -108,6 +118,14 @@ def _of_winner(winner: Candidate) -> Iterator[Note]:
             f"the recommended row is {verdict}: {_VERDICTS.get(verdict, '')}",
             taken if verdict == "contended" else figure_text(winner.row, "throughput_fps"),
             "measure again on a quiet machine" if verdict == "contended" else "measure again",
+        )
+    if winner.row["status"] == "estimated":
+        yield Note(
+            "winner-estimated",
+            "the recommended row is an estimate by the device's compiler of one inference by"
+            " itself: nothing was run, and nothing is known of its throughput and quality there",
+            winner.row["device"],
+            "measure on such a device before you rely on it",
         )
     device, ran_on = winner.row["device"], winner.row["ran_on"]
     absent = not_behind(device, ran_on.split(", ")) if ran_on and is_virtual(device) else []
@@ -174,7 +192,7 @@ def _of_others(
             "emulated-left-out",
             f"left out: {emulated}; figures of an emulated device are for tests",
         )
-    failed = [row for row in rows if row["status"] != "ok"]
+    failed = [row for row in rows if row["status"] == "failed"]
     if failed:
         first = failed[0]
         yield Note(
@@ -205,4 +223,25 @@ def _of_others(
         yield Note(
             "several-environments",
             f"rows of {len(environments)} machines or software versions were compared",
+        )
+
+
+def _of_estimates(
+    candidates: Sequence[Candidate], rows: Sequence[Row], limits: Limits
+) -> Iterator[Note]:
+    """Say of estimates that they could not be chosen, and why."""
+    guesses = estimated(rows)
+    if guesses and not limits.allow_estimates:
+        yield Note(
+            "estimates-left-out",
+            f"left out: {count_text(guesses)}, which a compiler made and nobody measured",
+            remedy="--allow-estimates lets them be chosen",
+        )
+    in_choice = estimated(c.row for c in candidates)
+    if limits.allow_estimates and len(in_choice) < len(guesses):
+        yield Note(
+            "estimates-without-figure",
+            f"{len(guesses) - len(in_choice)} estimated rows have no such figure and were left"
+            " out: an estimate is of the latency alone",
+            remedy="choose by latency",
         )

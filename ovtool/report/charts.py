@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING
 
 from ovtool.report.dots import quality_dots, size_bars, speedup
 from ovtool.report.drawing import Chart
-from ovtool.report.rows import config_labels, left_out_text, measured, real, records
+from ovtool.report.estimates import latency_estimates
+from ovtool.report.rows import (
+    config_labels,
+    count_text,
+    estimated,
+    left_out_text,
+    measured,
+    real,
+    records,
+)
 from ovtool.report.table import background
 from ovtool.report.tradeoff import latency_throughput
 
@@ -28,6 +37,7 @@ def charts(table: pd.DataFrame) -> Charts:
     everything = records(table)
     rows = real(everything)
     emulated = left_out_text(measured(everything))
+    guesses = count_text(estimated(everything))
     labels = config_labels(rows)
     quality = background(table).quality_metric
     made = [
@@ -37,10 +47,12 @@ def charts(table: pd.DataFrame) -> Charts:
         quality_dots(rows, labels, quality),
         size_bars(rows),
     ]
+    made += [latency_estimates(everything)] if guesses else []
     return Charts(
         tuple(one for one in made if isinstance(one, Chart)),
         (
             *(one for one in made if isinstance(one, str)),
             *([f"{emulated}: figures of an emulated device are for tests"] if emulated else []),
+            *([f"{guesses}, but in the chart of estimates: nothing was run"] if guesses else []),
         ),
     )

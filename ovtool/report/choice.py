@@ -16,14 +16,15 @@ from ovtool.columns import BY_NAME
 from ovtool.errors import InputError, LimitNotMetError, NothingMeasuredError
 from ovtool.registry import suggestion
 from ovtool.report.advice import reasons, warnings
-from ovtool.report.limits import Candidate, Check, Limits, checks
+from ovtool.report.limits import Candidate, Check, Limits
 from ovtool.report.rows import (
     Config,
     Row,
+    answering,
     config_labels,
+    count_text,
     device_text,
-    figure,
-    figure_text,
+    estimated,
     left_out_text,
     measured,
     real,
@@ -126,9 +127,14 @@ class Choice:
             for name, what in (("shape", "shape"), ("data_shape", "data shape"))
             if row[name]
         )
+        guess = (
+            " This is an estimate by the device's compiler: nothing was run there."
+            if row["status"] == "estimated"
+            else ""
+        )
         return (
             f"Run {row['variant']} on {device_text(row)} in {precision}, "
-            f"batch {row['batch']}{shapes}, with {how}."
+            f"batch {row['batch']}{shapes}, with {how}.{guess}"
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -216,8 +222,13 @@ def objective_column(objective: str, percentile: int) -> str:
 def _candidates(
     rows: Sequence[Row], column: str, limits: Limits, percentile: int, about: Background
 ) -> list[Candidate]:
-    fine = measured(real(rows))
+    fine = measured(real(rows)) + (estimated(rows) if limits.allow_estimates else [])
     if not fine:
+        if guesses := count_text(estimated(rows)):
+            raise NothingMeasuredError(
+                f"nothing was measured, only estimated: {guesses}",
+                "--allow-estimates chooses among a compiler's estimates",
+            )
         if emulated := left_out_text(measured(rows)):
             raise NothingMeasuredError(
                 "nothing was measured on a real device, so nothing can be chosen (left out:"
@@ -226,7 +237,7 @@ def _candidates(
             )
         failed = f": all {len(rows)} trials failed" if rows else ""
         raise NothingMeasuredError(f"nothing was measured, so nothing can be chosen{failed}")
-    known = [row for row in fine if row[column] is not None]
+    known = [row for row in fine if row[answering(row, column)] is not None]
     if not known:
         why = [
             reason
@@ -240,12 +251,7 @@ def _candidates(
         )
     labels = config_labels(fine)
     return [
-        Candidate(
-            row,
-            row_label(row, labels),
-            figure(row, column),
-            checks(row, limits, percentile, about.quality_metric),
-        )
+        Candidate.of(row, row_label(row, labels), column, limits, percentile, about.quality_metric)
         for row in known
     ]
 
@@ -295,7 +301,7 @@ def _lacks(candidate: Candidate, winner: Candidate, column: str) -> str:
     ratio = ratio_unpaired(candidate.figure, winner.figure)
     shown = units.text(100 * abs(ratio.value - 1), 2)
     more = "more" if BY_NAME[column].better == "lower" else "less"
-    what = f"{words(column)} {figure_text(candidate.row, column)}"
+    what = f"{words(column)} {candidate.text}"
     if candidate.figure.value == winner.figure.value:
         return f"{what}: the same"
     noise = ", within the noise" if _tied(winner, candidate, column) else ""

@@ -99,7 +99,7 @@ def gather(table: pd.DataFrame, limits: Limits, objective: Objective, percentile
         failed=tuple(
             Failed(row_label(row, labels), row["reason"] or "no reason given")
             for row in rows
-            if row["status"] != "ok"
+            if row["status"] == "failed"
         ),
         machines=_machines(rows, about),
         background=about,
@@ -119,7 +119,8 @@ def _objective(limits: Limits, objective: str, percentile: int) -> str:
         if limit is not None
     ]
     best = f"p{percentile} latency" if objective == "latency" else objective
-    return f"best {best}, " + (" and ".join(told) if told else "without limits")
+    guesses = ", estimates allowed" if limits.allow_estimates else ""
+    return f"best {best}, " + (" and ".join(told) if told else "without limits") + guesses
 
 
 def _machines(rows: list[Row], about: Background) -> tuple[Machine, ...]:

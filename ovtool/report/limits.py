@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ovtool import units
 from ovtool.columns import BY_NAME
 from ovtool.errors import InputError
-from ovtool.report.rows import Row, figure, figure_text, words
+from ovtool.report.rows import Row, answering, figure, figure_text, words
 
 if TYPE_CHECKING:
     from ovtool.statistics import Interval
@@ -26,6 +26,7 @@ class Limits:
         min_throughput_fps: In samples a second.
         min_quality: Top-1 or character accuracy; agreement where there were no labels; 0 to 1.
         max_model_mib: Of the IR's two files.
+        allow_estimates: Whether a row may be a compiler's estimate, and need not be measured.
 
     Raises:
         InputError: A limit is not a positive number, or the quality is not a share.
@@ -35,6 +36,7 @@ class Limits:
     min_throughput_fps: float | None = None
     min_quality: float | None = None
     max_model_mib: float | None = None
+    allow_estimates: bool = False
 
     def __post_init__(self) -> None:
         """Check them."""
@@ -125,12 +127,40 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A measured row with its figure of the objective, and how it stands to the limits."""
+    """A row with its figure of the objective, and how it stands to the limits.
+
+    ``text`` is the figure with its interval and unit, and the word for a compiler's estimate.
+    """
 
     row: Row
     label: str
     figure: Interval
+    text: str
     checks: tuple[Check, ...]
+
+    @classmethod
+    def of(
+        cls, row: Row, label: str, column: str, limits: Limits, percentile: int, quality: str | None
+    ) -> Candidate:
+        """Return a row as a candidate; an estimated one stands with its estimate for any latency.
+
+        Args:
+            row: A row that is measured or estimated.
+            label: Its name.
+            column: Of the objective.
+            limits: The limits.
+            percentile: Of the latency that a limit is for.
+            quality: The column of quality; None when it was evaluated nowhere.
+        """
+        own = answering(row, column)
+        word = ", the compiler's estimate" if own != column else ""
+        return cls(
+            row,
+            label,
+            figure(row, own),
+            f"{figure_text(row, own)}{word}",
+            checks(row, limits, percentile, quality),
+        )
 
     @property
     def fits(self) -> bool:
@@ -147,7 +177,7 @@ def checks(row: Row, limits: Limits, percentile: int, quality: str | None) -> tu
     """Return the limits that are set against a row.
 
     Args:
-        row: A measured row.
+        row: A row that is measured or estimated.
         limits: The limits.
         percentile: Of ``trial.PERCENTILES``, that the latency limit is for.
         quality: The column of quality; None when it was evaluated nowhere.
@@ -160,6 +190,6 @@ def checks(row: Row, limits: Limits, percentile: int, quality: str | None) -> tu
     )
     return tuple(
         Check(column, limit, figure(row, column), figure_text(row, column))
-        for column, limit in asked
+        for column, limit in ((answering(row, name), limit) for name, limit in asked)
         if limit is not None
     )

@@ -49,18 +49,37 @@ def measured(rows: Iterable[Row]) -> list[Row]:
     return [row for row in rows if row["status"] == "ok"]
 
 
+def estimated(rows: Iterable[Row]) -> list[Row]:
+    """Return the rows of devices that are not there: a compiler's estimates, nothing was run."""
+    return [row for row in rows if row["status"] == "estimated"]
+
+
 def real(rows: Iterable[Row]) -> list[Row]:
-    """Return the rows of real devices: what an emulated one did is neither drawn nor chosen."""
-    return [row for row in rows if not row["emulated"]]
+    """Return the rows of what real devices did.
+
+    What an emulated one did is neither drawn nor chosen, and an estimate only where it is asked
+    for and called one.
+    """
+    return [row for row in rows if not row["emulated"] and row["status"] != "estimated"]
 
 
 def left_out_text(rows: Sequence[Row]) -> str:
     """Say how many of the rows are of emulated devices, and which; empty where none is."""
-    devices = [row["device"] for row in rows if row["emulated"]]
-    if not devices:
+    return count_text([row for row in rows if row["emulated"]])
+
+
+def count_text(rows: Sequence[Row]) -> str:
+    """Say how many rows there are, and of which devices; empty where there is none."""
+    if not rows:
         return ""
-    count = f"{len(devices)} {'row' if len(devices) == 1 else 'rows'}"
-    return f"{count} of {', '.join(dict.fromkeys(devices))}"
+    devices = ", ".join(dict.fromkeys(row["device"] for row in rows))
+    return f"{len(rows)} {'row' if len(rows) == 1 else 'rows'} of {devices}"
+
+
+def answering(row: Row, name: str) -> str:
+    """Return the column of a row that answers for another: an estimated row's only latency."""
+    latency = row["status"] == "estimated" and name.startswith("latency_")
+    return "latency_estimate_ms" if latency else name
 
 
 def figure(row: Row, name: str) -> Interval:
@@ -93,8 +112,8 @@ def config_labels(rows: Sequence[Row]) -> dict[Config, str]:
     """Return the shortest unique name of each configuration.
 
     The precision is named where a variant was measured in several, the shapes, the device and the
-    environment where there are several of them, a virtual or emulated device always, and the
-    variant's id where two variants share a name.
+    environment where there are several of them, a device that is virtual, emulated or was only
+    estimated for always, and the variant's id where two variants share a name.
     """
     devices = {row["device"] for row in rows}
     environments = environment_labels(rows)
@@ -115,7 +134,7 @@ def config_labels(rows: Sequence[Row]) -> dict[Config, str]:
             parts.append(config.shape)
         if several_data_shapes and config.data_shape:
             parts.append(f"data {config.data_shape}")
-        if len(devices) > 1 or _virtual(same[0]) or same[0]["emulated"]:
+        if len(devices) > 1 or _virtual(same[0]) or _is_marked(same[0]):
             parts.append(" or ".join(dict.fromkeys(device_text(row) for row in same)))
         if len(environments) > 1:
             parts.append(environments[config.environment])
@@ -133,6 +152,11 @@ def device_text(row: Row) -> str:
 def _virtual(row: Row) -> bool:
     """Whether the device of a row hands the work to others."""
     return is_virtual(unmarked(row["device"]))
+
+
+def _is_marked(row: Row) -> bool:
+    """Whether the device of a row has a word beside it that must not be lost."""
+    return bool(row["device"] != unmarked(row["device"]))
 
 
 def precision_text(same: Sequence[Row]) -> str:
@@ -158,7 +182,8 @@ def row_label(row: Row, labels: dict[Config, str]) -> str:
 def words(name: str) -> str:
     """Return what a column is called inside a sentence."""
     title = BY_NAME[name].title
-    return f"{title} latency" if name.startswith("latency_") else title
+    short = name.startswith("latency_") and "latency" not in title
+    return f"{title} latency" if short else title
 
 
 def figure_text(row: Row, name: str) -> str:
@@ -186,3 +211,9 @@ def least_latency(rows: Sequence[Row]) -> Row | None:
     known = [row for row in rows if row["latency_p50_ms"] is not None]
     single = [row for row in known if row["batch"] == 1 and row["load"] == "latency"]
     return min(single or known, key=lambda row: float(row["latency_p50_ms"]), default=None)
+
+
+def least_estimate(rows: Sequence[Row]) -> Row | None:
+    """Return the row of the smallest batch that has an estimate, of these the least."""
+    known = [row for row in rows if row["latency_estimate_ms"] is not None]
+    return min(known, key=lambda row: (row["batch"], row["latency_estimate_ms"]), default=None)

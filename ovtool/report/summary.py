@@ -13,7 +13,10 @@ from ovtool.report.rows import (
     best_throughput,
     by_config,
     config_labels,
+    count_text,
+    estimated,
     figure,
+    least_estimate,
     least_latency,
     left_out_text,
     measured,
@@ -32,6 +35,9 @@ CAPTION = (
     "in the device's default precision. Brackets: 95 % intervals."
 )
 NO_RESULT = "an emulated device is for tests, and says nothing of a real one"
+ESTIMATED = (
+    "the latency that the device's compiler expects of one inference by itself; nothing was run"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,22 +66,27 @@ class Summary:
 
 
 def summary(table: pd.DataFrame) -> Summary:
-    """Return one row for each variant, precision and device that was measured.
+    """Return one row for each variant, precision and device that was measured or estimated for.
 
     Raises:
-        NothingMeasuredError: No row was measured.
+        NothingMeasuredError: There is none.
     """
-    rows = measured(records(table))
+    everything = records(table)
+    guesses = estimated(everything)
+    rows = measured(everything) + guesses
     if not rows:
         raise NothingMeasuredError("nothing was measured: there is no table of variants")
     quality = background(table).quality_metric
     labels = config_labels(rows)
     title = BY_NAME[quality].title if quality else "quality"
     emulated = left_out_text(rows)
+    said = [CAPTION]
+    said += [f"No results: {emulated}; {NO_RESULT}."] if emulated else []
+    said += [f"Estimates: {count_text(guesses)}: {ESTIMATED}."] if guesses else []
     return Summary(
         headings=("variant", title, "latency, ms", "samples/s", "speed-up, x"),
         rows=tuple(_row(labels[c], same, quality) for c, same in by_config(rows).items()),
-        caption=f"{CAPTION} No results: {emulated}; {NO_RESULT}." if emulated else CAPTION,
+        caption=" ".join(said),
     )
 
 
@@ -84,7 +95,7 @@ def _row(label: str, same: Sequence[Row], quality: str | None) -> SummaryRow:
     return SummaryRow(
         name=f"{label}\n{units.text(same[0]['model_mib'])} MiB",
         quality=units.UNKNOWN if quality is None else compact(same[0], quality, "\n"),
-        latency=units.UNKNOWN
+        latency=_estimate(same)
         if quick is None
         else f"p50 {compact(quick, 'latency_p50_ms')}\np99 {compact(quick, 'latency_p99_ms')}"
         f"\n{_where(quick)}",
@@ -93,6 +104,14 @@ def _row(label: str, same: Sequence[Row], quality: str | None) -> SummaryRow:
         else f"{compact(fast, 'throughput_fps')}\n{_where(fast)}",
         speedup=units.UNKNOWN if fast is None else _speedup(fast),
     )
+
+
+def _estimate(same: Sequence[Row]) -> str:
+    """Return the least estimate of a configuration that was not measured, called one."""
+    least = least_estimate(same)
+    if least is None:
+        return units.UNKNOWN
+    return f"estimate {compact(least, 'latency_estimate_ms')}\nbatch {least['batch']}"
 
 
 def _speedup(row: Row) -> str:

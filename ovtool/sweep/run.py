@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ class Done:
     measured: int
     failed: int
     reused: int
+    estimated: int = 0
 
 
 def run(
@@ -65,19 +67,18 @@ def run(
         sweep.write_plan(plan)
         sweep.write_environment(environment)
         latest = {m.trial.id: m for m in sweep.measurements()}
-        finished = {i for i, m in latest.items() if m.status == "ok" or not retry_failed} & {
+        finished = {i for i, m in latest.items() if m.status != "failed" or not retry_failed} & {
             t.id for t in plan.trials
         }
         on_start(len(finished))
-        measured = failed = 0
+        came_to: Counter[str] = Counter()
         for group in _groups(plan.trials, finished):
             results = measure_group(group)
             sweep.append(results)
             for result in results:
-                measured += result.status == "ok"
-                failed += result.status == "failed"
+                came_to[result.status] += 1
                 on_finished(result)
-        return Done(measured, failed, len(finished))
+        return Done(came_to["ok"], came_to["failed"], len(finished), came_to["estimated"])
 
 
 def _groups(trials: Sequence[Trial], finished: set[str]) -> Iterator[list[Trial]]:

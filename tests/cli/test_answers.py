@@ -14,7 +14,8 @@ import pytest
 from rich.console import Console
 
 from ovtool import api, compress, recipe
-from ovtool.api.models import Quality
+from ovtool.api.evaluating import Quality
+from ovtool.api.parting import Apart, Difference
 from ovtool.cli import progress, terminal
 from ovtool.report.write import ReportFiles
 from ovtool.results import Note
@@ -143,12 +144,36 @@ def test_quality_is_shown_with_its_meaning_and_notes(ovtool, small, monkeypatch)
     note = Note("few-samples", "few samples", "4", "give more")
     share = {"agreement_top1": 0.5, "agreement_top1_ci_low": 0.15, "agreement_top1_ci_high": 0.85}
     quality = Quality("s", "CPU", "default", "bf16", {"quality_samples": 4.0, **share}, (note,))
-    monkeypatch.setattr(api, "evaluate", lambda *_, **__: quality)
+    monkeypatch.setattr(api, "evaluate_each", lambda *_, **__: [quality])
     ran = ovtool("evaluate", small.folder, "--data", "noise")
     assert ran.err == "warning: few samples; 4; give more\n"
     assert "4 samples on CPU in bf16" in ran.out
     assert "0.500 [0.150, 0.850]" in ran.out
     assert "share of samples" in ran.out
+    assert "off CPU f32" not in ran.out
+
+
+def test_devices_and_precisions_stand_side_by_side(ovtool, small, monkeypatch):
+    share = {"agreement_top1": 0.5, "agreement_top1_ci_low": 0.15, "agreement_top1_ci_high": 0.85}
+    figures = {"quality_samples": 4.0, **share, "output_cosine": 0.9}
+    apart = Difference(0.25, 0.05, 4, Apart("middle", "MatMul", 0.5, 0.001, 9))
+    found = [
+        Quality("s", "GPU", "default", "f16", figures, (), apart),
+        Quality("s", "GPU", "exact", "f32", figures, (), Difference(0.001, 0.05, 4)),
+        Quality("s", "CPU", "exact", "f32", figures, ()),
+    ]
+    asked = []
+    monkeypatch.setattr(api, "evaluate_each", lambda *_, **told: asked.append(told) or found)
+    arguments = ("--data", "noise", "--device", "GPU,CPU", "--precision", "default,exact")
+    lines = ovtool("evaluate", small.folder, *arguments).out.splitlines()
+    assert (asked[0]["devices"], asked[0]["precisions"]) == (["GPU", "CPU"], ["default", "exact"])
+    first, from_, second, _, third, *_ = lines[3:]
+    assert first.split() == ["GPU", "default", "f16", "0.500", "25.0", "%"]
+    assert from_.split() == ["[0.150,", "0.850]", "from", "middle", "on"]
+    assert second.split() == ["GPU", "exact", "f32", "0.500", "0.100", "%"]
+    assert third.split() == ["CPU", "exact", "f32", "0.500", "it", "is", "that"]
+    documents = ovtool("evaluate", small.folder, *arguments, "--json").document
+    assert [d["difference"] and d["difference"]["error"] for d in documents] == [0.25, 0.001, None]
 
 
 def test_report(ovtool, swept, tmp_path):

@@ -1,5 +1,6 @@
 """``ovtool check`` and ``ovtool devices --install-npu-compiler``: what they print and ask."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,12 @@ def test_estimates_are_called_the_compilers(ovtool, small, compiles):
     )
     assert ran.out.count("0.322") == 2
     assert "NPU.3720, NPU.4000: by a script" in ran.out
+
+
+def test_a_batch_that_is_split_is_told(ovtool, small, compiles):
+    compiles(lambda model: replace(good(model), of_one_sample=True))
+    ran = ovtool("check", small.folder, "--device", "NPU.4000", "--batch", 4)
+    assert "On NPU.4000 the plugin runs a batch sample by sample: size and estimate are" in ran.out
 
 
 def test_what_does_not_compile_is_an_answer_with_exit_code_1(ovtool, tmp_path, compiles):

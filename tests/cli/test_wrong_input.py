@@ -218,6 +218,22 @@ def test_a_missing_device_is_no_wrong_input(refused, small, tmp_path, verb, monk
     assert error == "not available: NPU: no driver | ovtool devices --why says what to do"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--precision", "f31"), "unknown precision 'f31'"),
+        (("--device", "AUTO:CPU", "--precision", "exact"), "no most accurate mode of its own"),
+        (("--tolerance", "0"), "the tolerance 0 is not above 0"),
+        (("--tolerance", "nan"), "the tolerance nan is not above 0"),
+    ],
+)
+def test_evaluate_says_what_is_wrong(refused, small, arguments, said):
+    found = refused(
+        "evaluate", small.folder, "--data", "noise:2", "--baseline", small.folder, *arguments
+    )
+    assert said in found
+
+
 def test_only_missing_devices_leave_nothing_to_sweep(refused, small, tmp_path, monkeypatch):
     absent = discovery.Device("NPU", available=False, why_not="no driver")
     monkeypatch.setattr(discovery, "discover", lambda: [absent])

@@ -48,6 +48,12 @@ def test_an_answer_is_read(ran, tmp_path):
     assert not (tmp_path / "blob").exists()
 
 
+def test_a_batch_that_the_plugin_splits_is_told(ran):
+    split = 'print("[NPUPlugin] The model was reshaped to batch size 1 on the plugin side.")\n'
+    assert ran(split + COMPILED).of_one_sample
+    assert not ran(COMPILED).of_one_sample
+
+
 def test_no_estimate_is_none(ran):
     assert ran(COMPILED.replace("Estimated", "Some")).estimate_ms is None
 

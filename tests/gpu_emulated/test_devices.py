@@ -24,6 +24,20 @@ def test_the_plugin_lists_it_with_its_own_facts():
     assert not found["CPU"].emulated
 
 
+def test_every_batch_and_hint_runs_as_it_was_asked_for(small, tmp_path):
+    axes = Axes(batches=(1, 2, 4), hints=("latency", "throughput"))
+    api.sweep([small], out=tmp_path / "s", devices=["GPU"], axes=axes, settings=QUICK)
+    by = {(m.trial.batch, m.trial.hint): m for m in SweepFolder(tmp_path / "s").measurements()}
+    assert {key: m.reason for key, m in by.items() if m.status != "ok"} == {}
+    assert set(by) == {(batch, hint) for batch in (1, 2, 4) for hint in ("latency", "throughput")}
+    for (batch, hint), row in by.items():
+        assert row.emulated
+        assert row.properties["ALLOW_AUTO_BATCHING"] == "NO"
+        assert row.properties["PERFORMANCE_HINT"] == hint.upper()
+        assert row.figures["inferences"] >= 1
+        assert row.figures["requests"] == (1 if hint == "latency" else 4), batch
+
+
 @pytest.fixture(scope="module")
 def virtual(small, tmp_path_factory):
     folder = tmp_path_factory.mktemp("virtual") / "sweep"

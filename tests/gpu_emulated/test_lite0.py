@@ -9,7 +9,7 @@ from ovtool.sweep.plan import Axes
 
 from .conftest import QUICK
 
-BATCHES, HINTS = (1, 2, 4), ("latency", "throughput")
+BATCHES = (1, 2, 4)
 NAMES = ("fp32", "int8", "int8-weights")
 
 
@@ -31,6 +31,7 @@ def test_fp32_agrees_with_the_processor(lite0):
     assert found.executed_precision == "f32"
     assert found.figures["agreement_top1"] == 1
     assert found.figures["output_max_abs_difference"] < 1e-3
+    assert found.difference.error < 1e-3
     assert found.device.endswith("(emulated)")
     assert "emulated" in {note.id for note in found.notes}
 
@@ -46,22 +47,22 @@ def test_compressed_ones_lose_what_they_lose_on_the_processor(lite0, name):
 @pytest.fixture(scope="module")
 def swept(lite0, tmp_path_factory):
     folder = tmp_path_factory.mktemp("swept") / "sweep"
-    axes = Axes(batches=BATCHES, hints=HINTS)
+    axes = Axes(batches=BATCHES, hints=("latency",))
     api.sweep(lite0.values(), out=folder, devices=["GPU"], axes=axes, settings=QUICK)
     return folder
 
 
-def test_every_batch_and_hint_runs_as_it_was_asked_for(swept):
-    rows = SweepFolder(swept).measurements()
-    by = {(m.trial.variant_name, m.trial.batch, m.trial.hint): m for m in rows}
+def test_every_batch_runs_as_it_was_asked_for(swept):
+    """Both hints are swept with a smaller network: four requests at once of this one take long."""
+    by = {(m.trial.variant_name, m.trial.batch): m for m in SweepFolder(swept).measurements()}
     assert {key: m.reason for key, m in by.items() if m.status != "ok"} == {}
-    assert set(by) == {(n, b, h) for n in NAMES for b in BATCHES for h in HINTS}
-    for (_, batch, hint), row in by.items():
+    assert set(by) == {(n, b) for n in NAMES for b in BATCHES}
+    for row in by.values():
         assert row.emulated
         assert row.properties["ALLOW_AUTO_BATCHING"] == "NO"
-        assert row.properties["PERFORMANCE_HINT"] == hint.upper()
+        assert row.properties["PERFORMANCE_HINT"] == "LATENCY"
         assert row.figures["inferences"] >= 1
-        assert row.figures["requests"] == (1 if hint == "latency" else 4), batch
+        assert row.figures["requests"] == 1
         assert row.executed_precision
 
 
@@ -76,12 +77,12 @@ def test_the_report_shows_no_emulated_figure_as_a_result(swept, tmp_path):
     written = api.report([swept], out=tmp_path / "report")
     page = written.page.read_text()
     assert written.charts == ()
-    assert page.count("<td>GPU.0 (emulated)</td>") + page.count("<td>GPU (emulated)</td>") == 18
+    assert page.count("<td>GPU.0 (emulated)</td>") + page.count("<td>GPU (emulated)</td>") == 9
     assert "No recommendation" in page
     assert "nothing was measured on a real device" in page.lower()
     assert all("(emulated)" in row.name for row in api.summary([swept]).rows)
 
 
 def test_nothing_can_be_chosen(swept):
-    with pytest.raises(NothingMeasuredError, match="18 rows of GPU"):
+    with pytest.raises(NothingMeasuredError, match="9 rows of GPU"):
         api.choose([swept])

@@ -10,6 +10,9 @@ from ovtool import api
 from ovtool.devices.compile_errors import explain
 from ovtool.devices.npu import offline
 from ovtool.errors import OvtoolError
+from ovtool.report.limits import Limits
+from ovtool.store import SweepFolder
+from ovtool.sweep.plan import Axes
 from tests import models
 from tests.devices.graphs import with_segments
 
@@ -71,6 +74,33 @@ def test_static_batches_compile(variants):
     assert one.compiles
     assert four.compiles
     assert dict(four.shapes)["x"][0] == 4
+    assert (one.of_one_sample, four.of_one_sample) == (False, True)
+    assert four.compiler_estimate_ms == one.compiler_estimate_ms, "the plugin no longer splits it"
+
+
+def test_a_sweeps_estimates_are_of_whole_batches(variants, tmp_path):
+    done = api.sweep(
+        [variants["convolutional"], variants["segments"]],
+        out=tmp_path / "s",
+        devices=["NPU.4000"],
+        axes=Axes(batches=(1, 4), hints=("latency",)),
+        with_estimates=True,
+    )
+    rows = {
+        (m.trial.variant_name, m.trial.batch): m for m in SweepFolder(done.folder).measurements()
+    }
+    one, four = (rows["convolutional", batch] for batch in (1, 4))
+    assert one.status == four.status == "estimated"
+    assert four.figures["latency_estimate_ms"] > 1.5 * one.figures["latency_estimate_ms"]
+    assert four.properties["NPU_BATCH_MODE"] == "COMPILER"
+    assert rows["segments", 1].status == rows["segments", 4].status == "failed"
+    assert "fill_mode" in rows["segments", 1].reason
+    assert (
+        api.choose([done.folder], limits=Limits(allow_estimates=True), objective="latency").winner[
+            "batch"
+        ]
+        == 1
+    )
 
 
 def test_a_text_model_compiles_with_its_shapes_given(variants):

@@ -7,7 +7,7 @@ import random
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ovtool.results import Measurement, Note, Round, Window
+from ovtool.results import Measurement, Note, Round, Window, estimate_note
 from ovtool.statistics import wilson
 from ovtool.store import Environment, Plan, PlannedVariant, SweepFolder, Unavailable
 from ovtool.trial import Trial
@@ -140,6 +140,19 @@ def with_quality(measurement: Measurement, model: Model) -> Measurement:
 
 def failed(trial: Trial, reason: str, env: str = "a") -> Measurement:
     return Measurement(trial, environment(env).id, "failed", reason=reason)
+
+
+def estimate(trial: Trial, ms: float, env: str = "a") -> Measurement:
+    """Return what a compiler expects of a trial on a device that is not there."""
+    return Measurement(
+        trial=trial,
+        environment=environment(env).id,
+        status="estimated",
+        figures={"latency_estimate_ms": ms, "blob_mib": 3.0, "trial_compile_ms": 1500.0},
+        properties={"PERFORMANCE_HINT": str(trial.hint).upper()},
+        notes=(estimate_note(trial.device, "a script"),),
+        finished="2026-01-01T00:00:00Z",
+    )
 
 
 def make(

@@ -36,6 +36,11 @@ _WINE_FOLDERS = ("/usr/lib/wine", "/opt/wine-stable/bin", "/usr/lib/x86_64-linux
 _LIBRARY_NAMES = ("openvino_intel_npu_compiler.dll", "libopenvino_intel_npu_compiler.so")
 
 
+def named() -> str:
+    """Return the platforms as devices are named, with the processors that have them."""
+    return ", ".join(f"NPU.{platform} ({name})" for platform, name in PLATFORMS.items())
+
+
 def home() -> Path:
     """Return the folder for the compiler of the OpenVINO version that is installed."""
     from importlib.metadata import version

@@ -1,0 +1,82 @@
+"""From a sweep with estimates to a choice, as a user types it; the compiler is a script."""
+
+import pytest
+
+from ovtool.devices import compile_check
+from ovtool.devices.npu import offline
+from tests.devices.test_compile_check import Scripted, good
+
+ESTIMATES = ("--device", "NPU.3720,NPU.4000", "--batch", "1,2", "--hint", "latency")
+
+
+@pytest.fixture
+def estimated(ovtool, small, tmp_path, monkeypatch):
+    """A sweep of two platforms, and what it printed."""
+    monkeypatch.setattr(compile_check, "compiler_for", lambda *_: Scripted(good))
+    out = tmp_path / "s"
+    return out, ovtool("sweep", small.folder, *ESTIMATES, "--with-estimates", "--out", out)
+
+
+def test_the_sweep_says_what_its_rows_are(estimated):
+    _, ran = estimated
+    assert ran.status == 0, ran.err
+    line = "1/4 small NPU.3720 batch 1 latency (estimate): 0.322 ms, nothing was run"
+    assert line in ran.err
+    assert "estimate 0.322" in ran.out
+    assert "NPU.4000" in ran.out
+    assert "trials: 0 measured, 4 estimated by a compiler, nothing run" in ran.out
+
+
+def test_choose_takes_none_unless_it_is_allowed(ovtool, estimated):
+    out, _ = estimated
+    refused = ovtool("choose", out, "--objective", "latency")
+    assert refused.status == 4
+    rows = "4 rows of NPU.3720 (estimate), NPU.4000 (estimate)"
+    assert refused.errors == [
+        f"error: nothing was measured, only estimated: {rows}",
+        "hint: --allow-estimates chooses among a compiler's estimates",
+    ]
+    ran = ovtool("choose", out, "--objective", "latency", "--allow-estimates")
+    assert ran.status == 0
+    assert ran.out.startswith("Run small on NPU.3720 (estimate) in default, batch 1")
+    assert "This is an estimate by the device's compiler" in ran.out.splitlines()[0]
+    assert "warning: the recommended row is an estimate" in ran.err
+
+
+def test_a_report_with_estimates(ovtool, estimated, tmp_path):
+    out, _ = estimated
+    written = ovtool("report", out, "--out", tmp_path / "r", "--json").document
+    assert [path.rpartition("/")[2] for path in written["charts"]] == [
+        "latency-estimates.svg",
+        "latency-estimates.png",
+    ]
+    drawn = (tmp_path / "r" / "charts" / "latency-estimates.svg").read_text()
+    assert "estimate 0.322, batch 1" in drawn
+
+
+def test_without_the_compiler_the_device_is_left_out_with_the_reason(
+    refused, small, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(offline, "native", lambda: None)
+    arguments = ("--with-estimates", "--device", "NPU.4000", "--out", tmp_path / "s")
+    said = refused("sweep", small.folder, *arguments, status=3)
+    assert "NPU.4000: NPU.4000 is not here, and its compiler is not installed" in said
+    assert "ovtool devices --install-npu-compiler" in said
+
+
+def test_an_unknown_platform_is_one_line(refused, small, tmp_path):
+    arguments = ("--with-estimates", "--device", "CPU,NPU.1234", "--out", tmp_path / "s")
+    assert "unknown NPU platform '1234'" in refused("sweep", small.folder, *arguments)
+
+
+def test_a_recipe_may_ask_for_them(ovtool, small, tmp_path, monkeypatch):
+    monkeypatch.setattr(compile_check, "compiler_for", lambda *_: Scripted(good))
+    (tmp_path / "r.yaml").write_text(
+        f"recipe: 1\nname: x\nmodel: {{source: {small.xml}}}\nvariants: {{a: {{}}}}\n"
+        "sweep: {devices: [NPU.4000], with_estimates: true, hints: [latency]}\n"
+        "choose: {objective: latency, allow_estimates: true}\n"
+    )
+    ran = ovtool("run", tmp_path / "r.yaml", "--out", tmp_path / "out")
+    assert ran.status == 0, ran.err
+    assert "Run a on NPU.4000 (estimate)" in ran.out
