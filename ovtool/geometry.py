@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 
     import openvino as ov
 
-Kind = Literal[
-    "stem", "convolution", "pointwise", "depthwise", "grouped", "product", "attention"
-]
+Kind = Literal["stem", "convolution", "pointwise", "depthwise", "grouped", "product", "attention"]
 """``stem``: a convolution of at most :data:`STEM` channels, as the first one of a network;
 ``pointwise``: of 1x1; ``product``: rows by weights, recurrent cells too; ``attention``: a product
 of two activations."""

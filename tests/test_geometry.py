@@ -102,7 +102,7 @@ def test_weights_that_are_decompressed_are_constant_still():
 def test_recurrent_cells_are_products_of_a_step():
     def cell(x):
         state = array(2, 16)
-        return op.gru_cell(x, state, array(48, 8), array(48, 16), 16)
+        return op.gru_cell(x, state, array(48, 8), array(48, 16), array(48), 16)
 
     found, _ = sizes(cell, 2, 8)
     assert found == Geometry("product", 2, 24, 48, weights=48 * 24)

@@ -15,12 +15,13 @@ from ovtool.analyze.probes import OVERHEAD
 from ovtool.analyze.roofline import COMPUTING, MOVING, STREAM, Roofs, Task
 from ovtool.analyze.surface import Surface
 from ovtool.errors import InputError
-from ovtool.statistics import Interval
 from ovtool.variant import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
+
+    from ovtool.statistics import Interval
 
 FOLDER = "calibration"
 _LEAST_SHARE = 0.25
@@ -153,7 +154,6 @@ class Probed:
         seconds: Of one inference, with its interval.
         verdict: How the measuring went.
         tasks: What the device executed; empty where it does not show it.
-        bytes: Of all of its weights.
     """
 
     name: str
@@ -199,9 +199,9 @@ def _overhead(value: float, half: float) -> Overhead:
     return Overhead(value_s=value, ci_low_s=max(0.0, value - half), ci_high_s=value + half)
 
 
-def rates(probed: Sequence[Probed], layer_s: float, inference_s: float) -> tuple[
-    tuple[Rate, ...], tuple[str, ...]
-]:  # fmt: skip
+def rates(
+    probed: Sequence[Probed], layer_s: float, inference_s: float
+) -> tuple[tuple[Rate, ...], tuple[str, ...]]:
     """Return what each kind reached, and which probes told nothing.
 
     Kinds are evaluated one after another: of the time of a probe, what its other layers take by the
@@ -243,18 +243,16 @@ def _rate(one: Probed, known: Roofs) -> Rate | str:
         amount, sizes = sum(task.data_bytes for task in own), middle.sizes
     if not amount:
         return "the device does not say how much its layers do"
-    value = amount / own_s
-    scale = one.seconds.value / own_s  # the interval of the whole falls on the own part
-    low, high = (1 - (v / one.seconds.value - 1) * scale for v in (one.seconds.high, one.seconds.low))
-    interval = {"ci_low": max(0.0, low) * value, "ci_high": high * value} if one.seconds.known else {}
-    precision = middle.precision if one.kind in COMPUTING else "any"
+    least_s, most_s = one.seconds.low - spent, one.seconds.high - spent
+    known_ends = one.seconds.known and least_s > 0
     return Rate(
         kind=one.kind,
-        precision=precision or "unknown",
+        precision=(middle.precision or "unknown") if one.kind in COMPUTING else "any",
         sizes=sizes,
-        value=value,
+        value=amount / own_s,
+        ci_low=amount / most_s if known_ends else None,
+        ci_high=amount / least_s if known_ends else None,
         verdict=one.verdict,
-        **interval,
     )
 
 

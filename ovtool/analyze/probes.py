@@ -28,7 +28,9 @@ OVERHEAD = "overhead"
 _BUSY_FLOPS = 20e6
 """FLOPs of an inference, at least, so that it takes long against its overhead."""
 _COPIES = (4, 16)
-"""Least and most layers of a kind in a network."""
+"""Least and most layers of a kind in a network; two where they are large."""
+_LARGE_FLOPS = 200e6
+"""Of one layer."""
 _LEVELS = {"activations": 256, "weights": 255}
 
 
@@ -85,7 +87,8 @@ def _with_copies(probe: Probe) -> Probe:
     if probe.kind == "attention":
         rows = 16 * probe.rows
     count = math.ceil(_BUSY_FLOPS / max(1.0, each * rows))
-    copies = min(max(count, _COPIES[0]), _COPIES[1])
+    least = 2 if each * rows > _LARGE_FLOPS else _COPIES[0]
+    copies = min(max(count, least), _COPIES[1])
     return Probe(
         probe.kind, probe.rows, probe.inputs, probe.outputs, probe.kernel, probe.stride,
         probe.groups, copies,
@@ -94,7 +97,7 @@ def _with_copies(probe: Probe) -> Probe:
 
 def _products() -> Iterator[Probe]:
     for rows in (1, 8, 64, 512):
-        for width in (32, 128, 512, 2048):
+        for width in (32, 128, 512, 1024, 2048):
             if rows * width * width <= 512 * 1024 * 1024:
                 yield Probe("product", rows, width, width)
 
@@ -228,8 +231,14 @@ class _Network:
         return ov.Model([op.result(result) for result in results], inputs, "probe")
 
 
+def _max_pool(x: Any, stride: int, pad: int, kernel: int) -> Any:
+    """Return a pooling of the first version, which has one output alone."""
+    from openvino import opset1
+
+    return opset1.max_pool(x, [stride] * 2, [pad] * 2, [pad] * 2, [kernel] * 2)
+
+
 def _branches(probe: Probe, int8: bool) -> ov.Model:
-    from openvino import opset15 as op
 
     net = _Network(int8=int8)
     stem = probe.kind == "stem"
@@ -242,8 +251,7 @@ def _branches(probe: Probe, int8: bool) -> ov.Model:
     for _ in range(probe.copies):
         made = net.convolution(h, probe)
         side = -(-probe.rows // probe.stride)
-        step = [min(8, side)] * 2
-        results.append(op.max_pool(made, step, [1, 1], [0, 0], [0, 0], [2, 2]).output(0).get_node())
+        results.append(_max_pool(made, min(8, side), 0, 2))
     return net.model(results, [x])
 
 
@@ -283,7 +291,7 @@ def _moving(probe: Probe, _: bool) -> ov.Model:
         h = x
         for index in range(probe.copies):
             if probe.kind == "pooling":
-                h = op.max_pool(h, [1, 1], [1, 1], [1, 1], [1, 1], [3, 3]).output(0).get_node()
+                h = _max_pool(h, 1, 1, 3)
             elif index % 2:
                 h = op.softmax(h, 3)
             else:

@@ -41,6 +41,8 @@ class Surface:
         reach: How far one reaches, in doublings.
         error: Root mean square of the relative errors when each measurement is left out; NaN
             for fewer than three.
+        least: Logarithm of the least figure that is told: a half of the least one measured.
+        most: That of the greatest: twice the greatest one measured.
     """
 
     points: Array
@@ -48,6 +50,8 @@ class Surface:
     weights: Array
     reach: float
     error: float
+    least: float
+    most: float
 
     @classmethod
     def fit(cls, sizes: Sequence[Sequence[float]], figures: Sequence[float]) -> Surface:
@@ -68,13 +72,19 @@ class Surface:
         known = {reach: error for reach, error in errors.items() if math.isfinite(error)}
         reach = min(known, key=lambda r: known[r]) if known else REACHES[2]
         plane, weights = _solve(points, values, reach)
-        return cls(points, plane, weights, reach, known.get(reach, math.nan))
+        error, ends = known.get(reach, math.nan), _ends(values)
+        return cls(points, plane, weights, reach, error, *ends)
 
     def at(self, sizes: Sequence[float]) -> float:
         """Return the figure at some sizes; those beyond the measured ones are taken as these."""
         point = np.log2(np.maximum(np.asarray(sizes, float), 1e-9))
         point = np.clip(point, self.points.min(0), self.points.max(0))
-        return float(2.0 ** _value(point, self.points, self.plane, self.weights, self.reach))
+        told = _value(point, self.points, self.plane, self.weights, self.reach)
+        return float(2.0 ** min(max(told, self.least), self.most))
+
+
+def _ends(values: Array) -> tuple[float, float]:
+    return float(values.min()) - 1.0, float(values.max()) + 1.0
 
 
 def _value(point: Array, points: Array, plane: Array, weights: Array, reach: float) -> float:
@@ -107,5 +117,6 @@ def _left_out(points: Array, values: Array, reach: float) -> float:
         others = np.arange(n) != index
         plane, weights = _solve(points[others], values[others], reach)
         told = _value(points[index], points[others], plane, weights, reach)
-        missed.append(2.0 ** (told - values[index]) - 1.0)
+        least, most = _ends(values)
+        missed.append(2.0 ** (min(max(told, least), most) - values[index]) - 1.0)
     return float(np.sqrt(np.mean(np.square(missed))))

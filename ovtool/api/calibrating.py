@@ -17,7 +17,8 @@ from ovtool.api.predicting import tasks
 from ovtool.errors import InputError, NothingMeasuredError
 from ovtool.progress import SILENT, Progress
 from ovtool.statistics import Interval
-from ovtool.trial import Trial
+from ovtool.trial import Hint, Trial
+from ovtool.units import MS_PER_S
 from ovtool.variant import Source, Variant
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ INT8 = "i8"
 _GROUP = 12
 """Probes that are measured in turn."""
 _PEAK_KIND = "product"
+_HINTS: tuple[Hint, ...] = ("latency", "throughput")
 
 
 def quick() -> Settings:
@@ -49,7 +51,7 @@ class _Asked:
     probe: Probe
     precision: str
     """``i8`` or one that a trial may ask for."""
-    hint: str
+    hint: Hint = "latency"
 
 
 @dataclass(slots=True)
@@ -93,9 +95,7 @@ class _Bench:
                 return {}, []
 
             jobs = [self._job(one) for one in some]
-            rows = measure_group(
-                jobs, self.runner, self.settings, self.environment, evaluate=look
-            )
+            rows = measure_group(jobs, self.runner, self.settings, self.environment, evaluate=look)
             for one, row in zip(some, rows, strict=True):
                 if row.status == "ok":
                     yield one, row, layers.get(row.trial.id)
@@ -107,9 +107,11 @@ class _Bench:
     def _job(self, asked: _Asked) -> Job:
         int8 = asked.precision == INT8
         folder = self.scratch / f"{asked.probe.name}{'-int8' if int8 else ''}"
-        variant = Variant.load(folder) if folder.is_dir() else _saved(asked.probe, folder, int8=int8)
+        variant = (
+            Variant.load(folder) if folder.is_dir() else _saved(asked.probe, folder, int8=int8)
+        )
         precision = self.base if int8 else asked.precision
-        trial = Trial(variant.id, variant.name, self.device, 1, asked.hint, precision=precision)  # type: ignore[arg-type] # a hint's name
+        trial = Trial(variant.id, variant.name, self.device, 1, asked.hint, precision=precision)
         return preparing.job(trial, variant)
 
 
@@ -131,6 +133,7 @@ def calibrate(
     settings: Settings | None = None,
     runner: Runner | None = None,
     chosen: Sequence[Probe] | None = None,
+    precisions: Sequence[str] | None = None,
     progress: Progress = SILENT,
 ) -> Calibration:
     """Measure what a device reaches with each kind of operation, and store it.
@@ -143,6 +146,7 @@ def calibrate(
         settings: How long and how sure.
         runner: What opens sessions; a test gives a fake one.
         chosen: The probes; by default all.
+        precisions: What to try; by default all that this kind of device may run, and ``i8``.
         progress: Told of the stages.
 
     Raises:
@@ -163,9 +167,10 @@ def calibrate(
     with tempfile.TemporaryDirectory(prefix="ovtool-calibrate-") as scratch:
         bench = _Bench(
             name, runner or ProcessRunner(), settings or quick(), now.id, Path(scratch), progress,
-            _base(name),
+            _precisions(name)[0],
         )  # fmt: skip
-        probed, peaks = _all(bench, wanted)
+        tried = (*_precisions(name), INT8) if precisions is None else precisions
+        probed, peaks = _all(bench, wanted, tried)
     found = _evaluated(probed, peaks, bench)
     made = Calibration(
         environment=now.id,
@@ -179,45 +184,43 @@ def calibrate(
     return made
 
 
-def _base(device: str) -> str:
-    """Return the first precision that a kind of device may be asked for: the most accurate."""
+def _precisions(device: str) -> tuple[str, ...]:
+    """Return the precisions that a kind of device may be asked for, the most accurate first."""
     from ovtool.devicename import kind_of
     from ovtool.devices.rules import rules_of
 
-    return next(iter(rules_of(kind_of(device)).precisions), "default")
+    return rules_of(kind_of(device)).precisions or ("default",)
 
 
-def _all(bench: _Bench, wanted: Sequence[Probe]) -> tuple[list[Probed], list[Peak]]:
+def _all(
+    bench: _Bench, wanted: Sequence[Probe], precisions: Sequence[str]
+) -> tuple[list[Probed], list[Peak]]:
     """Measure the probes in every precision that the device runs."""
-    from ovtool.devicename import kind_of
-    from ovtool.devices.rules import rules_of
-
-    precisions = [*rules_of(kind_of(bench.device)).precisions, INT8]
     first = [p for p in wanted if p.kind == _PEAK_KIND]
     moving = [p for p in wanted if p.kind not in COMPUTING]
     rest = [p for p in wanted if p.kind in COMPUTING and p.kind != _PEAK_KIND]
     probed: list[Probed] = []
     peaks: list[Peak] = []
     bench.say("bytes and overheads", len(moving))
-    probed += _probed(bench, [_Asked(p, bench.base, "latency") for p in moving])
+    probed += _probed(bench, [_Asked(p, bench.base) for p in moving])
     for precision in precisions:
         bench.say(f"products in {precision}", len(first))
         by_hint = {
             hint: list(bench.measured([_Asked(p, precision, hint) for p in _for(hint, first)]))
-            for hint in ("latency", "throughput")
+            for hint in _HINTS
         }
-        for hint, rows in by_hint.items():
-            peaks += _peak(hint, precision, rows)
+        for rows in by_hint.values():
+            peaks += _peak(precision, rows)
         probed += [_as_probed(*one) for one in by_hint["latency"]]
         if not by_hint["latency"] and first:
             continue  # the device does not run in it: bench.failures says why
         others = [p for p in rest if precision != INT8 or p.kind != "attention"]
         bench.say(f"layers in {precision}", len(others))
-        probed += _probed(bench, [_Asked(p, precision, "latency") for p in others])
+        probed += _probed(bench, [_Asked(p, precision) for p in others])
     return probed, peaks
 
 
-def _for(hint: str, products: Sequence[Probe]) -> list[Probe]:
+def _for(hint: Hint, products: Sequence[Probe]) -> list[Probe]:
     """Return the products to measure under a hint: for the peak alone, those of the most rows."""
     if hint == "latency" or not products:
         return list(products)
@@ -229,9 +232,7 @@ def _probed(bench: _Bench, asked: Sequence[_Asked]) -> list[Probed]:
     return [_as_probed(*one) for one in bench.measured(asked)]
 
 
-def _as_probed(
-    asked: _Asked, row: Measurement, layers: tuple[Layer, ...] | None
-) -> Probed:
+def _as_probed(asked: _Asked, row: Measurement, layers: tuple[Layer, ...] | None) -> Probed:
     rate = _rate(row)
     return Probed(
         name=f"{asked.probe.name} {asked.precision}",
@@ -244,18 +245,20 @@ def _as_probed(
 
 
 def _rate(row: Measurement) -> Interval:
-    """Return inferences a second: where others took the CPU, the estimate without them."""
-    name = "throughput_fps"
-    if row.verdict == "contended" and "throughput_uncontended_fps" in row.figures:
-        name = "throughput_uncontended_fps"
-    told = row.figures
-    low, high = (told.get(f"{name}_ci_{end}", float("nan")) for end in ("low", "high"))
-    return Interval(told[name], low, high)
+    """Return inferences a second.
+
+    Where others took the CPU that is by the least latency: of many short inferences some fall into
+    moments without them.  It has no interval.
+    """
+    told, unknown = row.figures, float("nan")
+    if row.verdict == "contended":
+        rate = told.get("requests", 1.0) * MS_PER_S / told["latency_min_ms"]
+        return Interval(rate, unknown, unknown)
+    low, high = (told.get(f"throughput_fps_ci_{end}", unknown) for end in ("low", "high"))
+    return Interval(told["throughput_fps"], low, high)
 
 
-def _peak(
-    hint: str, precision: str, rows: Sequence[tuple[_Asked, Measurement, Any]]
-) -> list[Peak]:
+def _peak(precision: str, rows: Sequence[tuple[_Asked, Measurement, Any]]) -> list[Peak]:
     """Return the fastest product that ran in the precision asked for."""
     found = []
     for asked, row, layers in rows:
@@ -279,9 +282,7 @@ def _peak(
     return [max(found, key=lambda peak: peak.flops_per_s)] if found else []
 
 
-def _evaluated(
-    probed: Sequence[Probed], peaks: Sequence[Peak], bench: _Bench
-) -> dict[str, Any]:
+def _evaluated(probed: Sequence[Probed], peaks: Sequence[Peak], bench: _Bench) -> dict[str, Any]:
     """Return the fields of a calibration that come from the probes.
 
     Raises:

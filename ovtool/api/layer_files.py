@@ -32,7 +32,7 @@ def write(
     document: Mapping[str, Any],
     rows: Sequence[Mapping[str, Any]],
     columns: Sequence[str],
-    drawn: Sequence[Any],
+    drawn: Sequence[Any] = (),
 ) -> LayerFiles:
     """Write the parts into a folder that will be called ``target``, and say where they will be.
 

@@ -119,8 +119,8 @@ class Profile:
         if self.roofline is not None:
             found["roofline"] = self.roofline.to_json()
         for layer, row in zip(found["layers"], self.by_layer, strict=True):
-            layer |= {"share_pct": row.share_pct, "gflops_per_s": row.gflops_per_s}
-            layer |= self._limits(row.name)
+            told = {"share_pct": row.share_pct, "gflops_per_s": row.gflops_per_s}
+            layer.update(told | self._limits(row.name))
         return found | {
             "layers_ms": self.layers_ms,
             "by_kind": [

@@ -30,7 +30,7 @@ def command(
         bool,
         typer.Option(
             "--roofline",
-            help="Set each layer against what the device reaches; ovtool devices --calibrate first.",
+            help="Set layers against what the device reaches (ovtool devices --calibrate).",
         ),
     ] = False,
     out: Annotated[

@@ -44,8 +44,8 @@ def calibration(made: Calibration, *, json: bool) -> None:
     if disturbed:
         terminal.say(
             terminal.console(stderr=True),
-            f"warning: {disturbed} of {len(made.rates)} measurements are not stable; calibrate again"
-            " on a quiet machine",
+            f"warning: {disturbed} of {len(made.rates)} measurements are not stable; calibrate"
+            " again on a quiet machine",
         )
 
 
@@ -124,7 +124,8 @@ def compared(told: Compared, latency_ms: float) -> None:
     if told.latency_ms is None or told.limit_ms is None:
         named = ", ".join(told.unknown[:3]) + (" ..." if len(told.unknown) > 3 else "")
         terminal.say(
-            say, f"predicted: unknown; not calibrated for {len(told.unknown)} of its layers: {named}"
+            say,
+            f"predicted: unknown; not calibrated for {len(told.unknown)} of its layers: {named}",
         )
     else:
         off = 100 * (told.latency_ms / latency_ms - 1)

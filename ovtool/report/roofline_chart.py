@@ -40,11 +40,11 @@ def roofline(
     top = 1.6 * max([p["y"] for p in points] + list(shown.values()), default=1.0)
     bottom = 0.6 * min([p["y"] for p in points] + [one["y"] for one in lines], default=0.1)
     x = alt.X(
-        "x:Q", title="arithmetic intensity, FLOP/byte", scale=alt.Scale(type="log", domain=[low, high])
+        "x:Q",
+        title="arithmetic intensity, FLOP/byte",
+        scale=alt.Scale(type="log", domain=[low, high]),
     )
-    y = alt.Y(
-        "y:Q", title="speed, GFLOP/s", scale=alt.Scale(type="log", domain=[bottom, top])
-    )
+    y = alt.Y("y:Q", title="speed, GFLOP/s", scale=alt.Scale(type="log", domain=[bottom, top]))
     domain = [*_ORDER, *sorted(used - set(_ORDER))]
     color = alt.Color(
         "precision:N",

@@ -59,10 +59,11 @@ def test_the_bound_is_the_largest_part(flops, moved, peak, bandwidth, overhead):
 
 
 @pytest.mark.parametrize(
-    "wrong", [(-1, 0, 1, 1, 0), (0, -1, 1, 1, 0), (0, 0, 0, 1, 0), (0, 0, 1, 0, 0), (0, 0, 1, 1, -1)]
+    "wrong",
+    [(-1, 0, 1, 1, 0), (0, -1, 1, 1, 0), (0, 0, 0, 1, 0), (0, 0, 1, 0, 0), (0, 0, 1, 1, -1)],
 )
 def test_what_cannot_be_is_refused(wrong):
-    with pytest.raises(ValueError, match="not negative|above 0"):
+    with pytest.raises(ValueError, match=r"not negative|above 0"):
         roofline.terms(*wrong)
 
 

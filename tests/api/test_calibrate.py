@@ -168,7 +168,9 @@ def test_a_profile_has_each_layer_against_its_limit(variant, tmp_path):
     told = found.roofline
     assert set(told.layers) == {layer.name for layer in found.layers}
     convolution = told.layers["conv1"]
-    assert convolution.limit_ms == pytest.approx(1000 * 2 * 32 * 256 * 32 * 9 / SPEED["f32"], rel=0.1)
+    assert convolution.limit_ms == pytest.approx(
+        1000 * 2 * 32 * 256 * 32 * 9 / SPEED["f32"], rel=0.1
+    )
     assert convolution.bound == "compute"
     assert convolution.intensity > 1
     assert told.latency_ms > told.limit_ms > 0

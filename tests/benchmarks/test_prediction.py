@@ -63,10 +63,9 @@ def compare(cases, precision):
         for batch in batches:
             told = api.predict(variant, batch=batch, precision=precision).latency_ms
             (row,) = measure([job_of(variant, batch, precision=precision)], max_s=4)
-            rate = row.figures["throughput_fps"]
+            latency_ms = 1000 * batch / row.figures["throughput_fps"]
             if row.verdict == "contended":
-                rate = row.figures.get("throughput_uncontended_fps", rate)
-            latency_ms = 1000 * batch / rate
+                latency_ms = row.figures["latency_min_ms"]
             errors.append(told / latency_ms - 1)
             print(
                 f"prediction {precision}: {variant.name} batch {batch}: predicted {told:.4g} ms,"
