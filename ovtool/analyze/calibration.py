@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError
 
 from ovtool import files
 from ovtool.analyze import roofline
-from ovtool.analyze.probes import OVERHEAD
+from ovtool.analyze.probes import OVERHEAD, SINK
 from ovtool.analyze.roofline import COMPUTING, MOVING, STREAM, Roofs, Task
 from ovtool.analyze.surface import Surface
 from ovtool.errors import InputError
@@ -258,6 +258,8 @@ def _rate(one: Probed, known: Roofs) -> Rate | str:
 
 def _others_s(task: Task, known: Roofs) -> float:
     """Return what a layer takes as far as that is known by now; 0 where it is not."""
+    if task.name.startswith(SINK):
+        return known.layer_s
     told = roofline.layer(task, known, task.weight_bytes)
     return 0.0 if told is None else told.expected.total_s
 

@@ -5,8 +5,9 @@ that networks for images, text and tables are made of, some doublings apart, eac
 inference takes tens of microseconds and so small that it takes some milliseconds.
 
 A convolution is measured as the branches of a network: a first convolution of three channels brings
-its input into the form that the device computes in, a pooling that reads one value in sixteen keeps
-its output from being copied, and what those two take is known by then.
+its input into the form that the device computes in, and a pooling that reads a corner of its output
+keeps that from being copied.  What the first takes is known by then, the second takes no more than
+the overhead of a layer.
 """
 
 from __future__ import annotations
@@ -28,9 +29,11 @@ OVERHEAD = "overhead"
 _BUSY_FLOPS = 20e6
 """FLOPs of an inference, at least, so that it takes long against its overhead."""
 _COPIES = (4, 16)
-"""Least and most layers of a kind in a network; two where they are large."""
-_LARGE_FLOPS = 200e6
-"""Of one layer."""
+"""Least and most layers of a kind in a network; fewer where they are large."""
+_LARGE_FLOPS = (40e6, 100e6)
+"""Of one layer, from which two are enough, and one."""
+SINK = "sink"
+"""How the poolings are named that take what a branch ends in."""
 _LEVELS = {"activations": 256, "weights": 255}
 
 
@@ -73,9 +76,10 @@ def probes() -> list[Probe]:
     """Return all probes, the kinds in the order in which they are evaluated."""
     found = [Probe(OVERHEAD, 8, copies=copies) for copies in (8, 128)]
     for kind in MOVING:
-        sides = (2**15, 2**19, 2**23, 2**26) if kind == MOVING[0] else (2**15, 2**19, 2**23)
-        found += [Probe(kind, size, copies=4) for size in sides]
-    found += [Probe(STREAM, 1, 1024, 1024, copies=count) for count in (1, 4, 12, 64)]
+        found += [Probe(kind, size, copies=4) for size in (2**16, 2**18, 2**20)]
+        found.append(Probe(kind, 2**22, copies=2))
+    found += [Probe(MOVING[0], size, copies=1) for size in (2**24, 2**26)]
+    found += [Probe(STREAM, 1, 1024, 1024, copies=count) for count in (1, 4, 8, 24)]
     for kind in COMPUTING:
         found += [_with_copies(probe) for probe in _SIZES[kind]()]
     return found
@@ -87,7 +91,7 @@ def _with_copies(probe: Probe) -> Probe:
     if probe.kind == "attention":
         rows = 16 * probe.rows
     count = math.ceil(_BUSY_FLOPS / max(1.0, each * rows))
-    least = 2 if each * rows > _LARGE_FLOPS else _COPIES[0]
+    least = 4 >> sum(each * rows > large for large in _LARGE_FLOPS)
     copies = min(max(count, least), _COPIES[1])
     return Probe(
         probe.kind, probe.rows, probe.inputs, probe.outputs, probe.kernel, probe.stride,
@@ -97,8 +101,8 @@ def _with_copies(probe: Probe) -> Probe:
 
 def _products() -> Iterator[Probe]:
     for rows in (1, 8, 64, 512):
-        for width in (32, 128, 512, 1024, 2048):
-            if rows * width * width <= 512 * 1024 * 1024:
+        for width in (64, 128, 256, 512, 1024, 2048):
+            if rows * width * width <= 64 * 1024 * 1024:
                 yield Probe("product", rows, width, width)
 
 
@@ -110,7 +114,7 @@ def _attentions() -> Iterator[Probe]:
 def _stems() -> Iterator[Probe]:
     for side, inputs, outputs, kernel, stride in (
         (28, 1, 16, 3, 1), (28, 1, 32, 5, 1), (32, 3, 32, 3, 1), (64, 3, 32, 3, 2),
-        (224, 3, 32, 3, 2), (224, 3, 16, 3, 1), (112, 3, 64, 7, 2), (320, 3, 64, 7, 2),
+        (224, 3, 32, 3, 2), (224, 3, 16, 3, 1), (112, 3, 64, 7, 2), (224, 3, 64, 7, 2),
         (128, 3, 64, 3, 1),
     ):  # fmt: skip
         yield Probe("stem", side, inputs, outputs, kernel, stride)
@@ -122,7 +126,7 @@ def _convolutions() -> Iterator[Probe]:
         (14, 32, 32, 3, 1), (14, 128, 128, 3, 1), (14, 256, 256, 3, 1), (14, 128, 256, 3, 2),
         (28, 16, 16, 3, 1), (28, 64, 64, 3, 1), (28, 128, 128, 3, 1), (28, 20, 50, 5, 1),
         (56, 16, 32, 3, 2), (56, 32, 32, 3, 1), (56, 64, 64, 3, 1), (56, 64, 128, 3, 2),
-        (112, 16, 16, 3, 1), (112, 32, 64, 3, 1), (28, 32, 32, 5, 1), (14, 64, 64, 5, 1),
+        (112, 16, 16, 3, 1), (112, 16, 32, 3, 1), (28, 32, 32, 5, 1), (14, 64, 64, 5, 1),
         (14, 96, 96, 7, 1),
     ):  # fmt: skip
         yield Probe("convolution", side, inputs, outputs, kernel, stride)
@@ -250,8 +254,9 @@ def _branches(probe: Probe, int8: bool) -> ov.Model:
     results = []
     for _ in range(probe.copies):
         made = net.convolution(h, probe)
-        side = -(-probe.rows // probe.stride)
-        results.append(_max_pool(made, min(8, side), 0, 2))
+        sink = _max_pool(made, -(-probe.rows // probe.stride), 0, 2)
+        sink.set_friendly_name(f"{SINK}{len(results)}")
+        results.append(sink)
     return net.model(results, [x])
 
 

@@ -41,7 +41,7 @@ def quick() -> Settings:
     """Return how long a probe is measured: there are many of them."""
     from ovtool.measure.engine import Settings
 
-    return Settings(round_s=0.1, min_rounds=5, max_s=1.5, starts=False)
+    return Settings(round_s=0.1, min_rounds=5, max_s=1.0, starts=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 It says in one JSON line that it is ready, then reads one JSON command a line from its input
 (``open``, ``measure``, ``profile``, ``layers``, ``save_cache``, ``infer``, ``close``) and answers
-each with one JSON line.  It dies when its standard input closes, so nothing outlives the sweep that started it.
+each with one JSON line.  It dies when its standard input closes, so nothing outlives the sweep that
+started it.
 It imports neither torch nor pandas: their threads would spin beside OpenVINO's.
 """
 
