@@ -18,7 +18,7 @@ from ovtool.errors import InputError
 from ovtool.variant import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from ovtool.statistics import Interval
@@ -268,7 +268,7 @@ def roofs(
     found: Sequence[Rate],
     layer_s: float,
     inference_s: float,
-    peaks: dict[str, float] | None = None,
+    peaks: Mapping[str, float] | None = None,
 ) -> Roofs:
     """Return the surfaces through what was reached.
 
@@ -276,7 +276,7 @@ def roofs(
         found: What was reached.
         layer_s: Overhead of a layer.
         inference_s: Overhead of an inference.
-        peaks: FLOP/s by precision; by default the highest rate of any kind.
+        peaks: FLOP/s of the fastest network of products, by precision.
     """
     groups: dict[tuple[str, str], list[Rate]] = {}
     for one in found:
@@ -285,12 +285,12 @@ def roofs(
         key: Surface.fit([r.sizes for r in rows], [r.value for r in rows])
         for key, rows in groups.items()
     }
-    highest: dict[str, float] = {}
+    highest = dict(peaks or {})
     for one in found:
-        if one.kind in COMPUTING:
+        if one.kind == "product":  # without the overheads that are in a peak
             highest[one.precision] = max(one.value, highest.get(one.precision, 0.0))
     return Roofs(
-        peaks=highest if peaks is None else highest | peaks,
+        peaks=highest,
         computing={key: s for key, s in fitted.items() if key[0] in COMPUTING},
         moving={key[0]: s for key, s in fitted.items() if key[0] in MOVING},
         stream=fitted.get((STREAM, "any")),

@@ -12,6 +12,7 @@ the overhead of a layer.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 OVERHEAD = "overhead"
 _BUSY_FLOPS = 20e6
 """FLOPs of an inference, at least, so that it takes long against its overhead."""
-_COPIES = (4, 16)
+_COPIES = (4, 48)
 """Least and most layers of a kind in a network; fewer where they are large."""
 _LARGE_FLOPS = (40e6, 100e6)
 """Of one layer, from which two are enough, and one."""
@@ -76,8 +77,8 @@ def probes() -> list[Probe]:
     """Return all probes, the kinds in the order in which they are evaluated."""
     found = [Probe(OVERHEAD, 8, copies=copies) for copies in (8, 128)]
     for kind in MOVING:
-        found += [Probe(kind, size, copies=4) for size in (2**16, 2**18, 2**20)]
-        found.append(Probe(kind, 2**22, copies=2))
+        copies = {2**16: 16, 2**18: 8, 2**20: 4, 2**22: 2}
+        found += [Probe(kind, size, copies=count) for size, count in copies.items()]
     found += [Probe(MOVING[0], size, copies=1) for size in (2**24, 2**26)]
     found += [Probe(STREAM, 1, 1024, 1024, copies=count) for count in (1, 4, 8, 24)]
     for kind in COMPUTING:
@@ -251,7 +252,7 @@ def _branches(probe: Probe, int8: bool) -> ov.Model:
     if not stem:
         channels = probe.inputs * probe.groups
         h = net.convolution(h, Probe("stem", probe.rows, 3, channels, kernel=3))
-    results = []
+    results: list[Any] = []
     for _ in range(probe.copies):
         made = net.convolution(h, probe)
         sink = _max_pool(made, -(-probe.rows // probe.stride), 0, 2)
@@ -272,7 +273,7 @@ def _product(probe: Probe, int8: bool) -> ov.Model:
     return net.model([h], [x])
 
 
-def _attention(probe: Probe, _: bool) -> ov.Model:
+def _attention(probe: Probe, _int8: bool) -> ov.Model:
     from openvino import opset15 as op
 
     net = _Network(int8=False)
@@ -284,7 +285,7 @@ def _attention(probe: Probe, _: bool) -> ov.Model:
     return net.model([h], [q, k, v])
 
 
-def _moving(probe: Probe, _: bool) -> ov.Model:
+def _moving(probe: Probe, _int8: bool) -> ov.Model:
     """Return a network whose layers each read a half of ``rows`` bytes, and write as many."""
     from openvino import opset15 as op
 
@@ -305,14 +306,14 @@ def _moving(probe: Probe, _: bool) -> ov.Model:
     if probe.kind == "reduce":
         return net.model([op.reduce_mean(x, op.constant(np.array([2, 3])), keep_dims=True)], [x])
     if probe.kind == "transpose":
-        orders = ((0, 2, 1, 3), (0, 1, 3, 2), (0, 3, 1, 2), (0, 2, 3, 1))
+        orders = tuple(itertools.permutations(range(4)))[1 : probe.copies + 1]
         return net.model([op.transpose(x, op.constant(np.array(o))) for o in orders], [x])
     # A constant of its own for each: alike, they would be made one.
     added = [op.constant(np.float32(1 + index)) for index in range(probe.copies)]
     return net.model([op.add(x, one) for one in added], [x])
 
 
-def _overhead(probe: Probe, _: bool) -> ov.Model:
+def _overhead(probe: Probe, _int8: bool) -> ov.Model:
     from openvino import opset15 as op
 
     net = _Network(int8=False)

@@ -15,7 +15,7 @@ BANDWIDTHS = {"memory": 20.0, "cache": 80.0}
 
 
 def values(chart, layer):
-    return chart.spec["layer"][layer]["data"]["values"]
+    return chart.spec["datasets"][chart.spec["layer"][layer]["data"]["name"]]
 
 
 def test_layers_are_points_and_those_without_arithmetic_are_said():
