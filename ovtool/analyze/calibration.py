@@ -167,7 +167,9 @@ class Probed:
     def own(self) -> tuple[Task, ...]:
         """The layers that it is about."""
         wanted = "product" if self.kind == STREAM else self.kind
-        return tuple(task for task in self.tasks if task.kind == wanted)
+        return tuple(
+            task for task in self.tasks if task.kind == wanted and not task.name.startswith(SINK)
+        )
 
 
 def overheads(probed: Iterable[Probed]) -> tuple[Overhead, Overhead] | None:
@@ -257,11 +259,11 @@ def _rate(one: Probed, known: Roofs) -> Rate | str:
 
 
 def _others_s(task: Task, known: Roofs) -> float:
-    """Return what a layer takes as far as that is known by now; 0 where it is not."""
+    """Return what a layer takes as far as that is known by now; where it is not, the overhead."""
     if task.name.startswith(SINK):
         return known.layer_s
     told = roofline.layer(task, known, task.weight_bytes)
-    return 0.0 if told is None else told.expected.total_s
+    return known.layer_s if told is None else told.expected.total_s
 
 
 def roofs(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     import openvino as ov
 
-OVERHEAD = "overhead"
+OVERHEAD, REORDER = "overhead", "reorder"
 _BUSY_FLOPS = 20e6
 """FLOPs of an inference, at least, so that it takes long against its overhead."""
 _COPIES = (4, 48)
@@ -76,7 +76,8 @@ class Probe:
 def probes() -> list[Probe]:
     """Return all probes, the kinds in the order in which they are evaluated."""
     found = [Probe(OVERHEAD, 8, copies=copies) for copies in (8, 128)]
-    for kind in MOVING:
+    found += [Probe(REORDER, side, copies=1) for side in (48, 96, 192, 384)]
+    for kind in (one for one in MOVING if one != REORDER):
         copies = {2**16: 16, 2**18: 8, 2**20: 4, 2**22: 2}
         found += [Probe(kind, size, copies=count) for size, count in copies.items()]
     found += [Probe(MOVING[0], size, copies=1) for size in (2**24, 2**26)]
@@ -116,7 +117,7 @@ def _stems() -> Iterator[Probe]:
     for side, inputs, outputs, kernel, stride in (
         (28, 1, 16, 3, 1), (28, 1, 32, 5, 1), (32, 3, 32, 3, 1), (64, 3, 32, 3, 2),
         (224, 3, 32, 3, 2), (224, 3, 16, 3, 1), (112, 3, 64, 7, 2), (224, 3, 64, 7, 2),
-        (128, 3, 64, 3, 1),
+        (128, 3, 64, 3, 1), (32, 3, 24, 3, 1), (64, 3, 8, 3, 2),
     ):  # fmt: skip
         yield Probe("stem", side, inputs, outputs, kernel, stride)
 
@@ -127,7 +128,8 @@ def _convolutions() -> Iterator[Probe]:
         (14, 32, 32, 3, 1), (14, 128, 128, 3, 1), (14, 256, 256, 3, 1), (14, 128, 256, 3, 2),
         (28, 16, 16, 3, 1), (28, 64, 64, 3, 1), (28, 128, 128, 3, 1), (28, 20, 50, 5, 1),
         (56, 16, 32, 3, 2), (56, 32, 32, 3, 1), (56, 64, 64, 3, 1), (56, 64, 128, 3, 2),
-        (112, 16, 16, 3, 1), (112, 16, 32, 3, 1), (28, 32, 32, 5, 1), (14, 64, 64, 5, 1),
+        (28, 24, 24, 3, 1), (14, 40, 40, 3, 1), (14, 8, 8, 3, 1), (56, 8, 8, 3, 1),
+        (28, 8, 24, 3, 2), (7, 72, 72, 3, 1), (112, 16, 16, 3, 1), (112, 16, 32, 3, 1), (28, 32, 32, 5, 1), (14, 64, 64, 5, 1),
         (14, 96, 96, 7, 1),
     ):  # fmt: skip
         yield Probe("convolution", side, inputs, outputs, kernel, stride)
@@ -139,6 +141,7 @@ def _pointwise() -> Iterator[Probe]:
         (14, 16, 64), (14, 64, 384), (14, 384, 64), (14, 512, 512),
         (28, 32, 192), (28, 192, 32), (28, 256, 256), (28, 40, 240),
         (56, 24, 144), (56, 144, 24), (56, 64, 256), (56, 256, 64),
+        (7, 40, 200), (7, 200, 40), (14, 24, 8), (28, 8, 56), (14, 56, 20), (56, 40, 8),
         (112, 16, 96), (112, 32, 16), (112, 64, 64),
     ):  # fmt: skip
         yield Probe("pointwise", side, inputs, outputs)
@@ -149,6 +152,7 @@ def _depthwise() -> Iterator[Probe]:
         (7, 64, 3, 1), (7, 512, 3, 1), (7, 512, 5, 1), (7, 1152, 3, 1),
         (14, 128, 3, 1), (14, 480, 3, 1), (14, 480, 5, 1), (14, 512, 3, 2), (14, 240, 5, 2),
         (28, 96, 3, 1), (28, 240, 5, 1), (28, 192, 3, 2), (56, 144, 3, 1), (56, 144, 3, 2),
+        (7, 72, 3, 1), (14, 40, 5, 1), (28, 24, 3, 1), (28, 56, 3, 2), (56, 8, 3, 1),
         (56, 144, 5, 2), (112, 32, 3, 1), (112, 96, 3, 2), (112, 128, 3, 1),
     ):  # fmt: skip
         yield Probe("depthwise", side, 1, channels, kernel, stride, channels)
@@ -313,6 +317,16 @@ def _moving(probe: Probe, _int8: bool) -> ov.Model:
     return net.model([op.add(x, one) for one in added], [x])
 
 
+def _reorder(probe: Probe, int8: bool) -> ov.Model:
+    """Return a network that brings an image into another form, for a convolution of 1 in 64."""
+    net = _Network(int8=int8)
+    x = net.parameter(1, 3, probe.rows, probe.rows)
+    made = net.convolution(x, Probe("pointwise", probe.rows, 3, 16, stride=8))
+    sink = _max_pool(made, probe.rows // 8, 0, 2)
+    sink.set_friendly_name(SINK)
+    return net.model([sink], [x])
+
+
 def _overhead(probe: Probe, _int8: bool) -> ov.Model:
     from openvino import opset15 as op
 
@@ -326,9 +340,10 @@ def _overhead(probe: Probe, _int8: bool) -> ov.Model:
 
 _BUILDERS: Mapping[str, Callable[[Probe, bool], ov.Model]] = {
     OVERHEAD: _overhead,
+    REORDER: _reorder,
     STREAM: _product,
     "product": _product,
     "attention": _attention,
-    **dict.fromkeys(MOVING, _moving),
+    **{kind: _moving for kind in MOVING if kind != REORDER},
     **dict.fromkeys(("stem", "convolution", "pointwise", "depthwise", "grouped"), _branches),
 }

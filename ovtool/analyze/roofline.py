@@ -27,9 +27,12 @@ if TYPE_CHECKING:
 
 Bound = Literal["compute", "memory", "overhead"]
 
+LANES = 16
+"""Channels in whose multiples convolutions are told how full their last vector is: f32 values of
+512 bits.  What an unfilled one costs is measured, and may be nothing."""
 VIEW = "view"
 """The kind of a layer that only looks at data in another way."""
-MOVING = ("elementwise", "pooling", "normalization", "transpose", "reduce")
+MOVING = ("elementwise", "reorder", "pooling", "normalization", "transpose", "reduce")
 """Kinds whose time is that of the bytes they move."""
 COMPUTING = (
     "stem", "convolution", "pointwise", "depthwise", "grouped", "product", "attention",
@@ -42,7 +45,7 @@ _MOVING_TYPES = {
     "softmax": "normalization", "logsoftmax": "normalization", "mvn": "normalization",
     "normalizel2": "normalization", "normalize": "normalization", "rms": "normalization",
     "rmsnorm": "normalization", "lrn": "normalization", "groupnormalization": "normalization",
-    "transpose": "transpose", "permute": "transpose", "reduce": "reduce",
+    "transpose": "transpose", "permute": "transpose", "reduce": "reduce", "reorder": "reorder",
     "reshape": VIEW, "squeeze": VIEW, "unsqueeze": VIEW, "shapeof": VIEW,
 }  # fmt: skip
 """Kinds of layers without arithmetic, by the type that plugins give them; others are elementwise,
@@ -89,19 +92,20 @@ class Task:
         g = self.geometry
         if g is None:
             return (float(self.data_bytes),)
+        fill = g.outputs / (LANES * math.ceil(g.outputs / LANES))
         if g.kind == "depthwise":
-            return (g.rows, g.outputs, g.kernel, g.stride)
+            return (g.rows, g.outputs, g.kernel, g.stride, fill)
         if g.kind in ("product", "attention"):
             return (g.rows, math.sqrt(g.inputs * g.outputs))
         if g.kind == "pointwise":
-            return (g.rows, g.inputs, g.outputs)
-        return (g.rows, g.inputs, g.outputs, g.kernel)
+            return (g.rows, g.inputs, g.outputs, fill)
+        return (g.rows, g.inputs, g.outputs, g.kernel, fill)
 
 
 def moving_kind(layer_type: str) -> str:
     """Return the kind of a layer without arithmetic.
 
-    >>> moving_kind("Pooling"), moving_kind("Reorder"), moving_kind("Reshape")
+    >>> moving_kind("Pooling"), moving_kind("Eltwise"), moving_kind("Reshape")
     ('pooling', 'elementwise', 'view')
     """
     return _MOVING_TYPES.get(layer_type.lower(), MOVING[0])
@@ -186,7 +190,7 @@ class Roofs:
         if kind != task.kind and task.geometry is not None:
             g = task.geometry
             product = (g.rows, math.sqrt(g.inputs * g.outputs * g.kernel))
-            sizes = product if kind == "product" else (g.rows, g.inputs, g.outputs, g.kernel)
+            sizes = product if kind == "product" else (*sizes[:3], g.kernel, sizes[-1])
         return surface.at(sizes)
 
     def bandwidth(self, task: Task) -> float:
