@@ -1,1 +1,1 @@
-"""What a model asks of a device: its operations counted, layer by layer."""
+"""What a model asks of a device, and what a device can give: counts, peaks, predictions."""

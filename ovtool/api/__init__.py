@@ -13,6 +13,7 @@ leaves nothing half-written.
 
 from ovtool.api import recipes
 from ovtool.api.analyzing import analyze
+from ovtool.api.calibrating import calibrate
 from ovtool.api.checking import (
     check,
     install_npu_compiler,
@@ -23,6 +24,7 @@ from ovtool.api.compression import Given, compress
 from ovtool.api.evaluating import evaluate, evaluate_each
 from ovtool.api.layer_costs import sensitivity
 from ovtool.api.models import DataSpec, convert, devices
+from ovtool.api.predicting import predict
 from ovtool.api.profiling import profile
 from ovtool.api.sweeps import choose, report, summary, sweep
 from ovtool.api.whole_way import run
@@ -31,6 +33,7 @@ __all__ = [
     "DataSpec",
     "Given",
     "analyze",
+    "calibrate",
     "check",
     "choose",
     "compress",
@@ -41,6 +44,7 @@ __all__ = [
     "install_npu_compiler",
     "npu_compiler_folder",
     "npu_compiler_offer",
+    "predict",
     "profile",
     "recipes",
     "report",
