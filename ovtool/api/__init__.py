@@ -22,7 +22,7 @@ from ovtool.api.compression import Given, compress
 from ovtool.api.layer_costs import sensitivity
 from ovtool.api.models import DataSpec, convert, devices, evaluate
 from ovtool.api.profiling import profile
-from ovtool.api.sweeps import choose, report, summary, sweep
+from ovtool.api.sweeps import choose, compare, report, summary, sweep
 from ovtool.api.whole_way import run
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "Given",
     "check",
     "choose",
+    "compare",
     "compress",
     "convert",
     "devices",

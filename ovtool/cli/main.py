@@ -17,6 +17,7 @@ from ovtool import __version__, files
 from ovtool.cli import (
     check,
     choose,
+    compare,
     compress,
     convert,
     devices,
@@ -45,7 +46,7 @@ app = typer.Typer(
 )
 for _verb in (
     devices, convert, methods, compress, sensitivity, evaluate, profile, check, sweep, report,
-    choose, run,
+    choose, compare, run,
 ):  # fmt: skip
     app.command(_verb.NAME, epilog=_verb.EXAMPLE)(_verb.command)
 app.add_typer(recipes.app, name="recipes")

@@ -1,0 +1,79 @@
+"""Sweep folders of any size, scripted: rows as long as real ones, whose figures are invented."""
+
+import itertools
+from dataclasses import replace
+
+from ovtool.report import stored
+from ovtool.results import Note
+from ovtool.trial import Trial
+from tests.report import sweeps
+
+ROUNDS, WINDOWS = 8, 3
+"""Of a trial: as the default settings give."""
+NOTES = (
+    Note("no-energy", "no energy figure", "/sys/class/powercap has no package of RAPL"),
+    Note("disturbed-others", "other processes took the processors"),
+)
+
+
+def trials(count):
+    """So many trials of the scripted models, in batches, hints and loads set by hand."""
+    loads = itertools.chain(
+        ({"hint": hint} for hint in ("latency", "throughput")),
+        (
+            {"hint": None, "streams": s, "requests": r}
+            for s, r in itertools.product(*[range(1, 40)] * 2)
+        ),
+    )
+    made = (
+        Trial(m.id, m.name, "CPU", batch, precision=precision, **load)
+        for load in loads
+        for batch in (1, 2, 4, 8, 16)
+        for m in sweeps.MODELS
+        for precision in m.ms
+    )
+    return list(itertools.islice(made, count))
+
+
+def measurement(trial, env, index):
+    """As large as a real one, with every window's counters and notes of its own."""
+    one = sweeps.measure(trial, env=env, rounds=ROUNDS)
+    rounds = tuple(
+        replace(
+            r,
+            windows=tuple(
+                replace(
+                    r.windows[0],
+                    seconds=r.seconds / WINDOWS,
+                    inferences=max(1, r.inferences // WINDOWS),
+                    cpu_s=0.1987654321,
+                    busy_s=0.2012345678,
+                    steal_s=0.0,
+                    delay_s=0.00123456,
+                    stalled_s=0.0123456,
+                    switches=3.0,
+                    quota_wait_s=0.0,
+                )
+                for _ in range(WINDOWS)
+            ),
+            quiet=tuple(range(WINDOWS)),
+            undisturbed_s=0.25,
+            undisturbed_inferences=20,
+        )
+        for r in one.rounds
+    )
+    disturbed = replace(NOTES[1], evidence=f"{index % 7} of 24 windows, which were left out")
+    return replace(one, rounds=rounds, notes=(NOTES[0], disturbed))
+
+
+def folders(root, count, rows):
+    """Write so many sweep folders of so many rows each, as sweeps leave them."""
+    planned = trials(rows)
+    assert len(planned) == rows, f"the script has no more than {len(planned)} trials"
+    made = []
+    for number in range(count):
+        env = f"machine {number}"
+        measured = [measurement(t, env, i) for i, t in enumerate(planned)]
+        made.append(sweeps.make(root / f"sweep{number}", measured, env=env))
+        stored.keep(made[-1])
+    return made
