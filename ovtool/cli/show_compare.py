@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ovtool.report.compare import Comparison
-    from ovtool.report.compare_text import Line
+    from ovtool.report.compare_text import Lines
 
 SHOWN = 60
 """Lines of a table; what is the same comes last and is left out first."""
@@ -38,10 +38,10 @@ def _words(found: Comparison) -> None:
         say(text.machines(found))
     if found.differences:
         terminal.table(("differs", "A", "B"), text.differences(found))
-    _table(text.CHANGE_HEADINGS, text.change_lines(found))
-    if found.quality:
-        _table(text.QUALITY_HEADINGS, text.quality_lines(found))
-    _list(say, "Size:", (text.size_text(one) for one in found.sizes))
+    for lines in (text.changes(found), text.quality(found)):
+        if lines.lines:
+            _table(lines)
+    _list(say, "Size:", text.sizes(found))
     _list(say, "Failed:", text.failures(found))
     _list(say, "Only in A:", found.only_a)
     _list(say, "Only in B:", found.only_b)
@@ -50,15 +50,16 @@ def _words(found: Comparison) -> None:
     terminal.notes(found.notes)
 
 
-def _table(headings: tuple[str, ...], lines: list[Line]) -> None:
+def _table(table: Lines) -> None:
     rows, before = [], ""
-    for line in lines[:SHOWN]:
+    for line in table.lines[:SHOWN]:
         label, *cells = line.cells
         rows.append(("" if label == before else label, *cells))
         before = label
-    left = len(lines) - len(rows)
-    more = f"{left} more lines: --out FILE.md and --json have them all" if left else ""
-    terminal.table(headings, rows, more)
+    left = len(table.lines) - len(rows)
+    remarks = [f"({number}) {remark}" for number, remark in enumerate(table.remarks, 1)]
+    more = [f"{left} more lines: --out FILE.md and --json have them all"] if left else []
+    terminal.table(table.headings, rows, "\n".join([*remarks, *more]))
 
 
 def _list(say: functools.partial[None], title: str, items: Iterable[str]) -> None:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from ovtool.report.compare import Comparison
-    from ovtool.report.compare_text import Line
+    from ovtool.report.compare_text import Lines
 
 
 def markdown(found: Comparison) -> str:
@@ -23,10 +23,9 @@ def _lines(found: Comparison) -> Iterator[str]:
     yield f"## {escape(found.a.name)} → {escape(found.b.name)}"
     yield ""
     yield f"**{escape(text.headline(found))}** {escape(text.machines(found))}"
-    changes = text.change_lines(found)
-    yield from _folded("Speed", text.CHANGE_HEADINGS, changes)
-    yield from _folded("Quality", text.QUALITY_HEADINGS, text.quality_lines(found))
-    yield from _list("Size of the models", [text.size_text(one) for one in found.sizes])
+    yield from _folded("Speed", text.changes(found))
+    yield from _folded("Quality", text.quality(found))
+    yield from _list("Size of the models", text.sizes(found))
     yield from _list("Failed", list(text.failures(found)))
     yield from _list("Only in A", found.only_a)
     yield from _list("Only in B", found.only_b)
@@ -39,16 +38,19 @@ def _lines(found: Comparison) -> Iterator[str]:
     yield from (f"- {escape(line)}" for line in text.method(found))
 
 
-def _folded(title: str, headings: Sequence[str], lines: Sequence[Line]) -> Iterator[str]:
-    if not lines:
+def _folded(title: str, table: Lines) -> Iterator[str]:
+    if not table.lines:
         return
-    shown = [line.cells for line in lines if not line.same]
-    same = [line.cells for line in lines if line.same]
+    shown = [line.cells for line in table.lines if not line.same]
+    same = [line.cells for line in table.lines if line.same]
     yield from ("", f"### {title}", "")
-    yield from _table(headings, shown) if shown else ("Nothing changed.",)
+    yield from _table(table.headings, shown) if shown else ("Nothing changed.",)
+    if table.remarks:
+        told = (f"({number}) {escape(one)}" for number, one in enumerate(table.remarks, 1))
+        yield from ("", "<br>".join(told))
     if same:
         yield from ("", f"<details><summary>{len(same)} the same</summary>", "")
-        yield from _table(headings, same)
+        yield from _table(table.headings, same)
         yield from ("", "</details>")
 
 
@@ -56,8 +58,7 @@ def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[s
     yield f"| {' | '.join(headings)} |"
     yield f"|{' --- |' * len(headings)}"
     for row in rows:
-        cells = ("<br>".join(escape(part) for part in cell.split("\n")) for cell in row)
-        yield f"| {' | '.join(cells)} |"
+        yield f"| {' | '.join(escape(cell) for cell in row)} |"
 
 
 def _list(title: str, items: Sequence[str]) -> Iterator[str]:

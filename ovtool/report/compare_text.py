@@ -10,13 +10,9 @@ from ovtool.columns import BY_NAME
 from ovtool.report.compare import LEVEL, OUTCOMES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from ovtool.report.compare import Change, Comparison
-    from ovtool.report.compare_quality import QualityChange, SizeChange
-
-CHANGE_HEADINGS = ("trial", "figure", "A", "B", "B / A", "B is")
-QUALITY_HEADINGS = ("variant", "quality", "A", "B", "B - A", "B is")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +21,15 @@ class Line:
 
     cells: tuple[str, ...]
     same: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """A table in text, and the remarks that its last column refers to by number, from 1."""
+
+    headings: tuple[str, ...]
+    lines: tuple[Line, ...]
+    remarks: tuple[str, ...]
 
 
 def headline(found: Comparison) -> str:
@@ -64,20 +69,54 @@ def method(found: Comparison) -> Iterator[str]:
     )
 
 
-def change_lines(found: Comparison) -> list[Line]:
+def changes(found: Comparison) -> Lines:
     """Return the figures of each trial, the worst first."""
-    return [Line(_change(one), one.outcome == "same" and not one.remarks) for one in found.changes]
+    numbers: dict[str, int] = {}
+    lines = tuple(
+        Line(
+            (
+                one.label,
+                _figure(one),
+                units.text(one.a.value),
+                units.text(one.b.value),
+                units.interval_text(one.ratio.value, one.ratio.low, one.ratio.high),
+                _outcome(one.outcome, one.remarks, numbers),
+            ),
+            one.outcome == "same" and not one.remarks,
+        )
+        for one in found.changes
+    )
+    return Lines(("trial", "figure", "A", "B", "B / A", "B is"), lines, tuple(numbers))
 
 
-def quality_lines(found: Comparison) -> list[Line]:
+def quality(found: Comparison) -> Lines:
     """Return the quality of each variant."""
-    return [Line(_quality(one), one.outcome == "same") for one in found.quality]
+    numbers: dict[str, int] = {}
+    lines = tuple(
+        Line(
+            (
+                one.label,
+                BY_NAME[one.column].title,
+                units.text(one.a.value),
+                units.text(one.b.value),
+                units.interval_text(one.difference.value, one.difference.low, one.difference.high),
+                _outcome(one.outcome, filter(None, [one.remark]), numbers),
+            ),
+            one.outcome == "same",
+        )
+        for one in found.quality
+    )
+    return Lines(("variant", "quality", "A", "B", "B - A", "B is"), lines, tuple(numbers))
 
 
-def size_text(one: SizeChange) -> str:
-    """Return the size of a variant's files on both sides."""
-    sizes = f"{units.text(one.a_mib)} MiB in A, {units.text(one.b_mib)} MiB in B"
-    return f"{one.variant}: {sizes} ({one.change_pct:+.1f} %)"
+def sizes(found: Comparison) -> list[str]:
+    """Return the variants whose files have another size, and by how much."""
+    return [
+        f"{one.variant}: {units.text(one.a_mib)} MiB in A, {units.text(one.b_mib)} MiB in B"
+        f" ({one.change_pct:+.1f} %)"
+        for one in found.sizes
+        if one.a_mib != one.b_mib
+    ]
 
 
 def differences(found: Comparison) -> list[tuple[str, str, str]]:
@@ -92,29 +131,15 @@ def failures(found: Comparison) -> Iterator[str]:
         yield f"{one.label}: failed {'; '.join(sides)}"
 
 
-def _change(one: Change) -> tuple[str, ...]:
+def _figure(one: Change) -> str:
     column = BY_NAME[one.column]
-    remarks = f"\n({'; '.join(one.remarks)})" if one.remarks else ""
-    return (
-        one.label,
-        f"{column.title}, {column.unit}",
-        units.text(one.a.value),
-        units.text(one.b.value),
-        units.interval_text(one.ratio.value, one.ratio.low, one.ratio.high),
-        f"{one.outcome}{remarks}",
-    )
+    return f"{column.title}, {column.unit}"
 
 
-def _quality(one: QualityChange) -> tuple[str, ...]:
-    apart = one.difference
-    return (
-        one.label,
-        BY_NAME[one.column].title,
-        units.text(one.a.value),
-        units.text(one.b.value),
-        units.interval_text(apart.value, apart.low, apart.high),
-        f"{one.outcome}\n({one.remark})" if one.remark else one.outcome,
-    )
+def _outcome(outcome: str, remarks: Iterable[str], numbers: dict[str, int]) -> str:
+    """Return an outcome with the numbers of its remarks, which ``numbers`` gathers."""
+    told = [str(numbers.setdefault(remark, len(numbers) + 1)) for remark in remarks]
+    return f"{outcome} ({', '.join(told)})" if told else outcome
 
 
 def _counted(number: int, noun: str) -> str:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from ovtool.trial import Trial
 
 Key = tuple[str, str, str]
+_RAN: tuple[str, ...] = ("ok", "failed")
+"""What was tried on a device; any other status is no measurement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ def match(a: Sweep, b: Sweep, reruns: Sequence[Sweep] = ()) -> Matching:
 
 
 def _real(sweep: Sweep) -> list[Measurement]:
-    return [m for m in sweep.measurements if not m.emulated]
+    return [m for m in sweep.measurements if not m.emulated and m.status in _RAN]
 
 
 def _lookup(measurements: Iterable[Measurement]) -> Callable[[Trial], Measurement | None]:
@@ -102,6 +104,13 @@ def _notes(a: Sweep, b: Sweep, changed: Iterable[str]) -> Iterable[Note]:
                 "emulated-left-out",
                 f"left out of {side}: {len(devices)} trials of {', '.join(dict.fromkeys(devices))};"
                 " figures of an emulated device are for tests",
+            )
+        estimates = [m.device for m in sweep.measurements if m.status not in _RAN]
+        if estimates:
+            yield Note(
+                "estimates-left-out",
+                f"left out of {side}: {len(estimates)} rows of"
+                f" {', '.join(dict.fromkeys(estimates))}, for which nothing was run",
             )
         if sweep.outdated:
             yield Note(

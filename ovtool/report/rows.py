@@ -48,11 +48,14 @@ class _Columns(dict[str, list[Any]]):
     def __init__(self, table: pd.DataFrame) -> None:
         super().__init__()
         self.table = table
+        self.names = dict.fromkeys(map(str, table.columns))
 
     def __missing__(self, name: str) -> list[Any]:
         import numpy as np
         import pandas as pd
 
+        if name not in self.names:
+            raise KeyError(name)
         series = self.table[name]
         if pd.api.types.is_numeric_dtype(series):
             values = series.to_numpy().astype(object)
@@ -84,10 +87,10 @@ class _View(Mapping[str, Any]):
         return self._columns[name][self._place]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(map(str, self._columns.table.columns))
+        return iter(self._columns.names)
 
     def __len__(self) -> int:
-        return len(self._columns.table.columns)
+        return len(self._columns.names)
 
     @property
     def config(self) -> Config:

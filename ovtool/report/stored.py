@@ -61,6 +61,7 @@ _EXTRA = (
     "_properties",
 )
 _FORMAT = 1
+"""Raised whenever a row is derived from the same measurement in another way."""
 _KEY = b"ovtool"
 _ENDS = 65536
 """Bytes at either end of a journal that are looked at, beside its length: it only ever grows."""

@@ -377,8 +377,8 @@ def _order(frame: pd.DataFrame, sweeps: Sequence[SweepRows]) -> NDArray[np.int64
     def planned(column: str, known: Sequence[str]) -> NDArray[Any]:
         """Places in a list; what is not in it comes last."""
         places = {value: place for place, value in enumerate(dict.fromkeys(known))}
-        found = frame[column].fillna("").map(places)
-        return found.fillna(len(places)).to_numpy(float)
+        codes, values = pd.factorize(frame[column].fillna(""))
+        return np.array([places.get(value, len(places)) for value in values], dtype=int)[codes]
 
     def alphabetical(column: str) -> NDArray[Any]:
         codes, _ = pd.factorize(frame[column], sort=True)

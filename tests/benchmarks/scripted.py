@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from ovtool.report import stored
 from ovtool.results import Note
+from ovtool.store import JOURNAL, PLAN, SweepFolder
 from ovtool.trial import Trial
 from tests.report import sweeps
 
@@ -67,13 +68,25 @@ def measurement(trial, env, index):
 
 
 def folders(root, count, rows):
-    """Write so many sweep folders of so many rows each, as sweeps leave them."""
+    """Write so many sweep folders of so many rows each, as sweeps of as many machines leave them.
+
+    They have the same figures, which the script would take minutes to write again.
+    """
     planned = trials(rows)
     assert len(planned) == rows, f"the script has no more than {len(planned)} trials"
-    made = []
-    for number in range(count):
-        env = f"machine {number}"
-        measured = [measurement(t, env, i) for i, t in enumerate(planned)]
-        made.append(sweeps.make(root / f"sweep{number}", measured, env=env))
-        stored.keep(made[-1])
+    measured = [measurement(trial, "machine 0", i) for i, trial in enumerate(planned)]
+    made = [sweeps.make(root / "sweep0", measured, env="machine 0")]
+    old = sweeps.environment("machine 0").id.encode()
+    for number in range(1, count):
+        env = sweeps.environment(f"machine {number}")
+        folder = SweepFolder(root / f"sweep{number}")
+        folder.path.mkdir()
+        for name in (PLAN, JOURNAL):
+            content = (made[0] / name).read_bytes()
+            content = content.replace(b'"sweep0"', f'"sweep{number}"'.encode())
+            (folder.path / name).write_bytes(content.replace(old, env.id.encode()))
+        folder.write_environment(env)
+        made.append(folder.path)
+    for path in made:
+        stored.keep(path)
     return made

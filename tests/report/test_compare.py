@@ -400,7 +400,7 @@ def test_markdown_and_json_hold_it_all(tmp_path, base):
     def speed(trial):
         return 0.5 if trial.batch == 4 else 1.0
 
-    b = run(tmp_path / "b", speed, env="b")
+    b = run(tmp_path / "b", speed, env="b", finished="2026-02-01T00:00:00Z")
     b = replace(b, plan=b.plan.model_copy(update={"name": hostile}))
     found = compare_sweeps(base, b)
     written = markdown(found)
