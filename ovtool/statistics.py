@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -65,6 +66,84 @@ def student_t(degrees: int) -> float:
     if degrees <= len(_T975):
         return _T975[degrees - 1]
     return _Z + (_Z**3 + _Z) / (4 * degrees) + (5 * _Z**5 + 16 * _Z**3 + 3 * _Z) / (96 * degrees**2)
+
+
+def two_sided_p(z: float, degrees: int | None = None) -> float:
+    """Return how likely a value at least so far from 0 is, on either side, by chance alone.
+
+    Args:
+        z: An estimate by its standard error.
+        degrees: Degrees of freedom of that error, for Student's t (the finite series of
+            Abramowitz and Stegun 26.7.3 and 26.7.4); None where it is known: the normal
+            distribution.
+
+    Raises:
+        ValueError: ``degrees`` is below 1.
+    """
+    if degrees is None or math.isnan(z):
+        return math.erfc(abs(z) / math.sqrt(2))
+    if degrees < 1:
+        raise ValueError(f"{degrees} degrees of freedom tell nothing")
+    theta = math.atan(abs(z) / math.sqrt(degrees))
+    odd = degrees % 2
+    term = total = 0.0 if degrees == 1 else (math.cos(theta) if odd else 1.0)
+    for i in range(2 + odd, degrees - 1, 2):
+        term *= (i - 1) / i * math.cos(theta) ** 2
+        total += term
+    inside = math.sin(theta) * total
+    return max(0.0, 1 - (2 / math.pi * (theta + inside) if odd else inside))
+
+
+def critical(p: float, degrees: int | None = None) -> float:
+    """Return the distance from 0, in standard errors, whose :func:`two_sided_p` is ``p``."""
+    if degrees is None:
+        return -NormalDist().inv_cdf(p / 2)
+    low, high = 0.0, 1.0
+    while two_sided_p(high, degrees) > p and high < 1e9:
+        low, high = high, 2 * high
+    for _ in range(80):
+        middle = (low + high) / 2
+        low, high = (middle, high) if two_sided_p(middle, degrees) > p else (low, middle)
+    return (low + high) / 2
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p-values adjusted for their number (Holm 1979, step-down).
+
+    Calling different what stays below a level errs anywhere among them with at most that
+    probability, however they depend on one another: what is measured in turn drifts alike.  NaN
+    stays NaN and does not count.
+    """
+    order = sorted((p, i) for i, p in enumerate(p_values) if not math.isnan(p))
+    adjusted, least = [math.nan] * len(p_values), 0.0
+    for place, (p, index) in enumerate(order):
+        least = max(least, min(1.0, p * (len(order) - place)))
+        adjusted[index] = least
+    return adjusted
+
+
+def difference(minuend: Interval, subtrahend: Interval) -> Interval:
+    """Return the difference of two independent figures from their intervals.
+
+    The distances from value to limit are added in quadrature, side by side (Newcombe 1998,
+    method 10, for shares with :func:`wilson`; Zou and Donner 2008 in general).
+    """
+    value = minuend.value - subtrahend.value
+    return Interval(
+        value,
+        value - math.hypot(minuend.value - minuend.low, subtrahend.high - subtrahend.value),
+        value + math.hypot(minuend.high - minuend.value, subtrahend.value - subtrahend.low),
+    )
+
+
+def standard_error(interval: Interval) -> float:
+    """Return the standard error that a 95 % interval of a positive figure's logarithm stands for.
+
+    NaN where the interval is not known or reaches 0.
+    """
+    if not interval.known or interval.low <= 0:
+        return math.nan
+    return math.log(interval.high / interval.low) / (2 * _Z)
 
 
 def wilson(successes: int, trials: int) -> Interval:

@@ -1,5 +1,7 @@
 """The sweep folder: ``plan.json``, ``journal.jsonl``, ``environment.json``, ``results.parquet``.
 
+Beside them ``rows.arrow`` saves reports the reading of the journal.
+
 The journal has one line a measurement, flushed to disk before the next trial begins, so a sweep
 that was killed at any moment goes on where it stopped and neither loses nor repeats a trial.
 """
@@ -25,11 +27,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 
-PLAN, JOURNAL, ENVIRONMENT, RESULTS = (
+PLAN, JOURNAL, ENVIRONMENT, RESULTS, ROWS = (
     "plan.json",
     "journal.jsonl",
     "environment.json",
     "results.parquet",
+    "rows.arrow",
 )
 _R = TypeVar("_R", bound=Record)
 

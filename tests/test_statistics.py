@@ -9,12 +9,17 @@ from ovtool.statistics import (
     Interval,
     bootstrap_quantile,
     bootstrap_rate,
+    critical,
+    difference,
     drift,
+    holm,
     mean_interval,
     quantile,
     ratio_by_round,
     ratio_unpaired,
+    standard_error,
     student_t,
+    two_sided_p,
     wilson,
     with_doubt,
 )
@@ -251,3 +256,57 @@ def test_a_steady_rise_is_a_drift_and_one_outlier_is_none(n, slope):
 @pytest.mark.parametrize("values", [[], [1.0], [1.0, 2.0, 3.0]])
 def test_a_few_values_have_no_drift(values):
     assert not drift(values).known
+
+
+@pytest.mark.parametrize("degrees", [1, 2, 3, 4, 7, 8, 29, 30, 120])
+def test_the_p_value_of_the_tabled_quantile_is_5_per_cent(degrees):
+    assert two_sided_p(student_t(degrees), degrees) == pytest.approx(0.05, abs=2e-5)
+
+
+def test_with_many_degrees_of_freedom_it_is_the_normal_distribution():
+    assert two_sided_p(1.959964) == pytest.approx(0.05, abs=1e-7)
+    assert two_sided_p(3.0, 100_000) == pytest.approx(two_sided_p(3.0), rel=1e-3)
+
+
+@given(st.floats(1e-9, 0.999), st.one_of(st.none(), st.integers(1, 60)))
+def test_critical_inverts_the_p_value(p, degrees):
+    assert two_sided_p(critical(p, degrees), degrees) == pytest.approx(p, rel=1e-3, abs=1e-12)
+
+
+def test_no_degrees_of_freedom_are_refused():
+    with pytest.raises(ValueError, match="degrees of freedom"):
+        two_sided_p(1.0, 0)
+
+
+@given(st.lists(st.one_of(st.floats(0, 1), st.just(math.nan)), max_size=20))
+def test_holm_keeps_the_order_and_lowers_nothing(p_values):
+    adjusted = holm(p_values)
+    pairs = sorted((p, q) for p, q in zip(p_values, adjusted, strict=True) if not math.isnan(p))
+    assert all(p <= q <= 1 for p, q in pairs)
+    assert [q for _, q in pairs] == sorted(q for _, q in pairs)
+    assert [math.isnan(p) for p in p_values] == [math.isnan(q) for q in adjusted]
+    if pairs:
+        assert pairs[0][1] == pytest.approx(min(1.0, len(pairs) * pairs[0][0]))
+
+
+def test_holm_gives_the_published_figures():
+    """The step-down of Holm 1979, worked by hand for four p-values."""
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+
+
+def test_the_difference_of_shares_is_the_published_one():
+    """Newcombe 1998 (Statistics in Medicine 17:873), table II, method 10: 56/70 and 48/80."""
+    found = difference(wilson(56, 70), wilson(48, 80))
+    assert (round(found.value, 4), round(found.low, 4), round(found.high, 4)) == (
+        0.2,
+        0.0524,
+        0.3339,
+    )
+
+
+def test_a_standard_error_needs_a_known_positive_interval():
+    assert standard_error(Interval(1.0, math.exp(-0.0196), math.exp(0.0196))) == pytest.approx(
+        0.01, rel=1e-4
+    )
+    assert math.isnan(standard_error(UNKNOWN))
+    assert math.isnan(standard_error(Interval(1.0, 0.0, 2.0)))

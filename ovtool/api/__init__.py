@@ -26,7 +26,7 @@ from ovtool.api.layer_costs import sensitivity
 from ovtool.api.models import DataSpec, convert, devices
 from ovtool.api.predicting import predict
 from ovtool.api.profiling import profile
-from ovtool.api.sweeps import choose, report, summary, sweep
+from ovtool.api.sweeps import choose, compare, report, summary, sweep
 from ovtool.api.whole_way import run
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "calibrate",
     "check",
     "choose",
+    "compare",
     "compress",
     "convert",
     "devices",

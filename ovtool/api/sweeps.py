@@ -1,4 +1,4 @@
-"""Verbs on many trials: sweep, report, choose."""
+"""Verbs on many trials: sweep, report, choose, compare."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ovtool.measure.engine import Settings
     from ovtool.metrics import Metric, QualityMetric
     from ovtool.report.choice import Choice, Objective
+    from ovtool.report.compare import Comparison
     from ovtool.report.limits import Limits
     from ovtool.report.summary import Summary
     from ovtool.report.write import ReportFiles
@@ -199,6 +200,44 @@ def choose(
     return choice.choose(table.load(sweeps), limits or Limits(), objective, percentile)
 
 
+def compare(
+    a: str | Path,
+    b: str | Path,
+    *,
+    reruns: Sequence[str | Path] = (),
+    noise_pct: float | None = None,
+    within_pct: float | None = None,
+    out: str | Path | None = None,
+) -> Comparison:
+    """Say what became better or worse from sweep A to sweep B: releases, drivers, machines.
+
+    ``Comparison.check`` refuses what became worse by a limit.
+
+    Args:
+        a: Folder of the sweep that is compared with.
+        b: Folder of the sweep that is judged.
+        reruns: Further sweeps of what A measured, which measure the variation between runs.
+        noise_pct: Standard deviation between runs of a throughput, in per cent, where it is not
+            measured.
+        within_pct: Changes less than this count as none.
+        out: Where to write it as Markdown.
+
+    Raises:
+        InputError: A folder is no sweep, the two have no trial in common, a figure given is not
+            possible, or ``out`` cannot be written.
+        NothingMeasuredError: No trial was measured in both.
+    """
+    from ovtool import files
+    from ovtool.report import compare as comparing
+    from ovtool.report.compare_markdown import markdown
+
+    margin = comparing.WITHIN_PCT if within_pct is None else within_pct
+    found = comparing.compare(a, b, reruns=reruns, noise_pct=noise_pct, within_pct=margin)
+    if out is not None:
+        files.write_text(Path(out), markdown(found))
+    return found
+
+
 def summary(sweeps: Sequence[str | Path]) -> Summary:
     """Return a line for each variant and precision: size, quality, latency, speed, speed-up.
 
@@ -312,9 +351,10 @@ def _evaluated(folder: Path) -> set[tuple[object, ...]]:
 
 def _write_results(folder: Path) -> None:
     from ovtool import files
-    from ovtool.report import table
+    from ovtool.report import stored, table
     from ovtool.store import RESULTS
 
+    stored.keep(folder)
     rows = table.plain(table.load([folder]))
     files.write_file(folder / RESULTS, lambda path: rows.to_parquet(path, index=False))
 

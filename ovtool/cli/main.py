@@ -18,6 +18,7 @@ from ovtool.cli import (
     analyze,
     check,
     choose,
+    compare,
     compress,
     convert,
     devices,
@@ -46,7 +47,7 @@ app = typer.Typer(
 )
 for _verb in (
     devices, convert, methods, compress, sensitivity, evaluate, analyze, profile, check, sweep,
-    report, choose, run,
+    report, choose, compare, run,
 ):  # fmt: skip
     app.command(_verb.NAME, epilog=_verb.EXAMPLE)(_verb.command)
 app.add_typer(recipes.app, name="recipes")

@@ -213,6 +213,23 @@ def numbers(texts: list[str] | None, option: str) -> list[int]:
     return found
 
 
+def percent(text: str | None, option: str) -> float | None:
+    """Return a share in per cent; ``0.05`` could be meant as 5 %, so the sign is asked for.
+
+    Raises:
+        InputError: It is no number of at least 0 with a ``%``.
+    """
+    if text is None:
+        return None
+    try:
+        value = float(text.strip().removesuffix("%"))
+    except ValueError:
+        value = math.nan
+    if not text.strip().endswith("%") or not 0 <= value < math.inf:
+        raise InputError(f"{option}: {text!r} is not a number of at least 0 with a %", "as 5%")
+    return value
+
+
 BUSY = "busy"
 
 

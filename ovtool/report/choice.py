@@ -190,7 +190,7 @@ def choose(
     return Choice(
         objective=objective,
         label=winner.label,
-        winner=winner.row,
+        winner=dict(winner.row),
         properties=dict(properties),
         checks=winner.checks,
         reasons=reasons(winner, rivals[0] if rivals else None, column, about.quality_metric),
@@ -290,7 +290,7 @@ def _runners_up(
         best.setdefault(Config.of(candidate.row), candidate)
     best.pop(Config.of(winner.row), None)
     return tuple(
-        RunnerUp(c.label, _lacks(c, winner, column), c.row)
+        RunnerUp(c.label, _lacks(c, winner, column), dict(c.row))
         for c in list(best.values())[:MAX_RUNNERS_UP]
     )
 
@@ -325,5 +325,5 @@ def _nothing_fits(candidates: Sequence[Candidate]) -> NothingFitsError:
     return NothingFitsError(
         f"nothing has {asked}; the nearest is {nearest.label}, with {told}",
         "loosen the limit, or sweep more variants, batches or devices",
-        NearestMiss(nearest.label, missed, nearest.row),
+        NearestMiss(nearest.label, missed, dict(nearest.row)),
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ovtool.errors import LimitNotMetError, NothingMeasuredError
 from ovtool.report.charts import charts
 from ovtool.report.choice import Objective, choose
+from ovtool.report.facts import flat
 from ovtool.report.rows import config_labels, environment_labels, records, row_label
 from ovtool.report.summary import summary
 from ovtool.report.table import background
@@ -129,21 +130,8 @@ def _machines(rows: list[Row], about: Background) -> tuple[Machine, ...]:
         Machine(
             names.get(one.id, one.id),
             one.machine,
-            dict(_flat(one.facts)),
+            dict(flat(one.facts)),
             dict(one.unknown),
         )
         for one in about.environments
     )
-
-
-def _flat(value: object, path: str = "") -> list[tuple[str, str]]:
-    """Return nested facts as (dotted name, text)."""
-    if isinstance(value, dict):
-        return [
-            pair
-            for name, inner in value.items()
-            for pair in _flat(inner, f"{path}.{name}" if path else str(name))
-        ]
-    if isinstance(value, list):
-        return [(path, ", ".join(str(item) for item in value))]
-    return [(path, str(value))]

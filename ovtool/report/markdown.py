@@ -50,7 +50,7 @@ def _lines(content: Content) -> Iterator[str]:
         yield "Every trial ran on every device that was asked for."
     if content.background.notes:
         yield from ("", "## Notes", "")
-        yield from (_note(note) for note in content.background.notes)
+        yield from (note(one) for one in content.background.notes)
     yield from ("", "## Environments", "")
     yield from (f"- {one.name}: {escape(one.machine)}" for one in content.machines)
 
@@ -63,16 +63,17 @@ def _choice(choice: Choice, objective: str) -> Iterator[str]:
         yield f"- Within the noise of: {escape('; '.join(choice.ties))}."
     if choice.warnings:
         yield from ("", "Before relying on it:", "")
-        yield from (_note(note) for note in choice.warnings)
+        yield from (note(one) for one in choice.warnings)
     if choice.runners_up:
         yield from ("", "Next best:", "")
         yield from (f"- {escape(r.label)}: {escape(r.lacks)}" for r in choice.runners_up)
 
 
-def _note(note: Note) -> str:
-    evidence = f" ({escape(note.evidence)})" if note.evidence else ""
-    remedy = f" To do: {escape(note.remedy)}." if note.remedy else ""
-    return f"- {escape(note.message)}{evidence}.{remedy}"
+def note(found: Note) -> str:
+    """Return a note as an item of a list."""
+    evidence = f" ({escape(found.evidence)})" if found.evidence else ""
+    remedy = f" To do: {escape(found.remedy)}." if found.remedy else ""
+    return f"- {escape(found.message)}{evidence}.{remedy}"
 
 
 def _table(summary: Summary) -> Iterator[str]:

@@ -1,9 +1,11 @@
-"""One row of the table as a plain dict, and what the parts of the report ask of it."""
+"""One row of the table by column names, and what the parts of the report ask of it."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ovtool import units
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-Row = dict[str, Any]
+Row = Mapping[str, Any]
+"""Values by column; what is unknown is None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +37,71 @@ class Config:
     @classmethod
     def of(cls, row: Row) -> Config:
         """Return the configuration of a row."""
+        if isinstance(row, _View):
+            return row.config
         return cls(**{field.name: row[field.name] for field in fields(cls)})
+
+
+class _Columns(dict[str, list[Any]]):
+    """The columns of a table as lists, each made when it is first asked for."""
+
+    def __init__(self, table: pd.DataFrame) -> None:
+        super().__init__()
+        self.table = table
+        self.names = dict.fromkeys(map(str, table.columns))
+
+    def __missing__(self, name: str) -> list[Any]:
+        import numpy as np
+        import pandas as pd
+
+        if name not in self.names:
+            raise KeyError(name)
+        series = self.table[name]
+        if pd.api.types.is_numeric_dtype(series):
+            values = series.to_numpy().astype(object)
+            values[series.isna().to_numpy()] = None
+        else:
+            codes, different = pd.factorize(series)  # equal texts become one object
+            values = np.array([*different, None], dtype=object)[codes]
+        self[name] = values.tolist()
+        return self[name]
+
+    @cached_property
+    def configs(self) -> list[Config]:
+        """The configuration of each row; equal ones are one object."""
+        made: dict[tuple[Any, ...], Config] = {}
+        keys = zip(*(self[field.name] for field in fields(Config)), strict=True)
+        return [made[key] if key in made else made.setdefault(key, Config(*key)) for key in keys]
+
+
+class _View(Mapping[str, Any]):
+    """A row of a table: 100,000 of them share the columns' lists."""
+
+    __slots__ = ("_columns", "_place")
+
+    def __init__(self, columns: _Columns, place: int) -> None:
+        self._columns = columns
+        self._place = place
+
+    def __getitem__(self, name: str) -> Any:
+        return self._columns[name][self._place]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns.names)
+
+    def __len__(self) -> int:
+        return len(self._columns.names)
+
+    @property
+    def config(self) -> Config:
+        """Its configuration."""
+        return self._columns.configs[self._place]
 
 
 def records(table: pd.DataFrame) -> list[Row]:
     """Return the rows with every unknown value as None."""
-    objects = table.astype(object)
-    known = objects.where(objects.notna(), None)
-    return [{str(name): value for name, value in row.items()} for row in known.to_dict("records")]
+    columns = _Columns(table)
+    return [_View(columns, place) for place in range(len(table))]
 
 
 def measured(rows: Iterable[Row]) -> list[Row]:
@@ -119,16 +179,18 @@ def config_labels(rows: Sequence[Row]) -> dict[Config, str]:
     environments = environment_labels(rows)
     several_shapes = len({row["shape"] for row in rows}) > 1
     several_data_shapes = len({row["data_shape"] for row in rows}) > 1
+    grouped = by_config(rows)
+    relatives: dict[tuple[str, str], list[Config]] = {}
+    for config, same in grouped.items():
+        relatives.setdefault((same[0]["variant"], config.environment), []).append(config)
     labels = {}
-    for config, same in by_config(rows).items():
+    for config, same in grouped.items():
         name = same[0]["variant"]
-        relatives = [
-            r for r in rows if r["variant"] == name and r["environment"] == config.environment
-        ]
+        related = relatives[name, config.environment]
         parts = [name]
-        if len({r["variant_id"] for r in relatives}) > 1:
+        if len({c.variant_id for c in related}) > 1:
             parts.append(config.variant_id[:6])
-        if len({r["precision"] for r in relatives}) > 1 or config.precision != "default":
+        if len({c.precision for c in related}) > 1 or config.precision != "default":
             parts.append(precision_text(same))
         if several_shapes and config.shape:
             parts.append(config.shape)

@@ -2,42 +2,44 @@
 
 from __future__ import annotations
 
+import json
 import math
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from ovtool.columns import BY_NAME, COLUMNS
+from ovtool.columns import COLUMNS
 from ovtool.errors import InputError
 from ovtool.report.rows import Config
-from ovtool.report.speedup import CPU_TIME_DOUBT, Method, speedup
-from ovtool.results import Measurement, Note
-from ovtool.shapes import shapes_text
-from ovtool.store import Environment, Plan, SweepFolder
+from ovtool.report.speedup import CPU_TIME_DOUBT
+from ovtool.report.stored import (
+    NAMES,
+    QUALITY,
+    SPEEDUPS,
+    SweepRows,
+    elsewhere,
+    rows_of,
+    schema,
+)
+from ovtool.results import Note
+from ovtool.statistics import Interval, ratio_unpaired
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
+    import numpy as np
     import pandas as pd
+    import pyarrow as pa
+    from numpy.typing import NDArray
 
     from ovtool.metrics import QualityMetric
+    from ovtool.store import Environment
 
-NAMES = tuple(name for column in COLUMNS for name in column.names)
-_QUALITY = tuple(
-    name
-    for column in (
-        "accuracy_top1",
-        "accuracy_top5",
-        "accuracy_characters",
-        "agreement_top1",
-        "output_cosine",
-        "output_max_abs_difference",
-        "quality_samples",
-    )
-    for name in BY_NAME[column].names
-)
-_SPEEDUPS = {"f32": "speedup_f32_x", "default": "speedup_default_x"}
 _ATTRIBUTE = "background"
+_CONFIG = [field.name for field in fields(Config)]
+_SHOWN = 3
+"""Examples that a note names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,32 +74,35 @@ class Background:
         return self
 
 
-@dataclass(frozen=True, slots=True)
-class _Sweep:
-    name: str
-    plan: Plan
-    environment: Environment
-    measurements: tuple[Measurement, ...]
-    outdated: int
-    """Trials of earlier plans of the folder: of a variant that was made again, or other batches."""
+class _Properties(Mapping[tuple[str, str], Mapping[str, str]]):
+    """OpenVINO properties by (environment, trial), read where they are asked for."""
+
+    def __init__(self, frame: pd.DataFrame) -> None:
+        self._frame = frame[["environment", "trial", "_properties"]]
+
+    def __getitem__(self, key: tuple[str, str]) -> Mapping[str, str]:
+        frame = self._frame
+        found = frame[(frame["trial"] == key[1]) & (frame["environment"] == key[0])]
+        if found.empty:
+            raise KeyError(key)
+        properties: dict[str, str] = json.loads(found["_properties"].iloc[0])
+        return properties
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return iter(zip(self._frame["environment"], self._frame["trial"], strict=True))
+
+    def __len__(self) -> int:
+        return len(self._frame)
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """A measurement and the sweep that it is of."""
+class _Remarks:
+    """The measurements' own notes: for each, its number, its row and its evidence."""
 
-    sweep: _Sweep
-    measurement: Measurement
-
-
-@dataclass(frozen=True, slots=True)
-class _Key:
-    environment: str
-    trial: str
-
-    @classmethod
-    def of(cls, measurement: Measurement) -> _Key:
-        return cls(measurement.environment, measurement.trial.id)
+    notes: tuple[tuple[str, str, str], ...]
+    numbers: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    evidence: pa.Array
 
 
 def load(folders: Sequence[str | Path]) -> pd.DataFrame:
@@ -113,33 +118,29 @@ def load(folders: Sequence[str | Path]) -> pd.DataFrame:
     Raises:
         InputError: A folder is no sweep, or a file of it is damaged.
     """
-    import pandas as pd
-
-    sweeps = [_read(Path(folder)) for folder in folders]
+    sweeps = [rows_of(folder) for folder in folders]
     notes: list[Note] = []
-    found = _latest(sweeps, notes)
-    rows = [_row(one) for one in found]
-    _share_quality(rows)
-    _add_speedups(rows, found, notes)
+    everything, remarks = _joined(sweeps)
+    frame = _latest(everything, notes)
+    if len(sweeps) > 1:
+        _share_quality(frame)
+        _add_speedups(frame)
+    notes += _speedup_notes(frame)
     notes += _unfinished(sweeps)
-    notes += _grouped(found)
+    notes += _grouped(remarks, frame)
     metric = _quality_metric(sweeps, notes)
     environments = {sweep.environment.id: sweep.environment for sweep in sweeps}
-    for row in rows:
-        known = environments.get(row["environment"])
-        row["machine"] = None if known is None else known.machine
-    order = _order(sweeps)
-    rows.sort(key=order)
-    table = pd.DataFrame(rows, columns=list(NAMES)).astype(_types())
+    machines = {identifier: one.machine for identifier, one in environments.items()}
+    frame["machine"] = frame["environment"].map(machines)
+    properties = _Properties(frame)
+    frame = frame.iloc[_order(frame, sweeps)].reset_index(drop=True)
+    table = frame[list(NAMES)].astype(_types())
     table.attrs[_ATTRIBUTE] = Background(
         environments=tuple(environments.values()),
         not_there=tuple(dict.fromkeys(_not_there(sweeps))),
         notes=tuple(notes),
         quality_metric=metric,
-        properties={
-            (one.measurement.environment, one.measurement.trial.id): one.measurement.properties
-            for one in found
-        },
+        properties=properties,
     )
     return table
 
@@ -165,31 +166,38 @@ def plain(table: pd.DataFrame) -> pd.DataFrame:
     return copy
 
 
-def _read(path: Path) -> _Sweep:
-    folder = SweepFolder.open(path)
-    plan = folder.plan
-    planned = {trial.id for trial in plan.trials}
-    everything = tuple(folder.measurements())
-    return _Sweep(
-        name=plan.name,
-        plan=plan,
-        environment=folder.environment,
-        measurements=tuple(m for m in everything if m.trial.id in planned),
-        outdated=len({m.trial.id for m in everything} - planned),
-    )
+def _joined(sweeps: Sequence[SweepRows]) -> tuple[pd.DataFrame, _Remarks]:
+    """Return the rows of all sweeps below one another, numbered from 0, and their notes."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    rows = pa.concat_tables([sweep.rows for sweep in sweeps] or [schema().empty_table()])
+    lists = rows["_notes"].combine_chunks()
+    flat, parents = pc.list_flatten(lists), pc.list_parent_indices(lists).to_numpy()
+    numbers: dict[tuple[str, str, str], int] = {}
+    mine = [[numbers.setdefault(n, len(numbers)) for n in s.about.notes] for s in sweeps]
+    starts = np.cumsum([0, *(len(one) for one in mine)])
+    sweep_of = np.repeat(np.arange(len(sweeps)), [s.rows.num_rows for s in sweeps])
+    own = pc.struct_field(flat, "note").to_numpy(zero_copy_only=False)
+    every = np.array([number for one in mine for number in one], dtype=np.int64)
+    found = every[starts[sweep_of[parents]] + own] if len(own) else every[:0]
+    remarks = _Remarks(tuple(numbers), found, parents, pc.struct_field(flat, "evidence"))
+    return rows.drop_columns(["_notes"]).to_pandas(), remarks
 
 
-def _latest(sweeps: Sequence[_Sweep], notes: list[Note]) -> list[_Found]:
+_KEY = ["environment", "trial"]
+
+
+def _latest(frame: pd.DataFrame, notes: list[Note]) -> pd.DataFrame:
     """Return each (environment, trial) once."""
-    kept: dict[_Key, _Found] = {}
-    repeated: list[str] = []
-    for sweep in sweeps:
-        for key, measurement in {_Key.of(m): m for m in sweep.measurements}.items():
-            other = kept.setdefault(key, _Found(sweep, measurement))
-            if other.measurement != measurement:
-                repeated.append(measurement.label)
-                if measurement.finished > other.measurement.finished:
-                    kept[key] = _Found(sweep, measurement)
+    twice = frame.duplicated(_KEY, keep=False)
+    if not twice.any():
+        return frame
+    figures = [n for c in COLUMNS if c.kind == "figure" for n in c.names if n not in QUALITY]
+    content = [*_KEY, "_finished", "status", "verdict", "reason", *figures]
+    different = frame[twice].drop_duplicates(content)
+    repeated = list(different.loc[different.duplicated(_KEY), "_label"])
     if repeated:
         notes.append(
             Note(
@@ -198,94 +206,61 @@ def _latest(sweeps: Sequence[_Sweep], notes: list[Note]) -> list[_Found]:
                 _examples(repeated),
             )
         )
-    return list(kept.values())
+    latest = frame[twice].sort_values("_finished", ascending=False, kind="stable")
+    kept = latest.drop_duplicates(_KEY).index
+    return frame[~twice | frame.index.isin(kept)].copy()
 
 
-def _row(found: _Found) -> dict[str, Any]:
-    one, trial = found.measurement, found.measurement.trial
-    planned = found.sweep.plan.variants.get(trial.variant)
-    row: dict[str, Any] = dict.fromkeys(NAMES)
-    if planned is not None:
-        row["model_mib"] = planned.model_mib
-        row.update(planned.weights)
-    row.update({name: value for name, value in one.figures.items() if math.isfinite(value)})
-    row.update(
-        variant=trial.variant_name,
-        device=one.device,
-        emulated="yes" if one.emulated else None,
-        batch=trial.batch,
-        shape=shapes_text(trial.shapes) or None,
-        data_shape=shapes_text(trial.data_shapes) or None,
-        load=trial.load,
-        precision=trial.precision,
-        executed_precision=one.executed_precision,
-        ran_on=one.ran_on,
-        hint=trial.hint,
-        status=one.status,
-        verdict=one.verdict,
-        reason=one.reason or None,
-        environment=one.environment,
-        sweep=found.sweep.name,
-        trial=trial.id,
-        variant_id=trial.variant,
-    )
-    return row
+def _share_quality(frame: pd.DataFrame) -> None:
+    """Fill the quality of a configuration into the rows of other sweeps that share it."""
+    evaluated = frame[list(QUALITY)].notna().any(axis=1)
+    if evaluated.all() or not evaluated.any():
+        return
+    known = frame.loc[evaluated, [*_CONFIG, *QUALITY]].drop_duplicates(_CONFIG, keep="last")
+    found = frame.loc[~evaluated, _CONFIG].merge(known, how="left", on=_CONFIG)
+    frame.loc[~evaluated, list(QUALITY)] = found[list(QUALITY)].to_numpy()
 
 
-def _share_quality(rows: Sequence[dict[str, Any]]) -> None:
-    """Fill the quality of a configuration into all rows that share it."""
-
-    def evaluated(row: dict[str, Any]) -> bool:
-        return any(row[name] is not None for name in _QUALITY)
-
-    known = {Config.of(row): row for row in rows if evaluated(row)}
-    for row in rows:
-        source = known.get(Config.of(row), row)
-        if not evaluated(row):
-            row.update({name: source[name] for name in _QUALITY})
-
-
-def _add_speedups(
-    rows: Sequence[dict[str, Any]], found: Sequence[_Found], notes: list[Note]
-) -> None:
-    """Fill the speed-ups over the variant's baseline in the same group and environment."""
-
-    def key(one: Measurement, variant: str, precision: str) -> tuple[str, ...]:
-        return one.environment, one.trial.group, variant, precision
-
-    fine = [f for f in found if f.measurement.status == "ok"]
-    baselines = {
-        key(f.measurement, f.measurement.trial.variant, f.measurement.trial.precision): f
-        for f in fine
-    }
-    taken: dict[Method, dict[str, None]] = {"rounds": {}, "cpu_time": {}, "unpaired": {}}
-    for row, mine in zip(rows, found, strict=True):
-        planned = mine.sweep.plan.variants.get(mine.measurement.trial.variant)
-        variant = planned.baseline if planned else None
-        if variant is None or mine.measurement.status != "ok" or mine.measurement.trial.open_loop:
-            continue  # the throughput of requests that arrive on their own is not the model's
-        for precision, name in _SPEEDUPS.items():
-            baseline = baselines.get(key(mine.measurement, variant, precision))
-            if baseline is None or _elsewhere(mine.measurement, baseline.measurement):
-                continue
-            result = speedup(mine.measurement, baseline.measurement)
-            if not math.isfinite(result.ratio.value):
-                continue
-            row[name] = result.ratio.value
-            row[f"{name}_ci_low"] = result.ratio.low
-            row[f"{name}_ci_high"] = result.ratio.high
-            taken[result.method][mine.measurement.label] = None
-    notes += _speedup_notes(list(taken["cpu_time"]), list(taken["unpaired"]))
-    notes += _without_speedup(rows)
+def _add_speedups(frame: pd.DataFrame) -> None:
+    """Fill speed-ups over baselines that another sweep of the same environment measured."""
+    fine = frame[frame["status"] == "ok"]
+    throughput = [f"throughput_fps{end}" for end in ("", "_ci_low", "_ci_high")]
+    key = ["environment", "_group", "_baseline"]
+    for precision, name in SPEEDUPS.items():
+        lacking = fine.loc[
+            fine[name].isna() & fine["_baseline"].notna(), [*key, "ran_on", *throughput]
+        ]
+        baselines = fine.loc[
+            fine["precision"] == precision,
+            ["environment", "_group", "variant_id", "ran_on", *throughput],
+        ].rename(columns={"variant_id": "_baseline"})
+        pairs = lacking.reset_index().merge(baselines, on=key, suffixes=("", "_of_baseline"))
+        found: dict[int, Interval] = {}
+        for pair in pairs.to_dict("records"):
+            ratio = ratio_unpaired(
+                Interval(*(pair[column] for column in throughput)),
+                Interval(*(pair[f"{column}_of_baseline"] for column in throughput)),
+            )
+            apart = elsewhere(_text(pair["ran_on"]), _text(pair["ran_on_of_baseline"]))
+            if math.isfinite(ratio.value) and not apart:
+                found[pair["index"]] = ratio
+        places, ratios = list(found), list(found.values())
+        frame.loc[places, name] = [ratio.value for ratio in ratios]
+        frame.loc[places, f"{name}_ci_low"] = [ratio.low for ratio in ratios]
+        frame.loc[places, f"{name}_ci_high"] = [ratio.high for ratio in ratios]
+        frame.loc[places, f"_method_{precision}"] = "unpaired"
 
 
-def _elsewhere(row: Measurement, baseline: Measurement) -> bool:
-    """Whether two rows of one virtual device ran on different ones, and are no comparison."""
-    return None not in (row.ran_on, baseline.ran_on) and row.ran_on != baseline.ran_on
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
-def _speedup_notes(by_cpu_time: list[str], unpaired: list[str]) -> Iterator[Note]:
-    if by_cpu_time:
+def _speedup_notes(frame: pd.DataFrame) -> Iterator[Note]:
+    def taken(method: str) -> list[str]:
+        by = [frame[f"_method_{precision}"] == method for precision in SPEEDUPS]
+        return list(dict.fromkeys(frame.loc[by[0] | by[1], "_label"]))
+
+    if by_cpu_time := taken("cpu_time"):
         yield Note(
             "speedup-by-cpu-time",
             f"speed-ups of {_rows(by_cpu_time)} were taken from CPU time instead of wall time, "
@@ -293,7 +268,7 @@ def _speedup_notes(by_cpu_time: list[str], unpaired: list[str]) -> Iterator[Note
             f" them, for which their intervals are {100 * CPU_TIME_DOUBT:g} % wider",
             _examples(by_cpu_time),
         )
-    if unpaired:
+    if unpaired := taken("unpaired"):
         yield Note(
             "speedup-unpaired",
             f"speed-ups of {_rows(unpaired)} come from figures measured apart: drift between the "
@@ -301,14 +276,15 @@ def _speedup_notes(by_cpu_time: list[str], unpaired: list[str]) -> Iterator[Note
             _examples(unpaired),
             "measure both in one sweep, in at least three rounds",
         )
+    yield from _without_speedup(frame)
 
 
-def _without_speedup(rows: Sequence[dict[str, Any]]) -> Iterator[Note]:
+def _without_speedup(frame: pd.DataFrame) -> Iterator[Note]:
     """Say for which variants there is nothing to be faster than, and what would change that."""
-    fine = [row for row in rows if row["status"] == "ok" and row["rate_rps"] is None]
-    for precision, name in _SPEEDUPS.items():
-        missing = dict.fromkeys(row["variant"] for row in fine if row[name] is None)
-        if missing:
+    fine = frame[(frame["status"] == "ok") & frame["rate_rps"].isna()]
+    for precision, name in SPEEDUPS.items():
+        missing = fine.loc[fine[name].isna(), "variant"].unique()
+        if len(missing):
             what = "its default precision" if precision == "default" else precision
             yield Note(
                 f"no-speedup-{precision}",
@@ -319,39 +295,63 @@ def _without_speedup(rows: Sequence[dict[str, Any]]) -> Iterator[Note]:
             )
 
 
-def _unfinished(sweeps: Sequence[_Sweep]) -> Iterator[Note]:
-    for sweep in sweeps:
-        if sweep.outdated:
+def _unfinished(sweeps: Sequence[SweepRows]) -> Iterator[Note]:
+    for about in (sweep.about for sweep in sweeps):
+        if about.outdated:
             yield Note(
                 "earlier-plan",
-                f"{sweep.outdated} trials of earlier plans of {sweep.name} are not shown",
+                f"{about.outdated} trials of earlier plans of {about.name} are not shown",
                 remedy="sweep with the same axes and variants to see them",
             )
-        done = {m.trial.id for m in sweep.measurements}
-        left = sum(trial.id not in done for trial in sweep.plan.trials)
-        if left:
+        if about.left:
             yield Note(
                 "sweep-unfinished",
-                f"{left} of {len(sweep.plan.trials)} trials of {sweep.name} are not measured yet",
+                f"{about.left} of {about.planned} trials of {about.name} are not measured yet",
                 remedy="the same sweep command goes on where it stopped",
             )
 
 
-def _grouped(found: Sequence[_Found]) -> Iterator[Note]:
-    """Yield the measurements' own notes, each once, with the trials that it is about."""
-    about: dict[Note, list[str]] = {}
-    for one in found:
-        for note in one.measurement.notes:
-            about.setdefault(note, []).append(one.measurement.label)
-    for note, labels in about.items():
-        where = _examples(labels)
-        evidence = f"{note.evidence}; {where}" if note.evidence else where
-        yield Note(note.id, note.message, evidence, note.remedy)
+def _grouped(remarks: _Remarks, frame: pd.DataFrame) -> Iterator[Note]:
+    """Yield the measurements' own notes, each once, with the trials that it is about.
+
+    Notes whose evidence differs stay apart, unless it differs from trial to trial: then there are
+    examples of it.
+    """
+    import numpy as np
+
+    kept = np.flatnonzero(np.isin(remarks.rows, frame.index))
+    kinds = np.asarray(remarks.evidence.dictionary_encode().indices)
+    apart = []
+    for group in _grouped_places(kept, remarks.numbers[kept]):
+        different = _grouped_places(group, kinds[group])
+        apart += different if len(different) <= _SHOWN else [group]
+    labels = frame["_label"]
+    for group in sorted(apart, key=lambda places: int(places[0])):
+        identifier, message, remedy = remarks.notes[remarks.numbers[group[0]]]
+        shown = group[:_SHOWN].tolist()
+        names = [str(labels.loc[remarks.rows[place]]) for place in shown]
+        evidence = [remarks.evidence[place].as_py() for place in shown]
+        more = f" and {len(group) - len(shown)} more" if len(group) > len(shown) else ""
+        if (kinds[group] == kinds[group[0]]).all():
+            told = "; ".join([*filter(None, evidence[:1]), *names])
+        else:
+            told = "; ".join(f"{n}: {e}" for n, e in zip(names, evidence, strict=True))
+        yield Note(identifier, message, f"{told}{more}", remedy)
 
 
-def _quality_metric(sweeps: Sequence[_Sweep], notes: list[Note]) -> QualityMetric | None:
+def _grouped_places(places: NDArray[np.int64], keys: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Return places with equal keys together, each group in its order."""
+    import numpy as np
+
+    if not len(places):
+        return []
+    _, counts = np.unique(keys, return_counts=True)
+    return np.split(places[np.argsort(keys, kind="stable")], np.cumsum(counts)[:-1])
+
+
+def _quality_metric(sweeps: Sequence[SweepRows], notes: list[Note]) -> QualityMetric | None:
     """Return the metric of all sweeps; agreement, which all can have, when they differ."""
-    metrics = {s.plan.quality_metric for s in sweeps if s.plan.quality_metric is not None}
+    metrics = {s.about.quality_metric for s in sweeps if s.about.quality_metric is not None}
     if len(metrics) > 1:
         notes.append(
             Note(
@@ -364,41 +364,43 @@ def _quality_metric(sweeps: Sequence[_Sweep], notes: list[Note]) -> QualityMetri
     return next(iter(metrics), None)
 
 
-def _not_there(sweeps: Sequence[_Sweep]) -> Iterator[NotThere]:
-    for sweep in sweeps:
-        for device in sweep.plan.unavailable:
-            yield NotThere(sweep.name, device.device, device.reason)
+def _not_there(sweeps: Sequence[SweepRows]) -> Iterator[NotThere]:
+    for about in (sweep.about for sweep in sweeps):
+        for device in about.unavailable:
+            yield NotThere(about.name, device.device, device.reason)
 
 
-def _order(sweeps: Sequence[_Sweep]) -> Any:
-    """Return the sort key: environments and variants as planned, the baseline first."""
-    environments = list(dict.fromkeys(m.environment for s in sweeps for m in s.measurements))
-    planned = [variant for s in sweeps for variant in s.plan.variants]
-    baselines = [p.baseline for s in sweeps for p in s.plan.variants.values() if p.baseline]
-    variants = list(dict.fromkeys(baselines + planned))
-    precisions = ["f32", "default"]
-    trials = [trial for s in sweeps for trial in s.plan.trials]
-    shapes = list(dict.fromkeys(shapes_text(trial.shapes) for trial in trials))
-    data_shapes = list(dict.fromkeys(shapes_text(trial.data_shapes) for trial in trials))
+def _order(frame: pd.DataFrame, sweeps: Sequence[SweepRows]) -> NDArray[np.int64]:
+    """Return the places of the rows: environments and variants as planned, the baseline first."""
+    import numpy as np
+    import pandas as pd
 
-    def place(value: str, known: list[str]) -> int:
-        return known.index(value) if value in known else len(known)
+    def planned(column: str, known: Sequence[str]) -> NDArray[Any]:
+        """Places in a list; what is not in it comes last."""
+        places = {value: place for place, value in enumerate(dict.fromkeys(known))}
+        codes, values = pd.factorize(frame[column].fillna(""))
+        return np.array([places.get(value, len(places)) for value in values], dtype=int)[codes]
 
-    def key(row: dict[str, Any]) -> tuple[object, ...]:
-        return (
-            place(row["environment"], environments),
-            place(row["variant_id"], variants),
-            place(row["precision"], precisions),
-            row["precision"],
-            row["device"],
-            place(row["shape"] or "", shapes),
-            place(row["data_shape"] or "", data_shapes),
-            row["load"],
-            row["batch"],
-            row["trial"],
-        )
+    def alphabetical(column: str) -> NDArray[Any]:
+        codes, _ = pd.factorize(frame[column], sort=True)
+        return np.asarray(codes)
 
-    return key
+    def listed(name: str) -> list[str]:
+        return [value for sweep in sweeps for value in getattr(sweep.about, name)]
+
+    keys = (
+        planned("environment", list(frame["environment"].unique())),
+        planned("variant_id", [*listed("baselines"), *listed("variants")]),
+        planned("precision", ["f32", "default"]),
+        alphabetical("precision"),
+        alphabetical("device"),
+        planned("shape", listed("shapes")),
+        planned("data_shape", listed("data_shapes")),
+        alphabetical("load"),
+        frame["batch"].to_numpy(),
+        alphabetical("trial"),
+    )
+    return np.asarray(np.lexsort(keys[::-1]), dtype=np.int64)
 
 
 def _types() -> dict[str, str]:
@@ -410,6 +412,6 @@ def _rows(labels: Sequence[str]) -> str:
     return f"{len(labels)} {'row' if len(labels) == 1 else 'rows'}"
 
 
-def _examples(labels: Sequence[str], shown: int = 3) -> str:
-    more = f" and {len(labels) - shown} more" if len(labels) > shown else ""
-    return "; ".join(labels[:shown]) + more
+def _examples(labels: Sequence[str]) -> str:
+    more = f" and {len(labels) - _SHOWN} more" if len(labels) > _SHOWN else ""
+    return "; ".join(labels[:_SHOWN]) + more

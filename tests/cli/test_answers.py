@@ -81,7 +81,7 @@ def test_shell_completion_can_be_had(ovtool, monkeypatch):
     monkeypatch.setenv("_OVTOOL_COMPLETE", "complete_bash")
     monkeypatch.setenv("COMP_WORDS", "ovtool c")
     monkeypatch.setenv("COMP_CWORD", "1")
-    assert set(ovtool().out.split()) == {"check", "convert", "compress", "choose"}
+    assert set(ovtool().out.split()) == {"check", "convert", "compare", "compress", "choose"}
 
 
 def test_devices(ovtool):

@@ -334,7 +334,7 @@ def test_wrong_use_is_a_line_too(refused, arguments, said):
 
 
 def test_an_unknown_verb_suggests_the_near_one(refused):
-    assert "Did you mean 'compress'?" in refused("compres")
+    assert "Did you mean 'compress', 'compare'?" in refused("compres")
 
 
 def test_a_folder_that_is_there_is_left_alone(refused, tmp_path, small):

@@ -1,0 +1,90 @@
+"""Whether ``compare`` finds a thread taken away, and nothing in a sweep that is run again.
+
+``make bench`` runs it.  The sweeps of both kinds alternate, since the machine's own speed wanders
+over minutes, and a busy stretch shall fall on both.
+"""
+
+import contextlib
+import math
+import os
+import statistics
+
+import psutil
+import pytest
+
+from ovtool import api
+from ovtool.measure.engine import Settings
+from ovtool.report.compare import compare
+from ovtool.report.noise import FACTORS
+from ovtool.sweep.plan import Axes
+from tests.benchmarks import networks
+from tests.benchmarks.conftest import neighbours
+
+TRIES = 20
+SETTINGS = Settings(starts=False, min_rounds=6, round_s=0.15, max_s=2)
+AXES = Axes(batches=[1, 4])
+
+
+@contextlib.contextmanager
+def one_processor():
+    """OpenVINO takes as many threads as the process may use processors."""
+    usable = psutil.Process().cpu_affinity()
+    psutil.Process().cpu_affinity(usable[:1])
+    try:
+        yield
+    finally:
+        psutil.Process().cpu_affinity(usable)
+
+
+def swept(variant, out):
+    return api.sweep([variant], out=out, axes=AXES, settings=SETTINGS).folder
+
+
+def moved(found, into):
+    for one in found.changes:
+        if not math.isnan(one.ratio.value):
+            into.setdefault(one.column, []).append(math.log(one.ratio.value))
+
+
+@pytest.mark.benchmark
+@pytest.mark.timeout(3600)
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="no thread to take away")
+@pytest.mark.skipif(not hasattr(psutil.Process, "cpu_affinity"), reason="no affinity here")
+@pytest.mark.parametrize("state", ["quiet", "busy"])
+def test_reruns_and_a_thread_taken_away(state, tmp_path):
+    variant = networks.short(tmp_path)
+    false, missed, least, between = [], [], [], {}
+    with neighbours() if state == "busy" else contextlib.nullcontext():
+        before = swept(variant, tmp_path / "run0")
+        for index in range(1, TRIES + 1):
+            again = swept(variant, tmp_path / f"run{index}")
+            found = compare(before, again)
+            moved(found, between)
+            false += [f"try {index}: {r}" for r in found.regressions(0)]
+            with one_processor():
+                slower = swept(variant, tmp_path / f"slow{index}")
+            lost = compare(again, slower)
+            rates = [c for c in lost.changes if c.column.startswith("throughput")]
+            least.append(
+                max(c.loss_pct for c in rates if c.outcome == "worse")
+                if any(c.outcome == "worse" for c in rates)
+                else math.nan
+            )
+            if not lost.regressions(5):
+                missed.append(index)
+            before = again
+    print(
+        f"compare, {state}: {TRIES} reruns, {len(false)} false regressions {false};"
+        f" a thread taken away found in {TRIES - len(missed)} of {TRIES}"
+        f" (greatest loss seen {min(least):.0f} to {max(least):.0f} %)"
+    )
+    for column, logs in between.items():
+        # A difference of two runs varies by sqrt(2) times what one run does.
+        sd = 100 * math.sqrt(statistics.fmean(x * x for x in logs) / 2)
+        worst = 100 * math.expm1(max(map(abs, logs)))
+        print(
+            f"  {column}: between runs {sd:.2f} % (allowed: {found.noise.allowance_pct:g} %"
+            f" x {FACTORS[column]:g}), greatest change {worst:.1f} %, {len(logs)} changes"
+        )
+    assert not false
+    assert not missed
