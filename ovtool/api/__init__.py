@@ -22,12 +22,13 @@ from ovtool.api.compression import Given, compress
 from ovtool.api.layer_costs import sensitivity
 from ovtool.api.models import DataSpec, convert, devices, evaluate
 from ovtool.api.profiling import profile
-from ovtool.api.sweeps import choose, report, summary, sweep
+from ovtool.api.sweeps import changes, choose, report, summary, sweep
 from ovtool.api.whole_way import run
 
 __all__ = [
     "DataSpec",
     "Given",
+    "changes",
     "check",
     "choose",
     "compress",

@@ -241,18 +241,10 @@ def _contended(others_cpu_pct: float | None) -> list[Note]:
 
 def _written(found: Profile, folder: Path, target: Path) -> Profile:
     """Write the parts into a folder that will be called ``target``."""
-    from ovtool.report.profile_chart import time_by_layer
+    from ovtool.report.profile_chart import caption, time_by_layer
 
     rows = [asdict(row) for row in found.by_layer]
     columns = [name for name in breakdown.Slice.__slots__ if name != "layers"]
-    chart = time_by_layer(rows, _caption(found))
+    chart = time_by_layer(rows, caption(found.to_json()))
     parts = layer_files.write(folder, target, "profile", found.to_json(), rows, columns, chart)
     return replace(found, files=parts)
-
-
-def _caption(found: Profile) -> str:
-    executed = f" in {found.executed_precision}" if found.executed_precision else ""
-    return (
-        f"{found.variant} on {found.device}{executed}, batch {found.batch}, {found.load} hint: mean"
-        f" of {found.inferences} inferences with counters, one at a time."
-    )

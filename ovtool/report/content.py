@@ -9,6 +9,7 @@ from ovtool.errors import LimitNotMetError, NothingMeasuredError
 from ovtool.report.charts import charts
 from ovtool.report.choice import Objective, choose
 from ovtool.report.rows import config_labels, environment_labels, records, row_label
+from ovtool.report.shown import shown
 from ovtool.report.summary import summary
 from ovtool.report.table import background
 
@@ -52,7 +53,10 @@ class Content:
         no_choice: Why there is none; empty when there is one.
         summary: The table of variants; None when nothing was measured.
         charts: The charts.
-        rows: All rows of the table, in its order.
+        rows: The rows to show, in the order of the table.
+        total: Rows of the table.
+        why_these: Which rows are shown where that is not all; empty where it is.
+        best: Which of the rows is the recommended one; None when there is none.
         failed: The trials that could not run.
         machines: The environments.
         background: Notes and devices that were not there.
@@ -65,6 +69,9 @@ class Content:
     summary: Summary | None
     charts: Charts
     rows: tuple[Row, ...]
+    total: int
+    why_these: str
+    best: int | None
     failed: tuple[Failed, ...]
     machines: tuple[Machine, ...]
     background: Background
@@ -76,26 +83,32 @@ def gather(table: pd.DataFrame, limits: Limits, objective: Objective, percentile
     Raises:
         InputError: The objective or percentile is unknown, or the objective was not measured.
     """
-    rows = records(table)
     choice, no_choice = None, ""
     try:
         choice = choose(table, limits, objective, percentile)
     except (LimitNotMetError, NothingMeasuredError) as error:
         no_choice = f"{str(error)[:1].upper()}{str(error)[1:]}."
+    chosen = [] if choice is None else [choice.winner, *(one.row for one in choice.runners_up)]
+    kept = shown(table, [row["trial"] for row in chosen])
     try:
-        variants = summary(table)
+        variants = summary(kept.table)
     except NothingMeasuredError:
         variants = None
+    rows = records(kept.table)
     labels = config_labels(rows)
     about = background(table)
+    best = None if choice is None else _place(rows, choice.winner)
     return Content(
-        title=", ".join(dict.fromkeys(row["sweep"] for row in rows)) or "no rows",
+        title=_title(list(dict.fromkeys(table["sweep"]))),
         objective=_objective(limits, objective, percentile),
         choice=choice,
         no_choice=no_choice,
         summary=variants,
-        charts=charts(table),
+        charts=charts(kept.table, best),
         rows=tuple(rows),
+        total=kept.total,
+        why_these=kept.why,
+        best=best,
         failed=tuple(
             Failed(row_label(row, labels), row["reason"] or "no reason given")
             for row in rows
@@ -104,6 +117,21 @@ def gather(table: pd.DataFrame, limits: Limits, objective: Objective, percentile
         machines=_machines(rows, about),
         background=about,
     )
+
+
+def _place(rows: list[Row], winner: Row) -> int | None:
+    """Return which of the rows the winner is."""
+    same = (
+        number
+        for number, row in enumerate(rows)
+        if (row["trial"], row["environment"]) == (winner["trial"], winner["environment"])
+    )
+    return next(same, None)
+
+
+def _title(sweeps: list[str], most: int = 4) -> str:
+    more = f" and {len(sweeps) - most} more" if len(sweeps) > most else ""
+    return (", ".join(sweeps[:most]) + more) or "no rows"
 
 
 def _objective(limits: Limits, objective: str, percentile: int) -> str:

@@ -64,6 +64,19 @@ def time_by_layer(rows: Sequence[Mapping[str, Any]], caption: str) -> Chart:
     )
 
 
+def caption(told: Mapping[str, Any]) -> str:
+    """Return what was measured, in a sentence.
+
+    Args:
+        told: ``variant``, ``device``, ``executed_precision``, ``batch``, ``load``, ``inferences``.
+    """
+    executed = f" in {told['executed_precision']}" if told["executed_precision"] else ""
+    return (
+        f"{told['variant']} on {told['device']}{executed}, batch {told['batch']}, {told['load']}"
+        f" hint: mean of {told['inferences']} inferences with counters, one at a time."
+    )
+
+
 def _bar(row: Mapping[str, Any], place: int) -> dict[str, Any]:
     before = f"{place}. {row['type']} "
     return {

@@ -89,6 +89,7 @@ def _config(
             "label": {"fontSize": 10},
             "value": {"color": ink, "fontSize": 11},
             "single": {"color": category[0]},
+            "chosen": {"stroke": ink, "strokeWidth": 1.5},
             "front": {
                 "color": line,
                 "strokeWidth": 7,
