@@ -57,7 +57,7 @@ def speedup(data: Sequence[Point], column: str, against: str) -> Chart | str:
     offset = alt.YOffset("spot:N", scale=alt.Scale(domain=[_LEAST, _MOST], paddingOuter=0.4))
     x = alt.X(
         f"{column}:Q",
-        title="throughput ratio at the same load, x",
+        title="throughput ratio, x",
         scale=alt.Scale(zero=False, nice=True, padding=44),
     )
     which = alt.Scale(domain=[_LEAST, _MOST])
@@ -201,7 +201,7 @@ def start_bars(data: Sequence[Point]) -> Chart | str:
     rename = "".join(f"datum.column === '{name}' ? '{_START[name]}' : " for name in names) + "''"
     y = _line()
     which = alt.Scale(domain=called)
-    offset = alt.YOffset("what:N", scale=which)
+    offset = alt.YOffset("what:N", scale=alt.Scale(domain=called, paddingOuter=0.4))
     x = alt.X("ms:Q", title="median of the rows, ms", scale=alt.Scale(zero=True))
     layers = [
         *_bars(x, y, "ms", yOffset=offset),
@@ -216,7 +216,7 @@ def start_bars(data: Sequence[Point]) -> Chart | str:
         "and the first inference after compiling without any; the median over batches and loads.",
         spec(
             layers,
-            step(18 * len(names) + 10),
+            step(18 * len(names) + 14),
             {"fold": names, "as": ["column", "ms"]},
             *keep("ms"),
             {"calculate": rename, "as": "what"},

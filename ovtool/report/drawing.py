@@ -87,7 +87,7 @@ class Axis:
 
         if self.log:
             return alt.Scale(type="log", nice=False, padding=16)
-        return alt.Scale(type="linear", zero=True, nice=True)
+        return alt.Scale(type="linear", zero=True, nice=4)
 
 
 def points(

@@ -123,6 +123,7 @@ const byWidth = (spec, width) => {
   config.legend.labelLimit = narrow ? width - 60 : 240;
   config.axis.labelLimit = Math.round(width * 0.4);
   config.axisQuantitative.tickCount = narrow ? 4 : 7;
+  if (narrow) config.axisX = { titleAnchor: "end" };
   return { ...spec, width: "container", autosize: { type: "fit-x", contains: "padding" }, config };
 };
 const options = {

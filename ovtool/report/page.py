@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+import re
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -28,10 +29,12 @@ if TYPE_CHECKING:
     from ovtool.report.content import Content
     from ovtool.report.drawing import Point
     from ovtool.report.rows import Row
+    from ovtool.results import Note
 
 TEMPLATE, DRAW = "page.html.j2", "page.js"
 MOST_LISTED = 100
 """Lines of a list or table that stands in the page as text."""
+_COUNTED = re.compile(r"(?P<number>\d+) (?P<of>\w+)(?P<rest>: .*)", re.DOTALL)
 MOST_TIES = 3
 """Names of rows that cannot be told from the recommended one."""
 _KEY = (
@@ -72,6 +75,14 @@ class Fact:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A note, and all that it was said of."""
+
+    text: str
+    evidence: tuple[str, ...]
+
+
 def page(content: Content, reload_s: int | None = None) -> str:
     """Return the page as HTML.
 
@@ -92,6 +103,7 @@ def page(content: Content, reload_s: int | None = None) -> str:
         content=content,
         answer=list(_answer(content)),
         sure="" if content.choice is None else _sure(content.choice),
+        notes=_said(content.background.notes),
         most=MOST_LISTED,
         most_ties=MOST_TIES,
         facets=[Facet(name, title, _counted(facets[name])) for name, (title, _) in _FACETS.items()],
@@ -112,6 +124,22 @@ def page(content: Content, reload_s: int | None = None) -> str:
         scripts=[Markup(script) for script in scripts],  # noqa: S704 - ours, and hashed
         reload_s=reload_s,
     )
+
+
+def _said(notes: Sequence[Note]) -> list[Said]:
+    """Return the notes, those that say the same as one; a number in front is part of the evidence.
+
+    So "83 inferences: few" and "38 inferences: few" are one note.
+    """
+    alike: dict[str, list[str]] = {}
+    for note in notes:
+        counted = _COUNTED.match(note.message)
+        message = note.message if counted is None else counted["of"] + counted["rest"]
+        remedy = f" To do: {note.remedy}." if note.remedy else ""
+        number = [] if counted is None else [f"{counted['number']} {counted['of']}"]
+        told = alike.setdefault(f"{message[:1].upper()}{message[1:]}.{remedy}", [])
+        told += ["; ".join([*number, *filter(None, [note.evidence])])]
+    return [Said(text, tuple(filter(None, evidence))) for text, evidence in alike.items()]
 
 
 def _heading(column: Column) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def _config(
         },
         "range": {"category": list(category), "symbol": list(SHAPES)},
         "style": {
-            "label": {"fontSize": 10},
+            "label": {"color": ink, "fontSize": 10},
             "value": {"color": ink, "fontSize": 11},
             "single": {"color": category[0]},
             "chosen": {"stroke": ink, "strokeWidth": 1.5},

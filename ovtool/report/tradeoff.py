@@ -27,15 +27,17 @@ if TYPE_CHECKING:
     import altair as alt
 
 _BOTH = ("latency_p50_ms", "throughput_fps")
+_ALONG = [
+    {"field": "latency_p50_ms", "order": "ascending"},
+    {"field": "throughput_fps", "order": "descending"},
+]
 _FRONT: tuple[dict[str, Any], ...] = (
     {
-        "window": [{"op": "max", "field": "throughput_fps", "as": "before"}],
-        "sort": [
-            {"field": "latency_p50_ms", "order": "ascending"},
-            {"field": "throughput_fps", "order": "descending"},
-        ],
-        "frame": [None, -1],
+        "window": [{"op": "max", "field": "throughput_fps", "as": "most"}],
+        "sort": _ALONG,
+        "frame": [None, 0],
     },
+    {"window": [{"op": "lag", "field": "most", "as": "before"}], "sort": _ALONG},
     {"filter": "!isValid(datum.before) || datum.throughput_fps > datum.before"},
 )
 """Keeps the points of which none with less latency has as much throughput."""
@@ -80,7 +82,7 @@ def latency_throughput(data: Sequence[Point]) -> Chart | str:
         scale=Axis.of(ends(shown, "throughput_fps")).scale,
     )
     ring = " The ring is the recommended row." if found(shown, "best") else ""
-    look = {
+    look: dict[str, Any] = {
         "color": color(data),
         "opacity": alt.when(by_label, by_load).then(alt.value(1)).otherwise(alt.value(0.1)),
     }

@@ -64,8 +64,8 @@ def write(
         reload_s: After how many seconds a browser reads the page again; None: never.
 
     Raises:
-        InputError: A folder is no sweep or no profile, ``out`` cannot be written, or the objective is unknown
-            or was not measured.
+        InputError: A folder is no sweep or no profile, ``out`` cannot be written, or the objective
+            is unknown or was not measured.
     """
     table = load(folders)
     content = gather(table, limits or Limits(), objective, percentile)
