@@ -192,6 +192,9 @@ def spec(
 ) -> dict[str, Any]:
     """Return the specification of layers drawn one over another, without altair's config.
 
+    It is not held against the schema, which would take most of the time of a report: the tests draw
+    every chart.
+
     Args:
         layers: From the lowest.
         height: In pixels, or of each line of the chart: ``step(30)``.
@@ -199,7 +202,7 @@ def spec(
     """
     import altair as alt
 
-    made: dict[str, Any] = alt.layer(*layers).properties(width=WIDTH).to_dict()
+    made: dict[str, Any] = alt.layer(*layers).properties(width=WIDTH).to_dict(validate=False)
     made.pop("config", None)
     if transforms:  # a layer inherits them only with the data
         made |= {"data": {"name": POINTS}, "transform": list(transforms)}

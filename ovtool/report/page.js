@@ -145,6 +145,9 @@ const describe = (place, view) => {
     parts.push(`${spec.title} from ${domain.map((end) => end.toPrecision(3)).join(" to ")}`);
   }
   parts.push("The table of all results holds its figures");
+  // One picture with its axes in words: Vega would have every mark read out.
+  place.setAttribute("role", "img");
+  place.removeAttribute("aria-roledescription");
   place.setAttribute("aria-label", `${parts.join(". ")}.`);
 };
 const fails = (place, error) => {

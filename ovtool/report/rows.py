@@ -100,18 +100,16 @@ def config_labels(rows: Sequence[Row]) -> dict[Config, str]:
     environments = environment_labels(rows)
     several_shapes = len({row["shape"] for row in rows}) > 1
     several_data_shapes = len({row["data_shape"] for row in rows}) > 1
-    configs = by_config(rows)
-    relatives: dict[tuple[str, str], list[Config]] = {}
-    for config, same in configs.items():
-        relatives.setdefault((same[0]["variant"], config.environment), []).append(config)
     labels = {}
-    for config, same in configs.items():
+    for config, same in by_config(rows).items():
         name = same[0]["variant"]
-        alike = relatives[name, config.environment]
+        relatives = [
+            r for r in rows if r["variant"] == name and r["environment"] == config.environment
+        ]
         parts = [name]
-        if len({one.variant_id for one in alike}) > 1:
+        if len({r["variant_id"] for r in relatives}) > 1:
             parts.append(config.variant_id[:6])
-        if len({one.precision for one in alike}) > 1 or config.precision != "default":
+        if len({r["precision"] for r in relatives}) > 1 or config.precision != "default":
             parts.append(precision_text(same))
         if several_shapes and config.shape:
             parts.append(config.shape)

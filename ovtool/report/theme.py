@@ -89,11 +89,11 @@ def _config(
             "label": {"color": ink, "fontSize": 10},
             "value": {"color": ink, "fontSize": 11},
             "single": {"color": category[0]},
-            "chosen": {"stroke": ink, "strokeWidth": 1.5},
+            "chosen": {"stroke": ink, "strokeWidth": 1.5, "opacity": 1},
             "front": {
                 "color": line,
                 "strokeWidth": 7,
-                "strokeOpacity": 0.35,
+                "strokeOpacity": 0.5,
                 "strokeCap": "round",
             },
             "reference": {"color": soft, "strokeDash": [4, 3], "strokeWidth": 1.5},
