@@ -13,6 +13,8 @@ from ovtool.report.drawing import (
     base,
     color,
     ends,
+    few_lines,
+    few_lines_text,
     first_of,
     found,
     keep,
@@ -86,8 +88,9 @@ def speedup(data: Sequence[Point], column: str, against: str) -> Chart | str:
         title,
         "At batch 1 under the latency hint (else the least latency), and at the load of the most "
         "throughput; both sides at the same load. Bars are 95 % intervals: one "
-        "that reaches the dashed line at 1 shows no difference.",
-        spec(layers, step(44), *_SPOTS, *keep(column)),
+        "that reaches the dashed line at 1 shows no difference."
+        + few_lines_text(found(data, column)),
+        spec(layers, step(44), *_SPOTS, *keep(column), *few_lines()),
     )
 
 
@@ -126,8 +129,8 @@ def quality_dots(data: Sequence[Point], column: str | None) -> Chart | str:
         "quality",
         title,
         f"{meaning[:1].upper()}{meaning[1:]}. Bars are 95 % intervals; the axis does not "
-        "start at zero.",
-        spec(layers, step(34), *keep("quality"), *first_of("config")),
+        "start at zero." + few_lines_text(found(data, "quality")),
+        spec(layers, step(34), *keep("quality"), *first_of("config"), *few_lines()),
     )
 
 
@@ -179,7 +182,12 @@ def size_bars(data: Sequence[Point]) -> Chart | str:
         .mark_bar(style="single", height={"band": 0.62}, cornerRadiusEnd=2, tooltip=_HOVER)
         .encode(x=x, y=y),
     ]
-    return Chart("size", title, "", spec(layers, step(30), *keep("model_mib"), *first_of("files")))
+    return Chart(
+        "size",
+        title,
+        few_lines_text([{"config": point["files"]} for point in found(data, "model_mib")]).strip(),
+        spec(layers, step(30), *keep("model_mib"), *first_of("files"), *few_lines()),
+    )
 
 
 _START = {
@@ -213,10 +221,12 @@ def start_bars(data: Sequence[Point]) -> Chart | str:
         "start",
         title,
         "Each in a fresh process: compiling without any cache, compiling from the model cache, "
-        "and the first inference after compiling without any; the median over batches and loads.",
+        "and the first inference after compiling without any; the median over batches and loads."
+        + few_lines_text(data),
         spec(
             layers,
             step(18 * len(names) + 14),
+            *few_lines(),
             {"fold": names, "as": ["column", "ms"]},
             *keep("ms"),
             {"calculate": rename, "as": "what"},

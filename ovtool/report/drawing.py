@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT = 720, 420
 LOG_FROM = 10.0
 """Largest over least value from which an axis is logarithmic."""
+LINES = 24
+"""Configurations of a chart that has a line for each: more could not be overlooked."""
 POINTS = "rows"
 """Name of the points in a specification."""
 _FIGURES = (
@@ -105,6 +107,7 @@ def points(
         best: Which of the rows is the recommended one.
     """
     places = {label: place for place, label in enumerate(labels.values())}
+    standing = _standing([row for row in rows if _drawn(row)])
     files = _file_labels([row for row in rows if _drawn(row)])
     made = []
     for number, row in enumerate(rows):
@@ -114,6 +117,7 @@ def points(
                 "row": number,
                 "config": label,
                 "order": places[label],
+                "standing": standing[Config.of(row)],
                 "files": files[row["variant_id"]],
                 "batch": row["batch"],
                 "load": row["load"],
@@ -130,6 +134,16 @@ def points(
 
 def _drawn(row: Row) -> bool:
     return row["status"] == "ok" and not row["emulated"]
+
+
+def _standing(rows: Sequence[Row]) -> dict[Config, int]:
+    """Return the place of each configuration by its greatest throughput, from 0."""
+    best: dict[Config, float] = {}
+    for row in rows:
+        config = Config.of(row)
+        best[config] = max(best.get(config, 0.0), row["throughput_fps"] or 0.0)
+    ranked = sorted(best, key=lambda config: -best[config])
+    return {config: place for place, config in enumerate(ranked)}
 
 
 def _known(row: Row, column: str, name: str) -> dict[str, float]:
@@ -175,6 +189,25 @@ def first_of(*fields: str, by: str = "row") -> list[dict[str, Any]]:
         },
         {"filter": "datum.rank === 1"},
     ]
+
+
+def few_lines() -> list[dict[str, Any]]:
+    """Return the transforms that keep the :data:`LINES` configurations of most throughput."""
+    return [
+        {
+            "window": [{"op": "dense_rank", "as": "place"}],
+            "sort": [{"field": "standing", "order": "ascending"}],
+        },
+        {"filter": f"datum.place <= {LINES}"},
+    ]
+
+
+def few_lines_text(data: Sequence[Point]) -> str:
+    """Say so where that leaves some out; empty where it does not."""
+    count = len({point["config"] for point in data})
+    if count <= LINES:
+        return ""
+    return f" Of {count} lines the {LINES} of most throughput are drawn: filters bring the others."
 
 
 def base(*transforms: dict[str, Any]) -> alt.Chart:

@@ -107,7 +107,7 @@ const hover = (value) => {
   const cells = Number.isInteger(value.row)
     ? data.columns.map((column, place) => [column.title, data.rows[value.row][place]])
     : Object.entries(value).map(([name, text]) => [name, typeof text === "number" ? text.toPrecision(3) : text]);
-  const hidden = ["environment", "sweep", "trial", "status", "order", "room", "label"];
+  const hidden = ["environment", "sweep", "trial", "status", "order", "standing", "place", "room", "label"];
   const lines = cells
     .filter(([name, text]) => text !== UNKNOWN && !hidden.includes(name))
     .slice(0, 30)

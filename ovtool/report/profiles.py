@@ -38,7 +38,11 @@ def charts(folders: Sequence[str | Path]) -> list[Chart]:
 
 
 def _read(folder: Path) -> tuple[Mapping[str, Any], list[dict[str, Any]]]:
-    document = files.existing_file(folder / DOCUMENT, "profile")
+    if not (folder / DOCUMENT).is_file():
+        raise InputError(
+            f"no profile in {folder}: it has no {DOCUMENT}", "ovtool profile MODEL --out makes one"
+        )
+    document = folder / DOCUMENT
     table = files.existing_file(folder / LAYERS, "layers of the profile")
     try:
         told = json.loads(document.read_text(encoding="utf-8"))

@@ -20,7 +20,7 @@ from ovtool.errors import InputError, NothingMeasuredError
 from ovtool.report import theme
 from ovtool.report.charts import charts
 from ovtool.report.content import gather
-from ovtool.report.drawing import Axis
+from ovtool.report.drawing import LINES, Axis
 from ovtool.report.labels import place
 from ovtool.report.limits import Limits
 from ovtool.report.markdown import escape
@@ -368,3 +368,13 @@ def test_an_axis_holds_all_its_values(values):
     axis = Axis.of(values)
     assert all(-1e-9 <= axis.share(value) <= 1 + 1e-9 for value in values)
     assert axis.log == (min(values) > 0 and max(values) / min(values) > 10)
+
+
+def test_charts_with_a_line_for_each_configuration_draw_the_fastest_and_say_so(tmp_path):
+    models = [sweeps.Model(f"v{i:02}", 3, {"default": 2 + i}, (40, 50)) for i in range(LINES + 6)]
+    table = load([sweeps.whole(tmp_path / "s", models, batches=(1,))])
+    for chart in charts(table).drawn:
+        if chart.name in ("speedup-default", "quality", "size", "start"):
+            assert f"Of {LINES + 6} lines the {LINES} of most throughput" in chart.caption
+            svg = vl_convert.vegalite_to_svg(chart.whole | {"config": theme.static()})
+            assert [m.name in svg for m in models] == [True] * LINES + [False] * 6, chart.name
