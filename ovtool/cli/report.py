@@ -22,6 +22,11 @@ def command(
     min_throughput_fps: options.MinThroughput = None,
     min_quality: options.MinQuality = None,
     max_model_mib: options.MaxSize = None,
+    max_memory_mib: options.MaxMemory = None,
+    max_energy_mj: options.MaxEnergy = None,
+    max_cost: options.MaxCost = None,
+    prices: options.Prices = None,
+    rate: options.Rate = None,
     objective: options.Objective = "throughput",
     percentile: options.Percentile = 99,
     json: options.Json = False,
@@ -35,8 +40,18 @@ def command(
         written = api.report(
             sweeps,
             out=out,
-            limits=options.limits(max_latency_ms, min_throughput_fps, min_quality, max_model_mib),
-            objective=options.objective(objective),
+            limits=options.limits(
+                prices,
+                max_latency_ms=max_latency_ms,
+                min_throughput_fps=min_throughput_fps,
+                min_quality=min_quality,
+                max_model_mib=max_model_mib,
+                max_memory_mib=max_memory_mib,
+                max_energy_mj=max_energy_mj,
+                max_cost=max_cost,
+                rate_rps=rate,
+            ),
+            objective=objective,
             percentile=percentile,
         )
     show.report(written, json=json)
