@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from ovtool.measure.engine import Settings
     from ovtool.metrics import Metric, QualityMetric
-    from ovtool.report.choice import Choice, Objective
+    from ovtool.report.choice import Choice
     from ovtool.report.limits import Limits
     from ovtool.report.summary import Summary
     from ovtool.report.write import ReportFiles
@@ -137,7 +137,7 @@ def report(
     *,
     out: str | Path | None = None,
     limits: Limits | None = None,
-    objective: Objective = "throughput",
+    objective: str = "throughput",
     percentile: int = 99,
     profiles: Sequence[str | Path] = (),
     reload_s: int | None = None,
@@ -174,7 +174,7 @@ def choose(
     sweeps: Sequence[str | Path],
     *,
     limits: Limits | None = None,
-    objective: Objective = "throughput",
+    objective: str = "throughput",
     percentile: int = 99,
 ) -> Choice:
     """Recommend a device, variant, batch and load under limits.

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 
 from ovtool.errors import LimitNotMetError, NothingMeasuredError
 from ovtool.report.charts import charts
-from ovtool.report.choice import Objective, choose
+from ovtool.report.choice import choose
+from ovtool.report.explanations import Context, explain, fastest
+from ovtool.report.front import front
+from ovtool.report.limits import asked
 from ovtool.report.rows import config_labels, environment_labels, records, row_label
 from ovtool.report.shown import shown
 from ovtool.report.summary import summary
@@ -18,10 +21,13 @@ if TYPE_CHECKING:
 
     from ovtool.report.charts import Charts
     from ovtool.report.choice import Choice
+    from ovtool.report.front import Front
+    from ovtool.report.knee import Knee
     from ovtool.report.limits import Limits
     from ovtool.report.rows import Row
     from ovtool.report.summary import Summary
     from ovtool.report.table import Background
+    from ovtool.results import Note
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,10 @@ class Content:
         failed: The trials that could not run.
         machines: The environments.
         background: Notes and devices that were not there.
+        explanations: Why the fastest row of each configuration, and the recommended one, are as
+            fast, slow or uncertain as they are.
+        front: The rows that no other one beats in throughput, latency, quality, size and energy.
+        knees: Of every batch curve.
     """
 
     title: str
@@ -75,9 +85,12 @@ class Content:
     failed: tuple[Failed, ...]
     machines: tuple[Machine, ...]
     background: Background
+    explanations: tuple[Note, ...]
+    front: Front
+    knees: tuple[Knee, ...]
 
 
-def gather(table: pd.DataFrame, limits: Limits, objective: Objective, percentile: int) -> Content:
+def gather(table: pd.DataFrame, limits: Limits, objective: str, percentile: int) -> Content:
     """Return the parts of a report; that nothing fits or was measured is a part of it too.
 
     Raises:
@@ -98,9 +111,15 @@ def gather(table: pd.DataFrame, limits: Limits, objective: Objective, percentile
     labels = config_labels(rows)
     about = background(table)
     best = None if choice is None else _place(rows, choice.winner)
+    everything = records(table)
+    names = config_labels(everything)
+    context = Context(everything, names, about, limits.min_quality)
+    told = fastest(everything)
+    if choice is not None and all(choice.winner["trial"] != row["trial"] for row in told):
+        told.insert(0, choice.winner)
     return Content(
         title=_title(list(dict.fromkeys(table["sweep"]))),
-        objective=_objective(limits, objective, percentile),
+        objective=_objective(limits, objective, percentile, about),
         choice=choice,
         no_choice=no_choice,
         summary=variants,
@@ -116,6 +135,9 @@ def gather(table: pd.DataFrame, limits: Limits, objective: Objective, percentile
         ),
         machines=_machines(rows, about),
         background=about,
+        explanations=explain(told, context),
+        front=front(everything, percentile, about.quality_metric, names),
+        knees=tuple(context.curves.values()),
     )
 
 
@@ -134,19 +156,9 @@ def _title(sweeps: list[str], most: int = 4) -> str:
     return (", ".join(sweeps[:most]) + more) or "no rows"
 
 
-def _objective(limits: Limits, objective: str, percentile: int) -> str:
-    asked = (
-        ("latency p{} at most {:g} ms", limits.max_latency_ms),
-        ("throughput at least {:g} samples/s", limits.min_throughput_fps),
-        ("quality at least {:g}", limits.min_quality),
-        ("size at most {:g} MiB", limits.max_model_mib),
-    )
-    told = [
-        text.format(percentile, limit) if "p{}" in text else text.format(limit)
-        for text, limit in asked
-        if limit is not None
-    ]
-    best = f"p{percentile} latency" if objective == "latency" else objective
+def _objective(limits: Limits, objective: str, percentile: int, about: Background) -> str:
+    told = [one.text for one in asked(limits, percentile, about)]
+    best = objective.replace("latency", f"p{percentile} latency")
     return f"best {best}, " + (" and ".join(told) if told else "without limits")
 
 

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
     from ovtool.columns import Column
     from ovtool.report.charts import Charts
-    from ovtool.report.choice import Choice
     from ovtool.report.content import Content
     from ovtool.report.drawing import Point
     from ovtool.report.rows import Row
     from ovtool.results import Note
+    from ovtool.statistics import Interval
 
 TEMPLATE, DRAW = "page.html.j2", "page.js"
 MOST_LISTED = 100
@@ -102,7 +102,7 @@ def page(content: Content, reload_s: int | None = None) -> str:
     return template.render(
         content=content,
         answer=list(_answer(content)),
-        sure="" if content.choice is None else _sure(content.choice),
+        interval=_interval,
         notes=_said(content.background.notes),
         most=MOST_LISTED,
         most_ties=MOST_TIES,
@@ -203,15 +203,10 @@ def _specs(charts: Charts) -> dict[str, Any]:
     }
 
 
-def _sure(choice: Choice) -> str:
-    """Say how sure it is that the recommended row is the best."""
-    if choice.ties:
-        others = "row" if len(choice.ties) == 1 else "rows"
-        return (
-            f"How sure: not told apart from {len(choice.ties)} other {others}, whose intervals "
-            "overlap its own."
-        )
-    return "How sure: beyond the noise, no other row's interval reaches its own."
+def _interval(value: Interval | None) -> str:
+    if value is None:
+        return units.UNKNOWN
+    return units.interval_text(value.value, value.low, value.high)
 
 
 def _answer(content: Content) -> Iterator[Fact]:
@@ -228,6 +223,8 @@ def _answer(content: Content) -> Iterator[Fact]:
     ]
     executed = row["executed_precision"] or row["precision"]
     yield Fact("Settings", ", ".join([load_text(row), *counts, executed]))
+    if row["verdict"] is not None:
+        yield Fact("Measured", row["verdict"])
     quality = content.background.quality_metric
     for name, called in (
         ("throughput_fps", "Throughput"),

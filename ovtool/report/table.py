@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from ovtool.errors import InputError
 from ovtool.report.rows import Config
 from ovtool.report.speedup import Method, speedup
 from ovtool.results import Measurement, Note
-from ovtool.shapes import shapes_text
+from ovtool.shapes import Named, shapes_text
 from ovtool.store import Environment, Plan, SweepFolder
 
 if TYPE_CHECKING:
@@ -49,6 +49,27 @@ class NotThere:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """What is behind a row and is no column: how to run it again, and remarks on it.
+
+    Args:
+        properties: OpenVINO properties it was compiled with.
+        notes: Of its measurement.
+        folder: Of its variant, where the sweep was run; None where the plan does not say.
+        shapes: (input name, dimensions) that it was compiled with instead of its own.
+        open_shapes: Whether dimensions stayed open when it was compiled.
+        baseline: Id of its uncompressed variant; None where the sweep has none.
+    """
+
+    properties: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[Note, ...] = ()
+    folder: str | None = None
+    shapes: Named = ()
+    open_shapes: bool = False
+    baseline: str | None = None
+
+
 @dataclass(frozen=True)
 class Background:
     """What belongs to a table and is no column of it.
@@ -58,14 +79,18 @@ class Background:
         not_there: Devices that were asked for and left out.
         notes: Remarks of the measurements, and on how figures were derived.
         quality_metric: The column that stands for quality; None when it was not evaluated.
-        properties: OpenVINO properties by row, as (environment, trial).
+        behind: What is behind each row, by (environment, trial).
     """
 
     environments: tuple[Environment, ...] = ()
     not_there: tuple[NotThere, ...] = ()
     notes: tuple[Note, ...] = ()
     quality_metric: QualityMetric | None = None
-    properties: Mapping[tuple[str, str], Mapping[str, str]] | None = None
+    behind: Mapping[tuple[str, str], Behind] = field(default_factory=dict)
+
+    def of(self, row: Mapping[str, Any]) -> Behind:
+        """Return what is behind a row."""
+        return self.behind.get((row["environment"], row["trial"]), Behind())
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Background:
         """Return itself: pandas copies ``attrs`` deeply at every step, and this never changes."""
@@ -136,9 +161,8 @@ def load(folders: Sequence[str | Path]) -> pd.DataFrame:
         not_there=tuple(dict.fromkeys(_not_there(sweeps))),
         notes=tuple(notes),
         quality_metric=metric,
-        properties={
-            (one.measurement.environment, one.measurement.trial.id): one.measurement.properties
-            for one in found
+        behind={
+            (one.measurement.environment, one.measurement.trial.id): _behind(one) for one in found
         },
     )
     return table
@@ -230,6 +254,19 @@ def _row(found: _Found) -> dict[str, Any]:
         variant_id=trial.variant,
     )
     return row
+
+
+def _behind(found: _Found) -> Behind:
+    one, trial = found.measurement, found.measurement.trial
+    planned = found.sweep.plan.variants.get(trial.variant)
+    return Behind(
+        properties=one.properties,
+        notes=one.notes,
+        folder=planned.folder if planned else None,
+        shapes=trial.shapes,
+        open_shapes=bool(trial.data_shapes),
+        baseline=planned.baseline if planned else None,
+    )
 
 
 def _share_quality(rows: Sequence[dict[str, Any]]) -> None:

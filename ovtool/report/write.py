@@ -21,7 +21,6 @@ from ovtool.store import RESULTS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ovtool.report.choice import Objective
     from ovtool.report.drawing import Chart
 
 PAGE, CSV, MARKDOWN, CHARTS = "index.html", "results.csv", "report.md", "charts"
@@ -44,7 +43,7 @@ def write(
     folders: Sequence[str | Path],
     out: Path,
     limits: Limits | None = None,
-    objective: Objective = "throughput",
+    objective: str = "throughput",
     percentile: int = 99,
     profiles: Sequence[str | Path] = (),
     reload_s: int | None = None,
