@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -22,6 +22,7 @@ from ovtool.compress.method import load, missing, parse_settings
 from ovtool.errors import InputError, OvtoolError
 from ovtool.metrics import Metric
 from ovtool.registry import suggestion
+from ovtool.report.objective import parse
 from ovtool.shapes import Shape as Sizes
 from ovtool.shapes import parse_shape, shape_sets
 from ovtool.trial import PRECISIONS, Hint
@@ -72,10 +73,23 @@ def _in_sets(shapes: dict[str, tuple[Sizes, ...]]) -> dict[str, tuple[Sizes, ...
     return shapes
 
 
+def _objective(value: object) -> object:
+    """Read ``latency``, ``throughput=2,latency=1`` or ``{throughput: 2, latency: 1}``."""
+    text = ",".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else value
+    if not isinstance(text, str):
+        return value
+    try:
+        parse(text)
+    except InputError as error:
+        raise ValueError(f"{error}; {error.hint}" if error.hint else str(error)) from error
+    return text
+
+
 Filled = AfterValidator(_filled)
 Shape = Annotated[Sizes, BeforeValidator(_shape)]
 Several = Annotated[tuple[Sizes, ...], BeforeValidator(_several)]
 ShapeSets = Annotated[dict[str, Several], AfterValidator(_in_sets)]
+Objective = Annotated[str, BeforeValidator(_objective)]
 Count = Annotated[int, Field(ge=1, strict=True)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
@@ -177,13 +191,27 @@ class Sweep(Record):
 class Choose(Record):
     """The limits and the objective of the choice."""
 
-    objective: Literal["throughput", "latency", "size", "energy"] = "throughput"
+    objective: Objective = "throughput"
+    """One, or a mapping of several to their weights."""
     percentile: Literal[50, 90, 99] = 99
     max_latency_ms: Positive | None = None
     min_throughput_fps: Positive | None = None
     min_quality: float | None = Field(default=None, ge=0, le=1)
     max_model_mib: Positive | None = None
     allow_estimates: bool = False
+    max_memory_mib: Positive | None = None
+    max_energy_mj: Positive | None = None
+    max_cost: Positive | None = None
+    """Of a million samples, by ``prices``: a file beside the recipe."""
+    rate: Positive | None = None
+    """Requests a second that must be sustained."""
+    prices: str | None = None
+
+    @model_validator(mode="after")
+    def _priced(self) -> Choose:
+        if self.prices is None and (self.max_cost is not None or "cost" in parse(self.objective)):
+            raise ValueError("a choice by cost needs prices: a file of what the machines cost")
+        return self
 
 
 class Recipe(Record):

@@ -161,6 +161,36 @@ def wilson(successes: int, trials: int) -> Interval:
     return Interval(p, min(p, max(0.0, centre - half)), max(p, min(1.0, centre + half)))
 
 
+def samples_to_tell(share: float, other: float) -> int | None:
+    """Return how many samples make the interval of a proportion exclude another one.
+
+    Wilson's interval is the score test turned round, so it excludes ``other`` exactly from
+    ``z^2 other (1 - other) / (share - other)^2`` on, if the share that is found stays the same.
+
+    Returns:
+        None where the two are equal, which no number of samples tells apart.
+    """
+    if share == other:
+        return None
+    return max(1, math.floor(_Z**2 * other * (1 - other) / (share - other) ** 2) + 1)
+
+
+def samples_for_half_width(share: float, half: float) -> int:
+    """Return how many samples bring half of Wilson's interval of a proportion to ``half``.
+
+    Solved for n: ``half^2 (n + z^2)^2 = z^2 (n share (1 - share) + z^2 / 4)``.
+
+    Raises:
+        ValueError: ``half`` is not above 0, or not below a half.
+    """
+    if not 0 < half < 0.5:
+        raise ValueError(f"half a width of {half} is none of a proportion's")
+    z2, spread = _Z**2, share * (1 - share)
+    b = 2 * half**2 - spread
+    root = math.sqrt(max(0.0, b**2 - 4 * half**2 * (half**2 - 0.25)))
+    return max(1, math.ceil(z2 * (root - b) / (2 * half**2)))
+
+
 def mean_interval(values: Sequence[float]) -> Interval:
     """Return the mean of independent values with Student's t interval."""
     n = len(values)

@@ -26,7 +26,7 @@ from ovtool.api.layer_costs import sensitivity
 from ovtool.api.models import DataSpec, convert, devices
 from ovtool.api.predicting import predict
 from ovtool.api.profiling import profile
-from ovtool.api.sweeps import choose, compare, report, summary, sweep
+from ovtool.api.sweeps import changes, choose, compare, report, summary, sweep
 from ovtool.api.whole_way import run
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "Given",
     "analyze",
     "calibrate",
+    "changes",
     "check",
     "choose",
     "compare",

@@ -25,11 +25,11 @@ from ovtool.store import Plan, PlannedVariant, SweepFolder, Unavailable
 from ovtool.variant import RECORD, Variant
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from ovtool.measure.engine import Settings
     from ovtool.metrics import Metric, QualityMetric
-    from ovtool.report.choice import Choice, Objective
+    from ovtool.report.choice import Choice
     from ovtool.report.compare import Comparison
     from ovtool.report.limits import Limits
     from ovtool.report.summary import Summary
@@ -152,8 +152,10 @@ def report(
     *,
     out: str | Path | None = None,
     limits: Limits | None = None,
-    objective: Objective = "throughput",
+    objective: str = "throughput",
     percentile: int = 99,
+    profiles: Sequence[str | Path] = (),
+    reload_s: int | None = None,
 ) -> ReportFiles:
     """Write a page, tables and charts of one or many sweeps.
 
@@ -163,22 +165,31 @@ def report(
         limits: What the recommended trial must meet.
         objective: What it should be best at.
         percentile: The latency percentile that limits and objective are about.
+        profiles: Folders that :func:`ovtool.api.profile` wrote, to show where time goes.
+        reload_s: After how many seconds a browser reads the page again; None: never.
 
     Raises:
-        InputError: A folder is no sweep.
+        InputError: A folder is no sweep or no profile.
     """
     from ovtool.report.limits import Limits
     from ovtool.report.write import write
 
     target = Path(out) if out is not None else Path(sweeps[0])
-    return write(sweeps, target, limits or Limits(), objective, percentile)
+    return write(sweeps, target, limits or Limits(), objective, percentile, profiles, reload_s)
+
+
+def changes(sweeps: Sequence[str | Path]) -> Iterator[None]:
+    """Yield at once, and then whenever sweeps that may still run have changed; without end."""
+    from ovtool.report import watch
+
+    return watch.changes(lambda: watch.state(sweeps))
 
 
 def choose(
     sweeps: Sequence[str | Path],
     *,
     limits: Limits | None = None,
-    objective: Objective = "throughput",
+    objective: str = "throughput",
     percentile: int = 99,
 ) -> Choice:
     """Recommend a device, variant, batch and load under limits.

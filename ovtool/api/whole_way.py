@@ -14,7 +14,7 @@ from ovtool.progress import SILENT, Progress
 if TYPE_CHECKING:
     from ovtool.api.measuring import Observer
     from ovtool.recipe import Recipe
-    from ovtool.report.choice import Choice, Objective
+    from ovtool.report.choice import Choice
     from ovtool.report.limits import Limits
     from ovtool.report.summary import Summary
     from ovtool.report.write import ReportFiles
@@ -69,7 +69,7 @@ def run(
     done = _sweep(
         plan, path.parent, made, folder / "sweep", strict, retry_failed, observer, progress
     )
-    limits, objective, percentile = _wanted(plan)
+    limits, objective, percentile = _wanted(plan, path.parent)
     progress.start("writing the report")
     files = sweeps.report(
         [done.folder], out=folder, limits=limits, objective=objective, percentile=percentile
@@ -202,7 +202,8 @@ def _sweep(
     )
 
 
-def _wanted(plan: Recipe) -> tuple[Limits, Objective, int]:
+def _wanted(plan: Recipe, base: Path) -> tuple[Limits, str, int]:
+    from ovtool.report import prices
     from ovtool.report.limits import Limits
 
     wanted = plan.choose
@@ -212,6 +213,11 @@ def _wanted(plan: Recipe) -> tuple[Limits, Objective, int]:
         min_quality=wanted.min_quality,
         max_model_mib=wanted.max_model_mib,
         allow_estimates=wanted.allow_estimates,
+        max_memory_mib=wanted.max_memory_mib,
+        max_energy_mj=wanted.max_energy_mj,
+        max_cost=wanted.max_cost,
+        rate_rps=wanted.rate,
+        prices=prices.read(_located(wanted.prices, base)) if wanted.prices else None,
     )
     return limits, wanted.objective, wanted.percentile
 

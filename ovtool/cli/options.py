@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -99,8 +99,33 @@ AllowEstimates = Annotated[
         help="A row may be a compiler's estimate for a device that is not there.",
     ),
 ]
+MaxMemory = Annotated[
+    float | None, typer.Option("--max-memory-mib", help="Most memory of the process.")
+]
+MaxEnergy = Annotated[
+    float | None, typer.Option("--max-energy-mj", help="Most energy of a sample.")
+]
+MaxCost = Annotated[
+    float | None,
+    typer.Option("--max-cost", help="Most that a million samples may cost, by --prices."),
+]
+Prices = Annotated[
+    str | None,
+    typer.Option(
+        "--prices",
+        help="Table of prices: YAML (currency: EUR, prices: {'*EPYC*': 0.08}: an hour of the"
+        " machines that match) or CSV (machine,price_per_hour,currency).",
+    ),
+]
+Rate = Annotated[
+    float | None, typer.Option("--rate", help="Requests a second that must be sustained.")
+]
 Objective = Annotated[
-    str, typer.Option(help="What to be best at: throughput, latency, size or energy.")
+    str,
+    typer.Option(
+        help="What to be best at: throughput, latency, size, energy, quality, memory or cost; or"
+        " several with weights, as throughput=2,latency=1."
+    ),
 ]
 Percentile = Annotated[
     int, typer.Option(help="Latency percentile of limit and objective: 50, 90 or 99.")
@@ -180,23 +205,17 @@ def settings(pairs: list[str] | None, **short: float | None) -> dict[str, Any]:
     return found | given
 
 
-def limits(
-    max_latency_ms: float | None,
-    min_throughput_fps: float | None,
-    min_quality: float | None,
-    max_model_mib: float | None,
-    allow_estimates: bool = False,
-) -> Limits:
-    """Return the limits of a choice."""
+def limits(prices: str | None, *, allow_estimates: bool = False, **given: float | None) -> Limits:
+    """Return the limits of a choice, named as :class:`ovtool.report.limits.Limits` has them.
+
+    Raises:
+        InputError: One is wrong, or the table of prices is.
+    """
+    from ovtool.report import prices as tables
     from ovtool.report.limits import Limits
 
-    return Limits(
-        max_latency_ms=max_latency_ms,
-        min_throughput_fps=min_throughput_fps,
-        min_quality=min_quality,
-        max_model_mib=max_model_mib,
-        allow_estimates=allow_estimates,
-    )
+    table = None if prices is None else tables.read(prices)
+    return Limits(prices=table, allow_estimates=allow_estimates, **given)
 
 
 def numbers(texts: list[str] | None, option: str) -> list[int]:
@@ -268,17 +287,6 @@ def metric(text: str | None) -> Metric | None:
     from ovtool.metrics import METRICS
 
     return None if text is None else _one_of(text, METRICS, "metric")
-
-
-def objective(text: str) -> Literal["throughput", "latency", "size", "energy"]:
-    """Return the objective of a choice.
-
-    Raises:
-        InputError: There is none of that name.
-    """
-    from ovtool.report.choice import OBJECTIVES
-
-    return _one_of(text, OBJECTIVES, "objective")
 
 
 def _one_of(text: str, known: tuple[T, ...], what: str) -> T:

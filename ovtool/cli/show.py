@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ovtool import units
-from ovtool.cli import terminal
+from ovtool.cli import show_choice, terminal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from ovtool.api.sweeps import SweepDone
     from ovtool.api.whole_way import Run
     from ovtool.compress import MethodInfo
-    from ovtool.report.choice import Choice
     from ovtool.report.summary import Summary
     from ovtool.report.write import ReportFiles
     from ovtool.variant import Variant
@@ -96,26 +94,6 @@ def report(written: ReportFiles, *, json: bool) -> None:
     print(f"charts: {written.page.parent / 'charts'} ({len(written.charts)} files)")
 
 
-def choice(found: Choice, *, json: bool) -> None:
-    """Print a recommendation."""
-    if json:
-        terminal.answer_json(found.to_json())
-        return
-    say = functools.partial(terminal.say, terminal.console())
-    say(found.headline, style="bold")
-    for reason in found.reasons:
-        say(f"- {reason}")
-    if found.ties:
-        say(f"Within the noise of it: {'; '.join(found.ties)}.")
-    settings = ", ".join(f'"{k}": "{v}"' for k, v in found.properties.items())
-    say(f"OpenVINO properties: {{{settings}}}")
-    if found.runners_up:
-        say("Runners-up:")
-    for runner in found.runners_up:
-        say(f"- {runner.label}: {runner.lacks}")
-    terminal.notes(found.warnings)
-
-
 def run(done: Run, *, json: bool) -> None:
     """Print what a recipe came to: the table, the recommendation, the page."""
     if json:
@@ -133,7 +111,7 @@ def run(done: Run, *, json: bool) -> None:
     print(_counts(done.sweep))
     if done.choice is not None:
         print()
-        choice(done.choice, json=False)
+        show_choice.choice(done.choice, json=False)
     print()
     report(done.report, json=False)
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ovtool import units
-from ovtool.columns import BY_NAME
-from ovtool.devicename import is_virtual, not_behind
 from ovtool.report.rows import (
     Row,
     count_text,
@@ -15,35 +13,34 @@ from ovtool.report.rows import (
     figure_text,
     left_out_text,
     measured,
+    ratio_words,
     real,
     words,
 )
 from ovtool.results import Note
-from ovtool.statistics import Interval, ratio_unpaired
+from ovtool.statistics import ratio_unpaired
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from ovtool.metrics import QualityMetric
     from ovtool.report.limits import Candidate, Limits
+    from ovtool.report.quantities import Quantity
     from ovtool.report.table import Background
-
-WIDE_QUALITY = 0.02
-"""Half-width of a quality interval beyond which a loss that matters would go unseen."""
 
 
 def reasons(
-    winner: Candidate, rival: Candidate | None, column: str, quality: QualityMetric | None
+    winner: Candidate, rival: Candidate | None, goal: Quantity, quality: QualityMetric | None
 ) -> tuple[str, ...]:
     """Return why the winner won, in sentences with figures and intervals.
 
     Args:
         winner: The winner.
         rival: The next best that keeps to the limits, of another configuration.
-        column: Of the objective.
+        goal: What the winner is best at.
         quality: Column of quality; None when it was not evaluated.
     """
-    told = [_objective(winner, rival, column)]
+    told = [_objective(winner, rival, goal)]
     told += [f"It keeps to {check.limit_text}: {check.text}." for check in winner.checks]
     told += list(_speedups(winner.row))
     if quality is not None and winner.row[quality] is not None:
@@ -53,26 +50,16 @@ def reasons(
     return tuple(told)
 
 
-def ratio_words(ratio: Interval) -> str:
-    """Return a ratio of throughputs; ``faster`` or ``slower`` only if its interval excludes 1."""
-    shown = units.interval_text(ratio.value, ratio.low, ratio.high)
-    if not ratio.known:
-        return f"{shown}x, interval unknown"
-    if not ratio.excludes(1.0):
-        return f"{shown}x, not told apart"
-    return f"{shown}x, {'faster' if ratio.value > 1 else 'slower'}"
-
-
-def _objective(winner: Candidate, rival: Candidate | None, column: str) -> str:
-    most = "lowest" if BY_NAME[column].better == "lower" else "highest"
-    told = f"It has the {most} {words(column)} of all that fit: {winner.text}"
+def _objective(winner: Candidate, rival: Candidate | None, goal: Quantity) -> str:
+    most = "lowest" if goal.lower else "highest"
+    told = f"It has the {most} {goal.words} of all that fit: {goal.text(winner.row)}"
     if rival is None:
         return f"{told}; no other configuration fits."
-    against = f"{rival.label} with {rival.text}"
+    against = f"{rival.label} with {goal.text(rival.row)}"
     if winner.figure.value == rival.figure.value:
         return f"{told}, the same as {against}."
     ratio = ratio_unpaired(winner.figure, rival.figure)
-    if column == "model_mib":
+    if goal.column.name == "model_mib":
         return f"{told}; next comes {against}."
     if not ratio.known:
         return f"{told}; next comes {against} (no interval: how sure this is cannot be told)."
@@ -109,16 +96,6 @@ def warnings(
 
 
 def _of_winner(winner: Candidate) -> Iterator[Note]:
-    verdict = winner.row["verdict"]
-    if verdict not in (None, "stable"):
-        others = winner.row["others_cpu_pct"]
-        taken = "" if others is None else f"others took {units.text(others)} % of the CPU"
-        yield Note(
-            f"winner-{verdict}",
-            f"the recommended row is {verdict}: {_VERDICTS.get(verdict, '')}",
-            taken if verdict == "contended" else figure_text(winner.row, "throughput_fps"),
-            "measure again on a quiet machine" if verdict == "contended" else "measure again",
-        )
     if winner.row["status"] == "estimated":
         yield Note(
             "winner-estimated",
@@ -127,30 +104,21 @@ def _of_winner(winner: Candidate) -> Iterator[Note]:
             winner.row["device"],
             "measure on such a device before you rely on it",
         )
-    device, ran_on = winner.row["device"], winner.row["ran_on"]
-    absent = not_behind(device, ran_on.split(", ")) if ran_on and is_virtual(device) else []
-    if absent:
-        yield Note(
-            "winner-fallback",
-            f"the recommended row is no figure of {' or '.join(absent)}",
-            f"{device} ran on {ran_on}",
-            f"choose it only where {ran_on} is meant",
-        )
     for check in winner.checks:
         if check.outcome == "uncertain":
             yield Note(
                 "limit-uncertain",
                 f"whether {check.limit_text} holds is uncertain",
-                f"{words(check.column)} {check.text} straddles the limit",
+                f"{check.quantity.words} {check.text} straddles the limit",
                 "measure longer, or evaluate on more samples",
             )
-
-
-_VERDICTS = {
-    "contended": "others took the CPU while it was measured",
-    "throttled": "clock or heat limited it",
-    "unsteady": "it did not converge in its time",
-}
+        if check.quantity.column.name == "sustained_rps" and winner.row["rate_rps"] is None:
+            yield Note(
+                "rate-by-capacity",
+                "how long requests wait when they arrive at that rate was not measured",
+                f"{check.quantity.words} {check.text}",
+                f"ovtool sweep --rate {check.limit:g} measures it",
+            )
 
 
 def _of_quality(
@@ -175,13 +143,6 @@ def _of_quality(
             f"{figure_text(winner.row, quality)} against {units.text(best)}",
             "give the least quality that you accept",
         )
-    if mine.known and (mine.high - mine.low) / 2 > WIDE_QUALITY:
-        yield Note(
-            "quality-interval-wide",
-            f"{words(quality)} is known only roughly: a loss of several per cent would go unseen",
-            figure_text(winner.row, quality),
-            "evaluate on more samples",
-        )
 
 
 def _of_others(
@@ -204,12 +165,18 @@ def _of_others(
         yield Note(
             "device-not-there", f"{missing.device} was asked for and is not there", missing.reason
         )
-    columns = [c.column for one in candidates for c in one.checks if c.outcome == "unknown"]
-    for column in dict.fromkeys(columns):
+    unknown = [c.quantity.words for one in candidates for c in one.checks if c.outcome == "unknown"]
+    for name in dict.fromkeys(unknown):
         yield Note(
             "limit-on-unknown",
-            f"{columns.count(column)} of {len(candidates)} rows have no {words(column)}, which a "
-            "limit is about, and were left out",
+            f"{unknown.count(name)} of {len(candidates)} rows have no {name}, which a limit is"
+            " about, and were left out",
+        )
+    if without := len(measured(real(rows))) - len(candidates):
+        yield Note(
+            "objective-on-unknown",
+            f"{without} of {len(candidates) + without} rows lack what is chosen by, and were left"
+            " out",
         )
     shapes = {(row["shape"], row["data_shape"]) for row in measured(real(rows))}
     if len(shapes) > 1:

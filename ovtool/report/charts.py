@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ovtool.report.dots import quality_dots, size_bars, speedup
-from ovtool.report.drawing import Chart
+from ovtool.report.dots import quality_dots, quality_size, size_bars, speedup, start_bars
+from ovtool.report.drawing import Chart, points
 from ovtool.report.estimates import latency_estimates
 from ovtool.report.rows import (
     config_labels,
@@ -18,41 +18,61 @@ from ovtool.report.rows import (
     records,
 )
 from ovtool.report.table import background
-from ovtool.report.tradeoff import latency_throughput
+from ovtool.report.tradeoff import batch_scaling, latency_throughput, with_labels
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
+
+    from ovtool.report.drawing import Point
 
 
 @dataclass(frozen=True, slots=True)
 class Charts:
-    """What could be drawn, and why the rest could not."""
+    """What could be drawn, and why the rest could not.
+
+    Args:
+        drawn: The charts.
+        left_out: Why others are not there.
+        points: What most of them draw; ``row`` is the place in the table that was given.
+    """
 
     drawn: tuple[Chart, ...]
     left_out: tuple[str, ...]
+    points: Sequence[Point] = ()
 
 
-def charts(table: pd.DataFrame) -> Charts:
-    """Draw what the table has figures for."""
+def charts(table: pd.DataFrame, best: int | None = None) -> Charts:
+    """Draw what the table has figures for.
+
+    Args:
+        table: Of :func:`ovtool.report.table.load`, or some of its rows.
+        best: Which of the rows is the recommended one.
+    """
     everything = records(table)
-    rows = real(everything)
+    labels = config_labels(measured(real(everything)))
     emulated = left_out_text(measured(everything))
     guesses = count_text(estimated(everything))
-    labels = config_labels(rows)
     quality = background(table).quality_metric
+    data = with_labels(points(everything, labels, quality, best))
     made = [
-        latency_throughput(rows, labels),
-        speedup(rows, labels, "speedup_f32_x", "f32"),
-        speedup(rows, labels, "speedup_default_x", "its default precision"),
-        quality_dots(rows, labels, quality),
-        size_bars(rows),
+        latency_throughput(data),
+        batch_scaling(data),
+        speedup(data, "speedup_f32_x", "f32"),
+        speedup(data, "speedup_default_x", "its default precision"),
+        quality_size(data, quality),
+        quality_dots(data, quality),
+        size_bars(data),
+        start_bars(data),
     ]
     made += [latency_estimates(everything)] if guesses else []
     return Charts(
-        tuple(one for one in made if isinstance(one, Chart)),
+        tuple(replace(one, points=data) for one in made if isinstance(one, Chart)),
         (
             *(one for one in made if isinstance(one, str)),
             *([f"{emulated}: figures of an emulated device are for tests"] if emulated else []),
             *([f"{guesses}, but in the chart of estimates: nothing was run"] if guesses else []),
         ),
+        data,
     )

@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 from ovtool import units
-from ovtool.columns import BY_NAME
 from ovtool.errors import InputError, LimitNotMetError, NothingMeasuredError
-from ovtool.registry import suggestion
 from ovtool.report.advice import reasons, warnings
-from ovtool.report.limits import Candidate, Check, Limits
+from ovtool.report.confidence import Confidence, confidence
+from ovtool.report.explanations import Context, explain
+from ovtool.report.front import Front, front
+from ovtool.report.limits import Asked, Candidate, Check, Limits, asked, checks
+from ovtool.report.objective import goal
 from ovtool.report.rows import (
     Config,
     Row,
-    answering,
     config_labels,
     count_text,
     device_text,
@@ -30,21 +31,20 @@ from ovtool.report.rows import (
     real,
     records,
     row_label,
-    words,
 )
-from ovtool.report.table import Background, background
+from ovtool.report.snippet import snippet
+from ovtool.report.table import background
 from ovtool.statistics import ratio_unpaired
-from ovtool.trial import PERCENTILES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pandas as pd
 
+    from ovtool.report.knee import Knee
+    from ovtool.report.quantities import Quantity
     from ovtool.results import Note
 
-Objective = Literal["throughput", "latency", "size", "energy"]
-OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
 MAX_RUNNERS_UP = 5
 
 
@@ -88,26 +88,36 @@ class Choice:
     """The recommended row.
 
     Args:
-        objective: What was asked for.
+        objective: What was asked for: one objective, or several with weights.
         label: The winner in a few words.
         winner: Column to value, None where unknown.
         properties: OpenVINO properties to compile with.
+        snippet: A Python program that compiles it so.
         checks: The limits, as the winner stands to them.
         reasons: Why it won, in sentences with figures.
         runners_up: The best row of each other configuration, the nearest first.
         ties: Names of the rows that cannot be told from the winner.
         warnings: What to know before relying on it.
+        confidence: How sure it is that no other row that fits is better.
+        explanations: Why it and the runners-up are as fast, slow or uncertain as they are.
+        front: The rows that no other one beats in everything, whether they fit or not.
+        knees: Of every batch curve.
     """
 
-    objective: Objective
+    objective: str
     label: str
     winner: Row
     properties: dict[str, str]
+    snippet: str
     checks: tuple[Check, ...]
     reasons: tuple[str, ...]
     runners_up: tuple[RunnerUp, ...]
     ties: tuple[str, ...]
     warnings: tuple[Note, ...]
+    confidence: Confidence
+    explanations: tuple[Note, ...]
+    front: Front
+    knees: tuple[Knee, ...]
 
     @property
     def headline(self) -> str:
@@ -150,13 +160,18 @@ class Choice:
             "runners_up": [asdict(runner) for runner in self.runners_up],
             "ties": list(self.ties),
             "warnings": [asdict(note) for note in self.warnings],
+            "snippet": self.snippet,
+            "confidence": asdict(self.confidence),
+            "explanations": [asdict(note) for note in self.explanations],
+            "front": self.front.to_json(),
+            "knees": [one.to_json() for one in self.knees],
         }
 
 
 def choose(
     table: pd.DataFrame,
     limits: Limits | None = None,
-    objective: Objective = "throughput",
+    objective: str = "throughput",
     percentile: int = 99,
 ) -> Choice:
     """Return the row to run.
@@ -166,7 +181,7 @@ def choose(
     Args:
         table: Of :func:`ovtool.report.table.load`, or some of its rows.
         limits: What it must keep to.
-        objective: What to be best at.
+        objective: What to be best at, as :func:`ovtool.report.objective.parse` reads it.
         percentile: 50, 90 or 99: of the latency, both as a limit and as the objective.
 
     Raises:
@@ -175,96 +190,91 @@ def choose(
         NothingFitsError: No row keeps to the limits; it carries the nearest miss.
     """
     limits = limits or Limits()
-    column = objective_column(objective, percentile)
-    about = background(table)
-    rows = records(table)
-    candidates = _candidates(rows, column, limits, percentile, about)
-    fitting = sorted((c for c in candidates if c.fits), key=lambda c: _rank(c, column))
+    about, rows = background(table), records(table)
+    fine = _fine(rows, allow_estimates=limits.allow_estimates)
+    best_at = goal(objective, percentile, fine, about, limits.prices)
+    labels = config_labels(fine)
+    candidates = _candidates(fine, best_at, asked(limits, percentile, about), labels)
+    if not candidates:
+        raise InputError(
+            f"no row has all of what {objective} is about", "choose by one of them alone"
+        )
+    fitting = sorted((c for c in candidates if c.fits), key=lambda c: _rank(c, best_at))
     if not fitting:
         raise _nothing_fits(candidates)
     winner, others = fitting[0], fitting[1:]
-    ties = [c for c in others if _tied(winner, c, column)]
-    runners = _runners_up(winner, candidates, column)
-    properties = (about.properties or {}).get((winner.row["environment"], winner.row["trial"]), {})
+    runners = _runners_up(winner, candidates, best_at)
     rivals = [c for c in others if Config.of(c.row) != Config.of(winner.row)]
+    context = Context(rows, labels, about, limits.min_quality)
+    behind = about.of(winner.row)
     return Choice(
         objective=objective,
         label=winner.label,
         winner=dict(winner.row),
-        properties=dict(properties),
+        properties=dict(behind.properties),
+        snippet=snippet(winner.row, behind),
         checks=winner.checks,
-        reasons=reasons(winner, rivals[0] if rivals else None, column, about.quality_metric),
+        reasons=reasons(winner, rivals[0] if rivals else None, best_at, about.quality_metric),
         runners_up=runners,
-        ties=tuple(c.label for c in ties),
+        ties=tuple(c.label for c in others if _tied(winner, c, best_at)),
         warnings=warnings(winner, candidates, rows, limits, about),
+        confidence=confidence(
+            [c.figure for c in fitting],
+            [Config.of(c.row) for c in fitting],
+            lower=best_at.lower,
+            exact=best_at.column.name == "model_mib",
+        ),
+        explanations=explain([winner.row, *(r.row for r in runners)], context),
+        front=front(rows, percentile, about.quality_metric, labels),
+        knees=tuple(context.curves.values()),
     )
 
 
-def objective_column(objective: str, percentile: int) -> str:
-    """Return the column that an objective is about.
+def _fine(rows: Sequence[Row], *, allow_estimates: bool) -> list[Row]:
+    """Return the rows that may be chosen.
 
     Raises:
-        InputError: There is no such objective or percentile.
+        NothingMeasuredError: There is none.
     """
-    if percentile not in PERCENTILES:
-        raise InputError(f"no latency percentile {percentile}", "known: 50, 90, 99")
-    columns = {
-        "throughput": "throughput_fps",
-        "latency": f"latency_p{percentile}_ms",
-        "size": "model_mib",
-        "energy": "energy_mj_per_sample",
-    }
-    if objective not in columns:
-        raise InputError(f"unknown objective {objective!r}", suggestion(objective, columns))
-    return columns[objective]
+    fine = measured(real(rows)) + (estimated(rows) if allow_estimates else [])
+    if fine:
+        return fine
+    if guesses := count_text(estimated(rows)):
+        raise NothingMeasuredError(
+            f"nothing was measured, only estimated: {guesses}",
+            "--allow-estimates chooses among a compiler's estimates",
+        )
+    if emulated := left_out_text(measured(rows)):
+        raise NothingMeasuredError(
+            "nothing was measured on a real device, so nothing can be chosen (left out:"
+            f" {emulated})",
+            "sweep on a device that is there",
+        )
+    failed = f": all {len(rows)} trials failed" if rows else ""
+    raise NothingMeasuredError(f"nothing was measured, so nothing can be chosen{failed}")
 
 
 def _candidates(
-    rows: Sequence[Row], column: str, limits: Limits, percentile: int, about: Background
+    rows: Sequence[Row], best_at: Quantity, limits: Sequence[Asked], labels: dict[Config, str]
 ) -> list[Candidate]:
-    fine = measured(real(rows)) + (estimated(rows) if limits.allow_estimates else [])
-    if not fine:
-        if guesses := count_text(estimated(rows)):
-            raise NothingMeasuredError(
-                f"nothing was measured, only estimated: {guesses}",
-                "--allow-estimates chooses among a compiler's estimates",
-            )
-        if emulated := left_out_text(measured(rows)):
-            raise NothingMeasuredError(
-                "nothing was measured on a real device, so nothing can be chosen (left out:"
-                f" {emulated})",
-                "sweep on a device that is there",
-            )
-        failed = f": all {len(rows)} trials failed" if rows else ""
-        raise NothingMeasuredError(f"nothing was measured, so nothing can be chosen{failed}")
-    known = [row for row in fine if row[answering(row, column)] is not None]
-    if not known:
-        why = [
-            reason
-            for environment in about.environments
-            for name, reason in environment.unknown.items()
-            if "energy" in name and column.startswith("energy")
-        ]
-        raise InputError(
-            f"{words(column)} was measured in no row" + (f": {why[0]}" if why else ""),
-            "choose by another objective",
-        )
-    labels = config_labels(fine)
+    """Return the rows of which is known what is chosen by."""
+    found = ((row, best_at.of(row)) for row in rows)
     return [
-        Candidate.of(row, row_label(row, labels), column, limits, percentile, about.quality_metric)
-        for row in known
+        Candidate(row, row_label(row, labels), figure, checks(row, limits))
+        for row, figure in found
+        if not math.isnan(figure.value)
     ]
 
 
-def _rank(candidate: Candidate, column: str) -> tuple[float, float, int]:
-    sign = 1.0 if BY_NAME[column].better == "lower" else -1.0
+def _rank(candidate: Candidate, best_at: Quantity) -> tuple[float, float, int]:
+    sign = 1.0 if best_at.lower else -1.0
     throughput = candidate.row["throughput_fps"] or 0.0
     return sign * candidate.figure.value, -throughput, candidate.row["batch"]
 
 
-def _tied(winner: Candidate, other: Candidate, column: str) -> bool:
+def _tied(winner: Candidate, other: Candidate, best_at: Quantity) -> bool:
     """Whether two figures may be the same; without intervals only when they are equal."""
-    if column == "model_mib" and winner.row["variant_id"] == other.row["variant_id"]:
+    if best_at.column.name == "model_mib" and winner.row["variant_id"] == other.row["variant_id"]:
         return False  # the same files
     if winner.figure.known and other.figure.known:
         return winner.figure.overlaps(other.figure)
@@ -272,7 +282,7 @@ def _tied(winner: Candidate, other: Candidate, column: str) -> bool:
 
 
 def _runners_up(
-    winner: Candidate, candidates: Sequence[Candidate], column: str
+    winner: Candidate, candidates: Sequence[Candidate], best_at: Quantity
 ) -> tuple[RunnerUp, ...]:
     """Return the best candidate of each other configuration, fitting ones first."""
 
@@ -282,7 +292,7 @@ def _runners_up(
             not candidate.fits,
             unknown,
             0.0 if unknown else candidate.excess,
-            *_rank(candidate, column),
+            *_rank(candidate, best_at),
         )
 
     best: dict[Config, Candidate] = {}
@@ -290,32 +300,32 @@ def _runners_up(
         best.setdefault(Config.of(candidate.row), candidate)
     best.pop(Config.of(winner.row), None)
     return tuple(
-        RunnerUp(c.label, _lacks(c, winner, column), dict(c.row))
+        RunnerUp(c.label, _lacks(c, winner, best_at), dict(c.row))
         for c in list(best.values())[:MAX_RUNNERS_UP]
     )
 
 
-def _lacks(candidate: Candidate, winner: Candidate, column: str) -> str:
+def _lacks(candidate: Candidate, winner: Candidate, best_at: Quantity) -> str:
     if not candidate.fits:
         return "; ".join(check.miss_text for check in candidate.checks if not check.kept)
     ratio = ratio_unpaired(candidate.figure, winner.figure)
     shown = units.text(100 * abs(ratio.value - 1), 2)
-    more = "more" if BY_NAME[column].better == "lower" else "less"
-    what = f"{words(column)} {candidate.text}"
+    more = "more" if best_at.lower else "less"
+    what = f"{best_at.words} {best_at.text(candidate.row)}"
     if candidate.figure.value == winner.figure.value:
         return f"{what}: the same"
-    noise = ", within the noise" if _tied(winner, candidate, column) else ""
+    noise = ", within the noise" if _tied(winner, candidate, best_at) else ""
     return f"{what}: {shown} % {more}{noise}"
 
 
 def _nothing_fits(candidates: Sequence[Candidate]) -> NothingFitsError:
-    asked = ", ".join(check.limit_text for check in candidates[0].checks)
+    wanted = ", ".join(check.limit_text for check in candidates[0].checks)
     complete = [c for c in candidates if all(k.outcome != "unknown" for k in c.checks)]
     if not complete:
-        unknown = [k.column for c in candidates for k in c.checks if k.outcome == "unknown"]
-        missing = ", ".join(words(column) for column in dict.fromkeys(unknown))
+        unknown = [k.quantity.words for c in candidates for k in c.checks if k.outcome == "unknown"]
+        missing = ", ".join(dict.fromkeys(unknown))
         return NothingFitsError(
-            f"no row can be held against {asked}: {missing} was not measured",
+            f"no row can be held against {wanted}: {missing} is not known of any",
             "evaluate the variants, or leave the limit out",
             None,
         )
@@ -323,7 +333,7 @@ def _nothing_fits(candidates: Sequence[Candidate]) -> NothingFitsError:
     missed = tuple(check for check in nearest.checks if not check.kept)
     told = "; ".join(check.miss_text for check in missed)
     return NothingFitsError(
-        f"nothing has {asked}; the nearest is {nearest.label}, with {told}",
+        f"nothing has {wanted}; the nearest is {nearest.label}, with {told}",
         "loosen the limit, or sweep more variants, batches or devices",
         NearestMiss(nearest.label, missed, dict(nearest.row)),
     )

@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING
 
 from ovtool.errors import LimitNotMetError, NothingMeasuredError
 from ovtool.report.charts import charts
-from ovtool.report.choice import Objective, choose
+from ovtool.report.choice import choose
+from ovtool.report.explanations import Context, explain, fastest
 from ovtool.report.facts import flat
+from ovtool.report.front import front
+from ovtool.report.limits import asked
 from ovtool.report.rows import config_labels, environment_labels, records, row_label
+from ovtool.report.shown import shown
 from ovtool.report.summary import summary
 from ovtool.report.table import background
 
@@ -18,10 +22,13 @@ if TYPE_CHECKING:
 
     from ovtool.report.charts import Charts
     from ovtool.report.choice import Choice
+    from ovtool.report.front import Front
+    from ovtool.report.knee import Knee
     from ovtool.report.limits import Limits
     from ovtool.report.rows import Row
     from ovtool.report.summary import Summary
     from ovtool.report.table import Background
+    from ovtool.results import Note
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +60,17 @@ class Content:
         no_choice: Why there is none; empty when there is one.
         summary: The table of variants; None when nothing was measured.
         charts: The charts.
-        rows: All rows of the table, in its order.
+        rows: The rows to show, in the order of the table.
+        total: Rows of the table.
+        why_these: Which rows are shown where that is not all; empty where it is.
+        best: Which of the rows is the recommended one; None when there is none.
         failed: The trials that could not run.
         machines: The environments.
         background: Notes and devices that were not there.
+        explanations: Why the fastest row of each configuration, and the recommended one, are as
+            fast, slow or uncertain as they are.
+        front: The rows that no other one beats in throughput, latency, quality, size and energy.
+        knees: Of every batch curve.
     """
 
     title: str
@@ -66,37 +80,55 @@ class Content:
     summary: Summary | None
     charts: Charts
     rows: tuple[Row, ...]
+    total: int
+    why_these: str
+    best: int | None
     failed: tuple[Failed, ...]
     machines: tuple[Machine, ...]
     background: Background
+    explanations: tuple[Note, ...]
+    front: Front
+    knees: tuple[Knee, ...]
 
 
-def gather(table: pd.DataFrame, limits: Limits, objective: Objective, percentile: int) -> Content:
+def gather(table: pd.DataFrame, limits: Limits, objective: str, percentile: int) -> Content:
     """Return the parts of a report; that nothing fits or was measured is a part of it too.
 
     Raises:
         InputError: The objective or percentile is unknown, or the objective was not measured.
     """
-    rows = records(table)
     choice, no_choice = None, ""
     try:
         choice = choose(table, limits, objective, percentile)
     except (LimitNotMetError, NothingMeasuredError) as error:
         no_choice = f"{str(error)[:1].upper()}{str(error)[1:]}."
+    chosen = [] if choice is None else [choice.winner, *(one.row for one in choice.runners_up)]
+    kept = shown(table, [row["trial"] for row in chosen])
     try:
-        variants = summary(table)
+        variants = summary(kept.table)
     except NothingMeasuredError:
         variants = None
+    rows = records(kept.table)
     labels = config_labels(rows)
     about = background(table)
+    best = None if choice is None else _place(rows, choice.winner)
+    everything = records(table)
+    names = config_labels(everything)
+    context = Context(everything, names, about, limits.min_quality)
+    told = fastest(everything)
+    if choice is not None and all(choice.winner["trial"] != row["trial"] for row in told):
+        told.insert(0, choice.winner)
     return Content(
-        title=", ".join(dict.fromkeys(row["sweep"] for row in rows)) or "no rows",
-        objective=_objective(limits, objective, percentile),
+        title=_title(list(dict.fromkeys(table["sweep"]))),
+        objective=_objective(limits, objective, percentile, about),
         choice=choice,
         no_choice=no_choice,
         summary=variants,
-        charts=charts(table),
+        charts=charts(kept.table, best),
         rows=tuple(rows),
+        total=kept.total,
+        why_these=kept.why,
+        best=best,
         failed=tuple(
             Failed(row_label(row, labels), row["reason"] or "no reason given")
             for row in rows
@@ -104,22 +136,30 @@ def gather(table: pd.DataFrame, limits: Limits, objective: Objective, percentile
         ),
         machines=_machines(rows, about),
         background=about,
+        explanations=explain(told, context),
+        front=front(everything, percentile, about.quality_metric, names),
+        knees=tuple(context.curves.values()),
     )
 
 
-def _objective(limits: Limits, objective: str, percentile: int) -> str:
-    asked = (
-        ("latency p{} at most {:g} ms", limits.max_latency_ms),
-        ("throughput at least {:g} samples/s", limits.min_throughput_fps),
-        ("quality at least {:g}", limits.min_quality),
-        ("size at most {:g} MiB", limits.max_model_mib),
+def _place(rows: list[Row], winner: Row) -> int | None:
+    """Return which of the rows the winner is."""
+    same = (
+        number
+        for number, row in enumerate(rows)
+        if (row["trial"], row["environment"]) == (winner["trial"], winner["environment"])
     )
-    told = [
-        text.format(percentile, limit) if "p{}" in text else text.format(limit)
-        for text, limit in asked
-        if limit is not None
-    ]
-    best = f"p{percentile} latency" if objective == "latency" else objective
+    return next(same, None)
+
+
+def _title(sweeps: list[str], most: int = 4) -> str:
+    more = f" and {len(sweeps) - most} more" if len(sweeps) > most else ""
+    return (", ".join(sweeps[:most]) + more) or "no rows"
+
+
+def _objective(limits: Limits, objective: str, percentile: int, about: Background) -> str:
+    told = [one.text for one in asked(limits, percentile, about)]
+    best = objective.replace("latency", f"p{percentile} latency")
     guesses = ", estimates allowed" if limits.allow_estimates else ""
     return f"best {best}, " + (" and ".join(told) if told else "without limits") + guesses
 

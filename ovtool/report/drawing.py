@@ -1,7 +1,9 @@
-"""What all charts share: the record of a chart, axes, and what hovering shows.
+"""What all charts share: the record of a chart, the points that they draw, axes.
 
-Every chart is a single view, so that the page can stretch it to its column, and has no colours of
-its own (``theme``).  Names only ever appear as data.
+Every chart draws the same points, one a row of the table, and says in its own specification which
+of them it takes: so a filter of the page changes them all alike, and a chart means the same on the
+page and as a file.  Each is a single view, so that the page can stretch it to its column, and has
+no colours of its own (``theme``).  Names only ever appear as data, never in an expression.
 """
 
 from __future__ import annotations
@@ -10,8 +12,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ovtool.columns import COLUMNS
-from ovtool.report.rows import Row, figure, figure_text
+from ovtool.columns import BY_NAME
+from ovtool.report.rows import Config, Row, figure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,16 +23,41 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT = 720, 420
 LOG_FROM = 10.0
 """Largest over least value from which an axis is logarithmic."""
+LINES = 24
+"""Configurations of a chart that has a line for each: more could not be overlooked."""
+POINTS = "rows"
+"""Name of the points in a specification."""
+_FIGURES = (
+    "latency_p50_ms",
+    "throughput_fps",
+    "speedup_f32_x",
+    "speedup_default_x",
+    "model_mib",
+    "compile_cold_ms",
+    "compile_cached_ms",
+    "first_inference_ms",
+)
+Point = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A chart: its name as a file, what it shows in words, and its specification."""
+    """A chart: its name as a file, what it shows in words, and its specification.
+
+    ``points`` are what its data called :data:`POINTS` are; empty for a chart with data of its own.
+    """
 
     name: str
     title: str
     caption: str
     spec: dict[str, Any]
+    points: Sequence[Point] = ()
+
+    @property
+    def whole(self) -> dict[str, Any]:
+        """The specification with its points, as it can be drawn anywhere."""
+        own = self.spec.get("datasets", {})
+        return self.spec | ({"datasets": own | {POINTS: list(self.points)}} if self.points else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +73,7 @@ class Axis:
         """Return the axis for some values."""
         least, most = min(values), max(values)
         if least > 0 and most / least > LOG_FROM:
-            return cls(least / 1.25, most * 1.25, log=True)
+            return cls(least / 1.1, most * 1.1, log=True)
         return cls(0.0, 1.06 * most, log=False)
 
     def share(self, value: float) -> float:
@@ -55,53 +82,187 @@ class Axis:
             return math.log(value / self.low) / math.log(self.high / self.low)
         return value / self.high if self.high else 0.0
 
+    @property
+    def scale(self) -> alt.Scale:
+        """The scale; it fits itself to the values that a filter leaves."""
+        import altair as alt
 
-_HOVER = tuple(
-    c
-    for c in COLUMNS
-    if c.name not in ("status", "reason", "environment", "sweep", "trial", "hint")
-)
-
-
-def details(row: Row) -> dict[str, Any]:
-    """Return what hovering shows, as text by the titles of the columns."""
-    found = {}
-    for column in _HOVER:
-        if row[column.name] is not None:
-            text = column.text or not isinstance(row[column.name], float)
-            found[f"t_{column.name}"] = (
-                str(row[column.name]) if text else figure_text(row, column.name)
-            )
-    return found
+        if self.log:
+            return alt.Scale(type="log", nice=False, padding=16)
+        return alt.Scale(type="linear", zero=True, nice=4)
 
 
-def tooltips(data: Sequence[dict[str, Any]]) -> list[alt.Tooltip]:
-    """Return the hover fields that any point has."""
-    import altair as alt
+def points(
+    rows: Sequence[Row], labels: dict[Config, str], quality: str | None, best: int | None = None
+) -> list[Point]:
+    """Return a point for each row: its place in the table, its names, and the charts' figures.
 
-    used = {key for one in data for key in one}
+    What is not known is left out.  An interval is there with both its ends or not at all.
+
+    Args:
+        rows: All rows, in the order of the table; those that failed or ran on an emulated device
+            have no point.
+        labels: Names of the configurations of the others.
+        quality: Column of quality; None when it was not evaluated.
+        best: Which of the rows is the recommended one.
+    """
+    places = {label: place for place, label in enumerate(labels.values())}
+    standing = _standing([row for row in rows if _drawn(row)])
+    files = _file_labels([row for row in rows if _drawn(row)])
+    made = []
+    for number, row in enumerate(rows):
+        if _drawn(row):
+            label = labels[Config.of(row)]
+            point: Point = {
+                "row": number,
+                "config": label,
+                "order": places[label],
+                "standing": standing[Config.of(row)],
+                "files": files[row["variant_id"]],
+                "batch": row["batch"],
+                "load": row["load"],
+            }
+            for name in _FIGURES:
+                point |= _known(row, name, name)
+            if quality is not None:
+                point |= _known(row, quality, "quality")
+            if number == best:
+                point["best"] = 1
+            made.append(point)
+    return made
+
+
+def _drawn(row: Row) -> bool:
+    return row["status"] == "ok" and not row["emulated"]
+
+
+def _standing(rows: Sequence[Row]) -> dict[Config, int]:
+    """Return the place of each configuration by its greatest throughput, from 0."""
+    best: dict[Config, float] = {}
+    for row in rows:
+        config = Config.of(row)
+        best[config] = max(best.get(config, 0.0), row["throughput_fps"] or 0.0)
+    ranked = sorted(best, key=lambda config: -best[config])
+    return {config: place for place, config in enumerate(ranked)}
+
+
+def _known(row: Row, column: str, name: str) -> dict[str, float]:
+    """Return a figure and its interval where they are known."""
+    value = figure(row, column)
+    if not math.isfinite(value.value):
+        return {}
+    if not (BY_NAME[column].interval and value.known):
+        return {name: value.value}
+    return {name: value.value, f"{name}_low": value.low, f"{name}_high": value.high}
+
+
+def _file_labels(rows: Sequence[Row]) -> dict[str, str]:
+    """Return the name of each variant, with its id where two share a name."""
+    names = {row["variant_id"]: row["variant"] for row in rows}
+    shared = len(set(names.values())) < len(names)
+    return {one: f"{name} · {one[:6]}" if shared else name for one, name in names.items()}
+
+
+def found(data: Sequence[Point], *names: str) -> list[Point]:
+    """Return the points that have all of the figures."""
+    return [point for point in data if all(name in point for name in names)]
+
+
+def ends(data: Sequence[Point], name: str) -> list[float]:
+    """Return the values of a figure and the ends of its intervals."""
+    keys = (name, f"{name}_low", f"{name}_high")
+    return [point[key] for point in data for key in keys if key in point]
+
+
+def keep(*names: str) -> list[dict[str, Any]]:
+    """Return the transform that keeps the points that have all of the figures."""
+    return [{"filter": f"isValid(datum.{name})"} for name in names]
+
+
+def first_of(*fields: str, by: str = "row") -> list[dict[str, Any]]:
+    """Return the transforms that keep one point of each group, with the least of ``by``."""
     return [
-        alt.Tooltip(f"t_{column.name}:N", title=column.title)
-        for column in _HOVER
-        if f"t_{column.name}" in used
+        {
+            "window": [{"op": "row_number", "as": "rank"}],
+            "sort": [{"field": by, "order": "ascending"}],
+            "groupby": list(fields),
+        },
+        {"filter": "datum.rank === 1"},
     ]
 
 
-def bounds(row: Row, name: str, axis: str) -> dict[str, float | None]:
-    """Return a figure and its interval as ``x``, ``x_low``, ``x_high``; None where unknown."""
-    value = figure(row, name)
-    known = value.known
-    return {
-        axis: value.value,
-        f"{axis}_low": value.low if known else None,
-        f"{axis}_high": value.high if known else None,
-    }
+def few_lines() -> list[dict[str, Any]]:
+    """Return the transforms that keep the :data:`LINES` configurations of most throughput."""
+    return [
+        {
+            "window": [{"op": "dense_rank", "as": "place"}],
+            "sort": [{"field": "standing", "order": "ascending"}],
+        },
+        {"filter": f"datum.place <= {LINES}"},
+    ]
 
 
-def spec(layers: Sequence[alt.Chart], height: int) -> dict[str, Any]:
-    """Return the specification of layers drawn one over another, without altair's config."""
+def few_lines_text(data: Sequence[Point]) -> str:
+    """Say so where that leaves some out; empty where it does not."""
+    count = len({point["config"] for point in data})
+    if count <= LINES:
+        return ""
+    return f" Of {count} lines the {LINES} of most throughput are drawn: filters bring the others."
+
+
+def base(*transforms: dict[str, Any]) -> alt.Chart:
+    """Return an empty chart over the points."""
     import altair as alt
 
-    made: dict[str, Any] = alt.layer(*layers).properties(width=WIDTH, height=height).to_dict()
+    chart = alt.Chart(alt.NamedData(name=POINTS))
+    if transforms:
+        chart.transform = list(transforms)
+    return chart
+
+
+def spec(
+    layers: Sequence[alt.Chart], height: float | dict[str, Any], *transforms: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the specification of layers drawn one over another, without altair's config.
+
+    It is not held against the schema, which would take most of the time of a report: the tests draw
+    every chart.
+
+    Args:
+        layers: From the lowest.
+        height: In pixels, or of each line of the chart: ``step(30)``.
+        transforms: Of the points, before those of the layers.
+    """
+    import altair as alt
+
+    made: dict[str, Any] = alt.layer(*layers).properties(width=WIDTH).to_dict(validate=False)
     made.pop("config", None)
-    return made
+    if transforms:  # a layer inherits them only with the data
+        made |= {"data": {"name": POINTS}, "transform": list(transforms)}
+        for layer in made["layer"]:
+            if layer.get("data") == made["data"]:
+                del layer["data"]
+    return made | {"height": height}
+
+
+def step(pixels: int) -> dict[str, Any]:
+    """Return a height that grows with the lines of a chart."""
+    return {"step": pixels, "for": "position"}
+
+
+def color(data: Sequence[Point]) -> alt.Color:
+    """Return the colour of a configuration, the same in every chart."""
+    import altair as alt
+
+    return alt.Color("config:N", title="variant", scale=alt.Scale(domain=_configs(data)))
+
+
+def shape(data: Sequence[Point]) -> alt.Shape:
+    """Return the shape of a configuration, the same in every chart."""
+    import altair as alt
+
+    return alt.Shape("config:N", title="variant", scale=alt.Scale(domain=_configs(data)))
+
+
+def _configs(data: Sequence[Point]) -> list[str]:
+    return list(dict.fromkeys(point["config"] for point in data))

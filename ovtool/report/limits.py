@@ -7,11 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from ovtool import units
-from ovtool.columns import BY_NAME
 from ovtool.errors import InputError
-from ovtool.report.rows import Row, answering, figure, figure_text, words
+from ovtool.report.quantities import Quantity, cost, measured_in, sustained_rate
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ovtool.report.prices import Prices
+    from ovtool.report.rows import Row
+    from ovtool.report.table import Background
     from ovtool.statistics import Interval
 
 Outcome = Literal["met", "uncertain", "missed", "unknown"]
@@ -27,9 +31,15 @@ class Limits:
         min_quality: Top-1 or character accuracy; agreement where there were no labels; 0 to 1.
         max_model_mib: Of the IR's two files.
         allow_estimates: Whether a row may be a compiler's estimate, and need not be measured.
+        max_memory_mib: Greatest resident memory of the measuring process.
+        max_energy_mj: Of one sample.
+        max_cost: Of a million samples, in the currency of ``prices``.
+        rate_rps: Requests a second that must be sustained.
+        prices: Of the machines, for ``max_cost`` and for cost as an objective.
 
     Raises:
-        InputError: A limit is not a positive number, or the quality is not a share.
+        InputError: A limit is not a positive number, the quality is not a share, or a greatest
+            cost comes without prices.
     """
 
     max_latency_ms: float | None = None
@@ -37,10 +47,15 @@ class Limits:
     min_quality: float | None = None
     max_model_mib: float | None = None
     allow_estimates: bool = False
+    max_memory_mib: float | None = None
+    max_energy_mj: float | None = None
+    max_cost: float | None = None
+    rate_rps: float | None = None
+    prices: Prices | None = None
 
     def __post_init__(self) -> None:
         """Check them."""
-        for name in ("max_latency_ms", "min_throughput_fps", "max_model_mib"):
+        for name in _POSITIVE:
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise InputError(f"{name} must be a number above 0, not {value}")
@@ -49,6 +64,19 @@ class Limits:
                 f"min_quality must be a share within 0 and 1, not {self.min_quality}",
                 "95 % is 0.95",
             )
+        if self.max_cost is not None and self.prices is None:
+            raise InputError("max_cost needs the prices of the machines", "give them with --prices")
+
+
+_POSITIVE = (
+    "max_latency_ms",
+    "min_throughput_fps",
+    "max_model_mib",
+    "max_memory_mib",
+    "max_energy_mj",
+    "max_cost",
+    "rate_rps",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +87,16 @@ class Check:
     interval the value is taken as it is.
     """
 
-    column: str
+    quantity: Quantity
     limit: float
     figure: Interval
     text: str
-    """The figure with its interval and unit."""
+    """The figure with its interval and unit, and what it comes from."""
 
     @property
     def upper(self) -> bool:
         """Whether the limit is a greatest value, and not a least one."""
-        return BY_NAME[self.column].better == "lower"
+        return self.quantity.lower
 
     @property
     def kept(self) -> bool:
@@ -95,21 +123,20 @@ class Check:
     @property
     def limit_text(self) -> str:
         """The limit in words."""
-        unit = BY_NAME[self.column].unit
-        least = "at most" if self.upper else "at least"
-        return f"{words(self.column)} {least} {self.limit:g}{' ' + unit if unit else ''}"
+        return Asked(self.quantity, self.limit).text
 
     @property
     def miss_text(self) -> str:
         """By how much it is missed, in words."""
         if self.outcome == "unknown":
-            return f"{words(self.column)} is not known"
+            told = self.quantity.words
+            return f"{told} is not known{self.text.partition(units.UNKNOWN)[2]}"
         by = units.text(abs(self.figure.value - self.limit))
-        unit = BY_NAME[self.column].unit
+        unit = self.quantity.column.unit
         side = "over" if self.upper else "under"
         straddles = ", within its interval" if self.outcome == "uncertain" else ""
         return (
-            f"{words(self.column)} {self.text}: {by}{' ' + unit if unit else ''} "
+            f"{self.quantity.words} {self.text}: {by}{' ' + unit if unit else ''} "
             f"({units.text(100 * self.excess, 2)} %) {side} {self.limit:g}{straddles}"
         )
 
@@ -117,9 +144,11 @@ class Check:
         """Return it as JSON types."""
         value = self.figure.value
         return {
-            "column": self.column,
+            "column": self.quantity.column.name,
+            "unit": self.quantity.column.unit,
             "limit": self.limit,
             "value": None if math.isnan(value) else value,
+            "text": self.text,
             "outcome": self.outcome,
             "excess": None if math.isnan(self.excess) else self.excess,
         }
@@ -127,40 +156,12 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A row with its figure of the objective, and how it stands to the limits.
-
-    ``text`` is the figure with its interval and unit, and the word for a compiler's estimate.
-    """
+    """A row with its figure of the objective, and how it stands to the limits."""
 
     row: Row
     label: str
     figure: Interval
-    text: str
     checks: tuple[Check, ...]
-
-    @classmethod
-    def of(
-        cls, row: Row, label: str, column: str, limits: Limits, percentile: int, quality: str | None
-    ) -> Candidate:
-        """Return a row as a candidate; an estimated one stands with its estimate for any latency.
-
-        Args:
-            row: A row that is measured or estimated.
-            label: Its name.
-            column: Of the objective.
-            limits: The limits.
-            percentile: Of the latency that a limit is for.
-            quality: The column of quality; None when it was evaluated nowhere.
-        """
-        own = answering(row, column)
-        word = ", the compiler's estimate" if own != column else ""
-        return cls(
-            row,
-            label,
-            figure(row, own),
-            f"{figure_text(row, own)}{word}",
-            checks(row, limits, percentile, quality),
-        )
 
     @property
     def fits(self) -> bool:
@@ -173,23 +174,55 @@ class Candidate:
         return sum(check.excess for check in self.checks)
 
 
-def checks(row: Row, limits: Limits, percentile: int, quality: str | None) -> tuple[Check, ...]:
-    """Return the limits that are set against a row.
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A limit that was set, and the quantity that it is about."""
+
+    quantity: Quantity
+    limit: float
+
+    @property
+    def text(self) -> str:
+        """The limit in words."""
+        least = "at most" if self.quantity.lower else "at least"
+        unit = self.quantity.column.unit
+        return f"{self.quantity.words} {least} {self.limit:g}{' ' + unit if unit else ''}"
+
+    def check(self, row: Row) -> Check:
+        """Hold a row against it."""
+        quantity = self.quantity
+        return Check(quantity, self.limit, quantity.of(row), quantity.text(row))
+
+
+def asked(limits: Limits, percentile: int, about: Background) -> tuple[Asked, ...]:
+    """Return the limits that are set.
 
     Args:
-        row: A row that is measured or estimated.
         limits: The limits.
         percentile: Of ``trial.PERCENTILES``, that the latency limit is for.
-        quality: The column of quality; None when it was evaluated nowhere.
+        about: Of the table: which column is its quality, and what is behind its rows.
     """
-    asked = (
+    return tuple(_asked(limits, percentile, about))
+
+
+def _asked(limits: Limits, percentile: int, about: Background) -> Iterator[Asked]:
+    columns = (
         (f"latency_p{percentile}_ms", limits.max_latency_ms),
         ("throughput_fps", limits.min_throughput_fps),
-        (quality or "agreement_top1", limits.min_quality),
+        (about.quality_metric or "agreement_top1", limits.min_quality),
         ("model_mib", limits.max_model_mib),
+        ("peak_rss_mib", limits.max_memory_mib),
+        ("energy_mj_per_sample", limits.max_energy_mj),
     )
-    return tuple(
-        Check(column, limit, figure(row, column), figure_text(row, column))
-        for column, limit in ((answering(row, name), limit) for name, limit in asked)
-        if limit is not None
-    )
+    for column, limit in columns:
+        if limit is not None:
+            yield Asked(measured_in(column), limit)
+    if limits.max_cost is not None and limits.prices is not None:
+        yield Asked(cost(limits.prices), limits.max_cost)
+    if limits.rate_rps is not None:
+        yield Asked(sustained_rate(about), limits.rate_rps)
+
+
+def checks(row: Row, wanted: Sequence[Asked]) -> tuple[Check, ...]:
+    """Return how a row stands to the limits that are set."""
+    return tuple(one.check(row) for one in wanted)

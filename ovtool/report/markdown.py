@@ -33,6 +33,9 @@ def _lines(content: Content) -> Iterator[str]:
         yield f"**No recommendation** ({escape(content.objective)}). {escape(content.no_choice)}"
     else:
         yield from _choice(content.choice, content.objective)
+    if content.explanations:
+        yield from ("", "## Why so", "")
+        yield from (note(one) for one in content.explanations)
     yield from ("", "## Variants", "")
     yield from ["Nothing was measured."] if content.summary is None else _table(content.summary)
     yield from ("", "## Charts", "")
@@ -59,6 +62,7 @@ def _choice(choice: Choice, objective: str) -> Iterator[str]:
     yield f"**{escape(choice.headline)}** (asked for: {escape(objective)})"
     yield ""
     yield from (f"- {escape(reason)}" for reason in choice.reasons)
+    yield f"- How sure: {escape(choice.confidence.text)}."
     if choice.ties:
         yield f"- Within the noise of: {escape('; '.join(choice.ties))}."
     if choice.warnings:
@@ -67,6 +71,7 @@ def _choice(choice: Choice, objective: str) -> Iterator[str]:
     if choice.runners_up:
         yield from ("", "Next best:", "")
         yield from (f"- {escape(r.label)}: {escape(r.lacks)}" for r in choice.runners_up)
+    yield from ("", "```python", choice.snippet.rstrip(), "```")
 
 
 def note(found: Note) -> str:

@@ -1,36 +1,236 @@
 "use strict";
-// The charts' data stands in a block of JSON; expressions are interpreted, so nothing is evaluated.
-const specs = JSON.parse(document.getElementById("charts").textContent);
+// Rows stand once in a block of JSON: the filters choose some, which table and charts then show.
+// Expressions of the charts are interpreted, so nothing is evaluated; names are only ever text.
+const data = JSON.parse(document.getElementById("data").textContent);
+const STEP = 200;
+const UNKNOWN = "-";
+const element = (id) => document.getElementById(id);
+const state = { text: [], column: null, descending: false, wide: false, whole: false };
+const selects = [...document.querySelectorAll("[data-filter]")];
+const haystacks = data.rows.map((row) => row.join("\n").toLowerCase());
+
+// The filters.
+const chosen = () => {
+  const asked = selects.filter((select) => select.value !== "");
+  return data.rows
+    .map((_, i) => i)
+    .filter((i) => asked.every((select) => data.facets[select.dataset.filter][i] === select.value))
+    .filter((i) => state.text.every((word) => haystacks[i].includes(word)));
+};
+let shown = chosen();
+
+// The table.
+const sortKey = (column) => (i) =>
+  data.columns[column].numeric ? Number.parseFloat(data.rows[i][column]) : data.rows[i][column];
+const ordered = () => {
+  if (state.column === null) return shown;
+  const key = sortKey(state.column);
+  const sign = state.descending ? -1 : 1;
+  const unknown = (i) => data.rows[i][state.column] === UNKNOWN;
+  const compare = (a, b) => (typeof a === "number" ? a - b : a.localeCompare(b, "en", { numeric: true }));
+  return [...shown].sort(
+    (a, b) => unknown(a) - unknown(b) || (unknown(a) ? a - b : sign * compare(key(a), key(b)) || a - b),
+  );
+};
+const columnsShown = () =>
+  data.columns.map((_, place) => place).filter((place) => state.wide || data.columns[place].key);
+const heading = (place) => {
+  const column = data.columns[place];
+  const cell = document.createElement("th");
+  const button = document.createElement("button");
+  cell.scope = "col";
+  cell.title = column.meaning;
+  if (column.numeric) cell.className = "number";
+  const sorted = state.column === place;
+  const direction = state.descending ? "descending" : "ascending";
+  cell.setAttribute("aria-sort", sorted ? direction : "none");
+  button.type = "button";
+  button.textContent = column.title;
+  button.dataset.column = column.name;
+  button.addEventListener("click", () => {
+    state.descending = sorted && !state.descending;
+    state.column = place;
+    table();
+    document.querySelector(`thead [data-column="${column.name}"]`).focus();
+  });
+  cell.append(button);
+  return cell;
+};
+const line = (i, places) => {
+  const made = document.createElement("tr");
+  if (i === data.best) made.className = "best";
+  places.forEach((place, nth) => {
+    const column = data.columns[place];
+    const cell = document.createElement(nth ? "td" : "th");
+    if (!nth) cell.scope = "row";
+    if (column.numeric) cell.className = "number";
+    if (column.name === "reason") cell.className = "reason";
+    cell.textContent = data.rows[i][place] + (!nth && i === data.best ? " (recommended)" : "");
+    made.append(cell);
+  });
+  return made;
+};
+const table = () => {
+  const places = columnsShown();
+  const all = ordered();
+  const drawn = state.whole ? all : all.slice(0, STEP);
+  const head = document.createElement("tr");
+  head.append(...places.map(heading));
+  document.querySelector("#table thead").replaceChildren(head);
+  document.querySelector("#table tbody").replaceChildren(...drawn.map((i) => line(i, places)));
+  element("more").hidden = drawn.length === all.length;
+  element("more").textContent = `Show all ${all.length} rows`;
+  const columns = `${places.length} of ${data.columns.length} columns`;
+  element("rows-shown").textContent = `${drawn.length} of ${data.rows.length} rows, ${columns}`;
+};
+
+// The charts.
+const drawn = new Map();
+const places = [...document.querySelectorAll("[data-chart]")];
+const points = () => {
+  const kept = new Set(shown);
+  const names = Object.keys(data.points);
+  const found = [];
+  (data.points.row ?? []).forEach((row, nth) => {
+    if (!kept.has(row)) return;
+    const point = {};
+    for (const name of names) {
+      if (data.points[name][nth] !== null) point[name] = data.points[name][nth];
+    }
+    found.push(point);
+  });
+  return found;
+};
+const escaped = (text) =>
+  String(text).replace(/[&<>"']/g, (one) => `&#${one.charCodeAt(0)};`);
+const hover = (value) => {
+  const cells = Number.isInteger(value.row)
+    ? data.columns.map((column, place) => [column.title, data.rows[value.row][place]])
+    : Object.entries(value).map(([name, text]) => [name, typeof text === "number" ? text.toPrecision(3) : text]);
+  const hidden = ["environment", "sweep", "trial", "status", "order", "standing", "place", "room", "label"];
+  const lines = cells
+    .filter(([name, text]) => text !== UNKNOWN && !hidden.includes(name))
+    .slice(0, 30)
+    .map(([name, text]) => `<tr><td class="key">${escaped(name)}</td><td>${escaped(text)}</td></tr>`);
+  return `<table>${lines.join("")}</table>`;
+};
 const byWidth = (spec, width) => {
   const narrow = width < 640;
-  const config = structuredClone(spec.config);
+  const config = structuredClone(data.config);
   config.legend.orient = narrow ? "bottom" : "right";
   config.legend.layout = { bottom: { direction: "vertical", anchor: "start" } };
   config.legend.columns = narrow ? Math.max(1, Math.floor(width / 210)) : 1;
   config.legend.labelLimit = narrow ? width - 60 : 240;
   config.axis.labelLimit = Math.round(width * 0.4);
   config.axisQuantitative.tickCount = narrow ? 4 : 7;
-  return { ...spec, config };
+  if (narrow) config.axisX = { titleAnchor: "end" };
+  return { ...spec, width: "container", autosize: { type: "fit-x", contains: "padding" }, config };
 };
 const options = {
   mode: "vega-lite",
   ast: true,
   actions: false,
+  logLevel: 1,
   renderer: "svg",
-  tooltip: { disableDefaultStyle: true },
+  tooltip: { disableDefaultStyle: true, formatTooltip: hover },
 };
-const draw = (element) => {
-  const width = element.clientWidth;
-  element.dataset.narrow = String(width < 640);
-  return vegaEmbed(element, byWidth(specs[element.dataset.chart], width), options);
-};
-for (const element of document.querySelectorAll("[data-chart]")) {
-  draw(element).catch((error) => {
-    element.textContent = `This chart could not be drawn: ${error.message}`;
-  });
-}
-addEventListener("resize", () => {
-  for (const element of document.querySelectorAll("[data-chart]")) {
-    if (element.dataset.narrow !== String(element.clientWidth < 640)) draw(element);
+const describe = (place, view) => {
+  const parts = [place.dataset.title];
+  for (const axis of ["x", "y"]) {
+    const spec = data.charts[place.dataset.chart].spec.layer
+      .map((layer) => layer.encoding?.[axis])
+      .find((encoding) => encoding?.title);
+    if (spec?.type !== "quantitative") continue;
+    const domain = view.scale(axis).domain();
+    parts.push(`${spec.title} from ${domain.map((end) => end.toPrecision(3)).join(" to ")}`);
   }
+  parts.push("The table of all results holds its figures");
+  // One picture with its axes in words: Vega would have every mark read out.
+  place.setAttribute("role", "img");
+  place.removeAttribute("aria-roledescription");
+  place.setAttribute("aria-label", `${parts.join(". ")}.`);
+};
+const fails = (place, error) => {
+  place.textContent = `This chart could not be drawn: ${error.message}`;
+};
+const usable = ({ spec }) => {
+  const known = (point, name) => !(name in data.points) || point[name] !== undefined;
+  const needs = (spec.transform ?? []).map((one) => /^isValid\(datum\.(\w+)\)$/.exec(one.filter)?.[1]);
+  const folded = (spec.transform ?? []).find((one) => one.fold)?.fold;
+  return points().filter(
+    (point) =>
+      needs.every((name) => !name || known(point, name)) &&
+      (!folded || folded.some((name) => known(point, name))),
+  );
+};
+const draw = async (place) => {
+  const chart = data.charts[place.dataset.chart];
+  const width = place.clientWidth;
+  place.dataset.narrow = String(width < 640);
+  const spec = byWidth(chart.spec, width);
+  if (chart.linked) spec.datasets = { ...spec.datasets, rows: points() };
+  drawn.get(place)?.finalize();
+  const result = await vegaEmbed(place, spec, options);
+  drawn.set(place, result);
+  describe(place, result.view);
+};
+const redraw = async (place) => {
+  const chart = data.charts[place.dataset.chart];
+  if (!chart.linked || !drawn.has(place)) return;
+  const empty = usable(chart).length === 0;
+  place.hidden = empty;
+  place.nextElementSibling.hidden = !empty;
+  if (empty) return;
+  const { view } = drawn.get(place);
+  await view.data("rows", points()).runAsync();
+  describe(place, view);
+};
+const all = (action) =>
+  Promise.all(places.map((place) => action(place).catch((error) => fails(place, error))));
+
+// What the reader does.
+const refresh = () => {
+  shown = chosen();
+  element("count").textContent = `${shown.length} of ${data.rows.length} rows`;
+  table();
+};
+let waiting = Promise.resolve();
+const filtered = () => {
+  refresh();
+  waiting = waiting.then(() => all(redraw));
+};
+for (const select of selects) select.addEventListener("change", filtered);
+element("filter-text").addEventListener("input", (event) => {
+  state.text = event.target.value.toLowerCase().split(/\s+/).filter(Boolean);
+  filtered();
+});
+element("reset").addEventListener("click", () => {
+  for (const select of selects) select.value = "";
+  element("filter-text").value = "";
+  state.text = [];
+  filtered();
+});
+element("all-columns").addEventListener("change", (event) => {
+  state.wide = event.target.checked;
+  table();
+});
+element("more").addEventListener("click", () => {
+  state.whole = true;
+  table();
+});
+addEventListener("beforeprint", () => {
+  for (const one of document.querySelectorAll("details")) one.open = true;
+  state.whole = true;
+  table();
+});
+addEventListener("resize", () => {
+  for (const place of places) {
+    if (!place.hidden && place.dataset.narrow !== String(place.clientWidth < 640)) {
+      draw(place).catch((error) => fails(place, error));
+    }
+  }
+});
+refresh();
+waiting = all(draw).then(() => {
+  document.documentElement.dataset.ready = "yes";
 });

@@ -1,7 +1,8 @@
 """The page: one HTML file that works offline and asks nothing of the network.
 
 The chart library is inside it.  A content security policy forbids every request and every script
-but the two whose hashes it names, so that a hostile name in the results stays text.
+but the two whose hashes it names, so that a hostile name in the results stays text.  What the
+table and the charts show stands once in a block of JSON, from which the scripts draw both.
 """
 
 from __future__ import annotations
@@ -9,31 +10,86 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+import re
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from ovtool.columns import COLUMNS
+from ovtool import units
+from ovtool.columns import BY_NAME, COLUMNS
 from ovtool.report import theme
-from ovtool.report.rows import figure_text
+from ovtool.report.rows import device_text, figure_text, load_text
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from ovtool.columns import Column
+    from ovtool.report.charts import Charts
     from ovtool.report.content import Content
+    from ovtool.report.drawing import Point
     from ovtool.report.rows import Row
+    from ovtool.results import Note
+    from ovtool.statistics import Interval
 
 TEMPLATE, DRAW = "page.html.j2", "page.js"
+MOST_LISTED = 100
+"""Lines of a list or table that stands in the page as text."""
+_COUNTED = re.compile(r"(?P<number>\d+) (?P<of>\w+)(?P<rest>: .*)", re.DOTALL)
+MOST_TIES = 3
+"""Names of rows that cannot be told from the recommended one."""
+_KEY = (
+    "variant",
+    "device",
+    "batch",
+    "load",
+    "executed_precision",
+    "latency_p50_ms",
+    "latency_p99_ms",
+    "throughput_fps",
+    "speedup_f32_x",
+    "speedup_default_x",
+    "accuracy_top1",
+    "accuracy_characters",
+    "agreement_top1",
+    "model_mib",
+    "verdict",
+    "reason",
+)
+"""Columns that the table shows before it is asked for all."""
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
-    """A cell of the table of results; ``numeric`` ones are set to the right."""
+class Facet:
+    """A filter of the page: what it is called, and how many rows have each value."""
+
+    name: str
+    title: str
+    options: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A part of the answer."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A note, and all that it was said of."""
 
     text: str
-    numeric: bool
+    evidence: tuple[str, ...]
 
 
-def page(content: Content) -> str:
-    """Return the page as HTML."""
+def page(content: Content, reload_s: int | None = None) -> str:
+    """Return the page as HTML.
+
+    Args:
+        content: What it says.
+        reload_s: After how many seconds a browser reads it again; None for a report that is done.
+    """
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
@@ -42,28 +98,143 @@ def page(content: Content) -> str:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     ).from_string(_resource(TEMPLATE))
     shown = [column for column in COLUMNS if any(r[column.name] is not None for r in content.rows)]
+    facets = {name: _facet(content.rows, name) for name in _FACETS}
     return template.render(
         content=content,
-        columns=shown,
+        answer=list(_answer(content)),
+        interval=_interval,
+        notes=_said(content.background.notes),
+        most=MOST_LISTED,
+        most_ties=MOST_TIES,
+        facets=[Facet(name, title, _counted(facets[name])) for name, (title, _) in _FACETS.items()],
         dictionary=COLUMNS,
-        rows=[[_cell(row, column.name, column.text) for column in shown] for row in content.rows],
-        charts={
-            one.name: one.spec | {"width": "container", "config": theme.page()}
-            for one in content.charts.drawn
+        data={
+            "columns": [_heading(column) for column in shown],
+            "rows": [[_cell(row, column) for column in shown] for row in content.rows],
+            "facets": facets,
+            "points": _by_field(content.charts.points),
+            "charts": _specs(content.charts),
+            "config": theme.page(),
+            "best": content.best,
         },
         light=theme.LIGHT,
         dark=theme.DARK,
         font=theme.FONT,
         policy=_policy(scripts),
         scripts=[Markup(script) for script in scripts],  # noqa: S704 - ours, and hashed
+        reload_s=reload_s,
     )
 
 
-def _cell(row: Row, name: str, text: bool) -> Cell:
-    value: Any = row[name]
-    if text or isinstance(value, int):
-        return Cell("-" if value is None else str(value), numeric=not text)
-    return Cell(figure_text(row, name), numeric=True)
+def _said(notes: Sequence[Note]) -> list[Said]:
+    """Return the notes, those that say the same as one; a number in front is part of the evidence.
+
+    So "83 inferences: few" and "38 inferences: few" are one note.
+    """
+    alike: dict[str, list[str]] = {}
+    for note in notes:
+        counted = _COUNTED.match(note.message)
+        message = note.message if counted is None else counted["of"] + counted["rest"]
+        remedy = f" To do: {note.remedy}." if note.remedy else ""
+        number = [] if counted is None else [f"{counted['number']} {counted['of']}"]
+        told = alike.setdefault(f"{message[:1].upper()}{message[1:]}.{remedy}", [])
+        told += ["; ".join([*number, *filter(None, [note.evidence])])]
+    return [Said(text, tuple(filter(None, evidence))) for text, evidence in alike.items()]
+
+
+def _heading(column: Column) -> dict[str, Any]:
+    return {
+        "name": column.name,
+        "title": f"{column.title}, {column.unit}" if column.unit else column.title,
+        "meaning": column.meaning,
+        "numeric": not column.text,
+        "key": column.name in _KEY,
+    }
+
+
+def _cell(row: Row, column: Column) -> str:
+    value: Any = row[column.name]
+    if value is None:
+        return units.UNKNOWN
+    if column.text or isinstance(value, int):
+        return str(value)
+    return figure_text(row, column.name).removesuffix(f" {column.unit}")
+
+
+_FACETS: dict[str, tuple[str, Callable[[Row], str]]] = {
+    "device": ("Device", lambda row: row["device"]),
+    "variant": ("Variant", lambda row: row["variant"]),
+    "batch": ("Batch", lambda row: str(row["batch"])),
+    "hint": ("Hint", lambda row: row["hint"] or "set by hand"),
+    "verdict": ("Verdict", lambda row: row["verdict"] or row["status"]),
+}
+
+
+def _facet(rows: Sequence[Row], name: str) -> list[str]:
+    _, value = _FACETS[name]
+    return [value(row) for row in rows]
+
+
+def _counted(values: Sequence[str]) -> dict[str, int]:
+    """Return how many rows have each value, numbers in their order, names in the table's."""
+    counts: dict[str, int] = {}
+    for value in values:
+        counts[value] = counts.get(value, 0) + 1
+    if all(value.isdigit() for value in counts):
+        return dict(sorted(counts.items(), key=lambda item: int(item[0])))
+    return counts
+
+
+def _by_field(points: Sequence[Point]) -> dict[str, list[Any]]:
+    """Return the points as a list for each field, with as many digits as a chart can show."""
+
+    def short(value: Any) -> Any:
+        return float(f"{value:.6g}") if isinstance(value, float) else value
+
+    names = dict.fromkeys(name for point in points for name in point)
+    return {name: [short(point.get(name)) for point in points] for name in names}
+
+
+def _specs(charts: Charts) -> dict[str, Any]:
+    """Return the charts without their points, which stand once; ``linked`` ones take them."""
+    return {
+        one.name: {"spec": one.spec | {"description": one.title}, "linked": bool(one.points)}
+        for one in charts.drawn
+    }
+
+
+def _interval(value: Interval | None) -> str:
+    if value is None:
+        return units.UNKNOWN
+    return units.interval_text(value.value, value.low, value.high)
+
+
+def _answer(content: Content) -> Iterator[Fact]:
+    """Yield what the recommended row is and does, for whoever reads nothing else."""
+    if content.choice is None:
+        return
+    row = content.choice.winner
+    yield Fact("Deploy", f"{row['variant']} ({figure_text(row, 'model_mib')})")
+    yield Fact("On", ", ".join(filter(None, (device_text(row), row["machine"]))))
+    counts = [
+        f"{row[name]:.0f} {name if row[name] != 1 else name[:-1]}"
+        for name in ("streams", "requests", "threads")
+        if row[name] is not None
+    ]
+    executed = row["executed_precision"] or row["precision"]
+    yield Fact("Settings", ", ".join([load_text(row), *counts, executed]))
+    if row["verdict"] is not None:
+        yield Fact("Measured", row["verdict"])
+    quality = content.background.quality_metric
+    for name, called in (
+        ("throughput_fps", "Throughput"),
+        ("latency_p50_ms", "Latency, p50"),
+        ("latency_p99_ms", "Latency, p99"),
+        ("energy_mj_per_sample", "Energy"),
+        *([(quality, f"Quality, {BY_NAME[quality].title}")] if quality else []),
+    ):
+        if row[name] is not None:
+            yield Fact(called, figure_text(row, name))
 
 
 def _policy(scripts: tuple[str, ...]) -> str:

@@ -34,7 +34,7 @@ def time_by_layer(rows: Sequence[Mapping[str, Any]], caption: str) -> Chart:
     domain = [*_ORDER, *sorted(shown - set(_ORDER))]
     most = max((d["x"] for d in data), default=0.0) or 1.0
     y = alt.Y("layer:N", title=None, sort=[d["layer"] for d in data])
-    x = alt.X("x:Q", title="time of one inference, ms", scale=alt.Scale(domain=[0, 1.2 * most]))
+    x = alt.X("x:Q", title="time of one inference, ms", scale=alt.Scale(domain=[0, 1.35 * most]))
     base = alt.Chart(alt.InlineData(values=data)).encode(x=x, y=y)
     bars = base.mark_bar(height={"band": 0.7}, cornerRadiusEnd=2).encode(
         color=alt.Color(
@@ -61,6 +61,19 @@ def time_by_layer(rows: Sequence[Mapping[str, Any]], caption: str) -> Chart:
         )
     return Chart(
         "time-by-layer", "Time by layer", caption + more, spec([bars, text], 22 * len(data) or 22)
+    )
+
+
+def caption(told: Mapping[str, Any]) -> str:
+    """Return what was measured, in a sentence.
+
+    Args:
+        told: ``variant``, ``device``, ``executed_precision``, ``batch``, ``load``, ``inferences``.
+    """
+    executed = f" in {told['executed_precision']}" if told["executed_precision"] else ""
+    return (
+        f"{told['variant']} on {told['device']}{executed}, batch {told['batch']}, {told['load']}"
+        f" hint: mean of {told['inferences']} inferences with counters, one at a time."
     )
 
 

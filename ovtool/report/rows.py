@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ovtool import units
-from ovtool.columns import BY_NAME
+from ovtool.columns import BY_NAME, Column
 from ovtool.devicename import is_virtual
 from ovtool.results import unmarked
 from ovtool.statistics import Interval
@@ -250,7 +250,11 @@ def words(name: str) -> str:
 
 def figure_text(row: Row, name: str) -> str:
     """Return a figure with its interval and unit."""
-    value, column = figure(row, name), BY_NAME[name]
+    return interval_text(figure(row, name), BY_NAME[name])
+
+
+def interval_text(value: Interval, column: Column) -> str:
+    """Return a figure of a column with its interval and unit."""
     count = not column.unit and column.better is None
     if count and math.isfinite(value.value):
         shown = f"{value.value:.0f}"
@@ -279,3 +283,13 @@ def least_estimate(rows: Sequence[Row]) -> Row | None:
     """Return the row of the smallest batch that has an estimate, of these the least."""
     known = [row for row in rows if row["latency_estimate_ms"] is not None]
     return min(known, key=lambda row: (row["batch"], row["latency_estimate_ms"]), default=None)
+
+
+def ratio_words(ratio: Interval) -> str:
+    """Return a ratio of throughputs; ``faster`` or ``slower`` only if its interval excludes 1."""
+    shown = units.interval_text(ratio.value, ratio.low, ratio.high)
+    if not ratio.known:
+        return f"{shown}x, interval unknown"
+    if not ratio.excludes(1.0):
+        return f"{shown}x, not told apart"
+    return f"{shown}x, {'faster' if ratio.value > 1 else 'slower'}"

@@ -13,7 +13,7 @@ import hashlib
 import json
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from ovtool.results import Measurement
+    from ovtool.store import PlannedVariant
 
 NAMES = tuple(name for column in COLUMNS for name in column.names)
 QUALITY = tuple(
@@ -58,9 +59,9 @@ _EXTRA = (
     "_finished",
     "_method_f32",
     "_method_default",
-    "_properties",
+    "_behind",
 )
-_FORMAT = 1
+_FORMAT = 2
 """Raised whenever a row is derived from the same measurement in another way."""
 _KEY = b"ovtool"
 _ENDS = 65536
@@ -253,9 +254,22 @@ def _row(sweep: Sweep, one: Measurement) -> dict[str, Any]:
         _finished=one.finished,
         _method_f32=None,
         _method_default=None,
-        _properties=json.dumps(dict(one.properties)),
+        _behind=_behind(one, planned),
     )
     return row
+
+
+def _behind(one: Measurement, planned: PlannedVariant | None) -> str:
+    """Return what is behind a row as JSON: the fields of :class:`ovtool.report.table.Behind`."""
+    told: dict[str, Any] = {
+        "properties": dict(one.properties),
+        "notes": [asdict(note) for note in one.notes],
+        "shapes": one.trial.shapes,
+        "open_shapes": bool(one.trial.data_shapes),
+    }
+    if planned is not None:
+        told |= {"folder": planned.folder, "baseline": planned.baseline}
+    return json.dumps(told)
 
 
 def _share_quality(rows: Sequence[dict[str, Any]]) -> None:

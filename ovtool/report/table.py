@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from ovtool.columns import COLUMNS
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ovtool.metrics import QualityMetric
+    from ovtool.shapes import Named
     from ovtool.store import Environment
 
 _ATTRIBUTE = "background"
@@ -51,6 +52,27 @@ class NotThere:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """What is behind a row and is no column: how to run it again, and remarks on it.
+
+    Args:
+        properties: OpenVINO properties it was compiled with.
+        notes: Of its measurement.
+        folder: Of its variant, where the sweep was run; None where the plan does not say.
+        shapes: (input name, dimensions) that it was compiled with instead of its own.
+        open_shapes: Whether dimensions stayed open when it was compiled.
+        baseline: Id of its uncompressed variant; None where the sweep has none.
+    """
+
+    properties: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[Note, ...] = ()
+    folder: str | None = None
+    shapes: Named = ()
+    open_shapes: bool = False
+    baseline: str | None = None
+
+
 @dataclass(frozen=True)
 class Background:
     """What belongs to a table and is no column of it.
@@ -60,39 +82,42 @@ class Background:
         not_there: Devices that were asked for and left out.
         notes: Remarks of the measurements, and on how figures were derived.
         quality_metric: The column that stands for quality; None when it was not evaluated.
-        properties: OpenVINO properties by row, as (environment, trial).
+        behind: What is behind each row, by (environment, trial).
     """
 
     environments: tuple[Environment, ...] = ()
     not_there: tuple[NotThere, ...] = ()
     notes: tuple[Note, ...] = ()
     quality_metric: QualityMetric | None = None
-    properties: Mapping[tuple[str, str], Mapping[str, str]] | None = None
+    behind: Mapping[tuple[str, str], Behind] = field(default_factory=dict)
+
+    def of(self, row: Mapping[str, Any]) -> Behind:
+        """Return what is behind a row."""
+        return self.behind.get((row["environment"], row["trial"]), Behind())
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Background:
         """Return itself: pandas copies ``attrs`` deeply at every step, and this never changes."""
         return self
 
 
-class _Properties(Mapping[tuple[str, str], Mapping[str, str]]):
-    """OpenVINO properties by (environment, trial), read where they are asked for."""
+class _Behind(Mapping[tuple[str, str], Behind]):
+    """What is behind rows by (environment, trial), read where it is asked for."""
 
     def __init__(self, frame: pd.DataFrame) -> None:
-        self._frame = frame[["environment", "trial", "_properties"]]
+        keys = zip(frame["environment"], frame["trial"], strict=True)
+        self._told: dict[tuple[str, str], str] = dict(zip(keys, frame["_behind"], strict=True))
 
-    def __getitem__(self, key: tuple[str, str]) -> Mapping[str, str]:
-        frame = self._frame
-        found = frame[(frame["trial"] == key[1]) & (frame["environment"] == key[0])]
-        if found.empty:
-            raise KeyError(key)
-        properties: dict[str, str] = json.loads(found["_properties"].iloc[0])
-        return properties
+    def __getitem__(self, key: tuple[str, str]) -> Behind:
+        told = json.loads(self._told[key])
+        told["notes"] = tuple(Note(**note) for note in told["notes"])
+        told["shapes"] = tuple((name, tuple(sizes)) for name, sizes in told["shapes"])
+        return Behind(**told)
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
-        return iter(zip(self._frame["environment"], self._frame["trial"], strict=True))
+        return iter(self._told)
 
     def __len__(self) -> int:
-        return len(self._frame)
+        return len(self._told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +157,7 @@ def load(folders: Sequence[str | Path]) -> pd.DataFrame:
     environments = {sweep.environment.id: sweep.environment for sweep in sweeps}
     machines = {identifier: one.machine for identifier, one in environments.items()}
     frame["machine"] = frame["environment"].map(machines)
-    properties = _Properties(frame)
+    behind = _Behind(frame)
     frame = frame.iloc[_order(frame, sweeps)].reset_index(drop=True)
     table = frame[list(NAMES)].astype(_types())
     table.attrs[_ATTRIBUTE] = Background(
@@ -140,7 +165,7 @@ def load(folders: Sequence[str | Path]) -> pd.DataFrame:
         not_there=tuple(dict.fromkeys(_not_there(sweeps))),
         notes=tuple(notes),
         quality_metric=metric,
-        properties=properties,
+        behind=behind,
     )
     return table
 

@@ -86,13 +86,14 @@ def _config(
         },
         "range": {"category": list(category), "symbol": list(SHAPES)},
         "style": {
-            "label": {"fontSize": 10},
+            "label": {"color": ink, "fontSize": 10},
             "value": {"color": ink, "fontSize": 11},
             "single": {"color": category[0]},
+            "chosen": {"stroke": ink, "strokeWidth": 1.5, "opacity": 1},
             "front": {
                 "color": line,
                 "strokeWidth": 7,
-                "strokeOpacity": 0.35,
+                "strokeOpacity": 0.5,
                 "strokeCap": "round",
             },
             "reference": {"color": soft, "strokeDash": [4, 3], "strokeWidth": 1.5},

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ovtool import files
+from ovtool.report import profiles as layer_profiles
 from ovtool.report import theme
 from ovtool.report.content import gather
 from ovtool.report.limits import Limits
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from ovtool.report.choice import Objective
     from ovtool.report.drawing import Chart
 
 PAGE, CSV, MARKDOWN, CHARTS = "index.html", "results.csv", "report.md", "charts"
@@ -45,8 +45,10 @@ def write(
     folders: Sequence[str | Path],
     out: Path,
     limits: Limits | None = None,
-    objective: Objective = "throughput",
+    objective: str = "throughput",
     percentile: int = 99,
+    profiles: Sequence[str | Path] = (),
+    reload_s: int | None = None,
 ) -> ReportFiles:
     """Write the report of some sweeps into a folder, each file whole or not at all.
 
@@ -59,16 +61,21 @@ def write(
         limits: For the recommendation.
         objective: Of the recommendation.
         percentile: 50, 90 or 99: of the latency in limits and objective.
+        profiles: Folders of profiles of layers, whose charts are added.
+        reload_s: After how many seconds a browser reads the page again; None: never.
 
     Raises:
-        InputError: A folder is no sweep, ``out`` cannot be written, or the objective is unknown
-            or was not measured.
+        InputError: A folder is no sweep or no profile, ``out`` cannot be written, or the objective
+            is unknown or was not measured.
     """
     table = load(folders)
     content = gather(table, limits or Limits(), objective, percentile)
+    if profiles:
+        drawn = (*content.charts.drawn, *layer_profiles.charts(profiles))
+        content = replace(content, charts=replace(content.charts, drawn=drawn))
     data = plain(table)
     return ReportFiles(
-        page=files.write_text(out / PAGE, page(content)),
+        page=files.write_text(out / PAGE, page(content, reload_s)),
         csv=files.write_file(out / CSV, lambda path: _write_csv(data, path)),
         parquet=files.write_file(out / RESULTS, lambda path: data.to_parquet(path, index=False)),
         markdown=files.write_text(out / MARKDOWN, markdown(content)),
@@ -101,4 +108,4 @@ def write_charts(charts: Sequence[Chart], folder: Path) -> list[Path]:
 def _static(chart: Chart) -> dict[str, object]:
     """Return the specification of a chart that stands alone, with its title and caption."""
     title = {"text": chart.title, "subtitle": textwrap.wrap(chart.caption, 110)}
-    return chart.spec | {"config": theme.static(), "title": title}
+    return chart.whole | {"config": theme.static(), "title": title}

@@ -19,54 +19,43 @@ from ovtool.columns import COLUMNS
 from ovtool.errors import InputError, NothingMeasuredError
 from ovtool.report import theme
 from ovtool.report.charts import charts
-from ovtool.report.drawing import Axis
+from ovtool.report.content import gather
+from ovtool.report.drawing import LINES, Axis
 from ovtool.report.labels import place
 from ovtool.report.limits import Limits
 from ovtool.report.markdown import escape
+from ovtool.report.page import page
+from ovtool.report.shown import front, shown
 from ovtool.report.summary import summary
 from ovtool.report.table import load
-from ovtool.report.tradeoff import pareto_front
 from ovtool.report.write import write
 
 from . import sweeps
+from .pages import column_of, data_of
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>|`*"
 EVIL = sweeps.Model(HOSTILE, 4.0, {"default": 3.0}, (48, 50))
 
 
 class Page(HTMLParser):
-    """What a browser finds in a page: elements, scripts and the cells of its tables."""
+    """What a browser finds in a page: elements and scripts."""
 
     def __init__(self, text):
         super().__init__()
-        self.elements, self.scripts, self.tables = [], [], {}
-        self.table, self.cell = None, None
+        self.elements, self.scripts = [], []
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
         self.elements.append((tag, dict(attrs)))
         if tag == "script":
             self.scripts.append((dict(attrs).get("type", ""), ""))
-        if tag == "div" and "results" in (dict(attrs).get("class") or ""):
-            self.table = self.tables.setdefault("results", [])
-        if self.table is not None and tag == "tr":
-            self.table.append([])
-        if self.table is not None and tag in ("td", "th"):
-            self.cell = ""
 
     def handle_data(self, data):
         if self.lasttag == "script" and self.scripts:
             kind, text = self.scripts[-1]
             self.scripts[-1] = (kind, text + data)
-        if self.cell is not None:
-            self.cell += data
 
     def handle_endtag(self, tag):
-        if tag in ("td", "th") and self.cell is not None:
-            self.table[-1].append(self.cell)
-            self.cell = None
-        if tag == "table":
-            self.table = None
         if tag == "script":
             self.lasttag = ""
 
@@ -114,24 +103,22 @@ def test_csv_and_parquet_hold_the_table(written):
 def test_the_page_has_the_rows_of_the_csv(written):
     _, files = written
     csv = pd.read_csv(files.csv)
-    head, *rows = Page(files.page.read_text()).tables["results"]
-    assert len(rows) == len(csv)
-    place_of = {name: head.index(name) for name in ("variant", "batch", "trial", "status")}
-    for name, index in place_of.items():
-        assert [row[index] for row in rows] == csv[name].astype(str).tolist()
+    text = files.page.read_text()
+    for name in ("variant", "batch", "trial", "status"):
+        assert column_of(text, name) == csv[name].astype(str).tolist()
 
 
 def test_the_page_asks_nothing_of_the_network(written):
     text = written[1].page.read_text()
-    page = Page(text)
-    for tag, attributes in page.elements:
+    found = Page(text)
+    for tag, attributes in found.elements:
         for name in ("src", "href", "action", "data", "srcset"):
             value = attributes.get(name) or "data:"
             assert value.startswith(("data:", "#")), (tag, name, value)
         assert tag not in ("iframe", "object", "embed", "form", "base")
     outside_scripts = re.sub(r"<script.*?</script>", "", text, flags=re.DOTALL)
     assert not re.search(r"@import|url\(|https?://", outside_scripts)
-    policy = next(a["content"] for t, a in page.elements if t == "meta" and "http-equiv" in a)
+    policy = next(a["content"] for t, a in found.elements if t == "meta" and "http-equiv" in a)
     assert policy.startswith("default-src 'none';")
     assert "unsafe-eval" not in policy
     assert "http" not in policy
@@ -139,18 +126,18 @@ def test_the_page_asks_nothing_of_the_network(written):
 
 def test_only_the_hashed_scripts_run_and_hostile_names_stay_text(written):
     text = written[1].page.read_text()
-    page = Page(text)
-    policy = next(a["content"] for t, a in page.elements if t == "meta" and "http-equiv" in a)
-    running = [body for kind, body in page.scripts if not kind]
+    found = Page(text)
+    policy = next(a["content"] for t, a in found.elements if t == "meta" and "http-equiv" in a)
+    running = [body for kind, body in found.scripts if not kind]
     assert len(running) == 2
     for body in running:
         digest = base64.b64encode(hashlib.sha256(body.encode()).digest()).decode()
         assert f"'sha256-{digest}'" in policy
         assert "alert(1)" not in body
-    assert not [t for t, _ in page.elements if t == "img"]
+    assert not [t for t, _ in found.elements if t == "img"]
     assert html.escape(HOSTILE, quote=False) in text
-    (data,) = [body for kind, body in page.scripts if kind == "application/json"]
-    assert HOSTILE in json.dumps(json.loads(data))
+    assert HOSTILE in column_of(text, "variant")
+    assert HOSTILE in data_of(text)["points"]["config"]
 
 
 def test_the_page_is_small_and_opens_with_the_recommendation(written):
@@ -268,8 +255,11 @@ def test_two_variants_of_one_name_are_told_apart(tmp_path):
 def test_charts_draw_few_and_many(tmp_path, models, batches, devices):
     table = load([sweeps.whole(tmp_path / "s", models, batches, devices)])
     drawn = {chart.name: chart for chart in charts(table).drawn}
-    assert {"latency-throughput", "size", "quality", "speedup-default"} <= set(drawn)
-    svg = vl_convert.vegalite_to_svg(drawn["latency-throughput"].spec | {"config": theme.static()})
+    assert {"latency-throughput", "size", "quality", "speedup-default", "start"} <= set(drawn)
+    assert ("batch-scaling" in drawn) == (len(batches) > 1)
+    for chart in drawn.values():
+        assert vl_convert.vegalite_to_svg(chart.whole).startswith("<svg")
+    svg = vl_convert.vegalite_to_svg(drawn["latency-throughput"].whole | {"config": theme.static()})
     for model in models:
         assert model.name in svg
 
@@ -277,18 +267,21 @@ def test_charts_draw_few_and_many(tmp_path, models, batches, devices):
 def test_charts_that_cannot_be_drawn_are_said(tmp_path):
     trials = [t for t in sweeps.trials(batches=(1,)) if t.variant == sweeps.INT8.id]
     made = charts(load([sweeps.make(tmp_path / "s", [sweeps.measure(t) for t in trials])]))
-    assert [chart.name for chart in made.drawn] == ["latency-throughput", "size"]
+    assert [chart.name for chart in made.drawn] == ["latency-throughput", "size", "start"]
     assert [reason.split(":")[0].split()[0] for reason in made.left_out] == [
+        "Throughput",
         "Speed-up",
         "Speed-up",
+        "Quality",
         "Quality",
     ]
 
 
 def test_bars_start_at_zero(tmp_path):
     table = load([sweeps.whole(tmp_path / "s", batches=(1,))])
-    size = next(chart for chart in charts(table).drawn if chart.name == "size")
-    assert '"domain": [0, ' in json.dumps(size.spec)
+    for name in ("size", "start"):
+        chart = next(chart for chart in charts(table).drawn if chart.name == name)
+        assert '"zero": true' in json.dumps(chart.spec)
 
 
 def test_charts_of_rows_without_intervals(tmp_path):
@@ -297,26 +290,68 @@ def test_charts_of_rows_without_intervals(tmp_path):
         if "_ci_" in name:
             table[name] = float("nan")
     for chart in charts(table).drawn:
-        assert "NaN" not in json.dumps(chart.spec)
-        assert vl_convert.vegalite_to_svg(chart.spec).startswith("<svg")
+        assert "NaN" not in json.dumps(chart.whole)
+        assert vl_convert.vegalite_to_svg(chart.whole).startswith("<svg")
 
 
-points = st.lists(
-    st.fixed_dictionaries({"x": st.floats(0.1, 1e3), "y": st.floats(0.1, 1e5)}), min_size=1
-)
+pairs = st.lists(st.tuples(st.floats(0.1, 1e3), st.floats(0.1, 1e5)), min_size=1)
 
 
-@given(points)
+def frame(found):
+    """A table of (latency, throughput), each of a configuration of its own."""
+    table = pd.DataFrame(found, columns=["latency_p50_ms", "throughput_fps"])
+    same = {
+        "environment": "e",
+        "device": "CPU",
+        "precision": "default",
+        "shape": "",
+        "data_shape": "",
+    }
+    return table.assign(
+        **same, status="ok", emulated=None, batch=1, load="latency",
+        variant_id=[str(n) for n in range(len(found))], trial=[f"t{n}" for n in range(len(found))],
+    )  # fmt: skip
+
+
+@given(pairs)
 def test_the_pareto_front_is_what_no_other_point_beats(found):
-    front = pareto_front(found)
-    for point in found:
-        beaten = any(
-            o["x"] <= point["x"]
-            and o["y"] >= point["y"]
-            and (o["x"], o["y"]) != (point["x"], point["y"])
-            for o in found
-        )
-        assert beaten != (point in front)
+    kept = {found[place] for place in front(frame(found))}
+    for x, y in found:
+        beaten = any(a <= x and b >= y and (a, b) != (x, y) for a, b in found)
+        assert beaten != ((x, y) in kept)
+
+
+@given(pairs, st.integers(1, 20))
+def test_what_a_page_leaves_out_is_never_the_front_while_there_is_room(found, limit):
+    table = frame(found)
+    made = shown(table, ["t0"], limit)
+    assert made.total == len(found)
+    assert len(made.table) == min(limit, len(found))
+    assert made.table.index.is_monotonic_increasing
+    assert bool(made.why) == (len(found) > limit)
+    first = {"t0", *(f"t{place}" for place in front(table))}
+    assert len(first) > limit or first <= set(made.table["trial"])
+
+
+def test_a_page_of_too_many_rows_says_what_it_leaves_out(tmp_path, monkeypatch):
+    from ovtool.report.shown import LIMIT
+
+    table = load([sweeps.whole(tmp_path / "s", batches=(1, 2, 4, 8))])
+    copies = -(-2 * LIMIT // len(table))
+    many = pd.concat([table] * copies, ignore_index=True)
+    many["trial"] = [f"{trial}{n}" for n, trial in enumerate(many["trial"])]
+    many["throughput_fps"] *= [1 - n / len(many) / 2 for n in range(len(many))]
+    many.attrs = table.attrs
+    content = gather(many, Limits(), "throughput", 99)
+    text = page(content)
+    assert len(text) < 5_000_000
+    rows = column_of(text, "trial")
+    assert len(rows) == LIMIT
+    assert content.choice.winner["trial"] == rows[data_of(text)["best"]]
+    assert {many["trial"][place] for place in front(many)} <= set(rows)
+    assert f"Shown are {LIMIT} of {len(many)} rows" in text
+    assert f"The other {len(many) - LIMIT} are in results.parquet and results.csv" in text
+    assert set(data_of(text)["points"]["row"]) <= set(range(LIMIT))
 
 
 @given(st.lists(st.tuples(st.floats(0, 700), st.floats(0, 400)), max_size=40))
@@ -333,3 +368,13 @@ def test_an_axis_holds_all_its_values(values):
     axis = Axis.of(values)
     assert all(-1e-9 <= axis.share(value) <= 1 + 1e-9 for value in values)
     assert axis.log == (min(values) > 0 and max(values) / min(values) > 10)
+
+
+def test_charts_with_a_line_for_each_configuration_draw_the_fastest_and_say_so(tmp_path):
+    models = [sweeps.Model(f"v{i:02}", 3, {"default": 2 + i}, (40, 50)) for i in range(LINES + 6)]
+    table = load([sweeps.whole(tmp_path / "s", models, batches=(1,))])
+    for chart in charts(table).drawn:
+        if chart.name in ("speedup-default", "quality", "size", "start"):
+            assert f"Of {LINES + 6} lines the {LINES} of most throughput" in chart.caption
+            svg = vl_convert.vegalite_to_svg(chart.whole | {"config": theme.static()})
+            assert [m.name in svg for m in models] == [True] * LINES + [False] * 6, chart.name

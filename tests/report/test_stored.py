@@ -48,8 +48,8 @@ def journals(monkeypatch):
 def same(a, b):
     pd.testing.assert_frame_equal(a, b)
     one, other = background(a), background(b)
-    assert replace(one, properties=None) == replace(other, properties=None)
-    assert dict(one.properties.items()) == dict(other.properties.items())
+    assert replace(one, behind={}) == replace(other, behind={})
+    assert dict(one.behind.items()) == dict(other.behind.items())
 
 
 def test_kept_rows_are_those_of_the_journal(folder, journals):
@@ -61,11 +61,11 @@ def test_kept_rows_are_those_of_the_journal(folder, journals):
     assert kept["status"].tolist().count("failed") == 1
 
 
-def test_properties_are_found_by_row(folder):
+def test_what_is_behind_a_row_is_found(folder):
     table = load([folder])
     row = table.iloc[0]
-    found = background(table).properties
-    assert found[row["environment"], row["trial"]] == {"PERFORMANCE_HINT": "LATENCY"}
+    found = background(table).behind
+    assert found[row["environment"], row["trial"]].properties == {"PERFORMANCE_HINT": "LATENCY"}
     assert found.get(("no", "row")) is None
     assert len(found) == len(table)
 

@@ -1,0 +1,114 @@
+"""The Pareto front: the rows that no other row beats in everything that is known of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ovtool.columns import BY_NAME
+from ovtool.report.rows import Config, Row, config_labels, figure, measured, real, row_label
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """The rows of a front.
+
+    Args:
+        columns: That were compared.
+        left_out: Columns that no row has.
+        rows: Those of the front, the most throughput first.
+        labels: Their names.
+        of: How many rows were compared.
+    """
+
+    columns: tuple[str, ...]
+    left_out: tuple[str, ...]
+    rows: tuple[Row, ...]
+    labels: tuple[str, ...]
+    of: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON types, with the figures that were compared."""
+        kept = ("environment", "trial", "variant", "device", "batch", "load", "precision")
+        return {
+            "columns": list(self.columns),
+            "left_out": list(self.left_out),
+            "compared": self.of,
+            "rows": [
+                {"label": label} | {name: row[name] for name in (*kept, *self.columns)}
+                for label, row in zip(self.labels, self.rows, strict=True)
+            ],
+        }
+
+
+def front(
+    rows: Sequence[Row],
+    percentile: int,
+    quality: str | None,
+    labels: dict[Config, str] | None = None,
+) -> Front:
+    """Return the front over throughput, latency, quality, size and energy.
+
+    Args:
+        rows: Of the table; failed and emulated ones take no part.
+        percentile: Of the latency.
+        quality: Column of quality; None where it was not evaluated.
+        labels: Names of the configurations, if they are there already.
+    """
+    wanted = ["throughput_fps", f"latency_p{percentile}_ms", "model_mib", "energy_mj_per_sample"]
+    wanted[2:2] = [quality] if quality else []
+    fine = measured(real(rows))
+    columns = [name for name in wanted if any(row[name] is not None for row in fine)]
+    values = np.array(
+        [
+            [figure(row, n).value * (-1 if BY_NAME[n].better == "lower" else 1) for n in columns]
+            for row in fine
+        ]
+    ).reshape(len(fine), len(columns))
+    found = [fine[index] for index in not_dominated(values)]
+    found.sort(key=lambda row: -(row["throughput_fps"] or 0.0))
+    names = labels or config_labels(fine)
+    return Front(
+        tuple(columns),
+        tuple(name for name in wanted if name not in columns),
+        tuple(found),
+        tuple(row_label(row, names) for row in found),
+        len(fine),
+    )
+
+
+def not_dominated(values: NDArray[np.float64]) -> list[int]:
+    """Return the rows that no other one dominates, in their order.
+
+    One row dominates another if it is at least as good in every figure that is known of the other,
+    and better in one of them.  A figure that is not known speaks neither for the row that lacks
+    it, nor against the others.  A row of which nothing is known is on no front.
+
+    Args:
+        values: [rows, figures], more is better, NaN where unknown.
+    """
+    known = ~np.isnan(values)
+    index = np.flatnonzero(known.any(axis=1))
+    order = (
+        np.argsort(-np.nan_to_num(values[index], nan=-np.inf)[:, 0], kind="stable")
+        if (index.size)
+        else index
+    )
+    index = index[order]
+    place = 0
+    while place < index.size:
+        mine, others = values[index[place]], values[index]
+        counts = known[index]
+        worse_nowhere = ((mine >= others) | ~counts).all(axis=1)
+        better_once = ((mine > others) & counts).any(axis=1)
+        kept = ~(worse_nowhere & better_once)
+        place = int(kept[: place + 1].sum())
+        index = index[kept]
+    return sorted(index.tolist())

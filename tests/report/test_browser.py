@@ -1,0 +1,326 @@
+"""The page in a real browser: what the filters do, what the charts show, how it fits screens."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from ovtool.report.rows import (
+    best_throughput,
+    by_config,
+    config_labels,
+    least_latency,
+    measured,
+    real,
+    records,
+)
+from ovtool.report.shown import front
+from ovtool.report.table import load
+from ovtool.report.write import write
+from tests import browser as browsers
+
+from . import sweeps
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(browsers.executable() is None, reason=browsers.MISSING),
+]
+HOSTILE = "</script><img src=x onerror=alert(1)>"
+EVIL = sweeps.Model(HOSTILE, 4.0, {"default": 3.0}, (48, 50))
+MODELS = (*sweeps.MODELS, EVIL)
+WIDTHS = (375, 500, 800, 1280)
+
+
+def _measured(trial):
+    model = next(m for m in MODELS if m.id == trial.variant)
+    made = sweeps.with_quality(sweeps.measure(trial, MODELS), model)
+    start = {"compile_cached_ms": 90.0 + trial.batch, "first_inference_ms": 12.5}
+    return replace(made, figures={**made.figures, **start})
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """Two devices, a hostile name, a contended row, a failed one and an absent device."""
+    root = tmp_path_factory.mktemp("page")
+    trials = sweeps.trials(MODELS, batches=(1, 4, 16), devices=("CPU", "GPU.0"))
+    made = [_measured(trial) for trial in trials]
+    made[3] = sweeps.contended(made[3])
+    made[-1] = sweeps.failed(made[-1].trial, f"died of {HOSTILE}")
+    folder = sweeps.make(root / "s", made, MODELS, unavailable=[("NPU", HOSTILE)])
+    return load([folder]), write([folder], root / "out")
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    made = browsers.Browser(tmp_path_factory.mktemp("profile"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def page(browser, report):
+    browser.open(report[1].page)
+    return browser
+
+
+def choose(page, name, value):
+    page.evaluate(
+        f"(() => {{ const one = document.getElementById('filter-{name}'); one.value = {value!r};"
+        f" one.dispatchEvent(new Event('{'input' if name == 'text' else 'change'}')); }})()"
+    )
+    page.evaluate("waiting.then(() => 1)")
+
+
+def cells(page, column):
+    """The texts of a column of the table, top to bottom."""
+    return page.evaluate(
+        "(() => { const heads = [...document.querySelectorAll('#table thead button')];"
+        f" const at = heads.findIndex((one) => one.dataset.column === '{column}');"
+        " return [...document.querySelectorAll('#table tbody tr')]"
+        ".map((row) => row.children[at].textContent); })()"
+    )
+
+
+def view(page, chart, script):
+    place = f"document.querySelector('[data-chart=\"{chart}\"]')"
+    return page.evaluate(f"((view) => {script})(drawn.get({place}).view)")
+
+
+def marks(page, chart, kind="symbol"):
+    """What the marks of a chart were drawn from."""
+    return view(
+        page,
+        chart,
+        "{ const found = []; const walk = (one) => { if (one.marktype === '"
+        + kind
+        + "') found.push(...one.items.map((item) => ({...item.datum, opacity: item.opacity})));"
+        " (one.items ?? []).forEach(walk); }; walk(view.scenegraph().root);"
+        " return found.filter((one) => one.config); }",
+    )
+
+
+def drawn_rows(page):
+    """Row to throughput of the points of the first chart; the recommended one has a ring too."""
+    return {one["row"]: one["throughput_fps"] for one in marks(page, "latency-throughput")}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_opens_from_disk_asks_for_nothing_and_complains_of_nothing(browser, report, scheme):
+    browser.open(report[1].page, scheme=scheme)
+    assert browser.problems == []
+    assert (
+        browser.evaluate("document.querySelectorAll('[data-chart] svg').length")
+        == len(report[1].charts) / 2
+    )
+    background = browser.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert background == {"light": "rgb(246, 248, 250)", "dark": "rgb(15, 19, 24)"}[scheme]
+
+
+def test_hostile_names_are_text(page):
+    assert page.evaluate("document.images.length") == 0
+    assert sum(HOSTILE in text for text in cells(page, "variant")) == 12
+    assert page.evaluate(f"document.body.innerText.includes({HOSTILE!r})")
+    shown = page.evaluate("hover({ row: data.rows.length - 1 })")
+    assert "<img" not in shown
+    assert page.problems == []
+
+
+def test_the_answer_stands_on_the_first_screen(page):
+    below = page.evaluate(
+        "Math.max(...[...document.querySelectorAll('.headline, .sure, .answer dl, .answer pre')]"
+        ".map((one) => one.getBoundingClientRect().bottom))"
+    )
+    assert below <= 800
+    told = page.evaluate("document.querySelector('.answer').innerText")
+    for word in (
+        "GPU.0",
+        "batch 4",
+        "How sure: best in",
+        "Throughput",
+        "Quality",
+        "compile_model(",
+    ):
+        assert word in told
+
+
+def test_the_table_holds_the_rows_of_the_csv(page, report):
+    csv = pd.read_csv(report[1].csv)
+    page.evaluate("document.getElementById('all-columns').click()")
+    assert cells(page, "trial") == csv["trial"].tolist()
+    assert cells(page, "batch") == csv["batch"].astype(str).tolist()
+    assert [float(t.split(" ")[0]) for t in cells(page, "throughput_fps")[:-1]] == pytest.approx(
+        csv["throughput_fps"][:-1], rel=5e-3
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "column"),
+    [
+        ("device", "GPU.0", "device"),
+        ("variant", "int8", "variant"),
+        ("batch", "4", "batch"),
+        ("hint", "latency", "load"),
+        ("verdict", "contended", "verdict"),
+    ],
+)
+def test_a_filter_holds_for_table_and_charts(page, report, name, value, column):
+    table = report[0]
+    fits = table[table["hint" if name == "hint" else name].astype(str) == value]
+    choose(page, name, value)
+    found = cells(page, column)
+    assert len(found) == len(fits)
+    assert {text.removesuffix(" (recommended)") for text in found} == {value}
+    assert page.evaluate("document.getElementById('count').textContent") == (
+        f"{len(fits)} of {len(table)} rows"
+    )
+    drawn = fits[fits["status"] == "ok"]
+    for chart in ("latency-throughput", "batch-scaling", "quality-size", "size", "start"):
+        assert view(page, chart, "view.data('rows').length") == len(drawn), chart
+    assert len(drawn_rows(page)) == len(drawn)
+    page.evaluate("document.getElementById('reset').click()")
+    page.evaluate("waiting.then(() => 1)")
+    assert len(cells(page, "variant")) == len(table)
+    assert len(drawn_rows(page)) == len(table) - 1
+    assert page.problems == []
+
+
+def test_filters_add_up_and_text_looks_into_every_column(page, report):
+    table = report[0]
+    choose(page, "device", "CPU")
+    choose(page, "text", "INT8 throughput")
+    fits = table[
+        (table["device"] == "CPU")
+        & table["variant"].str.contains("int8")
+        & (table["load"] == "throughput")
+    ]
+    assert len(cells(page, "variant")) == len(fits)
+    choose(page, "text", "nothing has this")
+    assert cells(page, "variant") == []
+    assert page.evaluate("document.querySelector('.empty').hidden") is False
+    choose(page, "text", "")
+    assert page.evaluate("document.querySelector('.empty').hidden") is True
+    assert page.problems == []
+
+
+def test_a_filter_is_used_by_keyboard(page):
+    page.evaluate("document.getElementById('filter-device').focus()")
+    page.press("ArrowDown", 40)
+    page.evaluate("waiting.then(() => 1)")
+    assert set(cells(page, "device")) == {"CPU"}
+
+
+def test_headings_sort_up_and_down_with_the_unknown_last(page, report):
+    click = "document.querySelector('[data-column=\"latency_p50_ms\"]').click()"
+    sort = (
+        "document.querySelector('[data-column=\"latency_p50_ms\"]').closest('th')"
+        ".getAttribute('aria-sort')"
+    )
+    assert page.evaluate(sort) == "none"
+    for direction, sign in (("ascending", 1), ("descending", -1)):
+        page.evaluate(click)
+        assert page.evaluate(sort) == direction
+        *values, last = cells(page, "latency_p50_ms")
+        numbers = [float(text.split(" ")[0]) for text in values]
+        assert numbers == sorted(numbers, key=lambda value: sign * value)
+        assert last == "-"
+    assert page.evaluate("document.activeElement.dataset.column") == "latency_p50_ms"
+
+
+def test_the_axes_show_what_the_table_holds(page, report):
+    fine = report[0][report[0]["status"] == "ok"]
+    for chosen in ("", "GPU.0"):
+        choose(page, "device", chosen)
+        rows = fine[fine["device"] == chosen] if chosen else fine
+        for axis, name in (("x", "latency_p50_ms"), ("y", "throughput_fps")):
+            low, high = view(page, "latency-throughput", f"view.scale('{axis}').domain()")
+            ends = rows[[name, f"{name}_ci_low", f"{name}_ci_high"]]
+            assert low <= ends.min().min()
+            assert ends.max().max() <= high < 3 * ends.max().max()
+        drawn = sorted(drawn_rows(page).values())
+        assert drawn == pytest.approx(sorted(rows["throughput_fps"]), rel=1e-5)
+
+
+def test_charts_pick_the_rows_that_the_summary_picks(page, report):
+    rows = measured(real(records(report[0])))
+    labels = config_labels(rows)
+    expected = {
+        (labels[config], spot): row["throughput_fps"]
+        for config, same in by_config(rows).items()
+        for spot, row in (
+            ("least latency", least_latency(same)),
+            ("most throughput", best_throughput(same)),
+        )
+        if row["speedup_default_x"] is not None
+    }
+    found = {
+        (one["config"], one["spot"]): one["throughput_fps"]
+        for one in marks(page, "speedup-default")
+    }
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_front_is_drawn_and_follows_the_filters(page, report):
+    table = report[0]
+    for chosen in ("", "GPU.0"):
+        choose(page, "device", chosen)
+        rows = table[table["device"] == chosen] if chosen else table
+        expected = rows.iloc[front(rows)]["throughput_fps"]
+        line = [m for m in marks(page, "latency-throughput", "line") if "before" in m]
+        assert sorted(m["throughput_fps"] for m in line) == pytest.approx(
+            sorted(expected), rel=1e-5
+        )
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_nothing_sticks_out_sideways(browser, report, width):
+    browser.open(report[1].page, width=width)
+    assert browser.evaluate("document.documentElement.scrollWidth") <= width
+    sticking = browser.evaluate(
+        "[...document.querySelectorAll('[data-chart] svg, .filters *, .card')]"
+        f".filter((one) => one.getBoundingClientRect().right > {width} + 1).length"
+    )
+    assert sticking == 0
+    assert browser.problems == []
+
+
+def test_every_control_and_chart_has_a_name(page):
+    unnamed = page.evaluate(
+        "[...document.querySelectorAll('select, input')].filter((one) => !one.labels.length).length"
+    )
+    assert unnamed == 0
+    names = page.evaluate(
+        "[...document.querySelectorAll('[role=img]')].map((one) => one.getAttribute('aria-label'))"
+    )
+    assert any("p50 latency of a request, ms from" in name for name in names)
+    assert all(name.endswith("holds its figures.") for name in names)
+    assert page.evaluate("document.querySelectorAll('main, header, nav, footer').length") == 4
+    uncaptioned = (
+        "[...document.querySelectorAll('main table')].filter((one) => !one.caption).length"
+    )
+    assert page.evaluate(uncaptioned) == 0
+    page.press("Tab", 9)
+    assert page.evaluate("document.activeElement.className") == "skip"
+
+
+def test_on_paper_there_are_no_controls_and_all_is_open(page, report):
+    page.media("print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    hidden = page.evaluate(
+        "['.filters', 'nav', '#more'].every((one) =>"
+        " getComputedStyle(document.querySelector(one)).display === 'none')"
+    )
+    assert hidden
+    assert page.evaluate("[...document.querySelectorAll('details')].every((one) => one.open)")
+    assert len(cells(page, "variant")) == len(report[0])
+    page.media()
+
+
+def test_a_watched_page_reloads_and_a_finished_one_does_not(browser, report, tmp_path):
+    folder = sweeps.whole(tmp_path / "s", batches=(1,))
+    for seconds in (5, None):
+        made = write([folder], tmp_path / "out", reload_s=seconds)
+        browser.open(made.page)
+        found = browser.evaluate("document.querySelector('meta[http-equiv=refresh]')?.content")
+        assert found == (str(seconds) if seconds else None)
