@@ -47,13 +47,13 @@ def headline(found: Comparison) -> str:
 
 def machines(found: Comparison) -> str:
     """Return on which machines the two were measured."""
-    if found.same_machine:
+    both = f"A: {found.a.machine}. B: {found.b.machine}."
+    if found.a.machine == found.b.machine and found.same_machine:
         return f"Both on {found.a.machine}."
+    if found.same_machine:
+        return f"One machine in two states. {both}"
     names = ", ".join(one.name for one in found.differences if one.of_machine)
-    return (
-        f"The machines differ ({names}), so the ratios tell of them too."
-        f" A: {found.a.machine}. B: {found.b.machine}."
-    )
+    return f"The machines differ ({names}), so the ratios tell of them too. {both}"
 
 
 def method(found: Comparison) -> Iterator[str]:

@@ -42,7 +42,7 @@ def swept(variant, out):
 
 def moved(found, into):
     for one in found.changes:
-        if not math.isnan(one.ratio.value):
+        if one.ratio.known:
             into.setdefault(one.column, []).append(math.log(one.ratio.value))
 
 

@@ -23,7 +23,8 @@ from tests.report import sweeps
 
 VERBS = {
     ("devices",), ("convert",), ("compress",), ("evaluate",), ("profile",), ("check",), ("sweep",),
-    ("report",), ("choose",), ("run",), ("sensitivity",), ("recipes", "list"), ("recipes", "show"),
+    ("report",), ("choose",), ("compare",), ("run",), ("sensitivity",), ("recipes", "list"),
+    ("recipes", "show"),
     ("recipes", "check"),
 }  # fmt: skip
 
