@@ -22,7 +22,6 @@ def command(
     min_throughput_fps: options.MinThroughput = None,
     min_quality: options.MinQuality = None,
     max_model_mib: options.MaxSize = None,
-    allow_estimates: options.AllowEstimates = False,
     objective: options.Objective = "throughput",
     percentile: options.Percentile = 99,
     json: options.Json = False,
@@ -36,9 +35,7 @@ def command(
         written = api.report(
             sweeps,
             out=out,
-            limits=options.limits(
-                max_latency_ms, min_throughput_fps, min_quality, max_model_mib, allow_estimates
-            ),
+            limits=options.limits(max_latency_ms, min_throughput_fps, min_quality, max_model_mib),
             objective=options.objective(objective),
             percentile=percentile,
         )

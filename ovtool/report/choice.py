@@ -238,6 +238,12 @@ def _candidates(
         failed = f": all {len(rows)} trials failed" if rows else ""
         raise NothingMeasuredError(f"nothing was measured, so nothing can be chosen{failed}")
     known = [row for row in fine if row[answering(row, column)] is not None]
+    if not known and not measured(fine):
+        raise NothingMeasuredError(
+            f"{words(column)} was measured in no row, and a compiler's estimates are of the latency"
+            " alone",
+            "choose by latency",
+        )
     if not known:
         why = [
             reason
