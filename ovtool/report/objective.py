@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ovtool.columns import Column
-from ovtool.errors import InputError
+from ovtool.errors import InputError, NothingMeasuredError, OvtoolError
 from ovtool.registry import suggestion
 from ovtool.report.quantities import Quantity, cost, measured_in
+from ovtool.report.rows import measured
 from ovtool.statistics import Interval
 from ovtool.trial import PERCENTILES
 
@@ -123,7 +124,7 @@ def goal(
     ]
     for part in parts:
         if all(math.isnan(part.quantity.of(row).value) for row in rows):
-            raise _nowhere(part.quantity, about)
+            raise _nowhere(part.quantity, rows, about)
     if len(parts) == 1:
         return parts[0].quantity
     values = [[part.quantity.of(row).value for row in rows] for part in parts]
@@ -164,9 +165,15 @@ def _quantity(name: str, percentile: int, about: Background, prices: Prices | No
     )
 
 
-def _nowhere(quantity: Quantity, about: Background) -> InputError:
+def _nowhere(quantity: Quantity, rows: Sequence[Row], about: Background) -> OvtoolError:
     """Return the error of a quantity that no row has."""
     name = quantity.column.name
+    if not measured(rows):
+        return NothingMeasuredError(
+            f"{quantity.words} was measured in no row, and a compiler's estimates are of the"
+            " latency alone",
+            "choose by latency",
+        )
     if name == "cost_per_million":
         machines = ", ".join(dict.fromkeys(one.machine for one in about.environments))
         return InputError(f"no machine has a price: {machines}", "add a pattern that matches it")

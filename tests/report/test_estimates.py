@@ -125,6 +125,9 @@ def test_with_nothing_else_there_is_a_choice_only_where_they_are_allowed(alone):
         choose(alone, objective="latency")
     assert "--allow-estimates" in told.value.hint
     assert choose(alone, ALLOWED, "latency").winner["batch"] == 1
+    with pytest.raises(NothingMeasuredError, match="estimates are of the latency alone"):
+        choose(alone, ALLOWED, "throughput")
+    assert gather(alone, ALLOWED, "throughput", 99).choice is None
 
 
 def test_charts_draw_them_hollow_and_in_a_chart_of_their_own(both, alone):
