@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import os
 import shutil
 import uuid
 from pathlib import Path
@@ -14,6 +15,12 @@ from ovtool.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+
+def user_folder() -> Path:
+    """Return the folder in which ovtool keeps what it made for a user; it may not be there yet."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "ovtool"
 
 
 def sha256(*paths: Path) -> str:

@@ -20,9 +20,11 @@ Activations, biases, pooling and normalization are not counted.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
+
+from ovtool.geometry import Geometry, geometries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -44,11 +46,13 @@ class Work:
         followers: By the same names, what follows an operation up to the next that is counted,
             nearest first: a plugin may name a fused layer after these alone.
         uncounted: Operations whose FLOPs cannot be told from the model.
+        geometries: By the same names, the sizes of what is multiplied.
     """
 
     flops: Mapping[str, int]
     followers: Mapping[str, tuple[str, ...]]
     uncounted: tuple[str, ...] = ()
+    geometries: Mapping[str, Geometry] = field(default_factory=dict)
 
     @property
     def total(self) -> int | None:
@@ -84,6 +88,7 @@ def work(model: ov.Model) -> Work:
             if operation.get_friendly_name() in counted
         },
         tuple(o.get_friendly_name() for o in operations if _cannot_be_told(o)),
+        geometries(model),
     )
 
 

@@ -12,6 +12,7 @@ leaves nothing half-written.
 """
 
 from ovtool.api import recipes
+from ovtool.api.calibrating import calibrate
 from ovtool.api.checking import (
     check,
     install_npu_compiler,
@@ -21,6 +22,7 @@ from ovtool.api.checking import (
 from ovtool.api.compression import Given, compress
 from ovtool.api.layer_costs import sensitivity
 from ovtool.api.models import DataSpec, convert, devices, evaluate
+from ovtool.api.predicting import predict
 from ovtool.api.profiling import profile
 from ovtool.api.sweeps import changes, choose, report, summary, sweep
 from ovtool.api.whole_way import run
@@ -28,6 +30,7 @@ from ovtool.api.whole_way import run
 __all__ = [
     "DataSpec",
     "Given",
+    "calibrate",
     "changes",
     "check",
     "choose",
@@ -38,6 +41,7 @@ __all__ = [
     "install_npu_compiler",
     "npu_compiler_folder",
     "npu_compiler_offer",
+    "predict",
     "profile",
     "recipes",
     "report",

@@ -150,5 +150,5 @@ def _written(found: SensitivityFound, folder: Path, target: Path) -> Sensitivity
     rows = document["layers"]
     columns = ["name", "type", "macs_share", "sqnr_db", "noise", "metric_drop"]
     chart = noise_by_layer(rows, found.caption)
-    parts = layer_files.write(folder, target, "sensitivity", document, rows, columns, chart)
+    parts = layer_files.write(folder, target, "sensitivity", document, rows, columns, [chart])
     return with_fields(found, files=parts)

@@ -1,4 +1,4 @@
-"""Writing what was found of each layer: a table, a document and a chart."""
+"""Writing what was found of each layer: a table, a document and charts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def write(
     document: Mapping[str, Any],
     rows: Sequence[Mapping[str, Any]],
     columns: Sequence[str],
-    chart: Any,
+    drawn: Sequence[Any] = (),
 ) -> LayerFiles:
     """Write the parts into a folder that will be called ``target``, and say where they will be.
 
@@ -43,7 +43,7 @@ def write(
         document: The whole answer.
         rows: Of the table; what is not in ``columns`` is left out.
         columns: Of the table.
-        chart: As :mod:`ovtool.report` makes them.
+        drawn: Charts, as :mod:`ovtool.report` makes them.
     """
     from ovtool.report.write import write_charts
 
@@ -52,7 +52,7 @@ def write(
         writer = csv.DictWriter(stream, columns, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    charts = write_charts([chart], folder / CHARTS)
+    charts = write_charts(drawn, folder / CHARTS)
     return LayerFiles(
         target / CSV,
         target / f"{name}.json",

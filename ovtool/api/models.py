@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ovtool.results import Note
     from ovtool.samples import Samples
     from ovtool.sources.options import SourceOptions
+    from ovtool.store import Environment
 
 Reference = str | Path | Variant
 """A variant, its folder, or anything that :func:`convert` takes."""
@@ -260,3 +261,17 @@ def emulated(names: Sequence[str]) -> frozenset[str]:
 
     found = discovery.discover()
     return frozenset(name for name in names if discovery.emulated(name, found))
+
+
+def environment_here() -> Environment:
+    """Return the environment of now, with the devices that are there."""
+    from ovtool.devices.discovery import discover
+    from ovtool.measure.environment import environment
+
+    return environment(
+        {
+            d.name: {"name": d.full_name, "plugin": d.plugin, "driver": d.properties.get("driver")}
+            for d in discover()
+            if d.available
+        }
+    )

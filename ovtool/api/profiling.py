@@ -19,7 +19,9 @@ from ovtool.results import Note, emulated_note, marked
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ovtool.analyze.calibration import Calibration
     from ovtool.api.layer_files import LayerFiles
+    from ovtool.api.predicting import Compared
     from ovtool.measure.answers import Profiled
     from ovtool.measure.breakdown import Slice
     from ovtool.measure.layers import Layer
@@ -52,6 +54,7 @@ class Profile:
         layers: Those that ran, the slowest first.
         notes: What else is worth knowing.
         files: What was written; None without a folder.
+        roofline: What the device's calibration says of it; None where that was not asked for.
     """
 
     variant: str
@@ -69,6 +72,7 @@ class Profile:
     layers: tuple[Layer, ...]
     notes: tuple[Note, ...] = ()
     files: LayerFiles | None = None
+    roofline: Compared | None = None
 
     @property
     def layers_ms(self) -> float:
@@ -100,12 +104,23 @@ class Profile:
         """Layers of an INT8 model that compute in something else, most FLOPs first."""
         return layers.fallbacks(self.layers)
 
+    def _limits(self, name: str) -> dict[str, Any]:
+        """Return a layer's limits; empty where they were not asked for."""
+        return {} if self.roofline is None else asdict(self.roofline.layers[name])
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the layers as rows of a table, the slowest first."""
+        return [asdict(row) | self._limits(row.name) for row in self.by_layer]
+
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON types."""
-        found = asdict(self)
+        found = asdict(replace(self, roofline=None))
         del found["files"]
+        if self.roofline is not None:
+            found["roofline"] = self.roofline.to_json()
         for layer, row in zip(found["layers"], self.by_layer, strict=True):
-            layer |= {"share_pct": row.share_pct, "gflops_per_s": row.gflops_per_s}
+            told = {"share_pct": row.share_pct, "gflops_per_s": row.gflops_per_s}
+            layer.update(told | self._limits(row.name))
         return found | {
             "layers_ms": self.layers_ms,
             "by_kind": [
@@ -129,6 +144,7 @@ def profile(
     data: DataSpec | str | None = None,
     seconds: float = 2.0,
     out: str | Path | None = None,
+    roofline: bool = False,
     progress: Progress = SILENT,
     replace: bool = False,
 ) -> Profile:
@@ -144,25 +160,30 @@ def profile(
         shapes: Dimensions of inputs that stay open otherwise.
         data: What the request carries; random inputs without it.
         seconds: How long to infer with counters; half of it goes to the same without them.
-        out: Folder for a table, a document and a chart.
+        out: Folder for a table, a document and charts.
+        roofline: Whether each layer is set against what the device was calibrated to reach.
         progress: Told of the stages.
         replace: Whether a folder of that name may be replaced.
 
     Raises:
-        InputError: The model cannot run so, or its process died or took too long.
-        MissingDeviceError: The device is not there.
+        InputError: The model cannot run so, or its process died or took too long; or a roofline is
+            asked for under a hint that devices are not calibrated under.
+        MissingError: The device is not there, or not calibrated.
     """
     from ovtool.sweep.plan import Axes, trials
 
     axes = Axes([batch], [hint], precisions=[precision], shapes=[shapes] if shapes else ())
     axes.check()
     there, _ = available([device], strict=True)
+    known = _calibration(there[0], hint) if roofline else None
     with contextlib.ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ovtool-profile-")))
         folder = stack.enter_context(files.new_folder(Path(out), replace)) if out else None
         variant = variant_beside(model, Path(out) if out else None, scratch, progress)
         (trial,) = trials([variant], there, axes)
         found = _profiled(trial, variant, data, seconds, scratch, progress)
+        if known is not None:
+            found = _compared(found, known)
         return found if folder is None or out is None else _written(found, folder, Path(out))
 
 
@@ -188,6 +209,23 @@ def _profiled(
             return _made(trial, session.opened, session.profile(seconds))
     except TrialFailedError as error:
         raise InputError(f"{trial.label}: {error}") from error
+
+
+def _calibration(device: str, hint: str) -> Calibration:
+    from ovtool.api import predicting
+
+    if hint != predicting.HINT:
+        raise InputError(
+            f"devices are calibrated under the {predicting.HINT} hint, not under {hint}",
+            f"--hint {predicting.HINT}",
+        )
+    return predicting.needed(device)
+
+
+def _compared(found: Profile, known: Calibration) -> Profile:
+    from ovtool.api import predicting
+
+    return replace(found, roofline=predicting.compared(found.layers, known))
 
 
 def _with_inputs(
@@ -241,10 +279,16 @@ def _contended(others_cpu_pct: float | None) -> list[Note]:
 
 def _written(found: Profile, folder: Path, target: Path) -> Profile:
     """Write the parts into a folder that will be called ``target``."""
-    from ovtool.report.profile_chart import caption, time_by_layer
+    from ovtool.report import profiles
 
-    rows = [asdict(row) for row in found.by_layer]
+    rows = found.rows()
     columns = [name for name in breakdown.Slice.__slots__ if name != "layers"]
-    chart = time_by_layer(rows, caption(found.to_json()))
-    parts = layer_files.write(folder, target, "profile", found.to_json(), rows, columns, chart)
+    if found.roofline is not None:
+        from ovtool.api.predicting import LayerRow
+
+        columns += LayerRow.__slots__
+    told = found.to_json()
+    parts = layer_files.write(
+        folder, target, "profile", told, rows, columns, profiles.drawn(told, rows)
+    )
     return replace(found, files=parts)

@@ -15,13 +15,14 @@ from ovtool.api.models import (
     as_variant,
     available,
     emulated,
+    environment_here,
     existing,
 )
 from ovtool.errors import InputError, NothingMeasuredError
 from ovtool.metrics import COLUMNS
 from ovtool.progress import SILENT, Progress
 from ovtool.samples import check_metric, usual_metric
-from ovtool.store import Environment, Plan, PlannedVariant, SweepFolder, Unavailable
+from ovtool.store import Plan, PlannedVariant, SweepFolder, Unavailable
 from ovtool.variant import RECORD, Variant
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def sweep(
         evaluated_on=samples.described(loaded[0]) if samples else None,
         settings=asdict(chosen),
     )
-    now = _environment()
+    now = environment_here()
     with tempfile.TemporaryDirectory(prefix="ovtool-sweep-") as scratch:
         measurer = Measurer(
             loaded, plan, samples, chosen, now.id, watching, Path(scratch), emulated(there)
@@ -271,20 +272,6 @@ def _weights(variant: Variant) -> dict[str, float | None]:
     from ovtool.compress.storage import storage_of
 
     return {k: v for k, v in storage_of(variant).to_json().items() if k in FIGURES}
-
-
-def _environment() -> Environment:
-    """Return the environment of now, with the devices that are there."""
-    from ovtool.devices.discovery import discover
-    from ovtool.measure.environment import environment
-
-    return environment(
-        {
-            d.name: {"name": d.full_name, "plugin": d.plugin, "driver": d.properties.get("driver")}
-            for d in discover()
-            if d.available
-        }
-    )
 
 
 def _metric(

@@ -9,7 +9,10 @@ import typer
 from ovtool.cli import options
 
 NAME = "devices"
-EXAMPLE = "Example: ovtool devices --why says step by step what is missing, and how to get it"
+EXAMPLE = (
+    "Example: ovtool devices --why says step by step what is missing, and how to get it;"
+    " ovtool devices --calibrate --device CPU measures its peaks"
+)
 
 
 def command(
@@ -28,6 +31,15 @@ def command(
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Install without asking.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Install it again.")] = False,
+    calibrate: Annotated[
+        bool,
+        typer.Option(
+            "--calibrate",
+            help="Measure what --device reaches (some minutes, on a quiet machine), for predictions"
+            " and ovtool profile --roofline.",
+        ),
+    ] = False,
+    device: Annotated[str, typer.Option(help="Device to calibrate.")] = "CPU",
     json: options.Json = False,
 ) -> None:
     """List the devices that OpenVINO sees, and why it does not see the others."""
@@ -37,7 +49,19 @@ def command(
     if install_npu_compiler:
         _install(yes=yes, force=force)
         return
+    if calibrate:
+        _calibrate(device, json=json)
+        return
     show_devices.devices(api.devices(), why=why, json=json)
+
+
+def _calibrate(device: str, *, json: bool) -> None:
+    from ovtool import api
+    from ovtool.cli import progress, show_roofline
+
+    with progress.show() as shown:
+        made = api.calibrate(device, progress=shown)
+    show_roofline.calibration(made, json=json)
 
 
 def _install(*, yes: bool, force: bool) -> None:

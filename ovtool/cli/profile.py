@@ -9,7 +9,7 @@ import typer
 from ovtool.cli import options
 
 NAME = "profile"
-EXAMPLE = "Example: ovtool profile variants/resnet-int8 --batch 8 --out reports/resnet-layers"
+EXAMPLE = "Example: ovtool profile variants/resnet-int8 --batch 8 --roofline --out reports/layers"
 
 
 def command(
@@ -26,6 +26,13 @@ def command(
         float, typer.Option(min=0.01, max=3600, help="How long to infer with counters.")
     ] = 2.0,
     top: Annotated[int, typer.Option(min=1, help="Layers to print; files have all.")] = 15,
+    roofline: Annotated[
+        bool,
+        typer.Option(
+            "--roofline",
+            help="Set layers against what the device reaches (ovtool devices --calibrate).",
+        ),
+    ] = False,
     out: Annotated[
         str | None,
         typer.Option("--out", "-o", help="Folder to make for layers.csv, profile.json, charts."),
@@ -49,6 +56,7 @@ def command(
             data=options.data_spec(data, None, None),
             seconds=seconds,
             out=out,
+            roofline=roofline,
             progress=shown,
             replace=force,
         )

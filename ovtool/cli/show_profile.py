@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ovtool import units
-from ovtool.cli import terminal
+from ovtool.cli import show_roofline, terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from ovtool.api.profiling import Profile
     from ovtool.measure.breakdown import Slice
@@ -29,8 +29,13 @@ def profile(found: Profile, *, top: int, json: bool) -> None:
         return
     _say(_ran(found))
     _say(_arithmetic(found))
-    _layers(found.by_layer, top)
+    if found.roofline is None:
+        _layers(found.by_layer, top)
+    else:
+        show_roofline.layers(found.by_layer, found.roofline, top)
     _kinds(found.by_kind)
+    if found.roofline is not None:
+        show_roofline.compared(found.roofline, found.latency_ms)
     if found.flops_shares:
         _say(f"FLOPs: {units.percentages(found.flops_shares)}")
     _say(f"time:  {units.percentages(found.time_shares)}")
@@ -82,17 +87,34 @@ def _layers(rows: Sequence[Slice], top: int) -> None:
         ]
         for row in rows[:top]
     ]
+    named_layers(headings, cells, rows, right=("ms", "%", "sum %", "GFLOP", "GFLOP/s"))
+
+
+def named_layers(
+    headings: Sequence[str],
+    cells: Sequence[Sequence[str]],
+    rows: Sequence[Slice],
+    right: Collection[str],
+) -> None:
+    """Print the first layers, each with as much of its name as there is room for, and the rest.
+
+    Args:
+        headings: Of the columns; the last one is that of the names.
+        cells: Of the layers to print, without the names.
+        rows: Of all layers.
+        right: Headings of the columns that are set to the right.
+    """
     widths = [max(map(len, column)) for column in zip(headings, *cells, strict=False)]
     room = max(_LEAST_NAME, terminal.console().width - sum(widths) - 2 * len(widths) - 2)
     table = [
         [*line, units.shortened(row.label, room)] for line, row in zip(cells, rows, strict=False)
     ]
-    rest = rows[top:]
+    rest = rows[len(cells) :]
     caption = ""
     if rest:
         rest_ms, rest_pct = sum(r.time_ms for r in rest), sum(r.share_pct for r in rest)
         caption = f"and {len(rest)} more: {rest_ms:.3f} ms, {rest_pct:.1f} %"
-    terminal.table(headings, table, caption, right=("ms", "%", "sum %", "GFLOP", "GFLOP/s"))
+    terminal.table(headings, table, caption, right=right)
 
 
 def _kinds(rows: Sequence[Slice]) -> None:

@@ -115,6 +115,12 @@ def profiled(answer: Mapping[str, Any]) -> Profiled:
     return Profiled(**dict(answer) | {"layers": tuple(map(layers.from_json, answer["layers"]))})
 
 
+def executed(answer: Mapping[str, Any]) -> tuple[layers.Layer, ...] | None:
+    """Read the executed layers; it raises as :func:`opened` does."""
+    told = answer["layers"]
+    return None if told is None else tuple(map(layers.from_json, told))
+
+
 def _layer_notes(told: Mapping[str, Any] | None) -> list[Note]:
     """Say what the layers execute in, and what of an INT8 model does not run in INT8."""
     if told is None:

@@ -18,6 +18,8 @@ from ovtool.trial import Trial
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ovtool.measure.layers import Layer
+
 Script = Callable[[Trial, int], float]
 """Latency in ms of one inference, by trial and round; it may raise :class:`TrialFailedError`."""
 
@@ -29,6 +31,7 @@ class FakeRunner:
     script: Script
     noise_pct: float = 0.5
     seed: int = 0
+    executed: Callable[[Trial], tuple[Layer, ...] | None] = lambda _: None
 
     def prepare(self, count: int) -> None:
         """Do nothing: a fake has no processes."""
@@ -86,6 +89,10 @@ class FakeSession:
         taken = taken or [base]
         window = _window(tuple(taken), max(seconds, free))
         return RawRound((window,), (tuple(taken),), (), None, "a fake", 100.0, 50.0)
+
+    def layers(self) -> tuple[Layer, ...] | None:
+        """Return what was scripted for its trial; None where nothing was."""
+        return self._runner.executed(self._job.trial)
 
     def save_cache(self, folder: Path) -> float | None:  # noqa: ARG002 - a fake writes nothing
         """Return the size of a compiled model that is not there."""

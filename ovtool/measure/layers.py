@@ -13,9 +13,12 @@ two products of an attention not at all.  Those are found by what follows them i
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
+
+from ovtool.geometry import Geometry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -33,7 +36,10 @@ _COMPUTE = {
 }  # fmt: skip
 _SEVERAL = {"subgraph"} | {name for name in _COMPUTE if "sdpa" in name or "attention" in name}
 """Types that may hold two products."""
+_CONSTANTS = {"const", "constant"}
 _NO_LAYERS = {"const", "constant", "data", "input", "input_layout", "output", "parameter", "result"}
+_SIZES = {"i8": 1, "bf16": 2, "f16": 2}
+"""Bytes of a weight."""
 _NAMED = re.compile(r"_(i8|u8|bf16|f16|f32)$")
 _NUMBERED = re.compile(r"^[A-Za-z]+_\d+$")
 _PART = re.compile(r"^subgraph\d+: ")
@@ -54,6 +60,10 @@ class Layer:
         time_ms: Mean of one inference; None where it was not taken.
         device: Where it runs; None where that is not told.
         original: Operations of the model that it stands for, as the plugin lists them.
+        data_bytes: Activations that it reads and writes, in the precisions of the graph; None where
+            the graph does not tell.
+        weight_bytes: Weights that it reads, in its precision.
+        geometry: Sizes of its arithmetic: of the operation with the most of it.
     """
 
     name: str
@@ -64,6 +74,9 @@ class Layer:
     time_ms: float | None = None
     device: str | None = None
     original: tuple[str, ...] = ()
+    data_bytes: int | None = None
+    weight_bytes: int = 0
+    geometry: Geometry | None = None
 
     @property
     def label(self) -> str:
@@ -94,7 +107,7 @@ def executed(compiled: Any, work: Work) -> list[Layer] | None:
     except RuntimeError:
         return None
     device = only_device(compiled)
-    return _with_flops([_layer(node, device) for node in _running(graph)], work)
+    return _with_work([_layer(node, device) for node in _running(graph)], work)
 
 
 def only_device(compiled: Any) -> str | None:
@@ -168,7 +181,7 @@ def timed(
         replace(known[one.name], time_ms=one.time_ms) if one.name in known else one
         for one in profiled
     ]
-    return tuple(found if layers is not None else _with_flops(found, work))
+    return tuple(found if layers is not None else _with_work(found, work))
 
 
 def precision_of(primitive: str, runtime: str | None = None) -> str | None:
@@ -190,16 +203,23 @@ def as_json(layer: Layer) -> dict[str, Any]:
 
 def from_json(data: Mapping[str, Any]) -> Layer:
     """Return the layer that :func:`as_json` wrote."""
-    return Layer(**{**data, "original": tuple(data["original"])})
+    told = data["geometry"]
+    return Layer(
+        **{
+            **data,
+            "original": tuple(data["original"]),
+            "geometry": None if told is None else Geometry(**told),
+        }
+    )
 
 
 def _running(graph: Any) -> Iterator[Any]:
     """Yield the nodes that run at each inference."""
     constant: set[str] = set()
     for node in graph.get_ordered_ops():
-        name, kind = node.get_friendly_name(), _told(node, "layerType") or node.get_type_name()
+        name, kind = node.get_friendly_name(), _kind(node)
         sources = [value.get_node().get_friendly_name() for value in node.input_values()]
-        if kind.lower() in ("const", "constant") or (sources and constant.issuperset(sources)):
+        if kind.lower() in _CONSTANTS or (sources and constant.issuperset(sources)):
             constant.add(name)
         elif kind.lower() not in _NO_LAYERS:
             yield node
@@ -210,12 +230,32 @@ def _layer(node: Any, device: str | None) -> Layer:
     listed = (_told(node, "originalLayersNames") or "").split(",")
     return Layer(
         name=node.get_friendly_name(),
-        type=_told(node, "layerType") or node.get_type_name(),
+        type=_kind(node),
         precision=precision_of(primitive, (_told(node, "runtimePrecision") or "").lower()),
         primitive=primitive,
         device=device,
         original=tuple(name for name in listed if name),
+        data_bytes=_data_bytes(node),
     )
+
+
+def _data_bytes(node: Any) -> int | None:
+    """Return the size of what a node reads of other nodes that run, and of what it writes."""
+    read = [v for v in node.input_values() if _kind(v.get_node()).lower() not in _CONSTANTS]
+    sizes = [_bytes_of(value) for value in (*read, *node.outputs())]
+    known = [size for size in sizes if size is not None]
+    return sum(known) if len(known) == len(sizes) else None
+
+
+def _bytes_of(value: Any) -> int | None:
+    shape, kind = value.get_partial_shape(), value.get_element_type()
+    if shape.is_dynamic or kind.is_dynamic():
+        return None
+    return int(math.prod(shape.to_shape()) * kind.bitwidth / 8)
+
+
+def _kind(node: Any) -> str:
+    return _told(node, "layerType") or str(node.get_type_name())
 
 
 def _told(node: Any, key: str) -> str | None:
@@ -223,7 +263,7 @@ def _told(node: Any, key: str) -> str | None:
     return str(info[key].astype(str)) if key in info else None
 
 
-def _with_flops(layers: Sequence[Layer], work: Work) -> list[Layer]:
+def _with_work(layers: Sequence[Layer], work: Work) -> list[Layer]:
     """Give each operation of the model to one layer: by name, else by what follows it."""
     named: dict[str, list[int]] = {}
     for index, layer in enumerate(layers):
@@ -231,22 +271,38 @@ def _with_flops(layers: Sequence[Layer], work: Work) -> list[Layer]:
         for name in {*listed, *(_DEQUANTIZED.sub("", one) for one in listed)}:
             named.setdefault(name, []).append(index)
     kinds = [layer.type.lower() for layer in layers]
-    owned: dict[int, int] = {}
-    for operation, flops in work.flops.items():
+    owned: dict[int, list[str]] = {}
+    for operation in work.flops:
         if operation in named:
             owner = min(named[operation], key=lambda i: kinds[i] not in _COMPUTE)
-            owned[owner] = owned.get(owner, 0) + flops
+            owned.setdefault(owner, []).append(operation)
     for operation in (name for name in work.flops if name not in named):
         near = (i for name in work.followers[operation] for i in named.get(name, ()))
-        into = next((i for i in near if _takes(kinds[i], owned.get(i))), None)
+        into = next((i for i in near if _takes(kinds[i], taken=i in owned)), None)
         if into is not None:
-            owned[into] = owned.get(into, 0) + work.flops[operation]
-    return [replace(layer, flops=owned.get(i)) for i, layer in enumerate(layers)]
+            owned.setdefault(into, []).append(operation)
+    return [
+        _doing(layer, owned[index], work) if index in owned else layer
+        for index, layer in enumerate(layers)
+    ]
 
 
-def _takes(kind: str, flops: int | None) -> bool:
+def _doing(layer: Layer, operations: Sequence[str], work: Work) -> Layer:
+    """Return a layer with the work of some operations of the model."""
+    known = [work.geometries[name] for name in operations if name in work.geometries]
+    most = max(operations, key=lambda name: work.flops[name])
+    weights = sum(geometry.weights for geometry in known)
+    return replace(
+        layer,
+        flops=sum(work.flops[name] for name in operations),
+        geometry=work.geometries.get(most),
+        weight_bytes=weights * _SIZES.get(layer.precision or "f32", 4),
+    )
+
+
+def _takes(kind: str, *, taken: bool) -> bool:
     """Whether a layer may be what an operation was fused into: one without work, or attention."""
-    return kind in _COMPUTE if flops is None else kind in _SEVERAL
+    return kind in (_SEVERAL if taken else _COMPUTE)
 
 
 def _share_of(some: Sequence[Layer], layers: Sequence[Layer]) -> float | None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ovtool.measure.answers import Profiled
+    from ovtool.measure.layers import Layer
 
 T = TypeVar("T")
 
@@ -111,6 +112,11 @@ class ProcessSession:
         """
         answer = self._process.ask("profile", seconds=seconds)
         return self._process.checked("profile", lambda: answers.profiled(answer))
+
+    def layers(self) -> tuple[Layer, ...] | None:
+        """Return what is executed; see :class:`ovtool.measure.session.Session`."""
+        answer = self._process.ask("layers")
+        return self._process.checked("layers", lambda: answers.executed(answer))
 
     def infer(self, inputs: Path, outputs: Path) -> None:
         """Infer samples of one file into another; see :class:`ovtool.measure.session.Session`."""

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ovtool.measure.contention import Stretch
+    from ovtool.measure.layers import Layer
     from ovtool.results import Note, Window
     from ovtool.trial import Trial
 
@@ -101,6 +102,13 @@ class Session(Protocol):
         Args:
             inputs: Input names to samples [n, ...], each without a batch dimension.
             outputs: Written with ``arr_0``, ``arr_1`` ... in the order of the outputs, as [n, ...].
+
+        Raises:
+            TrialFailedError: As for :meth:`measure`.
+        """
+
+    def layers(self) -> tuple[Layer, ...] | None:
+        """Return what the compiled model executes, without times; None where it is not shown.
 
         Raises:
             TrialFailedError: As for :meth:`measure`.

@@ -1,8 +1,9 @@
 """The measuring process: ``python -m ovtool.measure.worker``.
 
 It says in one JSON line that it is ready, then reads one JSON command a line from its input
-(``open``, ``measure``, ``profile``, ``save_cache``, ``infer``, ``close``) and answers each with one
-JSON line.  It dies when its standard input closes, so nothing outlives the sweep that started it.
+(``open``, ``measure``, ``profile``, ``layers``, ``save_cache``, ``infer``, ``close``) and answers
+each with one JSON line.  It dies when its standard input closes, so nothing outlives the sweep that
+started it.
 It imports neither torch nor pandas: their threads would spin beside OpenVINO's.
 """
 
@@ -218,6 +219,11 @@ class Worker:
         return profiling.profile(
             self.queue[0], counted, self.work, command["seconds"], self.counters
         )
+
+    def layers(self, command: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - it takes nothing
+        """Tell what is executed, layer by layer, without running it."""
+        found = layers.executed(self.compiled, self.work)
+        return {"layers": None if found is None else [layers.as_json(one) for one in found]}
 
     def _run(self, seconds: float, rate: float | None = None) -> loops.Recorded:
         if rate is not None:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from ovtool.cli import show_devices
+from ovtool.analyze.calibration import Calibration, Overhead, Peak, Rate
+from ovtool.cli import show_devices, show_roofline
 from ovtool.devices import discovery, hardware
 from ovtool.devices.diagnosis import Finding
 from ovtool.devices.discovery import Device
@@ -89,3 +90,38 @@ def test_a_diagnosis_is_json_too(ovtool, monkeypatch):
     found = ovtool("devices", "--why", "--json").document[0]
     assert found["findings"][1]["remedy"] == "load the module"
     assert found["findings"][1]["in_container"] == "pass it in"
+
+
+def test_a_calibration_is_printed_with_what_was_left_out(capsys):
+    made = Calibration(
+        environment="abc",
+        machine="a machine",
+        device="CPU",
+        full_name="Example CPU",
+        created="2026-01-01T00:00:00+00:00",
+        layer=Overhead(value_s=1e-6, ci_low_s=0.5e-6, ci_high_s=1.5e-6),
+        inference=Overhead(value_s=1e-5),
+        peaks=(
+            Peak(hint="latency", precision="f32", flops_per_s=2e11, streams=1, verdict="stable"),
+        ),
+        rates=(
+            Rate(kind="elementwise", precision="any", sizes=(2**20,), value=4e10, verdict="stable"),
+            Rate(kind="stem", precision="f32", sizes=(9, 3, 8, 9), value=1e10, verdict="contended"),
+        ),
+        left_out=("stem-1 bf16: too little of its time is that of its own layers",),
+    )
+    show_roofline.calibration(made, json=False)
+    ran = capsys.readouterr()
+    for text in ("200 GFLOP/s (1 stream)", "1.00 MiB of activations", "40.0 GB/s", "stem",
+                 "1.00 [0.50, 1.50] us", "environment abc", "1 stable, 1 contended"):  # fmt: skip
+        assert text in ran.out
+    assert "left out: stem-1 bf16" in ran.err
+    assert "1 of 2 measurements are not stable" in ran.err
+    show_roofline.calibration(made, json=True)
+    assert Calibration.model_validate_json(capsys.readouterr().out) == made
+
+
+def test_a_device_that_cannot_be_calibrated_is_one_line(ovtool):
+    ran = ovtool("devices", "--calibrate", "--device", "AUTO:CPU")
+    assert ran.status == 2
+    assert "hands the work to other devices" in ran.err

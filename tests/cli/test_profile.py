@@ -5,6 +5,7 @@ import re
 import pytest
 from rich.console import Console
 
+from ovtool.api.predicting import Compared, LayerRow
 from ovtool.api.profiling import Profile
 from ovtool.cli import show_profile, terminal
 from ovtool.measure.layers import Layer
@@ -115,3 +116,43 @@ def test_the_table_is_the_answer_and_progress_is_not(ovtool, small, tmp_path):
     assert "FLOPs: f32 100 %" in ran.out
     assert f"{out / 'layers.csv'}" in ran.out
     assert "profiling" not in ran.out
+
+
+def compared(**fields):
+    """Limits of the layers of :func:`profiled`, invented too."""
+    names = [layer.name for layer in profiled().layers]
+    told = {
+        "latency_ms": 3.6,
+        "limit_ms": 1.0,
+        "by_bound_ms": {"compute": 2.7, "memory": 0.9},
+        "layers": {
+            names[0]: LayerRow(1.5, 1.8, "compute", 75.0, 50.0),
+            names[1]: LayerRow(0.5, 0.9, "memory", 50.0, 2.0),
+            names[2]: LayerRow(),
+        },
+        "unknown": (),
+        "peaks": {"i8": 800.0},
+        "bandwidths": {"memory": 20.0},
+        "calibrated": "today, 9 measurements: 9 stable",
+    }
+    return Compared(**told | fields)
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_limits_stand_beside_what_was_measured(printed, width):
+    lines = printed(profiled(roofline=compared()), width)
+    assert max(map(len, lines)) <= width
+    first = next(line for line in lines if line.lstrip().startswith("2.000"))
+    assert first.split()[:7] == ["2.000", "1.800", "1.500", "75", "compute", "FullyConnected", "i8"]
+    unknown = next(line for line in lines if line.lstrip().startswith("0.500"))
+    assert unknown.split()[:5] == ["0.500", "-", "-", "-", "-"]
+    text = " ".join(" ".join(lines).split())
+    assert "predicted: 3.60 ms a request, measured 4.00 ms (-10 %); limit 1.00 ms, 25 %" in text
+    assert "bound by (share of predicted time): compute 75.0 %, memory 25.0 %" in text
+    assert "calibrated today, 9 measurements: 9 stable" in text
+
+
+def test_a_prediction_that_lacks_a_layer_is_unknown(printed):
+    found = compared(latency_ms=None, limit_ms=None, unknown=("copy",))
+    text = " ".join(printed(profiled(roofline=found), 200))
+    assert "predicted: unknown; not calibrated for 1 of its layers: copy" in text

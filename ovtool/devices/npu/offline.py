@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Self
 
 from filelock import FileLock, Timeout
 
+from ovtool import files
 from ovtool.devices import compile_errors
 from ovtool.devices.compiling import BLOB, COMPILE_S, LOG, TOLD, LocalCompiler, flat, read, run
 from ovtool.errors import InputError, MissingDependencyError
@@ -40,8 +41,7 @@ def home() -> Path:
     """Return the folder for the compiler of the OpenVINO version that is installed."""
     from importlib.metadata import version
 
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "ovtool" / "npu-compiler" / version("openvino")
+    return files.user_folder() / "npu-compiler" / version("openvino")
 
 
 def installed() -> Path | None:

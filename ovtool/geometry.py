@@ -1,0 +1,170 @@
+"""What an operation multiplies, as sizes: what its speed depends on beside its FLOPs.
+
+Two layers of the same FLOPs may take times that differ tenfold: a depthwise convolution reads much
+for each multiplication, a first layer has too few channels to fill a vector, a product of one row
+reads each weight once.  So an operation is told as a matrix product of [rows, inputs] and
+[inputs, outputs], done ``kernel`` times, with the kind that says what it is in the network.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import openvino as ov
+
+Kind = Literal["stem", "convolution", "pointwise", "depthwise", "grouped", "product", "attention"]
+"""``stem``: a convolution of at most :data:`STEM` channels, as the first one of a network;
+``pointwise``: of 1x1; ``product``: rows by weights, recurrent cells too; ``attention``: a product
+of two activations."""
+STEM = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """The sizes of an operation.
+
+    Args:
+        kind: What it is.
+        rows: Positions of the output (batch x height x width, or rows of a matrix).
+        inputs: Channels that one output value sums over, or the inner dimension of a product.
+        outputs: Channels of the output, of one group, or columns of a product.
+        kernel: Kernel positions that one output value sums over.
+        stride: Input positions for one output position.
+        weights: Stored values; 0 where both sides are activations.
+    """
+
+    kind: Kind
+    rows: int
+    inputs: int
+    outputs: int
+    kernel: int = 1
+    stride: int = 1
+    weights: int = 0
+
+
+def geometries(model: ov.Model) -> dict[str, Geometry]:
+    """Return the sizes of a model's operations by friendly name.
+
+    Args:
+        model: An operation whose shapes stay open is left out.
+    """
+    found: dict[str, Geometry] = {}
+    constant: set[str] = set()
+    for operation in model.get_ordered_ops():
+        kind = operation.get_type_name()
+        sources = [value.get_node().get_name() for value in operation.input_values()]
+        if kind == "Constant" or (sources and constant.issuperset(sources)):
+            constant.add(operation.get_name())
+        elif kind in _RULES and _static(operation):
+            fixed = [name in constant for name in sources]
+            found[operation.get_friendly_name()] = _RULES[kind](operation, fixed)
+    return found
+
+
+def _static(operation: Any) -> bool:
+    values = [*operation.input_values(), *operation.outputs()]
+    return all(value.get_partial_shape().is_static for value in values)
+
+
+def _shape(operation: Any, index: int) -> list[int]:
+    return [int(size) for size in operation.get_input_shape(index)]
+
+
+def _convolution(operation: Any, _: list[bool]) -> Geometry:
+    """Weights are [outputs, inputs, kernel...]."""
+    weights = _shape(operation, 1)
+    return _convolved(operation, weights, 1, backwards=False)
+
+
+def _transposed(operation: Any, _: list[bool]) -> Geometry:
+    """Weights are [inputs, outputs, kernel...]; each input value is spread over a kernel."""
+    weights = _shape(operation, 1)
+    swapped = [weights[1], weights[0], *weights[2:]]
+    return _convolved(operation, swapped, 1, backwards=True)
+
+
+def _grouped(operation: Any, _: list[bool]) -> Geometry:
+    """Weights are [groups, outputs / groups, inputs / groups, kernel...]."""
+    weights = _shape(operation, 1)
+    return _convolved(operation, weights[1:], weights[0], backwards=False)
+
+
+def _grouped_transposed(operation: Any, _: list[bool]) -> Geometry:
+    """Weights are [groups, inputs / groups, outputs / groups, kernel...]."""
+    weights = _shape(operation, 1)
+    swapped = [weights[2], weights[1], *weights[3:]]
+    return _convolved(operation, swapped, weights[0], backwards=True)
+
+
+def _convolved(operation: Any, weights: list[int], groups: int, *, backwards: bool) -> Geometry:
+    """Return the sizes for weights [outputs, inputs, kernel...] of one of the groups."""
+    outputs, inputs, *window = weights
+    positions = _shape(operation, 0) if backwards else list(operation.get_output_shape(0))
+    rows = int(positions[0]) * math.prod(int(size) for size in positions[2:])
+    kernel, stride = math.prod(window), math.prod(operation.get_attributes()["strides"])
+    kind: Kind = "convolution"
+    if groups > 1 and inputs == 1:
+        kind, outputs = "depthwise", groups * outputs
+    elif groups > 1:
+        kind, rows = "grouped", groups * rows
+    elif kernel == 1:
+        kind = "pointwise"
+    elif inputs <= STEM:
+        kind = "stem"
+    return Geometry(kind, rows, inputs, outputs, kernel, stride, groups * math.prod(weights))
+
+
+def _matmul(operation: Any, fixed: list[bool]) -> Geometry:
+    left, right = _shape(operation, 0), _shape(operation, 1)
+    told = operation.get_attributes()
+    inner = left[-2 if told["transpose_a"] and len(left) > 1 else -1]
+    columns = 1 if len(right) == 1 else right[-2 if told["transpose_b"] else -1]
+    size = math.prod(int(d) for d in operation.get_output_shape(0))
+    if fixed[1]:
+        return Geometry("product", size // columns, inner, columns, weights=math.prod(right))
+    rows = 1 if len(left) == 1 else left[-1 if told["transpose_a"] else -2]
+    if fixed[0]:
+        return Geometry("product", size // rows, inner, rows, weights=math.prod(left))
+    return Geometry("attention", rows, inner, columns)
+
+
+def _attention(operation: Any, _: list[bool]) -> Geometry:
+    """Query [..., L, E] and key [..., S, E]."""
+    query, key = _shape(operation, 0), _shape(operation, 1)
+    return Geometry("attention", query[-2], query[-1], key[-2])
+
+
+def _recurrent(weights: int) -> Callable[[Any, list[bool]], Geometry]:
+    """Return the rule for W [..., gates, inputs] and R [..., gates, states] at two inputs.
+
+    The products of one time step are of so many rows as there are samples.
+    """
+
+    def rule(operation: Any, _: list[bool]) -> Geometry:
+        w, r = _shape(operation, weights), _shape(operation, weights + 1)
+        rows = _shape(operation, 0)[0]
+        stored = math.prod(w) + math.prod(r)
+        return Geometry("product", rows, w[-1] + r[-1], w[-2], weights=stored)
+
+    return rule
+
+
+_RULES: Mapping[str, Callable[[Any, list[bool]], Geometry]] = {
+    "Convolution": _convolution,
+    "GroupConvolution": _grouped,
+    "ConvolutionBackpropData": _transposed,
+    "GroupConvolutionBackpropData": _grouped_transposed,
+    "MatMul": _matmul,
+    "ScaledDotProductAttention": _attention,
+    "LSTMCell": _recurrent(3),
+    "GRUCell": _recurrent(2),
+    "RNNCell": _recurrent(2),
+    "LSTMSequence": _recurrent(4),
+    "GRUSequence": _recurrent(3),
+    "RNNSequence": _recurrent(3),
+}

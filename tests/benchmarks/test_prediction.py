@@ -1,0 +1,94 @@
+"""Predicted against measured latency, over networks that no calibration has seen.
+
+A calibration measures operations of one kind each (``ovtool/analyze/probes.py``).  The device is
+calibrated first where it was not in this environment.  ``make bench`` runs it.
+"""
+
+import pytest
+
+from ovtool import api
+from ovtool.api import predicting
+from ovtool.sources.options import SourceOptions
+from tests import models
+from tests.benchmarks import networks
+from tests.benchmarks.conftest import job_of, measure
+
+LITE0 = "sample:efficientnet-lite0"
+SMALL = ("lenet-300-100", "lenet-5", "digits-cnn", "digits-resnet")
+
+
+def made(folder):
+    """Variants by name, with the batches to run them at."""
+    for size in (128, 224, 320):
+        options = SourceOptions(input_shapes={"x": (-1, 3, size, size)})
+        out = folder / f"lite0-{size}"
+        yield api.convert(LITE0, out=out, options=options), (1, 4)
+    for name in SMALL:
+        yield api.convert(f"sample:{name}", out=folder / name), (1, 32)
+    yield networks.tiny(folder), (1,)
+    yield networks.short(folder), (1, 8)
+    yield networks.memory_bound(folder), (1,)
+    yield models.save(folder / "mlp", networks.dense(768, 6)), (1, 64)
+    yield models.save(folder / "vgg", networks.convnet(96, 64, 6)), (1,)
+    yield models.save(folder / "resnet-64", networks.resnet()), (1, 8)
+    yield models.save(folder / "resnet-224", networks.resnet(224, 64, (2, 2, 2, 2), 1000)), (1,)
+    yield models.save(folder / "encoder", networks.transformer()), (1, 4)
+    yield models.save(folder / "encoder-small", networks.transformer(128, 2, 32)), (1,)
+
+
+@pytest.fixture(scope="module")
+def calibration():
+    return predicting.calibrated("CPU") or api.calibrate("CPU")
+
+
+@pytest.fixture(scope="module")
+def originals(tmp_path_factory):
+    return list(made(tmp_path_factory.mktemp("originals")))
+
+
+@pytest.fixture(scope="module")
+def quantized(originals, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("int8")
+    return [
+        (api.compress(variant, "int8", data="noise:32", out=folder / variant.name), batches)
+        for variant, batches in originals
+    ]
+
+
+def compare(cases, precision):
+    """Print a line for each network and batch, and return the relative errors."""
+    errors = []
+    print()
+    for variant, batches in cases:
+        for batch in batches:
+            told = api.predict(variant, batch=batch, precision=precision).latency_ms
+            (row,) = measure([job_of(variant, batch, precision=precision)], max_s=4)
+            latency_ms = 1000 * batch / row.figures["throughput_fps"]
+            if row.verdict == "contended":
+                latency_ms = row.figures["latency_min_ms"]
+            errors.append(told / latency_ms - 1)
+            print(
+                f"prediction {precision}: {variant.name} batch {batch}: predicted {told:.4g} ms,"
+                f" measured {latency_ms:.4g} ms ({row.verdict}), {errors[-1]:+.0%}"
+            )
+    mean = sum(map(abs, errors)) / len(errors)
+    print(f"prediction {precision}: {len(errors)} cases, mean absolute error {mean:.1%}")
+    return mean
+
+
+@pytest.mark.benchmark
+@pytest.mark.timeout(3600)
+def test_f32(calibration, originals):
+    assert compare(originals, "f32") < 0.15
+
+
+@pytest.mark.benchmark
+@pytest.mark.timeout(3600)
+def test_the_default_precision(calibration, originals):
+    assert compare(originals, "default") < 0.3
+
+
+@pytest.mark.benchmark
+@pytest.mark.timeout(3600)
+def test_int8(calibration, quantized):
+    assert compare(quantized, "f32") < 0.3
