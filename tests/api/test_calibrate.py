@@ -182,3 +182,15 @@ def test_a_hint_that_was_not_calibrated_is_refused(variant):
     calibrated()
     with pytest.raises(InputError, match="not under throughput"):
         api.profile(variant, hint="throughput", roofline=True)
+
+
+@pytest.mark.slow
+def test_a_real_device_is_calibrated_by_real_processes(variant):
+    chosen = (*CHOSEN, Probe("pointwise", 8, 16, 16, copies=2), Probe("stem", 8, 3, 8, 3, copies=2))
+    made = api.calibrate("CPU", settings=QUICK, chosen=chosen, precisions=["f32", "i8"])
+    peaks = {(p.hint, p.precision) for p in made.peaks}
+    assert {("latency", "f32"), ("throughput", "f32"), ("latency", "i8")} <= peaks
+    assert all(rate.precision in ("f32", "i8", "any") for rate in made.rates)
+    assert len(made.rates) + len(made.left_out) >= len(chosen) - 2, "what told nothing is named"
+    found = api.predict(variant, precision="f32", batch=2)
+    assert found.latency_ms is None or found.latency_ms > 0

@@ -20,7 +20,7 @@ SMALL = ("lenet-300-100", "lenet-5", "digits-cnn", "digits-resnet")
 def made(folder):
     """Variants by name, with the batches to run them at."""
     for size in (128, 224, 320):
-        options = SourceOptions(input_shapes={"x": (-1, 3, size, size)})
+        options = SourceOptions(input_shapes={"inputs": (-1, 3, size, size)})
         out = folder / f"lite0-{size}"
         yield api.convert(LITE0, out=out, options=options), (1, 4)
     for name in SMALL:
