@@ -10,6 +10,8 @@ from ovtool.report.write import write, write_charts
 
 from . import sweeps
 
+LIMITS = {"peaks": {"i8": 400.0}, "bandwidths": {"memory": 20.0}}
+
 
 def profile_folder(folder, name="int8", **changes):
     folder.mkdir()
@@ -21,6 +23,14 @@ def profile_folder(folder, name="int8", **changes):
     heads = "name,label,type,precision,device,primitive,time_ms,share_pct"
     rows = [f"conv{i},conv{i},Convolution,i8,CPU,jit,{3 - i},{20 * (3 - i)}" for i in range(3)]
     (folder / "layers.csv").write_text("\n".join([heads, *rows]) + "\n")
+    return folder
+
+
+def with_limits(folder):
+    """Add to the layers what a calibration says of them; the last does no arithmetic."""
+    head, *lines = (folder / "layers.csv").read_text().splitlines()
+    wider = [f"{head},gflops_per_s,intensity,bound", *(f"{one},120.5,30,compute" for one in lines)]
+    (folder / "layers.csv").write_text("\n".join([*wider[:-1], f"{lines[-1]},,,"]) + "\n")
     return folder
 
 
@@ -36,13 +46,10 @@ def test_profiles_are_charts_of_the_report(tmp_path):
 
 
 def test_a_profile_with_limits_has_its_roofline(tmp_path):
-    limits = {"peaks": {"i8": 400.0}, "bandwidths": {"memory": 20.0}}
-    folder = profile_folder(tmp_path / "one", roofline=limits)
+    folder = profile_folder(tmp_path / "one", roofline=LIMITS)
     with pytest.raises(InputError, match="without bound, gflops_per_s, intensity"):
         charts([folder])
-    head, *lines = (folder / "layers.csv").read_text().splitlines()
-    wider = [f"{head},gflops_per_s,intensity,bound", *(f"{one},120.5,30,compute" for one in lines)]
-    (folder / "layers.csv").write_text("\n".join([*wider[:-1], f"{lines[-1]},,,"]) + "\n")
+    with_limits(folder)
     time, roof = charts([folder])
     assert (time.name, roof.name) == ("time-by-layer", "roofline")
     assert roof.title == "Roofline: int8"
