@@ -14,6 +14,8 @@ from ovtool.statistics import (
     quantile,
     ratio_by_round,
     ratio_unpaired,
+    samples_for_half_width,
+    samples_to_tell,
     student_t,
     wilson,
 )
@@ -236,3 +238,27 @@ def test_a_steady_rise_is_a_drift_and_one_outlier_is_none(n, slope):
 @pytest.mark.parametrize("values", [[], [1.0], [1.0, 2.0, 3.0]])
 def test_a_few_values_have_no_drift(values):
     assert not drift(values).known
+
+
+@given(st.integers(1, 99), st.integers(1, 99))
+def test_so_many_samples_tell_two_shares_apart(share, other):
+    needed = samples_to_tell(share / 100, other / 100)
+    if share == other:
+        assert needed is None
+        return
+    enough, few = 100 * math.ceil(needed / 100), 100 * (math.ceil(needed / 100) - 1)
+    assert wilson(enough * share // 100, enough).excludes(other / 100)
+    if few:
+        assert not wilson(few * share // 100, few).excludes(other / 100)
+
+
+@given(st.integers(0, 100), st.floats(0.005, 0.2))
+def test_so_many_samples_make_an_interval_narrow(share, half):
+    needed = samples_for_half_width(share / 100, half)
+    enough = 100 * math.ceil(needed / 100)
+    found = wilson(enough * share // 100, enough)
+    assert (found.high - found.low) / 2 <= half * 1.0001
+    fewer = 100 * (math.ceil(needed / 100) - 1)
+    if fewer:
+        found = wilson(fewer * share // 100, fewer)
+        assert (found.high - found.low) / 2 >= half * 0.9999
