@@ -63,7 +63,7 @@ def test_a_whole_recipe_is_understood(tmp_path):
           round_s: 0.2
           shapes: {ids: ["?x128", [-1, 256]], mask: ["?x128", "?x256"], n: [1, 3], x: ["?", 8]}
           data_shapes: {ids: 2x64}
-        choose: {objective: latency, percentile: 50, max_latency_ms: 20}
+        choose: {objective: {latency: 2, size: 1}, percentile: 50, max_latency_ms: 20, rate: 5}
     """
     found = recipe.read(write(tmp_path, text))
     assert found.model.shapes == {"x": (-1, 3, 8, 8), "ids": (-1, 16)}
@@ -85,6 +85,8 @@ def test_a_whole_recipe_is_understood(tmp_path):
     }
     assert found.sweep.data_shapes == {"ids": ((2, 64),)}
     assert found.choose.max_latency_ms == 20
+    assert found.choose.rate == 5
+    assert found.choose.objective == "latency=2,size=1"
 
 
 def test_every_mistake_is_said_at_once_with_its_line(mistakes):
@@ -179,6 +181,11 @@ def test_an_unknown_key_suggests_the_near_one(mistakes, line, said):
         (LEAST + "choose: {percentile: 95}", "choose.percentile: "),
         (LEAST + "choose: {min_quality: 95}", "choose.min_quality: "),
         (LEAST + "choose: {max_latency_ms: -1}", "choose.max_latency_ms: "),
+        (LEAST + "choose: {rate: 0}", "choose.rate: "),
+        (LEAST + "choose: {objective: latencies}", "did you mean latency?"),
+        (LEAST + "choose: {objective: {size: 0}}", "no weight above 0"),
+        (LEAST + "choose: {max_cost: 1}", "choose: "),
+        (LEAST + "choose: {objective: cost}", "needs prices"),
     ],
 )
 def test_one_mistake_is_one_line(mistakes, text, said):

@@ -17,6 +17,8 @@ from ovtool.statistics import (
     quantile,
     ratio_by_round,
     ratio_unpaired,
+    samples_for_half_width,
+    samples_to_tell,
     standard_error,
     student_t,
     two_sided_p,
@@ -310,3 +312,27 @@ def test_a_standard_error_needs_a_known_positive_interval():
     )
     assert math.isnan(standard_error(UNKNOWN))
     assert math.isnan(standard_error(Interval(1.0, 0.0, 2.0)))
+
+
+@given(st.integers(1, 99), st.integers(1, 99))
+def test_so_many_samples_tell_two_shares_apart(share, other):
+    needed = samples_to_tell(share / 100, other / 100)
+    if share == other:
+        assert needed is None
+        return
+    enough, few = 100 * math.ceil(needed / 100), 100 * (math.ceil(needed / 100) - 1)
+    assert wilson(enough * share // 100, enough).excludes(other / 100)
+    if few:
+        assert not wilson(few * share // 100, few).excludes(other / 100)
+
+
+@given(st.integers(0, 100), st.floats(0.005, 0.2))
+def test_so_many_samples_make_an_interval_narrow(share, half):
+    needed = samples_for_half_width(share / 100, half)
+    enough = 100 * math.ceil(needed / 100)
+    found = wilson(enough * share // 100, enough)
+    assert (found.high - found.low) / 2 <= half * 1.0001
+    fewer = 100 * (math.ceil(needed / 100) - 1)
+    if fewer:
+        found = wilson(fewer * share // 100, fewer)
+        assert (found.high - found.low) / 2 >= half * 0.9999

@@ -279,16 +279,16 @@ def _contended(others_cpu_pct: float | None) -> list[Note]:
 
 def _written(found: Profile, folder: Path, target: Path) -> Profile:
     """Write the parts into a folder that will be called ``target``."""
-    from ovtool.report.profile_chart import caption, time_by_layer
+    from ovtool.report import profiles
 
     rows = found.rows()
     columns = [name for name in breakdown.Slice.__slots__ if name != "layers"]
-    drawn = [time_by_layer(rows, caption(found.to_json()))]
-    if (told := found.roofline) is not None:
+    if found.roofline is not None:
         from ovtool.api.predicting import LayerRow
-        from ovtool.report.roofline_chart import roofline
 
         columns += LayerRow.__slots__
-        drawn.append(roofline(rows, told.peaks, told.bandwidths, caption(found.to_json())))
-    parts = layer_files.write(folder, target, "profile", found.to_json(), rows, columns, drawn)
+    told = found.to_json()
+    parts = layer_files.write(
+        folder, target, "profile", told, rows, columns, profiles.drawn(told, rows)
+    )
     return replace(found, files=parts)

@@ -9,7 +9,10 @@ import typer
 from ovtool.cli import options
 
 NAME = "choose"
-EXAMPLE = "Example: ovtool choose sweeps/mini-pc --max-latency-ms 20 --min-quality 0.95"
+EXAMPLE = """\
+Example: ovtool choose sweeps/mini-pc --max-latency-ms 20 --min-quality 0.95
+
+Example: ovtool choose sweeps/mini-pc --rate 50 --prices prices.yaml --objective cost"""
 
 
 def command(

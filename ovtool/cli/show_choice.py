@@ -33,7 +33,7 @@ def choice(found: Choice, *, json: bool) -> None:
     if found.explanations:
         say("Why so:")
     for note in found.explanations:
-        say(f"- {note.message}: {note.evidence}" + (f". {note.remedy}" if note.remedy else ""))
+        say(f"- {note.message} ({note.evidence})" + (f"; {note.remedy}" if note.remedy else ""))
     if found.runners_up:
         say("Runners-up:")
     for runner in found.runners_up:

@@ -63,7 +63,7 @@ def _objective(winner: Candidate, rival: Candidate | None, goal: Quantity) -> st
         return f"{told}; next comes {against}."
     if not ratio.known:
         return f"{told}; next comes {against} (no interval: how sure this is cannot be told)."
-    sure = "beyond the noise" if not winner.figure.overlaps(rival.figure) else "within the noise"
+    sure = "beyond the noise" if ratio.excludes(1.0) else "within the noise"
     shown = units.interval_text(ratio.value, ratio.low, ratio.high)
     return f"{told}; next comes {against}: ratio {shown}, {sure}."
 

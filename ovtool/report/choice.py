@@ -277,7 +277,7 @@ def _tied(winner: Candidate, other: Candidate, best_at: Quantity) -> bool:
     if best_at.column.name == "model_mib" and winner.row["variant_id"] == other.row["variant_id"]:
         return False  # the same files
     if winner.figure.known and other.figure.known:
-        return winner.figure.overlaps(other.figure)
+        return not ratio_unpaired(other.figure, winner.figure).excludes(1.0)
     return winner.figure.value == other.figure.value
 
 
@@ -326,7 +326,7 @@ def _nothing_fits(candidates: Sequence[Candidate]) -> NothingFitsError:
         missing = ", ".join(dict.fromkeys(unknown))
         return NothingFitsError(
             f"no row can be held against {wanted}: {missing} is not known of any",
-            "evaluate the variants, or leave the limit out",
+            "measure it (quality: sweep with --data), or leave the limit out",
             None,
         )
     nearest = min(complete, key=lambda candidate: candidate.excess)

@@ -230,7 +230,7 @@ def machine(row: Row, context: Context) -> Iterator[Note]:
     column, remedy = _VERDICTS[verdict]
     taken = row[column]
     told = "" if taken is None else f", {words(column)} {figure_text(row, column)}"
-    guess = row["throughput_uncontended_fps"]
+    guess = row["throughput_uncontended_fps"] if verdict == "contended" else None
     alone = (
         "" if guess is None else f"; ESTIMATE for cores of its own {units.text(guess)} samples/s"
     )

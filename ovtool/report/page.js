@@ -144,7 +144,8 @@ const describe = (place, view) => {
     const domain = view.scale(axis).domain();
     parts.push(`${spec.title} from ${domain.map((end) => end.toPrecision(3)).join(" to ")}`);
   }
-  parts.push("The table of all results holds its figures");
+  const where = data.charts[place.dataset.chart].linked ? "The table of all results" : "layers.csv";
+  parts.push(`${where} holds its figures`);
   // One picture with its axes in words: Vega would have every mark read out.
   place.setAttribute("role", "img");
   place.removeAttribute("aria-roledescription");

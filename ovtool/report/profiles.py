@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ovtool import files
 from ovtool.errors import InputError
 from ovtool.report.profile_chart import caption, time_by_layer
+from ovtool.report.roofline_chart import roofline
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,11 +20,12 @@ if TYPE_CHECKING:
 
 LAYERS, DOCUMENT = "layers.csv", "profile.json"
 _NEEDED = {"name", "label", "type", "precision", "time_ms", "share_pct"}
+_ROOFLINE = {"gflops_per_s", "intensity", "bound"}
 _TEXTS = {"name", "label", "type", "precision", "device", "primitive", "bound"}
 
 
 def charts(folders: Sequence[str | Path]) -> list[Chart]:
-    """Return the chart of each profile.
+    """Return the charts of each profile.
 
     Raises:
         InputError: A folder holds no profile, or a damaged one.
@@ -31,9 +33,22 @@ def charts(folders: Sequence[str | Path]) -> list[Chart]:
     made = []
     for number, folder in enumerate(folders, 1):
         told, rows = _read(Path(folder))
-        chart = time_by_layer(rows, caption(told))
-        name = chart.name if number == 1 else f"{chart.name}-{number}"
-        made.append(replace(chart, name=name, title=f"{chart.title}: {told['variant']}"))
+        for chart in drawn(told, rows):
+            name = chart.name if number == 1 else f"{chart.name}-{number}"
+            made.append(replace(chart, name=name, title=f"{chart.title}: {told['variant']}"))
+    return made
+
+
+def drawn(told: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[Chart]:
+    """Return the charts of one profile: time by layer, and the roofline where there is one.
+
+    Args:
+        told: The profile as JSON types.
+        rows: Its layers, the slowest first.
+    """
+    made = [time_by_layer(rows, caption(told))]
+    if (limits := told.get("roofline")) is not None:
+        made.append(roofline(rows, limits["peaks"], limits["bandwidths"], caption(told)))
     return made
 
 
@@ -52,7 +67,8 @@ def _read(folder: Path) -> tuple[Mapping[str, Any], list[dict[str, Any]]]:
                 {name: _value(name, text) for name, text in row.items()}
                 for row in csv.DictReader(stream)
             ]
-        missing = _NEEDED - set(rows[0] if rows else ())
+        needed = _NEEDED | (_ROOFLINE if told.get("roofline") is not None else set())
+        missing = needed - set(rows[0] if rows else ())
     except (ValueError, KeyError, TypeError) as error:
         raise _damaged(folder, repr(error)) from error
     if missing:

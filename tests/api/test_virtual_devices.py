@@ -77,7 +77,7 @@ def test_an_auto_that_went_to_the_cpu_is_no_figure_of_the_npu(dense, tmp_path, m
     assert note.message == "AUTO:NPU,CPU ran on CPU: this is no figure of NPU"
     choice = api.choose([done.folder])
     assert "AUTO:NPU,CPU (ran on CPU)" in choice.headline
-    assert "winner-fallback" in {w.id for w in choice.warnings}
+    assert "ran-elsewhere" in {w.id for w in choice.explanations}
     assert "AUTO:NPU,CPU (ran on CPU)" in api.summary([done.folder]).rows[0].name
 
 

@@ -205,6 +205,20 @@ def test_choose(ovtool, swept):
     assert '{"PERFORMANCE_HINT": "LATENCY"}' in shown
 
 
+def test_choose_prints_only_the_snippet(ovtool, swept):
+    ran = ovtool("choose", swept, "--snippet")
+    assert ran.out == ovtool("choose", swept, "--json").document["snippet"]
+    compile(ran.out, "snippet", "exec")
+    assert ran.err == ""
+
+
+def test_choose_prints_the_front(ovtool, swept):
+    ran = ovtool("choose", swept, "--front")
+    front = ovtool("choose", swept, "--json").document["front"]
+    assert f"{len(front['rows'])} of {front['compared']} rows" in ran.out
+    assert "Measured nowhere: energy" in ran.out
+
+
 def test_a_warning_is_no_answer(ovtool, tmp_path):
     made = [sweeps.contended(sweeps.measure(t)) for t in sweeps.trials(batches=(1,))]
     folder = sweeps.make(tmp_path / "s", made, unavailable=[("NPU", "no driver")])

@@ -288,6 +288,15 @@ def test_a_folder_that_is_no_sweep(refused, tmp_path, verb):
         (("--min-throughput-fps", "nan"), "throughput"),
         (("--max-model-mib", "x"), "'--max-model-mib'"),
         (("--objective", "energy"), "energy"),
+        (("--objective", "throughput=2,latencie=1"), "did you mean latency"),
+        (("--objective", "throughput=0"), "no weight above 0"),
+        (("--max-memory-mib", "0"), "max_memory_mib"),
+        (("--max-energy-mj", "-1"), "max_energy_mj"),
+        (("--rate", "nan"), "rate_rps"),
+        (("--max-cost", "1"), "--prices"),
+        (("--objective", "cost"), "--prices"),
+        (("--prices", "none.yaml"), "table of prices not found"),
+        (("--front", "--snippet"), "ask for one of them"),
     ],
 )
 def test_choose_says_what_is_wrong(refused, swept, arguments, said):

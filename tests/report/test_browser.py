@@ -22,6 +22,7 @@ from ovtool.report.write import write
 from tests import browser as browsers
 
 from . import sweeps
+from .test_profiles import LIMITS, profile_folder, with_limits
 
 pytestmark = [
     pytest.mark.slow,
@@ -49,7 +50,8 @@ def report(tmp_path_factory):
     made[3] = sweeps.contended(made[3])
     made[-1] = sweeps.failed(made[-1].trial, f"died of {HOSTILE}")
     folder = sweeps.make(root / "s", made, MODELS, unavailable=[("NPU", HOSTILE)])
-    return load([folder]), write([folder], root / "out")
+    profile = with_limits(profile_folder(root / "layers", HOSTILE, roofline=LIMITS))
+    return load([folder]), write([folder], root / "out", profiles=[profile])
 
 
 @pytest.fixture(scope="module")
@@ -295,6 +297,7 @@ def test_every_control_and_chart_has_a_name(page):
     )
     assert any("p50 latency of a request, ms from" in name for name in names)
     assert all(name.endswith("holds its figures.") for name in names)
+    assert sum("layers.csv holds" in name for name in names) == 2
     assert page.evaluate("document.querySelectorAll('main, header, nav, footer').length") == 4
     uncaptioned = (
         "[...document.querySelectorAll('main table')].filter((one) => !one.caption).length"

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ovtool.errors import InputError, LimitNotMetError, NothingMeasuredError
-from ovtool.report.advice import ratio_words
 from ovtool.report.choice import NothingFitsError, choose
 from ovtool.report.limits import Check, Limits
+from ovtool.report.quantities import measured_in
+from ovtool.report.rows import ratio_words
 from ovtool.report.table import load
 from ovtool.statistics import Interval
 from ovtool.trial import Trial
@@ -27,7 +28,7 @@ def table(tmp_path_factory):
 
 
 def ids(choice):
-    return [note.id for note in choice.warnings]
+    return [note.id for note in (*choice.warnings, *choice.explanations)]
 
 
 def test_most_throughput_wins_and_says_why(table):
@@ -118,7 +119,7 @@ def test_rows_without_a_limited_figure_are_left_out_and_said(table):
     int8 = next(r for r in choice.runners_up if r.row["variant"] == "int8")
     assert "not known" in int8.lacks
     partly["agreement_top1"] = math.nan
-    with pytest.raises(NothingFitsError, match="was not measured") as caught:
+    with pytest.raises(NothingFitsError, match="is not known of any") as caught:
         choose(partly, Limits(min_quality=0.5))
     assert caught.value.nearest is None
 
@@ -167,7 +168,7 @@ def test_warnings_tell_what_limits_the_trust(tmp_path):
     made = [sweeps.contended(sweeps.measure(t)) for t in trials[:-1]]
     made.append(sweeps.failed(trials[-1], "out of memory"))
     choice = choose(load([sweeps.make(tmp_path / "s", made, unavailable=[("NPU", "no driver")])]))
-    assert {"winner-contended", "quality-unknown", "failed-rows", "device-not-there"} <= set(
+    assert {"measured-contended", "quality-unknown", "failed-rows", "device-not-there"} <= set(
         ids(choice)
     )
 
@@ -212,7 +213,8 @@ finite = st.floats(0.01, 1e6)
 
 @given(finite, finite, st.floats(0, 0.5), st.sampled_from(["latency_p99_ms", "throughput_fps"]))
 def test_a_check_is_kept_exactly_when_it_misses_by_nothing(value, limit, half, column):
-    check = Check(column, limit, Interval(value, value * (1 - half), value * (1 + half)), "")
+    shown = Interval(value, value * (1 - half), value * (1 + half))
+    check = Check(measured_in(column), limit, shown, "")
     assert check.kept == (check.excess == 0)
     if check.outcome == "met":
         assert check.kept
@@ -222,7 +224,7 @@ def test_a_check_is_kept_exactly_when_it_misses_by_nothing(value, limit, half, c
 
 
 def test_an_unknown_figure_keeps_no_limit():
-    check = Check("throughput_fps", 1.0, Interval(math.nan, math.nan, math.nan), "-")
+    check = Check(measured_in("throughput_fps"), 1.0, Interval(math.nan, math.nan, math.nan), "-")
     assert not check.kept
     assert check.outcome == "unknown"
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-import json
 
 import pytest
 
@@ -94,40 +93,3 @@ def test_watching_has_no_json(tmp_path):
     folder = sweeps.whole(tmp_path / "s", batches=(1,))
     with pytest.raises(InputError, match="no end"):
         verb.command([str(folder)], watch=True, json=True)
-
-
-def profile_folder(folder, name="int8", **changes):
-    folder.mkdir()
-    told = {
-        "variant": name, "device": "CPU", "executed_precision": "i8", "batch": 1,
-        "load": "latency", "inferences": 200,
-    }  # fmt: skip
-    (folder / "profile.json").write_text(json.dumps(told | changes))
-    heads = "name,label,type,precision,device,primitive,time_ms,share_pct"
-    rows = [f"conv{i},conv{i},Convolution,i8,CPU,jit,{3 - i},{20 * (3 - i)}" for i in range(3)]
-    (folder / "layers.csv").write_text("\n".join([heads, *rows]) + "\n")
-    return folder
-
-
-def test_profiles_are_charts_of_the_report(tmp_path):
-    from ovtool.report.write import write
-
-    sweep = sweeps.whole(tmp_path / "s", batches=(1,))
-    folders = [profile_folder(tmp_path / "one"), profile_folder(tmp_path / "two", "<b>fp32")]
-    made = write([sweep], tmp_path / "out", profiles=folders)
-    names = {path.name for path in made.charts}
-    assert {"time-by-layer.svg", "time-by-layer-2.svg"} <= names
-    text = made.page.read_text()
-    assert "Time by layer: &lt;b&gt;fp32" in text
-    assert "200 inferences with counters" in text
-
-
-def test_a_folder_without_a_whole_profile_is_refused(tmp_path):
-    from ovtool.report.profiles import charts
-
-    with pytest.raises(InputError, match=r"profile\.json"):
-        charts([tmp_path])
-    broken = profile_folder(tmp_path / "broken")
-    (broken / "profile.json").write_text("{}")
-    with pytest.raises(InputError, match="cannot be read"):
-        charts([broken])
