@@ -45,6 +45,11 @@ class Confidence:
     resamples: int = RESAMPLES
     caveat: str = CAVEAT
 
+    @property
+    def sentence(self) -> str:
+        """What is known of it, and what is not in it."""
+        return f"{self.text} ({self.caveat})" if self.resamples else self.text
+
 
 def confidence(
     figures: Sequence[Interval], groups: Sequence[Hashable], lower: bool, exact: bool = False
