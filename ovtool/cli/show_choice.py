@@ -25,7 +25,7 @@ def choice(found: Choice, *, json: bool) -> None:
     say(found.headline, style="bold")
     for reason in found.reasons:
         say(f"- {reason}")
-    say(f"How sure: {found.confidence.text}.")
+    say(f"How sure: {found.confidence.sentence}.")
     if found.ties:
         say(f"Within the noise of it: {'; '.join(found.ties)}.")
     settings = ", ".join(f'"{k}": "{v}"' for k, v in found.properties.items())

@@ -95,13 +95,10 @@ def not_dominated(values: NDArray[np.float64]) -> list[int]:
         values: [rows, figures], more is better, NaN where unknown.
     """
     known = ~np.isnan(values)
-    index = np.flatnonzero(known.any(axis=1))
-    order = (
-        np.argsort(-np.nan_to_num(values[index], nan=-np.inf)[:, 0], kind="stable")
-        if (index.size)
-        else index
-    )
-    index = index[order]
+    # Rows that are good in all go first: they rule most others out early.
+    ranks = np.where(known, values.argsort(axis=0).argsort(axis=0), 0).sum(axis=1)
+    index = np.argsort(-ranks, kind="stable")
+    index = index[known[index].any(axis=1)]
     place = 0
     while place < index.size:
         mine, others = values[index[place]], values[index]

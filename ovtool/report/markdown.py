@@ -62,7 +62,7 @@ def _choice(choice: Choice, objective: str) -> Iterator[str]:
     yield f"**{escape(choice.headline)}** (asked for: {escape(objective)})"
     yield ""
     yield from (f"- {escape(reason)}" for reason in choice.reasons)
-    yield f"- How sure: {escape(choice.confidence.text)}."
+    yield f"- How sure: {escape(choice.confidence.sentence)}."
     if choice.ties:
         yield f"- Within the noise of: {escape('; '.join(choice.ties))}."
     if choice.warnings:
