@@ -69,8 +69,8 @@ def confidence(
     row = float(shares[0])
     same = float(sum(s for s, group in zip(shares, groups, strict=True) if group == groups[0]))
     told = f"best in {_percent(row)} of {RESAMPLES:,} resamples of the intervals"
-    if len(set(groups)) == 1:
-        return Confidence(row, None, told)
+    if len(set(groups)) == 1 or _percent(same) == _percent(row):
+        return Confidence(row, same, told)
     return Confidence(row, same, f"{told}; a row of its configuration in {_percent(same)}")
 
 

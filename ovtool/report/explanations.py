@@ -27,7 +27,7 @@ from ovtool.report.rows import (
     words,
 )
 from ovtool.results import Note
-from ovtool.statistics import samples_for_half_width, samples_to_tell
+from ovtool.statistics import ratio_unpaired, samples_for_half_width, samples_to_tell
 
 if TYPE_CHECKING:
     from ovtool.report.table import Background
@@ -207,19 +207,21 @@ def past_the_knee(row: Row, context: Context) -> Iterator[Note]:
     if larger is None:
         return
     gain, cost = against(larger, curve.row)
-    sure = "" if gain.excludes(1.0) else ", a gain not told apart from none"
+    dearer = ratio_unpaired(cost, gain)
+    if not (dearer.value > 1 and dearer.excludes(1.0)):
+        return  # which of the two is the larger share is within the noise
+    sure = "" if gain.excludes(1.0) else ", which may be none"
     yield Note(
         "knee",
         "a larger batch costs a larger share of latency than it gains of throughput",
-        f"{curve.label}: batch {larger['batch']} {_change(gain.value, 'gains', 'loses')} throughput"
-        f" over batch {curve.row['batch']} and {_change(cost.value, 'costs', 'saves')} p50 latency"
-        f"{sure}",
+        f"{curve.label}: batch {larger['batch']} has {_change(gain.value)} throughput{sure}, and"
+        f" {_change(cost.value)} p50 latency than batch {curve.row['batch']}",
         f"batch {curve.row['batch']} where latency matters",
     )
 
 
-def _change(ratio: float, more: str, less: str) -> str:
-    return f"{more if ratio >= 1 else less} {units.text(100 * abs(ratio - 1), 2)} % of"
+def _change(ratio: float) -> str:
+    return f"{units.text(100 * abs(ratio - 1), 2)} % {'more' if ratio >= 1 else 'less'}"
 
 
 def machine(row: Row, context: Context) -> Iterator[Note]:

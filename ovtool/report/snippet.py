@@ -12,8 +12,8 @@ from ovtool.variant import Variant
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ovtool.report.behind import Behind
     from ovtool.report.rows import Row
-    from ovtool.report.table import Behind
 
 ELSEWHERE = "the model is not here as it was measured: put in its path"
 
@@ -61,7 +61,7 @@ def _shapes(row: Row, behind: Behind, variant: Variant | None) -> Iterator[str]:
     wanted = {}
     for port in variant.record.inputs:
         own = zip(port.shape, given.get(port.name, port.shape), strict=True)
-        shape = [asked if size == OPEN else size for size, asked in own]
+        shape = [size if asked == OPEN else asked for size, asked in own]
         if port.layout is not None and port.batch_axis is not None and not behind.open_shapes:
             shape[port.batch_axis] = row["batch"]
         wanted[port.name] = shape

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from ovtool.columns import BY_NAME, COLUMNS
 from ovtool.errors import InputError
+from ovtool.report.behind import Behind
 from ovtool.report.rows import Config
 from ovtool.report.speedup import Method, speedup
 from ovtool.results import Measurement, Note
-from ovtool.shapes import Named, shapes_text
+from ovtool.shapes import shapes_text
 from ovtool.store import Environment, Plan, SweepFolder
 
 if TYPE_CHECKING:
@@ -47,27 +48,6 @@ class NotThere:
     sweep: str
     device: str
     reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Behind:
-    """What is behind a row and is no column: how to run it again, and remarks on it.
-
-    Args:
-        properties: OpenVINO properties it was compiled with.
-        notes: Of its measurement.
-        folder: Of its variant, where the sweep was run; None where the plan does not say.
-        shapes: (input name, dimensions) that it was compiled with instead of its own.
-        open_shapes: Whether dimensions stayed open when it was compiled.
-        baseline: Id of its uncompressed variant; None where the sweep has none.
-    """
-
-    properties: Mapping[str, str] = field(default_factory=dict)
-    notes: tuple[Note, ...] = ()
-    folder: str | None = None
-    shapes: Named = ()
-    open_shapes: bool = False
-    baseline: str | None = None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ import math
 from dataclasses import replace
 
 import numpy as np
-import openvino as ov
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -223,12 +222,13 @@ def test_the_snippet_compiles_what_was_measured(tmp_path, here, shapes):
     height = 24 if shapes else 16
     assert list(compiled.input(0).shape) == [4, 3, height, 16]
     hint = compiled.get_property("PERFORMANCE_HINT")
-    assert hint == ov.properties.hint.PerformanceMode.THROUGHPUT
+    assert hint == "THROUGHPUT"
     assert len(queue) == found.winner["requests"]
     queue.start_async({0: np.zeros((4, 3, height, 16), np.float32)})
     queue.wait_all()
 
 
+@pytest.mark.slow
 def test_the_report_holds_all_of_it(table):
     content = gather(table, Limits(rate_rps=1), "throughput", 99)
     shown = page(content), markdown(content)

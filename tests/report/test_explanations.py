@@ -86,8 +86,8 @@ def test_memory_bound_where_fewer_bytes_alone_are_faster(tmp_path):
 
 def test_past_the_knee(tmp_path):
     found = explained(tmp_path, batches=(1, 8))
-    assert "batch 8 gains" in found["knee"].evidence
-    assert "over batch 1 and costs" in found["knee"].evidence
+    assert "batch 8 has" in found["knee"].evidence
+    assert "p50 latency than batch 1" in found["knee"].evidence
 
     def scales(one):
         grown = {n: 4.0 for n in one.figures if n.startswith("latency_p50")}
