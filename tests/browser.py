@@ -75,8 +75,15 @@ class Browser:
         self.problems.clear()
         self.resize(width, height)
         self.media(scheme=scheme)
+        self._drawn("Page.navigate", url=page.resolve().as_uri())
+
+    def again(self) -> None:
+        """Read the page again, as a browser does when told to by the page."""
+        self._drawn("Page.reload")
+
+    def _drawn(self, method: str, **params) -> None:
         self._loaded = False
-        self.send("Page.navigate", url=page.resolve().as_uri())
+        self.send(method, **params)
         while not self._loaded:
             self._receive()
         self.evaluate("waiting.then(() => document.documentElement.dataset.ready)")

@@ -195,14 +195,34 @@ const refresh = () => {
   element("count").textContent = `${shown.length} of ${data.rows.length} rows`;
   table();
 };
+const search = (text) => {
+  state.text = text.toLowerCase().split(/\s+/).filter(Boolean);
+};
+// The filters stand in the address, so that a page that is read again, or a link, keeps them.
+const remember = () => {
+  const asked = selects.map((select) => [select.dataset.filter, select.value]);
+  asked.push(["text", element("filter-text").value]);
+  const told = new URLSearchParams(asked.filter(([, value]) => value !== ""));
+  history.replaceState(null, "", `#${told}`);
+};
+const recall = () => {
+  const told = new URLSearchParams(location.hash.includes("=") ? location.hash.slice(1) : "");
+  for (const select of selects) {
+    const value = told.get(select.dataset.filter) ?? "";
+    if ([...select.options].some((option) => option.value === value)) select.value = value;
+  }
+  element("filter-text").value = told.get("text") ?? "";
+  search(element("filter-text").value);
+};
 let waiting = Promise.resolve();
 const filtered = () => {
+  remember();
   refresh();
   waiting = waiting.then(() => all(redraw));
 };
 for (const select of selects) select.addEventListener("change", filtered);
 element("filter-text").addEventListener("input", (event) => {
-  state.text = event.target.value.toLowerCase().split(/\s+/).filter(Boolean);
+  search(event.target.value);
   filtered();
 });
 element("reset").addEventListener("click", () => {
@@ -231,6 +251,7 @@ addEventListener("resize", () => {
     }
   }
 });
+recall();
 refresh();
 waiting = all(draw).then(() => {
   document.documentElement.dataset.ready = "yes";

@@ -206,6 +206,18 @@ def test_filters_add_up_and_text_looks_into_every_column(page, report):
     assert page.problems == []
 
 
+def test_filters_outlive_a_reading_again(page):
+    choose(page, "device", "CPU")
+    choose(page, "text", "int8 stable")
+    before = page.evaluate("shown.join()")
+    page.again()
+    assert page.evaluate("document.getElementById('filter-device').value") == "CPU"
+    assert page.evaluate("document.getElementById('filter-text').value") == "int8 stable"
+    assert page.evaluate("shown.join()") == before
+    assert len(drawn_rows(page)) == before.count(",") + 1
+    assert page.problems == []
+
+
 def test_a_filter_is_used_by_keyboard(page):
     page.evaluate("document.getElementById('filter-device').focus()")
     page.press("ArrowDown", 40)
