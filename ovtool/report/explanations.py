@@ -139,6 +139,8 @@ def reduced_baseline(row: Row, context: Context) -> Iterator[Note]:
 def fell_back(row: Row, context: Context) -> Iterator[Note]:
     """Layers run in a wider precision than the rest of the model."""
     told = [n.evidence for n in context.about.of(row).notes if n.id == "fell-back"]
+    if (row["flops_i8_pct"] or 0.0) > 100 - _SOME_PCT:
+        told = []  # too little arithmetic to explain anything
     f32 = row["flops_f32_pct"] or 0.0
     narrow = sum(row[name] or 0.0 for name in _EXECUTED[:-1])
     wide = row["precision"] != "f32" and f32 >= _SOME_PCT and narrow >= _SOME_PCT

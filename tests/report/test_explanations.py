@@ -70,6 +70,8 @@ def test_layers_fell_back(tmp_path):
         return replace(one, notes=(told,)) if one.trial.variant_name == "int8" else one
 
     assert "conv1" in explained(tmp_path / "3", change=noted)["fell-back-float"].evidence
+    little = explained(tmp_path / "4", figures={("int8", "default"): I8}, change=noted)
+    assert "fell-back-float" not in little, "2 % of the arithmetic"
 
 
 def test_memory_bound_where_fewer_bytes_alone_are_faster(tmp_path):
