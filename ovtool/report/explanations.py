@@ -330,17 +330,6 @@ def _enough(
     return f"about {math.ceil(samples * ((side - mine.value) / distance) ** 2)} samples {what}"
 
 
-def estimate(row: Row, context: Context) -> Iterator[Note]:
-    """A figure that was not measured is called an estimate."""
-    if row.get("estimated"):
-        yield Note(
-            "estimate",
-            "its figures are an ESTIMATE, not measured on this device",
-            f"{context.label(row)}: {row['estimated']}",
-            "measure it on the device before relying on it",
-        )
-
-
 Rule = Callable[[Row, Context], Iterator[Note]]
 RULES: tuple[Rule, ...] = (
     reduced_baseline,
@@ -351,5 +340,4 @@ RULES: tuple[Rule, ...] = (
     sparse,
     ran_elsewhere,
     quality_open,
-    estimate,
 )

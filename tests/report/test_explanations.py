@@ -155,15 +155,6 @@ def test_quality_that_is_not_settled(tmp_path):
     assert found is None or "int8" not in found.evidence
 
 
-def test_an_estimate_is_called_one(tmp_path):
-    table = load([sweeps.whole(tmp_path / "s")])
-    rows = records(table)
-    context = Context(rows, config_labels(rows), background(table))
-    rows[0]["estimated"] = "yes, from counts of layers"
-    assert "estimate" in {n.id for n in explain(rows[:1], context)}
-    assert "estimate" not in {n.id for n in explain(rows[1:], context)}
-
-
 def test_the_same_of_many_rows_is_one_note(tmp_path):
     figures = {("int8", "default"): I8, ("fp32", "default"): BF16}
     found = explained(tmp_path, figures=figures, batches=(1, 2, 4, 8, 16))
