@@ -57,7 +57,7 @@ def quantized(originals, tmp_path_factory):
     ]
 
 
-def compare(cases, precision):
+def compare(cases, precision, name=None):
     """Print a line for each network and batch, and return the mean absolute error.
 
     It is that of the cases that others did not disturb; where these are too few, nothing is known.
@@ -74,12 +74,15 @@ def compare(cases, precision):
             errors.append(told / latency_ms - 1)
             quiet += errors[-1:] * (row.verdict != "contended")
             print(
-                f"prediction {precision}: {variant.name} batch {batch}: predicted {told:.4g} ms,"
+                f"prediction {name or precision}: {variant.name} batch {batch}: predicted {told:.4g} ms,"
                 f" measured {latency_ms:.4g} ms ({row.verdict}), {errors[-1]:+.0%}"
             )
-    for name, some in (("all", errors), ("not contended", quiet)):
+    for which, some in (("all", errors), ("not contended", quiet)):
         mean = sum(map(abs, some)) / len(some) if some else float("nan")
-        print(f"prediction {precision}: {len(some)} cases, {name}: mean absolute error {mean:.1%}")
+        print(
+            f"prediction {name or precision}: {len(some)} cases, {which}: mean absolute error"
+            f" {mean:.1%}"
+        )
     if len(quiet) < LEAST:
         pytest.skip(f"others took the CPU: {len(quiet)} of {len(errors)} cases were undisturbed")
     return mean
@@ -100,4 +103,4 @@ def test_the_default_precision(calibration, originals):
 @pytest.mark.benchmark
 @pytest.mark.timeout(3600)
 def test_int8(calibration, quantized):
-    assert compare(quantized, "f32") < 0.3
+    assert compare(quantized, "f32", "INT8") < 0.3
