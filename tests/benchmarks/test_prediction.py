@@ -74,8 +74,9 @@ def compare(cases, precision, name=None):
             errors.append(told / latency_ms - 1)
             quiet += errors[-1:] * (row.verdict != "contended")
             print(
-                f"prediction {name or precision}: {variant.name} batch {batch}: predicted {told:.4g} ms,"
-                f" measured {latency_ms:.4g} ms ({row.verdict}), {errors[-1]:+.0%}"
+                f"prediction {name or precision}: {variant.name} batch {batch}:"
+                f" predicted {told:.4g} ms, measured {latency_ms:.4g} ms ({row.verdict}),"
+                f" {errors[-1]:+.0%}"
             )
     for which, some in (("all", errors), ("not contended", quiet)):
         mean = sum(map(abs, some)) / len(some) if some else float("nan")
