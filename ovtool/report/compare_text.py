@@ -12,7 +12,8 @@ from ovtool.report.compare import LEVEL, OUTCOMES
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from ovtool.report.compare import Change, Comparison
+    from ovtool.report.compare import Comparison
+    from ovtool.report.compare_figures import Change
 
 
 @dataclass(frozen=True, slots=True)
