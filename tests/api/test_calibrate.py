@@ -158,6 +158,7 @@ def test_a_prediction_sums_up_the_executed_layers(variant):
     assert found.latency_ms > 1000 * flops / SPEED["f32"]
 
 
+@pytest.mark.slow
 def test_a_profile_has_each_layer_against_its_limit(variant, tmp_path):
     calibrated()
     out = tmp_path / "out"

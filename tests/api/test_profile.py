@@ -83,6 +83,7 @@ def test_a_folder_that_is_there_is_replaced_only_when_asked(variants, written):
     assert (out / "profile.json").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_model_that_is_no_variant_is_converted_first(owned, tmp_path):
     found = api.profile(owned.onnx, seconds=SECONDS, out=tmp_path / "out", data=str(owned.labelled))
     assert found.variant == "classifier"

@@ -62,6 +62,7 @@ def lines(tmp_path):
     return path, 1 - 2 / sum(map(len, labels))
 
 
+@pytest.mark.slow
 def test_characters_are_judged_everywhere_alike(tmp_path, lines):
     data, expected = lines
     plain = api.convert(write_onnx(tmp_path / "r.onnx"), out=tmp_path / "plain")

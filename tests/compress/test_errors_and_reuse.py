@@ -243,6 +243,7 @@ def test_a_changed_parent_is_refused(conv, tmp_path):
         compress(copy, "fp16", {}, None, out=tmp_path / "q", name="q")
 
 
+@pytest.mark.slow
 def test_nothing_of_nncf_reaches_the_terminal_and_all_the_log(conv, pictures, tmp_path):
     code = (
         "import sys, logging; from pathlib import Path;"
@@ -298,6 +299,7 @@ def test_loggers_made_after_nncf_are_ordinary_ones():
     assert type(logging.getLogger("made after nncf")) is logging.Logger
 
 
+@pytest.mark.slow
 def test_telemetry_is_off_and_nothing_is_written_home(tmp_path):
     code = (
         "import ovtool, openvino, nncf, json;"

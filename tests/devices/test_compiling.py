@@ -78,6 +78,7 @@ def test_a_death_is_told_with_the_last_line(ran):
     assert "about to die" in found.error
 
 
+@pytest.mark.slow
 def test_what_takes_too_long_is_ended_with_what_it_started(ran):
     code = (
         "import subprocess\n"

@@ -257,6 +257,7 @@ def test_requests_that_arrive_are_measured_at_their_rate(tmp_path):
     assert not {"throughput_uncontended_fps", "drift_pct"} & row.figures.keys()
 
 
+@pytest.mark.slow
 def test_the_highest_rate_under_a_limit_is_found(tmp_path):
     """An M/D/1 queue of 5 ms: at the rate found the percentile keeps to the limit."""
     asked = jobs(tmp_path, "a", max_latency_ms=20.0, percentile=90)

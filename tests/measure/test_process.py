@@ -191,6 +191,7 @@ def test_one_that_hangs_is_ended_after_its_time(worker, job):
         worker("time.sleep(600)", timeout_s=0.5).open(job)
 
 
+@pytest.mark.slow
 def test_one_that_hangs_while_it_measures_is_ended_after_its_time(worker, job):
     session = worker("answer(opened); time.sleep(600)", timeout_s=5).open(job)
     with (

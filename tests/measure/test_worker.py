@@ -91,6 +91,7 @@ def test_stretches_of_one_request_at_a_time_are_short(session):
     assert len(raw.stretches) > len(raw.windows)
 
 
+@pytest.mark.slow
 def test_the_peak_memory_is_not_that_of_the_process_that_started_it(opened, conv):
     held = np.ones(500 * 2**20, np.uint8)
     ours_mib = psutil.Process().memory_info().rss / 2**20

@@ -144,6 +144,7 @@ def test_the_other_way_round_says_the_opposite(base, seed, factor, sd):
     assert there.detectable_pct == pytest.approx(back.detectable_pct)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sd_pct", [1.0, 3.0])
 def test_a_sweep_run_again_is_hardly_ever_a_regression(base, sd_pct):
     """Noise as large as allowed for: in 300 comparisons the level allows for 1.5."""
