@@ -296,8 +296,13 @@ def _evaluated(probed: Sequence[Probed], peaks: Sequence[Peak], bench: _Bench) -
     layer, inference = over
     rates, left_out = calibration.rates(probed, layer.value_s, inference.value_s)
     if not rates:
+        if not any(one.tasks for one in probed):
+            raise NothingMeasuredError(
+                f"{bench.device} could not be calibrated: it does not show what it executes"
+            )
         raise NothingMeasuredError(
-            f"{bench.device} could not be calibrated: it does not show what it executes"
+            f"{bench.device} could not be calibrated: no layer took more than the overheads",
+            "calibrate again on a quiet machine",
         )
     return {
         "layer": layer,

@@ -80,7 +80,6 @@ def test_the_report_shows_no_emulated_figure_as_a_result(swept, tmp_path):
     assert written.charts == ()
     shown = cells(page)
     assert shown.count("GPU.0 (emulated)") + shown.count("GPU (emulated)") == 9
-    assert shown.count("GPU.0") + shown.count("GPU") == 0
     assert "No recommendation" in page
     assert "nothing was measured on a real device" in page.lower()
     assert all("(emulated)" in row.name for row in api.summary([swept]).rows)
