@@ -173,19 +173,14 @@ def memory_bound(row: Row, context: Context) -> Iterator[Note]:
 
 
 def _fewer_bytes_faster(row: Row, context: Context) -> Iterator[str]:
-    """Yield pairs of variants that compute in the same precisions, the smaller one faster."""
+    """Yield pairs of variants of the same arithmetic and precisions, the smaller one faster."""
     base = context.baseline(row)
     if base is None:
         return
     for other in context.beside(row) if base is row else [row]:
         if other is base or context.baseline(other) is not base or other["precision"] != "default":
             continue
-        alike = all(
-            other[name] is not None
-            and base[name] is not None
-            and abs(other[name] - base[name]) < 1.0
-            for name in _EXECUTED
-        )
+        alike = _same_arithmetic(other, base)
         sizes = [one["model_mib"] for one in (other, base)]
         ratio = figure(other, "speedup_default_x")
         if alike and None not in sizes and sizes[0] < sizes[1] and _faster(ratio):
@@ -194,6 +189,15 @@ def _fewer_bytes_faster(row: Row, context: Context) -> Iterator[str]:
                 f" {units.text(sizes[0])} against {units.text(sizes[1])} MiB, both in"
                 f" {base['executed_precision']}"
             )
+
+
+def _same_arithmetic(one: Row, other: Row) -> bool:
+    """Whether two variants do as many FLOPs, and in the same precisions, to a per cent."""
+    pairs = [(one[name], other[name]) for name in ("gflops", *_EXECUTED)]
+    if any(None in pair for pair in pairs):
+        return False
+    (mine, theirs), *shares = pairs
+    return abs(mine - theirs) <= 0.01 * theirs and all(abs(a - b) < 1.0 for a, b in shares)
 
 
 def _faster(ratio: Interval) -> bool:

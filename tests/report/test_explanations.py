@@ -75,12 +75,17 @@ def test_layers_fell_back(tmp_path):
 
 
 def test_memory_bound_where_fewer_bytes_alone_are_faster(tmp_path):
-    figures = {("int8", "default"): BF16, ("fp32", "default"): BF16}
+    bf16 = BF16 | {"gflops": 0.77}
+    figures = {("int8", "default"): bf16, ("fp32", "default"): bf16}
     note = explained(tmp_path, figures=figures)["memory-bound"]
     assert "1.2" in note.evidence
     assert "17.8 MiB" in note.evidence
-    other = figures | {("int8", "default"): I8}
-    assert "memory-bound" not in explained(tmp_path / "2", figures=other), "other arithmetic"
+    other = figures | {("int8", "default"): I8 | {"gflops": 0.77}}
+    assert "memory-bound" not in explained(tmp_path / "2", figures=other), "other precision"
+    fewer = figures | {("int8", "default"): BF16 | {"gflops": 0.2}}
+    assert "memory-bound" not in explained(tmp_path / "5", figures=fewer), "less arithmetic"
+    unknown = figures | {("int8", "default"): BF16}
+    assert "memory-bound" not in explained(tmp_path / "6", figures=unknown)
     assert "memory-bound" not in explained(tmp_path / "3"), "what ran is not known"
     slow = (MODELS[0], sweeps.Model("int8", 4.8, {"default": 4.2}))
     assert "memory-bound" not in explained(tmp_path / "4", slow, figures), "not faster"
