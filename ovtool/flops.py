@@ -76,8 +76,24 @@ def layer_flops(model: ov.Model) -> dict[str, int]:
     return found
 
 
+def sized(model: ov.Model) -> ov.Model:
+    """Return a model, or where shapes stay open a copy in which more of them are known.
+
+    OpenVINO computes no shape through an Identity, so the copy is without these.
+    """
+    if all(map(_static, model.get_ordered_ops())):
+        return model
+    copied = model.clone()
+    for operation in copied.get_ordered_ops():
+        if operation.get_type_name() == "Identity":
+            operation.output(0).replace(operation.input_value(0))
+    copied.validate_nodes_and_infer_types()
+    return copied
+
+
 def work(model: ov.Model) -> Work:
     """Return the arithmetic of a model with static shapes."""
+    model = sized(model)
     counted = layer_flops(model)
     operations = model.get_ordered_ops()
     return Work(

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
-_Z = 1.959963984540054
+Z975 = 1.959963984540054
+"""The 97.5 % quantile of the normal distribution."""
 # Student's t at 97.5 % by degrees of freedom (any table of the distribution); beyond 30 the
 # expansion of Abramowitz and Stegun 26.7.5 is used.
 _T975 = (
@@ -42,6 +43,11 @@ class Interval:
         return math.isfinite(self.low) and math.isfinite(self.high)
 
     @property
+    def exact(self) -> bool:
+        """Whether the figure has no error, as a size."""
+        return self.low == self.value == self.high
+
+    @property
     def half_width_pct(self) -> float:
         """Half of the interval's width in per cent of the value; NaN when unknown."""
         if not self.known or self.value == 0:
@@ -52,12 +58,6 @@ class Interval:
         """Whether a value is outside the interval: the difference is supported by the data."""
         return self.known and not self.low <= value <= self.high
 
-    def overlaps(self, other: Interval) -> bool:
-        """Whether two figures may be the same; an unknown interval overlaps everything."""
-        if not (self.known and other.known):
-            return True
-        return self.low <= other.high and other.low <= self.high
-
 
 def student_t(degrees: int) -> float:
     """Return the 97.5 % quantile of Student's t distribution."""
@@ -65,7 +65,8 @@ def student_t(degrees: int) -> float:
         return math.nan
     if degrees <= len(_T975):
         return _T975[degrees - 1]
-    return _Z + (_Z**3 + _Z) / (4 * degrees) + (5 * _Z**5 + 16 * _Z**3 + 3 * _Z) / (96 * degrees**2)
+    z = Z975
+    return z + (z**3 + z) / (4 * degrees) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * degrees**2)
 
 
 def two_sided_p(z: float, degrees: int | None = None) -> float:
@@ -143,7 +144,7 @@ def standard_error(interval: Interval) -> float:
     """
     if not interval.known or interval.low <= 0:
         return math.nan
-    return math.log(interval.high / interval.low) / (2 * _Z)
+    return math.log(interval.high / interval.low) / (2 * Z975)
 
 
 def wilson(successes: int, trials: int) -> Interval:
@@ -155,9 +156,9 @@ def wilson(successes: int, trials: int) -> Interval:
     if trials < 1 or not 0 <= successes <= trials:
         raise ValueError(f"{successes} of {trials} is not a proportion")
     p = successes / trials
-    scale = 1 + _Z**2 / trials
-    centre = (p + _Z**2 / (2 * trials)) / scale
-    half = _Z * math.sqrt(p * (1 - p) / trials + _Z**2 / (4 * trials**2)) / scale
+    scale = 1 + Z975**2 / trials
+    centre = (p + Z975**2 / (2 * trials)) / scale
+    half = Z975 * math.sqrt(p * (1 - p) / trials + Z975**2 / (4 * trials**2)) / scale
     return Interval(p, min(p, max(0.0, centre - half)), max(p, min(1.0, centre + half)))
 
 
@@ -172,7 +173,7 @@ def samples_to_tell(share: float, other: float) -> int | None:
     """
     if share == other:
         return None
-    return max(1, math.floor(_Z**2 * other * (1 - other) / (share - other) ** 2) + 1)
+    return max(1, math.floor(Z975**2 * other * (1 - other) / (share - other) ** 2) + 1)
 
 
 def samples_for_half_width(share: float, half: float) -> int:
@@ -185,7 +186,7 @@ def samples_for_half_width(share: float, half: float) -> int:
     """
     if not 0 < half < 0.5:
         raise ValueError(f"half a width of {half} is none of a proportion's")
-    z2, spread = _Z**2, share * (1 - share)
+    z2, spread = Z975**2, share * (1 - share)
     b = 2 * half**2 - spread
     root = math.sqrt(max(0.0, b**2 - 4 * half**2 * (half**2 - 0.25)))
     return max(1, math.ceil(z2 * (root - b) / (2 * half**2)))
@@ -366,7 +367,7 @@ def drift(values: Sequence[float]) -> Interval:
     series = np.asarray(values, float)
     later, earlier = np.tril_indices(n, -1)
     slopes = np.sort((series[later] - series[earlier]) / (later - earlier))
-    spread = _Z * math.sqrt(n * (n - 1) * (2 * n + 5) / 18)
+    spread = Z975 * math.sqrt(n * (n - 1) * (2 * n + 5) / 18)
     low = max(0, math.floor((slopes.size - spread) / 2) - 1)
     high = min(slopes.size - 1, math.ceil((slopes.size + spread) / 2))
     scale = 100.0 * (n - 1) / float(np.median(series))
@@ -392,7 +393,7 @@ def _percentile_interval(
     """
     n = by_block.size
     low, high = np.quantile(estimates, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    widen = math.sqrt(n / (n - 1)) * student_t(n - 1) / _Z * _correlation_factor(by_block)
+    widen = math.sqrt(n / (n - 1)) * student_t(n - 1) / Z975 * _correlation_factor(by_block)
     return Interval(
         value,
         value - widen * max(0.0, value - float(low)),

@@ -166,34 +166,15 @@ def analyze(model: ov.Model) -> Analysis:
     """
     compiled: set[str] = set()
     stored: set[str] = set()
-    operations = model.get_ordered_ops()
-    sized = {} if all(map(_static, operations)) else _folded(model)
+    sized = {one.get_friendly_name(): one for one in flops.sized(model).get_ordered_ops()}
     found = []
-    for operation in operations:
+    for operation in model.get_ordered_ops():
         name = operation.get_friendly_name()
         if rules.at_compile_time(operation, compiled):
             compiled.add(name)
         elif operation.get_type_name() not in _UNMEASURED:
             found.append(_layer(operation, sized.get(name, operation), compiled, stored))
     return Analysis(tuple(found))
-
-
-def _folded(model: ov.Model) -> dict[str, Any]:
-    """Return the operations of a copy, by name, in which shapes that can be computed are.
-
-    No shape is computed through an Identity, so they are taken out first.
-    """
-    from openvino.passes import ConstantFolding, Manager
-
-    copied = model.clone()
-    for operation in copied.get_ordered_ops():
-        if operation.get_type_name() == "Identity":
-            operation.output(0).replace(operation.input_value(0))
-    manager = Manager()
-    manager.register_pass(ConstantFolding())
-    manager.run_passes(copied)
-    copied.validate_nodes_and_infer_types()
-    return {operation.get_friendly_name(): operation for operation in copied.get_ordered_ops()}
 
 
 def _layer(stored_as: Any, operation: Any, compiled: set[str], stored: set[str]) -> LayerWork:

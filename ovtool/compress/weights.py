@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 _FIXED_GROUP = {"mxfp4": 32, "mxfp8_e4m3": 32, "nvfp4": 16}
 _INT8 = ("int8_sym", "int8_asym")
 _FLOATS = ("fp4", "mxfp4", "nvfp4", "fp8_e4m3", "mxfp8_e4m3")
-_CODEBOOKS = ("codebook", "adaptive_codebook")
 _CORRECTIONS = ("awq", "scale_estimation", "gptq", "lora_correction")
 _BY_DATA = ("scale_estimation", "gptq", "lora_correction")
 _CONVOLUTIONS = ("Convolution", "GroupConvolution", "ConvolutionBackpropData")

@@ -59,7 +59,7 @@ def _objective(winner: Candidate, rival: Candidate | None, goal: Quantity) -> st
     if winner.figure.value == rival.figure.value:
         return f"{told}, the same as {against}."
     ratio = ratio_unpaired(winner.figure, rival.figure)
-    if goal.column.name == "model_mib":
+    if winner.figure.exact and rival.figure.exact:
         return f"{told}; next comes {against}."
     if not ratio.known:
         return f"{told}; next comes {against} (no interval: how sure this is cannot be told)."
@@ -172,11 +172,11 @@ def _of_others(
             f"{unknown.count(name)} of {len(candidates)} rows have no {name}, which a limit is"
             " about, and were left out",
         )
-    if without := len(measured(real(rows))) - len(candidates):
+    fine = len(measured(real(rows)))
+    if without := fine - len(measured(c.row for c in candidates)):
         yield Note(
             "objective-on-unknown",
-            f"{without} of {len(candidates) + without} rows lack what is chosen by, and were left"
-            " out",
+            f"{without} of {fine} rows lack what is chosen by, and were left out",
         )
     shapes = {(row["shape"], row["data_shape"]) for row in measured(real(rows))}
     if len(shapes) > 1:

@@ -1,8 +1,8 @@
 """Which row to run: the best by an objective among those that keep to the limits.
 
 The value decides, both for a limit and between rows; the interval says how sure that is.  A limit
-that the winner's interval straddles is a warning, a row whose interval overlaps the winner's is a
-tie and is named.  A row without a figure that a limit is about is not eligible.
+that the winner's interval straddles is a warning, a row whose ratio to the winner may be 1
+is a tie and is named.  A row without a figure that a limit is about is not eligible.
 """
 
 from __future__ import annotations
@@ -216,13 +216,12 @@ def choose(
         checks=winner.checks,
         reasons=reasons(winner, rivals[0] if rivals else None, best_at, about.quality_metric),
         runners_up=runners,
-        ties=tuple(c.label for c in others if _tied(winner, c, best_at)),
+        ties=tuple(c.label for c in others if _tied(winner, c)),
         warnings=warnings(winner, candidates, rows, limits, about),
         confidence=confidence(
             [c.figure for c in fitting],
             [Config.of(c.row) for c in fitting],
             lower=best_at.lower,
-            exact=best_at.column.name == "model_mib",
         ),
         explanations=explain([winner.row, *(r.row for r in runners)], context),
         front=front(rows, percentile, about.quality_metric, labels),
@@ -272,9 +271,9 @@ def _rank(candidate: Candidate, best_at: Quantity) -> tuple[float, float, int]:
     return sign * candidate.figure.value, -throughput, candidate.row["batch"]
 
 
-def _tied(winner: Candidate, other: Candidate, best_at: Quantity) -> bool:
+def _tied(winner: Candidate, other: Candidate) -> bool:
     """Whether two figures may be the same; without intervals only when they are equal."""
-    if best_at.column.name == "model_mib" and winner.row["variant_id"] == other.row["variant_id"]:
+    if winner.figure.exact and winner.row["variant_id"] == other.row["variant_id"]:
         return False  # the same files
     if winner.figure.known and other.figure.known:
         return not ratio_unpaired(other.figure, winner.figure).excludes(1.0)
@@ -314,7 +313,7 @@ def _lacks(candidate: Candidate, winner: Candidate, best_at: Quantity) -> str:
     what = f"{best_at.words} {best_at.text(candidate.row)}"
     if candidate.figure.value == winner.figure.value:
         return f"{what}: the same"
-    noise = ", within the noise" if _tied(winner, candidate, best_at) else ""
+    noise = ", within the noise" if _tied(winner, candidate) else ""
     return f"{what}: {shown} % {more}{noise}"
 
 

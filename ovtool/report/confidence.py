@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ovtool import units
+from ovtool.statistics import Z975
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from ovtool.statistics import Interval
 
 RESAMPLES = 10_000
-_Z = 1.959963984540054
 _FAR = 6.0
 """Standard deviations from both sides beyond which one never overtakes the other."""
 _CHUNK = 256
@@ -51,20 +51,17 @@ class Confidence:
         return f"{self.text} ({self.caveat})" if self.resamples else self.text
 
 
-def confidence(
-    figures: Sequence[Interval], groups: Sequence[Hashable], lower: bool, exact: bool = False
-) -> Confidence:
+def confidence(figures: Sequence[Interval], groups: Sequence[Hashable], lower: bool) -> Confidence:
     """Return how sure it is that the first figure is the best.
 
     Args:
         figures: Of the rows that fit, the winner first.
         groups: The configuration of each.
         lower: Whether less is better.
-        exact: Whether the figures are no measurements, such as sizes.
     """
     if len(figures) == 1:
         return Confidence(None, None, "nothing else fits: there is nothing to be better than", 0)
-    if exact:
+    if all(figure.exact for figure in figures):
         return Confidence(1.0, 1.0, "the figures are exact: nothing that fits is better", 0)
     unknown = sum(not figure.known for figure in figures)
     if unknown:
@@ -101,8 +98,8 @@ def share_best(
     ends = np.array([(f.value, f.low, f.high) for f in figures], float)
     values = sign * ends[:, 0]
     first, last = sign * ends[:, 1], sign * ends[:, 2]
-    below = np.maximum(0.0, values - np.minimum(first, last)) / _Z
-    above = np.maximum(0.0, np.maximum(first, last) - values) / _Z
+    below = np.maximum(0.0, values - np.minimum(first, last)) / Z975
+    above = np.maximum(0.0, np.maximum(first, last) - values) / Z975
     near = np.flatnonzero(values + _FAR * above >= (values - _FAR * below).max())
     parts = [near[start : start + _CHUNK] for start in range(0, near.size, _CHUNK)]
 

@@ -137,7 +137,9 @@ def gather(table: pd.DataFrame, limits: Limits, objective: str, percentile: int)
         machines=_machines(rows, about),
         background=about,
         explanations=explain(told, context),
-        front=front(everything, percentile, about.quality_metric, names),
+        front=front(everything, percentile, about.quality_metric, names)
+        if choice is None
+        else choice.front,
         knees=tuple(context.curves.values()),
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
+from ovtool.report.front import not_dominated
 from ovtool.report.rows import Config
 
 if TYPE_CHECKING:
@@ -58,9 +59,8 @@ def shown(table: pd.DataFrame, always: Collection[str] = (), limit: int = LIMIT)
 def front(table: pd.DataFrame) -> list[int]:
     """Return the places of the rows that none beats in both p50 latency and throughput."""
     real = _real(table)
-    ordered = real.sort_values(["latency_p50_ms", "throughput_fps"], ascending=[True, False])
-    before = ordered["throughput_fps"].cummax().shift(fill_value=float("-inf"))
-    return [int(place) for place in ordered.index[ordered["throughput_fps"] > before]]
+    values = real[["latency_p50_ms", "throughput_fps"]].to_numpy(float) * (-1.0, 1.0)
+    return [int(place) for place in real.index[not_dominated(values)]]
 
 
 def _ranked(table: pd.DataFrame, always: Collection[str]) -> Iterator[int]:

@@ -3,10 +3,11 @@
 import math
 
 import numpy as np
+import openvino as ov
 import pytest
 import torch
 
-from ovtool import api
+from ovtool import api, flops
 from ovtool.foreign import captured
 from ovtool.sources import samples
 from tests.analyze.test_counts import module_flops
@@ -84,4 +85,7 @@ def test_a_recogniser_of_text_lines(tmp_path):
     shape = (1, 3, 48, 320)
     found = api.analyze(variant, shapes={port.name: shape}).analysis
     assert found.total.macs == onnx_macs(path, shape)
+    model = ov.Core().read_model(variant.xml)
+    model.reshape(shape)
+    assert flops.work(model).total == 2 * found.total.macs, "the column gflops"
     assert [layer.type for layer in found.not_counted] == []
