@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ovtool.errors import InputError
+from ovtool.results import unmarked
 from ovtool.shapes import OPEN
 from ovtool.variant import Variant
 
@@ -31,7 +32,8 @@ def snippet(row: Row, behind: Behind) -> str:
     lines += _shapes(row, behind, variant)
     properties = "".join(f"    {k!r}: {v!r},\n" for k, v in behind.properties.items())
     lines.append(f"properties = {{\n{properties}}}" if properties else "properties = {}")
-    lines.append(f"compiled = core.compile_model(model, {row['device']!r}, properties)")
+    device = unmarked(row["device"])
+    lines.append(f"compiled = core.compile_model(model, {device!r}, properties)")
     if row["requests"] is not None:
         lines.append(f"queue = ov.AsyncInferQueue(compiled, {row['requests']:.0f})")
     else:

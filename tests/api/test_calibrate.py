@@ -2,7 +2,10 @@
 
 import json
 
+import numpy as np
+import openvino as ov
 import pytest
+from openvino import opset13 as ops
 
 from ovtool import api
 from ovtool.analyze import calibration, probes
@@ -140,6 +143,15 @@ def variant(tmp_path_factory):
     return models.save(tmp_path_factory.mktemp("variants") / "small", models.convolutional())
 
 
+@pytest.fixture(scope="module")
+def pointwise(tmp_path_factory):
+    data = ops.parameter([1, 64, 56, 56], np.float32, name="x")
+    weights = np.random.default_rng(0).normal(size=(64, 64, 1, 1)).astype(np.float32)
+    node = ops.convolution(data, weights, [1, 1], [0, 0], [0, 0], [1, 1])
+    model = ov.Model([node], [data], "pointwise")
+    return models.save(tmp_path_factory.mktemp("variants") / "pointwise", model)
+
+
 def test_without_a_calibration_it_is_said_how_to_get_one(variant, tmp_path):
     with pytest.raises(MissingError, match="was not calibrated") as one:
         api.predict(variant)
@@ -186,14 +198,21 @@ def test_a_hint_that_was_not_calibrated_is_refused(variant):
 
 
 @pytest.mark.slow
-def test_a_real_device_is_calibrated_by_real_processes(variant):
+def test_a_real_device_is_calibrated_by_real_processes(pointwise):
     # Long enough to be more than overhead beside others who take the CPU.
-    long = (Probe("pointwise", 56, 64, 64, copies=4), Probe("stem", 64, 3, 32, 3, copies=2))
+    long = (
+        Probe("elementwise", 1 << 22, copies=2),
+        Probe(probes.REORDER, 192, copies=1),
+        Probe("pointwise", 56, 64, 64, copies=4),
+        Probe("stem", 64, 3, 32, 3, copies=2),
+    )
     chosen = (*CHOSEN, *long)
     made = api.calibrate("CPU", settings=QUICK, chosen=chosen, precisions=["f32", "i8"])
     peaks = {(p.hint, p.precision) for p in made.peaks}
     assert {("latency", "f32"), ("throughput", "f32"), ("latency", "i8")} <= peaks
     assert all(rate.precision in ("f32", "i8", "any") for rate in made.rates)
     assert len(made.rates) + len(made.left_out) >= len(chosen) - 2, "what told nothing is named"
-    found = api.predict(variant, precision="f32", batch=2)
-    assert found.latency_ms is None or found.latency_ms > 0
+    known = {(rate.kind, rate.precision) for rate in made.rates}
+    assert {("pointwise", "f32"), ("stem", "f32")} <= known, made.left_out
+    found = api.predict(pointwise, precision="f32")
+    assert found.latency_ms > 0, found

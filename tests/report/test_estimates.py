@@ -101,6 +101,7 @@ def test_allowed_ones_win_by_latency_and_headline_and_warning_say_what_they_are(
     warned = {note.id for note in choice.warnings}
     assert "winner-estimated" in warned
     assert "quality-unknown" in warned
+    assert f"compile_model(model, {NPU!r}, properties)" in choice.snippet
     assert "estimates-left-out" not in warned
     assert "objective-on-unknown" not in warned, "all have a latency"
     assert json.loads(json.dumps(choice.to_json()))["winner"]["status"] == "estimated"
