@@ -174,26 +174,32 @@ def numpy_type(port: Port) -> np.dtype[np.generic]:
     return np.dtype(_NUMPY_TYPES[port.dtype])
 
 
-class Remembered:
-    """Samples that are decoded once, where all of them together take little enough memory."""
+class Derived:
+    """Samples made of others: as many, with their name and labels."""
 
-    def __init__(self, samples: Samples, most_bytes: int = 256 * units.MIB) -> None:
-        self._samples, self._most_bytes = samples, most_bytes
-        self._kept: list[Sample] | None = None
+    samples: Samples
 
     @property
     def reference(self) -> str:
-        """What the user called it."""
-        return self._samples.reference
+        """What the user called them."""
+        return self.samples.reference
 
     @property
     def labelled(self) -> bool:
         """Whether every sample has a label."""
-        return self._samples.labelled
+        return self.samples.labelled
 
     def __len__(self) -> int:
-        """Number of samples."""
-        return len(self._samples)
+        """Return the number of samples."""
+        return len(self.samples)
+
+
+class Remembered(Derived):
+    """Samples that are decoded once, where all of them together take little enough memory."""
+
+    def __init__(self, samples: Samples, most_bytes: int = 256 * units.MIB) -> None:
+        self.samples, self._most_bytes = samples, most_bytes
+        self._kept: list[Sample] | None = None
 
     def __iter__(self) -> Iterator[Sample]:
         """Yield them from memory once a pass has read them all; they are not to be written to."""
@@ -202,7 +208,7 @@ class Remembered:
     def _read(self) -> Iterator[Sample]:
         kept: list[Sample] = []
         room = self._most_bytes
-        for sample in self._samples:
+        for sample in self.samples:
             room -= sum(array.nbytes for array in sample.inputs.values())
             if room < 0:
                 kept.clear()

@@ -21,7 +21,7 @@ from ovtool.compress.method import Compressed, Method, Work, missing
 from ovtool.compress.modules import exchange, layer
 from ovtool.errors import InputError
 from ovtool.foreign import captured, reason
-from ovtool.samples import Sample
+from ovtool.samples import Derived, Sample
 from ovtool.shapes import parse_shape
 
 if TYPE_CHECKING:
@@ -176,26 +176,12 @@ def _interpolated(tensor: torch.Tensor, axes: list[int], size: tuple[int, int]) 
 
 
 @dataclass(frozen=True, slots=True)
-class _Resized:
+class _Resized(Derived):
     """Samples whose images have another size."""
 
     samples: Samples
     inputs: tuple[Port, ...]
     size: tuple[int, int]
-
-    @property
-    def reference(self) -> str:
-        """What the user called them."""
-        return self.samples.reference
-
-    @property
-    def labelled(self) -> bool:
-        """Whether every sample has a label."""
-        return self.samples.labelled
-
-    def __len__(self) -> int:
-        """Return the number of samples."""
-        return len(self.samples)
 
     def __iter__(self) -> Iterator[Sample]:
         """Read and resize them."""
