@@ -60,7 +60,7 @@ test-gpu-emulated: $(VENV)/.dev gpu-runtime ## Test the real GPU plugin on an em
 	$(BIN)/python tests/gpu_emulated/activate.py $(GPU_VENV) $(BIN)/python -m pytest -m gpu_emulated tests/gpu_emulated
 
 check: lint ## Lint, types, import rules, and the fast tests
-	$(BIN)/python -m pytest -m 'not slow and not benchmark and not gpu_emulated'
+	$(BIN)/python -m pytest -n logical --dist worksteal -m 'not slow and not benchmark and not gpu_emulated'
 
 lint: $(VENV)/.dev ## Lint, types and import rules alone
 	$(BIN)/ruff check .
