@@ -51,7 +51,7 @@ def front(found: Front) -> None:
         " known of them, and better in something."
     )
     if found.left_out:
-        from ovtool.report.rows import words
+        from ovtool.report.wording import words
 
         caption += f" Measured nowhere: {', '.join(words(n) for n in found.left_out)}."
     _table("Pareto front", rows, found.columns, caption)
@@ -60,7 +60,7 @@ def front(found: Front) -> None:
 def _table(
     heading: str, rows: Sequence[tuple[str, Row]], columns: Sequence[str], caption: str = ""
 ) -> None:
-    from ovtool.report.rows import figure_text, words
+    from ovtool.report.wording import figure_text, words
 
     shown = [BY_NAME[name] for name in columns]
     headings = [f"{words(c.name)}{', ' + c.unit if c.unit else ''}" for c in shown]

@@ -4,27 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ovtool import units
-from ovtool.report.rows import (
-    Row,
-    count_text,
-    estimated,
-    figure,
-    figure_text,
-    left_out_text,
-    measured,
-    ratio_words,
-    real,
-    words,
-)
+from ovtool.report.rows import Row, Rows, estimated, figure, measured, real
+from ovtool.report.wording import count_text, figure_text, left_out_text, ratio_words, words
 from ovtool.results import Note
 from ovtool.statistics import ratio_unpaired
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from ovtool.metrics import QualityMetric
-    from ovtool.report.limits import Candidate, Limits
+    from ovtool.report.candidates import Candidate, Candidates
+    from ovtool.report.limits import Limits
     from ovtool.report.quantities import Quantity
     from ovtool.report.table import Background
 
@@ -81,8 +74,8 @@ def _speedups(row: Row) -> Iterator[str]:
 
 def warnings(
     winner: Candidate,
-    candidates: Sequence[Candidate],
-    rows: Sequence[Row],
+    candidates: Candidates,
+    rows: Rows,
     limits: Limits,
     about: Background,
 ) -> tuple[Note, ...]:
@@ -122,7 +115,7 @@ def _of_winner(winner: Candidate) -> Iterator[Note]:
 
 
 def _of_quality(
-    winner: Candidate, candidates: Sequence[Candidate], limits: Limits, quality: str | None
+    winner: Candidate, candidates: Candidates, limits: Limits, quality: str | None
 ) -> Iterator[Note]:
     if quality is None or winner.row[quality] is None:
         yield Note(
@@ -132,7 +125,7 @@ def _of_quality(
         )
         return
     mine = figure(winner.row, quality)
-    best = max(figure(c.row, quality).value for c in candidates if c.row[quality] is not None)
+    best = float(np.nanmax(candidates.rows.numbers(quality)))
     if limits.min_quality is None and (
         mine.excludes(best) or (not mine.known and mine.value < best)
     ):
@@ -145,15 +138,13 @@ def _of_quality(
         )
 
 
-def _of_others(
-    candidates: Sequence[Candidate], rows: Sequence[Row], about: Background
-) -> Iterator[Note]:
+def _of_others(candidates: Candidates, rows: Rows, about: Background) -> Iterator[Note]:
     if emulated := left_out_text(measured(rows)):
         yield Note(
             "emulated-left-out",
             f"left out: {emulated}; figures of an emulated device are for tests",
         )
-    failed = [row for row in rows if row["status"] == "failed"]
+    failed = rows.take(rows.equal("status", "failed"))
     if failed:
         first = failed[0]
         yield Note(
@@ -165,37 +156,34 @@ def _of_others(
         yield Note(
             "device-not-there", f"{missing.device} was asked for and is not there", missing.reason
         )
-    unknown = [c.quantity.words for one in candidates for c in one.checks if c.outcome == "unknown"]
-    for name in dict.fromkeys(unknown):
+    for quantity, count in candidates.unknown():
         yield Note(
             "limit-on-unknown",
-            f"{unknown.count(name)} of {len(candidates)} rows have no {name}, which a limit is"
+            f"{count} of {len(candidates)} rows have no {quantity.words}, which a limit is"
             " about, and were left out",
         )
-    fine = len(measured(real(rows)))
-    if without := fine - len(measured(c.row for c in candidates)):
+    fine = measured(real(rows))
+    if without := len(fine) - len(measured(candidates.rows)):
         yield Note(
             "objective-on-unknown",
-            f"{without} of {fine} rows lack what is chosen by, and were left out",
+            f"{without} of {len(fine)} rows lack what is chosen by, and were left out",
         )
-    shapes = {(row["shape"], row["data_shape"]) for row in measured(real(rows))}
-    if len(shapes) > 1:
+    shapes = len(np.unique(fine.kinds(("shape", "data_shape"))))
+    if shapes > 1:
         yield Note(
             "several-shapes",
-            f"rows of {len(shapes)} shapes of inputs were compared: a smaller input is less work",
+            f"rows of {shapes} shapes of inputs were compared: a smaller input is less work",
             remedy="sweep the shapes apart to choose for each",
         )
-    environments = {row["environment"] for row in measured(real(rows))}
-    if len(environments) > 1:
+    environments = len(fine.different("environment"))
+    if environments > 1:
         yield Note(
             "several-environments",
-            f"rows of {len(environments)} machines or software versions were compared",
+            f"rows of {environments} machines or software versions were compared",
         )
 
 
-def _of_estimates(
-    candidates: Sequence[Candidate], rows: Sequence[Row], limits: Limits
-) -> Iterator[Note]:
+def _of_estimates(candidates: Candidates, rows: Rows, limits: Limits) -> Iterator[Note]:
     """Say of estimates that they could not be chosen, and why."""
     guesses = estimated(rows)
     if guesses and not limits.allow_estimates:
@@ -204,7 +192,7 @@ def _of_estimates(
             f"left out: {count_text(guesses)}, which a compiler made and nobody measured",
             remedy="--allow-estimates lets them be chosen",
         )
-    in_choice = estimated(c.row for c in candidates)
+    in_choice = estimated(candidates.rows)
     if limits.allow_estimates and len(in_choice) < len(guesses):
         yield Note(
             "estimates-without-figure",

@@ -8,17 +8,10 @@ from typing import TYPE_CHECKING
 from ovtool.report.dots import quality_dots, quality_size, size_bars, speedup, start_bars
 from ovtool.report.drawing import Chart, points
 from ovtool.report.estimates import latency_estimates
-from ovtool.report.rows import (
-    config_labels,
-    count_text,
-    estimated,
-    left_out_text,
-    measured,
-    real,
-    records,
-)
+from ovtool.report.rows import estimated, measured, real, records
 from ovtool.report.table import background
 from ovtool.report.tradeoff import batch_scaling, latency_throughput, with_labels
+from ovtool.report.wording import config_labels, count_text, left_out_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,42 +7,35 @@ is a tie and is named.  A row without a figure that a limit is about is not elig
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ovtool import units
 from ovtool.errors import InputError, LimitNotMetError, NothingMeasuredError
 from ovtool.report.advice import reasons, warnings
+from ovtool.report.candidates import Candidate, Candidates
 from ovtool.report.confidence import Confidence, confidence
 from ovtool.report.explanations import Context, explain
 from ovtool.report.front import Front, front
-from ovtool.report.limits import Asked, Candidate, Check, Limits, asked, checks
+from ovtool.report.limits import Check, Limits, asked
 from ovtool.report.objective import goal
-from ovtool.report.rows import (
-    Config,
-    Row,
-    config_labels,
-    count_text,
-    device_text,
-    estimated,
-    left_out_text,
-    measured,
-    real,
-    records,
-    row_label,
-)
+from ovtool.report.rows import Row, Rows, estimated, measured, real, records
 from ovtool.report.snippet import snippet
 from ovtool.report.table import background
+from ovtool.report.wording import config_labels, count_text, device_text, left_out_text
 from ovtool.statistics import ratio_unpaired
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pandas as pd
+    from numpy.typing import NDArray
 
     from ovtool.report.knee import Knee
     from ovtool.report.quantities import Quantity
+    from ovtool.report.table import Background
     from ovtool.results import Note
 
 MAX_RUNNERS_UP = 5
@@ -117,7 +110,7 @@ class Choice:
     confidence: Confidence
     explanations: tuple[Note, ...]
     front: Front
-    knees: tuple[Knee, ...]
+    knees: Sequence[Knee]
 
     @property
     def headline(self) -> str:
@@ -189,24 +182,42 @@ def choose(
         NothingMeasuredError: No row was measured.
         NothingFitsError: No row keeps to the limits; it carries the nearest miss.
     """
-    limits = limits or Limits()
-    about, rows = background(table), records(table)
+    return choose_among(
+        records(table), background(table), limits or Limits(), objective, percentile
+    )
+
+
+def choose_among(
+    rows: Rows, about: Background, limits: Limits, objective: str, percentile: int
+) -> Choice:
+    """Return the row to run of the rows of a table; see :func:`choose`.
+
+    Args:
+        rows: All of them: what cannot be chosen explains what can.
+        about: Of their table.
+        limits: What it must keep to.
+        objective: What to be best at.
+        percentile: Of the latency.
+    """
     fine = _fine(rows, allow_estimates=limits.allow_estimates)
     best_at = goal(objective, percentile, fine, about, limits.prices)
     labels = config_labels(fine)
-    candidates = _candidates(fine, best_at, asked(limits, percentile, about), labels)
+    candidates = Candidates(fine, best_at, asked(limits, percentile, about), labels)
     if not candidates:
         raise InputError(
             f"no row has all of what {objective} is about", "choose by one of them alone"
         )
-    fitting = sorted((c for c in candidates if c.fits), key=lambda c: _rank(c, best_at))
-    if not fitting:
+    order = candidates.nearest_first
+    fitting = order[candidates.fits[order]]
+    if not fitting.size:
         raise _nothing_fits(candidates)
-    winner, others = fitting[0], fitting[1:]
-    runners = _runners_up(winner, candidates, best_at)
-    rivals = [c for c in others if Config.of(c.row) != Config.of(winner.row)]
+    winner = candidates[int(fitting[0])]
+    kinds, tied = candidates.rows.kinds(), _tied(winner, candidates)
+    others = _best_of_each(order, kinds)[1 : MAX_RUNNERS_UP + 1]
+    runners = [candidates[int(place)] for place in others]
     context = Context(rows, labels, about, limits.min_quality)
     behind = about.of(winner.row)
+    rival = runners[0] if runners and runners[0].fits else None
     return Choice(
         objective=objective,
         label=winner.label,
@@ -214,28 +225,31 @@ def choose(
         properties=dict(behind.properties),
         snippet=snippet(winner.row, behind),
         checks=winner.checks,
-        reasons=reasons(winner, rivals[0] if rivals else None, best_at, about.quality_metric),
-        runners_up=runners,
-        ties=tuple(c.label for c in others if _tied(winner, c)),
+        reasons=reasons(winner, rival, best_at, about.quality_metric),
+        runners_up=tuple(
+            RunnerUp(c.label, _lacks(c, winner, best_at, tied=bool(tied[place])), dict(c.row))
+            for place, c in zip(others, runners, strict=True)
+        ),
+        ties=candidates.labels(fitting[1:][tied[fitting[1:]]]),
         warnings=warnings(winner, candidates, rows, limits, about),
         confidence=confidence(
-            [c.figure for c in fitting],
-            [Config.of(c.row) for c in fitting],
-            lower=best_at.lower,
+            candidates.figures.take(fitting), kinds[fitting], lower=best_at.lower
         ),
-        explanations=explain([winner.row, *(r.row for r in runners)], context),
+        explanations=explain([winner.row, *(c.row for c in runners)], context),
         front=front(rows, percentile, about.quality_metric, labels),
-        knees=tuple(context.curves.values()),
+        knees=context.knees,
     )
 
 
-def _fine(rows: Sequence[Row], *, allow_estimates: bool) -> list[Row]:
+def _fine(rows: Rows, *, allow_estimates: bool) -> Rows:
     """Return the rows that may be chosen.
 
     Raises:
         NothingMeasuredError: There is none.
     """
-    fine = measured(real(rows)) + (estimated(rows) if allow_estimates else [])
+    fine = measured(real(rows))
+    if allow_estimates:
+        fine += estimated(rows)
     if fine:
         return fine
     if guesses := count_text(estimated(rows)):
@@ -253,58 +267,24 @@ def _fine(rows: Sequence[Row], *, allow_estimates: bool) -> list[Row]:
     raise NothingMeasuredError(f"nothing was measured, so nothing can be chosen{failed}")
 
 
-def _candidates(
-    rows: Sequence[Row], best_at: Quantity, limits: Sequence[Asked], labels: dict[Config, str]
-) -> list[Candidate]:
-    """Return the rows of which is known what is chosen by."""
-    found = ((row, best_at.of(row)) for row in rows)
-    return [
-        Candidate(row, row_label(row, labels), figure, checks(row, limits))
-        for row, figure in found
-        if not math.isnan(figure.value)
-    ]
+def _best_of_each(order: NDArray[np.intp], kinds: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return the first row of each configuration, in the order given."""
+    _, first = np.unique(kinds[order], return_index=True)
+    return order[np.sort(first)]
 
 
-def _rank(candidate: Candidate, best_at: Quantity) -> tuple[float, float, int]:
-    sign = 1.0 if best_at.lower else -1.0
-    throughput = candidate.row["throughput_fps"] or 0.0
-    return sign * candidate.figure.value, -throughput, candidate.row["batch"]
+def _tied(winner: Candidate, candidates: Candidates) -> NDArray[np.bool_]:
+    """Return which may be the same as the winner; without intervals only those that are equal."""
+    figures, same = candidates.figures, candidates.figures.value == winner.figure.value
+    if winner.figure.known:
+        ratio = figures.over(winner.figure)
+        same = np.where(figures.known, ~ratio.excludes(1.0), same)
+    if winner.figure.exact:  # not the same files again
+        same = same & ~candidates.rows.equal("variant_id", winner.row["variant_id"])
+    return np.asarray(same, bool)
 
 
-def _tied(winner: Candidate, other: Candidate) -> bool:
-    """Whether two figures may be the same; without intervals only when they are equal."""
-    if winner.figure.exact and winner.row["variant_id"] == other.row["variant_id"]:
-        return False  # the same files
-    if winner.figure.known and other.figure.known:
-        return not ratio_unpaired(other.figure, winner.figure).excludes(1.0)
-    return winner.figure.value == other.figure.value
-
-
-def _runners_up(
-    winner: Candidate, candidates: Sequence[Candidate], best_at: Quantity
-) -> tuple[RunnerUp, ...]:
-    """Return the best candidate of each other configuration, fitting ones first."""
-
-    def near(candidate: Candidate) -> tuple[object, ...]:
-        unknown = math.isnan(candidate.excess)
-        return (
-            not candidate.fits,
-            unknown,
-            0.0 if unknown else candidate.excess,
-            *_rank(candidate, best_at),
-        )
-
-    best: dict[Config, Candidate] = {}
-    for candidate in sorted(candidates, key=near):
-        best.setdefault(Config.of(candidate.row), candidate)
-    best.pop(Config.of(winner.row), None)
-    return tuple(
-        RunnerUp(c.label, _lacks(c, winner, best_at), dict(c.row))
-        for c in list(best.values())[:MAX_RUNNERS_UP]
-    )
-
-
-def _lacks(candidate: Candidate, winner: Candidate, best_at: Quantity) -> str:
+def _lacks(candidate: Candidate, winner: Candidate, best_at: Quantity, *, tied: bool) -> str:
     if not candidate.fits:
         return "; ".join(check.miss_text for check in candidate.checks if not check.kept)
     ratio = ratio_unpaired(candidate.figure, winner.figure)
@@ -313,22 +293,21 @@ def _lacks(candidate: Candidate, winner: Candidate, best_at: Quantity) -> str:
     what = f"{best_at.words} {best_at.text(candidate.row)}"
     if candidate.figure.value == winner.figure.value:
         return f"{what}: the same"
-    noise = ", within the noise" if _tied(winner, candidate) else ""
+    noise = ", within the noise" if tied else ""
     return f"{what}: {shown} % {more}{noise}"
 
 
-def _nothing_fits(candidates: Sequence[Candidate]) -> NothingFitsError:
-    wanted = ", ".join(check.limit_text for check in candidates[0].checks)
-    complete = [c for c in candidates if all(k.outcome != "unknown" for k in c.checks)]
-    if not complete:
-        unknown = [k.quantity.words for c in candidates for k in c.checks if k.outcome == "unknown"]
-        missing = ", ".join(dict.fromkeys(unknown))
+def _nothing_fits(candidates: Candidates) -> NothingFitsError:
+    wanted = ", ".join(one.text for one in candidates.wanted)
+    complete = np.flatnonzero(~np.isnan(candidates.excess))
+    if not complete.size:
+        missing = ", ".join(dict.fromkeys(one.words for one, _ in candidates.unknown()))
         return NothingFitsError(
             f"no row can be held against {wanted}: {missing} is not known of any",
             "measure it (quality: sweep with --data), or leave the limit out",
             None,
         )
-    nearest = min(complete, key=lambda candidate: candidate.excess)
+    nearest = candidates[int(complete[np.argmin(candidates.excess[complete])])]
     missed = tuple(check for check in nearest.checks if not check.kept)
     told = "; ".join(check.miss_text for check in missed)
     return NothingFitsError(

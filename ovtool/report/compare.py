@@ -22,7 +22,7 @@ from ovtool.report.facts import Difference, differences
 from ovtool.report.matching import Matched, Matching, match
 from ovtool.report.noise import Noise, Repeated, measured_noise
 from ovtool.report.reading import Sweep, read
-from ovtool.report.rows import words
+from ovtool.report.wording import words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -11,11 +11,9 @@ from ovtool import units
 from ovtool.statistics import Z975
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
-
     from numpy.typing import NDArray
 
-    from ovtool.statistics import Interval
+    from ovtool.report.rows import Figures
 
 RESAMPLES = 10_000
 _FAR = 6.0
@@ -51,33 +49,34 @@ class Confidence:
         return f"{self.text} ({self.caveat})" if self.resamples else self.text
 
 
-def confidence(figures: Sequence[Interval], groups: Sequence[Hashable], lower: bool) -> Confidence:
+def confidence(figures: Figures, groups: NDArray[np.intp], lower: bool) -> Confidence:
     """Return how sure it is that the first figure is the best.
 
     Args:
         figures: Of the rows that fit, the winner first.
-        groups: The configuration of each.
+        groups: A number of the configuration of each.
         lower: Whether less is better.
     """
-    if len(figures) == 1:
+    count = len(groups)
+    if count == 1:
         return Confidence(None, None, "nothing else fits: there is nothing to be better than", 0)
-    if all(figure.exact for figure in figures):
+    if figures.exact.all():
         return Confidence(1.0, 1.0, "the figures are exact: nothing that fits is better", 0)
-    unknown = sum(not figure.known for figure in figures)
+    unknown = int((~figures.known).sum())
     if unknown:
-        rows = f"{unknown} of {len(figures)} rows that fit"
+        rows = f"{unknown} of {count} rows that fit"
         return Confidence(None, None, f"not known: {rows} have no interval", 0)
     shares = share_best(figures, lower)
-    row = float(shares[0])
-    same = float(sum(s for s, group in zip(shares, groups, strict=True) if group == groups[0]))
+    own = groups == groups[0]
+    row, same = float(shares[0]), float(shares[own].sum())
     told = f"best in {_percent(row)} of {RESAMPLES:,} resamples of the intervals"
-    if len(set(groups)) == 1 or _percent(same) == _percent(row):
+    if own.all() or _percent(same) == _percent(row):
         return Confidence(row, same, told)
     return Confidence(row, same, f"{told}; a row of its configuration in {_percent(same)}")
 
 
 def share_best(
-    figures: Sequence[Interval], lower: bool, resamples: int = RESAMPLES, seed: int = 0
+    figures: Figures, lower: bool, resamples: int = RESAMPLES, seed: int = 0
 ) -> NDArray[np.float64]:
     """Return in what share of resamples each figure is the best; equal ones share theirs.
 
@@ -95,9 +94,7 @@ def share_best(
         One share for each figure; they add up to 1.
     """
     sign = -1.0 if lower else 1.0
-    ends = np.array([(f.value, f.low, f.high) for f in figures], float)
-    values = sign * ends[:, 0]
-    first, last = sign * ends[:, 1], sign * ends[:, 2]
+    values, first, last = sign * figures.value, sign * figures.low, sign * figures.high
     below = np.maximum(0.0, values - np.minimum(first, last)) / Z975
     above = np.maximum(0.0, np.maximum(first, last) - values) / Z975
     near = np.flatnonzero(values + _FAR * above >= (values - _FAR * below).max())
@@ -114,7 +111,7 @@ def share_best(
     for number in range(len(parts)):
         best = np.maximum(best, drawn(number).max(axis=0))
     holders = np.sum([(drawn(n) == best).sum(axis=0) for n in range(len(parts))], axis=0)
-    shares = np.zeros(len(figures))
+    shares = np.zeros(len(values))
     for number, some in enumerate(parts):
         shares[some] = ((drawn(number) == best) / holders).mean(axis=1)
     return shares

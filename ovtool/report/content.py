@@ -7,17 +7,20 @@ from typing import TYPE_CHECKING
 
 from ovtool.errors import LimitNotMetError, NothingMeasuredError
 from ovtool.report.charts import charts
-from ovtool.report.choice import choose
+from ovtool.report.choice import choose_among
 from ovtool.report.explanations import Context, explain, fastest
 from ovtool.report.facts import flat
 from ovtool.report.front import front
 from ovtool.report.limits import asked
-from ovtool.report.rows import config_labels, environment_labels, records, row_label
+from ovtool.report.rows import records
 from ovtool.report.shown import shown
 from ovtool.report.summary import summary
 from ovtool.report.table import background
+from ovtool.report.wording import config_labels, environment_labels, row_label
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
 
     from ovtool.report.charts import Charts
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
     from ovtool.report.front import Front
     from ovtool.report.knee import Knee
     from ovtool.report.limits import Limits
-    from ovtool.report.rows import Row
+    from ovtool.report.rows import Row, Rows
     from ovtool.report.summary import Summary
     from ovtool.report.table import Background
     from ovtool.results import Note
@@ -79,7 +82,7 @@ class Content:
     no_choice: str
     summary: Summary | None
     charts: Charts
-    rows: tuple[Row, ...]
+    rows: Rows
     total: int
     why_these: str
     best: int | None
@@ -88,7 +91,7 @@ class Content:
     background: Background
     explanations: tuple[Note, ...]
     front: Front
-    knees: tuple[Knee, ...]
+    knees: Sequence[Knee]
 
 
 def gather(table: pd.DataFrame, limits: Limits, objective: str, percentile: int) -> Content:
@@ -97,42 +100,40 @@ def gather(table: pd.DataFrame, limits: Limits, objective: str, percentile: int)
     Raises:
         InputError: The objective or percentile is unknown, or the objective was not measured.
     """
+    everything, about = records(table), background(table)
     choice, no_choice = None, ""
     try:
-        choice = choose(table, limits, objective, percentile)
+        choice = choose_among(everything, about, limits, objective, percentile)
     except (LimitNotMetError, NothingMeasuredError) as error:
         no_choice = f"{str(error)[:1].upper()}{str(error)[1:]}."
     chosen = [] if choice is None else [choice.winner, *(one.row for one in choice.runners_up)]
-    kept = shown(table, [row["trial"] for row in chosen])
+    kept = shown(everything, [row["trial"] for row in chosen])
+    rows, part = kept.rows, kept.rows.table
     try:
-        variants = summary(kept.table)
+        variants = summary(part)
     except NothingMeasuredError:
         variants = None
-    rows = records(kept.table)
     labels = config_labels(rows)
-    about = background(table)
     best = None if choice is None else _place(rows, choice.winner)
-    everything = records(table)
     names = config_labels(everything)
     context = Context(everything, names, about, limits.min_quality)
     told = fastest(everything)
-    if choice is not None and all(choice.winner["trial"] != row["trial"] for row in told):
-        told.insert(0, choice.winner)
+    if best is not None and rows[best] not in told:
+        told.insert(0, rows[best])
     return Content(
-        title=_title(list(dict.fromkeys(table["sweep"]))),
+        title=_title(everything.different("sweep")),
         objective=_objective(limits, objective, percentile, about),
         choice=choice,
         no_choice=no_choice,
         summary=variants,
-        charts=charts(kept.table, best),
-        rows=tuple(rows),
+        charts=charts(part, best),
+        rows=rows,
         total=kept.total,
         why_these=kept.why,
         best=best,
         failed=tuple(
             Failed(row_label(row, labels), row["reason"] or "no reason given")
-            for row in rows
-            if row["status"] == "failed"
+            for row in rows.take(rows.equal("status", "failed"))
         ),
         machines=_machines(rows, about),
         background=about,
@@ -140,18 +141,14 @@ def gather(table: pd.DataFrame, limits: Limits, objective: str, percentile: int)
         front=front(everything, percentile, about.quality_metric, names)
         if choice is None
         else choice.front,
-        knees=tuple(context.curves.values()),
+        knees=context.knees,
     )
 
 
-def _place(rows: list[Row], winner: Row) -> int | None:
+def _place(rows: Rows, winner: Row) -> int | None:
     """Return which of the rows the winner is."""
-    same = (
-        number
-        for number, row in enumerate(rows)
-        if (row["trial"], row["environment"]) == (winner["trial"], winner["environment"])
-    )
-    return next(same, None)
+    same = rows.equal("trial", winner["trial"]) & rows.equal("environment", winner["environment"])
+    return int(same.argmax()) if same.any() else None
 
 
 def _title(sweeps: list[str], most: int = 4) -> str:
@@ -166,7 +163,7 @@ def _objective(limits: Limits, objective: str, percentile: int, about: Backgroun
     return f"best {best}, " + (" and ".join(told) if told else "without limits") + guesses
 
 
-def _machines(rows: list[Row], about: Background) -> tuple[Machine, ...]:
+def _machines(rows: Rows, about: Background) -> tuple[Machine, ...]:
     names = environment_labels(rows)
     return tuple(
         Machine(

@@ -8,9 +8,8 @@ from ovtool import units
 from ovtool.report.drawing import LOG_FROM, Chart, spec
 from ovtool.report.rows import (
     Config,
-    Row,
+    Rows,
     by_config,
-    config_labels,
     estimated,
     figure,
     least_estimate,
@@ -18,17 +17,16 @@ from ovtool.report.rows import (
     measured,
     real,
 )
+from ovtool.report.wording import config_labels
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import altair as alt
 
 HOLLOW: dict[str, Any] = {"filled": False, "strokeWidth": 2, "strokeDash": [3, 2]}
 """How an estimate is drawn, as a diamond; what was measured is a filled circle."""
 
 
-def latency_estimates(everything: Sequence[Row]) -> Chart | str:
+def latency_estimates(everything: Rows) -> Chart | str:
     """Draw the estimates of each configuration beside measured latencies, or say why not.
 
     Args:
@@ -77,7 +75,7 @@ def latency_estimates(everything: Sequence[Row]) -> Chart | str:
     )
 
 
-def _point(same: Sequence[Row], label: str, config: Config) -> dict[str, Any] | None:
+def _point(same: Rows, label: str, config: Config) -> dict[str, Any] | None:
     row, column, kind = least_latency(same), "latency_p50_ms", "measured"
     if row is None:
         row, column, kind = least_estimate(same), "latency_estimate_ms", "estimate"

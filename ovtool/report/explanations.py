@@ -7,25 +7,15 @@ show it.  Rows for which one rule says the same are put together in one note.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ovtool import units
 from ovtool.devicename import is_virtual, not_behind
-from ovtool.report.knee import Knee, against, knees
-from ovtool.report.rows import (
-    Config,
-    Row,
-    by_config,
-    figure,
-    figure_text,
-    measured,
-    ratio_words,
-    real,
-    row_label,
-    words,
-)
+from ovtool.report.knee import Knees, against
+from ovtool.report.rows import Config, Row, Rows, best_throughput, figure, measured, real
+from ovtool.report.wording import figure_text, ratio_words, row_label, words
 from ovtool.results import Note
 from ovtool.statistics import ratio_unpaired, samples_for_half_width, samples_to_tell
 
@@ -40,6 +30,8 @@ _SHARES = ("accuracy_top1", "accuracy_top5", "agreement_top1")
 _EXECUTED = ("flops_i8_pct", "flops_bf16_pct", "flops_f16_pct", "flops_f32_pct")
 _SOME_PCT, _MOST_PCT = 5.0, 50.0
 _SPARSE_PCT = 70.0
+_GROUP = ("environment", "device", "ran_on", "batch", "shape", "data_shape", "load")
+"""Columns in which rows are the same that can be compared."""
 _SHOWN = 3
 
 
@@ -54,32 +46,32 @@ class Context:
         min_quality: The limit of quality, if one was set.
     """
 
-    rows: Sequence[Row]
-    labels: dict[Config, str]
+    rows: Rows
+    labels: Mapping[Config, str]
     about: Background
     min_quality: float | None = None
-    groups: dict[tuple[object, ...], list[Row]] = field(init=False)
-    curves: dict[tuple[object, ...], Knee] = field(init=False)
+    knees: Knees = field(init=False)
+    _fine: Rows = field(init=False)
+    _beside: dict[int, Rows] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Index the rows."""
-        groups: dict[tuple[object, ...], list[Row]] = {}
+        """Find the batch curves."""
         fine = measured(real(self.rows))
-        for row in fine:
-            groups.setdefault(_group(row), []).append(row)
-        found = {(Config.of(k.row), k.row["load"]): k for k in knees(fine, self.labels)}
-        object.__setattr__(self, "groups", groups)
-        object.__setattr__(self, "curves", found)
+        object.__setattr__(self, "_fine", fine)
+        object.__setattr__(self, "knees", Knees(fine, self.labels))
 
-    def beside(self, row: Row) -> list[Row]:
+    def beside(self, row: Row) -> Rows:
         """Return the rows of the same device, shapes, batch and load, its own too."""
-        return self.groups.get(_group(row), [])
+        kind = int(Rows.alone(row).kinds(_GROUP)[0])
+        if kind not in self._beside:
+            self._beside[kind] = self._fine.take(self._fine.kinds(_GROUP) == kind)
+        return self._beside[kind]
 
     def baseline(self, row: Row) -> Row | None:
         """Return its uncompressed variant in the device's default precision, measured beside."""
-        wanted = self.about.of(row).baseline
-        same = (r for r in self.beside(row) if r["variant_id"] == wanted)
-        return next((r for r in same if r["precision"] == "default"), None)
+        beside, wanted = self.beside(row), self.about.of(row).baseline
+        same = beside.equal("variant_id", wanted) & beside.equal("precision", "default")
+        return beside[int(same.argmax())] if wanted is not None and same.any() else None
 
     def label(self, row: Row) -> str:
         """Return the name of a row."""
@@ -103,15 +95,10 @@ def explain(rows: Sequence[Row], context: Context) -> tuple[Note, ...]:
     return tuple(notes)
 
 
-def fastest(rows: Sequence[Row]) -> list[Row]:
+def fastest(rows: Rows) -> list[Row]:
     """Return the row of the most throughput of each configuration: what a report explains."""
-    same = by_config(r for r in measured(real(rows)) if r["throughput_fps"] is not None)
-    return [max(some, key=lambda r: float(r["throughput_fps"])) for some in same.values()]
-
-
-def _group(row: Row) -> tuple[object, ...]:
-    names = ("environment", "device", "ran_on", "batch", "shape", "data_shape", "load")
-    return tuple(row[name] for name in names)
+    found = (best_throughput(same) for same in measured(real(rows)).of_kind())
+    return [row for row in found if row is not None]
 
 
 def reduced_baseline(row: Row, context: Context) -> Iterator[Note]:
@@ -121,7 +108,7 @@ def reduced_baseline(row: Row, context: Context) -> Iterator[Note]:
     """
     base = context.baseline(row)
     over_f32, over_default = figure(row, "speedup_f32_x"), figure(row, "speedup_default_x")
-    if base is None or base is row or (row["flops_i8_pct"] or 0.0) < _MOST_PCT:
+    if base is None or base == row or (row["flops_i8_pct"] or 0.0) < _MOST_PCT:
         return
     ran_in = base["executed_precision"]
     gained = over_f32.value > 1 and over_f32.excludes(1.0)
@@ -177,8 +164,8 @@ def _fewer_bytes_faster(row: Row, context: Context) -> Iterator[str]:
     base = context.baseline(row)
     if base is None:
         return
-    for other in context.beside(row) if base is row else [row]:
-        if other is base or context.baseline(other) is not base or other["precision"] != "default":
+    for other in context.beside(row) if base == row else [row]:
+        if other == base or context.baseline(other) != base or other["precision"] != "default":
             continue
         alike = _same_arithmetic(other, base)
         sizes = [one["model_mib"] for one in (other, base)]
@@ -206,7 +193,7 @@ def _faster(ratio: Interval) -> bool:
 
 def past_the_knee(row: Row, context: Context) -> Iterator[Note]:
     """A batch beyond the knee, or the knee itself and what the next batch would give."""
-    curve = context.curves.get((Config.of(row), row["load"]))
+    curve = context.knees.of(row)
     if curve is None or row["rate_rps"] is not None or row["batch"] < curve.row["batch"]:
         return
     larger = row if row["batch"] > curve.row["batch"] else curve.next_row
@@ -265,7 +252,7 @@ def sparse(row: Row, context: Context) -> Iterator[Note]:
     """Many zeros, and no speed from them."""
     base = context.baseline(row)
     ratio, share = figure(row, "speedup_default_x"), row["nonzero_pct"]
-    if base is None or base is row or share is None or share > _SPARSE_PCT:
+    if base is None or base == row or share is None or share > _SPARSE_PCT:
         return
     dense = base["nonzero_pct"]
     if dense is None or share >= dense or not ratio.known or _faster(ratio):

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ovtool.columns import BY_NAME
-from ovtool.report.rows import Config, Row, config_labels, figure, measured, real, row_label
+from ovtool.report.rows import measured, real
+from ovtool.report.wording import row_label
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
+
+    from ovtool.report.rows import Config, Rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,7 @@ class Front:
 
     columns: tuple[str, ...]
     left_out: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: Rows
     labels: tuple[str, ...]
     of: int
 
@@ -48,38 +51,29 @@ class Front:
         }
 
 
-def front(
-    rows: Sequence[Row],
-    percentile: int,
-    quality: str | None,
-    labels: dict[Config, str] | None = None,
-) -> Front:
+def front(rows: Rows, percentile: int, quality: str | None, labels: Mapping[Config, str]) -> Front:
     """Return the front over throughput, latency, quality, size and energy.
 
     Args:
         rows: Of the table; failed and emulated ones take no part.
         percentile: Of the latency.
         quality: Column of quality; None where it was not evaluated.
-        labels: Names of the configurations, if they are there already.
+        labels: Names of the configurations.
     """
     wanted = ["throughput_fps", f"latency_p{percentile}_ms", "model_mib", "energy_mj_per_sample"]
     wanted[2:2] = [quality] if quality else []
     fine = measured(real(rows))
-    columns = [name for name in wanted if any(row[name] is not None for row in fine)]
-    values = np.array(
-        [
-            [figure(row, n).value * (-1 if BY_NAME[n].better == "lower" else 1) for n in columns]
-            for row in fine
-        ]
-    ).reshape(len(fine), len(columns))
-    found = [fine[index] for index in not_dominated(values)]
-    found.sort(key=lambda row: -(row["throughput_fps"] or 0.0))
-    names = labels or config_labels(fine)
+    columns = [name for name in wanted if fine.known(name).any()]
+    signs = [-1.0 if BY_NAME[name].better == "lower" else 1.0 for name in columns]
+    values = [sign * fine.numbers(name) for sign, name in zip(signs, columns, strict=True)]
+    found = not_dominated(np.column_stack(values)) if values else []
+    throughput = fine.take(found).numbers("throughput_fps")
+    kept = fine.take(found).take(np.argsort(-throughput, kind="stable"))
     return Front(
         tuple(columns),
         tuple(name for name in wanted if name not in columns),
-        tuple(found),
-        tuple(row_label(row, names) for row in found),
+        kept,
+        tuple(row_label(row, labels) for row in kept),
         len(fine),
     )
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
-from ovtool.report.rows import Config, Row, figure, measured, real
+import numpy as np
+
+from ovtool.report.rows import CONFIG, Config, Row, Rows, figure, measured, real
 from ovtool.statistics import Interval, ratio_unpaired
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
 LATENCY = "latency_p50_ms"
+_CURVE = (*CONFIG, "load")
+"""Columns in which the rows of a batch curve are the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,28 +78,60 @@ def knee(throughputs: Sequence[float], latencies: Sequence[float]) -> int:
     return powers.index(max(powers))
 
 
-def knees(rows: Sequence[Row], labels: dict[Config, str]) -> tuple[Knee, ...]:
-    """Return the knee of every batch curve of at least two batches, in the order of the table.
+class Knees(Sequence[Knee]):
+    """The knee of every batch curve of at least two batches, in the order of the table.
 
     Rows whose requests arrived on their own are left out: their throughput is that of arrivals.
+    A knee is looked for when it is asked for: there may be tens of thousands of curves.
+
+    Args:
+        rows: Of a table.
+        labels: Names of their configurations.
     """
-    curves: dict[tuple[Config, str], dict[int, Row]] = {}
-    for row in measured(real(rows)):
-        fine = all((row[name] or 0) > 0 for name in ("throughput_fps", LATENCY))
-        if fine and row["rate_rps"] is None:
-            curves.setdefault((Config.of(row), row["load"]), {})[row["batch"]] = row
-    return tuple(
-        _knee(f"{labels[config]}, {load}", [same[batch] for batch in sorted(same)])
-        for (config, load), same in curves.items()
-        if len(same) > 1
-    )
 
+    def __init__(self, rows: Rows, labels: Mapping[Config, str]) -> None:
+        self._labels = labels
+        fine = measured(real(rows))
+        positive = [fine.numbers(name) > 0 for name in ("throughput_fps", LATENCY)]
+        fine = fine.take(positive[0] & positive[1] & ~fine.known("rate_rps"))
+        self._rows = fine
+        kinds, batches = fine.kinds(_CURVE), fine.numbers("batch")
+        order = np.lexsort((batches, kinds))  # stable: of rows of the same batch the last counts
+        kinds, batches = kinds[order], batches[order]
+        last = np.append((np.diff(kinds) != 0) | (np.diff(batches) != 0), True)[: order.size]
+        order, kinds = order[last], kinds[last]
+        starts = np.flatnonzero(np.diff(kinds, prepend=-1))
+        sizes = np.diff(starts, append=order.size)
+        first = np.minimum.reduceat(order, starts) if order.size else starts
+        curves = [n for n in np.argsort(first).tolist() if sizes[n] > 1]
+        self._curves = [order[starts[n] : starts[n] + sizes[n]] for n in curves]
+        self._number = {int(kinds[starts[n]]): place for place, n in enumerate(curves)}
 
-def _knee(label: str, rows: list[Row]) -> Knee:
-    place = knee([row["throughput_fps"] for row in rows], [row[LATENCY] for row in rows])
-    row, beyond = rows[place], rows[place + 1] if place + 1 < len(rows) else None
-    gain, cost = (None, None) if beyond is None else against(beyond, row)
-    return Knee(label, row, beyond, gain, cost, tuple(r["batch"] for r in rows))
+    def __len__(self) -> int:
+        """Return how many curves there are."""
+        return len(self._curves)
+
+    @overload
+    def __getitem__(self, index: int) -> Knee: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Knee]: ...
+    def __getitem__(self, index: int | slice) -> Knee | Sequence[Knee]:
+        """Return the knee of one curve, or of some."""
+        if isinstance(index, slice):
+            return [self._knee(self._rows.take(curve)) for curve in self._curves[index]]
+        return self._knee(self._rows.take(self._curves[index]))
+
+    def of(self, row: Row) -> Knee | None:
+        """Return the knee of the curve that a row is on; None where it is on none."""
+        number = self._number.get(int(Rows.alone(row).kinds(_CURVE)[0]))
+        return None if number is None else self[number]
+
+    def _knee(self, rows: Rows) -> Knee:
+        place = knee(rows.numbers("throughput_fps").tolist(), rows.numbers(LATENCY).tolist())
+        row, beyond = rows[place], rows[place + 1] if place + 1 < len(rows) else None
+        gain, cost = (None, None) if beyond is None else against(beyond, row)
+        label = f"{self._labels[Config.of(row)]}, {row['load']}"
+        return Knee(label, row, beyond, gain, cost, tuple(r["batch"] for r in rows))
 
 
 def against(row: Row, other: Row) -> tuple[Interval, Interval]:

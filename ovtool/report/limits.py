@@ -6,17 +6,23 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from ovtool import units
 from ovtool.errors import InputError
 from ovtool.report.quantities import Quantity, cost, measured_in, sustained_rate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
 
     from ovtool.report.prices import Prices
-    from ovtool.report.rows import Row
+    from ovtool.report.rows import Figures, Row
     from ovtool.report.table import Background
     from ovtool.statistics import Interval
+
+    _Values = float | NDArray[np.float64]
 
 Outcome = Literal["met", "uncertain", "missed", "unknown"]
 
@@ -101,8 +107,7 @@ class Check:
     @property
     def kept(self) -> bool:
         """Whether the value keeps the limit."""
-        value = self.figure.value
-        return value <= self.limit if self.upper else value >= self.limit
+        return bool(kept(self.figure.value, self.limit, self.upper))
 
     @property
     def outcome(self) -> Outcome:
@@ -116,9 +121,7 @@ class Check:
     @property
     def excess(self) -> float:
         """By what share of the limit it is missed; 0 when kept, NaN when unknown."""
-        over = self.figure.value - self.limit
-        distance = over if self.upper else -over
-        return 0.0 if distance <= 0 else distance / self.limit
+        return float(excess(self.figure.value, self.limit, self.upper))
 
     @property
     def limit_text(self) -> str:
@@ -155,26 +158,6 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """A row with its figure of the objective, and how it stands to the limits."""
-
-    row: Row
-    label: str
-    figure: Interval
-    checks: tuple[Check, ...]
-
-    @property
-    def fits(self) -> bool:
-        """Whether its values keep every limit."""
-        return all(check.kept for check in self.checks)
-
-    @property
-    def excess(self) -> float:
-        """Sum of what it misses, as shares of the limits; NaN when a figure is unknown."""
-        return sum(check.excess for check in self.checks)
-
-
-@dataclass(frozen=True, slots=True)
 class Asked:
     """A limit that was set, and the quantity that it is about."""
 
@@ -188,10 +171,28 @@ class Asked:
         unit = self.quantity.column.unit
         return f"{self.quantity.words} {least} {self.limit:g}{' ' + unit if unit else ''}"
 
-    def check(self, row: Row) -> Check:
-        """Hold a row against it."""
-        quantity = self.quantity
-        return Check(quantity, self.limit, quantity.of(row), quantity.text(row))
+    def check(self, row: Row, figure: Interval) -> Check:
+        """Hold a row with its figure against it."""
+        return Check(self.quantity, self.limit, figure, self.quantity.text(row))
+
+    def kept(self, figures: Figures) -> NDArray[np.bool_]:
+        """Return which figures keep it."""
+        return np.asarray(kept(figures.value, self.limit, self.quantity.lower))
+
+    def excess(self, figures: Figures) -> NDArray[np.float64]:
+        """Return by what share of the limit each figure misses it; NaN where unknown."""
+        return np.asarray(excess(figures.value, self.limit, self.quantity.lower))
+
+
+def kept(value: _Values, limit: float, upper: bool) -> NDArray[np.bool_]:
+    """Return whether values keep a limit; one that is unknown does not."""
+    return np.asarray(value <= limit if upper else value >= limit)
+
+
+def excess(value: _Values, limit: float, upper: bool) -> NDArray[np.float64]:
+    """Return by what share of a limit values miss it; 0 where kept, NaN where unknown."""
+    over = np.asarray(value) - limit
+    return np.maximum(0.0, over if upper else -over) / limit
 
 
 def asked(limits: Limits, percentile: int, about: Background) -> tuple[Asked, ...]:
@@ -221,8 +222,3 @@ def _asked(limits: Limits, percentile: int, about: Background) -> Iterator[Asked
         yield Asked(cost(limits.prices), limits.max_cost)
     if limits.rate_rps is not None:
         yield Asked(sustained_rate(about), limits.rate_rps)
-
-
-def checks(row: Row, wanted: Sequence[Asked]) -> tuple[Check, ...]:
-    """Return how a row stands to the limits that are set."""
-    return tuple(one.check(row) for one in wanted)

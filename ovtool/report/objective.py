@@ -14,19 +14,22 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ovtool.columns import Column
 from ovtool.errors import InputError, NothingMeasuredError, OvtoolError
 from ovtool.registry import suggestion
 from ovtool.report.quantities import Quantity, cost, measured_in
-from ovtool.report.rows import measured
-from ovtool.statistics import Interval
+from ovtool.report.rows import Figures, measured
 from ovtool.trial import PERCENTILES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
     from ovtool.report.prices import Prices
-    from ovtool.report.rows import Row
+    from ovtool.report.rows import Row, Rows
     from ovtool.report.table import Background
 
 OBJECTIVES = ("throughput", "latency", "size", "energy", "quality", "memory", "cost")
@@ -77,32 +80,34 @@ def parse(text: str) -> dict[str, float]:
     return {name: weight / total for name, weight in found.items()}
 
 
-def score(figures: Sequence[Interval], parts: Sequence[Part], best: Sequence[float]) -> Interval:
-    """Return the weighted geometric mean of a row's figures as shares of the best ones.
+def score(figures: Sequence[Figures], parts: Sequence[Part], best: Sequence[float]) -> Figures:
+    """Return the weighted geometric mean of rows' figures as shares of the best ones.
 
     The interval goes from all figures at their worse ends to all at their better ends: they err
     together (a slow moment lowers throughput and raises latency), so it is not too narrow.
 
     Args:
-        figures: One for each part.
+        figures: One for each part, of the same rows.
         parts: What they are, and their weights.
         best: The best value of each; its own interval cancels when rows are compared.
     """
 
-    def product(ends: Sequence[float]) -> float:
-        total = 1.0
+    def product(ends: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+        total = np.ones(len(ends[0]))
         for end, part, top in zip(ends, parts, best, strict=True):
-            share = top / end if part.quantity.lower and end else end / top if top else math.nan
-            total *= share**part.weight if share >= 0 else math.nan
+            with np.errstate(all="ignore"):  # what cannot be divided by is unknown
+                share = top / end if part.quantity.lower else end / top
+            total *= np.where(np.isfinite(share) & (share >= 0), share, np.nan) ** part.weight
         return total
 
-    worse = [f.high if p.quantity.lower else f.low for f, p in zip(figures, parts, strict=True)]
-    better = [f.low if p.quantity.lower else f.high for f, p in zip(figures, parts, strict=True)]
-    return Interval(product([f.value for f in figures]), product(worse), product(better))
+    lower = [part.quantity.lower for part in parts]
+    worse = [f.high if less else f.low for f, less in zip(figures, lower, strict=True)]
+    better = [f.low if less else f.high for f, less in zip(figures, lower, strict=True)]
+    return Figures(product([f.value for f in figures]), product(worse), product(better))
 
 
 def goal(
-    text: str, percentile: int, rows: Sequence[Row], about: Background, prices: Prices | None
+    text: str, percentile: int, rows: Rows, about: Background, prices: Prices | None
 ) -> Quantity:
     """Return the quantity that a choice is best at; of several objectives their score.
 
@@ -122,20 +127,19 @@ def goal(
     parts = [
         Part(_quantity(name, percentile, about, prices), weight) for name, weight in weights.items()
     ]
-    for part in parts:
-        if all(math.isnan(part.quantity.of(row).value) for row in rows):
+    known = [part.quantity.of(rows).value for part in parts]
+    for part, values in zip(parts, known, strict=True):
+        if np.isnan(values).all():
             raise _nowhere(part.quantity, rows, about)
     if len(parts) == 1:
         return parts[0].quantity
-    values = [[part.quantity.of(row).value for row in rows] for part in parts]
-    known = [[v for v in some if not math.isnan(v)] for some in values]
     best = [
-        min(some) if part.quantity.lower else max(some)
-        for part, some in zip(parts, known, strict=True)
+        float(np.nanmin(values) if part.quantity.lower else np.nanmax(values))
+        for part, values in zip(parts, known, strict=True)
     ]
 
-    def of(row: Row) -> Interval:
-        return score([part.quantity.of(row) for part in parts], parts, best)
+    def of(rows: Rows) -> Figures:
+        return score([part.quantity.of(rows) for part in parts], parts, best)
 
     def evidence(row: Row) -> str:
         return ", ".join(f"{p.quantity.words} {p.quantity.text(row)}" for p in parts)
@@ -165,7 +169,7 @@ def _quantity(name: str, percentile: int, about: Background, prices: Prices | No
     )
 
 
-def _nowhere(quantity: Quantity, rows: Sequence[Row], about: Background) -> OvtoolError:
+def _nowhere(quantity: Quantity, rows: Rows, about: Background) -> OvtoolError:
     """Return the error of a quantity that no row has."""
     name = quantity.column.name
     if not measured(rows):

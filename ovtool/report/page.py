@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from ovtool import units
 from ovtool.columns import BY_NAME, COLUMNS
 from ovtool.report import theme
-from ovtool.report.rows import device_text, figure_text, load_text
+from ovtool.report.wording import device_text, figure_text, load_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

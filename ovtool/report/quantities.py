@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ovtool.columns import BY_NAME, Column
-from ovtool.report.rows import Row, answering, figure, figure_text, interval_text, words
-from ovtool.statistics import Interval
+from ovtool.report.rows import Figures, Row, Rows, answering, figures
+from ovtool.report.wording import figure_text, interval_text, words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,16 +24,16 @@ _PER_MILLION = 1e6 / 3600
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """A figure of a row, under the name, unit and direction of a column.
+    """A figure of rows, under the name, unit and direction of a column.
 
     Args:
         column: What it is called, its unit, and which way is better.
-        of: The figure of a row; NaN where unknown.
+        of: The figures of some rows; NaN where unknown.
         evidence: What the figure of a row comes from, in words; empty where that is the column.
     """
 
     column: Column
-    of: Callable[[Row], Interval]
+    of: Callable[[Rows], Figures]
     evidence: Callable[[Row], str] = lambda _: ""
 
     @property
@@ -47,7 +48,7 @@ class Quantity:
 
     def text(self, row: Row) -> str:
         """Return the figure of a row with its interval, its unit and what it comes from."""
-        shown = interval_text(self.of(row), self.column)
+        shown = interval_text(self.of(Rows.alone(row))[0], self.column)
         evidence = self.evidence(row)
         return f"{shown} ({evidence})" if evidence else shown
 
@@ -58,7 +59,7 @@ def measured_in(name: str) -> Quantity:
     def evidence(row: Row) -> str:
         return "the compiler's estimate" if answering(row, name) != name else ""
 
-    return Quantity(BY_NAME[name], lambda row: figure(row, answering(row, name)), evidence)
+    return Quantity(BY_NAME[name], lambda rows: figures(rows, name), evidence)
 
 
 def cost(prices: Prices) -> Quantity:
@@ -68,13 +69,16 @@ def cost(prices: Prices) -> Quantity:
     is taken to be busy all the time.  Unknown where the machine has no price.
     """
 
-    def of(row: Row) -> Interval:
-        price, rate = prices.of(row["machine"]), figure(row, "throughput_fps")
-        if price is None or not rate.value > 0:
-            return Interval(math.nan, math.nan, math.nan)
-        low = rate.low if rate.low > 0 else math.nan
-        factor = price * _PER_MILLION
-        return Interval(factor / rate.value, factor / rate.high, factor / low)
+    def of(rows: Rows) -> Figures:
+        factor, rate = np.full(len(rows), np.nan), figures(rows, "throughput_fps")
+        for machine in rows.different("machine"):
+            price = prices.of(machine)
+            if price is not None:
+                factor[rows.equal("machine", machine)] = price * _PER_MILLION
+        value, low, high = (
+            np.where(end > 0, end, np.nan) for end in (rate.value, rate.low, rate.high)
+        )
+        return Figures(factor / value, factor / high, factor / low)
 
     def evidence(row: Row) -> str:
         price = prices.of(row["machine"])
@@ -105,12 +109,19 @@ def sustained_rate(about: Background) -> Quantity:
     def kept(row: Row) -> bool:
         return all(note.id != NOT_KEPT for note in about.of(row).notes)
 
-    def of(row: Row) -> Interval:
-        if row["rate_rps"] is not None and kept(row):
-            found = figure(row, "rate_rps")
-            return found if found.known else Interval(found.value, found.value, found.value)
-        rate, batch = figure(row, "throughput_fps"), row["batch"]
-        return Interval(rate.value / batch, rate.low / batch, rate.high / batch)
+    def of(rows: Rows) -> Figures:
+        rate, batch = figures(rows, "throughput_fps"), rows.numbers("batch")
+        arrived = figures(rows, "rate_rps")
+        own = rows.known("rate_rps")
+        own[own] = [kept(row) for row in rows.take(own)]
+        low, high = (
+            np.where(arrived.known, end, arrived.value) for end in (arrived.low, arrived.high)
+        )
+        return Figures(
+            np.where(own, arrived.value, rate.value / batch),
+            np.where(own, low, rate.low / batch),
+            np.where(own, high, rate.high / batch),
+        )
 
     def evidence(row: Row) -> str:
         if row["rate_rps"] is None:

@@ -1,23 +1,19 @@
-"""One row of the table by column names, and what the parts of the report ask of it."""
+"""The rows of the table: one by column names, or many of them as one array a column."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
-from ovtool import units
-from ovtool.columns import BY_NAME, Column
-from ovtool.devicename import is_virtual
-from ovtool.results import unmarked
+import numpy as np
+
 from ovtool.statistics import Interval
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
     import pandas as pd
+    from numpy.typing import NDArray
 
 Row = Mapping[str, Any]
 """Values by column; what is unknown is None."""
@@ -37,109 +33,284 @@ class Config:
     @classmethod
     def of(cls, row: Row) -> Config:
         """Return the configuration of a row."""
-        if isinstance(row, _View):
-            return row.config
-        return cls(**{field.name: row[field.name] for field in fields(cls)})
+        return cls(**{name: row[name] for name in CONFIG})
 
 
-class _Columns(dict[str, list[Any]]):
-    """The columns of a table as lists, each made when it is first asked for."""
+CONFIG = tuple(field.name for field in fields(Config))
+"""Columns in which the rows of a configuration are the same."""
+
+
+class _Columns:
+    """The columns of a table as arrays, each made when it is first asked for."""
 
     def __init__(self, table: pd.DataFrame) -> None:
-        super().__init__()
         self.table = table
         self.names = dict.fromkeys(map(str, table.columns))
+        self._numeric = {name for name, kind in table.dtypes.items() if kind.kind in "iuf"}
+        self._numbers: dict[str, tuple[NDArray[Any], NDArray[np.bool_]]] = {}
+        self._codes: dict[str, tuple[NDArray[np.intp], list[Any]]] = {}
+        self._kinds: dict[tuple[str, ...], NDArray[np.intp]] = {}
 
-    def __missing__(self, name: str) -> list[Any]:
-        import numpy as np
+    def is_number(self, name: str) -> bool:
+        """Whether a column holds numbers.
+
+        Raises:
+            KeyError: There is no such column.
+        """
+        if name not in self.names:
+            raise KeyError(name)
+        return name in self._numeric
+
+    def numbers(self, name: str) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Return a column of numbers, and where it is known."""
+        if name not in self._numbers:
+            values = self.table[name].to_numpy()
+            self._numbers[name] = values, values == values  # noqa: PLR0124 - NaN is not itself
+        return self._numbers[name]
+
+    def codes(self, name: str) -> tuple[NDArray[np.intp], list[Any]]:
+        """Return which of the column's different values each row has, and the values.
+
+        The code of what is unknown is -1.
+        """
         import pandas as pd
 
         if name not in self.names:
             raise KeyError(name)
-        series = self.table[name]
-        if pd.api.types.is_numeric_dtype(series):
-            values = series.to_numpy().astype(object)
-            values[series.isna().to_numpy()] = None
-        else:
-            codes, different = pd.factorize(series)  # equal texts become one object
-            values = np.array([*different, None], dtype=object)[codes]
-        self[name] = values.tolist()
-        return self[name]
+        if name not in self._codes:
+            codes, different = pd.factorize(self.table[name])
+            self._codes[name] = codes, different.tolist()
+        return self._codes[name]
 
-    @cached_property
-    def configs(self) -> list[Config]:
-        """The configuration of each row; equal ones are one object."""
-        made: dict[tuple[Any, ...], Config] = {}
-        keys = zip(*(self[field.name] for field in fields(Config)), strict=True)
-        return [made[key] if key in made else made.setdefault(key, Config(*key)) for key in keys]
+    def kinds(self, names: tuple[str, ...]) -> NDArray[np.intp]:
+        """Return a number for each row: equal for those that are the same in some columns."""
+        import pandas as pd
+
+        if names not in self._kinds:
+            found = np.zeros(len(self.table), np.intp)
+            for name in names:
+                codes, different = self.codes(name)
+                found = pd.factorize(found * (len(different) + 1) + codes)[0]
+            self._kinds[names] = found
+        return self._kinds[names]
+
+    def value(self, name: str, place: int) -> Any:
+        """Return one value; None where it is unknown."""
+        if self.is_number(name):
+            values, known = self.numbers(name)
+            return values[place].item() if known[place] else None
+        codes, different = self.codes(name)
+        code = codes[place]
+        return None if code < 0 else different[code]
 
 
 class _View(Mapping[str, Any]):
-    """A row of a table: 100,000 of them share the columns' lists."""
+    """A row of a table, which stays in its columns."""
 
-    __slots__ = ("_columns", "_place")
+    __slots__ = ("columns", "place")
 
     def __init__(self, columns: _Columns, place: int) -> None:
-        self._columns = columns
-        self._place = place
+        self.columns = columns
+        self.place = place
 
     def __getitem__(self, name: str) -> Any:
-        return self._columns[name][self._place]
+        return self.columns.value(name, self.place)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._columns.names)
+        return iter(self.columns.names)
 
     def __len__(self) -> int:
-        return len(self._columns.names)
+        return len(self.columns.names)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, _View) and self.columns is other.columns:
+            return self.place == other.place
+        return super().__eq__(other)
+
+    __hash__ = None  # type: ignore[assignment]  # as any mapping
+
+
+class Rows(Sequence[Row]):
+    """Some rows of a table, in an order of their own.
+
+    100,000 rows share the columns of their table: a column of them all is one array, and a single
+    row is made when it is asked for.
+    """
+
+    def __init__(self, columns: _Columns, places: NDArray[np.intp]) -> None:
+        self._columns = columns
+        self._places = places
+
+    @classmethod
+    def alone(cls, row: Row) -> Rows:
+        """Return a row of some rows by itself.
+
+        Raises:
+            TypeError: It was not taken out of rows.
+        """
+        if not isinstance(row, _View):
+            raise TypeError(f"no row of a table: {row!r}")
+        return cls(row.columns, np.array([row.place], np.intp))
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> Rows: ...
+    def __getitem__(self, index: int | slice) -> Row | Rows:
+        """Return one row, or some."""
+        if isinstance(index, slice):
+            return Rows(self._columns, self._places[index])
+        return _View(self._columns, int(self._places[index]))
+
+    def __iter__(self) -> Iterator[Row]:
+        """Yield one row after another."""
+        return (_View(self._columns, place) for place in self._places.tolist())
+
+    def __add__(self, others: Rows) -> Rows:
+        """Return these rows and then others of the same table."""
+        return Rows(self._columns, np.concatenate([self._places, others._places]))
 
     @property
-    def config(self) -> Config:
-        """Its configuration."""
-        return self._columns.configs[self._place]
+    def table(self) -> pd.DataFrame:
+        """The rows as a table."""
+        return self._columns.table.iloc[self._places]
+
+    @property
+    def places(self) -> NDArray[np.intp]:
+        """Where they stand in their table."""
+        return self._places
+
+    def take(self, which: NDArray[Any] | Sequence[int]) -> Rows:
+        """Return the rows that a mask holds, or those of some indices in their order."""
+        return Rows(self._columns, self._places[np.asarray(which)] if len(which) else _NONE)
+
+    def numbers(self, name: str) -> NDArray[np.float64]:
+        """Return a column of numbers, NaN where unknown; all of it where there is no such column.
+
+        Args:
+            name: Of the column.
+        """
+        if name not in self._columns.names:
+            return np.full(len(self), np.nan)
+        return np.asarray(self._columns.numbers(name)[0][self._places], float)
+
+    def known(self, name: str) -> NDArray[np.bool_]:
+        """Return in which rows a column is known, as an array of its own."""
+        if self._columns.is_number(name):
+            return self._columns.numbers(name)[1][self._places]
+        return np.asarray(self._columns.codes(name)[0][self._places] >= 0)
+
+    def equal(self, name: str, value: object) -> NDArray[np.bool_]:
+        """Return which rows have a value in a column."""
+        codes, different = self._columns.codes(name)
+        unknown = -1 if value is None else -2
+        code = different.index(value) if value in different else unknown
+        return np.asarray(codes[self._places] == code)
+
+    def different(self, name: str) -> list[Any]:
+        """Return each value of a column once, in the order of the rows; None where unknown."""
+        import pandas as pd
+
+        codes, different = self._columns.codes(name)
+        return [None if c < 0 else different[c] for c in pd.unique(codes[self._places])]
+
+    def kinds(self, names: tuple[str, ...] = CONFIG) -> NDArray[np.intp]:
+        """Return a number for each row: equal for those that are the same in some columns.
+
+        By default one for each configuration.
+        """
+        return self._columns.kinds(names)[self._places]
+
+    def of_kind(self, names: tuple[str, ...] = CONFIG) -> Iterator[Rows]:
+        """Yield the rows that are the same in some columns, in the order of the first of each."""
+        kinds = self.kinds(names)
+        order = np.argsort(kinds, kind="stable")
+        ends = np.flatnonzero(np.diff(kinds[order])) + 1
+        groups = [group for group in np.split(order, ends) if group.size]
+        return (self.take(group) for group in sorted(groups, key=lambda group: int(group[0])))
 
 
-def records(table: pd.DataFrame) -> list[Row]:
-    """Return the rows with every unknown value as None."""
-    columns = _Columns(table)
-    return [_View(columns, place) for place in range(len(table))]
+_NONE = np.zeros(0, np.intp)
 
 
-def measured(rows: Iterable[Row]) -> list[Row]:
+def records(table: pd.DataFrame) -> Rows:
+    """Return the rows of a table."""
+    return Rows(_Columns(table), np.arange(len(table)))
+
+
+def measured(rows: Rows) -> Rows:
     """Return the rows whose trial did not fail."""
-    return [row for row in rows if row["status"] == "ok"]
+    return rows.take(rows.equal("status", "ok"))
 
 
-def estimated(rows: Iterable[Row]) -> list[Row]:
+def estimated(rows: Rows) -> Rows:
     """Return the rows of devices that are not there: a compiler's estimates, nothing was run."""
-    return [row for row in rows if row["status"] == "estimated"]
+    return rows.take(rows.equal("status", "estimated"))
 
 
-def real(rows: Iterable[Row]) -> list[Row]:
+def real(rows: Rows) -> Rows:
     """Return the rows of what real devices did.
 
     What an emulated one did is neither drawn nor chosen, and an estimate only where it is asked
     for and called one.
     """
-    return [row for row in rows if not row["emulated"] and row["status"] != "estimated"]
+    return rows.take(~rows.known("emulated") & ~rows.equal("status", "estimated"))
 
 
-def left_out_text(rows: Sequence[Row]) -> str:
-    """Say how many of the rows are of emulated devices, and which; empty where none is."""
-    return count_text([row for row in rows if row["emulated"]])
+def by_config(rows: Rows) -> dict[Config, Rows]:
+    """Return the rows of each configuration, both in the order of the table."""
+    return {Config.of(same[0]): same for same in rows.of_kind()}
 
 
-def count_text(rows: Sequence[Row]) -> str:
-    """Say how many rows there are, and of which devices; empty where there is none."""
-    if not rows:
-        return ""
-    devices = ", ".join(dict.fromkeys(row["device"] for row in rows))
-    return f"{len(rows)} {'row' if len(rows) == 1 else 'rows'} of {devices}"
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Figures of many rows with their intervals: three arrays, NaN where unknown."""
+
+    value: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+    def __getitem__(self, index: int) -> Interval:
+        """Return the figure of one row."""
+        return Interval(*(float(end[index]) for end in (self.value, self.low, self.high)))
+
+    def take(self, which: NDArray[Any]) -> Figures:
+        """Return those that a mask holds, or of some indices."""
+        return Figures(self.value[which], self.low[which], self.high[which])
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """Which have an interval at all."""
+        return np.isfinite(self.low) & np.isfinite(self.high)
+
+    @property
+    def exact(self) -> NDArray[np.bool_]:
+        """Which have no error, as a size."""
+        return np.asarray((self.low == self.value) & (self.value == self.high))
+
+    def excludes(self, value: float) -> NDArray[np.bool_]:
+        """Return which intervals a value is outside of."""
+        return self.known & ~((self.low <= value) & (value <= self.high))
+
+    def over(self, other: Interval) -> Figures:
+        """Return the ratio of each to a figure, as :func:`ovtool.statistics.ratio_unpaired`."""
+        with np.errstate(all="ignore"):  # what cannot be divided by is unknown
+            ratio = self.value / (other.value or math.nan)
+            width = np.where(self.known, (self.high - self.low) / np.abs(self.value), np.nan)
+        half = np.hypot(width, other.half_width_pct / 50) / 2
+        return Figures(ratio, ratio / (1 + half), ratio * (1 + half))
 
 
 def answering(row: Row, name: str) -> str:
     """Return the column of a row that answers for another: an estimated row's only latency."""
-    latency = row["status"] == "estimated" and name.startswith("latency_")
-    return "latency_estimate_ms" if latency else name
+    return _ESTIMATE if row["status"] == "estimated" and name.startswith("latency_") else name
+
+
+_ESTIMATE = "latency_estimate_ms"
 
 
 def figure(row: Row, name: str) -> Interval:
@@ -149,147 +320,46 @@ def figure(row: Row, name: str) -> Interval:
         value = row.get(column)
         return math.nan if value is None else float(value)
 
-    if name == "model_mib":
-        return Interval(number(name), number(name), number(name))
-    return Interval(number(name), number(f"{name}_ci_low"), number(f"{name}_ci_high"))
+    return Interval(*(number(column) for column in _ends(name)))
 
 
-def by_config(rows: Iterable[Row]) -> dict[Config, list[Row]]:
-    """Return the rows of each configuration, both in the order of the table."""
-    grouped: dict[Config, list[Row]] = {}
-    for row in rows:
-        grouped.setdefault(Config.of(row), []).append(row)
-    return grouped
+def figures(rows: Rows, name: str) -> Figures:
+    """Return the figures of some rows; that of an estimated row is what answers for the column."""
+    found = [rows.numbers(column) for column in _ends(name)]
+    guesses = rows.equal("status", "estimated")
+    if name.startswith("latency_") and guesses.any():
+        answers = [rows.numbers(column) for column in _ends(_ESTIMATE)]
+        found = [np.where(guesses, a, f) for a, f in zip(answers, found, strict=True)]
+    return Figures(*found)
 
 
-def environment_labels(rows: Iterable[Row]) -> dict[str, str]:
-    """Return short names of the environments, in the order of the table."""
-    ids = dict.fromkeys(row["environment"] for row in rows)
-    return {identifier: f"env {number}" for number, identifier in enumerate(ids, 1)}
+def _ends(name: str) -> tuple[str, str, str]:
+    """Return the columns of a figure and of both ends of its interval; an exact one is its own."""
+    return (name,) * 3 if name == "model_mib" else (name, f"{name}_ci_low", f"{name}_ci_high")
 
 
-def config_labels(rows: Sequence[Row]) -> dict[Config, str]:
-    """Return the shortest unique name of each configuration.
-
-    The precision is named where a variant was measured in several, the shapes, the device and the
-    environment where there are several of them, a device that is virtual, emulated or was only
-    estimated for always, and the variant's id where two variants share a name.
-    """
-    devices = {row["device"] for row in rows}
-    environments = environment_labels(rows)
-    several_shapes = len({row["shape"] for row in rows}) > 1
-    several_data_shapes = len({row["data_shape"] for row in rows}) > 1
-    grouped = by_config(rows)
-    relatives: dict[tuple[str, str], list[Config]] = {}
-    for config, same in grouped.items():
-        relatives.setdefault((same[0]["variant"], config.environment), []).append(config)
-    labels = {}
-    for config, same in grouped.items():
-        name = same[0]["variant"]
-        related = relatives[name, config.environment]
-        parts = [name]
-        if len({c.variant_id for c in related}) > 1:
-            parts.append(config.variant_id[:6])
-        if len({c.precision for c in related}) > 1 or config.precision != "default":
-            parts.append(precision_text(same))
-        if several_shapes and config.shape:
-            parts.append(config.shape)
-        if several_data_shapes and config.data_shape:
-            parts.append(f"data {config.data_shape}")
-        if len(devices) > 1 or _virtual(same[0]) or _is_marked(same[0]):
-            parts.append(" or ".join(dict.fromkeys(device_text(row) for row in same)))
-        if len(environments) > 1:
-            parts.append(environments[config.environment])
-        labels[config] = " · ".join(parts)
-    return labels
-
-
-def device_text(row: Row) -> str:
-    """Return the device of a row; of a virtual one also what did the work."""
-    device: str = row["device"]
-    ran_on = row.get("ran_on")
-    return f"{device} (ran on {ran_on})" if ran_on and _virtual(row) else device
-
-
-def _virtual(row: Row) -> bool:
-    """Whether the device of a row hands the work to others."""
-    return is_virtual(unmarked(row["device"]))
-
-
-def _is_marked(row: Row) -> bool:
-    """Whether the device of a row has a word beside it that must not be lost."""
-    return bool(row["device"] != unmarked(row["device"]))
-
-
-def precision_text(same: Sequence[Row]) -> str:
-    """Return the precision asked for, and after ``default`` what it turned out to be."""
-    asked: str = same[0]["precision"]
-    executed = list(dict.fromkeys(r["executed_precision"] for r in same if r["executed_precision"]))
-    if asked != "default" or not executed:
-        return asked
-    return f"default ({', '.join(executed)})"
-
-
-def load_text(row: Row) -> str:
-    """Return the load of a row in words."""
-    hint = " hint" if row["load"] == row["hint"] else ""
-    return f"batch {row['batch']}, {row['load']}{hint}"
-
-
-def row_label(row: Row, labels: dict[Config, str]) -> str:
-    """Return the name of one row."""
-    return f"{labels[Config.of(row)]}, {load_text(row)}"
-
-
-def words(name: str) -> str:
-    """Return what a column is called inside a sentence."""
-    title = BY_NAME[name].title
-    short = name.startswith("latency_") and "latency" not in title
-    return f"{title} latency" if short else title
-
-
-def figure_text(row: Row, name: str) -> str:
-    """Return a figure with its interval and unit."""
-    return interval_text(figure(row, name), BY_NAME[name])
-
-
-def interval_text(value: Interval, column: Column) -> str:
-    """Return a figure of a column with its interval and unit."""
-    count = not column.unit and column.better is None
-    if count and math.isfinite(value.value):
-        shown = f"{value.value:.0f}"
-    elif column.interval:
-        shown = units.interval_text(value.value, value.low, value.high)
-    else:
-        shown = units.text(value.value)
-    unit = column.unit
-    return shown if shown == units.UNKNOWN or not unit else f"{shown} {unit}"
-
-
-def best_throughput(rows: Sequence[Row]) -> Row | None:
+def best_throughput(rows: Rows) -> Row | None:
     """Return the row with the most throughput; None when it is unknown everywhere."""
-    known = [row for row in rows if row["throughput_fps"] is not None]
-    return max(known, key=lambda row: float(row["throughput_fps"]), default=None)
+    return _first(rows, -rows.numbers("throughput_fps"))
 
 
-def least_latency(rows: Sequence[Row]) -> Row | None:
+def least_latency(rows: Rows) -> Row | None:
     """Return the row of batch 1 under the latency hint, else the one with the least p50."""
-    known = [row for row in rows if row["latency_p50_ms"] is not None]
-    single = [row for row in known if row["batch"] == 1 and row["load"] == "latency"]
-    return min(single or known, key=lambda row: float(row["latency_p50_ms"]), default=None)
+    known = rows.take(rows.known("latency_p50_ms"))
+    single = known.take((known.numbers("batch") == 1) & known.equal("load", "latency"))
+    kept = single or known
+    return _first(kept, kept.numbers("latency_p50_ms"))
 
 
-def least_estimate(rows: Sequence[Row]) -> Row | None:
+def least_estimate(rows: Rows) -> Row | None:
     """Return the row of the smallest batch that has an estimate, of these the least."""
-    known = [row for row in rows if row["latency_estimate_ms"] is not None]
-    return min(known, key=lambda row: (row["batch"], row["latency_estimate_ms"]), default=None)
+    known = rows.take(rows.known(_ESTIMATE))
+    batches = known.numbers("batch")
+    smallest = known.take(batches == batches.min()) if len(known) else known
+    return _first(smallest, smallest.numbers(_ESTIMATE))
 
 
-def ratio_words(ratio: Interval) -> str:
-    """Return a ratio of throughputs; ``faster`` or ``slower`` only if its interval excludes 1."""
-    shown = units.interval_text(ratio.value, ratio.low, ratio.high)
-    if not ratio.known:
-        return f"{shown}x, interval unknown"
-    if not ratio.excludes(1.0):
-        return f"{shown}x, not told apart"
-    return f"{shown}x, {'faster' if ratio.value > 1 else 'slower'}"
+def _first(rows: Rows, values: NDArray[np.float64]) -> Row | None:
+    """Return the row of the least value, the first of equal ones; None where none is known."""
+    known = ~np.isnan(values)
+    return rows[int(np.nanargmin(values))] if known.any() else None

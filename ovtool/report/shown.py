@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ovtool.report.front import not_dominated
-from ovtool.report.rows import Config
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    import pandas as pd
+    from numpy.typing import NDArray
+
+    from ovtool.report.rows import Rows
 
 LIMIT = 2000
 """Rows of a page: more could neither be read nor drawn, and it would outgrow 5 MB."""
@@ -22,17 +25,17 @@ class Shown:
     """Some rows of a table.
 
     Args:
-        table: The rows, in their order.
+        rows: The rows, in their order.
         total: How many there were.
         why: Which they are, in words; empty when they are all.
     """
 
-    table: pd.DataFrame
+    rows: Rows
     total: int
     why: str = ""
 
 
-def shown(table: pd.DataFrame, always: Collection[str] = (), limit: int = LIMIT) -> Shown:
+def shown(rows: Rows, always: Collection[str] = (), limit: int = LIMIT) -> Shown:
     """Return all rows, or of too many the ones that decide.
 
     These are, until the limit is reached: those asked for, the Pareto front of latency and
@@ -40,46 +43,52 @@ def shown(table: pd.DataFrame, always: Collection[str] = (), limit: int = LIMIT)
     rows of batch 1 under the latency hint, the failed, and then the others in order.
 
     Args:
-        table: Of :func:`ovtool.report.table.load`.
+        rows: Of a table.
         always: Trials whose rows are kept in any case.
         limit: Most rows.
     """
-    if len(table) <= limit:
-        return Shown(table, len(table))
-    places = list(dict.fromkeys(_ranked(table, always)))[:limit]
+    if len(rows) <= limit:
+        return Shown(rows, len(rows))
+    kept: dict[int, None] = {}
+    for places in _ranked(rows, always):
+        kept |= dict.fromkeys(places)
+        if len(kept) >= limit:
+            break
     return Shown(
-        table.iloc[sorted(places)],
-        len(table),
+        rows.take(sorted(list(kept)[:limit])),
+        len(rows),
         "the recommended and the next best, the Pareto front of latency and throughput, the row of"
         " most throughput and of least latency of each configuration and the failed come first,"
         " then the others in order",
     )
 
 
-def front(table: pd.DataFrame) -> list[int]:
-    """Return the places of the rows that none beats in both p50 latency and throughput."""
-    real = _real(table)
-    values = real[["latency_p50_ms", "throughput_fps"]].to_numpy(float) * (-1.0, 1.0)
-    return [int(place) for place in real.index[not_dominated(values)]]
+def front(rows: Rows) -> list[int]:
+    """Return the indices of the rows that none beats in both p50 latency and throughput."""
+    drawn = np.flatnonzero(_drawn(rows))
+    kept = rows.take(drawn)
+    values = np.column_stack([-kept.numbers("latency_p50_ms"), kept.numbers("throughput_fps")])
+    return [int(drawn[place]) for place in not_dominated(values)]
 
 
-def _ranked(table: pd.DataFrame, always: Collection[str]) -> Iterator[int]:
-    """Yield the places of the rows, those that tell most first; some more than once."""
-    numbered = table.reset_index(drop=True)
-    yield from numbered.index[numbered["trial"].isin(list(always))]
-    yield from front(table)
-    real = _real(table)
-    configurations = real.groupby([field.name for field in fields(Config)], dropna=False)
-    yield from configurations["throughput_fps"].idxmax()
-    yield from configurations["latency_p50_ms"].idxmin()
-    single = real[(real["batch"] == 1) & (real["load"] == "latency")]
-    yield from single.index
-    yield from numbered.index[numbered["status"] != "ok"]
-    yield from numbered.index
+def _ranked(rows: Rows, always: Collection[str]) -> Iterator[list[int]]:
+    """Yield indices of the rows, those that tell most first; some more than once."""
+    for trial in always:
+        yield np.flatnonzero(rows.equal("trial", trial)).tolist()
+    yield front(rows)
+    drawn = np.flatnonzero(_drawn(rows))
+    kept = rows.take(drawn)
+    for values in (-kept.numbers("throughput_fps"), kept.numbers("latency_p50_ms")):
+        order = np.lexsort((values, kept.kinds()))
+        _, first = np.unique(kept.kinds()[order], return_index=True)
+        yield drawn[order[first]].tolist()
+    single = (kept.numbers("batch") == 1) & kept.equal("load", "latency")
+    yield drawn[single].tolist()
+    yield np.flatnonzero(~rows.equal("status", "ok")).tolist()
+    yield list(range(len(rows)))
 
 
-def _real(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows with both figures, of real devices, with their places as the index."""
-    numbered = table.reset_index(drop=True)
-    known = numbered["latency_p50_ms"].notna() & numbered["throughput_fps"].notna()
-    return numbered[known & (numbered["status"] == "ok") & numbered["emulated"].isna()]
+def _drawn(rows: Rows) -> NDArray[np.bool_]:
+    """Return which rows have both figures, of real devices."""
+    known = rows.known("latency_p50_ms") & rows.known("throughput_fps")
+    return known & rows.equal("status", "ok") & ~rows.known("emulated")

@@ -10,23 +10,20 @@ from ovtool.columns import BY_NAME
 from ovtool.errors import NothingMeasuredError
 from ovtool.report.rows import (
     Row,
+    Rows,
     best_throughput,
     by_config,
-    config_labels,
-    count_text,
     estimated,
     figure,
     least_estimate,
     least_latency,
-    left_out_text,
     measured,
     records,
 )
 from ovtool.report.table import background
+from ovtool.report.wording import config_labels, count_text, left_out_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import pandas as pd
 
 CAPTION = (
@@ -90,7 +87,7 @@ def summary(table: pd.DataFrame) -> Summary:
     )
 
 
-def _row(label: str, same: Sequence[Row], quality: str | None) -> SummaryRow:
+def _row(label: str, same: Rows, quality: str | None) -> SummaryRow:
     fast, quick = best_throughput(same), least_latency(same)
     return SummaryRow(
         name=f"{label}\n{units.text(same[0]['model_mib'])} MiB",
@@ -106,7 +103,7 @@ def _row(label: str, same: Sequence[Row], quality: str | None) -> SummaryRow:
     )
 
 
-def _estimate(same: Sequence[Row]) -> str:
+def _estimate(same: Rows) -> str:
     """Return the least estimate of a configuration that was not measured, called one."""
     least = least_estimate(same)
     if least is None:

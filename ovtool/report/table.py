@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ovtool.columns import COLUMNS
 from ovtool.errors import InputError
 from ovtool.report.behind import Behind
-from ovtool.report.rows import Config
+from ovtool.report.rows import CONFIG
 from ovtool.report.speedup import CPU_TIME_DOUBT
 from ovtool.report.stored import (
     NAMES,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from ovtool.store import Environment
 
 _ATTRIBUTE = "background"
-_CONFIG = [field.name for field in fields(Config)]
+_CONFIG = list(CONFIG)
 _SHOWN = 3
 """Examples that a note names."""
 

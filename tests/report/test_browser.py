@@ -10,7 +10,6 @@ import pytest
 from ovtool.report.rows import (
     best_throughput,
     by_config,
-    config_labels,
     least_latency,
     measured,
     real,
@@ -18,6 +17,7 @@ from ovtool.report.rows import (
 )
 from ovtool.report.shown import front
 from ovtool.report.table import load
+from ovtool.report.wording import config_labels
 from ovtool.report.write import write
 from tests import browser as browsers
 
@@ -280,7 +280,7 @@ def test_the_front_is_drawn_and_follows_the_filters(page, report):
     for chosen in ("", "GPU.0"):
         choose(page, "device", chosen)
         rows = table[table["device"] == chosen] if chosen else table
-        expected = rows.iloc[front(rows)]["throughput_fps"]
+        expected = rows.iloc[front(records(rows))]["throughput_fps"]
         line = [m for m in marks(page, "latency-throughput", "line") if "before" in m]
         assert sorted(m["throughput_fps"] for m in line) == pytest.approx(
             sorted(expected), rel=1e-5

@@ -14,8 +14,8 @@ from ovtool.errors import InputError, LimitNotMetError, NothingMeasuredError
 from ovtool.report.choice import NothingFitsError, choose
 from ovtool.report.limits import Check, Limits
 from ovtool.report.quantities import measured_in
-from ovtool.report.rows import ratio_words
 from ovtool.report.table import load
+from ovtool.report.wording import ratio_words
 from ovtool.statistics import Interval
 from ovtool.trial import Trial
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ovtool.report.confidence import confidence, share_best
+from ovtool.report import confidence as module
+from ovtool.report.rows import Figures
 from ovtool.statistics import Interval
 
 NONE = Interval(1.0, math.nan, math.nan)
@@ -19,14 +20,26 @@ figures = st.builds(
 )
 
 
+def arrays(found):
+    return Figures(*np.array([(f.value, f.low, f.high) for f in found], float).T)
+
+
+def share_best(found, **options):
+    return module.share_best(arrays(found), **options)
+
+
+def confidence(found, groups, lower):
+    return module.confidence(arrays(found), np.unique(list(groups), return_inverse=True)[1], lower)
+
+
 @settings(max_examples=30)
 @given(st.lists(figures, min_size=1, max_size=6), st.booleans())
 def test_shares_add_up_and_the_other_direction_mirrors_them(found, lower):
-    shares = share_best(found, lower, resamples=500)
+    shares = share_best(found, lower=lower, resamples=500)
     assert math.isclose(shares.sum(), 1)
     assert (shares >= 0).all()
     mirrored = [Interval(-f.value, -f.high, -f.low) for f in found]
-    other = share_best(mirrored, not lower, resamples=500)
+    other = share_best(mirrored, lower=not lower, resamples=500)
     assert other == pytest.approx(shares)
 
 

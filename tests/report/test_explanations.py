@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from ovtool.report.explanations import Context, explain
-from ovtool.report.rows import config_labels, measured, records
+from ovtool.report.rows import measured, records
 from ovtool.report.table import background, load
+from ovtool.report.wording import config_labels
 from ovtool.results import Note
 from ovtool.statistics import wilson
 

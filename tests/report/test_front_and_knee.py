@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ovtool.report.front import front, not_dominated
-from ovtool.report.knee import knee, knees
-from ovtool.report.rows import config_labels, records
+from ovtool.report.knee import Knees, knee
+from ovtool.report.rows import records
 from ovtool.report.table import load
+from ovtool.report.wording import config_labels
 
 from . import sweeps
 
@@ -35,7 +36,7 @@ def test_the_front_is_what_nobody_dominates(found):
 
 def test_the_front_of_a_sweep(tmp_path):
     rows = records(load([sweeps.whole(tmp_path / "s")]))
-    found = front(rows, 99, "agreement_top1")
+    found = front(rows, 99, "agreement_top1", config_labels(rows))
     assert found.left_out == ("energy_mj_per_sample",)
     assert {r["variant"] for r in found.rows} == {"fp32", "int8", "int8-weights"}
     assert found.of == len(rows)
@@ -82,7 +83,7 @@ def test_the_knee_is_where_gain_stops_to_beat_cost():
 
 def test_every_batch_curve_has_its_knee(tmp_path):
     rows = records(load([sweeps.whole(tmp_path / "s")]))
-    found = knees(rows, config_labels(rows))
+    found = Knees(rows, config_labels(rows))
     assert len(found) == 4 * 2, "variants and precisions x loads"
     assert all(k.batches == (1, 2, 4, 8) for k in found)
     assert all(k.next_row["batch"] > k.row["batch"] for k in found)

@@ -25,6 +25,7 @@ from ovtool.report.labels import place
 from ovtool.report.limits import Limits
 from ovtool.report.markdown import escape
 from ovtool.report.page import page
+from ovtool.report.rows import records
 from ovtool.report.shown import front, shown
 from ovtool.report.summary import summary
 from ovtool.report.table import load
@@ -315,7 +316,7 @@ def frame(found):
 
 @given(pairs)
 def test_the_pareto_front_is_what_no_other_point_beats(found):
-    kept = {found[place] for place in front(frame(found))}
+    kept = {found[place] for place in front(records(frame(found)))}
     for x, y in found:
         beaten = any(a <= x and b >= y and (a, b) != (x, y) for a, b in found)
         assert beaten != ((x, y) in kept)
@@ -324,13 +325,13 @@ def test_the_pareto_front_is_what_no_other_point_beats(found):
 @given(pairs, st.integers(1, 20))
 def test_what_a_page_leaves_out_is_never_the_front_while_there_is_room(found, limit):
     table = frame(found)
-    made = shown(table, ["t0"], limit)
+    made = shown(records(table), ["t0"], limit)
     assert made.total == len(found)
-    assert len(made.table) == min(limit, len(found))
-    assert made.table.index.is_monotonic_increasing
+    assert len(made.rows) == min(limit, len(found))
+    assert made.rows.table.index.is_monotonic_increasing
     assert bool(made.why) == (len(found) > limit)
-    first = {"t0", *(f"t{place}" for place in front(table))}
-    assert len(first) > limit or first <= set(made.table["trial"])
+    first = {"t0", *(f"t{place}" for place in front(records(table)))}
+    assert len(first) > limit or first <= set(made.rows.table["trial"])
 
 
 def test_a_page_of_too_many_rows_says_what_it_leaves_out(tmp_path, monkeypatch):
@@ -348,7 +349,7 @@ def test_a_page_of_too_many_rows_says_what_it_leaves_out(tmp_path, monkeypatch):
     rows = column_of(text, "trial")
     assert len(rows) == LIMIT
     assert content.choice.winner["trial"] == rows[data_of(text)["best"]]
-    assert {many["trial"][place] for place in front(many)} <= set(rows)
+    assert {many["trial"][place] for place in front(records(many))} <= set(rows)
     assert f"Shown are {LIMIT} of {len(many)} rows" in text
     assert f"The other {len(many) - LIMIT} are in results.parquet and results.csv" in text
     assert set(data_of(text)["points"]["row"]) <= set(range(LIMIT))
