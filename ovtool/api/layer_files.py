@@ -45,7 +45,7 @@ def write(
         columns: Of the table.
         drawn: Charts, as :mod:`ovtool.report` makes them.
     """
-    from ovtool.report.write import write_charts
+    from ovtool.report.pictures import write_charts
 
     files.write_text(folder / f"{name}.json", json.dumps(document, indent=2) + "\n")
     with (folder / CSV).open("w", newline="", encoding="utf-8") as stream:

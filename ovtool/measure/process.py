@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_COMMAND = (sys.executable, "-m", "ovtool.measure.worker")
+_COMMAND = (sys.executable, "-P", "-m", "ovtool.measure.worker")
 _STDERR_LINES = 3
 
 

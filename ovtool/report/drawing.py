@@ -8,17 +8,22 @@ no colours of its own (``theme``).  Names only ever appear as data, never in an 
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ovtool.columns import BY_NAME
-from ovtool.report.rows import Config, Row, figure
+from ovtool.report.rows import Config, by_config, figures
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import altair as alt
+
+    from ovtool.report.rows import Rows
 
 WIDTH, HEIGHT = 720, 420
 LOG_FROM = 10.0
@@ -55,9 +60,13 @@ class Chart:
 
     @property
     def whole(self) -> dict[str, Any]:
-        """The specification with its points, as it can be drawn anywhere."""
-        own = self.spec.get("datasets", {})
-        return self.spec | ({"datasets": own | {POINTS: list(self.points)}} if self.points else {})
+        """The specification with what it mentions of its points, as it can be drawn anywhere."""
+        if not self.points:
+            return self.spec
+        text = json.dumps(self.spec)
+        names = [n for n in dict.fromkeys(n for p in self.points for n in p) if n in text]
+        kept = [{name: p[name] for name in names if name in p} for p in self.points]
+        return self.spec | {"datasets": self.spec.get("datasets", {}) | {POINTS: kept}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +102,7 @@ class Axis:
 
 
 def points(
-    rows: Sequence[Row], labels: dict[Config, str], quality: str | None, best: int | None = None
+    rows: Rows, labels: dict[Config, str], quality: str | None, best: int | None = None
 ) -> list[Point]:
     """Return a point for each row: its place in the table, its names, and the charts' figures.
 
@@ -106,59 +115,54 @@ def points(
         quality: Column of quality; None when it was not evaluated.
         best: Which of the rows is the recommended one.
     """
+    drawn = rows.equal("status", "ok") & ~rows.known("emulated")
+    numbers, kept = np.flatnonzero(drawn).tolist(), rows.take(drawn)
+    configs = [Config.of(row) for row in kept]
     places = {label: place for place, label in enumerate(labels.values())}
-    standing = _standing([row for row in rows if _drawn(row)])
-    files = _file_labels([row for row in rows if _drawn(row)])
-    made = []
-    for number, row in enumerate(rows):
-        if _drawn(row):
-            label = labels[Config.of(row)]
-            point: Point = {
-                "row": number,
-                "config": label,
-                "order": places[label],
-                "standing": standing[Config.of(row)],
-                "files": files[row["variant_id"]],
-                "batch": row["batch"],
-                "load": row["load"],
-            }
-            for name in _FIGURES:
-                point |= _known(row, name, name)
-            if quality is not None:
-                point |= _known(row, quality, "quality")
-            if number == best:
-                point["best"] = 1
-            made.append(point)
+    standing, files = _standing(kept), _file_labels(kept)
+    made: list[Point] = [
+        {
+            "row": number,
+            "config": labels[config],
+            "order": places[labels[config]],
+            "standing": standing[config],
+            "files": files[config.variant_id],
+            "batch": batch,
+            "load": load,
+        }
+        for number, config, batch, load in zip(
+            numbers, configs, kept.values("batch"), kept.values("load"), strict=True
+        )
+    ]
+    for name in _FIGURES:
+        _add(made, kept, name, name)
+    if quality is not None:
+        _add(made, kept, quality, "quality")
+    if best in numbers:
+        made[numbers.index(best)]["best"] = 1
     return made
 
 
-def _drawn(row: Row) -> bool:
-    return row["status"] == "ok" and not row["emulated"]
-
-
-def _standing(rows: Sequence[Row]) -> dict[Config, int]:
+def _standing(rows: Rows) -> dict[Config, int]:
     """Return the place of each configuration by its greatest throughput, from 0."""
-    best: dict[Config, float] = {}
-    for row in rows:
-        config = Config.of(row)
-        best[config] = max(best.get(config, 0.0), row["throughput_fps"] or 0.0)
-    ranked = sorted(best, key=lambda config: -best[config])
+    most = {c: np.nan_to_num(r.numbers("throughput_fps")).max() for c, r in by_config(rows).items()}
+    ranked = sorted(most, key=lambda config: -most[config])
     return {config: place for place, config in enumerate(ranked)}
 
 
-def _known(row: Row, column: str, name: str) -> dict[str, float]:
-    """Return a figure and its interval where they are known."""
-    value = figure(row, column)
-    if not math.isfinite(value.value):
-        return {}
-    if not (BY_NAME[column].interval and value.known):
-        return {name: value.value}
-    return {name: value.value, f"{name}_low": value.low, f"{name}_high": value.high}
+def _add(data: Sequence[Point], rows: Rows, column: str, name: str) -> None:
+    """Add a figure and its interval to the points of rows, where they are known."""
+    has_interval = BY_NAME[column].interval
+    for point, value in zip(data, figures(rows, column), strict=True):
+        if math.isfinite(value.value):
+            point[name] = value.value
+            if has_interval and value.known:
+                point[f"{name}_low"], point[f"{name}_high"] = value.low, value.high
 
 
-def _file_labels(rows: Sequence[Row]) -> dict[str, str]:
+def _file_labels(rows: Rows) -> dict[str, str]:
     """Return the name of each variant, with its id where two share a name."""
-    names = {row["variant_id"]: row["variant"] for row in rows}
+    names = dict(zip(rows.values("variant_id"), rows.values("variant"), strict=True))
     shared = len(set(names.values())) < len(names)
     return {one: f"{name} · {one[:6]}" if shared else name for one, name in names.items()}
 
@@ -254,15 +258,29 @@ def color(data: Sequence[Point]) -> alt.Color:
     """Return the colour of a configuration, the same in every chart."""
     import altair as alt
 
-    return alt.Color("config:N", title="variant", scale=alt.Scale(domain=_configs(data)))
+    return alt.Color("config:N", **_told(data))
 
 
 def shape(data: Sequence[Point]) -> alt.Shape:
     """Return the shape of a configuration, the same in every chart."""
     import altair as alt
 
-    return alt.Shape("config:N", title="variant", scale=alt.Scale(domain=_configs(data)))
+    return alt.Shape("config:N", **_told(data))
+
+
+def _told(data: Sequence[Point]) -> dict[str, Any]:
+    """Return title, scale and legend of the configurations."""
+    import altair as alt
+
+    return {
+        "title": "variant",
+        "scale": alt.Scale(domain=_configs(data)),
+        "legend": alt.Legend(symbolLimit=LINES + 1),
+    }
 
 
 def _configs(data: Sequence[Point]) -> list[str]:
-    return list(dict.fromkeys(point["config"] for point in data))
+    """Return the configurations in the order of a legend: of too many the drawn ones first."""
+    standing = {point["config"]: point["standing"] for point in data}
+    names = list(standing)
+    return names if len(names) <= LINES else sorted(names, key=lambda name: standing[name])

@@ -88,18 +88,18 @@ def not_dominated(values: NDArray[np.float64]) -> list[int]:
     Args:
         values: [rows, figures], more is better, NaN where unknown.
     """
-    known = ~np.isnan(values)
+    index = np.flatnonzero(~np.isnan(values).all(axis=1))
+    values = values[index]
+    done = np.zeros(len(index), bool)
     # Rows that are good in all go first: they rule most others out early.
-    ranks = np.where(known, values.argsort(axis=0).argsort(axis=0), 0).sum(axis=1)
-    index = np.argsort(-ranks, kind="stable")
-    index = index[known[index].any(axis=1)]
-    place = 0
-    while place < index.size:
-        mine, others = values[index[place]], values[index]
-        counts = known[index]
-        worse_nowhere = ((mine >= others) | ~counts).all(axis=1)
-        better_once = ((mine > others) & counts).any(axis=1)
+    ranks = np.nansum(values.argsort(axis=0).argsort(axis=0) * ~np.isnan(values), axis=1)
+    order = np.argsort(-ranks, kind="stable")
+    index, values = index[order], values[order]
+    while not done.all():
+        mine, counts = values[done.argmin()], ~np.isnan(values)
+        worse_nowhere = ((mine >= values) | ~counts).all(axis=1)
+        better_once = ((mine > values) & counts).any(axis=1)
+        done |= ((mine == values) | (np.isnan(mine) & ~counts)).all(axis=1)  # those as good, too
         kept = ~(worse_nowhere & better_once)
-        place = int(kept[: place + 1].sum())
-        index = index[kept]
+        index, values, done = index[kept], values[kept], done[kept]
     return sorted(index.tolist())

@@ -8,7 +8,6 @@ table and the charts show stands once in a block of JSON, from which the scripts
 from __future__ import annotations
 
 import base64
-import functools
 import hashlib
 import re
 from dataclasses import dataclass
@@ -18,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from ovtool import units
 from ovtool.columns import BY_NAME, COLUMNS
 from ovtool.report import theme
-from ovtool.report.wording import device_text, figure_text, load_text
+from ovtool.report.rows import figures
+from ovtool.report.wording import device_text, figure_text, interval_text, load_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ovtool.report.charts import Charts
     from ovtool.report.content import Content
     from ovtool.report.drawing import Point
-    from ovtool.report.rows import Row
+    from ovtool.report.rows import Row, Rows
     from ovtool.results import Note
     from ovtool.statistics import Interval
 
@@ -83,21 +83,24 @@ class Said:
     evidence: tuple[str, ...]
 
 
-def page(content: Content, reload_s: int | None = None) -> str:
+def page(content: Content, library: str, reload_s: int | None = None) -> str:
     """Return the page as HTML.
 
     Args:
         content: What it says.
+        library: The script that draws its charts, as :class:`ovtool.report.pictures.Pictures`
+            makes it.
         reload_s: After how many seconds a browser reads it again; None for a report that is done.
     """
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
-    scripts = (_library(), _resource(DRAW))
+    scripts = (library, _resource(DRAW))
     template = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     ).from_string(_resource(TEMPLATE))
-    shown = [column for column in COLUMNS if any(r[column.name] is not None for r in content.rows)]
+    shown = [column for column in COLUMNS if content.rows.known(column.name).any()]
+    cells = [_cells(content.rows, column) for column in shown]
     facets = {name: _facet(content.rows, name) for name in _FACETS}
     return template.render(
         content=content,
@@ -110,7 +113,7 @@ def page(content: Content, reload_s: int | None = None) -> str:
         dictionary=COLUMNS,
         data={
             "columns": [_heading(column) for column in shown],
-            "rows": [[_cell(row, column) for column in shown] for row in content.rows],
+            "rows": list(zip(*cells, strict=True)),
             "facets": facets,
             "points": _by_field(content.charts.points),
             "charts": _specs(content.charts),
@@ -152,13 +155,12 @@ def _heading(column: Column) -> dict[str, Any]:
     }
 
 
-def _cell(row: Row, column: Column) -> str:
-    value: Any = row[column.name]
-    if value is None:
-        return units.UNKNOWN
-    if column.text or isinstance(value, int):
-        return str(value)
-    return figure_text(row, column.name).removesuffix(f" {column.unit}")
+def _cells(rows: Rows, column: Column) -> list[str]:
+    """Return a column of the table as texts without its unit."""
+    if column.text or column.name == "batch":
+        return [units.UNKNOWN if one is None else str(one) for one in rows.values(column.name)]
+    end = f" {column.unit}"
+    return [interval_text(one, column).removesuffix(end) for one in figures(rows, column.name)]
 
 
 _FACETS: dict[str, tuple[str, Callable[[Row], str]]] = {
@@ -244,15 +246,6 @@ def _policy(scripts: tuple[str, ...]) -> str:
         f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; "
         "img-src data:; base-uri 'none'; form-action 'none'"
     )
-
-
-@functools.cache
-def _library() -> str:
-    """Return Vega, Vega-Lite and Vega-Embed as one script that may stand inside a page."""
-    import vl_convert
-
-    bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
-    return bundle.replace("\r\n", "\n").replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
 def _resource(name: str) -> str:

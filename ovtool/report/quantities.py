@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ovtool.columns import BY_NAME, Column
-from ovtool.report.rows import Figures, Row, Rows, answering, figures
+from ovtool.report.rows import Figures, Row, Rows, answering, answers, figures
 from ovtool.report.wording import figure_text, interval_text, words
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def measured_in(name: str) -> Quantity:
     def evidence(row: Row) -> str:
         return "the compiler's estimate" if answering(row, name) != name else ""
 
-    return Quantity(BY_NAME[name], lambda rows: figures(rows, name), evidence)
+    return Quantity(BY_NAME[name], lambda rows: answers(rows, name), evidence)
 
 
 def cost(prices: Prices) -> Quantity:

@@ -188,6 +188,16 @@ class Rows(Sequence[Row]):
         """Return the rows that a mask holds, or those of some indices in their order."""
         return Rows(self._columns, self._places[np.asarray(which)] if len(which) else _NONE)
 
+    def values(self, name: str) -> list[Any]:
+        """Return a column of any kind, None where unknown."""
+        if self._columns.is_number(name):
+            found = self._columns.numbers(name)[0][self._places].tolist()
+            known = self.known(name).tolist()
+            return [one if here else None for one, here in zip(found, known, strict=True)]
+        codes, different = self._columns.codes(name)
+        values = [*different, None]
+        return [values[code] for code in codes[self._places].tolist()]
+
     def numbers(self, name: str) -> NDArray[np.float64]:
         """Return a column of numbers, NaN where unknown; all of it where there is no such column.
 
@@ -274,6 +284,11 @@ class Figures:
     low: NDArray[np.float64]
     high: NDArray[np.float64]
 
+    def __iter__(self) -> Iterator[Interval]:
+        """Yield the figure of one row after another."""
+        ends = (end.tolist() for end in (self.value, self.low, self.high))
+        return map(Interval, *ends)
+
     def __getitem__(self, index: int) -> Interval:
         """Return the figure of one row."""
         return Interval(*(float(end[index]) for end in (self.value, self.low, self.high)))
@@ -298,10 +313,9 @@ class Figures:
 
     def over(self, other: Interval) -> Figures:
         """Return the ratio of each to a figure, as :func:`ovtool.statistics.ratio_unpaired`."""
-        with np.errstate(all="ignore"):  # what cannot be divided by is unknown
-            ratio = self.value / (other.value or math.nan)
-            width = np.where(self.known, (self.high - self.low) / np.abs(self.value), np.nan)
-        half = np.hypot(width, other.half_width_pct / 50) / 2
+        value = np.where(self.known & (self.value != 0), self.value, np.nan)
+        half = np.hypot((self.high - self.low) / (2 * np.abs(value)), other.half_width_pct / 100)
+        ratio = self.value / (other.value or math.nan)
         return Figures(ratio, ratio / (1 + half), ratio * (1 + half))
 
 
@@ -324,13 +338,21 @@ def figure(row: Row, name: str) -> Interval:
 
 
 def figures(rows: Rows, name: str) -> Figures:
-    """Return the figures of some rows; that of an estimated row is what answers for the column."""
-    found = [rows.numbers(column) for column in _ends(name)]
-    guesses = rows.equal("status", "estimated")
-    if name.startswith("latency_") and guesses.any():
-        answers = [rows.numbers(column) for column in _ends(_ESTIMATE)]
-        found = [np.where(guesses, a, f) for a, f in zip(answers, found, strict=True)]
-    return Figures(*found)
+    """Return the figures of some rows, as :func:`figure` does."""
+    return Figures(*(rows.numbers(column) for column in _ends(name)))
+
+
+def answers(rows: Rows, name: str) -> Figures:
+    """Return the figures that answer for a column, as :func:`answering` says."""
+    found, guesses = figures(rows, name), rows.equal("status", "estimated")
+    if not (name.startswith("latency_") and guesses.any()):
+        return found
+    other = figures(rows, _ESTIMATE)
+    return Figures(
+        np.where(guesses, other.value, found.value),
+        np.where(guesses, other.low, found.low),
+        np.where(guesses, other.high, found.high),
+    )
 
 
 def _ends(name: str) -> tuple[str, str, str]:

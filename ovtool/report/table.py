@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ovtool.columns import COLUMNS
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from ovtool.store import Environment
 
 _ATTRIBUTE = "background"
-_CONFIG = list(CONFIG)
+_CONFIG, _KEY = list(CONFIG), ["environment", "trial"]
 _SHOWN = 3
 """Examples that a note names."""
 
@@ -83,20 +84,37 @@ class _Behind(Mapping[tuple[str, str], Behind]):
     """What is behind rows by (environment, trial), read where it is asked for."""
 
     def __init__(self, frame: pd.DataFrame) -> None:
-        keys = zip(frame["environment"], frame["trial"], strict=True)
-        self._told: dict[tuple[str, str], str] = dict(zip(keys, frame["_behind"], strict=True))
+        self._frame = frame[[*_KEY, "_behind"]]
+
+    @cached_property
+    def _rows(self) -> tuple[NDArray[np.int64], NDArray[np.int64], list[dict[str, int]]]:
+        """Numbers of (environment, trial), sorted; their rows; and the numbers of both by name."""
+        import numpy as np
+        import pandas as pd
+
+        coded = [pd.factorize(self._frame[name]) for name in _KEY]
+        (environments, _), (trials, different) = coded
+        keys = environments.astype(np.int64) * len(different) + trials
+        order = np.argsort(keys)
+        names = [dict(zip(found, range(len(found)), strict=True)) for _, found in coded]
+        return keys[order], order, names
 
     def __getitem__(self, key: tuple[str, str]) -> Behind:
-        told = json.loads(self._told[key])
+        keys, rows, (environments, trials) = self._rows
+        number = environments[key[0]] * len(trials) + trials[key[1]]
+        place = int(keys.searchsorted(number))
+        if place == len(keys) or keys[place] != number:
+            raise KeyError(key)
+        told = json.loads(self._frame["_behind"].iloc[rows[place]])
         told["notes"] = tuple(Note(**note) for note in told["notes"])
         told["shapes"] = tuple((name, tuple(sizes)) for name, sizes in told["shapes"])
         return Behind(**told)
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
-        return iter(self._told)
+        return zip(*(self._frame[name] for name in _KEY), strict=True)
 
     def __len__(self) -> int:
-        return len(self._told)
+        return len(self._frame)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +155,8 @@ def load(folders: Sequence[str | Path]) -> pd.DataFrame:
     machines = {identifier: one.machine for identifier, one in environments.items()}
     frame["machine"] = frame["environment"].map(machines)
     behind = _Behind(frame)
-    frame = frame.iloc[_order(frame, sweeps)].reset_index(drop=True)
-    table = frame[list(NAMES)].astype(_types())
+    ordered = frame[list(NAMES)].iloc[_order(frame, sweeps)]
+    table = ordered.reset_index(drop=True).astype(_types())
     table.attrs[_ATTRIBUTE] = Background(
         environments=tuple(environments.values()),
         not_there=tuple(dict.fromkeys(_not_there(sweeps))),
@@ -188,9 +206,6 @@ def _joined(sweeps: Sequence[SweepRows]) -> tuple[pd.DataFrame, _Remarks]:
     found = every[starts[sweep_of[parents]] + own] if len(own) else every[:0]
     remarks = _Remarks(tuple(numbers), found, parents, pc.struct_field(flat, "evidence"))
     return rows.drop_columns(["_notes"]).to_pandas(), remarks
-
-
-_KEY = ["environment", "trial"]
 
 
 def _latest(frame: pd.DataFrame, notes: list[Note]) -> pd.DataFrame:

@@ -14,6 +14,8 @@ from ovtool.report.drawing import (
     base,
     color,
     ends,
+    few_lines,
+    few_lines_text,
     found,
     keep,
     shape,
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     import altair as alt
 
 _BOTH = ("latency_p50_ms", "throughput_fps")
+_LOADS = 6
+"""Entries of a legend: there are no more dashes."""
 _ALONG = [
     {"field": "latency_p50_ms", "order": "ascending"},
     {"field": "throughput_fps", "order": "descending"},
@@ -86,17 +90,18 @@ def latency_throughput(data: Sequence[Point]) -> Chart | str:
         "color": color(data),
         "opacity": alt.when(by_label, by_load).then(alt.value(1)).otherwise(alt.value(0.1)),
     }
-    lines = _lines(shown).encode(x=x, y=y, **look)
-    dots = base().mark_point(filled=True, size=64, opacity=1, tooltip={"content": "data"})
-    text = base({"filter": "isValid(datum.dx)"}).mark_text(
+    few = few_lines()
+    lines = _lines(shown, *few).encode(x=x, y=y, **look)
+    dots = base(*few).mark_point(filled=True, size=64, opacity=1, tooltip={"content": "data"})
+    text = base(*few, {"filter": "isValid(datum.dx)"}).mark_text(
         style="label", dx=alt.expr("datum.dx"), dy=alt.expr("datum.dy"), align="center"
     )
     layers = [
         base(*_FRONT).mark_line(style="front", interpolate="step-after").encode(x=x, y=y),
-        base(*keep("latency_p50_ms_low"))
+        base(*few, *keep("latency_p50_ms_low"))
         .mark_rule()
         .encode(x=alt.X("latency_p50_ms_low:Q"), x2="latency_p50_ms_high:Q", y=y, **look),
-        base(*keep("throughput_fps_low"))
+        base(*few, *keep("throughput_fps_low"))
         .mark_rule()
         .encode(y=alt.Y("throughput_fps_low:Q"), y2="throughput_fps_high:Q", x=x, **look),
         lines,
@@ -109,7 +114,7 @@ def latency_throughput(data: Sequence[Point]) -> Chart | str:
         title,
         "One line for each variant, along the batch sizes at its points. The broad grey line is "
         "the Pareto front: no other row has both less latency and more throughput. Thin bars are "
-        f"95 % intervals.{ring}",
+        f"95 % intervals.{ring}{few_lines_text(shown)}",
         spec(layers, HEIGHT, *keep(*_BOTH)),
     )
 
@@ -142,24 +147,24 @@ def batch_scaling(data: Sequence[Point]) -> Chart | str:
         "batch-scaling",
         title,
         "Where a line flattens, a greater batch brings latency and little else. Thin bars are "
-        "95 % intervals.",
-        spec(layers, 300, *keep("throughput_fps")),
+        f"95 % intervals.{few_lines_text(shown)}",
+        spec(layers, 300, *keep("throughput_fps"), *few_lines()),
     )
 
 
-def _lines(data: Sequence[Point]) -> alt.Chart:
+def _lines(data: Sequence[Point], *transforms: dict[str, Any]) -> alt.Chart:
     """Return lines along the batches, dashed by load."""
     import altair as alt
 
     loads = list(dict.fromkeys(point["load"] for point in data))
-    chart: alt.Chart = base().mark_line(strokeWidth=1.6)
+    chart: alt.Chart = base(*transforms).mark_line(strokeWidth=1.6)
     return chart.encode(
         order="batch:Q",
         detail="load:N",
         strokeDash=alt.StrokeDash(
             "load:N",
             title="load",
-            legend=alt.Legend(symbolSize=700, symbolStrokeWidth=1.6),
+            legend=alt.Legend(symbolSize=700, symbolStrokeWidth=1.6, symbolLimit=_LOADS),
             scale=alt.Scale(domain=loads, range=[theme.DASHES[i % 5] for i in range(len(loads))]),
         ),
     )

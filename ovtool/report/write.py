@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import functools
-import textwrap
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ovtool import files
 from ovtool.report import profiles as layer_profiles
-from ovtool.report import theme
 from ovtool.report.content import gather
 from ovtool.report.limits import Limits
 from ovtool.report.markdown import markdown
 from ovtool.report.page import page
+from ovtool.report.pictures import Pictures
 from ovtool.report.table import load, plain
 from ovtool.store import RESULTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     import pandas as pd
 
-    from ovtool.report.drawing import Chart
-
 PAGE, CSV, MARKDOWN, CHARTS = "index.html", "results.csv", "report.md", "charts"
-_PIXELS = 2
-"""Pixels of a PNG for one of the SVG."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,44 +63,31 @@ def write(
         InputError: A folder is no sweep or no profile, ``out`` cannot be written, or the objective
             is unknown or was not measured.
     """
-    table = load(folders)
-    content = gather(table, limits or Limits(), objective, percentile)
-    if profiles:
-        drawn = (*content.charts.drawn, *layer_profiles.charts(profiles))
-        content = replace(content, charts=replace(content.charts, drawn=drawn))
-    data = plain(table)
-    return ReportFiles(
-        page=files.write_text(out / PAGE, page(content, reload_s)),
-        csv=files.write_file(out / CSV, lambda path: _write_csv(data, path)),
-        parquet=files.write_file(out / RESULTS, lambda path: data.to_parquet(path, index=False)),
-        markdown=files.write_text(out / MARKDOWN, markdown(content)),
-        charts=tuple(write_charts(content.charts.drawn, out / CHARTS)),
-    )
+    with Pictures() as pictures, ThreadPoolExecutor(1) as beside:
+        pictures.prepare()
+        table = load(folders)
+        content = gather(table, limits or Limits(), objective, percentile)
+        if profiles:
+            drawn = (*content.charts.drawn, *layer_profiles.charts(profiles))
+            content = replace(content, charts=replace(content.charts, drawn=drawn))
+        pictures.draw(content.charts.drawn)
+        tables = beside.submit(_write_tables, table, out)
+        return ReportFiles(
+            page=files.write_text(out / PAGE, page(content, pictures.library(), reload_s)),
+            markdown=files.write_text(out / MARKDOWN, markdown(content)),
+            csv=tables.result()[0],
+            parquet=tables.result()[1],
+            charts=tuple(pictures.write(out / CHARTS)),
+        )
 
 
-def _write_csv(data: pd.DataFrame, path: Path) -> None:
-    """Write UTF-8 with every text in quotes, ten times as fast as pandas does."""
+def _write_tables(table: pd.DataFrame, out: Path) -> tuple[Path, Path]:
+    """Write all rows as CSV (UTF-8, every text in quotes) and as Parquet."""
     import pyarrow as pa
-    from pyarrow import csv
+    from pyarrow import csv, parquet
 
-    csv.write_csv(pa.Table.from_pandas(data, preserve_index=False), path)
-
-
-def write_charts(charts: Sequence[Chart], folder: Path) -> list[Path]:
-    """Write charts as SVG and PNG, each with its title and caption."""
-    import vl_convert
-
-    written = []
-    for chart in charts:
-        svg: str = vl_convert.vegalite_to_svg(_static(chart))
-        png: bytes = vl_convert.svg_to_png(svg, scale=_PIXELS)
-        written.append(files.write_text(folder / f"{chart.name}.svg", svg))
-        target = folder / f"{chart.name}.png"
-        written.append(files.write_file(target, functools.partial(Path.write_bytes, data=png)))
-    return written
-
-
-def _static(chart: Chart) -> dict[str, object]:
-    """Return the specification of a chart that stands alone, with its title and caption."""
-    title = {"text": chart.title, "subtitle": textwrap.wrap(chart.caption, 110)}
-    return chart.whole | {"config": theme.static(), "title": title}
+    data = pa.Table.from_pandas(plain(table), preserve_index=False)
+    return (
+        files.write_file(out / CSV, lambda path: csv.write_csv(data, path)),
+        files.write_file(out / RESULTS, lambda path: parquet.write_table(data, path)),
+    )

@@ -1,7 +1,23 @@
-"""What stands in a page."""
+"""Pages, and what stands in them."""
 
+import functools
 import json
 import re
+
+from ovtool.report.page import page
+from ovtool.report.pictures import Pictures
+
+
+@functools.cache
+def library():
+    with Pictures() as pictures:
+        pictures.prepare()
+        return pictures.library()
+
+
+def page_of(content):
+    """The page of a content, as a report has it."""
+    return page(content, library())
 
 
 def data_of(text):

@@ -18,7 +18,6 @@ from ovtool.report.content import gather
 from ovtool.report.limits import Limits
 from ovtool.report.markdown import markdown
 from ovtool.report.objective import OBJECTIVES, parse
-from ovtool.report.page import page
 from ovtool.report.prices import Prices
 from ovtool.report.table import load
 from ovtool.results import Note
@@ -27,6 +26,7 @@ from ovtool.trial import Trial
 from tests import models
 
 from . import sweeps
+from .pages import page_of
 
 EUROS = Prices("EUR", (("*cpu a*", 0.5), ("*cpu b*", 5.0)))
 
@@ -231,7 +231,7 @@ def test_the_snippet_compiles_what_was_measured(tmp_path, here, shapes):
 @pytest.mark.slow
 def test_the_report_holds_all_of_it(table):
     content = gather(table, Limits(rate_rps=1), "throughput", 99)
-    shown = page(content), markdown(content)
+    shown = page_of(content), markdown(content)
     for text in shown:
         assert "import openvino as ov" in text
         assert "resamples" in text

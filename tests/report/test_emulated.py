@@ -13,13 +13,12 @@ from ovtool.report.choice import choose
 from ovtool.report.content import gather
 from ovtool.report.limits import Limits
 from ovtool.report.markdown import markdown
-from ovtool.report.page import page
 from ovtool.report.summary import summary
 from ovtool.report.table import background, load, plain
 from ovtool.results import Measurement, emulated_note
 
 from . import sweeps
-from .pages import column_of
+from .pages import column_of, page_of
 
 MARKED = "GPU (emulated)"
 
@@ -107,7 +106,7 @@ def test_a_virtual_device_is_marked_and_says_what_it_came_to(tmp_path):
 
 def test_page_and_markdown_say_it(both, alone):
     content = gather(both, Limits(), "throughput", 99)
-    shown = page(content)
+    shown = page_of(content)
     devices = column_of(shown, "device")
     assert devices.count(MARKED) == 16
     assert "GPU" not in devices

@@ -13,7 +13,6 @@ from ovtool.report.choice import NothingFitsError, choose
 from ovtool.report.content import gather
 from ovtool.report.limits import Limits
 from ovtool.report.markdown import markdown
-from ovtool.report.page import page
 from ovtool.report.rows import estimated, measured, real, records
 from ovtool.report.summary import summary
 from ovtool.report.table import background, load, plain
@@ -21,6 +20,7 @@ from ovtool.results import Measurement
 from tests.pages import cells
 
 from . import sweeps
+from .pages import page_of
 
 NPU, MARKED = "NPU.4000", "NPU.4000 (estimate)"
 ALLOWED = Limits(allow_estimates=True)
@@ -171,7 +171,7 @@ def test_the_summary_calls_them_estimates(both, alone):
 
 def test_page_and_markdown_say_it(both, alone):
     content = gather(both, Limits(), "throughput", 99)
-    shown = page(content)
+    shown = page_of(content)
     assert (cells(shown).count(MARKED), cells(shown).count("NPU.4000")) == (8, 0)
     assert content.failed == ()
     for text in (shown, markdown(content)):

@@ -6,8 +6,8 @@ import pytest
 import vl_convert
 
 from ovtool.report import theme
+from ovtool.report.pictures import write_charts
 from ovtool.report.profile_chart import TOP, time_by_layer
-from ovtool.report.write import write_charts
 
 
 def rows(count, precisions=("i8", "f32")):

@@ -5,8 +5,9 @@ import json
 import pytest
 
 from ovtool.errors import InputError
+from ovtool.report.pictures import write_charts
 from ovtool.report.profiles import charts
-from ovtool.report.write import write, write_charts
+from ovtool.report.write import write
 
 from . import sweeps
 

@@ -2,8 +2,8 @@
 
 import pytest
 
+from ovtool.report.pictures import write_charts
 from ovtool.report.sensitivity_chart import TOP, noise_by_layer
-from ovtool.report.write import write_charts
 
 
 def rows(count, **fields):

@@ -11,12 +11,11 @@ from ovtool.report.charts import charts
 from ovtool.report.choice import choose
 from ovtool.report.content import gather
 from ovtool.report.limits import Limits
-from ovtool.report.page import page
 from ovtool.report.summary import summary
 from ovtool.report.table import load
 
 from . import sweeps
-from .pages import column_of
+from .pages import column_of, page_of
 
 SHORT, LONG = "ids=?x128 mask=?x128", "ids=?x1024 mask=?x1024"
 MODELS = sweeps.MODELS[:2]
@@ -122,4 +121,4 @@ def test_the_page_and_what_failed_name_the_shape(tmp_path):
     content = gather(load([folder]), Limits(), "throughput", 99)
     (failed,) = content.failed
     assert LONG in failed.label
-    assert LONG in column_of(page(content), "shape")
+    assert LONG in column_of(page_of(content), "shape")

@@ -24,7 +24,6 @@ from ovtool.report.drawing import LINES, Axis
 from ovtool.report.labels import place
 from ovtool.report.limits import Limits
 from ovtool.report.markdown import escape
-from ovtool.report.page import page
 from ovtool.report.rows import records
 from ovtool.report.shown import front, shown
 from ovtool.report.summary import summary
@@ -32,7 +31,7 @@ from ovtool.report.table import load
 from ovtool.report.write import write
 
 from . import sweeps
-from .pages import column_of, data_of
+from .pages import column_of, data_of, page_of
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>|`*"
 EVIL = sweeps.Model(HOSTILE, 4.0, {"default": 3.0}, (48, 50))
@@ -344,7 +343,7 @@ def test_a_page_of_too_many_rows_says_what_it_leaves_out(tmp_path, monkeypatch):
     many["throughput_fps"] *= [1 - n / len(many) / 2 for n in range(len(many))]
     many.attrs = table.attrs
     content = gather(many, Limits(), "throughput", 99)
-    text = page(content)
+    text = page_of(content)
     assert len(text) < 5_000_000
     rows = column_of(text, "trial")
     assert len(rows) == LIMIT
