@@ -22,6 +22,8 @@ Kind = Literal["stem", "convolution", "pointwise", "depthwise", "grouped", "prod
 ``pointwise``: of 1x1; ``product``: rows by weights, recurrent cells too; ``attention``: a product
 of two activations."""
 STEM = 4
+EACH_TIME = ("Multinomial", "RandomUniform", "ReadValue")
+"""Operations whose result is another at each inference, even if all inputs are constants."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,8 @@ def geometries(model: ov.Model) -> dict[str, Geometry]:
     for operation in model.get_ordered_ops():
         kind = operation.get_type_name()
         sources = [value.get_node().get_name() for value in operation.input_values()]
-        if kind == "Constant" or (sources and constant.issuperset(sources)):
+        fresh = kind in EACH_TIME
+        if kind == "Constant" or (sources and not fresh and constant.issuperset(sources)):
             constant.add(operation.get_name())
         elif kind in _RULES and _static(operation):
             fixed = [name in constant for name in sources]

@@ -99,6 +99,11 @@ def test_weights_that_are_decompressed_are_constant_still():
     assert found == Geometry("product", 3, 8, 4, weights=32)
 
 
+def test_a_state_is_no_weight_though_it_starts_from_a_constant():
+    found, _ = sizes(lambda x: op.matmul(x, op.read_value(array(8, 4), "s"), False, False), 3, 8)
+    assert found == Geometry("attention", 3, 8, 4)
+
+
 def test_recurrent_cells_are_products_of_a_step():
     def cell(x):
         state = array(2, 16)

@@ -19,8 +19,8 @@ BITS = {"f32": 32, "f16": 16, "i8": 8, "i4": 4}
 """Precisions in which the bytes of weights and activations are told; bf16 takes those of f16."""
 _FLOATS = ("f64", "f32", "f16", "bf16")
 _UNMEASURED = ("Parameter", "Result", "Constant")
-_RANGES = ("FakeQuantize", "FakeConvert")
-"""Operations whose floating-point constants are ranges and scales, and no weights."""
+_NO_WEIGHTS = ("FakeQuantize", "FakeConvert", "ReadValue")
+"""Operations whose floating-point constants are ranges, scales or first states, and no weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +225,7 @@ def _parameters(kind: str, weights: Sequence[Any], stored: set[str]) -> tuple[in
     """Return the number of parameters among the constant inputs, and the bytes stored for them."""
     count = size = 0
     for value in weights:
-        if value.get_element_type().get_type_name() not in _FLOATS or kind in _RANGES:
+        if value.get_element_type().get_type_name() not in _FLOATS or kind in _NO_WEIGHTS:
             continue  # shapes, axes and places
         if kind not in flops.RULES and _elements(value) == 1:
             continue  # a number of a formula

@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from ovtool import flops
+from ovtool.geometry import EACH_TIME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -149,6 +150,8 @@ def at_compile_time(operation: Any, known: set[str]) -> bool:
     kind = operation.get_type_name()
     if kind == "Constant":
         return True
+    if kind in EACH_TIME:
+        return False
     if kind == "ShapeOf":
         return bool(operation.input_value(0).get_partial_shape().is_static)
     inputs = [value.get_source_output().get_node() for value in operation.inputs()]

@@ -222,6 +222,22 @@ def test_adaptive_pooling_by_its_windows(size, windows, channels):
     assert one.other_flops == channels * sum(lengths) * 3
 
 
+def test_a_state_and_what_is_made_of_it_are_work_of_each_inference():
+    data = ops.parameter([2, 4], np.float32)
+    state = ops.read_value(ops.constant(values(2, 4)), "state")
+    after = ops.add(data, state)
+    model = ov.Model(
+        results=[ops.result(ops.exp(state)), ops.result(after)],
+        sinks=[ops.assign(after, "state")],
+        parameters=[data],
+        name="m",
+    )
+    found = analyze(model)
+    counted = {one.type: one.flops for one in found.layers}
+    assert counted == {"Add": 8, "Exp": 8, "Assign": 0, "ReadValue": 0}
+    assert found.total.parameters == 0, "a first state is no weight"
+
+
 def test_every_rule_is_about_an_operation_that_exists():
     known = set()
     for version in range(1, 17):
