@@ -8,7 +8,12 @@ Counted are the operations that do the arithmetic; ``|x|`` is the product of a s
 - ConvolutionBackpropData, weights [C_in, C_out, K...]: ``2 |input| C_out |K|``, since each input
   value is spread over a kernel; what padding cuts off counts too.
 - GroupConvolutionBackpropData, weights [G, C_in/G, C_out/G, K...]: ``2 |input| (C_out/G) |K|``.
+- DeformableConvolution, weights [C_out, C_in/G, K...]: ``2 |output| (C_in/G) |K|``.
 - MatMul of [..., M, K] and [..., K, N], after transposing: ``2 |output| K``.
+- GroupedMatMul of [T, K] or [G, M, K], and [G, N, K]: ``2 |output| K``, each row by the weights of
+  one group.
+- Einsum of two operands: 2 x the product of the extents of all labels, as if each product were
+  formed.  One operand multiplies nothing; of more the order is not told, so these are unknown.
 - ScaledDotProductAttention, query [..., L, E], key [..., S, E], value [..., S, V]:
   ``2 |... L| S (E + V)``, the two products, without what a causal mask may save.
 - LSTM, GRU and RNN, weights W of the inputs and R of the state: ``2 batch (|W| + |R|)`` for a cell,
@@ -24,7 +29,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from ovtool.geometry import Geometry, geometries
+from ovtool.geometry import Geometry, extents, geometries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -64,15 +69,16 @@ def layer_flops(model: ov.Model) -> dict[str, int]:
     """Return the FLOPs of one inference by the friendly name of the operation.
 
     Args:
-        model: With static shapes; an operation whose shapes stay open is left out, and named by
-            :func:`work`.
+        model: With static shapes; an operation whose shapes stay open, or whose FLOPs cannot be
+            told, is left out, and named by :func:`work`.
     """
     found: dict[str, int] = {}
     for operation in model.get_ordered_ops():
         rule = RULES.get(operation.get_type_name())
         if rule is not None and _static(operation):
-            name = operation.get_friendly_name()
-            found[name] = found.get(name, 0) + rule(operation)
+            name, flops = operation.get_friendly_name(), rule(operation)
+            if flops:  # an Einsum of one operand multiplies nothing
+                found[name] = found.get(name, 0) + flops
     return found
 
 
@@ -128,7 +134,7 @@ def _followers(operation: Any) -> Iterator[str]:
 def _cannot_be_told(operation: Any) -> bool:
     kind = operation.get_type_name()
     if kind in RULES:
-        return not _static(operation)
+        return not _static(operation) or RULES[kind](operation) is None
     return kind in BODIES and any(
         one.get_type_name() in RULES or _cannot_be_told(one)
         for body in _bodies(operation)
@@ -151,9 +157,9 @@ def _size(shape: Any) -> int:
     return math.prod(int(d) for d in shape)
 
 
-def _convolution(skipped: int) -> Callable[[Any], int]:
+def _convolution(skipped: int, weights: int = 1) -> Callable[[Any], int]:
     """Return the rule for weights whose first dimensions are in the output's shape already."""
-    return lambda o: 2 * _size(o.get_output_shape(0)) * _size(o.get_input_shape(1)[skipped:])
+    return lambda o: 2 * _size(o.get_output_shape(0)) * _size(o.get_input_shape(weights)[skipped:])
 
 
 def _transposed_convolution(skipped: int) -> Callable[[Any], int]:
@@ -165,6 +171,15 @@ def _matmul(operation: Any) -> int:
     left = operation.get_input_shape(0)
     transposed = operation.get_attributes()["transpose_a"] and len(left) > 1
     return 2 * _size(operation.get_output_shape(0)) * int(left[-2 if transposed else -1])
+
+
+def _einsum(operation: Any) -> int | None:
+    shapes = [operation.get_input_shape(i) for i in range(operation.get_input_size())]
+    operands, _ = extents(operation.get_attributes()["equation"], shapes)
+    if len(operands) != 2:
+        return 0 if len(operands) == 1 else None
+    left, right = operands
+    return 2 * math.prod(max(left.get(x, 1), right.get(x, 1)) for x in left.keys() | right.keys())
 
 
 def _attention(operation: Any) -> int:
@@ -183,13 +198,16 @@ def _recurrent(weights: int, *, steps: bool) -> Callable[[Any], int]:
     return rule
 
 
-# From the type of an operation with static shapes to its FLOPs.
-RULES: Mapping[str, Callable[[Any], int]] = {
+# From the type of an operation with static shapes to its FLOPs; None where they cannot be told.
+RULES: Mapping[str, Callable[[Any], int | None]] = {
     "Convolution": _convolution(1),
     "GroupConvolution": _convolution(2),
     "ConvolutionBackpropData": _transposed_convolution(1),
     "GroupConvolutionBackpropData": _transposed_convolution(2),
+    "DeformableConvolution": _convolution(1, weights=2),
     "MatMul": _matmul,
+    "GroupedMatMul": lambda o: 2 * _size(o.get_output_shape(0)) * int(o.get_input_shape(0)[-1]),
+    "Einsum": _einsum,
     "ScaledDotProductAttention": _attention,
     "LSTMCell": _recurrent(3, steps=False),
     "GRUCell": _recurrent(2, steps=False),

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     import openvino as ov
 
@@ -65,8 +65,36 @@ def geometries(model: ov.Model) -> dict[str, Geometry]:
             constant.add(operation.get_name())
         elif kind in _RULES and _static(operation):
             fixed = [name in constant for name in sources]
-            found[operation.get_friendly_name()] = _RULES[kind](operation, fixed)
+            if (sizes := _RULES[kind](operation, fixed)) is not None:
+                found[operation.get_friendly_name()] = sizes
     return found
+
+
+def extents(
+    equation: str, shapes: Sequence[Sequence[int]]
+) -> tuple[list[dict[str, int]], set[str]]:
+    """Return the extents of an einsum's labels by operand, and the labels that its result keeps.
+
+    What an ellipsis stands for has labels of its own, counted from the right.  Without ``->`` the
+    result keeps the labels that are there once.
+
+    >>> extents("bik,bkj->bij", [(2, 3, 4), (2, 4, 5)])[0]
+    [{'b': 2, 'i': 3, 'k': 4}, {'b': 2, 'k': 4, 'j': 5}]
+    """
+    left, arrow, right = equation.replace(" ", "").partition("->")
+    found: list[dict[str, int]] = []
+    hidden: set[str] = set()
+    for term, shape in zip(left.split(","), shapes, strict=True):
+        before, _, after = term.partition("...")
+        dots = [f"...{i}" for i in range(len(shape) - len(before) - len(after), 0, -1)]
+        hidden |= set(dots)
+        sizes: dict[str, int] = {}
+        for label, size in zip([*before, *dots, *after], shape, strict=True):
+            sizes[label] = max(int(size), sizes.get(label, 1))
+        found.append(sizes)
+    if arrow:
+        return found, set(right.replace(".", "")) | (hidden if "." in right else set())
+    return found, {label for label in left if label.isalpha() and left.count(label) == 1} | hidden
 
 
 def _static(operation: Any) -> bool:
@@ -142,6 +170,26 @@ def _attention(operation: Any, _: list[bool]) -> Geometry:
     return Geometry("attention", query[-2], query[-1], key[-2])
 
 
+def _einsum(operation: Any, fixed: list[bool]) -> Geometry | None:
+    """Return the sizes of a product of two operands; labels of both that are kept are a batch."""
+    shapes = [_shape(operation, place) for place in range(len(fixed))]
+    operands, kept = extents(operation.get_attributes()["equation"], shapes)
+    if len(operands) != 2:
+        return None
+    left, right = operands
+    both = {label: max(left[label], right[label]) for label in left.keys() & right.keys()}
+    batch = math.prod(size for label, size in both.items() if label in kept)
+    inner = math.prod(size for label, size in both.items() if label not in kept)
+    rows, columns = (
+        math.prod(size for label, size in one.items() if label not in both) for one in operands
+    )
+    if fixed[1]:
+        return Geometry("product", batch * rows, inner, columns, weights=math.prod(shapes[1]))
+    if fixed[0]:
+        return Geometry("product", batch * columns, inner, rows, weights=math.prod(shapes[0]))
+    return Geometry("attention", rows, inner, columns)
+
+
 def _recurrent(weights: int) -> Callable[[Any, list[bool]], Geometry]:
     """Return the rule for W [..., gates, inputs] and R [..., gates, states] at two inputs.
 
@@ -157,12 +205,13 @@ def _recurrent(weights: int) -> Callable[[Any, list[bool]], Geometry]:
     return rule
 
 
-_RULES: Mapping[str, Callable[[Any, list[bool]], Geometry]] = {
+_RULES: Mapping[str, Callable[[Any, list[bool]], Geometry | None]] = {
     "Convolution": _convolution,
     "GroupConvolution": _grouped,
     "ConvolutionBackpropData": _transposed,
     "GroupConvolutionBackpropData": _grouped_transposed,
     "MatMul": _matmul,
+    "Einsum": _einsum,
     "ScaledDotProductAttention": _attention,
     "LSTMCell": _recurrent(3),
     "GRUCell": _recurrent(2),

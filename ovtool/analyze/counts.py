@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from ovtool import flops
 from ovtool.analyze import rules
+from ovtool.analyze.formulas import elements
+from ovtool.analyze.uncounted import why
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,6 +44,7 @@ class LayerWork:
         output_elements: Values that it writes.
         output_bytes: Of these, in the graph's own types.
         output_shape: Of its first output; None where it is open.
+        uncounted: Why its operations are not known; None where they are.
     """
 
     name: str
@@ -56,6 +59,7 @@ class LayerWork:
     output_elements: int
     output_bytes: int
     output_shape: tuple[int, ...] | None
+    uncounted: str | None = None
 
     @property
     def counted(self) -> bool:
@@ -200,12 +204,15 @@ def _layer(stored_as: Any, operation: Any, compiled: set[str], stored: set[str])
     parameters, weight_bytes = _parameters(kind, weights, stored)
     written = operation.outputs()
     known = rule is not None and (static or rule.kind == "view")  # which does and moves nothing
+    macs = _macs(operation) if known else None
+    others = rule.operations(operation) if known and rule else None
+    counted = macs is not None and others is not None
     return LayerWork(
         name=operation.get_friendly_name(),
         type=kind,
         kind=rule.kind if rule else None,
-        macs=_macs(operation) if known else None,
-        other_flops=rule.operations(operation) if known and rule else None,
+        macs=macs if counted else None,
+        other_flops=others if counted else None,
         parameters=parameters,
         weight_bytes=weight_bytes,
         input_elements=sum(map(_elements, read)),
@@ -213,12 +220,16 @@ def _layer(stored_as: Any, operation: Any, compiled: set[str], stored: set[str])
         output_elements=sum(map(_elements, written)),
         output_bytes=sum(map(_bytes, written)),
         output_shape=tuple(map(int, operation.get_output_shape(0))) if static and written else None,
+        uncounted=None if counted else why(kind, static=static),
     )
 
 
-def _macs(operation: Any) -> int:
+def _macs(operation: Any) -> int | None:
     rule = flops.RULES.get(operation.get_type_name())
-    return rule(operation) // 2 if rule else 0
+    if rule is None:
+        return 0
+    doubled = rule(operation)
+    return None if doubled is None else doubled // 2
 
 
 def _parameters(kind: str, weights: Sequence[Any], stored: set[str]) -> tuple[int, int]:
@@ -245,7 +256,7 @@ def _static(operation: Any) -> bool:
 
 def _elements(value: Any) -> int:
     shape = value.get_partial_shape()
-    return 0 if shape.is_dynamic else rules.elements(value.get_shape())
+    return 0 if shape.is_dynamic else elements(value.get_shape())
 
 
 def _bytes(value: Any) -> int:

@@ -2,19 +2,37 @@
 
 The multiply-adds of convolutions, matrix products, attention and recurrent cells are those of
 :mod:`ovtool.flops`.  Everything else counts one for each addition, multiplication, comparison or
-function evaluated:
+function evaluated; ``|x|`` is the number of values of x:
 
+- elementwise operations, activations, random values and conversions of color: ``|output|``, one for
+  each value, whatever the function.
+- reduction, also by segments, by embedding bags, by scattering or by the overlap of columns:
+  one for each value that goes into a result; bags count each value looked up, twice where it is
+  weighted, and ``|output|`` for a mean.  Greedy CTC decoding is the reduction of its classes.
 - pooling: ``|output| |K|`` (each value of a window is added or compared once); adaptive pooling
   the same with windows of ``floor(i I / O)`` to ``ceil((i + 1) I / O)``.
-- reduction: ``|input|``, one for each value that goes into a result.
-- elementwise operations and activations: ``|output|``, one for each value, whatever the function.
 - softmax: ``5 |x|`` (largest, difference, exponential, sum, quotient).
 - normalization: of mean and variance ``5 |x|`` (sum, difference, square, sum of these, quotient),
-  of the length alone ``3 |x|`` (square, sum, quotient).  Scale and shift are operations of their
-  own in the graph, and count there.
+  of the mean alone ``2 |x|``, of the length alone ``3 |x|`` (square, sum, quotient), with mean and
+  variance given ``2 |x|`` (difference, quotient), by a window of neighbours (LRN)
+  ``(|K| + 5) |x|`` (the sum over the window; square, scale, bias, power, quotient).  Scale and
+  shift are operations of their own in the graph, and count there, but where the operation holds
+  them: ``2 |x|`` more, for the scale alone ``|x|``.
 - interpolation: ``2 |output| points`` for the points that a value is mixed from: 2 an axis where
-  linear, 4 where cubic, none where the nearest one is taken.
+  linear, 4 where cubic, none where the nearest one is taken.  Where a grid, offsets or regions say
+  which points, the same, and samples that are pooled count once more; where they lie is not
+  counted.  What lies outside is mixed as well, as what is multiplied with padding counts.
+- selection and search: TopK ``|x|`` to select (linear: C++ ``std::nth_element``) and
+  ``|output| ceil(log2 k)`` to sort what is selected; of n sorted values ``ceil(log2(n + 1))`` for
+  each that is looked for (binary search: Knuth, The Art of Computer Programming 3, 6.2.1).
+- Fourier transform of N points: ``5 N log2 N``, of real ones ``2.5 N log2 N``, the convention of
+  benchFFT (fftw.org/speed/method.html) for any N and any algorithm; with a window N more.
+- attention and recurrent cells, beside their multiply-adds: what the graph that they stand for
+  counts, that is scale, mask and softmax of the scores; biases, gates and states.
 - data movement (reshaping, joining, cutting, looking up, changing type or quantizing): 0.
+
+What has no rule, and what a rule cannot tell, is not counted, never taken as zero:
+:mod:`ovtool.analyze.uncounted` says why.
 
 What the graph computes from constants and shapes alone is done once, when it is compiled, and is
 not work of an inference.
@@ -22,11 +40,12 @@ not work of an inference.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from ovtool import flops
+from ovtool.analyze import formulas
+from ovtool.analyze.formulas import each_input, each_output, nothing
 from ovtool.geometry import EACH_TIME
 
 if TYPE_CHECKING:
@@ -34,7 +53,7 @@ if TYPE_CHECKING:
 
 Kind = Literal[
     "multiply-add", "pooling", "reduction", "elementwise", "normalization", "interpolation",
-    "movement", "view",
+    "search", "transform", "movement", "view",
 ]  # fmt: skip
 
 
@@ -44,95 +63,94 @@ class Rule:
 
     Args:
         kind: A ``view`` moves no data, it is only looked at in another shape.
-        operations: Of an operation with static shapes: how many beside multiply-adds.
+        operations: Of an operation with static shapes: how many beside multiply-adds; None where
+            its attributes or inputs do not tell.
     """
 
     kind: Kind
-    operations: Callable[[Any], int]
-
-
-def elements(shape: Any) -> int:
-    """Return the number of values of a static shape."""
-    return math.prod(int(size) for size in shape)
-
-
-def _each_input(factor: int = 1) -> Callable[[Any], int]:
-    return lambda o: factor * elements(o.get_input_shape(0))
-
-
-def _each_output(operation: Any) -> int:
-    return elements(operation.get_output_shape(0))
-
-
-def _nothing(_: Any) -> int:
-    return 0
-
-
-def _pooling(operation: Any) -> int:
-    return elements(operation.get_output_shape(0)) * elements(operation.get_attributes()["kernel"])
-
-
-def _adaptive_pooling(operation: Any) -> int:
-    taken, given = operation.get_input_shape(0), operation.get_output_shape(0)
-    axes = [
-        sum(-(-(i + 1) * n // m) - i * n // m for i in range(m))
-        for n, m in zip(map(int, taken[2:]), map(int, given[2:]), strict=True)
-    ]
-    return elements(taken[:2]) * math.prod(axes)
-
-
-_POINTS = {"nearest": 0, "linear": 2, "linear_onnx": 2, "cubic": 4}
-
-
-def _interpolation(operation: Any) -> int:
-    mode = operation.get_attributes()["mode"]
-    taken, given = operation.get_input_shape(0), operation.get_output_shape(0)
-    axes = sum(int(a) != int(b) for a, b in zip(taken, given, strict=True))
-    return 2 * elements(given) * _POINTS[mode] ** axes if _POINTS[mode] and axes else 0
+    operations: Callable[[Any], int | None]
 
 
 _ELEMENTWISE = (
-    "Abs", "Acos", "Acosh", "Add", "Asin", "Asinh", "Atan", "Atanh", "BitwiseAnd", "BitwiseNot",
-    "BitwiseOr", "BitwiseXor", "Ceiling", "Clamp", "Cos", "Cosh", "Divide", "Elu", "Equal", "Erf",
-    "Exp", "Floor", "FloorMod", "Gelu", "Greater", "GreaterEqual", "HSigmoid", "HSwish",
-    "HardSigmoid", "IsFinite", "IsInf", "IsNaN", "Less", "LessEqual", "Log", "LogicalAnd",
+    "Abs", "Acos", "Acosh", "Add", "Asin", "Asinh", "Atan", "Atanh", "BitwiseAnd",
+    "BitwiseLeftShift", "BitwiseNot", "BitwiseOr", "BitwiseRightShift", "BitwiseXor", "Ceiling",
+    "Clamp", "Cos", "Cosh", "Divide", "Elu", "Equal", "Erf", "ErfInv", "Exp", "Floor", "FloorMod",
+    "Gelu", "Greater", "GreaterEqual", "HSigmoid", "HSwish", "HardSigmoid", "I420toBGR",
+    "I420toRGB", "IsFinite", "IsInf", "IsNaN", "Less", "LessEqual", "Log", "LogicalAnd",
     "LogicalNot", "LogicalOr", "LogicalXor", "Maximum", "Minimum", "Mish", "Mod", "Multiply",
-    "Negative", "NotEqual", "PRelu", "Power", "Relu", "Round", "Select", "Selu", "Sigmoid", "Sign",
-    "Sin", "Sinh", "SoftPlus", "SoftSign", "Sqrt", "SquaredDifference", "Subtract", "Swish", "Tan",
-    "Tanh",
+    "NV12toBGR", "NV12toRGB", "Negative", "NotEqual", "PRelu", "Power", "RandomUniform", "Relu",
+    "Round", "Select", "Selu", "Sigmoid", "Sign", "Sin", "Sinh", "SoftPlus", "SoftSign", "Sqrt",
+    "SquaredDifference", "Subtract", "Swish", "Tan", "Tanh",
 )  # fmt: skip
 _REDUCTIONS = (
-    "ReduceL1", "ReduceL2", "ReduceLogicalAnd", "ReduceLogicalOr", "ReduceMax", "ReduceMean",
-    "ReduceMin", "ReduceProd", "ReduceSum", "CumSum",
+    "CTCGreedyDecoder", "CTCGreedyDecoderSeqLen", "Col2Im", "CumSum", "ReduceL1", "ReduceL2",
+    "ReduceLogicalAnd", "ReduceLogicalOr", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd",
+    "ReduceSum", "SegmentMax",
 )  # fmt: skip
 _MOVEMENTS = (
-    "Assign", "BatchToSpace", "Broadcast", "Concat", "Convert", "ConvertLike", "DepthToSpace",
-    "FakeConvert", "FakeQuantize", "Gather", "GatherElements", "GatherND", "OneHot", "Pad",
-    "Range", "ReadValue", "ReverseSequence", "Roll", "ScatterElementsUpdate",
-    "ScatterNDUpdate", "ScatterUpdate", "ShuffleChannels", "Slice", "SpaceToBatch", "SpaceToDepth",
-    "Split", "StridedSlice", "Tile", "Transpose", "VariadicSplit",
+    "Assign", "BatchToSpace", "Broadcast", "Concat", "Convert", "ConvertLike",
+    "ConvertPromoteTypes", "DepthToSpace", "ExtractImagePatches", "Eye", "FakeConvert",
+    "FakeQuantize", "Gather", "GatherElements", "GatherND", "GatherTree", "OneHot", "Pad", "Range",
+    "ReadValue", "ReorgYolo", "ReverseSequence", "Roll", "ScatterUpdate", "ShuffleChannels",
+    "Slice", "SliceScatter", "SpaceToBatch", "SpaceToDepth", "Split", "StridedSlice", "Tile",
+    "Transpose", "VariadicSplit",
 )  # fmt: skip
 _VIEWS = ("Identity", "Reshape", "ShapeOf", "Squeeze", "Unsqueeze")
+_BESIDE_PRODUCTS: Mapping[str, Callable[[Any], int | None]] = {
+    "DeformableConvolution": formulas.deformable_convolution,
+    "Einsum": formulas.einsum,
+    "ScaledDotProductAttention": formulas.attention,
+    "LSTMCell": formulas.recurrent(17, weights=3),
+    "GRUCell": formulas.recurrent(14, weights=2),
+    "RNNCell": formulas.recurrent(3, weights=2),
+    "LSTMSequence": formulas.recurrent(17, weights=4),
+    "GRUSequence": formulas.recurrent(14, weights=3),
+    "RNNSequence": formulas.recurrent(3, weights=3),
+}
 
 # From the type of an operation to how it is counted; a type that is not here is not counted.
 RULES: Mapping[str, Rule] = {
-    **{name: Rule("multiply-add", _nothing) for name in flops.RULES},
-    **{name: Rule("elementwise", _each_output) for name in _ELEMENTWISE},
-    **{name: Rule("reduction", _each_input()) for name in _REDUCTIONS},
-    **{name: Rule("movement", _nothing) for name in _MOVEMENTS},
-    **{name: Rule("view", _nothing) for name in _VIEWS},
-    "AvgPool": Rule("pooling", _pooling),
-    "MaxPool": Rule("pooling", _pooling),
-    "AdaptiveAvgPool": Rule("pooling", _adaptive_pooling),
-    "AdaptiveMaxPool": Rule("pooling", _adaptive_pooling),
-    "BatchNormInference": Rule("normalization", _each_input(4)),
-    "GroupNormalization": Rule("normalization", _each_input(7)),
-    "MVN": Rule("normalization", _each_input(5)),
-    "NormalizeL2": Rule("normalization", _each_input(3)),
-    "RMS": Rule("normalization", _each_input(4)),
-    "Softmax": Rule("normalization", _each_input(5)),
-    "LogSoftmax": Rule("normalization", _each_input(5)),
-    "Interpolate": Rule("interpolation", _interpolation),
+    **{name: Rule("multiply-add", _BESIDE_PRODUCTS.get(name, nothing)) for name in flops.RULES},
+    **{name: Rule("elementwise", each_output()) for name in _ELEMENTWISE},
+    **{name: Rule("reduction", each_input()) for name in _REDUCTIONS},
+    **{name: Rule("movement", nothing) for name in _MOVEMENTS},
+    **{name: Rule("view", nothing) for name in _VIEWS},
+    "AvgPool": Rule("pooling", formulas.pooling),
+    "MaxPool": Rule("pooling", formulas.pooling),
+    "AdaptiveAvgPool": Rule("pooling", formulas.adaptive_pooling),
+    "AdaptiveMaxPool": Rule("pooling", formulas.adaptive_pooling),
+    "ROIPooling": Rule("pooling", formulas.roi_pooling),
+    "ROIAlign": Rule("pooling", formulas.roi_align),
+    "ROIAlignRotated": Rule("pooling", formulas.roi_align),
+    "PSROIPooling": Rule("pooling", formulas.position_sensitive_pooling),
+    "DeformablePSROIPooling": Rule("pooling", formulas.position_sensitive_pooling),
+    "BatchNormInference": Rule("normalization", each_output(4)),
+    "GroupNormalization": Rule("normalization", each_input(7)),
+    "MVN": Rule("normalization", formulas.mean_variance),
+    "LRN": Rule("normalization", formulas.neighbours),
+    "GRN": Rule("normalization", each_input(3)),
+    "NormalizeL2": Rule("normalization", each_input(3)),
+    "RMS": Rule("normalization", each_input(4)),
+    "Softmax": Rule("normalization", each_input(5)),
+    "LogSoftmax": Rule("normalization", each_input(5)),
+    "Interpolate": Rule("interpolation", formulas.interpolation),
+    "GridSample": Rule("interpolation", formulas.grid_sample),
+    "RegionYolo": Rule("elementwise", formulas.region_yolo),
+    "ScatterElementsUpdate": Rule("movement", formulas.scattering),
+    "ScatterNDUpdate": Rule("movement", formulas.scattering),
+    "EmbeddingBagOffsets": Rule("reduction", formulas.embedding_bag(weights=4)),
+    "EmbeddingBagOffsetsSum": Rule("reduction", formulas.embedding_bag(weights=4)),
+    "EmbeddingBagPacked": Rule("reduction", formulas.embedding_bag(weights=2)),
+    "EmbeddingBagPackedSum": Rule("reduction", formulas.embedding_bag(weights=2)),
+    "EmbeddingSegmentsSum": Rule("reduction", formulas.embedding_bag(weights=5)),
+    "TopK": Rule("search", formulas.top_k),
+    "Bucketize": Rule("search", formulas.binary_search(values=0, ordered=1)),
+    "SearchSorted": Rule("search", formulas.binary_search(values=1, ordered=0)),
+    "DFT": Rule("transform", formulas.fourier),
+    "IDFT": Rule("transform", formulas.fourier),
+    "RDFT": Rule("transform", formulas.fourier),
+    "IRDFT": Rule("transform", formulas.fourier),
+    "STFT": Rule("transform", formulas.short_time_fourier),
 }
 
 

@@ -151,13 +151,12 @@ def _not_counted(found: Analyzed) -> list[Note]:
     left = found.analysis.not_counted
     if not left:
         return []
-    types = ", ".join(dict.fromkeys(layer.type for layer in left))
+    types = "; ".join(dict.fromkeys(f"{layer.type}: {layer.uncounted}" for layer in left))
     names = ", ".join(layer.name for layer in left[:3]) + (" ..." if len(left) > 3 else "")
     return [
         Note(
             "not-counted",
-            f"{len(left)} layers are not counted, so the sums are too low: nothing tells how much"
-            f" arithmetic {types} is",
+            f"{len(left)} layers are not counted, so the sums are too low ({types})",
             names,
         )
     ]

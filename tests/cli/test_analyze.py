@@ -3,8 +3,11 @@
 import csv
 import json
 
+import numpy as np
 import openvino as ov
 import pytest
+from openvino import opset1
+from openvino import opset15 as op
 
 from ovtool import flops
 from ovtool.compress.cost import closed
@@ -42,6 +45,23 @@ def test_the_column_gflops_is_of_the_same_count(ovtool, variant):
     told = ovtool("analyze", variant.folder, "--json").document
     model = closed(ov.Core().read_model(variant.xml))
     assert 2 * told["total"]["macs"] == flops.work(model).total
+
+
+def test_what_is_not_counted_is_said_with_the_reason(ovtool, tmp_path):
+    boxes, scores = op.parameter([1, 4, 4], ov.Type.f32), op.parameter([1, 2, 4], ov.Type.f32)
+    kept = opset1.non_max_suppression(boxes, scores, op.constant(np.int64(3)))
+    kept.set_friendly_name("nms")
+    for place, port in enumerate((boxes, scores, kept)):
+        port.output(0).set_names({f"port{place}"})
+    variant = save(tmp_path / "net", ov.Model([op.result(kept)], [boxes, scores], "detector"))
+    reason = "how many boxes are compared depends on the boxes"
+    done = ovtool("analyze", variant.folder)
+    assert done.status == 0, done.err
+    assert f"NonMaxSuppression: {reason}" in " ".join((done.out + done.err).split())
+    told = ovtool("analyze", variant.folder, "--json").document
+    (left,) = (one for one in told["layers"] if one["uncounted"])
+    assert (left["name"], left["flops"], left["uncounted"]) == ("nms", None, reason)
+    assert told["not_counted"] == ["nms"]
 
 
 @pytest.mark.parametrize(
