@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -100,6 +101,7 @@ def share_best(
     near = np.flatnonzero(values + _FAR * above >= (values - _FAR * below).max())
     parts = [near[start : start + _CHUNK] for start in range(0, near.size, _CHUNK)]
 
+    @functools.lru_cache(maxsize=1)
     def drawn(number: int) -> NDArray[np.float64]:
         """Return the draws of a part, the same ones every time: all would not fit in memory."""
         some = parts[number]

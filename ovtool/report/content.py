@@ -94,18 +94,52 @@ class Content:
     knees: Sequence[Knee]
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a report is asked for, and the rows that answer.
+
+    Args:
+        rows: All rows of the table.
+        about: Of their table.
+        limits: For the recommendation.
+        objective: Of the recommendation.
+        percentile: Of the latency in both.
+    """
+
+    rows: Rows
+    about: Background
+    limits: Limits
+    objective: str
+    percentile: int
+
+
 def gather(table: pd.DataFrame, limits: Limits, objective: str, percentile: int) -> Content:
     """Return the parts of a report; that nothing fits or was measured is a part of it too.
 
     Raises:
         InputError: The objective or percentile is unknown, or the objective was not measured.
     """
-    everything, about = records(table), background(table)
-    choice, no_choice = None, ""
+    question = Question(records(table), background(table), limits, objective, percentile)
+    return describe(question, decide(question))
+
+
+def decide(question: Question) -> Choice | str:
+    """Return the recommendation, or why there is none.
+
+    Raises:
+        InputError: The objective or percentile is unknown, or the objective was not measured.
+    """
+    asked_for = (question.limits, question.objective, question.percentile)
     try:
-        choice = choose_among(everything, about, limits, objective, percentile)
+        return choose_among(question.rows, question.about, *asked_for)
     except (LimitNotMetError, NothingMeasuredError) as error:
-        no_choice = f"{str(error)[:1].upper()}{str(error)[1:]}."
+        return f"{str(error)[:1].upper()}{str(error)[1:]}."
+
+
+def describe(question: Question, decided: Choice | str) -> Content:
+    """Return the parts of a report around what was decided."""
+    everything, about, limits = question.rows, question.about, question.limits
+    choice = None if isinstance(decided, str) else decided
     chosen = [] if choice is None else [choice.winner, *(one.row for one in choice.runners_up)]
     kept = shown(everything, [row["trial"] for row in chosen])
     rows, part = kept.rows, kept.rows.table
@@ -122,9 +156,9 @@ def gather(table: pd.DataFrame, limits: Limits, objective: str, percentile: int)
         told.insert(0, rows[best])
     return Content(
         title=_title(everything.different("sweep")),
-        objective=_objective(limits, objective, percentile, about),
+        objective=_objective(question),
         choice=choice,
-        no_choice=no_choice,
+        no_choice=decided if isinstance(decided, str) else "",
         summary=variants,
         charts=charts(part, best),
         rows=rows,
@@ -138,7 +172,7 @@ def gather(table: pd.DataFrame, limits: Limits, objective: str, percentile: int)
         machines=_machines(rows, about),
         background=about,
         explanations=explain(told, context),
-        front=front(everything, percentile, about.quality_metric, names)
+        front=front(everything, question.percentile, about.quality_metric, names)
         if choice is None
         else choice.front,
         knees=context.knees,
@@ -156,10 +190,10 @@ def _title(sweeps: list[str], most: int = 4) -> str:
     return (", ".join(sweeps[:most]) + more) or "no rows"
 
 
-def _objective(limits: Limits, objective: str, percentile: int, about: Background) -> str:
-    told = [one.text for one in asked(limits, percentile, about)]
-    best = objective.replace("latency", f"p{percentile} latency")
-    guesses = ", estimates allowed" if limits.allow_estimates else ""
+def _objective(question: Question) -> str:
+    told = [one.text for one in asked(question.limits, question.percentile, question.about)]
+    best = question.objective.replace("latency", f"p{question.percentile} latency")
+    guesses = ", estimates allowed" if question.limits.allow_estimates else ""
     return f"best {best}, " + (" and ".join(told) if told else "without limits") + guesses
 
 

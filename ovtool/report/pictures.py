@@ -1,8 +1,8 @@
-"""Charts as SVG and PNG, and the library that draws them on a page, made in another process.
+"""Charts as SVG and PNG, and the library that draws them on a page, made in other processes.
 
 vl-convert runs a JavaScript engine that takes more than a second to start and to bundle Vega, and
-holds Python's lock all the while.  In a process of its own it works beside whatever else a report
-takes.  The two exchange files in a temporary folder, and lines that name them.
+holds Python's lock all the while.  In processes of its own it works beside whatever else a report
+takes.  They exchange files in a temporary folder, and lines that name them.
 """
 
 from __future__ import annotations
@@ -32,33 +32,41 @@ if TYPE_CHECKING:
 _COMMAND = (sys.executable, "-P", "-m", "ovtool.report.pictures")
 _PIXELS = 2
 """Pixels of a PNG for one of the SVG."""
+_KINDS = ("svg", "png")
 _LIBRARY, _WARM = "library", "warm"
 _ANY = {"data": {"values": []}, "mark": "point"}
 
 
 class Pictures:
-    """The process that draws, from ``with`` to its end."""
+    """The processes that draw, from ``with`` to its end: one makes SVG, the next PNG of it."""
 
     def __enter__(self) -> Self:
-        """Start it."""
+        """Start them."""
         self._ending = contextlib.ExitStack()
         self._folder = Path(self._ending.enter_context(tempfile.TemporaryDirectory()))
         errors = self._ending.enter_context((self._folder / "errors").open("wb"))
-        self._process = subprocess.Popen(
-            [*_COMMAND, str(self._folder)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            encoding="utf-8",
-        )
-        self._ending.callback(self._end)
+        self._processes: list[subprocess.Popen[str]] = []
+        source: int | IO[str] = subprocess.PIPE
+        for kind in _KINDS:
+            process = subprocess.Popen(
+                [*_COMMAND, kind, str(self._folder)],
+                stdin=source,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                encoding="utf-8",
+            )
+            self._processes.append(process)
+            self._ending.callback(_end, process)
+            if source is not subprocess.PIPE:
+                _pipe(self._processes[-2].stdout).close()  # it is the next one's alone
+            source = _pipe(process.stdout)
         self._done: set[str] = set()
         self._asked: list[Chart] = []
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End it, whatever it is doing."""
+        """End them, whatever they are doing."""
         self._ending.close()
 
     def prepare(self) -> None:
@@ -101,29 +109,40 @@ class Pictures:
 
     def _ask(self, name: str) -> None:
         with contextlib.suppress(BrokenPipeError):  # that it ended is said where it is waited for
-            print(name, file=_pipe(self._process.stdin), flush=True)
+            print(name, file=_pipe(self._processes[0].stdin), flush=True)
 
     def _wait(self, name: str) -> None:
         while name not in self._done:
-            told = _pipe(self._process.stdout).readline()
+            told = _pipe(self._processes[-1].stdout).readline()
             if not told:
                 raise self._ended(name)
             self._done.add(told.strip())
 
     def _ended(self, name: str) -> Exception:
         """Return the error of a process that ended too early: from outside, or by a bug."""
-        code = self._process.wait()
+        _close(self._processes[0].stdin)  # the others end with it
+        codes = [process.wait() for process in self._processes]
+        code = min(codes) if min(codes) < 0 else max(codes)
         if code < 0:
             return OvtoolError(
-                f"the process that draws {name} was ended by signal {-code}",
-                "it needs some 300 MiB of memory; run the command again",
+                f"a process that draws {name} was ended by signal {-code}",
+                "they need some 300 MiB of memory; run the command again",
             )
         said = (self._folder / "errors").read_text(encoding="utf-8", errors="replace")
         return RuntimeError(f"drawing {name} failed with code {code}: {said[-2000:]}")
 
-    def _end(self) -> None:
-        self._process.kill()
-        self._process.communicate()
+
+def _end(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.wait()
+    _close(process.stdin)
+    _close(process.stdout)
+
+
+def _close(stream: IO[str] | None) -> None:
+    if stream is not None:
+        with contextlib.suppress(BrokenPipeError):  # its reader has ended
+            stream.close()
 
 
 def _pipe(stream: IO[str] | None) -> IO[str]:
@@ -172,26 +191,28 @@ def _digest(script: bytes) -> bytes:
     return hashlib.sha256(script).hexdigest().encode()
 
 
-def main(folder: Path) -> None:
-    """Draw what is named on standard input, and name there what is done.
+def main(kind: str, folder: Path) -> None:
+    """Draw what is named on standard input, and name on standard output what is done.
 
     Args:
-        folder: Has ``NAME.json``, and gets ``NAME.svg`` and ``NAME.png``.
+        kind: ``svg``: of ``NAME.json`` in the folder, or the library; ``png``: of ``NAME.svg``.
+        folder: Of the files.
     """
     import vl_convert
 
     for line in sys.stdin:
         name = line.strip()
-        if name == _LIBRARY:
+        if kind == "png" and name != _LIBRARY:
+            svg = (folder / f"{name}.svg").read_text(encoding="utf-8")
+            (folder / f"{name}.png").write_bytes(vl_convert.svg_to_png(svg, scale=_PIXELS))
+        elif name == _LIBRARY and kind == "svg":
             (folder / _LIBRARY).write_bytes(_library())
-        else:
+        elif kind == "svg":
             spec = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-            svg: str = vl_convert.vegalite_to_svg(spec)
-            (folder / f"{name}.svg").write_text(svg, encoding="utf-8", newline="\n")
-            png: bytes = vl_convert.svg_to_png(svg, scale=_PIXELS)
-            (folder / f"{name}.png").write_bytes(png)
+            drawn: str = vl_convert.vegalite_to_svg(spec)
+            (folder / f"{name}.svg").write_text(drawn, encoding="utf-8", newline="\n")
         print(name, flush=True)  # noqa: T201 - this is how it answers
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(sys.argv[1], Path(sys.argv[2]))

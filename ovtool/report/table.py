@@ -183,7 +183,7 @@ def background(table: pd.DataFrame) -> Background:
 
 def plain(table: pd.DataFrame) -> pd.DataFrame:
     """Return the table alone, as it is written to files."""
-    copy = table.copy()
+    copy = table.copy(deep=False)
     copy.attrs = {}
     return copy
 

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 from ovtool import files
 from ovtool.report import profiles as layer_profiles
-from ovtool.report.content import gather
+from ovtool.report.content import Question, decide, describe
 from ovtool.report.limits import Limits
 from ovtool.report.markdown import markdown
 from ovtool.report.page import page
 from ovtool.report.pictures import Pictures
-from ovtool.report.table import load, plain
+from ovtool.report.rows import records
+from ovtool.report.table import background, load, plain
 from ovtool.store import RESULTS
 
 if TYPE_CHECKING:
@@ -65,13 +66,16 @@ def write(
     """
     with Pictures() as pictures, ThreadPoolExecutor(1) as beside:
         pictures.prepare()
-        table = load(folders)
-        content = gather(table, limits or Limits(), objective, percentile)
-        if profiles:
-            drawn = (*content.charts.drawn, *layer_profiles.charts(profiles))
-            content = replace(content, charts=replace(content.charts, drawn=drawn))
-        pictures.draw(content.charts.drawn)
-        tables = beside.submit(_write_tables, table, out)
+        table, more = load(folders), layer_profiles.charts(profiles)
+        question = Question(
+            records(table), background(table), limits or Limits(), objective, percentile
+        )
+        decided = decide(question)
+        tables = beside.submit(_write_tables, table, out)  # nothing given is wrong from here on
+        content = describe(question, decided)
+        drawn = replace(content.charts, drawn=(*content.charts.drawn, *more))
+        content = replace(content, charts=drawn)
+        pictures.draw(drawn.drawn)
         return ReportFiles(
             page=files.write_text(out / PAGE, page(content, pictures.library(), reload_s)),
             markdown=files.write_text(out / MARKDOWN, markdown(content)),

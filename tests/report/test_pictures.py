@@ -57,12 +57,13 @@ def test_without_a_place_to_keep_it_the_library_is_made_each_time(tmp_path, monk
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals end processes on POSIX alone")
-def test_a_process_that_was_ended_is_told_in_one_line(tmp_path):
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_process_that_was_ended_is_told_in_one_line(tmp_path, which):
     with Pictures() as pictures:
         pictures.draw([chart()])
         pictures.write(tmp_path / "out")
-        os.kill(pictures._process.pid, signal.SIGKILL)
-        pictures._process.wait()
+        os.kill(pictures._processes[which].pid, signal.SIGKILL)
+        pictures._processes[which].wait()
         pictures.draw([chart("second")])
         with pytest.raises(OvtoolError, match="draws second was ended by signal 9"):
             pictures.write(tmp_path / "out")
@@ -87,4 +88,4 @@ def test_its_folder_goes_with_it():
         folder = pictures._folder
         assert folder.is_dir()
     assert not folder.exists()
-    assert pictures._process.poll() is not None
+    assert all(process.poll() is not None for process in pictures._processes)
