@@ -8,6 +8,7 @@ others left in the caches.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import time
 from bisect import bisect_right
@@ -19,6 +20,8 @@ import numpy as np
 from ovtool.units import NS_PER_S
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ovtool.measure.counters import Counters, Reading
 
 WINDOW_NS = NS_PER_S // 10
@@ -45,13 +48,22 @@ class Recorded:
         }
 
 
+def inferring(request: Any) -> Callable[[], object]:
+    """Return what infers a request and leaves its outputs where they are.
+
+    ``request.infer()`` alone copies every output into new memory, which for large ones takes longer
+    than the inference (outputs of 2 MiB: 1.2 ms against 0.06 ms).
+    """
+    return functools.partial(request.infer, share_outputs=True)
+
+
 def one_at_a_time(request: Any, seconds: float, counters: Counters) -> Recorded:
     """Infer one request after another, in the calling thread.
 
     Nothing is in flight while counters are read, so that time is in no window, and short
     stretches between two readings show the moments without neighbours.
     """
-    infer, clock, recorded = request.infer, time.perf_counter_ns, Recorded()
+    infer, clock, recorded = inferring(request), time.perf_counter_ns, Recorded()
     now = clock()
     lead_until, stop = now + int(seconds * LEAD_IN * NS_PER_S), now + int(seconds * NS_PER_S)
     while not recorded.completed or now < lead_until:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from ovtool.measure import contention, layers
+from ovtool.measure import contention, layers, loops
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +46,7 @@ def profile(
     request = compiled.create_infer_request()
     for index in range(len(compiled.inputs)):
         request.set_input_tensor(index, plain.get_input_tensor(index))
-    request.infer()
+    loops.inferring(request)()
     device = layers.only_device(compiled)
     means = device is not None and device.startswith("CPU")
     counters = _LayerTimes(request, means=means, streams=_streams(compiled))
@@ -142,10 +142,10 @@ def _streams(compiled: Any) -> int | None:
 
 
 def _latencies(request: Any, seconds: float, inferred: Callable[[], None]) -> list[float]:
-    until = time.perf_counter() + seconds
+    until, infer = time.perf_counter() + seconds, loops.inferring(request)
     taken: list[float] = []
     while len(taken) < _LEAST or time.perf_counter() < until:
-        request.infer()
+        infer()
         taken.append(request.latency)
         inferred()
     return taken

@@ -73,10 +73,10 @@ class Worker:
         self.queue = ov.AsyncInferQueue(self.compiled, self.requests)
         inputs = self._fill()
         started = time.perf_counter_ns()
-        self.queue[0].infer()
+        loops.inferring(self.queue[0])()
         answer["first_inference_ms"] = (time.perf_counter_ns() - started) / 1e6
         for request in self.queue:
-            request.infer()
+            loops.inferring(request)()
         self.counters = Counters()
         worked = layers.only_device(self.compiled) if is_virtual(device) else None
         self.meter = Meter.for_device(Path("/"), worked or device)
@@ -250,7 +250,7 @@ class Worker:
                 axis = axes[index]
                 one = array[start] if axis is None else np.moveaxis(array[rows], 0, axis)
                 _fill(request, index, self.compiled.inputs[index], one)
-            request.infer()
+            loops.inferring(request)()
             for index, collected in enumerate(results):
                 collected.append(self._rows(request.get_output_tensor(index), count - start))
         np.savez(command["outputs"], *[np.concatenate(arrays) for arrays in results])
