@@ -7,7 +7,8 @@ inference takes tens of microseconds and so small that it takes some millisecond
 A convolution is measured as the branches of a network: a first convolution of three channels brings
 its input into the form that the device computes in, and a pooling that reads a corner of its output
 keeps that from being copied.  What the first takes is known by then, the second takes no more than
-the overhead of a layer.
+the overhead of a layer.  A last convolution joins the corners: what follows the last one of a
+network stays in f32, so that without it each whole output would be converted from bf16.
 """
 
 from __future__ import annotations
@@ -33,8 +34,10 @@ _COPIES = (4, 48)
 """Least and most layers of a kind in a network; fewer where they are large."""
 _LARGE_FLOPS = (40e6, 100e6)
 """Of one layer, from which two are enough, and one."""
+_CACHED_BYTES = 8e6
+"""Weights of a network of products, at most, where it has several: they stay in a cache."""
 SINK = "sink"
-"""How the poolings are named that take what a branch ends in."""
+"""How the names of the layers begin that take what branches end in."""
 _LEVELS = {"activations": 256, "weights": 255}
 
 
@@ -95,6 +98,8 @@ def _with_copies(probe: Probe) -> Probe:
     count = math.ceil(_BUSY_FLOPS / max(1.0, each * rows))
     least = 4 >> sum(each * rows > large for large in _LARGE_FLOPS)
     copies = min(max(count, least), _COPIES[1])
+    if probe.kind == "product":  # how fast weights are read from memory, ``stream`` tells
+        copies = min(copies, max(1, int(_CACHED_BYTES / (4 * probe.inputs * probe.outputs))))
     return Probe(
         probe.kind, probe.rows, probe.inputs, probe.outputs, probe.kernel, probe.stride,
         probe.groups, copies,
@@ -213,8 +218,8 @@ class _Network:
         ends = [op.constant(np.float32(v)) for v in (-limit, high)]
         return op.fake_quantize(node, *ends, *ends, levels)
 
-    def convolution(self, x: Any, probe: Probe) -> Any:
-        """Return a convolution with what follows from its quantization."""
+    def convolution(self, x: Any, probe: Probe, name: str = "") -> Any:
+        """Return a convolution, by a name if that matters, with its quantization."""
         from openvino import opset15 as op
 
         pad = [probe.kernel // 2] * 2
@@ -228,7 +233,10 @@ class _Network:
             each = probe.outputs // probe.groups
             kernels = self.weights(probe.groups, each, probe.inputs, *window, fan_in=fan_in)
             made = op.group_convolution(x, kernels, stride, pad, pad, ones)
-        return self.values(made)
+        found = self.values(made)
+        for node in (made, found) if name else ():
+            node.set_friendly_name(name)
+        return found
 
     def model(self, results: list[Any], inputs: list[Any]) -> ov.Model:
         """Return the network."""
@@ -248,6 +256,7 @@ def _max_pool(x: Any, stride: int, pad: int, kernel: int) -> Any:
 
 
 def _branches(probe: Probe, int8: bool) -> ov.Model:
+    from openvino import opset15 as op
 
     net = _Network(int8=int8)
     stem = probe.kind == "stem"
@@ -256,13 +265,16 @@ def _branches(probe: Probe, int8: bool) -> ov.Model:
     if not stem:
         channels = probe.inputs * probe.groups
         h = net.convolution(h, Probe("stem", probe.rows, 3, channels, kernel=3))
-    results: list[Any] = []
+    corners: list[Any] = []
     for _ in range(probe.copies):
         made = net.convolution(h, probe)
-        sink = _max_pool(made, -(-probe.rows // probe.stride), 0, 2)
-        sink.set_friendly_name(f"{SINK}{len(results)}")
-        results.append(sink)
-    return net.model(results, [x])
+        corner = _max_pool(made, -(-probe.rows // probe.stride), 0, 2)
+        corner.set_friendly_name(f"{SINK}{len(corners)}")
+        corners.append(corner)
+    joined = op.concat(corners, 1)
+    joined.set_friendly_name(f"{SINK}s")
+    last = Probe("pointwise", 1, probe.outputs * probe.copies, 8)
+    return net.model([net.convolution(joined, last, name=SINK)], [x])
 
 
 def _product(probe: Probe, int8: bool) -> ov.Model:

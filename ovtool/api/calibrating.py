@@ -245,15 +245,18 @@ def _as_probed(asked: _Asked, row: Measurement, layers: tuple[Layer, ...] | None
 
 
 def _rate(row: Measurement) -> Interval:
-    """Return inferences a second.
+    """Return inferences a second: of one request at a time by the median latency.
 
     Where others took the CPU that is by the least latency: of many short inferences some fall into
     moments without them.  It has no interval.
     """
     told, unknown = row.figures, float("nan")
+    requests = told.get("requests", 1.0)
     if row.verdict == "contended":
-        rate = told.get("requests", 1.0) * MS_PER_S / told["latency_min_ms"]
-        return Interval(rate, unknown, unknown)
+        return Interval(requests * MS_PER_S / told["latency_min_ms"], unknown, unknown)
+    if requests == 1:
+        ends = (told.get(f"latency_p50_ms_ci_{end}", unknown) for end in ("high", "low"))
+        return Interval(MS_PER_S / told["latency_p50_ms"], *(MS_PER_S / end for end in ends))
     low, high = (told.get(f"throughput_fps_ci_{end}", unknown) for end in ("low", "high"))
     return Interval(told["throughput_fps"], low, high)
 

@@ -68,9 +68,8 @@ def compare(cases, precision, name=None):
         for batch in batches:
             told = api.predict(variant, batch=batch, precision=precision).latency_ms
             (row,) = measure([job_of(variant, batch, precision=precision)], max_s=4)
-            latency_ms = 1000 * batch / row.figures["throughput_fps"]
-            if row.verdict == "contended":
-                latency_ms = row.figures["latency_min_ms"]
+            which = "min" if row.verdict == "contended" else "p50"
+            latency_ms = row.figures[f"latency_{which}_ms"]
             errors.append(told / latency_ms - 1)
             quiet += errors[-1:] * (row.verdict != "contended")
             print(
