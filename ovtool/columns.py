@@ -102,6 +102,8 @@ COLUMNS: tuple[Column, ...] = (
     Column("parameters", "weights", "figure", "weights of convolutions, matrix products and embeddings; what layers share counts once"),
     Column("nonzero_pct", "nonzero", "figure", "share of the weights that is not zero", "%"),
     Column("distinct_weights", "distinct weights", "figure", "distinct stored values of weights, before scales, summed over the layers"),
+    Column("limit_ms", "roofline limit", "figure", "CALCULATED, not observed: the least that one inference of `batch` samples could take, each layer by the peak of its precision or by the bandwidth, as the device was calibrated; under the latency hint alone, and empty where it was not calibrated", "ms"),
+    Column("memory_bound_pct", "bound by memory", "figure", "CALCULATED, not observed: share of the time expected of the layers that goes to layers whose limit is the bandwidth; known where the roofline limit is", "%"),
     Column("gflops", "GFLOP/sample", "figure", "arithmetic of one sample: multiply-adds of convolutions, matrix products, attention and recurrent cells; 1 MAC = 2 FLOPs", "GFLOP"),
     Column("flops_i8_pct", "in INT8", "figure", f"{_FLOPS} i8 or u8; {_SHOWN}", "%"),
     Column("flops_bf16_pct", "in bf16", "figure", f"{_FLOPS} bf16; {_SHOWN}", "%"),

@@ -19,6 +19,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from ovtool.statistics import Z975, Interval
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -179,13 +181,10 @@ class Roofs:
 
     def speed(self, task: Task) -> float | None:
         """Return the FLOP/s that a task's kind reaches; None where that was not calibrated."""
-        kind = task.kind
-        surface = self.computing.get((kind, task.precision or ""))
-        while surface is None and kind in _LIKE:
-            kind = _LIKE[kind]
-            surface = self.computing.get((kind, task.precision or ""))
-        if surface is None:
+        found = self._speeds(task)
+        if found is None:
             return None
+        kind, surface = found
         sizes = task.sizes
         if kind != task.kind and task.geometry is not None:
             g = task.geometry
@@ -193,9 +192,36 @@ class Roofs:
             sizes = product if kind == "product" else (*sizes[:3], g.kernel, sizes[-1])
         return surface.at(sizes)
 
+    def _speeds(self, task: Task) -> tuple[str, Surface] | None:
+        """Return the kind that tells of a task's speed, and its speeds."""
+        kind = task.kind
+        surface = self.computing.get((kind, task.precision or ""))
+        while surface is None and kind in _LIKE:
+            kind = _LIKE[kind]
+            surface = self.computing.get((kind, task.precision or ""))
+        return None if surface is None else (kind, surface)
+
+    def _moves(self, task: Task) -> Surface | None:
+        return self.moving.get(task.kind) or self.moving.get(MOVING[0])
+
+    def doubt(self, task: Task, expected: Terms) -> tuple[str, float]:
+        """Return what the time expected of a task was told by, and how far that errs.
+
+        Returns:
+            The measurements' kind, and the root mean square of their relative errors when each is
+            predicted from the others; NaN where there are too few.
+        """
+        computed = self._speeds(task)
+        if computed is not None and expected.compute_s >= expected.memory_s:
+            return f"{computed[0]} {task.precision}", computed[1].error
+        weights = task.weight_bytes > task.data_bytes
+        surface = self.stream if weights else self._moves(task)
+        kind = STREAM if weights else task.kind
+        return kind, math.nan if surface is None else surface.error
+
     def bandwidth(self, task: Task) -> float:
         """Return the bytes a second at which a task's data moves; infinite where not calibrated."""
-        surface = self.moving.get(task.kind) or self.moving.get(MOVING[0])
+        surface = self._moves(task)
         return math.inf if surface is None else surface.at((max(task.data_bytes, 1),))
 
     def streaming(self, model_weight_bytes: float) -> float:
@@ -211,11 +237,15 @@ class Predicted:
         task: The layer.
         limit: The parts of its time by the device's peak and bandwidth.
         expected: The same by what its kind reaches.
+        told_by: Which measurements that comes from.
+        error: How far these err: the root mean square of relative errors; NaN where not known.
     """
 
     task: Task
     limit: Terms
     expected: Terms
+    told_by: str = ""
+    error: float = 0.0
 
     @property
     def limit_ms(self) -> float:
@@ -260,6 +290,24 @@ class Prediction:
         return sum(layer.predicted_ms for layer in self.layers) + 1000 * self.inference_s
 
     @property
+    def latency(self) -> Interval | None:
+        """The expected time in ms with its 95 % interval; None where a layer is unknown.
+
+        The layers that measurements of one kind tell of err together, those of different kinds on
+        their own; where too few measurements do not tell how far they err, it is as much as they
+        say.  What the machine's speed does between the calibration and now is not in it.
+        """
+        value = self.latency_ms
+        if value is None:
+            return None
+        errors: dict[str, float] = {}
+        for one in self.layers:
+            error = one.predicted_ms * (1.0 if math.isnan(one.error) else one.error)
+            errors[one.told_by] = errors.get(one.told_by, 0.0) + error
+        share = Z975 * math.hypot(*errors.values()) / value if value else math.nan
+        return Interval(value, value / (1 + share), value * (1 + share))
+
+    @property
     def limit_ms(self) -> float | None:
         """Least time of one inference, without any overhead; None where a layer is unknown."""
         return None if self.unknown else sum(layer.limit_ms for layer in self.layers)
@@ -302,12 +350,10 @@ def layer(task: Task, roofs: Roofs, model_weight_bytes: float) -> Predicted | No
     memory_s += task.data_bytes / roofs.bandwidth(task)
     if not task.flops:
         expected = Terms(0.0, memory_s, roofs.layer_s)
-        return Predicted(task, expected, expected)
+        return Predicted(task, expected, expected, *roofs.doubt(task, expected))
     speed, peak = roofs.speed(task), roofs.peaks.get(task.precision or "")
     if speed is None or peak is None:
         return None
-    return Predicted(
-        task,
-        Terms(task.flops / peak, memory_s, roofs.layer_s),
-        Terms(task.flops / speed, memory_s, roofs.layer_s),
-    )
+    limit = Terms(task.flops / peak, memory_s, roofs.layer_s)
+    expected = Terms(task.flops / speed, memory_s, roofs.layer_s)
+    return Predicted(task, limit, expected, *roofs.doubt(task, expected))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from ovtool.api import preparing
 from ovtool.api.evaluation import Evaluator, write_request
+from ovtool.api.predicting import Limits
 from ovtool.measure.engine import failed, measure_group
 from ovtool.measure.process import ProcessRunner
 from ovtool.measure.session import TrialFailedError
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
     from ovtool.api.models import SamplesOf
     from ovtool.measure.engine import Progressed, Settings
-    from ovtool.measure.session import Job
-    from ovtool.results import Measurement
+    from ovtool.measure.session import Job, Session
+    from ovtool.results import Measurement, Note
     from ovtool.store import Plan
     from ovtool.trial import Trial
     from ovtool.variant import Variant
@@ -82,7 +83,8 @@ class Measurer:
         self._emulated = emulated
         self._runner = ProcessRunner(timeout_s=settings.timeout_s, seed=settings.seed)
         self._requests: dict[object, Path] = {}
-        self._evaluator = None
+        self._evaluator: Evaluator | None = None
+        self._limits = Limits(environment, emulated)
         self.evaluated: set[tuple[object, ...]] = set()
         """Configurations of trials whose quality is known."""
         if samples is not None:
@@ -105,11 +107,19 @@ class Measurer:
             self._runner,
             self._settings,
             self._environment,
-            evaluate=self._evaluator,
+            evaluate=self._evaluate,
             on_progress=self._observer.progressed,
         )
         rows |= {m.trial.id: m for m in measured}
         return [self._marked(rows[trial.id]) for trial in trials]
+
+    def _evaluate(self, trial: Trial, session: Session) -> tuple[dict[str, float], list[Note]]:
+        """Take the quality of a trial, and what its device's calibration says of it."""
+        taken: tuple[dict[str, float], list[Note]] = ({}, [])
+        if self._evaluator is not None:
+            taken = self._evaluator(trial, session)
+        figures, notes = self._limits.of(trial, session)
+        return taken[0] | figures, [*taken[1], *notes]
 
     def _marked(self, found: Measurement) -> Measurement:
         device = found.trial.device

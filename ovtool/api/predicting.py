@@ -12,7 +12,9 @@ from ovtool.analyze import calibration, roofline
 from ovtool.analyze.roofline import Task
 from ovtool.api.models import Reference, available, environment_here, variant_beside
 from ovtool.errors import InputError, MissingError
+from ovtool.measure.session import TrialFailedError
 from ovtool.progress import SILENT, Progress
+from ovtool.results import Note
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from ovtool.analyze.calibration import Calibration
     from ovtool.analyze.roofline import Predicted, Prediction
     from ovtool.measure.layers import Layer
+    from ovtool.measure.session import Session
+    from ovtool.trial import Trial
 
 HINT = "latency"
 """What devices are calibrated under."""
@@ -50,6 +54,8 @@ class Compared:
 
     Args:
         latency_ms: Expected of one request; None where some layer is unknown.
+        latency_ms_ci_low: Lower end of its 95 % interval; None where that is not known.
+        latency_ms_ci_high: Upper end.
         limit_ms: Least time of all layers, without overheads; None likewise.
         by_bound_ms: Expected time of the layers by what they are bound by.
         layers: Each layer by name.
@@ -60,6 +66,8 @@ class Compared:
     """
 
     latency_ms: float | None
+    latency_ms_ci_low: float | None
+    latency_ms_ci_high: float | None
     limit_ms: float | None
     by_bound_ms: dict[str, float]
     layers: dict[str, LayerRow]
@@ -103,7 +111,6 @@ def predict(
     """
     from ovtool.api import preparing
     from ovtool.measure.process import ProcessRunner
-    from ovtool.measure.session import TrialFailedError
     from ovtool.sweep.plan import Axes, trials
 
     axes = Axes([batch], [HINT], precisions=[precision], shapes=[shapes] if shapes else ())
@@ -169,12 +176,15 @@ def compared(layers: Sequence[Layer], known: Calibration) -> Compared:
     """Return measured layers against what a calibration says of them."""
     roofs = known.roofs()
     found = roofline.predict(tasks(layers), roofs)
-    expected = found.by_name
+    expected, latency = found.by_name, found.latency
+    told = latency if latency is not None and latency.known else None
     bandwidths = {}
     if (ends := known.bandwidth()) is not None:
         bandwidths = {"memory": ends[0].value / 1e9, "cache": ends[1].value / 1e9}
     return Compared(
         latency_ms=found.latency_ms,
+        latency_ms_ci_low=None if told is None else told.low,
+        latency_ms_ci_high=None if told is None else told.high,
         limit_ms=found.limit_ms,
         by_bound_ms={str(bound): ms for bound, ms in found.by_bound.items()},
         layers={one.name: _row(one, expected.get(one.name)) for one in layers},
@@ -183,6 +193,63 @@ def compared(layers: Sequence[Layer], known: Calibration) -> Compared:
         bandwidths=bandwidths,
         calibrated=known.summary,
     )
+
+
+def figures(layers: Sequence[Layer], known: Calibration) -> dict[str, float]:
+    """Return what a calibration says of a model, as figures of a row.
+
+    Args:
+        layers: As executed.
+        known: Of their device.
+
+    Returns:
+        ``limit_ms`` and ``memory_bound_pct``; nothing where a layer was not calibrated.
+    """
+    found = roofline.predict(tasks(layers), known.roofs())
+    expected = sum(found.by_bound.values())
+    if found.limit_ms is None or not expected:
+        return {}
+    in_memory = 100 * found.by_bound.get("memory", 0.0) / expected
+    return {"limit_ms": found.limit_ms, "memory_bound_pct": in_memory}
+
+
+class Limits:
+    """The roofline of trials as they are executed, where their device was calibrated.
+
+    Args:
+        environment: Id of the environment.
+        emulated: Devices that nothing is calculated of.
+    """
+
+    def __init__(self, environment: str, emulated: frozenset[str] = frozenset()) -> None:
+        self._environment, self._emulated = environment, emulated
+        self._known: dict[str, Calibration | InputError | None] = {}
+
+    def of(self, trial: Trial, session: Session) -> tuple[dict[str, float], list[Note]]:
+        """Return the figures of a trial; none but under the hint that devices are calibrated under.
+
+        A calibration that cannot be read, or layers that cannot be had, cost no measurement.
+        """
+        if trial.hint != HINT or trial.open_loop or trial.device in self._emulated:
+            return {}, []
+        known = self._of(trial.device)
+        if known is None:
+            return {}, []
+        if isinstance(known, InputError):
+            return {}, [Note("calibration-unreadable", str(known), trial.device, known.hint)]
+        try:
+            layers = session.layers()
+        except TrialFailedError as error:
+            return {}, [Note("limit-unknown", "its executed layers could not be had", str(error))]
+        return ({} if layers is None else figures(layers, known)), []
+
+    def _of(self, device: str) -> Calibration | InputError | None:
+        if device not in self._known:
+            try:
+                self._known[device] = calibration.read(self._environment, device)
+            except InputError as error:
+                self._known[device] = error
+        return self._known[device]
 
 
 def _row(layer: Layer, expected: Predicted | None) -> LayerRow:

@@ -27,7 +27,7 @@ def choice(found: Choice, *, json: bool) -> None:
         say(f"- {reason}")
     say(f"How sure: {found.confidence.sentence}.")
     if found.ties:
-        say(f"Within the noise of it: {'; '.join(found.ties)}.")
+        say(f"Within the noise of it: {found.ties_text}.")
     settings = ", ".join(f'"{k}": "{v}"' for k, v in found.properties.items())
     say(f"OpenVINO properties: {{{settings}}}")
     if found.explanations:

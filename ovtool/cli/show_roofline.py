@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from ovtool import units
@@ -129,9 +130,13 @@ def compared(told: Compared, latency_ms: float) -> None:
         )
     else:
         off = 100 * (told.latency_ms / latency_ms - 1)
+        low, high = (
+            math.nan if end is None else end
+            for end in (told.latency_ms_ci_low, told.latency_ms_ci_high)
+        )
         terminal.say(
             say,
-            f"predicted: {units.text(told.latency_ms)} ms a request, measured"
+            f"predicted: {units.interval_text(told.latency_ms, low, high)} ms a request, measured"
             f" {units.text(latency_ms)} ms ({off:+.0f} %); limit {units.text(told.limit_ms)} ms,"
             f" {100 * told.limit_ms / latency_ms:.0f} % of what was measured",
         )

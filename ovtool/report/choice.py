@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from ovtool.results import Note
 
 MAX_RUNNERS_UP = 5
+_TIES = 3
+"""Names of rows that cannot be told from the winner, in a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,12 @@ class Choice:
     explanations: tuple[Note, ...]
     front: Front
     knees: Sequence[Knee]
+
+    @property
+    def ties_text(self) -> str:
+        """The names of some rows that cannot be told from the winner, and how many more."""
+        more = len(self.ties) - _TIES
+        return "; ".join(self.ties[:_TIES]) + (f"; and {more} more" if more > 0 else "")
 
     @property
     def headline(self) -> str:

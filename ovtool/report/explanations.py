@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ovtool import units
 from ovtool.devicename import is_virtual, not_behind
 from ovtool.report.knee import Knees, against
-from ovtool.report.rows import Config, Row, Rows, best_throughput, figure, measured, real
+from ovtool.report.rows import CONFIG, Config, Row, Rows, best_throughput, figure, measured, real
 from ovtool.report.wording import figure_text, ratio_words, row_label, words
 from ovtool.results import Note
 from ovtool.statistics import ratio_unpaired, samples_for_half_width, samples_to_tell
@@ -30,6 +30,7 @@ _SHARES = ("accuracy_top1", "accuracy_top5", "agreement_top1")
 _EXECUTED = ("flops_i8_pct", "flops_bf16_pct", "flops_f16_pct", "flops_f32_pct")
 _SOME_PCT, _MOST_PCT = 5.0, 50.0
 _SPARSE_PCT = 70.0
+_BATCH = (*CONFIG, "batch")
 _GROUP = ("environment", "device", "ran_on", "batch", "shape", "data_shape", "load")
 """Columns in which rows are the same that can be compared."""
 _SHOWN = 3
@@ -66,6 +67,15 @@ class Context:
         if kind not in self._beside:
             self._beside[kind] = self._fine.take(self._fine.kinds(_GROUP) == kind)
         return self._beside[kind]
+
+    def alone(self, row: Row) -> Row | None:
+        """Return the row of one request at a time of the same configuration and batch.
+
+        That is what a roofline is calculated of; None where there is none.
+        """
+        same = self._fine.kinds(_BATCH) == int(Rows.alone(row).kinds(_BATCH)[0])
+        found = same & self._fine.known("memory_bound_pct")
+        return self._fine[int(found.argmax())] if found.any() else None
 
     def baseline(self, row: Row) -> Row | None:
         """Return its uncompressed variant in the device's default precision, measured beside."""
@@ -144,18 +154,27 @@ def fell_back(row: Row, context: Context) -> Iterator[Note]:
 
 
 def memory_bound(row: Row, context: Context) -> Iterator[Note]:
-    """Fewer bytes of weights alone made it faster: memory, not arithmetic, is the limit.
-
-    A verdict of a roofline belongs in :func:`_fewer_bytes_faster`, beside what was measured.
-    """
+    """Memory, not arithmetic, is the limit: shown by fewer bytes, or calculated by a roofline."""
+    remedy = "compress the weights; more streams share the same bandwidth and would not help"
     for evidence in _fewer_bytes_faster(row, context):
         yield Note(
             "memory-bound",
             "the model waits for memory at this batch: the same arithmetic on fewer bytes is"
             " faster",
             evidence,
-            "compress the weights further; more streams share the same bandwidth and would not"
-            " help",
+            remedy,
+        )
+    alone = context.alone(row)
+    if alone is not None and alone["memory_bound_pct"] > _MOST_PCT:
+        yield Note(
+            "memory-bound-roofline",
+            "by the device's measured peak and bandwidth the model is bound by memory at this"
+            " batch",
+            f"{context.label(alone)}: {figure_text(alone, 'memory_bound_pct')} of the time expected"
+            " of its layers is of layers bound by memory; roofline limit"
+            f" {figure_text(alone, 'limit_ms')} (calculated), p50"
+            f" {figure_text(alone, 'latency_p50_ms')} (measured)",
+            remedy,
         )
 
 

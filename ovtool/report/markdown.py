@@ -64,7 +64,7 @@ def _choice(choice: Choice, objective: str) -> Iterator[str]:
     yield from (f"- {escape(reason)}" for reason in choice.reasons)
     yield f"- How sure: {escape(choice.confidence.sentence)}."
     if choice.ties:
-        yield f"- Within the noise of: {escape('; '.join(choice.ties))}."
+        yield f"- Within the noise of: {escape(choice.ties_text)}."
     if choice.warnings:
         yield from ("", "Before relying on it:", "")
         yield from (note(one) for one in choice.warnings)

@@ -18,7 +18,7 @@ from ovtool import units
 from ovtool.columns import BY_NAME, COLUMNS
 from ovtool.report import theme
 from ovtool.report.rows import figures
-from ovtool.report.wording import device_text, figure_text, interval_text, load_text
+from ovtool.report.wording import device_text, figure_text, interval_text, load_text, words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ovtool.report.charts import Charts
     from ovtool.report.content import Content
     from ovtool.report.drawing import Point
+    from ovtool.report.front import Front
     from ovtool.report.rows import Row, Rows
     from ovtool.results import Note
     from ovtool.statistics import Interval
@@ -35,8 +36,6 @@ TEMPLATE, DRAW = "page.html.j2", "page.js"
 MOST_LISTED = 100
 """Lines of a list or table that stands in the page as text."""
 _COUNTED = re.compile(r"(?P<number>\d+) (?P<of>\w+)(?P<rest>: .*)", re.DOTALL)
-MOST_TIES = 3
-"""Names of rows that cannot be told from the recommended one."""
 _KEY = (
     "variant",
     "device",
@@ -83,6 +82,23 @@ class Said:
     evidence: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A Pareto front as text.
+
+    Args:
+        words: What was compared, inside a sentence.
+        unknown: What no row has, likewise.
+        headings: What was compared, with units.
+        rows: The name of each row and its figures without units.
+    """
+
+    words: list[str]
+    unknown: list[str]
+    headings: list[str]
+    rows: list[tuple[str, tuple[str, ...]]]
+
+
 def page(content: Content, library: str, reload_s: int | None = None) -> str:
     """Return the page as HTML.
 
@@ -107,8 +123,8 @@ def page(content: Content, library: str, reload_s: int | None = None) -> str:
         answer=list(_answer(content)),
         interval=_interval,
         notes=_said(content.background.notes),
+        front=_front(content.front),
         most=MOST_LISTED,
-        most_ties=MOST_TIES,
         facets=[Facet(name, title, _counted(facets[name])) for name, (title, _) in _FACETS.items()],
         dictionary=COLUMNS,
         data={
@@ -126,6 +142,17 @@ def page(content: Content, library: str, reload_s: int | None = None) -> str:
         policy=_policy(scripts),
         scripts=[Markup(script) for script in scripts],  # noqa: S704 - ours, and hashed
         reload_s=reload_s,
+    )
+
+
+def _front(front: Front) -> Listed:
+    columns, rows = [BY_NAME[name] for name in front.columns], front.rows[:MOST_LISTED]
+    cells = zip(*(_cells(rows, column) for column in columns), strict=True)
+    return Listed(
+        [words(one.name) for one in columns],
+        [words(name) for name in front.left_out],
+        [f"{words(one.name)}{', ' + one.unit if one.unit else ''}" for one in columns],
+        list(zip(front.labels, cells, strict=False)),
     )
 
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from ovtool.columns import COLUMNS
 from ovtool.errors import InputError
+from ovtool.report import remarks
 from ovtool.report.behind import Behind
 from ovtool.report.rows import CONFIG
-from ovtool.report.speedup import CPU_TIME_DOUBT
 from ovtool.report.stored import (
     NAMES,
     QUALITY,
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     import numpy as np
     import pandas as pd
-    import pyarrow as pa
     from numpy.typing import NDArray
 
     from ovtool.metrics import QualityMetric
@@ -40,8 +39,6 @@ if TYPE_CHECKING:
 
 _ATTRIBUTE = "background"
 _CONFIG, _KEY = list(CONFIG), ["environment", "trial"]
-_SHOWN = 3
-"""Examples that a note names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,16 +114,6 @@ class _Behind(Mapping[tuple[str, str], Behind]):
         return len(self._frame)
 
 
-@dataclass(frozen=True, slots=True)
-class _Remarks:
-    """The measurements' own notes: for each, its number, its row and its evidence."""
-
-    notes: tuple[tuple[str, str, str], ...]
-    numbers: NDArray[np.int64]
-    rows: NDArray[np.int64]
-    evidence: pa.Array
-
-
 def load(folders: Sequence[str | Path]) -> pd.DataFrame:
     """Read sweeps into one table with the columns of ``columns.COLUMNS``, in their order.
 
@@ -142,14 +129,14 @@ def load(folders: Sequence[str | Path]) -> pd.DataFrame:
     """
     sweeps = [rows_of(folder) for folder in folders]
     notes: list[Note] = []
-    everything, remarks = _joined(sweeps)
+    everything, told = _joined(sweeps)
     frame = _latest(everything, notes)
     if len(sweeps) > 1:
         _share_quality(frame)
         _add_speedups(frame)
-    notes += _speedup_notes(frame)
-    notes += _unfinished(sweeps)
-    notes += _grouped(remarks, frame)
+    notes += remarks.of_speedups(frame)
+    notes += remarks.unfinished(sweeps)
+    notes += remarks.grouped(told, frame)
     metric = _quality_metric(sweeps, notes)
     environments = {sweep.environment.id: sweep.environment for sweep in sweeps}
     machines = {identifier: one.machine for identifier, one in environments.items()}
@@ -188,7 +175,7 @@ def plain(table: pd.DataFrame) -> pd.DataFrame:
     return copy
 
 
-def _joined(sweeps: Sequence[SweepRows]) -> tuple[pd.DataFrame, _Remarks]:
+def _joined(sweeps: Sequence[SweepRows]) -> tuple[pd.DataFrame, remarks.Remarks]:
     """Return the rows of all sweeps below one another, numbered from 0, and their notes."""
     import numpy as np
     import pyarrow as pa
@@ -204,8 +191,8 @@ def _joined(sweeps: Sequence[SweepRows]) -> tuple[pd.DataFrame, _Remarks]:
     own = pc.struct_field(flat, "note").to_numpy(zero_copy_only=False)
     every = np.array([number for one in mine for number in one], dtype=np.int64)
     found = every[starts[sweep_of[parents]] + own] if len(own) else every[:0]
-    remarks = _Remarks(tuple(numbers), found, parents, pc.struct_field(flat, "evidence"))
-    return rows.drop_columns(["_notes"]).to_pandas(), remarks
+    told = remarks.Remarks(tuple(numbers), found, parents, pc.struct_field(flat, "evidence"))
+    return rows.drop_columns(["_notes"]).to_pandas(), told
 
 
 def _latest(frame: pd.DataFrame, notes: list[Note]) -> pd.DataFrame:
@@ -221,8 +208,8 @@ def _latest(frame: pd.DataFrame, notes: list[Note]) -> pd.DataFrame:
         notes.append(
             Note(
                 "measured-twice",
-                f"{_rows(repeated)} measured in several sweeps: the latest is shown",
-                _examples(repeated),
+                f"{remarks.rows_text(repeated)} measured in several sweeps: the latest is shown",
+                remarks.examples(repeated),
             )
         )
     latest = frame[twice].sort_values("_finished", ascending=False, kind="stable")
@@ -272,100 +259,6 @@ def _add_speedups(frame: pd.DataFrame) -> None:
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
-
-
-def _speedup_notes(frame: pd.DataFrame) -> Iterator[Note]:
-    def taken(method: str) -> list[str]:
-        by = [frame[f"_method_{precision}"] == method for precision in SPEEDUPS]
-        return list(dict.fromkeys(frame.loc[by[0] | by[1], "_label"]))
-
-    if by_cpu_time := taken("cpu_time"):
-        yield Note(
-            "speedup-by-cpu-time",
-            f"speed-ups of {_rows(by_cpu_time)} were taken from CPU time instead of wall time, "
-            "since others or a quota took the CPU: threads that wait for one another may move"
-            f" them, for which their intervals are {100 * CPU_TIME_DOUBT:g} % wider",
-            _examples(by_cpu_time),
-        )
-    if unpaired := taken("unpaired"):
-        yield Note(
-            "speedup-unpaired",
-            f"speed-ups of {_rows(unpaired)} come from figures measured apart: drift between the "
-            "two is not in their intervals",
-            _examples(unpaired),
-            "measure both in one sweep, in at least three rounds",
-        )
-    yield from _without_speedup(frame)
-
-
-def _without_speedup(frame: pd.DataFrame) -> Iterator[Note]:
-    """Say for which variants there is nothing to be faster than, and what would change that."""
-    fine = frame[(frame["status"] == "ok") & frame["rate_rps"].isna()]
-    for precision, name in SPEEDUPS.items():
-        missing = fine.loc[fine[name].isna(), "variant"].unique()
-        if len(missing):
-            what = "its default precision" if precision == "default" else precision
-            yield Note(
-                f"no-speedup-{precision}",
-                f"some speed-ups over the uncompressed model in {what} are not known: it was not"
-                " measured at the same load",
-                ", ".join(missing),
-                f"sweep the uncompressed variant of the same source too, --precision {precision}",
-            )
-
-
-def _unfinished(sweeps: Sequence[SweepRows]) -> Iterator[Note]:
-    for about in (sweep.about for sweep in sweeps):
-        if about.outdated:
-            yield Note(
-                "earlier-plan",
-                f"{about.outdated} trials of earlier plans of {about.name} are not shown",
-                remedy="sweep with the same axes and variants to see them",
-            )
-        if about.left:
-            yield Note(
-                "sweep-unfinished",
-                f"{about.left} of {about.planned} trials of {about.name} are not measured yet",
-                remedy="the same sweep command goes on where it stopped",
-            )
-
-
-def _grouped(remarks: _Remarks, frame: pd.DataFrame) -> Iterator[Note]:
-    """Yield the measurements' own notes, each once, with the trials that it is about.
-
-    Notes whose evidence differs stay apart, unless it differs from trial to trial: then there are
-    examples of it.
-    """
-    import numpy as np
-
-    kept = np.flatnonzero(np.isin(remarks.rows, frame.index))
-    kinds = np.asarray(remarks.evidence.dictionary_encode().indices)
-    apart = []
-    for group in _grouped_places(kept, remarks.numbers[kept]):
-        different = _grouped_places(group, kinds[group])
-        apart += different if len(different) <= _SHOWN else [group]
-    labels = frame["_label"]
-    for group in sorted(apart, key=lambda places: int(places[0])):
-        identifier, message, remedy = remarks.notes[remarks.numbers[group[0]]]
-        shown = group[:_SHOWN].tolist()
-        names = [str(labels.loc[remarks.rows[place]]) for place in shown]
-        evidence = [remarks.evidence[place].as_py() for place in shown]
-        more = f" and {len(group) - len(shown)} more" if len(group) > len(shown) else ""
-        if (kinds[group] == kinds[group[0]]).all():
-            told = "; ".join([*filter(None, evidence[:1]), *names])
-        else:
-            told = "; ".join(f"{n}: {e}" for n, e in zip(names, evidence, strict=True))
-        yield Note(identifier, message, f"{told}{more}", remedy)
-
-
-def _grouped_places(places: NDArray[np.int64], keys: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """Return places with equal keys together, each group in its order."""
-    import numpy as np
-
-    if not len(places):
-        return []
-    _, counts = np.unique(keys, return_counts=True)
-    return np.split(places[np.argsort(keys, kind="stable")], np.cumsum(counts)[:-1])
 
 
 def _quality_metric(sweeps: Sequence[SweepRows], notes: list[Note]) -> QualityMetric | None:
@@ -425,12 +318,3 @@ def _order(frame: pd.DataFrame, sweeps: Sequence[SweepRows]) -> NDArray[np.int64
 def _types() -> dict[str, str]:
     types = {n: "str" if column.text else "float64" for column in COLUMNS for n in column.names}
     return types | {"batch": "int64"}
-
-
-def _rows(labels: Sequence[str]) -> str:
-    return f"{len(labels)} {'row' if len(labels) == 1 else 'rows'}"
-
-
-def _examples(labels: Sequence[str]) -> str:
-    more = f" and {len(labels) - _SHOWN} more" if len(labels) > _SHOWN else ""
-    return "; ".join(labels[:_SHOWN]) + more

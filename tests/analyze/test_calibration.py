@@ -189,9 +189,33 @@ def test_probes_are_networks_of_their_kind(kind, int8):
     from ovtool import geometry
 
     small = min((p for p in probes.probes() if p.kind == kind), key=lambda p: p.rows)
-    found = geometry.geometries(small.build(int8=int8)).values()
-    counted = [one for one in found if one.kind == ("product" if kind == "stream" else kind)]
+    found = geometry.geometries(small.build(int8=int8))
+    own = [one for name, one in found.items() if not name.startswith(probes.SINK)]
+    counted = [one for one in own if one.kind == ("product" if kind == "stream" else kind)]
     if kind in (*COMPUTING, "stream"):
         assert len(counted) == small.copies
     elif kind != probes.REORDER:
         assert not found
+
+
+@pytest.mark.parametrize("precision", ["f32", "bf16"])
+def test_what_branches_compute_is_not_converted_whole(precision):
+    """What follows the last convolution would stay in f32: a copy of each branch's output."""
+    import openvino as ov
+
+    from ovtool.flops import work
+    from ovtool.measure import layers
+
+    model = probes.Probe("pointwise", 8, 16, 32, copies=12).build()
+    asked = {"INFERENCE_PRECISION_HINT": precision}
+    found = layers.executed(ov.Core().compile_model(model, "CPU", asked), work(model))
+    assert sum(one.type == "Convolution" for one in found) == 1 + 12 + 1
+    assert sum(one.type in ("Reorder", "Convert") for one in found) <= 3
+    kept = {one.precision for one in found if one.type in ("Convolution", "Pooling")}
+    assert len(kept) == 1
+
+
+@pytest.mark.parametrize("width", [64, 512, 2048])
+def test_the_weights_of_products_stay_in_a_cache(width):
+    (one,) = (p for p in probes.probes() if (p.kind, p.rows, p.inputs) == ("product", 1, width))
+    assert one.copies == 1 or one.copies * width * width * 4 <= 8e6

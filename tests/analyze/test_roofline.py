@@ -1,5 +1,8 @@
 """The roofline: pure functions of counts and rates."""
 
+import math
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -116,6 +119,39 @@ def test_the_whole_is_the_sum_and_an_overhead():
     assert found.limit_ms == pytest.approx(10)
     assert found.by_bound == {"compute": pytest.approx(2 * 10.001)}
     assert set(found.by_name) == {"fc", "two"}
+
+
+def err(surface, error):
+    return replace(surface, error=error)
+
+
+def test_how_sure_a_prediction_is():
+    """Layers of one kind err together, and kinds on their own."""
+    known = roofs(
+        computing={("product", "f32"): err(flat(100e9, 2), 0.1)},
+        moving={"elementwise": err(flat(10e9), 0.3)},
+        layer_s=0.0,
+        inference_s=0.0,
+    )
+    one = roofline.predict([product()], known).latency
+    two = roofline.predict([product(), product(name="two")], known).latency
+    assert one.high / one.value == pytest.approx(1 + 1.96 * 0.1, rel=1e-3)
+    assert one.value / one.low == pytest.approx(1 + 1.96 * 0.1, rel=1e-3)
+    assert two.high / two.value == pytest.approx(one.high / one.value)
+    data = product(0, 0, 10**8, name="add", kind="elementwise", geometry=None)
+    both = roofline.predict([product(), data], known).latency
+    share = 1.96 * math.hypot(10 * 0.1, 10 * 0.3) / 20
+    assert both.high / both.value == pytest.approx(1 + share, rel=1e-3)
+
+
+def test_too_few_measurements_may_err_by_all_that_they_say():
+    found = roofline.predict([product()], roofs()).latency
+    assert found.value == pytest.approx(10.006)
+    assert found.high / found.value == pytest.approx(1 + 1.96, rel=1e-3)
+    assert roofline.predict([product(precision="i8")], roofs()).latency is None
+    view = product(0, 0, 10, kind="view", geometry=None)
+    alone = roofline.predict([view], roofs()).latency
+    assert alone.low == alone.value == alone.high
 
 
 @given(st.integers(1, 10**12), st.integers(1, 10**12))

@@ -1,6 +1,7 @@
 """Calibrating by a fake runner, and one real profile against the result."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import openvino as ov
@@ -17,6 +18,9 @@ from ovtool.measure.engine import Settings
 from ovtool.measure.fake import FakeRunner
 from ovtool.measure.layers import Layer
 from ovtool.measure.session import TrialFailedError
+from ovtool.store import SweepFolder
+from ovtool.sweep.plan import Axes
+from ovtool.trial import Trial
 from tests import models
 
 QUICK = Settings(min_rounds=3, round_s=0.03, max_s=0.5, starts=False)
@@ -29,6 +33,7 @@ CHOSEN = (
     Probe("product", 16, 32, 32, copies=2),
     Probe("convolution", 8, 4, 8, kernel=3, copies=2),
 )
+AXES = Axes(batches=[1], hints=["latency", "throughput"], precisions=["f32"])
 INFERENCE_MS, LAYER_MS = 0.02, 0.002
 SPEED = {"f32": 1e9, "bf16": 2e9, "i8": 4e9}
 
@@ -168,6 +173,38 @@ def test_a_prediction_sums_up_the_executed_layers(variant):
     flops = sum(layer.task.flops for layer in found.layers)
     assert flops == 2 * 32 * 256 * (3 + 32) * 9 + 2 * 10 * 32
     assert found.latency_ms > 1000 * flops / SPEED["f32"]
+
+
+def test_a_row_has_the_limit_of_a_model_that_all_is_known_of():
+    known = calibrated()
+    layers = executed(Trial("v", "product-4-x3", "CPU", 1, "latency", precision="f32"))
+    found = predicting.figures(layers, known)
+    assert found["limit_ms"] == pytest.approx(3 * 1000 * 10**5 / SPEED["f32"], rel=0.05)
+    assert found["memory_bound_pct"] == 0
+    data = Layer("add", "Eltwise", "f32", "", data_bytes=10**6)
+    assert 50 < predicting.figures([*layers, data], known)["memory_bound_pct"] < 100
+    other = replace(layers[0], precision="f16")
+    assert predicting.figures([*layers, other], known) == {}
+    assert predicting.figures([], known) == {}
+
+
+@pytest.mark.slow
+def test_rows_of_a_sweep_have_the_roofline_where_the_device_was_calibrated(variant, tmp_path):
+    def swept(name):
+        done = api.sweep([variant], out=tmp_path / name, axes=AXES, settings=QUICK)
+        return SweepFolder(done.folder).measurements()
+
+    assert not any("limit_ms" in one.figures for one in swept("before"))
+    made = calibrated()
+    latency, throughput = swept("after")
+    assert latency.figures["limit_ms"] > 0
+    assert 0 <= latency.figures["memory_bound_pct"] <= 100
+    assert "limit_ms" not in throughput.figures
+    calibration.path(made.environment, "CPU").write_text("{}")
+    damaged, _ = swept("damaged")
+    assert damaged.status == "ok"
+    assert "limit_ms" not in damaged.figures
+    assert "calibration-unreadable" in {note.id for note in damaged.notes}
 
 
 @pytest.mark.slow

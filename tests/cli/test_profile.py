@@ -123,6 +123,8 @@ def compared(**fields):
     names = [layer.name for layer in profiled().layers]
     told = {
         "latency_ms": 3.6,
+        "latency_ms_ci_low": 3.0,
+        "latency_ms_ci_high": 4.3,
         "limit_ms": 1.0,
         "by_bound_ms": {"compute": 2.7, "memory": 0.9},
         "layers": {
@@ -147,7 +149,10 @@ def test_limits_stand_beside_what_was_measured(printed, width):
     unknown = next(line for line in lines if line.lstrip().startswith("0.500"))
     assert unknown.split()[:5] == ["0.500", "-", "-", "-", "-"]
     text = " ".join(" ".join(lines).split())
-    assert "predicted: 3.60 ms a request, measured 4.00 ms (-10 %); limit 1.00 ms, 25 %" in text
+    assert (
+        "predicted: 3.60 [3.00, 4.30] ms a request, measured 4.00 ms (-10 %); limit 1.00 ms, 25 %"
+        in text
+    )
     assert "bound by (share of predicted time): compute 75.0 %, memory 25.0 %" in text
     assert "calibrated today, 9 measurements: 9 stable" in text
 

@@ -92,6 +92,17 @@ def test_memory_bound_where_fewer_bytes_alone_are_faster(tmp_path):
     assert "memory-bound" not in explained(tmp_path / "4", slow, figures), "not faster"
 
 
+def test_memory_bound_by_the_roofline(tmp_path):
+    known = {"memory_bound_pct": 81.5, "limit_ms": 3.1}
+    figures = {("fp32", "default"): known, ("int8", "default"): known | {"memory_bound_pct": 49.0}}
+    note = explained(tmp_path, figures=figures)["memory-bound-roofline"]
+    assert "81.5 %" in note.evidence
+    assert "3.10 ms (calculated), p50 4.20 [4.14, 4.28] ms (measured)" in note.evidence
+    assert "fp32" in note.evidence
+    assert "int8" not in note.evidence
+    assert "memory-bound-roofline" not in explained(tmp_path / "2"), "not calibrated"
+
+
 def test_past_the_knee(tmp_path):
     found = explained(tmp_path, batches=(1, 8))
     assert "batch 8 has" in found["knee"].evidence
