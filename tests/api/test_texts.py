@@ -85,6 +85,7 @@ def test_characters_are_judged_everywhere_alike(tmp_path, lines):
     assert heading == "character accuracy"
 
 
+@pytest.mark.slow
 def test_a_recogniser_without_its_characters_is_told(tmp_path, lines):
     data, _ = lines
     mute = api.convert(write_onnx(tmp_path / "m.onnx", ""), out=tmp_path / "mute")

@@ -47,6 +47,13 @@ def test_compiling_tells_what_it_took_and_what_it_runs_in(session):
     assert told.properties["INFERENCE_PRECISION_HINT"] == "f32"
 
 
+def test_what_lies_in_the_current_folder_is_not_run(opened, conv, tmp_path, monkeypatch):
+    for name in ("json", "numpy", "openvino", "ovtool"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('ran what lay here')")
+    monkeypatch.chdir(tmp_path)
+    assert opened(conv, batch=1).opened.compile_ms > 0
+
+
 def test_a_round_has_whole_windows(raw):
     assert len(raw.windows) == len(raw.latencies_ms) >= 2
     for window, latencies in zip(raw.windows, raw.latencies_ms, strict=True):
@@ -62,6 +69,7 @@ def test_memory_grows_with_the_model(raw):
     assert 0 < raw.rss_growth_mib < raw.peak_rss_mib
 
 
+@pytest.mark.slow
 def test_a_start_from_the_cache_is_told_from_one_without(conv, tmp_path):
     trial = Trial(conv.id, conv.name, "CPU", 1)
     job = jobs.job(trial, conv, rules.properties(trial))
@@ -76,6 +84,7 @@ def test_a_start_from_the_cache_is_told_from_one_without(conv, tmp_path):
         assert cached.opened.compile_ms > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hint", ["latency", "throughput"])
 def test_requests_may_arrive_at_a_rate(opened, conv, hint):
     raw = opened(conv, hint=hint).measure(0.6, 200.0)
@@ -118,6 +127,7 @@ def test_the_counters_are_of_the_window(raw):
     assert raw.energy is not None or raw.energy_unknown
 
 
+@pytest.mark.slow
 def test_several_requests_are_in_flight_at_once(opened, conv):
     session = opened(conv, batch=BATCH, hint=None, streams=1, requests=4)
     assert session.opened.figures["requests"] == 4
@@ -148,6 +158,7 @@ def test_it_infers_what_openvino_infers(session, conv, tmp_path, count):
     np.testing.assert_allclose(scores, exact(rows)[0], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_request_carries_the_inputs_that_were_given(opened, dense, tmp_path):
     np.savez(tmp_path / "in.npz", x=np.ones((2, 64), np.float32))
     assert opened(dense, batch=2, inputs=tmp_path / "in.npz").measure(0.05).windows

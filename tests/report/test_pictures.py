@@ -38,6 +38,7 @@ def test_charts_are_written_with_titles_and_captions(tmp_path):
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["dot.png", "dot.svg"]
 
 
+@pytest.mark.slow
 def test_the_library_may_stand_in_a_page_and_is_kept(cache):
     made = library()
     assert "vegaEmbed" in made
@@ -50,6 +51,7 @@ def test_the_library_may_stand_in_a_page_and_is_kept(cache):
     assert kept.read_bytes() == whole
 
 
+@pytest.mark.slow
 def test_without_a_place_to_keep_it_the_library_is_made_each_time(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))

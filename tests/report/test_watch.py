@@ -66,6 +66,7 @@ def test_every_finished_trial_changes_the_state(tmp_path):
     assert len(state([folder, tmp_path / "not there"])) == 6
 
 
+@pytest.mark.slow
 def test_watching_ends_with_a_page_that_does_not_reload(tmp_path, monkeypatch, capsys):
     from ovtool.cli import report as verb
 
