@@ -61,7 +61,11 @@ def charts(table: pd.DataFrame, best: int | None = None) -> Charts:
     ]
     made += [latency_estimates(everything)] if guesses else []
     return Charts(
-        tuple(replace(one, points=data) for one in made if isinstance(one, Chart)),
+        tuple(
+            one if one.points else replace(one, points=data)
+            for one in made
+            if isinstance(one, Chart)
+        ),
         (
             *(one for one in made if isinstance(one, str)),
             *([f"{emulated}: figures of an emulated device are for tests"] if emulated else []),

@@ -49,7 +49,8 @@ Point = dict[str, Any]
 class Chart:
     """A chart: its name as a file, what it shows in words, and its specification.
 
-    ``points`` are what its data called :data:`POINTS` are; empty for a chart with data of its own.
+    ``points`` are those that its data called :data:`POINTS` need have where nothing is filtered;
+    empty for a chart with data of its own.
     """
 
     name: str
@@ -204,6 +205,12 @@ def few_lines() -> list[dict[str, Any]]:
         },
         {"filter": f"datum.place <= {LINES}"},
     ]
+
+
+def few(data: Sequence[Point]) -> list[Point]:
+    """Return the points that :func:`few_lines` keeps of all of these."""
+    kept = set(sorted({point["standing"] for point in data})[:LINES])
+    return [point for point in data if point["standing"] in kept]
 
 
 def few_lines_text(data: Sequence[Point]) -> str:

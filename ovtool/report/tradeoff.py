@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from ovtool.report import theme
@@ -14,6 +15,7 @@ from ovtool.report.drawing import (
     base,
     color,
     ends,
+    few,
     few_lines,
     few_lines_text,
     found,
@@ -116,7 +118,19 @@ def latency_throughput(data: Sequence[Point]) -> Chart | str:
         "the Pareto front: no other row has both less latency and more throughput. Thin bars are "
         f"95 % intervals.{ring}{few_lines_text(shown)}",
         spec(layers, HEIGHT, *keep(*_BOTH)),
+        _with_front(shown),
     )
+
+
+def _with_front(shown: Sequence[Point]) -> list[Point]:
+    """Return the points of few lines, those of the front, and the recommended one."""
+    kept = {point["row"] for point in few(shown)} | {p["row"] for p in shown if "best" in p}
+    most = -math.inf
+    for point in sorted(shown, key=lambda p: (p["latency_p50_ms"], -p["throughput_fps"])):
+        if point["throughput_fps"] > most:
+            most = point["throughput_fps"]
+            kept.add(point["row"])
+    return [point for point in shown if point["row"] in kept]
 
 
 def batch_scaling(data: Sequence[Point]) -> Chart | str:
@@ -149,6 +163,7 @@ def batch_scaling(data: Sequence[Point]) -> Chart | str:
         "Where a line flattens, a greater batch brings latency and little else. Thin bars are "
         f"95 % intervals.{few_lines_text(shown)}",
         spec(layers, 300, *keep("throughput_fps"), *few_lines()),
+        few(shown),
     )
 
 

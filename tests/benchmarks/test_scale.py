@@ -10,8 +10,8 @@ import pytest
 from tests.benchmarks import scripted
 
 FOLDERS, ROWS = 50, 2000
-REPEATS = 5
-"""The first has no files cached, neither the system's nor the library of a page."""
+REPEATS = 7
+"""The first compiles Python's files, and has neither the system's cache nor a page's library."""
 MEASURED = """
 import json, resource, sys, time
 started = time.perf_counter()
@@ -40,6 +40,15 @@ print(json.dumps(marks))
 def swept(tmp_path_factory):
     """The folders; writing them takes minutes."""
     return scripted.folders(tmp_path_factory.mktemp("scale"), FOLDERS, ROWS)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled(tmp_path_factory):
+    """Keeps Python's compiled files, as an installation does, whatever the environment says."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+        patch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.mktemp("compiled")))
+        yield
 
 
 def measured(folders, out="-"):

@@ -7,6 +7,7 @@ import hashlib
 import html
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pandas as pd
@@ -368,6 +369,24 @@ def test_an_axis_holds_all_its_values(values):
     axis = Axis.of(values)
     assert all(-1e-9 <= axis.share(value) <= 1 + 1e-9 for value in values)
     assert axis.log == (min(values) > 0 and max(values) / min(values) > 10)
+
+
+def test_pictures_need_no_more_points_than_they_show(tmp_path):
+    models = [
+        sweeps.Model(f"v{i:02}", 3, {"default": 2 + i * (1 + i % 3)}, (40, 50))
+        for i in range(LINES + 9)
+    ]
+    table = load([sweeps.whole(tmp_path / "s", models, batches=(1, 4))])
+    found = charts(table, best=len(table) - 1)
+    for name in ("latency-throughput", "batch-scaling"):
+        (chart,) = (one for one in found.drawn if one.name == name)
+        assert len(chart.points) < len(found.points)
+        whole = replace(chart, points=found.points).whole
+        few, every = (
+            vl_convert.vegalite_to_svg(spec | {"config": theme.static()})
+            for spec in (chart.whole, whole)
+        )
+        assert few == every
 
 
 def test_charts_with_a_line_for_each_configuration_draw_the_fastest_and_say_so(tmp_path):
