@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from ovtool.api import preparing
 from ovtool.api.evaluation import Evaluator, write_request
-from ovtool.api.predicting import Limits
+from ovtool.api.predicting import Rooflines
 from ovtool.measure.engine import failed, measure_group
 from ovtool.measure.process import ProcessRunner
 from ovtool.measure.session import TrialFailedError
@@ -84,7 +84,7 @@ class Measurer:
         self._runner = ProcessRunner(timeout_s=settings.timeout_s, seed=settings.seed)
         self._requests: dict[object, Path] = {}
         self._evaluator: Evaluator | None = None
-        self._limits = Limits(environment, emulated)
+        self._rooflines = Rooflines(environment, emulated)
         self.evaluated: set[tuple[object, ...]] = set()
         """Configurations of trials whose quality is known."""
         if samples is not None:
@@ -118,7 +118,7 @@ class Measurer:
         taken: tuple[dict[str, float], list[Note]] = ({}, [])
         if self._evaluator is not None:
             taken = self._evaluator(trial, session)
-        figures, notes = self._limits.of(trial, session)
+        figures, notes = self._rooflines.of(trial, session)
         return taken[0] | figures, [*taken[1], *notes]
 
     def _marked(self, found: Measurement) -> Measurement:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from ovtool.analyze.calibration import Calibration
-    from ovtool.analyze.roofline import Predicted, Prediction
+    from ovtool.analyze.roofline import Predicted, Prediction, Roofs
     from ovtool.measure.layers import Layer
     from ovtool.measure.session import Session
     from ovtool.trial import Trial
@@ -195,17 +195,17 @@ def compared(layers: Sequence[Layer], known: Calibration) -> Compared:
     )
 
 
-def figures(layers: Sequence[Layer], known: Calibration) -> dict[str, float]:
+def figures(layers: Sequence[Layer], roofs: Roofs) -> dict[str, float]:
     """Return what a calibration says of a model, as figures of a row.
 
     Args:
         layers: As executed.
-        known: Of their device.
+        roofs: Of their device.
 
     Returns:
         ``limit_ms`` and ``memory_bound_pct``; nothing where a layer was not calibrated.
     """
-    found = roofline.predict(tasks(layers), known.roofs())
+    found = roofline.predict(tasks(layers), roofs)
     expected = sum(found.by_bound.values())
     if found.limit_ms is None or not expected:
         return {}
@@ -213,7 +213,7 @@ def figures(layers: Sequence[Layer], known: Calibration) -> dict[str, float]:
     return {"limit_ms": found.limit_ms, "memory_bound_pct": in_memory}
 
 
-class Limits:
+class Rooflines:
     """The roofline of trials as they are executed, where their device was calibrated.
 
     Args:
@@ -223,7 +223,7 @@ class Limits:
 
     def __init__(self, environment: str, emulated: frozenset[str] = frozenset()) -> None:
         self._environment, self._emulated = environment, emulated
-        self._known: dict[str, Calibration | InputError | None] = {}
+        self._known: dict[str, Roofs | InputError | None] = {}
 
     def of(self, trial: Trial, session: Session) -> tuple[dict[str, float], list[Note]]:
         """Return the figures of a trial; none but under the hint that devices are calibrated under.
@@ -232,21 +232,22 @@ class Limits:
         """
         if trial.hint != HINT or trial.open_loop or trial.device in self._emulated:
             return {}, []
-        known = self._of(trial.device)
-        if known is None:
+        roofs = self._of(trial.device)
+        if roofs is None:
             return {}, []
-        if isinstance(known, InputError):
-            return {}, [Note("calibration-unreadable", str(known), trial.device, known.hint)]
+        if isinstance(roofs, InputError):
+            return {}, [Note("calibration-unreadable", str(roofs), trial.device, roofs.hint)]
         try:
             layers = session.layers()
         except TrialFailedError as error:
             return {}, [Note("limit-unknown", "its executed layers could not be had", str(error))]
-        return ({} if layers is None else figures(layers, known)), []
+        return ({} if layers is None else figures(layers, roofs)), []
 
-    def _of(self, device: str) -> Calibration | InputError | None:
-        if device not in self._known:
+    def _of(self, device: str) -> Roofs | InputError | None:
+        if device not in self._known:  # fitting the surfaces takes longer than a layer's request
             try:
-                self._known[device] = calibration.read(self._environment, device)
+                found = calibration.read(self._environment, device)
+                self._known[device] = None if found is None else found.roofs()
             except InputError as error:
                 self._known[device] = error
         return self._known[device]

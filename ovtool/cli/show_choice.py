@@ -60,10 +60,11 @@ def front(found: Front) -> None:
 def _table(
     heading: str, rows: Sequence[tuple[str, Row]], columns: Sequence[str], caption: str = ""
 ) -> None:
-    from ovtool.report.wording import figure_text, words
+    from ovtool.report.wording import figure_text
+    from ovtool.report.wording import heading as column_heading
 
     shown = [BY_NAME[name] for name in columns]
-    headings = [f"{words(c.name)}{', ' + c.unit if c.unit else ''}" for c in shown]
+    headings = [column_heading(name) for name in columns]
     cells = [
         (
             label,

@@ -21,7 +21,7 @@ from ovtool.report.explanations import Context, explain
 from ovtool.report.front import Front, front
 from ovtool.report.limits import Check, Limits, asked
 from ovtool.report.objective import goal
-from ovtool.report.rows import Row, Rows, estimated, measured, real, records
+from ovtool.report.rows import Row, Rows, estimated, first_of_each, measured, real, records
 from ovtool.report.snippet import snippet
 from ovtool.report.table import background
 from ovtool.report.wording import config_labels, count_text, device_text, left_out_text
@@ -221,7 +221,7 @@ def choose_among(
         raise _nothing_fits(candidates)
     winner = candidates[int(fitting[0])]
     kinds, tied = candidates.rows.kinds(), _tied(winner, candidates)
-    others = _best_of_each(order, kinds)[1 : MAX_RUNNERS_UP + 1]
+    others = first_of_each(kinds, order)[1 : MAX_RUNNERS_UP + 1]
     runners = [candidates[int(place)] for place in others]
     context = Context(rows, labels, about, limits.min_quality)
     behind = about.of(winner.row)
@@ -273,12 +273,6 @@ def _fine(rows: Rows, *, allow_estimates: bool) -> Rows:
         )
     failed = f": all {len(rows)} trials failed" if rows else ""
     raise NothingMeasuredError(f"nothing was measured, so nothing can be chosen{failed}")
-
-
-def _best_of_each(order: NDArray[np.intp], kinds: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Return the first row of each configuration, in the order given."""
-    _, first = np.unique(kinds[order], return_index=True)
-    return order[np.sort(first)]
 
 
 def _tied(winner: Candidate, candidates: Candidates) -> NDArray[np.bool_]:

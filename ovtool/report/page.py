@@ -18,7 +18,7 @@ from ovtool import units
 from ovtool.columns import BY_NAME, COLUMNS
 from ovtool.report import theme
 from ovtool.report.rows import figures
-from ovtool.report.wording import device_text, figure_text, interval_text, load_text, words
+from ovtool.report.wording import device_text, figure_text, heading, interval_text, load_text, words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -151,7 +151,7 @@ def _front(front: Front) -> Listed:
     return Listed(
         [words(one.name) for one in columns],
         [words(name) for name in front.left_out],
-        [f"{words(one.name)}{', ' + one.unit if one.unit else ''}" for one in columns],
+        [heading(one.name) for one in columns],
         list(zip(front.labels, cells, strict=False)),
     )
 

@@ -42,9 +42,16 @@ class Pictures:
 
     def __enter__(self) -> Self:
         """Start them."""
-        self._ending = contextlib.ExitStack()
-        self._folder = Path(self._ending.enter_context(tempfile.TemporaryDirectory()))
-        errors = self._ending.enter_context((self._folder / "errors").open("wb"))
+        with contextlib.ExitStack() as ending:
+            self._start(ending)
+            self._ending = ending.pop_all()
+        self._done: set[str] = set()
+        self._asked: list[Chart] = []
+        return self
+
+    def _start(self, ending: contextlib.ExitStack) -> None:
+        self._folder = Path(ending.enter_context(tempfile.TemporaryDirectory()))
+        errors = ending.enter_context((self._folder / "errors").open("wb"))
         self._processes: list[subprocess.Popen[str]] = []
         source: int | IO[str] = subprocess.PIPE
         for kind in _KINDS:
@@ -57,13 +64,10 @@ class Pictures:
                 encoding="utf-8",
             )
             self._processes.append(process)
-            self._ending.callback(_end, process)
+            ending.callback(_end, process)
             if source is not subprocess.PIPE:
                 _pipe(self._processes[-2].stdout).close()  # it is the next one's alone
             source = _pipe(process.stdout)
-        self._done: set[str] = set()
-        self._asked: list[Chart] = []
-        return self
 
     def __exit__(self, *_: object) -> None:
         """End them, whatever they are doing."""

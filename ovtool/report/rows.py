@@ -247,6 +247,17 @@ class Rows(Sequence[Row]):
 _NONE = np.zeros(0, np.intp)
 
 
+def first_of_each(kinds: NDArray[np.intp], order: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return the first row of each kind in an order of the rows, in that order.
+
+    Args:
+        kinds: Of each row.
+        order: Indices of rows.
+    """
+    _, first = np.unique(kinds[order], return_index=True)
+    return order[np.sort(first)]
+
+
 def records(table: pd.DataFrame) -> Rows:
     """Return the rows of a table."""
     return Rows(_Columns(table), np.arange(len(table)))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ovtool.report.front import not_dominated
+from ovtool.report.rows import first_of_each
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -79,9 +80,7 @@ def _ranked(rows: Rows, always: Collection[str]) -> Iterator[list[int]]:
     drawn = np.flatnonzero(_drawn(rows))
     kept = rows.take(drawn)
     for values in (-kept.numbers("throughput_fps"), kept.numbers("latency_p50_ms")):
-        order = np.lexsort((values, kept.kinds()))
-        _, first = np.unique(kept.kinds()[order], return_index=True)
-        yield drawn[order[first]].tolist()
+        yield drawn[first_of_each(kept.kinds(), np.argsort(values, kind="stable"))].tolist()
     single = (kept.numbers("batch") == 1) & kept.equal("load", "latency")
     yield drawn[single].tolist()
     yield np.flatnonzero(~rows.equal("status", "ok")).tolist()

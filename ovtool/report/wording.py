@@ -116,6 +116,12 @@ def words(name: str) -> str:
     return f"{title} latency" if short else title
 
 
+def heading(name: str) -> str:
+    """Return the heading of a column of figures, with its unit."""
+    unit = BY_NAME[name].unit
+    return f"{words(name)}, {unit}" if unit else words(name)
+
+
 def figure_text(row: Row, name: str) -> str:
     """Return a figure with its interval and unit."""
     return interval_text(figure(row, name), BY_NAME[name])

@@ -176,16 +176,16 @@ def test_a_prediction_sums_up_the_executed_layers(variant):
 
 
 def test_a_row_has_the_limit_of_a_model_that_all_is_known_of():
-    known = calibrated()
+    roofs = calibrated().roofs()
     layers = executed(Trial("v", "product-4-x3", "CPU", 1, "latency", precision="f32"))
-    found = predicting.figures(layers, known)
+    found = predicting.figures(layers, roofs)
     assert found["limit_ms"] == pytest.approx(3 * 1000 * 10**5 / SPEED["f32"], rel=0.05)
     assert found["memory_bound_pct"] == 0
     data = Layer("add", "Eltwise", "f32", "", data_bytes=10**6)
-    assert 50 < predicting.figures([*layers, data], known)["memory_bound_pct"] < 100
+    assert 50 < predicting.figures([*layers, data], roofs)["memory_bound_pct"] < 100
     other = replace(layers[0], precision="f16")
-    assert predicting.figures([*layers, other], known) == {}
-    assert predicting.figures([], known) == {}
+    assert predicting.figures([*layers, other], roofs) == {}
+    assert predicting.figures([], roofs) == {}
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ from ovtool.report.markdown import markdown
 from ovtool.report.objective import OBJECTIVES, parse
 from ovtool.report.prices import Prices
 from ovtool.report.table import load
+from ovtool.report.wording import figure_text
 from ovtool.results import Note
 from ovtool.store import PlannedVariant
 from ovtool.trial import Trial
@@ -237,6 +238,15 @@ def test_the_report_holds_all_of_it(table):
         assert "resamples" in text
         assert "Why so" in text
     assert content.front.rows
+    assert f"Pareto front: {len(content.front.rows)} of {content.front.of} rows" in shown[0]
+    listed = shown[0].partition("Rows of the Pareto front")[2].partition("</table>")[0]
+    for label, row in zip(content.front.labels, content.front.rows, strict=True):
+        assert f'<th scope="row">{label}</th>' in listed
+        assert figure_text(row, "throughput_fps").removesuffix(" samples/s") in listed
+    tied = replace(content.choice, ties=tuple("abcde"))
+    assert tied.ties_text == "a; b; c; and 2 more"
+    for text in (page_of(replace(content, choice=tied)), markdown(replace(content, choice=tied))):
+        assert "Within the noise of: a; b; c; and 2 more." in text
     assert content.knees
     document = json.loads(json.dumps(content.choice.to_json(), allow_nan=False))
     assert {"confidence", "explanations", "front", "knees", "snippet"} <= set(document)

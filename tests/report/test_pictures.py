@@ -1,8 +1,11 @@
 """The process that draws: what it makes, what it keeps, and how it ends."""
 
+import errno
 import os
 import signal
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -91,3 +94,19 @@ def test_its_folder_goes_with_it():
         assert folder.is_dir()
     assert not folder.exists()
     assert all(process.poll() is not None for process in pictures._processes)
+
+
+def test_what_was_started_ends_when_the_rest_cannot_be(monkeypatch):
+    started, real = [], subprocess.Popen
+
+    def second_fails(command, **options):
+        if started:
+            raise OSError(errno.EAGAIN, "no more processes")
+        started.append(real(command, **options))
+        return started[0]
+
+    monkeypatch.setattr(subprocess, "Popen", second_fails)
+    with pytest.raises(OSError, match="no more"), Pictures():
+        pass
+    assert started[0].poll() is not None
+    assert not Path(started[0].args[-1]).exists()

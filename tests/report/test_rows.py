@@ -20,6 +20,7 @@ from ovtool.report.rows import (
     by_config,
     figure,
     figures,
+    first_of_each,
     least_estimate,
     least_latency,
     measured,
@@ -135,6 +136,19 @@ def test_ratios_of_many_are_those_of_each(found, other):
         assert ratios.excludes(1.0)[index] == alone.excludes(1.0)
         assert many.known[index] == one.known
         assert many.exact[index] == one.exact
+
+
+@given(
+    st.lists(st.integers(0, 3), max_size=9).flatmap(
+        lambda kinds: st.tuples(st.just(kinds), st.permutations(range(len(kinds))))
+    )
+)
+def test_the_first_of_each_kind_in_an_order(case):
+    kinds, order = case
+    expected = list({kinds[place]: place for place in reversed(order)}.values())
+    found = first_of_each(np.array(kinds, np.intp), np.array(order, np.intp))
+    assert sorted(found.tolist()) == sorted(expected)
+    assert [order.index(place) for place in found] == sorted(order.index(p) for p in expected)
 
 
 def test_only_a_row_of_a_table_stands_alone():
