@@ -188,6 +188,28 @@ def test_a_row_has_the_limit_of_a_model_that_all_is_known_of():
     assert predicting.figures([], roofs) == {}
 
 
+def test_the_surfaces_of_a_device_are_fitted_once(monkeypatch):
+    made, fits = calibrated(), []
+    real = calibration.Calibration.roofs
+    monkeypatch.setattr(
+        calibration.Calibration, "roofs", lambda one: fits.append(one.device) or real(one)
+    )
+    trial = Trial("v", "product-4-x3", "CPU", 1, "latency", precision="f32")
+
+    class Session:
+        def layers(self):
+            return executed(trial)
+
+    told = predicting.Rooflines(made.environment)
+    assert [set(told.of(trial, Session())[0]) for _ in range(3)] == [
+        {"limit_ms", "memory_bound_pct"}
+    ] * 3
+    assert fits == ["CPU"]
+    assert predicting.Rooflines(made.environment, frozenset(["CPU"])).of(trial, Session()) == (
+        {}, [],
+    )  # fmt: skip
+
+
 @pytest.mark.slow
 def test_rows_of_a_sweep_have_the_roofline_where_the_device_was_calibrated(variant, tmp_path):
     def swept(name):

@@ -88,3 +88,23 @@ def test_every_batch_curve_has_its_knee(tmp_path):
     assert all(k.batches == (1, 2, 4, 8) for k in found)
     assert all(k.next_row["batch"] > k.row["batch"] for k in found)
     assert found[0].to_json()["throughput_ratio"]["value"] > 1
+
+
+def test_one_batch_is_no_curve_and_a_row_off_any_has_no_knee(tmp_path):
+    rows = records(load([sweeps.whole(tmp_path / "s", batches=(4,))]))
+    found = Knees(rows, config_labels(rows))
+    assert len(found) == 0
+    assert not list(found)
+    assert found.of(rows[0]) is None
+
+
+def test_a_row_finds_the_knee_of_its_own_curve(tmp_path):
+    rows = records(load([sweeps.whole(tmp_path / "s")]))
+    found = Knees(rows, config_labels(rows))
+    for row in rows:
+        one = found.of(row)
+        assert (one.row["variant_id"], one.row["precision"], one.row["load"]) == (
+            row["variant_id"], row["precision"], row["load"],
+        )  # fmt: skip
+        assert row["batch"] in one.batches
+    assert [one.label for one in found[1:3]] == [found[1].label, found[2].label]
