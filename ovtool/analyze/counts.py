@@ -104,14 +104,21 @@ class LayerWork:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Sums over layers; what is not counted is not in them."""
+    """Sums over layers; the arithmetic of those that are not counted is not in them."""
 
     layers: int
+    uncounted: int
+    """Of the layers, those whose arithmetic cannot be told."""
     macs: int
     other_flops: int
     parameters: int
     weight_bytes: int
     moved_bytes: int
+
+    @property
+    def told(self) -> bool:
+        """Whether any layer's arithmetic is in the sums: else these are unknown, and not 0."""
+        return self.uncounted < self.layers or not self.layers
 
     @property
     def flops(self) -> int:
@@ -120,14 +127,15 @@ class Totals:
 
     @property
     def intensity(self) -> float | None:
-        """FLOPs for each byte that is read or written; None without any."""
-        return self.flops / self.moved_bytes if self.moved_bytes else None
+        """FLOPs for each byte that is read or written; None without any, or where not told."""
+        return self.flops / self.moved_bytes if self.moved_bytes and self.told else None
 
     @classmethod
     def of(cls, layers: Sequence[LayerWork]) -> Totals:
         """Return the sums over some layers."""
         return cls(
             len(layers),
+            sum(not layer.counted for layer in layers),
             sum(layer.macs or 0 for layer in layers),
             sum(layer.other_flops or 0 for layer in layers),
             sum(layer.parameters for layer in layers),

@@ -79,7 +79,8 @@ class Analyzed:
 
 
 def _sums(totals: Totals) -> dict[str, Any]:
-    return asdict(totals) | {"flops": totals.flops, "intensity": totals.intensity}
+    found = asdict(totals) | {"flops": totals.flops, "intensity": totals.intensity}
+    return found if totals.told else found | dict.fromkeys(("macs", "other_flops", "flops"))
 
 
 def row(layer: LayerWork) -> dict[str, Any]:

@@ -35,6 +35,8 @@ def analysis(found: Analyzed, *, flops_per_s: float | None, top: int, json: bool
     _say(
         f"{_count(total.macs)} MACs ({_count(2 * total.macs)} FLOPs, 1 MAC = 2) and"
         f" {_count(total.other_flops)} other operations: {_count(total.flops)} FLOPs"
+        if total.told
+        else "MACs and FLOPs unknown: no layer can be counted"
     )
     _say(
         f"{_count(total.parameters)} parameters, {_mib(total.weight_bytes)} as they are stored;"
@@ -125,9 +127,9 @@ def _types(found: Analyzed) -> None:
         [
             (
                 name,
-                str(sums.layers),
-                _count(sums.macs),
-                _count(sums.other_flops),
+                str(sums.layers) + (f", {sums.uncounted} not counted" if sums.uncounted else ""),
+                _count(sums.macs if sums.told else None),
+                _count(sums.other_flops if sums.told else None),
                 _count(sums.parameters),
                 units.text(units.mib(sums.moved_bytes)),
                 units.text(sums.intensity),

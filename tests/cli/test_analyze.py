@@ -61,6 +61,11 @@ def test_what_is_not_counted_is_said_with_the_reason(ovtool, tmp_path):
     told = ovtool("analyze", variant.folder, "--json").document
     (left,) = (one for one in told["layers"] if one["uncounted"])
     assert (left["name"], left["flops"], left["uncounted"]) == ("nms", None, reason)
+    assert "MACs and FLOPs unknown: no layer can be counted" in done.out
+    assert "NonMaxSuppression 1, 1 not counted - - " in " ".join(done.out.split())
+    sums = told["by_type"]["NonMaxSuppression"]
+    assert [sums[name] for name in ("macs", "other_flops", "flops", "intensity")] == [None] * 4
+    assert (sums["layers"], sums["uncounted"]) == (1, 1)
     assert told["not_counted"] == ["nms"]
 
 
