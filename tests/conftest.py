@@ -1,5 +1,7 @@
 """What all tests share: property tests look for wrong answers, not for slow ones."""
 
+import sys
+
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -21,3 +23,14 @@ def tree(tmp_path):
         return tmp_path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def owned(tmp_path_factory):
+    """A classifier and samples as a user has them; its torch module can be imported."""
+    from tests.helpers.owned import write_all
+
+    files = write_all(tmp_path_factory.mktemp("owned"))
+    sys.path.insert(0, str(files.folder))
+    yield files
+    sys.path.remove(str(files.folder))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ovtool import statistics
+from ovtool.core import statistics
 
 ROUNDS, WINDOWS = 10, 4
 

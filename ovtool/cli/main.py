@@ -13,8 +13,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from ovtool import __version__, files
-from ovtool.cli import (
+from ovtool import __version__
+from ovtool.cli.commands import (
     analyze,
     check,
     choose,
@@ -31,7 +31,8 @@ from ovtool.cli import (
     sensitivity,
     sweep,
 )
-from ovtool.errors import InputError, OvtoolError
+from ovtool.core import files
+from ovtool.core.errors import InputError, OvtoolError
 
 app = typer.Typer(
     name="ovtool",

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from ovtool.errors import InputError
-from ovtool.registry import suggestion
+from ovtool.core.errors import InputError
+from ovtool.core.registry import suggestion
 
 if TYPE_CHECKING:
     from ovtool.api import DataSpec
-    from ovtool.metrics import Metric
-    from ovtool.report.limits import Limits
-    from ovtool.sources.options import SourceOptions
+    from ovtool.core.metrics import Metric
+    from ovtool.models.options import SourceOptions
+    from ovtool.selection.limits import Limits
 
 T = TypeVar("T")
 SOURCE = (
@@ -150,9 +150,9 @@ def source_options(
     Raises:
         InputError: An option cannot be understood.
     """
-    from ovtool.shapes import parse_named, parse_named_shapes
-    from ovtool.sources.options import SourceOptions
-    from ovtool.variant import Preprocessing
+    from ovtool.core.shapes import parse_named, parse_named_shapes
+    from ovtool.core.variant import Preprocessing
+    from ovtool.models.options import SourceOptions
 
     given: dict[str, Any] = {}
     if mean is not None:
@@ -206,13 +206,13 @@ def settings(pairs: list[str] | None, **short: float | None) -> dict[str, Any]:
 
 
 def limits(prices: str | None, *, allow_estimates: bool = False, **given: float | None) -> Limits:
-    """Return the limits of a choice, named as :class:`ovtool.report.limits.Limits` has them.
+    """Return the limits of a choice, named as :class:`ovtool.selection.limits.Limits` has them.
 
     Raises:
         InputError: One is wrong, or the table of prices is.
     """
-    from ovtool.report import prices as tables
-    from ovtool.report.limits import Limits
+    from ovtool.selection import prices as tables
+    from ovtool.selection.limits import Limits
 
     table = None if prices is None else tables.read(prices)
     return Limits(prices=table, allow_estimates=allow_estimates, **given)
@@ -284,7 +284,7 @@ def metric(text: str | None) -> Metric | None:
     Raises:
         InputError: There is none of that name.
     """
-    from ovtool.metrics import METRICS
+    from ovtool.core.metrics import METRICS
 
     return None if text is None else _one_of(text, METRICS, "metric")
 
@@ -304,7 +304,7 @@ def _numbers(text: str, option: str) -> tuple[float, ...]:
 
 
 def _height_and_width(text: str) -> tuple[int, ...]:
-    from ovtool.shapes import OPEN, parse_shape
+    from ovtool.core.shapes import OPEN, parse_shape
 
     found = parse_shape(text)
     if len(found) != 2 or OPEN in found:

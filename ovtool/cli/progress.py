@@ -8,17 +8,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from ovtool import units
-from ovtool.cli.terminal import console, say
+from ovtool.cli.console import console, say
+from ovtool.core import units
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.live import Live
     from rich.progress import Progress as Bars
 
-    from ovtool.measure.engine import Progressed
-    from ovtool.results import Measurement
-    from ovtool.store import Plan
+    from ovtool.benchmark.engine import Progressed
+    from ovtool.core.measurement import Measurement
+    from ovtool.core.sweep_folder import Plan
 
 
 class TerminalProgress:

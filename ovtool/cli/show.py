@@ -6,18 +6,19 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from ovtool import units
-from ovtool.cli import show_choice, terminal
+from ovtool.cli import console as terminal
+from ovtool.cli import show_choice
+from ovtool.core import units
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ovtool.api.sweeps import SweepDone
-    from ovtool.api.whole_way import Run
-    from ovtool.compress import MethodInfo
+    from ovtool.compression.registry import MethodInfo
+    from ovtool.core.variant import Variant
+    from ovtool.recipes.run import Run
     from ovtool.report.summary import Summary
     from ovtool.report.write import ReportFiles
-    from ovtool.variant import Variant
+    from ovtool.sweep.sweep import SweepDone
 
 
 def methods(found: Sequence[MethodInfo], *, json: bool) -> None:

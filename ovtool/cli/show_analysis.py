@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ovtool import units
-from ovtool.analyze.counts import BITS
-from ovtool.cli import terminal
-from ovtool.results import Note
-from ovtool.shapes import shape_text, shapes_text
+from ovtool.cli import console as terminal
+from ovtool.core import units
+from ovtool.core.measurement import Note
+from ovtool.core.shapes import shape_text, shapes_text
+from ovtool.graph.counts import BITS
 
 if TYPE_CHECKING:
-    from ovtool.analyze.counts import LayerWork
-    from ovtool.api.analyzing import Analyzed
+    from ovtool.graph.counts import LayerWork
+    from ovtool.profiling.analyze import Analyzed
 
 _LEAST_NAME = 12
 

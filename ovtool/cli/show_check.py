@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ovtool import units
-from ovtool.cli import terminal
-from ovtool.shapes import shapes_text
+from ovtool.cli import console as terminal
+from ovtool.core import units
+from ovtool.core.shapes import shapes_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ovtool.devices.compile_check import CompileCheck
-    from ovtool.devices.npu.install import Offer
-    from ovtool.devices.suspects import Search, Suspect
+    from ovtool.compile_check.npu.install import Offer
+    from ovtool.compile_check.suspects import Search, Suspect
+    from ovtool.compile_check.trial_compiles import CompileCheck
 
 ESTIMATE = "compiler's estimate, ms"
 _FIGURES = ("compiled size, MiB", "compile, s", ESTIMATE)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
-from ovtool.cli import terminal
-from ovtool.columns import BY_NAME
+from ovtool.cli import console as terminal
+from ovtool.core.columns import BY_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ovtool.report.choice import Choice
-    from ovtool.report.front import Front
-    from ovtool.report.rows import Row
+    from ovtool.results.rows import Row
+    from ovtool.selection.choice import Choice
+    from ovtool.selection.pareto import Front
 
 
 def choice(found: Choice, *, json: bool) -> None:
@@ -51,7 +51,7 @@ def front(found: Front) -> None:
         " known of them, and better in something."
     )
     if found.left_out:
-        from ovtool.report.wording import words
+        from ovtool.results.wording import words
 
         caption += f" Measured nowhere: {', '.join(words(n) for n in found.left_out)}."
     _table("Pareto front", rows, found.columns, caption)
@@ -60,8 +60,8 @@ def front(found: Front) -> None:
 def _table(
     heading: str, rows: Sequence[tuple[str, Row]], columns: Sequence[str], caption: str = ""
 ) -> None:
-    from ovtool.report.wording import figure_text
-    from ovtool.report.wording import heading as column_heading
+    from ovtool.results.wording import figure_text
+    from ovtool.results.wording import heading as column_heading
 
     shown = [BY_NAME[name] for name in columns]
     headings = [column_heading(name) for name in columns]

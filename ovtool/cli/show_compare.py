@@ -6,14 +6,14 @@ import functools
 import sys
 from typing import TYPE_CHECKING
 
-from ovtool.cli import terminal
-from ovtool.report import compare_text as text
+from ovtool.cli import console as terminal
+from ovtool.comparison import text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ovtool.report.compare import Comparison
-    from ovtool.report.compare_text import Lines
+    from ovtool.comparison.compare import Comparison
+    from ovtool.comparison.text import Lines
 
 SHOWN = 60
 """Lines of a table; what is the same comes last and is left out first."""

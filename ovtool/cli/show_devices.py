@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ovtool import devicename
-from ovtool.cli import terminal
+from ovtool.cli import console as terminal
+from ovtool.core import device_names as devicename
 
 if TYPE_CHECKING:
     from ovtool.devices.discovery import Device

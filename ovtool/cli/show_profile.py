@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ovtool import units
-from ovtool.cli import show_roofline, terminal
+from ovtool.cli import console as terminal
+from ovtool.cli import show_roofline
+from ovtool.core import units
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from ovtool.api.profiling import Profile
-    from ovtool.measure.breakdown import Slice
+    from ovtool.profiling.breakdown import Slice
+    from ovtool.profiling.profile import Profile
 
 _LEAST_NAME = 12
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from ovtool import units
-from ovtool.cli import terminal
-from ovtool.columns import BY_NAME
+from ovtool.cli import console as terminal
+from ovtool.core import units
+from ovtool.core.columns import BY_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ovtool.api.evaluating import Quality
+    from ovtool.evaluation.evaluate import Quality
 
 _MEANING = (
     "largest difference of any output from the same variant's on the CPU in f32, as a share of"

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from ovtool import units
-from ovtool.cli import terminal
+from ovtool.cli import console as terminal
+from ovtool.core import units
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ovtool.analyze.calibration import Calibration, Overhead, Peak, Rate
-    from ovtool.api.predicting import Compared
-    from ovtool.measure.breakdown import Slice
+    from ovtool.profiling.breakdown import Slice
+    from ovtool.roofline.calibration import Calibration, Overhead, Peak, Rate
+    from ovtool.roofline.predict import Compared
 
 _GIGA = 1e9
 
@@ -79,7 +79,7 @@ def _microseconds(overhead: Overhead) -> str:
 
 def _kinds(rates: Sequence[Rate]) -> list[tuple[str, ...]]:
     """Return a row for each kind and precision: how far what it reached spreads over sizes."""
-    from ovtool.analyze.roofline import COMPUTING
+    from ovtool.roofline.model import COMPUTING
 
     groups: dict[tuple[str, str], list[float]] = {}
     for rate in rates:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ovtool import units
-from ovtool.cli import terminal
+from ovtool.cli import console as terminal
+from ovtool.core import units
 
 if TYPE_CHECKING:
-    from ovtool.api.layer_costs import SensitivityFound
-    from ovtool.compress.sensitivity import LayerCost
+    from ovtool.compression.layer_costs import SensitivityFound
+    from ovtool.compression.sensitivity import LayerCost
 
 
 def sensitivity(answer: SensitivityFound, *, top: int, json: bool) -> None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from ovtool import pluginerrors
+from ovtool.devices import plugin_errors as pluginerrors
 from ovtool.devices.hardware import INTEL, NPUS, Machine, PciDevice
-from ovtool.host import Unknown
+from ovtool.system.host import Unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

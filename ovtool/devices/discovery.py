@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from ovtool import devicename
-from ovtool.devicename import KINDS, VIRTUAL, kind_of
+from ovtool.core import device_names as devicename
+from ovtool.core.device_names import KINDS, VIRTUAL, kind_of
 from ovtool.devices import diagnosis
 
 if TYPE_CHECKING:

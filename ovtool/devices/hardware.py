@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ovtool.host import Unknown, read
+from ovtool.system.host import Unknown, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable

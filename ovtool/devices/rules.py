@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ovtool.devicename import is_virtual, kind_of, members
+from ovtool.core.device_names import is_virtual, kind_of, members
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ovtool.trial import Trial
+    from ovtool.core.trial import Trial
 
 BY_HAND = ("streams", "threads", "pinning")
 """Settings of a trial that not every kind takes; requests in flight are the tool's own affair."""

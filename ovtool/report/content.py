@@ -5,33 +5,33 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ovtool.errors import LimitNotMetError, NothingMeasuredError
-from ovtool.report.charts import charts
-from ovtool.report.choice import choose_among
-from ovtool.report.explanations import Context, explain, fastest
-from ovtool.report.facts import flat
-from ovtool.report.front import front
-from ovtool.report.limits import asked
-from ovtool.report.rows import records
+from ovtool.charts.build import charts
+from ovtool.core.errors import LimitNotMetError, NothingMeasuredError
 from ovtool.report.shown import shown
 from ovtool.report.summary import summary
-from ovtool.report.table import background
-from ovtool.report.wording import config_labels, environment_labels, row_label
+from ovtool.results.facts import flat
+from ovtool.results.rows import records
+from ovtool.results.table import background
+from ovtool.results.wording import config_labels, environment_labels, row_label
+from ovtool.selection.choice import choose_among
+from ovtool.selection.explanations import Context, explain, fastest
+from ovtool.selection.limits import asked
+from ovtool.selection.pareto import front
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pandas as pd
 
-    from ovtool.report.charts import Charts
-    from ovtool.report.choice import Choice
-    from ovtool.report.front import Front
-    from ovtool.report.knee import Knee
-    from ovtool.report.limits import Limits
-    from ovtool.report.rows import Row, Rows
+    from ovtool.charts.build import Charts
+    from ovtool.core.measurement import Note
     from ovtool.report.summary import Summary
-    from ovtool.report.table import Background
-    from ovtool.results import Note
+    from ovtool.results.rows import Row, Rows
+    from ovtool.results.table import Background
+    from ovtool.selection.choice import Choice
+    from ovtool.selection.knee import Knee
+    from ovtool.selection.limits import Limits
+    from ovtool.selection.pareto import Front
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ovtool.report.choice import Choice
+    from ovtool.core.measurement import Note
     from ovtool.report.content import Content
     from ovtool.report.summary import Summary
-    from ovtool.results import Note
+    from ovtool.selection.choice import Choice
 
 
 def markdown(content: Content) -> str:

@@ -14,23 +14,30 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from ovtool import units
-from ovtool.columns import BY_NAME, COLUMNS
-from ovtool.report import theme
-from ovtool.report.rows import figures
-from ovtool.report.wording import device_text, figure_text, heading, interval_text, load_text, words
+from ovtool.charts import theme
+from ovtool.core import units
+from ovtool.core.columns import BY_NAME, COLUMNS
+from ovtool.results.rows import figures
+from ovtool.results.wording import (
+    device_text,
+    figure_text,
+    heading,
+    interval_text,
+    load_text,
+    words,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from ovtool.columns import Column
-    from ovtool.report.charts import Charts
+    from ovtool.charts.build import Charts
+    from ovtool.charts.drawing import Point
+    from ovtool.core.columns import Column
+    from ovtool.core.measurement import Note
+    from ovtool.core.statistics import Interval
     from ovtool.report.content import Content
-    from ovtool.report.drawing import Point
-    from ovtool.report.front import Front
-    from ovtool.report.rows import Row, Rows
-    from ovtool.results import Note
-    from ovtool.statistics import Interval
+    from ovtool.results.rows import Row, Rows
+    from ovtool.selection.pareto import Front
 
 TEMPLATE, DRAW = "page.html.j2", "page.js"
 MOST_LISTED = 100
@@ -104,7 +111,7 @@ def page(content: Content, library: str, reload_s: int | None = None) -> str:
 
     Args:
         content: What it says.
-        library: The script that draws its charts, as :class:`ovtool.report.pictures.Pictures`
+        library: The script that draws its charts, as :class:`ovtool.charts.render.Pictures`
             makes it.
         reload_s: After how many seconds a browser reads it again; None for a report that is done.
     """

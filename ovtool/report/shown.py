@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ovtool.report.front import not_dominated
-from ovtool.report.rows import first_of_each
+from ovtool.results.rows import first_of_each
+from ovtool.selection.pareto import not_dominated
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from numpy.typing import NDArray
 
-    from ovtool.report.rows import Rows
+    from ovtool.results.rows import Rows
 
 LIMIT = 2000
 """Rows of a page: more could neither be read nor drawn, and it would outgrow 5 MB."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ovtool import units
-from ovtool.columns import BY_NAME
-from ovtool.errors import NothingMeasuredError
-from ovtool.report.rows import (
+from ovtool.core import units
+from ovtool.core.columns import BY_NAME
+from ovtool.core.errors import NothingMeasuredError
+from ovtool.results.rows import (
     Row,
     Rows,
     best_throughput,
@@ -20,8 +20,8 @@ from ovtool.report.rows import (
     measured,
     records,
 )
-from ovtool.report.table import background
-from ovtool.report.wording import config_labels, count_text, left_out_text
+from ovtool.results.table import background
+from ovtool.results.wording import config_labels, count_text, left_out_text
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ovtool.store import ENVIRONMENT, JOURNAL, PLAN
+from ovtool.core.sweep_folder import ENVIRONMENT, JOURNAL, PLAN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -6,16 +6,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ovtool import files
-from ovtool.report import profiles as layer_profiles
+from ovtool.charts import profiles as layer_profiles
+from ovtool.charts.render import Pictures
+from ovtool.core import files
+from ovtool.core.sweep_folder import RESULTS
 from ovtool.report.content import Question, decide, describe
-from ovtool.report.limits import Limits
 from ovtool.report.markdown import markdown
 from ovtool.report.page import page
-from ovtool.report.pictures import Pictures
-from ovtool.report.rows import records
-from ovtool.report.table import background, load, plain
-from ovtool.store import RESULTS
+from ovtool.results.rows import records
+from ovtool.results.table import background, load, plain
+from ovtool.selection.limits import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from ovtool import files
-from ovtool.errors import InputError
-from ovtool.results import Measurement
-from ovtool.store import Environment, Plan, SweepFolder
-from ovtool.trial import Trial
+from ovtool.core import files
+from ovtool.core.errors import InputError
+from ovtool.core.measurement import Measurement
+from ovtool.core.sweep_folder import Environment, Plan, SweepFolder
+from ovtool.core.trial import Trial
 
 if TYPE_CHECKING:
     from pathlib import Path

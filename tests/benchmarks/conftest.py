@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from ovtool import api
+from ovtool.benchmark import jobs
+from ovtool.benchmark.engine import Settings, measure_group
+from ovtool.benchmark.process import ProcessRunner
+from ovtool.core.trial import Trial
 from ovtool.devices import rules
-from ovtool.measure import jobs
-from ovtool.measure.engine import Settings, measure_group
-from ovtool.measure.process import ProcessRunner
-from ovtool.trial import Trial
 from tests.benchmarks import networks
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import openvino as ov
 from openvino import opset15 as op
 
-from tests.models import constant, fully_connected, save
+from tests.helpers.graphs import constant, fully_connected, save
 
 
 def dense(width, layers, rows=-1, seed=0):

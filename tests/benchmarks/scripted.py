@@ -3,11 +3,11 @@
 import itertools
 from dataclasses import replace
 
-from ovtool.report import stored
-from ovtool.results import Note
-from ovtool.store import JOURNAL, PLAN, SweepFolder
-from ovtool.trial import Trial
-from tests.report import sweeps
+from ovtool.core.measurement import Note
+from ovtool.core.sweep_folder import JOURNAL, PLAN, SweepFolder
+from ovtool.core.trial import Trial
+from ovtool.results import stored
+from tests.helpers import sweeps
 
 ROUNDS, WINDOWS = 8, 3
 """Of a trial: as the default settings give."""

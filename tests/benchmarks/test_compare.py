@@ -13,10 +13,10 @@ import psutil
 import pytest
 
 from ovtool import api
-from ovtool.measure.engine import Settings
-from ovtool.report.compare import compare
-from ovtool.report.noise import FACTORS
-from ovtool.sweep.plan import Axes
+from ovtool.benchmark.engine import Settings
+from ovtool.comparison.compare import compare
+from ovtool.comparison.noise import FACTORS
+from ovtool.core.trial_grid import Axes
 from tests.benchmarks import networks
 from tests.benchmarks.conftest import neighbours
 

@@ -16,25 +16,26 @@ OURS = """
 import json, sys, time
 from pathlib import Path
 import nncf, openvino
-from ovtool import compress, data
-from ovtool.compress import Material
-from ovtool.variant import Variant
+from ovtool import datasets as data
+from ovtool.compression.pipeline import compress
+from ovtool.compression.registry import Material
+from ovtool.core.variant import Variant
 folder, out, method = sys.argv[1:]
 parent = Variant.load(folder)
 started = time.perf_counter()
 samples = None
 if method == "int8":
     samples = data.load("sample:photographs", parent.record.inputs, parent.record.preprocessing)
-made = compress.compress(parent, method, {}, Material(calibration=samples), out=Path(out), name="o")
+made = compress(parent, method, {}, Material(calibration=samples), out=Path(out), name="o")
 seconds = time.perf_counter() - started
 """
 BARE = """
 import json, sys, time
 from pathlib import Path
 import nncf, openvino as ov
-from ovtool import data
-from ovtool.samples import batches
-from ovtool.variant import Variant
+from ovtool import datasets as data
+from ovtool.datasets.samples import batches
+from ovtool.core.variant import Variant
 folder, out, method = sys.argv[1:]
 parent = Variant.load(folder)
 started = time.perf_counter()

@@ -7,8 +7,8 @@ from collections import Counter
 import pytest
 
 from ovtool import api
-from ovtool.store import SweepFolder
-from ovtool.sweep.plan import Axes
+from ovtool.core.sweep_folder import SweepFolder
+from ovtool.core.trial_grid import Axes
 from tests.benchmarks.conftest import neighbours
 
 APP_S = 60

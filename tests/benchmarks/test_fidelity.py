@@ -9,7 +9,7 @@ import statistics
 
 import pytest
 
-from ovtool.statistics import ratio_by_round
+from ovtool.core.statistics import ratio_by_round
 from tests.benchmarks.conftest import benchmark_app, job_of, measure, spread
 
 PAIRS = 15

@@ -1,17 +1,17 @@
 """Predicted against measured latency, over networks that no calibration has seen.
 
-A calibration measures operations of one kind each (``ovtool/analyze/probes.py``).  The device is
+A calibration measures operations of one kind each (``ovtool/roofline/probes.py``).  The device is
 calibrated first where it was not in this environment.  ``make bench`` runs it.
 """
 
 import pytest
 
 from ovtool import api
-from ovtool.api import predicting
-from ovtool.sources.options import SourceOptions
-from tests import models
+from ovtool.models.options import SourceOptions
+from ovtool.roofline import predict as predicting
 from tests.benchmarks import networks
 from tests.benchmarks.conftest import job_of, measure
+from tests.helpers import graphs as models
 
 LEAST = 12
 """Undisturbed cases that an error is told of."""

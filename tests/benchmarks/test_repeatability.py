@@ -9,7 +9,7 @@ import statistics
 
 import pytest
 
-from ovtool.report.speedup import speedup
+from ovtool.results.speedup import speedup
 from tests.benchmarks.conftest import benchmark_app, job_of, measure, neighbours, spread
 
 SWEEPS = 8

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from ovtool.measure.engine import Settings, measure_group
-from ovtool.measure.process import ProcessRunner
+from ovtool.benchmark.engine import Settings, measure_group
+from ovtool.benchmark.process import ProcessRunner
 from tests.benchmarks.conftest import job_of, neighbours
 
 GROUP = Path("/sys/fs/cgroup/cpu/ovtool-bench")

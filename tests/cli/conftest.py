@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import pytest
 
 from ovtool.cli.main import main
-from tests import models
-from tests.report import sweeps
+from tests.helpers import graphs as models
+from tests.helpers import sweeps
 
 LOG = logging.getLogger("ovtool")
 

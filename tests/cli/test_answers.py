@@ -13,13 +13,16 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from ovtool import api, compress, recipe
-from ovtool.api.evaluating import Quality
-from ovtool.api.parting import Apart, Difference
-from ovtool.cli import progress, terminal
+from ovtool import api
+from ovtool.cli import console as terminal
+from ovtool.cli import progress
+from ovtool.compression import registry as compress
+from ovtool.core.measurement import Note
+from ovtool.evaluation.device_difference import Apart, Difference
+from ovtool.evaluation.evaluate import Quality
+from ovtool.recipes import schema as recipe
 from ovtool.report.write import ReportFiles
-from ovtool.results import Note
-from tests.report import sweeps
+from tests.helpers import sweeps
 
 VERBS = {
     ("devices",), ("convert",), ("compress",), ("evaluate",), ("profile",), ("check",), ("sweep",),

@@ -2,9 +2,9 @@
 
 import pytest
 
-from ovtool.devices import compile_check
-from ovtool.devices.npu import offline
-from tests.devices.test_compile_check import Scripted, good
+from ovtool.compile_check import trial_compiles as compile_check
+from ovtool.compile_check.npu import offline
+from tests.compile_check.test_trial_compiles import Scripted, good
 
 ESTIMATES = ("--device", "NPU.3720,NPU.4000", "--batch", "1,2", "--hint", "latency")
 

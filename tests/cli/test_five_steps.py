@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from ovtool.variant import Variant
+from ovtool.core.variant import Variant
 
 CODE = """
 import torch

@@ -8,7 +8,7 @@ import time
 import psutil
 import pytest
 
-from ovtool.store import JOURNAL, SweepFolder
+from ovtool.core.sweep_folder import JOURNAL, SweepFolder
 
 BATCHES = 5
 DEADLINE_S = 60

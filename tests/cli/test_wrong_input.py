@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from ovtool.devices import discovery
-from tests.report import sweeps
-from tests.sources import models as sources
+from tests.helpers import sweeps
+from tests.models import source_models as sources
 
 
 class Payload:

@@ -1,10 +1,10 @@
 import openvino as ov
 import pytest
 
+from ovtool.core.errors import InputError
 from ovtool.devices import discovery
 from ovtool.devices.discovery import Device, discover, resolve, virtual
 from ovtool.devices.hardware import Machine
-from ovtool.errors import InputError
 
 CPU = Device("CPU", available=True)
 NO_GPU = Device("GPU", available=False, why_not="no OpenCL loader")

@@ -1,6 +1,7 @@
 import openvino as ov
 import pytest
 
+from ovtool.core.trial import PRECISIONS, Trial
 from ovtool.devices import rules
 from ovtool.devices.rules import (
     RULES,
@@ -9,8 +10,7 @@ from ovtool.devices.rules import (
     reference_properties,
     refusal,
 )
-from ovtool.trial import PRECISIONS, Trial
-from tests.models import fully_connected
+from tests.helpers.graphs import fully_connected
 
 
 def trial(device="CPU", **fields):

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from ovtool import api
-from ovtool.measure.engine import Settings
-from tests import models
+from ovtool.benchmark.engine import Settings
 from tests.gpu_emulated import activate
+from tests.helpers import graphs as models
 
 QUICK = Settings(min_rounds=1, round_s=0.05, max_s=0.5)
 """One round is enough: an inference takes up to seconds here, and its time means nothing."""

@@ -3,11 +3,10 @@
 import pytest
 
 from ovtool import api
-from ovtool.report.table import load
-from ovtool.store import SweepFolder
-from ovtool.sweep.plan import Axes
-
-from .conftest import QUICK
+from ovtool.core.sweep_folder import SweepFolder
+from ovtool.core.trial_grid import Axes
+from ovtool.results.table import load
+from tests.gpu_emulated.conftest import QUICK
 
 NAMED = ["AUTO:GPU,CPU", "MULTI:GPU,CPU", "HETERO:GPU,CPU", "BATCH:GPU(2)"]
 

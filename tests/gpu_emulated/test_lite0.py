@@ -3,12 +3,11 @@
 import pytest
 
 from ovtool import api
-from ovtool.errors import NothingMeasuredError
-from ovtool.store import SweepFolder
-from ovtool.sweep.plan import Axes
-from tests.pages import cells
-
-from .conftest import QUICK
+from ovtool.core.errors import NothingMeasuredError
+from ovtool.core.sweep_folder import SweepFolder
+from ovtool.core.trial_grid import Axes
+from tests.gpu_emulated.conftest import QUICK
+from tests.helpers.pages import cells
 
 BATCHES = (1, 2, 4)
 NAMES = ("fp32", "int8", "int8-weights")

@@ -7,14 +7,14 @@ import psutil
 import pytest
 
 from ovtool import api
-from ovtool.devices.compile_errors import explain
-from ovtool.devices.npu import offline
-from ovtool.errors import OvtoolError
-from ovtool.report.limits import Limits
-from ovtool.store import SweepFolder
-from ovtool.sweep.plan import Axes
-from tests import models
-from tests.devices.graphs import with_segments
+from ovtool.compile_check.compile_errors import explain
+from ovtool.compile_check.npu import offline
+from ovtool.core.errors import OvtoolError
+from ovtool.core.sweep_folder import SweepFolder
+from ovtool.core.trial_grid import Axes
+from ovtool.selection.limits import Limits
+from tests.compile_check.graphs import with_segments
+from tests.helpers import graphs as models
 
 PLATFORMS = tuple(offline.PLATFORMS)
 

@@ -7,22 +7,14 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from ovtool.report.rows import (
-    best_throughput,
-    by_config,
-    least_latency,
-    measured,
-    real,
-    records,
-)
 from ovtool.report.shown import front
-from ovtool.report.table import load
-from ovtool.report.wording import config_labels
 from ovtool.report.write import write
-from tests import browser as browsers
-
-from . import sweeps
-from .test_profiles import LIMITS, profile_folder, with_limits
+from ovtool.results.rows import best_throughput, by_config, least_latency, measured, real, records
+from ovtool.results.table import load
+from ovtool.results.wording import config_labels
+from tests.charts.test_profiles import LIMITS, profile_folder, with_limits
+from tests.helpers import browser as browsers
+from tests.helpers import sweeps
 
 pytestmark = [
     pytest.mark.slow,

@@ -7,18 +7,17 @@ from dataclasses import replace
 
 import pytest
 
-from ovtool.errors import NothingMeasuredError
-from ovtool.report.charts import charts
-from ovtool.report.choice import choose
+from ovtool.charts.build import charts
+from ovtool.core.errors import NothingMeasuredError
+from ovtool.core.measurement import Measurement, emulated_note
 from ovtool.report.content import gather
-from ovtool.report.limits import Limits
 from ovtool.report.markdown import markdown
 from ovtool.report.summary import summary
-from ovtool.report.table import background, load, plain
-from ovtool.results import Measurement, emulated_note
-
-from . import sweeps
-from .pages import column_of, page_of
+from ovtool.results.table import background, load, plain
+from ovtool.selection.choice import choose
+from ovtool.selection.limits import Limits
+from tests.helpers import sweeps
+from tests.helpers.report_pages import column_of, page_of
 
 MARKED = "GPU (emulated)"
 

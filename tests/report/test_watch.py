@@ -5,10 +5,9 @@ import itertools
 
 import pytest
 
-from ovtool.errors import InputError
+from ovtool.core.errors import InputError
 from ovtool.report.watch import PATIENCE, POLL_S, changes, state
-
-from . import sweeps
+from tests.helpers import sweeps
 
 
 class EndedError(Exception):
@@ -68,7 +67,7 @@ def test_every_finished_trial_changes_the_state(tmp_path):
 
 @pytest.mark.slow
 def test_watching_ends_with_a_page_that_does_not_reload(tmp_path, monkeypatch, capsys):
-    from ovtool.cli import report as verb
+    from ovtool.cli.commands import report as verb
 
     folder = sweeps.whole(tmp_path / "s", batches=(1,))
     rounds = itertools.count()
@@ -89,7 +88,7 @@ def test_watching_ends_with_a_page_that_does_not_reload(tmp_path, monkeypatch, c
 
 
 def test_watching_has_no_json(tmp_path):
-    from ovtool.cli import report as verb
+    from ovtool.cli.commands import report as verb
 
     folder = sweeps.whole(tmp_path / "s", batches=(1,))
     with pytest.raises(InputError, match="no end"):

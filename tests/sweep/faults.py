@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 
-from ovtool.measure import worker
+from ovtool.benchmark import worker
 
 FAULTS = ("segfault", "hang", "kill", "garbage")
 WHEN = ("open", "measure", "save_cache")

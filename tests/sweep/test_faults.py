@@ -11,14 +11,13 @@ import psutil
 import pytest
 
 from ovtool import api
-from ovtool.errors import InputError
-from ovtool.measure import process
-from ovtool.measure.engine import Settings
-from ovtool.store import SweepFolder
-from ovtool.sweep.plan import Axes
-from tests.models import fully_connected, save
-
-from .faults import FAULTS, WHEN
+from ovtool.benchmark import process
+from ovtool.benchmark.engine import Settings
+from ovtool.core.errors import InputError
+from ovtool.core.sweep_folder import SweepFolder
+from ovtool.core.trial_grid import Axes
+from tests.helpers.graphs import fully_connected, save
+from tests.sweep.faults import FAULTS, WHEN
 
 QUICK = Settings(target_pct=50, round_s=0.02, min_rounds=3, max_s=0.2, timeout_s=6, starts=True)
 SAID = {

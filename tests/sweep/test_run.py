@@ -5,13 +5,13 @@ import multiprocessing
 import pytest
 from filelock import FileLock
 
-from ovtool.errors import InputError
-from ovtool.measure.engine import Settings, measure_group
-from ovtool.measure.fake import FakeRunner
-from ovtool.measure.session import Job, TrialFailedError
-from ovtool.store import JOURNAL, Environment, Plan, SweepFolder
+from ovtool.benchmark.engine import Settings, measure_group
+from ovtool.benchmark.fake import FakeRunner
+from ovtool.benchmark.session import Job, TrialFailedError
+from ovtool.core.errors import InputError
+from ovtool.core.sweep_folder import JOURNAL, Environment, Plan, SweepFolder
+from ovtool.core.trial import Trial
 from ovtool.sweep.run import Done, run
-from ovtool.trial import Trial
 
 HERE = Environment(id="here", machine="m", facts={"cpu": "a", "kernel": "6.1", "memory_gib": 8})
 

@@ -1,1 +1,0 @@
-"""What a model asks of a device, and what a device can give: counts, peaks, predictions."""

@@ -1,0 +1,336 @@
+"""From windows to figures with intervals, and a verdict on how the measuring went."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ovtool.benchmark import contention, verdict
+from ovtool.core import statistics, units
+from ovtool.core.measurement import Note, Round, Verdict, Window
+from ovtool.core.statistics import Interval
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ovtool.benchmark.contention import Cause, Machine, Stretch
+    from ovtool.benchmark.session import Opened, RawRound
+    from ovtool.core.trial import Trial
+
+ENOUGH_S = 1.0
+"""Quiet time that stands for a trial, however much was disturbed."""
+MIN_ROUNDS = 3
+"""Rounds that quiet windows must come from, where there were as many."""
+ENOUGH_UNDISTURBED_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The windows that stand for a trial: the quiet ones where there are enough, else all.
+
+    Args:
+        windows: Those windows.
+        latencies_ms: Of each inference, by window.
+        blocks: The round of each window.
+        causes: What disturbed each window of all the rounds; None for a quiet one.
+        quiet: Whether disturbed windows were left out, or there were none.
+    """
+
+    windows: tuple[Window, ...]
+    latencies_ms: tuple[tuple[float, ...], ...]
+    blocks: tuple[int, ...]
+    causes: tuple[Cause | None, ...]
+    quiet: bool
+
+    def rate(self, batch: int) -> Interval:
+        """Return samples a second of wall time."""
+        return statistics.bootstrap_rate(
+            [w.inferences * batch for w in self.windows],
+            [w.seconds for w in self.windows],
+            self.blocks,
+        )
+
+    def cpu_rate(self, batch: int) -> Interval:
+        """Return samples a second of CPU time; unknown where a window does not tell it."""
+        spent = [w.cpu_s for w in self.windows if w.cpu_s is not None]
+        if len(spent) != len(self.windows) or not sum(spent):
+            return Interval(math.nan, math.nan, math.nan)
+        samples = [w.inferences * batch for w in self.windows]
+        return statistics.bootstrap_rate(samples, spent, self.blocks)
+
+    def latency_ms(self, q: float) -> Interval:
+        """Return a quantile of the latency of a request."""
+        return statistics.bootstrap_quantile(self.latencies_ms, q, self.blocks)
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a trial came to."""
+
+    figures: dict[str, float]
+    verdict: Verdict
+    notes: tuple[Note, ...]
+    rounds: tuple[Round, ...]
+
+
+def take(rounds: Sequence[RawRound], machine: Machine) -> Taken:
+    """Judge every window of a trial, and choose those that stand for it."""
+    windows = [w for r in rounds for w in r.windows]
+    latencies = [latency for r in rounds for latency in r.latencies_ms]
+    blocks = [i for i, r in enumerate(rounds) for _ in r.windows]
+    causes = contention.judge(windows, machine)
+    quiet = [i for i, cause in enumerate(causes) if cause is None]
+    seconds = math.fsum(windows[i].seconds for i in quiet)
+    several = len({blocks[i] for i in quiet}) >= min(MIN_ROUNDS, len(rounds))
+    enough = len(quiet) == len(windows) or (seconds >= ENOUGH_S and several)
+    chosen = quiet if enough else range(len(windows))
+    return Taken(
+        tuple(windows[i] for i in chosen),
+        tuple(latencies[i] for i in chosen),
+        tuple(blocks[i] for i in chosen),
+        tuple(causes),
+        enough,
+    )
+
+
+def summarize(
+    trial: Trial,
+    opened: Opened,
+    rounds: Sequence[tuple[int, RawRound]],
+    machine: Machine,
+    target_pct: float,
+    rate: float | None = None,
+) -> Summary:
+    """Return every figure of a trial that is known, the verdict, and notes with the evidence.
+
+    Args:
+        trial: What was measured.
+        opened: What compiling told.
+        rounds: Each with its index, at least one.
+        machine: What the windows are judged against.
+        target_pct: Half width of the headline's interval that was aimed at.
+        rate: Requests that arrived a second; None where every request was kept busy.
+    """
+    raw = [r for _, r in rounds]
+    taken = take(raw, machine)
+    calm = contention.undisturbed([r.stretches for r in raw])
+    found = _started(opened) | _latencies(taken) | _evidence(taken, machine)
+    put(found, "throughput_fps", taken.rate(trial.batch))
+    moved = _drift(taken, trial)
+    if moved.known:
+        found["drift_pct"] = moved.value
+    peaks = [r.peak_rss_mib for r in raw if r.peak_rss_mib is not None]
+    if peaks:
+        found["peak_rss_mib"] = max(peaks)
+    grown = [r.rss_growth_mib for r in raw if r.rss_growth_mib is not None]
+    if grown:
+        found["rss_growth_mib"] = max(grown)
+    notes = [*_energy(found, trial, raw)]
+    if machine.uses_cpu:
+        notes = [*_uncontended(found, trial, taken, calm), *notes]
+    notes += _of_load(found, trial.batch, rate)
+    if found["inferences"] < 100:
+        notes.append(
+            Note(
+                "few-inferences",
+                f"{found['inferences']:.0f} inferences: the 99th percentile is near the greatest"
+                " one",
+                remedy="measure longer (--max-seconds)",
+            )
+        )
+    judged = verdict.judge(taken, found, headline(trial, taken), moved, target_pct)
+    notes += verdict.disturbances(taken, found, judged)
+    return Summary(found, judged, tuple(notes), _rounds(rounds, taken, calm))
+
+
+def headline(trial: Trial, taken: Taken) -> Interval:
+    """Return the figure whose interval says when a trial is known well enough.
+
+    That is its throughput; where requests arrive at a rate of their own, which sets the
+    throughput, the median latency.
+    """
+    return taken.latency_ms(0.5) if trial.open_loop else taken.rate(trial.batch)
+
+
+def put(found: dict[str, float], name: str, interval: Interval) -> None:
+    """Add a figure, and its interval where it has one."""
+    found[name] = interval.value
+    if interval.known:
+        found[f"{name}_ci_low"], found[f"{name}_ci_high"] = interval.low, interval.high
+
+
+def _started(opened: Opened) -> dict[str, float]:
+    found = dict(opened.figures)
+    if opened.compile_ms is not None:
+        found["compile_cold_ms"] = opened.compile_ms
+    if opened.first_inference_ms is not None:
+        found["first_inference_ms"] = opened.first_inference_ms
+    return found
+
+
+def _latencies(taken: Taken) -> dict[str, float]:
+    everything = [latency for latencies in taken.latencies_ms for latency in latencies]
+    found = {
+        "latency_mean_ms": math.fsum(everything) / len(everything),
+        "latency_p90_ms": statistics.quantile(everything, 0.90),
+        "latency_min_ms": min(everything),
+        "latency_max_ms": max(everything),
+        "inferences": float(len(everything)),
+        "measured_s": math.fsum(w.seconds for w in taken.windows),
+    }
+    put(found, "latency_p50_ms", taken.latency_ms(0.50))
+    put(found, "latency_p99_ms", taken.latency_ms(0.99))
+    return found
+
+
+def _evidence(taken: Taken, machine: Machine) -> dict[str, float]:
+    """Return the counters of the windows that stand for the trial; what is not told is left out."""
+    windows = taken.windows
+    seconds = math.fsum(w.seconds for w in windows)
+    found: dict[str, float] = {
+        "windows": float(len(taken.causes)),
+        "quiet_windows": float(taken.causes.count(None)),
+    }
+
+    def total(values: Sequence[float | None]) -> float | None:
+        known = [v for v in values if v is not None]
+        return math.fsum(known) if known and len(known) == len(values) else None
+
+    def add(name: str, value: float | None, whole: float) -> None:
+        if value is not None and whole > 0:
+            found[name] = 100.0 * value / whole
+
+    cpu, delay = total([w.cpu_s for w in windows]), total([w.delay_s for w in windows])
+    busy, steal = total([w.busy_s for w in windows]), total([w.steal_s for w in windows])
+    if cpu is not None and busy is not None:
+        others = max(0.0, busy + (steal or 0.0) - cpu)
+        add("others_cpu_pct", others, seconds * machine.cpus)
+    add("steal_pct", steal, seconds * machine.cpus)
+    if cpu is not None and delay is not None:
+        add("cpu_wait_pct", delay, cpu + delay)
+    add("cpu_pressure_pct", total([w.stalled_s for w in windows]), seconds)
+    add("quota_wait_pct", total([w.quota_wait_s for w in windows]), seconds * machine.usable)
+    switches = total([w.switches for w in windows])
+    if switches is not None:
+        found["switches_hz"] = switches / seconds
+    clocks = [w.clock_mhz for w in windows if w.clock_mhz is not None]
+    if clocks:
+        found["clock_mhz"] = math.fsum(clocks) / len(clocks)
+    return found
+
+
+def _drift(taken: Taken, trial: Trial) -> Interval:
+    """Return how throughput moved from the first round to the last, in per cent."""
+    if trial.open_loop:
+        return Interval(math.nan, math.nan, math.nan)
+    rates = []
+    for block in sorted(set(taken.blocks)):
+        mine = [w for w, b in zip(taken.windows, taken.blocks, strict=True) if b == block]
+        rates.append(sum(w.inferences for w in mine) / math.fsum(w.seconds for w in mine))
+    return statistics.drift(rates)
+
+
+def _uncontended(
+    found: dict[str, float], trial: Trial, taken: Taken, calm: Sequence[Sequence[Stretch]]
+) -> list[Note]:
+    """Add CPU time a sample, and what the same work would reach with its cores to itself."""
+    by_cpu = taken.cpu_rate(trial.batch)
+    if math.isnan(by_cpu.value):
+        return []
+    found["cpu_s_per_sample"] = 1 / by_cpu.value
+    if trial.open_loop:
+        return []
+    undisturbed_s = math.fsum(s.seconds for stretches in calm for s in stretches)
+    if not taken.quiet and undisturbed_s >= ENOUGH_UNDISTURBED_S:
+        rate = statistics.bootstrap_rate(
+            [s.inferences * trial.batch for stretches in calm for s in stretches],
+            [s.seconds for stretches in calm for s in stretches],
+            [i for i, stretches in enumerate(calm) for _ in stretches],
+        )
+        put(found, "throughput_uncontended_fps", rate)
+        return [_estimate_note("stretches", f"{undisturbed_s:.2f} s of undisturbed stretches")]
+    threads = found.get("threads")
+    if threads is None:
+        return [Note("no-threads", "the device does not tell its threads: no uncontended estimate")]
+    use = _busy_share(taken, threads)
+    scale = threads * (1.0 if use is None else use)
+    put(
+        found,
+        "throughput_uncontended_fps",
+        Interval(by_cpu.value * scale, by_cpu.low * scale, by_cpu.high * scale),
+    )
+    if use is None:
+        return [_estimate_note("cpu-time", f"{threads:.0f} threads taken as busy all the time")]
+    return []
+
+
+def _estimate_note(how: str, evidence: str) -> Note:
+    messages = {
+        "stretches": "the uncontended estimate is the rate of the moments without neighbours",
+        "cpu-time": "the uncontended estimate comes from CPU time alone, no moment being quiet: too"
+        " high where threads wait for one another, too low where neighbours empty the caches",
+    }
+    return Note(f"uncontended-{how}", messages[how], evidence)
+
+
+def _busy_share(taken: Taken, threads: float) -> float | None:
+    """Return the share of its threads' time that the process worked for in quiet windows."""
+    if not taken.quiet:
+        return None
+    spent = [w.cpu_s for w in taken.windows if w.cpu_s is not None]
+    return math.fsum(spent) / (threads * math.fsum(w.seconds for w in taken.windows))
+
+
+def _energy(found: dict[str, float], trial: Trial, rounds: Sequence[RawRound]) -> list[Note]:
+    """Add energy a sample and mean power, over whole rounds; empty unless every round tells."""
+    spent = [r.energy for r in rounds if r.energy is not None]
+    if len(spent) < len(rounds):
+        why = next((r.energy_unknown for r in rounds if r.energy_unknown), "not read")
+        return [Note("no-energy", "no energy figure", why)]
+    joules = math.fsum(s.joules for s in spent)
+    samples = sum(s.inferences for s in spent) * trial.batch
+    found["energy_mj_per_sample"] = joules * units.MS_PER_S / samples
+    found["power_w"] = joules / math.fsum(s.seconds for s in spent)
+    return [Note("energy-source", "what the energy was counted by", spent[0].source)]
+
+
+def _of_load(found: dict[str, float], batch: int, rate: float | None) -> list[Note]:
+    """Say whether an arrival rate was kept up with."""
+    if rate is None:
+        return []
+    asked = rate * batch
+    found["rate_rps"] = rate
+    served = found["throughput_fps"]
+    # Poisson arrivals of n requests scatter by sqrt(n), whatever the model does.
+    scatter = 3 / math.sqrt(max(1.0, found["inferences"]))
+    if served < asked * (1 - max(0.02, scatter)):
+        return [
+            Note(
+                "rate-not-kept",
+                "requests arrived faster than they were served: their queue and latency grew for"
+                " as long as it was measured",
+                f"{units.text(asked)} samples/s asked for, {units.text(served)} served",
+                "a lower --rate",
+            )
+        ]
+    return []
+
+
+def _rounds(
+    rounds: Sequence[tuple[int, RawRound]], taken: Taken, calm: Sequence[Sequence[Stretch]]
+) -> tuple[Round, ...]:
+    made, place = [], 0
+    for (index, raw), stretches in zip(rounds, calm, strict=True):
+        causes = taken.causes[place : place + len(raw.windows)]
+        place += len(raw.windows)
+        made.append(
+            Round(
+                index,
+                raw.windows,
+                tuple(i for i, cause in enumerate(causes) if cause is None),
+                math.fsum(s.seconds for s in stretches) if raw.stretches else None,
+                sum(s.inferences for s in stretches),
+            )
+        )
+    return tuple(made)

@@ -1,0 +1,226 @@
+"""The measuring loops: one request at a time, several in flight, arrivals at a given rate.
+
+Each cuts its completions into windows of about 100 ms.  A window runs from one completion to
+another, so that a long inference is a window of its own and no fraction of one is lost at an edge.
+The first 5 % of the time, and at least one use of each request, is the lead-in: it pays for what
+others left in the caches.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import time
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ovtool.core.units import NS_PER_S
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ovtool.system.counters import Counters, Reading
+
+WINDOW_NS = NS_PER_S // 10
+STRETCH_NS = NS_PER_S // 200
+"""A stretch is short enough to lie between a neighbour's turns, and long against reading it."""
+LEAD_IN = 0.05
+
+
+@dataclass(slots=True)
+class Recorded:
+    """What a loop saw, as JSON types; ``completed`` counts the lead-in too."""
+
+    windows: list[dict[str, Any]] = field(default_factory=list)
+    latencies_ms: list[list[float]] = field(default_factory=list)
+    stretches: list[tuple[float, int, float, float]] = field(default_factory=list)
+    completed: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON types."""
+        return {
+            "windows": self.windows,
+            "latencies_ms": self.latencies_ms,
+            "stretches": self.stretches,
+        }
+
+
+def inferring(request: Any) -> Callable[[], object]:
+    """Return what infers a request and leaves its outputs where they are.
+
+    ``request.infer()`` alone copies every output into new memory, which for large ones takes longer
+    than the inference (outputs of 2 MiB: 1.2 ms against 0.06 ms).
+    """
+    return functools.partial(request.infer, share_outputs=True)
+
+
+def one_at_a_time(request: Any, seconds: float, counters: Counters) -> Recorded:
+    """Infer one request after another, in the calling thread.
+
+    Nothing is in flight while counters are read, so that time is in no window, and short
+    stretches between two readings show the moments without neighbours.
+    """
+    infer, clock, recorded = inferring(request), time.perf_counter_ns, Recorded()
+    now = clock()
+    lead_until, stop = now + int(seconds * LEAD_IN * NS_PER_S), now + int(seconds * NS_PER_S)
+    while not recorded.completed or now < lead_until:
+        infer()
+        recorded.completed += 1
+        now = clock()
+    while not recorded.windows or now < stop:
+        current: list[float] = []
+        spent_ns, reading_cpu_s = 0, 0.0
+        opened = counters.read()
+        cpu_s, delay_s = counters.own()
+        while spent_ns < WINDOW_NS and (not current or now < stop):
+            before = len(current)
+            began = clock()
+            until = min(began + STRETCH_NS, stop)
+            while True:
+                infer()
+                current.append(request.latency)
+                now = clock()
+                if now >= until:
+                    break
+            cpu_after, delay_after = counters.own()
+            recorded.stretches.append(
+                (
+                    (now - began) / NS_PER_S,
+                    len(current) - before,
+                    cpu_after - cpu_s,
+                    delay_after - delay_s,
+                )
+            )
+            spent_ns += now - began
+            cpu_s, delay_s = counters.own()
+            reading_cpu_s += cpu_s - cpu_after
+        read = counters.read().since(opened)
+        _add(recorded, current, spent_ns, read, reading_cpu_s)
+    return recorded
+
+
+def all_busy(queue: Any, requests: int, seconds: float, counters: Counters) -> Recorded:
+    """Keep every request of an ``AsyncInferQueue`` in flight."""
+    clock, recorded = time.perf_counter_ns, Recorded()
+    idle, start = queue.get_idle_request_id, queue.start_async
+    lead_in = requests + 1  # the first ones only start a request
+    now = clock()
+    lead_until, stop = now + int(seconds * LEAD_IN * NS_PER_S), now + int(seconds * NS_PER_S)
+    while recorded.completed < lead_in or now < lead_until:
+        idle()
+        start()
+        recorded.completed += 1
+        now = clock()
+    opened_ns, opened, current = now, counters.read(), list[float]()
+    until = min(opened_ns + WINDOW_NS, stop)
+    while not recorded.windows or now < stop:
+        current.append(queue[idle()].latency)
+        start()
+        now = clock()
+        if now >= until:
+            reading = counters.read()
+            _add(recorded, current, now - opened_ns, reading.since(opened))
+            opened_ns, opened, current = now, reading, []
+            until = min(opened_ns + WINDOW_NS, stop)
+    queue.wait_all()
+    return recorded
+
+
+def arriving(queue: Any, rate: float, seconds: float, counters: Counters, seed: int) -> Recorded:
+    """Start requests when they are due, with exponential gaps (a Poisson process).
+
+    A request that finds none idle waits, and its latency counts from the time it was due: a queue
+    shows in the latency, which starting the next one only after the last would hide ("coordinated
+    omission").
+
+    Args:
+        queue: An ``AsyncInferQueue``.
+        rate: Arrivals a second.
+        seconds: For how long requests arrive.
+        counters: Read about every 100 ms.
+        seed: Of the gaps.
+    """
+    generator = np.random.default_rng(seed)
+    count = max(1, int(rate * seconds * 2) + 20)
+    gaps = generator.exponential(NS_PER_S / rate, count)
+    clock, recorded = time.perf_counter_ns, Recorded()
+    begin = clock()
+    due_at = begin + np.cumsum(gaps).astype(np.int64)
+    lead_until, stop = begin + int(seconds * LEAD_IN * NS_PER_S), begin + int(seconds * NS_PER_S)
+    flying: dict[int, tuple[int, int]] = {}
+    done: list[tuple[int, float]] = []
+    marks: list[tuple[int, Reading]] = []
+
+    def collect(slot: int) -> None:
+        due, started = flying.pop(slot)
+        service_ms = queue[slot].latency
+        done.append((started + int(service_ms * 1e6), (started - due) / 1e6 + service_ms))
+
+    for due in due_at.tolist():
+        if due >= stop and done:
+            break
+        while (left := due - clock()) > 0:
+            time.sleep(left / NS_PER_S)
+        slot = queue.get_idle_request_id()
+        if slot in flying:
+            collect(slot)
+        now = clock()
+        if now >= stop and done:
+            break
+        flying[slot] = (due, now)
+        queue.start_async()
+        if now >= (marks[-1][0] + WINDOW_NS if marks else lead_until):
+            marks.append((now, counters.read()))
+    queue.wait_all()
+    for slot in list(flying):
+        collect(slot)
+    marks.append((clock(), counters.read()))
+    _by_window(recorded, sorted(done), marks)
+    recorded.completed = len(done)
+    return recorded
+
+
+def _by_window(
+    recorded: Recorded, done: list[tuple[int, float]], marks: list[tuple[int, Reading]]
+) -> None:
+    """Sort completions into the windows between readings; those before the first are lead-in."""
+    times = [at for at, _ in done]
+    for (begin, opened), (end, closed) in itertools.pairwise(marks):
+        current = [ms for _, ms in done[bisect_right(times, begin) : bisect_right(times, end)]]
+        if current:
+            _add(recorded, current, end - begin, closed.since(opened))
+    if not recorded.windows and done and len(marks) > 1:  # all of them came in the lead-in
+        _add(
+            recorded,
+            [ms for _, ms in done],
+            marks[-1][0] - marks[0][0],
+            marks[-1][1].since(marks[0][1]),
+        )
+
+
+def _add(
+    recorded: Recorded, current: list[float], ns: int, read: Reading, reading_cpu_s: float = 0.0
+) -> None:
+    cpu_s = None if read.cpu_s is None else max(0.0, read.cpu_s - reading_cpu_s)
+    recorded.windows.append(
+        {
+            "seconds": ns / NS_PER_S,
+            "inferences": len(current),
+            "latency_mean_ms": sum(current) / len(current),
+            "latency_max_ms": max(current),
+            "cpu_s": cpu_s,
+            "busy_s": read.busy_s,
+            "steal_s": read.steal_s,
+            "delay_s": read.delay_s,
+            "stalled_s": read.stalled_s,
+            "switches": read.switches,
+            "quota_wait_s": read.quota_wait_s,
+            "throttles": read.throttles,
+            "clock_mhz": read.clock_mhz,
+        }
+    )
+    recorded.latencies_ms.append(current)
+    recorded.completed += len(current)

@@ -1,0 +1,109 @@
+"""``ovtool report``."""
+
+from __future__ import annotations
+
+import functools
+import signal
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ovtool.cli import options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ovtool.report.write import ReportFiles
+
+NAME = "report"
+EXAMPLE = "Example: ovtool report sweeps/mini-pc sweeps/laptop --out reports/both"
+RELOAD_S = 5
+
+
+def command(
+    sweeps: Annotated[list[str], typer.Argument(help="Sweep folders.", show_default=False)],
+    out: Annotated[
+        str | None,
+        typer.Option("--out", "-o", help="Where to.", show_default="the first sweep's folder"),
+    ] = None,
+    max_latency_ms: options.MaxLatency = None,
+    min_throughput_fps: options.MinThroughput = None,
+    min_quality: options.MinQuality = None,
+    max_model_mib: options.MaxSize = None,
+    max_memory_mib: options.MaxMemory = None,
+    max_energy_mj: options.MaxEnergy = None,
+    max_cost: options.MaxCost = None,
+    prices: options.Prices = None,
+    rate: options.Rate = None,
+    objective: options.Objective = "throughput",
+    percentile: options.Percentile = 99,
+    profile: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Folder of ovtool profile --out, whose layers are drawn too; repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="Make it again whenever a sweep goes on, until Ctrl-C."),
+    ] = False,
+    json: options.Json = False,
+) -> None:
+    """Write a page that works offline, the tables and the charts of one or many sweeps."""
+    from ovtool import api
+    from ovtool.cli import progress, show
+    from ovtool.core.errors import InputError
+
+    if watch and json:
+        raise InputError("--json is one answer and --watch has no end", "leave one of them out")
+    write = functools.partial(
+        api.report,
+        sweeps,
+        out=out,
+        limits=options.limits(
+            prices,
+            max_latency_ms=max_latency_ms,
+            min_throughput_fps=min_throughput_fps,
+            min_quality=min_quality,
+            max_model_mib=max_model_mib,
+            max_memory_mib=max_memory_mib,
+            max_energy_mj=max_energy_mj,
+            max_cost=max_cost,
+            rate_rps=rate,
+        ),
+        objective=objective,
+        percentile=percentile,
+        profiles=profile or (),
+    )
+    if watch:
+        _watch(sweeps, write)
+        return
+    with progress.show() as shown:
+        shown.start("writing the report")
+        written = write()
+    show.report(written, json=json)
+
+
+def _watch(sweeps: list[str], write: Callable[..., ReportFiles]) -> None:
+    """Write the report at every change; Ctrl-C ends it with a page that no longer reloads."""
+    from ovtool import api
+    from ovtool.cli import console as terminal
+    from ovtool.cli import show
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # here it is how one ends, not stops
+    told = terminal.console(stderr=True)
+    try:
+        for number, _ in enumerate(api.changes(sweeps)):
+            written = write(reload_s=RELOAD_S)
+            if number == 0:
+                show.report(written, json=False)
+                sys.stdout.flush()
+                terminal.say(told, "watching: open the page; Ctrl-C ends")
+            else:
+                terminal.say(told, f"written again ({number})")
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        write()
+        terminal.say(told, "no longer watching: the report is as of now")

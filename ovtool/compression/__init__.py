@@ -1,0 +1,1 @@
+"""Compression methods and the pipeline that applies them to a variant."""

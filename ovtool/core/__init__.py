@@ -1,0 +1,1 @@
+"""What every room builds on: errors, units, trials, measurements, variants, sweep folders."""

@@ -1,0 +1,204 @@
+"""The sweep folder: ``plan.json``, ``journal.jsonl``, ``environment.json``, ``results.parquet``.
+
+Beside them ``rows.arrow`` saves reports the reading of the journal.
+
+The journal has one line a measurement, flushed to disk before the next trial begins, so a sweep
+that was killed at any moment goes on where it stopped and neither loses nor repeats a trial.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from pydantic import Field, ValidationError
+
+from ovtool.core import files
+from ovtool.core.errors import InputError
+from ovtool.core.measurement import Measurement
+from ovtool.core.metrics import QualityMetric
+from ovtool.core.trial import Trial
+from ovtool.core.variant import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+
+PLAN, JOURNAL, ENVIRONMENT, RESULTS, ROWS = (
+    "plan.json",
+    "journal.jsonl",
+    "environment.json",
+    "results.parquet",
+    "rows.arrow",
+)
+_R = TypeVar("_R", bound=Record)
+
+
+class PlannedVariant(Record):
+    """What a report says of a variant without opening it; ``folder`` may be of another machine."""
+
+    name: str
+    folder: str
+    model_mib: float
+    compressed: bool
+    baseline: str | None = None
+    """Id of the uncompressed variant of the same source, which speed-ups and agreement refer to."""
+    steps: tuple[str, ...] = ()
+    weights: dict[str, float | None] = Field(default_factory=dict)
+    """Figures of its weights, by column."""
+
+
+class Unavailable(Record):
+    """A device that was asked for and is not there: its trials are left out."""
+
+    device: str
+    reason: str
+
+
+class Plan(Record):
+    """All that a sweep means to measure."""
+
+    schema_version: Literal[1] = 1
+    name: str
+    variants: dict[str, PlannedVariant]
+    """By id."""
+    trials: tuple[Trial, ...]
+    unavailable: tuple[Unavailable, ...] = ()
+    quality_metric: QualityMetric | None = None
+    evaluated_on: str | None = None
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
+class Environment(Record):
+    """The machine and software of a sweep; ``id`` is the hash of ``facts``."""
+
+    id: str
+    machine: str
+    """One line for people: processor, cores, memory, system."""
+    facts: dict[str, Any]
+    unknown: dict[str, str] = Field(default_factory=dict)
+    """What could not be read, and why."""
+    moment: dict[str, Any] = Field(default_factory=dict)
+    """What changes from minute to minute (clock, load, date) and is no part of the id."""
+
+
+@dataclass(frozen=True)
+class SweepFolder:
+    """A sweep on disk."""
+
+    path: Path
+
+    @classmethod
+    def open(cls, path: str | Path) -> SweepFolder:
+        """Return an existing sweep folder.
+
+        Raises:
+            InputError: It is not there or holds no plan.
+        """
+        found = Path(path)
+        if not found.is_dir():
+            raise InputError(f"sweep folder not found: {found}")
+        if not (found / PLAN).is_file():
+            raise InputError(f"no sweep in {found}: it has no {PLAN}", "ovtool sweep makes one")
+        return cls(found)
+
+    @property
+    def plan(self) -> Plan:
+        """The plan.
+
+        Raises:
+            InputError: It is missing or damaged.
+        """
+        return _read_record(Plan, self.path / PLAN)
+
+    @property
+    def environment(self) -> Environment:
+        """The environment.
+
+        Raises:
+            InputError: It is missing or damaged.
+        """
+        return _read_record(Environment, self.path / ENVIRONMENT)
+
+    def write_plan(self, plan: Plan) -> None:
+        """Write or replace the plan."""
+        files.write_text(self.path / PLAN, plan.model_dump_json(indent=1))
+
+    def write_environment(self, environment: Environment) -> None:
+        """Write or replace the environment."""
+        files.write_text(self.path / ENVIRONMENT, environment.model_dump_json(indent=1))
+
+    def measurements(self) -> Iterator[Measurement]:
+        """Read the journal; a last line torn by a crash is left out.
+
+        Raises:
+            InputError: A line that is not the last is damaged.
+        """
+        journal = self.path / JOURNAL
+        if not journal.exists():
+            return
+        with journal.open("rb") as stream:
+            for number, line in enumerate(stream, 1):
+                if not line.endswith(b"\n"):
+                    return
+                try:
+                    yield Measurement.from_json(line)
+                except ValueError as error:
+                    raise InputError(
+                        f"{journal}, line {number}: not a measurement ({_first_line(error)})",
+                        "the file was changed by hand or comes from another version",
+                    ) from error
+
+    def append(self, measurements: Iterable[Measurement]) -> None:
+        """Add lines in one piece and wait until they are on the disk.
+
+        Raises:
+            InputError: The disk is full or cannot be written; finished lines stay whole.
+        """
+        lines = b"".join(
+            json.dumps(m.to_json(), allow_nan=False).encode() + b"\n" for m in measurements
+        )
+        journal = self.path / JOURNAL
+        # Without a buffer: closing one would write what is left of a line that was taken back.
+        with files.writing(journal), journal.open("a+b", buffering=0) as stream:
+            whole = _whole_length(stream)
+            stream.truncate(whole)
+            try:
+                left = memoryview(lines)
+                while left:
+                    left = left[stream.write(left) :]
+                os.fsync(stream.fileno())
+            except OSError:
+                stream.truncate(whole)
+                raise
+
+
+def _whole_length(stream: Any) -> int:
+    """Return the length of a journal up to its last line end, so a torn line is dropped."""
+    end = int(stream.seek(0, os.SEEK_END))
+    while end > 0:
+        start = max(0, end - 65536)
+        stream.seek(start)
+        position = stream.read(end - start).rfind(b"\n")
+        if position >= 0:
+            return start + int(position) + 1
+        end = start
+    return 0
+
+
+def _read_record(kind: type[_R], path: Path) -> _R:
+    text = files.existing_file(path, "sweep file").read_bytes()
+    try:
+        return kind.model_validate_json(text)
+    except ValidationError as error:
+        raise InputError(f"{path}: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(str(p) for p in first['loc']) or 'content'}: {first['msg']}"
+    return str(error).partition("\n")[0]

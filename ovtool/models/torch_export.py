@@ -1,0 +1,88 @@
+"""A torch ``ExportedProgram`` saved by ``torch.export.save``: ``x.pt2``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ovtool.core import files
+from ovtool.core.errors import InputError
+from ovtool.core.shapes import OPEN
+from ovtool.core.third_party import captured, reason
+from ovtool.core.variant import Source
+from ovtool.models.network import name_inputs, unconverted
+from ovtool.models.source import SourceModel
+from ovtool.models.torch import eager
+from ovtool.models.torch_archive import check_exported
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
+
+    from ovtool.models.options import SourceOptions
+
+
+def read(reference: str, options: SourceOptions) -> SourceModel:
+    """Read an exported program; its sizes are open where it was exported so.
+
+    Raises:
+        InputError: The file is missing, truncated, could run code of its own and is not trusted,
+            or has an operation that OpenVINO does not know.
+    """
+    import openvino as ov
+    import torch
+    from torch.utils._pytree import tree_unflatten
+
+    path = files.existing_file(reference, "model")
+    if not options.trust:
+        check_exported(path)
+    program = _load(path)
+    shapes = _shapes(program, path)
+    try:
+        with captured(reference):
+            model = ov.convert_model(program)
+            # The guards are about the shapes of torch's own run; OpenVINO checks its own.
+            module = program.module(check_guards=False)
+    except Exception as error:  # torch's decompositions raise anything
+        raise unconverted(reference, error) from error
+    source = Source(kind="torch-export", reference=reference, sha256=files.sha256(path))
+    name_inputs(model, shapes, reference)
+
+    def call(tensors: dict[str, torch.Tensor]) -> Any:
+        args, kwargs = tree_unflatten(list(tensors.values()), program.call_spec.in_spec)
+        return module(*args, **kwargs)
+
+    return SourceModel(
+        source=source,
+        model=model,
+        reference=eager(reference, list(shapes), call),
+        against=f"torch {torch.__version__}, the exported program",
+    )
+
+
+def _load(path: Path) -> torch.export.ExportedProgram:
+    # Not torch.export.load: on an error it goes on to an older format, which is a pickle.
+    from torch.export.pt2_archive._package import load_pt2
+
+    try:
+        with captured(str(path)):
+            programs = load_pt2(str(path)).exported_programs
+    except Exception as error:  # a damaged file fails in any way
+        raise InputError(f"cannot load {path}: {reason(error)}", "export it again") from error
+    if "model" not in programs:
+        raise InputError(f"there is no exported program in {path}")
+    return programs["model"]
+
+
+def _shapes(program: torch.export.ExportedProgram, path: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the program's inputs, -1 where they were exported as dynamic."""
+    import torch
+
+    values = {node.name: node.meta.get("val") for node in program.graph.nodes}
+    shapes = {}
+    for name in program.graph_signature.user_inputs:
+        value = values.get(name)
+        if not isinstance(value, torch.Tensor):
+            raise InputError(f"{path}: its input {name!r} is not a tensor", "export it without")
+        shapes[name] = tuple(size if isinstance(size, int) else OPEN for size in value.shape)
+    return shapes

@@ -1,0 +1,1 @@
+"""Where the time of one compiled model goes, and what its graph asks for."""

@@ -1,0 +1,1 @@
+"""The results table: one row a measurement, of one or many sweeps."""

@@ -1,0 +1,361 @@
+"""Small networks of one kind of operation, whose speed tells what a device can do.
+
+A calibration measures these and nothing else: no network that a user has is in it.  Sizes are those
+that networks for images, text and tables are made of, some doublings apart, each so large that an
+inference takes tens of microseconds and so small that it takes some milliseconds.
+
+A convolution is measured as the branches of a network: a first convolution of three channels brings
+its input into the form that the device computes in, and a pooling that reads a corner of its output
+keeps that from being copied.  What the first takes is known by then, the second takes no more than
+the overhead of a layer.  A last convolution joins the corners: what follows the last one of a
+network stays in f32, so that without it each whole output would be converted from bf16.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ovtool.roofline.model import COMPUTING, MOVING, STREAM
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    import openvino as ov
+
+OVERHEAD, REORDER = "overhead", "reorder"
+_BUSY_FLOPS = 20e6
+"""FLOPs of an inference, at least, so that it takes long against its overhead."""
+_COPIES = (4, 48)
+"""Least and most layers of a kind in a network; fewer where they are large."""
+_LARGE_FLOPS = (40e6, 100e6)
+"""Of one layer, from which two are enough, and one."""
+_CACHED_BYTES = 8e6
+"""Weights of a network of products, at most, where it has several: they stay in a cache."""
+SINK = "sink"
+"""How the names of the layers begin that take what branches end in."""
+_LEVELS = {"activations": 256, "weights": 255}
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A network to measure.
+
+    Args:
+        kind: Of its operations: one of the roofline's kinds, ``stream`` or ``overhead``.
+        rows: Rows of a product, positions of a side of an image, bytes of what only moves data.
+        inputs: Channels, or the inner dimension.
+        outputs: Channels, or columns.
+        kernel: Side of the kernel.
+        stride: Of a convolution, along a side.
+        groups: Of a convolution.
+        copies: Operations of that kind in it.
+    """
+
+    kind: str
+    rows: int
+    inputs: int = 0
+    outputs: int = 0
+    kernel: int = 1
+    stride: int = 1
+    groups: int = 1
+    copies: int = 1
+
+    @property
+    def name(self) -> str:
+        """Unlike that of any other probe."""
+        sizes = (self.rows, self.inputs, self.outputs, self.kernel, self.stride, self.groups)
+        return f"{self.kind}-{'-'.join(map(str, sizes))}-x{self.copies}"
+
+    def build(self, *, int8: bool = False) -> ov.Model:
+        """Return the network, with random weights; ``int8`` quantizes all of it."""
+        return _BUILDERS[self.kind](self, int8)
+
+
+def probes() -> list[Probe]:
+    """Return all probes, the kinds in the order in which they are evaluated."""
+    found = [Probe(OVERHEAD, 8, copies=copies) for copies in (8, 128)]
+    found += [Probe(REORDER, side, copies=1) for side in (48, 96, 192, 384)]
+    for kind in (one for one in MOVING if one != REORDER):
+        copies = {2**16: 16, 2**18: 8, 2**20: 4, 2**22: 2}
+        found += [Probe(kind, size, copies=count) for size, count in copies.items()]
+    found += [Probe(MOVING[0], size, copies=1) for size in (2**24, 2**26)]
+    found += [Probe(STREAM, 1, 1024, 1024, copies=count) for count in (1, 4, 8, 24)]
+    for kind in COMPUTING:
+        found += [_with_copies(probe) for probe in _SIZES[kind]()]
+    return found
+
+
+def _with_copies(probe: Probe) -> Probe:
+    each = 2.0 * probe.inputs * probe.outputs * probe.kernel**2
+    rows = probe.rows if probe.kind == "product" else (probe.rows / probe.stride) ** 2
+    if probe.kind == "attention":
+        rows = 16 * probe.rows
+    count = math.ceil(_BUSY_FLOPS / max(1.0, each * rows))
+    least = 4 >> sum(each * rows > large for large in _LARGE_FLOPS)
+    copies = min(max(count, least), _COPIES[1])
+    if probe.kind == "product":  # how fast weights are read from memory, ``stream`` tells
+        copies = min(copies, max(1, int(_CACHED_BYTES / (4 * probe.inputs * probe.outputs))))
+    return Probe(
+        probe.kind, probe.rows, probe.inputs, probe.outputs, probe.kernel, probe.stride,
+        probe.groups, copies,
+    )  # fmt: skip
+
+
+def _products() -> Iterator[Probe]:
+    for rows in (1, 8, 64, 512):
+        for width in (64, 128, 256, 512, 1024, 2048):
+            if rows * width * width <= 64 * 1024 * 1024:
+                yield Probe("product", rows, width, width)
+
+
+def _attentions() -> Iterator[Probe]:
+    for length, size in ((16, 32), (64, 32), (128, 64), (384, 64)):
+        yield Probe("attention", length, size, length)
+
+
+def _stems() -> Iterator[Probe]:
+    for side, inputs, outputs, kernel, stride in (
+        (28, 1, 16, 3, 1), (28, 1, 32, 5, 1), (32, 3, 32, 3, 1), (64, 3, 32, 3, 2),
+        (224, 3, 32, 3, 2), (224, 3, 16, 3, 1), (112, 3, 64, 7, 2), (224, 3, 64, 7, 2),
+        (128, 3, 64, 3, 1), (32, 3, 24, 3, 1), (64, 3, 8, 3, 2),
+    ):  # fmt: skip
+        yield Probe("stem", side, inputs, outputs, kernel, stride)
+
+
+def _convolutions() -> Iterator[Probe]:
+    for side, inputs, outputs, kernel, stride in (
+        (7, 16, 16, 3, 1), (7, 64, 64, 3, 1), (7, 256, 256, 3, 1), (7, 512, 512, 3, 1),
+        (14, 32, 32, 3, 1), (14, 128, 128, 3, 1), (14, 256, 256, 3, 1), (14, 128, 256, 3, 2),
+        (28, 16, 16, 3, 1), (28, 64, 64, 3, 1), (28, 128, 128, 3, 1), (28, 20, 50, 5, 1),
+        (56, 16, 32, 3, 2), (56, 32, 32, 3, 1), (56, 64, 64, 3, 1), (56, 64, 128, 3, 2),
+        (28, 24, 24, 3, 1), (14, 40, 40, 3, 1), (14, 8, 8, 3, 1), (56, 8, 8, 3, 1),
+        (28, 8, 24, 3, 2), (7, 72, 72, 3, 1), (112, 16, 16, 3, 1), (112, 16, 32, 3, 1),
+        (28, 32, 32, 5, 1), (14, 64, 64, 5, 1), (14, 96, 96, 7, 1),
+    ):  # fmt: skip
+        yield Probe("convolution", side, inputs, outputs, kernel, stride)
+
+
+def _pointwise() -> Iterator[Probe]:
+    for side, inputs, outputs in (
+        (7, 32, 128), (7, 128, 512), (7, 512, 128), (7, 1024, 256), (7, 320, 1280),
+        (14, 16, 64), (14, 64, 384), (14, 384, 64), (14, 512, 512),
+        (28, 32, 192), (28, 192, 32), (28, 256, 256), (28, 40, 240),
+        (56, 24, 144), (56, 144, 24), (56, 64, 256), (56, 256, 64),
+        (7, 40, 200), (7, 200, 40), (14, 24, 8), (28, 8, 56), (14, 56, 20), (56, 40, 8),
+        (112, 16, 96), (112, 32, 16), (112, 64, 64),
+    ):  # fmt: skip
+        yield Probe("pointwise", side, inputs, outputs)
+
+
+def _depthwise() -> Iterator[Probe]:
+    for side, channels, kernel, stride in (
+        (7, 64, 3, 1), (7, 512, 3, 1), (7, 512, 5, 1), (7, 1152, 3, 1),
+        (14, 128, 3, 1), (14, 480, 3, 1), (14, 480, 5, 1), (14, 512, 3, 2), (14, 240, 5, 2),
+        (28, 96, 3, 1), (28, 240, 5, 1), (28, 192, 3, 2), (56, 144, 3, 1), (56, 144, 3, 2),
+        (7, 72, 3, 1), (14, 40, 5, 1), (28, 24, 3, 1), (28, 56, 3, 2), (56, 8, 3, 1),
+        (56, 144, 5, 2), (112, 32, 3, 1), (112, 96, 3, 2), (112, 128, 3, 1),
+    ):  # fmt: skip
+        yield Probe("depthwise", side, 1, channels, kernel, stride, channels)
+
+
+def _grouped() -> Iterator[Probe]:
+    for side, each, groups in ((7, 32, 16), (14, 16, 16), (28, 8, 16), (56, 4, 32)):
+        yield Probe("grouped", side, each, each * groups, 3, 1, groups)
+
+
+_SIZES: Mapping[str, Callable[[], Iterator[Probe]]] = {
+    "stem": _stems,
+    "convolution": _convolutions,
+    "pointwise": _pointwise,
+    "depthwise": _depthwise,
+    "grouped": _grouped,
+    "product": _products,
+    "attention": _attentions,
+}
+
+
+class _Network:
+    """A network while it is built: its random constants, and the quantization of its values."""
+
+    def __init__(self, *, int8: bool) -> None:
+        self.int8 = int8
+        self._random = np.random.default_rng(0)
+
+    def parameter(self, *shape: int, name: str = "x") -> Any:
+        """Return an input; its layout says that no dimension of it counts samples."""
+        import openvino as ov
+        from openvino import opset15 as op
+
+        made = op.parameter(list(shape), ov.Type.f32, name=name)
+        made.output(0).set_names({name})
+        made.set_layout(ov.Layout("?" * len(shape)))
+        return made
+
+    def weights(self, *shape: int, fan_in: int) -> Any:
+        """Return random weights that keep the size of what they multiply."""
+        from openvino import opset15 as op
+
+        values = self._random.standard_normal(shape) / math.sqrt(fan_in)
+        return self._quantized(op.constant(values.astype(np.float32)), "weights")
+
+    def values(self, node: Any) -> Any:
+        """Return activations, as INT8 holds them where the network is quantized."""
+        return self._quantized(node, "activations")
+
+    def _quantized(self, node: Any, what: str) -> Any:
+        from openvino import opset15 as op
+
+        if not self.int8:
+            return node
+        levels = _LEVELS[what]
+        limit = 4.0
+        high = limit * 127 / 128 if levels == 256 else limit
+        ends = [op.constant(np.float32(v)) for v in (-limit, high)]
+        return op.fake_quantize(node, *ends, *ends, levels)
+
+    def convolution(self, x: Any, probe: Probe, name: str = "") -> Any:
+        """Return a convolution, by a name if that matters, with its quantization."""
+        from openvino import opset15 as op
+
+        pad = [probe.kernel // 2] * 2
+        stride, ones = [probe.stride] * 2, [1, 1]
+        window = (probe.kernel, probe.kernel)
+        fan_in = probe.inputs * probe.kernel**2
+        if probe.groups == 1:
+            kernels = self.weights(probe.outputs, probe.inputs, *window, fan_in=fan_in)
+            made = op.convolution(x, kernels, stride, pad, pad, ones)
+        else:
+            each = probe.outputs // probe.groups
+            kernels = self.weights(probe.groups, each, probe.inputs, *window, fan_in=fan_in)
+            made = op.group_convolution(x, kernels, stride, pad, pad, ones)
+        found = self.values(made)
+        for node in (made, found) if name else ():
+            node.set_friendly_name(name)
+        return found
+
+    def model(self, results: list[Any], inputs: list[Any]) -> ov.Model:
+        """Return the network."""
+        import openvino as ov
+        from openvino import opset15 as op
+
+        for index, result in enumerate(results):
+            result.output(0).set_names({f"y{index}"})
+        return ov.Model([op.result(result) for result in results], inputs, "probe")
+
+
+def _max_pool(x: Any, stride: int, pad: int, kernel: int) -> Any:
+    """Return a pooling of the first version, which has one output alone."""
+    from openvino import opset1
+
+    return opset1.max_pool(x, [stride] * 2, [pad] * 2, [pad] * 2, [kernel] * 2)
+
+
+def _branches(probe: Probe, int8: bool) -> ov.Model:
+    from openvino import opset15 as op
+
+    net = _Network(int8=int8)
+    stem = probe.kind == "stem"
+    x = net.parameter(1, probe.inputs if stem else 3, probe.rows, probe.rows)
+    h = net.values(x)
+    if not stem:
+        channels = probe.inputs * probe.groups
+        h = net.convolution(h, Probe("stem", probe.rows, 3, channels, kernel=3))
+    corners: list[Any] = []
+    for _ in range(probe.copies):
+        made = net.convolution(h, probe)
+        corner = _max_pool(made, -(-probe.rows // probe.stride), 0, 2)
+        corner.set_friendly_name(f"{SINK}{len(corners)}")
+        corners.append(corner)
+    joined = op.concat(corners, 1)
+    joined.set_friendly_name(f"{SINK}s")
+    last = Probe("pointwise", 1, probe.outputs * probe.copies, 8)
+    return net.model([net.convolution(joined, last, name=SINK)], [x])
+
+
+def _product(probe: Probe, int8: bool) -> ov.Model:
+    from openvino import opset15 as op
+
+    net = _Network(int8=int8)
+    x = net.parameter(probe.rows, probe.inputs)
+    h = net.values(x)
+    for _ in range(probe.copies):
+        rows = net.weights(probe.outputs, probe.inputs, fan_in=probe.inputs)
+        h = net.values(op.matmul(h, rows, False, True))
+    return net.model([h], [x])
+
+
+def _attention(probe: Probe, _int8: bool) -> ov.Model:
+    from openvino import opset15 as op
+
+    net = _Network(int8=False)
+    shape = (1, 8, probe.rows, probe.inputs)
+    q, k, v = (net.parameter(*shape, name=name) for name in "qkv")
+    h = q
+    for _ in range(probe.copies):
+        h = op.scaled_dot_product_attention(h, k, v)
+    return net.model([h], [q, k, v])
+
+
+def _moving(probe: Probe, _int8: bool) -> ov.Model:
+    """Return a network whose layers each read a half of ``rows`` bytes, and write as many."""
+    from openvino import opset15 as op
+
+    net = _Network(int8=False)
+    channels = 16
+    side = max(2, round(math.sqrt(probe.rows / 2 / 4 / channels)))
+    x = net.parameter(1, channels, side, side)
+    if probe.kind in ("pooling", "normalization"):
+        h = x
+        for index in range(probe.copies):
+            if probe.kind == "pooling":
+                h = _max_pool(h, 1, 1, 3)
+            elif index % 2:
+                h = op.softmax(h, 3)
+            else:
+                h = op.mvn(h, op.constant(np.array([3])), True, 1e-5, "inside_sqrt")
+        return net.model([h], [x])
+    if probe.kind == "reduce":
+        return net.model([op.reduce_mean(x, op.constant(np.array([2, 3])), keep_dims=True)], [x])
+    if probe.kind == "transpose":
+        orders = tuple(itertools.permutations(range(4)))[1 : probe.copies + 1]
+        return net.model([op.transpose(x, op.constant(np.array(o))) for o in orders], [x])
+    # A constant of its own for each: alike, they would be made one.
+    added = [op.constant(np.float32(1 + index)) for index in range(probe.copies)]
+    return net.model([op.add(x, one) for one in added], [x])
+
+
+def _reorder(probe: Probe, int8: bool) -> ov.Model:
+    """Return a network that brings an image into another form, for a convolution of 1 in 64."""
+    net = _Network(int8=int8)
+    x = net.parameter(1, 3, probe.rows, probe.rows)
+    made = net.convolution(x, Probe("pointwise", probe.rows, 3, 16, stride=8))
+    sink = _max_pool(made, probe.rows // 8, 0, 2)
+    sink.set_friendly_name(SINK)
+    return net.model([sink], [x])
+
+
+def _overhead(probe: Probe, _int8: bool) -> ov.Model:
+    from openvino import opset15 as op
+
+    net = _Network(int8=False)
+    x = net.parameter(1, probe.rows)
+    h = x
+    for _ in range(probe.copies):
+        h = op.softmax(h, 1)
+    return net.model([h], [x])
+
+
+_BUILDERS: Mapping[str, Callable[[Probe, bool], ov.Model]] = {
+    OVERHEAD: _overhead,
+    REORDER: _reorder,
+    STREAM: _product,
+    "product": _product,
+    "attention": _attention,
+    **{kind: _moving for kind in MOVING if kind != REORDER},
+    **dict.fromkeys(("stem", "convolution", "pointwise", "depthwise", "grouped"), _branches),
+}

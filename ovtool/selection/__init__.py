@@ -1,0 +1,1 @@
+"""Which configuration to deploy under the limits, and why."""

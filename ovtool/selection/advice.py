@@ -1,0 +1,202 @@
+"""Why a row won, and what to know before relying on it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ovtool.core import units
+from ovtool.core.measurement import Note
+from ovtool.core.statistics import ratio_unpaired
+from ovtool.results.rows import Row, Rows, estimated, figure, measured, real
+from ovtool.results.wording import count_text, figure_text, left_out_text, ratio_words, words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ovtool.core.metrics import QualityMetric
+    from ovtool.results.table import Background
+    from ovtool.selection.candidates import Candidate, Candidates
+    from ovtool.selection.limits import Limits
+    from ovtool.selection.quantities import Quantity
+
+
+def reasons(
+    winner: Candidate, rival: Candidate | None, goal: Quantity, quality: QualityMetric | None
+) -> tuple[str, ...]:
+    """Return why the winner won, in sentences with figures and intervals.
+
+    Args:
+        winner: The winner.
+        rival: The next best that keeps to the limits, of another configuration.
+        goal: What the winner is best at.
+        quality: Column of quality; None when it was not evaluated.
+    """
+    told = [_objective(winner, rival, goal)]
+    told += [f"It keeps to {check.limit_text}: {check.text}." for check in winner.checks]
+    told += list(_speedups(winner.row))
+    if quality is not None and winner.row[quality] is not None:
+        of = winner.row["quality_samples"]
+        samples = f" on {of:.0f} samples" if of is not None else ""
+        told.append(f"Quality: {words(quality)} {figure_text(winner.row, quality)}{samples}.")
+    return tuple(told)
+
+
+def _objective(winner: Candidate, rival: Candidate | None, goal: Quantity) -> str:
+    most = "lowest" if goal.lower else "highest"
+    told = f"It has the {most} {goal.words} of all that fit: {goal.text(winner.row)}"
+    if rival is None:
+        return f"{told}; no other configuration fits."
+    against = f"{rival.label} with {goal.text(rival.row)}"
+    if winner.figure.value == rival.figure.value:
+        return f"{told}, the same as {against}."
+    ratio = ratio_unpaired(winner.figure, rival.figure)
+    if winner.figure.exact and rival.figure.exact:
+        return f"{told}; next comes {against}."
+    if not ratio.known:
+        return f"{told}; next comes {against} (no interval: how sure this is cannot be told)."
+    sure = "beyond the noise" if ratio.excludes(1.0) else "within the noise"
+    shown = units.interval_text(ratio.value, ratio.low, ratio.high)
+    return f"{told}; next comes {against}: ratio {shown}, {sure}."
+
+
+def _speedups(row: Row) -> Iterator[str]:
+    names = {
+        "speedup_f32_x": "the uncompressed model in f32",
+        "speedup_default_x": "the uncompressed model in the device's default precision",
+    }
+    for column, against in names.items():
+        ratio = figure(row, column)
+        if row[column] is not None and (ratio.known or ratio.value != 1):
+            yield f"Its throughput against {against} at this load: {ratio_words(ratio)}."
+
+
+def warnings(
+    winner: Candidate,
+    candidates: Candidates,
+    rows: Rows,
+    limits: Limits,
+    about: Background,
+) -> tuple[Note, ...]:
+    """Return what limits the trust in a choice, as data."""
+    return (
+        *_of_winner(winner),
+        *_of_quality(winner, candidates, limits, about.quality_metric),
+        *_of_others(candidates, rows, about),
+        *_of_estimates(candidates, rows, limits),
+    )
+
+
+def _of_winner(winner: Candidate) -> Iterator[Note]:
+    if winner.row["status"] == "estimated":
+        yield Note(
+            "winner-estimated",
+            "the recommended row is an estimate by the device's compiler of one inference by"
+            " itself: nothing was run, and nothing is known of its throughput and quality there",
+            winner.row["device"],
+            "measure on such a device before you rely on it",
+        )
+    for check in winner.checks:
+        if check.outcome == "uncertain":
+            yield Note(
+                "limit-uncertain",
+                f"whether {check.limit_text} holds is uncertain",
+                f"{check.quantity.words} {check.text} straddles the limit",
+                "measure longer, or evaluate on more samples",
+            )
+        if check.quantity.column.name == "sustained_rps" and winner.row["rate_rps"] is None:
+            yield Note(
+                "rate-by-capacity",
+                "how long requests wait when they arrive at that rate was not measured",
+                f"{check.quantity.words} {check.text}",
+                f"ovtool sweep --rate {check.limit:g} measures it",
+            )
+
+
+def _of_quality(
+    winner: Candidate, candidates: Candidates, limits: Limits, quality: str | None
+) -> Iterator[Note]:
+    if quality is None or winner.row[quality] is None:
+        yield Note(
+            "quality-unknown",
+            "the quality of the recommended variant was not evaluated",
+            remedy="evaluate it before it is used",
+        )
+        return
+    mine = figure(winner.row, quality)
+    best = float(np.nanmax(candidates.rows.numbers(quality)))
+    if limits.min_quality is None and (
+        mine.excludes(best) or (not mine.known and mine.value < best)
+    ):
+        yield Note(
+            "quality-lower",
+            f"the recommended variant has less {words(quality)} than the best one, and no limit "
+            "on quality was given",
+            f"{figure_text(winner.row, quality)} against {units.text(best)}",
+            "give the least quality that you accept",
+        )
+
+
+def _of_others(candidates: Candidates, rows: Rows, about: Background) -> Iterator[Note]:
+    if emulated := left_out_text(measured(rows)):
+        yield Note(
+            "emulated-left-out",
+            f"left out: {emulated}; figures of an emulated device are for tests",
+        )
+    failed = rows.take(rows.equal("status", "failed"))
+    if failed:
+        first = failed[0]
+        yield Note(
+            "failed-rows",
+            f"{len(failed)} of {len(rows)} trials failed and could not be chosen",
+            f"{first['variant']} on {first['device']}: {first['reason'] or 'no reason given'}",
+        )
+    for missing in about.not_there:
+        yield Note(
+            "device-not-there", f"{missing.device} was asked for and is not there", missing.reason
+        )
+    for quantity, count in candidates.unknown():
+        yield Note(
+            "limit-on-unknown",
+            f"{count} of {len(candidates)} rows have no {quantity.words}, which a limit is"
+            " about, and were left out",
+        )
+    fine = measured(real(rows))
+    if without := len(fine) - len(measured(candidates.rows)):
+        yield Note(
+            "objective-on-unknown",
+            f"{without} of {len(fine)} rows lack what is chosen by, and were left out",
+        )
+    shapes = len(np.unique(fine.kinds(("shape", "data_shape"))))
+    if shapes > 1:
+        yield Note(
+            "several-shapes",
+            f"rows of {shapes} shapes of inputs were compared: a smaller input is less work",
+            remedy="sweep the shapes apart to choose for each",
+        )
+    environments = len(fine.different("environment"))
+    if environments > 1:
+        yield Note(
+            "several-environments",
+            f"rows of {environments} machines or software versions were compared",
+        )
+
+
+def _of_estimates(candidates: Candidates, rows: Rows, limits: Limits) -> Iterator[Note]:
+    """Say of estimates that they could not be chosen, and why."""
+    guesses = estimated(rows)
+    if guesses and not limits.allow_estimates:
+        yield Note(
+            "estimates-left-out",
+            f"left out: {count_text(guesses)}, which a compiler made and nobody measured",
+            remedy="--allow-estimates lets them be chosen",
+        )
+    in_choice = estimated(candidates.rows)
+    if limits.allow_estimates and len(in_choice) < len(guesses):
+        yield Note(
+            "estimates-without-figure",
+            f"{len(guesses) - len(in_choice)} estimated rows have no such figure and were left"
+            " out: an estimate is of the latency alone",
+            remedy="choose by latency",
+        )

@@ -1,0 +1,376 @@
+"""Verbs on many trials: sweep, report, choose, compare."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ovtool.core.errors import InputError, NothingMeasuredError
+from ovtool.core.metrics import COLUMNS
+from ovtool.core.progress import SILENT, Progress
+from ovtool.core.sweep_folder import Plan, PlannedVariant, SweepFolder, Unavailable
+from ovtool.core.variant import RECORD, Variant
+from ovtool.datasets.samples import check_metric, usual_metric
+from ovtool.models._api_models import (
+    DataSpec,
+    Reference,
+    SamplesOf,
+    as_variant,
+    emulated,
+    environment_here,
+    existing,
+)
+from ovtool.sweep.measurer import Measurer, Observer, Quiet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from ovtool.benchmark.engine import Settings
+    from ovtool.comparison.compare import Comparison
+    from ovtool.core.measurement import Measurement
+    from ovtool.core.metrics import Metric, QualityMetric
+    from ovtool.core.trial import Trial
+    from ovtool.core.trial_grid import Axes
+    from ovtool.report.summary import Summary
+    from ovtool.report.write import ReportFiles
+    from ovtool.selection.choice import Choice
+    from ovtool.selection.limits import Limits
+
+
+@dataclass(frozen=True, slots=True)
+class SweepDone:
+    """What a sweep came to, in trials; ``reused`` were in its folder already."""
+
+    folder: Path
+    measured: int
+    failed: int
+    reused: int
+    unavailable: Mapping[str, str]
+    estimated: int = 0
+
+
+def sweep(
+    variants: Sequence[Reference],
+    *,
+    out: str | Path,
+    name: str | None = None,
+    devices: Sequence[str] = ("CPU",),
+    axes: Axes | None = None,
+    data: DataSpec | str | None = None,
+    metric: Metric | None = None,
+    settings: Settings | None = None,
+    strict: bool = False,
+    with_estimates: bool = False,
+    retry_failed: bool = False,
+    observer: Observer | None = None,
+    progress: Progress = SILENT,
+) -> SweepDone:
+    """Measure every combination of variants, devices, shapes, batches, loads and precisions.
+
+    Finished trials are in the folder's journal before the next ones begin: called again with the
+    same folder, it goes on where it stopped.
+
+    Args:
+        variants: What to measure; a source that is no variant is converted into the folder first.
+        out: The sweep's folder.
+        name: What a report calls it; by default as the folder.
+        devices: OpenVINO's names; one that is not there leaves its rows out.
+        axes: What to vary: shapes, batches, loads, precisions.
+        data: Held-out samples: the quality of each variant, device, precision and shape is
+            measured too, and the requests carry real inputs.
+        metric: Which quality counts; by default that of the labels (top-1, or characters of
+            texts), without labels agreement.
+        settings: How long and how sure.
+        strict: Whether a device that is not there is an error.
+        with_estimates: Whether an NPU platform that is not here (``NPU.4000``) gets rows with its
+            compiler's estimate of the latency; nothing is run for them.
+        retry_failed: Whether trials that failed before are tried again.
+        observer: Told of the plan, of progress and of results.
+        progress: Told of conversions.
+
+    Raises:
+        InputError: Something asked for is not possible.
+        MissingDeviceError: ``strict``, and a device is missing; or none is there.
+        NothingMeasuredError: Not one trial could be measured or estimated.
+    """
+    from ovtool.benchmark.engine import Settings
+    from ovtool.core import trial_grid as planning
+    from ovtool.sweep import run as running
+    from ovtool.sweep.estimates import Estimator, targets
+
+    wanted = axes or planning.Axes()
+    wanted.check()
+    folder, chosen, watching = Path(out), settings or Settings(), observer or Quiet()
+    found = targets(devices, strict=strict, estimates=with_estimates, timeout_s=chosen.timeout_s)
+    loaded = _different([_loaded(v, folder, progress) for v in variants], progress)
+    spec = DataSpec(data) if isinstance(data, str) else data
+    samples = SamplesOf(spec, progress) if spec else None
+    planned = _planned(loaded)
+    plan = Plan(
+        name=name or folder.resolve().name,
+        variants=planned,
+        trials=planning.trials(loaded, found.names, wanted),
+        unavailable=tuple(Unavailable(device=d, reason=why) for d, why in found.missing.items()),
+        quality_metric=_metric(metric, samples, loaded, planned),
+        evaluated_on=samples.described(loaded[0]) if samples else None,
+        settings=asdict(chosen),
+    )
+    now = environment_here()
+    with tempfile.TemporaryDirectory(prefix="ovtool-sweep-") as scratch:
+        measurer = Measurer(
+            loaded, plan, samples, chosen, now.id, watching, Path(scratch), emulated(found.there)
+        )
+        measurer.evaluated |= _evaluated(folder)
+        estimator = Estimator({v.id: v for v in loaded}, now.id, found.compilers, watching)
+
+        def rows(group: Sequence[Trial]) -> list[Measurement]:
+            if group[0].device in found.compilers:  # the trials of a group have one device
+                return estimator.rows(group)
+            return measurer.measure(group)
+
+        done = running.run(
+            folder,
+            plan,
+            now,
+            rows,
+            retry_failed=retry_failed,
+            on_start=lambda finished: watching.planned(plan, finished),
+            on_finished=watching.finished,
+        )
+    _write_results(folder)
+    if all(m.status == "failed" for m in SweepFolder(folder).measurements()):
+        raise NothingMeasuredError(
+            f"not one of {len(plan.trials)} trials could be measured", _first_reason(folder)
+        )
+    return SweepDone(folder, done.measured, done.failed, done.reused, found.missing, done.estimated)
+
+
+def report(
+    sweeps: Sequence[str | Path],
+    *,
+    out: str | Path | None = None,
+    limits: Limits | None = None,
+    objective: str = "throughput",
+    percentile: int = 99,
+    profiles: Sequence[str | Path] = (),
+    reload_s: int | None = None,
+) -> ReportFiles:
+    """Write a page, tables and charts of one or many sweeps.
+
+    Args:
+        sweeps: Sweep folders, of one machine or of many.
+        out: Where to write; by default the first sweep's folder.
+        limits: What the recommended trial must meet.
+        objective: What it should be best at.
+        percentile: The latency percentile that limits and objective are about.
+        profiles: Folders that :func:`ovtool.api.profile` wrote, to show where time goes.
+        reload_s: After how many seconds a browser reads the page again; None: never.
+
+    Raises:
+        InputError: A folder is no sweep or no profile.
+    """
+    from ovtool.report.write import write
+    from ovtool.selection.limits import Limits
+
+    target = Path(out) if out is not None else Path(sweeps[0])
+    return write(sweeps, target, limits or Limits(), objective, percentile, profiles, reload_s)
+
+
+def changes(sweeps: Sequence[str | Path]) -> Iterator[None]:
+    """Yield at once, and then whenever sweeps that may still run have changed; without end."""
+    from ovtool.report import watch
+
+    return watch.changes(lambda: watch.state(sweeps))
+
+
+def choose(
+    sweeps: Sequence[str | Path],
+    *,
+    limits: Limits | None = None,
+    objective: str = "throughput",
+    percentile: int = 99,
+) -> Choice:
+    """Recommend a device, variant, batch and load under limits.
+
+    Args:
+        sweeps: Sweep folders.
+        limits: What the recommended trial must meet.
+        objective: What it should be best at.
+        percentile: The latency percentile that limits and objective are about.
+
+    Raises:
+        LimitNotMetError: Nothing fits; the error carries the nearest miss.
+        NothingMeasuredError: There is no measured trial.
+        InputError: A folder is no sweep, or the objective was measured nowhere.
+    """
+    from ovtool.results import table
+    from ovtool.selection import choice
+    from ovtool.selection.limits import Limits
+
+    return choice.choose(table.load(sweeps), limits or Limits(), objective, percentile)
+
+
+def compare(
+    a: str | Path,
+    b: str | Path,
+    *,
+    reruns: Sequence[str | Path] = (),
+    noise_pct: float | None = None,
+    within_pct: float | None = None,
+    out: str | Path | None = None,
+) -> Comparison:
+    """Say what became better or worse from sweep A to sweep B: releases, drivers, machines.
+
+    ``Comparison.check`` refuses what became worse by a limit.
+
+    Args:
+        a: Folder of the sweep that is compared with.
+        b: Folder of the sweep that is judged.
+        reruns: Further sweeps of what A measured, which measure the variation between runs.
+        noise_pct: Standard deviation between runs of a throughput, in per cent, where it is not
+            measured.
+        within_pct: Changes less than this count as none.
+        out: Where to write it as Markdown.
+
+    Raises:
+        InputError: A folder is no sweep, the two have no trial in common, a figure given is not
+            possible, or ``out`` cannot be written.
+        NothingMeasuredError: No trial was measured in both.
+    """
+    from ovtool.comparison import compare as comparing
+    from ovtool.comparison.markdown import markdown
+    from ovtool.core import files
+
+    margin = comparing.WITHIN_PCT if within_pct is None else within_pct
+    found = comparing.compare(a, b, reruns=reruns, noise_pct=noise_pct, within_pct=margin)
+    if out is not None:
+        files.write_text(Path(out), markdown(found))
+    return found
+
+
+def summary(sweeps: Sequence[str | Path]) -> Summary:
+    """Return a line for each variant and precision: size, quality, latency, speed, speed-up.
+
+    Raises:
+        InputError: A folder is no sweep.
+    """
+    from ovtool.report import summary as summaries
+    from ovtool.results import table
+
+    return summaries.summary(table.load(sweeps))
+
+
+def _loaded(model: Reference, folder: Path, progress: Progress) -> Variant:
+    if isinstance(model, Variant) or (Path(model) / RECORD).is_file():
+        return existing(model)
+    from ovtool.models.convert import default_name
+
+    name = default_name(str(model))
+    return as_variant(model, folder / "variants" / name, name=name, progress=progress)
+
+
+def _planned(variants: Iterable[Variant]) -> dict[str, PlannedVariant]:
+    """Describe variants, each with the uncompressed one that it came from as its baseline."""
+    loaded = list(variants)
+    return {
+        v.id: PlannedVariant(
+            name=v.name,
+            folder=str(v.folder),
+            model_mib=v.model_mib,
+            compressed=v.compressed,
+            baseline=_baseline(v, loaded),
+            steps=tuple(step.method for step in v.record.steps),
+            weights=_weights(v),
+        )
+        for v in loaded
+    }
+
+
+def _different(loaded: Iterable[Variant], progress: Progress) -> list[Variant]:
+    """Return the variants whose files differ; of equal ones the first, and say so.
+
+    Equal ones of one name stay, for the plan to refuse: one of them was named by mistake.
+    """
+    kept: list[Variant] = []
+    for variant in loaded:
+        same = next((one for one in kept if one.id == variant.id), None)
+        if same is None or (same is not variant and same.name == variant.name):
+            kept.append(variant)
+        elif same is not variant:
+            progress.note(
+                f"{variant.name} is the same model as {same.name}, byte for byte: measured once, "
+                f"as {same.name}"
+            )
+    return kept
+
+
+def _baseline(variant: Variant, swept: Iterable[Variant]) -> str | None:
+    """Return the id of the uncompressed variant with most of a variant's first steps; or None."""
+
+    def shared(other: Variant) -> int:
+        taken = [(s.method, s.settings) for s in other.record.steps]
+        first = [(s.method, s.settings) for s in variant.record.steps[: len(taken)]]
+        return len(taken) if taken == first else -1
+
+    alike = [v for v in swept if v.record.source == variant.record.source and not v.compressed]
+    best = max(alike, key=shared, default=None)
+    return best.id if best is not None and shared(best) >= 0 else None
+
+
+def _weights(variant: Variant) -> dict[str, float | None]:
+    """Return the columns that tell of a variant's weights."""
+    from ovtool.core.columns import FIGURES
+    from ovtool.graph.storage import storage_of
+
+    return {k: v for k, v in storage_of(variant).to_json().items() if k in FIGURES}
+
+
+def _metric(
+    metric: Metric | None,
+    samples: SamplesOf | None,
+    variants: Sequence[Variant],
+    planned: Mapping[str, PlannedVariant],
+) -> QualityMetric | None:
+    if samples is None:
+        if metric is not None:
+            raise InputError(f"the metric {metric} needs samples", "give some with --data")
+        return None
+    chosen = metric or usual_metric(samples(variants[0]))
+    for one in variants:
+        check_metric(chosen, samples(one))
+    if chosen != "agreement":
+        return COLUMNS[chosen]
+    alone = [p.name for p in planned.values() if p.baseline is None]
+    if alone:
+        raise InputError(
+            f"nothing to compare {alone[0]} with: {samples.spec.source} has no labels, and its"
+            " uncompressed variant is not in the sweep",
+            "add the uncompressed variant",
+        )
+    return "agreement_top1"
+
+
+def _evaluated(folder: Path) -> set[tuple[object, ...]]:
+    """Return the configurations whose quality the journal has."""
+    return {
+        m.trial.configuration
+        for m in SweepFolder(folder).measurements()
+        if "quality_samples" in m.figures
+    }
+
+
+def _write_results(folder: Path) -> None:
+    from ovtool.core import files
+    from ovtool.core.sweep_folder import RESULTS
+    from ovtool.results import stored, table
+
+    stored.keep(folder)
+    rows = table.plain(table.load([folder]))
+    files.write_file(folder / RESULTS, lambda path: rows.to_parquet(path, index=False))
+
+
+def _first_reason(folder: Path) -> str:
+    failures = [m for m in SweepFolder(folder).measurements() if m.status == "failed"]
+    return f"{failures[0].trial.label}: {failures[0].reason}" if failures else "the plan is empty"

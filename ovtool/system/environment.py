@@ -1,0 +1,60 @@
+"""The machine and software that figures were taken on, and the hash that keeps them apart."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from ovtool.core.sweep_folder import Environment
+from ovtool.core.variant import versions
+from ovtool.system.counters import Counters
+from ovtool.system.energy import Meter
+from ovtool.system.host import Host, Unknown
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def environment(devices: Mapping[str, Mapping[str, Any]], host: Host | None = None) -> Environment:
+    """Return the environment of now.
+
+    Args:
+        devices: Facts of each device that will be measured, by name (full name, plugin, driver).
+        host: The machine; a test gives one of its own.
+    """
+    import openvino as ov
+
+    machine = host or Host()
+    facts, unknown = machine.facts()
+    facts |= {
+        "devices": {name: dict(told) for name, told in devices.items()},
+        "openvino": ov.get_version(),
+        "versions": versions(),
+    }
+    moment: dict[str, Any] = {"started": datetime.now(UTC).isoformat(timespec="seconds")}
+    with closing(Counters(machine.root)) as counters:
+        clock_mhz = counters.read().clock_mhz
+        if clock_mhz is None:
+            unknown["clock_mhz"] = counters.why["clock_mhz"]
+        else:
+            moment["clock_mhz"] = round(clock_mhz)
+    meter = Meter.for_device(machine.root, "CPU")
+    if isinstance(meter, Unknown):
+        unknown["energy"] = meter.because
+    else:
+        moment["energy"] = meter.source
+        meter.close()
+    if hasattr(os, "getloadavg"):
+        moment["load_average"] = [round(v, 2) for v in os.getloadavg()]
+    line = (
+        f"{facts['cpu']}, {facts['usable_cpus']} of {facts['logical_cpus']} CPUs usable,"
+        f" {facts['memory_gib']} GiB, {facts['system']} {facts['kernel']}"
+    )
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
+    return Environment(
+        id=digest.hexdigest()[:12], machine=line, facts=facts, unknown=unknown, moment=moment
+    )

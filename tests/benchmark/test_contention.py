@@ -1,0 +1,131 @@
+"""Windows that were disturbed, each by what is named as its cause."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ovtool.benchmark.contention import CAUSES, Machine, Stretch, judge, undisturbed, wait_share
+from ovtool.core.measurement import Window
+
+TWO = Machine(cpus=2, usable=2, uses_cpu=True)
+QUIET = Window(
+    seconds=0.1,
+    inferences=10,
+    latency_mean_ms=10.0,
+    latency_max_ms=11.0,
+    cpu_s=0.2,
+    busy_s=0.2,
+    steal_s=0.0,
+    delay_s=0.0005,
+    stalled_s=0.0,
+    switches=1.0,
+    quota_wait_s=0.0,
+    throttles=0.0,
+    clock_mhz=3000.0,
+)
+DISTURBED = {
+    "others": {"cpu_s": 0.1, "busy_s": 0.2, "delay_s": 0.09},
+    "hypervisor": {"cpu_s": 0.1, "busy_s": 0.1, "steal_s": 0.1},
+    "quota": {"cpu_s": 0.05, "busy_s": 0.05, "quota_wait_s": 0.07},
+    "clock": {"clock_mhz": 1500.0},
+    "paused": {"seconds": 1.1, "latency_max_ms": 1010.0},
+}
+
+
+def judged(*changes, machine=TWO):
+    windows = [QUIET] * 8 + [replace(QUIET, **c) for c in changes]
+    return judge(windows, machine)[8:]
+
+
+def test_windows_that_nothing_disturbed_are_quiet():
+    assert judge([QUIET] * 5, TWO) == [None] * 5
+    assert judge([], TWO) == []
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+def test_each_cause_is_named(cause):
+    assert judged(DISTURBED[cause]) == [cause]
+
+
+def test_a_processor_that_counts_its_throttling_was_slowed():
+    assert judged({"throttles": 1.0}) == ["clock"]
+
+
+def test_every_window_may_be_disturbed():
+    windows = [replace(QUIET, **DISTURBED["others"])] * 20
+    assert judge(windows, TWO) == ["others"] * 20
+
+
+def test_a_pause_is_told_from_a_slow_inference():
+    """A slow one keeps the processors busy, or waits for them."""
+    slow = {"seconds": 1.1, "latency_max_ms": 1010.0}
+    assert judged(slow | {"cpu_s": 2.1, "busy_s": 2.1}) == [None]
+    waited = slow | {"cpu_s": 0.3, "busy_s": 2.2, "delay_s": 1.9}
+    assert judged(waited) == ["others"]
+
+
+def test_what_others_take_elsewhere_on_a_large_machine_disturbs_nobody():
+    large = Machine(cpus=64, usable=64, uses_cpu=True)
+    assert judged({"busy_s": 1.2}, machine=large) == [None]
+
+
+def test_own_threads_that_wait_for_one_another_are_no_neighbours():
+    assert judged({"delay_s": 0.02}) == [None]
+
+
+def test_a_tick_of_the_clock_is_no_neighbour():
+    assert judged({"busy_s": 0.22, "delay_s": 0.02}) == [None]
+
+
+@pytest.mark.parametrize("cause", ["others", "hypervisor"])
+def test_others_are_seen_without_linux_counters(cause):
+    bare = dict.fromkeys(("delay_s", "quota_wait_s", "throttles", "clock_mhz", "stalled_s"))
+    told = bare | {"cpu_s": 0.05, "busy_s": 0.2}
+    assert judged(DISTURBED["hypervisor"] | bare if cause == "hypervisor" else told) == [cause]
+
+
+def test_without_any_counter_all_are_quiet():
+    assert judge([Window(0.1, 10, 10.0, 11.0)] * 3, TWO) == [None] * 3
+
+
+def test_cpu_time_says_nothing_of_a_pause_on_another_device():
+    gpu = Machine(cpus=2, usable=2, uses_cpu=False)
+    assert judged(DISTURBED["paused"], machine=gpu) == [None]
+
+
+times = st.floats(0, 10, allow_subnormal=False)
+
+
+@given(times, times)
+def test_the_share_of_waiting_is_a_share(cpu_s, delay_s):
+    share = wait_share(replace(QUIET, cpu_s=cpu_s, delay_s=delay_s))
+    assert 0 <= share <= 1
+
+
+def stretch(cpu_s=0.01, delay_s=0.0):
+    return Stretch(0.005, 2, cpu_s, delay_s)
+
+
+def test_undisturbed_stretches_had_every_processor():
+    calm, waited, alone = stretch(), stretch(0.005, 0.004), stretch(0.005)
+    kept = undisturbed([[calm] * 4, [calm, waited, calm, calm, alone, calm]])
+    assert kept[0] == [calm] * 4
+    assert kept[1] == [calm, calm], "not the one that waited, had one processor, or follows such"
+
+
+def test_no_stretch_is_undisturbed_where_all_waited():
+    assert undisturbed([[stretch(0.005, 0.004)] * 3, []]) == [[], []]
+
+
+@given(
+    st.lists(
+        st.lists(st.builds(stretch, st.floats(0, 0.02), st.floats(0, 0.01)), max_size=8), max_size=4
+    )
+)
+def test_undisturbed_stretches_are_some_of_those_measured(rounds):
+    kept = undisturbed(rounds)
+    assert len(kept) == len(rounds)
+    for some, measured in zip(kept, rounds, strict=True):
+        assert all(one in measured and one.delay_s <= 0.00005 for one in some)

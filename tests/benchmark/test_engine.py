@@ -1,0 +1,294 @@
+from dataclasses import replace
+
+import psutil
+import pytest
+
+from ovtool.benchmark import engine
+from ovtool.benchmark.engine import Settings, measure_group
+from ovtool.benchmark.fake import FakeRunner
+from ovtool.benchmark.session import TrialFailedError
+from ovtool.core.measurement import Note
+from tests.benchmark.scripted import Watched, even, fails, jobs
+
+SURE = Settings(min_rounds=8)
+
+
+def measured(folder, runner, *names, settings=SURE, **options):
+    return measure_group(jobs(folder, *names), runner, settings, "env", **options)
+
+
+def test_rounds_alternate_in_random_order(tmp_path):
+    runner = Watched()
+    rows = measured(tmp_path, runner, "a", "b", "c")
+    order = runner.order()
+    assert sorted(order) == list(range(8))
+    assert all(sorted(names) == ["a", "b", "c"] for names in order.values())
+    assert len({tuple(names) for names in order.values()}) > 1
+    whole = [names for event, names in runner.events if isinstance(event, int)]
+    assert whole == [name for index in range(8) for name in order[index]], "round after round"
+    assert [row.trial.variant_name for row in rows] == ["a", "b", "c"]
+    assert len({row.taken_with for row in rows}) == 1
+    assert rows[0].taken_with
+    assert [r.index for r in rows[0].rounds] == list(range(8))
+
+
+def test_the_order_is_of_the_seed(tmp_path):
+    def order(seed):
+        runner = Watched()
+        measured(tmp_path, runner, "a", "b", "c", settings=Settings(seed=seed))
+        return runner.order()
+
+    assert order(1) == order(1)
+    assert order(1) != order(2)
+
+
+def test_a_measurement_has_what_the_session_told(tmp_path):
+    (row,) = measured(tmp_path, Watched(), "a")
+    assert (row.status, row.verdict, row.environment) == ("ok", "stable", "env")
+    assert row.executed_precision == "bf16"
+    assert row.properties == {"A": "B"}
+    assert row.figures["throughput_fps"] == pytest.approx(2 / 0.005, rel=0.02)
+    assert row.figures["compile_cold_ms"] == 100
+    assert row.figures["compile_cached_ms"] == 10
+    assert row.figures["first_inference_ms"] == row.figures["first_inference_cached_ms"] == 5
+    assert row.figures["blob_mib"] == 1
+    assert row.finished.endswith("+00:00")
+
+
+@pytest.mark.parametrize("at", [-1, 0, 3, 7])
+def test_one_that_fails_is_a_row_and_the_others_go_on(tmp_path, at):
+    runner = Watched(fails("b", at))
+    a, b, c = measured(tmp_path, runner, "a", "b", "c")
+    assert (a.status, b.status, c.status) == ("ok", "failed", "ok")
+    assert b.reason == "it died"
+    assert (b.verdict, b.figures, b.rounds) == (None, {}, ())
+    assert len(a.rounds) == len(c.rounds) == 8
+    assert sorted(runner.of("close")) == sorted(runner.of("open"))
+    assert runner.of("open").count("b") == (at >= 0)
+
+
+def test_all_fail(tmp_path):
+    def script(trial, index):
+        raise TrialFailedError(f"no {trial.variant_name}")
+
+    rows = measured(tmp_path, Watched(script), "a", "b")
+    assert [row.reason for row in rows] == ["no a", "no b"]
+
+
+def test_it_stops_as_soon_as_it_is_sure_enough(tmp_path):
+    steady = Settings(min_rounds=3, target_pct=2.0)
+    (row,) = measured(tmp_path, Watched(noise_pct=0.1), "a", settings=steady)
+    assert len(row.rounds) == 3
+
+
+def test_once_sure_may_be_luck(tmp_path):
+    """The interval is narrow after two equal rounds, and wide again after the third."""
+
+    def script(trial, index):
+        return 5.0 if index != 2 else 6.0
+
+    settings = Settings(min_rounds=2, target_pct=2.0)
+    (row,) = measured(tmp_path, Watched(script, noise_pct=0.1), "a", settings=settings)
+    assert len(row.rounds) > 3
+
+
+def drifting(trial, index):
+    return 5.0 + (index % 4)
+
+
+def test_it_goes_on_until_it_is_sure_enough(tmp_path):
+    unsure = Settings(min_rounds=3, target_pct=4.0)
+    (row,) = measured(tmp_path, Watched(drifting), "a", settings=unsure)
+    assert len(row.rounds) > 20
+    width = row.figures["throughput_fps_ci_high"] - row.figures["throughput_fps_ci_low"]
+    assert 50 * width / row.figures["throughput_fps"] <= 4.0
+
+
+def test_one_that_is_sure_leaves_the_rounds_to_the_others(tmp_path):
+    def script(trial, index):
+        return drifting(trial, index) if trial.variant_name == "b" else 5.0
+
+    a, b = measured(tmp_path, Watched(script), "a", "b", settings=Settings(target_pct=4.0))
+    assert len(a.rounds) == 8
+    assert len(b.rounds) > 8
+
+
+def clock(monkeypatch, seconds_a_round):
+    """Let each round take so long."""
+    now = iter(range(10_000))
+    monkeypatch.setattr(engine.time, "monotonic", lambda: next(now) * seconds_a_round)
+
+
+@pytest.mark.parametrize(("max_s", "min_rounds", "rounds"), [(10, 2, 10), (1, 8, 3), (1, 2, 2)])
+def test_it_stops_when_its_time_is_over(tmp_path, monkeypatch, max_s, min_rounds, rounds):
+    """Three rounds at least where that many were asked for: a ratio by round needs them."""
+    clock(monkeypatch, 1.0)
+    settings = Settings(max_s=max_s, min_rounds=min_rounds, target_pct=0.01)
+    (row,) = measured(tmp_path, Watched(drifting), "a", settings=settings)
+    assert len(row.rounds) == rounds
+    assert row.verdict == "unsteady"
+
+
+@pytest.mark.parametrize("where", ["open", "measure", "evaluate", "progress"])
+def test_every_session_is_closed_whatever_happens(tmp_path, where):
+    def script(trial, index):
+        if trial.variant_name == "b" and index == {"open": -1, "measure": 2}.get(where):
+            raise KeyboardInterrupt
+        return 5.0
+
+    def evaluate(trial, session):
+        if where == "evaluate":
+            raise KeyboardInterrupt
+        return {}, []
+
+    def on_progress(step):
+        if where == "progress" and step.stage == "round 1":
+            raise KeyboardInterrupt
+
+    runner = Watched(script)
+    with pytest.raises(KeyboardInterrupt):
+        measured(tmp_path, runner, "a", "b", evaluate=evaluate, on_progress=on_progress)
+    assert runner.of("open")
+    assert sorted(runner.of("close")) == sorted(runner.of("open"))
+
+
+def test_quality_is_taken_after_the_rounds_by_the_same_session(tmp_path):
+    runner = Watched()
+
+    def evaluate(trial, session):
+        runner.events.append(("evaluate", trial.variant_name))
+        assert not session.closed
+        return {"accuracy_top1": 0.75}, [Note("n", "of quality")]
+
+    rows = measured(tmp_path, runner, "a", "b", evaluate=evaluate)
+    kinds = [event for event, _ in runner.events]
+    assert kinds.index("evaluate") > max(i for i, kind in enumerate(kinds) if kind == 7)
+    assert kinds.index("close") > kinds.index("evaluate")
+    assert all(row.figures["accuracy_top1"] == 0.75 for row in rows)
+    assert all("n" in {note.id for note in row.notes} for row in rows)
+
+
+def test_a_failure_while_quality_is_taken_is_a_row(tmp_path):
+    def evaluate(trial, session):
+        if trial.variant_name == "a":
+            raise TrialFailedError("it died")
+        return {}, []
+
+    a, b = measured(tmp_path, Watched(), "a", "b", evaluate=evaluate)
+    assert (a.status, a.reason) == ("failed", "while its quality was evaluated: it died")
+    assert b.status == "ok"
+
+
+def test_with_little_memory_each_is_opened_from_its_cache_for_every_round(tmp_path, monkeypatch):
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("M", (), {"available": 2**20}))
+    runner = Watched()
+    rows = measured(tmp_path, runner, "a", "b", settings=Settings(min_rounds=9, starts=False))
+    assert [row.status for row in rows] == ["ok", "ok"]
+    assert rows[0].taken_with == rows[1].taken_with
+    assert [r.index for r in rows[0].rounds] == [r.index for r in rows[1].rounds] == [0, 1, 2]
+    ready = 0
+    for event, _ in runner.events:
+        ready += (event in ("open", "reopen")) - (event == "close")
+        assert ready <= 1, "one session at a time"
+    assert sorted(runner.of("open")) == ["a", "b"]
+    assert len(runner.of("reopen")) >= 3
+    assert runner.events[-1][0] == "closed"
+    seconds = [sum(w.seconds for w in r.windows) for r in rows[0].rounds]
+    assert min(seconds) > 2 * Settings().round_s, "fewer and longer rounds"
+
+
+def test_a_session_that_cannot_be_opened_again_is_a_row(tmp_path, monkeypatch):
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("M", (), {"available": 2**20}))
+    opened = []
+
+    def script(trial, index):
+        if index == -1 and trial.variant_name == "a":
+            opened.append(index)
+            if len(opened) == 2:
+                raise TrialFailedError("no memory")
+        return 5.0
+
+    a, b = measured(tmp_path, Watched(script), "a", "b", settings=Settings(starts=False))
+    assert (a.status, a.reason, b.status) == ("failed", "no memory", "ok")
+
+
+def test_starts_from_the_cache_are_measured_when_the_rounds_are_done(tmp_path):
+    runner = Watched()
+    measured(tmp_path, runner, "a", "b")
+    kinds = [event for event, _ in runner.events]
+    assert runner.of("start") == ["a", "b"]
+    assert kinds.index("start") > max(i for i, kind in enumerate(kinds) if kind == "close")
+    assert runner.of("prepare") == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"loaded_from_cache": False}, "did not take the model from its cache"),
+        (None, "it died"),
+    ],
+)
+def test_without_a_start_from_the_cache_there_is_the_reason(tmp_path, change, said):
+    class Odd(Watched):
+        def open(self, job, cache=None, *, warm_up=True):
+            if change is None and not warm_up:
+                raise TrialFailedError("it died")
+            session = super().open(job, cache, warm_up=warm_up)
+            if change and not warm_up:
+                session.opened = replace(session.opened, **change)
+            return session
+
+    (row,) = measured(tmp_path, Odd(), "a")
+    assert row.status == "ok"
+    assert "compile_cached_ms" not in row.figures
+    assert said in {n.id: n.evidence for n in row.notes}["no-cached-start"]
+
+
+def test_requests_that_arrive_are_measured_at_their_rate(tmp_path):
+    """One server, 5 ms a request: 100 a second leave it half idle."""
+    (row,) = measure_group(
+        jobs(tmp_path, "a", rate=100.0), FakeRunner(even), Settings(min_rounds=3), "env"
+    )
+    assert row.figures["rate_rps"] == 100
+    assert row.figures["throughput_fps"] == pytest.approx(200, rel=0.2)
+    assert row.figures["latency_p50_ms"] >= 5
+    assert row.figures["latency_p99_ms"] > 10, "some have to queue"
+    assert not {"throughput_uncontended_fps", "drift_pct"} & row.figures.keys()
+
+
+@pytest.mark.slow
+def test_the_highest_rate_under_a_limit_is_found(tmp_path):
+    """An M/D/1 queue of 5 ms: at the rate found the percentile keeps to the limit."""
+    asked = jobs(tmp_path, "a", max_latency_ms=20.0, percentile=90)
+    steps = []
+    (row,) = measure_group(
+        asked, FakeRunner(even), Settings(max_s=60), "env", on_progress=steps.append
+    )
+    assert row.status == "ok"
+    low, high = row.figures["rate_rps_ci_low"], row.figures["rate_rps_ci_high"]
+    assert row.figures["rate_rps"] == low
+    assert 120 < low < high < 200
+    assert row.figures["latency_p90_ms"] < 28
+    assert [step for step in steps if step.stage.startswith("trying")]
+
+
+def test_a_limit_that_no_rate_keeps_is_a_row_that_says_so(tmp_path):
+    asked = jobs(tmp_path, "a", max_latency_ms=4.0, percentile=99)
+    (row,) = measure_group(asked, FakeRunner(even), SURE, "env")
+    assert row.status == "failed"
+    assert row.reason.startswith("no rate keeps p99 <= 4 ms: nearly idle, it is 5.")
+
+
+def test_progress_is_told_between_the_rounds(tmp_path):
+    steps = []
+    measured(tmp_path, Watched(), "a", on_progress=steps.append)
+    rounds = [f"round {n}" for n in range(1, 9)]
+    assert [step.stage for step in steps] == ["compiling", *rounds, "starting from the cache"]
+    steps = steps[:-1]
+    assert steps[0].throughput_fps is None
+    assert steps[-1].half_width_pct < 2
+    assert steps[-1].throughput_fps == pytest.approx(400, rel=0.02)
+
+
+def test_nothing_to_measure(tmp_path):
+    assert measured(tmp_path, Watched()) == []

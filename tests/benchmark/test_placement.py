@@ -1,0 +1,44 @@
+import pytest
+
+from ovtool.benchmark.placement import placed
+from ovtool.benchmark.session import TrialFailedError
+
+
+@pytest.mark.parametrize(
+    ("device", "told", "ran_on"),
+    [
+        ("CPU", ["CPU"], "CPU"),
+        ("GPU", ["GPU.0"], "GPU.0"),
+        ("NPU", [], None),
+        ("AUTO:GPU,CPU", ["GPU.0"], "GPU.0"),
+        ("MULTI:GPU,CPU", ["GPU.0", "CPU"], "GPU.0, CPU"),
+        ("BATCH:CPU", ["CPU"], "CPU"),
+    ],
+)
+def test_what_did_the_work_is_recorded(device, told, ran_on):
+    found = placed(device, told)
+    assert found.ran_on == ran_on
+    assert found.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("device", "told"), [("NPU", ["CPU"]), ("GPU.1", ["GPU.0"]), ("CPU", ["GPU.0"])]
+)
+def test_another_device_in_the_place_of_a_named_one_is_a_failure(device, told):
+    with pytest.raises(TrialFailedError, match=f"it ran on {told[0]}: that is no figure of"):
+        placed(device, told)
+
+
+@pytest.mark.parametrize("told", [["CPU"], ["(CPU)"]])
+def test_an_auto_that_went_to_the_cpu_says_so(told):
+    found = placed("AUTO:NPU,CPU", told)
+    assert found.ran_on == "CPU"
+    (note,) = found.notes
+    assert note.id == "fallback"
+    assert note.message == "AUTO:NPU,CPU ran on CPU: this is no figure of NPU"
+
+
+def test_layers_by_device_are_evidence():
+    (note,) = placed("HETERO:GPU,CPU", ["GPU.0", "CPU"], {"GPU.0": 12, "CPU": 3}).notes
+    assert note.id == "placement"
+    assert note.evidence == "GPU.0 12, CPU 3"

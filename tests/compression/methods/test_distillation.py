@@ -1,0 +1,194 @@
+"""Learning from a teacher: the loss by hand, projections, and what is refused."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ovtool.compression.methods.distillation import TRAIN, retrain, soft_loss
+from ovtool.compression.registry import parse_settings
+from ovtool.compression.training import Hooks
+from ovtool.core.errors import InputError
+from ovtool.models.network import Network
+from tests.compression.learnable import CLASSES, Patterns, linear, material, outputs, residual, work
+
+ALL = {"epochs": 1, "batch_size": 200, "validation_share": 0}
+"""One step on all samples, so that the loss told is that of the first weights."""
+
+
+def softmax(x):
+    return np.exp(x) / np.exp(x).sum(1, keepdims=True)
+
+
+logits = st.lists(st.floats(-20, 20), min_size=3, max_size=3)
+
+
+@given(ours=logits, theirs=logits, temperature=st.floats(0.5, 20))
+def test_soft_targets_by_hand(ours, theirs, temperature):
+    p, q = (softmax(np.array([x]) / temperature) for x in (theirs, ours))
+    by_hand = temperature**2 * (p * np.log(p / q)).sum()
+    a, b = (torch.tensor([x], dtype=torch.float64) for x in (ours, theirs))
+    assert float(soft_loss(a, b, temperature)) == pytest.approx(by_hand, abs=1e-6)
+    assert float(soft_loss(a, a, temperature)) == pytest.approx(0, abs=1e-9)
+    assert float(soft_loss(a.repeat(5, 1), b.repeat(5, 1), temperature)) == pytest.approx(
+        by_hand, abs=1e-6
+    )
+
+
+class Flat(torch.nn.Module):
+    """A network without what differs between training and use."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.middle = torch.nn.Linear(64, width)
+        self.head = torch.nn.Linear(width, CLASSES)
+
+    def forward(self, x):
+        return self.head(torch.relu(self.middle(x.flatten(1))))
+
+
+def flat(seed, width=6):
+    torch.manual_seed(seed)
+    return Network(Flat(width), {"x": torch.zeros(1, 1, 8, 8)}, False, "flat")
+
+
+def test_the_loss_is_the_weighted_sum_of_four(tmp_path):
+    given, student, teacher = material(lambda: flat(2)), flat(1), flat(2)
+    settings = {"hard": 0.5, "predicted": 0.7, "soft": 2, "temperature": 3, "feature": 0.25}
+    step = work(tmp_path, "train", {**ALL, **settings, "feature_layers": "middle"}, given)
+    x = torch.from_numpy(Patterns().images)
+    ours, theirs = outputs(student, x), outputs(teacher, x)
+    hard = -np.log(softmax(ours)[range(160), Patterns().labels]).mean()
+    predicted = -np.log(softmax(ours)[range(160), theirs.argmax(1)]).mean()
+    p, q = softmax(theirs / 3), softmax(ours / 3)
+    soft = 9 * (p * np.log(p / q)).sum(1).mean()
+    with torch.no_grad():
+        middles = [n.module.middle(x.flatten(1)).numpy() for n in (student, teacher)]
+    feature = ((middles[0] - middles[1]) ** 2).mean()
+    trained = retrain(student, step)
+    by_hand = 0.5 * hard + 0.7 * predicted + 2 * soft + 0.25 * feature
+    assert trained.epochs[0].loss == pytest.approx(by_hand, rel=1e-4)
+
+
+def test_the_weight_of_the_labels_counts_without_a_teacher_too(tmp_path):
+    losses = [
+        retrain(flat(1), work(tmp_path / str(hard), "train", {**ALL, "hard": hard}, material()))
+        .epochs[0].loss
+        for hard in (1, 3)
+    ]  # fmt: skip
+    assert losses[1] == pytest.approx(3 * losses[0], rel=1e-5)
+
+
+@pytest.mark.parametrize("target", ["soft", "predicted"])
+def test_a_student_without_labels_becomes_like_its_teacher(tmp_path, target):
+    given = material(lambda: flat(2), training=Patterns(labelled=False))
+    settings = {"epochs": 40, "hard": 0, target: 1, "batch_size": 16, "learning_rate": 0.01}
+    student, x = flat(1, width=32), Patterns().images
+    theirs = outputs(flat(2), x).argmax(1)
+    before = (outputs(student, x).argmax(1) == theirs).mean()
+    trained = retrain(student, work(tmp_path, "train", settings, given))
+    assert trained.best is None
+    assert (outputs(student, x).argmax(1) == theirs).mean() > 0.9 > before
+
+
+def test_other_widths_are_projected_and_the_projection_is_trained(tmp_path):
+    settings = {
+        "hard": 0, "feature": 1, "feature_layers": "stem, body=body", "epochs": 8,
+        "learning_rate": 0.01, "batch_size": 32,
+    }  # fmt: skip
+    given = material(lambda: residual(2, width=12))
+    student = residual(1, width=8)
+    trained = retrain(student, work(tmp_path, "train", settings, given))
+    losses = [epoch.loss for epoch in trained.epochs]
+    assert losses[-1] < losses[0] / 2
+    hooked = [m for m in student.module.modules() if m._forward_hooks]
+    assert not hooked
+    state = torch.load(tmp_path / "scratch" / "retraining.pt", weights_only=True)["modules"]
+    assert state["projection stem"]["weight"].shape == (12, 8, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("layers", "message", "hint"),
+    [
+        ("stam", "the student has no layer 'stam'", "stem"),
+        ("stem=bodi", "the teacher has no layer 'bodi'", "body"),
+        ("stem=head", "only the width may differ", ""),
+    ],
+)
+def test_layers_that_cannot_be_compared(tmp_path, layers, message, hint):
+    settings = {"feature": 1, "feature_layers": layers}
+    with pytest.raises(InputError, match=message) as caught:
+        retrain(residual(), work(tmp_path, "train", settings, material()))
+    assert hint in (caught.value.hint or "")
+
+
+def test_teachers_are_found_by_reference_and_must_fit(tmp_path):
+    asked = []
+
+    def teacher(reference):
+        asked.append(reference)
+        return residual() if reference == "fits" else flat(0) if reference == "flat" else wide
+
+    wide = Network(
+        torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 9)),
+        {"x": torch.zeros(1, 1, 8, 8)}, False, "wide",
+    )  # fmt: skip
+    settings = {**ALL, "soft": 1}
+    given = material(teacher=teacher)
+    retrain(residual(), work(tmp_path / "a", "train", {**settings, "teacher": "fits"}, given))
+    assert asked == ["fits"]
+    with pytest.raises(InputError, match=r"student gives \[160, 4\], the teacher \[160, 9\]"):
+        retrain(residual(), work(tmp_path / "b", "train", {**settings, "teacher": "wide"}, given))
+    with pytest.raises(InputError, match="no teacher 'fits'"):
+        retrain(
+            residual(), work(tmp_path / "c", "train", {**settings, "teacher": "fits"}, material())
+        )
+
+
+def test_a_loss_of_the_users_takes_the_place_of_the_cross_entropy(tmp_path):
+    given = material(loss=lambda outputs, labels: outputs.sum() * 0 + labels.float().mean() + 7)
+    trained = retrain(flat(1), work(tmp_path, "train", ALL, given))
+    assert trained.epochs[0].loss == pytest.approx(7 + 1.5)
+
+
+def test_zeros_stay_unless_it_is_asked_otherwise(tmp_path):
+    kept = {}
+    for keep in (True, False):
+        student = flat(1)
+        with torch.no_grad():
+            student.module.middle.weight[:, ::2] = 0
+            student.module.head.weight.zero_()  # it starts so: nothing but zeros is no pruning
+        called = []
+        settings = {"epochs": 2, "keep_zeros": keep, "optimizer": "sgd", "weight_decay": 0.1}
+        step = work(tmp_path / str(keep), "train", settings, material())
+        retrain(student, step, Hooks(after_step=lambda called=called: called.append(1)))
+        assert len(called) == 2 * 3
+        assert (student.module.head.weight != 0).all()
+        kept[keep] = float((student.module.middle.weight == 0).float().mean())
+    assert kept == {True: 0.5, False: 0}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"hard": 0}, "there is nothing to learn from"),
+        ({"feature": 1}, "feature_layers names no layer"),
+        ({"temperature": 0}, "temperature"),
+        ({"validation_share": 1}, "validation_share"),
+        ({"optimizer": "adan"}, "optimizer"),
+    ],
+)
+def test_settings_that_say_nothing(settings, message):
+    with pytest.raises(InputError, match=message):
+        parse_settings("train", settings)
+
+
+def test_what_training_lacks(tmp_path):
+    assert retrain(linear(), work(tmp_path, "train", {"epochs": 0}, material())) is None
+    with pytest.raises(InputError, match="needs labelled samples to train on"):
+        retrain(linear(), work(tmp_path, "train", {}, material(training=None)))
+    with pytest.raises(InputError, match="distillation needs a torch network"):
+        retrain(residual(), work(tmp_path, "train", {"soft": 1}, material(network=None)))
+    with pytest.raises(InputError, match="train needs a torch network"):
+        TRAIN.apply(work(tmp_path, "train", {}, material(network=None)))

@@ -1,0 +1,216 @@
+"""Smaller images and pooling layers: the ports, the record and the arithmetic follow."""
+
+import numpy as np
+import openvino as ov
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from ovtool.compression.methods.downsample import _interpolated, resized_ports
+from ovtool.compression.registry import Material, parse_settings
+from ovtool.compression.registry import compress as with_material
+from ovtool.compression.restore import restore
+from ovtool.core.errors import InputError
+from ovtool.core.variant import Port
+from tests.compression.nets import (
+    Patterns,
+    Residual,
+    Stopping,
+    alike,
+    compress,
+    network,
+    outputs,
+    parent,
+    said,
+)
+from tests.compression.networks import Notes
+from tests.helpers.graphs import convolutional, save
+
+PLAIN = {"epochs": 0}
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    return parent(tmp_path_factory.mktemp("residual") / "residual")
+
+
+def details(made):
+    return made.record.steps[-1].details
+
+
+def smaller(count=4):
+    return np.ascontiguousarray(Patterns(count).images[:, :, ::2, ::2])
+
+
+def test_a_graph_takes_smaller_images_without_torch(conv, tmp_path):
+    settings = PLAIN | {"size": "8x12"}
+    made = with_material(conv, "downsample", settings, Material(), out=tmp_path / "d", name="d")
+    assert made.record.inputs[0].shape == (-1, 3, 8, 12)
+    assert made.record.inputs[0].layout == "NCHW"
+    assert made.record.preprocessing == conv.record.preprocessing.model_copy(
+        update={"size": (8, 12)}
+    )
+    assert made.record.network_sha256 is None
+    found = details(made)
+    macs = 9 * (3 * 32 + 32 * 32)
+    assert found["flops_before"] == 2 * (256 * macs + 320)
+    assert found["flops_after"] == 2 * (96 * macs + 320)
+    images = np.random.default_rng(0).standard_normal((2, 3, 8, 12)).astype(np.float32)
+    graph = ov.Core().read_model(conv.xml)
+    graph.reshape([2, 3, 8, 12])
+    compiled = ov.Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    assert alike(outputs(made, images), compiled(images)[0])
+    again = with_material(
+        conv, "downsample", settings, Material(), out=tmp_path / "d", name="d", progress=Notes()
+    )
+    assert again.record.created == made.record.created  # reused
+
+
+@pytest.mark.slow
+def test_a_network_is_trained_on_smaller_images(source, tmp_path):
+    settings = {"size": "8x8", "epochs": 4, "learning_rate": 0.01, "batch_size": 32, "soft": 1}
+    made = compress(source, "downsample", settings, tmp_path / "d")
+    losses = [epoch["loss"] for epoch in details(made)["training"]["epochs"]]
+    assert losses[-1] < losses[0]
+    net = restore(network(), made)
+    assert net.example["x"].shape == (1, 3, 8, 8)
+    assert alike(outputs(made, smaller()), said(net, smaller()))
+    small = Patterns()
+    small.images = smaller(96)
+    then = compress(
+        made, "train", {"epochs": 1}, tmp_path / "t", training=small,
+        make=lambda: restore(network(), made),
+    )  # fmt: skip
+    assert then.record.inputs == made.record.inputs
+    assert then.record.preprocessing.size == (8, 8)
+
+
+@pytest.mark.parametrize("pooling", ["average", "max"])
+def test_a_pooling_layer_is_put_before_a_layer(source, tmp_path, pooling):
+    settings = PLAIN | {"layer": "depthwise", "pooling": pooling}
+    made = compress(source, "downsample", settings, tmp_path / "d")
+    found = details(made)
+    full = 256 * 9 * (3 * 16 + 16 * 24 + 24 * 16)
+    last = 9 * 16 * 32
+    assert found["flops_before"] == 2 * (full + 256 * 9 * 16 + 64 * last + 128)
+    assert found["flops_after"] == 2 * (full + 64 * 9 * 16 + 16 * last + 128)
+    assert found["parameters_before"] == found["parameters_after"]
+    assert made.record.preprocessing == source.record.preprocessing
+    images = Patterns(4).images
+    net, plain = restore(network(), made), network().module
+    pool = nn.AvgPool2d(2) if pooling == "average" else nn.MaxPool2d(2)
+    plain.depthwise = nn.Sequential(pool, plain.depthwise)
+    with torch.no_grad():
+        assert alike(said(net, images), plain(torch.from_numpy(images)).numpy())
+    assert alike(outputs(made, images), said(net, images))
+
+
+@pytest.mark.slow
+def test_stopped_and_run_again_it_ends_with_the_same_weights(source, tmp_path):
+    settings = {"layer": "last", "epochs": 2}
+    whole = compress(source, "downsample", settings, tmp_path / "whole")
+    stopping = Stopping("retraining, epoch 2")
+    with pytest.raises(KeyboardInterrupt):
+        compress(source, "downsample", settings, tmp_path / "again", progress=stopping)
+    again = compress(source, "downsample", settings, tmp_path / "again")
+    assert again.record.network_sha256 == whole.record.network_sha256
+
+
+class Flat(Residual):
+    """Has its size built in: the classifier sees every place."""
+
+    def __init__(self):
+        super().__init__()
+        self.classifier = nn.Linear(32 * 64, 4)
+
+    def forward(self, x):
+        return self.classifier(self.last(torch.relu(self.stem(x))).flatten(1))
+
+
+class Mixing(Residual):
+    """Takes larger images, and would make several samples of one."""
+
+    def forward(self, x):
+        x = self.last(torch.relu(self.stem(x)))
+        return self.classifier(x.reshape(-1, 32, 64).mean(2))
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "message"),
+    [
+        (Flat, {"size": "8x8"}, "the model does not take images of 8x8: "),
+        (Mixing, {"size": "32x32"}, "makes more samples of them, or fewer"),
+        (Residual, {"size": "16x16"}, "the images are 16x16 already"),
+        (Flat, {"layer": "last"}, "Flat does not run with a pooling layer before last: "),
+        (Residual, {"layer": "first"}, "does not run with a pooling layer before first: "),
+        (Residual, {"layer": "classifier"}, "classifier is given a tensor of 2 dimensions"),
+        (Residual, {"layer": "lsat"}, "layer: no layer 'lsat' in Residual"),
+    ],
+)
+def test_what_cannot_be_done_is_said(tmp_path, kind, settings, message):
+    def make():
+        return network(kind)
+
+    before = parent(tmp_path / "before", make)
+    with pytest.raises(InputError, match=message) as caught:
+        compress(before, "downsample", PLAIN | settings, tmp_path / "d", make=make)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("kind", "size"), [(Flat, "8x8"), (Mixing, "32x32")])
+def test_a_graph_with_its_size_built_in_is_refused(tmp_path, kind, size):
+    before = parent(tmp_path / "before", lambda: network(kind))
+    settings = PLAIN | {"size": size}
+    with pytest.raises(InputError, match=f"does not take images of {size}"):
+        with_material(before, "downsample", settings, Material(), out=tmp_path / "d", name="d")
+
+
+def test_inputs_without_a_layout_are_refused(tmp_path):
+    model = convolutional()
+    model.get_parameters()[0].set_layout(ov.Layout(""))
+    before = save(tmp_path / "before", model)
+    with pytest.raises(InputError, match="no input has H and W in its layout"):
+        with_material(
+            before, "downsample", PLAIN | {"size": "8x8"}, Material(), out=tmp_path / "d", name="d"
+        )
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({}, "give size or layer, one of them"),
+        ({"size": "8x8", "layer": "last"}, "give size or layer, one of them"),
+        ({"size": "8"}, "size"),
+        ({"size": "8by8"}, "not a shape: '8by8'"),
+        ({"size": "?x8"}, "size"),
+    ],
+)
+def test_wrong_settings_are_refused(settings, message):
+    with pytest.raises(InputError, match=message):
+        parse_settings("downsample", settings)
+
+
+@given(st.permutations("NCHW"), st.tuples(st.integers(1, 40), st.integers(1, 40)))
+def test_any_order_of_dimensions_is_resized_where_height_and_width_are(letters, size):
+    layout = "".join(letters)
+    sides = {"N": 2, "C": 3, "H": 50, "W": 60}
+    port = Port(name="x", shape=tuple(sides[c] for c in layout), dtype="f32", layout=layout)
+    (made,) = resized_ports((port,), size)
+    expected = sides | dict(zip("HW", size, strict=True))
+    assert made.shape == tuple(expected[c] for c in layout)
+    image = torch.rand(port.shape)
+    resized = _interpolated(image, [layout.index("H"), layout.index("W")], size)
+    assert resized.shape == made.shape
+    assert float(resized.mean()) == pytest.approx(0.5, abs=0.25)
+
+
+def test_images_are_averaged_and_not_picked():
+    rows = torch.tensor([0.0, 0, 8, 8, 0, 0, 8, 8]).repeat(1, 1, 8, 1)
+    made = _interpolated(rows, [2, 3], (8, 2))
+    assert made.shape == (1, 1, 8, 2)
+    assert torch.allclose(made.mean(), torch.tensor(4.0), atol=0.5)
+    whole = _interpolated(torch.full((1, 1, 8, 8), 201, dtype=torch.uint8), [2, 3], (4, 4))
+    assert whole.dtype == torch.uint8
+    assert whole.unique().tolist() == [201]

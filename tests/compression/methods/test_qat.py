@@ -1,0 +1,120 @@
+"""Quantization-aware training: a graph in 8 bits that says what the trained network says."""
+
+import numpy as np
+import openvino as ov
+import pytest
+import torch
+
+from ovtool.compression.methods import qat
+from ovtool.compression.registry import compress, parse_settings
+from ovtool.compression.restore import restore, trainable
+from ovtool.core.errors import InputError
+from tests.compression.learnable import Patterns, Stops, material, residual, saved
+
+QUICK = {"epochs": 8, "batch_size": 32, "learning_rate": 3e-3, "subset_size": 40}
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    return saved(tmp_path_factory.mktemp("qat") / "source", residual())
+
+
+def accuracy(variant, samples):
+    compiled = ov.Core().compile_model(variant.xml, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return (compiled(samples.images)[0].argmax(1) == samples.labels).mean()
+
+
+@pytest.fixture(scope="module")
+def made(source):
+    out = source.folder.with_name("made")
+    return compress(source, "qat", QUICK, material(), out=out, name="made")
+
+
+def test_it_is_stored_and_run_in_8_bits_and_learns(source, made):
+    details = made.record.steps[0].details
+    assert {row["type"] for row in details["weights"]} == {"i8"}
+    assert details["quantized_activations"] >= 3
+    assert details["run_in_8_bits"] == {"layers": 3, "in_8_bits": 3}
+    assert details["mean_difference"] < 0.02
+    assert details["flops_before"] == details["flops_after"] > 0
+    assert details["calibration_samples"] == 40
+    losses = [epoch["loss"] for epoch in details["training"]["epochs"]]
+    assert losses[-1] < losses[0] / 2
+    held_out = Patterns(seed=7)
+    assert accuracy(made, held_out) > 0.8 > accuracy(source, held_out) + 0.2
+    assert made.record.inputs == source.record.inputs
+
+
+def test_later_steps_cannot_train_it(made):
+    assert not trainable(made)
+    with pytest.raises(InputError, match="made cannot be trained: qat made a graph"):
+        restore(residual(), made)
+
+
+def test_an_interrupted_one_ends_with_the_same_files(source, made, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        compress(
+            source, "qat", QUICK, material(), out=tmp_path / "q", name="made",
+            progress=Stops("retraining, epoch 2"),
+        )  # fmt: skip
+    assert [path.suffix for path in tmp_path.iterdir()] == [".part"]
+    again = compress(source, "qat", QUICK, material(), out=tmp_path / "q", name="made")
+    assert again.record.sha256 == made.record.sha256
+    assert [path.name for path in tmp_path.iterdir()] == ["q"]
+
+
+def test_settings_reach_nncf(source, tmp_path):
+    settings = {"epochs": 0, "ignored_types": "linear", "preset": "mixed", "target_device": "npu"}
+    made = compress(source, "qat", settings, material(), out=tmp_path / "q", name="q")
+    rows = {row["type"]: row["layers"] for row in made.record.steps[0].details["weights"]}
+    assert rows == {"i8": 2, "f32": 1}
+    assert "training" not in made.record.steps[0].details
+
+
+def test_it_learns_from_a_teacher_too(source, tmp_path):
+    unlabelled = material(training=Patterns(labelled=False))
+    settings = {**QUICK, "hard": 0, "soft": 1, "feature": 1, "feature_layers": "body"}
+    made = compress(source, "qat", settings, unlabelled, out=tmp_path / "q", name="q")
+    losses = [epoch["loss"] for epoch in made.record.steps[0].details["training"]["epochs"]]
+    assert losses[-1] < losses[0]
+
+
+def test_a_graph_that_differs_from_the_network_is_refused(made):
+    model = ov.Core().read_model(made.xml)
+    torch.manual_seed(1)
+    other = residual(seed=5)
+    with pytest.raises(InputError, match="differs from the trained network by"):
+        qat._check(other, [{0: Patterns(2).images}])(model)
+
+
+def test_a_graph_without_8_bits_is_refused(source):
+    model = ov.Core().read_model(source.xml)
+    with pytest.raises(InputError, match="qat leaves no layer in 8 bits"):
+        qat._check(residual(), [])(model)
+
+
+def test_what_it_lacks(source, tmp_path):
+    for given, settings, message in (
+        (material(calibration=None), {}, "samples to calibrate on"),
+        (material(training=None), {}, "labelled samples to train on"),
+        (material(network=None), {}, "a torch network"),
+    ):
+        with pytest.raises(InputError, match=f"method qat needs {message}"):
+            compress(source, "qat", settings, given, out=tmp_path / "q", name="q")
+    with pytest.raises(InputError, match="target_device"):
+        parse_settings("qat", {"target_device": "cpu_spr"})
+
+
+def test_the_difference_is_the_mean_over_the_largest(monkeypatch):
+    network = residual()
+    monkeypatch.setattr(type(network), "__call__", lambda *_: torch.tensor([[4.0, -8.0]]))
+
+    class Compiled:
+        def __call__(self, _):
+            return self
+
+        def to_tuple(self):
+            return (np.array([[5.0, -8.0]]),)
+
+    batches = [{0: np.zeros((1, 1, 8, 8), np.float32)}]
+    assert qat._difference(network, Compiled(), batches) == pytest.approx(0.5 / 8)

@@ -1,0 +1,186 @@
+"""Depthwise separable convolutions: the fit, what is replaced, and what is saved and restored."""
+
+import math
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import settings as tried
+from torch import nn
+
+from ovtool.compression.methods.separable import fit, product
+from ovtool.compression.restore import restore
+from ovtool.core.errors import InputError
+from tests.compression.nets import (
+    Patterns,
+    Stopping,
+    alike,
+    compress,
+    network,
+    outputs,
+    parent,
+    said,
+)
+
+PLAIN = {"epochs": 0}
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    return parent(tmp_path_factory.mktemp("residual") / "residual")
+
+
+def details(made):
+    return made.record.steps[-1].details
+
+
+@given(sizes=st.tuples(*[st.integers(1, 5)] * 4), rank=st.integers(1, 4), seed=st.integers(0, 1000))
+@tried(max_examples=40)
+def test_the_fit_is_the_best_of_its_rank(sizes, rank, seed):
+    """Its error is that of the singular values it drops (Eckart and Young), channel by channel."""
+    generator = torch.Generator().manual_seed(seed)
+    weight = torch.randn(sizes, generator=generator, dtype=torch.float64)
+    rank = min(rank, sizes[0], sizes[2] * sizes[3])
+    spatial, mixing = fit(weight, rank)
+    assert spatial.shape == (sizes[1], rank, *sizes[2:])
+    assert mixing.shape == (sizes[0], sizes[1], rank)
+    dropped = [
+        np.linalg.svd(weight[:, place].flatten(1).numpy(), compute_uv=False)[rank:]
+        for place in range(sizes[1])
+    ]
+    expected = math.sqrt(sum(float((values**2).sum()) for values in dropped))
+    assert float((product(spatial, mixing) - weight).norm()) == pytest.approx(expected, abs=1e-9)
+
+
+def test_full_convolutions_become_depthwise_and_pointwise(source, tmp_path):
+    made = compress(source, "separable", PLAIN, tmp_path / "s")
+    found = details(made)
+    assert [row["layer"] for row in found["separable"]] == ["first", "second", "last"]
+    assert all(0 < row["relative_error"] < 1 for row in found["separable"])
+    net = restore(network(), made)
+    assert net.module.first[0].weight.shape == (16, 1, 3, 3)
+    assert net.module.first[1].weight.shape == (24, 16, 1, 1)
+    assert net.module.stem[0].weight.shape == (16, 3, 3, 3)  # fewer channels than min_channels
+    macs = {"stem": 256 * 3 * 16 * 9, "first": 256 * 16 * (9 + 24), "second": 256 * 24 * (9 + 16)}
+    macs |= {"depthwise": 256 * 16 * 9, "last": 16 * 64 * 9 + 64 * 16 * 32, "classifier": 128}
+    assert found["flops_after"] == 2 * sum(macs.values()) < found["flops_before"] / 3
+    assert found["parameters_after"] == sum(p.numel() for p in net.module.parameters())
+    assert made.record.bin_bytes < source.record.bin_bytes / 3
+    images = Patterns().images[:4]
+    assert alike(outputs(made, images), said(net, images))
+
+
+def separable():
+    """A network whose full convolution is separable already, and has a stride and a bias."""
+    made = network()
+    last = made.module.last
+    with torch.no_grad():
+        last.weight.copy_(torch.einsum("oi,ixy->oixy", torch.randn(32, 16), torch.randn(16, 3, 3)))
+    return made
+
+
+def test_a_convolution_that_is_separable_loses_nothing(tmp_path):
+    source = parent(tmp_path / "source", separable)
+    settings = PLAIN | {"max_error": 0.01}
+    made = compress(source, "separable", settings, tmp_path / "s", make=separable)
+    (row,) = details(made)["separable"]  # the others are farther off than max_error
+    assert row["layer"] == "last"
+    assert row["relative_error"] < 1e-5
+    images = Patterns().images[:4]
+    assert alike(outputs(made, images), outputs(source, images))
+
+
+def test_a_higher_rank_is_nearer(source, tmp_path):
+    errors = []
+    for rank in (1, 2, 3):
+        settings = PLAIN | {"rank": rank, "layers": "first"}
+        made = compress(source, "separable", settings, tmp_path / f"s{rank}")
+        (row,) = details(made)["separable"]
+        errors.append(row["relative_error"])
+        images = Patterns().images[:4]
+        assert alike(outputs(made, images), said(restore(network(), made), images))
+    assert errors == sorted(errors, reverse=True)
+
+
+def test_which_layers_are_replaced(source, tmp_path):
+    for name, settings, layers in (
+        ("pattern", {"layer_patterns": "stem|last"}, ["stem.0", "last"]),
+        ("ignored", {"ignored_names": "first,last"}, ["second"]),
+        ("wide", {"min_channels": 20}, ["second"]),
+    ):
+        made = compress(source, "separable", PLAIN | settings, tmp_path / name)
+        assert [row["layer"] for row in details(made)["separable"]] == layers
+
+
+class Padded(nn.Conv2d):
+    """Pads to one side, as TensorFlow does."""
+
+    def forward(self, x):
+        return super().forward(nn.functional.pad(x, (0, 2, 0, 2)))
+
+
+class Scaled(nn.Conv2d):
+    """Is more than a convolution of its weights."""
+
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+def with_layer(layer):
+    def make():
+        torch.manual_seed(0)
+        made = network()
+        made.module.second = layer(24, 16, 3, padding=0 if layer is Padded else 1)
+        return made
+
+    return make
+
+
+def test_a_subclass_keeps_its_padding(tmp_path):
+    make = with_layer(Padded)
+    source = parent(tmp_path / "source", make)
+    settings = PLAIN | {"layers": "second", "rank": 5}
+    made = compress(source, "separable", settings, tmp_path / "s", make=make)
+    net, images = restore(make(), made), Patterns().images[:4]
+    assert isinstance(net.module.second[0], Padded)
+    assert alike(outputs(made, images), said(net, images))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"layers": "classifier"}, "layers: classifier is no convolution"),
+        ({"layers": "depthwise"}, "layers: depthwise has groups"),
+        ({"layers": "first", "rank": 9}, "layers: first would not become smaller with rank 9"),
+        ({"layers": "frist"}, "layers: no layer 'frist' in Residual"),
+        ({"layer_patterns": "zz"}, "layers: no layer fits the pattern 'zz'"),
+        ({"min_channels": 99}, "no convolution of Residual is replaced"),
+    ],
+)
+def test_what_cannot_be_replaced_is_said(source, tmp_path, settings, message):
+    with pytest.raises(InputError, match=message):
+        compress(source, "separable", PLAIN | settings, tmp_path / "s")
+
+
+def test_a_layer_that_does_more_is_refused(tmp_path):
+    make = with_layer(Scaled)
+    source = parent(tmp_path / "source", make)
+    with pytest.raises(
+        InputError, match=r"second \(Scaled\) does more than a convolution"
+    ) as caught:
+        compress(source, "separable", PLAIN, tmp_path / "s", make=make)
+    assert caught.value.hint == "leave it as it is: --set ignored_names=second"
+
+
+@pytest.mark.slow
+def test_stopped_and_run_again_it_ends_with_the_same_weights(source, tmp_path):
+    settings = {"epochs": 3, "feature": 1, "feature_layers": "last"}
+    whole = compress(source, "separable", settings, tmp_path / "whole")
+    stopping = Stopping("retraining, epoch 3")
+    with pytest.raises(KeyboardInterrupt):
+        compress(source, "separable", settings, tmp_path / "again", progress=stopping)
+    again = compress(source, "separable", settings, tmp_path / "again")
+    assert again.record.network_sha256 == whole.record.network_sha256
+    assert again.bin.read_bytes() == whole.bin.read_bytes()

@@ -1,0 +1,329 @@
+import numpy as np
+import openvino as ov
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from openvino import opset15 as op
+from safetensors.torch import load_file
+
+from ovtool.compression import layer_selection as layers
+from ovtool.compression.methods.hashing import Hash, hashed
+from ovtool.compression.methods.sharing import SharingSettings, clustered
+from ovtool.compression.registry import Material
+from ovtool.compression.registry import compress as with_material
+from ovtool.core import variant
+from ovtool.core.errors import InputError
+from ovtool.datasets.samples import Sample
+from ovtool.models.network import Network
+from tests.compression.networks import compress
+from tests.helpers.graphs import embedding, save
+
+
+def run(model, rows):
+    config = {"INFERENCE_PRECISION_HINT": "f32"}
+    return ov.Core().compile_model(model, "CPU", config)(rows)[0]
+
+
+def decoded(model):
+    """The weights of each layer, computed by the engine itself."""
+    found = {}
+    for stored in layers.weights(model):
+        source = stored.layer.input_value(stored.index)
+        found[stored.name] = run(ov.Model([op.result(source)], [], "weights"), {})
+    return found
+
+
+def plain(variant_or_model):
+    model = getattr(variant_or_model, "xml", variant_or_model)
+    model = ov.Core().read_model(model) if not isinstance(model, ov.Model) else model
+    return {stored.name: stored for stored in layers.weights(model)}
+
+
+@pytest.mark.parametrize(
+    ("settings", "most", "kind"),
+    [
+        ({"bits": 1}, 2, "u1"),
+        ({"clusters": 4}, 4, "u2"),
+        ({}, 16, "u4"),
+        ({"bits": 6, "start": "density"}, 64, "u8"),
+    ],
+)
+def test_shared_weights_are_few_small_and_what_the_engine_reads(
+    conv, pictures, tmp_path, settings, most, kind
+):
+    made = compress(conv, "share", settings, None, out=tmp_path / "s", name="s")
+    before, after = plain(conv), ov.Core().read_model(made.xml)
+    wanted = {}
+    for name, values in decoded(after).items():
+        wanted[name] = clustered(before[name].values(), SharingSettings(**settings)).weights()
+        assert np.array_equal(values, wanted[name])
+        assert len(np.unique(values)) <= most
+    # The whole model too: the same as one with these weights written out.
+    model = ov.Core().read_model(conv.xml)
+    for name, stored in plain(model).items():
+        stored.replace(op.constant(wanted[name]))
+    rows = np.stack([sample.inputs["x"] for sample in pictures])
+    assert run(made.xml, rows) == pytest.approx(run(model, rows), rel=1e-4, abs=1e-6)
+    weights = made.record.steps[-1].details["weights"]
+    assert [row["type"] for row in weights] == [kind]
+    bits = weights[0]["bits"]
+    count = sum(values.size for values in wanted.values())
+    assert made.record.bin_bytes < count * bits / 8 + 3 * most * 4 + 600
+    details = made.record.steps[-1].details
+    assert details["shared_layers"] == 3
+    assert details["storage"]["distinct_most"] <= most
+
+
+def test_embeddings_share_too_and_layers_that_would_grow_do_not(tmp_path):
+    parent = save(tmp_path / "text", embedding())
+    made = compress(parent, "share", {"bits": 8}, None, out=tmp_path / "s", name="s")
+    details = made.record.steps[-1].details
+    assert (details["shared_layers"], details["layers_that_would_not_shrink"]) == (1, 1)
+    assert sorted(row["type"] for row in details["weights"]) == ["f32", "u8"]
+
+
+def test_shared_weights_cannot_be_shared_again(conv, tmp_path):
+    once = compress(conv, "share", {}, None, out=tmp_path / "s", name="s")
+    with pytest.raises(InputError, match="share changes nothing in s: no layer takes it"):
+        compress(once, "share", {}, None, out=tmp_path / "t", name="t")
+
+
+def test_bits_and_clusters_are_one_setting(conv, tmp_path):
+    with pytest.raises(InputError, match="bits and clusters say the same"):
+        compress(conv, "share", {"bits": 2, "clusters": 4}, None, out=tmp_path / "s", name="s")
+
+
+some = st.lists(st.floats(-4, 4, width=32, allow_subnormal=False) | st.just(0.0), min_size=1)
+
+
+@given(some, st.integers(2, 9), st.sampled_from(["linear", "density", "random"]))
+def test_a_table_keeps_zeros_and_takes_the_nearest(found, clusters, start):
+    values = np.array(found, np.float32)
+    table = clustered(values, SharingSettings(clusters=clusters, start=start))
+    assert len(table.values) <= clusters
+    assert ((table.weights() == 0) | (values != 0)).all()
+    if len(np.unique(values)) <= clusters:
+        assert np.array_equal(table.weights(), values)
+
+
+def test_pruned_zeros_stay_and_are_coded(tmp_path, conv):
+    model = ov.Core().read_model(conv.xml)
+    for stored in list(layers.weights(model)):
+        values = stored.values()
+        sparse = np.where(np.abs(values) < np.quantile(np.abs(values), 0.9), 0, values)
+        stored.replace(op.constant(sparse))
+    parent = save(tmp_path / "sparse", model)
+    made = compress(parent, "share", {}, None, out=tmp_path / "s", name="s")
+    storage = made.record.steps[-1].details["storage"]
+    assert storage["nonzero_pct"] == pytest.approx(10, abs=0.5)
+    assert storage["coded_mib"] < made.model_mib - 0.25 * storage["parameters"] / 8 / 2**20
+
+
+@given(st.integers(1, 400), st.floats(0.01, 0.9), st.integers(0, 5))
+def test_a_hash_shares_means_among_positions_alone(count, ratio, seed):
+    values = np.random.default_rng(count).standard_normal(count).astype(np.float32)
+    table, other = hashed(values, ratio, seed), hashed(values + 1, ratio, seed)
+    assert len(table.values) == max(1, round(count * ratio))
+    assert np.array_equal(table.places, other.places)
+    for place in np.unique(table.places):
+        assert table.values[place] == pytest.approx(values[table.places == place].mean(), abs=1e-5)
+
+
+@pytest.mark.parametrize(("count", "buckets"), [(40_000, 100), (80_000, 100), (3_000_000, 90_000)])
+def test_a_hash_is_even_and_its_neighbours_are_apart(count, buckets):
+    places = Hash.seeded(buckets, 0).places(count)
+    expected = count / buckets
+    chi = (np.square(np.bincount(places, minlength=buckets) - expected) / expected).sum()
+    assert abs(chi - (buckets - 1)) < 6 * np.sqrt(2 * buckets), "chi-squared, six deviations"
+    for step in (1, 3, 9, 288):
+        together = (places[step:] == places[:-step]).mean()
+        assert abs(together - 1 / buckets) < 6 * np.sqrt(1 / buckets / count)
+
+
+@pytest.mark.parametrize(
+    ("shape", "buckets"), [((7, 11), 5), ((500, 300), 1000), ((1000, 3, 70), 60_000)]
+)
+def test_the_graph_computes_the_same_places(shape, buckets):
+    chosen = Hash.seeded(buckets, 3)
+    model = ov.Model([op.result(chosen.operations(shape))], [], "places")
+    found = ov.Core().compile_model(model, "CPU")({})[0]
+    assert found.shape == shape
+    assert np.array_equal(found.ravel(), chosen.places(found.size))
+
+
+def test_a_large_layer_stores_no_places_and_runs_as_a_plain_one(tmp_path):
+    rng = np.random.default_rng(0)
+    x = op.parameter([-1, 256], ov.Type.f32, name="x")
+    x.output(0).set_names({"x"})
+    weights = rng.standard_normal((512, 256)).astype(np.float32)
+    h = op.matmul(x, op.constant(weights), False, True, name="product")
+    h.output(0).set_names({"y"})
+    parent = save(tmp_path / "wide", ov.Model([op.result(h)], [x], "wide"))
+    made = compress(parent, "hash", {"ratio": 1 / 64}, None, out=tmp_path / "h", name="h")
+    assert made.record.bin_bytes < 512 * 256 / 64 * 4 + 500
+    assert made.model_mib < parent.model_mib / 16
+    details = made.record.steps[-1].details
+    assert (details["table_values"], details["shared_weights"]) == (2048, 512 * 256)
+    assert details["storage"]["parameters"] == 2048, "what is stored"
+    rows = rng.standard_normal((3, 256)).astype(np.float32)
+    few = hashed(weights, 1 / 64, 0).weights()
+    assert run(made.xml, rows) == pytest.approx(rows @ few.T, rel=1e-3, abs=1e-3)
+    compiled = ov.Core().compile_model(made.xml, "CPU")
+    kinds = {o.get_rt_info()["layerType"].astype(str)
+             for o in compiled.get_runtime_model().get_ops()}  # fmt: skip
+    assert kinds.isdisjoint({"Range", "Gather", "Eltwise", "Math"}), "folded while compiling"
+
+
+def test_hashing_a_small_layer_stores_places_where_they_take_less(conv, tmp_path):
+    made = compress(conv, "hash", {"ratio": 1 / 64}, None, out=tmp_path / "h", name="h")
+    details = made.record.steps[-1].details
+    assert details["shared_weights"] == 3 * 32 * 9 + 32 * 32 * 9 + 320
+    assert details["table_values"] == sum(round(n / 64) for n in (864, 9216, 320))
+    assert {row["type"] for row in details["weights"]} == {"u4", "u8"}
+    for values in decoded(ov.Core().read_model(made.xml)).values():
+        assert len(np.unique(values)) <= max(1, round(values.size / 64))
+
+
+class Labelled:
+    """Pictures of four classes, each brightest in its own corner."""
+
+    reference, labelled = "corners", True
+
+    def __init__(self, count=96):
+        rng = np.random.default_rng(5)
+        self._rows = rng.standard_normal((count, 3, 8, 8)).astype(np.float32)
+        for index in range(count):
+            y, x = divmod(index % 4, 2)
+            self._rows[index, :, 4 * y : 4 * y + 4, 4 * x : 4 * x + 4] += 1
+
+    def __len__(self):
+        return len(self._rows)
+
+    def __iter__(self):
+        for index, row in enumerate(self._rows):
+            yield Sample({"x": row}, index % 4, f"row {index}")
+
+
+class Net(torch.nn.Module):
+    """A convolution whose normalization is merged, a grouped one, a product; zeros in the first."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first = torch.nn.Conv2d(3, 16, 3, padding=1, bias=False)
+        self.norm = torch.nn.BatchNorm2d(16)
+        self.grouped = torch.nn.Conv2d(16, 32, 3, groups=4, stride=2)
+        self.last = torch.nn.Linear(32 * 9, 4)
+        with torch.no_grad():
+            self.first.weight[:, 1] = 0
+            self.norm.weight.uniform_(0.5, 2)
+            self.norm.running_var.uniform_(0.5, 2)
+
+    def forward(self, x):
+        h = torch.relu(self.norm(self.first(x)))
+        return self.last(torch.relu(self.grouped(h)).flatten(1))
+
+
+def network():
+    return Network(Net().eval(), {"x": torch.zeros(2, 3, 8, 8)}, False, "net")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    model = network().to_openvino()
+    model.outputs[0].get_tensor().set_names({"y"})
+    return save(tmp_path_factory.mktemp("net") / "net", model)
+
+
+def training(parent, method, settings, out, **options):
+    material = Material(training=Labelled(), network=network)
+    settings = {"epochs": 2, "batch_size": 16, "learning_rate": 0.01, **settings}
+    return with_material(parent, method, settings, material, out=out, name=out.name, **options)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("method", "settings", "most"), [("share", {"bits": 3}, 8), ("hash", {"ratio": 0.01}, 12)]
+)
+def test_shared_values_are_trained_and_the_graph_is_the_networks(
+    trained, tmp_path, method, settings, most
+):
+    made = training(trained, method, settings, tmp_path / "s")
+    details = made.record.steps[-1].details
+    assert len(details["training"]["epochs"]) == 2
+    assert details["shared_layers"] == 3
+    fresh = network()
+    before = {n: p.clone() for n, p in fresh.module.named_parameters() if p.ndim > 1}
+    fresh.load(made.folder / variant.NETWORK)
+    for name, weight in fresh.module.named_parameters():
+        if weight.ndim > 1:
+            assert len(weight.unique()) <= most
+            assert not torch.equal(weight, before[name])
+    if method == "share":
+        assert not fresh.module.first.weight[:, 1].any(), "zeros stay"
+        assert fresh.module.first.weight[:, 0].all()
+    rows = np.random.default_rng(2).standard_normal((2, 3, 8, 8)).astype(np.float32)
+    with torch.no_grad():
+        wanted = fresh.module(torch.from_numpy(rows)).numpy()
+    assert run(made.xml, rows) == pytest.approx(wanted, rel=1e-3, abs=1e-4)
+    stored = {row["type"]: row["layers"] for row in details["weights"]}
+    assert sum(stored.values()) == 3
+    assert "f32" not in stored
+
+
+@pytest.mark.slow
+def test_training_moves_values_and_not_what_shares_them(trained, tmp_path):
+    untrained = training(trained, "share", {"learning_rate": 1e-12}, tmp_path / "a")
+    made = training(trained, "share", {}, tmp_path / "b")
+    a, b = (load_file(v.folder / variant.NETWORK) for v in (untrained, made))
+    for name in ("first.weight", "grouped.weight", "last.weight"):
+        pairs = {*zip(a[name].flatten().tolist(), b[name].flatten().tolist(), strict=True)}
+        assert len(pairs) == len(a[name].unique()) == len({y for _, y in pairs})
+        assert pairs != {(x, x) for x, _ in pairs}
+
+
+def test_the_gradient_of_a_value_is_the_sum_of_its_weights(tmp_path):
+    from ovtool.compression import tied
+
+    module = torch.nn.Linear(6, 2, bias=False)
+    values = module.weight.detach().numpy().copy()
+    values[0, :2] = 0
+    table = clustered(values, SharingSettings(clusters=3))
+    tied.tie(module, table)
+    x = torch.arange(6.0).reshape(1, 6) + 1
+    module(x).sum().backward()
+    by_weight = np.tile(x.numpy(), (2, 1))
+    sums = np.bincount(table.places.ravel(), by_weight.ravel(), len(table.values))
+    sums[0] = 0  # zero is held
+    assert module.parametrizations.weight.original.grad.numpy() == pytest.approx(sums)
+
+
+@pytest.mark.slow
+def test_ignored_layers_are_neither_shared_nor_stored_so(trained, tmp_path):
+    last = list(plain(trained))[-1]
+    made = training(trained, "share", {"ignored_names": last}, tmp_path / "s")
+    weights = made.record.steps[-1].details["weights"]
+    assert {row["type"]: row["layers"] for row in weights} == {"f32": 1, "u4": 2}
+
+
+def test_training_needs_data_and_a_network(conv, tmp_path):
+    with pytest.raises(InputError, match="method share needs labelled samples to train on"):
+        compress(conv, "share", {"epochs": 1}, None, out=tmp_path / "s", name="s")
+
+
+def test_hashed_values_keep_the_spread_that_an_untrained_network_needs():
+    weights = np.random.default_rng(3).normal(0, 0.1, (100, 64)).astype(np.float32)
+    mean, spread = (
+        hashed(weights, 1 / 64, 0, keep_spread=keep).weights() for keep in (False, True)
+    )
+    assert mean.std() < 0.03
+    assert spread.std() == pytest.approx(0.1, rel=0.2)
+    assert np.corrcoef(mean.ravel(), spread.ravel())[0, 1] == pytest.approx(1)
+
+
+def test_what_is_looked_up_in_tables_is_not_quantized(conv, pictures, tmp_path):
+    shared = compress(conv, "share", {"min_weights": 1}, None, out=tmp_path / "s", name="s")
+    with pytest.raises(InputError, match=r"weights of \d layers are looked up in tables") as caught:
+        compress(shared, "int8", {}, pictures, out=tmp_path / "q", name="q")
+    assert "in place of sharing" in caught.value.hint

@@ -1,0 +1,215 @@
+"""Unstructured pruning: the zeros are in the saved graph, stay during training, and are counted."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import openvino as ov
+import pytest
+import torch
+
+from ovtool.compression.methods.zeroing import _check
+from ovtool.compression.registry import compress, parse_settings
+from ovtool.compression.restore import restore
+from ovtool.core.errors import InputError
+from tests.compression.learnable import Patterns, Stops, material, outputs, residual, saved
+from tests.compression.networks import Notes
+
+F32 = {"INFERENCE_PRECISION_HINT": "f32"}
+WEIGHTS = 8 * 9 + 64 * 9 + 4 * 128
+"""Of the two convolutions and the classifier."""
+QUICK = {"epochs": 2, "batch_size": 32, "learning_rate": 3e-3}
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    return saved(tmp_path_factory.mktemp("zero") / "source", residual())
+
+
+def zeros_in(variant):
+    """Count the zeros by layer in the files, without the code under test."""
+    model = ov.Core().read_model(variant.xml)
+    sizes = {72: "stem", 576: "body", 512: "head"}
+    return {
+        sizes[c.data.size]: int((c.data == 0).sum())
+        for c in model.get_ops()
+        if c.get_type_name() == "Constant" and c.data.size in sizes
+    }
+
+
+def said(variant, x):
+    return ov.Core().compile_model(variant.xml, "CPU", F32)(x)[0]
+
+
+@pytest.mark.parametrize("mode", ["local", "global"])
+def test_the_smallest_weights_become_zero_and_stay_so_in_training(source, tmp_path, mode):
+    made = compress(
+        source, "zero", {**QUICK, "mode": mode, "ratio": 0.7}, material(),
+        out=tmp_path / "z", name="z",
+    )  # fmt: skip
+    zeros, details = zeros_in(made), made.record.steps[0].details
+    assert sum(zeros.values()) / WEIGHTS == pytest.approx(0.7, abs=0.005)
+    if mode == "local":
+        assert zeros == {"stem": 50, "body": 403, "head": 358}  # int((n - 1) * ratio) + 1
+    else:
+        assert len({round(zeros[k] / n, 2) for k, n in (("stem", 72), ("body", 576))}) == 2
+    assert details["zeros"] == sum(zeros.values())
+    assert details["sparsity_pct"] == round(100 * sum(zeros.values()) / WEIGHTS, 2)
+    assert details["storage"]["nonzero_pct"] == pytest.approx(
+        100 - details["sparsity_pct"], abs=0.01
+    )
+    told = {name.split(".")[0]: row["zeros"] for name, row in details["zeroed"].items()}
+    assert told == zeros
+    assert details["flops_before"] == details["flops_after"] == 2 * (64 * 72 + 64 * 576 + 512)
+    assert len(details["training"]["epochs"]) == 2
+    x = Patterns(4, seed=3).images
+    network = restore(residual(), made)
+    assert np.abs(said(made, x) - outputs(network, x)).max() < 1e-4
+    assert np.abs(outputs(network, x) - outputs(residual(), x)).max() > 0.01
+
+
+def test_without_training_only_the_smallest_change(source, tmp_path):
+    given = material(training=None)
+    made = compress(source, "zero", {"epochs": 0}, given, out=tmp_path / "z", name="z")
+    before, after = residual().module.body.weight, restore(residual(), made).module.body.weight
+    gone = after == 0
+    assert gone.float().mean() == pytest.approx(0.5, abs=0.002)
+    assert torch.equal(after[~gone], before[~gone])
+    assert before[gone].abs().max() <= before[~gone].abs().min()
+    with pytest.raises(InputError, match="method zero needs labelled samples to train on"):
+        compress(source, "zero", {}, given, out=tmp_path / "t", name="t")
+
+
+@pytest.mark.parametrize(
+    ("settings", "left"),
+    [
+        ({"ignored_names": "head.weight"}, "head"),
+        ({"ignored_types": "linear"}, "head"),
+        ({"ignored_patterns": "body/"}, "body"),
+    ],
+)
+def test_ignored_layers_keep_their_weights(source, tmp_path, settings, left):
+    made = compress(
+        source, "zero", {"epochs": 0, **settings}, material(), out=tmp_path / "z", name="z"
+    )
+    zeros = zeros_in(made)
+    assert zeros.pop(left) == 0
+    assert all(zeros.values())
+
+
+def test_what_cannot_be_ignored(source, tmp_path):
+    settings = {"epochs": 0, "ignored_names": "heat.weight", "ignored_types": "conv"}
+    with pytest.raises(InputError) as caught:
+        compress(source, "zero", settings, material(), out=tmp_path / "z", name="z")
+    assert "no layer 'heat.weight', the nearest is 'head.weight'" in str(caught.value)
+    assert "no type of layer 'conv', the nearest is 'conv2d'" in str(caught.value)
+    every = {"epochs": 0, "ignored_types": "conv2d, linear"}
+    for mode in ("local", "regularization"):
+        with pytest.raises(InputError, match=r"pruned tensors|no weights to prune"):
+            compress(
+                source, "zero", {**every, "mode": mode}, material(), out=tmp_path / "z", name="z"
+            )
+
+
+def test_learnt_masks_reach_the_ratio_and_go_on_where_they_were(source, tmp_path):
+    settings = {
+        **QUICK, "mode": "regularization", "ratio": 0.6, "mask_epochs": 6,
+        "mask_learning_rate": 0.5,
+    }  # fmt: skip
+    made = compress(source, "zero", settings, material(), out=tmp_path / "a", name="z")
+    details = made.record.steps[0].details
+    assert sum(zeros_in(made).values()) == round(0.6 * WEIGHTS)
+    assert details["masks_closed_pct"] > 30
+    assert len(details["mask_training"]["epochs"]) == 6
+    accuracy = (said(made, Patterns(seed=7).images).argmax(1) == Patterns().labels).mean()
+    assert accuracy > 0.7
+    for task in ("learning masks, epoch 4", "retraining, epoch 2"):
+        with pytest.raises(KeyboardInterrupt):
+            compress(
+                source, "zero", settings, material(), out=tmp_path / "b", name="z",
+                progress=Stops(task),
+            )  # fmt: skip
+    again = compress(source, "zero", settings, material(), out=tmp_path / "b", name="z")
+    assert again.record.sha256 == made.record.sha256
+    assert again.record.network_sha256 == made.record.network_sha256
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+
+
+def test_masks_that_did_not_close_are_told(source, tmp_path):
+    told = Notes()
+    settings = {"epochs": 0, "mode": "regularization", "mask_epochs": 1}
+    made = compress(
+        source, "zero", settings, material(), out=tmp_path / "z", name="z", progress=told
+    )
+    assert made.record.steps[0].details["masks_closed_pct"] < 45
+    assert any("the masks closed over" in note for note in told.notes)
+    assert sum(zeros_in(made).values()) == WEIGHTS // 2
+
+
+def test_zeros_last_through_a_training_after_it(source, tmp_path):
+    first = compress(source, "zero", {"epochs": 0}, material(), out=tmp_path / "z", name="z")
+    given = material(lambda: restore(residual(), first))
+    after = compress(first, "train", QUICK, given, out=tmp_path / "t", name="t")
+    assert zeros_in(after) == zeros_in(first)
+    small = compress(after, "int8", {}, given, out=tmp_path / "q", name="q")
+    assert small.record.steps[-1].details["storage"]["nonzero_pct"] <= 50
+
+
+def test_a_saved_graph_with_too_few_zeros_is_refused(source):
+    model = ov.Core().read_model(source.xml)
+    with pytest.raises(InputError, match=f"holds 0 zeros among {WEIGHTS} weights, the network 5"):
+        _check(5)(model)
+
+
+def test_zeros_are_counted_where_zero_means_zero(source, tmp_path):
+    first = compress(source, "zero", {"epochs": 0}, material(), out=tmp_path / "z", name="z")
+    for mode in ("int8_sym", "int8_asym"):
+        out = tmp_path / mode
+        made = compress(first, "weights", {"mode": mode}, material(), out=out, name="w")
+        assert made.record.steps[-1].details["storage"]["nonzero_pct"] <= 50
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"ratio": 0}, "ratio"),
+        ({"ratio": 1}, "ratio"),
+        ({"mode": "movement"}, "mode"),
+        ({"keep_zeros": False}, "training would undo the zeros"),
+    ],
+)
+def test_settings_that_make_no_sense(settings, message):
+    with pytest.raises(InputError, match=message):
+        parse_settings("zero", settings)
+
+
+IN_ANOTHER_PROCESS = """
+import sys; from pathlib import Path
+from ovtool.compression.registry import compress
+from ovtool.core.variant import Variant
+from tests.compression.learnable import Stops, material
+source, out, method, stop = sys.argv[1:]
+settings = {"epochs": 2, "batch_size": 32, "learning_rate": 3e-3}
+if method == "zero":
+    settings |= {"mode": "regularization", "mask_epochs": 4, "mask_learning_rate": 0.5}
+made = compress(Variant.load(source), method, settings, material(), out=Path(out), name="z",
+                **({"progress": Stops(stop)} if stop else {}))
+print(made.record.sha256, made.record.network_sha256)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("method", "stop"), [("zero", "learning masks"), ("qat", "retraining")])
+def test_it_goes_on_in_another_process(source, tmp_path, method, stop):
+    def run(seed, out, stop=""):
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", IN_ANOTHER_PROCESS, source.folder,
+             tmp_path / out, method, stop],
+            env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        return done.stdout if done.returncode == 0 else done.stderr.splitlines()[-1]
+
+    whole = run("1", "whole")
+    assert run("2", "part", f"{stop}, epoch 2") == "KeyboardInterrupt"
+    assert run("3", "part") == whole

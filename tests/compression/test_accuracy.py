@@ -1,0 +1,209 @@
+"""Quantizing within a limit of accuracy."""
+
+import json
+
+import openvino as ov
+import pytest
+
+from ovtool.compression.accuracy import STATE, _escalation
+from ovtool.compression.registry import Material, parse_settings
+from ovtool.compression.registry import compress as with_material
+from ovtool.core.errors import InputError, LimitNotMetError
+from ovtool.core.statistics import Interval
+from ovtool.core.variant import Variant
+from tests.compression.networks import compress
+from tests.compression.outliers import judge, pictures, saved
+from tests.compression.test_method_table import types_of
+
+LIMIT = {"max_drop": 0.1}
+
+
+@pytest.fixture(scope="module")
+def convolutions(tmp_path_factory):
+    return saved(tmp_path_factory.mktemp("convolutions") / "convolutions", "conv")
+
+
+@pytest.fixture(scope="module")
+def products(tmp_path_factory):
+    return saved(tmp_path_factory.mktemp("products") / "products", "matmul")
+
+
+class Scripted:
+    """A judge that says what a test tells it to, the graph in float first."""
+
+    metric = "accuracy_top1"
+
+    def __init__(self, *values, half=0.0):
+        self.samples = pictures(4, 5)
+        self.values, self.half, self.calls = list(values), half, 0
+
+    def __call__(self, _):
+        value = self.values[self.calls]
+        self.calls += 1
+        if isinstance(value, BaseException):
+            raise value
+        return Interval(value, value - self.half, value + self.half)
+
+
+def search(parent, settings, judged, out, method="int8", **options):
+    material = Material(calibration=pictures(100, 1), judge=judged)
+    return with_material(parent, method, settings, material, out=out, name="q", **options)
+
+
+def details(made):
+    return made.record.steps[-1].details
+
+
+@pytest.mark.slow
+def test_a_product_with_outliers_is_saved_by_model_type_transformer(products, tmp_path, told):
+    judged = judge(products)
+    made = search(products, LIMIT, judged, tmp_path / "q", progress=told)
+    found = details(made)
+    assert [(one["what"], one["holds"]) for one in found["tried"]] == [
+        ("settings as given", False),
+        ("model_type transformer", True),
+    ]
+    first, last = found["tried"]
+    assert first["drop"] > 0.2
+    assert found["chosen"] == last["settings"] == {"model_type": "transformer"}
+    assert last["ci_low"] <= last["metric"] <= last["ci_high"]
+    # The figures are those of the saved model.
+    assert judged(ov.Core().read_model(made.xml)).value == last["metric"]
+    assert found["in_float"]["value"] - last["metric"] == last["drop"] <= 0.1
+    assert any(note.startswith("settings as given: agreement_top1") for note in told.notes)
+    assert Variant.load(made.folder).record == made.record
+
+
+@pytest.mark.slow
+def test_a_convolution_with_outliers_is_saved_by_leaving_it_in_float(convolutions, tmp_path):
+    judged = judge(convolutions)
+    made = search(convolutions, LIMIT, judged, tmp_path / "q")
+    found = details(made)
+    assert [one["holds"] for one in found["tried"]] == [False] * 4 + [True]
+    assert found["chosen"]["ignored_names"] == ["second"]
+    assert found["sensitivity"][0]["layers"] == ["second"]
+    assert types_of(made)["f32"]["layers"] == 1
+    assert types_of(made)["i8"]["layers"] == 2
+    assert judged(ov.Core().read_model(made.xml)).value >= 0.9
+    assert Variant.load(made.folder).record == made.record
+
+
+def test_what_holds_at_once_is_what_is_made_without_a_limit(conv, pictures, tmp_path):
+    limited = Material(calibration=pictures, judge=Scripted(0.9, 0.9))
+    made = with_material(conv, "int8", LIMIT, limited, out=tmp_path / "q", name="q")
+    plain = compress(conv, "int8", {}, pictures, out=tmp_path / "p", name="q")
+    assert made.record.sha256 == plain.record.sha256
+    assert len(details(made)["tried"]) == 1
+
+
+def test_a_drop_of_just_the_limit_holds(products, tmp_path):
+    made = search(products, {"max_drop": 0.01}, Scripted(0.98, 0.97), tmp_path / "q")
+    assert details(made)["tried"][0]["holds"]
+
+
+@pytest.mark.parametrize(("half", "certain"), [(0.005, True), (0.05, False)])
+def test_too_few_samples_to_be_certain_is_said(products, tmp_path, told, half, certain):
+    judged = Scripted(0.9, 0.89, half=half)
+    made = search(products, {"max_drop": 0.02}, judged, tmp_path / "q", progress=told)
+    assert details(made)["tried"][0]["certain"] is certain
+    assert ("too few samples" in " ".join(told.notes)) is not certain
+
+
+@pytest.mark.slow
+def test_nothing_that_holds_is_an_error_with_the_best(products, tmp_path):
+    judged = Scripted(0.9, 0.3, 0.5, 0.4, 0.45, *[0.2] * 20)
+    with pytest.raises(LimitNotMetError, match=r"holds max_drop 0\.0100: best is") as caught:
+        search(products, {"max_drop": 0.01}, judged, tmp_path / "q")
+    assert caught.value.exit_code == 1
+    assert "model_type transformer: accuracy_top1 0.500" in str(caught.value)
+    assert "drop 0.4000" in str(caught.value)
+    assert not (tmp_path / "q").exists()
+    assert judged.calls > 5  # layers were left in float too
+
+
+def test_the_time_limit_ends_the_search(products, tmp_path):
+    judged = Scripted(0.9, 0.3)
+    settings = {"max_drop": 0.01, "time_limit_s": 1e-6}
+    with pytest.raises(LimitNotMetError, match=r"holds max_drop 0\.0100 in 0 s: best is"):
+        search(products, settings, judged, tmp_path / "q")
+    assert judged.calls <= 2
+
+
+@pytest.mark.slow
+def test_a_killed_search_goes_on_where_it_was(convolutions, tmp_path, told):
+    whole = search(convolutions, LIMIT, Scripted(0.9, 0.1, 0.2, 0.3, 0.4, 0.88), tmp_path / "whole")
+    killed = Scripted(0.9, 0.1, 0.2, 0.3, 0.4, KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        search(convolutions, LIMIT, killed, tmp_path / "q")
+    (state,) = tmp_path.glob(f".q.*/{STATE}")
+    assert len(json.loads(state.read_text())["tried"]) == 4
+    rest = Scripted(0.88)
+    made = search(convolutions, LIMIT, rest, tmp_path / "q", progress=told)
+    assert rest.calls == 1
+    assert "going on after 4 candidates tried before" in told.notes
+    assert made.record.sha256 == whole.record.sha256
+    assert details(made)["chosen"] == details(whole)["chosen"]
+    assert not state.exists()
+
+
+@pytest.mark.slow
+def test_a_search_killed_after_its_end_makes_the_model_again(products, tmp_path, monkeypatch):
+    from ovtool.core import variant
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(variant, "save", killed)
+        with pytest.raises(KeyboardInterrupt):
+            search(products, LIMIT, Scripted(0.9, 0.1, 0.9), tmp_path / "q")
+    again = Scripted()
+    made = search(products, LIMIT, again, tmp_path / "q")
+    assert again.calls == 0
+    assert details(made)["chosen"] == {"model_type": "transformer"}
+
+
+@pytest.mark.slow
+def test_a_candidate_that_cannot_be_judged_is_kept_with_its_reason(products, tmp_path):
+    judged = Scripted(0.9, 0.1, InputError("the graph does not run"), 0.9)
+    made = search(products, LIMIT, judged, tmp_path / "q")
+    failed = details(made)["tried"][1]
+    assert failed["error"] == "the graph does not run"
+    assert (failed["metric"], failed["holds"]) == (None, False)
+
+
+def test_fp8_takes_a_limit_too(products, tmp_path):
+    made = search(products, LIMIT, Scripted(0.9, 0.89), tmp_path / "q", method="fp8")
+    assert details(made)["tried"][0]["holds"]
+    assert list(types_of(made)) == ["f8e4m3"]
+
+
+def test_a_limit_needs_samples_to_judge_by(conv, pictures, tmp_path):
+    with pytest.raises(InputError, match="method int8 needs labelled samples to choose by"):
+        compress(conv, "int8", LIMIT, pictures, out=tmp_path / "q", name="q")
+
+
+@pytest.mark.slow
+def test_another_metric_is_other_work(products, tmp_path):
+    first = search(products, LIMIT, Scripted(0.9, 0.9), tmp_path / "q")
+    other = Scripted(0.9, 0.1, 0.9)
+    other.metric = "agreement_top1"
+    second = search(products, LIMIT, other, tmp_path / "q", replace=True)
+    assert first.record.steps[-1].data != second.record.steps[-1].data
+    assert details(second)["chosen"] != details(first)["chosen"]
+
+
+@pytest.mark.parametrize(
+    ("given", "changes"),
+    [
+        ({}, [set(), {"model_type"}, {"fast_bias_correction"},
+              {"model_type", "fast_bias_correction"}]),
+        ({"model_type": "transformer"}, [set(), {"fast_bias_correction"}]),
+        ({"model_type": "transformer", "fast_bias_correction": False}, [set()]),
+        ({"bias_correction": False, "model_type": "transformer"},
+         [set(), {"fast_bias_correction", "bias_correction"}]),
+    ],
+)  # fmt: skip
+def test_what_is_set_already_is_not_tried_again(given, changes):
+    settings = parse_settings("int8", given)
+    assert [set(one) for one in _escalation(settings)] == changes

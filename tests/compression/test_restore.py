@@ -1,0 +1,76 @@
+"""The torch network of a saved variant, made again."""
+
+import numpy as np
+import pytest
+
+from ovtool.compression.registry import compress
+from ovtool.compression.restore import restore, trainable
+from ovtool.core.errors import InputError
+from ovtool.core.variant import NETWORK, Variant
+from tests.compression.learnable import Patterns, linear, material, outputs, residual, saved
+
+QUICK = {"epochs": 1, "batch_size": 32}
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    return saved(tmp_path_factory.mktemp("restore") / "source", residual())
+
+
+@pytest.fixture(scope="module")
+def trained(source):
+    out = source.folder.with_name("trained")
+    return compress(source, "train", QUICK, material(), out=out, name="trained")
+
+
+def test_an_uncompressed_variant_has_the_sources_network(source):
+    assert trainable(source)
+    assert np.array_equal(
+        outputs(restore(residual(), source), Patterns(4).images),
+        outputs(residual(), Patterns(4).images),
+    )
+
+
+def test_the_same_network_is_converted_to_the_same_files(source, tmp_path):
+    """OpenVINO names what it fuses with a number that counts all that the process made."""
+    again = saved(tmp_path / "source", residual())
+    assert again.record.sha256 == source.record.sha256
+
+
+def test_steps_are_repeated_from_what_is_on_disk(trained, tmp_path):
+    def network():
+        return restore(residual(), trained)
+
+    twice = compress(
+        trained, "train", {**QUICK, "seed": 1}, material(network),
+        out=tmp_path / "twice", name="twice",
+    )  # fmt: skip
+    x = Patterns(4, seed=3).images
+    first, second = (
+        outputs(restore(residual(seed=9), Variant.load(v.folder)), x) for v in (trained, twice)
+    )
+    assert np.abs(first - second).max() > 1e-3
+    assert np.abs(first - outputs(residual(), x)).max() > 1e-3
+
+
+def test_a_graph_without_a_network_says_which_step_left_it(trained, tmp_path):
+    small = compress(trained, "int8", {}, material(), out=tmp_path / "q", name="q")
+    assert not trainable(small)
+    with pytest.raises(InputError, match="q cannot be trained: int8 made a graph") as caught:
+        restore(residual(), small)
+    assert caught.value.hint == "train before int8"
+
+
+def test_weights_that_are_not_the_recorded_ones(source, trained, tmp_path):
+    with pytest.raises(InputError, match="do not fit linear"):
+        restore(linear(), trained)
+    made = compress(source, "train", QUICK, material(), out=tmp_path / "t", name="t")
+    weights = made.folder / NETWORK
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(InputError, match="was changed since it was made"):
+        restore(residual(), made)
+    weights.unlink()
+    with pytest.raises(InputError, match="weights not found"):
+        restore(residual(), made)

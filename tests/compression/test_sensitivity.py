@@ -1,0 +1,170 @@
+"""What quantizing each layer costs."""
+
+import math
+
+import numpy as np
+import openvino as ov
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ovtool.compression import ptq
+from ovtool.compression import sensitivity as under_test
+from ovtool.compression.calibration_feed import Feed
+from ovtool.compression.registry import parse_settings
+from ovtool.compression.sensitivity import LayerCost, Switches, cheapest, measure, relative_noise
+from ovtool.core.errors import InputError
+from ovtool.core.progress import SILENT
+from tests.compression.networks import Listed, Notes
+from tests.compression.outliers import judge, pictures, saved
+from tests.helpers.graphs import attention, save
+
+NOISES = st.lists(
+    st.tuples(st.floats(1e-9, 1e3), st.one_of(st.none(), st.floats(0, 1))), min_size=1, max_size=12
+)
+
+
+def costs(pairs):
+    return [LayerCost((f"l{i}",), "MatMul", m, n) for i, (n, m) in enumerate(pairs)]
+
+
+@pytest.fixture(scope="module")
+def parent(tmp_path_factory):
+    return saved(tmp_path_factory.mktemp("outliers") / "outliers", "conv")
+
+
+def graph(variant):
+    return ov.Core().read_model(variant.xml)
+
+
+def measured(variant, settings=None, **options):
+    parsed = parse_settings("int8", settings or {})
+    return measure(graph(variant), pictures(100, 1), variant.record.inputs, parsed, **options)
+
+
+def outputs(model):
+    """Its scores on a few samples, in f32."""
+    rows = np.stack([sample.inputs["x"] for sample in pictures(8, 3)])
+    properties = {"INFERENCE_PRECISION_HINT": "f32"}
+    return ov.Core().compile_model(model, "CPU", properties)(rows)[0]
+
+
+def test_the_layer_with_outliers_is_the_most_sensitive(parent):
+    found = measured(parent)
+    assert found.layers[0].name == "second"
+    assert {cost.name for cost in found.layers} == {"first", "second", "classifier"}
+    assert found.layers[0].sqnr_db < found.layers[1].sqnr_db - 10
+    assert sum(cost.macs_share for cost in found.layers) == pytest.approx(1)
+    macs = {"first": 64 * 27, "second": 64 * 144, "classifier": 4 * 64}
+    shares = {cost.name: cost.macs_share for cost in found.layers}
+    assert shares == pytest.approx({n: m / sum(macs.values()) for n, m in macs.items()})
+    assert found.samples == 32
+    # One layer makes nearly all of the noise, so all together are about as noisy as it.
+    assert found.noise == pytest.approx(found.layers[0].noise, rel=0.3)
+
+
+def test_switched_off_it_is_the_model_and_switched_on_what_nncf_made(parent):
+    settings = parse_settings("int8", {"bias_correction": False})
+    feed = Feed(pictures(100, 1), parent.record.inputs, 100, SILENT)
+    switches = Switches(ptq.quantize(graph(parent), settings, feed, stored=False))
+    everything = outputs(ptq.quantize(graph(parent), settings, feed))
+    exact = outputs(graph(parent))
+    switches.only(())
+    np.testing.assert_allclose(outputs(switches.model), exact, rtol=1e-3, atol=1e-4)
+    switches.only(["classifier"])
+    some = outputs(switches.model)
+    assert 0 < np.abs(some - exact).max() < 0.3 * np.abs(exact).max()
+    switches.only(list(switches.layers))
+    np.testing.assert_allclose(outputs(switches.model), everything, rtol=1e-3, atol=1e-3)
+
+
+def test_layers_of_a_transformer_block_are_told_apart(tmp_path):
+    block = save(tmp_path / "block", attention(fused=False), batch_note="")
+    rng = np.random.default_rng(0)
+
+    samples = Listed(list(rng.standard_normal((6, 24, 64)).astype(np.float32)))
+    settings = parse_settings("int8", {"model_type": "transformer"})
+    found = measure(graph(block), samples, block.record.inputs, settings)
+    names = {cost.name for cost in found.layers}
+    assert {"q/product", "k/product", "v/product", "up/product", "down/product"} <= names
+    assert all(0 < cost.noise < 0.1 for cost in found.layers if "product" in cost.name)
+
+
+def test_a_judge_tells_what_the_metric_loses(parent):
+    found = measured(parent, judge=judge(parent))
+    assert found.metric == "agreement_top1"
+    assert found.in_float == 1
+    drops = {cost.name: cost.metric_drop for cost in found.layers}
+    assert drops["second"] > 0.2
+    assert drops["classifier"] < 0.1
+
+
+def test_many_layers_go_by_blocks(parent):
+    found = measured(parent, most=2)
+    assert sorted(len(cost.layers) for cost in found.layers) == [1, 2]
+    assert found.layers[0].layers == ("second", "classifier")
+    assert found.layers[0].name == "second ... classifier (2 layers)"
+
+
+def test_what_the_time_does_not_suffice_for_is_said(parent):
+    found = measured(parent, time_limit_s=1e-6)
+    assert [cost.name for cost in found.layers] == ["first"]
+    assert found.not_reached == ("second", "classifier")
+
+
+def test_ignored_layers_have_no_row_and_all_ignored_is_an_error(parent):
+    found = measured(parent, {"ignored_names": "first"})
+    assert {cost.name for cost in found.layers} == {"second", "classifier"}
+    with pytest.raises(InputError, match="no layer of the model is quantized"):
+        measured(parent, {"ignored_types": "Convolution, MatMul"})
+
+
+def test_progress_counts_layers(parent):
+    told = Notes()
+    measured(parent, progress=told)
+    assert ("quantizing one layer at a time", 3) in told.tasks
+
+
+@given(NOISES, st.floats(0.01, 1))
+def test_the_cheapest_set_takes_the_noise_and_has_no_layer_too_many(pairs, share):
+    found = cheapest(costs(pairs), share)
+    noise = {f"l{i}": n for i, (n, _) in enumerate(pairs)}
+    goal = share * sum(noise.values())
+    assert sum(noise[name] for name in found) >= goal * (1 - 1e-9)
+    for name in found:
+        assert sum(noise[other] for other in found if other != name) < goal
+
+
+@given(st.integers(0, 100), st.integers(0, 100))
+def test_of_equally_noisy_layers_the_cheaper_goes_first(a, b):
+    found = cheapest(costs([(1.0, a / 100), (1.0, b / 100)]), 0.5)
+    assert len(found) == 1
+    assert (a, b)[int(found[0][1])] == min(a, b)
+
+
+def test_layers_whose_outputs_are_not_finite_go_first():
+    assert cheapest(costs([(5.0, 0.1), (math.inf, 0.8)]), 0.5) == ("l1",)
+
+
+@given(st.lists(st.text(min_size=1), min_size=1, max_size=40, unique=True), st.integers(1, 50))
+def test_blocks_hold_every_layer_once_and_are_even(layers, most):
+    blocks = under_test._blocks(layers, most)
+    assert [name for block in blocks for name in block] == layers
+    assert len(blocks) == min(most, len(layers))
+    assert max(map(len, blocks)) - min(map(len, blocks)) <= 1
+
+
+@given(st.floats(1e-3, 1e3), st.integers(1, 5))
+def test_noise_does_not_depend_on_the_scale_of_the_outputs(factor, count):
+    rng = np.random.default_rng(count)
+    a = [rng.standard_normal((2, 3)) for _ in range(count)]
+    b = [one + 0.1 * rng.standard_normal((2, 3)) for one in a]
+    scaled = relative_noise([factor * one for one in a], [factor * one for one in b])
+    assert scaled == pytest.approx(relative_noise(a, b))
+    assert relative_noise(a, a) == 0
+
+
+def test_noise_of_what_is_not_finite_is_infinite():
+    exact, broken = np.ones((1, 2)), np.array([[1.0, math.nan]])
+    assert relative_noise([exact], [broken]) == math.inf
+    assert LayerCost(("a",), "MatMul", None, math.inf).to_json()["sqnr_db"] is None

@@ -1,0 +1,105 @@
+"""A chain of steps that change a user's network, through the API: each finds the one before."""
+
+import numpy as np
+import openvino as ov
+import pytest
+import torch
+
+from ovtool import api
+from ovtool.compression.restore import restore
+from ovtool.models.options import SourceOptions
+from ovtool.models.trainable import network_of
+
+TRUST = SourceOptions(trust=True, layouts={"input": "NCHW"})
+CODE = """
+import torch
+from torch import nn
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(1, 16, 3, padding=1)
+        self.block = nn.Sequential(nn.Conv2d(16, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(),
+                                   nn.Conv2d(32, 16, 3, padding=1))
+        self.entry, self.out = nn.Identity(), nn.Linear(16, 3)
+    def forward(self, input):
+        x = self.entry(torch.relu(self.stem(input)))
+        return self.out(torch.relu(x + self.block(x)).mean((2, 3)))
+def make():
+    torch.manual_seed(3)
+    return Net(), torch.zeros(1, 1, 8, 8)
+"""
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    (tmp_path / "nets_of_structure.py").write_text(CODE)
+    rng = np.random.default_rng(0)
+    labels = np.arange(240) % 3
+    waves = np.stack([np.sin(a) for a in (*np.mgrid[:8, :8] * 2.0, np.zeros((8, 8)))])
+    x = rng.normal(0, 0.3, (240, 1, 8, 8)) + waves[labels][:, None]
+    x = x.astype(np.float32)
+    np.savez(tmp_path / "train.npz", input=x[:180], label=labels[:180])
+    np.savez(tmp_path / "held.npz", input=x[180:], label=labels[180:])
+    monkeypatch.chdir(tmp_path)
+    return x[180:], labels[180:]
+
+
+def run(variant, x):
+    compiled = ov.Core().compile_model(variant.xml, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return compiled(x)[0]
+
+
+def same_network(variant, x):
+    net = restore(network_of(variant.record.source, TRUST), variant)
+    with torch.no_grad():
+        expected = net.module.eval()(torch.from_numpy(x)).numpy()
+    return np.abs(run(variant, x) - expected).max() < 1e-3 * np.abs(expected).max()
+
+
+@pytest.mark.slow
+def test_channels_then_training_then_int8(here):
+    x, labels = here
+    given = api.Given(data="train.npz", training="train.npz")
+
+    def step(before, method, out, **settings):
+        return api.compress(before, method, out=out, given=given, options=TRUST, settings=settings)
+
+    trained = {"epochs": 12, "learning_rate": 0.02, "batch_size": 32}
+    whole = step("nets_of_structure:make", "train", "v/whole", **trained)
+    small = step(whole, "channels", "v/channels", ratio=0.5, epochs=0)
+    taught = step(small, "train", "v/taught", **trained, soft=1, teacher="v/whole")
+    int8 = step(taught, "int8", "v/int8", subset_size=50)
+    assert [s.method for s in int8.record.steps] == ["train", "channels", "train", "int8"]
+    for made in (whole, small, taught):
+        assert same_network(made, x)
+    assert int8.record.steps[-1].details["weights"][-1]["type"] == "i8"
+    assert int8.record.network_sha256 is None
+    right = {v.name: float((run(v, x).argmax(1) == labels).mean()) for v in (whole, taught, int8)}
+    assert min(right.values()) > 0.9, right
+    sizes = [v.record.bin_bytes for v in (whole, small, taught, int8)]
+    assert sizes[1] == sizes[2] < sizes[0] / 2.5
+    assert sizes[3] < sizes[2] / 2
+
+
+@pytest.mark.slow
+def test_every_change_of_structure_in_one_chain(here):
+    x, _ = here
+    given = api.Given(training="train.npz")
+    made = api.convert("nets_of_structure:make", out="v/source", options=TRUST)
+    for place, (method, settings) in enumerate(
+        [
+            ("separable", {"layers": "block.0,block.3", "epochs": 1}),
+            ("channels", {"ratio": 0.25, "epochs": 1}),
+            ("downsample", {"layer": "entry", "epochs": 0}),
+        ]
+    ):
+        made = api.compress(
+            made, method, out=f"v/{place}", given=given, options=TRUST, settings=settings
+        )
+        assert same_network(made, x), method
+    made = api.compress(
+        made, "downsample", out="v/d", given=given, options=TRUST,
+        settings={"size": "4x4", "epochs": 1},
+    )  # fmt: skip
+    assert made.record.inputs[0].shape[2:] == (4, 4)
+    assert same_network(made, np.ascontiguousarray(x[:, :, ::2, ::2]))

@@ -1,0 +1,71 @@
+"""Training through the API: a user's own module, its saved network, and a step after it."""
+
+import numpy as np
+import openvino as ov
+import pytest
+import torch
+
+from ovtool import api
+from ovtool.compression.restore import restore
+from ovtool.models.options import SourceOptions
+from ovtool.models.trainable import network_of
+
+CODE = """
+import torch
+def make():
+    torch.manual_seed(3)
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.ReLU(),
+        torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(4, 3))
+    return net, torch.zeros(1, 1, 8, 8)
+"""
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    (tmp_path / "nets_to_train.py").write_text(CODE)
+    rng = np.random.default_rng(0)
+    labels = np.arange(120) % 3
+    x = rng.standard_normal((120, 1, 8, 8)).astype(np.float32) + labels[:, None, None, None]
+    np.savez(tmp_path / "train.npz", input=x, label=labels)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_users_module_is_trained_and_its_network_saved(here):
+    source = api.convert("nets_to_train:make", out="v/source")
+    given = api.Given(training="train.npz")
+    made = api.compress(
+        source, "train", out="v/t", given=given, options=SourceOptions(trust=True),
+        settings={"epochs": 6, "learning_rate": 0.03, "batch_size": 16},
+    )  # fmt: skip
+    epochs = made.record.steps[0].details["training"]["epochs"]
+    assert epochs[-1]["loss"] < epochs[0]["loss"] / 2
+    network = restore(network_of(made.record.source, SourceOptions(trust=True)), made)
+    x = torch.randn(4, 1, 8, 8)
+    with torch.no_grad():
+        expected = network.module.eval()(x).numpy()
+    compiled = ov.Core().compile_model(made.xml, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    assert np.abs(compiled(x.numpy())[0] - expected).max() < 1e-4
+    small = api.compress(
+        made, "int8", out="v/q", given=api.Given(data="train.npz"), settings={"subset_size": 20}
+    )
+    assert [step.method for step in small.record.steps] == ["train", "int8"]
+    assert small.record.network_sha256 is None
+
+
+def test_zeros_then_training_then_8_bits_of_a_users_module(here):
+    trust = SourceOptions(trust=True)
+    source = api.convert("nets_to_train:make", out="v/source")
+    both = api.Given(data="train.npz", training="train.npz")
+    quick = {"epochs": 2, "batch_size": 16}
+    zero = api.compress(source, "zero", out="v/z", given=both, options=trust, settings=quick)
+    train = api.compress(zero, "train", out="v/t", given=both, options=trust, settings=quick)
+    int8 = api.compress(train, "int8", out="v/q", given=both, settings={"subset_size": 20})
+    qat = api.compress(
+        train, "qat", out="v/a", given=both, options=trust, settings={**quick, "subset_size": 20}
+    )
+    for variant in (zero, train, int8, qat):
+        assert variant.record.steps[-1].details["storage"]["nonzero_pct"] <= 50
+    assert [step.method for step in qat.record.steps] == ["zero", "train", "qat"]
+    assert int8.record.network_sha256 is qat.record.network_sha256 is None

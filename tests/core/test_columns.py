@@ -1,0 +1,35 @@
+from collections import Counter
+
+import pytest
+
+from ovtool.core.columns import BY_NAME, COLUMNS, FIGURES
+
+UNITS = {"_ms": "ms", "_s": "s", "_mib": "MiB", "_pct": "%", "_fps": "samples/s", "_x": "x"}
+
+
+def test_each_name_is_declared_once():
+    names = Counter(name for column in COLUMNS for name in column.names)
+    assert [name for name, count in names.items() if count > 1] == []
+    assert len(BY_NAME) == len(COLUMNS)
+
+
+def test_figures_are_the_measured_columns_and_their_intervals():
+    assert {"throughput_fps", "throughput_fps_ci_low", "throughput_fps_ci_high"} <= FIGURES
+    assert {"variant", "speedup_f32_x", "latency_mean_ms_ci_low"}.isdisjoint(FIGURES)
+
+
+@pytest.mark.parametrize("column", COLUMNS, ids=lambda c: c.name)
+def test_a_column_says_what_it_is(column):
+    assert column.meaning
+    assert column.title
+    for suffix, unit in UNITS.items():
+        if column.name.endswith(suffix):
+            assert column.unit == unit
+    if column.interval:
+        assert column.better, "only a figure that can be better or worse has an interval"
+
+
+def test_an_estimate_is_called_one():
+    estimate = BY_NAME["throughput_uncontended_fps"]
+    assert "estimate" in estimate.title
+    assert estimate.meaning.startswith("ESTIMATE")

@@ -1,0 +1,101 @@
+import json
+import math
+from dataclasses import FrozenInstanceError, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ovtool.core.columns import FIGURES
+from ovtool.core.measurement import Measurement, Note, Round, Window
+from ovtool.core.trial import Trial
+from tests.core.test_trial import trials
+
+number = st.floats(allow_nan=False, allow_infinity=False)
+seconds = st.floats(0, 1e6)
+word = st.text(max_size=12)
+windows = st.builds(
+    Window,
+    seconds=seconds,
+    inferences=st.integers(0, 2**40),
+    latency_mean_ms=seconds,
+    latency_max_ms=seconds,
+    cpu_s=st.none() | seconds,
+    busy_s=st.none() | seconds,
+    steal_s=st.none() | seconds,
+)
+rounds = st.builds(
+    Round, index=st.integers(0, 99), windows=st.lists(windows, max_size=3).map(tuple)
+)
+measurements = st.builds(
+    Measurement,
+    trial=trials,
+    environment=word,
+    status=st.sampled_from(["ok", "failed"]),
+    reason=word,
+    verdict=st.sampled_from([None, "stable", "contended", "throttled", "unsteady"]),
+    executed_precision=st.none() | word,
+    figures=st.dictionaries(st.sampled_from(sorted(FIGURES)), number, max_size=6),
+    properties=st.dictionaries(word, word, max_size=3),
+    notes=st.lists(st.builds(Note, word, word, word, word), max_size=2).map(tuple),
+    rounds=st.lists(rounds, max_size=3).map(tuple),
+    taken_with=word,
+    finished=word,
+)
+ONE = Measurement(Trial("v", "v", "CPU", 1), "e", "ok", figures={"latency_p50_ms": 1.5})
+
+
+def changed(**fields):
+    return json.dumps(ONE.to_json() | fields)
+
+
+@given(measurements)
+def test_a_measurement_outlives_the_journal(measurement):
+    read = Measurement.from_json(json.dumps(measurement.to_json(), allow_nan=False))
+    assert read == measurement
+    assert read.trial.variant_name == measurement.trial.variant_name
+    assert read.trial.id == measurement.trial.id
+
+
+@pytest.mark.parametrize(
+    ("line", "where"),
+    [
+        ("", "JSON"),
+        ("[]", "object"),
+        ('{"trial": ', "JSON"),
+        (changed(status="done"), "status"),
+        (changed(verdict="good"), "verdict"),
+        (changed(figures={"latency_p50_ms": "fast"}), "figures.latency_p50_ms"),
+        (changed(figures={"speed": 1.0}), "not declared in columns.py: speed"),
+        (changed(rounds=[{"index": 0, "windows": [{"seconds": 1}]}]), "rounds.0.windows.0"),
+        (changed(trial={"variant": "v"}), "trial.variant_name"),
+        (changed(schema_version=2), "schema_version"),
+    ],
+)
+def test_what_is_no_measurement_is_refused_and_says_where(line, where):
+    with pytest.raises(ValueError, match=where):
+        Measurement.from_json(line)
+
+
+def test_a_figure_that_is_no_column_cannot_be_made():
+    with pytest.raises(ValueError, match=r"not declared in columns\.py: fps, speed"):
+        Measurement(ONE.trial, "e", "ok", figures={"speed": 1.0, "fps": 2.0})
+
+
+def test_a_measurement_cannot_be_changed():
+    with pytest.raises(FrozenInstanceError):
+        ONE.reason = "other"  # type: ignore[misc]
+
+
+def test_a_round_adds_up_its_windows():
+    one = Round(0, (Window(0.1, 10, 10.0, 12.0), Window(0.2, 19, 10.0, 11.0)))
+    assert one.inferences == 29
+    assert math.isclose(one.seconds, 0.3)
+
+
+@given(trials)
+def test_a_journal_from_before_there_were_data_shapes_is_read(trial):
+    fixed = replace(trial, data_shapes=())
+    line = Measurement(fixed, "e", "failed", reason="it died").to_json()
+    del line["trial"]["data_shapes"]
+    assert Measurement.from_json(json.dumps(line)).trial == fixed

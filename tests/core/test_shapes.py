@@ -1,0 +1,101 @@
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ovtool.core.errors import InputError
+from ovtool.core.shapes import (
+    parse_named,
+    parse_named_shapes,
+    parse_shape,
+    parse_shape_sets,
+    port_name,
+    shape_sets,
+    shape_text,
+    shapes_text,
+)
+
+sizes = st.integers(1, 10**12 - 1) | st.just(-1)
+shapes = st.lists(sizes, min_size=1, max_size=4).map(tuple)
+names = st.text(min_size=1).map(str.strip).filter(bool)
+
+
+@given(st.lists(sizes, min_size=1, max_size=6))
+def test_a_shape_is_read_as_it_is_written(shape):
+    assert parse_shape(shape_text(shape)) == tuple(shape)
+
+
+@given(st.text(max_size=12))
+def test_any_other_text_is_refused(text):
+    with contextlib.suppress(InputError):
+        assert all(size == -1 or size > 0 for size in parse_shape(text))
+
+
+@pytest.mark.parametrize("text", ["", "1x", "x1", "0x3", "1x-2", "1,3", "1x3.5", "1xx2", "1٣"])
+def test_what_is_not_a_shape(text):
+    with pytest.raises(InputError, match="not a shape"):
+        parse_shape(text)
+
+
+def test_open_dimensions_are_written_two_ways():
+    assert parse_shape("1x3x?X-1") == (1, 3, -1, -1)
+
+
+@given(names, shapes)
+def test_a_name_may_hold_anything(name, shape):
+    text = f"{name}={shape_text(shape)}"
+    assert parse_named_shapes([text]) == {name: shape}
+    assert parse_shape_sets([text], "--shape") == ({name: shape},)
+
+
+@pytest.mark.parametrize("texts", [["x"], ["=NCHW"], ["x="], ["x=a", "x=b"]])
+def test_what_is_not_name_and_value(texts):
+    with pytest.raises(InputError, match="--layout"):
+        parse_named(texts, "--layout")
+
+
+def test_shapes_in_words():
+    assert shapes_text((("ids", (1, 128)), ("mask", (-1, 128)))) == "ids=1x128 mask=?x128"
+    assert shapes_text(()) == ""
+
+
+@given(st.dictionaries(names, st.lists(shapes, min_size=2, max_size=2), max_size=3), st.booleans())
+def test_the_shapes_of_one_place_are_a_set(given_shapes, apart):
+    """Alternatives are written with commas, or by giving the option again."""
+    texts = []
+    for name, two in given_shapes.items():
+        one, other = map(shape_text, two)
+        texts += [f"{name}={one}", f"{name}={other}"] if apart else [f"{name}={one},{other}"]
+    found = parse_shape_sets(texts, "--shape")
+    expected = [{name: two[place] for name, two in given_shapes.items()} for place in (0, 1)]
+    assert list(found) == (expected if given_shapes else [])
+
+
+def test_a_single_shape_stands_for_all_sets():
+    found = parse_shape_sets(["ids=1x128,1x256,1x512", "scale=1"], "--shape")
+    assert found == (
+        {"ids": (1, 128), "scale": (1,)},
+        {"ids": (1, 256), "scale": (1,)},
+        {"ids": (1, 512), "scale": (1,)},
+    )
+
+
+def test_other_numbers_of_shapes_are_refused():
+    with pytest.raises(InputError, match=r"--shape: .* shapes: ids has 2, mask has 3"):
+        parse_shape_sets(["ids=1x1,1x2", "mask=1x1,1x2,1x3"], "--shape")
+
+
+@pytest.mark.parametrize("text", ["ids=1x128,", "ids=,1x128", "ids=1x128;1x256"])
+def test_a_list_with_a_gap_is_refused(text):
+    with pytest.raises(InputError, match="not a shape"):
+        parse_shape_sets([text], "--data-shape")
+
+
+def test_no_shapes_are_no_sets():
+    assert shape_sets({}, "--shape") == ()
+
+
+def test_an_input_is_called_by_the_first_of_its_names_or_by_its_place():
+    assert port_name({"b", "a"}, "input", 3) == "a"
+    assert port_name(set(), "input", 3) == "input_3"

@@ -1,0 +1,338 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ovtool.core.statistics import (
+    Interval,
+    bootstrap_quantile,
+    bootstrap_rate,
+    critical,
+    difference,
+    drift,
+    holm,
+    mean_interval,
+    quantile,
+    ratio_by_round,
+    ratio_unpaired,
+    samples_for_half_width,
+    samples_to_tell,
+    standard_error,
+    student_t,
+    two_sided_p,
+    wilson,
+    with_doubt,
+)
+
+positive = st.floats(1e-3, 1e6)
+UNKNOWN = Interval(1.0, math.nan, math.nan)
+
+
+def holds(interval):
+    """An interval, where there is one, has its value inside (to rounding)."""
+    slack = 1e-9 * max(1.0, abs(interval.value))
+    return not interval.known or (interval.low - slack <= interval.value <= interval.high + slack)
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=40))
+def test_mean_interval_contains_the_mean(values):
+    found = mean_interval(values)
+    assert holds(found)
+    assert found.value == pytest.approx(np.mean(values), abs=1e-6)
+    assert found.known == (len(values) > 1)
+
+
+@given(st.lists(st.tuples(positive, positive), min_size=1, max_size=30))
+def test_bootstrap_rate_contains_the_rate(windows):
+    amounts, durations = zip(*windows, strict=True)
+    found = bootstrap_rate(amounts, durations, resamples=50)
+    assert holds(found)
+    assert found.value == pytest.approx(sum(amounts) / sum(durations))
+    assert found.known == (len(windows) > 1)
+
+
+@given(
+    st.lists(st.lists(positive, min_size=1, max_size=8), min_size=1, max_size=8),
+    st.sampled_from([0.0, 0.5, 0.9, 0.99, 1.0]),
+)
+def test_bootstrap_quantile_contains_the_quantile(windows, q):
+    found = bootstrap_quantile(windows, q, resamples=50)
+    everything = [value for window in windows for value in window]
+    assert holds(found)
+    assert found.value == quantile(everything, q)
+    assert min(everything) <= found.value <= max(everything)
+
+
+@given(st.integers(0, 500), st.integers(1, 500))
+def test_wilson_contains_the_share_and_stays_within_0_and_1(successes, trials):
+    successes = min(successes, trials)
+    found = wilson(successes, trials)
+    assert 0 <= found.low <= found.value <= found.high <= 1
+
+
+@given(st.lists(st.tuples(positive, positive), min_size=2, max_size=20))
+def test_the_ratio_by_round_is_between_the_rounds_and_inverts(rounds):
+    a, b = zip(*rounds, strict=True)
+    found, other = ratio_by_round(a, b), ratio_by_round(b, a)
+    ratios = [x / y for x, y in rounds]
+    assert holds(found)
+    assert min(ratios) * (1 - 1e-9) <= found.value <= max(ratios) * (1 + 1e-9)
+    assert found.value * other.value == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("successes", "trials", "low", "high"),
+    [
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_wilson_gives_the_published_figures(successes, trials, low, high):
+    """Newcombe 1998, table I, method 3 (score, without continuity correction)."""
+    found = wilson(successes, trials)
+    assert (round(found.low, 4), round(found.high, 4)) == (low, high)
+
+
+@pytest.mark.parametrize(("successes", "trials"), [(0, 0), (-1, 5), (6, 5)])
+def test_what_is_no_proportion_is_refused(successes, trials):
+    with pytest.raises(ValueError, match="not a proportion"):
+        wilson(successes, trials)
+
+
+@pytest.mark.parametrize(
+    ("degrees", "expected"), [(1, 12.7062), (7, 2.3646), (30, 2.0423), (40, 2.0211), (120, 1.9799)]
+)
+def test_student_t_gives_the_figures_of_the_table(degrees, expected):
+    assert student_t(degrees) == pytest.approx(expected, abs=2e-4)
+
+
+def test_student_t_needs_two_values():
+    assert math.isnan(student_t(0))
+
+
+@given(ratio=positive, below=st.floats(0.2, 1), above=st.floats(1, 5), doubt=st.floats(0, 0.5))
+def test_doubt_widens_both_sides_and_inverts(ratio, below, above, doubt):
+    found = Interval(ratio, ratio * below, ratio * above)
+    wider = with_doubt(found, doubt)
+    slack = 1 + 1e-9
+    assert wider.value == ratio
+    assert wider.low <= min(found.low, ratio / (1 + doubt)) * slack
+    assert wider.high * slack >= max(found.high, ratio * (1 + doubt))
+    assert wider.high <= found.high * (1 + doubt) * slack, "never more than the two together"
+    upside = with_doubt(Interval(1 / ratio, 1 / found.high, 1 / found.low), doubt)
+    assert upside.low == pytest.approx(1 / wider.high)
+    assert not with_doubt(UNKNOWN, doubt).known
+
+
+def test_drift_that_is_in_both_cancels_in_the_ratio_by_round():
+    rng = np.random.default_rng(0)
+    drift = np.exp(np.cumsum(rng.normal(0, 0.2, 8)))
+    fast, slow = (base * drift * rng.normal(1, 0.005, 8) for base in (150.0, 100.0))
+    by_round = ratio_by_round(fast, slow)
+    assert by_round.value == pytest.approx(1.5, rel=0.01)
+    assert by_round.half_width_pct < 1.5
+    apart = ratio_unpaired(mean_interval(fast), mean_interval(slow))
+    assert apart.half_width_pct > 10 * by_round.half_width_pct
+
+
+@pytest.mark.parametrize(
+    ("a", "b"), [([1.0], [1.0, 2.0]), ([1.0, 0.0], [1.0, 1.0]), ([1.0], [math.nan])]
+)
+def test_a_ratio_of_what_does_not_belong_together_is_refused(a, b):
+    with pytest.raises(ValueError, match=r"rounds against|positive"):
+        ratio_by_round(a, b)
+
+
+def test_errors_of_figures_measured_apart_add_up():
+    found = ratio_unpaired(Interval(200.0, 194.0, 206.0), Interval(100.0, 96.0, 104.0))
+    assert found.value == 2
+    assert found.high == pytest.approx(2 * 1.05)
+    assert found.low == pytest.approx(2 / 1.05)
+    assert not ratio_unpaired(UNKNOWN, Interval(1.0, 0.9, 1.1)).known
+
+
+def coverage(interval_of, truth, times=200):
+    """Share of independent repetitions whose interval has the truth inside."""
+    found = [interval_of(np.random.default_rng(seed)) for seed in range(times)]
+    return sum(i.low <= truth <= i.high for i in found) / times
+
+
+def test_mean_interval_has_the_truth_inside_as_often_as_it_says():
+    assert 0.90 <= coverage(lambda rng: mean_interval(rng.normal(7, 2, 8)), 7) <= 0.99
+
+
+def test_bootstrap_rate_has_the_truth_inside_as_often_as_it_says():
+    def interval(rng):
+        seconds = rng.uniform(0.09, 0.11, 16)
+        return bootstrap_rate(100 * seconds * rng.normal(1, 0.1, 16), seconds, resamples=300)
+
+    assert 0.90 <= coverage(interval, 100) <= 0.99
+
+
+@pytest.mark.parametrize("q", [0.5, 0.9])
+def test_bootstrap_quantile_has_the_truth_inside_as_often_as_it_says(q):
+    truth = float(np.quantile(np.random.default_rng(99).gamma(9, 1, 400_000), q))
+
+    def interval(rng):
+        return bootstrap_quantile(list(rng.gamma(9, 1, (16, 25))), q, resamples=200)
+
+    assert 0.90 <= coverage(interval, truth) <= 0.995
+
+
+def test_windows_are_drawn_whole():
+    """Latencies are alike within a window: single ones drawn would give far too narrow a result."""
+    rng = np.random.default_rng(0)
+    levels = rng.normal(10, 2, 12)
+    found = bootstrap_quantile([rng.normal(level, 0.01, 200) for level in levels], 0.5)
+    assert found.high - found.low > 1
+
+
+def test_the_same_data_give_the_same_interval():
+    windows = [[1.0, 2.0], [3.0, 4.0], [5.0]]
+    assert bootstrap_quantile(windows, 0.5) == bootstrap_quantile(windows, 0.5)
+    assert bootstrap_rate([1, 2, 3], [1, 1, 1]) == bootstrap_rate([1, 2, 3], [1, 1, 1])
+
+
+def test_nothing_gives_nothing():
+    for found in (mean_interval([]), bootstrap_rate([], []), bootstrap_quantile([[], []], 0.5)):
+        assert math.isnan(found.value)
+        assert not found.known
+    assert math.isnan(quantile([], 0.5))
+
+
+def test_amounts_without_their_durations_are_refused():
+    with pytest.raises(ValueError, match="2 amounts against 1 durations"):
+        bootstrap_rate([1, 2], [1])
+
+
+def test_differences_need_support():
+    one = Interval(1.10, 1.05, 1.15)
+    assert one.excludes(1.0)
+    assert not one.excludes(1.07)
+    assert not one.exact
+    assert Interval(1.1, 1.1, 1.1).exact
+    assert one.half_width_pct == pytest.approx(100 * 0.05 / 1.10)
+
+
+def test_an_unknown_interval_excludes_nothing():
+    assert not UNKNOWN.excludes(5.0)
+    assert not UNKNOWN.exact
+    assert math.isnan(UNKNOWN.half_width_pct)
+    assert math.isnan(Interval(0.0, -1.0, 1.0).half_width_pct)
+
+
+def test_windows_of_a_block_are_drawn_together():
+    values = [1.0, 1.0, 3.0, 3.0] * 2
+    apart = bootstrap_rate(values, [1.0] * 8)
+    together = bootstrap_rate(values, [1.0] * 8, [0, 0, 1, 1, 2, 2, 3, 3])
+    assert together.value == apart.value == 2
+    assert together.half_width_pct > apart.half_width_pct
+    assert not bootstrap_rate(values, [1.0] * 8, [5] * 8).known
+    with pytest.raises(ValueError, match="7 blocks against 8 windows"):
+        bootstrap_rate(values, [1.0] * 8, [0] * 7)
+
+
+def test_neighbours_that_resemble_each_other_widen_the_interval():
+    rising = np.repeat([1.0, 2.0, 3.0, 4.0], 4)
+    shuffled = rising.reshape(4, 4).T.ravel()
+    wide, narrow = (bootstrap_rate(v, np.ones(16)) for v in (rising, shuffled))
+    assert wide.value == narrow.value
+    assert wide.half_width_pct > 1.5 * narrow.half_width_pct
+
+
+@given(st.integers(4, 40), st.floats(-0.5, 0.5))
+def test_a_steady_rise_is_a_drift_and_one_outlier_is_none(n, slope):
+    rising = 100 + slope * np.arange(n)
+    found = drift(rising)
+    expected = 100 * slope * (n - 1) / np.median(rising)
+    assert found.value == pytest.approx(expected, abs=1e-9)
+    outlier = np.full(n, 100.0)
+    outlier[n // 2] = 10
+    assert drift(outlier).value == 0
+
+
+@pytest.mark.parametrize("values", [[], [1.0], [1.0, 2.0, 3.0]])
+def test_a_few_values_have_no_drift(values):
+    assert not drift(values).known
+
+
+@pytest.mark.parametrize("degrees", [1, 2, 3, 4, 7, 8, 29, 30, 120])
+def test_the_p_value_of_the_tabled_quantile_is_5_per_cent(degrees):
+    assert two_sided_p(student_t(degrees), degrees) == pytest.approx(0.05, abs=2e-5)
+
+
+def test_with_many_degrees_of_freedom_it_is_the_normal_distribution():
+    assert two_sided_p(1.959964) == pytest.approx(0.05, abs=1e-7)
+    assert two_sided_p(3.0, 100_000) == pytest.approx(two_sided_p(3.0), rel=1e-3)
+
+
+@given(st.floats(1e-9, 0.999), st.one_of(st.none(), st.integers(1, 60)))
+def test_critical_inverts_the_p_value(p, degrees):
+    assert two_sided_p(critical(p, degrees), degrees) == pytest.approx(p, rel=1e-3, abs=1e-12)
+
+
+def test_no_degrees_of_freedom_are_refused():
+    with pytest.raises(ValueError, match="degrees of freedom"):
+        two_sided_p(1.0, 0)
+
+
+@given(st.lists(st.one_of(st.floats(0, 1), st.just(math.nan)), max_size=20))
+def test_holm_keeps_the_order_and_lowers_nothing(p_values):
+    adjusted = holm(p_values)
+    pairs = sorted((p, q) for p, q in zip(p_values, adjusted, strict=True) if not math.isnan(p))
+    assert all(p <= q <= 1 for p, q in pairs)
+    assert [q for _, q in pairs] == sorted(q for _, q in pairs)
+    assert [math.isnan(p) for p in p_values] == [math.isnan(q) for q in adjusted]
+    if pairs:
+        assert pairs[0][1] == pytest.approx(min(1.0, len(pairs) * pairs[0][0]))
+
+
+def test_holm_gives_the_published_figures():
+    """The step-down of Holm 1979, worked by hand for four p-values."""
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+
+
+def test_the_difference_of_shares_is_the_published_one():
+    """Newcombe 1998 (Statistics in Medicine 17:873), table II, method 10: 56/70 and 48/80."""
+    found = difference(wilson(56, 70), wilson(48, 80))
+    assert (round(found.value, 4), round(found.low, 4), round(found.high, 4)) == (
+        0.2,
+        0.0524,
+        0.3339,
+    )
+
+
+def test_a_standard_error_needs_a_known_positive_interval():
+    assert standard_error(Interval(1.0, math.exp(-0.0196), math.exp(0.0196))) == pytest.approx(
+        0.01, rel=1e-4
+    )
+    assert math.isnan(standard_error(UNKNOWN))
+    assert math.isnan(standard_error(Interval(1.0, 0.0, 2.0)))
+
+
+@given(st.integers(1, 99), st.integers(1, 99))
+def test_so_many_samples_tell_two_shares_apart(share, other):
+    needed = samples_to_tell(share / 100, other / 100)
+    if share == other:
+        assert needed is None
+        return
+    enough, few = 100 * math.ceil(needed / 100), 100 * (math.ceil(needed / 100) - 1)
+    assert wilson(enough * share // 100, enough).excludes(other / 100)
+    if few:
+        assert not wilson(few * share // 100, few).excludes(other / 100)
+
+
+@given(st.integers(0, 100), st.floats(0.005, 0.2))
+def test_so_many_samples_make_an_interval_narrow(share, half):
+    needed = samples_for_half_width(share / 100, half)
+    enough = 100 * math.ceil(needed / 100)
+    found = wilson(enough * share // 100, enough)
+    assert (found.high - found.low) / 2 <= half * 1.0001
+    fewer = 100 * (math.ceil(needed / 100) - 1)
+    if fewer:
+        found = wilson(fewer * share // 100, fewer)
+        assert (found.high - found.low) / 2 >= half * 0.9999

@@ -1,0 +1,181 @@
+import json
+
+import numpy as np
+import openvino as ov
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from openvino import opset15 as op
+
+from ovtool.core import variant
+from ovtool.core.errors import InputError
+from ovtool.core.variant import MODEL, RECORD, WEIGHTS, Port, Preprocessing, Step, Variant
+from tests.helpers.graphs import convolutional, fully_connected, save
+
+STEPS = (Step(method="int8", settings={"preset": "mixed"}, data="d (3)", seconds=1.5),)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    steps = Preprocessing(size=(16, 16), mean=(1.0, 2.0, 3.0), scale=(4.0,))
+    folder = tmp_path_factory.mktemp("variant") / "conv"
+    return save(folder, convolutional(), preprocessing=steps, steps=STEPS)
+
+
+@pytest.fixture
+def copy(made, tmp_path):
+    """The variant's folder, to be damaged."""
+    for name in (MODEL, WEIGHTS, RECORD):
+        (tmp_path / name).write_bytes((made.folder / name).read_bytes())
+    return tmp_path
+
+
+def test_what_was_saved_is_loaded(made):
+    read = Variant.load(str(made.folder))
+    assert read.record == made.record
+    assert read.id == made.record.sha256[:12]
+    assert read.name == "conv"
+    assert read.compressed
+    assert read.intact
+    size = sum((made.folder / name).stat().st_size for name in (MODEL, WEIGHTS))
+    assert read.model_mib == size / 2**20
+    assert read.record.inputs == (
+        Port(name="x", shape=(-1, 3, 16, 16), dtype="f32", layout="NCHW"),
+    )
+    assert read.record.outputs == (Port(name="scores", shape=(-1, 10), dtype="f32"),)
+    assert read.record.versions["openvino"]
+    assert read.record.preprocessing.mean == (1.0, 2.0, 3.0)
+
+
+def test_the_saved_ir_computes_the_same(made):
+    rows = np.random.default_rng(0).standard_normal((2, 3, 16, 16)).astype(np.float32)
+    exact = {"INFERENCE_PRECISION_HINT": "f32"}
+    saved, own = (
+        ov.compile_model(model, "CPU", exact)(rows)[0]
+        for model in (ov.Core().read_model(made.xml), convolutional())
+    )
+    np.testing.assert_array_equal(saved, own)
+
+
+def test_the_same_graph_is_the_same_variant_and_another_is_not(tmp_path):
+    """OpenVINO names what has no name by counting, which must not reach the hash."""
+
+    def unnamed(seed=0):
+        model = fully_connected(seed)
+        return ov.Model(model.get_results(), model.get_parameters())
+
+    one, same = (save(tmp_path / n, unnamed()) for n in "ab")
+    other = save(tmp_path / "c", unnamed(seed=1))
+    assert one.id == same.id
+    assert one.id != other.id
+
+
+def test_a_model_without_weights_has_an_empty_file_of_them(tmp_path):
+    x = op.parameter([1, 2], ov.Type.f32, name="x")
+    made = save(tmp_path / "bare", ov.Model([op.result(op.relu(x))], [x]))
+    assert made.record.bin_bytes == 0
+    assert Variant.load(made.folder).intact
+
+
+def test_a_check_that_fails_leaves_nothing(tmp_path):
+    def describe(xml):
+        assert xml.is_file()
+        raise InputError("the outputs differ")
+
+    with pytest.raises(InputError, match="the outputs differ"):
+        variant.save(tmp_path / "v", fully_connected(), describe)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_there_is_replaced_only_when_asked_and_only_if_it_is_a_variant(copy, tmp_path):
+    with pytest.raises(InputError, match="already there"):
+        variant.check_target(copy)
+    variant.check_target(copy, replace=True)
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "a.jpg").write_text("x")
+    with pytest.raises(InputError, match="not a variant, so it is not replaced"):
+        variant.save(photos, fully_connected(), lambda _: {}, replace=True)
+    assert (photos / "a.jpg").read_text() == "x"
+
+
+@pytest.mark.parametrize("name", [MODEL, WEIGHTS, RECORD])
+def test_a_missing_file_is_named(copy, name):
+    (copy / name).unlink()
+    with pytest.raises(InputError, match=rf"{name}( is missing)?$"):
+        Variant.load(copy)
+
+
+@pytest.mark.parametrize("name", [MODEL, WEIGHTS])
+def test_a_file_of_another_size_is_named(copy, name):
+    with (copy / name).open("ab") as stream:
+        stream.write(b"x")
+    with pytest.raises(InputError, match=rf"{name} was changed: \d+ bytes, recorded \d+"):
+        Variant.load(copy)
+
+
+def test_a_changed_file_of_the_same_size_is_found_by_its_hash(copy):
+    weights = bytearray((copy / WEIGHTS).read_bytes())
+    weights[10] ^= 1
+    (copy / WEIGHTS).write_bytes(weights)
+    assert not Variant.load(copy).intact
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        ({"schema_version": 2}, "schema_version"),
+        ({"command": "rm -rf"}, "command: Extra inputs are not permitted"),
+        ({"inputs": [{"name": "x"}]}, r"inputs\.0\.shape"),
+        ({"xml_bytes": "many"}, "xml_bytes"),
+        ({"batch": "perhaps"}, "batch"),
+        ({"preprocessing": {"crop_fraction": 0}}, r"preprocessing\.crop_fraction"),
+        ({"sha256": None}, "sha256"),
+    ],
+)
+def test_a_wrong_record_says_where(copy, change, where):
+    record = json.loads((copy / RECORD).read_text())
+    (copy / RECORD).write_text(json.dumps(record | change))
+    with pytest.raises(InputError, match=rf"variant\.json: {where}") as caught:
+        Variant.load(copy)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff\xfe\x00\x01", b"[" * 5000])
+def test_a_hostile_record_is_one_clear_line(copy, content):
+    (copy / RECORD).write_bytes(content)
+    with pytest.raises(InputError, match=r"variant\.json") as caught:
+        Variant.load(copy)
+    assert "\n" not in str(caught.value)
+
+
+@given(st.binary(max_size=80))
+def test_no_bytes_make_more_than_an_input_error(tmp_path_factory, content):
+    folder = tmp_path_factory.mktemp("hostile")
+    (folder / RECORD).write_bytes(content)
+    with pytest.raises(InputError):
+        Variant.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        ({}, True),
+        ({"name": "other"}, True),
+        ({"created": "later"}, True),
+        ({"versions": {"nncf": "9"}}, False),
+        ({"parent": "0123"}, False),
+        ({"preprocessing": None}, False),
+        ({"steps": ()}, False),
+        ({"steps": (STEPS[0].model_copy(update={"seconds": 99.0}),)}, True),
+        ({"steps": (STEPS[0].model_copy(update={"data": "other"}),)}, False),
+        ({"steps": (STEPS[0].model_copy(update={"settings": {}}),)}, False),
+    ],
+)
+def test_the_same_work_is_the_same_source_steps_and_versions(made, change, same):
+    assert made.record.same_work(made.record.model_copy(update=change)) is same
+
+
+@pytest.mark.parametrize(("layout", "axis"), [("NCHW", 0), ("CN", 1), ("HWC", None), (None, None)])
+def test_the_batch_is_where_the_layout_says(layout, axis):
+    assert Port(name="x", shape=(1, 2), dtype="f32", layout=layout).batch_axis == axis

@@ -1,0 +1,29 @@
+import pytest
+
+from ovtool.core.variant import Port
+
+
+class Notes:
+    """A progress that keeps what it was told."""
+
+    def __init__(self):
+        self.notes = []
+
+    def start(self, task, total=None):
+        pass
+
+    def advance(self, steps=1):
+        pass
+
+    def note(self, text):
+        self.notes.append(text)
+
+
+@pytest.fixture
+def told():
+    return Notes()
+
+
+@pytest.fixture
+def image_port():
+    return Port(name="x", shape=(-1, 3, 8, 8), dtype="f32", layout="NCHW")

@@ -1,0 +1,127 @@
+import contextlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ovtool.core.errors import InputError
+from ovtool.core.variant import Port
+from ovtool.datasets import load
+
+X = Port(name="x", shape=(-1, 4), dtype="f32", layout="NC")
+IDS = Port(name="ids", shape=(-1, -1), dtype="i64")
+
+
+def saved(tmp_path, **arrays):
+    np.savez(tmp_path / "d.npz", **arrays)
+    return str(tmp_path / "d.npz")
+
+
+def test_npz_rows_are_samples_with_labels(tmp_path):
+    x = np.arange(12.0).reshape(3, 4)
+    path = saved(tmp_path, x=x, ids=np.ones((3, 5), np.int32), label=np.array([2, 0, 1]))
+    samples = load(path, [X, IDS], None)
+    rows = list(samples)
+    assert samples.labelled
+    assert [row.label for row in rows] == [2, 0, 1]
+    assert rows[1].inputs["x"].tolist() == [4, 5, 6, 7]
+    assert rows[1].inputs["x"].dtype == np.float32
+    assert rows[1].inputs["ids"].dtype == np.int64
+    assert rows[1].origin.endswith("d.npz row 1")
+
+
+def test_npy_fills_the_only_input(tmp_path):
+    np.save(tmp_path / "d.npy", np.ones((3, 4), np.float32))
+    samples = load(str(tmp_path / "d.npy"), [X], None)
+    assert (len(samples), samples.labelled) == (3, False)
+    with pytest.raises(InputError, match="has 2"):
+        load(str(tmp_path / "d.npy"), [X, IDS], None)
+
+
+def test_the_first_dimension_is_the_sample_whatever_the_layout(tmp_path):
+    port = Port(name="x", shape=(4, -1), dtype="f32", layout="CN")
+    path = saved(tmp_path, x=np.arange(12.0).reshape(3, 4))
+    assert next(iter(load(path, [port], None))).inputs["x"].tolist() == [0, 1, 2, 3]
+
+
+def test_what_is_not_used_is_said(tmp_path, told):
+    load(saved(tmp_path, x=np.ones((3, 4)), extra=np.ones(3)), [X], None, progress=told)
+    assert any("not used: extra" in note for note in told.notes)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"X": np.ones((3, 4))}, "no array for input 'x'"),
+        ({"x": np.ones((3, 5))}, r"x is \[3, 5\], the model takes \[samples, 4\]"),
+        ({"x": np.ones(4)}, r"x is \[4\]"),
+        ({"x": np.float64(1)}, r"x is \[\]"),
+        ({"x": np.ones((0, 4))}, "no samples"),
+        ({"x": np.ones((3, 4), complex)}, "x is complex128"),
+        ({"x": np.full((3, 4), "a")}, "x is <U1"),
+        ({"x": np.ones((3, 4)), "label": np.arange(2)}, "different lengths: x 3, label 2"),
+        ({"x": np.ones((3, 4)), "label": np.ones(3)}, "label is float64"),
+        ({"x": np.ones((3, 4)), "label": np.int64(3)}, "label is int64"),
+        ({"x": np.ones((3, 4)), "label": np.array([0, -1, 2])}, "label row 1 is -1"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(tmp_path, arrays, message):
+    with pytest.raises(InputError, match=message):
+        load(saved(tmp_path, **arrays), [X], None)
+
+
+def test_floats_do_not_become_whole_numbers(tmp_path):
+    with pytest.raises(InputError, match="ids is float64"):
+        load(saved(tmp_path, ids=np.ones((3, 2))), [IDS], None)
+
+
+def test_nan_names_array_and_row(tmp_path):
+    x = np.ones((3, 4))
+    x[2, 1] = np.nan
+    samples = load(saved(tmp_path, x=x), [X], None)
+    with pytest.raises(InputError, match="x row 2 has NaN"):
+        list(samples)
+
+
+def test_python_objects_are_refused(tmp_path):
+    np.savez(tmp_path / "d.npz", x=np.array([{}, {}], object))
+    np.save(tmp_path / "d.npy", np.array([{}, {}], object))
+    for name in ("d.npz", "d.npy"):
+        with pytest.raises(InputError, match="Python objects"):
+            load(str(tmp_path / name), [X], None)
+
+
+def test_one_file_under_the_name_of_the_other_kind(tmp_path):
+    np.save(tmp_path / "d.npy", np.ones((3, 4)))
+    (tmp_path / "d.npy").rename(tmp_path / "d.npz")
+    with pytest.raises(InputError, match=r"d\.npz"):
+        load(str(tmp_path / "d.npz"), [X], None)
+    (tmp_path / "e.npy").write_bytes((tmp_path / "d.npz").read_bytes()[:0])
+    with pytest.raises(InputError, match="is empty"):
+        load(str(tmp_path / "e.npy"), [X], None)
+    np.savez(tmp_path / "f.npz", x=np.ones((3, 4)))
+    (tmp_path / "f.npz").rename(tmp_path / "f.npy")
+    with pytest.raises(InputError, match=r"f\.npy"):
+        load(str(tmp_path / "f.npy"), [X], None)
+
+
+@given(
+    name=st.sampled_from(["d.npz", "c.npz", "d.npy"]),
+    cut=st.floats(0, 1),
+    changes=st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), max_size=20),
+)
+@settings(max_examples=150)
+def test_damaged_files_give_samples_or_one_clear_error(tmp_path_factory, name, cut, changes):
+    folder = tmp_path_factory.mktemp("damaged")
+    x, label = np.arange(40.0).reshape(10, 4), np.arange(10)
+    np.savez(folder / "d.npz", x=x, label=label)
+    np.savez_compressed(folder / "c.npz", x=x, label=label)
+    np.save(folder / "d.npy", x)
+    content = bytearray((folder / name).read_bytes())
+    for place, value in changes:
+        content[int(place * len(content))] = value
+    (folder / name).write_bytes(bytes(content[: max(1, int(cut * len(content)))]))
+    # Anything else that is raised fails the test.
+    with contextlib.suppress(InputError):
+        list(load(str(folder / name), [X], None))

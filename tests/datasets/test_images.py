@@ -1,0 +1,312 @@
+import contextlib
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from ovtool.core.errors import InputError
+from ovtool.core.variant import Port, Preprocessing
+from ovtool.datasets import load
+from ovtool.datasets.samples import fingerprint
+
+RAW = Preprocessing(size=(8, 8), resize="stretch")
+
+
+def save(path, colour=(10, 20, 30), size=(8, 8), mode="RGB", **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size, colour).save(path, **options)
+    return path
+
+
+def one(folder, port, preprocessing=RAW, **options):
+    return next(iter(load(str(folder), [port], preprocessing, **options))).inputs[port.name]
+
+
+def labels_of(samples):
+    return [sample.label for sample in samples]
+
+
+def test_class_folders_are_numbered_by_sorted_names(tmp_path, image_port):
+    for name in ("dog/b.png", "cat/a.png", "cat/deep/c.png", ".hidden/d.png"):
+        save(tmp_path / name)
+    samples = load(str(tmp_path), [image_port], RAW)
+    assert labels_of(samples) == [0, 0, 1]
+    assert samples.labelled
+
+
+def test_class_folders_with_numbers_are_the_class(tmp_path, image_port):
+    for name in ("10/a.png", "2/b.png"):
+        save(tmp_path / name)
+    assert labels_of(load(str(tmp_path), [image_port], RAW)) == [10, 2]
+
+
+def test_class_folders_of_both_kinds_are_refused(tmp_path, image_port):
+    for name in ("10/a.png", "cat/b.png"):
+        save(tmp_path / name)
+    with pytest.raises(InputError, match="mix numbers and names"):
+        load(str(tmp_path), [image_port], RAW)
+
+
+def test_an_empty_class_folder_is_refused_since_numbers_hang_on_it(tmp_path, image_port):
+    save(tmp_path / "cat" / "a.png")
+    (tmp_path / "dog").mkdir()
+    with pytest.raises(InputError, match=r"class folder .*dog"):
+        load(str(tmp_path), [image_port], RAW)
+
+
+def test_images_beside_class_folders_are_refused(tmp_path, image_port):
+    save(tmp_path / "cat" / "a.png")
+    save(tmp_path / "stray.png")
+    with pytest.raises(InputError, match=r"stray\.png"):
+        load(str(tmp_path), [image_port], RAW)
+
+
+def test_a_flat_folder_has_no_labels(tmp_path, image_port):
+    save(tmp_path / "b.png")
+    save(tmp_path / "a.PNG", format="PNG")
+    samples = load(str(tmp_path), [image_port], RAW)
+    assert [s.origin.rpartition("/")[2].rpartition("\\")[2] for s in samples] == ["a.PNG", "b.png"]
+    assert not samples.labelled
+
+
+def test_a_folder_without_images_is_refused(tmp_path, image_port):
+    (tmp_path / "readme.txt").write_text("no image")
+    with pytest.raises(InputError, match="no images in"):
+        load(str(tmp_path), [image_port], RAW)
+
+
+def test_labels_from_csv(tmp_path, image_port, told):
+    for name in "abc":
+        save(tmp_path / f"{name}.png")
+    table = tmp_path / "labels.csv"
+    table.write_text("file,label\nb.png, 7\na.png,0\n", encoding="utf-8-sig")
+    samples = load(str(tmp_path), [image_port], RAW, labels=table, progress=told)
+    assert labels_of(samples) == [7, 0]
+    assert any("1 images have no label" in note for note in told.notes)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("file,label\na.png,0\nnope.png,1\n", r"line 3: no such file: .*nope\.png"),
+        ("file,label\na.png,cat\n", "line 2: label 'cat' is not a class number"),
+        ("file,label\na.png,-1\n", "line 2: label '-1'"),
+        ("file,label\na.png\n", "line 2: label ''"),
+        ("name,class\na.png,0\n", "line 1: no column file and no column label"),
+        ("file,label\n", "names no images"),
+        ("\n", "line 1: no column"),
+    ],
+)
+def test_a_wrong_csv_names_the_line(tmp_path, image_port, content, message):
+    save(tmp_path / "a.png")
+    table = tmp_path / "labels.csv"
+    table.write_text(content)
+    with pytest.raises(InputError, match=message):
+        load(str(tmp_path), [image_port], RAW, labels=table)
+
+
+def test_a_binary_csv_is_refused(tmp_path, image_port):
+    save(tmp_path / "a.png")
+    table = tmp_path / "labels.csv"
+    table.write_bytes(b"file,label\n\xff\xfe\x00,1\n")
+    with pytest.raises(InputError, match="cannot be read as CSV"):
+        load(str(tmp_path), [image_port], RAW, labels=table)
+
+
+@pytest.mark.parametrize(
+    ("mode", "colour", "expected"),
+    [
+        ("RGB", (10, 20, 30), (10, 20, 30)),
+        ("L", 40, (40, 40, 40)),
+        ("RGBA", (10, 20, 30, 0), (10, 20, 30)),
+        ("LA", (40, 0), (40, 40, 40)),
+        ("1", 1, (255, 255, 255)),
+        ("I;16", 257 * 50, (50, 50, 50)),
+    ],
+)
+def test_every_mode_becomes_rgb_of_8_bits(tmp_path, image_port, mode, colour, expected):
+    save(tmp_path / "a.png", colour, mode=mode)
+    assert one(tmp_path, image_port)[:, 4, 4].tolist() == list(expected)
+
+
+def test_a_palette_with_transparency_becomes_rgb(tmp_path, image_port):
+    image = Image.new("RGB", (8, 8), (10, 20, 30)).quantize(4)
+    image.save(tmp_path / "a.png", transparency=b"\x00\x80\xff")
+    assert one(tmp_path, image_port)[:, 0, 0].tolist() == [10, 20, 30]
+
+
+def test_32_bit_pixels_are_refused(tmp_path, image_port):
+    save(tmp_path / "a.tiff", 0.5, mode="F")
+    with pytest.raises(InputError, match=r"32 bits.*a\.tiff"):
+        one(tmp_path, image_port)
+
+
+def test_exif_orientation_is_honoured(tmp_path, image_port):
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    pixels[:4] = 255  # the upper half is white
+    exif = Image.Exif()
+    exif[0x0112] = 3  # upside down
+    Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
+    array = one(tmp_path, image_port)
+    assert array[0, 0, 0] == 0
+    assert array[0, 7, 7] == 255
+
+
+def test_mean_scale_and_channel_order(tmp_path, image_port):
+    save(tmp_path / "a.png", (10, 20, 30))
+    steps = Preprocessing(size=(8, 8), channels="BGR", mean=(1, 2, 3), scale=(2,))
+    assert one(tmp_path, image_port, steps)[:, 0, 0].tolist() == [14.5, 9.0, 3.5]
+
+
+def test_nhwc_and_u8_get_raw_pixels_in_place(tmp_path):
+    save(tmp_path / "a.png", (10, 20, 30))
+    port = Port(name="x", shape=(1, 8, 8, 3), dtype="u8", layout="NHWC")
+    array = one(tmp_path, port, Preprocessing(size=(8, 8), mean=(5,)))
+    assert array.dtype == np.uint8
+    assert array[3, 3].tolist() == [10, 20, 30]
+
+
+def test_crop_takes_the_centre_and_stretch_takes_all(tmp_path, image_port):
+    pixels = np.zeros((80, 160, 3), np.uint8)
+    pixels[:, :30] = 255  # a white border at the left, outside the centre
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    cropped = one(tmp_path, image_port, Preprocessing(size=(8, 8), crop_fraction=1))
+    stretched = one(tmp_path, image_port, RAW)
+    assert cropped.max() == 0
+    assert stretched[0, 4, 0] == 255
+
+
+def test_crop_fraction_enlarges_the_centre(tmp_path, image_port):
+    pixels = np.zeros((80, 80, 3), np.uint8)
+    pixels[20:60, 20:60] = 255
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    half = one(tmp_path, image_port, Preprocessing(size=(8, 8), crop_fraction=0.5))
+    whole = one(tmp_path, image_port, Preprocessing(size=(8, 8), crop_fraction=1))
+    assert half[:, 1:-1, 1:-1].min() == 255
+    assert whole.min() == 0
+
+
+def test_without_preprocessing_the_size_is_the_ports_and_it_is_said(tmp_path, image_port, told):
+    save(tmp_path / "a.png")
+    array = one(tmp_path, image_port, None, progress=told)
+    assert array[:, 4, 4].tolist() == [10, 20, 30]
+    assert any("no preprocessing is recorded" in note for note in told.notes)
+
+
+def test_without_preprocessing_an_open_size_is_refused(tmp_path):
+    save(tmp_path / "a.png")
+    port = Port(name="x", shape=(-1, 3, -1, -1), dtype="f32", layout="NCHW")
+    with pytest.raises(InputError, match="not known"):
+        one(tmp_path, port, None)
+
+
+@pytest.mark.parametrize(
+    ("port", "steps", "message"),
+    [
+        (Port(name="x", shape=(-1, 1, 8, 8), dtype="f32", layout="NCHW"), RAW, "3 channels"),
+        (Port(name="x", shape=(-1, 3, 9, 9), dtype="f32", layout="NCHW"), RAW, "8x8"),
+        (Port(name="x", shape=(-1, 16), dtype="f32", layout="NC"), RAW, "cannot fill"),
+        (Port(name="x", shape=(-1, 3, 8, 8), dtype="i64", layout="NCHW"), RAW, "takes i64"),
+        (
+            Port(name="x", shape=(-1, 3, 8, 8), dtype="f32", layout="NCHW"),
+            Preprocessing(size=(8, 8), mean=(1, 2)),
+            "2 figures of mean",
+        ),
+        (
+            Port(name="x", shape=(-1, 3, 8, 8), dtype="f32", layout="NCHW"),
+            Preprocessing(size=(8, 8), scale=(0,)),
+            "scale must not be 0",
+        ),
+    ],
+)
+def test_images_that_do_not_fit_the_model_are_refused(tmp_path, port, steps, message):
+    save(tmp_path / "a.png")
+    with pytest.raises(InputError, match=message):
+        load(str(tmp_path), [port], steps)
+
+
+def test_a_model_of_two_inputs_takes_no_images(tmp_path, image_port):
+    save(tmp_path / "a.png")
+    with pytest.raises(InputError, match="fill one input"):
+        load(str(tmp_path), [image_port, image_port], RAW)
+
+
+def test_a_decompression_bomb_names_the_file(tmp_path, image_port, monkeypatch):
+    save(tmp_path / "big.png", size=(100, 100))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(InputError, match=r"million pixels: .*big\.png"):
+        one(tmp_path, image_port)
+
+
+def test_an_empty_and_a_text_file_name_the_file(tmp_path, image_port):
+    for content in (b"", b"not an image"):
+        (tmp_path / "a.jpg").write_bytes(content)
+        with pytest.raises(InputError, match=r"not an image: .*a\.jpg"):
+            one(tmp_path, image_port)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"P6\n6x 5\n255\n" + bytes(100),  # Pillow raises ValueError
+        b"\x89PNG\r\n\x1a\n\x00\x00\x00\x05IHDR" + bytes(20),  # and here
+    ],
+)
+def test_a_damaged_image_names_the_file(tmp_path, image_port, content):
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(InputError, match=r"a\.png"):
+        one(tmp_path, image_port)
+
+
+NOISE = Image.effect_noise((30, 20), 80).convert("RGB")
+
+
+def encoded(kind):
+    stream = io.BytesIO()
+    (NOISE.quantize(16) if kind == "GIF" else NOISE).save(stream, kind)
+    return stream.getvalue()
+
+
+WHOLE = {kind: encoded(kind) for kind in ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM")}
+
+
+@given(
+    kind=st.sampled_from(sorted(WHOLE)),
+    cut=st.floats(0, 1),
+    changes=st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), max_size=20),
+)
+@settings(max_examples=150)
+def test_damaged_images_give_an_array_or_one_clear_error(tmp_path_factory, kind, cut, changes):
+    content = bytearray(WHOLE[kind])
+    for place, value in changes:
+        content[int(place * len(content))] = value
+    folder = tmp_path_factory.mktemp("damaged")
+    (folder / "a.png").write_bytes(bytes(content[: max(1, int(cut * len(content)))]))
+    port = Port(name="x", shape=(1, 3, 8, 8), dtype="f32", layout="NCHW")
+    # Anything else that is raised fails the test.
+    with contextlib.suppress(InputError):
+        assert one(folder, port).shape == (3, 8, 8)
+
+
+def test_limit_takes_the_same_subset_in_order(tmp_path, image_port):
+    for index in range(20):
+        save(tmp_path / f"{index:02}.png", (index, 0, 0))
+    some = [s.origin for s in load(str(tmp_path), [image_port], RAW, limit=5)]
+    again = [s.origin for s in load(str(tmp_path), [image_port], RAW, limit=5)]
+    other = [s.origin for s in load(str(tmp_path), [image_port], RAW, limit=5, seed=1)]
+    assert some == again == sorted(some)
+    assert len(set(some)) == 5
+    assert some != other
+
+
+def test_the_fingerprint_follows_content_and_not_names(tmp_path, image_port):
+    for folder, name, colour in (("a", "x", 1), ("b", "y", 1), ("c", "x", 2)):
+        save(tmp_path / folder / f"{name}.png", (colour, 0, 0))
+    a, b, c = (
+        fingerprint(load(str(tmp_path / folder), [image_port], RAW)) for folder in ("a", "b", "c")
+    )
+    assert a == b
+    assert a != c

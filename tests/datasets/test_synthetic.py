@@ -1,0 +1,181 @@
+import numpy as np
+import openvino as ov
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from openvino import opset15 as op
+
+from ovtool.datasets import synthetic
+from ovtool.datasets.synthetic import Range, by_name, make, ranges
+from tests.helpers.graphs import ROWS, convolutional, embedding
+
+TYPES = ["float16", "float32", "float64", "bool", "int8", "uint8", "int32", "int64", "uint64"]
+dtypes = st.sampled_from(TYPES).map(np.dtype)
+shapes = st.lists(st.integers(0, 5), max_size=3).map(tuple)
+limits = st.none() | st.integers(0, 10**6)
+wanted = st.builds(Range, st.sampled_from(["normal", "whole", "ones", "count"]), limits)
+
+
+@given(wanted, shapes, dtypes, st.integers(0, 9))
+def test_every_value_lies_in_its_range(values, shape, dtype, seed):
+    made = make(values, shape, dtype, np.random.default_rng(seed))
+    assert made.shape == shape
+    assert made.dtype == dtype
+    again = make(values, shape, dtype, np.random.default_rng(seed))
+    np.testing.assert_array_equal(made, again)
+    if values.kind == "ones":
+        assert (made == 1).all()
+    if values.kind in ("whole", "count"):
+        whole = made.astype(np.float64)
+        assert (whole == np.floor(whole)).all()
+        assert (whole >= 0).all()
+        assert values.most is None or (whole <= values.most).all()
+
+
+def test_whole_numbers_take_every_value():
+    made = make(Range("whole", 6), (200,), np.dtype(np.int64), np.random.default_rng(0))
+    assert set(made.tolist()) == set(range(7))
+
+
+def test_positions_count_up_along_the_last_axis_and_begin_anew():
+    made = make(Range("count", 2), (2, 5), np.dtype(np.int64), np.random.default_rng(0))
+    assert made.tolist() == [[0, 1, 2, 0, 1]] * 2
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "said"),
+    [
+        ("attention_mask", "int64", "ones"),
+        ("InputMask", "float32", "ones"),
+        ("mask", "bool", "ones"),
+        ("use_cache", "bool", "0..1"),
+        ("token_type_ids", "int64", "zeros"),
+        ("segment_ids", "int32", "zeros"),
+        ("beam_idx", "int32", "zeros"),
+        ("position_ids", "int64", "counted up from 0"),
+        ("positions", "float32", "N(0, 1)"),
+        ("image", "uint8", "0..255"),
+        ("length", "int32", "0..1"),
+        ("x", "float16", "N(0, 1)"),
+    ],
+)
+def test_a_name_and_a_type_say_what_an_input_takes(name, dtype, said):
+    assert by_name(name, np.dtype(dtype)).text == said
+
+
+def parameter(name, kind=ov.Type.i64, shape=(-1, -1)):
+    made = op.parameter(list(shape), kind, name=name)
+    made.output(0).set_names({name})
+    return made
+
+
+def table(rows, width=4, dtype=np.float32):
+    return op.constant(np.ones((rows, width), dtype))
+
+
+def zero():
+    return op.constant(np.int64(0))
+
+
+def model(*inputs, outputs):
+    return ov.Model([op.result(o) for o in outputs], list(inputs), "m")
+
+
+def text_of(*inputs, outputs):
+    return {n: v.text for n, v in ranges(model(*inputs, outputs=outputs)).items()}
+
+
+def test_token_ids_are_the_rows_of_their_table_and_masks_hide_nothing():
+    said = {name: values.text for name, values in ranges(embedding()).items()}
+    assert said == {"ids": f"0..{ROWS - 1} (table of embeddings)", "mask": "ones"}
+    assert [values.text for values in ranges(convolutional()).values()] == ["N(0, 1)"]
+
+
+def test_the_model_runs_on_its_random_inputs():
+    net = embedding()
+    generator = np.random.default_rng(0)
+    inputs = {
+        name: make(values, (3, 500), np.dtype(np.int64), generator)
+        for name, values in ranges(net).items()
+    }
+    assert np.isfinite(ov.Core().compile_model(net, "CPU")(inputs)[0]).all()
+    assert inputs["ids"].max() == ROWS - 1
+
+
+def test_a_table_is_found_behind_what_only_changes_form():
+    ids = parameter("ids", shape=(-1, 6))
+    h = op.unsqueeze(op.convert(ids, "i32"), op.constant(np.int64(0)))
+    h = op.reshape(h, op.constant(np.array([-1, 3])), special_zero=False)
+    h = op.squeeze(op.unsqueeze(h, op.constant(np.int64(1))), op.constant(np.int64(1)))
+    rows = op.gather(op.convert(table(30, dtype=np.float16), "f32"), h, zero())
+    assert text_of(ids, outputs=[rows]) == {"ids": "0..29 (table of embeddings)"}
+
+
+def test_a_quantized_table_is_a_table():
+    ids = parameter("ids")
+    whole = op.convert(op.constant(np.ones((20, 4), np.uint8)), "f32")
+    rows = op.gather(op.multiply(whole, op.constant(np.float32(0.1))), ids, zero())
+    assert text_of(ids, outputs=[rows]) == {"ids": "0..19 (table of embeddings)"}
+
+
+def test_each_input_finds_its_own_table_and_positions_count_within_theirs():
+    ids, kinds, places = (parameter(n) for n in ("ids", "token_type_ids", "position_ids"))
+    found = text_of(
+        ids,
+        kinds,
+        places,
+        outputs=[
+            op.gather(table(rows), one, zero())
+            for rows, one in ((40, ids), (2, kinds), (16, places))
+        ],
+    )
+    assert found == {
+        "ids": "0..39 (table of embeddings)",
+        "token_type_ids": "0..1 (table of embeddings)",
+        "position_ids": "counted up within 0..15 (table of embeddings)",
+    }
+
+
+def test_the_smallest_of_several_tables_counts():
+    ids = parameter("ids")
+    found = text_of(ids, outputs=[op.gather(table(n), ids, zero()) for n in (40, 8)])
+    assert found == {"ids": "0..7 (table of embeddings)"}
+
+
+def test_the_axis_of_the_table_is_that_of_the_gather():
+    ids = parameter("ids")
+    last = op.constant(np.int64(-1))
+    found = text_of(ids, outputs=[op.gather(table(40, 4), ids, last)])
+    assert found == {"ids": "0..3 (table of embeddings)"}
+
+
+def test_ids_that_come_as_real_numbers_are_whole():
+    ids = parameter("ids", ov.Type.f32)
+    found = ranges(model(ids, outputs=[op.gather(table(9), op.convert(ids, "i32"), zero())]))
+    made = make(found["ids"], (50,), np.dtype(np.float32), np.random.default_rng(0))
+    assert set(made.tolist()) == set(range(9))
+
+
+def test_a_bag_of_embeddings_is_a_table_with_places_where_bags_begin():
+    ids, begin = parameter("ids", shape=(-1,)), parameter("begin", shape=(-1,))
+    bags = op.embedding_bag_offsets(table(12), ids, begin)
+    assert text_of(ids, begin, outputs=[bags]) == {
+        "ids": "0..11 (table of embeddings)",
+        "begin": "zeros (where bags of a table begin)",
+    }
+
+
+def test_an_index_into_what_is_calculated_is_zero():
+    """The beams of a text generator index the batch of its state."""
+    chosen, x = parameter("chosen", ov.Type.i32, (-1,)), parameter("x", ov.Type.f32, (-1, 4))
+    state = op.read_value(x, "state", ov.Type.f32, ov.PartialShape([-1, 4]))
+    for value in (x, state):
+        net = ov.Model([op.result(op.gather(value, chosen, zero()))], [chosen, x], "m")
+        said = ranges(net)["chosen"].text
+        assert said == "zeros (indices into what is calculated)"
+
+
+def test_a_limit_that_the_type_does_not_hold_is_lowered():
+    made = make(Range("whole", 30_521), (500,), np.dtype(np.float16), np.random.default_rng(0))
+    assert made.max() <= 2048
+    assert synthetic.BOTH.text == "0..1"

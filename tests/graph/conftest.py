@@ -1,0 +1,1 @@
+from tests.compression.conftest import conv, dense  # noqa: F401

@@ -1,0 +1,119 @@
+"""Sizes of operations, from real graphs."""
+
+import numpy as np
+import openvino as ov
+import pytest
+from openvino import opset15 as op
+
+from ovtool.graph.flops import layer_flops
+from ovtool.graph.geometry import Geometry, geometries
+
+
+def array(*shape):
+    return op.constant(np.ones(shape, np.float32))
+
+
+def sizes(make, *shape):
+    x = op.parameter(list(shape), ov.Type.f32)
+    node = make(x)
+    model = ov.Model([op.result(node)], [x])
+    (found,) = geometries(model).values()
+    (flops,) = layer_flops(model).values()
+    return found, flops
+
+
+def convolution(weights, stride=1, pad=0):
+    ones = [1, 1]
+    return lambda x: op.convolution(x, array(*weights), [stride] * 2, [pad] * 2, [pad] * 2, ones)
+
+
+def grouped(weights):
+    return lambda x: op.group_convolution(x, array(*weights), [1, 1], [1, 1], [1, 1], [1, 1])
+
+
+def transposed(weights):
+    return lambda x: op.convolution_backprop_data(
+        x, array(*weights), [2, 2], pads_begin=[0, 0], pads_end=[0, 0], dilations=[1, 1]
+    )
+
+
+@pytest.mark.parametrize(
+    ("make", "shape", "expected"),
+    [
+        (
+            convolution((64, 9, 7, 7)),
+            (1, 9, 25, 25),
+            Geometry("convolution", 361, 9, 64, 49, 1, 64 * 9 * 49),
+        ),
+        (
+            convolution((32, 3, 3, 3), 2, 1),
+            (2, 3, 8, 8),
+            Geometry("stem", 32, 3, 32, 9, 4, 864),
+        ),
+        (convolution((6, 5, 1, 1)), (2, 5, 4, 4), Geometry("pointwise", 32, 5, 6, weights=30)),
+        (grouped((8, 1, 1, 3, 3)), (1, 8, 5, 5), Geometry("depthwise", 25, 1, 8, 9, 1, 72)),
+        (grouped((2, 4, 3, 3, 3)), (1, 6, 5, 5), Geometry("grouped", 50, 3, 4, 9, 1, 216)),
+        (
+            transposed((6, 5, 2, 2)),
+            (1, 6, 4, 4),
+            Geometry("convolution", 16, 6, 5, 4, 4, 120),
+        ),
+        (
+            lambda x: op.matmul(x, array(20, 30), False, False),
+            (2, 5, 20),
+            Geometry("product", 10, 20, 30, weights=600),
+        ),
+        (
+            lambda x: op.matmul(x, array(30, 20), False, True),
+            (7, 20),
+            Geometry("product", 7, 20, 30, weights=600),
+        ),
+        (
+            lambda x: op.matmul(array(30, 20), x, False, False),
+            (20, 7),
+            Geometry("product", 7, 20, 30, weights=600),
+        ),
+        (
+            lambda x: op.matmul(x, x, False, True),
+            (2, 4, 8, 16),
+            Geometry("attention", 8, 16, 8),
+        ),
+        (
+            lambda x: op.scaled_dot_product_attention(x, x, x),
+            (1, 4, 8, 16),
+            Geometry("attention", 8, 16, 8),
+        ),
+    ],
+)
+def test_sizes(make, shape, expected):
+    found, flops = sizes(make, *shape)
+    assert found == expected
+    if expected.kind not in ("attention", "depthwise"):
+        work = 2 * found.rows * found.inputs * found.outputs * found.kernel
+        assert flops == work
+
+
+def test_weights_that_are_decompressed_are_constant_still():
+    scaled = op.multiply(op.convert(op.constant(np.ones((4, 8), np.int8)), "f32"), array(4, 1))
+    found, _ = sizes(lambda x: op.matmul(x, scaled, False, True), 3, 8)
+    assert found == Geometry("product", 3, 8, 4, weights=32)
+
+
+def test_a_state_is_no_weight_though_it_starts_from_a_constant():
+    found, _ = sizes(lambda x: op.matmul(x, op.read_value(array(8, 4), "s"), False, False), 3, 8)
+    assert found == Geometry("attention", 3, 8, 4)
+
+
+def test_recurrent_cells_are_products_of_a_step():
+    def cell(x):
+        state = array(2, 16)
+        return op.gru_cell(x, state, array(48, 8), array(48, 16), array(48), 16)
+
+    found, _ = sizes(cell, 2, 8)
+    assert found == Geometry("product", 2, 24, 48, weights=48 * 24)
+
+
+def test_what_stays_open_is_left_out():
+    x = op.parameter([-1, 8], ov.Type.f32)
+    model = ov.Model([op.result(op.matmul(x, array(8, 4), False, False))], [x])
+    assert geometries(model) == {}

@@ -1,0 +1,78 @@
+import contextlib
+import importlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ovtool.core.errors import InputError
+from ovtool.models.bundled.models import SAMPLES
+from ovtool.models.convert import default_name
+from ovtool.models.source_table import SOURCES, SUFFIXES, kind_of
+
+
+@pytest.mark.parametrize(
+    ("reference", "kind"),
+    [
+        ("x.xml", "ir"),
+        (r"C:\models\x.XML", "ir"),
+        ("dir.with.dots/x.onnx", "onnx"),
+        ("saved_model.pb", "tensorflow"),
+        ("x.tflite", "tflite"),
+        ("x.pdmodel", "paddle"),
+        ("x.json", "paddle"),
+        ("x.pt2", "torch-export"),
+        ("x.pth", "torch-file"),
+        ("x.safetensors", "torch-file"),
+        ("nets:make", "torch"),
+        ("my.package.nets:make_small", "torch"),
+        ("sample:efficientnet-lite0", "sample"),
+    ],
+)
+def test_a_reference_is_recognised(reference, kind):
+    assert kind_of(reference) == kind
+
+
+def test_a_folder_is_a_saved_model_unless_it_is_a_variant(tmp_path):
+    assert kind_of(str(tmp_path)) == "tensorflow"
+    (tmp_path / "variant.json").write_text("{}")
+    with pytest.raises(InputError, match="variant already"):
+        kind_of(str(tmp_path))
+
+
+def test_what_is_not_there_and_what_is_not_known(tmp_path):
+    with pytest.raises(InputError, match="not found"):
+        kind_of("C:make")
+    other = tmp_path / "model.docx"
+    other.write_text("x")
+    with pytest.raises(InputError, match="not a kind of model"):
+        kind_of(str(other))
+
+
+@given(st.text(max_size=30).filter(lambda text: "\0" not in text))
+def test_any_text_is_a_kind_or_refused(text):
+    with contextlib.suppress(InputError):
+        assert kind_of(text) in SOURCES
+
+
+def test_every_row_leads_to_a_function():
+    assert set(SUFFIXES.values()) < set(SOURCES)
+    for table in (SOURCES, SAMPLES):
+        for name in table:
+            module, _, function = table.entry(name).target.partition(":")
+            assert callable(getattr(importlib.import_module(module), function))
+
+
+@pytest.mark.parametrize(
+    ("reference", "name"),
+    [
+        ("models/résnet 18.onnx", "r-snet-18"),
+        ("net.v2.xml", "net.v2"),
+        ("pkg.nets:make_net", "make_net"),
+        ("sample:efficientnet-lite0", "efficientnet-lite0"),
+        ("here/saved_model.pb", "here"),
+        ("日本.onnx", "model"),
+    ],
+)
+def test_names_are_fit_for_folders(reference, name):
+    assert default_name(reference) == name

@@ -1,0 +1,134 @@
+"""A recipe the whole way, and again."""
+
+import pytest
+
+from ovtool import api
+from ovtool.core import files
+from ovtool.core.errors import InputError
+from ovtool.core.sweep_folder import JOURNAL, SweepFolder
+from ovtool.results.table import background, load
+from tests.helpers.owned import write_onnx
+
+RECIPE = """\
+recipe: 1
+name: small
+model: {source: SOURCE}
+data:
+  calibration: {source: unlabelled.npz}
+  evaluation: {source: labelled.npz, limit: 20}
+variants:
+  fp32: {precisions: [f32, default]}
+  int8: {steps: [int8: {subset_size: 8}]}
+  fp16-int8: {steps: [fp16, int8]}
+sweep: {batches: [1], hints: [latency], rounds: 3, round_s: 0.03, max_seconds: 0.5}
+choose: {objective: latency}
+"""
+
+
+@pytest.fixture(scope="module")
+def recipe(owned):
+    """A recipe beside the files that it names."""
+    path = owned.folder / "small.yaml"
+    path.write_text(RECIPE.replace("SOURCE", owned.onnx.name))
+    return path
+
+
+@pytest.fixture(scope="module")
+def done(recipe, tmp_path_factory):
+    return api.run(recipe, out=tmp_path_factory.mktemp("run") / "out")
+
+
+def state(folder):
+    found = [p for p in sorted(folder.rglob("*")) if p.is_file()]
+    return {p: (p.stat().st_mtime_ns, files.sha256(p)) for p in found}
+
+
+@pytest.mark.slow
+def test_a_recipe_goes_the_whole_way(done):
+    assert [v.name for v in done.variants] == ["fp32", "int8", "fp16-int8-1-fp16", "fp16-int8"]
+    assert [s.method for s in done.variants[3].record.steps] == ["fp16", "int8"]
+    assert (done.sweep.measured, done.sweep.failed, done.sweep.reused) == (5, 0, 0)
+    assert done.report.page.is_file()
+    assert done.nothing is None
+    assert done.choice.objective == "latency"
+    precisions = {
+        (row.trial.variant_name, row.trial.precision)
+        for row in SweepFolder(done.sweep.folder).measurements()
+    }
+    assert precisions >= {("fp32", "f32"), ("fp32", "default"), ("int8", "default")}
+
+
+@pytest.mark.slow
+def test_again_it_reuses_everything(recipe, done):
+    variants = state(done.folder / "variants")
+    journal = (done.sweep.folder / JOURNAL).read_bytes()
+    again = api.run(recipe, out=done.folder)
+    assert (again.sweep.measured, again.sweep.reused) == (0, 5)
+    assert state(done.folder / "variants") == variants
+    assert (again.sweep.folder / JOURNAL).read_bytes() == journal
+    assert again.choice.winner["trial"] == done.choice.winner["trial"]
+
+
+@pytest.mark.slow
+def test_a_limit_that_nothing_meets_is_kept_for_the_end(recipe, done):
+    strict = recipe.with_name("strict.yaml")
+    strict.write_text(recipe.read_text() + "  max_latency_ms: 0.000001\n")
+    strict.write_text(strict.read_text().replace("{objective: latency}\n", "\n"))
+    found = api.run(strict, out=done.folder)
+    assert found.choice is None
+    assert found.nothing.exit_code == 1
+    assert "nearest" in str(found.nothing)
+    assert found.report.page.is_file(), "the report is there all the same"
+
+
+def test_a_recipe_runs_code_only_if_that_is_allowed(owned, tmp_path):
+    path = tmp_path / "r.yaml"
+    path.write_text(RECIPE.replace("SOURCE", owned.torch))
+    with pytest.raises(InputError, match="imports code: classifier_in_torch:make") as caught:
+        api.run(path, out=tmp_path / "out")
+    assert "--trust" in caught.value.hint
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_device_that_is_none_is_said_before_the_work(recipe, tmp_path):
+    path = recipe.with_name("device.yaml")
+    path.write_text(recipe.read_text().replace("sweep: {", "sweep: {devices: [XPU], "))
+    with pytest.raises(InputError, match="unknown device 'XPU'"):
+        api.run(path, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_what_a_changed_recipe_or_source_touches_is_made_again(owned, tmp_path):
+    write_onnx(tmp_path / "net.onnx")
+    for name in ("labelled.npz", "unlabelled.npz"):
+        (tmp_path / name).write_bytes((owned.folder / name).read_bytes())
+    path = tmp_path / "small.yaml"
+    steps = "int8-weights: {steps: [weights: {mode: MODE}]}"
+    text = RECIPE.replace("SOURCE", "net.onnx").replace("fp16-int8: {steps: [fp16, int8]}", steps)
+    path.write_text(text.replace("MODE", "int8_asym"))
+    first = api.run(path, out=tmp_path / "out")
+
+    path.write_text(text.replace("MODE", "int8_sym"))
+    second = api.run(path, out=tmp_path / "out")
+    assert (second.sweep.measured, second.sweep.reused) == (1, 3)
+    ids = [[v.id for v in one.variants] for one in (first, second)]
+    assert ids[0][:2] == ids[1][:2]
+    assert ids[0][2] != ids[1][2]
+    table = load([second.sweep.folder])
+    assert len(table) == 4, "the rows of the variant that is gone are not shown"
+    assert "earlier-plan" in [note.id for note in background(table).notes]
+
+    write_onnx(tmp_path / "net.onnx", seed=5)
+    third = api.run(path, out=tmp_path / "out")
+    assert (third.sweep.measured, third.sweep.reused) == (4, 0)
+
+
+@pytest.mark.slow
+def test_a_sweep_does_not_mix_samples(recipe, done, owned):
+    other = recipe.with_name("other.yaml")
+    other.write_text(recipe.read_text().replace("limit: 20", "limit: 10"))
+    before = (done.sweep.folder / JOURNAL).read_bytes()
+    with pytest.raises(InputError, match=r"was measured on .*20 samples, not on .*10 samples"):
+        api.run(other, out=done.folder)
+    assert (done.sweep.folder / JOURNAL).read_bytes() == before

@@ -1,0 +1,223 @@
+"""From the user's model to a choice, for real: converted, compressed, measured, reported."""
+
+import json
+
+import numpy as np
+import openvino as ov
+import pandas as pd
+import pytest
+
+from ovtool import api
+from ovtool.core import files
+from ovtool.core.errors import InputError
+from ovtool.core.sweep_folder import JOURNAL, RESULTS, SweepFolder
+from ovtool.core.trial_grid import Axes
+from tests.helpers.owned import QUICK
+
+AXES = Axes(batches=(1, 2), hints=("latency",), precisions=("f32",))
+
+
+AS_IT_WENT = ("drift_pct", "throughput_uncontended_fps")
+"""Figures that a few short rounds have or have not, by their number and by neighbours."""
+
+
+class Heard:
+    """An observer that remembers."""
+
+    def __init__(self):
+        self.planned_with, self.stages, self.measurements = None, [], []
+
+    def planned(self, plan, finished):
+        self.planned_with = (len(plan.trials), finished)
+
+    def progressed(self, step):
+        self.stages.append(step.stage)
+
+    def finished(self, measurement):
+        self.measurements.append(measurement)
+
+
+@pytest.fixture(scope="module")
+def compressed(owned, tmp_path_factory):
+    """The ONNX file compressed by each method, without a conversion in between."""
+    folder = tmp_path_factory.mktemp("compressed")
+    calibration = {"int8": str(owned.unlabelled)}
+    return {
+        method: api.compress(owned.onnx, method, out=folder / method, data=calibration.get(method))
+        for method in ("fp16", "weights", "int8")
+    }
+
+
+@pytest.fixture(scope="module")
+def swept(owned, compressed, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("swept") / "sweep"
+    source = compressed["int8"].folder.with_name("int8-source")
+    heard = Heard()
+    done = api.sweep(
+        [source, compressed["int8"]],
+        out=folder,
+        axes=AXES,
+        data=str(owned.labelled),
+        settings=QUICK,
+        observer=heard,
+    )
+    return source, done, heard
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["fp16", "weights", "int8"])
+def test_an_onnx_file_is_compressed_directly(owned, compressed, method):
+    made = compressed[method]
+    source = made.folder.with_name(f"{method}-source")
+    assert made.name == method
+    assert [step.method for step in made.record.steps] == [method]
+    assert made.record.parent == json.loads((source / "variant.json").read_text())["sha256"][:12]
+    assert made.record.bin_bytes < (source / "model.bin").stat().st_size
+    assert made.record.source.reference == str(owned.onnx)
+    types = {
+        constant.get_element_type().get_type_name()
+        for constant in ov.Core().read_model(made.xml).get_ops()
+        if constant.get_type_name() == "Constant"
+    }
+    assert types & {"fp16": {"f16"}, "weights": {"u8", "i8"}, "int8": {"u8", "i8"}}[method]
+
+
+@pytest.mark.slow
+def test_a_sweep_measures_speed_and_quality(owned, swept):
+    _, done, heard = swept
+    assert (done.measured, done.failed, done.reused) == (4, 0, 0)
+    assert heard.planned_with == (4, 0)
+    assert len(heard.measurements) == 4
+    assert heard.stages
+    table = pd.read_parquet(done.folder / RESULTS)
+    assert sorted(table["batch"]) == [1, 1, 2, 2]
+    assert set(table["variant"]) == {"classifier", "int8"}
+    assert (table["throughput_fps"] > 0).all()
+    assert (table["latency_p50_ms"] <= table["latency_p99_ms"]).all()
+    quality = table.dropna(subset="quality_samples")
+    assert (quality["quality_samples"] == 40).all()
+    plain = table[table["variant"] == "classifier"]
+    small = table[table["variant"] == "int8"]
+    assert len(set(plain["parameters"])) == 1
+    assert set(small["parameters"]) == set(plain["parameters"]), "of both kinds of variants"
+    assert (small["distinct_weights"] <= plain["distinct_weights"].iloc[0]).all()
+    assert (table["coded_mib"] <= table["model_mib"]).all()
+    assert table["nonzero_pct"].between(1, 100).all()
+    assert plain["accuracy_top1"].dropna().unique() == [0.75], "three of four labels are right"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("against", ["labels", "baseline"])
+def test_evaluate_agrees_with_the_sweep(owned, compressed, swept, against):
+    source, done, _ = swept
+    measured = {
+        m.trial.variant_name: m.figures
+        for m in SweepFolder(done.folder).measurements()
+        if "quality_samples" in m.figures
+    }
+    found = api.evaluate(
+        compressed["int8"],
+        str(owned.labelled),
+        baseline=source if against == "baseline" else None,
+        precision="f32",
+    )
+    figures = {n: v for n, v in measured["int8"].items() if n in found.figures}
+    assert found.figures == pytest.approx(figures)
+    assert "accuracy_top1" in found.figures
+    assert ("agreement_top1" in found.figures) == (against == "baseline")
+    assert "i8" in found.executed_precision
+
+
+@pytest.mark.slow
+def test_a_torch_function_gives_the_same_shape_of_results(owned, swept, tmp_path):
+    unlabelled = np.load(owned.unlabelled)["x"]
+    held_out = tmp_path / "held-out.npz"
+    fp32 = api.convert(owned.torch, out=tmp_path / "fp32")
+    (port,) = fp32.record.inputs
+    np.savez(held_out, **{port.name: unlabelled, "label": np.zeros(len(unlabelled), np.int64)})
+    weights = api.compress(owned.torch, "weights", out=tmp_path / "weights")
+    done = api.sweep(
+        [fp32, weights], out=tmp_path / "s", axes=AXES, data=str(held_out), settings=QUICK
+    )
+    assert done.measured == 4
+    of_onnx = pd.read_parquet(swept[1].folder / RESULTS)
+    of_torch = pd.read_parquet(done.folder / RESULTS)
+    assert list(of_torch.columns) == list(of_onnx.columns)
+    assert len(of_torch) == len(of_onnx)
+    same = of_torch.notna().any() == of_onnx.notna().any()
+    same = same[[name for name in same.index if not name.startswith(AS_IT_WENT)]]
+    assert same.all(), "the same figures are known of both"
+
+
+@pytest.mark.slow
+def test_the_sweep_is_reported_and_chosen_from(swept, tmp_path):
+    _, done, _ = swept
+    written = api.report([done.folder], out=tmp_path / "report")
+    for path in (written.page, written.csv, written.parquet, written.markdown, *written.charts):
+        assert path.stat().st_size > 0, path
+    found = api.choose([done.folder])
+    assert found.properties["INFERENCE_PRECISION_HINT"] == "f32"
+    assert found.properties["PERFORMANCE_HINT"] == "LATENCY"
+    compiled = ov.Core().compile_model(
+        swept[0] / "model.xml", found.winner["device"], dict(found.properties)
+    )
+    assert compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name() == "f32"
+    summary = api.summary([done.folder])
+    assert len(summary.rows) == 2
+
+
+@pytest.mark.slow
+def test_the_same_sweep_again_measures_nothing(owned, compressed, swept):
+    source, done, _ = swept
+    before = (done.folder / JOURNAL).read_bytes()
+    heard = Heard()
+    again = api.sweep(
+        [source, compressed["int8"]],
+        out=done.folder,
+        axes=AXES,
+        data=str(owned.labelled),
+        settings=QUICK,
+        observer=heard,
+    )
+    assert (again.measured, again.reused) == (0, 4)
+    assert heard.planned_with == (4, 4)
+    assert (done.folder / JOURNAL).read_bytes() == before
+
+
+@pytest.mark.slow
+def test_a_model_is_swept_as_it_is(owned, tmp_path):
+    """A source that is no variant is converted into the sweep's folder, once."""
+    before = files.sha256(owned.onnx)
+    axes = Axes(hints=("latency",))
+    for reused in (0, 1):
+        done = api.sweep([owned.onnx], out=tmp_path / "s", axes=axes, settings=QUICK)
+        assert done.reused == reused
+    assert (tmp_path / "s" / "variants" / "classifier" / "model.xml").is_file()
+    assert files.sha256(owned.onnx) == before
+
+
+@pytest.mark.slow
+def test_the_users_files_never_change(owned, tmp_path):
+    def hashes():
+        found = (p for p in owned.folder.rglob("*") if p.is_file() and p.suffix != ".pyc")
+        return {p: files.sha256(p) for p in sorted(found)}
+
+    before = hashes()
+    fp32 = api.convert(owned.onnx, out=tmp_path / "fp32")
+    api.compress(owned.onnx, "int8", out=tmp_path / "int8", data=str(owned.unlabelled))
+    kept = files.sha256(fp32.xml, fp32.bin)
+    api.compress(fp32, "weights", out=tmp_path / "w8")
+    api.evaluate(fp32, str(owned.labelled))
+    assert hashes() == before
+    assert files.sha256(fp32.xml, fp32.bin) == kept
+    assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")], "no scraps"
+
+
+def test_quality_needs_something_to_compare_with(owned, tmp_path):
+    fp32 = api.convert(owned.onnx, out=tmp_path / "fp32")
+    with pytest.raises(InputError, match="has no labels"):
+        api.evaluate(fp32, str(owned.unlabelled))
+    fp16 = api.compress(fp32, "fp16", out=tmp_path / "fp16")
+    with pytest.raises(InputError, match="its uncompressed variant is not in the sweep"):
+        api.sweep([fp16], out=tmp_path / "s", data=str(owned.unlabelled), settings=QUICK)
+    assert not (tmp_path / "s").exists()

@@ -1,0 +1,277 @@
+"""Calibrating by a fake runner, and one real profile against the result."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import openvino as ov
+import pytest
+from openvino import opset13 as ops
+
+from ovtool import api
+from ovtool.benchmark.engine import Settings
+from ovtool.benchmark.fake import FakeRunner
+from ovtool.benchmark.session import TrialFailedError
+from ovtool.core.errors import InputError, MissingDeviceError, MissingError, NothingMeasuredError
+from ovtool.core.sweep_folder import SweepFolder
+from ovtool.core.trial import Trial
+from ovtool.core.trial_grid import Axes
+from ovtool.graph.geometry import Geometry
+from ovtool.graph.runtime_layers import Layer
+from ovtool.roofline import calibration, probes
+from ovtool.roofline import predict as predicting
+from ovtool.roofline.probes import Probe
+from tests.helpers import graphs as models
+
+QUICK = Settings(min_rounds=3, round_s=0.03, max_s=0.5, starts=False)
+CHOSEN = (
+    Probe(probes.OVERHEAD, 8, copies=2),
+    Probe(probes.OVERHEAD, 8, copies=10),
+    Probe("elementwise", 4096, copies=2),
+    Probe("elementwise", 65536, copies=2),
+    Probe("product", 4, 32, 32, copies=2),
+    Probe("product", 16, 32, 32, copies=2),
+    Probe("convolution", 8, 4, 8, kernel=3, copies=2),
+)
+AXES = Axes(batches=[1], hints=["latency", "throughput"], precisions=["f32"])
+INFERENCE_MS, LAYER_MS = 0.02, 0.002
+SPEED = {"f32": 1e9, "bf16": 2e9, "i8": 4e9}
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def executed(trial):
+    """The layers that a probe's name tells; each with 10^5 FLOPs or as many bytes."""
+    kind, *_, copies = trial.variant_name.removesuffix("-int8").split("-")
+    precision = "i8" if trial.variant_name.endswith("-int8") else trial.precision
+    count = int(copies[1:])
+    if kind == "product":
+        rows = int(trial.variant_name.split("-")[1])
+        size = Geometry("product", rows, 32, 32, weights=1024)
+        return tuple(
+            Layer(f"fc{i}", "FullyConnected", precision, "", 10**5, geometry=size, data_bytes=0)
+            for i in range(count)
+        )
+    if kind == "convolution":
+        size = Geometry("convolution", 64, 4, 8, 9)
+        return tuple(
+            Layer(f"c{i}", "Convolution", precision, "", 10**5, geometry=size, data_bytes=0)
+            for i in range(count)
+        )
+    return tuple(Layer(f"e{i}", "Eltwise", "f32", "", data_bytes=10**5) for i in range(count))
+
+
+def script(trial, _):
+    if trial.precision == "f16":
+        raise TrialFailedError("asked for f16, but the device would run in bf16")
+    layers = executed(trial)
+    own_ms = sum(
+        1000 * (layer.flops / SPEED[layer.precision] if layer.flops else layer.data_bytes / 1e9)
+        for layer in layers
+        if not trial.variant_name.startswith(probes.OVERHEAD)
+    )
+    return INFERENCE_MS + LAYER_MS * len(layers) + own_ms
+
+
+def calibrated(**changed):
+    fields = {"settings": QUICK, "chosen": CHOSEN, "runner": FakeRunner(script, 0.1, 0, executed)}
+    return api.calibrate("CPU", **(fields | changed))
+
+
+def test_what_was_scripted_is_found_and_stored():
+    made = calibrated()
+    assert made.layer.value_s == pytest.approx(LAYER_MS / 1000, rel=0.05)
+    assert made.inference.value_s == pytest.approx(INFERENCE_MS / 1000, rel=0.05)
+    speeds = {(r.kind, r.precision): r.value for r in made.rates}
+    for precision, speed in SPEED.items():
+        assert speeds["product", precision] == pytest.approx(speed, rel=0.02)
+        assert speeds["convolution", precision] == pytest.approx(speed, rel=0.02)
+    assert speeds["elementwise", "any"] == pytest.approx(1e9, rel=0.02)
+    assert {(p.hint, p.precision) for p in made.peaks} == {
+        (hint, precision) for hint in ("latency", "throughput") for precision in SPEED
+    }
+    assert predicting.calibrated("CPU") == made
+    assert calibration.path(made.environment, "CPU").is_file()
+
+
+def test_a_precision_that_the_device_does_not_run_is_named_with_why():
+    made = calibrated()
+    assert any("f16" in reason and "would run in bf16" in reason for reason in made.left_out)
+    assert not any(rate.precision == "f16" for rate in made.rates)
+
+
+def test_a_product_in_another_precision_than_asked_for_is_no_peak_of_it():
+    def in_f32(trial):
+        return tuple(
+            Layer(one.name, one.type, "f32" if one.geometry else one.precision, "", one.flops,
+                  geometry=one.geometry, data_bytes=one.data_bytes)
+            for one in executed(trial)
+        )  # fmt: skip
+
+    made = calibrated(runner=FakeRunner(script, 0.1, 0, in_f32))
+    assert {p.precision for p in made.peaks} == {"f32"}
+
+
+def test_nothing_is_stored_of_a_device_that_cannot_be_measured():
+    def dead(trial, _):
+        raise TrialFailedError("driver broke")
+
+    with pytest.raises(NothingMeasuredError, match="CPU could not be calibrated") as one:
+        calibrated(runner=FakeRunner(dead))
+    assert "driver broke" in one.value.hint
+    assert predicting.calibrated("CPU") is None
+
+
+def test_a_device_that_does_not_show_its_graph_is_not_calibrated():
+    with pytest.raises(NothingMeasuredError, match="does not show what it executes"):
+        calibrated(runner=FakeRunner(script, 0.1, 0))
+
+
+@pytest.mark.parametrize(
+    ("device", "error", "said"),
+    [
+        ("AUTO:CPU", InputError, "hands the work to other devices"),
+        ("XPU", InputError, "unknown device"),
+        ("NPU", MissingDeviceError, "not available"),
+    ],
+)
+def test_what_cannot_be_calibrated_is_said(device, error, said):
+    with pytest.raises(error, match=said):
+        api.calibrate(device)
+
+
+@pytest.fixture(scope="module")
+def variant(tmp_path_factory):
+    return models.save(tmp_path_factory.mktemp("variants") / "small", models.convolutional())
+
+
+@pytest.fixture(scope="module")
+def pointwise(tmp_path_factory):
+    data = ops.parameter([1, 64, 56, 56], np.float32, name="x")
+    weights = np.random.default_rng(0).normal(size=(64, 64, 1, 1)).astype(np.float32)
+    node = ops.convolution(data, weights, [1, 1], [0, 0], [0, 0], [1, 1])
+    model = ov.Model([node], [data], "pointwise")
+    return models.save(tmp_path_factory.mktemp("variants") / "pointwise", model)
+
+
+def test_without_a_calibration_it_is_said_how_to_get_one(variant, tmp_path):
+    with pytest.raises(MissingError, match="was not calibrated") as one:
+        api.predict(variant)
+    assert one.value.hint == "ovtool devices --calibrate --device CPU"
+    with pytest.raises(MissingError, match="was not calibrated"):
+        api.profile(variant, roofline=True, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_prediction_sums_up_the_executed_layers(variant):
+    calibrated()
+    found = api.predict(variant, precision="f32")
+    assert found.unknown == ()
+    flops = sum(layer.task.flops for layer in found.layers)
+    assert flops == 2 * 32 * 256 * (3 + 32) * 9 + 2 * 10 * 32
+    assert found.latency_ms > 1000 * flops / SPEED["f32"]
+
+
+def test_a_row_has_the_limit_of_a_model_that_all_is_known_of():
+    roofs = calibrated().roofs()
+    layers = executed(Trial("v", "product-4-x3", "CPU", 1, "latency", precision="f32"))
+    found = predicting.figures(layers, roofs)
+    assert found["limit_ms"] == pytest.approx(3 * 1000 * 10**5 / SPEED["f32"], rel=0.05)
+    assert found["memory_bound_pct"] == 0
+    data = Layer("add", "Eltwise", "f32", "", data_bytes=10**6)
+    assert 50 < predicting.figures([*layers, data], roofs)["memory_bound_pct"] < 100
+    other = replace(layers[0], precision="f16")
+    assert predicting.figures([*layers, other], roofs) == {}
+    assert predicting.figures([], roofs) == {}
+
+
+def test_the_surfaces_of_a_device_are_fitted_once(monkeypatch):
+    made, fits = calibrated(), []
+    real = calibration.Calibration.roofs
+    monkeypatch.setattr(
+        calibration.Calibration, "roofs", lambda one: fits.append(one.device) or real(one)
+    )
+    trial = Trial("v", "product-4-x3", "CPU", 1, "latency", precision="f32")
+
+    class Session:
+        def layers(self):
+            return executed(trial)
+
+    told = predicting.Rooflines(made.environment)
+    assert [set(told.of(trial, Session())[0]) for _ in range(3)] == [
+        {"limit_ms", "memory_bound_pct"}
+    ] * 3
+    assert fits == ["CPU"]
+    assert predicting.Rooflines(made.environment, frozenset(["CPU"])).of(trial, Session()) == (
+        {}, [],
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_rows_of_a_sweep_have_the_roofline_where_the_device_was_calibrated(variant, tmp_path):
+    def swept(name):
+        done = api.sweep([variant], out=tmp_path / name, axes=AXES, settings=QUICK)
+        return SweepFolder(done.folder).measurements()
+
+    assert not any("limit_ms" in one.figures for one in swept("before"))
+    made = calibrated()
+    latency, throughput = swept("after")
+    assert latency.figures["limit_ms"] > 0
+    assert 0 <= latency.figures["memory_bound_pct"] <= 100
+    assert "limit_ms" not in throughput.figures
+    calibration.path(made.environment, "CPU").write_text("{}")
+    damaged, _ = swept("damaged")
+    assert damaged.status == "ok"
+    assert "limit_ms" not in damaged.figures
+    assert "calibration-unreadable" in {note.id for note in damaged.notes}
+
+
+@pytest.mark.slow
+def test_a_profile_has_each_layer_against_its_limit(variant, tmp_path):
+    calibrated()
+    out = tmp_path / "out"
+    found = api.profile(variant, precision="f32", seconds=0.05, roofline=True, out=out)
+    told = found.roofline
+    assert set(told.layers) == {layer.name for layer in found.layers}
+    convolution = told.layers["conv1"]
+    assert convolution.limit_ms == pytest.approx(
+        1000 * 2 * 32 * 256 * 32 * 9 / SPEED["f32"], rel=0.1
+    )
+    assert convolution.bound == "compute"
+    assert convolution.intensity > 1
+    assert told.latency_ms > told.limit_ms > 0
+    document = json.loads((out / "profile.json").read_text(encoding="utf-8"))
+    assert document == json.loads(json.dumps(found.to_json()))
+    assert document["roofline"]["peaks"]["f32"] == pytest.approx(1, rel=0.05)
+    assert "predicted_ms" in (out / "layers.csv").read_text(encoding="utf-8").splitlines()[0]
+    assert (out / "charts" / "roofline.svg").is_file()
+
+
+def test_a_hint_that_was_not_calibrated_is_refused(variant):
+    calibrated()
+    with pytest.raises(InputError, match="not under throughput"):
+        api.profile(variant, hint="throughput", roofline=True)
+
+
+@pytest.mark.slow
+def test_a_real_device_is_calibrated_by_real_processes(pointwise):
+    # Long enough to be more than overhead beside others who take the CPU.
+    long = (
+        Probe("elementwise", 1 << 22, copies=2),
+        Probe(probes.REORDER, 192, copies=1),
+        Probe("pointwise", 56, 64, 64, copies=4),
+        Probe("stem", 64, 3, 32, 3, copies=2),
+    )
+    chosen = (*CHOSEN, *long)
+    made = api.calibrate("CPU", settings=QUICK, chosen=chosen, precisions=["f32", "i8"])
+    peaks = {(p.hint, p.precision) for p in made.peaks}
+    assert {("latency", "f32"), ("throughput", "f32"), ("latency", "i8")} <= peaks
+    assert all(rate.precision in ("f32", "i8", "any") for rate in made.rates)
+    assert len(made.rates) + len(made.left_out) >= len(chosen) - 2, "what told nothing is named"
+    known = {(rate.kind, rate.precision) for rate in made.rates}
+    assert {("pointwise", "f32"), ("stem", "f32")} <= known, made.left_out
+    found = api.predict(pointwise, precision="f32")
+    assert found.latency_ms > 0, found

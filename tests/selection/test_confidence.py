@@ -1,0 +1,86 @@
+"""The share of resamples in which a figure is the best."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ovtool.core.statistics import Interval
+from ovtool.results.rows import Figures
+from ovtool.selection import confidence as module
+
+NONE = Interval(1.0, math.nan, math.nan)
+figures = st.builds(
+    lambda v, a, b: Interval(v, v - a, v + b),
+    st.floats(1, 100),
+    st.floats(0, 10),
+    st.floats(0, 10),
+)
+
+
+def arrays(found):
+    return Figures(*np.array([(f.value, f.low, f.high) for f in found], float).T)
+
+
+def share_best(found, **options):
+    return module.share_best(arrays(found), **options)
+
+
+def confidence(found, groups, lower):
+    return module.confidence(arrays(found), np.unique(list(groups), return_inverse=True)[1], lower)
+
+
+@settings(max_examples=30)
+@given(st.lists(figures, min_size=1, max_size=6), st.booleans())
+def test_shares_add_up_and_the_other_direction_mirrors_them(found, lower):
+    shares = share_best(found, lower=lower, resamples=500)
+    assert math.isclose(shares.sum(), 1)
+    assert (shares >= 0).all()
+    mirrored = [Interval(-f.value, -f.high, -f.low) for f in found]
+    other = share_best(mirrored, lower=not lower, resamples=500)
+    assert other == pytest.approx(shares)
+
+
+@settings(max_examples=30)
+@given(figures, st.floats(0.5, 2))
+def test_the_draws_keep_the_interval(figure, offset):
+    """2.5 % of the draws lie above the upper end: what an exact figure there would beat."""
+    above = share_best([figure, Interval(figure.high, figure.high, figure.high)], lower=False)[0]
+    assert above == pytest.approx(0.5 if figure.high == figure.value == figure.low else above)
+    if figure.high > figure.value:
+        assert above == pytest.approx(0.025, abs=0.008)
+
+
+def test_it_agrees_with_the_normal_difference():
+    """Two figures 1 apart with standard deviations 1: P = Phi(1 / sqrt 2) = 0.760."""
+    two = [Interval(v, v - 1.96, v + 1.96) for v in (11.0, 10.0)]
+    assert share_best(two, lower=False)[0] == pytest.approx(0.760, abs=0.015)
+
+
+def test_many_parts_are_as_one():
+    same = [Interval(10.0, 9.0, 11.0)] * 600
+    shares = share_best(same, lower=False, resamples=3000)
+    assert shares.sum() == pytest.approx(1)
+    assert shares.max() < 0.02
+    assert np.count_nonzero(shares) > 500
+
+
+def test_what_cannot_be_told_is_none():
+    sure, far = Interval(10, 9.9, 10.1), Interval(5, 4.9, 5.1)
+    assert confidence([sure, far], "ab", lower=False).row == 1
+    assert "best in all of 10,000 resamples" in confidence([sure, far], "ab", lower=False).text
+    unknown = confidence([sure, NONE], "ab", lower=False)
+    assert unknown.row is None
+    assert "1 of 2 rows that fit have no interval" in unknown.text
+    assert confidence([sure], "a", lower=False).row is None
+    sizes = [Interval(4, 4, 4), Interval(5, 5, 5)]
+    assert "exact" in confidence(sizes, "ab", lower=True).text
+    assert "drift" in unknown.caveat
+
+
+def test_rows_of_one_configuration_are_added():
+    near = [Interval(v, v - 1, v + 1) for v in (10.0, 9.9, 9.8)]
+    found = confidence(near, ["int8", "int8", "fp32"], lower=False)
+    assert found.row < found.configuration < 1

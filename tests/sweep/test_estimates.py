@@ -1,0 +1,235 @@
+"""Sweeps over NPUs that are not here: their compiler is a script, and so is all that it says."""
+
+import pytest
+
+from ovtool import api
+from ovtool.benchmark.fake import FakeRunner
+from ovtool.compile_check import trial_compiles as compile_check
+from ovtool.compile_check.compilers import Outcome
+from ovtool.compile_check.npu import offline
+from ovtool.core.errors import InputError, MissingDeviceError, NothingMeasuredError
+from ovtool.core.sweep_folder import SweepFolder
+from ovtool.core.trial_grid import Axes, LatencyLimit
+from ovtool.devices import discovery
+from ovtool.devices.discovery import Device
+from ovtool.results.table import load
+from ovtool.sweep import estimates as estimating
+from ovtool.sweep import measurer as measuring
+from tests.benchmark.scripted import even
+from tests.compile_check.graphs import with_segments
+from tests.compile_check.test_trial_compiles import Scripted, good, no_segments
+from tests.helpers.graphs import convolutional, embedding, save
+from tests.helpers.owned import QUICK
+
+NO_NPU = Device("NPU", available=False, why_not="no driver")
+CPU = Device("CPU", available=True)
+ONE = Axes(batches=(1,), hints=("latency",))
+
+
+@pytest.fixture(autouse=True)
+def here(monkeypatch):
+    """A machine with a processor that runs nothing for real, and no NPU."""
+    monkeypatch.setattr(discovery, "discover", lambda *_: [CPU, NO_NPU])
+    monkeypatch.setattr(measuring, "ProcessRunner", lambda **_: FakeRunner(even))
+
+
+@pytest.fixture
+def compiler(monkeypatch):
+    def use(answer):
+        made = Scripted(answer)
+        monkeypatch.setattr(offline, "compiler", lambda *_: made)
+        return made
+
+    return use
+
+
+@pytest.fixture(scope="module")
+def variants(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("v")
+    made = {"net": convolutional(), "segments": with_segments(), "text": embedding()}
+    return {name: save(folder / name, model) for name, model in made.items()}
+
+
+def rows_of(folder):
+    return list(SweepFolder(folder).measurements())
+
+
+def test_each_trial_is_compiled_with_its_own_static_batch(variants, compiler, tmp_path):
+    script = compiler(good)
+    axes = Axes(batches=(1, 4), hints=("latency",))
+    done = api.sweep(
+        [variants["net"]],
+        out=tmp_path / "s",
+        devices=["CPU", "NPU.3720", "NPU.4000"],
+        axes=axes,
+        settings=QUICK,
+        with_estimates=True,
+    )
+    assert (done.measured, done.estimated, done.failed, done.unavailable) == (2, 4, 0, {})
+    compiled = [tuple(model.inputs[0].shape) for model in script.models]
+    assert compiled == [(1, 3, 16, 16), (4, 3, 16, 16)] * 2
+    assert script.told[0]["PERFORMANCE_HINT"] == "LATENCY"
+    assert [told.get("NPU_BATCH_MODE") for told in script.told] == [None, "COMPILER"] * 2
+    rows = {(m.trial.device, m.trial.batch): m for m in rows_of(done.folder)}
+    for (device, _), row in rows.items():
+        assert row.status == ("ok" if device == "CPU" else "estimated")
+    guess = rows["NPU.4000", 4]
+    assert dict(guess.figures) == {
+        "latency_estimate_ms": 0.322,
+        "blob_mib": 3.0,
+        "trial_compile_ms": 1500.0,
+    }
+    assert guess.executed_precision is None
+    assert guess.rounds == ()
+    assert "a script, openvino 2026.4.1" in guess.notes[0].evidence
+    assert api.choose([done.folder]).winner["device"] == "CPU"
+    assert set(load([done.folder])["device"]) == {
+        "CPU",
+        "NPU.3720 (estimate)",
+        "NPU.4000 (estimate)",
+    }
+
+
+def test_a_sweep_of_estimates_alone_is_resumed_and_none_is_made_twice(variants, compiler, tmp_path):
+    script = compiler(good)
+    sweep = {
+        "variants": [variants["net"]],
+        "out": tmp_path / "s",
+        "devices": ["NPU.4000"],
+        "axes": ONE,
+        "with_estimates": True,
+    }
+    assert api.sweep(**sweep).estimated == 1
+    again = api.sweep(**sweep, retry_failed=True)
+    assert (again.estimated, again.reused) == (0, 1)
+    assert len(script.models) == 1
+
+
+def test_what_does_not_compile_is_a_row_with_its_reason(variants, compiler, tmp_path):
+    script = compiler(no_segments)
+    done = api.sweep(
+        [variants["net"], variants["segments"]],
+        out=tmp_path / "s",
+        devices=["NPU.4000"],
+        axes=ONE,
+        with_estimates=True,
+    )
+    good_one, bad = rows_of(done.folder)
+    assert good_one.status == "estimated"
+    assert bad.status == "failed"
+    assert bad.reason.startswith("it does not compile: the compiler does not take an operation")
+    assert f"ovtool check {variants['segments'].folder} --device NPU.4000" in bad.reason
+    assert len(script.models) == 2, "the operations are ovtool check's to look for"
+
+
+@pytest.mark.parametrize(
+    ("axes", "said"),
+    [
+        (Axes(batches=(1,), precisions=("f32",)), "NPU.4000 does not run in f32"),
+        (Axes(batches=(1,), threads=(2,)), "NPU.4000 takes no threads by hand"),
+        (Axes(batches=(1,), rates=(50.0,)), "nothing can be said of requests that arrive"),
+        (Axes(batches=(1,), find_rate=LatencyLimit(5)), "nothing can be said of requests"),
+    ],
+)
+def test_what_cannot_be_estimated_says_why(variants, compiler, tmp_path, axes, said):
+    compiler(good)
+    with pytest.raises(NothingMeasuredError) as told:
+        api.sweep(
+            [variants["net"]],
+            out=tmp_path / "s",
+            devices=["NPU.4000"],
+            axes=axes,
+            with_estimates=True,
+        )
+    assert said in told.value.hint
+    assert all(said in row.reason for row in rows_of(tmp_path / "s"))
+
+
+def test_an_open_dimension_is_a_reason(variants, compiler, tmp_path):
+    compiler(good)
+    with pytest.raises(NothingMeasuredError) as told:
+        api.sweep(
+            [variants["text"]],
+            out=tmp_path / "s",
+            devices=["NPU.4000"],
+            axes=ONE,
+            with_estimates=True,
+        )
+    assert "dimension 1 of input ids is open" in told.value.hint
+
+
+def test_no_estimate_is_not_an_estimate_of_nothing(variants, compiler, tmp_path):
+    compiler(lambda _: Outcome(True, "", 5, 1.0, None, "NPU", "1"))
+    with pytest.raises(NothingMeasuredError, match="not one of 1 trials") as told:
+        api.sweep(
+            [variants["net"]],
+            out=tmp_path / "s",
+            devices=["NPU.4000"],
+            axes=ONE,
+            with_estimates=True,
+        )
+    assert "it compiles, and a script makes no estimate" in told.value.hint
+
+
+def test_an_estimate_of_one_sample_is_none_of_a_batch(variants, compiler, tmp_path):
+    compiler(lambda _: Outcome(True, "", 5, 1.0, 0.3, "NPU", "1", of_one_sample=True))
+    with pytest.raises(NothingMeasuredError) as told:
+        api.sweep(
+            [variants["net"]],
+            out=tmp_path / "s",
+            devices=["NPU.4000"],
+            axes=Axes(batches=(4,), hints=("latency",)),
+            with_estimates=True,
+        )
+    assert "the plugin splits the batch" in told.value.hint
+
+
+def sorted_out(asked, estimates=True, strict=False):
+    return estimating.targets(asked, strict=strict, estimates=estimates, timeout_s=1)
+
+
+def test_a_compiler_that_is_not_installed_leaves_the_device_out_with_how_to_get_it(
+    monkeypatch, tmp_path
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(offline, "native", lambda: None)
+    found = sorted_out(["CPU", "NPU.4000"])
+    assert (found.there, found.compilers) == (["CPU"], {})
+    assert found.missing["NPU.4000"] == (
+        "NPU.4000 is not here, and its compiler is not installed:"
+        " ovtool devices --install-npu-compiler"
+    )
+    with pytest.raises(MissingDeviceError, match="--install-npu-compiler"):
+        sorted_out(["CPU", "NPU.4000"], strict=True)
+
+
+def test_without_a_platform_none_is_guessed(compiler):
+    compiler(good)
+    found = sorted_out(["CPU", "NPU"])
+    assert found.compilers == {}
+    assert found.missing["NPU"].startswith("no driver; for an estimate name the platform: NPU.3720")
+
+
+def test_unasked_the_reason_says_that_there_could_be_one(compiler):
+    compiler(good)
+    found = sorted_out(["CPU", "NPU.4000", "GPU"], estimates=False)
+    assert found.missing["NPU.4000"] == (
+        "no driver; --with-estimates has its compiler estimate the latency"
+    )
+    assert "estimate" not in found.missing["GPU"]
+
+
+def test_an_unknown_platform_is_wrong_input(compiler):
+    compiler(good)
+    with pytest.raises(InputError, match="unknown NPU platform '1234'"):
+        sorted_out(["CPU", "NPU.1234"])
+
+
+def test_an_npu_that_is_here_is_measured_and_not_estimated(monkeypatch, compiler):
+    lunar = Device("NPU", available=True, properties={"architecture": "4000"})
+    monkeypatch.setattr(discovery, "discover", lambda *_: [CPU, lunar])
+    script = compiler(good)
+    found = sorted_out(["NPU.4000", "NPU.5010"])
+    assert found.there == ["NPU"]
+    assert found.compilers == {"NPU.5010": script}
+    assert compile_check.compiler_for("NPU.4000", [lunar]).device == "NPU"

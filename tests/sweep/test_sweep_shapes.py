@@ -1,0 +1,106 @@
+"""A text model over lengths, for real: shapes, data shapes, and samples of one length."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ovtool import api
+from ovtool.core.errors import NothingMeasuredError
+from ovtool.core.shapes import parse_shape_sets
+from ovtool.core.sweep_folder import RESULTS, SweepFolder
+from ovtool.core.trial_grid import Axes
+from tests.helpers.graphs import ROWS, embedding, save
+from tests.helpers.owned import QUICK
+
+LENGTH = 20
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    return save(tmp_path_factory.mktemp("text") / "text", embedding())
+
+
+@pytest.fixture(scope="module")
+def held_out(tmp_path_factory):
+    """Twelve sentences of twenty places, of which some are hidden."""
+    rng = np.random.default_rng(0)
+    path = tmp_path_factory.mktemp("data") / "held-out.npz"
+    mask = np.arange(LENGTH)[None] < rng.integers(4, LENGTH, 12)[:, None]
+    np.savez(path, ids=rng.integers(0, ROWS, (12, LENGTH)), mask=mask.astype(np.int64))
+    return str(path)
+
+
+def both(*shapes):
+    """Axes' sets of shapes, the same for both inputs."""
+    alternatives = ",".join(shapes)
+    return parse_shape_sets([f"ids={alternatives}", f"mask={alternatives}"], "--shape")
+
+
+def swept(variants, out, data=None, **axes):
+    done = api.sweep(
+        variants,
+        out=out,
+        axes=Axes(hints=("latency",), precisions=("f32",), **axes),
+        data=data,
+        settings=QUICK,
+    )
+    return done, pd.read_parquet(done.folder / RESULTS)
+
+
+@pytest.mark.slow
+def test_every_length_is_a_row_and_says_what_it_was_measured_on(text, tmp_path):
+    done, table = swept([text], tmp_path / "s", shapes=both("?x16", "?x64"), batches=(1, 2))
+    assert (done.measured, done.failed) == (4, 0)
+    assert table["shape"].tolist() == ["ids=?x16 mask=?x16"] * 2 + ["ids=?x64 mask=?x64"] * 2
+    assert table["data_shape"].isna().all()
+    assert table["batch"].tolist() == [1, 2, 1, 2]
+    for measurement in SweepFolder(done.folder).measurements():
+        told = {note.id: note for note in measurement.notes}["random-inputs"]
+        assert told.message == "measured on random inputs"
+        assert told.evidence == f"ids: 0..{ROWS - 1} (table of embeddings), mask: ones"
+
+
+@pytest.mark.slow
+def test_data_of_several_lengths_is_inferred_by_a_model_with_open_dimensions(text, tmp_path):
+    done, table = swept([text], tmp_path / "s", data_shapes=both("1x16", "4x64"))
+    assert (done.measured, done.failed) == (2, 0)
+    assert table["shape"].isna().all()
+    assert table["data_shape"].tolist() == ["ids=1x16 mask=1x16", "ids=4x64 mask=4x64"]
+    assert table["batch"].tolist() == [1, 4]
+    for row in table.to_dict("records"):
+        seconds = row["batch"] / row["throughput_fps"]
+        assert seconds >= row["latency_min_ms"] / 1000, "samples are counted, not requests"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("option", ["shapes", "data_shapes"])
+def test_real_samples_are_inferred_where_they_fit_and_named_where_not(
+    text, held_out, tmp_path, option
+):
+    fp16 = api.compress(text, "fp16", out=tmp_path / "fp16")
+    sets = both(f"2x{LENGTH}", "2x32")
+    done, table = swept([text, fp16], tmp_path / "s", data=held_out, **{option: sets})
+    assert (done.measured, done.failed) == (2, 2)
+    fine, failed = (table[table["status"] == status] for status in ("ok", "failed"))
+    assert (fine["quality_samples"] == 12).all()
+    assert (fine["agreement_top1"] == 1).all()
+    assert failed["quality_samples"].isna().all(), "it was evaluated in another shape"
+    for reason in failed["reason"]:
+        assert "input ids: " in reason
+        assert "row 0 makes requests of 2x20, the trial infers 2x32" in reason
+    notes = {n.id for m in SweepFolder(done.folder).measurements() for n in m.notes}
+    assert "random-inputs" not in notes
+
+
+@pytest.mark.slow
+def test_quality_is_evaluated_in_the_shape_of_the_samples(text, held_out):
+    found = api.evaluate(text, held_out, baseline=text, precision="f32", batch=5)
+    assert found.figures["agreement_top1"] == 1
+    assert found.figures["quality_samples"] == 12
+
+
+def test_a_length_that_stays_open_is_a_reason(text, tmp_path):
+    with pytest.raises(NothingMeasuredError) as caught:
+        swept([text], tmp_path / "s")
+    assert "dimension 1 of input ids is open" in caught.value.hint
+    assert "--data-shape" in caught.value.hint

@@ -1,0 +1,1 @@
+from tests.benchmark.conftest import opened  # noqa: F401
