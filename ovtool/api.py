@@ -19,15 +19,18 @@ from ovtool.compile_check.check import (
 )
 from ovtool.compression.compress import Given, compress
 from ovtool.compression.layer_costs import sensitivity
+from ovtool.datasets.spec import DataSpec
+from ovtool.devices.selection import devices
 from ovtool.evaluation.evaluate import evaluate, evaluate_each
-from ovtool.models._api_models import DataSpec, convert, devices
+from ovtool.models.references import convert
 from ovtool.profiling.analyze import analyze
 from ovtool.profiling.profile import profile
 from ovtool.recipes import catalogue as recipes
 from ovtool.recipes.run import run
+from ovtool.report.api import changes, choose, compare, report, summary
 from ovtool.roofline.calibrate import calibrate
 from ovtool.roofline.predict import predict
-from ovtool.sweep.sweep import changes, choose, compare, report, summary, sweep
+from ovtool.sweep.sweep import sweep
 
 __all__ = [
     "DataSpec",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ovtool.comparison import text
-from ovtool.report.markdown import escape, note
+from ovtool.core.markdown import escape, note
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

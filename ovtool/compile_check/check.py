@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ovtool.benchmark import job_rules as preparing
 from ovtool.core.errors import InputError
 from ovtool.core.progress import SILENT, Progress
-from ovtool.models._api_models import Reference, existing
+from ovtool.models.references import Reference, existing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import openvino as ov
     from numpy.typing import NDArray
 
-    from ovtool.compression.layer_selection import Stored
+    from ovtool.graph.weights import Stored
 
 # Widths that the CPU plugin reads right, the narrowest first: most entries -> type.
 _WIDTHS = {2: "u1", 4: "u2", 16: "u4", 256: "u8", 1 << 16: "u16"}

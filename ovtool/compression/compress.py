@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from ovtool.core.progress import SILENT, Progress
 from ovtool.core.variant import RECORD, Variant
-from ovtool.models._api_models import DataSpec, Reference, as_variant
+from ovtool.datasets.spec import DataSpec
+from ovtool.models.references import Reference, as_variant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -14,7 +14,8 @@ from ovtool.compression.compress import Given, judge_of
 from ovtool.core import files, units
 from ovtool.core.errors import InputError
 from ovtool.core.progress import SILENT, Progress
-from ovtool.models._api_models import DataSpec, Reference, variant_beside
+from ovtool.datasets.spec import DataSpec
+from ovtool.models.references import Reference, variant_beside
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

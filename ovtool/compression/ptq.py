@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
-from ovtool.compression import layer_selection as layers
 from ovtool.compression.method import Ignoring
 from ovtool.compression.nncf_session import ignored_scope, quiet_nncf
 from ovtool.core.errors import InputError
+from ovtool.graph import weights as stored_weights
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -164,8 +164,8 @@ def quantize(model: ov.Model, settings: Quantizing, feed: Feed, *, stored: bool 
 def _refuse_tables(model: ov.Model) -> None:
     looked_up = [
         stored.layer
-        for stored in layers.weights(model)
-        if any(layers.codebook(node) for node in stored.passed)
+        for stored in stored_weights.weights(model)
+        if any(stored_weights.codebook(node) for node in stored.passed)
     ]
     if looked_up:
         raise InputError(

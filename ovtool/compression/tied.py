@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ovtool.compression.codebook import Table
-    from ovtool.compression.layer_selection import Stored
+    from ovtool.graph.weights import Stored
     from ovtool.models.network import Network
 
 _TOLERANCE = 1e-5  # of the largest weight: f32 arithmetic of merging a normalization

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from ovtool.core.errors import InputError
 from ovtool.core.progress import SILENT, Progress
-from ovtool.models._api_models import DataSpec, Reference, available, emulated, existing
+from ovtool.datasets.spec import DataSpec
+from ovtool.devices.selection import available, emulated
+from ovtool.models.references import Reference, existing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

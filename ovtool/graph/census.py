@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from ovtool.compression import layer_selection as layers
+from ovtool.graph import weights as stored_weights
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -47,20 +47,20 @@ def count(model: ov.Model) -> Census:
 
     Biases, scales and zero points are not counted.  Weights that several layers share count once.
     """
-    found = list(layers.weights(model))
+    found = list(stored_weights.weights(model))
     stored = {one.constant.get_friendly_name(): one.constant for one in found}
     on_weights = {node.get_friendly_name() for one in found for node in one.passed}
     by_type: dict[str, list[Any]] = {}
     for constant in stored.values():
         by_type.setdefault(constant.get_element_type().get_type_name(), []).append(constant)
-    total = sum(layers.size(constant) for constant in stored.values())
+    total = sum(stored_weights.size(constant) for constant in stored.values())
     shares = [
         Share(
             name,
             constants[0].get_element_type().bitwidth,
             len(constants),
-            sum(map(layers.size, constants)),
-            round(100 * sum(map(layers.size, constants)) / total, 2),
+            sum(map(stored_weights.size, constants)),
+            round(100 * sum(map(stored_weights.size, constants)) / total, 2),
         )
         for name, constants in by_type.items()
     ]

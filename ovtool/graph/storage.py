@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ovtool.compression import layer_selection as layers
 from ovtool.core import units
 from ovtool.graph import huffman
+from ovtool.graph import weights as stored_weights
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import openvino as ov
     from numpy.typing import NDArray
 
-    from ovtool.compression.layer_selection import Stored
     from ovtool.core.variant import Variant
+    from ovtool.graph.weights import Stored
 
 KEY = "storage"
 """Of a step's details, under which it is."""
@@ -96,7 +96,7 @@ def counted(model: ov.Model) -> tuple[int, int]:
 
 
 def _layers(model: ov.Model) -> list[_Layer]:
-    constants = {_place(stored): stored for stored in layers.weights(model)}
+    constants = {_place(stored): stored for stored in stored_weights.weights(model)}
     return [_layer(stored) for stored in constants.values()]
 
 
@@ -180,7 +180,7 @@ def unpacked_of_three(packed: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]
 def _zeros(stored: Stored, symbols: NDArray[Any]) -> NDArray[np.bool_]:
     """Return which of the stored weights come to zero; scales are never zero."""
     for node in reversed(stored.passed):
-        if layers.codebook(node) == "stored":
+        if stored_weights.codebook(node) == "stored":
             table = node.input_value(0).get_node()
             while table.get_type_name() == "Convert":
                 table = table.input_value(0).get_node()

@@ -15,7 +15,7 @@ from ovtool.core.errors import InputError
 from ovtool.core.progress import SILENT, Progress
 from ovtool.core.variant import fix_shapes
 from ovtool.graph import counts
-from ovtool.models._api_models import Reference, variant_beside
+from ovtool.models.references import Reference, variant_beside
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

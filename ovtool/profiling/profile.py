@@ -14,8 +14,10 @@ from ovtool.core import files
 from ovtool.core.errors import InputError
 from ovtool.core.measurement import Note, emulated_note, marked
 from ovtool.core.progress import SILENT, Progress
+from ovtool.datasets.spec import DataSpec
+from ovtool.devices.selection import available, emulated
 from ovtool.graph import runtime_layers as layers
-from ovtool.models._api_models import DataSpec, Reference, available, emulated, variant_beside
+from ovtool.models.references import Reference, variant_beside
 from ovtool.profiling import breakdown
 
 if TYPE_CHECKING:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 from ovtool.compression import compress as compression
 from ovtool.core.errors import InputError, LimitNotMetError
 from ovtool.core.progress import SILENT, Progress
-from ovtool.models import _api_models as models
+from ovtool.datasets.spec import DataSpec
+from ovtool.models.references import as_variant
 from ovtool.recipes import schema as recipes
+from ovtool.report import api as reports
 from ovtool.sweep import sweep as sweeps
 
 if TYPE_CHECKING:
@@ -73,17 +75,17 @@ def run(
     )
     limits, objective, percentile = _wanted(plan, path.parent)
     progress.start("writing the report")
-    files = sweeps.report(
+    files = reports.report(
         [done.folder], out=folder, limits=limits, objective=objective, percentile=percentile
     )
     choice, nothing = None, None
     try:
-        choice = sweeps.choose(
+        choice = reports.choose(
             [done.folder], limits=limits, objective=objective, percentile=percentile
         )
     except LimitNotMetError as error:
         nothing = error
-    return Run(folder, tuple(made), done, sweeps.summary([done.folder]), files, choice, nothing)
+    return Run(folder, tuple(made), done, reports.summary([done.folder]), files, choice, nothing)
 
 
 def _check_devices(plan: Recipe, *, strict: bool) -> None:
@@ -119,9 +121,7 @@ def _variants(
         trust=trust,
     )
     plain = next((n for n, v in plan.variants.items() if not v.steps), "source")
-    start = models.as_variant(
-        source, folder / plain, name=plain, options=options, progress=progress
-    )
+    start = as_variant(source, folder / plain, name=plain, options=options, progress=progress)
     data = plan.data
     given = compression.Given(
         data=_data(data.calibration, base),
@@ -224,11 +224,11 @@ def _wanted(plan: Recipe, base: Path) -> tuple[Limits, str, int]:
     return limits, wanted.objective, wanted.percentile
 
 
-def _data(data: recipes.Data | None, base: Path) -> models.DataSpec | None:
+def _data(data: recipes.Data | None, base: Path) -> DataSpec | None:
     if data is None:
         return None
     labels = _located(data.labels, base) if data.labels else None
-    return models.DataSpec(_located(data.source, base), labels, data.limit)
+    return DataSpec(_located(data.source, base), labels, data.limit)
 
 
 def _located(reference: str, base: Path) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
+
+from ovtool.core.markdown import escape, note
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ovtool.core.measurement import Note
     from ovtool.report.content import Content
     from ovtool.report.summary import Summary
     from ovtool.selection.choice import Choice
@@ -17,13 +17,6 @@ if TYPE_CHECKING:
 def markdown(content: Content) -> str:
     """Return the report; charts are referred to as ``charts/NAME.svg`` beside it."""
     return "\n".join(_lines(content)) + "\n"
-
-
-def escape(text: str) -> str:
-    """Return text that Markdown and the HTML inside it show as it is, in one line."""
-    flat = " ".join(text.split())
-    flat = flat.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\`*_|\[\]])", r"\\\1", flat)
 
 
 def _lines(content: Content) -> Iterator[str]:
@@ -72,13 +65,6 @@ def _choice(choice: Choice, objective: str) -> Iterator[str]:
         yield from ("", "Next best:", "")
         yield from (f"- {escape(r.label)}: {escape(r.lacks)}" for r in choice.runners_up)
     yield from ("", "```python", choice.snippet.rstrip(), "```")
-
-
-def note(found: Note) -> str:
-    """Return a note as an item of a list."""
-    evidence = f" ({escape(found.evidence)})" if found.evidence else ""
-    remedy = f" To do: {escape(found.remedy)}." if found.remedy else ""
-    return f"- {escape(found.message)}{evidence}.{remedy}"
 
 
 def _table(summary: Summary) -> Iterator[str]:

@@ -15,7 +15,7 @@ from ovtool.core.statistics import Interval
 from ovtool.core.trial import Hint, Trial
 from ovtool.core.units import MS_PER_S
 from ovtool.core.variant import Source, Variant
-from ovtool.models._api_models import available, emulated, environment_here
+from ovtool.devices.selection import available, emulated, environment_here
 from ovtool.roofline import calibration, probes
 from ovtool.roofline.calibration import Calibration, Peak, Probed
 from ovtool.roofline.model import COMPUTING

@@ -12,7 +12,8 @@ from ovtool.benchmark.session import TrialFailedError
 from ovtool.core.errors import InputError, MissingError
 from ovtool.core.measurement import Note
 from ovtool.core.progress import SILENT, Progress
-from ovtool.models._api_models import Reference, available, environment_here, variant_beside
+from ovtool.devices.selection import available, environment_here
+from ovtool.models.references import Reference, variant_beside
 from ovtool.roofline import calibration
 from ovtool.roofline import model as roofline
 from ovtool.roofline.model import Task

@@ -19,7 +19,7 @@ from ovtool.core.device_names import kind_of, npu_platform
 from ovtool.core.errors import InputError, MissingError
 from ovtool.core.measurement import Measurement, estimate_note
 from ovtool.devices import discovery
-from ovtool.models._api_models import check_there
+from ovtool.devices.selection import check_there
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ovtool.core.sweep_folder import Plan
     from ovtool.core.trial import Trial
     from ovtool.core.variant import Variant
-    from ovtool.models._api_models import SamplesOf
+    from ovtool.datasets.spec import SamplesOf
 
 
 class Observer(Protocol):

@@ -10,7 +10,7 @@ import openvino as ov
 import pytest
 from openvino import opset15 as op
 
-from ovtool.compression import method as methods
+from ovtool.compression import method as method_module
 from ovtool.compression.nncf_session import quiet_nncf
 from ovtool.compression.registry import methods, parse_settings
 from ovtool.core.errors import InputError
@@ -147,9 +147,9 @@ def test_a_result_that_is_not_finite_is_not_saved(tmp_path, monkeypatch, dense):
             if node.get_type_name() == "Relu":
                 last = node
         nan = op.multiply(last, op.constant(np.float32(np.nan)))
-        return methods.Compressed(ov.Model([op.result(nan)], work.model.get_parameters()))
+        return method_module.Compressed(ov.Model([op.result(nan)], work.model.get_parameters()))
 
-    broken = methods.Method(methods.load("fp16").settings, frozenset(), spoil, "")
+    broken = method_module.Method(method_module.load("fp16").settings, frozenset(), spoil, "")
     monkeypatch.setattr("ovtool.compression.pipeline.load", lambda _: broken)
     monkeypatch.setattr("ovtool.compression.pipeline.census.count", iter_counts())
     with pytest.raises(InputError, match="compressed model gives NaN or infinity"):

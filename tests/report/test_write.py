@@ -22,8 +22,8 @@ from ovtool.charts.drawing import LINES, Axis
 from ovtool.charts.label_placement import place
 from ovtool.core.columns import COLUMNS
 from ovtool.core.errors import InputError, NothingMeasuredError
+from ovtool.core.markdown import escape
 from ovtool.report.content import gather
-from ovtool.report.markdown import escape
 from ovtool.report.shown import front, shown
 from ovtool.report.summary import summary
 from ovtool.report.write import write

@@ -14,17 +14,18 @@ from pydantic import Field, model_validator
 
 from ovtool.compression import kmeans, tied
 from ovtool.compression.codebook import Table, write
-from ovtool.compression.layer_selection import Layered, chosen, weights
+from ovtool.compression.layer_selection import Layered, chosen
 from ovtool.compression.method import Compressed, Method, Work, missing
 from ovtool.compression.methods.distillation import Distilling, finish, retrain
 from ovtool.core.errors import InputError
+from ovtool.graph.weights import weights
 
 if TYPE_CHECKING:
     import openvino as ov
     from numpy.typing import NDArray
 
-    from ovtool.compression.layer_selection import Stored
     from ovtool.compression.method import Need
+    from ovtool.graph.weights import Stored
     from ovtool.models.network import Network
 
 _CLUSTERS = 16

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 from pydantic import BeforeValidator, Field, model_validator
 
-from ovtool.compression import layer_selection as layers
 from ovtool.compression.calibration_feed import Feed
 from ovtool.compression.method import Compressed, Ignoring, Method, Work, missing
 from ovtool.compression.nncf_session import check_ignored, ignored_scope, quiet_nncf
 from ovtool.core.errors import InputError
+from ovtool.graph import weights as stored_weights
 
 if TYPE_CHECKING:
     import nncf
@@ -226,7 +226,7 @@ def _advanced(settings: WeightsSettings) -> nncf.AdvancedCompressionParameters:
 
 def _has_convolutions(work: Work[WeightsSettings]) -> bool:
     ignored = work.settings.ignored_types
-    kinds = {stored.layer.get_type_name() for stored in layers.weights(work.model)}
+    kinds = {stored.layer.get_type_name() for stored in stored_weights.weights(work.model)}
     return any("Convolution" in kind and kind not in ignored for kind in kinds)
 
 

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from openvino import opset15 as op
 from safetensors.torch import load_file
 
-from ovtool.compression import layer_selection as layers
 from ovtool.compression.methods.hashing import Hash, hashed
 from ovtool.compression.methods.sharing import SharingSettings, clustered
 from ovtool.compression.registry import Material
@@ -15,6 +14,7 @@ from ovtool.compression.registry import compress as with_material
 from ovtool.core import variant
 from ovtool.core.errors import InputError
 from ovtool.datasets.samples import Sample
+from ovtool.graph import weights as stored_weights
 from ovtool.models.network import Network
 from tests.compression.networks import compress
 from tests.helpers.graphs import embedding, save
@@ -28,7 +28,7 @@ def run(model, rows):
 def decoded(model):
     """The weights of each layer, computed by the engine itself."""
     found = {}
-    for stored in layers.weights(model):
+    for stored in stored_weights.weights(model):
         source = stored.layer.input_value(stored.index)
         found[stored.name] = run(ov.Model([op.result(source)], [], "weights"), {})
     return found
@@ -37,7 +37,7 @@ def decoded(model):
 def plain(variant_or_model):
     model = getattr(variant_or_model, "xml", variant_or_model)
     model = ov.Core().read_model(model) if not isinstance(model, ov.Model) else model
-    return {stored.name: stored for stored in layers.weights(model)}
+    return {stored.name: stored for stored in stored_weights.weights(model)}
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_a_table_keeps_zeros_and_takes_the_nearest(found, clusters, start):
 
 def test_pruned_zeros_stay_and_are_coded(tmp_path, conv):
     model = ov.Core().read_model(conv.xml)
-    for stored in list(layers.weights(model)):
+    for stored in list(stored_weights.weights(model)):
         values = stored.values()
         sparse = np.where(np.abs(values) < np.quantile(np.abs(values), 0.9), 0, values)
         stored.replace(op.constant(sparse))

@@ -7,9 +7,9 @@ from hypothesis.extra import numpy as arrays
 from openvino import opset15 as op
 
 from ovtool.compression import codebook as tables
-from ovtool.compression import layer_selection as layers
 from ovtool.compression.methods import ternary
 from ovtool.core.errors import InputError
+from ovtool.graph import weights as stored_weights
 from tests.compression.networks import compress
 from tests.helpers.graphs import constant, save
 
@@ -61,7 +61,7 @@ def run(model):
 def expected(codes_of, halved):
     """The model with weights that numpy put in few values."""
     model = every_kind(halved)
-    for stored in layers.weights(model):
+    for stored in stored_weights.weights(model):
         values = stored.values()
         axes = AXES[stored.name]
         rows = np.moveaxis(values, axes, range(len(axes)))
@@ -92,7 +92,7 @@ def test_the_ir_computes_what_numpy_says_in_that_many_bits(tmp_path, method, bit
 
 def test_the_outer_layers_stay_unless_asked(every, tmp_path):
     made = compress(every, "ternary", {}, None, out=tmp_path / "t", name="t")
-    kept = [s.name for s in layers.weights(ov.Core().read_model(made.xml)) if s.plain]
+    kept = [s.name for s in stored_weights.weights(ov.Core().read_model(made.xml)) if s.plain]
     assert kept == ["conv", "left"]
 
 
@@ -100,7 +100,7 @@ def test_layers_are_ignored_by_name_type_and_size(every, tmp_path):
     settings = {"ignored_names": "conv", "ignored_types": "GroupConvolution", "keep_last": False,
                 "min_weights": 1000, "keep_first": False}  # fmt: skip
     made = compress(every, "binary", settings, None, out=tmp_path / "t", name="t")
-    kept = [s.name for s in layers.weights(ov.Core().read_model(made.xml)) if s.plain]
+    kept = [s.name for s in stored_weights.weights(ov.Core().read_model(made.xml)) if s.plain]
     assert kept == ["conv", "grouped", "left"]
     with pytest.raises(InputError, match="no layer 'konv', the nearest is 'conv'"):
         compress(every, "binary", {"ignored_names": "konv"}, None, out=tmp_path / "u", name="u")

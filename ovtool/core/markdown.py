@@ -1,0 +1,23 @@
+"""Text and notes as Markdown."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ovtool.core.measurement import Note
+
+
+def escape(text: str) -> str:
+    """Return text that Markdown and the HTML inside it show as it is, in one line."""
+    flat = " ".join(text.split())
+    flat = flat.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_|\[\]])", r"\\\1", flat)
+
+
+def note(found: Note) -> str:
+    """Return a note as an item of a list."""
+    evidence = f" ({escape(found.evidence)})" if found.evidence else ""
+    remedy = f" To do: {escape(found.remedy)}." if found.remedy else ""
+    return f"- {escape(found.message)}{evidence}.{remedy}"
