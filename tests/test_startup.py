@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 HEAVY = {
     "PIL", "altair", "jinja2", "nncf", "onnx", "onnxruntime", "openvino", "pandas", "pyarrow",
-    "safetensors", "skimage", "tensorflow", "torch", "torch_pruning", "vl_convert",
+    "safetensors", "scipy", "skimage", "tensorflow", "torch", "torch_pruning", "vl_convert",
 }  # fmt: skip
 
 

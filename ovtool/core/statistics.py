@@ -1,13 +1,14 @@
-"""Small pure functions that carry their uncertainty.
+"""Statistics of measurements: every figure with its 95 % confidence interval.
 
-Every interval is a 95 % one.  Nothing here knows of models or devices.
+scipy provides the distributions and the Theil-Sen slope.  The interval of a rate or quantile is
+a block bootstrap of our own: scipy's bootstrap resamples single values, and the inferences of one
+window are correlated.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,19 +20,12 @@ if TYPE_CHECKING:
 
 CONFIDENCE = 0.95
 Z975 = 1.959963984540054
-"""The 97.5 % quantile of the normal distribution."""
-# Student's t at 97.5 % by degrees of freedom (any table of the distribution); beyond 30 the
-# expansion of Abramowitz and Stegun 26.7.5 is used.
-_T975 = (
-    12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281,
-    2.2010, 2.1788, 2.1604, 2.1448, 2.1314, 2.1199, 2.1098, 2.1009, 2.0930, 2.0860,
-    2.0796, 2.0739, 2.0687, 2.0639, 2.0595, 2.0555, 2.0518, 2.0484, 2.0452, 2.0423,
-)  # fmt: skip
+"""97.5 % quantile of the normal distribution."""
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A figure with its 95 % interval; ``low`` and ``high`` are NaN when it cannot be told."""
+    """A figure with its 95 % confidence interval; ``low`` and ``high`` are NaN when unknown."""
 
     value: float
     low: float
@@ -39,95 +33,80 @@ class Interval:
 
     @property
     def known(self) -> bool:
-        """Whether there is an interval at all."""
+        """Whether the interval is known."""
         return math.isfinite(self.low) and math.isfinite(self.high)
 
     @property
     def exact(self) -> bool:
-        """Whether the figure has no error, as a size."""
+        """Whether the figure has no error, such as a file size."""
         return self.low == self.value == self.high
 
     @property
     def half_width_pct(self) -> float:
-        """Half of the interval's width in per cent of the value; NaN when unknown."""
+        """Half of the interval's width in percent of the value; NaN when unknown."""
         if not self.known or self.value == 0:
             return math.nan
         return 50.0 * (self.high - self.low) / abs(self.value)
 
     def excludes(self, value: float) -> bool:
-        """Whether a value is outside the interval: the difference is supported by the data."""
+        """Whether a value lies outside the interval."""
         return self.known and not self.low <= value <= self.high
 
 
 def student_t(degrees: int) -> float:
-    """Return the 97.5 % quantile of Student's t distribution."""
-    if degrees < 1:
-        return math.nan
-    if degrees <= len(_T975):
-        return _T975[degrees - 1]
-    z = Z975
-    return z + (z**3 + z) / (4 * degrees) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * degrees**2)
+    """Return the 97.5 % quantile of Student's t distribution; NaN below one degree of freedom."""
+    from scipy import special
+
+    return float(special.stdtrit(degrees, 0.975)) if degrees >= 1 else math.nan
 
 
 def two_sided_p(z: float, degrees: int | None = None) -> float:
-    """Return how likely a value at least so far from 0 is, on either side, by chance alone.
+    """Return the two-sided p-value of a test statistic.
 
     Args:
-        z: An estimate by its standard error.
-        degrees: Degrees of freedom of that error, for Student's t (the finite series of
-            Abramowitz and Stegun 26.7.3 and 26.7.4); None where it is known: the normal
-            distribution.
+        z: The estimate divided by its standard error.
+        degrees: Degrees of freedom of the standard error, for Student's t; None: the standard
+            error is known, and the normal distribution applies.
 
     Raises:
         ValueError: ``degrees`` is below 1.
     """
-    if degrees is None or math.isnan(z):
-        return math.erfc(abs(z) / math.sqrt(2))
+    from scipy import special
+
+    if degrees is None:
+        return float(2 * special.ndtr(-abs(z)))
     if degrees < 1:
-        raise ValueError(f"{degrees} degrees of freedom tell nothing")
-    theta = math.atan(abs(z) / math.sqrt(degrees))
-    odd = degrees % 2
-    term = total = 0.0 if degrees == 1 else (math.cos(theta) if odd else 1.0)
-    for i in range(2 + odd, degrees - 1, 2):
-        term *= (i - 1) / i * math.cos(theta) ** 2
-        total += term
-    inside = math.sin(theta) * total
-    return max(0.0, 1 - (2 / math.pi * (theta + inside) if odd else inside))
+        raise ValueError(f"degrees of freedom must be at least 1, got {degrees}")
+    return float(2 * special.stdtr(degrees, -abs(z)))
 
 
 def critical(p: float, degrees: int | None = None) -> float:
-    """Return the distance from 0, in standard errors, whose :func:`two_sided_p` is ``p``."""
-    if degrees is None:
-        return -NormalDist().inv_cdf(p / 2)
-    low, high = 0.0, 1.0
-    while two_sided_p(high, degrees) > p and high < 1e9:
-        low, high = high, 2 * high
-    for _ in range(80):
-        middle = (low + high) / 2
-        low, high = (middle, high) if two_sided_p(middle, degrees) > p else (low, middle)
-    return (low + high) / 2
+    """Return the critical value of a two-sided test: the inverse of :func:`two_sided_p`."""
+    from scipy import special
+
+    tail = special.ndtri(p / 2) if degrees is None else special.stdtrit(degrees, p / 2)
+    return -float(tail)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Return p-values adjusted for their number (Holm 1979, step-down).
+    """Return p-values adjusted for multiple comparisons (Holm 1979, step-down).
 
-    Calling different what stays below a level errs anywhere among them with at most that
-    probability, however they depend on one another: what is measured in turn drifts alike.  NaN
-    stays NaN and does not count.
+    Rejecting below a level keeps the family-wise error rate at that level, whatever the dependence
+    between the tests.  NaN stays NaN and does not count as a test.
     """
     order = sorted((p, i) for i, p in enumerate(p_values) if not math.isnan(p))
-    adjusted, least = [math.nan] * len(p_values), 0.0
-    for place, (p, index) in enumerate(order):
-        least = max(least, min(1.0, p * (len(order) - place)))
-        adjusted[index] = least
+    adjusted, running_max = [math.nan] * len(p_values), 0.0
+    for rank, (p, index) in enumerate(order):
+        running_max = max(running_max, min(1.0, p * (len(order) - rank)))
+        adjusted[index] = running_max
     return adjusted
 
 
 def difference(minuend: Interval, subtrahend: Interval) -> Interval:
     """Return the difference of two independent figures from their intervals.
 
-    The distances from value to limit are added in quadrature, side by side (Newcombe 1998,
-    method 10, for shares with :func:`wilson`; Zou and Donner 2008 in general).
+    The distances from value to limit are added in quadrature on each side (Newcombe 1998,
+    method 10, for proportions with :func:`wilson`; Zou and Donner 2008 in general).
     """
     value = minuend.value - subtrahend.value
     return Interval(
@@ -138,9 +117,9 @@ def difference(minuend: Interval, subtrahend: Interval) -> Interval:
 
 
 def standard_error(interval: Interval) -> float:
-    """Return the standard error that a 95 % interval of a positive figure's logarithm stands for.
+    """Return the standard error of a positive figure's logarithm, from its 95 % interval.
 
-    NaN where the interval is not known or reaches 0.
+    NaN when the interval is unknown or includes 0.
     """
     if not interval.known or interval.low <= 0:
         return math.nan
@@ -153,23 +132,22 @@ def wilson(successes: int, trials: int) -> Interval:
     Raises:
         ValueError: ``trials`` is below 1, or ``successes`` is not within 0 and ``trials``.
     """
+    from scipy.stats import binomtest
+
     if trials < 1 or not 0 <= successes <= trials:
         raise ValueError(f"{successes} of {trials} is not a proportion")
-    p = successes / trials
-    scale = 1 + Z975**2 / trials
-    centre = (p + Z975**2 / (2 * trials)) / scale
-    half = Z975 * math.sqrt(p * (1 - p) / trials + Z975**2 / (4 * trials**2)) / scale
-    return Interval(p, min(p, max(0.0, centre - half)), max(p, min(1.0, centre + half)))
+    ends = binomtest(successes, trials).proportion_ci(method="wilson")
+    return Interval(successes / trials, float(ends.low), float(ends.high))
 
 
-def samples_to_tell(share: float, other: float) -> int | None:
-    """Return how many samples make the interval of a proportion exclude another one.
+def samples_to_distinguish(share: float, other: float) -> int | None:
+    """Return the number of samples from which Wilson's interval of ``share`` excludes ``other``.
 
-    Wilson's interval is the score test turned round, so it excludes ``other`` exactly from
-    ``z^2 other (1 - other) / (share - other)^2`` on, if the share that is found stays the same.
+    Wilson's interval inverts the score test, so it excludes ``other`` above
+    ``z^2 other (1 - other) / (share - other)^2`` samples, if the observed share stays the same.
 
     Returns:
-        None where the two are equal, which no number of samples tells apart.
+        None when the two are equal: no number of samples separates them.
     """
     if share == other:
         return None
@@ -177,15 +155,15 @@ def samples_to_tell(share: float, other: float) -> int | None:
 
 
 def samples_for_half_width(share: float, half: float) -> int:
-    """Return how many samples bring half of Wilson's interval of a proportion to ``half``.
+    """Return the number of samples at which Wilson's interval has the half-width ``half``.
 
-    Solved for n: ``half^2 (n + z^2)^2 = z^2 (n share (1 - share) + z^2 / 4)``.
+    Solves ``half^2 (n + z^2)^2 = z^2 (n share (1 - share) + z^2 / 4)`` for n.
 
     Raises:
-        ValueError: ``half`` is not above 0, or not below a half.
+        ValueError: ``half`` is not between 0 and 0.5.
     """
     if not 0 < half < 0.5:
-        raise ValueError(f"half a width of {half} is none of a proportion's")
+        raise ValueError(f"half-width of a proportion must be between 0 and 0.5, got {half}")
     z2, spread = Z975**2, share * (1 - share)
     b = 2 * half**2 - spread
     root = math.sqrt(max(0.0, b**2 - 4 * half**2 * (half**2 - 0.25)))
@@ -206,53 +184,53 @@ def mean_interval(values: Sequence[float]) -> Interval:
 
 
 def ratio_by_round(numerators: Sequence[float], denominators: Sequence[float]) -> Interval:
-    """Return the ratio of two things measured in the same rounds, taken round by round.
+    """Return the ratio of two figures measured in the same rounds, paired by round.
 
-    What drifts slowly (clock, heat, neighbours) is in both figures of a round and cancels.  The
+    Slow drift (clock, heat, other processes) affects both figures of a round and cancels.  The
     estimate is the geometric mean of the rounds' ratios, with Student's t interval on their
     logarithms.
 
     Args:
-        numerators: One positive figure a round.
-        denominators: The other's figure in the same rounds.
+        numerators: One positive figure per round.
+        denominators: One positive figure per round, in the same order.
 
     Raises:
-        ValueError: The two differ in length, or a figure is not positive.
+        ValueError: The lengths differ, or a figure is not positive.
     """
     if len(numerators) != len(denominators):
         raise ValueError(f"{len(numerators)} rounds against {len(denominators)}")
     if any(not v > 0 for v in (*numerators, *denominators)):
-        raise ValueError("a ratio by round needs positive figures")
+        raise ValueError("figures must be positive")
     logs = [math.log(a / b) for a, b in zip(numerators, denominators, strict=True)]
     mean = mean_interval(logs)
     return Interval(math.exp(mean.value), math.exp(mean.low), math.exp(mean.high))
 
 
 def ratio_unpaired(numerator: Interval, denominator: Interval) -> Interval:
-    """Return the ratio of two figures measured apart, their relative errors added in quadrature.
+    """Return the ratio of two independent figures, with relative errors added in quadrature.
 
-    Drift between the two is not in the interval, so it is too narrow on a busy machine.
+    The interval excludes drift between the two measurements: it is too narrow on a busy machine.
     """
     value = numerator.value / denominator.value if denominator.value else math.nan
     half = math.hypot(numerator.half_width_pct, denominator.half_width_pct) / 100
     return Interval(value, value / (1 + half), value * (1 + half))
 
 
-def with_doubt(ratio: Interval, doubt: float) -> Interval:
-    """Return a ratio whose interval also holds an error of the method, added in quadrature.
+def with_systematic_error(ratio: Interval, systematic: float) -> Interval:
+    """Return a ratio whose interval includes a systematic error, added in quadrature.
 
     Args:
-        ratio: Positive, with what its samples tell of it.
-        doubt: Half-width of the 95 % interval of the error that no sample shows, as a share.
+        ratio: A positive ratio with its sampling error.
+        systematic: Half-width of the 95 % interval of the systematic error, as a fraction.
     """
 
-    def away(end: float) -> float:
-        return math.hypot(math.log(end / ratio.value), math.log1p(doubt))
+    def widened(end: float) -> float:
+        return math.hypot(math.log(end / ratio.value), math.log1p(systematic))
 
     return Interval(
         ratio.value,
-        ratio.value * math.exp(-away(ratio.low)),
-        ratio.value * math.exp(away(ratio.high)),
+        ratio.value * math.exp(-widened(ratio.low)),
+        ratio.value * math.exp(widened(ratio.high)),
     )
 
 
@@ -265,17 +243,16 @@ def bootstrap_rate(
 ) -> Interval:
     """Return ``sum(amounts) / sum(durations)`` with a bootstrap interval over blocks of windows.
 
-    Whole blocks are drawn with replacement, never single inferences: neighbours in time are
-    correlated.  The percentile interval of few blocks is too narrow, so it is widened to that of
+    Whole blocks are drawn with replacement, never single inferences, since consecutive inferences
+    are correlated.  The percentile interval of few blocks is too narrow and is widened to
     Student's t (see :func:`_percentile_interval`).
 
     Args:
-        amounts: Of each window, such as samples.
-        durations: Of each window, in s.
-        blocks: The block of each window, such as the round that it was measured in; by default
-            every window is a block.
-        resamples: How often blocks are drawn.
-        seed: Of the drawing.
+        amounts: Amount of each window, such as samples.
+        durations: Duration of each window, in s.
+        blocks: Block of each window, such as its round; by default every window is a block.
+        resamples: Number of bootstrap resamples.
+        seed: Seed of the random generator.
 
     Raises:
         ValueError: The arguments differ in length.
@@ -296,13 +273,13 @@ def bootstrap_rate(
 
 
 def _numbered(blocks: Sequence[int] | None, windows: int) -> tuple[NDArray[np.intp], int]:
-    """Return each window's block as 0, 1, 2 ..., and how many blocks there are."""
+    """Return each window's block as 0, 1, 2 ..., and the number of blocks."""
     if blocks is None:
         return np.arange(windows), windows
     if len(blocks) != windows:
         raise ValueError(f"{len(blocks)} blocks against {windows} windows")
-    found, numbers = np.unique(np.asarray(blocks), return_inverse=True)
-    return numbers, found.size
+    unique, numbers = np.unique(np.asarray(blocks), return_inverse=True)
+    return numbers, unique.size
 
 
 def quantile(samples: NDArray[np.float64] | Sequence[float], q: float) -> float:
@@ -319,15 +296,15 @@ def bootstrap_quantile(
 ) -> Interval:
     """Return a quantile of all samples with a bootstrap interval over blocks of windows.
 
-    Each resample weights the sorted samples with how often their block was drawn, so the cost is
-    one sort and a cumulative sum a resample, whatever the number of samples.
+    Each resample weights the sorted samples by the number of times their block was drawn, so the
+    cost is one sort overall and one cumulative sum per resample.
 
     Args:
-        windows: The samples of each window.
-        q: The quantile, within [0, 1].
-        blocks: The block of each window, as for :func:`bootstrap_rate`.
-        resamples: How often blocks are drawn.
-        seed: Of the drawing.
+        windows: Samples of each window.
+        q: Quantile, within [0, 1].
+        blocks: Block of each window, as for :func:`bootstrap_rate`.
+        resamples: Number of bootstrap resamples.
+        seed: Seed of the random generator.
     """
     block, _ = _numbered(blocks, len(windows))
     filled = [i for i, w in enumerate(windows) if len(w)]
@@ -352,44 +329,40 @@ def bootstrap_quantile(
 
 
 def drift(values: Sequence[float]) -> Interval:
-    """Return how far a series moved from its first to its last value, in per cent of its median.
+    """Return the change of a series from its first to its last value, in percent of its median.
 
-    The slope is the median of all pairs' slopes (Theil 1950, Sen 1968) and its interval comes from
-    the distribution of Kendall's S, so single values far off move neither.  The interval excludes
-    0 only if the series keeps rising or falling.
+    The slope is the Theil-Sen estimate (Theil 1950, Sen 1968), which outliers do not move.  The
+    interval excludes 0 only if the series keeps rising or falling.
 
     Args:
-        values: At equal steps in time; fewer than four have no drift.
+        values: Values at equal steps in time; the drift of fewer than four is NaN.
     """
+    from scipy.stats import theilslopes
+
     n = len(values)
     if n < 4:
         return Interval(math.nan, math.nan, math.nan)
-    series = np.asarray(values, float)
-    later, earlier = np.tril_indices(n, -1)
-    slopes = np.sort((series[later] - series[earlier]) / (later - earlier))
-    spread = Z975 * math.sqrt(n * (n - 1) * (2 * n + 5) / 18)
-    low = max(0, math.floor((slopes.size - spread) / 2) - 1)
-    high = min(slopes.size - 1, math.ceil((slopes.size + spread) / 2))
-    scale = 100.0 * (n - 1) / float(np.median(series))
+    slope = theilslopes(values)
+    scale = 100.0 * (n - 1) / float(np.median(values))
     return Interval(
-        float(np.median(slopes)) * scale, float(slopes[low]) * scale, float(slopes[high]) * scale
+        float(slope.slope) * scale, float(slope.low_slope) * scale, float(slope.high_slope) * scale
     )
 
 
 def _percentile_interval(
     value: float, estimates: NDArray[np.float64], by_block: NDArray[np.float64]
 ) -> Interval:
-    """Return the percentile interval of an estimate over blocks, widened for what it leaves out.
+    """Return the bootstrap percentile interval over blocks, corrected for few blocks.
 
-    A bootstrap takes the blocks as if they were all there is: with few of them that understates
-    the spread by ``sqrt(n / (n - 1))``, and takes the normal distribution's limits where Student's
-    t would stand (Efron and Tibshirani 1993, chapters 12 and 13; Hesterberg 2015, section 3.2).
-    It also takes them as independent; what one tells of the next adds to the spread too.
+    With n blocks the bootstrap understates the spread by ``sqrt(n / (n - 1))`` and uses normal
+    limits in place of Student's t (Efron and Tibshirani 1993, chapters 12 and 13; Hesterberg 2015,
+    section 3.2).  It also assumes independent blocks; correlation between consecutive blocks
+    widens the interval further.
 
     Args:
         value: The estimate.
-        estimates: Those of the resamples.
-        by_block: The figure of each block alone, in the order of time.
+        estimates: Estimate of each resample.
+        by_block: Figure of each block, in time order.
     """
     n = by_block.size
     low, high = np.quantile(estimates, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
@@ -401,16 +374,16 @@ def _percentile_interval(
     )
 
 
-_MOST_CORRELATED = 0.75
-"""Beyond this a short measurement cannot tell correlation from drift."""
+_MAX_CORRELATION = 0.75
+"""Upper bound: a short measurement cannot separate stronger correlation from drift."""
 
 
 def _correlation_factor(series: NDArray[np.float64]) -> float:
-    """Return by how much correlation of neighbours widens the interval of a mean, at least 1.
+    """Return the factor by which autocorrelation widens the interval of a mean, at least 1.
 
-    For a first-order autoregressive series of lag-1 correlation r that is
-    ``sqrt((1 + r) / (1 - r))`` (Geyer 1992 gives the general form).  The estimate of r in a short
-    series lies about ``1 / n`` too low, which is put back; a negative one is taken as none.
+    For a first-order autoregressive series with lag-1 correlation r the factor is
+    ``sqrt((1 + r) / (1 - r))`` (Geyer 1992 gives the general form).  The estimate of r from a
+    short series is biased low by about ``1 / n``, which is added back; negative r counts as 0.
     """
     known = series[np.isfinite(series)]
     centred = known - known.mean() if known.size else known
@@ -418,5 +391,5 @@ def _correlation_factor(series: NDArray[np.float64]) -> float:
     if known.size < 4 or spread <= 0:
         return 1.0
     r = float(centred[1:] @ centred[:-1]) / spread + 1 / known.size
-    r = min(max(r, 0.0), _MOST_CORRELATED)
+    r = min(max(r, 0.0), _MAX_CORRELATION)
     return math.sqrt((1 + r) / (1 - r))

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from ovtool.core.statistics import Interval, ratio_by_round, ratio_unpaired, with_doubt
+from ovtool.core.statistics import Interval, ratio_by_round, ratio_unpaired, with_systematic_error
 
 if TYPE_CHECKING:
     from ovtool.core.measurement import Measurement
@@ -49,7 +49,7 @@ def speedup(row: Measurement, baseline: Measurement) -> Speedup:
         if disturbed and row.on_cpu and baseline.on_cpu:
             ratio = _paired(row, baseline, by_cpu_time=True)
             if ratio is not None:
-                return Speedup(with_doubt(ratio, CPU_TIME_DOUBT), "cpu_time")
+                return Speedup(with_systematic_error(ratio, CPU_TIME_DOUBT), "cpu_time")
         ratio = _paired(row, baseline, by_cpu_time=False)
         if ratio is not None:
             return Speedup(ratio, "rounds")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ovtool.core import units
 from ovtool.core.device_names import is_virtual, not_behind
 from ovtool.core.measurement import Note
-from ovtool.core.statistics import ratio_unpaired, samples_for_half_width, samples_to_tell
+from ovtool.core.statistics import ratio_unpaired, samples_for_half_width, samples_to_distinguish
 from ovtool.results.rows import CONFIG, Config, Row, Rows, best_throughput, figure, measured, real
 from ovtool.results.wording import figure_text, ratio_words, row_label, words
 from ovtool.selection.knee import Knees, against
@@ -331,7 +331,7 @@ def _enough(
     if column in _SHARES:
         if limit is None:
             return f"about {samples_for_half_width(mine.value, WIDE_QUALITY)} samples {what}"
-        needed = samples_to_tell(mine.value, limit)
+        needed = samples_to_distinguish(mine.value, limit)
         return f"about {needed} samples {what}" if needed else ""
     side = mine.high if limit is None or limit > mine.value else 2 * mine.value - mine.low
     distance = WIDE_QUALITY if limit is None else abs(limit - mine.value)

@@ -18,19 +18,19 @@ from ovtool.core.statistics import (
     ratio_by_round,
     ratio_unpaired,
     samples_for_half_width,
-    samples_to_tell,
+    samples_to_distinguish,
     standard_error,
     student_t,
     two_sided_p,
     wilson,
-    with_doubt,
+    with_systematic_error,
 )
 
 positive = st.floats(1e-3, 1e6)
 UNKNOWN = Interval(1.0, math.nan, math.nan)
 
 
-def holds(interval):
+def contains_value(interval):
     """An interval, where there is one, has its value inside (to rounding)."""
     slack = 1e-9 * max(1.0, abs(interval.value))
     return not interval.known or (interval.low - slack <= interval.value <= interval.high + slack)
@@ -38,19 +38,19 @@ def holds(interval):
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=40))
 def test_mean_interval_contains_the_mean(values):
-    found = mean_interval(values)
-    assert holds(found)
-    assert found.value == pytest.approx(np.mean(values), abs=1e-6)
-    assert found.known == (len(values) > 1)
+    interval = mean_interval(values)
+    assert contains_value(interval)
+    assert interval.value == pytest.approx(np.mean(values), abs=1e-6)
+    assert interval.known == (len(values) > 1)
 
 
 @given(st.lists(st.tuples(positive, positive), min_size=1, max_size=30))
 def test_bootstrap_rate_contains_the_rate(windows):
     amounts, durations = zip(*windows, strict=True)
-    found = bootstrap_rate(amounts, durations, resamples=50)
-    assert holds(found)
-    assert found.value == pytest.approx(sum(amounts) / sum(durations))
-    assert found.known == (len(windows) > 1)
+    interval = bootstrap_rate(amounts, durations, resamples=50)
+    assert contains_value(interval)
+    assert interval.value == pytest.approx(sum(amounts) / sum(durations))
+    assert interval.known == (len(windows) > 1)
 
 
 @given(
@@ -58,28 +58,28 @@ def test_bootstrap_rate_contains_the_rate(windows):
     st.sampled_from([0.0, 0.5, 0.9, 0.99, 1.0]),
 )
 def test_bootstrap_quantile_contains_the_quantile(windows, q):
-    found = bootstrap_quantile(windows, q, resamples=50)
+    interval = bootstrap_quantile(windows, q, resamples=50)
     everything = [value for window in windows for value in window]
-    assert holds(found)
-    assert found.value == quantile(everything, q)
-    assert min(everything) <= found.value <= max(everything)
+    assert contains_value(interval)
+    assert interval.value == quantile(everything, q)
+    assert min(everything) <= interval.value <= max(everything)
 
 
 @given(st.integers(0, 500), st.integers(1, 500))
 def test_wilson_contains_the_share_and_stays_within_0_and_1(successes, trials):
     successes = min(successes, trials)
-    found = wilson(successes, trials)
-    assert 0 <= found.low <= found.value <= found.high <= 1
+    interval = wilson(successes, trials)
+    assert 0 <= interval.low <= interval.value <= interval.high <= 1
 
 
 @given(st.lists(st.tuples(positive, positive), min_size=2, max_size=20))
 def test_the_ratio_by_round_is_between_the_rounds_and_inverts(rounds):
     a, b = zip(*rounds, strict=True)
-    found, other = ratio_by_round(a, b), ratio_by_round(b, a)
+    interval, other = ratio_by_round(a, b), ratio_by_round(b, a)
     ratios = [x / y for x, y in rounds]
-    assert holds(found)
-    assert min(ratios) * (1 - 1e-9) <= found.value <= max(ratios) * (1 + 1e-9)
-    assert found.value * other.value == pytest.approx(1)
+    assert contains_value(interval)
+    assert min(ratios) * (1 - 1e-9) <= interval.value <= max(ratios) * (1 + 1e-9)
+    assert interval.value * other.value == pytest.approx(1)
 
 
 @pytest.mark.parametrize(
@@ -93,12 +93,12 @@ def test_the_ratio_by_round_is_between_the_rounds_and_inverts(rounds):
 )
 def test_wilson_gives_the_published_figures(successes, trials, low, high):
     """Newcombe 1998, table I, method 3 (score, without continuity correction)."""
-    found = wilson(successes, trials)
-    assert (round(found.low, 4), round(found.high, 4)) == (low, high)
+    interval = wilson(successes, trials)
+    assert (round(interval.low, 4), round(interval.high, 4)) == (low, high)
 
 
 @pytest.mark.parametrize(("successes", "trials"), [(0, 0), (-1, 5), (6, 5)])
-def test_what_is_no_proportion_is_refused(successes, trials):
+def test_invalid_proportion_raises(successes, trials):
     with pytest.raises(ValueError, match="not a proportion"):
         wilson(successes, trials)
 
@@ -114,18 +114,22 @@ def test_student_t_needs_two_values():
     assert math.isnan(student_t(0))
 
 
-@given(ratio=positive, below=st.floats(0.2, 1), above=st.floats(1, 5), doubt=st.floats(0, 0.5))
-def test_doubt_widens_both_sides_and_inverts(ratio, below, above, doubt):
-    found = Interval(ratio, ratio * below, ratio * above)
-    wider = with_doubt(found, doubt)
+@given(ratio=positive, below=st.floats(0.2, 1), above=st.floats(1, 5), systematic=st.floats(0, 0.5))
+def test_systematic_error_widens_both_sides_and_inverts(ratio, below, above, systematic):
+    interval = Interval(ratio, ratio * below, ratio * above)
+    wider = with_systematic_error(interval, systematic)
     slack = 1 + 1e-9
     assert wider.value == ratio
-    assert wider.low <= min(found.low, ratio / (1 + doubt)) * slack
-    assert wider.high * slack >= max(found.high, ratio * (1 + doubt))
-    assert wider.high <= found.high * (1 + doubt) * slack, "never more than the two together"
-    upside = with_doubt(Interval(1 / ratio, 1 / found.high, 1 / found.low), doubt)
+    assert wider.low <= min(interval.low, ratio / (1 + systematic)) * slack
+    assert wider.high * slack >= max(interval.high, ratio * (1 + systematic))
+    assert wider.high <= interval.high * (1 + systematic) * slack, (
+        "never more than the two together"
+    )
+    upside = with_systematic_error(
+        Interval(1 / ratio, 1 / interval.high, 1 / interval.low), systematic
+    )
     assert upside.low == pytest.approx(1 / wider.high)
-    assert not with_doubt(UNKNOWN, doubt).known
+    assert not with_systematic_error(UNKNOWN, systematic).known
 
 
 def test_drift_that_is_in_both_cancels_in_the_ratio_by_round():
@@ -148,17 +152,17 @@ def test_a_ratio_of_what_does_not_belong_together_is_refused(a, b):
 
 
 def test_errors_of_figures_measured_apart_add_up():
-    found = ratio_unpaired(Interval(200.0, 194.0, 206.0), Interval(100.0, 96.0, 104.0))
-    assert found.value == 2
-    assert found.high == pytest.approx(2 * 1.05)
-    assert found.low == pytest.approx(2 / 1.05)
+    interval = ratio_unpaired(Interval(200.0, 194.0, 206.0), Interval(100.0, 96.0, 104.0))
+    assert interval.value == 2
+    assert interval.high == pytest.approx(2 * 1.05)
+    assert interval.low == pytest.approx(2 / 1.05)
     assert not ratio_unpaired(UNKNOWN, Interval(1.0, 0.9, 1.1)).known
 
 
 def coverage(interval_of, truth, times=200):
     """Share of independent repetitions whose interval has the truth inside."""
-    found = [interval_of(np.random.default_rng(seed)) for seed in range(times)]
-    return sum(i.low <= truth <= i.high for i in found) / times
+    interval = [interval_of(np.random.default_rng(seed)) for seed in range(times)]
+    return sum(i.low <= truth <= i.high for i in interval) / times
 
 
 def test_mean_interval_has_the_truth_inside_as_often_as_it_says():
@@ -187,8 +191,8 @@ def test_windows_are_drawn_whole():
     """Latencies are alike within a window: single ones drawn would give far too narrow a result."""
     rng = np.random.default_rng(0)
     levels = rng.normal(10, 2, 12)
-    found = bootstrap_quantile([rng.normal(level, 0.01, 200) for level in levels], 0.5)
-    assert found.high - found.low > 1
+    interval = bootstrap_quantile([rng.normal(level, 0.01, 200) for level in levels], 0.5)
+    assert interval.high - interval.low > 1
 
 
 def test_the_same_data_give_the_same_interval():
@@ -198,9 +202,9 @@ def test_the_same_data_give_the_same_interval():
 
 
 def test_nothing_gives_nothing():
-    for found in (mean_interval([]), bootstrap_rate([], []), bootstrap_quantile([[], []], 0.5)):
-        assert math.isnan(found.value)
-        assert not found.known
+    for interval in (mean_interval([]), bootstrap_rate([], []), bootstrap_quantile([[], []], 0.5)):
+        assert math.isnan(interval.value)
+        assert not interval.known
     assert math.isnan(quantile([], 0.5))
 
 
@@ -247,9 +251,9 @@ def test_neighbours_that_resemble_each_other_widen_the_interval():
 @given(st.integers(4, 40), st.floats(-0.5, 0.5))
 def test_a_steady_rise_is_a_drift_and_one_outlier_is_none(n, slope):
     rising = 100 + slope * np.arange(n)
-    found = drift(rising)
+    interval = drift(rising)
     expected = 100 * slope * (n - 1) / np.median(rising)
-    assert found.value == pytest.approx(expected, abs=1e-9)
+    assert interval.value == pytest.approx(expected, abs=1e-9)
     outlier = np.full(n, 100.0)
     outlier[n // 2] = 10
     assert drift(outlier).value == 0
@@ -298,8 +302,8 @@ def test_holm_gives_the_published_figures():
 
 def test_the_difference_of_shares_is_the_published_one():
     """Newcombe 1998 (Statistics in Medicine 17:873), table II, method 10: 56/70 and 48/80."""
-    found = difference(wilson(56, 70), wilson(48, 80))
-    assert (round(found.value, 4), round(found.low, 4), round(found.high, 4)) == (
+    interval = difference(wilson(56, 70), wilson(48, 80))
+    assert (round(interval.value, 4), round(interval.low, 4), round(interval.high, 4)) == (
         0.2,
         0.0524,
         0.3339,
@@ -316,7 +320,7 @@ def test_a_standard_error_needs_a_known_positive_interval():
 
 @given(st.integers(1, 99), st.integers(1, 99))
 def test_so_many_samples_tell_two_shares_apart(share, other):
-    needed = samples_to_tell(share / 100, other / 100)
+    needed = samples_to_distinguish(share / 100, other / 100)
     if share == other:
         assert needed is None
         return
@@ -330,9 +334,9 @@ def test_so_many_samples_tell_two_shares_apart(share, other):
 def test_so_many_samples_make_an_interval_narrow(share, half):
     needed = samples_for_half_width(share / 100, half)
     enough = 100 * math.ceil(needed / 100)
-    found = wilson(enough * share // 100, enough)
-    assert (found.high - found.low) / 2 <= half * 1.0001
+    interval = wilson(enough * share // 100, enough)
+    assert (interval.high - interval.low) / 2 <= half * 1.0001
     fewer = 100 * (math.ceil(needed / 100) - 1)
     if fewer:
-        found = wilson(fewer * share // 100, fewer)
-        assert (found.high - found.low) / 2 >= half * 0.9999
+        interval = wilson(fewer * share // 100, fewer)
+        assert (interval.high - interval.low) / 2 >= half * 0.9999
