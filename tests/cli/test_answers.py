@@ -116,7 +116,7 @@ def test_the_methods_are_listed(ovtool):
     listed = {row["name"]: row for row in ovtool("methods", "--json").document}
     assert list(listed) == list(compress.METHODS)
     assert listed["int8"]["needs"] == ["calibration"]
-    assert listed["channels"]["extra"] == "pruning"
+    assert listed["prune-channels"]["extra"] == "pruning"
     shown = ovtool("methods").out
     for name, row in listed.items():
         assert name in shown

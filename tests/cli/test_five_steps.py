@@ -33,13 +33,19 @@ variants:
   small:
     steps:
       - train: {epochs: 3, learning_rate: 0.02}
-      - channels: {ratio: 0.25, epochs: 1}
-      - zero: {ratio: 0.5, epochs: 8}
+      - prune-channels: {ratio: 0.25, epochs: 1}
+      - prune-weights: {ratio: 0.5, epochs: 8}
       - train: {epochs: 2, soft: 1}
       - int8: {max_drop: 0.2, subset_size: 32}
 sweep: {devices: [CPU], batches: [1], hints: [latency], rounds: 3, round_s: 0.05, max_seconds: 0.2}
 """
-STEPS = ("small-1-train", "small-2-channels", "small-3-zero", "small-4-train", "small")
+STEPS = (
+    "small-1-train",
+    "small-2-prune-channels",
+    "small-3-prune-weights",
+    "small-4-train",
+    "small",
+)
 
 
 @pytest.fixture
@@ -66,16 +72,17 @@ def test_a_killed_recipe_ends_with_the_same_files(here):
     folder = here / "a" / "variants"
     deadline = time.monotonic() + 240
     while (
-        not list(folder.glob(".small-3-zero.*.part/retraining.pt")) and time.monotonic() < deadline
+        not list(folder.glob(".small-3-prune-weights.*.part/retraining.pt"))
+        and time.monotonic() < deadline
     ):
         assert started.poll() is None, "it ended before it could be killed"
         time.sleep(0.02)
     started.send_signal(signal.SIGKILL)
     started.wait()
-    assert not (folder / "small-3-zero").exists()
+    assert not (folder / "small-3-prune-weights").exists()
     again = subprocess.run(run("a"), check=False, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
-    assert "small-2-channels: reused" in again.stderr
+    assert "small-2-prune-channels: reused" in again.stderr
     assert "goes on after epoch" in again.stderr
     # Sums of another number of threads round otherwise, so this is a process of its own too.
     subprocess.run(run("b"), check=True, capture_output=True)

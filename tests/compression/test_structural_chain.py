@@ -66,10 +66,10 @@ def test_channels_then_training_then_int8(here):
 
     trained = {"epochs": 12, "learning_rate": 0.02, "batch_size": 32}
     whole = step("nets_of_structure:make", "train", "v/whole", **trained)
-    small = step(whole, "channels", "v/channels", ratio=0.5, epochs=0)
+    small = step(whole, "prune-channels", "v/channels", ratio=0.5, epochs=0)
     taught = step(small, "train", "v/taught", **trained, soft=1, teacher="v/whole")
     int8 = step(taught, "int8", "v/int8", subset_size=50)
-    assert [s.method for s in int8.record.steps] == ["train", "channels", "train", "int8"]
+    assert [s.method for s in int8.record.steps] == ["train", "prune-channels", "train", "int8"]
     for made in (whole, small, taught):
         assert same_network(made, x)
     assert int8.record.steps[-1].details["weights"][-1]["type"] == "i8"
@@ -89,7 +89,7 @@ def test_every_change_of_structure_in_one_chain(here):
     for place, (method, settings) in enumerate(
         [
             ("separable", {"layers": "block.0,block.3", "epochs": 1}),
-            ("channels", {"ratio": 0.25, "epochs": 1}),
+            ("prune-channels", {"ratio": 0.25, "epochs": 1}),
             ("downsample", {"layer": "entry", "epochs": 0}),
         ]
     ):

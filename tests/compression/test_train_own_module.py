@@ -59,7 +59,9 @@ def test_zeros_then_training_then_8_bits_of_a_users_module(here):
     source = api.convert("nets_to_train:make", out="v/source")
     both = api.Given(data="train.npz", training="train.npz")
     quick = {"epochs": 2, "batch_size": 16}
-    zero = api.compress(source, "zero", out="v/z", given=both, options=trust, settings=quick)
+    zero = api.compress(
+        source, "prune-weights", out="v/z", given=both, options=trust, settings=quick
+    )
     train = api.compress(zero, "train", out="v/t", given=both, options=trust, settings=quick)
     int8 = api.compress(train, "int8", out="v/q", given=both, settings={"subset_size": 20})
     qat = api.compress(
@@ -67,5 +69,5 @@ def test_zeros_then_training_then_8_bits_of_a_users_module(here):
     )
     for variant in (zero, train, int8, qat):
         assert variant.record.steps[-1].details["storage"]["nonzero_pct"] <= 50
-    assert [step.method for step in qat.record.steps] == ["zero", "train", "qat"]
+    assert [step.method for step in qat.record.steps] == ["prune-weights", "train", "qat"]
     assert int8.record.network_sha256 is qat.record.network_sha256 is None

@@ -63,7 +63,7 @@ def test_weights_that_no_code_shortens_are_as_they_are(conv):
         ("weights", {"mode": "fp8_e4m3", "group_size": 32, "all_layers": True}),
         ("weights", {"mode": "mxfp8_e4m3", "all_layers": True}),
         ("weights", {"mode": "cb4", "all_layers": True}),
-        ("share", {}),
+        ("weight-sharing", {}),
         ("ternary", {"keep_first": False, "keep_last": False}),
         ("binary", {"keep_first": False, "keep_last": False}),
     ],

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from ovtool.compression.codebook import Table
 from ovtool.compression.method import Compressed, Method, Work
-from ovtool.compression.methods.sharing import TabledSettings, shared, trained_with
+from ovtool.compression.methods.weight_sharing import TabledSettings, shared, trained_with
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -145,7 +145,7 @@ def _apply(work: Work[HashingSettings]) -> Compressed:
     )
 
 
-HASH = Method(
+HASHED_WEIGHTS = Method(
     HashingSettings,
     frozenset(),
     _apply,

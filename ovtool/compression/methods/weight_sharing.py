@@ -228,7 +228,7 @@ def _apply(work: Work[SharingSettings]) -> Compressed:
     return shared(work, lambda values, _: clustered(values, work.settings))
 
 
-SHARE = Method(
+WEIGHT_SHARING = Method(
     SharingSettings,
     frozenset(),
     _apply,

@@ -9,7 +9,7 @@ import openvino as ov
 import pytest
 import torch
 
-from ovtool.compression.methods.zeroing import _check
+from ovtool.compression.methods.prune_weights import _check
 from ovtool.compression.registry import compress, parse_settings
 from ovtool.compression.restore import restore
 from ovtool.core.errors import InputError
@@ -45,7 +45,7 @@ def said(variant, x):
 @pytest.mark.parametrize("mode", ["local", "global"])
 def test_the_smallest_weights_become_zero_and_stay_so_in_training(source, tmp_path, mode):
     made = compress(
-        source, "zero", {**QUICK, "mode": mode, "ratio": 0.7}, material(),
+        source, "prune-weights", {**QUICK, "mode": mode, "ratio": 0.7}, material(),
         out=tmp_path / "z", name="z",
     )  # fmt: skip
     zeros, details = zeros_in(made), made.record.steps[0].details
@@ -71,14 +71,14 @@ def test_the_smallest_weights_become_zero_and_stay_so_in_training(source, tmp_pa
 
 def test_without_training_only_the_smallest_change(source, tmp_path):
     given = material(training=None)
-    made = compress(source, "zero", {"epochs": 0}, given, out=tmp_path / "z", name="z")
+    made = compress(source, "prune-weights", {"epochs": 0}, given, out=tmp_path / "z", name="z")
     before, after = residual().module.body.weight, restore(residual(), made).module.body.weight
     gone = after == 0
     assert gone.float().mean() == pytest.approx(0.5, abs=0.002)
     assert torch.equal(after[~gone], before[~gone])
     assert before[gone].abs().max() <= before[~gone].abs().min()
-    with pytest.raises(InputError, match="method zero needs labelled samples to train on"):
-        compress(source, "zero", {}, given, out=tmp_path / "t", name="t")
+    with pytest.raises(InputError, match="method prune-weights needs labelled samples to train on"):
+        compress(source, "prune-weights", {}, given, out=tmp_path / "t", name="t")
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_without_training_only_the_smallest_change(source, tmp_path):
 )
 def test_ignored_layers_keep_their_weights(source, tmp_path, settings, left):
     made = compress(
-        source, "zero", {"epochs": 0, **settings}, material(), out=tmp_path / "z", name="z"
+        source, "prune-weights", {"epochs": 0, **settings}, material(), out=tmp_path / "z", name="z"
     )
     zeros = zeros_in(made)
     assert zeros.pop(left) == 0
@@ -101,14 +101,19 @@ def test_ignored_layers_keep_their_weights(source, tmp_path, settings, left):
 def test_what_cannot_be_ignored(source, tmp_path):
     settings = {"epochs": 0, "ignored_names": "heat.weight", "ignored_types": "conv"}
     with pytest.raises(InputError) as caught:
-        compress(source, "zero", settings, material(), out=tmp_path / "z", name="z")
+        compress(source, "prune-weights", settings, material(), out=tmp_path / "z", name="z")
     assert "no layer 'heat.weight', the nearest is 'head.weight'" in str(caught.value)
     assert "no type of layer 'conv', the nearest is 'conv2d'" in str(caught.value)
     every = {"epochs": 0, "ignored_types": "conv2d, linear"}
     for mode in ("local", "regularization"):
         with pytest.raises(InputError, match=r"pruned tensors|no weights to prune"):
             compress(
-                source, "zero", {**every, "mode": mode}, material(), out=tmp_path / "z", name="z"
+                source,
+                "prune-weights",
+                {**every, "mode": mode},
+                material(),
+                out=tmp_path / "z",
+                name="z",
             )
 
 
@@ -117,7 +122,7 @@ def test_learnt_masks_reach_the_ratio_and_go_on_where_they_were(source, tmp_path
         **QUICK, "mode": "regularization", "ratio": 0.6, "mask_epochs": 6,
         "mask_learning_rate": 0.5,
     }  # fmt: skip
-    made = compress(source, "zero", settings, material(), out=tmp_path / "a", name="z")
+    made = compress(source, "prune-weights", settings, material(), out=tmp_path / "a", name="z")
     details = made.record.steps[0].details
     assert sum(zeros_in(made).values()) == round(0.6 * WEIGHTS)
     assert details["masks_closed_pct"] > 30
@@ -127,10 +132,10 @@ def test_learnt_masks_reach_the_ratio_and_go_on_where_they_were(source, tmp_path
     for task in ("learning masks, epoch 4", "retraining, epoch 2"):
         with pytest.raises(KeyboardInterrupt):
             compress(
-                source, "zero", settings, material(), out=tmp_path / "b", name="z",
+                source, "prune-weights", settings, material(), out=tmp_path / "b", name="z",
                 progress=Stops(task),
             )  # fmt: skip
-    again = compress(source, "zero", settings, material(), out=tmp_path / "b", name="z")
+    again = compress(source, "prune-weights", settings, material(), out=tmp_path / "b", name="z")
     assert again.record.sha256 == made.record.sha256
     assert again.record.network_sha256 == made.record.network_sha256
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
@@ -140,7 +145,7 @@ def test_masks_that_did_not_close_are_told(source, tmp_path):
     told = Notes()
     settings = {"epochs": 0, "mode": "regularization", "mask_epochs": 1}
     made = compress(
-        source, "zero", settings, material(), out=tmp_path / "z", name="z", progress=told
+        source, "prune-weights", settings, material(), out=tmp_path / "z", name="z", progress=told
     )
     assert made.record.steps[0].details["masks_closed_pct"] < 45
     assert any("the masks closed over" in note for note in told.notes)
@@ -148,7 +153,9 @@ def test_masks_that_did_not_close_are_told(source, tmp_path):
 
 
 def test_zeros_last_through_a_training_after_it(source, tmp_path):
-    first = compress(source, "zero", {"epochs": 0}, material(), out=tmp_path / "z", name="z")
+    first = compress(
+        source, "prune-weights", {"epochs": 0}, material(), out=tmp_path / "z", name="z"
+    )
     given = material(lambda: restore(residual(), first))
     after = compress(first, "train", QUICK, given, out=tmp_path / "t", name="t")
     assert zeros_in(after) == zeros_in(first)
@@ -163,7 +170,9 @@ def test_a_saved_graph_with_too_few_zeros_is_refused(source):
 
 
 def test_zeros_are_counted_where_zero_means_zero(source, tmp_path):
-    first = compress(source, "zero", {"epochs": 0}, material(), out=tmp_path / "z", name="z")
+    first = compress(
+        source, "prune-weights", {"epochs": 0}, material(), out=tmp_path / "z", name="z"
+    )
     for mode in ("int8_sym", "int8_asym"):
         out = tmp_path / mode
         made = compress(first, "weights", {"mode": mode}, material(), out=out, name="w")
@@ -181,7 +190,7 @@ def test_zeros_are_counted_where_zero_means_zero(source, tmp_path):
 )
 def test_settings_that_make_no_sense(settings, message):
     with pytest.raises(InputError, match=message):
-        parse_settings("zero", settings)
+        parse_settings("prune-weights", settings)
 
 
 IN_ANOTHER_PROCESS = """
@@ -191,7 +200,7 @@ from ovtool.core.variant import Variant
 from tests.compression.learnable import Stops, material
 source, out, method, stop = sys.argv[1:]
 settings = {"epochs": 2, "batch_size": 32, "learning_rate": 3e-3}
-if method == "zero":
+if method == "prune-weights":
     settings |= {"mode": "regularization", "mask_epochs": 4, "mask_learning_rate": 0.5}
 made = compress(Variant.load(source), method, settings, material(), out=Path(out), name="z",
                 **({"progress": Stops(stop)} if stop else {}))
@@ -200,7 +209,9 @@ print(made.record.sha256, made.record.network_sha256)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("method", "stop"), [("zero", "learning masks"), ("qat", "retraining")])
+@pytest.mark.parametrize(
+    ("method", "stop"), [("prune-weights", "learning masks"), ("qat", "retraining")]
+)
 def test_it_goes_on_in_another_process(source, tmp_path, method, stop):
     def run(seed, out, stop=""):
         done = subprocess.run(

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from ovtool.compression.methods import channels
+from ovtool.compression.methods import prune_channels
 from ovtool.compression.registry import Material
 from ovtool.compression.restore import restore
 from ovtool.core.errors import InputError, MissingDependencyError
@@ -45,7 +45,7 @@ def shapes(made):
 @pytest.mark.parametrize("importance", ["l1", "l2", "taylor"])
 def test_the_layers_shrink_and_the_saved_network_is_the_saved_graph(source, tmp_path, importance):
     settings = PLAIN | {"ratio": 0.5, "importance": importance}
-    made = compress(source, "channels", settings, tmp_path / "half")
+    made = compress(source, "prune-channels", settings, tmp_path / "half")
     assert shapes(made) == {
         "stem.0.weight": (8, 3, 3, 3),
         "first.weight": (12, 8, 3, 3),
@@ -66,7 +66,7 @@ def test_the_layers_shrink_and_the_saved_network_is_the_saved_graph(source, tmp_
 
 
 def test_flops_are_counted_by_hand(source, tmp_path):
-    found = details(compress(source, "channels", PLAIN | {"ratio": 0.5}, tmp_path / "half"))
+    found = details(compress(source, "prune-channels", PLAIN | {"ratio": 0.5}, tmp_path / "half"))
 
     def macs(stem, first, last):
         full = 256 * 9 * (3 * stem + 2 * stem * first + stem)
@@ -90,7 +90,7 @@ def test_the_channels_of_least_norm_go(source, tmp_path):
     weakened = parent(tmp_path / "weak", make)
     for importance in ("l1", "l2", "taylor", "bn_scale"):
         settings = PLAIN | {"ratio": 0.125, "importance": importance}
-        made = compress(weakened, "channels", settings, tmp_path / importance, make=make)
+        made = compress(weakened, "prune-channels", settings, tmp_path / importance, make=make)
         history = {name: places for name, _, places in details(made)["pruning_history"]}
         assert history["first"] == weak
 
@@ -98,7 +98,7 @@ def test_the_channels_of_least_norm_go(source, tmp_path):
 @pytest.mark.slow
 def test_a_share_of_the_flops_is_removed(source, tmp_path):
     settings = PLAIN | {"ratio": 0.4, "ratio_of": "flops", "ranking": "network"}
-    found = details(compress(source, "channels", settings, tmp_path / "flops"))
+    found = details(compress(source, "prune-channels", settings, tmp_path / "flops"))
     removed = 1 - found["flops_after"] / found["flops_before"]
     assert 0.4 <= removed < 0.55
     assert found["ratio_of_channels"] < 0.4  # for the arithmetic falls with its square
@@ -106,7 +106,7 @@ def test_a_share_of_the_flops_is_removed(source, tmp_path):
 
 def test_ignored_layers_and_multiples(source, tmp_path):
     settings = PLAIN | {"ratio": 0.3, "round_to": 8, "ignored_names": "last"}
-    made = compress(source, "channels", settings, tmp_path / "eights")
+    made = compress(source, "prune-channels", settings, tmp_path / "eights")
     left = shapes(made)
     assert left["last.weight"][0] == 32
     assert left["first.weight"][:2] == (16, 8)
@@ -115,7 +115,7 @@ def test_ignored_layers_and_multiples(source, tmp_path):
 @pytest.mark.slow
 def test_several_steps_with_training_between(source, tmp_path):
     settings = {"ratio": 0.5, "steps": 2, "epochs": 2, "step_epochs": 1, "learning_rate": 0.01}
-    made = compress(source, "channels", settings, tmp_path / "steps")
+    made = compress(source, "prune-channels", settings, tmp_path / "steps")
     found = details(made)
     assert shapes(made)["first.weight"] == (12, 8, 3, 3)
     assert [len(t["epochs"]) for t in found["training_between"]] == [1]
@@ -129,20 +129,20 @@ def test_several_steps_with_training_between(source, tmp_path):
 @pytest.mark.parametrize("words", ["retraining after step 1, epoch 2", "retraining, epoch 2"])
 def test_stopped_and_run_again_it_ends_with_the_same_weights(source, tmp_path, words):
     settings = {"ratio": 0.5, "steps": 2, "epochs": 3, "step_epochs": 2, "soft": 1}
-    whole = compress(source, "channels", settings, tmp_path / "whole")
+    whole = compress(source, "prune-channels", settings, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        compress(source, "channels", settings, tmp_path / "again", progress=Stopping(words))
+        compress(source, "prune-channels", settings, tmp_path / "again", progress=Stopping(words))
     assert list(tmp_path.glob(".again.*.part/*.pt"))
-    again = compress(source, "channels", settings, tmp_path / "again")
+    again = compress(source, "prune-channels", settings, tmp_path / "again")
     assert again.record.network_sha256 == whole.record.network_sha256
     assert again.bin.read_bytes() == whole.bin.read_bytes()
     assert not list(tmp_path.glob(".again.*"))
 
 
 def test_pruning_twice_restores_both(source, tmp_path):
-    once = compress(source, "channels", PLAIN, tmp_path / "once")
+    once = compress(source, "prune-channels", PLAIN, tmp_path / "once")
     twice = compress(
-        once, "channels", PLAIN, tmp_path / "twice", make=lambda: restore(network(), once)
+        once, "prune-channels", PLAIN, tmp_path / "twice", make=lambda: restore(network(), once)
     )
     assert shapes(twice)["first.weight"][0] < shapes(once)["first.weight"][0] < 24
     images = Patterns().images[:4]
@@ -152,7 +152,7 @@ def test_pruning_twice_restores_both(source, tmp_path):
 def test_frozen_parameters_stay_frozen():
     net = network()
     net.module.first.weight.requires_grad_(False)
-    cut = channels._Cut(net, channels.ChannelSettings(), 0.5, 1, None)
+    cut = prune_channels._Cut(net, prune_channels.ChannelSettings(), 0.5, 1, None)
     cut.step()
     assert net.module.first.weight.shape[0] == 12
     frozen = [n for n, p in net.module.named_parameters() if not p.requires_grad]
@@ -196,7 +196,7 @@ def test_what_cannot_be_done_is_said(tmp_path, kind, settings, message):
 
     before = parent(tmp_path / "before", make)
     with pytest.raises(InputError, match=message) as caught:
-        compress(before, "channels", PLAIN | settings, tmp_path / "after", make=make)
+        compress(before, "prune-channels", PLAIN | settings, tmp_path / "after", make=make)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "after").exists()
 
@@ -206,26 +206,28 @@ def test_an_output_that_is_named_stays(tmp_path):
         return network(Both)
 
     settings = PLAIN | {"ignored_names": "stem", "ratio": 0.5}
-    made = compress(parent(tmp_path / "b", make), "channels", settings, tmp_path / "c", make=make)
+    made = compress(
+        parent(tmp_path / "b", make), "prune-channels", settings, tmp_path / "c", make=make
+    )
     assert [port.shape[1] for port in made.record.outputs] == [4, 16]
     assert details(made)["channels"] == {"last": [32, 16]}
 
 
 def test_a_missing_library_says_how_to_install_it(source, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch_pruning", None)
-    with pytest.raises(MissingDependencyError, match="method channels needs") as caught:
-        compress(source, "channels", PLAIN, tmp_path / "x")
+    with pytest.raises(MissingDependencyError, match="method prune-channels needs") as caught:
+        compress(source, "prune-channels", PLAIN, tmp_path / "x")
     assert caught.value.hint == "pip install 'ovtool[pruning]'"
 
 
 def test_taylor_takes_the_gradients_of_the_mean_loss():
     net = network()
     data = Patterns(24)
-    settings = channels.ChannelSettings(taylor_samples=10, batch_size=4, importance="taylor")
+    settings = prune_channels.ChannelSettings(taylor_samples=10, batch_size=4, importance="taylor")
 
     material = Material(training=data)
     work = SimpleNamespace(settings=settings, material=material, progress=SILENT)
-    channels._gradients(work)(net)
+    prune_channels._gradients(work)(net)
     got = net.module.first.weight.grad.clone()
     order = torch.randperm(24, generator=torch.Generator().manual_seed(0))[:10]
     same = network().module

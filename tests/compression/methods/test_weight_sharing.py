@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from openvino import opset15 as op
 from safetensors.torch import load_file
 
-from ovtool.compression.methods.hashing import Hash, hashed
-from ovtool.compression.methods.sharing import SharingSettings, clustered
+from ovtool.compression.methods.hashed_weights import Hash, hashed
+from ovtool.compression.methods.weight_sharing import SharingSettings, clustered
 from ovtool.compression.registry import Material
 from ovtool.compression.registry import compress as with_material
 from ovtool.core import variant
@@ -52,7 +52,7 @@ def plain(variant_or_model):
 def test_shared_weights_are_few_small_and_what_the_engine_reads(
     conv, pictures, tmp_path, settings, most, kind
 ):
-    made = compress(conv, "share", settings, None, out=tmp_path / "s", name="s")
+    made = compress(conv, "weight-sharing", settings, None, out=tmp_path / "s", name="s")
     before, after = plain(conv), ov.Core().read_model(made.xml)
     wanted = {}
     for name, values in decoded(after).items():
@@ -77,21 +77,23 @@ def test_shared_weights_are_few_small_and_what_the_engine_reads(
 
 def test_embeddings_share_too_and_layers_that_would_grow_do_not(tmp_path):
     parent = save(tmp_path / "text", embedding())
-    made = compress(parent, "share", {"bits": 8}, None, out=tmp_path / "s", name="s")
+    made = compress(parent, "weight-sharing", {"bits": 8}, None, out=tmp_path / "s", name="s")
     details = made.record.steps[-1].details
     assert (details["shared_layers"], details["layers_that_would_not_shrink"]) == (1, 1)
     assert sorted(row["type"] for row in details["weights"]) == ["f32", "u8"]
 
 
 def test_shared_weights_cannot_be_shared_again(conv, tmp_path):
-    once = compress(conv, "share", {}, None, out=tmp_path / "s", name="s")
-    with pytest.raises(InputError, match="share changes nothing in s: no layer takes it"):
-        compress(once, "share", {}, None, out=tmp_path / "t", name="t")
+    once = compress(conv, "weight-sharing", {}, None, out=tmp_path / "s", name="s")
+    with pytest.raises(InputError, match="weight-sharing changes nothing in s: no layer takes it"):
+        compress(once, "weight-sharing", {}, None, out=tmp_path / "t", name="t")
 
 
 def test_bits_and_clusters_are_one_setting(conv, tmp_path):
     with pytest.raises(InputError, match="bits and clusters say the same"):
-        compress(conv, "share", {"bits": 2, "clusters": 4}, None, out=tmp_path / "s", name="s")
+        compress(
+            conv, "weight-sharing", {"bits": 2, "clusters": 4}, None, out=tmp_path / "s", name="s"
+        )
 
 
 some = st.lists(st.floats(-4, 4, width=32, allow_subnormal=False) | st.just(0.0), min_size=1)
@@ -114,7 +116,7 @@ def test_pruned_zeros_stay_and_are_coded(tmp_path, conv):
         sparse = np.where(np.abs(values) < np.quantile(np.abs(values), 0.9), 0, values)
         stored.replace(op.constant(sparse))
     parent = save(tmp_path / "sparse", model)
-    made = compress(parent, "share", {}, None, out=tmp_path / "s", name="s")
+    made = compress(parent, "weight-sharing", {}, None, out=tmp_path / "s", name="s")
     storage = made.record.steps[-1].details["storage"]
     assert storage["nonzero_pct"] == pytest.approx(10, abs=0.5)
     assert storage["coded_mib"] < made.model_mib - 0.25 * storage["parameters"] / 8 / 2**20
@@ -160,7 +162,7 @@ def test_a_large_layer_stores_no_places_and_runs_as_a_plain_one(tmp_path):
     h = op.matmul(x, op.constant(weights), False, True, name="product")
     h.output(0).set_names({"y"})
     parent = save(tmp_path / "wide", ov.Model([op.result(h)], [x], "wide"))
-    made = compress(parent, "hash", {"ratio": 1 / 64}, None, out=tmp_path / "h", name="h")
+    made = compress(parent, "hashed-weights", {"ratio": 1 / 64}, None, out=tmp_path / "h", name="h")
     assert made.record.bin_bytes < 512 * 256 / 64 * 4 + 500
     assert made.model_mib < parent.model_mib / 16
     details = made.record.steps[-1].details
@@ -176,7 +178,7 @@ def test_a_large_layer_stores_no_places_and_runs_as_a_plain_one(tmp_path):
 
 
 def test_hashing_a_small_layer_stores_places_where_they_take_less(conv, tmp_path):
-    made = compress(conv, "hash", {"ratio": 1 / 64}, None, out=tmp_path / "h", name="h")
+    made = compress(conv, "hashed-weights", {"ratio": 1 / 64}, None, out=tmp_path / "h", name="h")
     details = made.record.steps[-1].details
     assert details["shared_weights"] == 3 * 32 * 9 + 32 * 32 * 9 + 320
     assert details["table_values"] == sum(round(n / 64) for n in (864, 9216, 320))
@@ -244,7 +246,8 @@ def training(parent, method, settings, out, **options):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("method", "settings", "most"), [("share", {"bits": 3}, 8), ("hash", {"ratio": 0.01}, 12)]
+    ("method", "settings", "most"),
+    [("weight-sharing", {"bits": 3}, 8), ("hashed-weights", {"ratio": 0.01}, 12)],
 )
 def test_shared_values_are_trained_and_the_graph_is_the_networks(
     trained, tmp_path, method, settings, most
@@ -260,7 +263,7 @@ def test_shared_values_are_trained_and_the_graph_is_the_networks(
         if weight.ndim > 1:
             assert len(weight.unique()) <= most
             assert not torch.equal(weight, before[name])
-    if method == "share":
+    if method == "weight-sharing":
         assert not fresh.module.first.weight[:, 1].any(), "zeros stay"
         assert fresh.module.first.weight[:, 0].all()
     rows = np.random.default_rng(2).standard_normal((2, 3, 8, 8)).astype(np.float32)
@@ -274,8 +277,8 @@ def test_shared_values_are_trained_and_the_graph_is_the_networks(
 
 @pytest.mark.slow
 def test_training_moves_values_and_not_what_shares_them(trained, tmp_path):
-    untrained = training(trained, "share", {"learning_rate": 1e-12}, tmp_path / "a")
-    made = training(trained, "share", {}, tmp_path / "b")
+    untrained = training(trained, "weight-sharing", {"learning_rate": 1e-12}, tmp_path / "a")
+    made = training(trained, "weight-sharing", {}, tmp_path / "b")
     a, b = (load_file(v.folder / variant.NETWORK) for v in (untrained, made))
     for name in ("first.weight", "grouped.weight", "last.weight"):
         pairs = {*zip(a[name].flatten().tolist(), b[name].flatten().tolist(), strict=True)}
@@ -302,14 +305,16 @@ def test_the_gradient_of_a_value_is_the_sum_of_its_weights(tmp_path):
 @pytest.mark.slow
 def test_ignored_layers_are_neither_shared_nor_stored_so(trained, tmp_path):
     last = list(plain(trained))[-1]
-    made = training(trained, "share", {"ignored_names": last}, tmp_path / "s")
+    made = training(trained, "weight-sharing", {"ignored_names": last}, tmp_path / "s")
     weights = made.record.steps[-1].details["weights"]
     assert {row["type"]: row["layers"] for row in weights} == {"f32": 1, "u4": 2}
 
 
 def test_training_needs_data_and_a_network(conv, tmp_path):
-    with pytest.raises(InputError, match="method share needs labelled samples to train on"):
-        compress(conv, "share", {"epochs": 1}, None, out=tmp_path / "s", name="s")
+    with pytest.raises(
+        InputError, match="method weight-sharing needs labelled samples to train on"
+    ):
+        compress(conv, "weight-sharing", {"epochs": 1}, None, out=tmp_path / "s", name="s")
 
 
 def test_hashed_values_keep_the_spread_that_an_untrained_network_needs():
@@ -323,7 +328,9 @@ def test_hashed_values_keep_the_spread_that_an_untrained_network_needs():
 
 
 def test_what_is_looked_up_in_tables_is_not_quantized(conv, pictures, tmp_path):
-    shared = compress(conv, "share", {"min_weights": 1}, None, out=tmp_path / "s", name="s")
+    shared = compress(
+        conv, "weight-sharing", {"min_weights": 1}, None, out=tmp_path / "s", name="s"
+    )
     with pytest.raises(InputError, match=r"weights of \d layers are looked up in tables") as caught:
         compress(shared, "int8", {}, pictures, out=tmp_path / "q", name="q")
     assert "in place of sharing" in caught.value.hint

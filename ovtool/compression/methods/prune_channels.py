@@ -80,8 +80,8 @@ def _library() -> Any:
     try:
         import torch_pruning
     except ModuleNotFoundError as error:
-        extra = METHODS.entry("channels").extra
-        raise missing_package("method channels", error, extra) from error
+        extra = METHODS.entry("prune-channels").extra
+        raise missing_package("method prune-channels", error, extra) from error
     return torch_pruning
 
 
@@ -234,7 +234,7 @@ def _gradients(work: Work[ChannelSettings]) -> Callable[[Network], None] | None:
     if settings.importance != "taylor":
         return None
     if material.training is None:
-        raise missing("channels", ["training"])
+        raise missing("prune-channels", ["training"])
     data = training_set(material.training, work.progress)
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(settings.seed))
     places = order[: settings.taylor_samples]
@@ -296,7 +296,7 @@ def _ratio(network: Network, work: Work[ChannelSettings], gradients: Any) -> flo
 def _apply(work: Work[ChannelSettings]) -> Compressed:
     _library()  # said before anything is read
     if work.material.network is None:
-        raise missing("channels", ["network"])
+        raise missing("prune-channels", ["network"])
     settings, network = work.settings, work.material.network()
     gradients = _gradients(work)
     ratio = _ratio(network, work, gradients)
@@ -343,7 +343,7 @@ def _rebuild(network: Network, step: Step) -> None:
         graph.load_pruning_history(step.details["pruning_history"])
 
 
-CHANNELS = Method(
+PRUNE_CHANNELS = Method(
     ChannelSettings,
     frozenset({"network"}),
     _apply,

@@ -61,7 +61,7 @@ class ZeroSettings(Ignoring, Distilling):
 
 def _apply(work: Work[ZeroSettings]) -> Compressed:
     if work.material.network is None:
-        raise missing("zero", ["network"])
+        raise missing("prune-weights", ["network"])
     network, settings = work.material.network(), work.settings
     work.progress.start("choosing weights")
     details: dict[str, Any] = {"parameters": cost.parameters(network.module)}
@@ -225,7 +225,7 @@ def _also(settings: ZeroSettings) -> frozenset[Need]:
     return trained_with(settings)
 
 
-ZERO = Method(
+PRUNE_WEIGHTS = Method(
     ZeroSettings,
     frozenset({"network"}),
     _apply,
