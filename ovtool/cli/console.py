@@ -1,4 +1,4 @@
-"""What every verb prints with: consoles, tables, JSON, notes."""
+"""What every verb prints with: lines, tables, JSON and notes."""
 
 from __future__ import annotations
 
@@ -13,60 +13,93 @@ if TYPE_CHECKING:
 
     from ovtool.core.measurement import Note
 
+_MIN_NAME_WIDTH = 12
+"""Columns that a layer name keeps even on a narrow terminal."""
 
-def console(*, stderr: bool = False) -> Console:
-    """Return a console; one that is no terminal gets plain text, wide enough not to be cut."""
+
+def get_console(*, stderr: bool = False) -> Console:
+    """Return a console; a file or pipe gets plain text at least 100 columns wide."""
     from rich.console import Console
 
-    made = Console(stderr=stderr, highlight=False, soft_wrap=False)
-    if not made.is_terminal:
-        return Console(stderr=stderr, highlight=False, width=max(made.width, 100))
-    return made
+    console = Console(stderr=stderr, highlight=False, soft_wrap=False)
+    if not console.is_terminal:
+        return Console(stderr=stderr, highlight=False, width=max(console.width, 100))
+    return console
 
 
-def say(to: Console, text: str, style: str | None = None) -> None:
-    """Print a line: its words wrap on a terminal, and elsewhere it stays one line."""
-    to.print(text, markup=False, style=style, soft_wrap=not to.is_terminal)
+def write_line(console: Console, text: str, style: str | None = None) -> None:
+    """Write a line to a console; only a terminal wraps the line."""
+    console.print(text, markup=False, style=style, soft_wrap=not console.is_terminal)
 
 
-def answer_json(document: Any) -> None:
-    """Print one JSON document; what is not a number is null."""
+def print_line(text: str, style: str | None = None) -> None:
+    """Print a line of the answer on stdout."""
+    write_line(get_console(), text, style)
+
+
+def print_status(text: str) -> None:
+    """Print a line on stderr, where it does not mix with the answer."""
+    write_line(get_console(stderr=True), text)
+
+
+def print_notes(notes: Sequence[Note]) -> None:
+    """Print notes on stderr, one line per note."""
+    for note in notes:
+        parts = (note.message, note.evidence, note.remedy)
+        print_status(f"warning: {'; '.join(part for part in parts if part)}")
+
+
+def print_json(document: Any) -> None:
+    """Print one JSON document; NaN and infinity become null."""
     print(json.dumps(units.finite(document), indent=2, default=str))
 
 
-def table(
+def print_table(
     headings: Sequence[str],
     rows: Sequence[Sequence[str]],
     caption: str = "",
     right: Collection[str] = (),
 ) -> None:
-    """Print a table; a cell may have several lines, and folds before anything is cut.
+    """Print a table; long cells fold, so that no text is cut.
 
     Args:
-        headings: Of the columns.
-        rows: Their cells.
-        caption: Below it.
-        right: Headings of the columns that are set to the right.
+        headings: Column headings.
+        rows: Cells of each row; a cell may have several lines.
+        caption: Text below the table.
+        right: Headings of the right-aligned columns.
     """
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for heading in headings:
         justify: Literal["right", "left"] = "right" if heading in right else "left"
-        drawn.add_column(heading, overflow="fold", justify=justify)
+        table.add_column(heading, overflow="fold", justify=justify)
     for row in rows:
-        drawn.add_row(*(Text(cell) for cell in row))
-    shown = console()
-    shown.print(drawn)
+        table.add_row(*(Text(cell) for cell in row))
+    get_console().print(table)
     if caption:
-        say(shown, caption, "dim")
+        print_line(caption, "dim")
 
 
-def notes(found: Sequence[Note]) -> None:
-    """Print notes on stderr, a line each."""
-    shown = console(stderr=True)
-    for note in found:
-        parts = (note.message, note.evidence, note.remedy)
-        say(shown, f"warning: {'; '.join(p for p in parts if p)}")
+def print_layer_table(
+    headings: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    names: Sequence[str],
+    caption: str = "",
+    right: Collection[str] = (),
+) -> None:
+    """Print a table of layers, each name shortened to the width that the figures leave.
+
+    Args:
+        headings: Column headings; the last column holds the names.
+        rows: Cells of each row without the name.
+        names: Layer name of each row.
+        caption: Text below the table.
+        right: Headings of the right-aligned columns.
+    """
+    widths = [max(map(len, column)) for column in zip(headings[:-1], *rows, strict=True)]
+    room = max(_MIN_NAME_WIDTH, get_console().width - sum(widths) - 2 * len(widths) - 2)
+    cells = [[*row, units.shortened(name, room)] for row, name in zip(rows, names, strict=True)]
+    print_table(headings, cells, caption, right)

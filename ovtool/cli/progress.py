@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from ovtool.cli.console import console, say
+from ovtool.cli.console import get_console, write_line
 from ovtool.core import units
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class TerminalProgress:
     """Draws what the library reports: a moving bar on a terminal, lines elsewhere."""
 
     def __init__(self) -> None:
-        self._console = console(stderr=True)
+        self._console = get_console(stderr=True)
         self._bars: Bars | None = None
         self._task: Any = None
 
@@ -46,7 +46,7 @@ class TerminalProgress:
 
     def note(self, text: str) -> None:
         """Print a line that stays."""
-        say(self._console, text)
+        write_line(self._console, text)
 
     def close(self) -> None:
         """Take the bar away, so that nothing draws while something is measured."""
@@ -76,7 +76,7 @@ class TerminalProgress:
 
 
 @contextmanager
-def show() -> Iterator[TerminalProgress]:
+def show_progress() -> Iterator[TerminalProgress]:
     """Yield a progress that is taken away at the end, whatever happens."""
     shown = TerminalProgress()
     try:
@@ -86,7 +86,7 @@ def show() -> Iterator[TerminalProgress]:
 
 
 @contextmanager
-def sweep_view(busy: TerminalProgress) -> Iterator[SweepView]:
+def show_sweep(busy: TerminalProgress) -> Iterator[SweepView]:
     """Yield a view of a sweep that is taken away at the end, whatever happens."""
     view = SweepView(busy)
     try:
@@ -102,7 +102,7 @@ class SweepView:
     """
 
     def __init__(self, busy: TerminalProgress) -> None:
-        self._console = console(stderr=True)
+        self._console = get_console(stderr=True)
         self._busy = busy
         self._live: Live | None = None
         self._current: dict[str, Progressed] = {}
@@ -144,7 +144,7 @@ class SweepView:
             self._live = None
 
     def _say(self, text: str) -> None:
-        say(self._console, text)
+        write_line(self._console, text)
 
     def _drawn(self) -> RenderableType:
         from rich.console import Group

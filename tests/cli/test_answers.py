@@ -277,7 +277,7 @@ def test_a_reader_that_leaves_is_no_error(unbuffered):
 
 
 def test_what_is_no_number_is_null(capsys):
-    terminal.answer_json(
+    terminal.print_json(
         {"a": math.nan, "b": [1.5, -math.inf], "c": {"d": (math.inf,)}, "e": Path("f")}
     )
     found = capsys.readouterr().out
@@ -288,7 +288,7 @@ def test_lines_wrap_on_a_terminal_and_stay_whole_elsewhere():
     for on_terminal, lines in ((True, 3), (False, 1)):
         console = Console(width=20, force_terminal=on_terminal, highlight=False)
         with console.capture() as caught:
-            terminal.say(console, "seven words [that] do not fit twenty columns")
+            terminal.write_line(console, "seven words [that] do not fit twenty columns")
         assert len(caught.get().splitlines()) == lines
         assert "[that]" in caught.get(), "what looks like markup is text"
 

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ovtool.cli import options
+from ovtool.cli import console, options
+from ovtool.core import units
+from ovtool.core.shapes import parse_named_shapes, shapes_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ovtool.compile_check.suspects import Search, Suspect
+    from ovtool.compile_check.trial_compiles import CompileCheck
 
 NAME = "check"
 EXAMPLE = "Example: ovtool check variants/resnet-int8 --device NPU.3720,NPU.4000,NPU.5010"
@@ -39,10 +47,9 @@ def command(
     ovtool devices --install-npu-compiler installs on Linux.
     """
     from ovtool import api
-    from ovtool.cli import progress, show_check
-    from ovtool.core.shapes import parse_named_shapes
+    from ovtool.cli import progress
 
-    with progress.show() as shown:
+    with progress.show_progress() as shown:
         found = api.check(
             variant,
             devices=options.words(device) or ["CPU"],
@@ -52,6 +59,70 @@ def command(
             timeout_s=timeout,
             progress=shown,
         )
-    show_check.checks(found, json=json)
+    print_checks(found, json=json)
     if not all(check.compiles for check in found):
         raise typer.Exit(1)
+
+
+ESTIMATE = "compiler's estimate, ms"
+_FIGURES = ("compiled size, MiB", "compile, s", ESTIMATE)
+
+
+def print_checks(found: Sequence[CompileCheck], *, json: bool) -> None:
+    """Print trial compiles of one variant."""
+    if json:
+        console.print_json([check.to_json() for check in found])
+        return
+    rows = [
+        (
+            check.device,
+            "yes" if check.compiles else "no",
+            units.text(check.blob_mib),
+            units.text(check.compile_s),
+            units.text(check.compiler_estimate_ms),
+        )
+        for check in found
+    ]
+    first = found[0]
+    caption = f"{first.variant}, {shapes_text(first.shapes)}: a trial compile, nothing was run."
+    if any(check.compiler_estimate_ms is not None for check in found):
+        caption += " The estimate is the compiler's own of one inference, no measurement."
+    if split := [check.device for check in found if check.of_one_sample]:
+        caption += (
+            f" On {', '.join(split)} the plugin runs a batch sample by sample: size and estimate"
+            " are of one sample."
+        )
+    console.print_table(("device", "compiles", *_FIGURES), rows, caption, right=_FIGURES)
+    for by in dict.fromkeys(check.by for check in found):
+        names = ", ".join(check.device for check in found if check.by == by)
+        console.print_line(f"{names}: by {by}")
+    for check in found:
+        if not check.compiles:
+            _failed(check)
+
+
+def _failed(check: CompileCheck) -> None:
+    console.print_line(f"\n{check.device} does not compile it: {check.error}.")
+    if check.search is not None:
+        _suspects(check.search)
+    console.print_line(f"  The compiler says: {check.said}")
+    console.print_line(f"  What to do: {check.remedy}.")
+
+
+def _suspects(search: Search) -> None:
+    for suspect in search.suspects:
+        console.print_line(f"  - {_described(suspect)}")
+    if search.suspects:
+        rest = " Everything else compiles." if search.rest_compiles else ""
+        tried = f"{search.compiles} parts of the graph were compiled to find that."
+        console.print_line(f"  {tried}{rest}")
+    if search.note:
+        console.print_line(f"  {search.note[0].upper()}{search.note[1:]}.")
+
+
+def _described(suspect: Suspect) -> str:
+    named = f"{suspect.type} {suspect.name!r}"
+    if not suspect.alone:
+        return f"{named}: fails only together with the operations from {suspect.since!r} on"
+    more = f"; {suspect.alike} more of its type, not tried" if suspect.alike else ""
+    return f"{named}: fails by itself{more}"

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ovtool.cli import options
+from ovtool.cli import console, options
+from ovtool.core.columns import BY_NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ovtool.results.rows import Row
+    from ovtool.selection.choice import Choice
+    from ovtool.selection.pareto import Front
 
 NAME = "choose"
 EXAMPLE = """\
@@ -40,8 +48,6 @@ def command(
 ) -> None:
     """Recommend a device, variant, batch and load; exit code 1 if nothing fits the limits."""
     from ovtool import api
-    from ovtool.cli import console as terminal
-    from ovtool.cli import show_choice
     from ovtool.core.errors import InputError
     from ovtool.selection.choice import NothingFitsError
 
@@ -67,11 +73,74 @@ def command(
         )
     except NothingFitsError as error:
         if json:
-            terminal.answer_json(error.to_json())
+            console.print_json(error.to_json())
         raise
     if snippet:
         print(found.snippet, end="")
     elif front:
-        show_choice.front(found.front)
+        print_front(found.front)
     else:
-        show_choice.choice(found, json=json)
+        print_choice(found, json=json)
+
+
+def print_choice(found: Choice, *, json: bool) -> None:
+    """Print a recommendation."""
+    if json:
+        console.print_json(found.to_json())
+        return
+    console.print_line(found.headline, style="bold")
+    for reason in found.reasons:
+        console.print_line(f"- {reason}")
+    console.print_line(f"How sure: {found.confidence.sentence}.")
+    if found.ties:
+        console.print_line(f"Within the noise of it: {found.ties_text}.")
+    settings = ", ".join(f'"{k}": "{v}"' for k, v in found.properties.items())
+    console.print_line(f"OpenVINO properties: {{{settings}}}")
+    if found.explanations:
+        console.print_line("Why so:")
+    for note in found.explanations:
+        console.print_line(
+            f"- {note.message} ({note.evidence})" + (f"; {note.remedy}" if note.remedy else "")
+        )
+    if found.runners_up:
+        console.print_line("Runners-up:")
+    for runner in found.runners_up:
+        console.print_line(f"- {runner.label}: {runner.lacks}")
+    several = [(found.label, found.winner), *((r.label, r.row) for r in found.runners_up)]
+    _table("recommended, next best", several, found.front.columns)
+    console.print_notes(found.warnings)
+
+
+def print_front(found: Front) -> None:
+    """Print a Pareto front."""
+    rows = list(zip(found.labels, found.rows, strict=True))
+    caption = (
+        f"{len(rows)} of {found.of} rows: no other one is at least as good in everything that is"
+        " known of them, and better in something."
+    )
+    if found.left_out:
+        from ovtool.results.wording import words
+
+        caption += f" Measured nowhere: {', '.join(words(n) for n in found.left_out)}."
+    _table("Pareto front", rows, found.columns, caption)
+
+
+def _table(
+    heading: str, rows: Sequence[tuple[str, Row]], columns: Sequence[str], caption: str = ""
+) -> None:
+    from ovtool.results.wording import figure_text
+    from ovtool.results.wording import heading as column_heading
+
+    shown = [BY_NAME[name] for name in columns]
+    headings = [column_heading(name) for name in columns]
+    cells = [
+        (
+            label,
+            *(
+                figure_text(row, c.name).removesuffix(f" {c.unit}").replace(" [", "\n[")
+                for c in shown
+            ),
+        )
+        for label, row in rows
+    ]
+    console.print_table((heading, *headings), cells, caption, right=headings)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ovtool.cli import options
+from ovtool.cli import console, options
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ovtool.comparison.compare import Comparison
+    from ovtool.comparison.text import Lines
 
 NAME = "compare"
 EXAMPLE = (
@@ -53,7 +59,6 @@ def command(
 ) -> None:
     """Say what became better or worse from sweep A to B: releases, drivers, machines, commits."""
     from ovtool import api
-    from ovtool.cli import show_compare
 
     limit_pct = options.percent(fail_on_regression, "--fail-on-regression")
     found = api.compare(
@@ -64,6 +69,64 @@ def command(
         within_pct=options.percent(within, "--within"),
         out=out,
     )
-    show_compare.comparison(found, out, json=json)
+    print_comparison(found, out, json=json)
     if limit_pct is not None:
         found.check(limit_pct)
+
+
+SHOWN = 60
+"""Lines of a table; what is the same comes last and is left out first."""
+
+
+def print_comparison(found: Comparison, out: str | None, *, json: bool) -> None:
+    """Print a comparison: what came out, where the sides differ, then figure by figure."""
+    if json:
+        console.print_json(found.to_json())
+    else:
+        _words(found)
+    if out is not None:
+        console.print_status(f"written: {out}")
+
+
+def _words(found: Comparison) -> None:
+    from ovtool.comparison import text
+
+    if not found.same_machine:
+        console.print_line(text.machines(found), style="bold")
+    console.print_line(text.headline(found), style="bold")
+    if found.same_machine:
+        console.print_line(text.machines(found))
+    if found.differences:
+        console.print_table(("differs", "A", "B"), text.differences(found))
+    for lines in (text.changes(found), text.quality(found)):
+        if lines.lines:
+            _table(lines)
+    _list("Size:", text.sizes(found))
+    _list("Failed:", text.failures(found))
+    _list("Only in A:", found.only_a)
+    _list("Only in B:", found.only_b)
+    for line in text.method(found):
+        console.print_line(line, style="dim")
+    console.print_notes(found.notes)
+
+
+def _table(table: Lines) -> None:
+    rows, before = [], ""
+    for line in table.lines[:SHOWN]:
+        label, *cells = line.cells
+        rows.append(("" if label == before else label, *cells))
+        before = label
+    left = len(table.lines) - len(rows)
+    remarks = [f"({number}) {remark}" for number, remark in enumerate(table.remarks, 1)]
+    more = [f"{left} more lines: --out FILE.md and --json have them all"] if left else []
+    console.print_table(table.headings, rows, "\n".join([*remarks, *more]))
+
+
+def _list(title: str, items: Iterable[str]) -> None:
+    told = list(items)
+    if told:
+        console.print_line(title)
+    for item in told[:SHOWN]:
+        console.print_line(f"- {item}")
+    if len(told) > SHOWN:
+        console.print_line(f"- and {len(told) - SHOWN} more")

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from ovtool.cli import options
+from ovtool.cli.commands.convert import print_variant
 
 NAME = "compress"
 EXAMPLE = (
@@ -53,7 +54,7 @@ def command(
 ) -> None:
     """Compress a model by one method into a variant of its own; the model stays as it is."""
     from ovtool import api
-    from ovtool.cli import progress, show
+    from ovtool.cli import progress
 
     how = options.source_options(
         weights=weights,
@@ -67,7 +68,7 @@ def command(
         trust=trust,
         tolerance=tolerance,
     )
-    with progress.show() as shown:
+    with progress.show_progress() as shown:
         made = api.compress(
             model,
             method,
@@ -84,4 +85,4 @@ def command(
             progress=shown,
             replace=force,
         )
-    show.variant(made, json=json)
+    print_variant(made, json=json)

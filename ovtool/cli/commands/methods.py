@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ovtool.cli import options
+from ovtool.cli import console, options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ovtool.compression.registry import MethodInfo
 
 NAME = "methods"
 EXAMPLE = "Example: ovtool methods int8"
@@ -20,10 +25,43 @@ def command(
     json: options.Json = False,
 ) -> None:
     """List the methods of compression, or the settings of one."""
-    from ovtool.cli import show
     from ovtool.compression import registry as compress
 
     if method is None:
-        show.methods(compress.methods(), json=json)
+        print_methods(compress.methods(), json=json)
     else:
-        show.method(compress.method_info(method), json=json)
+        print_method(compress.method_info(method), json=json)
+
+
+def print_methods(found: Sequence[MethodInfo], *, json: bool) -> None:
+    """Print the methods of compression."""
+    if json:
+        console.print_json([method.to_json() for method in found])
+        return
+    rows = [(m.name, m.summary, _needs(m), m.changes) for m in found]
+    console.print_table(("method", "what it does", "needs", "changes"), rows)
+
+
+def print_method(found: MethodInfo, *, json: bool) -> None:
+    """Print a method with its settings, the defaults as ``--set`` takes them."""
+    if json:
+        console.print_json(found.to_json())
+        return
+    print(f"{found.name}: {found.summary}")
+    print(f"changes: {found.changes}")
+    if needs := _needs(found):
+        print(f"needs: {needs}")
+    rows = [(s.name, f"{s.description} ({s.kind})", _default(s.default)) for s in found.settings]
+    if rows:
+        console.print_table(("setting", "meaning", "default"), rows)
+
+
+def _needs(found: MethodInfo) -> str:
+    """Return what a method needs whatever its settings, and what is installed for it."""
+    return ", ".join([*sorted(found.needs), *([f"ovtool[{found.extra}]"] if found.extra else [])])
+
+
+def _default(value: object) -> str:
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    return "" if value == () else str(value)

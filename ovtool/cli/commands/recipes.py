@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ovtool.cli import options
+from ovtool.cli import console, options
 
 app = typer.Typer(
     help="List, show and check recipes.",
@@ -25,15 +25,12 @@ Recipe = Annotated[
 def list_(json: options.Json = False) -> None:
     """List the recipes that come with ovtool."""
     from ovtool import api
-    from ovtool.cli import console as terminal
 
     found = api.recipes.list()
     if json:
-        terminal.answer_json(
-            [{"name": r.name, "about": r.about, "path": str(r.path)} for r in found]
-        )
+        console.print_json([{"name": r.name, "about": r.about, "path": str(r.path)} for r in found])
         return
-    terminal.table(("recipe", "about"), [(r.name, r.about) for r in found])
+    console.print_table(("recipe", "about"), [(r.name, r.about) for r in found])
 
 
 @app.command("show", epilog="Example: ovtool recipes show efficientnet-lite0 > my-recipe.yaml")
@@ -48,10 +45,9 @@ def show_(recipe: Recipe) -> None:
 def check(recipe: Recipe, json: options.Json = False) -> None:
     """Check a recipe: every mistake at once, with its line."""
     from ovtool import api
-    from ovtool.cli import console as terminal
 
     found = api.recipes.check(recipe)
     if json:
-        terminal.answer_json(found.model_dump(mode="json"))
+        console.print_json(found.model_dump(mode="json"))
         return
     print(f"{recipe}: no mistakes")

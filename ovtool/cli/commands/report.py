@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 import signal
 import sys
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ovtool.cli import options
+from ovtool.cli import console, options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +54,7 @@ def command(
 ) -> None:
     """Write a page that works offline, the tables and the charts of one or many sweeps."""
     from ovtool import api
-    from ovtool.cli import progress, show
+    from ovtool.cli import progress
     from ovtool.core.errors import InputError
 
     if watch and json:
@@ -80,30 +81,44 @@ def command(
     if watch:
         _watch(sweeps, write)
         return
-    with progress.show() as shown:
+    with progress.show_progress() as shown:
         shown.start("writing the report")
         written = write()
-    show.report(written, json=json)
+    print_report(written, json=json)
 
 
 def _watch(sweeps: list[str], write: Callable[..., ReportFiles]) -> None:
     """Write the report at every change; Ctrl-C ends it with a page that no longer reloads."""
     from ovtool import api
-    from ovtool.cli import console as terminal
-    from ovtool.cli import show
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # here it is how one ends, not stops
-    told = terminal.console(stderr=True)
     try:
         for number, _ in enumerate(api.changes(sweeps)):
             written = write(reload_s=RELOAD_S)
             if number == 0:
-                show.report(written, json=False)
+                print_report(written, json=False)
                 sys.stdout.flush()
-                terminal.say(told, "watching: open the page; Ctrl-C ends")
+                console.print_status("watching: open the page; Ctrl-C ends")
             else:
-                terminal.say(told, f"written again ({number})")
+                console.print_status(f"written again ({number})")
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         write()
-        terminal.say(told, "no longer watching: the report is as of now")
+        console.print_status("no longer watching: the report is as of now")
+
+
+def print_report(written: ReportFiles, *, json: bool) -> None:
+    """Print where the report is."""
+    if json:
+        console.print_json(report_paths(written))
+        return
+    print(f"page: {written.page}")
+    print(f"tables: {written.csv}, {written.parquet}, {written.markdown}")
+    print(f"charts: {written.page.parent / 'charts'} ({len(written.charts)} files)")
+
+
+def report_paths(written: ReportFiles) -> dict[str, Any]:
+    """Return the files of a report as a JSON document has them."""
+    found = asdict(written)
+    charts = [str(path) for path in found.pop("charts")]
+    return {name: str(path) for name, path in found.items()} | {"charts": charts}

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ovtool.cli import options
+from ovtool.cli import console, options
+from ovtool.cli.commands.choose import print_choice
+from ovtool.cli.commands.report import print_report, report_paths
+from ovtool.cli.commands.sweep import print_trials
+
+if TYPE_CHECKING:
+    from ovtool.recipes.run import Run
 
 NAME = "run"
 EXAMPLE = "Example: ovtool run recipes/efficientnet-lite0.yaml --out reports/demo"
@@ -38,9 +45,9 @@ def command(
 ) -> None:
     """Take the whole way of a recipe: convert, compress, sweep, report, choose."""
     from ovtool import api
-    from ovtool.cli import progress, show
+    from ovtool.cli import progress
 
-    with progress.show() as shown, progress.sweep_view(shown) as view:
+    with progress.show_progress() as shown, progress.show_sweep(shown) as view:
         done = api.run(
             recipe,
             out=out,
@@ -50,6 +57,27 @@ def command(
             observer=view,
             progress=shown,
         )
-    show.run(done, json=json)
+    print_run(done, json=json)
     if done.nothing is not None:
         raise done.nothing
+
+
+def print_run(done: Run, *, json: bool) -> None:
+    """Print what a recipe came to: the table, the recommendation, the page."""
+    if json:
+        console.print_json(
+            {
+                "folder": str(done.folder),
+                "sweep": asdict(done.sweep) | {"folder": str(done.sweep.folder)},
+                "summary": asdict(done.summary),
+                "report": report_paths(done.report),
+                "choice": done.choice.to_json() if done.choice else None,
+            }
+        )
+        return
+    print_trials(done.sweep, done.summary)
+    if done.choice is not None:
+        print()
+        print_choice(done.choice, json=False)
+    print()
+    print_report(done.report, json=False)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ovtool.cli import options
+from ovtool.cli import console, options
+from ovtool.core import units
+
+if TYPE_CHECKING:
+    from ovtool.compression.layer_costs import SensitivityFound
+    from ovtool.compression.sensitivity import LayerCost
 
 NAME = "sensitivity"
 EXAMPLE = (
@@ -46,10 +51,10 @@ def command(
 ) -> None:
     """Say what quantizing each layer costs: one at a time, all others in float."""
     from ovtool import api
-    from ovtool.cli import progress, show_sensitivity
+    from ovtool.cli import progress
 
     spec = options.data_spec(data, labels, limit)
-    with progress.show() as shown:
+    with progress.show_progress() as shown:
         found = api.sensitivity(
             model,
             data=spec or data,
@@ -63,4 +68,43 @@ def command(
             progress=shown,
             replace=force,
         )
-    show_sensitivity.sensitivity(found, top=top, json=json)
+    print_sensitivity(found, top=top, json=json)
+
+
+def print_sensitivity(answer: SensitivityFound, *, top: int, json: bool) -> None:
+    """Print what quantizing each layer costs.
+
+    Args:
+        answer: What to print.
+        top: Layers to print.
+        json: Whether to print one JSON document, which has all layers.
+    """
+    if json:
+        console.print_json(answer.to_json())
+        return
+    found = answer.found
+    console.print_line(answer.caption)
+    if found.metric is not None:
+        console.print_line(f"{found.metric} without quantization: {units.text(found.in_float)}")
+    headings = ["SQNR dB", "% of MACs", *["drop"] * (found.metric is not None), "type", "layer"]
+    rest = len(found.layers) - top
+    console.print_table(
+        headings,
+        [_cells(cost) for cost in found.layers[:top]],
+        f"and {rest} less sensitive" if rest > 0 else "",
+        right=("SQNR dB", "% of MACs", "drop"),
+    )
+    if answer.files is not None:
+        charts = ", ".join(str(path) for path in answer.files.charts)
+        console.print_line(f"written: {answer.files.csv}, {answer.files.document}, {charts}")
+    if found.not_reached:
+        console.print_status(
+            f"warning: the time did not suffice for {len(found.not_reached)} layers, which have no"
+            f" row: {', '.join(found.not_reached)}",
+        )
+
+
+def _cells(cost: LayerCost) -> list[str]:
+    share = None if cost.macs_share is None else 100 * cost.macs_share
+    drop = [] if cost.metric_drop is None else [f"{cost.metric_drop:.4f}"]
+    return [f"{cost.sqnr_db:.1f}", units.text(share), *drop, cost.type, cost.name]

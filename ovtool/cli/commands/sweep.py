@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ovtool.cli import options
+from ovtool.cli import console, options
 from ovtool.core.errors import InputError
 
 if TYPE_CHECKING:
     from ovtool.core.trial_grid import LatencyLimit
+    from ovtool.report.summary import Summary
+    from ovtool.sweep.sweep import SweepDone
 
 NAME = "sweep"
 EXAMPLE = (
@@ -140,7 +143,7 @@ def command(
     """Measure variants over devices, shapes, batches and loads; the same command resumes."""
     from ovtool import api
     from ovtool.benchmark.engine import Settings
-    from ovtool.cli import progress, show
+    from ovtool.cli import progress
     from ovtool.core.shapes import parse_shape_sets
     from ovtool.core.trial_grid import HINTS, Axes
 
@@ -157,7 +160,7 @@ def command(
         shapes=parse_shape_sets(shape or (), "--shape"),
         data_shapes=parse_shape_sets(data_shape or (), "--data-shape"),
     )
-    with progress.show() as shown, progress.sweep_view(shown) as view:
+    with progress.show_progress() as shown, progress.show_sweep(shown) as view:
         done = api.sweep(
             variants,
             out=out,
@@ -174,4 +177,26 @@ def command(
             observer=view,
             progress=shown,
         )
-    show.sweep_done(done, api.summary([done.folder]), json=json)
+    print_sweep(done, api.summary([done.folder]), json=json)
+
+
+def print_sweep(done: SweepDone, summary: Summary, *, json: bool) -> None:
+    """Print what a sweep came to."""
+    if json:
+        console.print_json(asdict(done) | {"folder": str(done.folder)})
+        return
+    print_trials(done, summary)
+    console.print_status(f"next: ovtool report {done.folder}, ovtool choose {done.folder}")
+
+
+def print_trials(done: SweepDone, summary: Summary) -> None:
+    """Print the table of a sweep, and how many trials it measured."""
+    console.print_table(summary.headings, [row.cells for row in summary.rows], summary.caption)
+    parts = [f"{done.measured} measured"]
+    if done.estimated:
+        parts.append(f"{done.estimated} estimated by a compiler, nothing run")
+    if done.reused:
+        parts.append(f"{done.reused} finished before and reused")
+    if done.failed:
+        parts.append(f"{done.failed} failed, with the reason in the report")
+    print(f"trials: {', '.join(parts)}")

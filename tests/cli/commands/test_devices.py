@@ -2,7 +2,7 @@
 
 import pytest
 
-from ovtool.cli import show_devices, show_roofline
+from ovtool.cli.commands.devices import print_calibration, print_devices
 from ovtool.devices import discovery, hardware
 from ovtool.devices.diagnosis import Finding
 from ovtool.devices.discovery import Device
@@ -34,7 +34,7 @@ GPU = Device(
 def shown(monkeypatch, capsys):
     def show(*devices, why=False, inside=False):
         monkeypatch.setattr(hardware.Machine, "in_container", lambda _: inside)
-        show_devices.devices(list(devices), why=why, json=False)
+        print_devices(list(devices), why=why, json=False)
         return capsys.readouterr()
 
     return show
@@ -110,14 +110,14 @@ def test_a_calibration_is_printed_with_what_was_left_out(capsys):
         ),
         left_out=("stem-1 bf16: too little of its time is that of its own layers",),
     )
-    show_roofline.calibration(made, json=False)
+    print_calibration(made, json=False)
     ran = capsys.readouterr()
     for text in ("200 GFLOP/s (1 stream)", "1.00 MiB of activations", "40.0 GB/s", "stem",
                  "1.00 [0.50, 1.50] us", "environment abc", "1 stable, 1 contended"):  # fmt: skip
         assert text in ran.out
     assert "left out: stem-1 bf16" in ran.err
     assert "1 of 2 measurements are not stable" in ran.err
-    show_roofline.calibration(made, json=True)
+    print_calibration(made, json=True)
     assert Calibration.model_validate_json(capsys.readouterr().out) == made
 
 

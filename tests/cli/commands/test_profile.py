@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from ovtool.cli import console as terminal
-from ovtool.cli import show_profile
+from ovtool.cli.commands.profile import print_profile
 from ovtool.core.measurement import Note
 from ovtool.graph.runtime_layers import Layer
 from ovtool.profiling.profile import Profile
@@ -44,8 +44,8 @@ def printed(monkeypatch, capsys):
 
     def show(found, width, top=15):
         console = Console(width=width, force_terminal=True, no_color=True, highlight=False)
-        monkeypatch.setattr(terminal, "console", lambda **_: console)
-        show_profile.profile(found, top=top, json=False)
+        monkeypatch.setattr(terminal, "get_console", lambda **_: console)
+        print_profile(found, top=top, json=False)
         return re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
 
     return show
