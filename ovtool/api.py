@@ -11,7 +11,7 @@ Every function raises :class:`ovtool.core.errors.OvtoolError` for what the user 
 leaves nothing half-written.
 """
 
-from ovtool.compile_check.check import (
+from ovtool.compile_check.compile_check import (
     check,
     install_npu_compiler,
     npu_compiler_folder,

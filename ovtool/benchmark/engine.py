@@ -19,10 +19,10 @@ from pathlib import Path
 
 import psutil
 
-from ovtool.benchmark import figures, load
-from ovtool.benchmark.contention import Machine
+from ovtool.benchmark import figures, load, windows
 from ovtool.benchmark.pool import Pool, Seat
 from ovtool.benchmark.session import Job, RawRound, Runner, Session, TrialFailedError
+from ovtool.benchmark.windows import HostLoad
 from ovtool.core import units
 from ovtool.core.measurement import Measurement, Note
 from ovtool.core.statistics import Interval
@@ -40,7 +40,7 @@ PARKED_FACTOR = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class MeasurementSettings:
     """How long and how often.
 
     Args:
@@ -63,7 +63,7 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class Progressed:
+class MeasurementProgress:
     """Where a group stands after a step: shown while it runs."""
 
     trial: Trial
@@ -72,7 +72,7 @@ class Progressed:
     half_width_pct: float | None = None
 
 
-OnProgress = Callable[[Progressed], None]
+OnProgress = Callable[[MeasurementProgress], None]
 
 
 @dataclass(slots=True)
@@ -80,7 +80,7 @@ class _Run:
     """A trial while it is measured."""
 
     seat: Seat
-    machine: Machine
+    machine: HostLoad
     rate: float | None = None
     bracket: load.Bracket | None = None
     rounds: list[tuple[int, RawRound]] = field(default_factory=list)
@@ -102,7 +102,7 @@ class _Run:
 def measure_group(
     jobs: Sequence[Job],
     runner: Runner,
-    settings: Settings,
+    settings: MeasurementSettings,
     environment: str,
     *,
     evaluate: Evaluate | None = None,
@@ -123,11 +123,11 @@ def measure_group(
     with _pool(runner) as pool:
         runner.prepare(len(jobs))
         for job in jobs:
-            on_progress(Progressed(job.trial, "compiling"))
+            on_progress(MeasurementProgress(job.trial, "compiling"))
             try:
                 runs.append(_opened(pool.add(job)))
             except TrialFailedError as error:
-                outcomes[job.trial.id] = failed(job.trial, environment, str(error))
+                outcomes[job.trial.id] = failed_measurement(job.trial, environment, str(error))
         for run in runs:
             if run.trial.max_latency_ms is not None:
                 _attempt(run, lambda run=run: _find_rate(run, pool, on_progress))  # type: ignore[misc]
@@ -157,7 +157,7 @@ def _opened(seat: Seat) -> _Run:
     usable = int(seat.opened.figures.get("usable_cpus", cpus))
     trial = seat.job.trial
     on_cpu = (seat.opened.ran_on or trial.device) == "CPU"
-    return _Run(seat, Machine(cpus, usable, uses_cpu=on_cpu), trial.rate)
+    return _Run(seat, HostLoad(cpus, usable, uses_cpu=on_cpu), trial.rate)
 
 
 def _attempt(run: _Run, step: Callable[[], None]) -> None:
@@ -174,10 +174,10 @@ def _find_rate(run: _Run, pool: Pool, on_progress: OnProgress) -> None:
     limit = _limit(run.trial)
     session = pool.session(run.seat)
     closed = session.measure(OPEN_LOOP_ROUND_S)
-    capacity = figures.take([closed], run.machine).rate(1).value
+    capacity = windows.select_windows([closed], run.machine).rate(1).value
 
     def probe(rate: float) -> load.Probe:
-        on_progress(Progressed(run.trial, f"trying {units.text(rate)} requests/s"))
+        on_progress(MeasurementProgress(run.trial, f"trying {units.text(rate)} requests/s"))
         return load.probe_session(session, rate, limit, run.machine)
 
     found = load.highest_rate(probe, limit, capacity)
@@ -193,13 +193,15 @@ def _limit(trial: Trial) -> load.Limit:
     return load.Limit(trial.max_latency_ms, trial.percentile or 99)
 
 
-def _rounds(runs: Sequence[_Run], pool: Pool, settings: Settings, on_progress: OnProgress) -> None:
+def _rounds(
+    runs: Sequence[_Run], pool: Pool, settings: MeasurementSettings, on_progress: OnProgress
+) -> None:
     shuffled = random.Random(settings.seed)  # noqa: S311 - an order, not a secret
     if pool.parked:
         settings = replace(
             settings,
             round_s=settings.round_s * PARKED_FACTOR,
-            min_rounds=max(figures.MIN_ROUNDS, settings.min_rounds // PARKED_FACTOR),
+            min_rounds=max(windows.MIN_ROUNDS, settings.min_rounds // PARKED_FACTOR),
         )
     active, index = list(runs), 0
     while active:
@@ -210,7 +212,7 @@ def _rounds(runs: Sequence[_Run], pool: Pool, settings: Settings, on_progress: O
         active = [run for run in active if _go_on(run, settings, on_progress)]
 
 
-def _round(run: _Run, index: int, pool: Pool, settings: Settings) -> None:
+def _round(run: _Run, index: int, pool: Pool, settings: MeasurementSettings) -> None:
     session = pool.session(run.seat)
     open_loop = run.rate is not None
     seconds = max(settings.round_s, OPEN_LOOP_ROUND_S) if open_loop else settings.round_s
@@ -221,28 +223,30 @@ def _round(run: _Run, index: int, pool: Pool, settings: Settings) -> None:
         run.spent_s += time.monotonic() - started
 
 
-def _go_on(run: _Run, settings: Settings, on_progress: OnProgress) -> bool:
+def _go_on(run: _Run, settings: MeasurementSettings, on_progress: OnProgress) -> bool:
     if run.failure:
         return False
-    taken = figures.take(run.raw, run.machine)
+    taken = windows.select_windows(run.raw, run.machine)
     so_far = figures.headline(run.trial, taken)
     done = len(run.rounds)
     rate = taken.rate(run.trial.batch)
-    on_progress(Progressed(run.trial, f"round {done}", rate.value, so_far.half_width_pct))
+    on_progress(MeasurementProgress(run.trial, f"round {done}", rate.value, so_far.half_width_pct))
     if not taken.quiet and not _quiet_in_time(run, taken, settings):
         so_far = taken.cpu_rate(run.trial.batch)
     run.sure = run.sure + 1 if so_far.half_width_pct <= settings.target_pct else 0
-    if run.spent_s >= settings.max_s and done >= min(figures.MIN_ROUNDS, settings.min_rounds):
+    if run.spent_s >= settings.max_s and done >= min(windows.MIN_ROUNDS, settings.min_rounds):
         return False
     return done < settings.min_rounds or run.sure < SURE_TIMES
 
 
-def _quiet_in_time(run: _Run, taken: figures.Taken, settings: Settings) -> bool:
+def _quiet_in_time(
+    run: _Run, taken: windows.SelectedWindows, settings: MeasurementSettings
+) -> bool:
     """Whether quiet windows come often enough that they will stand for the trial in its time."""
     if not run.machine.uses_cpu or len(run.rounds) < settings.min_rounds:
         return True
     share = taken.causes.count(None) / len(taken.causes)
-    return share * settings.max_s >= figures.ENOUGH_S
+    return share * settings.max_s >= windows.ENOUGH_S
 
 
 def _evaluate(run: _Run, pool: Pool, evaluate: Evaluate | None) -> None:
@@ -260,7 +264,7 @@ def _measure_starts(
     """Measure starts from the model cache, each in a fresh process, when the rounds are done."""
     ready: list[_Run] = []
     for run in runs:
-        on_progress(Progressed(run.trial, "starting from the cache"))
+        on_progress(MeasurementProgress(run.trial, "starting from the cache"))
         try:
             pool.session(run.seat)
             pool.fill_cache(run.seat)
@@ -299,10 +303,12 @@ def _no_cached_start(why: str) -> Note:
     return Note("no-cached-start", "no figures of a start from the model cache", why)
 
 
-def _outcome(run: _Run, settings: Settings, environment: str, taken_with: str) -> Measurement:
+def _outcome(
+    run: _Run, settings: MeasurementSettings, environment: str, taken_with: str
+) -> Measurement:
     trial, opened = run.trial, run.seat.opened
     if run.failure:
-        row = failed(trial, environment, run.failure)
+        row = failed_measurement(trial, environment, run.failure)
         properties = dict(opened.properties)
         return replace(row, properties=properties, notes=opened.notes, ran_on=opened.ran_on)
     summary = figures.summarize(
@@ -326,15 +332,15 @@ def _outcome(run: _Run, settings: Settings, environment: str, taken_with: str) -
         notes=tuple(notes),
         taken_with=taken_with,
         rounds=summary.rounds,
-        finished=now(),
+        finished=utc_now(),
     )
 
 
-def failed(trial: Trial, environment: str, reason: str) -> Measurement:
+def failed_measurement(trial: Trial, environment: str, reason: str) -> Measurement:
     """Return the row of a trial that could not be measured."""
-    return Measurement(trial, environment, "failed", reason=reason, finished=now())
+    return Measurement(trial, environment, "failed", reason=reason, finished=utc_now())
 
 
-def now() -> str:
+def utc_now() -> str:
     """Return the time in UTC, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")

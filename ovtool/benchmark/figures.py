@@ -6,62 +6,25 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ovtool.benchmark import contention, verdict
+from ovtool.benchmark.windows import (
+    SelectedWindows,
+    determine_verdict,
+    disturbances,
+    select_undisturbed,
+    select_windows,
+)
 from ovtool.core import statistics, units
-from ovtool.core.measurement import Note, Round, Verdict, Window
+from ovtool.core.measurement import Note, Round, Verdict
 from ovtool.core.statistics import Interval
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ovtool.benchmark.contention import Cause, Machine, Stretch
     from ovtool.benchmark.session import Opened, RawRound
+    from ovtool.benchmark.windows import HostLoad, Stretch
     from ovtool.core.trial import Trial
 
-ENOUGH_S = 1.0
-"""Quiet time that stands for a trial, however much was disturbed."""
-MIN_ROUNDS = 3
-"""Rounds that quiet windows must come from, where there were as many."""
 ENOUGH_UNDISTURBED_S = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """The windows that stand for a trial: the quiet ones where there are enough, else all.
-
-    Args:
-        windows: Those windows.
-        latencies_ms: Of each inference, by window.
-        blocks: The round of each window.
-        causes: What disturbed each window of all the rounds; None for a quiet one.
-        quiet: Whether disturbed windows were left out, or there were none.
-    """
-
-    windows: tuple[Window, ...]
-    latencies_ms: tuple[tuple[float, ...], ...]
-    blocks: tuple[int, ...]
-    causes: tuple[Cause | None, ...]
-    quiet: bool
-
-    def rate(self, batch: int) -> Interval:
-        """Return samples a second of wall time."""
-        return statistics.bootstrap_rate(
-            [w.inferences * batch for w in self.windows],
-            [w.seconds for w in self.windows],
-            self.blocks,
-        )
-
-    def cpu_rate(self, batch: int) -> Interval:
-        """Return samples a second of CPU time; unknown where a window does not tell it."""
-        spent = [w.cpu_s for w in self.windows if w.cpu_s is not None]
-        if len(spent) != len(self.windows) or not sum(spent):
-            return Interval(math.nan, math.nan, math.nan)
-        samples = [w.inferences * batch for w in self.windows]
-        return statistics.bootstrap_rate(samples, spent, self.blocks)
-
-    def latency_ms(self, q: float) -> Interval:
-        """Return a quantile of the latency of a request."""
-        return statistics.bootstrap_quantile(self.latencies_ms, q, self.blocks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,31 +37,11 @@ class Summary:
     rounds: tuple[Round, ...]
 
 
-def take(rounds: Sequence[RawRound], machine: Machine) -> Taken:
-    """Judge every window of a trial, and choose those that stand for it."""
-    windows = [w for r in rounds for w in r.windows]
-    latencies = [latency for r in rounds for latency in r.latencies_ms]
-    blocks = [i for i, r in enumerate(rounds) for _ in r.windows]
-    causes = contention.judge(windows, machine)
-    quiet = [i for i, cause in enumerate(causes) if cause is None]
-    seconds = math.fsum(windows[i].seconds for i in quiet)
-    several = len({blocks[i] for i in quiet}) >= min(MIN_ROUNDS, len(rounds))
-    enough = len(quiet) == len(windows) or (seconds >= ENOUGH_S and several)
-    chosen = quiet if enough else range(len(windows))
-    return Taken(
-        tuple(windows[i] for i in chosen),
-        tuple(latencies[i] for i in chosen),
-        tuple(blocks[i] for i in chosen),
-        tuple(causes),
-        enough,
-    )
-
-
 def summarize(
     trial: Trial,
     opened: Opened,
     rounds: Sequence[tuple[int, RawRound]],
-    machine: Machine,
+    machine: HostLoad,
     target_pct: float,
     rate: float | None = None,
 ) -> Summary:
@@ -113,8 +56,8 @@ def summarize(
         rate: Requests that arrived a second; None where every request was kept busy.
     """
     raw = [r for _, r in rounds]
-    taken = take(raw, machine)
-    calm = contention.undisturbed([r.stretches for r in raw])
+    taken = select_windows(raw, machine)
+    calm = select_undisturbed([r.stretches for r in raw])
     found = _started(opened) | _latencies(taken) | _evidence(taken, machine)
     put(found, "throughput_fps", taken.rate(trial.batch))
     moved = _drift(taken, trial)
@@ -139,12 +82,12 @@ def summarize(
                 remedy="measure longer (--max-seconds)",
             )
         )
-    judged = verdict.judge(taken, found, headline(trial, taken), moved, target_pct)
-    notes += verdict.disturbances(taken, found, judged)
+    judged = determine_verdict(taken, found, headline(trial, taken), moved, target_pct)
+    notes += disturbances(taken, found, judged)
     return Summary(found, judged, tuple(notes), _rounds(rounds, taken, calm))
 
 
-def headline(trial: Trial, taken: Taken) -> Interval:
+def headline(trial: Trial, taken: SelectedWindows) -> Interval:
     """Return the figure whose interval says when a trial is known well enough.
 
     That is its throughput; where requests arrive at a rate of their own, which sets the
@@ -169,7 +112,7 @@ def _started(opened: Opened) -> dict[str, float]:
     return found
 
 
-def _latencies(taken: Taken) -> dict[str, float]:
+def _latencies(taken: SelectedWindows) -> dict[str, float]:
     everything = [latency for latencies in taken.latencies_ms for latency in latencies]
     found = {
         "latency_mean_ms": math.fsum(everything) / len(everything),
@@ -184,7 +127,7 @@ def _latencies(taken: Taken) -> dict[str, float]:
     return found
 
 
-def _evidence(taken: Taken, machine: Machine) -> dict[str, float]:
+def _evidence(taken: SelectedWindows, machine: HostLoad) -> dict[str, float]:
     """Return the counters of the windows that stand for the trial; what is not told is left out."""
     windows = taken.windows
     seconds = math.fsum(w.seconds for w in windows)
@@ -220,7 +163,7 @@ def _evidence(taken: Taken, machine: Machine) -> dict[str, float]:
     return found
 
 
-def _drift(taken: Taken, trial: Trial) -> Interval:
+def _drift(taken: SelectedWindows, trial: Trial) -> Interval:
     """Return how throughput moved from the first round to the last, in per cent."""
     if trial.open_loop:
         return Interval(math.nan, math.nan, math.nan)
@@ -232,7 +175,7 @@ def _drift(taken: Taken, trial: Trial) -> Interval:
 
 
 def _uncontended(
-    found: dict[str, float], trial: Trial, taken: Taken, calm: Sequence[Sequence[Stretch]]
+    found: dict[str, float], trial: Trial, taken: SelectedWindows, calm: Sequence[Sequence[Stretch]]
 ) -> list[Note]:
     """Add CPU time a sample, and what the same work would reach with its cores to itself."""
     by_cpu = taken.cpu_rate(trial.batch)
@@ -274,7 +217,7 @@ def _estimate_note(how: str, evidence: str) -> Note:
     return Note(f"uncontended-{how}", messages[how], evidence)
 
 
-def _busy_share(taken: Taken, threads: float) -> float | None:
+def _busy_share(taken: SelectedWindows, threads: float) -> float | None:
     """Return the share of its threads' time that the process worked for in quiet windows."""
     if not taken.quiet:
         return None
@@ -318,7 +261,9 @@ def _of_load(found: dict[str, float], batch: int, rate: float | None) -> list[No
 
 
 def _rounds(
-    rounds: Sequence[tuple[int, RawRound]], taken: Taken, calm: Sequence[Sequence[Stretch]]
+    rounds: Sequence[tuple[int, RawRound]],
+    taken: SelectedWindows,
+    calm: Sequence[Sequence[Stretch]],
 ) -> tuple[Round, ...]:
     made, place = [], 0
     for (index, raw), stretches in zip(rounds, calm, strict=True):

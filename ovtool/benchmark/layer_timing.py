@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from ovtool.benchmark import contention, loops
+from ovtool.benchmark import loops, windows
 from ovtool.graph import runtime_layers as layers
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def profile(
         counted += _latencies(request, seconds / _ROUNDS, counters.inferred)
     seconds = time.perf_counter() - began
     spent = machine.read().since(opened)
-    others_s = contention.others_s(spent)
+    others_s = windows.others_s(spent)
     mean_ms = sum(counted) / len(counted)
     read = counters.layers(device)
     found = layers.timed(layers.executed(compiled, work), read, work)

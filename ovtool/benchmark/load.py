@@ -6,15 +6,15 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ovtool.benchmark import figures
+from ovtool.benchmark import windows
 from ovtool.core import statistics, units
 from ovtool.core.measurement import Note
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ovtool.benchmark.contention import Machine
     from ovtool.benchmark.session import RawRound, Session
+    from ovtool.benchmark.windows import HostLoad
     from ovtool.core.statistics import Interval
 
 TOLERANCE = 0.02
@@ -97,7 +97,7 @@ def probe_s(rate: float, percentile: int) -> float:
     return min(max(PROBE_S[0], BEYOND / beyond / rate), PROBE_S[1])
 
 
-def probe_session(session: Session, rate: float, limit: Limit, machine: Machine) -> Probe:
+def probe_session(session: Session, rate: float, limit: Limit, machine: HostLoad) -> Probe:
     """Measure a rate in a session, longer where its interval straddles the limit.
 
     Windows that neighbours disturbed are left out where enough were quiet.
@@ -108,7 +108,7 @@ def probe_session(session: Session, rate: float, limit: Limit, machine: Machine)
     rounds: list[RawRound] = []
     while True:
         rounds.append(session.measure(probe_s(rate, limit.percentile), rate))
-        taken = figures.take(rounds, machine)
+        taken = windows.select_windows(rounds, machine)
         latency = statistics.bootstrap_quantile(taken.latencies_ms, limit.percentile / 100)
         if len(rounds) == TRIES or not latency.low <= limit.latency_ms <= latency.high:
             break

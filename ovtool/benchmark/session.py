@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from ovtool.benchmark.contention import Stretch
+    from ovtool.benchmark.windows import Stretch
     from ovtool.core.measurement import Note, Window
     from ovtool.core.trial import Trial
     from ovtool.graph.runtime_layers import Layer

@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ovtool.benchmark import placement
-from ovtool.benchmark.contention import Stretch
 from ovtool.benchmark.session import Job, Opened, RawRound, Spent, TrialFailedError
-from ovtool.core import units
+from ovtool.benchmark.windows import Stretch
+from ovtool.core import device_names, units
 from ovtool.core.measurement import Note, Window
-from ovtool.devices import plugin_errors as pluginerrors
+from ovtool.devices import plugin_errors
 from ovtool.graph import runtime_layers as layers
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 ATTRIBUTED = 0.995
 """Share of a model's FLOPs below which it is said that some could not be given to a layer."""
@@ -43,6 +42,54 @@ class Profiled:
     others_cpu_pct: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where it ran; ``ran_on`` names the devices, None where they are not told."""
+
+    ran_on: str | None
+    notes: tuple[Note, ...] = ()
+
+
+def determine_placement(
+    device: str, told: Sequence[str], layers: Mapping[str, int] | None = None
+) -> Placement:
+    """Return what a trial of ``device`` ran on.
+
+    Args:
+        device: What was asked for.
+        told: ``EXECUTION_DEVICES`` of the compiled model; AUTO puts the device that stands in for
+            another while that compiles into parentheses.
+        layers: Operations by device, where they are spread over several.
+
+    Raises:
+        TrialFailedError: Another device did the work of one that was named.
+    """
+    ran_on = [name.strip("() ") for name in told]
+    if not ran_on:
+        return Placement(None)
+    listed = ", ".join(ran_on)
+    if not device_names.is_virtual(device):
+        if not all(device_names.same_device(device, name) for name in ran_on):
+            raise TrialFailedError(f"it ran on {listed}: that is no figure of {device}")
+        return Placement(listed)
+    notes = [] if layers is None else [_spread_note(layers)]
+    absent = device_names.not_behind(device, ran_on)
+    if absent:
+        notes.append(
+            Note(
+                "fallback",
+                f"{device} ran on {listed}: this is no figure of {' or '.join(absent)}",
+                remedy="ovtool devices --why says why a device is not there",
+            )
+        )
+    return Placement(listed, tuple(notes))
+
+
+def _spread_note(layers: Mapping[str, int]) -> Note:
+    shown = ", ".join(f"{name} {count}" for name, count in layers.items())
+    return Note("placement", "operations of the model by device, as HETERO places them", shown)
+
+
 def opened(answer: Mapping[str, Any], job: Job) -> Opened:
     """Read what opening a model told.
 
@@ -50,7 +97,9 @@ def opened(answer: Mapping[str, Any], job: Job) -> Opened:
         KeyError: Something is missing; or ValueError, TypeError: it is of another form.
         TrialFailedError: Another device, or another precision, took the place of what was asked.
     """
-    where = placement.placed(job.trial.device, answer["execution_devices"], answer.get("placement"))
+    where = determine_placement(
+        job.trial.device, answer["execution_devices"], answer.get("placement")
+    )
     _check_precision(job.trial.precision, answer["precision"])
     figures = {
         **{name: answer[name] for name in ("streams", "requests", "threads")},
@@ -189,5 +238,5 @@ def executed_precision(hint: str | None, shares: Mapping[str, float] | None) -> 
 
 def in_words(error: str) -> str:
     """Return a plugin's exception as one line: what it means and what to do, where it is known."""
-    known = pluginerrors.explain(error)
-    return pluginerrors.readable(error) if known is None else known.line
+    known = plugin_errors.explain(error)
+    return plugin_errors.readable(error) if known is None else known.line

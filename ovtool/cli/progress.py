@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.live import Live
     from rich.progress import Progress as Bars
 
-    from ovtool.benchmark.engine import Progressed
+    from ovtool.benchmark.engine import MeasurementProgress
     from ovtool.core.measurement import Measurement
     from ovtool.core.sweep_folder import Plan
 
@@ -105,7 +105,7 @@ class SweepView:
         self._console = get_console(stderr=True)
         self._busy = busy
         self._live: Live | None = None
-        self._current: dict[str, Progressed] = {}
+        self._current: dict[str, MeasurementProgress] = {}
         self._total = self._done = self._reused = 0
         self._began = time.monotonic()
 
@@ -123,7 +123,7 @@ class SweepView:
             self._live = Live(console=self._console, auto_refresh=False, transient=True)
             self._live.start()
 
-    def progressed(self, step: Progressed) -> None:
+    def progressed(self, step: MeasurementProgress) -> None:
         """Draw the trials in work."""
         self._current[step.trial.id] = step
         if self._live is not None:
@@ -178,7 +178,7 @@ def outcome(measurement: Measurement) -> str:
     return f"{label}: p50 {latency} ms, {rate} samples/s, {measurement.verdict}"
 
 
-def _so_far(step: Progressed) -> str:
+def _so_far(step: MeasurementProgress) -> str:
     if step.throughput_fps is None:
         return ""
     half = step.half_width_pct

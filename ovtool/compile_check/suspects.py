@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import openvino as ov
 
-    from ovtool.compile_check.compilers import Outcome
+    from ovtool.compile_check.compiling import Outcome
 
 MOST = 4
 """Suspects that are looked for."""

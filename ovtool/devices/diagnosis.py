@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from ovtool.devices import plugin_errors as pluginerrors
-from ovtool.devices.hardware import INTEL, NPUS, Machine, PciDevice
+from ovtool.devices import plugin_errors
+from ovtool.devices.hardware import INTEL, NPUS, HardwareInventory, PciDevice
 from ovtool.system.host import Unknown
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ Status = Literal["ok", "missing", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class DiagnosisStep:
     """One step of the way.
 
     Args:
@@ -125,7 +125,7 @@ _KINDS = {
             _Library(
                 "NPU driver in user space",
                 ("libze_intel_npu.so.1", "libze_intel_vpu.so.1"),
-                pluginerrors.NPU_DRIVER,
+                plugin_errors.NPU_DRIVER,
                 _NPU_LIBRARIES,
             ),
         ),
@@ -133,7 +133,9 @@ _KINDS = {
 }
 
 
-def diagnose(kind: str, said: str, machine: Machine | None = None) -> tuple[Finding, ...]:
+def diagnose(
+    kind: str, said: str, machine: HardwareInventory | None = None
+) -> tuple[DiagnosisStep, ...]:
     """Return the findings for a device that OpenVINO does not list.
 
     Args:
@@ -141,13 +143,13 @@ def diagnose(kind: str, said: str, machine: Machine | None = None) -> tuple[Find
         said: What its plugin said when it was asked; empty when it just lists no device.
         machine: Where to look.
     """
-    here = machine or Machine()
+    here = machine or HardwareInventory()
     known = _KINDS.get(kind)
     found = [] if known is None else list(_steps(known, here))
     return (*found, _plugin(kind, said))
 
 
-def reason(findings: Sequence[Finding]) -> str:
+def reason(findings: Sequence[DiagnosisStep]) -> str:
     """Return why a device is not there, in one line: the first finding that says what is missing.
 
     What cannot be known here is passed over while a later finding tells more.
@@ -157,11 +159,11 @@ def reason(findings: Sequence[Finding]) -> str:
     return "" if first is None else first.evidence
 
 
-def _steps(kind: _Kind, machine: Machine) -> Iterator[Finding]:
+def _steps(kind: _Kind, machine: HardwareInventory) -> Iterator[DiagnosisStep]:
     if machine.not_linux is not None:
         libraries = [library.step for library in kind.libraries]
         for step in ("hardware", "kernel module", "device node", *libraries):
-            yield Finding(step, "unknown", machine.not_linux.because)
+            yield DiagnosisStep(step, "unknown", machine.not_linux.because)
         return
     yield _hardware(kind, machine)
     yield _module(kind, machine)
@@ -172,16 +174,16 @@ def _steps(kind: _Kind, machine: Machine) -> Iterator[Finding]:
         yield _opencl_driver(machine)
 
 
-def _hardware(kind: _Kind, machine: Machine) -> Finding:
+def _hardware(kind: _Kind, machine: HardwareInventory) -> DiagnosisStep:
     found = machine.pci()
     if isinstance(found, Unknown):
-        return Finding("hardware", "unknown", f"not known here, because of {found.because}")
+        return DiagnosisStep("hardware", "unknown", f"not known here, because of {found.because}")
     mine = [device for device in found if kind.is_it(device)]
     if mine:
-        return Finding("hardware", "ok", "; ".join(device.text for device in mine))
+        return DiagnosisStep("hardware", "ok", "; ".join(device.text for device in mine))
     others = [d for d in found if kind.opencl and d.code.startswith("0x03")]
     beside = f"; another maker's display: {others[0].text}" if others else ""
-    return Finding(
+    return DiagnosisStep(
         "hardware",
         "missing",
         f"no {kind.title} on the PCI bus (devices looked at: {len(found)}{beside})",
@@ -190,15 +192,15 @@ def _hardware(kind: _Kind, machine: Machine) -> Finding:
     )
 
 
-def _module(kind: _Kind, machine: Machine) -> Finding:
+def _module(kind: _Kind, machine: HardwareInventory) -> DiagnosisStep:
     names = " or ".join(kind.modules)
     found = machine.modules()
     if isinstance(found, Unknown):
-        return Finding("kernel module", "unknown", f"not known here, because {found.because}")
+        return DiagnosisStep("kernel module", "unknown", f"not known here, because {found.because}")
     there = [name for name in kind.modules if name in found]
     if there:
-        return Finding("kernel module", "ok", f"{', '.join(there)} loaded")
-    return Finding(
+        return DiagnosisStep("kernel module", "ok", f"{', '.join(there)} loaded")
+    return DiagnosisStep(
         "kernel module",
         "missing",
         f"the kernel module {names} is not loaded",
@@ -207,10 +209,10 @@ def _module(kind: _Kind, machine: Machine) -> Finding:
     )
 
 
-def _node(kind: _Kind, machine: Machine) -> Finding:
+def _node(kind: _Kind, machine: HardwareInventory) -> DiagnosisStep:
     nodes = machine.nodes(kind.nodes)
     if not nodes:
-        return Finding(
+        return DiagnosisStep(
             "device node",
             "missing",
             f"no /dev/{kind.nodes}: no hardware, no kernel driver, or not passed in",
@@ -219,9 +221,9 @@ def _node(kind: _Kind, machine: Machine) -> Finding:
         )
     listed = ", ".join(f"{n.path} (group {n.group})" for n in nodes)
     if any(node.may_open for node in nodes):
-        return Finding("device node", "ok", f"{listed}, {machine.user} may open it")
+        return DiagnosisStep("device node", "ok", f"{listed}, {machine.user} may open it")
     group = nodes[0].group or "render"
-    return Finding(
+    return DiagnosisStep(
         "device node",
         "missing",
         f"{machine.user} may not open {listed}",
@@ -230,12 +232,12 @@ def _node(kind: _Kind, machine: Machine) -> Finding:
     )
 
 
-def _library(library: _Library, machine: Machine) -> Finding:
+def _library(library: _Library, machine: HardwareInventory) -> DiagnosisStep:
     problems = []
     for name in library.names:
         problem = machine.load(name)
         if problem is None:
-            return Finding(library.step, "ok", f"{name} loads")
+            return DiagnosisStep(library.step, "ok", f"{name} loads")
         problems.append(_one_line(problem))
     if not all("No such file" in problem for problem in problems):
         said = f"{library.names[0]} does not load: {problems[0]}"
@@ -243,36 +245,38 @@ def _library(library: _Library, machine: Machine) -> Finding:
         said = f"neither {' nor '.join(library.names)} is installed"
     else:
         said = f"{library.names[0]} is not installed"
-    return Finding(library.step, "missing", said, library.remedy, library.in_container)
+    return DiagnosisStep(library.step, "missing", said, library.remedy, library.in_container)
 
 
-def _opencl_driver(machine: Machine) -> Finding:
+def _opencl_driver(machine: HardwareInventory) -> DiagnosisStep:
     drivers = machine.opencl_drivers()
     listed = ", ".join(f"{name} ({library})" for name, library in drivers.items())
     if any("igdrcl" in library for library in drivers.values()):
-        return Finding("OpenCL driver", "ok", listed)
+        return DiagnosisStep("OpenCL driver", "ok", listed)
     beside = f"; there is {listed}" if drivers else ""
-    return Finding(
+    return DiagnosisStep(
         "OpenCL driver",
         "missing",
         f"no OpenCL driver of Intel's GPUs in /etc/OpenCL/vendors{beside}",
-        pluginerrors.OPENCL_DRIVER,
+        plugin_errors.OPENCL_DRIVER,
         _IN_IMAGE.format("intel-opencl-icd"),
     )
 
 
-def _plugin(kind: str, said: str) -> Finding:
+def _plugin(kind: str, said: str) -> DiagnosisStep:
     if not said.strip():
         remedy = "the first step above that is missing says what to do"
-        return Finding(
+        return DiagnosisStep(
             "plugin", "missing", f"OpenVINO's {kind} plugin loads and finds none", remedy, remedy
         )
-    explained = pluginerrors.explain(said)
+    explained = plugin_errors.explain(said)
     if explained is None:
-        last = pluginerrors.readable(said)
+        last = plugin_errors.readable(said)
         report = "the first step above that is missing, or else the plugin's documentation"
-        return Finding("plugin", "missing", f"the {kind} plugin says: {last[:200]}", report, report)
-    return Finding("plugin", "missing", explained.meaning, explained.remedy, explained.remedy)
+        return DiagnosisStep(
+            "plugin", "missing", f"the {kind} plugin says: {last[:200]}", report, report
+        )
+    return DiagnosisStep("plugin", "missing", explained.meaning, explained.remedy, explained.remedy)
 
 
 def _one_line(text: str) -> str:

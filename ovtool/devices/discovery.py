@@ -14,7 +14,7 @@ from ovtool.devices import diagnosis
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ovtool.devices.hardware import Machine
+    from ovtool.devices.hardware import HardwareInventory
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Device:
     plugin: str | None = None
     capabilities: tuple[str, ...] = ()
     properties: dict[str, Any] = field(default_factory=dict)
-    findings: tuple[diagnosis.Finding, ...] = ()
+    findings: tuple[diagnosis.DiagnosisStep, ...] = ()
 
     @property
     def kind(self) -> str:
@@ -62,7 +62,7 @@ class Device:
         return told | asdict(self)
 
 
-def discover(machine: Machine | None = None) -> list[Device]:
+def discover(machine: HardwareInventory | None = None) -> list[Device]:
     """Return every device that is there, and CPU, GPU and NPU with the reason where they are not.
 
     Args:

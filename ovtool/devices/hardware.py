@@ -82,7 +82,7 @@ def _user() -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class HardwareInventory:
     """The machine below ``root``; tests give their own tree, user and libraries.
 
     Args:

@@ -201,10 +201,10 @@ class _Running:
         return trial
 
     def _job(self, trial: Trial, *, exact: bool) -> Job:
-        from ovtool.benchmark import job_rules as preparing
+        from ovtool.benchmark import jobs
         from ovtool.devices import rules
 
-        job = preparing.job(trial, self.variant)
+        job = jobs.prepare_job(trial, self.variant)
         more = rules.exact_properties(trial.device) if exact else {}
         return replace(job, properties={**job.properties, **more})
 

@@ -52,7 +52,7 @@ def reference_outputs(
     shapes = shapes_of(samples, variant)
     trial = Trial(variant.id, variant.name, "CPU", 1, precision="f32", shapes=shapes)
     try:
-        session = runner.open(jobs.job(trial, variant, rules.reference_properties()))
+        session = runner.open(jobs.build_job(trial, variant, rules.reference_properties()))
         try:
             return outputs(session, samples, judged_output(variant.record.outputs), reduce)
         finally:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ovtool.benchmark import job_rules as preparing
+from ovtool.benchmark import jobs
 from ovtool.charts import layer_report as layer_files
 from ovtool.core import files
 from ovtool.core.errors import InputError
@@ -138,9 +138,9 @@ def analyze(
 def _shapes(trial: Trial, variant: Variant) -> Named:
     from ovtool.benchmark.session import TrialFailedError
 
-    preparing.refuse_open(trial, variant, "counting")
+    jobs.require_fixed_shapes(trial, variant, "counting")
     try:
-        job = preparing.job(trial, variant)
+        job = jobs.prepare_job(trial, variant)
     except TrialFailedError as error:
         raise InputError(str(error)) from error
     return tuple(zip(job.names, job.shapes, strict=True))

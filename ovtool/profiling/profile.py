@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ovtool.benchmark import contention
+from ovtool.benchmark import windows
 from ovtool.charts import layer_report as layer_files
 from ovtool.core import files
 from ovtool.core.errors import InputError
@@ -199,14 +199,14 @@ def _profiled(
     scratch: Path,
     progress: Progress,
 ) -> Profile:
-    from ovtool.benchmark import job_rules as preparing
+    from ovtool.benchmark import jobs
     from ovtool.benchmark.process import ProcessRunner
     from ovtool.benchmark.session import TrialFailedError
 
     progress.start(f"profiling {variant.name} on {trial.device}")
     runner = ProcessRunner(timeout_s=COMPILE_S + 10 * seconds)
     try:
-        job = preparing.job(trial, variant)
+        job = jobs.prepare_job(trial, variant)
         session = runner.open(_with_inputs(job, variant, data, scratch, progress))
         with contextlib.closing(session):
             progress.close()
@@ -269,7 +269,7 @@ def _made(trial: Trial, opened: Opened, told: Profiled) -> Profile:
 
 
 def _contended(others_cpu_pct: float | None) -> list[Note]:
-    if others_cpu_pct is None or others_cpu_pct <= 100 * contention.OTHERS_SHARE:
+    if others_cpu_pct is None or others_cpu_pct <= 100 * windows.OTHERS_SHARE:
         return []
     return [
         Note(

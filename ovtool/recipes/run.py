@@ -89,14 +89,14 @@ def run(
 
 
 def _check_devices(plan: Recipe, *, strict: bool) -> None:
-    from ovtool.benchmark.engine import Settings
+    from ovtool.benchmark.engine import MeasurementSettings
     from ovtool.sweep.estimates import targets
 
     targets(
         plan.sweep.devices,
         strict=strict,
         estimates=plan.sweep.with_estimates,
-        timeout_s=Settings().timeout_s,
+        timeout_s=MeasurementSettings().timeout_s,
     )
 
 
@@ -164,7 +164,7 @@ def _sweep(
     observer: Observer | None,
     progress: Progress,
 ) -> sweeps.SweepDone:
-    from ovtool.benchmark.engine import Settings
+    from ovtool.benchmark.engine import MeasurementSettings
     from ovtool.core.shapes import shape_sets
     from ovtool.core.trial_grid import Axes, LatencyLimit
 
@@ -190,7 +190,7 @@ def _sweep(
         ),
         data=_data(evaluation, base),
         metric=evaluation.metric if evaluation else None,
-        settings=Settings(
+        settings=MeasurementSettings(
             target_pct=wanted.target_pct,
             min_rounds=wanted.rounds,
             round_s=wanted.round_s,

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ovtool.benchmark import job_rules as preparing
+from ovtool.benchmark import jobs
 from ovtool.core.errors import InputError, NothingMeasuredError
 from ovtool.core.progress import SILENT, Progress
 from ovtool.core.statistics import Interval
@@ -24,7 +24,7 @@ from ovtool.roofline.predict import tasks
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from ovtool.benchmark.engine import Settings
+    from ovtool.benchmark.engine import MeasurementSettings
     from ovtool.benchmark.session import Job, Runner, Session
     from ovtool.core.measurement import Measurement, Note
     from ovtool.graph.runtime_layers import Layer
@@ -37,11 +37,11 @@ _PEAK_KIND = "product"
 _HINTS: tuple[Hint, ...] = ("latency", "throughput")
 
 
-def quick() -> Settings:
+def quick() -> MeasurementSettings:
     """Return how long a probe is measured: there are many of them."""
-    from ovtool.benchmark.engine import Settings
+    from ovtool.benchmark.engine import MeasurementSettings
 
-    return Settings(round_s=0.1, min_rounds=5, max_s=1.0, starts=False)
+    return MeasurementSettings(round_s=0.1, min_rounds=5, max_s=1.0, starts=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class _Bench:
 
     device: str
     runner: Runner
-    settings: Settings
+    settings: MeasurementSettings
     environment: str
     scratch: Path
     progress: Progress
@@ -112,7 +112,7 @@ class _Bench:
         )
         precision = self.base if int8 else asked.precision
         trial = Trial(variant.id, variant.name, self.device, 1, asked.hint, precision=precision)
-        return preparing.job(trial, variant)
+        return jobs.prepare_job(trial, variant)
 
 
 def _saved(probe: Probe, folder: Path, *, int8: bool) -> Variant:
@@ -130,7 +130,7 @@ def _saved(probe: Probe, folder: Path, *, int8: bool) -> Variant:
 def calibrate(
     device: str = "CPU",
     *,
-    settings: Settings | None = None,
+    settings: MeasurementSettings | None = None,
     runner: Runner | None = None,
     chosen: Sequence[Probe] | None = None,
     precisions: Sequence[str] | None = None,

@@ -111,7 +111,7 @@ def predict(
         MissingError: The device is not there, or was not calibrated in this environment.
         InputError: The model cannot run so, or the device does not show what it executes.
     """
-    from ovtool.benchmark import job_rules as preparing
+    from ovtool.benchmark import jobs
     from ovtool.benchmark.process import ProcessRunner
     from ovtool.core.trial_grid import Axes, trials
 
@@ -123,7 +123,7 @@ def predict(
         variant = variant_beside(model, None, Path(scratch), progress)
         (trial,) = trials([variant], there, axes)
         try:
-            session = ProcessRunner().open(preparing.job(trial, variant), warm_up=False)
+            session = ProcessRunner().open(jobs.prepare_job(trial, variant), warm_up=False)
             with contextlib.closing(session):
                 layers = session.layers()
         except TrialFailedError as error:

@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from ovtool.benchmark import job_rules as preparing
-from ovtool.benchmark.engine import Progressed, failed, now
+from ovtool.benchmark import jobs
+from ovtool.benchmark.engine import MeasurementProgress, failed_measurement, utc_now
 from ovtool.benchmark.session import TrialFailedError
-from ovtool.compile_check import trial_compiles as compile_check
-from ovtool.compile_check.check import requested
+from ovtool.compile_check import compile_check
+from ovtool.compile_check.compile_check import build_request
 from ovtool.compile_check.npu import offline
 from ovtool.core.device_names import kind_of, npu_platform
 from ovtool.core.errors import InputError, MissingError
@@ -24,7 +24,7 @@ from ovtool.devices.selection import check_there
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ovtool.compile_check.compilers import Compiler
+    from ovtool.compile_check.compiling import Compiler
     from ovtool.core.trial import Trial
     from ovtool.core.variant import Variant
     from ovtool.sweep.measurer import Observer
@@ -76,7 +76,7 @@ def targets(asked: Sequence[str], *, strict: bool, estimates: bool, timeout_s: f
             found.missing[name] = why + _advice(name, estimates=estimates)
             continue
         try:
-            found.compilers[name] = compile_check.compiler_for(name, here, timeout_s)
+            found.compilers[name] = compile_check.select_compiler(name, here, timeout_s)
         except MissingError as error:
             found.missing[name] = f"{error}: {error.hint}" if error.hint else str(error)
     check_there(found.names, found.missing, strict=strict)
@@ -112,11 +112,11 @@ class Estimator:
         """Return the row of each trial: an estimate, or why there is none."""
         made = []
         for trial in trials:
-            self.observer.progressed(Progressed(trial, "compiling for an estimate"))
+            self.observer.progressed(MeasurementProgress(trial, "compiling for an estimate"))
             try:
                 made.append(self._estimated(trial))
             except (TrialFailedError, InputError) as error:
-                made.append(failed(trial, self.environment, str(error)))
+                made.append(failed_measurement(trial, self.environment, str(error)))
         return made
 
     def _estimated(self, trial: Trial) -> Measurement:
@@ -126,12 +126,12 @@ class Estimator:
                 " arrive on their own"
             )
         variant = self.variants[trial.variant]
-        job = preparing.job(trial, variant)
+        job = jobs.prepare_job(trial, variant)
         if trial.batch > 1:
             job = replace(job, properties={**job.properties, **WHOLE_BATCH})
-        asked = requested(job, variant)
+        asked = build_request(job, variant)
         compiler = self.compilers[trial.device]
-        found = compile_check.check(asked, trial.device, compiler, look=False)
+        found = compile_check.check_compiles(asked, trial.device, compiler, look=False)
         if not found.compiles:
             command = f"ovtool check {variant.folder} --device {trial.device}"
             raise TrialFailedError(
@@ -155,5 +155,5 @@ class Estimator:
             figures={name: value for name, value in figures.items() if value is not None},
             properties=dict(asked.properties),
             notes=(estimate_note(trial.device, f"{found.by}, openvino {found.openvino}"),),
-            finished=now(),
+            finished=utc_now(),
         )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from ovtool.benchmark import job_rules as preparing
-from ovtool.benchmark.engine import failed, measure_group
+from ovtool.benchmark import jobs
+from ovtool.benchmark.engine import failed_measurement, measure_group
 from ovtool.benchmark.process import ProcessRunner
 from ovtool.benchmark.session import TrialFailedError
 from ovtool.core.measurement import emulated_note
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from ovtool.benchmark.engine import Progressed, Settings
+    from ovtool.benchmark.engine import MeasurementProgress, MeasurementSettings
     from ovtool.benchmark.session import Job, Session
     from ovtool.core.measurement import Measurement, Note
     from ovtool.core.sweep_folder import Plan
@@ -32,7 +32,7 @@ class Observer(Protocol):
     def planned(self, plan: Plan, finished: int) -> None:
         """Told the plan, and how many of its trials the folder has already."""
 
-    def progressed(self, step: Progressed) -> None:
+    def progressed(self, step: MeasurementProgress) -> None:
         """Told where the trial that is measured stands."""
 
     def finished(self, measurement: Measurement) -> None:
@@ -45,7 +45,7 @@ class Quiet:
     def planned(self, plan: Plan, finished: int) -> None:
         """Ignore."""
 
-    def progressed(self, step: Progressed) -> None:
+    def progressed(self, step: MeasurementProgress) -> None:
         """Ignore."""
 
     def finished(self, measurement: Measurement) -> None:
@@ -71,7 +71,7 @@ class Measurer:
         variants: Sequence[Variant],
         plan: Plan,
         samples: SamplesOf | None,
-        settings: Settings,
+        settings: MeasurementSettings,
         environment: str,
         observer: Observer,
         scratch: Path,
@@ -101,7 +101,7 @@ class Measurer:
             try:
                 ready.append(self._job(trial))
             except TrialFailedError as error:
-                rows[trial.id] = failed(trial, self._environment, str(error))
+                rows[trial.id] = failed_measurement(trial, self._environment, str(error))
         measured = measure_group(
             ready,
             self._runner,
@@ -129,7 +129,7 @@ class Measurer:
 
     def _job(self, trial: Trial) -> Job:
         variant = self._variants[trial.variant]
-        job = preparing.job(trial, variant)
+        job = jobs.prepare_job(trial, variant)
         if self._samples is None:
             return job
         key = (job.names, job.data_shapes, job.batch_axes, variant.record.preprocessing)

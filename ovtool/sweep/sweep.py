@@ -21,7 +21,7 @@ from ovtool.sweep.measurer import Measurer, Observer, Quiet
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from ovtool.benchmark.engine import Settings
+    from ovtool.benchmark.engine import MeasurementSettings
     from ovtool.core.measurement import Measurement
     from ovtool.core.metrics import Metric, QualityMetric
     from ovtool.core.trial import Trial
@@ -49,7 +49,7 @@ def sweep(
     axes: Axes | None = None,
     data: DataSpec | str | None = None,
     metric: Metric | None = None,
-    settings: Settings | None = None,
+    settings: MeasurementSettings | None = None,
     strict: bool = False,
     with_estimates: bool = False,
     retry_failed: bool = False,
@@ -84,14 +84,14 @@ def sweep(
         MissingDeviceError: ``strict``, and a device is missing; or none is there.
         NothingMeasuredError: Not one trial could be measured or estimated.
     """
-    from ovtool.benchmark.engine import Settings
+    from ovtool.benchmark.engine import MeasurementSettings
     from ovtool.core import trial_grid as planning
     from ovtool.sweep import run as running
     from ovtool.sweep.estimates import Estimator, targets
 
     wanted = axes or planning.Axes()
     wanted.check()
-    folder, chosen, watching = Path(out), settings or Settings(), observer or Quiet()
+    folder, chosen, watching = Path(out), settings or MeasurementSettings(), observer or Quiet()
     found = targets(devices, strict=strict, estimates=with_estimates, timeout_s=chosen.timeout_s)
     loaded = _different([_loaded(v, folder, progress) for v in variants], progress)
     spec = DataSpec(data) if isinstance(data, str) else data

@@ -4,13 +4,13 @@ import psutil
 import pytest
 
 from ovtool.benchmark import engine
-from ovtool.benchmark.engine import Settings, measure_group
+from ovtool.benchmark.engine import MeasurementSettings, measure_group
 from ovtool.benchmark.fake import FakeRunner
 from ovtool.benchmark.session import TrialFailedError
 from ovtool.core.measurement import Note
 from tests.benchmark.scripted import Watched, even, fails, jobs
 
-SURE = Settings(min_rounds=8)
+SURE = MeasurementSettings(min_rounds=8)
 
 
 def measured(folder, runner, *names, settings=SURE, **options):
@@ -35,7 +35,7 @@ def test_rounds_alternate_in_random_order(tmp_path):
 def test_the_order_is_of_the_seed(tmp_path):
     def order(seed):
         runner = Watched()
-        measured(tmp_path, runner, "a", "b", "c", settings=Settings(seed=seed))
+        measured(tmp_path, runner, "a", "b", "c", settings=MeasurementSettings(seed=seed))
         return runner.order()
 
     assert order(1) == order(1)
@@ -76,7 +76,7 @@ def test_all_fail(tmp_path):
 
 
 def test_it_stops_as_soon_as_it_is_sure_enough(tmp_path):
-    steady = Settings(min_rounds=3, target_pct=2.0)
+    steady = MeasurementSettings(min_rounds=3, target_pct=2.0)
     (row,) = measured(tmp_path, Watched(noise_pct=0.1), "a", settings=steady)
     assert len(row.rounds) == 3
 
@@ -87,7 +87,7 @@ def test_once_sure_may_be_luck(tmp_path):
     def script(trial, index):
         return 5.0 if index != 2 else 6.0
 
-    settings = Settings(min_rounds=2, target_pct=2.0)
+    settings = MeasurementSettings(min_rounds=2, target_pct=2.0)
     (row,) = measured(tmp_path, Watched(script, noise_pct=0.1), "a", settings=settings)
     assert len(row.rounds) > 3
 
@@ -97,7 +97,7 @@ def drifting(trial, index):
 
 
 def test_it_goes_on_until_it_is_sure_enough(tmp_path):
-    unsure = Settings(min_rounds=3, target_pct=4.0)
+    unsure = MeasurementSettings(min_rounds=3, target_pct=4.0)
     (row,) = measured(tmp_path, Watched(drifting), "a", settings=unsure)
     assert len(row.rounds) > 20
     width = row.figures["throughput_fps_ci_high"] - row.figures["throughput_fps_ci_low"]
@@ -108,7 +108,9 @@ def test_one_that_is_sure_leaves_the_rounds_to_the_others(tmp_path):
     def script(trial, index):
         return drifting(trial, index) if trial.variant_name == "b" else 5.0
 
-    a, b = measured(tmp_path, Watched(script), "a", "b", settings=Settings(target_pct=4.0))
+    a, b = measured(
+        tmp_path, Watched(script), "a", "b", settings=MeasurementSettings(target_pct=4.0)
+    )
     assert len(a.rounds) == 8
     assert len(b.rounds) > 8
 
@@ -123,7 +125,7 @@ def clock(monkeypatch, seconds_a_round):
 def test_it_stops_when_its_time_is_over(tmp_path, monkeypatch, max_s, min_rounds, rounds):
     """Three rounds at least where that many were asked for: a ratio by round needs them."""
     clock(monkeypatch, 1.0)
-    settings = Settings(max_s=max_s, min_rounds=min_rounds, target_pct=0.01)
+    settings = MeasurementSettings(max_s=max_s, min_rounds=min_rounds, target_pct=0.01)
     (row,) = measured(tmp_path, Watched(drifting), "a", settings=settings)
     assert len(row.rounds) == rounds
     assert row.verdict == "unsteady"
@@ -182,7 +184,9 @@ def test_a_failure_while_quality_is_taken_is_a_row(tmp_path):
 def test_with_little_memory_each_is_opened_from_its_cache_for_every_round(tmp_path, monkeypatch):
     monkeypatch.setattr(psutil, "virtual_memory", lambda: type("M", (), {"available": 2**20}))
     runner = Watched()
-    rows = measured(tmp_path, runner, "a", "b", settings=Settings(min_rounds=9, starts=False))
+    rows = measured(
+        tmp_path, runner, "a", "b", settings=MeasurementSettings(min_rounds=9, starts=False)
+    )
     assert [row.status for row in rows] == ["ok", "ok"]
     assert rows[0].taken_with == rows[1].taken_with
     assert [r.index for r in rows[0].rounds] == [r.index for r in rows[1].rounds] == [0, 1, 2]
@@ -194,7 +198,7 @@ def test_with_little_memory_each_is_opened_from_its_cache_for_every_round(tmp_pa
     assert len(runner.of("reopen")) >= 3
     assert runner.events[-1][0] == "closed"
     seconds = [sum(w.seconds for w in r.windows) for r in rows[0].rounds]
-    assert min(seconds) > 2 * Settings().round_s, "fewer and longer rounds"
+    assert min(seconds) > 2 * MeasurementSettings().round_s, "fewer and longer rounds"
 
 
 def test_a_session_that_cannot_be_opened_again_is_a_row(tmp_path, monkeypatch):
@@ -208,7 +212,7 @@ def test_a_session_that_cannot_be_opened_again_is_a_row(tmp_path, monkeypatch):
                 raise TrialFailedError("no memory")
         return 5.0
 
-    a, b = measured(tmp_path, Watched(script), "a", "b", settings=Settings(starts=False))
+    a, b = measured(tmp_path, Watched(script), "a", "b", settings=MeasurementSettings(starts=False))
     assert (a.status, a.reason, b.status) == ("failed", "no memory", "ok")
 
 
@@ -247,7 +251,7 @@ def test_without_a_start_from_the_cache_there_is_the_reason(tmp_path, change, sa
 def test_requests_that_arrive_are_measured_at_their_rate(tmp_path):
     """One server, 5 ms a request: 100 a second leave it half idle."""
     (row,) = measure_group(
-        jobs(tmp_path, "a", rate=100.0), FakeRunner(even), Settings(min_rounds=3), "env"
+        jobs(tmp_path, "a", rate=100.0), FakeRunner(even), MeasurementSettings(min_rounds=3), "env"
     )
     assert row.figures["rate_rps"] == 100
     assert row.figures["throughput_fps"] == pytest.approx(200, rel=0.2)
@@ -262,7 +266,7 @@ def test_the_highest_rate_under_a_limit_is_found(tmp_path):
     asked = jobs(tmp_path, "a", max_latency_ms=20.0, percentile=90)
     steps = []
     (row,) = measure_group(
-        asked, FakeRunner(even), Settings(max_s=60), "env", on_progress=steps.append
+        asked, FakeRunner(even), MeasurementSettings(max_s=60), "env", on_progress=steps.append
     )
     assert row.status == "ok"
     low, high = row.figures["rate_rps_ci_low"], row.figures["rate_rps_ci_high"]

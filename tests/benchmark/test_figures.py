@@ -3,15 +3,15 @@ import math
 import pytest
 
 from ovtool.benchmark import figures
-from ovtool.benchmark.contention import Machine, Stretch
 from ovtool.benchmark.session import Opened, RawRound, Spent
+from ovtool.benchmark.windows import HostLoad, Stretch
 from ovtool.core.columns import FIGURES
 from ovtool.core.measurement import Window
 from ovtool.core.trial import Trial
 
 TRIAL = Trial("v", "v", "CPU", 4)
 OPENED = Opened({"threads": 2.0}, "bf16", {}, compile_ms=50.0, first_inference_ms=9.0)
-MACHINE = Machine(cpus=4, usable=4, uses_cpu=True)
+MACHINE = HostLoad(cpus=4, usable=4, uses_cpu=True)
 OTHERS = {"cpu_s": 0.1, "busy_s": 0.4, "delay_s": 0.1}
 """Counters of a window that others disturbed; those of a quiet one are 0.2 s of its own."""
 QUIET = {"cpu_s": 0.2, "busy_s": 0.2, "delay_s": 0.0}
@@ -207,7 +207,7 @@ def test_moments_without_neighbours_are_the_better_estimate():
 @pytest.mark.parametrize("device", ["GPU.0", "NPU", "AUTO"])
 def test_cpu_time_says_nothing_of_another_device(device):
     trial = Trial("v", "v", device, 4)
-    found = figures_of(raw(window(cpu_s=0.2)), trial=trial, machine=Machine(4, 4, False))
+    found = figures_of(raw(window(cpu_s=0.2)), trial=trial, machine=HostLoad(4, 4, False))
     assert not {"cpu_s_per_sample", "throughput_uncontended_fps"} & set(found)
 
 

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from ovtool.benchmark import process
-from ovtool.benchmark.engine import Settings, measure_group
+from ovtool.benchmark.engine import MeasurementSettings, measure_group
 from ovtool.benchmark.process import ProcessRunner
 from ovtool.benchmark.session import TrialFailedError
 from ovtool.benchmark.worker_protocol import executed_precision
@@ -247,7 +247,7 @@ def test_the_others_of_a_group_go_on_when_one_dies(worker, tmp_path):
         """
     )
     group = jobs(tmp_path, "good", "bad", "fine")
-    good, bad, fine = measure_group(group, runner, Settings(min_rounds=5), "env")
+    good, bad, fine = measure_group(group, runner, MeasurementSettings(min_rounds=5), "env")
     assert (good.status, bad.status, fine.status) == ("ok", "failed", "ok")
     assert bad.reason.startswith("its process died (measure): exit code 0")
     assert len(good.rounds) == len(fine.rounds) == 5
@@ -266,14 +266,14 @@ def test_a_real_one_that_is_killed_while_it_measures(opened, dense):
 def test_a_real_one_ends_when_its_parent_is_killed(dense):
     """SIGKILL leaves no time to tidy up: the worker sees that its input closed."""
     program = f"""
-        from ovtool.benchmark.jobs import job
+        from ovtool.benchmark.jobs import build_job
         from ovtool.benchmark.process import ProcessRunner
         from ovtool.core.trial import Trial
         from ovtool.core.variant import Variant
 
         variant = Variant.load({str(dense.folder)!r})
         trial = Trial(variant.id, variant.name, "CPU", 1)
-        session = ProcessRunner().open(job(trial, variant, {{}}))
+        session = ProcessRunner().open(build_job(trial, variant, {{}}))
         print(session._process.pid, flush=True)
         session.measure(60)
     """

@@ -14,7 +14,7 @@ import pytest
 
 from ovtool import api
 from ovtool.benchmark import jobs
-from ovtool.benchmark.engine import Settings, measure_group
+from ovtool.benchmark.engine import MeasurementSettings, measure_group
 from ovtool.benchmark.process import ProcessRunner
 from ovtool.core.trial import Trial
 from ovtool.devices import rules
@@ -38,12 +38,14 @@ def variants(tmp_path_factory):
 
 def job_of(variant, batch=1, **fields):
     trial = Trial(variant.id, variant.name, "CPU", batch, **fields)
-    return jobs.job(trial, variant, rules.properties(trial))
+    return jobs.build_job(trial, variant, rules.properties(trial))
 
 
 def measure(found, **settings):
     """Measure jobs as one group, without the starts from a cache."""
-    rows = measure_group(found, ProcessRunner(), Settings(starts=False, **settings), "bench")
+    rows = measure_group(
+        found, ProcessRunner(), MeasurementSettings(starts=False, **settings), "bench"
+    )
     for row in rows:
         assert row.status == "ok", row.reason
     return rows

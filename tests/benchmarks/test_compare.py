@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from ovtool import api
-from ovtool.benchmark.engine import Settings
+from ovtool.benchmark.engine import MeasurementSettings
 from ovtool.comparison.compare import compare
 from ovtool.comparison.noise import FACTORS
 from ovtool.core.trial_grid import Axes
@@ -21,7 +21,7 @@ from tests.benchmarks import networks
 from tests.benchmarks.conftest import neighbours
 
 TRIES = 20
-SETTINGS = Settings(starts=False, min_rounds=6, round_s=0.15, max_s=2)
+SETTINGS = MeasurementSettings(starts=False, min_rounds=6, round_s=0.15, max_s=2)
 AXES = Axes(batches=[1, 4])
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ovtool.benchmark.engine import Settings, measure_group
+from ovtool.benchmark.engine import MeasurementSettings, measure_group
 from ovtool.benchmark.process import ProcessRunner
 from tests.benchmarks.conftest import job_of, neighbours
 
@@ -26,7 +26,7 @@ def measured(variant, prepare=None, on_progress=None):
     pid = runner._ready[0].pid
     if prepare:
         prepare(pid)
-    settings = Settings(starts=False, max_s=6, target_pct=3)
+    settings = MeasurementSettings(starts=False, max_s=6, target_pct=3)
     (row,) = measure_group(
         [job_of(variant, precision="f32")],
         runner,

@@ -2,9 +2,9 @@
 
 import pytest
 
-from ovtool.compile_check import trial_compiles as compile_check
+from ovtool.compile_check import compile_check
 from ovtool.compile_check.npu import offline
-from tests.compile_check.test_trial_compiles import Scripted, good
+from tests.compile_check.test_compile_check import Scripted, good
 
 ESTIMATES = ("--device", "NPU.3720,NPU.4000", "--batch", "1,2", "--hint", "latency")
 
@@ -12,7 +12,7 @@ ESTIMATES = ("--device", "NPU.3720,NPU.4000", "--batch", "1,2", "--hint", "laten
 @pytest.fixture
 def estimated(ovtool, small, tmp_path, monkeypatch):
     """A sweep of two platforms, and what it printed."""
-    monkeypatch.setattr(compile_check, "compiler_for", lambda *_: Scripted(good))
+    monkeypatch.setattr(compile_check, "select_compiler", lambda *_: Scripted(good))
     out = tmp_path / "s"
     return out, ovtool("sweep", small.folder, *ESTIMATES, "--with-estimates", "--out", out)
 
@@ -71,7 +71,7 @@ def test_an_unknown_platform_is_one_line(refused, small, tmp_path):
 
 
 def test_a_recipe_may_ask_for_them(ovtool, small, tmp_path, monkeypatch):
-    monkeypatch.setattr(compile_check, "compiler_for", lambda *_: Scripted(good))
+    monkeypatch.setattr(compile_check, "select_compiler", lambda *_: Scripted(good))
     (tmp_path / "r.yaml").write_text(
         f"recipe: 1\nname: x\nmodel: {{source: {small.xml}}}\nvariants: {{a: {{}}}}\n"
         "sweep: {devices: [NPU.4000], with_estimates: true, hints: [latency]}\n"

@@ -4,7 +4,7 @@ import numpy as np
 import openvino as ov
 import pytest
 
-from ovtool.compile_check.compilers import Outcome
+from ovtool.compile_check.compiling import Outcome
 from ovtool.compile_check.suspects import MOST, _Graph, search
 from tests.compile_check.graphs import branching, with_segments
 from tests.helpers.graphs import attention

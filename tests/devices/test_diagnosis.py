@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ovtool.devices.diagnosis import diagnose, reason
-from ovtool.devices.hardware import NPUS, Machine
+from ovtool.devices.hardware import NPUS, HardwareInventory
 
 pytestmark = pytest.mark.skipif(
     sys.platform == "win32", reason="makes symbolic links and groups as Linux has them"
@@ -53,7 +53,7 @@ def machine(tree):
             "may_open": lambda _: True,
             "user": "ann",
         }
-        return Machine(**told | changes)
+        return HardwareInventory(**told | changes)
 
     return make
 
@@ -121,7 +121,7 @@ def test_modules_may_be_listed_in_proc_alone(machine):
 
 
 def test_what_cannot_be_read_is_unknown_with_the_reason(tmp_path):
-    here = Machine(root=tmp_path, system="linux", load=lambda _: ABSENT)
+    here = HardwareInventory(root=tmp_path, system="linux", load=lambda _: ABSENT)
     found = steps(diagnose("NPU", "", here))
     for step in ("hardware", "kernel module"):
         assert found[step].status == "unknown"
@@ -156,7 +156,7 @@ def test_whether_a_file_may_be_opened_is_asked_of_the_system(tmp_path):
     node = tmp_path / NODES["GPU"]
     node.parent.mkdir(parents=True)
     node.touch(0o000)
-    assert [n.may_open for n in Machine(root=tmp_path).nodes("dri/renderD*")] == [False]
+    assert [n.may_open for n in HardwareInventory(root=tmp_path).nodes("dri/renderD*")] == [False]
 
 
 @pytest.mark.parametrize(
@@ -261,7 +261,7 @@ def test_each_missing_step_has_a_remedy_for_both_places(machine):
 )
 def test_a_container_is_known_by_its_marks(tree, tmp_path, files, inside):
     tree(files)
-    assert Machine(root=tmp_path).in_container() is inside
+    assert HardwareInventory(root=tmp_path).in_container() is inside
 
 
 def test_the_real_machine_is_looked_at():

@@ -4,7 +4,7 @@ import pytest
 from ovtool.core.errors import InputError
 from ovtool.devices import discovery
 from ovtool.devices.discovery import Device, discover, resolve, virtual
-from ovtool.devices.hardware import Machine
+from ovtool.devices.hardware import HardwareInventory
 
 CPU = Device("CPU", available=True)
 NO_GPU = Device("GPU", available=False, why_not="no OpenCL loader")
@@ -104,7 +104,9 @@ def test_a_device_that_is_missing_says_what_was_looked_at(found):
 
 
 def test_the_reason_is_looked_for_on_the_machine_that_was_given(tree):
-    nothing = Machine(root=tree({"sys/bus/pci/devices/x/class": "0x060000"}), system="linux")
+    nothing = HardwareInventory(
+        root=tree({"sys/bus/pci/devices/x/class": "0x060000"}), system="linux"
+    )
     for device in discover(nothing):
         if device.kind == "GPU" and not device.available:
             assert device.why_not == "no Intel GPU on the PCI bus (devices looked at: 1)"

@@ -3,7 +3,7 @@
 import openvino as ov
 import pytest
 
-from ovtool.devices import plugin_errors as pluginerrors
+from ovtool.devices import plugin_errors
 from ovtool.devices.plugin_errors import KNOWN, explain
 from tests.helpers.graphs import fully_connected
 
@@ -96,7 +96,7 @@ def test_each_known_text_is_tried_here():
 def test_an_unknown_text_stays_as_it_is_in_one_line():
     said = "Exception from src/a.cpp:1:\nCheck 'x' failed at src/b.cpp:2:\nodd\nthing\n"
     assert explain(said) is None
-    assert pluginerrors.readable(said) == "odd thing"
+    assert plugin_errors.readable(said) == "odd thing"
 
 
 def provoked(device, properties=None, prop=None):

@@ -113,7 +113,7 @@ def net(tmp_path_factory):
 
 def compared(variant, runner, samples=None, tolerance=0.05):
     trial = Trial(variant.id, variant.name, "GPU", 1, precision="f16")
-    job = jobs.job(trial, variant, {})
+    job = jobs.build_job(trial, variant, {})
     with contextlib.closing(runner.open(job)) as session:
         return parting.difference(session, job, samples or Some(3, 16, 16), 0, runner, tolerance)
 

@@ -8,9 +8,9 @@ import onnx
 import openvino as ov
 from onnx import TensorProto, helper
 
-from ovtool.benchmark.engine import Settings
+from ovtool.benchmark.engine import MeasurementSettings
 
-QUICK = Settings(min_rounds=3, round_s=0.03, max_s=0.5)
+QUICK = MeasurementSettings(min_rounds=3, round_s=0.03, max_s=0.5)
 TORCH = '''
 import torch
 

@@ -7,7 +7,7 @@ import psutil
 import pytest
 
 from ovtool import api
-from ovtool.compile_check.compile_errors import explain
+from ovtool.compile_check.compiling import explain
 from ovtool.compile_check.npu import offline
 from ovtool.core.errors import OvtoolError
 from ovtool.core.sweep_folder import SweepFolder

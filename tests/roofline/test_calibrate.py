@@ -9,7 +9,7 @@ import pytest
 from openvino import opset13 as ops
 
 from ovtool import api
-from ovtool.benchmark.engine import Settings
+from ovtool.benchmark.engine import MeasurementSettings
 from ovtool.benchmark.fake import FakeRunner
 from ovtool.benchmark.session import TrialFailedError
 from ovtool.core.errors import InputError, MissingDeviceError, MissingError, NothingMeasuredError
@@ -23,7 +23,7 @@ from ovtool.roofline import predict as predicting
 from ovtool.roofline.probes import Probe
 from tests.helpers import graphs as models
 
-QUICK = Settings(min_rounds=3, round_s=0.03, max_s=0.5, starts=False)
+QUICK = MeasurementSettings(min_rounds=3, round_s=0.03, max_s=0.5, starts=False)
 CHOSEN = (
     Probe(probes.OVERHEAD, 8, copies=2),
     Probe(probes.OVERHEAD, 8, copies=10),

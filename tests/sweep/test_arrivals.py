@@ -5,12 +5,12 @@ import math
 import pytest
 
 from ovtool import api
-from ovtool.benchmark.engine import Settings
+from ovtool.benchmark.engine import MeasurementSettings
 from ovtool.core.trial_grid import Axes, LatencyLimit
 from ovtool.results import table
 from tests.helpers.graphs import convolutional, save
 
-QUICK = Settings(min_rounds=3, round_s=0.05, max_s=1.0, starts=False)
+QUICK = MeasurementSettings(min_rounds=3, round_s=0.05, max_s=1.0, starts=False)
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@ import pytest
 
 from ovtool import api
 from ovtool.benchmark.fake import FakeRunner
-from ovtool.compile_check import trial_compiles as compile_check
-from ovtool.compile_check.compilers import Outcome
+from ovtool.compile_check import compile_check
+from ovtool.compile_check.compiling import Outcome
 from ovtool.compile_check.npu import offline
 from ovtool.core.errors import InputError, MissingDeviceError, NothingMeasuredError
 from ovtool.core.sweep_folder import SweepFolder
@@ -17,7 +17,7 @@ from ovtool.sweep import estimates as estimating
 from ovtool.sweep import measurer as measuring
 from tests.benchmark.scripted import even
 from tests.compile_check.graphs import with_segments
-from tests.compile_check.test_trial_compiles import Scripted, good, no_segments
+from tests.compile_check.test_compile_check import Scripted, good, no_segments
 from tests.helpers.graphs import convolutional, embedding, save
 from tests.helpers.owned import QUICK
 
@@ -232,4 +232,4 @@ def test_an_npu_that_is_here_is_measured_and_not_estimated(monkeypatch, compiler
     found = sorted_out(["NPU.4000", "NPU.5010"])
     assert found.there == ["NPU"]
     assert found.compilers == {"NPU.5010": script}
-    assert compile_check.compiler_for("NPU.4000", [lunar]).device == "NPU"
+    assert compile_check.select_compiler("NPU.4000", [lunar]).device == "NPU"

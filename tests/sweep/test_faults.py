@@ -12,14 +12,16 @@ import pytest
 
 from ovtool import api
 from ovtool.benchmark import process
-from ovtool.benchmark.engine import Settings
+from ovtool.benchmark.engine import MeasurementSettings
 from ovtool.core.errors import InputError
 from ovtool.core.sweep_folder import SweepFolder
 from ovtool.core.trial_grid import Axes
 from tests.helpers.graphs import fully_connected, save
 from tests.sweep.faults import FAULTS, WHEN
 
-QUICK = Settings(target_pct=50, round_s=0.02, min_rounds=3, max_s=0.2, timeout_s=6, starts=True)
+QUICK = MeasurementSettings(
+    target_pct=50, round_s=0.02, min_rounds=3, max_s=0.2, timeout_s=6, starts=True
+)
 SAID = {
     "segfault": "SIGSEGV",
     "kill": "SIGKILL",

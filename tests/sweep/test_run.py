@@ -5,7 +5,7 @@ import multiprocessing
 import pytest
 from filelock import FileLock
 
-from ovtool.benchmark.engine import Settings, measure_group
+from ovtool.benchmark.engine import MeasurementSettings, measure_group
 from ovtool.benchmark.fake import FakeRunner
 from ovtool.benchmark.session import Job, TrialFailedError
 from ovtool.core.errors import InputError
@@ -41,7 +41,7 @@ class Sweep:
         self.groups.append([t.label for t in trials])
         shapes = [((t.batch, 3),) for t in trials]
         jobs = [Job(t, self._xml, ("x",), s, s, (0,)) for t, s in zip(trials, shapes, strict=True)]
-        settings = Settings(min_rounds=3, target_pct=50)
+        settings = MeasurementSettings(min_rounds=3, target_pct=50)
         return measure_group(jobs, FakeRunner(self.script), settings, HERE.id)
 
     def _finished(self, measurement):

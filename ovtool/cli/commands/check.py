@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ovtool.compile_check.suspects import Search, Suspect
-    from ovtool.compile_check.trial_compiles import CompileCheck
+    from ovtool.compile_check.compile_check import CompileCheck
 
 NAME = "check"
 EXAMPLE = "Example: ovtool check variants/resnet-int8 --device NPU.3720,NPU.4000,NPU.5010"

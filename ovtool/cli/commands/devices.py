@@ -141,9 +141,9 @@ def _range(told: Any) -> str:
 
 
 def _why(found: list[Device]) -> None:
-    from ovtool.devices.hardware import Machine
+    from ovtool.devices.hardware import HardwareInventory
 
-    inside = Machine().in_container()
+    inside = HardwareInventory().in_container()
     for device in found:
         if device.available:
             console.print_line(f"{device.name}: there: {device.full_name}")

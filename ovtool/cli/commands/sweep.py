@@ -142,7 +142,7 @@ def command(
 ) -> None:
     """Measure variants over devices, shapes, batches and loads; the same command resumes."""
     from ovtool import api
-    from ovtool.benchmark.engine import Settings
+    from ovtool.benchmark.engine import MeasurementSettings
     from ovtool.cli import progress
     from ovtool.core.shapes import parse_shape_sets
     from ovtool.core.trial_grid import HINTS, Axes
@@ -168,7 +168,7 @@ def command(
             axes=axes,
             data=options.data_spec(data, labels, limit),
             metric=options.metric(metric),
-            settings=Settings(
+            settings=MeasurementSettings(
                 target_pct=target_pct, min_rounds=rounds, max_s=max_seconds, timeout_s=timeout
             ),
             strict=strict,

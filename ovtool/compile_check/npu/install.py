@@ -18,7 +18,7 @@ from importlib import metadata, resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ovtool.compile_check.compilers import run
+from ovtool.compile_check.compiling import run_program
 from ovtool.compile_check.npu import offline
 from ovtool.core import files, units
 from ovtool.core.errors import InputError, MissingDependencyError
@@ -199,7 +199,7 @@ def _pip(words: Sequence[str], scratch: Path) -> None:
 def _checked(
     words: Sequence[str], log: Path, timeout_s: float, what: str, environment: dict[str, str]
 ) -> None:
-    code = run(words, log, timeout_s=timeout_s, environment=environment)
+    code = run_program(words, log, timeout_s=timeout_s, environment=environment)
     if code != 0:
         lines = [line for line in log.read_text("utf-8", "replace").splitlines() if line.strip()]
         why = "it took too long" if code is None else (lines[-1].strip()[:300] if lines else code)

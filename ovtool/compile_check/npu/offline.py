@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Self
 
 from filelock import FileLock, Timeout
 
-from ovtool.compile_check import compile_errors
-from ovtool.compile_check.compilers import (
+from ovtool.compile_check.compiling import (
     BLOB,
     COMPILE_S,
+    INSTALL,
     LOG,
     TOLD,
     LocalCompiler,
     flat,
-    read,
-    run,
+    read_outcome,
+    run_program,
 )
 from ovtool.core import files
 from ovtool.core.errors import InputError, MissingDependencyError
@@ -32,7 +32,7 @@ from ovtool.core.errors import InputError, MissingDependencyError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ovtool.compile_check.compilers import Compiler, Outcome
+    from ovtool.compile_check.compiling import Compiler, Outcome
 
 PLATFORMS = {"3720": "Meteor Lake", "4000": "Lunar Lake", "5010": "Panther Lake"}
 """NPU platforms and the processors that have them."""
@@ -91,7 +91,7 @@ def compiler(platform: str, timeout_s: float = COMPILE_S) -> Compiler:
     folder = installed()
     if folder is None:
         raise MissingDependencyError(
-            f"NPU.{platform} is not here, and its compiler is not installed", compile_errors.INSTALL
+            f"NPU.{platform} is not here, and its compiler is not installed", INSTALL
         )
     return WineCompiler(folder, platform, Wine.found(folder / PREFIX), timeout_s)
 
@@ -143,16 +143,18 @@ class Wine:
         }
 
     def run(self, words: list[str], log: Path, timeout_s: float, folder: Path) -> int | None:
-        """Run a Windows program; see :func:`ovtool.compile_check.compilers.run`."""
+        """Run a Windows program; see :func:`ovtool.compile_check.compiling.run_program`."""
         told = TOLD | self.environment
-        return run([self.loader, *words], log, timeout_s=timeout_s, environment=told, folder=folder)
+        return run_program(
+            [self.loader, *words], log, timeout_s=timeout_s, environment=told, folder=folder
+        )
 
     def end(self) -> None:
         """End its services, which would stay for some time."""
         log = self.prefix / "end.log"
         if self.prefix.is_dir():
             for how in ("-k", "-w"):
-                run([self.server, how], log, timeout_s=END_S, environment=self.environment)
+                run_program([self.server, how], log, timeout_s=END_S, environment=self.environment)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +186,7 @@ class WineCompiler:
         words = [program, "compile", xml.name, BLOB, "NPU", *flat(told)]
         log = xml.with_name(LOG)
         code = self.wine.run(words, log, self.timeout_s, xml.parent)
-        return read(log, xml.with_name(BLOB), code, self.timeout_s)
+        return read_outcome(log, xml.with_name(BLOB), code, self.timeout_s)
 
     def __enter__(self) -> Self:
         """Wait until no other ovtool uses it: ending Wine's services ends its programs.

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from ovtool import api
-from ovtool.compile_check import trial_compiles as compile_check
-from ovtool.compile_check.compilers import Outcome
+from ovtool.compile_check import compile_check
+from ovtool.compile_check.compiling import Outcome
 from ovtool.compile_check.npu import offline
 from ovtool.compile_check.npu.install import Download, Offer
 from tests.compile_check.graphs import with_segments
-from tests.compile_check.test_trial_compiles import Scripted, good, no_segments
+from tests.compile_check.test_compile_check import Scripted, good, no_segments
 from tests.helpers import graphs as models
 
 
@@ -20,7 +20,7 @@ def compiles(monkeypatch):
     """Every device compiles by a script."""
 
     def use(answer):
-        monkeypatch.setattr(compile_check, "compiler_for", lambda *_: Scripted(answer))
+        monkeypatch.setattr(compile_check, "select_compiler", lambda *_: Scripted(answer))
 
     return use
 

@@ -4,7 +4,7 @@ import pytest
 
 from ovtool.cli.commands.devices import print_calibration, print_devices
 from ovtool.devices import discovery, hardware
-from ovtool.devices.diagnosis import Finding
+from ovtool.devices.diagnosis import DiagnosisStep
 from ovtool.devices.discovery import Device
 from ovtool.roofline.calibration import Calibration, Overhead, Peak, Rate
 
@@ -22,10 +22,10 @@ GPU = Device(
     available=False,
     why_not="no node",
     findings=(
-        Finding("hardware", "ok", "8086:1"),
-        Finding("device node", "missing", "no node", "load the module", "pass it in"),
-        Finding("library", "unknown", "not known here"),
-        Finding("plugin", "missing", "it says no", "do this", "do this"),
+        DiagnosisStep("hardware", "ok", "8086:1"),
+        DiagnosisStep("device node", "missing", "no node", "load the module", "pass it in"),
+        DiagnosisStep("library", "unknown", "not known here"),
+        DiagnosisStep("plugin", "missing", "it says no", "do this", "do this"),
     ),
 )
 
@@ -33,7 +33,7 @@ GPU = Device(
 @pytest.fixture
 def shown(monkeypatch, capsys):
     def show(*devices, why=False, inside=False):
-        monkeypatch.setattr(hardware.Machine, "in_container", lambda _: inside)
+        monkeypatch.setattr(hardware.HardwareInventory, "in_container", lambda _: inside)
         print_devices(list(devices), why=why, json=False)
         return capsys.readouterr()
 

@@ -7,25 +7,34 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ovtool.compile_check import compile_errors, suspects
-from ovtool.compile_check.compilers import COMPILE_S, LocalCompiler
+from ovtool.benchmark import jobs
+from ovtool.benchmark.session import TrialFailedError
+from ovtool.compile_check import compiling, suspects
+from ovtool.compile_check.compiling import COMPILE_S, LocalCompiler
 from ovtool.compile_check.npu import offline
 from ovtool.core import units
 from ovtool.core.device_names import KINDS, is_virtual, kind_of, npu_platform
 from ovtool.core.errors import InputError, MissingDeviceError
 from ovtool.core.progress import SILENT, Progress
 from ovtool.core.registry import suggestion
+from ovtool.core.trial_grid import Axes, trials
 from ovtool.core.variant import fix_shapes
-from ovtool.devices.discovery import resolve
+from ovtool.devices import rules
+from ovtool.devices.discovery import discover, resolve
+from ovtool.models.references import Reference, existing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import openvino as ov
 
-    from ovtool.compile_check.compilers import Compiler, Outcome
+    from ovtool.benchmark.session import Job
+    from ovtool.compile_check.compiling import Compiler, Outcome
+    from ovtool.compile_check.npu.install import Offer
     from ovtool.compile_check.suspects import Search
     from ovtool.core.shapes import Named
+    from ovtool.core.trial import Trial
+    from ovtool.core.variant import Variant
     from ovtool.devices.discovery import Device
     from ovtool.devices.plugin_errors import Explained
 
@@ -77,7 +86,7 @@ class CompileCheck:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class CompileRequest:
     """What is to be compiled.
 
     Args:
@@ -95,7 +104,9 @@ class Request:
     properties: Mapping[str, str]
 
 
-def compiler_for(device: str, devices: Sequence[Device], timeout_s: float = COMPILE_S) -> Compiler:
+def select_compiler(
+    device: str, devices: Sequence[Device], timeout_s: float = COMPILE_S
+) -> Compiler:
     """Return what compiles for a device: its plugin here, or the NPU's offline compiler.
 
     Args:
@@ -136,8 +147,8 @@ def _platform(platform: str, devices: Sequence[Device], timeout_s: float) -> Com
     return offline.compiler(platform, timeout_s)
 
 
-def check(
-    asked: Request,
+def check_compiles(
+    asked: CompileRequest,
     device: str,
     compiler: Compiler,
     *,
@@ -171,7 +182,7 @@ def check(
         with compiler:
             progress.start(f"compiling {asked.variant} for {device}")
             outcome = compile_part(model)
-            explained = compile_errors.explain(outcome.error)
+            explained = compiling.explain(outcome.error)
             search = None
             if look and not outcome.compiled and explained.operations:
                 progress.start(f"looking for what {device} does not compile")
@@ -202,6 +213,100 @@ def _failed(
         found,
         error=explained.meaning,
         remedy=explained.remedy,
-        said=compile_errors.telling(outcome.error),
+        said=compiling.condense(outcome.error),
         search=search,
     )
+
+
+def check(
+    model: Reference,
+    *,
+    devices: Sequence[str] = ("CPU",),
+    batch: int | None = None,
+    precision: str = "default",
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    timeout_s: float = 600.0,
+    progress: Progress = SILENT,
+) -> list[CompileCheck]:
+    """Compile a variant for devices, also for NPUs that are not here, and say what came of it.
+
+    Nothing is run.  Where it does not compile, parts of its graph are compiled to find the
+    operations that are at fault.
+
+    Args:
+        model: A variant or its folder.
+        devices: ``CPU``, ``GPU``, ``NPU``, or NPU platforms: ``NPU.3720``, ``NPU.4000`` ...
+        batch: Samples in a request; None takes the batch in ``shapes``, else 1.
+        precision: Inference precision asked for.
+        shapes: Of inputs, where the model leaves dimensions open.
+        timeout_s: Longest time of one trial compile.
+        progress: Told of the stages.
+
+    Returns:
+        An answer for each device.
+
+    Raises:
+        InputError: A dimension stays open, the model does not take the batch or the shapes, or a
+            name is no device's.
+        MissingDeviceError: A device is not there.
+        MissingDependencyError: The NPU's offline compiler is not installed.
+    """
+    variant = existing(model)
+    axes = Axes(
+        batches=None if batch is None else [batch],
+        hints=["latency"],
+        precisions=[precision],
+        shapes=[shapes] if shapes else (),
+    )
+    names = list(dict.fromkeys(devices))
+    asked = {trial.device: _request(trial, variant) for trial in trials([variant], names, axes)}
+    here = discover()
+    compilers = {name: select_compiler(name, here, timeout_s) for name in names}
+    return [check_compiles(asked[name], name, compilers[name], progress=progress) for name in names]
+
+
+def build_request(job: Job, variant: Variant) -> CompileRequest:
+    """Return what a trial compile of a job is asked for; all its shapes must be fixed."""
+    shapes = tuple(zip(job.names, job.shapes, strict=True))
+    return CompileRequest(variant.name, variant.xml, shapes, job.trial.precision, job.properties)
+
+
+def _request(trial: Trial, variant: Variant) -> CompileRequest:
+    jobs.require_fixed_shapes(trial, variant, "a trial compile")
+    try:
+        job = jobs.build_job(trial, variant, rules.properties(trial))
+    except TrialFailedError as error:
+        raise InputError(str(error)) from error
+    return build_request(job, variant)
+
+
+def npu_compiler_folder() -> Path | None:
+    """Return where the NPU's offline compiler is installed; None where it is not."""
+    from ovtool.compile_check.npu.offline import installed
+
+    return installed()
+
+
+def npu_compiler_offer() -> Offer:
+    """Look up what :func:`install_npu_compiler` would download, from where, and how large it is.
+
+    Raises:
+        MissingDependencyError: Wine or pip is not there.
+        InputError: There is nothing to install, or pip does not find the packages.
+    """
+    from ovtool.compile_check.npu.install import offer
+
+    return offer()
+
+
+def install_npu_compiler(
+    offer: Offer, *, progress: Progress = SILENT, replace: bool = False
+) -> Path:
+    """Download, build and try the NPU's offline compiler; return its folder.
+
+    Raises:
+        InputError: It is there already, a download fails, or the result does not run.
+    """
+    from ovtool.compile_check.npu.install import install
+
+    return install(offer, progress=progress, replace=replace)

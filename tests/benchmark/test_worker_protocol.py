@@ -1,7 +1,7 @@
 import pytest
 
-from ovtool.benchmark.placement import placed
 from ovtool.benchmark.session import TrialFailedError
+from ovtool.benchmark.worker_protocol import determine_placement
 
 
 @pytest.mark.parametrize(
@@ -16,7 +16,7 @@ from ovtool.benchmark.session import TrialFailedError
     ],
 )
 def test_what_did_the_work_is_recorded(device, told, ran_on):
-    found = placed(device, told)
+    found = determine_placement(device, told)
     assert found.ran_on == ran_on
     assert found.notes == ()
 
@@ -26,12 +26,12 @@ def test_what_did_the_work_is_recorded(device, told, ran_on):
 )
 def test_another_device_in_the_place_of_a_named_one_is_a_failure(device, told):
     with pytest.raises(TrialFailedError, match=f"it ran on {told[0]}: that is no figure of"):
-        placed(device, told)
+        determine_placement(device, told)
 
 
 @pytest.mark.parametrize("told", [["CPU"], ["(CPU)"]])
 def test_an_auto_that_went_to_the_cpu_says_so(told):
-    found = placed("AUTO:NPU,CPU", told)
+    found = determine_placement("AUTO:NPU,CPU", told)
     assert found.ran_on == "CPU"
     (note,) = found.notes
     assert note.id == "fallback"
@@ -39,6 +39,6 @@ def test_an_auto_that_went_to_the_cpu_says_so(told):
 
 
 def test_layers_by_device_are_evidence():
-    (note,) = placed("HETERO:GPU,CPU", ["GPU.0", "CPU"], {"GPU.0": 12, "CPU": 3}).notes
+    (note,) = determine_placement("HETERO:GPU,CPU", ["GPU.0", "CPU"], {"GPU.0": 12, "CPU": 3}).notes
     assert note.id == "placement"
     assert note.evidence == "GPU.0 12, CPU 3"

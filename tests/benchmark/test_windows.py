@@ -6,10 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ovtool.benchmark.contention import CAUSES, Machine, Stretch, judge, undisturbed, wait_share
+from ovtool.benchmark.windows import (
+    CAUSES,
+    HostLoad,
+    Stretch,
+    classify_windows,
+    select_undisturbed,
+    wait_share,
+)
 from ovtool.core.measurement import Window
 
-TWO = Machine(cpus=2, usable=2, uses_cpu=True)
+TWO = HostLoad(cpus=2, usable=2, uses_cpu=True)
 QUIET = Window(
     seconds=0.1,
     inferences=10,
@@ -36,12 +43,12 @@ DISTURBED = {
 
 def judged(*changes, machine=TWO):
     windows = [QUIET] * 8 + [replace(QUIET, **c) for c in changes]
-    return judge(windows, machine)[8:]
+    return classify_windows(windows, machine)[8:]
 
 
 def test_windows_that_nothing_disturbed_are_quiet():
-    assert judge([QUIET] * 5, TWO) == [None] * 5
-    assert judge([], TWO) == []
+    assert classify_windows([QUIET] * 5, TWO) == [None] * 5
+    assert classify_windows([], TWO) == []
 
 
 @pytest.mark.parametrize("cause", CAUSES)
@@ -55,7 +62,7 @@ def test_a_processor_that_counts_its_throttling_was_slowed():
 
 def test_every_window_may_be_disturbed():
     windows = [replace(QUIET, **DISTURBED["others"])] * 20
-    assert judge(windows, TWO) == ["others"] * 20
+    assert classify_windows(windows, TWO) == ["others"] * 20
 
 
 def test_a_pause_is_told_from_a_slow_inference():
@@ -67,7 +74,7 @@ def test_a_pause_is_told_from_a_slow_inference():
 
 
 def test_what_others_take_elsewhere_on_a_large_machine_disturbs_nobody():
-    large = Machine(cpus=64, usable=64, uses_cpu=True)
+    large = HostLoad(cpus=64, usable=64, uses_cpu=True)
     assert judged({"busy_s": 1.2}, machine=large) == [None]
 
 
@@ -87,11 +94,11 @@ def test_others_are_seen_without_linux_counters(cause):
 
 
 def test_without_any_counter_all_are_quiet():
-    assert judge([Window(0.1, 10, 10.0, 11.0)] * 3, TWO) == [None] * 3
+    assert classify_windows([Window(0.1, 10, 10.0, 11.0)] * 3, TWO) == [None] * 3
 
 
 def test_cpu_time_says_nothing_of_a_pause_on_another_device():
-    gpu = Machine(cpus=2, usable=2, uses_cpu=False)
+    gpu = HostLoad(cpus=2, usable=2, uses_cpu=False)
     assert judged(DISTURBED["paused"], machine=gpu) == [None]
 
 
@@ -110,13 +117,13 @@ def stretch(cpu_s=0.01, delay_s=0.0):
 
 def test_undisturbed_stretches_had_every_processor():
     calm, waited, alone = stretch(), stretch(0.005, 0.004), stretch(0.005)
-    kept = undisturbed([[calm] * 4, [calm, waited, calm, calm, alone, calm]])
+    kept = select_undisturbed([[calm] * 4, [calm, waited, calm, calm, alone, calm]])
     assert kept[0] == [calm] * 4
     assert kept[1] == [calm, calm], "not the one that waited, had one processor, or follows such"
 
 
 def test_no_stretch_is_undisturbed_where_all_waited():
-    assert undisturbed([[stretch(0.005, 0.004)] * 3, []]) == [[], []]
+    assert select_undisturbed([[stretch(0.005, 0.004)] * 3, []]) == [[], []]
 
 
 @given(
@@ -125,7 +132,7 @@ def test_no_stretch_is_undisturbed_where_all_waited():
     )
 )
 def test_undisturbed_stretches_are_some_of_those_measured(rounds):
-    kept = undisturbed(rounds)
+    kept = select_undisturbed(rounds)
     assert len(kept) == len(rounds)
     for some, measured in zip(kept, rounds, strict=True):
         assert all(one in measured and one.delay_s <= 0.00005 for one in some)

@@ -8,10 +8,8 @@ import openvino as ov
 import psutil
 import pytest
 
-from ovtool.compile_check import compile_errors
-from ovtool.compile_check import compilers as compiling
-from ovtool.compile_check.compile_errors import INSTALL, explain, telling
-from ovtool.compile_check.compilers import LocalCompiler
+from ovtool.compile_check import compiling
+from ovtool.compile_check.compiling import INSTALL, LocalCompiler, condense, explain
 from tests.compile_check.graphs import with_segments
 from tests.helpers.graphs import convolutional
 
@@ -24,8 +22,8 @@ def ran(tmp_path):
         log, blob = tmp_path / "log", tmp_path / "blob"
         code = f"import os, sys, time, pathlib\nblob = pathlib.Path({str(blob)!r})\n{code}"
         words = [sys.executable, "-u", "-c", code]
-        ended = compiling.run(words, log, timeout_s=timeout_s, environment={"TOLD": "yes"})
-        return compiling.read(log, blob, ended, timeout_s)
+        ended = compiling.run_program(words, log, timeout_s=timeout_s, environment={"TOLD": "yes"})
+        return compiling.read_outcome(log, blob, ended, timeout_s)
 
     return run
 
@@ -170,9 +168,9 @@ def test_what_compilers_say_becomes_one_clear_line_with_a_remedy(said, meaning, 
 
 def test_what_was_said_is_one_line_without_places_in_the_source():
     said = "Exception from src/a.cpp:1: | Check 'x' failed at src/b.cpp:2: | it is wrong | "
-    assert telling(said) == "it is wrong"
-    assert telling("no 'A' : Exception from src\\npu\\a.hpp:1: | Wrong") == "no 'A' : Wrong"
-    assert len(telling("x" * 1000)) == 300
+    assert condense(said) == "it is wrong"
+    assert condense("no 'A' : Exception from src\\npu\\a.hpp:1: | Wrong") == "no 'A' : Wrong"
+    assert len(condense("x" * 1000)) == 300
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux packages lack the compiler")
@@ -187,5 +185,5 @@ def test_the_npus_plugin_without_a_compiler_or_a_driver_says_what_the_table_know
         found = LocalCompiler("NPU").compile(xml, told)
         assert not found.compiled
         assert row in explain(found.error).meaning, found.error
-        assert explain(found.error) is not compile_errors._OTHER
+        assert explain(found.error) is not compiling._OTHER
     assert os.environ.get("OV_NPU_LOG_LEVEL") is None

@@ -15,6 +15,9 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+from ovtool.devices import plugin_errors
+from ovtool.devices.plugin_errors import Explained, Known
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
@@ -98,8 +101,8 @@ class LocalCompiler:
         program = [sys.executable, "-m", "ovtool.compile_check.compile_worker"]
         words = [*program, str(xml), str(blob), self.device, *flat(told)]
         log = xml.with_name(LOG)
-        code = run(words, log, timeout_s=self.timeout_s, environment=TOLD)
-        return read(log, blob, code, self.timeout_s)
+        code = run_program(words, log, timeout_s=self.timeout_s, environment=TOLD)
+        return read_outcome(log, blob, code, self.timeout_s)
 
     def __enter__(self) -> Self:
         """Nothing is to be made ready."""
@@ -114,7 +117,7 @@ def flat(properties: Mapping[str, str]) -> list[str]:
     return [word for pair in properties.items() for word in pair]
 
 
-def run(
+def run_program(
     words: Sequence[str],
     log: Path,
     *,
@@ -166,7 +169,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def read(log: Path, blob: Path, code: int | None, timeout_s: float) -> Outcome:
+def read_outcome(log: Path, blob: Path, code: int | None, timeout_s: float) -> Outcome:
     """Read what a program that compiles has answered.
 
     Args:
@@ -201,3 +204,41 @@ def read(log: Path, blob: Path, code: int | None, timeout_s: float) -> Outcome:
 def _last(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip() and line[:1] != "@"]
     return f": {lines[-1][:200]}" if lines else ""
+
+
+INSTALL = "ovtool devices --install-npu-compiler"
+_REPLACE = "replace the operations named, or run them on another device (HETERO:NPU,CPU)"
+_MORE = (
+    Known(
+        r"did not end within",
+        "the compile took too long and was ended",
+        "try a smaller model or batch",
+    ),
+    Known(
+        r"the compiler died",
+        "the compiler itself died",
+        "report it to its makers with the model, or replace the operations named",
+        operations=True,
+    ),
+    Known(
+        r"[Uu]nsupported|not supported|[Uu]nknown operation|isn't supported",
+        "the compiler does not support something in the model",
+        _REPLACE,
+        operations=True,
+    ),
+)
+"""Beyond what every plugin says: too general for the failure of a trial."""
+_OTHER = Explained("the compiler rejects the model", _REPLACE, operations=True)
+
+
+def explain(said: str) -> Explained:
+    """Return what an error means; the text may be several lines."""
+    return plugin_errors.explain(said, _MORE) or _OTHER
+
+
+def condense(said: str) -> str:
+    """Return what was said without the places in its source code, in at most 300 characters."""
+    noise = re.compile(r"^(Exception from src|Check '|While validating|\s*$)")
+    parts = [part.strip() for part in re.split(r"\s*\|\s*|\n", said) if not noise.match(part)]
+    text = re.sub(r"Exception from src\S+:\d+:\s*", "", " ".join(parts))
+    return text if len(text) <= 300 else f"{text[:297]}..."

@@ -5,10 +5,10 @@ import json
 import openvino as ov
 import pytest
 
-from ovtool.compile_check import trial_compiles as compile_check
-from ovtool.compile_check.compilers import LocalCompiler, Outcome
+from ovtool.compile_check import compile_check
+from ovtool.compile_check.compile_check import CompileRequest, check_compiles, select_compiler
+from ovtool.compile_check.compiling import LocalCompiler, Outcome
 from ovtool.compile_check.npu import offline
-from ovtool.compile_check.trial_compiles import Request, check, compiler_for
 from ovtool.core.errors import InputError, MissingDependencyError, MissingDeviceError
 from ovtool.devices.discovery import Device
 from tests.compile_check.graphs import with_segments
@@ -54,14 +54,14 @@ def asked(tmp_path):
     def make(model=None, shape=(8, 16)):
         ov.save_model(model or with_segments(static=False), tmp_path / "m.xml")
         told = {"PERFORMANCE_HINT": "LATENCY"}
-        return Request("m", tmp_path / "m.xml", (("x", shape),), "default", told)
+        return CompileRequest("m", tmp_path / "m.xml", (("x", shape),), "default", told)
 
     return make
 
 
 def test_what_compiles_is_told_with_the_compilers_own_estimate(asked):
     compiler = Scripted(good)
-    found = check(asked(), "NPU.4000", compiler)
+    found = check_compiles(asked(), "NPU.4000", compiler)
     assert found.compiles
     assert (found.blob_mib, found.compile_s) == (3.0, 1.5)
     assert found.compiler_estimate_ms == 0.322
@@ -73,13 +73,13 @@ def test_what_compiles_is_told_with_the_compilers_own_estimate(asked):
 
 def test_the_model_that_is_compiled_is_static(asked):
     compiler = Scripted(good)
-    check(asked(), "NPU.4000", compiler)
+    check_compiles(asked(), "NPU.4000", compiler)
     (model,) = compiler.models
     assert list(model.inputs[0].get_partial_shape().to_shape()) == [8, 16]
 
 
 def test_a_failure_names_the_operation_and_a_remedy(asked):
-    found = check(asked(), "NPU.4000", Scripted(no_segments))
+    found = check_compiles(asked(), "NPU.4000", Scripted(no_segments))
     assert not found.compiles
     assert "does not take an operation of the model" in found.error
     assert found.remedy
@@ -92,7 +92,7 @@ def test_a_failure_names_the_operation_and_a_remedy(asked):
 def test_no_operation_is_looked_for_where_the_error_is_not_about_one(asked):
     said = "Wrong value f32 for property key INFERENCE_PRECISION_HINT. Supported values: f16, i8"
     compiler = Scripted(lambda _: Outcome(False, said))
-    found = check(asked(), "NPU.4000", compiler)
+    found = check_compiles(asked(), "NPU.4000", compiler)
     assert found.search is None
     assert len(compiler.models) == 1
     assert "does not run in f32" in found.error
@@ -104,13 +104,13 @@ def test_a_compiler_is_left_whatever_happens(asked):
 
     compiler = Scripted(broken)
     with pytest.raises(KeyboardInterrupt):
-        check(asked(), "NPU.4000", compiler)
+        check_compiles(asked(), "NPU.4000", compiler)
     assert compiler.open == 0
 
 
 def test_shapes_that_do_not_fit_are_wrong_input(asked):
     with pytest.raises(InputError, match="m does not take x=8x17"):
-        check(asked(shape=(8, 17)), "CPU", Scripted(good))
+        check_compiles(asked(shape=(8, 17)), "CPU", Scripted(good))
 
 
 @pytest.mark.parametrize(
@@ -118,46 +118,46 @@ def test_shapes_that_do_not_fit_are_wrong_input(asked):
     [("CPU", [CPU, NO_NPU], "CPU"), ("NPU", [CPU, LUNAR], "NPU"), ("NPU.4000", [LUNAR], "NPU")],
 )
 def test_a_device_that_is_here_compiles_itself(device, devices, local):
-    found = compiler_for(device, devices)
+    found = select_compiler(device, devices)
     assert isinstance(found, LocalCompiler)
     assert (found.device, dict(found.always)) == (local, {})
 
 
 def test_a_platform_that_is_not_here_is_compiled_for_offline(monkeypatch):
     monkeypatch.setattr(offline, "compiler", lambda platform, _: platform)
-    assert compiler_for("NPU.3720", [CPU, NO_NPU]) == "3720"
-    assert compiler_for("NPU.5010", [LUNAR]) == "5010"
+    assert select_compiler("NPU.3720", [CPU, NO_NPU]) == "3720"
+    assert select_compiler("NPU.5010", [LUNAR]) == "5010"
 
 
 def test_an_npu_that_is_not_here_says_that_a_platform_may_be_named():
     with pytest.raises(MissingDeviceError, match="no driver") as caught:
-        compiler_for("NPU", [CPU, NO_NPU])
+        select_compiler("NPU", [CPU, NO_NPU])
     assert "NPU.4000 (Lunar Lake)" in caught.value.hint
 
 
 @pytest.mark.parametrize("device", ["AUTO:NPU,CPU", "HETERO:NPU,CPU", "BATCH:NPU", "AUTO"])
 def test_a_virtual_device_is_no_evidence(device):
     with pytest.raises(InputError, match="may compile on another device"):
-        compiler_for(device, [CPU, LUNAR])
+        select_compiler(device, [CPU, LUNAR])
 
 
 @pytest.mark.parametrize("device", ["NPU.9999", "XPU", "NPU.40000"])
 def test_a_name_of_nothing_is_wrong_input(device):
     with pytest.raises(InputError, match="unknown"):
-        compiler_for(device, [CPU, NO_NPU])
+        select_compiler(device, [CPU, NO_NPU])
 
 
 def test_a_compiler_that_is_not_installed_says_how(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(offline, "native", lambda: None)
     with pytest.raises(MissingDependencyError, match="not installed") as caught:
-        compiler_for("NPU.4000", [CPU, NO_NPU])
+        select_compiler("NPU.4000", [CPU, NO_NPU])
     assert caught.value.hint == "ovtool devices --install-npu-compiler"
 
 
 def test_a_package_with_the_compiler_needs_no_wine(monkeypatch, tmp_path):
     monkeypatch.setattr(offline, "native", lambda: tmp_path / "compiler.dll")
-    found = compiler_for("NPU.4000", [CPU, NO_NPU])
+    found = select_compiler("NPU.4000", [CPU, NO_NPU])
     assert isinstance(found, LocalCompiler)
     assert found.always == {"NPU_PLATFORM": "4000", "NPU_COMPILER_TYPE": "PLUGIN"}
 
