@@ -13,8 +13,8 @@ from ovtool.core.shapes import parse_named_shapes, shapes_text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ovtool.compile_check.suspects import Search, Suspect
     from ovtool.compile_check.compile_check import CompileCheck
+    from ovtool.compile_check.suspects import Search, Suspect
 
 NAME = "check"
 EXAMPLE = "Example: ovtool check variants/resnet-int8 --device NPU.3720,NPU.4000,NPU.5010"
