@@ -14,44 +14,53 @@ from typing import Annotated, NoReturn
 import typer
 
 from ovtool import __version__
-from ovtool.cli.commands import (
-    analyze,
-    check,
-    choose,
-    compare,
-    compress,
-    convert,
-    devices,
-    evaluate,
-    methods,
-    profile,
-    recipes,
-    report,
-    run,
-    sensitivity,
-    sweep,
-)
+from ovtool.cli.command import LazyGroup
 from ovtool.core import files
 from ovtool.core.errors import InputError, OvtoolError
 
+VERBS = {
+    "Prepare a model": {
+        "convert": "Convert a model to OpenVINO IR and verify its outputs.",
+        "methods": "List the compression methods and their settings.",
+        "compress": "Compress a model by one method.",
+        "sensitivity": "Measure the accuracy cost of quantizing each layer.",
+    },
+    "Inspect models and devices": {
+        "devices": "List the devices, diagnose missing ones, calibrate.",
+        "analyze": "Count operations, parameters and bytes of each layer.",
+        "check": "Compile a variant for a device without running it.",
+        "profile": "Measure the time and precision of each layer.",
+        "evaluate": "Measure quality against labels or against a baseline.",
+    },
+    "Measure and choose": {
+        "sweep": "Measure variants over devices, batches and loads.",
+        "report": "Write an offline page with tables and charts.",
+        "choose": "Recommend a configuration under your limits.",
+        "compare": "Compare two sweeps and detect regressions.",
+    },
+    "Run everything": {
+        "run": "Run a recipe: convert, compress, sweep, report, choose.",
+        "recipes": "List, print and validate recipes.",
+    },
+}
+"""Each verb and its summary, by group; the verb itself is ``ovtool.cli.commands.<verb>``."""
+
 app = typer.Typer(
     name="ovtool",
-    help="Takes a trained model to the Intel hardware it should run on: compress, convert to"
+    cls=LazyGroup,
+    help="Take a trained model to the Intel hardware that it should run on: compress, convert to"
     " OpenVINO, measure on CPU, GPU and NPU, report, choose.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="rich",
-    epilog="Example: [bold]ovtool run efficientnet-lite0[/bold] takes a pretrained network all the"
-    " way. Exit codes: 0 done, 1 a limit is not met, 2 wrong use or bad input, 3 a device or"
+    epilog="Example: [bold]ovtool run efficientnet-lite0[/bold]\n\n"
+    "Exit codes: 0 done, 1 a limit is not met, 2 wrong use or bad input, 3 a device or"
     " package is missing, 4 nothing was measured.",
 )
-for _verb in (
-    devices, convert, methods, compress, sensitivity, evaluate, analyze, profile, check, sweep,
-    report, choose, compare, run,
-):  # fmt: skip
-    app.command(_verb.NAME, epilog=_verb.EXAMPLE)(_verb.command)
-app.add_typer(recipes.app, name="recipes")
+for _group, _verbs in VERBS.items():
+    for _verb, _summary in _verbs.items():
+        app.command(_verb, help=_summary, rich_help_panel=_group)(lambda: None)
 
 
 def _version(wanted: bool) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from ovtool.cli.command import COMPRESSION, DATA, HOW, LIMITS, MODEL, OBJECTIVE, OUTPUT, WHAT
 from ovtool.core.errors import InputError
 from ovtool.core.registry import suggestion
 
@@ -18,117 +19,350 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 SOURCE = (
-    "Model: IR .xml, .onnx, SavedModel folder, .tflite, .pdmodel, .pt2, module:function"
-    " or sample:NAME"
+    "Model: IR (.xml), .onnx, SavedModel folder, .tflite, .pdmodel, .pt2, module:function or"
+    " sample:NAME."
 )
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
-Force = Annotated[bool, typer.Option("--force", help="Replace the folder if it is there.")]
-Name = Annotated[
-    str | None, typer.Option(help="Name of the variant.", show_default="that of --out")
+Model = Annotated[
+    str, typer.Argument(help="Variant, or any model that convert reads.", show_default=False)
 ]
+Sweeps = Annotated[list[str], typer.Argument(help="Sweep folders.", show_default=False)]
+Recipe = Annotated[
+    str, typer.Argument(help="Recipe file, or the name of a bundled recipe.", show_default=False)
+]
+
 Weights = Annotated[
     str | None,
-    typer.Option(help="Weights for module:function: .safetensors, or a state dict."),
+    typer.Option(
+        metavar="FILE",
+        help="Weights for module:function: .safetensors or a state dict.",
+        rich_help_panel=MODEL,
+    ),
 ]
 Shapes = Annotated[
     list[str] | None,
-    typer.Option("--shape", help="NAME=SHAPE of an input, ? where open, as x=?x3x224x224."),
+    typer.Option(
+        "--shape",
+        metavar="NAME=SHAPE",
+        help="Shape of an input, ? for an open dimension: x=?x3x224x224.",
+        rich_help_panel=MODEL,
+    ),
 ]
 Layouts = Annotated[
-    list[str] | None, typer.Option("--layout", help="NAME=LAYOUT of an input, as x=NCHW.")
+    list[str] | None,
+    typer.Option(
+        "--layout",
+        metavar="NAME=LAYOUT",
+        help="Layout of an input: x=NCHW.",
+        rich_help_panel=MODEL,
+    ),
 ]
 Mean = Annotated[
     str | None,
-    typer.Option(help="Subtracted from pixels 0..255, one figure or one a channel: 127,127,127."),
+    typer.Option(
+        metavar="NUMBERS",
+        help="Mean of pixels 0..255 to subtract, one number or one per channel: 127,127,127.",
+        rich_help_panel=MODEL,
+    ),
 ]
-Scale = Annotated[str | None, typer.Option(help="Pixels are divided by it after that.")]
-Channels = Annotated[str, typer.Option(help="Channel order of images: RGB, BGR or L.")]
-Resize = Annotated[str, typer.Option(help="How images get their size: crop or stretch.")]
-Size = Annotated[str | None, typer.Option(help="Height and width of images, as 224x224.")]
+Scale = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NUMBERS",
+        help="Divisor of the pixels, after the mean is subtracted.",
+        rich_help_panel=MODEL,
+    ),
+]
+Channels = Annotated[
+    str,
+    typer.Option(
+        metavar="ORDER", help="Channel order of images: RGB, BGR or L.", rich_help_panel=MODEL
+    ),
+]
+Resize = Annotated[
+    str,
+    typer.Option(
+        metavar="MODE", help="Resizing of images: crop or stretch.", rich_help_panel=MODEL
+    ),
+]
+Size = Annotated[
+    str | None,
+    typer.Option(metavar="HxW", help="Height and width of images: 224x224.", rich_help_panel=MODEL),
+]
 Trust = Annotated[
     bool,
-    typer.Option("--trust", help="Load pickles: this runs whatever code the file holds."),
+    typer.Option(
+        "--trust",
+        help="Load pickles; a pickle can run any code.",
+        rich_help_panel=MODEL,
+    ),
 ]
 Tolerance = Annotated[
     float | None,
-    typer.Option(help="Largest difference from the source, as a share of its largest output."),
+    typer.Option(
+        metavar="RATIO",
+        help="Maximum difference from the source, relative to the source's largest output.",
+        rich_help_panel=MODEL,
+    ),
 ]
-MetricName = Annotated[
-    str | None, typer.Option("--metric", help="Quality that counts: top1, agreement or characters.")
-]
+
 Data = Annotated[
     str | None,
-    typer.Option(help="Folder of images, .npz or .npy, sample:NAME, or noise."),
+    typer.Option(
+        metavar="DATA",
+        help="Image folder, .npz, .npy, sample:NAME or noise.",
+        rich_help_panel=DATA,
+    ),
+]
+HeldOutData = Annotated[
+    str,
+    typer.Option(
+        "--data",
+        metavar="DATA",
+        help="Held-out samples: image folder, .npz, .npy, sample:NAME or noise.",
+        rich_help_panel=DATA,
+    ),
 ]
 Labels = Annotated[
-    str | None, typer.Option(help="CSV of labels (file,label) for a folder of images.")
+    str | None,
+    typer.Option(
+        metavar="CSV", help="Labels (file,label) of an image folder.", rich_help_panel=DATA
+    ),
 ]
-Limit = Annotated[int | None, typer.Option(min=1, help="Use so many of the samples.")]
-
+Limit = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="Maximum number of samples.", rich_help_panel=DATA),
+]
 ValidationData = Annotated[
     str | None,
-    typer.Option(help="Held-out samples that settings are chosen by, named as --data."),
+    typer.Option(
+        metavar="DATA",
+        help="Held-out samples that select the settings; same forms as --data.",
+        rich_help_panel=DATA,
+    ),
+]
+MetricName = Annotated[
+    str | None,
+    typer.Option(
+        "--metric",
+        metavar="METRIC",
+        help="Quality metric: top1, agreement or characters.",
+        rich_help_panel=DATA,
+    ),
+]
+
+Setting = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        "-s",
+        metavar="KEY=VALUE",
+        help="Setting of the method; 'ovtool methods METHOD' lists them.",
+        rich_help_panel=COMPRESSION,
+    ),
 ]
 MaxDrop = Annotated[
     float | None,
     typer.Option(
         "--max-drop",
-        help="Most that the metric may lose, 0.01 is a point: --set max_drop=. Tries more settings"
-        " until it holds; needs --validation-data.",
+        metavar="DROP",
+        help="Maximum metric drop (0.01 = 1 percentage point). Tries further settings until one"
+        " holds it; needs --validation-data.",
+        rich_help_panel=COMPRESSION,
     ),
 ]
 TimeLimit = Annotated[
     float | None,
-    typer.Option("--time-limit", help="Seconds after which no more is tried."),
+    typer.Option(
+        "--time-limit",
+        metavar="SECONDS",
+        help="Time after which no further setting is tried.",
+        rich_help_panel=COMPRESSION,
+    ),
 ]
 
-MaxLatency = Annotated[float | None, typer.Option("--max-latency-ms", help="Latency limit.")]
+Device = Annotated[str, typer.Option(metavar="DEVICE", help="Device.", rich_help_panel=WHAT)]
+Devices = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--device",
+        metavar="DEVICES",
+        help="Devices: CPU,GPU,NPU.",
+        show_default="CPU",
+        rich_help_panel=WHAT,
+    ),
+]
+Batch = Annotated[
+    int, typer.Option(min=1, metavar="N", help="Samples per request.", rich_help_panel=WHAT)
+]
+OpenBatch = Annotated[
+    int | None,
+    typer.Option(
+        "--batch",
+        min=1,
+        metavar="N",
+        help="Samples per request.",
+        show_default="1, or the batch in --shape",
+        rich_help_panel=WHAT,
+    ),
+]
+Precision = Annotated[
+    str,
+    typer.Option(
+        metavar="PRECISION",
+        help="Inference precision: default, f32, bf16 or f16.",
+        rich_help_panel=WHAT,
+    ),
+]
+Top = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="Number of layers to print; --out and --json have all.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+Strict = Annotated[
+    bool,
+    typer.Option(
+        "--strict", help="Fail if a requested device is not available.", rich_help_panel=HOW
+    ),
+]
+RetryFailed = Annotated[
+    bool,
+    typer.Option(
+        "--retry-failed", help="Measure trials again that failed before.", rich_help_panel=HOW
+    ),
+]
+
+MaxLatency = Annotated[
+    float | None,
+    typer.Option(
+        "--max-latency-ms",
+        metavar="MS",
+        help="Maximum latency per request.",
+        rich_help_panel=LIMITS,
+    ),
+]
 MinThroughput = Annotated[
-    float | None, typer.Option("--min-throughput-fps", help="Least samples a second.")
+    float | None,
+    typer.Option(
+        "--min-throughput-fps",
+        metavar="FPS",
+        help="Minimum throughput in samples/s.",
+        rich_help_panel=LIMITS,
+    ),
 ]
 MinQuality = Annotated[
     float | None,
-    typer.Option("--min-quality", help="Least quality (top-1, agreement or characters), 0 to 1."),
+    typer.Option(
+        "--min-quality",
+        metavar="SHARE",
+        help="Minimum quality (top-1, agreement or characters), 0 to 1.",
+        rich_help_panel=LIMITS,
+    ),
 ]
-MaxSize = Annotated[float | None, typer.Option("--max-model-mib", help="Largest model.")]
+MaxSize = Annotated[
+    float | None,
+    typer.Option(
+        "--max-model-mib", metavar="MIB", help="Maximum model size.", rich_help_panel=LIMITS
+    ),
+]
 AllowEstimates = Annotated[
     bool,
     typer.Option(
         "--allow-estimates",
-        help="A row may be a compiler's estimate for a device that is not there.",
+        help="Allow rows with a compiler's estimate for a device that is not available.",
+        rich_help_panel=LIMITS,
     ),
 ]
 MaxMemory = Annotated[
-    float | None, typer.Option("--max-memory-mib", help="Most memory of the process.")
+    float | None,
+    typer.Option(
+        "--max-memory-mib",
+        metavar="MIB",
+        help="Maximum memory of the process.",
+        rich_help_panel=LIMITS,
+    ),
 ]
 MaxEnergy = Annotated[
-    float | None, typer.Option("--max-energy-mj", help="Most energy of a sample.")
+    float | None,
+    typer.Option(
+        "--max-energy-mj",
+        metavar="MJ",
+        help="Maximum energy per sample.",
+        rich_help_panel=LIMITS,
+    ),
 ]
 MaxCost = Annotated[
     float | None,
-    typer.Option("--max-cost", help="Most that a million samples may cost, by --prices."),
+    typer.Option(
+        "--max-cost",
+        metavar="COST",
+        help="Maximum cost of a million samples; needs --prices.",
+        rich_help_panel=LIMITS,
+    ),
 ]
 Prices = Annotated[
     str | None,
     typer.Option(
         "--prices",
-        help="Table of prices: YAML (currency: EUR, prices: {'*EPYC*': 0.08}: an hour of the"
-        " machines that match) or CSV (machine,price_per_hour,currency).",
+        metavar="FILE",
+        help="Price table: YAML (currency: EUR, prices: {'*EPYC*': 0.08}, per hour of the machines"
+        " that match) or CSV (machine,price_per_hour,currency).",
+        rich_help_panel=OBJECTIVE,
     ),
 ]
 Rate = Annotated[
-    float | None, typer.Option("--rate", help="Requests a second that must be sustained.")
+    float | None,
+    typer.Option(
+        "--rate",
+        metavar="RPS",
+        help="Minimum sustained request rate in requests/s.",
+        rich_help_panel=LIMITS,
+    ),
 ]
 Objective = Annotated[
     str,
     typer.Option(
-        help="What to be best at: throughput, latency, size, energy, quality, memory or cost; or"
-        " several with weights, as throughput=2,latency=1."
+        metavar="OBJECTIVE",
+        help="Objective: throughput, latency, size, energy, quality, memory or cost; or several"
+        " with weights: throughput=2,latency=1.",
+        rich_help_panel=OBJECTIVE,
     ),
 ]
 Percentile = Annotated[
-    int, typer.Option(help="Latency percentile of limit and objective: 50, 90 or 99.")
+    int,
+    typer.Option(
+        metavar="P",
+        help="Latency percentile of limit and objective: 50, 90 or 99.",
+        rich_help_panel=OBJECTIVE,
+    ),
+]
+
+Out = Annotated[
+    str,
+    typer.Option("--out", "-o", metavar="FOLDER", help="Output folder.", rich_help_panel=OUTPUT),
+]
+OutFolder = Annotated[
+    str | None,
+    typer.Option("--out", "-o", metavar="FOLDER", help="Output folder.", rich_help_panel=OUTPUT),
+]
+Name = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Name of the variant.",
+        show_default="name of the folder",
+        rich_help_panel=OUTPUT,
+    ),
+]
+Force = Annotated[
+    bool, typer.Option("--force", help="Replace an existing folder.", rich_help_panel=OUTPUT)
+]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document.", rich_help_panel=OUTPUT)
 ]
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ovtool.cli import console, options
+from ovtool.cli.command import WHAT
 from ovtool.core import units
 from ovtool.core.measurement import Note
 from ovtool.core.shapes import parse_named_shapes, shape_text, shapes_text
@@ -15,32 +16,27 @@ if TYPE_CHECKING:
     from ovtool.graph.counts import LayerWork
     from ovtool.profiling.analyze import Analyzed
 
-NAME = "analyze"
-EXAMPLE = "Example: ovtool analyze variants/fp32 --batch 8 --speed 4TFLOPS"
+EXAMPLES = ("ovtool analyze variants/fp32 --batch 8 --speed 4TFLOPS",)
 
 
 def command(
-    model: Annotated[
-        str, typer.Argument(help="Variant, or anything that convert takes.", show_default=False)
-    ],
-    batch: Annotated[
-        int | None,
-        typer.Option(min=1, help="Samples in one inference.", show_default="1, or as --shape says"),
-    ] = None,
+    model: options.Model,
+    batch: options.OpenBatch = None,
     shape: options.Shapes = None,
     speed: Annotated[
         str | None,
-        typer.Option(help="Of a device, as 4TFLOPS: tells FLOPs / speed, a lower bound."),
+        typer.Option(
+            metavar="FLOPS",
+            help="Peak speed of a device, such as 4TFLOPS, for a lower bound of the latency.",
+            rich_help_panel=WHAT,
+        ),
     ] = None,
-    top: Annotated[int, typer.Option(min=1, help="Layers to print; files have all.")] = 15,
-    out: Annotated[
-        str | None,
-        typer.Option("--out", "-o", help="Folder to make for layers.csv and analysis.json."),
-    ] = None,
+    top: options.Top = 15,
+    out: options.OutFolder = None,
     force: options.Force = False,
     json: options.Json = False,
 ) -> None:
-    """Count operations, parameters and bytes of each layer; nothing is run."""
+    """Count operations, parameters and bytes of each layer; no inference runs."""
     from ovtool import api
     from ovtool.cli import progress
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ovtool.cli import console, options
+from ovtool.cli.command import HOW, WHAT
 from ovtool.core import units
 from ovtool.core.shapes import parse_named_shapes, shapes_text
 
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
     from ovtool.compile_check.compile_check import CompileCheck
     from ovtool.compile_check.suspects import Search, Suspect
 
-NAME = "check"
-EXAMPLE = "Example: ovtool check variants/resnet-int8 --device NPU.3720,NPU.4000,NPU.5010"
+EXAMPLES = ("ovtool check variants/resnet-int8 --device NPU.3720,NPU.4000,NPU.5010",)
 
 
 def command(
@@ -25,26 +25,28 @@ def command(
     device: Annotated[
         list[str] | None,
         typer.Option(
-            help="Devices, or NPU platforms that need not be here: NPU.3720 (Meteor Lake),"
+            metavar="DEVICES",
+            help="Devices, or NPU platforms that need not be present: NPU.3720 (Meteor Lake),"
             " NPU.4000 (Lunar Lake), NPU.5010 (Panther Lake).",
             show_default="CPU",
+            rich_help_panel=WHAT,
         ),
     ] = None,
     shape: options.Shapes = None,
-    batch: Annotated[
-        int | None,
-        typer.Option(min=1, help="Samples in a request.", show_default="1, or the one in a shape"),
-    ] = None,
-    precision: Annotated[str, typer.Option(help="default, f32, bf16 or f16.")] = "default",
+    batch: options.OpenBatch = None,
+    precision: options.Precision = "default",
     timeout: Annotated[
-        float, typer.Option(min=1, help="Seconds that one trial compile may take.")
+        float,
+        typer.Option(
+            min=1, metavar="SECONDS", help="Maximum time of one compilation.", rich_help_panel=HOW
+        ),
     ] = 600.0,
     json: options.Json = False,
 ) -> None:
-    """Compile a variant for a device, and say whether it will run there; exit 1 where not.
+    """Compile a variant for devices; exit with 1 if one cannot compile it.
 
-    Nothing is run. For an NPU that is not here the NPU's own compiler is used, which
-    ovtool devices --install-npu-compiler installs on Linux.
+    No inference runs. An NPU that is not present is checked with the NPU compiler, which
+    'ovtool devices --install-npu-compiler' installs on Linux.
     """
     from ovtool import api
     from ovtool.cli import progress

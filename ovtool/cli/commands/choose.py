@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ovtool.cli import console, options
+from ovtool.cli.command import OUTPUT
 from ovtool.core.columns import BY_NAME
 
 if TYPE_CHECKING:
@@ -16,20 +17,18 @@ if TYPE_CHECKING:
     from ovtool.selection.choice import Choice
     from ovtool.selection.pareto import Front
 
-NAME = "choose"
-EXAMPLE = """\
-Example: ovtool choose sweeps/mini-pc --max-latency-ms 20 --min-quality 0.95
-
-Example: ovtool choose sweeps/mini-pc --rate 50 --prices prices.yaml --objective cost"""
+EXAMPLES = (
+    "ovtool choose sweeps/mini-pc --max-latency-ms 20 --min-quality 0.95",
+    "ovtool choose sweeps/mini-pc --rate 50 --prices prices.yaml --objective cost",
+)
 
 
 def command(
-    sweeps: Annotated[list[str], typer.Argument(help="Sweep folders.", show_default=False)],
+    sweeps: options.Sweeps,
     max_latency_ms: options.MaxLatency = None,
     min_throughput_fps: options.MinThroughput = None,
     min_quality: options.MinQuality = None,
     max_model_mib: options.MaxSize = None,
-    allow_estimates: options.AllowEstimates = False,
     max_memory_mib: options.MaxMemory = None,
     max_energy_mj: options.MaxEnergy = None,
     max_cost: options.MaxCost = None,
@@ -37,16 +36,21 @@ def command(
     rate: options.Rate = None,
     objective: options.Objective = "throughput",
     percentile: options.Percentile = 99,
+    allow_estimates: options.AllowEstimates = False,
     front: Annotated[
-        bool, typer.Option("--front", help="Print the rows that no other one beats in everything.")
+        bool, typer.Option("--front", help="Print the Pareto front.", rich_help_panel=OUTPUT)
     ] = False,
     snippet: Annotated[
         bool,
-        typer.Option("--snippet", help="Print only a Python program that compiles the model so."),
+        typer.Option(
+            "--snippet",
+            help="Print only a Python program that compiles the model with these settings.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = False,
     json: options.Json = False,
 ) -> None:
-    """Recommend a device, variant, batch and load; exit code 1 if nothing fits the limits."""
+    """Recommend a device, variant, batch and load; exit with 1 if no row meets the limits."""
     from ovtool import api
     from ovtool.core.errors import InputError
     from ovtool.selection.choice import NothingFitsError

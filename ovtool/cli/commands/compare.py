@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ovtool.cli import console, options
+from ovtool.cli.command import HOW, LIMITS, OUTPUT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -14,50 +15,56 @@ if TYPE_CHECKING:
     from ovtool.comparison.compare import Comparison
     from ovtool.comparison.text import Lines
 
-NAME = "compare"
-EXAMPLE = (
-    "Example: ovtool compare sweeps/2026.3 sweeps/2026.4 --fail-on-regression 5% --out change.md"
-)
+EXAMPLES = ("ovtool compare sweeps/2026.3 sweeps/2026.4 --fail-on-regression 5% --out change.md",)
 
 
 def command(
-    a: Annotated[
-        str, typer.Argument(metavar="A", help="Sweep to compare with.", show_default=False)
+    a: Annotated[str, typer.Argument(metavar="A", help="Baseline sweep.", show_default=False)],
+    b: Annotated[
+        str, typer.Argument(metavar="B", help="Sweep to compare with A.", show_default=False)
     ],
-    b: Annotated[str, typer.Argument(metavar="B", help="Sweep to judge.", show_default=False)],
     fail_on_regression: Annotated[
         str | None,
         typer.Option(
             metavar="PERCENT",
-            help="Exit with 1 if speed or quality of a trial is worse by at least so much, beyond"
-            " chance, or a trial of A fails in B.",
+            help="Exit with 1 if speed or quality of a trial is significantly worse by at least"
+            " this much, or if a trial of A fails in B.",
+            rich_help_panel=LIMITS,
         ),
     ] = None,
+    within: Annotated[
+        str,
+        typer.Option(
+            metavar="PERCENT", help="Smaller changes count as no change.", rich_help_panel=LIMITS
+        ),
+    ] = "10%",
     rerun: Annotated[
         list[str] | None,
         typer.Option(
             metavar="SWEEP",
-            help="Another sweep of what A measured, again for more: measures the variation between"
-            " runs instead of allowing for it.",
+            help="Repetition of sweep A, repeatable: the variation between runs is measured"
+            " instead of assumed.",
+            rich_help_panel=HOW,
         ),
     ] = None,
     noise: Annotated[
         str | None,
         typer.Option(
             metavar="PERCENT",
-            help="Standard deviation of a throughput between two runs, where it is not measured.",
+            help="Assumed standard deviation of the throughput between two runs.",
             show_default="3%",
+            rich_help_panel=HOW,
         ),
     ] = None,
-    within: Annotated[
-        str, typer.Option(metavar="PERCENT", help="Changes less than this count as none.")
-    ] = "10%",
     out: Annotated[
-        str | None, typer.Option("--out", "-o", help="File to write it to, as Markdown.")
+        str | None,
+        typer.Option(
+            "--out", "-o", metavar="FILE", help="Markdown file to write.", rich_help_panel=OUTPUT
+        ),
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """Say what became better or worse from sweep A to B: releases, drivers, machines, commits."""
+    """Compare sweep B with sweep A: releases, drivers, machines or commits."""
     from ovtool import api
 
     limit_pct = options.percent(fail_on_regression, "--fail-on-regression")

@@ -7,38 +7,36 @@ from typing import Annotated
 import typer
 
 from ovtool.cli import options
+from ovtool.cli.command import DATA
 from ovtool.cli.commands.convert import print_variant
 
-NAME = "compress"
-EXAMPLE = (
-    "Example: ovtool compress variants/resnet int8 --data images/ --set preset=mixed"
-    " --out variants/resnet-int8"
+EXAMPLES = (
+    "ovtool compress variants/resnet int8 --data images/ --set preset=mixed --out variants/int8",
 )
 
 
 def command(
-    model: Annotated[
-        str, typer.Argument(help="Variant, or anything that convert takes.", show_default=False)
-    ],
+    model: options.Model,
     method: Annotated[
-        str, typer.Argument(help="One of those that ovtool methods lists.", show_default=False)
+        str, typer.Argument(help="Method; 'ovtool methods' lists them.", show_default=False)
     ],
-    out: Annotated[str, typer.Option("--out", "-o", help="Folder of the variant to make.")],
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", "-s", help="key=value, a setting; ovtool methods METHOD lists them."),
-    ] = None,
-    data: options.Data = None,
-    train_data: Annotated[
-        str | None, typer.Option(help="Labelled samples to train on, named as --data.")
-    ] = None,
-    validation_data: options.ValidationData = None,
+    out: options.Out,
+    set_: options.Setting = None,
     max_drop: options.MaxDrop = None,
     time_limit: options.TimeLimit = None,
-    metric: options.MetricName = None,
+    data: options.Data = None,
     labels: options.Labels = None,
     limit: options.Limit = None,
-    name: options.Name = None,
+    train_data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATA",
+            help="Labeled training samples; same forms as --data.",
+            rich_help_panel=DATA,
+        ),
+    ] = None,
+    validation_data: options.ValidationData = None,
+    metric: options.MetricName = None,
     weights: options.Weights = None,
     shape: options.Shapes = None,
     layout: options.Layouts = None,
@@ -49,10 +47,11 @@ def command(
     size: options.Size = None,
     trust: options.Trust = False,
     tolerance: options.Tolerance = None,
+    name: options.Name = None,
     force: options.Force = False,
     json: options.Json = False,
 ) -> None:
-    """Compress a model by one method into a variant of its own; the model stays as it is."""
+    """Compress a model by one method into a new variant; the model stays unchanged."""
     from ovtool import api
     from ovtool.cli import progress
 

@@ -12,14 +12,12 @@ from ovtool.core import units
 if TYPE_CHECKING:
     from ovtool.core.variant import Variant
 
-NAME = "convert"
-EXAMPLE = "Example: ovtool convert resnet.onnx --out variants/resnet --mean 127 --scale 128"
+EXAMPLES = ("ovtool convert resnet.onnx --out variants/resnet --mean 127 --scale 128",)
 
 
 def command(
     source: Annotated[str, typer.Argument(help=options.SOURCE, show_default=False)],
-    out: Annotated[str, typer.Option("--out", "-o", help="Folder of the variant to make.")],
-    name: options.Name = None,
+    out: options.Out,
     weights: options.Weights = None,
     shape: options.Shapes = None,
     layout: options.Layouts = None,
@@ -30,6 +28,7 @@ def command(
     size: options.Size = None,
     trust: options.Trust = False,
     tolerance: options.Tolerance = None,
+    name: options.Name = None,
     force: options.Force = False,
     json: options.Json = False,
 ) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ovtool.cli import console, options
+from ovtool.cli.command import INSTALL, OUTPUT, WHAT
 from ovtool.core import device_names as devicename
 from ovtool.core import units
 
@@ -17,10 +18,10 @@ if TYPE_CHECKING:
     from ovtool.devices.discovery import Device
     from ovtool.roofline.calibration import Calibration, Overhead, Peak, Rate
 
-NAME = "devices"
-EXAMPLE = (
-    "Example: ovtool devices --why says step by step what is missing, and how to get it;"
-    " ovtool devices --calibrate --device CPU measures its peaks"
+EXAMPLES = (
+    "ovtool devices",
+    "ovtool devices --why",
+    "ovtool devices --calibrate --device CPU",
 )
 
 
@@ -28,30 +29,39 @@ def command(
     why: Annotated[
         bool,
         typer.Option(
-            "--why", help="Say step by step why a GPU or NPU is not there, and what to do."
+            "--why",
+            help="Diagnose each missing GPU or NPU step by step, with remedies.",
+            rich_help_panel=OUTPUT,
         ),
     ] = False,
-    install_npu_compiler: Annotated[
-        bool,
-        typer.Option(
-            "--install-npu-compiler",
-            help="Install what ovtool check needs for NPUs that are not here; asks first.",
-        ),
-    ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Install without asking.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Install it again.")] = False,
     calibrate: Annotated[
         bool,
         typer.Option(
             "--calibrate",
-            help="Measure what --device reaches (some minutes, on a quiet machine), for predictions"
-            " and ovtool profile --roofline.",
+            help="Measure peaks of --device (some minutes on a quiet machine), for predictions and"
+            " 'ovtool profile --roofline'.",
+            rich_help_panel=WHAT,
         ),
     ] = False,
-    device: Annotated[str, typer.Option(help="Device to calibrate.")] = "CPU",
+    device: options.Device = "CPU",
+    install_npu_compiler: Annotated[
+        bool,
+        typer.Option(
+            "--install-npu-compiler",
+            help="Install the compiler that 'ovtool check' needs for an NPU that is not present;"
+            " asks first.",
+            rich_help_panel=INSTALL,
+        ),
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Install without asking.", rich_help_panel=INSTALL)
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the installation.", rich_help_panel=INSTALL)
+    ] = False,
     json: options.Json = False,
 ) -> None:
-    """List the devices that OpenVINO sees, and why it does not see the others."""
+    """List the devices that OpenVINO reports, and diagnose the missing ones."""
     from ovtool import api
 
     if install_npu_compiler:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ovtool.cli import console, options
+from ovtool.cli.command import DATA, LIMITS, WHAT
 from ovtool.core import units
 from ovtool.core.columns import BY_NAME
 
@@ -16,49 +17,52 @@ if TYPE_CHECKING:
 
     from ovtool.evaluation.evaluate import Quality
 
-NAME = "evaluate"
-EXAMPLE = (
-    "Example: ovtool evaluate variants/int8 --data held-out/ --baseline variants/fp32\n\n"
-    "Each device by default and at its most accurate: ovtool evaluate variants/int8"
-    " --data held-out/ --device CPU,GPU,NPU --precision default,exact"
+EXAMPLES = (
+    "ovtool evaluate variants/int8 --data held-out/ --baseline variants/fp32",
+    "ovtool evaluate variants/int8 --data held-out/ --device CPU,NPU --precision default,exact",
 )
 
 
 def command(
     model: Annotated[str, typer.Argument(help="Folder of a variant.", show_default=False)],
-    data: Annotated[
-        str, typer.Option("--data", help="Held-out samples: folder of images, .npz, sample:NAME.")
-    ],
+    data: options.HeldOutData,
     labels: options.Labels = None,
     limit: options.Limit = None,
     baseline: Annotated[
         str | None,
-        typer.Option(help="Uncompressed variant, whose outputs in f32 on the CPU count."),
+        typer.Option(
+            metavar="VARIANT",
+            help="Uncompressed variant; its f32 outputs on the CPU are the reference.",
+            rich_help_panel=DATA,
+        ),
     ] = None,
-    device: Annotated[
-        list[str] | None, typer.Option(help="Devices to run on: CPU,GPU,NPU.", show_default="CPU")
-    ] = None,
+    device: options.Devices = None,
     precision: Annotated[
         list[str] | None,
         typer.Option(
-            help="default, f32, bf16, f16, or exact: the device's most accurate mode.",
+            metavar="PRECISIONS",
+            help="Inference precisions: default, f32, bf16, f16, or exact (the most accurate mode"
+            " of the device).",
             show_default="default",
+            rich_help_panel=WHAT,
         ),
     ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Samples in a request.")] = 1,
+    batch: options.Batch = 1,
     tolerance: Annotated[
         float | None,
         typer.Option(
-            help="Largest difference from the same variant on the CPU in f32, as a share of its"
-            " largest output; beyond it the layer is looked for that it comes from.",
+            metavar="RATIO",
+            help="Maximum difference from f32 on the CPU, relative to the largest output. Beyond"
+            " it, ovtool locates the layer where the outputs diverge.",
             show_default="0.05",
+            rich_help_panel=LIMITS,
         ),
     ] = None,
     json: options.Json = False,
 ) -> None:
     """Measure quality against labels, or agreement with the uncompressed variant.
 
-    On a few samples the outputs are also compared with the same variant's on the CPU in f32.
+    On a few samples, the outputs are also compared with f32 on the CPU.
     """
     from ovtool import api
     from ovtool.cli import progress

@@ -13,18 +13,17 @@ if TYPE_CHECKING:
 
     from ovtool.compression.registry import MethodInfo
 
-NAME = "methods"
-EXAMPLE = "Example: ovtool methods int8"
+EXAMPLES = ("ovtool methods int8",)
 
 
 def command(
     method: Annotated[
         str | None,
-        typer.Argument(help="Show the settings of this one alone.", show_default=False),
+        typer.Argument(help="Method, to print its settings.", show_default=False),
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """List the methods of compression, or the settings of one."""
+    """List the compression methods, or the settings of one method."""
     from ovtool.compression import registry as compress
 
     if method is None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ovtool.cli import console, options
+from ovtool.cli.command import HOW, LOAD, WHAT
 from ovtool.core import units
 from ovtool.core.shapes import parse_named_shapes
 
@@ -18,39 +19,49 @@ if TYPE_CHECKING:
     from ovtool.profiling.profile import Profile
     from ovtool.roofline.predict import Compared
 
-NAME = "profile"
-EXAMPLE = "Example: ovtool profile variants/resnet-int8 --batch 8 --roofline --out reports/layers"
+EXAMPLES = ("ovtool profile variants/resnet-int8 --batch 8 --roofline --out reports/layers",)
 
 
 def command(
-    model: Annotated[
-        str, typer.Argument(help="Variant, or anything that convert takes.", show_default=False)
-    ],
-    device: Annotated[str, typer.Option(help="Device to run on.")] = "CPU",
-    batch: Annotated[int, typer.Option(min=1, help="Samples in a request.")] = 1,
-    precision: Annotated[str, typer.Option(help="default, f32, bf16 or f16.")] = "default",
-    hint: Annotated[str, typer.Option(help="latency or throughput.")] = "latency",
+    model: options.Model,
+    device: options.Device = "CPU",
+    batch: options.Batch = 1,
+    precision: options.Precision = "default",
+    hint: Annotated[
+        str,
+        typer.Option(
+            metavar="HINT",
+            help="Performance hint: latency or throughput.",
+            rich_help_panel=LOAD,
+        ),
+    ] = "latency",
     shape: options.Shapes = None,
     data: options.Data = None,
     seconds: Annotated[
-        float, typer.Option(min=0.01, max=3600, help="How long to infer with counters.")
+        float,
+        typer.Option(
+            min=0.01,
+            max=3600,
+            metavar="SECONDS",
+            help="Duration of the inference with performance counters.",
+            rich_help_panel=HOW,
+        ),
     ] = 2.0,
-    top: Annotated[int, typer.Option(min=1, help="Layers to print; files have all.")] = 15,
     roofline: Annotated[
         bool,
         typer.Option(
             "--roofline",
-            help="Set layers against what the device reaches (ovtool devices --calibrate).",
+            help="Compare each layer with the peaks of the calibrated device"
+            " ('ovtool devices --calibrate').",
+            rich_help_panel=WHAT,
         ),
     ] = False,
-    out: Annotated[
-        str | None,
-        typer.Option("--out", "-o", help="Folder to make for layers.csv, profile.json, charts."),
-    ] = None,
+    top: options.Top = 15,
+    out: options.OutFolder = None,
     force: options.Force = False,
     json: options.Json = False,
 ) -> None:
-    """Time each layer of a model, and say what each runs in; one request at a time."""
+    """Measure the time and the precision of each layer, one request at a time."""
     from ovtool import api
     from ovtool.cli import progress
 

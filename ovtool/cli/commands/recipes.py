@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
 from ovtool.cli import console, options
+from ovtool.cli.command import PanelCommand, format_examples
 
 app = typer.Typer(
-    help="List, show and check recipes.",
+    help="List, print and validate recipes.",
     no_args_is_help=True,
-    epilog="Example: ovtool recipes check my-recipe.yaml",
+    add_completion=False,
+    epilog=format_examples("ovtool recipes check my-recipe.yaml"),
 )
-Recipe = Annotated[
-    str,
-    typer.Argument(
-        help="Recipe file, or the name of one that comes with ovtool.", show_default=False
-    ),
-]
 
 
-@app.command("list", epilog="Example: ovtool recipes list")
+@app.command("list", cls=PanelCommand, epilog=format_examples("ovtool recipes list"))
 def list_(json: options.Json = False) -> None:
-    """List the recipes that come with ovtool."""
+    """List the bundled recipes."""
     from ovtool import api
 
     found = api.recipes.list()
@@ -33,17 +27,23 @@ def list_(json: options.Json = False) -> None:
     console.print_table(("recipe", "about"), [(r.name, r.about) for r in found])
 
 
-@app.command("show", epilog="Example: ovtool recipes show efficientnet-lite0 > my-recipe.yaml")
-def show_(recipe: Recipe) -> None:
-    """Print a recipe, to start one's own from."""
+@app.command(
+    "show",
+    cls=PanelCommand,
+    epilog=format_examples("ovtool recipes show efficientnet-lite0 > mine.yaml"),
+)
+def show_(recipe: options.Recipe) -> None:
+    """Print a recipe, as a start for a new one."""
     from ovtool import api
 
     print(api.recipes.show(recipe), end="")
 
 
-@app.command("check", epilog="Example: ovtool recipes check my-recipe.yaml")
-def check(recipe: Recipe, json: options.Json = False) -> None:
-    """Check a recipe: every mistake at once, with its line."""
+@app.command(
+    "check", cls=PanelCommand, epilog=format_examples("ovtool recipes check my-recipe.yaml")
+)
+def check(recipe: options.Recipe, json: options.Json = False) -> None:
+    """Validate a recipe; all mistakes are reported together, each with its line."""
     from ovtool import api
 
     found = api.recipes.check(recipe)

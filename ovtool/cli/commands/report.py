@@ -11,23 +11,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ovtool.cli import console, options
+from ovtool.cli.command import OUTPUT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ovtool.report.write import ReportFiles
 
-NAME = "report"
-EXAMPLE = "Example: ovtool report sweeps/mini-pc sweeps/laptop --out reports/both"
 RELOAD_S = 5
+"""Interval at which a watched page reloads in the browser."""
+EXAMPLES = ("ovtool report sweeps/mini-pc sweeps/laptop --out reports/both",)
 
 
 def command(
-    sweeps: Annotated[list[str], typer.Argument(help="Sweep folders.", show_default=False)],
-    out: Annotated[
-        str | None,
-        typer.Option("--out", "-o", help="Where to.", show_default="the first sweep's folder"),
-    ] = None,
+    sweeps: options.Sweeps,
     max_latency_ms: options.MaxLatency = None,
     min_throughput_fps: options.MinThroughput = None,
     min_quality: options.MinQuality = None,
@@ -42,17 +39,34 @@ def command(
     profile: Annotated[
         list[str] | None,
         typer.Option(
-            help="Folder of ovtool profile --out, whose layers are drawn too; repeatable.",
+            metavar="FOLDER",
+            help="Output folder of 'ovtool profile', to add its layers to the page; repeatable.",
             show_default=False,
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    out: Annotated[
+        str | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FOLDER",
+            help="Output folder.",
+            show_default="first sweep folder",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     watch: Annotated[
         bool,
-        typer.Option("--watch", help="Make it again whenever a sweep goes on, until Ctrl-C."),
+        typer.Option(
+            "--watch",
+            help="Write the report again whenever a sweep makes progress, until Ctrl-C.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = False,
     json: options.Json = False,
 ) -> None:
-    """Write a page that works offline, the tables and the charts of one or many sweeps."""
+    """Write the offline page, the tables and the charts of one or more sweeps."""
     from ovtool import api
     from ovtool.cli import progress
     from ovtool.core.errors import InputError

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ovtool.cli import console, options
+from ovtool.cli.command import MODEL, OUTPUT
 from ovtool.cli.commands.choose import print_choice
 from ovtool.cli.commands.report import print_report, report_paths
 from ovtool.cli.commands.sweep import print_trials
@@ -15,35 +16,35 @@ from ovtool.cli.commands.sweep import print_trials
 if TYPE_CHECKING:
     from ovtool.recipes.run import Run
 
-NAME = "run"
-EXAMPLE = "Example: ovtool run recipes/efficientnet-lite0.yaml --out reports/demo"
+EXAMPLES = ("ovtool run recipes/efficientnet-lite0.yaml --out reports/demo",)
 
 
 def command(
-    recipe: Annotated[
-        str,
-        typer.Argument(
-            help="Recipe file, or the name of one that comes with ovtool.", show_default=False
-        ),
-    ],
-    out: Annotated[
-        str | None, typer.Option("--out", "-o", help="Where to.", show_default="reports/NAME")
-    ] = None,
+    recipe: options.Recipe,
     trust: Annotated[
         bool,
         typer.Option(
-            "--trust", help="Let the recipe import code (module:function) or load a pickle."
+            "--trust",
+            help="Allow the recipe to import code (module:function) or to load a pickle.",
+            rich_help_panel=MODEL,
         ),
     ] = False,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="A device that is not there is an error.")
-    ] = False,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Try trials again that failed before.")
-    ] = False,
+    strict: options.Strict = False,
+    retry_failed: options.RetryFailed = False,
+    out: Annotated[
+        str | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FOLDER",
+            help="Output folder.",
+            show_default="reports/NAME",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
     json: options.Json = False,
 ) -> None:
-    """Take the whole way of a recipe: convert, compress, sweep, report, choose."""
+    """Run a recipe: convert, compress, sweep, report, choose."""
     from ovtool import api
     from ovtool.cli import progress
 

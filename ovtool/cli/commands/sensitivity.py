@@ -7,49 +7,55 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ovtool.cli import console, options
+from ovtool.cli.command import COMPRESSION, DATA, HOW
 from ovtool.core import units
 
 if TYPE_CHECKING:
     from ovtool.compression.layer_costs import SensitivityFound
     from ovtool.compression.sensitivity import LayerCost
 
-NAME = "sensitivity"
-EXAMPLE = (
-    "Example: ovtool sensitivity variants/resnet --data images/ --validation-data held/"
-    " --out reports/resnet-sensitivity"
+EXAMPLES = (
+    "ovtool sensitivity variants/fp32 --data images/ --validation-data held-out/ --out reports/s",
 )
 
 
 def command(
-    model: Annotated[
-        str, typer.Argument(help="Variant, or anything that convert takes.", show_default=False)
-    ],
+    model: options.Model,
     data: Annotated[
-        str, typer.Option(help="Samples to calibrate and compare on, named as for compress.")
+        str,
+        typer.Option(
+            metavar="DATA",
+            help="Calibration samples: image folder, .npz, .npy, sample:NAME or noise.",
+            rich_help_panel=DATA,
+        ),
     ],
     labels: options.Labels = None,
     limit: options.Limit = None,
-    method: Annotated[str, typer.Option(help="int8 or fp8.")] = "int8",
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", "-s", help="key=value, a setting of the method."),
-    ] = None,
     validation_data: options.ValidationData = None,
     metric: options.MetricName = None,
+    method: Annotated[
+        str,
+        typer.Option(
+            metavar="METHOD", help="Quantization: int8 or fp8.", rich_help_panel=COMPRESSION
+        ),
+    ] = "int8",
+    set_: options.Setting = None,
     most: Annotated[
         int | None,
-        typer.Option(min=1, help="Rows; more layers than that are measured in blocks."),
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Maximum number of rows; beyond it, layers are measured in blocks.",
+            rich_help_panel=HOW,
+        ),
     ] = None,
     time_limit: options.TimeLimit = None,
-    top: Annotated[int, typer.Option(min=1, help="Layers to print; files have all.")] = 15,
-    out: Annotated[
-        str | None,
-        typer.Option("--out", "-o", help="Folder to make for layers.csv, the JSON, charts."),
-    ] = None,
+    top: options.Top = 15,
+    out: options.OutFolder = None,
     force: options.Force = False,
     json: options.Json = False,
 ) -> None:
-    """Say what quantizing each layer costs: one at a time, all others in float."""
+    """Measure the cost of quantizing each layer alone, with all other layers in float."""
     from ovtool import api
     from ovtool.cli import progress
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ovtool.cli import console, options
+from ovtool.cli.command import HOW, LOAD, OUTPUT, WHAT
 from ovtool.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -15,15 +16,11 @@ if TYPE_CHECKING:
     from ovtool.report.summary import Summary
     from ovtool.sweep.sweep import SweepDone
 
-NAME = "sweep"
-EXAMPLE = (
-    "Example: ovtool sweep variants/fp32 variants/int8 --device CPU,NPU --batch 1,2,4,8"
-    " --data held-out/ --out sweeps/mini-pc\n\n"
-    "By length: ovtool sweep variants/text --shape ids=1x32,1x128 --shape mask=1x32,1x128"
-    " --out sweeps/lengths\n\n"
-    "For an NPU that is not here: ovtool sweep variants/int8 --device CPU,NPU.4000"
-    " --with-estimates --out sweeps/before-buying\n\n"
-    "As a service: ovtool sweep variants/int8 --find-rate --max-latency-ms 20 --out sweeps/service"
+EXAMPLES = (
+    "ovtool sweep variants/fp32 variants/int8 --device CPU,NPU --batch 1,2,4 --out sweeps/mini-pc",
+    "ovtool sweep variants/text --shape ids=1x32,1x128 --shape mask=1x32,1x128 --out sweeps/text",
+    "ovtool sweep variants/int8 --device CPU,NPU.4000 --with-estimates --out sweeps/before-buying",
+    "ovtool sweep variants/int8 --find-rate --max-latency-ms 20 --out sweeps/service",
 )
 
 
@@ -40,104 +37,183 @@ def _limit(find_rate: bool, max_latency_ms: float | None, percentile: int) -> La
 def command(
     variants: Annotated[
         list[str],
-        typer.Argument(help="Variants, or anything that convert takes.", show_default=False),
+        typer.Argument(help="Variants, or any models that convert reads.", show_default=False),
     ],
     out: Annotated[
-        str, typer.Option("--out", "-o", help="The sweep's folder; given again, it is resumed.")
+        str,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FOLDER",
+            help="Sweep folder; the same command resumes an existing one.",
+            rich_help_panel=OUTPUT,
+        ),
     ],
     device: Annotated[
         list[str] | None,
         typer.Option(
-            help="Devices: CPU,GPU,NPU; AUTO:GPU,CPU and the like in an option of their own;"
-            " NPU.4000 and the like, which need not be here, with --with-estimates.",
+            metavar="DEVICES",
+            help="Devices: CPU,GPU,NPU. A virtual device such as AUTO:GPU,CPU needs its own option."
+            " NPU.4000 and other platforms need --with-estimates.",
             show_default="CPU",
+            rich_help_panel=WHAT,
         ),
     ] = None,
     batch: Annotated[
         list[str] | None,
-        typer.Option(help="Batches: 1,2,4.", show_default="1, or the one in a shape"),
-    ] = None,
-    hint: Annotated[
-        list[str] | None, typer.Option(help="latency, throughput.", show_default="both")
-    ] = None,
-    streams: Annotated[
-        list[str] | None, typer.Option(help="Streams by hand, instead of hints.")
-    ] = None,
-    requests: Annotated[
-        list[str] | None, typer.Option(help="Requests in flight by hand, instead of hints.")
-    ] = None,
-    threads: Annotated[
-        list[str] | None, typer.Option(help="Threads by hand, instead of hints.")
-    ] = None,
-    pin: Annotated[
-        bool | None,
         typer.Option(
-            "--pin/--no-pin", help="Bind threads to processors.", show_default="as the device does"
+            metavar="N,N...",
+            help="Batch sizes: 1,2,4.",
+            show_default="1, or the batch in --shape",
+            rich_help_panel=WHAT,
         ),
     ] = None,
-    rate: Annotated[
+    precision: Annotated[
         list[str] | None,
         typer.Option(
-            help="Requests that arrive a second, with Poisson gaps: 50,100. Their latency counts"
-            " from when they were due. busy keeps every request busy.",
-            show_default="busy",
+            metavar="PRECISIONS",
+            help="Inference precisions: default, f32, bf16, f16.",
+            show_default="default",
+            rich_help_panel=WHAT,
         ),
-    ] = None,
-    find_rate: Annotated[
-        bool,
-        typer.Option(
-            "--find-rate", help="Look for the highest such rate that keeps --max-latency-ms."
-        ),
-    ] = False,
-    max_latency_ms: Annotated[
-        float | None, typer.Option(min=0.001, help="The limit that --find-rate is about.")
-    ] = None,
-    percentile: Annotated[int, typer.Option(help="Of the latency: 50, 90 or 99.")] = 99,
-    precision: Annotated[
-        list[str] | None, typer.Option(help="default, f32, bf16, f16.", show_default="default")
     ] = None,
     shape: Annotated[
         list[str] | None,
         typer.Option(
-            help="NAME=SHAPE,SHAPE... of an input, as ids=1x32,1x128: the first shapes of all"
-            " inputs give rows, the second ones further rows. ? leaves the batch to --batch."
+            metavar="NAME=SHAPES",
+            help="Shapes of an input: ids=1x32,1x128. The first shapes of all inputs form one set,"
+            " the second shapes another. ? leaves the batch to --batch.",
+            rich_help_panel=WHAT,
         ),
     ] = None,
     data_shape: Annotated[
         list[str] | None,
         typer.Option(
-            help="NAME=SHAPE,SHAPE... of what is inferred, as ids=1x100: the model is compiled with"
-            " its own dimensions, or those of --shape, and open ones stay open."
+            metavar="NAME=SHAPES",
+            help="Shapes to infer with: ids=1x100. The compiled model keeps its own dimensions or"
+            " those of --shape; open dimensions stay open.",
+            rich_help_panel=WHAT,
         ),
     ] = None,
+    with_estimates: Annotated[
+        bool,
+        typer.Option(
+            "--with-estimates",
+            help="Add rows with the compiler's latency estimate for NPU platforms that are not"
+            " present (NPU.3720, NPU.4000, NPU.5010).",
+            rich_help_panel=WHAT,
+        ),
+    ] = False,
+    hint: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="HINTS",
+            help="Performance hints: latency, throughput.",
+            show_default="both",
+            rich_help_panel=LOAD,
+        ),
+    ] = None,
+    streams: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="N,N...", help="Numbers of streams, instead of hints.", rich_help_panel=LOAD
+        ),
+    ] = None,
+    requests: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="N,N...",
+            help="Numbers of requests in flight, instead of hints.",
+            rich_help_panel=LOAD,
+        ),
+    ] = None,
+    threads: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="N,N...", help="Numbers of threads, instead of hints.", rich_help_panel=LOAD
+        ),
+    ] = None,
+    pin: Annotated[
+        bool | None,
+        typer.Option(
+            "--pin/--no-pin",
+            help="Bind threads to processors.",
+            show_default="device default",
+            rich_help_panel=LOAD,
+        ),
+    ] = None,
+    rate: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="RPS",
+            help="Open loop: requests/s that arrive with Poisson gaps, such as 50,100; latency"
+            " counts from the due time. busy is the closed loop.",
+            show_default="busy",
+            rich_help_panel=LOAD,
+        ),
+    ] = None,
+    find_rate: Annotated[
+        bool,
+        typer.Option(
+            "--find-rate",
+            help="Search for the highest rate that keeps --max-latency-ms.",
+            rich_help_panel=LOAD,
+        ),
+    ] = False,
+    max_latency_ms: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001,
+            metavar="MS",
+            help="Latency limit of --find-rate.",
+            rich_help_panel=LOAD,
+        ),
+    ] = None,
+    percentile: Annotated[
+        int,
+        typer.Option(
+            metavar="P",
+            help="Latency percentile of --max-latency-ms: 50, 90 or 99.",
+            rich_help_panel=LOAD,
+        ),
+    ] = 99,
     data: options.Data = None,
     labels: options.Labels = None,
     limit: options.Limit = None,
     metric: options.MetricName = None,
     target_pct: Annotated[
-        float, typer.Option(min=0.01, help="Measure until throughput is known to +-this.")
+        float,
+        typer.Option(
+            min=0.01,
+            metavar="PERCENT",
+            help="Confidence interval of the throughput (+-) at which measuring stops.",
+            rich_help_panel=HOW,
+        ),
     ] = 2.0,
-    rounds: Annotated[int, typer.Option(min=3, help="Least rounds of each trial.")] = 8,
+    rounds: Annotated[
+        int,
+        typer.Option(min=3, metavar="N", help="Minimum rounds of each trial.", rich_help_panel=HOW),
+    ] = 8,
     max_seconds: Annotated[
-        float, typer.Option(min=0.1, help="Longest time that a trial is measured.")
+        float,
+        typer.Option(
+            min=0.1,
+            metavar="SECONDS",
+            help="Maximum measuring time of a trial.",
+            rich_help_panel=HOW,
+        ),
     ] = 10.0,
     timeout: Annotated[
-        float, typer.Option(min=1, help="Longest time, in seconds, to compile or for one round.")
-    ] = 300.0,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="A device that is not there is an error.")
-    ] = False,
-    with_estimates: Annotated[
-        bool,
+        float,
         typer.Option(
-            "--with-estimates",
-            help="Rows for NPU platforms that are not here (NPU.3720, NPU.4000, NPU.5010) with the"
-            " latency that their compiler expects; nothing is run for them.",
+            min=1,
+            metavar="SECONDS",
+            help="Maximum time of a compilation or of one round.",
+            rich_help_panel=HOW,
         ),
-    ] = False,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Try trials again that failed before.")
-    ] = False,
+    ] = 300.0,
+    strict: options.Strict = False,
+    retry_failed: options.RetryFailed = False,
     json: options.Json = False,
 ) -> None:
     """Measure variants over devices, shapes, batches and loads; the same command resumes."""

@@ -1,0 +1,69 @@
+"""How the verbs become commands: imported when they run, their options in panels."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+MODEL = "Model"
+DATA = "Data"
+COMPRESSION = "Compression"
+WHAT = "What to measure"
+LOAD = "Load"
+HOW = "How to measure"
+OBJECTIVE = "Objective"
+LIMITS = "Limits"
+INSTALL = "Installation"
+OUTPUT = "Output"
+
+PANELS = (MODEL, DATA, COMPRESSION, WHAT, LOAD, HOW, OBJECTIVE, LIMITS, INSTALL, OUTPUT)
+"""The panels of options, in the order in which ``--help`` prints them."""
+
+
+class PanelCommand(TyperCommand):
+    """A command with its panels in the order of :data:`PANELS`, and ``--help`` in the last one."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the parameters, sorted by panel."""
+        if (help_option := self.get_help_option(ctx)) is not None:
+            help_option.rich_help_panel = OUTPUT
+        return sorted(super().get_params(ctx), key=_position)
+
+
+class LazyGroup(TyperGroup):
+    """A group of stubs: the module of a verb is imported only when the verb runs."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:
+        """Replace the stub that the command line names by its command."""
+        name, stub, rest = super().resolve_command(ctx, args)
+        return name, load_command(name) if name and stub else stub, rest
+
+
+def load_command(verb: str) -> Any:
+    """Import ``ovtool.cli.commands.<verb>`` and return its command.
+
+    The module defines ``command`` and ``EXAMPLES``, or ``app`` if the verb has verbs itself.
+    """
+    module = importlib.import_module(f"ovtool.cli.commands.{verb}")
+    if hasattr(module, "app"):
+        return typer.main.get_command(module.app)
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command(verb, cls=PanelCommand, epilog=format_examples(*module.EXAMPLES))(module.command)
+    return typer.main.get_command(app)
+
+
+def format_examples(*examples: str) -> str:
+    """Return commands as the last paragraphs of a help text."""
+    from rich.markup import escape
+
+    lines = [f"[bold]{escape(example)}[/bold]" for example in examples]
+    return "\n\n".join(["Example:" if len(lines) == 1 else "Examples:", *lines])
+
+
+def _position(parameter: Any) -> int:
+    """Return where a parameter stands: positional arguments, then panel by panel."""
+    panel = getattr(parameter, "rich_help_panel", None)
+    return PANELS.index(panel) + 1 if panel in PANELS else 0
