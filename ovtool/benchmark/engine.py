@@ -24,7 +24,8 @@ from ovtool.benchmark.pool import Pool, Seat
 from ovtool.benchmark.session import Job, RawRound, Runner, Session, TrialFailedError
 from ovtool.benchmark.windows import HostLoad
 from ovtool.core import units
-from ovtool.core.measurement import Measurement, Note
+from ovtool.core.measurement import Measurement
+from ovtool.core.notes import Note, make_note
 from ovtool.core.statistics import Interval
 from ovtool.core.trial import Trial
 
@@ -300,7 +301,7 @@ def _cached_start(seat: Seat, runner: Runner) -> tuple[dict[str, float], list[No
 
 
 def _no_cached_start(why: str) -> Note:
-    return Note("no-cached-start", "no figures of a start from the model cache", why)
+    return make_note("no-cached-start", why)
 
 
 def _outcome(

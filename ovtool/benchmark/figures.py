@@ -14,7 +14,8 @@ from ovtool.benchmark.windows import (
     select_windows,
 )
 from ovtool.core import statistics, units
-from ovtool.core.measurement import Note, Round, Verdict
+from ovtool.core.measurement import Round, Verdict
+from ovtool.core.notes import Note, make_note
 from ovtool.core.statistics import Interval
 
 if TYPE_CHECKING:
@@ -74,14 +75,7 @@ def summarize(
         notes = [*_uncontended(found, trial, taken, calm), *notes]
     notes += _of_load(found, trial.batch, rate)
     if found["inferences"] < 100:
-        notes.append(
-            Note(
-                "few-inferences",
-                f"{found['inferences']:.0f} inferences: the 99th percentile is near the greatest"
-                " one",
-                remedy="measure longer (--max-seconds)",
-            )
-        )
+        notes.append(make_note("few-inferences", f"{found['inferences']:.0f} inferences"))
     judged = determine_verdict(taken, found, headline(trial, taken), moved, target_pct)
     notes += disturbances(taken, found, judged)
     return Summary(found, judged, tuple(notes), _rounds(rounds, taken, calm))
@@ -192,10 +186,10 @@ def _uncontended(
             [i for i, stretches in enumerate(calm) for _ in stretches],
         )
         put(found, "throughput_uncontended_fps", rate)
-        return [_estimate_note("stretches", f"{undisturbed_s:.2f} s of undisturbed stretches")]
+        return [make_note("uncontended-stretches", f"{undisturbed_s:.2f} s undisturbed")]
     threads = found.get("threads")
     if threads is None:
-        return [Note("no-threads", "the device does not tell its threads: no uncontended estimate")]
+        return [make_note("no-threads")]
     use = _busy_share(taken, threads)
     scale = threads * (1.0 if use is None else use)
     put(
@@ -204,17 +198,8 @@ def _uncontended(
         Interval(by_cpu.value * scale, by_cpu.low * scale, by_cpu.high * scale),
     )
     if use is None:
-        return [_estimate_note("cpu-time", f"{threads:.0f} threads taken as busy all the time")]
+        return [make_note("uncontended-cpu-time", f"{threads:.0f} threads, assumed to be busy")]
     return []
-
-
-def _estimate_note(how: str, evidence: str) -> Note:
-    messages = {
-        "stretches": "the uncontended estimate is the rate of the moments without neighbours",
-        "cpu-time": "the uncontended estimate comes from CPU time alone, no moment being quiet: too"
-        " high where threads wait for one another, too low where neighbours empty the caches",
-    }
-    return Note(f"uncontended-{how}", messages[how], evidence)
 
 
 def _busy_share(taken: SelectedWindows, threads: float) -> float | None:
@@ -230,12 +215,12 @@ def _energy(found: dict[str, float], trial: Trial, rounds: Sequence[RawRound]) -
     spent = [r.energy for r in rounds if r.energy is not None]
     if len(spent) < len(rounds):
         why = next((r.energy_unknown for r in rounds if r.energy_unknown), "not read")
-        return [Note("no-energy", "no energy figure", why)]
+        return [make_note("no-energy", why)]
     joules = math.fsum(s.joules for s in spent)
     samples = sum(s.inferences for s in spent) * trial.batch
     found["energy_mj_per_sample"] = joules * units.MS_PER_S / samples
     found["power_w"] = joules / math.fsum(s.seconds for s in spent)
-    return [Note("energy-source", "what the energy was counted by", spent[0].source)]
+    return [make_note("energy-source", spent[0].source)]
 
 
 def _of_load(found: dict[str, float], batch: int, rate: float | None) -> list[Note]:
@@ -249,12 +234,9 @@ def _of_load(found: dict[str, float], batch: int, rate: float | None) -> list[No
     scatter = 3 / math.sqrt(max(1.0, found["inferences"]))
     if served < asked * (1 - max(0.02, scatter)):
         return [
-            Note(
+            make_note(
                 "rate-not-kept",
-                "requests arrived faster than they were served: their queue and latency grew for"
-                " as long as it was measured",
-                f"{units.text(asked)} samples/s asked for, {units.text(served)} served",
-                "a lower --rate",
+                f"{units.text(asked)} samples/s requested, {units.text(served)} served",
             )
         ]
     return []

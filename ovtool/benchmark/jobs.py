@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ovtool.benchmark.session import Job, TrialFailedError
 from ovtool.core.errors import InputError
-from ovtool.core.measurement import Note
+from ovtool.core.notes import make_note
 from ovtool.core.shapes import OPEN, Named, Shape, shape_text, shapes_text
 from ovtool.devices import rules
 
@@ -60,12 +60,7 @@ def prepare_job(trial: Trial, variant: Variant) -> Job:
     if made.shapes == made.data_shapes or not rules.needs_fixed_shapes(trial.device):
         return made
     fixed = shapes_text(zip(made.names, made.data_shapes, strict=True))
-    note = Note(
-        "fixed-shapes",
-        f"{trial.device} takes fixed shapes only: compiled for the shapes that are inferred",
-        fixed,
-    )
-    return replace(made, shapes=made.data_shapes, notes=(note,))
+    return replace(made, shapes=made.data_shapes, notes=(make_note("fixed-shapes", fixed),))
 
 
 def require_fixed_shapes(trial: Trial, variant: Variant, what: str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ovtool.benchmark import windows
 from ovtool.core import statistics, units
-from ovtool.core.measurement import Note
+from ovtool.core.notes import Note, make_note
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -127,12 +127,7 @@ def remeasured(limit: Limit, figures_found: Mapping[str, float]) -> list[Note]:
     if latency is None or latency <= limit.latency_ms:
         return []
     low = figures_found.get(f"{name}_ci_low", latency)
-    surely = "" if low <= limit.latency_ms else ", beyond its interval"
+    surely = "" if low <= limit.latency_ms else ", beyond the interval"
     return [
-        Note(
-            "limit-missed-later",
-            f"the rate kept {limit} when it was found, and missed it when measured at length",
-            f"{units.text(latency)} ms{surely}",
-            "leave a margin, or find the rate again on a quiet machine",
-        )
+        make_note("limit-missed-later", f"limit {limit}, measured {units.text(latency)} ms{surely}")
     ]

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ovtool.benchmark.windows import Stretch
-    from ovtool.core.measurement import Note, Window
+    from ovtool.core.measurement import Window
+    from ovtool.core.notes import Note
     from ovtool.core.trial import Trial
     from ovtool.graph.runtime_layers import Layer
 

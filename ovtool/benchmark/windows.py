@@ -13,7 +13,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Literal, get_args
 
 from ovtool.core import statistics, units
-from ovtool.core.measurement import Note
+from ovtool.core.notes import Note, make_note
 from ovtool.core.statistics import Interval
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from ovtool.benchmark.session import RawRound
     from ovtool.core.measurement import Verdict, Window
+    from ovtool.core.notes import Note
     from ovtool.system.counters import Reading
 
 Cause = Literal["paused", "quota", "clock", "hypervisor", "others"]
@@ -284,18 +285,11 @@ def _main_cause(causes: Sequence[Cause | None]) -> Cause:
     return counted.most_common(1)[0][0]
 
 
-_CAUSES: dict[Cause, str] = {
-    "paused": "the measuring process was stopped: it neither ran nor waited for a processor",
-    "quota": "a control group's CPU quota held the process",
-    "clock": "the processor lowered its clock or throttled itself",
-    "hypervisor": "the hypervisor gave the processors to others",
-    "others": "other processes took the processors",
-}
 _EVIDENCE: dict[Cause, tuple[str, str]] = {
-    "quota": ("quota_wait_pct", "held back for {} % of its processors' time"),
-    "clock": ("clock_mhz", "mean clock {} MHz"),
-    "hypervisor": ("steal_pct", "{} % of the machine"),
-    "others": ("others_cpu_pct", "others took {} % of the machine"),
+    "quota": ("quota_wait_pct", "quota wait {} %"),
+    "clock": ("clock_mhz", "clock {} MHz"),
+    "hypervisor": ("steal_pct", "steal {} %"),
+    "others": ("others_cpu_pct", "others' CPU {} %"),
 }
 
 
@@ -303,23 +297,20 @@ def disturbances(taken: SelectedWindows, found: dict[str, float], verdict: Verdi
     """Say what disturbed how many windows, whether or not they were left out."""
     notes = []
     for cause, count in Counter(c for c in taken.causes if c is not None).most_common():
-        what = "were left out" if taken.quiet else "are in the figures"
-        evidence = f"{count} of {len(taken.causes)} windows, which {what}"
+        share = "excluded" if taken.quiet else "included"
+        evidence = f"{count} of {len(taken.causes)} windows, {share}"
         name, text = _EVIDENCE.get(cause, ("", ""))
         if not taken.quiet and name in found:
             evidence += f"; {text.format(units.text(found[name]))}"
             if cause == "others" and "cpu_wait_pct" in found:
-                evidence += f", it waited {units.text(found['cpu_wait_pct'])} % of what it wanted"
-        notes.append(Note(f"disturbed-{cause}", _CAUSES[cause], evidence))
+                evidence += f", CPU wait {units.text(found['cpu_wait_pct'])} %"
+        notes.append(make_note(f"disturbed-{cause}", evidence))
     wandered = verdict == "unsteady" and "paused" not in taken.causes
     if taken.quiet and wandered and "drift_pct" in found:
         notes.append(
-            Note(
-                "unsteady",
-                "nobody took the CPU, and yet the speed was not steady: clock, heat, or caches and"
-                " memory shared with what this machine does not show",
-                f"throughput moved {found['drift_pct']:+.1f} % from the first round to the last",
-                "measure longer (--max-seconds), or at another time",
+            make_note(
+                "throughput-not-stable",
+                f"{found['drift_pct']:+.1f} % from the first round to the last",
             )
         )
     return notes

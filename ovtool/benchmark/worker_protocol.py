@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from ovtool.benchmark.session import Job, Opened, RawRound, Spent, TrialFailedError
 from ovtool.benchmark.windows import Stretch
 from ovtool.core import device_names, units
-from ovtool.core.measurement import Note, Window
+from ovtool.core.measurement import Window
+from ovtool.core.notes import Note, make_note
 from ovtool.devices import plugin_errors
 from ovtool.graph import runtime_layers as layers
 
@@ -76,18 +77,14 @@ def determine_placement(
     absent = device_names.not_behind(device, ran_on)
     if absent:
         notes.append(
-            Note(
-                "fallback",
-                f"{device} ran on {listed}: this is no figure of {' or '.join(absent)}",
-                remedy="ovtool devices --why says why a device is not there",
-            )
+            make_note("device-fallback", f"{device} ran on {listed}, not on {' or '.join(absent)}")
         )
     return Placement(listed, tuple(notes))
 
 
 def _spread_note(layers: Mapping[str, int]) -> Note:
     shown = ", ".join(f"{name} {count}" for name, count in layers.items())
-    return Note("placement", "operations of the model by device, as HETERO places them", shown)
+    return make_note("placement", shown)
 
 
 def opened(answer: Mapping[str, Any], job: Job) -> Opened:
@@ -110,20 +107,12 @@ def opened(answer: Mapping[str, Any], job: Job) -> Opened:
     layers_told, flops = answer["layers"], answer["flops"]
     notes = [*job.notes, *where.notes, *_layer_notes(layers_told)]
     if flops is None:
-        notes.append(
-            Note("no-flops", "the arithmetic is not known: shapes or repeats depend on the data")
-        )
+        notes.append(make_note("no-flops"))
     if told := answer.get("inputs"):
         shown = ", ".join(f"{name}: {values}" for name, values in told.items())
-        notes.append(Note("random-inputs", "measured on random inputs", shown))
+        notes.append(make_note("random-inputs", shown))
     if not answer.get("steady", True):
-        notes.append(
-            Note(
-                "warm-up-unsteady",
-                "it was measured although its speed still moved after the warm-up",
-                f"{answer['warm_up_s']:.1f} s of warm-up",
-            )
-        )
+        notes.append(make_note("warm-up-unsteady", f"{answer['warm_up_s']:.1f} s of warm-up"))
     known = {n: float(value) for n, value in figures.items() if value is not None}
     return Opened(
         figures=known | _arithmetic(layers_told, flops, job.trial.batch),
@@ -175,38 +164,21 @@ def executed(answer: Mapping[str, Any]) -> tuple[layers.Layer, ...] | None:
 def _layer_notes(told: Mapping[str, Any] | None) -> list[Note]:
     """Say what the layers execute in, and what of an INT8 model does not run in INT8."""
     if told is None:
-        return [Note("no-runtime-graph", "the device does not show its executed graph")]
+        return [make_note("no-runtime-graph")]
     if not told["compute_layers"]:
         return []
     by_flops = told["flops_share"]
     shown = units.percentages(by_flops or told["layer_share"])
-    notes = [
-        Note(
-            "executed-layers",
-            "precision of the layers that compute",
-            f"{shown} of {'FLOPs' if by_flops else 'layers'}",
-        )
-    ]
+    notes = [make_note("executed-layers", f"{shown} of {'FLOPs' if by_flops else 'layers'}")]
     back, share = told["fallbacks"], told["fallback_share"]
     if back:
         count = f"{len(back)} of {told['compute_layers']} layers"
         flops = "" if share is None else f", {units.text(100 * share)} % of FLOPs"
         more = ", ..." if len(back) > 3 else ""
-        notes.append(
-            Note(
-                "fell-back",
-                "layers of an INT8 model that run in floating point",
-                f"{count}{flops}: {', '.join(back[:3])}{more}",
-            )
-        )
+        notes.append(make_note("int8-fallback", f"{count}{flops}: {', '.join(back[:3])}{more}"))
     if told["attributed"] is not None and told["attributed"] < ATTRIBUTED:
         notes.append(
-            Note(
-                "flops-unattributed",
-                "the executed graph does not say which layers do all of the model's arithmetic:"
-                " shares are of what it says",
-                f"{100 * told['attributed']:.0f} % of FLOPs",
-            )
+            make_note("flops-unattributed", f"{100 * told['attributed']:.0f} % of FLOPs mapped")
         )
     return notes
 

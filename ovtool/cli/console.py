@@ -11,7 +11,7 @@ from ovtool.core import units
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ovtool.core.measurement import Note
+    from ovtool.core.notes import Note
 
 _MIN_NAME_WIDTH = 12
 """Columns that a layer name keeps even on a narrow terminal."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from ovtool.core.measurement import Note
+    from ovtool.core.notes import Note
 
 OUTCOMES: tuple[Outcome, ...] = ("worse", "better", "unknown", "same")
 LEVEL = 0.01

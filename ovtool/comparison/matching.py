@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ovtool.core.measurement import Note
+from ovtool.core.notes import Note, make_note
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -92,27 +92,17 @@ def _lookup(measurements: Iterable[Measurement]) -> Callable[[Trial], Measuremen
 
 def _notes(a: Sweep, b: Sweep, changed: Iterable[str]) -> Iterable[Note]:
     if listed := "; ".join(changed):
-        yield Note(
-            "matched-by-name",
-            "these variants are not the same files in A and B, and were matched by their names",
-            listed,
-        )
+        yield make_note("matched-by-name", listed)
     for side, sweep in (("A", a), ("B", b)):
         devices = [m.device for m in sweep.measurements if m.emulated]
         if devices:
-            yield Note(
-                "emulated-left-out",
-                f"left out of {side}: {len(devices)} trials of {', '.join(dict.fromkeys(devices))};"
-                " figures of an emulated device are for tests",
-            )
+            listed = ", ".join(dict.fromkeys(devices))
+            yield make_note("emulated-left-out", f"{side}: {len(devices)} trials of {listed}")
         estimates = [m.device for m in sweep.measurements if m.status not in _RAN]
         if estimates:
-            yield Note(
-                "estimates-left-out",
-                f"left out of {side}: {len(estimates)} rows of"
-                f" {', '.join(dict.fromkeys(estimates))}, for which nothing was run",
+            listed = ", ".join(dict.fromkeys(estimates))
+            yield make_note(
+                "estimates-not-compared", f"{side}: {len(estimates)} trials of {listed}"
             )
         if sweep.outdated:
-            yield Note(
-                "earlier-plan", f"{sweep.outdated} trials of earlier plans of {side} are left out"
-            )
+            yield make_note("earlier-plan", f"{side}: {sweep.outdated} trials")

@@ -20,6 +20,22 @@ VIRTUAL = {
 }
 """Devices that hand the work to others, and what they do."""
 NEEDS_A_LIST = ("MULTI", "HETERO", "BATCH")
+EMULATED, ESTIMATE = "emulated", "estimate"
+"""Marks of a device that something else plays, and of one that an estimate stands for."""
+
+
+def mark_device(text: str, mark: str = EMULATED) -> str:
+    """Return the name of a device, or a text that begins with it, with a mark.
+
+    >>> mark_device("NPU", ESTIMATE)
+    'NPU (estimate)'
+    """
+    return f"{text} ({mark})"
+
+
+def unmark_device(text: str) -> str:
+    """Return the text that :func:`mark_device` was given."""
+    return text.removesuffix(f" ({EMULATED})").removesuffix(f" ({ESTIMATE})")
 
 
 def kind_of(name: str) -> str:

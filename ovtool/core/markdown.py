@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ovtool.core.measurement import Note
+    from ovtool.core.notes import Note
 
 
 def escape(text: str) -> str:

@@ -8,62 +8,12 @@ from functools import cache
 from typing import Any, Literal
 
 from ovtool.core.columns import FIGURES
+from ovtool.core.device_names import EMULATED, ESTIMATE, mark_device
+from ovtool.core.notes import Note
 from ovtool.core.trial import Trial
 
 Status = Literal["ok", "failed", "estimated"]
 Verdict = Literal["stable", "contended", "throttled", "unsteady"]
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """Advice or a warning as data."""
-
-    id: str
-    message: str
-    evidence: str = ""
-    remedy: str = ""
-
-
-EMULATED, ESTIMATE = "emulated", "estimate"
-
-
-def marked(text: str, mark: str = EMULATED) -> str:
-    """Return the name of a device, or of what stands for it, with a word beside it.
-
-    ``EMULATED``: something else plays the device.  ``ESTIMATE``: it is not there and ran nothing.
-    """
-    return f"{text} ({mark})"
-
-
-def unmarked(text: str) -> str:
-    """Return what :func:`marked` was given."""
-    return text.removesuffix(f" ({EMULATED})").removesuffix(f" ({ESTIMATE})")
-
-
-def emulated_note(device: str) -> Note:
-    """Return what has to be known of every figure of an emulated device."""
-    return Note(
-        "emulated",
-        f"{marked(device)} is no such device: something else plays it, so speed, memory and"
-        " precision say nothing of a real one",
-        remedy="use the figures for tests alone",
-    )
-
-
-def estimate_note(device: str, by: str) -> Note:
-    """Return what has to be known of every estimate for a device that is not there.
-
-    Args:
-        device: Its name.
-        by: What made the estimate, in words.
-    """
-    return Note(
-        "estimate",
-        f"nothing ran on {device}: its latency is what the compiler expects of one inference by"
-        " itself",
-        f"by {by}",
-        "measure on such a device before you rely on it",
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,8 +146,8 @@ class Measurement:
 
     def _marked(self, text: str) -> str:
         if self.status == "estimated":
-            return marked(text, ESTIMATE)
-        return marked(text) if self.emulated else text
+            return mark_device(text, ESTIMATE)
+        return mark_device(text, EMULATED) if self.emulated else text
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON types."""

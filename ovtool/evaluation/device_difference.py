@@ -18,7 +18,7 @@ import numpy as np
 
 from ovtool.benchmark.session import Job, Runner, Session, TrialFailedError
 from ovtool.core import units
-from ovtool.core.measurement import Note
+from ovtool.core.notes import Note, make_note
 from ovtool.datasets.samples import First
 from ovtool.devices import rules
 from ovtool.evaluation import find, relative_error
@@ -88,22 +88,17 @@ class Difference:
         """
         if self.error <= self.tolerance:
             return None
-        evidence = f"the operation is not known: {self.not_found}"
+        where = f"first divergence unknown: {self.not_found}"
         if self.apart is not None:
             one = self.apart
-            evidence = (
-                f"they part at {one.type} {one.name!r}: {share(one.error)} there,"
-                f" {share(one.before)} in what it reads; {one.compared} operations compared"
+            where = (
+                f"first divergence at {one.type} {one.name!r} (error {share(one.error)}, its inputs"
+                f" {share(one.before)}); {one.compared} operations compared"
             )
             if one.earlier:
-                evidence += f"; also apart, without lasting to there: {', '.join(one.earlier[:3])}"
-        return Note(
-            "device-apart",
-            f"{what} differs from the CPU in f32 by {share(self.error)} of the largest output,"
-            f" more than {share(self.tolerance)}",
-            evidence,
-            "evaluate --precision exact shows whether the device's most accurate mode mends it",
-        )
+                where += f"; earlier, without effect there: {', '.join(one.earlier[:3])}"
+        error = f"{what}: {share(self.error)} of the largest output, tolerance"
+        return make_note("device-difference", f"{error} {share(self.tolerance)}; {where}")
 
 
 def share(error: float) -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ovtool.benchmark.session import Job, Runner, Session
-    from ovtool.core.measurement import Note
+    from ovtool.core.notes import Note
     from ovtool.core.trial import Trial
     from ovtool.core.variant import Variant
     from ovtool.datasets.samples import Samples
@@ -157,7 +157,8 @@ class _Running:
     def evaluated(self, device: str, precision: str, batch: int) -> Quality:
         """Evaluate on a device in a precision."""
         from ovtool.benchmark.session import TrialFailedError
-        from ovtool.core.measurement import emulated_note, marked
+        from ovtool.core.device_names import mark_device
+        from ovtool.core.notes import make_note
 
         self.progress.start(f"evaluating {self.variant.name} on {device} in {precision}")
         trial = self._trial(device, precision, batch)
@@ -172,12 +173,12 @@ class _Running:
                     difference = self._difference(job, session)
         except TrialFailedError as error:
             raise InputError(f"{trial.label}: {error}") from error
-        shown = marked(device) if device in self.emulated else device
+        shown = mark_device(device) if device in self.emulated else device
         if difference is not None:
             what = f"{self.variant.name} on {shown} in {executed or precision}"
             notes = [*notes, *(note for note in [difference.note(what)] if note is not None)]
         if device in self.emulated:
-            notes = [*notes, emulated_note(device)]
+            notes = [*notes, make_note("emulated", shown)]
         return Quality(
             self.variant.name, shown, precision, executed, figures, tuple(notes), difference
         )

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ovtool.core.measurement import Note
+    from ovtool.core.notes import Note
     from ovtool.core.variant import Variant
     from ovtool.datasets.samples import Sample, Samples
 

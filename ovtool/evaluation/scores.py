@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from ovtool.core.errors import InputError
-from ovtool.core.measurement import Note
+from ovtool.core.notes import Note, make_note
 from ovtool.core.progress import SILENT, Progress
 from ovtool.core.registry import suggestion
 from ovtool.core.statistics import Interval, mean_interval, wilson
@@ -86,25 +86,18 @@ def score(outputs: Array, labels: Labels | None = None, reference: Array | None 
     if labels is not None and len(labels) != count:
         raise InputError(f"{len(labels)} labels for {count} samples")
     figures = {"quality_samples": float(count)}
-    notes = not_finite("outputs", np.isfinite(outputs.astype(np.float64)))
+    notes = not_finite("output", np.isfinite(outputs.astype(np.float64)))
     classes = _class_scores(outputs)
     if labels is not None and classes is None:
         shape = ["samples", *outputs.shape[1:]]
-        notes += (
-            Note(
-                "labels-unused",
-                "the labels were not used: the output is no score of classes",
-                f"output {shape}",
-                "choose an output of [samples, classes]",
-            ),
-        )
+        notes += (make_note("labels-unused", f"output {shape}"),)
     if labels is not None and classes is not None:
         against_labels = _accuracy(classes, labels)
         figures |= against_labels.figures
         notes += against_labels.notes
     if reference is not None:
         finite = np.isfinite(reference.astype(np.float64))
-        notes += not_finite("outputs of the uncompressed model", finite)
+        notes += not_finite("reference", finite)
         figures |= _agreement(outputs, reference)
     return Score(figures, notes)
 
@@ -151,11 +144,9 @@ def _shifted(top1: NDArray[np.int64], labels: Labels) -> tuple[Note, ...]:
         shifted = wilson(int((top1 == labels + shift).sum()), count)
         if shifted.low > right.high:
             return (
-                Note(
+                make_note(
                     "labels-shifted",
-                    "the labels look shifted by one against the model's classes",
                     f"top-1 {right.value:.3f}, and {shifted.value:.3f} with label {shift:+d}",
-                    "number the classes as the model does",
                 ),
             )
     return ()
@@ -193,20 +184,21 @@ def _cosine(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     return float(np.clip(a @ b / lengths, -1.0, 1.0))
 
 
-def not_finite(what: str, is_finite: NDArray[np.bool_]) -> tuple[Note, ...]:
-    """Return a note where outputs, [samples, ...], are not finite."""
+def not_finite(
+    what: Literal["output", "reference"], is_finite: NDArray[np.bool_]
+) -> tuple[Note, ...]:
+    """Return a note if outputs are not finite.
+
+    Args:
+        what: The outputs of the model, or those of the uncompressed model.
+        is_finite: [samples, ...].
+    """
     finite = np.asarray(is_finite.reshape(len(is_finite), -1).all(1))
     bad = int((~finite).sum())
     if not bad:
         return ()
-    return (
-        Note(
-            "output-not-finite",
-            f"{what} have NaN or infinity: those samples count as wrong",
-            f"{bad} of {len(finite)} samples, the first is {int(finite.argmin())}",
-            "run in f32, or leave the layer that overflows uncompressed",
-        ),
-    )
+    evidence = f"{bad} of {len(finite)} samples, the first is {int(finite.argmin())}"
+    return (make_note(f"{what}-not-finite", evidence),)
 
 
 def proportion(name: str, hits: int, count: int) -> dict[str, float]:

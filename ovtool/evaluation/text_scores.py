@@ -135,7 +135,7 @@ def score_texts(
         theirs = [decode(line, letters) for line in reference]
         same = sum(a == b for a, b in zip(read, theirs, strict=True))
         figures |= proportion("agreement_top1", same, len(read))
-    return Score(figures, not_finite("outputs", found != UNREADABLE))
+    return Score(figures, not_finite("output", found != UNREADABLE))
 
 
 def _accuracy(edits: Sequence[int], lengths: Sequence[int]) -> Interval:

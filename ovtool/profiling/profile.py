@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from ovtool.benchmark import windows
 from ovtool.charts import layer_report as layer_files
 from ovtool.core import files
+from ovtool.core.device_names import mark_device
 from ovtool.core.errors import InputError
-from ovtool.core.measurement import Note, emulated_note, marked
+from ovtool.core.notes import Note, make_note
 from ovtool.core.progress import SILENT, Progress
 from ovtool.datasets.spec import DataSpec
 from ovtool.devices.selection import available, emulated
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 COMPILE_S = 300.0
 """Longest time for all but the inferences."""
-_SHOWN_ELSEWHERE = ("executed-layers", "fell-back")
+_SHOWN_ELSEWHERE = ("executed-layers", "int8-fallback")
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +249,7 @@ def _made(trial: Trial, opened: Opened, told: Profiled) -> Profile:
     played = bool(emulated([trial.device]))
     return Profile(
         variant=trial.variant_name,
-        device=marked(trial.device) if played else trial.device,
+        device=mark_device(trial.device) if played else trial.device,
         precision=trial.precision,
         executed_precision=opened.executed_precision,
         batch=trial.batch,
@@ -263,7 +264,7 @@ def _made(trial: Trial, opened: Opened, told: Profiled) -> Profile:
         notes=(
             *(note for note in opened.notes if note.id not in _SHOWN_ELSEWHERE),
             *_contended(told.others_cpu_pct),
-            *([emulated_note(trial.device)] if played else []),
+            *([make_note("emulated", mark_device(trial.device))] if played else []),
         ),
     )
 
@@ -271,14 +272,7 @@ def _made(trial: Trial, opened: Opened, told: Profiled) -> Profile:
 def _contended(others_cpu_pct: float | None) -> list[Note]:
     if others_cpu_pct is None or others_cpu_pct <= 100 * windows.OTHERS_SHARE:
         return []
-    return [
-        Note(
-            "contended",
-            "others took the CPU meanwhile: times are longer than on a quiet machine",
-            f"{others_cpu_pct:.0f} % of the machine",
-            "profile again when it is quiet",
-        )
-    ]
+    return [make_note("contended", f"{others_cpu_pct:.0f} % of the machine")]
 
 
 def _written(found: Profile, folder: Path, target: Path) -> Profile:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ovtool.charts.build import Charts
-    from ovtool.core.measurement import Note
+    from ovtool.core.notes import Note
     from ovtool.report.summary import Summary
     from ovtool.results.rows import Row, Rows
     from ovtool.results.table import Background

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ovtool.charts.build import Charts
     from ovtool.charts.drawing import Point
     from ovtool.core.columns import Column
-    from ovtool.core.measurement import Note
+    from ovtool.core.notes import Note
     from ovtool.core.statistics import Interval
     from ovtool.report.content import Content
     from ovtool.results.rows import Row, Rows

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ovtool.core.measurement import Note
+    from ovtool.core.notes import Note
     from ovtool.core.shapes import Named
 
 

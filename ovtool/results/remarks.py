@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ovtool.core.measurement import Note
+from ovtool.core.notes import Note, make_note
 from ovtool.results.speedup import CPU_TIME_DOUBT
 from ovtool.results.stored import SPEEDUPS
 
@@ -41,21 +41,11 @@ def of_speedups(frame: pd.DataFrame) -> Iterator[Note]:
         return list(dict.fromkeys(frame.loc[by[0] | by[1], "_label"]))
 
     if by_cpu_time := taken("cpu_time"):
-        yield Note(
-            "speedup-by-cpu-time",
-            f"speed-ups of {rows_text(by_cpu_time)} were taken from CPU time instead of wall time, "
-            "since others or a quota took the CPU: threads that wait for one another may move"
-            f" them, for which their intervals are {100 * CPU_TIME_DOUBT:g} % wider",
-            examples(by_cpu_time),
+        yield make_note(
+            "speedup-by-cpu-time", rows_text(by_cpu_time), doubt_pct=100 * CPU_TIME_DOUBT
         )
     if unpaired := taken("unpaired"):
-        yield Note(
-            "speedup-unpaired",
-            f"speed-ups of {rows_text(unpaired)} come from figures measured apart: drift between"
-            " the two is not in their intervals",
-            examples(unpaired),
-            "measure both in one sweep, in at least three rounds",
-        )
+        yield make_note("speedup-unpaired", rows_text(unpaired))
     yield from _without_speedup(frame)
 
 
@@ -65,30 +55,17 @@ def _without_speedup(frame: pd.DataFrame) -> Iterator[Note]:
     for precision, name in SPEEDUPS.items():
         missing = fine.loc[fine[name].isna(), "variant"].unique()
         if len(missing):
-            what = "its default precision" if precision == "default" else precision
-            yield Note(
-                f"no-speedup-{precision}",
-                f"some speed-ups over the uncompressed model in {what} are not known: it was not"
-                " measured at the same load",
-                ", ".join(missing),
-                f"sweep the uncompressed variant of the same source too, --precision {precision}",
-            )
+            yield make_note(f"no-speedup-{precision}", ", ".join(missing))
 
 
 def unfinished(sweeps: Sequence[SweepRows]) -> Iterator[Note]:
     """Yield what sweeps have planned and not measured, or measured by earlier plans."""
     for about in (sweep.about for sweep in sweeps):
         if about.outdated:
-            yield Note(
-                "earlier-plan",
-                f"{about.outdated} trials of earlier plans of {about.name} are not shown",
-                remedy="sweep with the same axes and variants to see them",
-            )
+            yield make_note("earlier-plan", f"{about.name}: {about.outdated} trials")
         if about.left:
-            yield Note(
-                "sweep-unfinished",
-                f"{about.left} of {about.planned} trials of {about.name} are not measured yet",
-                remedy="the same sweep command goes on where it stopped",
+            yield make_note(
+                "sweep-unfinished", f"{about.name}: {about.left} of {about.planned} trials"
             )
 
 
@@ -131,11 +108,7 @@ def _grouped_places(places: NDArray[np.int64], keys: NDArray[np.int64]) -> list[
 
 
 def rows_text(labels: Sequence[str]) -> str:
-    """Say how many rows there are."""
-    return f"{len(labels)} {'row' if len(labels) == 1 else 'rows'}"
-
-
-def examples(labels: Sequence[str]) -> str:
-    """Name some rows, and how many more."""
+    """Return the number of rows, and the names of some."""
     more = f" and {len(labels) - _SHOWN} more" if len(labels) > _SHOWN else ""
-    return "; ".join(labels[:_SHOWN]) + more
+    count = f"{len(labels)} {'row' if len(labels) == 1 else 'rows'}"
+    return f"{count}: {'; '.join(labels[:_SHOWN])}{more}"

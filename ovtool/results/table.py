@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ovtool.core.columns import COLUMNS
 from ovtool.core.errors import InputError
-from ovtool.core.measurement import Note
+from ovtool.core.notes import Note, make_note
 from ovtool.core.statistics import Interval, ratio_unpaired
 from ovtool.results import remarks
 from ovtool.results.behind import Behind
@@ -197,13 +197,7 @@ def _latest(frame: pd.DataFrame, notes: list[Note]) -> pd.DataFrame:
     different = frame[twice].drop_duplicates(content)
     repeated = list(different.loc[different.duplicated(_KEY), "_label"])
     if repeated:
-        notes.append(
-            Note(
-                "measured-twice",
-                f"{remarks.rows_text(repeated)} measured in several sweeps: the latest is shown",
-                remarks.examples(repeated),
-            )
-        )
+        notes.append(make_note("measured-twice", remarks.rows_text(repeated)))
     latest = frame[twice].sort_values("_finished", ascending=False, kind="stable")
     kept = latest.drop_duplicates(_KEY).index
     return frame[~twice | frame.index.isin(kept)].copy()
@@ -257,13 +251,7 @@ def _quality_metric(sweeps: Sequence[SweepRows], notes: list[Note]) -> QualityMe
     """Return the metric of all sweeps; agreement, which all can have, when they differ."""
     metrics = {s.about.quality_metric for s in sweeps if s.about.quality_metric is not None}
     if len(metrics) > 1:
-        notes.append(
-            Note(
-                "quality-metrics-differ",
-                "the sweeps measured quality in different ways: only agreement with the "
-                "uncompressed variant is compared",
-            )
-        )
+        notes.append(make_note("quality-metrics-differ", ", ".join(sorted(metrics))))
         return "agreement_top1"
     return next(iter(metrics), None)
 

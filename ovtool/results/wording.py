@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from ovtool.core import units
 from ovtool.core.columns import BY_NAME, Column
-from ovtool.core.device_names import is_virtual
-from ovtool.core.measurement import unmarked
+from ovtool.core.device_names import is_virtual, unmark_device
 from ovtool.results.rows import Config, Row, Rows, by_config, figure
 
 if TYPE_CHECKING:
@@ -81,12 +80,12 @@ def device_text(row: Row) -> str:
 
 def _virtual(row: Row) -> bool:
     """Whether the device of a row hands the work to others."""
-    return is_virtual(unmarked(row["device"]))
+    return is_virtual(unmark_device(row["device"]))
 
 
 def _is_marked(row: Row) -> bool:
     """Whether the device of a row has a word beside it that must not be lost."""
-    return bool(row["device"] != unmarked(row["device"]))
+    return bool(row["device"] != unmark_device(row["device"]))
 
 
 def precision_text(same: Rows) -> str:

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     from ovtool.benchmark.engine import MeasurementSettings
     from ovtool.benchmark.session import Job, Runner, Session
-    from ovtool.core.measurement import Measurement, Note
+    from ovtool.core.measurement import Measurement
+    from ovtool.core.notes import Note
     from ovtool.graph.runtime_layers import Layer
     from ovtool.roofline.probes import Probe
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ovtool.benchmark.session import TrialFailedError
 from ovtool.core.errors import InputError, MissingError
-from ovtool.core.measurement import Note
+from ovtool.core.notes import Note, make_note
 from ovtool.core.progress import SILENT, Progress
 from ovtool.devices.selection import available, environment_here
 from ovtool.models.references import Reference, variant_beside
@@ -238,11 +238,11 @@ class Rooflines:
         if roofs is None:
             return {}, []
         if isinstance(roofs, InputError):
-            return {}, [Note("calibration-unreadable", str(roofs), trial.device, roofs.hint)]
+            return {}, [make_note("calibration-unreadable", f"{trial.device}: {roofs}")]
         try:
             layers = session.layers()
         except TrialFailedError as error:
-            return {}, [Note("limit-unknown", "its executed layers could not be had", str(error))]
+            return {}, [make_note("roofline-unavailable", str(error))]
         return ({} if layers is None else figures(layers, roofs)), []
 
     def _of(self, device: str) -> Roofs | InputError | None:

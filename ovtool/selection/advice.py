@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ovtool.core import units
-from ovtool.core.measurement import Note
+from ovtool.core.notes import Note, make_note
 from ovtool.core.statistics import ratio_unpaired
 from ovtool.results.rows import Row, Rows, estimated, figure, measured, real
 from ovtool.results.wording import count_text, figure_text, left_out_text, ratio_words, words
@@ -90,27 +90,13 @@ def warnings(
 
 def _of_winner(winner: Candidate) -> Iterator[Note]:
     if winner.row["status"] == "estimated":
-        yield Note(
-            "winner-estimated",
-            "the recommended row is an estimate by the device's compiler of one inference by"
-            " itself: nothing was run, and nothing is known of its throughput and quality there",
-            winner.row["device"],
-            "measure on such a device before you rely on it",
-        )
+        yield make_note("winner-estimated", winner.row["device"])
     for check in winner.checks:
         if check.outcome == "uncertain":
-            yield Note(
-                "limit-uncertain",
-                f"whether {check.limit_text} holds is uncertain",
-                f"{check.quantity.words} {check.text} straddles the limit",
-                "measure longer, or evaluate on more samples",
-            )
+            yield make_note("limit-uncertain", f"{check.limit_text}: {check.text}")
         if check.quantity.column.name == "sustained_rps" and winner.row["rate_rps"] is None:
-            yield Note(
-                "rate-by-capacity",
-                "how long requests wait when they arrive at that rate was not measured",
-                f"{check.quantity.words} {check.text}",
-                f"ovtool sweep --rate {check.limit:g} measures it",
+            yield make_note(
+                "rate-by-capacity", f"{check.quantity.words} {check.text}", rate=check.limit
             )
 
 
@@ -118,85 +104,47 @@ def _of_quality(
     winner: Candidate, candidates: Candidates, limits: Limits, quality: str | None
 ) -> Iterator[Note]:
     if quality is None or winner.row[quality] is None:
-        yield Note(
-            "quality-unknown",
-            "the quality of the recommended variant was not evaluated",
-            remedy="evaluate it before it is used",
-        )
+        yield make_note("quality-unknown")
         return
     mine = figure(winner.row, quality)
     best = float(np.nanmax(candidates.rows.numbers(quality)))
     if limits.min_quality is None and (
         mine.excludes(best) or (not mine.known and mine.value < best)
     ):
-        yield Note(
-            "quality-lower",
-            f"the recommended variant has less {words(quality)} than the best one, and no limit "
-            "on quality was given",
-            f"{figure_text(winner.row, quality)} against {units.text(best)}",
-            "give the least quality that you accept",
-        )
+        figures = f"{figure_text(winner.row, quality)}, best {units.text(best)}"
+        yield make_note("quality-lower", f"{words(quality)} {figures}")
 
 
 def _of_others(candidates: Candidates, rows: Rows, about: Background) -> Iterator[Note]:
     if emulated := left_out_text(measured(rows)):
-        yield Note(
-            "emulated-left-out",
-            f"left out: {emulated}; figures of an emulated device are for tests",
-        )
+        yield make_note("emulated-left-out", emulated)
     failed = rows.take(rows.equal("status", "failed"))
     if failed:
         first = failed[0]
-        yield Note(
-            "failed-rows",
-            f"{len(failed)} of {len(rows)} trials failed and could not be chosen",
-            f"{first['variant']} on {first['device']}: {first['reason'] or 'no reason given'}",
-        )
+        where = f"{first['variant']} on {first['device']}"
+        why = first["reason"] or "no reason given"
+        yield make_note("failed-rows", f"{len(failed)} of {len(rows)} trials; {where}: {why}")
     for missing in about.not_there:
-        yield Note(
-            "device-not-there", f"{missing.device} was asked for and is not there", missing.reason
-        )
+        yield make_note("device-unavailable", f"{missing.device}: {missing.reason}")
     for quantity, count in candidates.unknown():
-        yield Note(
-            "limit-on-unknown",
-            f"{count} of {len(candidates)} rows have no {quantity.words}, which a limit is"
-            " about, and were left out",
-        )
+        rows_text = f"{count} of {len(candidates)} rows"
+        yield make_note("limit-on-unknown", f"{rows_text} without {quantity.words}")
     fine = measured(real(rows))
     if without := len(fine) - len(measured(candidates.rows)):
-        yield Note(
-            "objective-on-unknown",
-            f"{without} of {len(fine)} rows lack what is chosen by, and were left out",
-        )
+        yield make_note("objective-on-unknown", f"{without} of {len(fine)} rows")
     shapes = len(np.unique(fine.kinds(("shape", "data_shape"))))
     if shapes > 1:
-        yield Note(
-            "several-shapes",
-            f"rows of {shapes} shapes of inputs were compared: a smaller input is less work",
-            remedy="sweep the shapes apart to choose for each",
-        )
+        yield make_note("several-shapes", f"{shapes} shapes")
     environments = len(fine.different("environment"))
     if environments > 1:
-        yield Note(
-            "several-environments",
-            f"rows of {environments} machines or software versions were compared",
-        )
+        yield make_note("several-environments", f"{environments} environments")
 
 
 def _of_estimates(candidates: Candidates, rows: Rows, limits: Limits) -> Iterator[Note]:
     """Say of estimates that they could not be chosen, and why."""
     guesses = estimated(rows)
     if guesses and not limits.allow_estimates:
-        yield Note(
-            "estimates-left-out",
-            f"left out: {count_text(guesses)}, which a compiler made and nobody measured",
-            remedy="--allow-estimates lets them be chosen",
-        )
+        yield make_note("estimates-left-out", count_text(guesses))
     in_choice = estimated(candidates.rows)
     if limits.allow_estimates and len(in_choice) < len(guesses):
-        yield Note(
-            "estimates-without-figure",
-            f"{len(guesses) - len(in_choice)} estimated rows have no such figure and were left"
-            " out: an estimate is of the latency alone",
-            remedy="choose by latency",
-        )
+        yield make_note("estimates-without-figure", f"{len(guesses) - len(in_choice)} rows")

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from ovtool.core.measurement import Note
+    from ovtool.core.notes import Note
     from ovtool.results.table import Background
     from ovtool.selection.knee import Knee
     from ovtool.selection.quantities import Quantity

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ovtool.core import units
 from ovtool.core.device_names import is_virtual, not_behind
-from ovtool.core.measurement import Note
+from ovtool.core.notes import Note, make_note
 from ovtool.core.statistics import ratio_unpaired, samples_for_half_width, samples_to_distinguish
 from ovtool.results.rows import CONFIG, Config, Row, Rows, best_throughput, figure, measured, real
 from ovtool.results.wording import figure_text, ratio_words, row_label, words
@@ -123,19 +123,16 @@ def reduced_baseline(row: Row, context: Context) -> Iterator[Note]:
     ran_in = base["executed_precision"]
     gained = over_f32.value > 1 and over_f32.excludes(1.0)
     if ran_in in ("bf16", "f16") and gained and over_default.value < math.sqrt(over_f32.value):
-        yield Note(
+        yield make_note(
             "int8-baseline-reduced",
-            f"INT8 gains little because the uncompressed model runs in {ran_in} already, which is"
-            " most of what there is to gain over f32",
             f"{context.label(row)}: {ratio_words(over_f32)} against f32,"
-            f" {ratio_words(over_default)} against the default, which is {ran_in}",
-            "weigh the quality that INT8 costs against the gain over the default, not over f32",
+            f" {ratio_words(over_default)} against the default ({ran_in})",
         )
 
 
 def fell_back(row: Row, context: Context) -> Iterator[Note]:
     """Layers run in a wider precision than the rest of the model."""
-    told = [n.evidence for n in context.about.of(row).notes if n.id == "fell-back"]
+    told = [n.evidence for n in context.about.of(row).notes if n.id == "int8-fallback"]
     if (row["flops_i8_pct"] or 0.0) > 100 - _SOME_PCT:
         told = []  # too little arithmetic to explain anything
     f32 = row["flops_f32_pct"] or 0.0
@@ -145,36 +142,23 @@ def fell_back(row: Row, context: Context) -> Iterator[Note]:
         return
     shares = {n.split("_")[1]: row[n] / 100 for n in _EXECUTED if row[n]}
     by_share = f"FLOPs in {units.percentages(shares)}" if shares else ""
-    yield Note(
-        "fell-back-f32" if wide else "fell-back-float",
-        f"layers run in {'f32' if wide else 'floating point'} while the rest runs narrower",
+    yield make_note(
+        f"fallback-{'f32' if wide else 'float'}",
         f"{context.label(row)}: {'; '.join(part for part in (by_share, *told) if part)}",
-        "ovtool profile names the layers and their share of the time",
     )
 
 
 def memory_bound(row: Row, context: Context) -> Iterator[Note]:
     """Memory, not arithmetic, is the limit: shown by fewer bytes, or calculated by a roofline."""
-    remedy = "compress the weights; more streams share the same bandwidth and would not help"
     for evidence in _fewer_bytes_faster(row, context):
-        yield Note(
-            "memory-bound",
-            "the model waits for memory at this batch: the same arithmetic on fewer bytes is"
-            " faster",
-            evidence,
-            remedy,
-        )
+        yield make_note("memory-bound", evidence)
     alone = context.alone(row)
     if alone is not None and alone["memory_bound_pct"] > _MOST_PCT:
-        yield Note(
+        yield make_note(
             "memory-bound-roofline",
-            "by the device's measured peak and bandwidth the model is bound by memory at this"
-            " batch",
-            f"{context.label(alone)}: {figure_text(alone, 'memory_bound_pct')} of the time expected"
-            " of its layers is of layers bound by memory; roofline limit"
-            f" {figure_text(alone, 'limit_ms')} (calculated), p50"
-            f" {figure_text(alone, 'latency_p50_ms')} (measured)",
-            remedy,
+            f"{context.label(alone)}: {figure_text(alone, 'memory_bound_pct')} of the expected time"
+            f" in memory-bound layers; limit {figure_text(alone, 'limit_ms')} (calculated),"
+            f" p50 {figure_text(alone, 'latency_p50_ms')} (measured)",
         )
 
 
@@ -222,13 +206,11 @@ def past_the_knee(row: Row, context: Context) -> Iterator[Note]:
     dearer = ratio_unpaired(cost, gain)
     if not (dearer.value > 1 and dearer.excludes(1.0)):
         return  # which of the two is the larger share is within the noise
-    sure = "" if gain.excludes(1.0) else ", which may be none"
-    yield Note(
+    sure = "" if gain.excludes(1.0) else " (no significant difference)"
+    yield make_note(
         "knee",
-        "a larger batch costs a larger share of latency than it gains of throughput",
-        f"{curve.label}: batch {larger['batch']} has {_change(gain.value)} throughput{sure}, and"
+        f"{curve.label}: batch {larger['batch']} has {_change(gain.value)} throughput{sure} and"
         f" {_change(cost.value)} p50 latency than batch {curve.row['batch']}",
-        f"batch {curve.row['batch']} where latency matters",
     )
 
 
@@ -241,30 +223,23 @@ def machine(row: Row, context: Context) -> Iterator[Note]:
     verdict = row["verdict"]
     if verdict not in _VERDICTS:
         return
-    column, remedy = _VERDICTS[verdict]
+    column = _VERDICTS[verdict]
     taken = row[column]
     told = "" if taken is None else f", {words(column)} {figure_text(row, column)}"
     guess = row["throughput_uncontended_fps"] if verdict == "contended" else None
-    alone = (
-        "" if guess is None else f"; ESTIMATE for cores of its own {units.text(guess)} samples/s"
-    )
-    yield Note(
+    alone = "" if guess is None else f"; ESTIMATE on idle cores {units.text(guess)} samples/s"
+    yield make_note(
         f"measured-{verdict}",
-        {
-            "contended": "others took the CPU while it was measured",
-            "throttled": "clock, heat or a quota held it back while it was measured",
-            "unsteady": "its speed did not settle while it was measured",
-        }[verdict],
         f"{context.label(row)}: {figure_text(row, 'throughput_fps')}{told}{alone}",
-        remedy,
     )
 
 
 _VERDICTS = {
-    "contended": ("others_cpu_pct", "measure again on a quiet machine"),
-    "throttled": ("quota_wait_pct", "measure again with cooling, or without a quota"),
-    "unsteady": ("drift_pct", "measure again, for longer"),
+    "contended": "others_cpu_pct",
+    "throttled": "quota_wait_pct",
+    "unsteady": "drift_pct",
 }
+"""Column that shows why a measurement is not stable."""
 
 
 def sparse(row: Row, context: Context) -> Iterator[Note]:
@@ -276,12 +251,10 @@ def sparse(row: Row, context: Context) -> Iterator[Note]:
     dense = base["nonzero_pct"]
     if dense is None or share >= dense or not ratio.known or _faster(ratio):
         return
-    yield Note(
+    yield make_note(
         "sparse-not-faster",
-        "its zeros make it no faster: dense kernels multiply them like any other weight",
         f"{context.label(row)}: {units.text(share)} % of the weights are not zero,"
         f" {ratio_words(ratio)} against the uncompressed model",
-        "prune whole channels, or count on the smaller file alone",
     )
 
 
@@ -290,12 +263,9 @@ def ran_elsewhere(row: Row, context: Context) -> Iterator[Note]:
     device, ran_on = row["device"], row["ran_on"]
     absent = not_behind(device, ran_on.split(", ")) if ran_on and is_virtual(device) else []
     if absent:
-        yield Note(
-            "ran-elsewhere",
-            f"{device} ran on {ran_on}: this is no figure of {' or '.join(absent)}",
-            context.label(row),
-            f"choose it only where {ran_on} is meant; ovtool devices --why says why a device is"
-            " not there",
+        yield make_note(
+            "device-fallback",
+            f"{context.label(row)}: {device} ran on {ran_on}, not on {' or '.join(absent)}",
         )
 
 
@@ -315,12 +285,10 @@ def quality_open(row: Row, context: Context) -> Iterator[Note]:
     if half > WIDE_QUALITY:
         told.append(_enough(column, mine, samples, None, f"for an interval of ±{WIDE_QUALITY:g}"))
     on = f" on {samples:.0f} samples" if samples is not None else ""
-    yield Note(
+    yield make_note(
         "quality-interval-wide",
-        f"{words(column)} is known only roughly: a loss of several per cent would go unseen",
-        f"{row['variant']}: {figure_text(row, column)}{on};"
+        f"{row['variant']}: {words(column)} {figure_text(row, column)}{on};"
         f" {', '.join(part for part in told if part)}".rstrip("; "),
-        "evaluate on so many samples: if the share stays as it is, they settle it",
     )
 
 

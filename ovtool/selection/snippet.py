@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ovtool.core.device_names import unmark_device
 from ovtool.core.errors import InputError
-from ovtool.core.measurement import unmarked
 from ovtool.core.shapes import OPEN
 from ovtool.core.variant import Variant
 
@@ -32,7 +32,7 @@ def snippet(row: Row, behind: Behind) -> str:
     lines += _shapes(row, behind, variant)
     properties = "".join(f"    {k!r}: {v!r},\n" for k, v in behind.properties.items())
     lines.append(f"properties = {{\n{properties}}}" if properties else "properties = {}")
-    device = unmarked(row["device"])
+    device = unmark_device(row["device"])
     lines.append(f"compiled = core.compile_model(model, {device!r}, properties)")
     if row["requests"] is not None:
         lines.append(f"queue = ov.AsyncInferQueue(compiled, {row['requests']:.0f})")

@@ -17,7 +17,8 @@ from ovtool.compile_check.compile_check import build_request
 from ovtool.compile_check.npu import offline
 from ovtool.core.device_names import kind_of, npu_platform
 from ovtool.core.errors import InputError, MissingError
-from ovtool.core.measurement import Measurement, estimate_note
+from ovtool.core.measurement import Measurement
+from ovtool.core.notes import make_note
 from ovtool.devices import discovery
 from ovtool.devices.selection import check_there
 
@@ -154,6 +155,8 @@ class Estimator:
             status="estimated",
             figures={name: value for name, value in figures.items() if value is not None},
             properties=dict(asked.properties),
-            notes=(estimate_note(trial.device, f"{found.by}, openvino {found.openvino}"),),
+            notes=(
+                make_note("estimate", f"{trial.device} by {found.by}, openvino {found.openvino}"),
+            ),
             finished=utc_now(),
         )

@@ -9,7 +9,8 @@ from ovtool.benchmark import jobs
 from ovtool.benchmark.engine import failed_measurement, measure_group
 from ovtool.benchmark.process import ProcessRunner
 from ovtool.benchmark.session import TrialFailedError
-from ovtool.core.measurement import emulated_note
+from ovtool.core.device_names import mark_device
+from ovtool.core.notes import make_note
 from ovtool.evaluation.evaluator import Evaluator, write_request
 from ovtool.roofline.predict import Rooflines
 
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
     from ovtool.benchmark.engine import MeasurementProgress, MeasurementSettings
     from ovtool.benchmark.session import Job, Session
-    from ovtool.core.measurement import Measurement, Note
+    from ovtool.core.measurement import Measurement
+    from ovtool.core.notes import Note
     from ovtool.core.sweep_folder import Plan
     from ovtool.core.trial import Trial
     from ovtool.core.variant import Variant
@@ -125,7 +127,8 @@ class Measurer:
         device = found.trial.device
         if device not in self._emulated:
             return found
-        return replace(found, emulated=True, notes=(*found.notes, emulated_note(device)))
+        note = make_note("emulated", mark_device(device))
+        return replace(found, emulated=True, notes=(*found.notes, note))
 
     def _job(self, trial: Trial) -> Job:
         variant = self._variants[trial.variant]

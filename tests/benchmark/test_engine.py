@@ -7,7 +7,7 @@ from ovtool.benchmark import engine
 from ovtool.benchmark.engine import MeasurementSettings, measure_group
 from ovtool.benchmark.fake import FakeRunner
 from ovtool.benchmark.session import TrialFailedError
-from ovtool.core.measurement import Note
+from ovtool.core.notes import Note
 from tests.benchmark.scripted import Watched, even, fails, jobs
 
 SURE = MeasurementSettings(min_rounds=8)

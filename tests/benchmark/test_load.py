@@ -76,6 +76,6 @@ def test_a_limit_that_is_missed_when_measured_at_length_is_said_with_how_surely(
     assert remeasured(limit, {"latency_p99_ms": 9.9}) == []
     assert remeasured(limit, {}) == []
     (near,) = remeasured(limit, {"latency_p99_ms": 10.4, "latency_p99_ms_ci_low": 9.5})
-    assert near.evidence == "10.4 ms"
+    assert near.evidence == f"limit {limit}, measured 10.4 ms"
     (far,) = remeasured(limit, {"latency_p99_ms": 12.0, "latency_p99_ms_ci_low": 11.0})
-    assert far.evidence == "12.0 ms, beyond its interval"
+    assert far.evidence.endswith("12.0 ms, beyond the interval")

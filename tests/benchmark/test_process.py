@@ -386,7 +386,7 @@ def test_the_arithmetic_is_of_a_sample_and_shared_out_by_precision(worker, job):
         "flops_f32_pct": 0.0,
     }
     assert notes["executed-layers"] == "i8 75.0 %, bf16 25.0 % of FLOPs"
-    assert notes["fell-back"] == "5 of 10 layers, 25.0 % of FLOPs: a, b, c, ..."
+    assert notes["int8-fallback"] == "5 of 10 layers, 25.0 % of FLOPs: a, b, c, ..."
     assert "flops-unattributed" not in notes
 
 
@@ -396,5 +396,5 @@ def test_layers_without_known_flops_are_counted_and_no_share_is_zero(worker, job
     assert opened.executed_precision == "i8+bf16"
     assert [name for name in opened.figures if "flops" in name] == ["gflops"]
     assert notes["executed-layers"] == "i8 50.0 %, bf16 50.0 % of layers"
-    assert notes["fell-back"] == "5 of 10 layers: a, b, c, ..."
-    assert notes["flops-unattributed"] == "0 % of FLOPs"
+    assert notes["int8-fallback"] == "5 of 10 layers: a, b, c, ..."
+    assert notes["flops-unattributed"] == "0 % of FLOPs mapped"

@@ -182,7 +182,7 @@ def test_a_virtual_device_runs(opened, dense, device):
     session = opened(dense, device=device)
     assert session.measure(0.05).windows
     assert session.opened.ran_on == "CPU"
-    assert not [n for n in session.opened.notes if n.id == "fallback"]
+    assert not [n for n in session.opened.notes if n.id == "device-fallback"]
 
 
 @pytest.mark.parametrize("device", ["XPU", "GPU.7", "NPU.7"])

@@ -34,8 +34,8 @@ def test_an_auto_that_went_to_the_cpu_says_so(told):
     found = determine_placement("AUTO:NPU,CPU", told)
     assert found.ran_on == "CPU"
     (note,) = found.notes
-    assert note.id == "fallback"
-    assert note.message == "AUTO:NPU,CPU ran on CPU: this is no figure of NPU"
+    assert note.id == "device-fallback"
+    assert note.evidence == "AUTO:NPU,CPU ran on CPU, not on NPU"
 
 
 def test_layers_by_device_are_evidence():

@@ -3,7 +3,7 @@
 import itertools
 from dataclasses import replace
 
-from ovtool.core.measurement import Note
+from ovtool.core.notes import make_note
 from ovtool.core.sweep_folder import JOURNAL, PLAN, SweepFolder
 from ovtool.core.trial import Trial
 from ovtool.results import stored
@@ -12,8 +12,8 @@ from tests.helpers import sweeps
 ROUNDS, WINDOWS = 8, 3
 """Of a trial: as the default settings give."""
 NOTES = (
-    Note("no-energy", "no energy figure", "/sys/class/powercap has no package of RAPL"),
-    Note("disturbed-others", "other processes took the processors"),
+    make_note("no-energy", "/sys/class/powercap has no package of RAPL"),
+    make_note("disturbed-others"),
 )
 
 
@@ -63,7 +63,7 @@ def measurement(trial, env, index):
         )
         for r in one.rounds
     )
-    disturbed = replace(NOTES[1], evidence=f"{index % 7} of 24 windows, which were left out")
+    disturbed = replace(NOTES[1], evidence=f"{index % 7} of 24 windows, excluded")
     return replace(one, rounds=rounds, notes=(NOTES[0], disturbed))
 
 

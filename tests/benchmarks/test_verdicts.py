@@ -46,7 +46,9 @@ def tell(name, row):
         if key in found
     )
     notes = "; ".join(
-        f"{n.id}: {n.evidence}" for n in row.notes if n.id.startswith(("disturbed", "unsteady"))
+        f"{n.id}: {n.evidence}"
+        for n in row.notes
+        if n.id.startswith(("disturbed", "throughput-not-stable"))
     )
     quiet = f"{found['quiet_windows']:.0f} of {found['windows']:.0f} windows quiet"
     print(f"verdict, {name}: {row.verdict} ({quiet}; {shown}) {notes}")

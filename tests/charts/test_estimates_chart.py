@@ -10,6 +10,7 @@ from ovtool.charts.build import charts
 from ovtool.core.columns import BY_NAME
 from ovtool.core.errors import NothingMeasuredError
 from ovtool.core.measurement import Measurement
+from ovtool.core.notes import NOTES
 from ovtool.report.content import gather
 from ovtool.report.markdown import markdown
 from ovtool.report.summary import summary
@@ -85,8 +86,7 @@ def test_they_are_never_chosen_unasked(both, objective):
     told = [choice.label, *choice.ties, *(runner.label for runner in choice.runners_up)]
     assert not any("NPU" in text for text in told)
     note = {note.id: note for note in choice.warnings}["estimates-left-out"]
-    assert f"left out: 8 rows of {MARKED}" in note.message
-    assert "--allow-estimates" in note.remedy
+    assert note.evidence == f"8 rows of {MARKED}"
 
 
 def test_allowed_ones_win_by_latency_and_headline_and_warning_say_what_they_are(both):
@@ -117,7 +117,7 @@ def test_no_throughput_is_made_of_them(both):
     choice = choose(both, ALLOWED, "throughput")
     assert choice.winner["device"] == "CPU"
     note = {note.id: note for note in choice.warnings}["estimates-without-figure"]
-    assert note.message.startswith("8 estimated rows have no such figure")
+    assert note.evidence == "8 rows"
     least = choose(both, Limits(allow_estimates=True, min_throughput_fps=1), "latency")
     assert least.winner["device"] == "CPU"
 
@@ -174,9 +174,9 @@ def test_page_and_markdown_say_it(both, alone):
     assert (cells(shown).count(MARKED), cells(shown).count("NPU.4000")) == (8, 0)
     assert content.failed == ()
     for text in (shown, markdown(content)):
-        assert f"eft out: 8 rows of {MARKED}" in text
+        assert f"8 rows of {MARKED}" in text
         assert "latency-estimates" in text
-        assert "nothing ran on NPU.4000" in text.replace("Nothing", "nothing")
+        assert NOTES["estimate"][0][1:] in text.replace("&#39;", "'")
     nothing = gather(alone, Limits(), "latency", 99)
     assert nothing.choice is None
     assert "only estimated" in nothing.no_choice
@@ -185,5 +185,5 @@ def test_page_and_markdown_say_it(both, alone):
 
 def test_notes_say_it_once_with_the_trials(both):
     (note,) = [n for n in background(both).notes if n.id == "estimate"]
-    assert note.message.startswith(f"nothing ran on {NPU}")
+    assert note.evidence.startswith(f"{NPU} by ")
     assert "(estimate)" in note.evidence

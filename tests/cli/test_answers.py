@@ -18,7 +18,7 @@ from ovtool.cli import progress
 from ovtool.cli.command import PANELS, load_command
 from ovtool.cli.main import VERBS
 from ovtool.compression import registry as compress
-from ovtool.core.measurement import Note
+from ovtool.core.notes import Note
 from ovtool.evaluation.device_difference import Apart, Difference
 from ovtool.evaluation.evaluate import Quality
 from ovtool.recipes import schema as recipe

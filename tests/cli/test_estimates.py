@@ -4,6 +4,7 @@ import pytest
 
 from ovtool.compile_check import compile_check
 from ovtool.compile_check.npu import offline
+from ovtool.core.notes import NOTES
 from tests.compile_check.test_compile_check import Scripted, good
 
 ESTIMATES = ("--device", "NPU.3720,NPU.4000", "--batch", "1,2", "--hint", "latency")
@@ -40,7 +41,7 @@ def test_choose_takes_none_unless_it_is_allowed(ovtool, estimated):
     assert ran.status == 0
     assert ran.out.startswith("Run small on NPU.3720 (estimate) in default, batch 1")
     assert "This is an estimate by the device's compiler" in ran.out.splitlines()[0]
-    assert "warning: the recommended row is an estimate" in ran.err
+    assert f"warning: {NOTES['winner-estimated'][0]}" in ran.err
 
 
 def test_a_report_with_estimates(ovtool, estimated, tmp_path):

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ovtool.core.columns import FIGURES
-from ovtool.core.measurement import Measurement, Note, Round, Window
+from ovtool.core.measurement import Measurement, Round, Window
+from ovtool.core.notes import Note
 from ovtool.core.trial import Trial
 from tests.core.test_trial import trials
 

@@ -94,7 +94,7 @@ def test_a_nan_only_in_the_reference_is_no_agreement():
     reference[0] = np.nan
     made = score(outputs, reference=reference)
     assert made.figures["agreement_top1"] == 0.75
-    assert "uncompressed" in made.notes[0].message
+    assert made.notes[0].id == "reference-not-finite"
 
 
 def test_few_classes_have_no_top5():

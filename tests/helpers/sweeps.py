@@ -7,7 +7,8 @@ import random
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ovtool.core.measurement import Measurement, Note, Round, Window, estimate_note
+from ovtool.core.measurement import Measurement, Round, Window
+from ovtool.core.notes import make_note
 from ovtool.core.statistics import wilson
 from ovtool.core.sweep_folder import Environment, Plan, PlannedVariant, SweepFolder, Unavailable
 from ovtool.core.trial import Trial
@@ -150,7 +151,7 @@ def estimate(trial: Trial, ms: float, env: str = "a") -> Measurement:
         status="estimated",
         figures={"latency_estimate_ms": ms, "blob_mib": 3.0, "trial_compile_ms": 1500.0},
         properties={"PERFORMANCE_HINT": str(trial.hint).upper()},
-        notes=(estimate_note(trial.device, "a script"),),
+        notes=(make_note("estimate", f"{trial.device} by a script"),),
         finished="2026-01-01T00:00:00Z",
     )
 
@@ -212,5 +213,5 @@ def whole(
 
 
 def contended(measurement: Measurement) -> Measurement:
-    note = Note("contended", "others took the CPU", "31 % of the machine")
+    note = make_note("contended", "31 % of the machine")
     return replace(measurement, verdict="contended", notes=(note,))

@@ -8,8 +8,10 @@ from dataclasses import replace
 import pytest
 
 from ovtool.charts.build import charts
+from ovtool.core.device_names import mark_device
 from ovtool.core.errors import NothingMeasuredError
-from ovtool.core.measurement import Measurement, emulated_note
+from ovtool.core.measurement import Measurement
+from ovtool.core.notes import make_note
 from ovtool.report.content import gather
 from ovtool.report.markdown import markdown
 from ovtool.report.summary import summary
@@ -24,7 +26,7 @@ MARKED = "GPU (emulated)"
 
 def played(measurement):
     """As a sweep marks what ran on an emulated device."""
-    note = emulated_note(measurement.trial.device)
+    note = make_note("emulated", mark_device(measurement.trial.device))
     return replace(measurement, emulated=True, notes=(*measurement.notes, note))
 
 
@@ -70,7 +72,7 @@ def test_the_choice_leaves_them_out_and_says_so(both):
     told = [choice.label, *choice.ties, *(runner.label for runner in choice.runners_up)]
     assert not any("GPU" in text for text in told)
     note = {note.id: note for note in choice.warnings}["emulated-left-out"]
-    assert f"left out: 16 rows of {MARKED}" in note.message
+    assert note.evidence == f"16 rows of {MARKED}"
 
 
 def test_with_nothing_else_there_is_no_choice(alone):
@@ -110,7 +112,7 @@ def test_page_and_markdown_say_it(both, alone):
     assert devices.count(MARKED) == 16
     assert "GPU" not in devices
     for text in (shown, markdown(content)):
-        assert f"eft out: 16 rows of {MARKED}" in text
+        assert f"16 rows of {MARKED}" in text
     nothing = gather(alone, Limits(), "throughput", 99)
     assert nothing.choice is None
     assert "on a real device" in nothing.no_choice
@@ -118,7 +120,7 @@ def test_page_and_markdown_say_it(both, alone):
 
 def test_notes_say_it_once_with_the_trials(both):
     (note,) = [n for n in background(both).notes if n.id == "emulated"]
-    assert note.message.startswith(f"{MARKED} is no such device")
+    assert note.evidence.startswith(MARKED)
     assert "latency (emulated)" in note.evidence
 
 

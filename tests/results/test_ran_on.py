@@ -28,15 +28,15 @@ def test_a_fallback_is_named_and_warned_of(tmp_path):
     chosen = choice.choose(found)
     assert f"on {DEVICE} (ran on CPU) in" in chosen.headline
     assert f"{DEVICE} (ran on CPU)" in chosen.label
-    (warning,) = (w for w in chosen.explanations if w.id == "ran-elsewhere")
-    assert warning.message == f"{DEVICE} ran on CPU: this is no figure of GPU"
+    (warning,) = (w for w in chosen.explanations if w.id == "device-fallback")
+    assert f"{DEVICE} ran on CPU, not on GPU" in warning.evidence
     assert all(f"{DEVICE} (ran on CPU)" in row.name for row in summary.summary(found).rows)
 
 
 def test_what_ran_where_it_was_asked_is_no_fallback(tmp_path):
     chosen = choice.choose(loaded(tmp_path, "GPU.0", "GPU.0"))
     assert "(ran on GPU.0)" in chosen.headline
-    assert "ran-elsewhere" not in {w.id for w in chosen.explanations}
+    assert "device-fallback" not in {w.id for w in chosen.explanations}
 
 
 @pytest.mark.parametrize(("f32_ran_on", "known"), [("GPU.0", True), ("CPU", False), (None, True)])

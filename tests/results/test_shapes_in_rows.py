@@ -107,7 +107,7 @@ def test_a_choice_names_the_shape_and_warns_that_several_were_compared(table):
     assert f"shape {SHORT}, with" in choice.headline
     assert LONG in "".join(r.label for r in choice.runners_up)
     note = {note.id: note for note in choice.warnings}["several-shapes"]
-    assert note.message.startswith("rows of 2 shapes of inputs were compared")
+    assert note.evidence == "2 shapes"
     alone = choose(table[table["shape"] == LONG])
     assert "several-shapes" not in {note.id for note in alone.warnings}
     assert f"shape {LONG}, with" in alone.headline

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from ovtool.core.errors import InputError
-from ovtool.core.measurement import Note
+from ovtool.core.notes import Note
 from ovtool.core.sweep_folder import JOURNAL, PLAN, ROWS, SweepFolder
 from ovtool.results import stored
 from ovtool.results.rows import Config, records

@@ -167,7 +167,7 @@ def test_warnings_tell_what_limits_the_trust(tmp_path):
     made = [sweeps.contended(sweeps.measure(t)) for t in trials[:-1]]
     made.append(sweeps.failed(trials[-1], "out of memory"))
     choice = choose(load([sweeps.make(tmp_path / "s", made, unavailable=[("NPU", "no driver")])]))
-    assert {"measured-contended", "quality-unknown", "failed-rows", "device-not-there"} <= set(
+    assert {"measured-contended", "quality-unknown", "failed-rows", "device-unavailable"} <= set(
         ids(choice)
     )
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from ovtool.core.measurement import Note
+from ovtool.core.notes import make_note
 from ovtool.core.statistics import wilson
 from ovtool.results.rows import measured, records
 from ovtool.results.table import background, load
@@ -43,7 +43,7 @@ def executed(one, precision):
 def test_int8_gains_little_over_bf16(tmp_path):
     figures = {("int8", "default"): I8, ("fp32", "default"): BF16}
     note = explained(tmp_path, figures=figures)["int8-baseline-reduced"]
-    assert "bf16 already" in note.message
+    assert "(bf16)" in note.evidence
     assert "2.0" in note.evidence
     assert "1.2" in note.evidence
 
@@ -60,18 +60,18 @@ def test_int8_gains_what_it_can_over_f32(tmp_path):
 
 def test_layers_fell_back(tmp_path):
     partly = I8 | {"flops_i8_pct": 70.0, "flops_bf16_pct": 0.0, "flops_f32_pct": 30.0}
-    note = explained(tmp_path, figures={("int8", "default"): partly})["fell-back-f32"]
+    note = explained(tmp_path, figures={("int8", "default"): partly})["fallback-f32"]
     assert "i8 70.0 %, f32 30.0 %" in note.evidence
     whole = explained(tmp_path / "2", figures={("int8", "default"): I8})
-    assert not {"fell-back-f32", "fell-back-float"} & set(whole)
+    assert not {"fallback-f32", "fallback-float"} & set(whole)
 
     def noted(one):
-        told = Note("fell-back", "layers of an INT8 model", "2 layers: conv1, conv2")
+        told = make_note("int8-fallback", "2 layers: conv1, conv2")
         return replace(one, notes=(told,)) if one.trial.variant_name == "int8" else one
 
-    assert "conv1" in explained(tmp_path / "3", change=noted)["fell-back-float"].evidence
+    assert "conv1" in explained(tmp_path / "3", change=noted)["fallback-float"].evidence
     little = explained(tmp_path / "4", figures={("int8", "default"): I8}, change=noted)
-    assert "fell-back-float" not in little, "2 % of the arithmetic"
+    assert "fallback-float" not in little, "2 % of the arithmetic"
 
 
 def test_memory_bound_where_fewer_bytes_alone_are_faster(tmp_path):
@@ -144,9 +144,9 @@ def test_sparse_without_speed(tmp_path):
 @pytest.mark.parametrize(("ran_on", "told"), [("CPU", True), ("GPU.0", False)])
 def test_auto_on_the_cpu(tmp_path, ran_on, told):
     found = explained(tmp_path, devices=("AUTO",), change=lambda one: replace(one, ran_on=ran_on))
-    assert ("ran-elsewhere" in found) == told
+    assert ("device-fallback" in found) == told
     if told:
-        assert "AUTO ran on CPU" in found["ran-elsewhere"].message
+        assert "AUTO ran on CPU" in found["device-fallback"].evidence
 
 
 def quality(path, right, samples, limit=None):

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ovtool.core.errors import InputError
-from ovtool.core.measurement import Note
+from ovtool.core.notes import Note
 from ovtool.core.sweep_folder import PlannedVariant
 from ovtool.core.trial import Trial
 from ovtool.report.content import gather

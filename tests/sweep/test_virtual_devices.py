@@ -32,7 +32,7 @@ def test_each_says_what_it_ran_on(dense, tmp_path):
     assert set(table["device"]) == set(DEVICES)
     assert set(table["ran_on"]) == {"CPU"}
     notes = {m.trial.device: m.notes for m in SweepFolder(done.folder).measurements()}
-    assert not [n for found in notes.values() for n in found if n.id == "fallback"]
+    assert not [n for found in notes.values() for n in found if n.id == "device-fallback"]
     (placement,) = (n for n in notes["HETERO:CPU"] if n.id == "placement")
     assert placement.evidence.startswith("CPU ")
     choice = api.choose([done.folder])
@@ -72,11 +72,11 @@ def test_an_auto_that_went_to_the_cpu_is_no_figure_of_the_npu(dense, tmp_path, m
     (row,) = SweepFolder(done.folder).measurements()
     assert row.ran_on == "CPU"
     assert "cpu_s_per_sample" in row.figures
-    (note,) = (n for n in row.notes if n.id == "fallback")
-    assert note.message == "AUTO:NPU,CPU ran on CPU: this is no figure of NPU"
+    (note,) = (n for n in row.notes if n.id == "device-fallback")
+    assert note.evidence == "AUTO:NPU,CPU ran on CPU, not on NPU"
     choice = api.choose([done.folder])
     assert "AUTO:NPU,CPU (ran on CPU)" in choice.headline
-    assert "ran-elsewhere" in {w.id for w in choice.explanations}
+    assert "device-fallback" in {w.id for w in choice.explanations}
     assert "AUTO:NPU,CPU (ran on CPU)" in api.summary([done.folder]).rows[0].name
 
 

@@ -9,7 +9,7 @@ import typer
 from ovtool.cli import console, options
 from ovtool.cli.command import WHAT
 from ovtool.core import units
-from ovtool.core.measurement import Note
+from ovtool.core.notes import Note, make_note
 from ovtool.core.shapes import parse_named_shapes, shape_text, shapes_text
 
 if TYPE_CHECKING:
@@ -184,10 +184,4 @@ def _not_counted(found: Analyzed) -> list[Note]:
         return []
     types = "; ".join(dict.fromkeys(f"{layer.type}: {layer.uncounted}" for layer in left))
     names = ", ".join(layer.name for layer in left[:3]) + (" ..." if len(left) > 3 else "")
-    return [
-        Note(
-            "not-counted",
-            f"{len(left)} layers are not counted, so the sums are too low ({types})",
-            names,
-        )
-    ]
+    return [make_note("layers-not-counted", f"{len(left)} layers ({types}): {names}")]

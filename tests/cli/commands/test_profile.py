@@ -7,7 +7,7 @@ from rich.console import Console
 
 from ovtool.cli import console as terminal
 from ovtool.cli.commands.profile import print_profile
-from ovtool.core.measurement import Note
+from ovtool.core.notes import make_note
 from ovtool.graph.runtime_layers import Layer
 from ovtool.profiling.profile import Profile
 from ovtool.roofline.predict import Compared, LayerRow
@@ -64,7 +64,9 @@ def test_it_is_readable_on_a_narrow_and_on_a_wide_terminal(printed, width):
 
 
 def test_it_says_what_ran_and_what_did_not_run_in_int8(printed):
-    text = "\n".join(printed(profiled(notes=(Note("ran-elsewhere", "AUTO ran on CPU"),)), 200))
+    text = "\n".join(
+        printed(profiled(notes=(make_note("device-fallback", "AUTO ran on CPU"),)), 200)
+    )
     assert "net on CPU in i8+bf16, batch 2, latency hint: 4.00 ms a request" in text
     assert "with counters 4.20 ms (+5 %), layers 3.50 ms; means of 400" in text
     assert "0.0250 GFLOP a sample, 12.5 GFLOP/s" in text

@@ -1,0 +1,219 @@
+"""Every note, warning and explanation of the toolkit: one table of sentences.
+
+Code makes a note by its id, with evidence: numbers and names, as data.  The wording stands here
+alone.  Tests assert ids and evidence, never sentences.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Advice or a warning as data.
+
+    Args:
+        id: Key of :data:`NOTES`.
+        message: What is the case, without a full stop.
+        evidence: Numbers and names that show it.
+        remedy: What to do about it.
+    """
+
+    id: str
+    message: str
+    evidence: str = ""
+    remedy: str = ""
+
+
+def make_note(note_id: str, evidence: str = "", /, **values: object) -> Note:
+    """Return the note of an id.
+
+    Args:
+        note_id: Key of :data:`NOTES`.
+        evidence: Numbers and names that show what the note says.
+        **values: Fields of the sentence and of the remedy.
+
+    Raises:
+        KeyError: The id is unknown, or a field has no value.
+    """
+    message, remedy = NOTES[note_id]
+    return Note(note_id, message.format(**values), evidence, remedy.format(**values))
+
+
+# fmt: off
+NOTES: Mapping[str, tuple[str, str]] = {
+    # Emulated devices and estimates of compilers.
+    "emulated": (
+        "an emulated device: speed, memory and precision say nothing about real hardware",
+        "use the figures in tests only"),
+    "emulated-left-out": (
+        "emulated devices are left out: their figures are for tests only", ""),
+    "estimate": (
+        "a compiler's estimate for one inference in isolation: nothing ran on the device",
+        "measure on the device before relying on it"),
+    "estimates-left-out": (
+        "compiler estimates are left out: nothing was measured", "include them: --allow-estimates"),
+    "estimates-not-compared": (
+        "compiler estimates are left out: nothing was measured", ""),
+    "estimates-without-figure": (
+        "estimates without the objective's figure are left out: compilers estimate latency only",
+        "choose by latency"),
+
+    # Measuring: what the trial ran on and in.
+    "device-fallback": (
+        "the virtual device did not run on every device that it names",
+        "run ovtool devices --why; use the figure only for the devices that did the work"),
+    "placement": ("operations of the model by device, as HETERO places them", ""),
+    "fixed-shapes": (
+        "the device supports fixed shapes only: compiled for the shapes of the data", ""),
+    "random-inputs": ("measured on random inputs", ""),
+    "executed-layers": ("executed precision of the compute layers", ""),
+    "int8-fallback": ("layers of an INT8 model run in floating point", ""),
+    "no-runtime-graph": (
+        "executed precisions are unknown: the device does not report its executed graph", ""),
+    "no-flops": ("FLOPs are unknown: shapes or loop counts depend on the data", ""),
+    "flops-unattributed": (
+        "the executed graph maps some FLOPs to no layer: shares are of the mapped FLOPs", ""),
+
+    # Measuring: how reliable the figures are.
+    "warm-up-unsteady": ("throughput was still changing after the warm-up", ""),
+    "few-inferences": (
+        "p99 is close to the maximum: too few inferences", "measure longer (--max-seconds)"),
+    "throughput-not-stable": (
+        "throughput did not stabilize on an idle CPU: clock, heat, or shared caches and memory",
+        "measure longer (--max-seconds), or at another time"),
+    "disturbed-paused": ("the measuring process was suspended", ""),
+    "disturbed-quota": ("the CPU quota of a control group throttled the process", ""),
+    "disturbed-clock": ("the processor lowered its clock or throttled", ""),
+    "disturbed-hypervisor": ("the hypervisor gave CPU time to other virtual machines", ""),
+    "disturbed-others": ("other processes used the CPU", ""),
+    "uncontended-stretches": (
+        "the uncontended throughput (an estimate) is the rate of the undisturbed moments", ""),
+    "uncontended-cpu-time": (
+        ("the uncontended throughput (an estimate) is based on CPU time: too high if threads wait"
+         " for each other, too low if other processes evict caches"), ""),
+    "no-threads": (
+        "no uncontended estimate: the device does not report its number of threads", ""),
+    "no-energy": ("energy was not measured", ""),
+    "energy-source": ("source of the energy figures", ""),
+    "no-cached-start": ("start-up from the model cache was not measured", ""),
+    "rate-not-kept": (
+        "requests arrived faster than they were served: queue and latency kept growing",
+        "lower --rate"),
+    "limit-missed-later": (
+        "the rate met the latency limit during the search, but not in the measurement",
+        "leave a margin, or repeat the search on an idle machine"),
+    "calibration-unreadable": (
+        "no roofline limit: the calibration cannot be read", "calibrate the device again"),
+    "roofline-unavailable": ("no roofline limit: the executed layers are not available", ""),
+    "contended": (
+        "other processes used the CPU: times are longer than on an idle machine",
+        "profile again on an idle machine"),
+    "layers-not-counted": ("some layers are not counted: the totals are too low", ""),
+
+    # Evaluation of quality.
+    "device-difference": (
+        "outputs differ from the CPU in f32 by more than the tolerance",
+        "evaluate --precision exact: does the device's most accurate mode agree?"),
+    "labels-unused": (
+        "the labels were not used: the output is not [samples, classes]",
+        "choose an output of [samples, classes]"),
+    "labels-shifted": (
+        "the labels seem shifted by one against the classes of the model",
+        "number the classes as the model does"),
+    "output-not-finite": (
+        "outputs contain NaN or infinity: those samples count as wrong",
+        "run in f32, or leave the layer that overflows uncompressed"),
+    "reference-not-finite": (
+        "outputs of the uncompressed model contain NaN or infinity: those samples count as wrong",
+        "run in f32, or leave the layer that overflows uncompressed"),
+
+    # Tables of results.
+    "earlier-plan": (
+        "trials of earlier plans are left out",
+        "sweep with the same axes and variants to include them"),
+    "sweep-unfinished": (
+        "planned trials are not measured yet", "run the same sweep command again to continue"),
+    "measured-twice": ("rows measured in several sweeps: the latest is shown", ""),
+    "quality-metrics-differ": (
+        "the sweeps have different quality metrics: only agreement_top1 is compared", ""),
+    "speedup-by-cpu-time": (
+        ("speed-ups are based on CPU time, because others or a quota took the CPU: intervals are"
+         " {doubt_pct:g} % wider, since threads may wait for each other"), ""),
+    "speedup-unpaired": (
+        "speed-ups of separate measurements: drift between the two is not in their intervals",
+        "measure both in one sweep, in at least three rounds"),
+    "no-speedup-f32": (
+        "no speed-up over the uncompressed model in f32: not measured at this load",
+        "sweep the uncompressed variant of the same source too, --precision f32"),
+    "no-speedup-default": (
+        "no speed-up over the uncompressed model in default precision: not measured at this load",
+        "sweep the uncompressed variant of the same source too, --precision default"),
+
+    # Choosing: warnings.
+    "winner-estimated": (
+        "the recommended row is a compiler's estimate: throughput and quality are unknown",
+        "measure on the device before relying on it"),
+    "limit-uncertain": (
+        "a confidence interval straddles its limit",
+        "measure longer, or evaluate on more samples"),
+    "rate-by-capacity": (
+        "the time that requests wait at this rate was not measured",
+        "measure it: ovtool sweep --rate {rate:g}"),
+    "quality-unknown": (
+        "the quality of the recommended variant was not evaluated",
+        "evaluate it before deployment"),
+    "quality-lower": (
+        "quality is lower than that of the best variant, and no limit of quality is set",
+        "set the lowest acceptable quality: --min-quality"),
+    "failed-rows": ("failed trials cannot be chosen", ""),
+    "device-unavailable": ("a requested device is not available", ""),
+    "limit-on-unknown": ("rows without a figure that a limit needs are left out", ""),
+    "objective-on-unknown": ("rows without the figure of the objective are left out", ""),
+    "several-shapes": (
+        "rows of different input shapes were compared: a smaller input is less work",
+        "sweep each shape separately to choose for it"),
+    "several-environments": ("rows of different machines or software versions were compared", ""),
+
+    # Choosing: explanations of rows.
+    "int8-baseline-reduced": (
+        "INT8 gains little: the uncompressed model already runs in a narrower precision than f32",
+        "weigh the loss of quality against the speed-up over the default precision"),
+    "fallback-f32": (
+        "some layers run in f32, the others in a narrower precision",
+        "ovtool profile lists these layers and their share of the time"),
+    "fallback-float": (
+        "some layers run in floating point, the others in a narrower precision",
+        "ovtool profile lists these layers and their share of the time"),
+    "memory-bound": (
+        "bound by memory at this batch: the same arithmetic on fewer bytes is faster",
+        "compress the weights; more streams share the same bandwidth and do not help"),
+    "memory-bound-roofline": (
+        "bound by memory at this batch, by the measured peak and bandwidth of the device",
+        "compress the weights; more streams share the same bandwidth and do not help"),
+    "knee": (
+        "a larger batch adds relatively more latency than throughput",
+        "use the smaller batch where latency matters"),
+    "measured-contended": (
+        "other processes used the CPU during the measurement", "measure again on an idle machine"),
+    "measured-throttled": (
+        "clock, heat or a quota slowed down the measurement",
+        "measure again with cooling, or without a quota"),
+    "measured-unsteady": ("throughput did not stabilize", "measure again, for longer"),
+    "sparse-not-faster": (
+        "zero weights make the model no faster: dense kernels multiply them like any other weight",
+        "prune channels, or rely on the smaller file only"),
+    "quality-interval-wide": (
+        "the quality is uncertain: a loss of several percent may go unnoticed",
+        "evaluate on that number of samples; it assumes the same quality"),
+
+    # Comparing sweeps.
+    "matched-by-name": (
+        "variants with different files in A and B, matched by their names", ""),
+}
+# fmt: on

@@ -1,0 +1,95 @@
+"""Every note that the code makes is in the table, with its fields; every row of it is used."""
+
+from __future__ import annotations
+
+import ast
+import re
+import string
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import ovtool
+from ovtool.core import notes
+from ovtool.core.notes import NOTES, make_note
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def calls(function: str = "make_note") -> Iterator[tuple[str, ast.Call]]:
+    """Yield every call of a function in the package, with its place."""
+    root = Path(ovtool.__file__).parent
+    for path in root.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == function:
+                yield f"{path.relative_to(root)}:{node.lineno}", node
+
+
+def ids_of(call: ast.Call) -> set[str]:
+    """Return the ids that a call can make: a literal, or all that an f-string matches."""
+    first = call.args[0]
+    if isinstance(first, ast.Constant):
+        return {str(first.value)} & NOTES.keys()
+    assert isinstance(first, ast.JoinedStr), "an id is a literal or an f-string"
+    parts = [
+        re.escape(p.value) if isinstance(p, ast.Constant) else "[a-z0-9]+" for p in first.values
+    ]
+    return {one for one in NOTES if re.fullmatch("".join(parts), one)}
+
+
+def fields_of(note_id: str) -> set[str]:
+    parsed = (part for text in NOTES[note_id] for part in string.Formatter().parse(text))
+    return {name for _, name, _, _ in parsed if name is not None}
+
+
+CALLS = list(calls())
+
+
+@pytest.mark.parametrize("call", [c for _, c in CALLS], ids=[place for place, _ in CALLS])
+def test_call_names_known_ids_and_fills_their_fields(call):
+    made = ids_of(call)
+    assert made
+    assert all(fields_of(one) == {k.arg for k in call.keywords} for one in made)
+
+
+def test_every_row_is_used():
+    assert set().union(*(ids_of(call) for _, call in CALLS)) == NOTES.keys()
+
+
+def test_no_note_is_written_elsewhere():
+    literals = (ast.Constant, ast.JoinedStr)
+    assert not [place for place, c in calls("Note") if c.args and isinstance(c.args[0], literals)]
+
+
+def test_ids_are_unique_and_in_kebab_case():
+    table = next(
+        node.value
+        for node in ast.parse(Path(notes.__file__).read_text(encoding="utf-8")).body
+        if isinstance(node, ast.AnnAssign)
+    )
+    keys = [key.value for key in table.keys]
+    assert len(keys) == len(set(keys)) == len(NOTES)
+    assert all(re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", key) for key in keys)
+
+
+@pytest.mark.parametrize("note_id", NOTES)
+def test_sentences_are_short_and_have_no_full_stop(note_id):
+    message, remedy = NOTES[note_id]
+    assert 0 < len(message) <= 200
+    assert len(remedy) <= 100
+    assert not message.endswith(".")
+    assert not remedy.endswith(".")
+
+
+def test_note_has_its_evidence_and_values():
+    note = make_note("rate-by-capacity", "throughput 81 samples/s", rate=50.0)
+    assert (note.id, note.evidence) == ("rate-by-capacity", "throughput 81 samples/s")
+    assert "50" in note.remedy
+
+
+@pytest.mark.parametrize("arguments", [("no-such-note",), ("rate-by-capacity",)])
+def test_unknown_id_or_missing_value_raises(arguments):
+    with pytest.raises(KeyError):
+        make_note(*arguments)
