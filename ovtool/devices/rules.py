@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ovtool.core.device_names import is_virtual, kind_of, members
+from ovtool.graph.reference_run import EXACT_PROPERTIES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,17 +41,7 @@ class Rules:
 
 
 RULES: Mapping[str, Rules] = {
-    # Weight-compressed models run with activations quantized in groups by default, even in f32.
-    "CPU": Rules(
-        precisions=("f32", "bf16", "f16"),
-        by_hand=BY_HAND,
-        exact={
-            "INFERENCE_PRECISION_HINT": "f32",
-            "EXECUTION_MODE_HINT": "ACCURACY",
-            "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0",
-            "KV_CACHE_PRECISION": "f32",
-        },
-    ),
+    "CPU": Rules(precisions=("f32", "bf16", "f16"), by_hand=BY_HAND, exact=EXACT_PROPERTIES),
     # Batches are swept by us: a plugin that batches on its own would measure something else.
     "GPU": Rules(
         always={"ALLOW_AUTO_BATCHING": "NO"},
@@ -144,8 +135,3 @@ def _asked(trial: Trial) -> dict[str, str]:
 def exact_properties(device: str) -> dict[str, str]:
     """Return the properties of a device's most accurate mode; none for a virtual device."""
     return dict(rules_of(kind_of(device)).exact)
-
-
-def reference_properties() -> dict[str, str]:
-    """Return the properties of an exact run on the CPU: f32, no quantized activations or cache."""
-    return exact_properties("CPU")

@@ -20,10 +20,10 @@ from ovtool.benchmark.session import Job, Runner, Session, TrialFailedError
 from ovtool.core import units
 from ovtool.core.notes import Note, make_note
 from ovtool.datasets.samples import First
-from ovtool.devices import rules
 from ovtool.evaluation import find, relative_error
 from ovtool.evaluation.evaluator import outputs, stacked
 from ovtool.graph.operations import operations
+from ovtool.graph.reference_run import EXACT_PROPERTIES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -138,7 +138,7 @@ def difference(
 def _on_cpu(job: Job) -> Job:
     """Return a job as the CPU runs it most exactly, with the same shapes."""
     trial = replace(job.trial, device="CPU", precision="f32")
-    return replace(job, trial=trial, properties=rules.reference_properties(), notes=())
+    return replace(job, trial=trial, properties=EXACT_PROPERTIES, notes=())
 
 
 @dataclass(slots=True)

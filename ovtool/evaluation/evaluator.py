@@ -18,9 +18,9 @@ from ovtool.core.shapes import OPEN, Named, Shape, shape_text
 from ovtool.core.trial import Trial
 from ovtool.core.units import MIB
 from ovtool.datasets.samples import labels_of, sample_axis
-from ovtool.devices import rules
 from ovtool.evaluation import alphabet, classes, judged_output, score_texts
 from ovtool.evaluation.scores import score
+from ovtool.graph.reference_run import EXACT_PROPERTIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -52,7 +52,7 @@ def reference_outputs(
     shapes = shapes_of(samples, variant)
     trial = Trial(variant.id, variant.name, "CPU", 1, precision="f32", shapes=shapes)
     try:
-        session = runner.open(jobs.build_job(trial, variant, rules.reference_properties()))
+        session = runner.open(jobs.build_job(trial, variant, EXACT_PROPERTIES))
         try:
             return outputs(session, samples, judged_output(variant.record.outputs), reduce)
         finally:

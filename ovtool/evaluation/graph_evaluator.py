@@ -11,9 +11,9 @@ from ovtool.core.errors import InputError
 from ovtool.core.metrics import COLUMNS
 from ovtool.core.statistics import Interval
 from ovtool.datasets.samples import batches, check_metric, labels_of
-from ovtool.devices import rules
 from ovtool.evaluation import alphabet, classes, judged_output, score_texts
 from ovtool.evaluation.scores import score
+from ovtool.graph.reference_run import ReferenceModel
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -72,17 +72,13 @@ class GraphJudge:
         return self._reference
 
     def _outputs(self, model: ov.Model) -> NDArray[Any]:
-        import openvino as ov
-
         inputs = self.variant.record.inputs
         index = judged_output(self.variant.record.outputs)
-        found = []
-        try:
-            compiled = ov.Core().compile_model(model, "CPU", dict(rules.reference_properties()))
-            for batch in batches(self.samples, inputs, 1):
-                feed = {place: batch.inputs[port.name] for place, port in enumerate(inputs)}
-                output = np.array(compiled(feed)[index])
-                found.append(classes(output) if self.kind == "characters" else output)
-        except RuntimeError as error:
-            raise InputError(f"the graph does not run on the CPU: {error}") from error
-        return np.concatenate(found)
+        reference = ReferenceModel(model)
+        collected = []
+        for batch in batches(self.samples, inputs, 1):
+            output = reference.run({i: batch.inputs[port.name] for i, port in enumerate(inputs)})[
+                index
+            ]
+            collected.append(classes(output) if self.kind == "characters" else output)
+        return np.concatenate(collected)

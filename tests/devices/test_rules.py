@@ -5,9 +5,9 @@ from ovtool.core.trial import PRECISIONS, Trial
 from ovtool.devices import rules
 from ovtool.devices.rules import (
     RULES,
+    exact_properties,
     needs_fixed_shapes,
     properties,
-    reference_properties,
     refusal,
 )
 from tests.helpers.graphs import fully_connected
@@ -58,7 +58,7 @@ def test_a_trial_becomes_properties(asked, told):
         (properties(trial(precision="f32")), {"INFERENCE_PRECISION_HINT": ov.Type.f32}),
         (properties(trial(hint=None, streams=1, threads=1)), {"INFERENCE_NUM_THREADS": 1}),
         (
-            reference_properties(),
+            exact_properties("CPU"),
             {
                 "INFERENCE_PRECISION_HINT": ov.Type.f32,
                 "KV_CACHE_PRECISION": ov.Type.f32,

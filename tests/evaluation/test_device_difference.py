@@ -13,8 +13,8 @@ from ovtool.benchmark import jobs
 from ovtool.benchmark.session import Opened, TrialFailedError
 from ovtool.core.trial import Trial
 from ovtool.datasets.samples import Sample
-from ovtool.devices import rules
 from ovtool.evaluation import device_difference as parting
+from ovtool.graph.reference_run import EXACT_PROPERTIES
 from tests.helpers.graphs import constant, convolutional, save
 
 
@@ -77,7 +77,7 @@ class Bent:
                 raise TrialFailedError("no room")
             self.opened.append(job)
             bend(model, self.bent)
-        return InProcess(job, ov.Core().compile_model(model, "CPU", rules.reference_properties()))
+        return InProcess(job, ov.Core().compile_model(model, "CPU", EXACT_PROPERTIES))
 
     def close(self):
         pass

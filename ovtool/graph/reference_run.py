@@ -1,0 +1,84 @@
+"""Run a graph exactly on the CPU: the reference that other runs are compared with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ovtool.core.errors import InputError
+from ovtool.core.shapes import port_name
+from ovtool.core.third_party import reason
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import openvino as ov
+    from numpy.typing import NDArray
+
+EXACT_PROPERTIES = {
+    "INFERENCE_PRECISION_HINT": "f32",
+    "EXECUTION_MODE_HINT": "ACCURACY",
+    # By default, weight-compressed graphs quantize activations in groups, also in f32.
+    "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0",
+    "KV_CACHE_PRECISION": "f32",
+    "NUM_STREAMS": "1",
+}
+"""OpenVINO properties of the CPU's most accurate mode."""
+
+
+@dataclass(slots=True)
+class ReferenceModel:
+    """A graph that runs on the CPU in f32, with nothing quantized that the graph does not quantize.
+
+    The first run compiles the graph. Each run is a new inference of the same request, so a graph
+    with state carries its state from run to run.
+
+    Args:
+        model: The graph. Changes after the first run have no effect.
+    """
+
+    model: ov.Model
+    _compiled: ov.CompiledModel | None = field(default=None, init=False)
+
+    @property
+    def compiled(self) -> ov.CompiledModel:
+        """The compiled graph.
+
+        Raises:
+            InputError: The graph does not compile.
+        """
+        import openvino as ov
+
+        if self._compiled is None:
+            try:
+                self._compiled = ov.Core().compile_model(self.model, "CPU", EXACT_PROPERTIES)
+            except RuntimeError as error:
+                raise _does_not_run(error) from error
+        return self._compiled
+
+    def run(
+        self, inputs: Mapping[str, NDArray[Any]] | Mapping[int, NDArray[Any]]
+    ) -> list[NDArray[Any]]:
+        """Return the outputs, in the order of the graph.
+
+        Args:
+            inputs: Arrays [batch, ...] by the name or by the position of the graph's inputs.
+
+        Raises:
+            InputError: The graph does not run on these inputs.
+        """
+        compiled = self.compiled
+        arrays: Mapping[Any, NDArray[Any]] = inputs
+        names = [port_name(p.get_names(), "input", i) for i, p in enumerate(self.model.inputs)]
+        feed = [arrays[name] if name in arrays else arrays[i] for i, name in enumerate(names)]
+        try:
+            results = compiled(feed)
+        except RuntimeError as error:
+            raise _does_not_run(error) from error
+        return [np.array(results[index]) for index in range(len(compiled.outputs))]
+
+
+def _does_not_run(error: RuntimeError) -> InputError:
+    return InputError(f"the model does not run on the CPU: {reason(error)}")

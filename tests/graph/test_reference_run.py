@@ -1,0 +1,78 @@
+"""Exact runs on the CPU."""
+
+import gc
+
+import numpy as np
+import openvino as ov
+import pytest
+from openvino import opset15 as op
+
+from ovtool.core.errors import InputError
+from ovtool.graph.reference_run import ReferenceModel
+from tests.helpers.graphs import fully_connected
+
+WEIGHTS = np.random.default_rng(0).standard_normal((32, 64)).astype(np.float32)
+
+
+def two_outputs():
+    """a, b [batch, 64] -> a - b, their sum; the tensors of the second input have no names."""
+    a, b = (op.parameter([-1, 64], ov.Type.f32, name=name) for name in "ab")
+    a.output(0).set_names({"a"})
+    return ov.Model([op.result(op.subtract(a, b)), op.result(op.add(a, b))], [a, b], "two")
+
+
+def weight_compressed():
+    """[batch, 64] -> a product with 8-bit weights: by default, the CPU quantizes its input too."""
+    x = op.parameter([-1, 64], ov.Type.f32, name="x")
+    scale = np.abs(WEIGHTS).max(1, keepdims=True) / 127
+    integers = op.constant(np.round(WEIGHTS / scale).astype(np.int8))
+    weights = op.multiply(op.convert(integers, "f32"), op.constant(scale.astype(np.float32)))
+    return ov.Model([op.result(op.matmul(x, weights, False, True))], [x], "compressed")
+
+
+def rows(count, seed=1):
+    return np.random.default_rng(seed).standard_normal((count, 64)).astype(np.float32)
+
+
+def test_cpu_confirms_exact_properties():
+    compiled = ReferenceModel(fully_connected()).compiled
+    expected = {
+        "INFERENCE_PRECISION_HINT": ov.Type.f32,
+        "EXECUTION_MODE_HINT": ov.properties.hint.ExecutionMode.ACCURACY,
+        "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
+        "KV_CACHE_PRECISION": ov.Type.f32,
+        "NUM_STREAMS": 1,
+    }
+    assert {name: compiled.get_property(name) for name in expected} == expected
+
+
+def test_compressed_weights_leave_activations_in_f32():
+    scale = np.abs(WEIGHTS).max(1, keepdims=True) / 127
+    weights = (np.round(WEIGHTS / scale) * scale).astype(np.float64)
+    x = rows(16)
+    (exact,) = ReferenceModel(weight_compressed()).run({0: x})
+    assert np.abs(exact - x @ weights.T).max() < 1e-4
+
+
+def test_inputs_by_name_and_by_position_give_the_outputs_in_order():
+    a, b = rows(3), rows(3, seed=2)
+    model = ReferenceModel(two_outputs())
+    for inputs in ({"a": a, "input_1": b}, {"input_1": b, "a": a}, {1: b, 0: a}):
+        difference, total = model.run(inputs)
+        assert np.array_equal(difference, a - b)
+        assert np.array_equal(total, a + b)
+
+
+def test_outputs_stay_valid_after_later_runs_and_without_the_model():
+    a, b = rows(2), rows(2, seed=2)
+    model = ReferenceModel(two_outputs())
+    first, _ = model.run({0: a, 1: b})
+    model.run({0: b, 1: b})
+    del model
+    gc.collect()
+    assert np.array_equal(first, a - b)
+
+
+def test_inputs_of_a_wrong_shape_are_refused():
+    with pytest.raises(InputError, match="65"):
+        ReferenceModel(fully_connected()).run({"x": np.zeros((1, 65), np.float32)})
