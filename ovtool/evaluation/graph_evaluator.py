@@ -77,8 +77,7 @@ class GraphJudge:
         reference = ReferenceModel(model)
         collected = []
         for batch in batches(self.samples, inputs, 1):
-            output = reference.run({i: batch.inputs[port.name] for i, port in enumerate(inputs)})[
-                index
-            ]
+            arrays = {place: batch.inputs[port.name] for place, port in enumerate(inputs)}
+            output = reference.run(arrays)[index]
             collected.append(classes(output) if self.kind == "characters" else output)
         return np.concatenate(collected)

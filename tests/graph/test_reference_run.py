@@ -15,10 +15,11 @@ WEIGHTS = np.random.default_rng(0).standard_normal((32, 64)).astype(np.float32)
 
 
 def two_outputs():
-    """a, b [batch, 64] -> a - b, their sum; the tensors of the second input have no names."""
+    """a, b [batch, 64] -> a - b, a + b; the tensor of the second input has no name."""
     a, b = (op.parameter([-1, 64], ov.Type.f32, name=name) for name in "ab")
-    a.output(0).set_names({"a"})
-    return ov.Model([op.result(op.subtract(a, b)), op.result(op.add(a, b))], [a, b], "two")
+    model = ov.Model([op.result(op.subtract(a, b)), op.result(op.add(a, b))], [a, b], "two")
+    model.inputs[1].get_tensor().set_names(set())
+    return model
 
 
 def weight_compressed():
