@@ -11,6 +11,7 @@ Every function raises :class:`ovtool.core.errors.OvtoolError` for what the user 
 leaves nothing half-written.
 """
 
+from ovtool.comparison.compare import compare
 from ovtool.compile_check.compile_check import (
     check,
     install_npu_compiler,
@@ -27,9 +28,10 @@ from ovtool.profiling.analyze import analyze
 from ovtool.profiling.profile import profile
 from ovtool.recipes import catalogue as recipes
 from ovtool.recipes.run import run
-from ovtool.report.api import changes, choose, compare, report, summary
+from ovtool.report.api import changes, report, summary
 from ovtool.roofline.calibrate import calibrate
 from ovtool.roofline.predict import predict
+from ovtool.selection.choice import choose
 from ovtool.sweep.sweep import sweep
 
 __all__ = [

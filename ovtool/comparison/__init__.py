@@ -1,1 +1,1 @@
-"""Two sweeps side by side: what improved, what regressed, and how sure that is."""
+"""Two sweeps side by side: what improved, what regressed, and with what certainty."""

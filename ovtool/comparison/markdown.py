@@ -1,4 +1,4 @@
-"""A comparison of two sweeps as Markdown for a pull request: what changed first."""
+"""A comparison of two sweeps as Markdown for a pull request: changes first."""
 
 from __future__ import annotations
 
@@ -10,44 +10,43 @@ from ovtool.core.markdown import escape, note
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from ovtool.comparison.compare import Comparison
-    from ovtool.comparison.text import Lines
+    from ovtool.comparison.comparison import Comparison
 
 
-def markdown(found: Comparison) -> str:
-    """Return the comparison; what is the same is folded away."""
-    return "\n".join(_lines(found)) + "\n"
+def to_markdown(comparison: Comparison) -> str:
+    """Return the comparison as Markdown; figures without a change are folded."""
+    return "\n".join(_lines(comparison)) + "\n"
 
 
-def _lines(found: Comparison) -> Iterator[str]:
-    yield f"## {escape(found.a.name)} → {escape(found.b.name)}"
+def _lines(comparison: Comparison) -> Iterator[str]:
+    yield f"## {escape(comparison.a.name)} → {escape(comparison.b.name)}"
     yield ""
-    yield f"**{escape(text.headline(found))}** {escape(text.machines(found))}"
-    yield from _folded("Speed", text.changes(found))
-    yield from _folded("Quality", text.quality(found))
-    yield from _list("Size of the models", text.sizes(found))
-    yield from _list("Failed", list(text.failures(found)))
-    yield from _list("Only in A", found.only_a)
-    yield from _list("Only in B", found.only_b)
-    if found.differences:
-        yield from ("", "### What differs between A and B", "")
-        yield from _table(("", "A", "B"), text.differences(found))
-    if found.notes:
-        yield from ("", "### Notes", "", *(note(one) for one in found.notes))
-    yield from ("", "### How it was told", "")
-    yield from (f"- {escape(line)}" for line in text.method(found))
+    yield (f"**{escape(text.headline(comparison))}** {escape(text.machines_text(comparison))}")
+    yield from _section("Speed", text.changes_table(comparison))
+    yield from _section("Quality", text.quality_table(comparison))
+    yield from _list("Model size", text.size_lines(comparison))
+    yield from _list("Failed", text.failure_lines(comparison))
+    yield from _list("Only in A", comparison.only_a)
+    yield from _list("Only in B", comparison.only_b)
+    if comparison.differences:
+        yield from ("", "### Differences between A and B", "")
+        yield from _table(("", "A", "B"), text.difference_rows(comparison))
+    if comparison.notes:
+        yield from ("", "### Notes", "", *(note(n) for n in comparison.notes))
+    yield from ("", "### Method", "")
+    yield from (f"- {escape(line)}" for line in text.method_lines(comparison))
 
 
-def _folded(title: str, table: Lines) -> Iterator[str]:
-    if not table.lines:
+def _section(title: str, table: text.TextTable) -> Iterator[str]:
+    if not table.rows:
         return
-    shown = [line.cells for line in table.lines if not line.same]
-    same = [line.cells for line in table.lines if line.same]
+    changed = [row.cells for row in table.rows if not row.same]
+    same = [row.cells for row in table.rows if row.same]
     yield from ("", f"### {title}", "")
-    yield from _table(table.headings, shown) if shown else ("Nothing changed.",)
+    yield from _table(table.headings, changed) if changed else ("No change.",)
     if table.remarks:
-        told = (f"({number}) {escape(one)}" for number, one in enumerate(table.remarks, 1))
-        yield from ("", "<br>".join(told))
+        remarks = (f"({number}) {escape(remark)}" for number, remark in enumerate(table.remarks, 1))
+        yield from ("", "<br>".join(remarks))
     if same:
         yield from ("", f"<details><summary>{len(same)} the same</summary>", "")
         yield from _table(table.headings, same)

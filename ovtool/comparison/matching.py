@@ -1,4 +1,4 @@
-"""Which trial of one sweep stands for which of another."""
+"""Which trial of sweep A corresponds to which trial of sweep B."""
 
 from __future__ import annotations
 
@@ -8,101 +8,113 @@ from typing import TYPE_CHECKING
 from ovtool.core.notes import Note, make_note
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from ovtool.core.measurement import Measurement
     from ovtool.core.trial import Trial
     from ovtool.results.reading import Sweep
 
-Key = tuple[str, str, str]
 _RAN: tuple[str, ...] = ("ok", "failed")
-"""What was tried on a device; any other status is no measurement."""
+"""Status of a trial that ran on its device; an estimate did not."""
 
 
 @dataclass(frozen=True, slots=True)
-class Matched:
-    """A trial as both sweeps measured it; ``again`` are reruns of A."""
+class MatchedTrial:
+    """A trial in both sweeps; ``reruns`` repeat the measurement of A."""
 
     a: Measurement
     b: Measurement
-    again: tuple[Measurement, ...] = ()
+    reruns: tuple[Measurement, ...] = ()
 
     @property
     def label(self) -> str:
-        """One line for people; a variant that was renamed has both names."""
+        """One line of text; a renamed variant has both names."""
         old, new = self.a.trial.variant_name, self.b.trial.variant_name
         return self.a.label if old == new else f"{self.a.label} ({new} in B)"
+
+    @property
+    def measured(self) -> bool:
+        """Whether the trial was measured in both sweeps."""
+        return self.a.status == self.b.status == "ok"
+
+    @property
+    def measured_reruns(self) -> tuple[Measurement, ...]:
+        """The reruns that did not fail."""
+        return tuple(m for m in self.reruns if m.status == "ok")
 
 
 @dataclass(frozen=True, slots=True)
 class Matching:
-    """The trials of two sweeps, side by side."""
+    """The matched trials of two sweeps, and those of one sweep only."""
 
-    pairs: tuple[Matched, ...]
+    pairs: tuple[MatchedTrial, ...]
     only_a: tuple[Measurement, ...]
     only_b: tuple[Measurement, ...]
     notes: tuple[Note, ...]
 
 
-def by_name(trial: Trial) -> Key:
-    """Return what a trial is apart from the hash of its model: releases convert anew."""
-    return trial.group, trial.precision, trial.variant_name
+def match_trials(a: Sweep, b: Sweep, reruns: Sequence[Sweep] = ()) -> Matching:
+    """Match the trials of two sweeps by the model's hash, else by the variant's name.
 
-
-def match(a: Sweep, b: Sweep, reruns: Sequence[Sweep] = ()) -> Matching:
-    """Match the trials of two sweeps: by the model's hash, else by the variant's name.
-
-    Rows of emulated devices are left out, and a note says so.
+    Emulated devices and estimates are left out; a note says so.
     """
-    mine, theirs = _real(a), _real(b)
-    ids = {m.trial.id: m for m in theirs}
-    found = {m.trial.id: (m, ids[m.trial.id]) for m in mine if m.trial.id in ids}
-    taken = {one.trial.id for _, one in found.values()}
-    names = {by_name(m.trial): m for m in theirs if m.trial.id not in taken}
-    changed: dict[str, None] = {}
-    for one in mine:
-        other = names.get(by_name(one.trial))
-        if one.trial.id not in found and other is not None:
-            found[one.trial.id] = one, other
-            changed[f"{one.trial.variant_name}: {one.trial.variant}, {other.trial.variant}"] = None
-    taken = {other.trial.id for _, other in found.values()}
-    again = [_lookup(_real(sweep)) for sweep in reruns]
+    in_a, in_b = _comparable(a), _comparable(b)
+    by_id = {m.trial.id: m for m in in_b}
+    matches = {m.trial.id: (m, by_id[m.trial.id]) for m in in_a if m.trial.id in by_id}
+    by_name = {_name_key(m.trial): m for m in in_b if m.trial.id not in matches}
+    rebuilt: dict[str, None] = {}
+    for old in in_a:
+        new = by_name.get(_name_key(old.trial))
+        if old.trial.id not in matches and new is not None:
+            matches[old.trial.id] = old, new
+            rebuilt[f"{old.trial.variant_name}: {old.trial.variant}, {new.trial.variant}"] = None
+    matched_b = {new.trial.id for _, new in matches.values()}
+    find_rerun = [_finder(_comparable(sweep)) for sweep in reruns]
     return Matching(
         tuple(
-            Matched(one, other, tuple(m for m in (look(one.trial) for look in again) if m))
-            for one, other in (found[m.trial.id] for m in mine if m.trial.id in found)
+            MatchedTrial(
+                *matches[m.trial.id], tuple(filter(None, (f(m.trial) for f in find_rerun)))
+            )
+            for m in in_a
+            if m.trial.id in matches
         ),
-        tuple(m for m in mine if m.trial.id not in found),
-        tuple(m for m in theirs if m.trial.id not in taken),
-        tuple(_notes(a, b, changed)),
+        tuple(m for m in in_a if m.trial.id not in matches),
+        tuple(m for m in in_b if m.trial.id not in matched_b),
+        tuple(_notes(a, b, rebuilt)),
     )
 
 
-def _real(sweep: Sweep) -> list[Measurement]:
+def _name_key(trial: Trial) -> tuple[str, str, str]:
+    """Return the identity of a trial without its model's hash: releases convert differently."""
+    return trial.group, trial.precision, trial.variant_name
+
+
+def _comparable(sweep: Sweep) -> list[Measurement]:
     return [m for m in sweep.measurements if not m.emulated and m.status in _RAN]
 
 
-def _lookup(measurements: Iterable[Measurement]) -> Callable[[Trial], Measurement | None]:
-    """Return what finds the measurement of a trial in a rerun, by hash or by name."""
-    every = list(measurements)
-    ids = {m.trial.id: m for m in every}
-    names = {by_name(m.trial): m for m in every}
-    return lambda trial: ids.get(trial.id) or names.get(by_name(trial))
+def _finder(measurements: Iterable[Measurement]) -> Callable[[Trial], Measurement | None]:
+    """Return a function that finds the measurement of a trial, by hash or by name."""
+    listed = list(measurements)
+    by_id = {m.trial.id: m for m in listed}
+    by_name = {_name_key(m.trial): m for m in listed}
+    return lambda trial: by_id.get(trial.id) or by_name.get(_name_key(trial))
 
 
-def _notes(a: Sweep, b: Sweep, changed: Iterable[str]) -> Iterable[Note]:
-    if listed := "; ".join(changed):
+def _notes(a: Sweep, b: Sweep, rebuilt: Iterable[str]) -> Iterator[Note]:
+    if listed := "; ".join(rebuilt):
         yield make_note("matched-by-name", listed)
     for side, sweep in (("A", a), ("B", b)):
-        devices = [m.device for m in sweep.measurements if m.emulated]
-        if devices:
-            listed = ", ".join(dict.fromkeys(devices))
-            yield make_note("emulated-left-out", f"{side}: {len(devices)} trials of {listed}")
-        estimates = [m.device for m in sweep.measurements if m.status not in _RAN]
+        emulated = [m for m in sweep.measurements if m.emulated]
+        if emulated:
+            yield make_note("emulated-left-out", f"{side}: {_count(emulated)}")
+        estimates = [m for m in sweep.measurements if m.status not in _RAN]
         if estimates:
-            listed = ", ".join(dict.fromkeys(estimates))
-            yield make_note(
-                "estimates-not-compared", f"{side}: {len(estimates)} trials of {listed}"
-            )
+            yield make_note("estimates-not-compared", f"{side}: {_count(estimates)}")
         if sweep.outdated:
             yield make_note("earlier-plan", f"{side}: {sweep.outdated} trials")
+
+
+def _count(measurements: Sequence[Measurement]) -> str:
+    devices = ", ".join(dict.fromkeys(m.device for m in measurements))
+    return f"{len(measurements)} trials of {devices}"

@@ -1,12 +1,12 @@
-"""How far a figure moves from one sweep to the next although nothing changed.
+"""The variation of a figure between two sweeps of the same configuration.
 
-A sweep measures a trial in one process within some seconds.  The interval of its figures holds
-what varies in that time, and not what differs between two sweeps: where the process's memory came
-to lie, heat, neighbours, the clock of a virtual machine's host.  Kalibera and Jones 2013 ("Rigorous
-Benchmarking in Reasonable Time") take these as levels of variation: the variance of a mean is the
-sum of each level's, divided by its repetitions, so that no number of windows makes up for one run.
-With one sweep on either side the upper level cannot be estimated from the two (what they differ
-by is what is asked for), so it is an allowance, stated openly; with reruns it is measured.
+A sweep measures a trial in one process within seconds.  The interval of a figure covers the
+variation in that time, but not the variation between sweeps: memory layout of the process, heat,
+other processes, the clock of a virtual machine's host.  Kalibera and Jones 2013 ("Rigorous
+Benchmarking in Reasonable Time") treat these as levels of variation: the variance of a mean is the
+sum of each level's variance divided by its repetitions, so no number of windows replaces a second
+run.  One sweep per side does not show the upper level, so an allowance is assumed and stated;
+reruns measure it.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 ALLOWANCE_PCT = 3.0
-"""Standard deviation between runs of a throughput or median latency, where nothing else is said.
+"""Default standard deviation between runs of a throughput or median latency.
 
-A convention, half as wide again as the interval that a sweep aims at; a machine's own is what
-reruns and ``tests/benchmarks/test_compare.py`` show.
+A convention, 1.5 times the interval that a sweep aims at; reruns and
+``tests/benchmarks/test_compare.py`` show that of a machine.
 """
 FACTORS: Mapping[str, float] = {
     "throughput_fps": 1.0,
@@ -34,31 +34,38 @@ FACTORS: Mapping[str, float] = {
     "latency_p99_ms": 3.0,
     "throughput_uncontended_fps": 3.0,
 }
-"""How much more than a throughput a figure moves: tails, and estimates from CPU time.
+"""Variation of a figure relative to that of a throughput: tails and estimates from CPU time vary
+more.
 
-On a virtual machine of 2 processors with five to ten processes running at any time, the estimate
-moved by 4.9 % (standard deviation) from one to the next of 21 sweeps; from a quiet to a busy
-machine it moves by some 10 %.
+On a virtual machine of 2 processors with five to ten running processes, the estimate varied by
+4.9 % (standard deviation) over 21 sweeps; between a quiet and a busy machine by about 10 %.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Standard deviation between runs of a figure's logarithm, and how well it is known."""
+    """Standard deviation between runs of a figure's logarithm.
+
+    Args:
+        sd: The standard deviation.
+        degrees: Its degrees of freedom; None for an allowance.
+    """
 
     sd: float
     degrees: int | None = None
-    """Degrees of freedom; None where it is an allowance."""
 
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """The variation between runs that figures are judged with.
+    """The variation between runs that a comparison assumes or has measured.
 
     Args:
-        allowance_pct: Standard deviation between runs of a throughput, in per cent.
-        measured: What reruns show, by (device, column); it stands in place of the allowance.
-        reruns: How many sweeps of A it was measured with, A itself left out.
+        allowance_pct: Standard deviation between runs of a throughput, in percent.
+        measured: Spread of the reruns by (device, column); replaces the allowance.
+        reruns: Number of reruns of A.
+
+    Raises:
+        InputError: The allowance is out of range.
     """
 
     allowance_pct: float = ALLOWANCE_PCT
@@ -69,74 +76,71 @@ class Noise:
         """Check the allowance."""
         if not (math.isfinite(self.allowance_pct) and 0 <= self.allowance_pct < 100):
             raise InputError(
-                f"the noise between runs must be within 0 and 100 %, not {self.allowance_pct:g} %"
+                f"noise between runs out of range: {self.allowance_pct:g} %", "use 0 to 100 %"
             )
 
     def of(self, device: str, column: str) -> Spread:
-        """Return the variation of one figure on one device."""
-        found = (self.measured or {}).get((device, column))
-        return found or Spread(math.log1p(self.allowance_pct / 100) * FACTORS[column])
+        """Return the variation of a figure on a device."""
+        measured = (self.measured or {}).get((device, column))
+        return measured or Spread(math.log1p(self.allowance_pct / 100) * FACTORS[column])
 
     @property
     def text(self) -> str:
-        """What it is and where it comes from, in one sentence."""
-        tail = (
-            f"Between two runs a throughput or median latency is taken to vary by"
-            f" {self.allowance_pct:g} % (standard deviation), a 99th percentile or an estimate from"
-            f" CPU time by {3 * self.allowance_pct:g} %"
-        )
+        """The variation and its source, in one or two sentences."""
         if not self.measured:
-            return f"{tail}: an allowance (--noise), for drift between sweeps is in no interval."
-        shown = ", ".join(
+            return (
+                f"Assumed standard deviation between two runs (--noise): {self.allowance_pct:g} %"
+                f" for throughput and p50 latency, {3 * self.allowance_pct:g} % for p99 latency and"
+                " estimates from CPU time. No interval of a sweep covers it."
+            )
+        spreads = ", ".join(
             f"{column} on {device} {units.text(100 * math.expm1(spread.sd), 2)} %"
             for (device, column), spread in self.measured.items()
         )
-        many = f"{self.reruns} rerun{'' if self.reruns == 1 else 's'} of A"
+        count = f"{self.reruns} rerun{'' if self.reruns == 1 else 's'} of A"
         return (
-            f"Variation between two runs (standard deviation), measured with {many}: {shown}."
-            f" What was not measured again has the allowance of {self.allowance_pct:g} %."
+            f"Standard deviation between two runs, measured with {count}: {spreads}."
+            f" Other figures: {self.allowance_pct:g} %, assumed."
         )
 
 
 @dataclass(frozen=True, slots=True)
-class Repeated:
-    """The logarithms of one figure in several runs of the same trial.
+class RepeatedFigure:
+    """One figure of the same trial in several runs.
 
     Args:
-        device: Where.
-        column: Of the figure.
-        moment: What was measured in turn with it, so that both drift alike.
-        logs: One a run.
+        device: The device.
+        column: The figure.
+        group: The group of trials that were measured in turn and share their drift.
+        logs: Logarithm of the figure in each run.
     """
 
     device: str
     column: str
-    moment: str
+    group: str
     logs: tuple[float, ...]
 
 
-def measured_noise(repeated: Sequence[Repeated]) -> dict[tuple[str, str], Spread]:
-    """Return the variation between runs that repeated trials show, by device and column.
+def measure_noise(repeated: Sequence[RepeatedFigure]) -> dict[tuple[str, str], Spread]:
+    """Return the variation between runs by device and column.
 
-    The variances of all trials are pooled.  Those measured in turn share their drift, so a group
-    of them counts no degrees of freedom beyond those of one trial.
+    The variances of all trials are pooled.  Trials of a group share their drift, so a group counts
+    the degrees of freedom of one trial.
     """
-    found: dict[tuple[str, str], list[Repeated]] = {}
-    for one in repeated:
-        if len(one.logs) > 1:
-            found.setdefault((one.device, one.column), []).append(one)
+    by_figure: dict[tuple[str, str], dict[str, list[RepeatedFigure]]] = {}
+    for figure in repeated:
+        if len(figure.logs) > 1:
+            groups = by_figure.setdefault((figure.device, figure.column), {})
+            groups.setdefault(figure.group, []).append(figure)
     spreads = {}
-    for key, several in found.items():
-        moments: dict[str, list[Repeated]] = {}
-        for one in several:
-            moments.setdefault(one.moment, []).append(one)
-        degrees = [max(len(one.logs) - 1 for one in group) for group in moments.values()]
-        within = [math.fsum(map(_variance, group)) / len(group) for group in moments.values()]
+    for key, groups in by_figure.items():
+        degrees = [max(len(f.logs) - 1 for f in group) for group in groups.values()]
+        within = [math.fsum(map(_variance, group)) / len(group) for group in groups.values()]
         pooled = math.fsum(d * v for d, v in zip(degrees, within, strict=True)) / sum(degrees)
         spreads[key] = Spread(math.sqrt(pooled), sum(degrees))
     return spreads
 
 
-def _variance(one: Repeated) -> float:
-    mean = math.fsum(one.logs) / len(one.logs)
-    return math.fsum((v - mean) ** 2 for v in one.logs) / (len(one.logs) - 1)
+def _variance(figure: RepeatedFigure) -> float:
+    mean = math.fsum(figure.logs) / len(figure.logs)
+    return math.fsum((v - mean) ** 2 for v in figure.logs) / (len(figure.logs) - 1)

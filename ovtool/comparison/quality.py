@@ -1,25 +1,27 @@
-"""Quality and size of the models of two sweeps, side by side."""
+"""Quality and size of the models in both sweeps."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+from ovtool.comparison.figures import LEVEL, Outcome, interval_of
 from ovtool.core import statistics
 from ovtool.core.columns import BY_NAME
-from ovtool.core.statistics import Interval
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-    from ovtool.comparison.matching import Matched
+    from ovtool.comparison.matching import MatchedTrial
     from ovtool.core.measurement import Measurement
+    from ovtool.core.statistics import Interval
     from ovtool.results.reading import Sweep
 
-Outcome = Literal["worse", "better", "unknown", "same"]
 WITHIN = 0.01
-"""A difference of quality below a point counts as none."""
+"""A smaller difference of quality counts as no change: one percentage point."""
+DIFFERENT_SAMPLES = "evaluated on different samples"
+SAME_OUTPUTS = "the same model with the same outputs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +29,15 @@ class QualityChange:
     """The quality of a variant on a device in both sweeps.
 
     Args:
-        label: Variant, device, precision and shapes.
+        label: Variant, precision and device.
         column: The metric.
         a: In A.
         b: In B.
-        difference: B - A with its 95 % interval, as of independent samples: wider than need be
-            where both were judged on the same ones.
-        p: Of the difference, adjusted for their number.
-        outcome: Of B against A.
-        remark: Why it is unknown, or how it is known to be the same.
+        difference: B - A with its 95 % interval, as of independent samples: too wide if both were
+            evaluated on the same samples.
+        p: p-value of the difference, adjusted for the number of variants.
+        outcome: B against A.
+        remark: Why the outcome is unknown, or why it is the same.
     """
 
     label: str
@@ -49,7 +51,7 @@ class QualityChange:
 
     @property
     def loss_pct(self) -> float:
-        """By how much B is worse, in per cent of A."""
+        """Loss of B in percent of A."""
         return -100 * self.difference.value / self.a.value if self.a.value > 0 else math.nan
 
 
@@ -63,94 +65,84 @@ class SizeChange:
 
     @property
     def change_pct(self) -> float:
-        """By how much B is larger, in per cent of A."""
+        """Increase of the size in percent of A."""
         return 100 * (self.b_mib / self.a_mib - 1)
 
 
-def quality(
-    a: Sweep, b: Sweep, pairs: Sequence[Matched], level: float
-) -> tuple[QualityChange, ...]:
+def compare_quality(a: Sweep, b: Sweep, pairs: Sequence[MatchedTrial]) -> tuple[QualityChange, ...]:
     """Compare the quality of each variant, device, precision and shape.
 
     Args:
-        a: The sweep that is compared with.
-        b: The sweep that is judged.
-        pairs: Their trials, side by side.
-        level: Chance that any difference is called one without being one.
+        a: The baseline.
+        b: The sweep that is compared with it.
+        pairs: Their matched trials.
     """
     metrics = {a.plan.quality_metric, b.plan.quality_metric}
     if None in metrics:
         return ()
     column = str(metrics.pop()) if len(metrics) == 1 else "agreement_top1"
-    mine, theirs = _evaluated(a), _evaluated(b)
-    samples = a.plan.evaluated_on == b.plan.evaluated_on
-    configurations = {p.a.trial.configuration: p for p in pairs}
-    found = [
-        _change(mine[configuration], theirs[pair.b.trial.configuration], column, samples)
-        for configuration, pair in configurations.items()
-        if configuration in mine and pair.b.trial.configuration in theirs
+    in_a, in_b = _evaluated(a), _evaluated(b)
+    same_samples = a.plan.evaluated_on == b.plan.evaluated_on
+    configurations = {p.a.trial.configuration: p.b.trial.configuration for p in pairs}
+    changes = [
+        _change(in_a[old], in_b[new], column, same_samples)
+        for old, new in configurations.items()
+        if old in in_a and new in in_b
     ]
-    adjusted = statistics.holm([one.p for one in found])
+    adjusted = statistics.holm([change.p for change in changes])
     return tuple(
-        replace(one, p=p, outcome=_outcome(one, p, level))
-        for one, p in zip(found, adjusted, strict=True)
+        replace(change, p=p, outcome=_outcome(change, p))
+        for change, p in zip(changes, adjusted, strict=True)
     )
 
 
-def sizes(a: Sweep, b: Sweep, pairs: Sequence[Matched]) -> tuple[SizeChange, ...]:
-    """Compare the sizes of the variants that are in both sweeps."""
-
-    def found() -> Iterator[SizeChange]:
-        for mine, theirs in dict.fromkeys((p.a.trial.variant, p.b.trial.variant) for p in pairs):
-            old, new = a.plan.variants.get(mine), b.plan.variants.get(theirs)
-            if old is not None and new is not None and old.model_mib > 0:
-                yield SizeChange(old.name, old.model_mib, new.model_mib)
-
-    return tuple(found())
+def compare_sizes(a: Sweep, b: Sweep, pairs: Sequence[MatchedTrial]) -> tuple[SizeChange, ...]:
+    """Compare the sizes of the variants that both sweeps have."""
+    changes = []
+    for id_a, id_b in dict.fromkeys((p.a.trial.variant, p.b.trial.variant) for p in pairs):
+        old, new = a.plan.variants.get(id_a), b.plan.variants.get(id_b)
+        if old is not None and new is not None and old.model_mib > 0:
+            changes.append(SizeChange(old.name, old.model_mib, new.model_mib))
+    return tuple(changes)
 
 
 def _evaluated(sweep: Sweep) -> dict[tuple[object, ...], Measurement]:
-    """Return the measurement that a configuration's quality was taken with."""
+    """Return the measurement with the quality of each configuration."""
     return {m.trial.configuration: m for m in sweep.measurements if "quality_samples" in m.figures}
 
 
 def _change(a: Measurement, b: Measurement, column: str, same_samples: bool) -> QualityChange:
-    mine, theirs = _share(a, column), _share(b, column)
-    apart = statistics.difference(theirs, mine)
-    trial = a.trial
-    label = " ".join((trial.variant_name, trial.precision, a.device))
-    change = QualityChange(label, column, mine, theirs, apart, math.nan, "unknown")
-    if math.isnan(apart.value):
-        return replace(change, remark=f"{BY_NAME[column].title} was not measured in both")
+    quality_a, quality_b = interval_of(a, column), interval_of(b, column)
+    difference = statistics.difference(quality_b, quality_a)
+    label = f"{a.trial.variant_name} {a.trial.precision} {a.device}"
+    change = QualityChange(label, column, quality_a, quality_b, difference, math.nan, "unknown")
+    if math.isnan(difference.value):
+        return replace(change, remark=f"no {BY_NAME[column].title} in A or in B")
     if not same_samples:
-        return replace(change, remark="judged on different samples")
+        return replace(change, remark=DIFFERENT_SAMPLES)
     names = (column, "output_cosine", "quality_samples")
-    if trial.variant == b.trial.variant and all(
+    if a.trial.variant == b.trial.variant and all(
         a.figures.get(name) == b.figures.get(name) for name in names
     ):
-        return replace(change, outcome="same", remark="the same model gave the same outputs")
-    return replace(change, p=_p(apart))
+        return replace(change, outcome="same", remark=SAME_OUTPUTS)
+    return replace(change, p=_p(difference))
 
 
-def _share(of: Measurement, column: str) -> Interval:
-    names = (column, f"{column}_ci_low", f"{column}_ci_high")
-    return Interval(*(float(of.figures.get(name, math.nan)) for name in names))
-
-
-def _p(apart: Interval) -> float:
+def _p(difference: Interval) -> float:
     """Return the p-value at which the interval, widened in proportion, would reach 0."""
-    if not apart.known:
+    if not difference.known:
         return math.nan
-    half = apart.value - apart.low if apart.value > 0 else apart.high - apart.value
+    toward_zero = difference.low if difference.value > 0 else difference.high
+    half = abs(difference.value - toward_zero)
     if half <= 0:
-        return 1.0 if apart.value == 0 else 0.0
-    return statistics.two_sided_p(apart.value / half * statistics.critical(0.05))
+        return 1.0 if difference.value == 0 else 0.0
+    return statistics.two_sided_p(difference.value / half * statistics.critical(0.05))
 
 
-def _outcome(one: QualityChange, p: float, level: float) -> Outcome:
+def _outcome(change: QualityChange, p: float) -> Outcome:
     if math.isnan(p):
-        return one.outcome
-    if p < level:
-        return "worse" if one.difference.value < 0 else "better"
-    inside = one.difference.low > -WITHIN and one.difference.high < WITHIN
-    return "same" if inside else "unknown"
+        return change.outcome
+    if p < LEVEL:
+        return "worse" if change.difference.value < 0 else "better"
+    within = change.difference.low > -WITHIN and change.difference.high < WITHIN
+    return "same" if within else "unknown"

@@ -13,6 +13,7 @@ from ovtool.datasets.spec import DataSpec
 from ovtool.models.references import as_variant
 from ovtool.recipes import schema as recipes
 from ovtool.report import api as reports
+from ovtool.selection.choice import choose
 from ovtool.sweep import sweep as sweeps
 
 if TYPE_CHECKING:
@@ -80,9 +81,7 @@ def run(
     )
     choice, nothing = None, None
     try:
-        choice = reports.choose(
-            [done.folder], limits=limits, objective=objective, percentile=percentile
-        )
+        choice = choose([done.folder], limits=limits, objective=objective, percentile=percentile)
     except LimitNotMetError as error:
         nothing = error
     return Run(folder, tuple(made), done, reports.summary([done.folder]), files, choice, nothing)

@@ -16,7 +16,7 @@ from ovtool.core import units
 from ovtool.core.errors import InputError, LimitNotMetError, NothingMeasuredError
 from ovtool.core.statistics import ratio_unpaired
 from ovtool.results.rows import Row, Rows, estimated, first_of_each, measured, real, records
-from ovtool.results.table import background
+from ovtool.results.table import background, load
 from ovtool.results.wording import config_labels, count_text, device_text, left_out_text
 from ovtool.selection.advice import reasons, warnings
 from ovtool.selection.candidates import Candidate, Candidates
@@ -29,6 +29,7 @@ from ovtool.selection.snippet import snippet
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     import pandas as pd
     from numpy.typing import NDArray
@@ -170,26 +171,38 @@ class Choice:
 
 
 def choose(
+    sweeps: Sequence[str | Path],
+    *,
+    limits: Limits | None = None,
+    objective: str = "throughput",
+    percentile: int = 99,
+) -> Choice:
+    """Recommend a device, variant, batch and load under limits.
+
+    Ties go to the higher throughput, then to the smaller batch.
+
+    Args:
+        sweeps: Sweep folders, of one machine or of several.
+        limits: Limits that the recommended row must meet.
+        objective: Objective, as :func:`ovtool.selection.objective.parse` reads it.
+        percentile: Latency percentile of limits and objective: 50, 90 or 99.
+
+    Raises:
+        NothingFitsError: No row meets the limits; the error carries the nearest miss.
+        NothingMeasuredError: No row was measured.
+        InputError: A folder is not a sweep, the objective or percentile is unknown, or no row has
+            the figure of the objective.
+    """
+    return choose_from(load(sweeps), limits, objective, percentile)
+
+
+def choose_from(
     table: pd.DataFrame,
     limits: Limits | None = None,
     objective: str = "throughput",
     percentile: int = 99,
 ) -> Choice:
-    """Return the row to run.
-
-    Equal values are settled by throughput, then by the smaller batch.
-
-    Args:
-        table: Of :func:`ovtool.results.table.load`, or some of its rows.
-        limits: What it must keep to.
-        objective: What to be best at, as :func:`ovtool.selection.objective.parse` reads it.
-        percentile: 50, 90 or 99: of the latency, both as a limit and as the objective.
-
-    Raises:
-        InputError: The objective or percentile is unknown, or the objective was not measured.
-        NothingMeasuredError: No row was measured.
-        NothingFitsError: No row keeps to the limits; it carries the nearest miss.
-    """
+    """Recommend a row of a table, or of some of its rows; see :func:`choose`."""
     return choose_among(
         records(table), background(table), limits or Limits(), objective, percentile
     )

@@ -16,7 +16,7 @@ from ovtool.report.markdown import markdown
 from ovtool.report.summary import summary
 from ovtool.results.rows import estimated, measured, real, records
 from ovtool.results.table import background, load, plain
-from ovtool.selection.choice import NothingFitsError, choose
+from ovtool.selection.choice import NothingFitsError, choose_from
 from ovtool.selection.limits import Limits
 from tests.helpers import sweeps
 from tests.helpers.pages import cells
@@ -81,7 +81,7 @@ def test_they_are_among_neither_the_measured_nor_the_real(both):
 
 @pytest.mark.parametrize("objective", ["throughput", "latency", "size"])
 def test_they_are_never_chosen_unasked(both, objective):
-    choice = choose(both, objective=objective)
+    choice = choose_from(both, objective=objective)
     assert choice.winner["device"] == "CPU"
     told = [choice.label, *choice.ties, *(runner.label for runner in choice.runners_up)]
     assert not any("NPU" in text for text in told)
@@ -90,7 +90,7 @@ def test_they_are_never_chosen_unasked(both, objective):
 
 
 def test_allowed_ones_win_by_latency_and_headline_and_warning_say_what_they_are(both):
-    choice = choose(both, Limits(allow_estimates=True, max_latency_ms=1), "latency")
+    choice = choose_from(both, Limits(allow_estimates=True, max_latency_ms=1), "latency")
     assert choice.winner["device"] == MARKED
     assert choice.winner["latency_p99_ms"] is None
     assert f"on {MARKED}" in choice.headline
@@ -108,27 +108,27 @@ def test_allowed_ones_win_by_latency_and_headline_and_warning_say_what_they_are(
 
 def test_a_limit_goes_by_the_estimate(both):
     with pytest.raises(NothingFitsError, match="nothing has p99 latency at most") as told:
-        choose(both, Limits(allow_estimates=True, max_latency_ms=0.02), "latency")
+        choose_from(both, Limits(allow_estimates=True, max_latency_ms=0.02), "latency")
     assert MARKED in told.value.nearest.label
     assert "0.0300 ms (the compiler's estimate): 0.0100 ms (50 %) over 0.02" in str(told.value)
 
 
 def test_no_throughput_is_made_of_them(both):
-    choice = choose(both, ALLOWED, "throughput")
+    choice = choose_from(both, ALLOWED, "throughput")
     assert choice.winner["device"] == "CPU"
     note = {note.id: note for note in choice.warnings}["estimates-without-figure"]
     assert note.evidence == "8 rows"
-    least = choose(both, Limits(allow_estimates=True, min_throughput_fps=1), "latency")
+    least = choose_from(both, Limits(allow_estimates=True, min_throughput_fps=1), "latency")
     assert least.winner["device"] == "CPU"
 
 
 def test_with_nothing_else_there_is_a_choice_only_where_they_are_allowed(alone):
     with pytest.raises(NothingMeasuredError, match="only estimated: 8 rows of NPU") as told:
-        choose(alone, objective="latency")
+        choose_from(alone, objective="latency")
     assert "--allow-estimates" in told.value.hint
-    assert choose(alone, ALLOWED, "latency").winner["batch"] == 1
+    assert choose_from(alone, ALLOWED, "latency").winner["batch"] == 1
     with pytest.raises(NothingMeasuredError, match="estimates are of the latency alone"):
-        choose(alone, ALLOWED, "throughput")
+        choose_from(alone, ALLOWED, "throughput")
     assert gather(alone, ALLOWED, "throughput", 99).choice is None
 
 

@@ -16,7 +16,7 @@ from ovtool.report.content import gather
 from ovtool.report.markdown import markdown
 from ovtool.report.summary import summary
 from ovtool.results.table import background, load, plain
-from ovtool.selection.choice import choose
+from ovtool.selection.choice import choose_from
 from ovtool.selection.limits import Limits
 from tests.helpers import sweeps
 from tests.helpers.report_pages import column_of, page_of
@@ -67,7 +67,7 @@ def test_the_table_marks_the_rows(both):
 
 
 def test_the_choice_leaves_them_out_and_says_so(both):
-    choice = choose(both)
+    choice = choose_from(both)
     assert choice.winner["device"] == "CPU"
     told = [choice.label, *choice.ties, *(runner.label for runner in choice.runners_up)]
     assert not any("GPU" in text for text in told)
@@ -77,7 +77,7 @@ def test_the_choice_leaves_them_out_and_says_so(both):
 
 def test_with_nothing_else_there_is_no_choice(alone):
     with pytest.raises(NothingMeasuredError, match="nothing was measured on a real device") as told:
-        choose(alone)
+        choose_from(alone)
     assert f"16 rows of {MARKED}" in str(told.value)
 
 

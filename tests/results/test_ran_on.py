@@ -25,7 +25,7 @@ def loaded(tmp_path, ran_on, precision_ran_on=None):
 def test_a_fallback_is_named_and_warned_of(tmp_path):
     found = loaded(tmp_path, "CPU", "CPU")
     assert set(found["ran_on"]) == {"CPU"}
-    chosen = choice.choose(found)
+    chosen = choice.choose_from(found)
     assert f"on {DEVICE} (ran on CPU) in" in chosen.headline
     assert f"{DEVICE} (ran on CPU)" in chosen.label
     (warning,) = (w for w in chosen.explanations if w.id == "device-fallback")
@@ -34,7 +34,7 @@ def test_a_fallback_is_named_and_warned_of(tmp_path):
 
 
 def test_what_ran_where_it_was_asked_is_no_fallback(tmp_path):
-    chosen = choice.choose(loaded(tmp_path, "GPU.0", "GPU.0"))
+    chosen = choice.choose_from(loaded(tmp_path, "GPU.0", "GPU.0"))
     assert "(ran on GPU.0)" in chosen.headline
     assert "device-fallback" not in {w.id for w in chosen.explanations}
 

@@ -11,7 +11,7 @@ from ovtool.charts.build import charts
 from ovtool.report.content import gather
 from ovtool.report.summary import summary
 from ovtool.results.table import load
-from ovtool.selection.choice import choose
+from ovtool.selection.choice import choose_from
 from ovtool.selection.limits import Limits
 from tests.helpers import sweeps
 from tests.helpers.report_pages import column_of, page_of
@@ -103,12 +103,12 @@ def test_one_shape_alone_is_not_repeated_in_every_name(tmp_path):
 
 
 def test_a_choice_names_the_shape_and_warns_that_several_were_compared(table):
-    choice = choose(table)
+    choice = choose_from(table)
     assert f"shape {SHORT}, with" in choice.headline
     assert LONG in "".join(r.label for r in choice.runners_up)
     note = {note.id: note for note in choice.warnings}["several-shapes"]
     assert note.evidence == "2 shapes"
-    alone = choose(table[table["shape"] == LONG])
+    alone = choose_from(table[table["shape"] == LONG])
     assert "several-shapes" not in {note.id for note in alone.warnings}
     assert f"shape {LONG}, with" in alone.headline
 

@@ -15,7 +15,7 @@ from ovtool.core.statistics import Interval
 from ovtool.core.trial import Trial
 from ovtool.results.table import load
 from ovtool.results.wording import ratio_words
-from ovtool.selection.choice import NothingFitsError, choose
+from ovtool.selection.choice import NothingFitsError, choose_from
 from ovtool.selection.limits import Check, Limits
 from ovtool.selection.quantities import measured_in
 from tests.helpers import sweeps
@@ -31,7 +31,7 @@ def ids(choice):
 
 
 def test_most_throughput_wins_and_says_why(table):
-    choice = choose(table)
+    choice = choose_from(table)
     best = table.loc[table["throughput_fps"].idxmax()]
     assert choice.winner["trial"] == best["trial"]
     assert choice.winner["variant"] == "int8"
@@ -45,13 +45,13 @@ def test_most_throughput_wins_and_says_why(table):
 
 def test_streams_set_by_hand_are_said_once(tmp_path):
     trial = Trial(sweeps.FP32.id, "fp32", "CPU", 4, hint=None, streams=2, requests=4)
-    choice = choose(load([sweeps.make(tmp_path / "s", [sweeps.measure(trial)])]))
+    choice = choose_from(load([sweeps.make(tmp_path / "s", [sweeps.measure(trial)])]))
     assert choice.headline.endswith("batch 4, with 1 stream, 2 requests.")
 
 
 def test_each_objective_has_its_winner(table):
-    assert choose(table, objective="latency").winner["batch"] == 1
-    smallest = choose(table, objective="size")
+    assert choose_from(table, objective="latency").winner["batch"] == 1
+    smallest = choose_from(table, objective="size")
     assert smallest.winner["variant"] == "int8-weights"
     assert smallest.winner["throughput_fps"] == max(
         table[table["variant"] == "int8-weights"]["throughput_fps"]
@@ -60,15 +60,15 @@ def test_each_objective_has_its_winner(table):
 
 
 def test_the_percentile_is_that_of_limit_and_objective(table):
-    row = choose(table, objective="latency", percentile=50).winner
+    row = choose_from(table, objective="latency", percentile=50).winner
     limit = (row["latency_p50_ms"] + row["latency_p99_ms"]) / 2
-    assert choose(table, Limits(max_latency_ms=limit), percentile=50)
+    assert choose_from(table, Limits(max_latency_ms=limit), percentile=50)
     with pytest.raises(NothingFitsError):
-        choose(table, Limits(max_latency_ms=limit), percentile=99)
+        choose_from(table, Limits(max_latency_ms=limit), percentile=99)
 
 
 def test_a_limit_rules_rows_out_and_runners_up_say_what_they_lack(table):
-    choice = choose(table, Limits(min_quality=0.97))
+    choice = choose_from(table, Limits(min_quality=0.97))
     assert choice.winner["variant"] == "int8-weights"
     int8 = next(r for r in choice.runners_up if r.row["variant"] == "int8")
     assert "agreement" in int8.lacks
@@ -77,7 +77,7 @@ def test_a_limit_rules_rows_out_and_runners_up_say_what_they_lack(table):
 
 
 def test_runners_up_are_one_for_each_configuration(table):
-    choice = choose(table)
+    choice = choose_from(table)
     configs = [(r.row["variant"], r.row["precision"]) for r in choice.runners_up]
     assert configs == [("int8-weights", "default"), ("fp32", "default"), ("fp32", "f32")]
     assert "less" in choice.runners_up[0].lacks
@@ -89,7 +89,7 @@ def test_rows_within_the_noise_are_named(table):
     best = near["throughput_fps"].max()
     for name, factor in (("", 0.99), ("_ci_low", 0.97), ("_ci_high", 1.02)):
         near.loc[weights & (near["batch"] == 8), f"throughput_fps{name}"] = best * factor
-    choice = choose(near)
+    choice = choose_from(near)
     assert choice.winner["variant"] == "int8", "the value decides"
     assert any("int8-weights, batch 8" in tie for tie in choice.ties)
     assert "within the noise" in choice.reasons[0]
@@ -97,7 +97,7 @@ def test_rows_within_the_noise_are_named(table):
 
 def test_nothing_fits_carries_the_nearest_miss(table):
     with pytest.raises(LimitNotMetError) as caught:
-        choose(table, Limits(max_latency_ms=3.5, min_throughput_fps=280))
+        choose_from(table, Limits(max_latency_ms=3.5, min_throughput_fps=280))
     error = caught.value
     assert error.exit_code == 1
     assert "\n" not in str(error)
@@ -112,20 +112,20 @@ def test_nothing_fits_carries_the_nearest_miss(table):
 def test_rows_without_a_limited_figure_are_left_out_and_said(table):
     partly = table.copy()
     partly.loc[partly["variant"] == "int8", "agreement_top1"] = math.nan
-    choice = choose(partly, Limits(min_quality=0.5))
+    choice = choose_from(partly, Limits(min_quality=0.5))
     assert choice.winner["variant"] != "int8"
     assert "limit-on-unknown" in ids(choice)
     int8 = next(r for r in choice.runners_up if r.row["variant"] == "int8")
     assert "not known" in int8.lacks
     partly["agreement_top1"] = math.nan
     with pytest.raises(NothingFitsError, match="is not known of any") as caught:
-        choose(partly, Limits(min_quality=0.5))
+        choose_from(partly, Limits(min_quality=0.5))
     assert caught.value.nearest is None
 
 
 def test_an_objective_that_nobody_measured_says_why(table):
     with pytest.raises(InputError, match="no counter can be read here"):
-        choose(table, objective="energy")
+        choose_from(table, objective="energy")
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_an_objective_that_nobody_measured_says_why(table):
 )
 def test_wrong_arguments_are_refused(table, arguments, message):
     with pytest.raises(InputError, match=message):
-        choose(table, **arguments)
+        choose_from(table, **arguments)
 
 
 @pytest.mark.parametrize(
@@ -159,27 +159,29 @@ def test_nothing_measured_is_its_own_error(tmp_path):
     failed = [sweeps.failed(t, "boom") for t in sweeps.trials(batches=(1,))]
     for made in ([], failed):
         with pytest.raises(NothingMeasuredError):
-            choose(load([sweeps.make(tmp_path / str(len(made)), made)]))
+            choose_from(load([sweeps.make(tmp_path / str(len(made)), made)]))
 
 
 def test_warnings_tell_what_limits_the_trust(tmp_path):
     trials = sweeps.trials(batches=(1, 8))
     made = [sweeps.contended(sweeps.measure(t)) for t in trials[:-1]]
     made.append(sweeps.failed(trials[-1], "out of memory"))
-    choice = choose(load([sweeps.make(tmp_path / "s", made, unavailable=[("NPU", "no driver")])]))
+    choice = choose_from(
+        load([sweeps.make(tmp_path / "s", made, unavailable=[("NPU", "no driver")])])
+    )
     assert {"measured-contended", "quality-unknown", "failed-rows", "device-unavailable"} <= set(
         ids(choice)
     )
 
 
 def test_poor_quality_without_a_limit_is_a_warning(table):
-    assert "quality-lower" in ids(choose(table))
-    assert "quality-interval-wide" in ids(choose(table))
-    assert "quality-lower" not in ids(choose(table, Limits(min_quality=0.5)))
+    assert "quality-lower" in ids(choose_from(table))
+    assert "quality-interval-wide" in ids(choose_from(table))
+    assert "quality-lower" not in ids(choose_from(table, Limits(min_quality=0.5)))
 
 
 def test_a_choice_is_json(table):
-    document = json.loads(json.dumps(choose(table).to_json(), allow_nan=False))
+    document = json.loads(json.dumps(choose_from(table).to_json(), allow_nan=False))
     assert document["winner"]["variant"] == "int8"
     assert document["properties"]
     assert document["headline"]
@@ -187,7 +189,7 @@ def test_a_choice_is_json(table):
 
 def test_machines_are_compared_only_with_a_warning(tmp_path):
     folders = [sweeps.whole(tmp_path / e, env=e) for e in "ab"]
-    choice = choose(load(folders))
+    choice = choose_from(load(folders))
     assert "several-environments" in ids(choice)
     assert "env 1" in choice.label
 
@@ -229,8 +231,8 @@ def test_an_unknown_figure_keeps_no_limit():
 
 
 def test_a_figure_without_interval_is_taken_as_it_is(table):
-    row = choose(table, objective="latency").winner
-    choice = choose(
+    row = choose_from(table, objective="latency").winner
+    choice = choose_from(
         table, Limits(max_latency_ms=row["latency_p90_ms"] * 1.01), "latency", percentile=90
     )
     assert [c.outcome for c in choice.checks] == ["met"]

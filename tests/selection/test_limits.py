@@ -20,7 +20,7 @@ from ovtool.report.markdown import markdown
 from ovtool.results.table import load
 from ovtool.results.wording import figure_text
 from ovtool.selection import prices
-from ovtool.selection.choice import NothingFitsError, choose
+from ovtool.selection.choice import NothingFitsError, choose_from
 from ovtool.selection.limits import Limits
 from ovtool.selection.objective import OBJECTIVES, parse
 from ovtool.selection.prices import Prices
@@ -50,30 +50,30 @@ def table(tmp_path_factory):
 
 
 def test_memory_is_limited(table):
-    assert choose(table).winner["batch"] == 8
-    assert choose(table, Limits(max_memory_mib=125)).winner["batch"] == 2
+    assert choose_from(table).winner["batch"] == 8
+    assert choose_from(table, Limits(max_memory_mib=125)).winner["batch"] == 2
     with pytest.raises(NothingFitsError, match="peak memory") as caught:
-        choose(table, Limits(max_memory_mib=50))
+        choose_from(table, Limits(max_memory_mib=50))
     assert caught.value.nearest.row["batch"] == 1
 
 
 def test_energy_is_limited(table):
-    small = choose(table, Limits(max_energy_mj=10), "latency")
+    small = choose_from(table, Limits(max_energy_mj=10), "latency")
     assert small.winner["batch"] == 8
     with pytest.raises(NothingFitsError, match="energy"):
-        choose(table, Limits(max_energy_mj=1))
+        choose_from(table, Limits(max_energy_mj=1))
 
 
 def test_energy_that_nobody_counted_is_no_zero(tmp_path):
     unknown = load([sweeps.whole(tmp_path / "s")])
     with pytest.raises(NothingFitsError, match="energy is not known of any") as caught:
-        choose(unknown, Limits(max_energy_mj=1e9))
+        choose_from(unknown, Limits(max_energy_mj=1e9))
     assert caught.value.nearest is None
 
 
 def test_cost_is_that_of_the_measured_throughput(tmp_path):
     machines = load([sweeps.whole(tmp_path / e, env=e) for e in "abc"])
-    found = choose(machines, Limits(prices=EUROS), "cost")
+    found = choose_from(machines, Limits(prices=EUROS), "cost")
     row = found.winner
     assert "Example CPU a" in row["machine"]
     assert f"{0.5 / 3600 * 1e6 / row['throughput_fps']:.3g} [" in found.reasons[0]
@@ -81,19 +81,19 @@ def test_cost_is_that_of_the_measured_throughput(tmp_path):
     assert "0.5 EUR/h at" in found.reasons[0]
     assert {"objective-on-unknown"} <= {n.id for n in found.warnings}, "c has no price"
     limit = 5.0 / 3600 * 1e6 / row["throughput_fps"] / 2
-    kept = choose(machines, Limits(max_cost=limit, prices=EUROS), "size")
+    kept = choose_from(machines, Limits(max_cost=limit, prices=EUROS), "size")
     assert "Example CPU a" in kept.winner["machine"], "b is dear, and c without a price"
     with pytest.raises(NothingFitsError, match=r"cost at most 0\.001 EUR/million samples"):
-        choose(machines, Limits(max_cost=0.001, prices=EUROS))
+        choose_from(machines, Limits(max_cost=0.001, prices=EUROS))
     with pytest.raises(InputError, match="no machine has a price"):
-        choose(machines, Limits(prices=Prices("EUR", (("other", 1.0),))), "cost")
+        choose_from(machines, Limits(prices=Prices("EUR", (("other", 1.0),))), "cost")
 
 
 def test_cost_needs_prices(table):
     with pytest.raises(InputError, match="prices"):
         Limits(max_cost=1)
     with pytest.raises(InputError, match="prices"):
-        choose(table, objective="cost")
+        choose_from(table, objective="cost")
 
 
 @pytest.mark.parametrize(
@@ -146,32 +146,36 @@ def arrivals(rate, kept):
 def test_a_rate_is_sustained_by_capacity_or_by_arrivals(tmp_path):
     busy = sweeps.measure(Trial(sweeps.FP32.id, "fp32", "CPU", 2, hint="throughput"))
     capacity = busy.figures["throughput_fps"] / 2
-    found = choose(load([sweeps.make(tmp_path / "a", [busy])]), Limits(rate_rps=0.9 * capacity))
+    found = choose_from(
+        load([sweeps.make(tmp_path / "a", [busy])]), Limits(rate_rps=0.9 * capacity)
+    )
     assert found.checks[0].outcome == "met", "its lower end sustains it"
     assert "throughput / batch, every request kept busy" in found.checks[0].text
     assert "rate-by-capacity" in {n.id for n in found.warnings}
-    near = choose(load([sweeps.make(tmp_path / "b", [busy])]), Limits(rate_rps=0.995 * capacity))
+    near = choose_from(
+        load([sweeps.make(tmp_path / "b", [busy])]), Limits(rate_rps=0.995 * capacity)
+    )
     assert near.checks[0].outcome == "uncertain"
 
     kept = load([sweeps.make(tmp_path / "c", [arrivals(100.0, True)])])
-    found = choose(kept, Limits(rate_rps=100))
+    found = choose_from(kept, Limits(rate_rps=100))
     assert found.checks[0].outcome == "met"
     assert "were kept up with" in found.checks[0].text
     assert "rate-by-capacity" not in {n.id for n in found.warnings}
     with pytest.raises(NothingFitsError, match="sustained rate"):
-        choose(kept, Limits(rate_rps=101))
+        choose_from(kept, Limits(rate_rps=101))
     late = load([sweeps.make(tmp_path / "d", [arrivals(9000.0, False)])])
     with pytest.raises(NothingFitsError, match="served of 9000 requests/s"):
-        choose(late, Limits(rate_rps=9000))
+        choose_from(late, Limits(rate_rps=9000))
 
 
 def test_weights_settle_between_objectives(table):
     def batch(text):
-        return choose(table, objective=text).winner["batch"]
+        return choose_from(table, objective=text).winner["batch"]
 
     assert batch("throughput=99,latency=1") == 8
     assert batch("throughput=1,latency=9") == 1
-    found = choose(table, objective="throughput=1,latency=1")
+    found = choose_from(table, objective="throughput=1,latency=1")
     assert "score" in found.reasons[0]
     assert "samples/s" in found.reasons[0], "and what it is made of"
     assert 0 < found.confidence.row <= 1
@@ -215,7 +219,7 @@ def test_the_snippet_compiles_what_was_measured(tmp_path, here, shapes):
     )
     if not here:
         (made.folder / "variant.json").unlink()
-    found = choose(load([folder]))
+    found = choose_from(load([folder]))
     names = {}
     exec(compile(found.snippet, "snippet", "exec"), names)
     compiled, queue = names["compiled"], names["queue"]

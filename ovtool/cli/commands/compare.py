@@ -12,8 +12,8 @@ from ovtool.cli.command import HOW, LIMITS, OUTPUT
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ovtool.comparison.compare import Comparison
-    from ovtool.comparison.text import Lines
+    from ovtool.comparison.comparison import Comparison
+    from ovtool.comparison.text import TextTable
 
 EXAMPLES = ("ovtool compare sweeps/2026.3 sweeps/2026.4 --fail-on-regression 5% --out change.md",)
 
@@ -99,31 +99,31 @@ def _words(found: Comparison) -> None:
     from ovtool.comparison import text
 
     if not found.same_machine:
-        console.print_line(text.machines(found), style="bold")
+        console.print_line(text.machines_text(found), style="bold")
     console.print_line(text.headline(found), style="bold")
     if found.same_machine:
-        console.print_line(text.machines(found))
+        console.print_line(text.machines_text(found))
     if found.differences:
-        console.print_table(("differs", "A", "B"), text.differences(found))
-    for lines in (text.changes(found), text.quality(found)):
-        if lines.lines:
-            _table(lines)
-    _list("Size:", text.sizes(found))
-    _list("Failed:", text.failures(found))
+        console.print_table(("differs", "A", "B"), text.difference_rows(found))
+    for table in (text.changes_table(found), text.quality_table(found)):
+        if table.rows:
+            _table(table)
+    _list("Size:", text.size_lines(found))
+    _list("Failed:", text.failure_lines(found))
     _list("Only in A:", found.only_a)
     _list("Only in B:", found.only_b)
-    for line in text.method(found):
+    for line in text.method_lines(found):
         console.print_line(line, style="dim")
     console.print_notes(found.notes)
 
 
-def _table(table: Lines) -> None:
+def _table(table: TextTable) -> None:
     rows, before = [], ""
-    for line in table.lines[:SHOWN]:
-        label, *cells = line.cells
+    for row in table.rows[:SHOWN]:
+        label, *cells = row.cells
         rows.append(("" if label == before else label, *cells))
         before = label
-    left = len(table.lines) - len(rows)
+    left = len(table.rows) - len(rows)
     remarks = [f"({number}) {remark}" for number, remark in enumerate(table.remarks, 1)]
     more = [f"{left} more lines: --out FILE.md and --json have them all"] if left else []
     console.print_table(table.headings, rows, "\n".join([*remarks, *more]))

@@ -24,7 +24,7 @@ def test_it_says_what_became_worse(ovtool, pair):
     ran = ovtool("compare", *pair)
     assert ran.status == 0
     assert ran.out.splitlines()[0].startswith("B (new) against A (old): 8 worse")
-    assert "p below 0.01 after Holm's correction" in ran.out
+    assert "0.01 after Holm" in ran.out
 
 
 def test_a_regression_fails_and_still_answers(ovtool, pair, tmp_path):
@@ -43,18 +43,18 @@ def test_a_rerun_of_a_measures_the_noise(ovtool, pair, tmp_path):
     again = sweeps.make(tmp_path / "again", made)
     ran = ovtool("compare", *pair, "--rerun", again)
     assert ran.status == 0
-    assert "measured with 1 rerun of A" in " ".join(ran.out.split())
+    assert "1 rerun of A" in " ".join(ran.out.split())
 
 
 def test_wrong_input(refused, pair, tmp_path):
     old, new = pair
     assert "sweep folder not found" in refused("compare", old, tmp_path / "nowhere")
-    assert "given twice" in refused("compare", old, old)
-    assert "given twice" in refused("compare", old, new, "--rerun", new)
+    assert str(old) in refused("compare", old, old)
+    assert str(new) in refused("compare", old, new, "--rerun", new)
     for wrong in ("0.05", "five%", "-1%", "nan%"):
         assert "as 5%" in refused("compare", old, new, f"--fail-on-regression={wrong}")
-    assert "within 0 and 100 %" in refused("compare", old, new, "--noise", "100%")
-    assert "cannot count as none" in refused("compare", old, new, "--within", "0%")
+    assert "100 %" in refused("compare", old, new, "--noise", "100%")
+    assert "0 %" in refused("compare", old, new, "--within", "0%")
     assert "a folder is in the way" in refused("compare", old, new, "--out", tmp_path)
 
 
@@ -65,6 +65,7 @@ def test_nothing_in_common_and_nothing_measured(ovtool, pair, tmp_path):
     strange = sweeps.make(tmp_path / "x", [sweeps.measure(t, [other]) for t in trials], [other])
     ran = ovtool("compare", old, strange)
     assert ran.status == 2
-    assert "no trial in common: fp32, int8, int8-weights on CPU against other on CPU" in ran.err
+    assert f"{old} (fp32, int8, int8-weights on CPU)" in ran.err
+    assert f"{strange} (other on CPU)" in ran.err
     failed = [sweeps.failed(t, "boom") for t in sweeps.trials(batches=(1, 2))]
     assert ovtool("compare", old, sweeps.make(tmp_path / "f", failed)).status == 4
