@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ovtool.graph.runtime_layers import Layer
     from ovtool.profiling.breakdown import Slice
     from ovtool.roofline.calibration import Calibration
-    from ovtool.roofline.predict import Compared
+    from ovtool.roofline.predict import RooflineComparison
 
 COMPILE_S = 300.0
 """Longest time for all but the inferences."""
@@ -77,7 +77,7 @@ class Profile:
     layers: tuple[Layer, ...]
     notes: tuple[Note, ...] = ()
     files: LayerFiles | None = None
-    roofline: Compared | None = None
+    roofline: RooflineComparison | None = None
 
     @property
     def layers_ms(self) -> float:
@@ -224,13 +224,13 @@ def _calibration(device: str, hint: str) -> Calibration:
             f"devices are calibrated under the {predicting.HINT} hint, not under {hint}",
             f"--hint {predicting.HINT}",
         )
-    return predicting.needed(device)
+    return predicting.require_calibration(device)
 
 
 def _compared(found: Profile, known: Calibration) -> Profile:
     from ovtool.roofline import predict as predicting
 
-    return replace(found, roofline=predicting.compared(found.layers, known))
+    return replace(found, roofline=predicting.compare_with_roofline(found.layers, known))
 
 
 def _with_inputs(
@@ -282,9 +282,9 @@ def _written(found: Profile, folder: Path, target: Path) -> Profile:
     rows = found.rows()
     columns = [name for name in breakdown.Slice.__slots__ if name != "layers"]
     if found.roofline is not None:
-        from ovtool.roofline.predict import LayerRow
+        from ovtool.roofline.predict import LayerRoofline
 
-        columns += LayerRow.__slots__
+        columns += LayerRoofline.__slots__
     told = found.to_json()
     parts = layer_files.write(
         folder, target, "profile", told, rows, columns, profiles.drawn(told, rows)

@@ -1,4 +1,4 @@
-"""Measuring what a device reaches, once."""
+"""Calibration of a device: measures its rates and overheads with probes, and stores them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ovtool.benchmark import jobs
+from ovtool.benchmark.jobs import prepare_job
 from ovtool.core.errors import InputError, NothingMeasuredError
 from ovtool.core.progress import SILENT, Progress
 from ovtool.core.statistics import Interval
@@ -17,9 +17,9 @@ from ovtool.core.units import MS_PER_S
 from ovtool.core.variant import Source, Variant
 from ovtool.devices.selection import available, emulated, environment_here
 from ovtool.roofline import calibration, probes
-from ovtool.roofline.calibration import Calibration, Peak, Probed
-from ovtool.roofline.model import COMPUTING
-from ovtool.roofline.predict import tasks
+from ovtool.roofline.calibration import Calibration, Peak, ProbeMeasurement
+from ovtool.roofline.model import COMPUTE_KINDS
+from ovtool.roofline.predict import layer_tasks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,42 +32,42 @@ if TYPE_CHECKING:
     from ovtool.roofline.probes import Probe
 
 INT8 = "i8"
-_GROUP = 12
-"""Probes that are measured in turn."""
+_GROUP_SIZE = 12
+"""Number of probes measured in interleaved rounds."""
 _PEAK_KIND = "product"
 _HINTS: tuple[Hint, ...] = ("latency", "throughput")
 
 
-def quick() -> MeasurementSettings:
-    """Return how long a probe is measured: there are many of them."""
+def probe_settings() -> MeasurementSettings:
+    """Return short measurement settings, since there are hundreds of probes."""
     from ovtool.benchmark.engine import MeasurementSettings
 
     return MeasurementSettings(round_s=0.1, min_rounds=5, max_s=1.0, starts=False)
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _ProbeRun:
     """A probe in a precision under a hint."""
 
     probe: Probe
     precision: str
-    """``i8`` or one that a trial may ask for."""
+    """``i8``, or the precision of a trial."""
     hint: Hint = "latency"
 
 
 @dataclass(slots=True)
-class _Bench:
-    """What the probes are measured with.
+class _ProbeBench:
+    """Measures probes on one device.
 
     Args:
-        device: Where.
-        runner: What opens sessions.
-        settings: How long and how sure.
-        environment: Its id.
-        scratch: A folder for the probes' files.
-        progress: Told of the stages.
-        base: The precision that INT8 networks are asked to run in otherwise.
-        failures: Why probes could not be measured, by precision.
+        device: Device name.
+        runner: Opens measuring sessions.
+        settings: Measurement time and target precision.
+        environment: Environment id.
+        scratch: Folder for the probes' files.
+        progress: Receives a note per stage.
+        base: Precision of the layers of an INT8 probe that are not quantized.
+        failures: Reasons why probes failed, by precision.
     """
 
     device: str
@@ -79,44 +79,50 @@ class _Bench:
     base: str
     failures: dict[str, list[str]] = field(default_factory=dict)
 
-    def say(self, what: str, count: int) -> None:
-        """Tell what is measured next, in a line: nothing is drawn while it is."""
-        self.progress.note(f"calibrating {self.device}: {what} ({count} networks)")
+    def announce(self, stage: str, count: int) -> None:
+        """Report the next stage in one line; no progress bar disturbs the measurement."""
+        self.progress.note(f"calibrating {self.device}: {stage} ({count} networks)")
 
-    def measured(self, asked: Sequence[_Asked]) -> Iterator[tuple[_Asked, Measurement, Any]]:
-        """Yield each probe that could be measured, with its row and its executed layers."""
+    def measure(self, runs: Sequence[_ProbeRun]) -> Iterator[tuple[_ProbeRun, Measurement, Any]]:
+        """Yield each successful run with its measurement and its executed layers."""
         from ovtool.benchmark.engine import measure_group
 
-        for start in range(0, len(asked), _GROUP):
-            some = asked[start : start + _GROUP]
+        for start in range(0, len(runs), _GROUP_SIZE):
+            group = runs[start : start + _GROUP_SIZE]
             layers: dict[str, tuple[Layer, ...] | None] = {}
 
-            def look(trial: Trial, session: Session) -> tuple[dict[str, float], list[Note]]:
+            def read_layers(trial: Trial, session: Session) -> tuple[dict[str, float], list[Note]]:
                 layers[trial.id] = session.layers()  # noqa: B023 - called before the next group
                 return {}, []
 
-            jobs = [self._job(one) for one in some]
-            rows = measure_group(jobs, self.runner, self.settings, self.environment, evaluate=look)
-            for one, row in zip(some, rows, strict=True):
+            rows = measure_group(
+                [self._job(run) for run in group],
+                self.runner,
+                self.settings,
+                self.environment,
+                evaluate=read_layers,
+            )
+            for run, row in zip(group, rows, strict=True):
                 if row.status == "ok":
-                    yield one, row, layers.get(row.trial.id)
+                    yield run, row, layers.get(row.trial.id)
                 else:
-                    self.failures.setdefault(one.precision, []).append(
-                        f"{one.probe.name} {one.precision}: {row.reason}"
+                    self.failures.setdefault(run.precision, []).append(
+                        f"{run.probe.name} {run.precision}: {row.reason}"
                     )
 
-    def _job(self, asked: _Asked) -> Job:
-        int8 = asked.precision == INT8
-        folder = self.scratch / f"{asked.probe.name}{'-int8' if int8 else ''}"
-        variant = (
-            Variant.load(folder) if folder.is_dir() else _saved(asked.probe, folder, int8=int8)
-        )
-        precision = self.base if int8 else asked.precision
-        trial = Trial(variant.id, variant.name, self.device, 1, asked.hint, precision=precision)
-        return jobs.prepare_job(trial, variant)
+    def _job(self, run: _ProbeRun) -> Job:
+        int8 = run.precision == INT8
+        folder = self.scratch / f"{run.probe.name}{'-int8' if int8 else ''}"
+        if folder.is_dir():
+            variant = Variant.load(folder)
+        else:
+            variant = _save_probe(run.probe, folder, int8=int8)
+        precision = self.base if int8 else run.precision
+        trial = Trial(variant.id, variant.name, self.device, 1, run.hint, precision=precision)
+        return prepare_job(trial, variant)
 
 
-def _saved(probe: Probe, folder: Path, *, int8: bool) -> Variant:
+def _save_probe(probe: Probe, folder: Path, *, int8: bool) -> Variant:
     from ovtool.core import variant
 
     model = probe.build(int8=int8)
@@ -133,148 +139,151 @@ def calibrate(
     *,
     settings: MeasurementSettings | None = None,
     runner: Runner | None = None,
-    chosen: Sequence[Probe] | None = None,
+    probe_list: Sequence[Probe] | None = None,
     precisions: Sequence[str] | None = None,
     progress: Progress = SILENT,
 ) -> Calibration:
-    """Measure what a device reaches with each kind of operation, and store it.
+    """Measure the rates of a device with each kind of operation, and store them.
 
-    Each probe has a process of its own, and they are measured in turn as a sweep's trials are.  All
-    run under the latency hint; matrix products under the throughput hint too, for their peak.
+    Each probe runs in its own process, in interleaved rounds like the trials of a sweep.  All run
+    under the latency hint; matrix products run under the throughput hint too, for their peak.
 
     Args:
-        device: One that stands for itself.
-        settings: How long and how sure.
-        runner: What opens sessions; a test gives a fake one.
-        chosen: The probes; by default all.
-        precisions: What to try; by default all that this kind of device may run, and ``i8``.
-        progress: Told of the stages.
+        device: A physical device.
+        settings: Measurement time and target precision.
+        runner: Opens measuring sessions; by default worker processes.
+        probe_list: Probes to measure; by default all.
+        precisions: Precisions to try; by default those of the device kind, and ``i8``.
+        progress: Receives a note per stage.
 
     Raises:
-        InputError: The device is a virtual or an emulated one.
-        MissingDeviceError: It is not there.
-        NothingMeasuredError: Too few probes could be measured.
+        InputError: The device is virtual or emulated.
+        MissingDeviceError: The device is not available.
+        NothingMeasuredError: Too few probes succeeded.
     """
     from ovtool.benchmark.process import ProcessRunner
     from ovtool.core.device_names import is_virtual
 
     if is_virtual(device):
-        raise InputError(f"{device} hands the work to other devices: calibrate those")
+        raise InputError(f"{device} is a virtual device", "calibrate its member devices instead")
     (name,), _ = available([device], strict=True)
     if emulated([name]):
-        raise InputError(f"{name} is emulated: it has no speed of its own")
+        raise InputError(f"{name} is emulated: its speed is not that of a real device")
     now = environment_here()
-    wanted = probes.probes() if chosen is None else list(chosen)
+    selected = probes.probes() if probe_list is None else list(probe_list)
     with tempfile.TemporaryDirectory(prefix="ovtool-calibrate-") as scratch:
-        bench = _Bench(
-            name, runner or ProcessRunner(), settings or quick(), now.id, Path(scratch), progress,
-            _precisions(name)[0],
+        bench = _ProbeBench(
+            name, runner or ProcessRunner(), settings or probe_settings(), now.id, Path(scratch),
+            progress, _device_precisions(name)[0],
         )  # fmt: skip
-        tried = (*_precisions(name), INT8) if precisions is None else precisions
-        probed, peaks = _all(bench, wanted, tried)
-    found = _evaluated(probed, peaks, bench)
-    made = Calibration(
+        if precisions is None:
+            precisions = (*_device_precisions(name), INT8)
+        measurements, peaks = _measure_all(bench, selected, precisions)
+    result = Calibration(
         environment=now.id,
         machine=now.machine,
         device=name,
         full_name=now.facts["devices"][name]["name"],
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        **found,
+        **_evaluate(measurements, peaks, bench),
     )
-    calibration.write(made)
-    return made
+    calibration.write(result)
+    return result
 
 
-def _precisions(device: str) -> tuple[str, ...]:
-    """Return the precisions that a kind of device may be asked for, the most accurate first."""
+def _device_precisions(device: str) -> tuple[str, ...]:
+    """Return the precisions of a device kind, the most accurate first."""
     from ovtool.core.device_names import kind_of
     from ovtool.devices.rules import rules_of
 
     return rules_of(kind_of(device)).precisions or ("default",)
 
 
-def _all(
-    bench: _Bench, wanted: Sequence[Probe], precisions: Sequence[str]
-) -> tuple[list[Probed], list[Peak]]:
-    """Measure the probes in every precision that the device runs."""
-    first = [p for p in wanted if p.kind == _PEAK_KIND]
-    moving = [p for p in wanted if p.kind not in COMPUTING]
-    rest = [p for p in wanted if p.kind in COMPUTING and p.kind != _PEAK_KIND]
-    probed: list[Probed] = []
+def _measure_all(
+    bench: _ProbeBench, selected: Sequence[Probe], precisions: Sequence[str]
+) -> tuple[list[ProbeMeasurement], list[Peak]]:
+    """Measure the probes in every precision that the device supports."""
+    products = [p for p in selected if p.kind == _PEAK_KIND]
+    memory = [p for p in selected if p.kind not in COMPUTE_KINDS]
+    compute = [p for p in selected if p.kind in COMPUTE_KINDS and p.kind != _PEAK_KIND]
+    bench.announce("bytes and overheads", len(memory))
+    measurements = _measure(bench, [_ProbeRun(p, bench.base) for p in memory])
     peaks: list[Peak] = []
-    bench.say("bytes and overheads", len(moving))
-    probed += _probed(bench, [_Asked(p, bench.base) for p in moving])
     for precision in precisions:
-        bench.say(f"products in {precision}", len(first))
+        bench.announce(f"products in {precision}", len(products))
         by_hint = {
-            hint: list(bench.measured([_Asked(p, precision, hint) for p in _for(hint, first)]))
+            hint: list(
+                bench.measure([_ProbeRun(p, precision, hint) for p in _select(hint, products)])
+            )
             for hint in _HINTS
         }
         for rows in by_hint.values():
             peaks += _peak(precision, rows)
-        probed += [_as_probed(*one) for one in by_hint["latency"]]
-        if not by_hint["latency"] and first:
-            continue  # the device does not run in it: bench.failures says why
-        others = [p for p in rest if precision != INT8 or p.kind != "attention"]
-        bench.say(f"layers in {precision}", len(others))
-        probed += _probed(bench, [_Asked(p, precision) for p in others])
-    return probed, peaks
+        measurements += [_probe_measurement(*row) for row in by_hint["latency"]]
+        if not by_hint["latency"] and products:
+            continue  # precision not supported: the reason is in bench.failures
+        others = [p for p in compute if precision != INT8 or p.kind != "attention"]
+        bench.announce(f"layers in {precision}", len(others))
+        measurements += _measure(bench, [_ProbeRun(p, precision) for p in others])
+    return measurements, peaks
 
 
-def _for(hint: Hint, products: Sequence[Probe]) -> list[Probe]:
-    """Return the products to measure under a hint: for the peak alone, those of the most rows."""
+def _select(hint: Hint, products: Sequence[Probe]) -> list[Probe]:
+    """Return the products to measure under a hint: for the throughput peak, those of most rows."""
     if hint == "latency" or not products:
         return list(products)
     most = max(p.rows for p in products)
     return [p for p in products if p.rows == most]
 
 
-def _probed(bench: _Bench, asked: Sequence[_Asked]) -> list[Probed]:
-    return [_as_probed(*one) for one in bench.measured(asked)]
+def _measure(bench: _ProbeBench, runs: Sequence[_ProbeRun]) -> list[ProbeMeasurement]:
+    return [_probe_measurement(*row) for row in bench.measure(runs)]
 
 
-def _as_probed(asked: _Asked, row: Measurement, layers: tuple[Layer, ...] | None) -> Probed:
+def _probe_measurement(
+    run: _ProbeRun, row: Measurement, layers: tuple[Layer, ...] | None
+) -> ProbeMeasurement:
     rate = _rate(row)
-    return Probed(
-        name=f"{asked.probe.name} {asked.precision}",
-        kind=asked.probe.kind,
-        copies=asked.probe.copies,
+    return ProbeMeasurement(
+        name=f"{run.probe.name} {run.precision}",
+        kind=run.probe.kind,
+        copies=run.probe.copies,
         seconds=Interval(1 / rate.value, 1 / rate.high, 1 / rate.low),
         verdict=row.verdict or "",
-        tasks=tuple(tasks(layers or ())),
+        tasks=tuple(layer_tasks(layers or ())),
     )
 
 
 def _rate(row: Measurement) -> Interval:
-    """Return inferences a second: of one request at a time by the median latency.
+    """Return the inferences per second, with one request in flight from the median latency.
 
-    Where others took the CPU that is by the least latency: of many short inferences some fall into
-    moments without them.  It has no interval.
+    A contended measurement uses the minimum latency, without an interval: some of many short
+    inferences run while no other process takes the CPU.
     """
-    told, unknown = row.figures, float("nan")
-    requests = told.get("requests", 1.0)
+    figures, unknown = row.figures, float("nan")
+    requests = figures.get("requests", 1.0)
     if row.verdict == "contended":
-        return Interval(requests * MS_PER_S / told["latency_min_ms"], unknown, unknown)
+        return Interval(requests * MS_PER_S / figures["latency_min_ms"], unknown, unknown)
     if requests == 1:
-        ends = (told.get(f"latency_p50_ms_ci_{end}", unknown) for end in ("high", "low"))
-        return Interval(MS_PER_S / told["latency_p50_ms"], *(MS_PER_S / end for end in ends))
-    low, high = (told.get(f"throughput_fps_ci_{end}", unknown) for end in ("low", "high"))
-    return Interval(told["throughput_fps"], low, high)
+        ends = (figures.get(f"latency_p50_ms_ci_{end}", unknown) for end in ("high", "low"))
+        return Interval(MS_PER_S / figures["latency_p50_ms"], *(MS_PER_S / end for end in ends))
+    low, high = (figures.get(f"throughput_fps_ci_{end}", unknown) for end in ("low", "high"))
+    return Interval(figures["throughput_fps"], low, high)
 
 
-def _peak(precision: str, rows: Sequence[tuple[_Asked, Measurement, Any]]) -> list[Peak]:
-    """Return the fastest product that ran in the precision asked for."""
-    found = []
-    for asked, row, layers in rows:
-        products = [t for t in tasks(layers or ()) if t.kind == _PEAK_KIND]
+def _peak(precision: str, rows: Sequence[tuple[_ProbeRun, Measurement, Any]]) -> list[Peak]:
+    """Return the fastest product that ran in the requested precision, if any."""
+    peaks = []
+    for run, row, layers in rows:
+        products = [t for t in layer_tasks(layers or ()) if t.kind == _PEAK_KIND]
         executed = {t.precision for t in products}
         if executed != {precision}:
             continue
         flops, rate = sum(t.flops for t in products), _rate(row)
         streams = row.figures.get("streams")
-        found.append(
+        peaks.append(
             Peak(
-                hint=asked.hint,
+                hint=run.hint,
                 precision=precision,
                 flops_per_s=flops * rate.value,
                 ci_low=flops * rate.low if rate.known else None,
@@ -283,29 +292,30 @@ def _peak(precision: str, rows: Sequence[tuple[_Asked, Measurement, Any]]) -> li
                 verdict=row.verdict or "",
             )
         )
-    return [max(found, key=lambda peak: peak.flops_per_s)] if found else []
+    return [max(peaks, key=lambda peak: peak.flops_per_s)] if peaks else []
 
 
-def _evaluated(probed: Sequence[Probed], peaks: Sequence[Peak], bench: _Bench) -> dict[str, Any]:
-    """Return the fields of a calibration that come from the probes.
+def _evaluate(
+    measurements: Sequence[ProbeMeasurement], peaks: Sequence[Peak], bench: _ProbeBench
+) -> dict[str, Any]:
+    """Return the fields of a calibration that follow from the probes.
 
     Raises:
         NothingMeasuredError: There are no overheads, or no rates.
     """
     failures = [reasons[0] + _more(reasons) for reasons in bench.failures.values()]
-    over = calibration.overheads(probed)
-    if over is None:
-        why = failures[0] if failures else ""
-        raise NothingMeasuredError(f"{bench.device} could not be calibrated", why)
-    layer, inference = over
-    rates, left_out = calibration.rates(probed, layer.value_s, inference.value_s)
+    overheads = calibration.fit_overheads(measurements)
+    if overheads is None:
+        raise NothingMeasuredError(f"cannot calibrate {bench.device}", "; ".join(failures[:1]))
+    layer, inference = overheads
+    rates, left_out = calibration.compute_rates(measurements, layer.value_s, inference.value_s)
     if not rates:
-        if not any(one.tasks for one in probed):
+        if not any(measurement.tasks for measurement in measurements):
             raise NothingMeasuredError(
-                f"{bench.device} could not be calibrated: it does not show what it executes"
+                f"cannot calibrate {bench.device}: the device does not report executed layers"
             )
         raise NothingMeasuredError(
-            f"{bench.device} could not be calibrated: no layer took more than the overheads",
+            f"cannot calibrate {bench.device}: no layer took longer than the overheads",
             "calibrate again on a quiet machine",
         )
     return {

@@ -1,4 +1,4 @@
-"""What was measured of a device once, as it is stored and read back."""
+"""Calibration of a device: its measured rates, how they follow from probes, and its file."""
 
 from __future__ import annotations
 
@@ -12,8 +12,14 @@ from pydantic import Field, ValidationError
 from ovtool.core import files
 from ovtool.core.errors import InputError
 from ovtool.core.variant import Record
-from ovtool.roofline import model as roofline
-from ovtool.roofline.model import COMPUTING, MOVING, STREAM, Roofs, Task
+from ovtool.roofline.model import (
+    COMPUTE_KINDS,
+    MEMORY_KINDS,
+    STREAM,
+    DeviceRates,
+    Task,
+    predict_layer,
+)
 from ovtool.roofline.probes import OVERHEAD, SINK
 from ovtool.roofline.surface import Surface
 
@@ -24,27 +30,34 @@ if TYPE_CHECKING:
     from ovtool.core.statistics import Interval
 
 FOLDER = "calibration"
-_LEAST_SHARE = 0.25
-"""Of a probe's time that must be its own layers': less tells little of them."""
+NO_RATE = {
+    "other-kind": "the device executes it as another kind of layer",
+    "mixed-precision": "its layers run in several precisions",
+    "overhead-bound": "its target layers take too small a share of its time",
+    "unknown-sizes": "the device does not report the sizes of its layers",
+}
+"""Reasons why a probe gives no rate."""
+_MIN_TARGET_SHARE = 0.25
+"""Minimum share of a probe's time that its target layers must take."""
 
 
 class Rate(Record):
-    """What was reached at some sizes, with its 95 % interval where there is one."""
+    """A rate measured at some sizes, with its 95 % interval when known."""
 
     kind: str
     precision: str
-    """Executed; ``any`` for what moves bytes alone."""
+    """Execution precision; ``any`` for a memory kind."""
     sizes: tuple[float, ...] = Field(min_length=1)
     value: float = Field(gt=0, allow_inf_nan=False)
-    """FLOP/s, or bytes a second."""
+    """FLOP/s, or bytes per second."""
     ci_low: float | None = None
     ci_high: float | None = None
     verdict: str
-    """Of its measurement."""
+    """Verdict of the measurement."""
 
 
 class Peak(Record):
-    """The fastest matrix product in a precision."""
+    """FLOP/s of the fastest matrix product in a precision."""
 
     hint: str
     precision: str
@@ -56,7 +69,7 @@ class Peak(Record):
 
 
 class Overhead(Record):
-    """Seconds, with a 95 % interval where there is one."""
+    """An overhead in seconds, with its 95 % interval when known."""
 
     value_s: float = Field(ge=0, allow_inf_nan=False)
     ci_low_s: float | None = None
@@ -64,11 +77,11 @@ class Overhead(Record):
 
 
 class Calibration(Record):
-    """The peaks of a device, in one environment."""
+    """Measured rates and overheads of a device in one environment."""
 
     schema_version: Literal[1] = 1
     environment: str
-    """The id in ``environment.json``."""
+    """Environment id, as in ``environment.json``."""
     machine: str
     device: str
     full_name: str
@@ -78,82 +91,80 @@ class Calibration(Record):
     peaks: tuple[Peak, ...]
     rates: tuple[Rate, ...]
     left_out: tuple[str, ...] = ()
-    """What could not be measured, and why."""
+    """Probes without a result, each with the reason."""
 
     @property
     def summary(self) -> str:
-        """When it was made, and how the measurements went, in words."""
-        counted = Counter(rate.verdict for rate in self.rates)
-        told = ", ".join(f"{count} {verdict}" for verdict, count in counted.most_common())
-        return f"{self.created}, {len(self.rates)} measurements: {told}"
+        """Creation time, and the number of measurements by verdict."""
+        counts = Counter(rate.verdict for rate in self.rates).most_common()
+        verdicts = ", ".join(f"{count} {verdict}" for verdict, count in counts)
+        return f"{self.created}, {len(self.rates)} measurements: {verdicts}"
 
-    def roofs(self) -> Roofs:
-        """Return what predictions are made from."""
-        return roofs(self.rates, self.layer.value_s, self.inference.value_s, self._peaks())
-
-    def _peaks(self) -> dict[str, float]:
-        return {p.precision: p.flops_per_s for p in self.peaks if p.hint == "latency"}
+    def device_rates(self) -> DeviceRates:
+        """Return the rates that predictions use, under the latency hint."""
+        peaks = {p.precision: p.flops_per_s for p in self.peaks if p.hint == "latency"}
+        return fit_rates(self.rates, self.layer.value_s, self.inference.value_s, peaks)
 
     def bandwidth(self) -> tuple[Rate, Rate] | None:
-        """Return the elementwise bandwidth at the most bytes, and the highest one."""
-        moved = [r for r in self.rates if r.kind == MOVING[0]]
+        """Return the elementwise bandwidth of memory (most bytes) and of the fastest cache."""
+        moved = [r for r in self.rates if r.kind == MEMORY_KINDS[0]]
         if not moved:
             return None
         return max(moved, key=lambda r: r.sizes), max(moved, key=lambda r: r.value)
 
 
 def path(environment: str, device: str) -> Path:
-    """Return where the calibration of a device is kept."""
-    plain = "".join(c if c.isalnum() or c in ".-" else "_" for c in device)
-    return files.user_folder() / FOLDER / environment / f"{plain}.json"
+    """Return the path of a device's calibration file."""
+    name = "".join(c if c.isalnum() or c in ".-" else "_" for c in device)
+    return files.user_folder() / FOLDER / environment / f"{name}.json"
 
 
 def write(calibration: Calibration) -> Path:
-    """Store a calibration, in place of an older one.
+    """Write a calibration, replacing an older one.
 
     Raises:
-        InputError: The folder cannot be written.
+        InputError: The folder is not writable.
     """
     target = path(calibration.environment, calibration.device)
     return files.write_text(target, calibration.model_dump_json(indent=1) + "\n")
 
 
 def read(environment: str, device: str) -> Calibration | None:
-    """Return the calibration of a device in an environment; None where there is none.
+    """Return the calibration of a device in an environment; None when there is no file.
 
     Raises:
-        InputError: The file is damaged, of another version, or of another environment or device.
+        InputError: The file is damaged, or belongs to another version, environment or device.
     """
     source = path(environment, device)
     if not source.is_file():
         return None
-    remedy = f"ovtool devices --calibrate --device {device} makes it again"
+    remedy = f"recalibrate: ovtool devices --calibrate --device {device}"
     try:
-        found = Calibration.model_validate_json(source.read_bytes())
+        calibration = Calibration.model_validate_json(source.read_bytes())
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "content"
         raise InputError(f"{source}: {where}: {first['msg']}", remedy) from error
-    if (found.environment, found.device) != (environment, device):
+    if (calibration.environment, calibration.device) != (environment, device):
         raise InputError(
-            f"{source} is of {found.device} in environment {found.environment},"
-            f" not of {device} in {environment}",
+            f"{source} belongs to {calibration.device} in environment {calibration.environment},"
+            f" not to {device} in {environment}",
             remedy,
         )
-    return found
+    return calibration
 
 
 @dataclass(frozen=True, slots=True)
-class Probed:
-    """A probe that was measured.
+class ProbeMeasurement:
+    """A measured probe.
 
     Args:
-        name: Of the probe.
-        kind: Of the probe.
-        copies: Layers of that kind that it was built of.
-        seconds: Of one inference, with its interval.
-        verdict: How the measuring went.
-        tasks: What the device executed; empty where it does not show it.
+        name: Probe name.
+        kind: Probe kind.
+        copies: Number of layers of that kind in the probe.
+        seconds: Time of one inference, with its interval.
+        verdict: Verdict of the measurement.
+        tasks: Executed layers; empty when the device does not report them.
     """
 
     name: str
@@ -164,34 +175,36 @@ class Probed:
     tasks: tuple[Task, ...]
 
     @property
-    def own(self) -> tuple[Task, ...]:
-        """The layers that it is about."""
-        wanted = "product" if self.kind == STREAM else self.kind
+    def targets(self) -> tuple[Task, ...]:
+        """The layers of the kind that the probe measures."""
+        kind = "product" if self.kind == STREAM else self.kind
         return tuple(
-            task for task in self.tasks if task.kind == wanted and not task.name.startswith(SINK)
+            task for task in self.tasks if task.kind == kind and not task.name.startswith(SINK)
         )
 
 
-def overheads(probed: Iterable[Probed]) -> tuple[Overhead, Overhead] | None:
-    """Return the overhead of a layer and of an inference, from tiny layers in a row.
+def fit_overheads(measurements: Iterable[ProbeMeasurement]) -> tuple[Overhead, Overhead] | None:
+    """Return the overheads per layer and per inference, from chains of tiny layers.
 
-    The slope of the time over the number of layers is that of a layer, what is left of the shortest
-    row that of an inference.  None where fewer than two rows were measured.
+    The overhead per layer is the slope of the time over the number of layers, the overhead per
+    inference its intercept.  None when fewer than two chains were measured.
     """
-    rows = sorted((p for p in probed if p.kind == OVERHEAD), key=lambda p: len(p.tasks) or p.copies)
-    if len(rows) < 2:
+    chains = sorted(
+        (m for m in measurements if m.kind == OVERHEAD), key=lambda m: len(m.tasks) or m.copies
+    )
+    if len(chains) < 2:
         return None
-    short, long = rows[0], rows[-1]
+    short, long = chains[0], chains[-1]
     few, many = (len(p.tasks) or p.copies for p in (short, long))
     steps = many - few
     slope = max(0.0, (long.seconds.value - short.seconds.value) / steps)
-    half = math.hypot(_half(long.seconds), _half(short.seconds)) / steps
-    left = max(0.0, short.seconds.value - few * slope)
-    spread = math.hypot(_half(short.seconds), few * half)
-    return _overhead(slope, half), _overhead(left, spread)
+    slope_half = math.hypot(_half_width(long.seconds), _half_width(short.seconds)) / steps
+    intercept = max(0.0, short.seconds.value - few * slope)
+    intercept_half = math.hypot(_half_width(short.seconds), few * slope_half)
+    return _overhead(slope, slope_half), _overhead(intercept, intercept_half)
 
 
-def _half(interval: Interval) -> float:
+def _half_width(interval: Interval) -> float:
     return (interval.high - interval.low) / 2
 
 
@@ -201,101 +214,101 @@ def _overhead(value: float, half: float) -> Overhead:
     return Overhead(value_s=value, ci_low_s=max(0.0, value - half), ci_high_s=value + half)
 
 
-def rates(
-    probed: Sequence[Probed], layer_s: float, inference_s: float
+def compute_rates(
+    measurements: Sequence[ProbeMeasurement], layer_s: float, inference_s: float
 ) -> tuple[tuple[Rate, ...], tuple[str, ...]]:
-    """Return what each kind reached, and which probes told nothing.
+    """Return the rate of each probe, and the probes without a rate, with the reason.
 
-    Kinds are evaluated one after another: of the time of a probe, what its other layers take by the
-    kinds before it is taken away, and its own share the rest.
+    Kinds are evaluated in order.  The predicted time of a probe's other layers, by the rates of
+    earlier kinds, is subtracted from its time; the rest is the time of its target layers.
     """
-    found: list[Rate] = []
+    rates: list[Rate] = []
     left_out: list[str] = []
-    for kind in (*MOVING, STREAM, *COMPUTING):
-        known = roofs(found, layer_s, inference_s)
-        for one in (p for p in probed if p.kind == kind):
-            rate = _rate(one, known)
+    for kind in (*MEMORY_KINDS, STREAM, *COMPUTE_KINDS):
+        known = fit_rates(rates, layer_s, inference_s)
+        for measurement in (m for m in measurements if m.kind == kind):
+            rate = _rate(measurement, known)
             if isinstance(rate, str):
-                left_out.append(f"{one.name}: {rate}")
+                left_out.append(f"{measurement.name}: {rate}")
             else:
-                found.append(rate)
-    return tuple(found), tuple(left_out)
+                rates.append(rate)
+    return tuple(rates), tuple(left_out)
 
 
-def _rate(one: Probed, known: Roofs) -> Rate | str:
-    """Return what a probe's own layers reached, or why that is not told."""
-    own = one.own
-    if not own:
-        return "the device runs it as something else"
-    precisions = {task.precision for task in own}
-    if one.kind in COMPUTING and len(precisions) > 1:
-        return "its layers run in several precisions"
-    others_s = sum(_others_s(task, known) for task in one.tasks if task not in own)
-    spent = known.inference_s + others_s + known.layer_s * len(own)
-    own_s = one.seconds.value - spent
-    if own_s < _LEAST_SHARE * one.seconds.value:
-        return "too little of its time is that of its own layers"
-    middle = own[len(own) // 2]
-    if one.kind in COMPUTING:
-        amount, sizes = sum(task.flops for task in own), middle.sizes
-    elif one.kind == STREAM:
-        amount = sum(task.weight_bytes for task in own)
+def _rate(measurement: ProbeMeasurement, known: DeviceRates) -> Rate | str:
+    """Return the rate of a probe's target layers, or the reason why it is unknown."""
+    kind, seconds, targets = measurement.kind, measurement.seconds, measurement.targets
+    if not targets:
+        return NO_RATE["other-kind"]
+    precisions = {task.precision for task in targets}
+    if kind in COMPUTE_KINDS and len(precisions) > 1:
+        return NO_RATE["mixed-precision"]
+    others_s = sum(_known_s(task, known) for task in measurement.tasks if task not in targets)
+    other_s = known.inference_s + others_s + known.layer_s * len(targets)
+    target_s = seconds.value - other_s
+    if target_s < _MIN_TARGET_SHARE * seconds.value:
+        return NO_RATE["overhead-bound"]
+    middle = targets[len(targets) // 2]
+    if kind in COMPUTE_KINDS:
+        amount, sizes = sum(task.flops for task in targets), middle.sizes
+    elif kind == STREAM:
+        amount = sum(task.weight_bytes for task in targets)
         sizes = (float(amount),)
     else:
-        amount, sizes = sum(task.data_bytes for task in own), middle.sizes
+        amount, sizes = sum(task.data_bytes for task in targets), middle.sizes
     if not amount:
-        return "the device does not say how much its layers do"
-    least_s, most_s = one.seconds.low - spent, one.seconds.high - spent
-    known_ends = one.seconds.known and least_s > 0
+        return NO_RATE["unknown-sizes"]
+    low_s, high_s = seconds.low - other_s, seconds.high - other_s
+    interval_known = seconds.known and low_s > 0
     return Rate(
-        kind=one.kind,
-        precision=(middle.precision or "unknown") if one.kind in COMPUTING else "any",
+        kind=kind,
+        precision=(middle.precision or "unknown") if kind in COMPUTE_KINDS else "any",
         sizes=sizes,
-        value=amount / own_s,
-        ci_low=amount / most_s if known_ends else None,
-        ci_high=amount / least_s if known_ends else None,
-        verdict=one.verdict,
+        value=amount / target_s,
+        ci_low=amount / high_s if interval_known else None,
+        ci_high=amount / low_s if interval_known else None,
+        verdict=measurement.verdict,
     )
 
 
-def _others_s(task: Task, known: Roofs) -> float:
-    """Return what a layer takes as far as that is known by now; where it is not, the overhead."""
+def _known_s(task: Task, known: DeviceRates) -> float:
+    """Return a layer's predicted time by the rates known so far, or the overhead."""
     if task.name.startswith(SINK):
         return known.layer_s
-    told = roofline.layer(task, known, task.weight_bytes)
-    return known.layer_s if told is None else told.expected.total_s
+    layer = predict_layer(task, known, task.weight_bytes)
+    return known.layer_s if layer is None else layer.expected.total_s
 
 
-def roofs(
-    found: Sequence[Rate],
+def fit_rates(
+    rates: Sequence[Rate],
     layer_s: float,
     inference_s: float,
     peaks: Mapping[str, float] | None = None,
-) -> Roofs:
-    """Return the surfaces through what was reached.
+) -> DeviceRates:
+    """Fit a surface to the rates of each kind and precision.
 
     Args:
-        found: What was reached.
-        layer_s: Overhead of a layer.
-        inference_s: Overhead of an inference.
-        peaks: FLOP/s of the fastest network of products, by precision.
+        rates: Measured rates.
+        layer_s: Overhead per layer.
+        inference_s: Overhead per inference.
+        peaks: FLOP/s of the fastest network of matrix products, by precision.
     """
     groups: dict[tuple[str, str], list[Rate]] = {}
-    for one in found:
-        groups.setdefault((one.kind, one.precision), []).append(one)
-    fitted = {
+    for rate in rates:
+        groups.setdefault((rate.kind, rate.precision), []).append(rate)
+    surfaces = {
         key: Surface.fit([r.sizes for r in rows], [r.value for r in rows])
         for key, rows in groups.items()
     }
     highest = dict(peaks or {})
-    for one in found:
-        if one.kind == "product":  # without the overheads that are in a peak
-            highest[one.precision] = max(one.value, highest.get(one.precision, 0.0))
-    return Roofs(
+    for rate in rates:
+        if rate.kind == "product":  # a peak includes overheads, a rate does not
+            highest[rate.precision] = max(rate.value, highest.get(rate.precision, 0.0))
+    return DeviceRates(
         peaks=highest,
-        computing={key: s for key, s in fitted.items() if key[0] in COMPUTING},
-        moving={key[0]: s for key, s in fitted.items() if key[0] in MOVING},
-        stream=fitted.get((STREAM, "any")),
+        compute={key: s for key, s in surfaces.items() if key[0] in COMPUTE_KINDS},
+        memory={key[0]: s for key, s in surfaces.items() if key[0] in MEMORY_KINDS},
+        stream=surfaces.get((STREAM, "any")),
         layer_s=layer_s,
         inference_s=inference_s,
     )

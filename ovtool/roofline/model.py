@@ -1,16 +1,16 @@
-"""How fast a model can be: each layer against what its device was measured to reach.
+"""Roofline model: the time of each layer from its FLOPs, its bytes and the rates of its device.
 
-A layer takes ``max(FLOPs / peak, bytes / bandwidth) + overhead``, and layers run one after another
-(Williams, Waterman and Patterson 2009, "Roofline: An Insightful Visual Performance Model").  Two
-things are told of each:
+A layer takes ``max(FLOPs / peak, bytes / bandwidth) + overhead``, and layers run sequentially
+(Williams, Waterman and Patterson 2009, "Roofline: An Insightful Visual Performance Model").  Each
+layer has two times:
 
 - the *limit*: with the device's peak in the layer's precision, and the bandwidth of the memory or
-  cache that its bytes fit in.  What is measured may come near it and not much below.
-- the *prediction*: with what layers of the same kind and like sizes reached when the device was
-  calibrated, since hardly any layer but a large matrix product reaches the peak.
+  cache that holds its bytes.  A measurement can approach the limit but not fall far below it.
+- the *prediction*: with the rate that layers of the same kind and similar size reached during the
+  calibration.  Few layers other than large matrix products reach the peak.
 
-Nothing here knows of models or devices: a layer comes as a :class:`Task`, a device as
-:class:`Roofs`.
+This module depends on no model or device: a layer is a :class:`Task`, a device is a
+:class:`DeviceRates`.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ if TYPE_CHECKING:
 Bound = Literal["compute", "memory", "overhead"]
 
 LANES = 16
-"""Channels in whose multiples convolutions are told how full their last vector is: f32 values of
-512 bits.  What an unfilled one costs is measured, and may be nothing."""
+"""Vector width in f32 channels (512 bits).  How full the last vector is, is a size of a
+convolution; the cost of a partly filled vector is measured, and may be zero."""
 VIEW = "view"
-"""The kind of a layer that only looks at data in another way."""
-MOVING = ("elementwise", "reorder", "pooling", "normalization", "transpose", "reduce")
-"""Kinds whose time is that of the bytes they move."""
-COMPUTING = (
+"""Kind of a layer that reinterprets its input without copying it."""
+MEMORY_KINDS = ("elementwise", "reorder", "pooling", "normalization", "transpose", "reduce")
+"""Kinds bound by the bytes they move."""
+COMPUTE_KINDS = (
     "stem", "convolution", "pointwise", "depthwise", "grouped", "product", "attention",
 )  # fmt: skip
-"""Kinds whose time is that of their arithmetic, in the order in which they are calibrated."""
+"""Kinds bound by their arithmetic, in calibration order."""
 STREAM = "stream"
-"""The reading of weights, once each, by products of one row."""
-_MOVING_TYPES = {
+"""Reading each weight once, as matrix products of one row do."""
+_MEMORY_KIND_OF_TYPE = {
     "pooling": "pooling", "adaptivepooling": "pooling",
     "softmax": "normalization", "logsoftmax": "normalization", "mvn": "normalization",
     "normalizel2": "normalization", "normalize": "normalization", "rms": "normalization",
@@ -50,24 +50,24 @@ _MOVING_TYPES = {
     "transpose": "transpose", "permute": "transpose", "reduce": "reduce", "reorder": "reorder",
     "reshape": VIEW, "squeeze": VIEW, "unsqueeze": VIEW, "shapeof": VIEW,
 }  # fmt: skip
-"""Kinds of layers without arithmetic, by the type that plugins give them; others are elementwise,
-that is they move each byte once."""
-_LIKE = {"grouped": "convolution", "attention": "product", "stem": "convolution"}
-"""Which kind stands for one that was not calibrated in a precision."""
+"""Kind of a layer without arithmetic, by plugin layer type; other types are elementwise: they move
+each byte once."""
+_SUBSTITUTE_KIND = {"grouped": "convolution", "attention": "product", "stem": "convolution"}
+"""Kind to use in place of one without a calibrated rate in a precision."""
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What a layer has to do in one inference.
+    """The work of one layer in one inference.
 
     Args:
-        name: Of the layer.
-        kind: One of :data:`COMPUTING` or :data:`MOVING`, or :data:`VIEW`.
-        precision: What it computes in; None where that is not told.
-        flops: Its arithmetic; 0 for a kind that only moves data.
-        weight_bytes: Weights that it reads.
-        data_bytes: Activations that it reads and writes.
-        geometry: What its arithmetic looks like; None for a kind that only moves data.
+        name: Layer name.
+        kind: One of :data:`COMPUTE_KINDS` or :data:`MEMORY_KINDS`, or :data:`VIEW`.
+        precision: Execution precision; None when unknown.
+        flops: Floating-point operations; 0 for a memory kind.
+        weight_bytes: Bytes of weights read.
+        data_bytes: Bytes of activations read and written.
+        geometry: Sizes of the arithmetic; None for a memory kind.
     """
 
     name: str
@@ -80,17 +80,17 @@ class Task:
 
     @property
     def bytes(self) -> int:
-        """All that it reads and writes."""
+        """Bytes read and written in total."""
         return self.weight_bytes + self.data_bytes
 
     @property
     def intensity(self) -> float | None:
-        """FLOPs for each byte; None for a layer without arithmetic."""
+        """Arithmetic intensity in FLOPs per byte; None for a layer without arithmetic."""
         return self.flops / self.bytes if self.flops and self.bytes else None
 
     @property
     def sizes(self) -> tuple[float, ...]:
-        """What its speed depends on, as the surfaces of its kind have it."""
+        """Coordinates of the layer on the rate surface of its kind."""
         g = self.geometry
         if g is None:
             return (float(self.data_bytes),)
@@ -104,18 +104,18 @@ class Task:
         return (g.rows, g.inputs, g.outputs, g.kernel, fill)
 
 
-def moving_kind(layer_type: str) -> str:
+def memory_kind(layer_type: str) -> str:
     """Return the kind of a layer without arithmetic.
 
-    >>> moving_kind("Pooling"), moving_kind("Eltwise"), moving_kind("Reshape")
+    >>> memory_kind("Pooling"), memory_kind("Eltwise"), memory_kind("Reshape")
     ('pooling', 'elementwise', 'view')
     """
-    return _MOVING_TYPES.get(layer_type.lower(), MOVING[0])
+    return _MEMORY_KIND_OF_TYPE.get(layer_type.lower(), MEMORY_KINDS[0])
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
-    """The parts of a layer's time, in seconds."""
+class TimeTerms:
+    """Terms of a layer's time, in seconds."""
 
     compute_s: float
     memory_s: float
@@ -128,63 +128,62 @@ class Terms:
 
     @property
     def bound(self) -> Bound:
-        """Which of the three is the largest; memory and compute before the overhead."""
-        parts: dict[Bound, float] = {
+        """The largest term."""
+        terms: dict[Bound, float] = {
             "compute": self.compute_s,
             "memory": self.memory_s,
             "overhead": self.overhead_s,
         }
-        return max(parts, key=lambda part: parts[part])
+        return max(terms, key=lambda term: terms[term])
 
 
-def terms(
+def time_terms(
     flops: float, moved_bytes: float, peak: float, bandwidth: float, overhead_s: float = 0.0
-) -> Terms:
-    """Return the parts of a layer's time.
+) -> TimeTerms:
+    """Return the terms of a layer's time.
 
     Args:
-        flops: Its arithmetic.
-        moved_bytes: What it reads and writes.
+        flops: Floating-point operations.
+        moved_bytes: Bytes read and written.
         peak: FLOP/s.
-        bandwidth: Bytes a second.
-        overhead_s: What a layer takes however little it does.
+        bandwidth: Bytes per second.
+        overhead_s: Fixed time per layer.
 
     Raises:
         ValueError: A count is negative, or a rate is not positive.
     """
     if flops < 0 or moved_bytes < 0 or overhead_s < 0:
-        raise ValueError("FLOPs, bytes and overhead are not negative")
+        raise ValueError("FLOPs, bytes and overhead must not be negative")
     if not (peak > 0 and bandwidth > 0):
-        raise ValueError("a peak and a bandwidth are above 0")
-    return Terms(flops / peak, moved_bytes / bandwidth, overhead_s)
+        raise ValueError("peak and bandwidth must be positive")
+    return TimeTerms(flops / peak, moved_bytes / bandwidth, overhead_s)
 
 
 @dataclass(frozen=True, slots=True)
-class Roofs:
-    """What a device was measured to reach.
+class DeviceRates:
+    """Measured rates and overheads of a device.
 
     Args:
         peaks: FLOP/s of the fastest matrix product, by precision.
-        computing: FLOP/s by kind and precision.
-        moving: Bytes a second by kind, at the bytes that a layer moves.
-        stream: Bytes a second of weights, at the bytes of all of a model's weights.
-        layer_s: Overhead of a layer.
-        inference_s: Overhead of an inference.
+        compute: FLOP/s by kind and precision.
+        memory: Bytes per second by kind, as a function of the bytes a layer moves.
+        stream: Bytes per second of weights, as a function of the weight bytes of the whole model.
+        layer_s: Overhead per layer.
+        inference_s: Overhead per inference.
     """
 
     peaks: Mapping[str, float]
-    computing: Mapping[tuple[str, str], Surface]
-    moving: Mapping[str, Surface]
+    compute: Mapping[tuple[str, str], Surface]
+    memory: Mapping[str, Surface]
     stream: Surface | None
     layer_s: float
     inference_s: float
 
-    def speed(self, task: Task) -> float | None:
-        """Return the FLOP/s that a task's kind reaches; None where that was not calibrated."""
-        found = self._speeds(task)
-        if found is None:
+    def flops_per_s(self, task: Task) -> float | None:
+        """Return the FLOP/s that a task's kind reaches; None when it is not calibrated."""
+        kind, surface = self._compute_surface(task)
+        if surface is None:
             return None
-        kind, surface = found
         sizes = task.sizes
         if kind != task.kind and task.geometry is not None:
             g = task.geometry
@@ -192,168 +191,169 @@ class Roofs:
             sizes = product if kind == "product" else (*sizes[:3], g.kernel, sizes[-1])
         return surface.at(sizes)
 
-    def _speeds(self, task: Task) -> tuple[str, Surface] | None:
-        """Return the kind that tells of a task's speed, and its speeds."""
+    def _compute_surface(self, task: Task) -> tuple[str, Surface | None]:
+        """Return the calibrated kind that represents a task, and its rates."""
         kind = task.kind
-        surface = self.computing.get((kind, task.precision or ""))
-        while surface is None and kind in _LIKE:
-            kind = _LIKE[kind]
-            surface = self.computing.get((kind, task.precision or ""))
-        return None if surface is None else (kind, surface)
+        surface = self.compute.get((kind, task.precision or ""))
+        while surface is None and kind in _SUBSTITUTE_KIND:
+            kind = _SUBSTITUTE_KIND[kind]
+            surface = self.compute.get((kind, task.precision or ""))
+        return kind, surface
 
-    def _moves(self, task: Task) -> Surface | None:
-        return self.moving.get(task.kind) or self.moving.get(MOVING[0])
+    def _memory_surface(self, task: Task) -> Surface | None:
+        return self.memory.get(task.kind) or self.memory.get(MEMORY_KINDS[0])
 
-    def doubt(self, task: Task, expected: Terms) -> tuple[str, float]:
-        """Return what the time expected of a task was told by, and how far that errs.
+    def prediction_error(self, task: Task, expected: TimeTerms) -> tuple[str, float]:
+        """Return which rates a task's predicted time rests on, and their relative error.
 
         Returns:
-            The measurements' kind, and the root mean square of their relative errors when each is
-            predicted from the others; NaN where there are too few.
+            The kind of the rates, and the root mean square of their relative errors in
+            leave-one-out cross-validation; NaN for too few measurements.
         """
-        computed = self._speeds(task)
+        kind, computed = self._compute_surface(task)
         if computed is not None and expected.compute_s >= expected.memory_s:
-            return f"{computed[0]} {task.precision}", computed[1].error
-        weights = task.weight_bytes > task.data_bytes
-        surface = self.stream if weights else self._moves(task)
-        kind = STREAM if weights else task.kind
-        return kind, math.nan if surface is None else surface.error
+            return f"{kind} {task.precision}", computed.error
+        reads_weights = task.weight_bytes > task.data_bytes
+        surface = self.stream if reads_weights else self._memory_surface(task)
+        return STREAM if reads_weights else task.kind, surface.error if surface else math.nan
 
-    def bandwidth(self, task: Task) -> float:
-        """Return the bytes a second at which a task's data moves; infinite where not calibrated."""
-        surface = self._moves(task)
+    def data_bandwidth(self, task: Task) -> float:
+        """Return the bytes per second of a task's activations; infinite when not calibrated."""
+        surface = self._memory_surface(task)
         return math.inf if surface is None else surface.at((max(task.data_bytes, 1),))
 
-    def streaming(self, model_weight_bytes: float) -> float:
-        """Return the bytes a second at which a model's weights are read."""
+    def weight_bandwidth(self, model_weight_bytes: float) -> float:
+        """Return the bytes per second at which a model's weights are read."""
         return math.inf if self.stream is None else self.stream.at((max(model_weight_bytes, 1),))
 
 
 @dataclass(frozen=True, slots=True)
-class Predicted:
-    """What is expected of a layer.
+class LayerPrediction:
+    """Predicted time and limit of a layer.
 
     Args:
         task: The layer.
-        limit: The parts of its time by the device's peak and bandwidth.
-        expected: The same by what its kind reaches.
-        told_by: Which measurements that comes from.
-        error: How far these err: the root mean square of relative errors; NaN where not known.
+        limit: Time terms by the device's peak and bandwidth.
+        expected: Time terms by the rates of the layer's kind.
+        source: Kind of the rates that the prediction rests on.
+        error: Root mean square of the relative errors of those rates; NaN when unknown.
     """
 
     task: Task
-    limit: Terms
-    expected: Terms
-    told_by: str = ""
+    limit: TimeTerms
+    expected: TimeTerms
+    source: str = ""
     error: float = 0.0
 
     @property
     def limit_ms(self) -> float:
-        """The least time, by peak and bandwidth alone."""
+        """Minimum time by peak and bandwidth alone, without overhead."""
         return 1000 * max(self.limit.compute_s, self.limit.memory_s)
 
     @property
     def predicted_ms(self) -> float:
-        """The expected time."""
+        """Predicted time."""
         return 1000 * self.expected.total_s
 
     @property
     def bound(self) -> Bound:
-        """What the limit comes from."""
+        """Largest term of the limit."""
         return self.limit.bound
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What is expected of a model.
+    """Predicted time and limit of a model.
 
     Args:
-        layers: Those that something is expected of.
-        unknown: Names of those whose precision or kind was not calibrated.
-        inference_s: Overhead of an inference.
+        layers: Predicted layers.
+        unknown: Names of layers whose precision or kind is not calibrated.
+        inference_s: Overhead per inference.
     """
 
-    layers: tuple[Predicted, ...]
+    layers: tuple[LayerPrediction, ...]
     unknown: tuple[str, ...] = ()
     inference_s: float = 0.0
 
     @property
-    def by_name(self) -> dict[str, Predicted]:
-        """What is expected of each layer."""
+    def by_name(self) -> dict[str, LayerPrediction]:
+        """Predicted layers by name."""
         return {layer.task.name: layer for layer in self.layers}
 
     @property
     def latency_ms(self) -> float | None:
-        """Expected time of one inference; None where a layer is unknown."""
+        """Predicted latency of one inference; None with an unknown layer."""
         if self.unknown:
             return None
         return sum(layer.predicted_ms for layer in self.layers) + 1000 * self.inference_s
 
     @property
     def latency(self) -> Interval | None:
-        """The expected time in ms with its 95 % interval; None where a layer is unknown.
+        """Predicted latency in ms with its 95 % interval; None with an unknown layer.
 
-        The layers that measurements of one kind tell of err together, those of different kinds on
-        their own; where too few measurements do not tell how far they err, it is as much as they
-        say.  What the machine's speed does between the calibration and now is not in it.
+        Errors of layers that rest on the same rates add linearly, errors of different rates in
+        quadrature.  An unknown error counts as 100 %.  The interval excludes changes of the
+        machine's speed since the calibration.
         """
         value = self.latency_ms
         if value is None:
             return None
         errors: dict[str, float] = {}
-        for one in self.layers:
-            error = one.predicted_ms * (1.0 if math.isnan(one.error) else one.error)
-            errors[one.told_by] = errors.get(one.told_by, 0.0) + error
-        share = Z975 * math.hypot(*errors.values()) / value if value else math.nan
-        return Interval(value, value / (1 + share), value * (1 + share))
+        for layer in self.layers:
+            error = layer.predicted_ms * (1.0 if math.isnan(layer.error) else layer.error)
+            errors[layer.source] = errors.get(layer.source, 0.0) + error
+        relative = Z975 * math.hypot(*errors.values()) / value if value else math.nan
+        return Interval(value, value / (1 + relative), value * (1 + relative))
 
     @property
     def limit_ms(self) -> float | None:
-        """Least time of one inference, without any overhead; None where a layer is unknown."""
+        """Minimum time of one inference without overheads; None with an unknown layer."""
         return None if self.unknown else sum(layer.limit_ms for layer in self.layers)
 
     @property
     def by_bound(self) -> dict[Bound, float]:
-        """Expected milliseconds of the layers by what they are bound by."""
-        found: dict[Bound, float] = {}
+        """Predicted milliseconds of the layers, by bound."""
+        totals: dict[Bound, float] = {}
         for layer in self.layers:
-            found[layer.bound] = found.get(layer.bound, 0.0) + layer.predicted_ms
-        return found
+            totals[layer.bound] = totals.get(layer.bound, 0.0) + layer.predicted_ms
+        return totals
 
 
-def predict(tasks: Sequence[Task], roofs: Roofs) -> Prediction:
-    """Return what is expected of a model's layers, which run one after another."""
-    weights = sum(task.weight_bytes for task in tasks)
-    found = [layer(task, roofs, weights) for task in tasks]
+def predict(tasks: Sequence[Task], rates: DeviceRates) -> Prediction:
+    """Predict the time of a model from its layers, which run sequentially."""
+    weight_bytes = sum(task.weight_bytes for task in tasks)
+    layers = [predict_layer(task, rates, weight_bytes) for task in tasks]
     return Prediction(
-        tuple(one for one in found if one is not None),
-        tuple(task.name for task, one in zip(tasks, found, strict=True) if one is None),
-        roofs.inference_s,
+        tuple(layer for layer in layers if layer is not None),
+        tuple(task.name for task, layer in zip(tasks, layers, strict=True) if layer is None),
+        rates.inference_s,
     )
 
 
-def layer(task: Task, roofs: Roofs, model_weight_bytes: float) -> Predicted | None:
-    """Return what is expected of a layer; None where its kind or precision was not calibrated.
+def predict_layer(
+    task: Task, rates: DeviceRates, model_weight_bytes: float
+) -> LayerPrediction | None:
+    """Predict the time of a layer; None when its kind or precision is not calibrated.
 
-    Weights are read at the bandwidth that belongs to all of the model's: those of one layer may
-    fit a cache, but the other layers' have passed through it since.
+    Weights are read at the bandwidth for the weights of the whole model: one layer's weights may
+    fit a cache, but the other layers evict them between inferences.
 
     Args:
         task: The layer.
-        roofs: The device.
-        model_weight_bytes: Of all layers.
+        rates: The device.
+        model_weight_bytes: Weight bytes of all layers.
     """
     if task.kind == VIEW:
-        nothing = Terms(0.0, 0.0, 0.0)
-        return Predicted(task, nothing, nothing)
-    memory_s = task.weight_bytes / roofs.streaming(model_weight_bytes)
-    memory_s += task.data_bytes / roofs.bandwidth(task)
+        nothing = TimeTerms(0.0, 0.0, 0.0)
+        return LayerPrediction(task, nothing, nothing)
+    memory_s = task.weight_bytes / rates.weight_bandwidth(model_weight_bytes)
+    memory_s += task.data_bytes / rates.data_bandwidth(task)
     if not task.flops:
-        expected = Terms(0.0, memory_s, roofs.layer_s)
-        return Predicted(task, expected, expected, *roofs.doubt(task, expected))
-    speed, peak = roofs.speed(task), roofs.peaks.get(task.precision or "")
-    if speed is None or peak is None:
+        expected = TimeTerms(0.0, memory_s, rates.layer_s)
+        return LayerPrediction(task, expected, expected, *rates.prediction_error(task, expected))
+    flops_per_s, peak = rates.flops_per_s(task), rates.peaks.get(task.precision or "")
+    if flops_per_s is None or peak is None:
         return None
-    limit = Terms(task.flops / peak, memory_s, roofs.layer_s)
-    expected = Terms(task.flops / speed, memory_s, roofs.layer_s)
-    return Predicted(task, limit, expected, *roofs.doubt(task, expected))
+    limit = TimeTerms(task.flops / peak, memory_s, rates.layer_s)
+    expected = TimeTerms(task.flops / flops_per_s, memory_s, rates.layer_s)
+    return LayerPrediction(task, limit, expected, *rates.prediction_error(task, expected))

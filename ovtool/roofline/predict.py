@@ -1,4 +1,4 @@
-"""What a calibration says of a model: the latency to expect, and the limit of each layer."""
+"""Predictions from a calibration: the latency of a model, and the limit of each layer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ovtool.devices.selection import available, environment_here
 from ovtool.models.references import Reference, variant_beside
 from ovtool.roofline import calibration
 from ovtool.roofline import model as roofline
-from ovtool.roofline.model import Task
+from ovtool.roofline.model import Task, memory_kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -25,22 +25,22 @@ if TYPE_CHECKING:
     from ovtool.core.trial import Trial
     from ovtool.graph.runtime_layers import Layer
     from ovtool.roofline.calibration import Calibration
-    from ovtool.roofline.model import Predicted, Prediction, Roofs
+    from ovtool.roofline.model import DeviceRates, LayerPrediction, Prediction
 
 HINT = "latency"
-"""What devices are calibrated under."""
+"""Performance hint of calibrations and predictions."""
 
 
 @dataclass(frozen=True, slots=True)
-class LayerRow:
-    """A layer against its limit, as the row of a table; None is unknown.
+class LayerRoofline:
+    """A layer's roofline figures; None is unknown.
 
     Args:
-        limit_ms: Least time by peak and bandwidth.
-        predicted_ms: Expected time.
-        bound: What the limit comes from: compute, memory or overhead.
-        limit_pct: The limit as a share of the measured time.
-        intensity: FLOPs a byte; None too for a layer that does no arithmetic.
+        limit_ms: Minimum time by peak and bandwidth.
+        predicted_ms: Predicted time.
+        bound: Largest term of the limit: compute, memory or overhead.
+        limit_pct: The limit in percent of the measured time.
+        intensity: FLOPs per byte; None for a layer without arithmetic.
     """
 
     limit_ms: float | None = None
@@ -51,20 +51,20 @@ class LayerRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
-    """A profile against its device's calibration.
+class RooflineComparison:
+    """A profile compared with its device's calibration.
 
     Args:
-        latency_ms: Expected of one request; None where some layer is unknown.
-        latency_ms_ci_low: Lower end of its 95 % interval; None where that is not known.
+        latency_ms: Predicted latency of one request; None with an unknown layer.
+        latency_ms_ci_low: Lower end of its 95 % interval; None when unknown.
         latency_ms_ci_high: Upper end.
-        limit_ms: Least time of all layers, without overheads; None likewise.
-        by_bound_ms: Expected time of the layers by what they are bound by.
-        layers: Each layer by name.
-        unknown: Names of layers that nothing is expected of.
+        limit_ms: Minimum time of all layers, without overheads; None with an unknown layer.
+        by_bound_ms: Predicted time of the layers, by bound.
+        layers: Layers by name.
+        unknown: Names of layers without a prediction.
         peaks: GFLOP/s by precision.
         bandwidths: GB/s of memory and of the fastest cache.
-        calibrated: When, and how its measurements went.
+        calibrated: Creation time of the calibration, and its verdicts.
     """
 
     latency_ms: float | None
@@ -72,17 +72,17 @@ class Compared:
     latency_ms_ci_high: float | None
     limit_ms: float | None
     by_bound_ms: dict[str, float]
-    layers: dict[str, LayerRow]
+    layers: dict[str, LayerRoofline]
     unknown: tuple[str, ...]
     peaks: dict[str, float]
     bandwidths: dict[str, float]
     calibrated: str
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON types, but for the layers."""
-        found = asdict(self)
-        del found["layers"]
-        return found
+        """Return the comparison without its layers, as JSON types."""
+        document = asdict(self)
+        del document["layers"]
+        return document
 
 
 def predict(
@@ -96,20 +96,20 @@ def predict(
 ) -> Prediction:
     """Predict the latency of a model on a calibrated device, under the latency hint.
 
-    It is compiled, since the device's own graph says which layers are fused and what each runs in;
-    what is inferred is not timed.
+    The model is compiled, since the device's runtime graph shows fused layers and execution
+    precisions; no inference is timed.
 
     Args:
-        model: A variant, its folder, or what :func:`ovtool.api.convert` takes.
-        device: A device that was calibrated.
-        batch: Samples in a request.
-        precision: Inference precision asked for.
-        shapes: Dimensions of inputs that stay open otherwise.
-        progress: Told of the stages.
+        model: A variant, its folder, or a source for :func:`ovtool.api.convert`.
+        device: A calibrated device.
+        batch: Samples per request.
+        precision: Requested inference precision.
+        shapes: Shapes of inputs with dynamic dimensions.
+        progress: Receives the stages.
 
     Raises:
-        MissingError: The device is not there, or was not calibrated in this environment.
-        InputError: The model cannot run so, or the device does not show what it executes.
+        MissingError: The device is not available, or has no calibration in this environment.
+        InputError: The model does not compile, or the device does not report executed layers.
     """
     from ovtool.benchmark import jobs
     from ovtool.benchmark.process import ProcessRunner
@@ -117,11 +117,11 @@ def predict(
 
     axes = Axes([batch], [HINT], precisions=[precision], shapes=[shapes] if shapes else ())
     axes.check()
-    there, _ = available([device], strict=True)
-    known = needed(there[0])
+    devices, _ = available([device], strict=True)
+    rates = require_calibration(devices[0]).device_rates()
     with tempfile.TemporaryDirectory(prefix="ovtool-predict-") as scratch:
         variant = variant_beside(model, None, Path(scratch), progress)
-        (trial,) = trials([variant], there, axes)
+        (trial,) = trials([variant], devices, axes)
         try:
             session = ProcessRunner().open(jobs.prepare_job(trial, variant), warm_up=False)
             with contextlib.closing(session):
@@ -129,41 +129,41 @@ def predict(
         except TrialFailedError as error:
             raise InputError(f"{trial.label}: {error}") from error
     if layers is None:
-        raise InputError(f"{device} does not show what it executes, so nothing is predicted of it")
-    return roofline.predict(tasks(layers), known.roofs())
+        raise InputError(f"no prediction for {device}: the device does not report executed layers")
+    return roofline.predict(layer_tasks(layers), rates)
 
 
-def calibrated(device: str) -> Calibration | None:
-    """Return the stored calibration of a device in the environment of now; None without one.
+def find_calibration(device: str) -> Calibration | None:
+    """Return a device's calibration in the current environment; None without one.
 
     Raises:
-        InputError: It cannot be read.
+        InputError: The file is not readable.
     """
     return calibration.read(environment_here().id, device)
 
 
-def needed(device: str) -> Calibration:
-    """Return the stored calibration of a device in the environment of now.
+def require_calibration(device: str) -> Calibration:
+    """Return a device's calibration in the current environment.
 
     Raises:
-        InputError: It cannot be read.
-        MissingError: There is none.
+        InputError: The file is not readable.
+        MissingError: The device has no calibration.
     """
-    found = calibrated(device)
-    if found is None:
+    stored = find_calibration(device)
+    if stored is None:
         raise MissingError(
-            f"{device} was not calibrated in this environment (hardware, drivers, versions)",
+            f"no calibration of {device} in this environment (hardware, drivers, versions)",
             f"ovtool devices --calibrate --device {device}",
         )
-    return found
+    return stored
 
 
-def tasks(layers: Iterable[Layer]) -> list[Task]:
-    """Return what executed layers have to do; one that its graph does not tell moves nothing."""
+def layer_tasks(layers: Iterable[Layer]) -> list[Task]:
+    """Return the work of executed layers; unknown sizes count as zero bytes."""
     return [
         Task(
             name=layer.name,
-            kind=layer.geometry.kind if layer.geometry else roofline.moving_kind(layer.type),
+            kind=layer.geometry.kind if layer.geometry else memory_kind(layer.type),
             precision=layer.precision,
             flops=layer.flops or 0,
             weight_bytes=layer.weight_bytes,
@@ -174,97 +174,94 @@ def tasks(layers: Iterable[Layer]) -> list[Task]:
     ]
 
 
-def compared(layers: Sequence[Layer], known: Calibration) -> Compared:
-    """Return measured layers against what a calibration says of them."""
-    roofs = known.roofs()
-    found = roofline.predict(tasks(layers), roofs)
-    expected, latency = found.by_name, found.latency
-    told = latency if latency is not None and latency.known else None
+def compare_with_roofline(layers: Sequence[Layer], stored: Calibration) -> RooflineComparison:
+    """Compare profiled layers with a calibration of their device."""
+    rates = stored.device_rates()
+    prediction = roofline.predict(layer_tasks(layers), rates)
+    expected, latency = prediction.by_name, prediction.latency
+    interval = latency if latency is not None and latency.known else None
     bandwidths = {}
-    if (ends := known.bandwidth()) is not None:
+    if (ends := stored.bandwidth()) is not None:
         bandwidths = {"memory": ends[0].value / 1e9, "cache": ends[1].value / 1e9}
-    return Compared(
-        latency_ms=found.latency_ms,
-        latency_ms_ci_low=None if told is None else told.low,
-        latency_ms_ci_high=None if told is None else told.high,
-        limit_ms=found.limit_ms,
-        by_bound_ms={str(bound): ms for bound, ms in found.by_bound.items()},
-        layers={one.name: _row(one, expected.get(one.name)) for one in layers},
-        unknown=found.unknown,
-        peaks={name: peak / 1e9 for name, peak in roofs.peaks.items()},
+    return RooflineComparison(
+        latency_ms=prediction.latency_ms,
+        latency_ms_ci_low=None if interval is None else interval.low,
+        latency_ms_ci_high=None if interval is None else interval.high,
+        limit_ms=prediction.limit_ms,
+        by_bound_ms={str(bound): ms for bound, ms in prediction.by_bound.items()},
+        layers={layer.name: _layer_roofline(layer, expected.get(layer.name)) for layer in layers},
+        unknown=prediction.unknown,
+        peaks={name: peak / 1e9 for name, peak in rates.peaks.items()},
         bandwidths=bandwidths,
-        calibrated=known.summary,
+        calibrated=stored.summary,
     )
 
 
-def figures(layers: Sequence[Layer], roofs: Roofs) -> dict[str, float]:
-    """Return what a calibration says of a model, as figures of a row.
+def roofline_figures(layers: Sequence[Layer], rates: DeviceRates) -> dict[str, float]:
+    """Return the roofline figures of a model for its row of results.
 
     Args:
-        layers: As executed.
-        roofs: Of their device.
+        layers: Executed layers.
+        rates: Rates of their device.
 
     Returns:
-        ``limit_ms`` and ``memory_bound_pct``; nothing where a layer was not calibrated.
+        ``limit_ms`` and ``memory_bound_pct``; empty when a layer is not calibrated.
     """
-    found = roofline.predict(tasks(layers), roofs)
-    expected = sum(found.by_bound.values())
-    if found.limit_ms is None or not expected:
+    prediction = roofline.predict(layer_tasks(layers), rates)
+    expected_ms = sum(prediction.by_bound.values())
+    if prediction.limit_ms is None or not expected_ms:
         return {}
-    in_memory = 100 * found.by_bound.get("memory", 0.0) / expected
-    return {"limit_ms": found.limit_ms, "memory_bound_pct": in_memory}
+    memory_pct = 100 * prediction.by_bound.get("memory", 0.0) / expected_ms
+    return {"limit_ms": prediction.limit_ms, "memory_bound_pct": memory_pct}
 
 
-class Rooflines:
-    """The roofline of trials as they are executed, where their device was calibrated.
+class TrialRooflines:
+    """Roofline figures of measured trials, for devices with a calibration.
 
     Args:
-        environment: Id of the environment.
-        emulated: Devices that nothing is calculated of.
+        environment: Environment id.
+        emulated: Devices without roofline figures.
     """
 
     def __init__(self, environment: str, emulated: frozenset[str] = frozenset()) -> None:
         self._environment, self._emulated = environment, emulated
-        self._known: dict[str, Roofs | InputError | None] = {}
+        self._rates: dict[str, DeviceRates | InputError | None] = {}
 
     def of(self, trial: Trial, session: Session) -> tuple[dict[str, float], list[Note]]:
-        """Return the figures of a trial; none but under the hint that devices are calibrated under.
+        """Return the figures of a closed-loop trial under the latency hint, and notes.
 
-        A calibration that cannot be read, or layers that cannot be had, cost no measurement.
+        An unreadable calibration, or layers that are not available, fail no measurement.
         """
         if trial.hint != HINT or trial.open_loop or trial.device in self._emulated:
             return {}, []
-        roofs = self._of(trial.device)
-        if roofs is None:
+        rates = self._device_rates(trial.device)
+        if rates is None:
             return {}, []
-        if isinstance(roofs, InputError):
-            return {}, [make_note("calibration-unreadable", f"{trial.device}: {roofs}")]
+        if isinstance(rates, InputError):
+            return {}, [make_note("calibration-unreadable", f"{trial.device}: {rates}")]
         try:
             layers = session.layers()
         except TrialFailedError as error:
             return {}, [make_note("roofline-unavailable", str(error))]
-        return ({} if layers is None else figures(layers, roofs)), []
+        return ({} if layers is None else roofline_figures(layers, rates)), []
 
-    def _of(self, device: str) -> Roofs | InputError | None:
-        if device not in self._known:  # fitting the surfaces takes longer than a layer's request
+    def _device_rates(self, device: str) -> DeviceRates | InputError | None:
+        if device not in self._rates:  # fitting the surfaces takes longer than a measurement round
             try:
-                found = calibration.read(self._environment, device)
-                self._known[device] = None if found is None else found.roofs()
+                stored = calibration.read(self._environment, device)
+                self._rates[device] = None if stored is None else stored.device_rates()
             except InputError as error:
-                self._known[device] = error
-        return self._known[device]
+                self._rates[device] = error
+        return self._rates[device]
 
 
-def _row(layer: Layer, expected: Predicted | None) -> LayerRow:
+def _layer_roofline(layer: Layer, expected: LayerPrediction | None) -> LayerRoofline:
     if expected is None:
-        return LayerRow()
-    told: dict[str, Any] = {}
-    if layer.time_ms:
-        told["limit_pct"] = 100 * expected.limit_ms / layer.time_ms
-    return LayerRow(
+        return LayerRoofline()
+    return LayerRoofline(
         limit_ms=expected.limit_ms,
         predicted_ms=expected.predicted_ms,
         bound=expected.bound,
+        limit_pct=100 * expected.limit_ms / layer.time_ms if layer.time_ms else None,
         intensity=expected.task.intensity,
-        **told,
     )

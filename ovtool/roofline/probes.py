@@ -1,14 +1,14 @@
-"""Small networks of one kind of operation, whose speed tells what a device can do.
+"""Probes: small networks of one kind of operation that a calibration measures.
 
-A calibration measures these and nothing else: no network that a user has is in it.  Sizes are those
-that networks for images, text and tables are made of, some doublings apart, each so large that an
-inference takes tens of microseconds and so small that it takes some milliseconds.
+A calibration measures probes only, never a user's network.  Probe sizes are typical of networks for
+images, text and tables, a few doublings apart.  One inference takes between tens of microseconds
+and a few milliseconds.
 
-A convolution is measured as the branches of a network: a first convolution of three channels brings
-its input into the form that the device computes in, and a pooling that reads a corner of its output
-keeps that from being copied.  What the first takes is known by then, the second takes no more than
-the overhead of a layer.  A last convolution joins the corners: what follows the last one of a
-network stays in f32, so that without it each whole output would be converted from bf16.
+Convolution probes have parallel branches.  A first convolution of three channels converts the input
+to the device's internal layout, and a pooling layer that reads one corner of each output prevents a
+copy of that output.  The time of the first convolution is known from earlier probes; the pooling
+costs no more than a layer's overhead.  A final convolution joins the corners: layers after the last
+convolution stay in f32, and without it each whole output would be converted from bf16.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ovtool.roofline.model import COMPUTING, MOVING, STREAM
+from ovtool.roofline.model import COMPUTE_KINDS, MEMORY_KINDS, STREAM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -28,32 +28,32 @@ if TYPE_CHECKING:
     import openvino as ov
 
 OVERHEAD, REORDER = "overhead", "reorder"
-_BUSY_FLOPS = 20e6
-"""FLOPs of an inference, at least, so that it takes long against its overhead."""
+_MIN_FLOPS = 20e6
+"""Minimum FLOPs of an inference, so that arithmetic outweighs overhead."""
 _COPIES = (4, 48)
-"""Least and most layers of a kind in a network; fewer where they are large."""
+"""Minimum and maximum number of layers of a kind; fewer when layers are large."""
 _LARGE_FLOPS = (40e6, 100e6)
-"""Of one layer, from which two are enough, and one."""
+"""FLOPs of one layer above which two layers suffice, and one layer suffices."""
 _CACHED_BYTES = 8e6
-"""Weights of a network of products, at most, where it has several: they stay in a cache."""
+"""Maximum weight bytes of a probe with several products, so that they stay in a cache."""
 SINK = "sink"
-"""How the names of the layers begin that take what branches end in."""
+"""Name prefix of the layers that consume the outputs of branches."""
 _LEVELS = {"activations": 256, "weights": 255}
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A network to measure.
+    """A probe network.
 
     Args:
-        kind: Of its operations: one of the roofline's kinds, ``stream`` or ``overhead``.
-        rows: Rows of a product, positions of a side of an image, bytes of what only moves data.
-        inputs: Channels, or the inner dimension.
-        outputs: Channels, or columns.
-        kernel: Side of the kernel.
-        stride: Of a convolution, along a side.
-        groups: Of a convolution.
-        copies: Operations of that kind in it.
+        kind: A kind of the roofline model, ``stream`` or ``overhead``.
+        rows: Rows of a matrix product, height and width of an image, or bytes of a memory kind.
+        inputs: Input channels, or the inner dimension.
+        outputs: Output channels, or columns.
+        kernel: Kernel height and width.
+        stride: Stride of a convolution.
+        groups: Groups of a convolution.
+        copies: Number of operations of that kind.
     """
 
     kind: str
@@ -67,27 +67,27 @@ class Probe:
 
     @property
     def name(self) -> str:
-        """Unlike that of any other probe."""
+        """Unique name."""
         sizes = (self.rows, self.inputs, self.outputs, self.kernel, self.stride, self.groups)
         return f"{self.kind}-{'-'.join(map(str, sizes))}-x{self.copies}"
 
     def build(self, *, int8: bool = False) -> ov.Model:
-        """Return the network, with random weights; ``int8`` quantizes all of it."""
+        """Build the network with random weights; ``int8`` quantizes all of it."""
         return _BUILDERS[self.kind](self, int8)
 
 
 def probes() -> list[Probe]:
-    """Return all probes, the kinds in the order in which they are evaluated."""
-    found = [Probe(OVERHEAD, 8, copies=copies) for copies in (8, 128)]
-    found += [Probe(REORDER, side, copies=1) for side in (48, 96, 192, 384)]
-    for kind in (one for one in MOVING if one != REORDER):
+    """Return all probes, by kind in evaluation order."""
+    all_probes = [Probe(OVERHEAD, 8, copies=copies) for copies in (8, 128)]
+    all_probes += [Probe(REORDER, side, copies=1) for side in (48, 96, 192, 384)]
+    for kind in (k for k in MEMORY_KINDS if k != REORDER):
         copies = {2**16: 16, 2**18: 8, 2**20: 4, 2**22: 2}
-        found += [Probe(kind, size, copies=count) for size, count in copies.items()]
-    found += [Probe(MOVING[0], size, copies=1) for size in (2**24, 2**26)]
-    found += [Probe(STREAM, 1, 1024, 1024, copies=count) for count in (1, 4, 8, 24)]
-    for kind in COMPUTING:
-        found += [_with_copies(probe) for probe in _SIZES[kind]()]
-    return found
+        all_probes += [Probe(kind, size, copies=count) for size, count in copies.items()]
+    all_probes += [Probe(MEMORY_KINDS[0], size, copies=1) for size in (2**24, 2**26)]
+    all_probes += [Probe(STREAM, 1, 1024, 1024, copies=count) for count in (1, 4, 8, 24)]
+    for kind in COMPUTE_KINDS:
+        all_probes += [_with_copies(probe) for probe in _SIZES[kind]()]
+    return all_probes
 
 
 def _with_copies(probe: Probe) -> Probe:
@@ -95,10 +95,10 @@ def _with_copies(probe: Probe) -> Probe:
     rows = probe.rows if probe.kind == "product" else (probe.rows / probe.stride) ** 2
     if probe.kind == "attention":
         rows = 16 * probe.rows
-    count = math.ceil(_BUSY_FLOPS / max(1.0, each * rows))
-    least = 4 >> sum(each * rows > large for large in _LARGE_FLOPS)
-    copies = min(max(count, least), _COPIES[1])
-    if probe.kind == "product":  # how fast weights are read from memory, ``stream`` tells
+    count = math.ceil(_MIN_FLOPS / max(1.0, each * rows))
+    minimum = 4 >> sum(each * rows > large for large in _LARGE_FLOPS)
+    copies = min(max(count, minimum), _COPIES[1])
+    if probe.kind == "product":  # ``stream`` measures weights that come from memory
         copies = min(copies, max(1, int(_CACHED_BYTES / (4 * probe.inputs * probe.outputs))))
     return Probe(
         probe.kind, probe.rows, probe.inputs, probe.outputs, probe.kernel, probe.stride,
@@ -180,31 +180,31 @@ _SIZES: Mapping[str, Callable[[], Iterator[Probe]]] = {
 
 
 class _Network:
-    """A network while it is built: its random constants, and the quantization of its values."""
+    """Builder of a probe: random constants and optional INT8 quantization."""
 
     def __init__(self, *, int8: bool) -> None:
         self.int8 = int8
         self._random = np.random.default_rng(0)
 
     def parameter(self, *shape: int, name: str = "x") -> Any:
-        """Return an input; its layout says that no dimension of it counts samples."""
+        """Return an input whose layout has no batch dimension."""
         import openvino as ov
         from openvino import opset15 as op
 
-        made = op.parameter(list(shape), ov.Type.f32, name=name)
-        made.output(0).set_names({name})
-        made.set_layout(ov.Layout("?" * len(shape)))
-        return made
+        node = op.parameter(list(shape), ov.Type.f32, name=name)
+        node.output(0).set_names({name})
+        node.set_layout(ov.Layout("?" * len(shape)))
+        return node
 
     def weights(self, *shape: int, fan_in: int) -> Any:
-        """Return random weights that keep the size of what they multiply."""
+        """Return random weights scaled by ``1 / sqrt(fan_in)``, to keep the activations' scale."""
         from openvino import opset15 as op
 
         values = self._random.standard_normal(shape) / math.sqrt(fan_in)
         return self._quantized(op.constant(values.astype(np.float32)), "weights")
 
     def values(self, node: Any) -> Any:
-        """Return activations, as INT8 holds them where the network is quantized."""
+        """Return activations, quantized if the probe is."""
         return self._quantized(node, "activations")
 
     def _quantized(self, node: Any, what: str) -> Any:
@@ -219,7 +219,7 @@ class _Network:
         return op.fake_quantize(node, *ends, *ends, levels)
 
     def convolution(self, x: Any, probe: Probe, name: str = "") -> Any:
-        """Return a convolution, by a name if that matters, with its quantization."""
+        """Return a convolution with its quantization, named if ``name`` is given."""
         from openvino import opset15 as op
 
         pad = [probe.kernel // 2] * 2
@@ -228,18 +228,18 @@ class _Network:
         fan_in = probe.inputs * probe.kernel**2
         if probe.groups == 1:
             kernels = self.weights(probe.outputs, probe.inputs, *window, fan_in=fan_in)
-            made = op.convolution(x, kernels, stride, pad, pad, ones)
+            node = op.convolution(x, kernels, stride, pad, pad, ones)
         else:
             each = probe.outputs // probe.groups
             kernels = self.weights(probe.groups, each, probe.inputs, *window, fan_in=fan_in)
-            made = op.group_convolution(x, kernels, stride, pad, pad, ones)
-        found = self.values(made)
-        for node in (made, found) if name else ():
-            node.set_friendly_name(name)
-        return found
+            node = op.group_convolution(x, kernels, stride, pad, pad, ones)
+        output = self.values(node)
+        for named in (node, output) if name else ():
+            named.set_friendly_name(name)
+        return output
 
     def model(self, results: list[Any], inputs: list[Any]) -> ov.Model:
-        """Return the network."""
+        """Return the finished model."""
         import openvino as ov
         from openvino import opset15 as op
 
@@ -249,7 +249,7 @@ class _Network:
 
 
 def _max_pool(x: Any, stride: int, pad: int, kernel: int) -> Any:
-    """Return a pooling of the first version, which has one output alone."""
+    """Return a max pooling of opset 1, which has a single output."""
     from openvino import opset1
 
     return opset1.max_pool(x, [stride] * 2, [pad] * 2, [pad] * 2, [kernel] * 2)
@@ -267,8 +267,7 @@ def _branches(probe: Probe, int8: bool) -> ov.Model:
         h = net.convolution(h, Probe("stem", probe.rows, 3, channels, kernel=3))
     corners: list[Any] = []
     for _ in range(probe.copies):
-        made = net.convolution(h, probe)
-        corner = _max_pool(made, -(-probe.rows // probe.stride), 0, 2)
+        corner = _max_pool(net.convolution(h, probe), -(-probe.rows // probe.stride), 0, 2)
         corner.set_friendly_name(f"{SINK}{len(corners)}")
         corners.append(corner)
     joined = op.concat(corners, 1)
@@ -302,7 +301,7 @@ def _attention(probe: Probe, _int8: bool) -> ov.Model:
 
 
 def _moving(probe: Probe, _int8: bool) -> ov.Model:
-    """Return a network whose layers each read a half of ``rows`` bytes, and write as many."""
+    """Return a network whose layers each read ``rows / 2`` bytes and write the same amount."""
     from openvino import opset15 as op
 
     net = _Network(int8=False)
@@ -324,17 +323,17 @@ def _moving(probe: Probe, _int8: bool) -> ov.Model:
     if probe.kind == "transpose":
         orders = tuple(itertools.permutations(range(4)))[1 : probe.copies + 1]
         return net.model([op.transpose(x, op.constant(np.array(o))) for o in orders], [x])
-    # A constant of its own for each: alike, they would be made one.
-    added = [op.constant(np.float32(1 + index)) for index in range(probe.copies)]
-    return net.model([op.add(x, one) for one in added], [x])
+    # Distinct constants: OpenVINO merges identical operations.
+    constants = [op.constant(np.float32(1 + index)) for index in range(probe.copies)]
+    return net.model([op.add(x, constant) for constant in constants], [x])
 
 
 def _reorder(probe: Probe, int8: bool) -> ov.Model:
-    """Return a network that brings an image into another form, for a convolution of 1 in 64."""
+    """Return a network that reorders an image for a convolution that reads 1 of 64 positions."""
     net = _Network(int8=int8)
     x = net.parameter(1, 3, probe.rows, probe.rows)
-    made = net.convolution(x, Probe("pointwise", probe.rows, 3, 16, stride=8))
-    sink = _max_pool(made, probe.rows // 8, 0, 2)
+    output = net.convolution(x, Probe("pointwise", probe.rows, 3, 16, stride=8))
+    sink = _max_pool(output, probe.rows // 8, 0, 2)
     sink.set_friendly_name(SINK)
     return net.model([sink], [x])
 
@@ -356,6 +355,6 @@ _BUILDERS: Mapping[str, Callable[[Probe, bool], ov.Model]] = {
     STREAM: _product,
     "product": _product,
     "attention": _attention,
-    **{kind: _moving for kind in MOVING if kind != REORDER},
+    **{kind: _moving for kind in MEMORY_KINDS if kind != REORDER},
     **dict.fromkeys(("stem", "convolution", "pointwise", "depthwise", "grouped"), _branches),
 }

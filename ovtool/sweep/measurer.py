@@ -12,7 +12,7 @@ from ovtool.benchmark.session import TrialFailedError
 from ovtool.core.device_names import mark_device
 from ovtool.core.notes import make_note
 from ovtool.evaluation.evaluator import Evaluator, write_request
-from ovtool.roofline.predict import Rooflines
+from ovtool.roofline.predict import TrialRooflines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,7 +86,7 @@ class Measurer:
         self._runner = ProcessRunner(timeout_s=settings.timeout_s, seed=settings.seed)
         self._requests: dict[object, Path] = {}
         self._evaluator: Evaluator | None = None
-        self._rooflines = Rooflines(environment, emulated)
+        self._rooflines = TrialRooflines(environment, emulated)
         self.evaluated: set[tuple[object, ...]] = set()
         """Configurations of trials whose quality is known."""
         if samples is not None:

@@ -40,7 +40,7 @@ def made(folder):
 
 @pytest.fixture(scope="module")
 def calibration():
-    return predicting.calibrated("CPU") or api.calibrate("CPU")
+    return predicting.find_calibration("CPU") or api.calibrate("CPU")
 
 
 @pytest.fixture(scope="module")

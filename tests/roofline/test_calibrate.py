@@ -24,7 +24,7 @@ from ovtool.roofline.probes import Probe
 from tests.helpers import graphs as models
 
 QUICK = MeasurementSettings(min_rounds=3, round_s=0.03, max_s=0.5, starts=False)
-CHOSEN = (
+PROBES = (
     Probe(probes.OVERHEAD, 8, copies=2),
     Probe(probes.OVERHEAD, 8, copies=10),
     Probe("elementwise", 4096, copies=2),
@@ -76,70 +76,66 @@ def script(trial, _):
     return INFERENCE_MS + LAYER_MS * len(layers) + own_ms
 
 
-def calibrated(**changed):
-    fields = {"settings": QUICK, "chosen": CHOSEN, "runner": FakeRunner(script, 0.1, 0, executed)}
+def calibrate(**changed):
+    fields = {"settings": QUICK, "probe_list": PROBES, "runner": FakeRunner(script, 0.1, 0, executed)}
     return api.calibrate("CPU", **(fields | changed))
 
 
-def test_what_was_scripted_is_found_and_stored():
-    made = calibrated()
-    assert made.layer.value_s == pytest.approx(LAYER_MS / 1000, rel=0.05)
-    assert made.inference.value_s == pytest.approx(INFERENCE_MS / 1000, rel=0.05)
-    speeds = {(r.kind, r.precision): r.value for r in made.rates}
+def test_calibration_recovers_scripted_rates_and_is_stored():
+    stored = calibrate()
+    assert stored.layer.value_s == pytest.approx(LAYER_MS / 1000, rel=0.05)
+    assert stored.inference.value_s == pytest.approx(INFERENCE_MS / 1000, rel=0.05)
+    speeds = {(r.kind, r.precision): r.value for r in stored.rates}
     for precision, speed in SPEED.items():
         assert speeds["product", precision] == pytest.approx(speed, rel=0.02)
         assert speeds["convolution", precision] == pytest.approx(speed, rel=0.02)
     assert speeds["elementwise", "any"] == pytest.approx(1e9, rel=0.02)
-    assert {(p.hint, p.precision) for p in made.peaks} == {
+    assert {(p.hint, p.precision) for p in stored.peaks} == {
         (hint, precision) for hint in ("latency", "throughput") for precision in SPEED
     }
-    assert predicting.calibrated("CPU") == made
-    assert calibration.path(made.environment, "CPU").is_file()
+    assert predicting.find_calibration("CPU") == stored
+    assert calibration.path(stored.environment, "CPU").is_file()
 
 
-def test_a_precision_that_the_device_does_not_run_is_named_with_why():
-    made = calibrated()
-    assert any("f16" in reason and "would run in bf16" in reason for reason in made.left_out)
-    assert not any(rate.precision == "f16" for rate in made.rates)
+def test_unsupported_precision_is_listed_with_the_reason():
+    stored = calibrate()
+    assert any("f16" in reason and "would run in bf16" in reason for reason in stored.left_out)
+    assert not any(rate.precision == "f16" for rate in stored.rates)
 
 
-def test_a_product_in_another_precision_than_asked_for_is_no_peak_of_it():
+def test_product_in_another_precision_is_not_a_peak():
     def in_f32(trial):
         return tuple(
-            Layer(one.name, one.type, "f32" if one.geometry else one.precision, "", one.flops,
-                  geometry=one.geometry, data_bytes=one.data_bytes)
-            for one in executed(trial)
+            Layer(layer.name, layer.type, "f32" if layer.geometry else layer.precision, "",
+                  layer.flops, geometry=layer.geometry, data_bytes=layer.data_bytes)
+            for layer in executed(trial)
         )  # fmt: skip
 
-    made = calibrated(runner=FakeRunner(script, 0.1, 0, in_f32))
-    assert {p.precision for p in made.peaks} == {"f32"}
+    stored = calibrate(runner=FakeRunner(script, 0.1, 0, in_f32))
+    assert {p.precision for p in stored.peaks} == {"f32"}
 
 
-def test_nothing_is_stored_of_a_device_that_cannot_be_measured():
+def test_failing_device_stores_nothing():
     def dead(trial, _):
         raise TrialFailedError("driver broke")
 
-    with pytest.raises(NothingMeasuredError, match="CPU could not be calibrated") as one:
-        calibrated(runner=FakeRunner(dead))
-    assert "driver broke" in one.value.hint
-    assert predicting.calibrated("CPU") is None
+    with pytest.raises(NothingMeasuredError, match="CPU") as caught:
+        calibrate(runner=FakeRunner(dead))
+    assert "driver broke" in caught.value.hint
+    assert predicting.find_calibration("CPU") is None
 
 
-def test_a_device_that_does_not_show_its_graph_is_not_calibrated():
-    with pytest.raises(NothingMeasuredError, match="does not show what it executes"):
-        calibrated(runner=FakeRunner(script, 0.1, 0))
+def test_device_without_runtime_graph_raises():
+    with pytest.raises(NothingMeasuredError):
+        calibrate(runner=FakeRunner(script, 0.1, 0))
 
 
 @pytest.mark.parametrize(
-    ("device", "error", "said"),
-    [
-        ("AUTO:CPU", InputError, "hands the work to other devices"),
-        ("XPU", InputError, "unknown device"),
-        ("NPU", MissingDeviceError, "not available"),
-    ],
+    ("device", "error"),
+    [("AUTO:CPU", InputError), ("XPU", InputError), ("NPU", MissingDeviceError)],
 )
-def test_what_cannot_be_calibrated_is_said(device, error, said):
-    with pytest.raises(error, match=said):
+def test_unsuitable_device_raises(device, error):
+    with pytest.raises(error, match=device):
         api.calibrate(device)
 
 
@@ -157,42 +153,42 @@ def pointwise(tmp_path_factory):
     return models.save(tmp_path_factory.mktemp("variants") / "pointwise", model)
 
 
-def test_without_a_calibration_it_is_said_how_to_get_one(variant, tmp_path):
-    with pytest.raises(MissingError, match="was not calibrated") as one:
+def test_missing_calibration_hint_is_the_command(variant, tmp_path):
+    with pytest.raises(MissingError, match="no calibration of CPU") as caught:
         api.predict(variant)
-    assert one.value.hint == "ovtool devices --calibrate --device CPU"
-    with pytest.raises(MissingError, match="was not calibrated"):
+    assert caught.value.hint == "ovtool devices --calibrate --device CPU"
+    with pytest.raises(MissingError, match="no calibration of CPU"):
         api.profile(variant, roofline=True, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_a_prediction_sums_up_the_executed_layers(variant):
-    calibrated()
-    found = api.predict(variant, precision="f32")
-    assert found.unknown == ()
-    flops = sum(layer.task.flops for layer in found.layers)
+def test_prediction_sums_executed_layers(variant):
+    calibrate()
+    result = api.predict(variant, precision="f32")
+    assert result.unknown == ()
+    flops = sum(layer.task.flops for layer in result.layers)
     assert flops == 2 * 32 * 256 * (3 + 32) * 9 + 2 * 10 * 32
-    assert found.latency_ms > 1000 * flops / SPEED["f32"]
+    assert result.latency_ms > 1000 * flops / SPEED["f32"]
 
 
-def test_a_row_has_the_limit_of_a_model_that_all_is_known_of():
-    roofs = calibrated().roofs()
+def test_roofline_figures_require_every_layer():
+    rates = calibrate().device_rates()
     layers = executed(Trial("v", "product-4-x3", "CPU", 1, "latency", precision="f32"))
-    found = predicting.figures(layers, roofs)
-    assert found["limit_ms"] == pytest.approx(3 * 1000 * 10**5 / SPEED["f32"], rel=0.05)
-    assert found["memory_bound_pct"] == 0
+    result = predicting.roofline_figures(layers, rates)
+    assert result["limit_ms"] == pytest.approx(3 * 1000 * 10**5 / SPEED["f32"], rel=0.05)
+    assert result["memory_bound_pct"] == 0
     data = Layer("add", "Eltwise", "f32", "", data_bytes=10**6)
-    assert 50 < predicting.figures([*layers, data], roofs)["memory_bound_pct"] < 100
+    assert 50 < predicting.roofline_figures([*layers, data], rates)["memory_bound_pct"] < 100
     other = replace(layers[0], precision="f16")
-    assert predicting.figures([*layers, other], roofs) == {}
-    assert predicting.figures([], roofs) == {}
+    assert predicting.roofline_figures([*layers, other], rates) == {}
+    assert predicting.roofline_figures([], rates) == {}
 
 
-def test_the_surfaces_of_a_device_are_fitted_once(monkeypatch):
-    made, fits = calibrated(), []
-    real = calibration.Calibration.roofs
+def test_rates_are_fitted_once_per_device(monkeypatch):
+    made, fits = calibrate(), []
+    real = calibration.Calibration.device_rates
     monkeypatch.setattr(
-        calibration.Calibration, "roofs", lambda one: fits.append(one.device) or real(one)
+        calibration.Calibration, "device_rates", lambda self: fits.append(self.device) or real(self)
     )
     trial = Trial("v", "product-4-x3", "CPU", 1, "latency", precision="f32")
 
@@ -200,29 +196,29 @@ def test_the_surfaces_of_a_device_are_fitted_once(monkeypatch):
         def layers(self):
             return executed(trial)
 
-    told = predicting.Rooflines(made.environment)
-    assert [set(told.of(trial, Session())[0]) for _ in range(3)] == [
+    figures = predicting.TrialRooflines(stored.environment)
+    assert [set(figures.of(trial, Session())[0]) for _ in range(3)] == [
         {"limit_ms", "memory_bound_pct"}
     ] * 3
     assert fits == ["CPU"]
-    assert predicting.Rooflines(made.environment, frozenset(["CPU"])).of(trial, Session()) == (
+    assert predicting.TrialRooflines(stored.environment, frozenset(["CPU"])).of(trial, Session()) == (
         {}, [],
     )  # fmt: skip
 
 
 @pytest.mark.slow
-def test_rows_of_a_sweep_have_the_roofline_where_the_device_was_calibrated(variant, tmp_path):
+def test_sweep_rows_have_roofline_figures_on_a_calibrated_device(variant, tmp_path):
     def swept(name):
         done = api.sweep([variant], out=tmp_path / name, axes=AXES, settings=QUICK)
         return SweepFolder(done.folder).measurements()
 
-    assert not any("limit_ms" in one.figures for one in swept("before"))
-    made = calibrated()
+    assert not any("limit_ms" in row.figures for row in swept("before"))
+    stored = calibrate()
     latency, throughput = swept("after")
     assert latency.figures["limit_ms"] > 0
     assert 0 <= latency.figures["memory_bound_pct"] <= 100
     assert "limit_ms" not in throughput.figures
-    calibration.path(made.environment, "CPU").write_text("{}")
+    calibration.path(stored.environment, "CPU").write_text("{}")
     damaged, _ = swept("damaged")
     assert damaged.status == "ok"
     assert "limit_ms" not in damaged.figures
@@ -230,34 +226,34 @@ def test_rows_of_a_sweep_have_the_roofline_where_the_device_was_calibrated(varia
 
 
 @pytest.mark.slow
-def test_a_profile_has_each_layer_against_its_limit(variant, tmp_path):
-    calibrated()
+def test_profile_compares_each_layer_with_its_limit(variant, tmp_path):
+    calibrate()
     out = tmp_path / "out"
-    found = api.profile(variant, precision="f32", seconds=0.05, roofline=True, out=out)
-    told = found.roofline
-    assert set(told.layers) == {layer.name for layer in found.layers}
-    convolution = told.layers["conv1"]
+    result = api.profile(variant, precision="f32", seconds=0.05, roofline=True, out=out)
+    figures = result.roofline
+    assert set(figures.layers) == {layer.name for layer in result.layers}
+    convolution = figures.layers["conv1"]
     assert convolution.limit_ms == pytest.approx(
         1000 * 2 * 32 * 256 * 32 * 9 / SPEED["f32"], rel=0.1
     )
     assert convolution.bound == "compute"
     assert convolution.intensity > 1
-    assert told.latency_ms > told.limit_ms > 0
+    assert figures.latency_ms > figures.limit_ms > 0
     document = json.loads((out / "profile.json").read_text(encoding="utf-8"))
-    assert document == json.loads(json.dumps(found.to_json()))
+    assert document == json.loads(json.dumps(result.to_json()))
     assert document["roofline"]["peaks"]["f32"] == pytest.approx(1, rel=0.05)
     assert "predicted_ms" in (out / "layers.csv").read_text(encoding="utf-8").splitlines()[0]
     assert (out / "charts" / "roofline.svg").is_file()
 
 
-def test_a_hint_that_was_not_calibrated_is_refused(variant):
-    calibrated()
-    with pytest.raises(InputError, match="not under throughput"):
+def test_uncalibrated_hint_raises(variant):
+    calibrate()
+    with pytest.raises(InputError, match="throughput"):
         api.profile(variant, hint="throughput", roofline=True)
 
 
 @pytest.mark.slow
-def test_a_real_device_is_calibrated_by_real_processes(pointwise):
+def test_real_device_is_calibrated(pointwise):
     # Long enough to be more than overhead beside others who take the CPU.
     long = (
         Probe("elementwise", 1 << 22, copies=2),
@@ -265,13 +261,13 @@ def test_a_real_device_is_calibrated_by_real_processes(pointwise):
         Probe("pointwise", 56, 64, 64, copies=4),
         Probe("stem", 64, 3, 32, 3, copies=2),
     )
-    chosen = (*CHOSEN, *long)
-    made = api.calibrate("CPU", settings=QUICK, chosen=chosen, precisions=["f32", "i8"])
-    peaks = {(p.hint, p.precision) for p in made.peaks}
+    probe_list = (*PROBES, *long)
+    stored = api.calibrate("CPU", settings=QUICK, probe_list=probe_list, precisions=["f32", "i8"])
+    peaks = {(p.hint, p.precision) for p in stored.peaks}
     assert {("latency", "f32"), ("throughput", "f32"), ("latency", "i8")} <= peaks
-    assert all(rate.precision in ("f32", "i8", "any") for rate in made.rates)
-    assert len(made.rates) + len(made.left_out) >= len(chosen) - 2, "what told nothing is named"
-    known = {(rate.kind, rate.precision) for rate in made.rates}
-    assert {("pointwise", "f32"), ("stem", "f32")} <= known, made.left_out
-    found = api.predict(pointwise, precision="f32")
-    assert found.latency_ms > 0, found
+    assert all(rate.precision in ("f32", "i8", "any") for rate in stored.rates)
+    assert len(stored.rates) + len(stored.left_out) >= len(probe_list) - 2, "what figures nothing is named"
+    known = {(rate.kind, rate.precision) for rate in stored.rates}
+    assert {("pointwise", "f32"), ("stem", "f32")} <= known, stored.left_out
+    result = api.predict(pointwise, precision="f32")
+    assert result.latency_ms > 0, result

@@ -9,8 +9,8 @@ from ovtool.core.errors import InputError
 from ovtool.core.statistics import Interval
 from ovtool.graph.geometry import Geometry
 from ovtool.roofline import calibration, probes
-from ovtool.roofline.calibration import Calibration, Overhead, Peak, Probed, Rate
-from ovtool.roofline.model import COMPUTING, Task
+from ovtool.roofline.calibration import Calibration, Overhead, Peak, ProbeMeasurement, Rate
+from ovtool.roofline.model import COMPUTE_KINDS, Task
 
 LAYER_S, INFERENCE_S = 1e-6, 10e-6
 BANDWIDTH, SPEED = 10e9, 100e9
@@ -22,7 +22,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path / "ovtool" / "calibration"
 
 
-def made(**changed):
+def example(**changed):
     fields = {
         "environment": "abc",
         "machine": "a machine",
@@ -57,35 +57,37 @@ def product(name, flops=10**8):
     return Task(name, "product", "f32", flops, 0, 1000, Geometry("product", 8, 64, 64))
 
 
-def probed(kind, tasks, seconds, copies=1):
-    return Probed(f"{kind} probe", kind, copies, interval(seconds), "stable", tuple(tasks))
+def probe(kind, tasks, seconds, copies=1):
+    return ProbeMeasurement(
+        f"{kind} probe", kind, copies, interval(seconds), "stable", tuple(tasks)
+    )
 
 
 def tiny(copies):
     tasks = [Task(f"t{i}", "normalization", "f32", 0, 0, 64) for i in range(copies)]
-    return probed("overhead", tasks, INFERENCE_S + copies * LAYER_S, copies)
+    return probe("overhead", tasks, INFERENCE_S + copies * LAYER_S, copies)
 
 
 def test_overheads_are_slope_and_what_is_left():
-    layer, inference = calibration.overheads([tiny(128), tiny(8)])
+    layer, inference = calibration.fit_overheads([tiny(128), tiny(8)])
     assert layer.value_s == pytest.approx(LAYER_S)
     assert inference.value_s == pytest.approx(INFERENCE_S)
     assert layer.ci_low_s < LAYER_S < layer.ci_high_s
-    assert calibration.overheads([tiny(8)]) is None
+    assert calibration.fit_overheads([tiny(8)]) is None
 
 
 def test_what_other_layers_of_a_probe_take_is_taken_away():
     elementwise = [
-        probed("elementwise", [moving("e", size)], INFERENCE_S + LAYER_S + size / BANDWIDTH)
+        probe("elementwise", [moving("e", size)], INFERENCE_S + LAYER_S + size / BANDWIDTH)
         for size in (10**6, 10**8)
     ]
     chain = [moving("reorder", 10**6), product("fc0"), product("fc1")]
     total_s = INFERENCE_S + 3 * LAYER_S + 10**6 / BANDWIDTH + 2 * 10**8 / SPEED
-    found, left_out = calibration.rates(
-        [probed("product", chain, total_s), *elementwise], LAYER_S, INFERENCE_S
+    result, left_out = calibration.compute_rates(
+        [probe("product", chain, total_s), *elementwise], LAYER_S, INFERENCE_S
     )
     assert not left_out
-    by_kind = {one.kind: one for one in found}
+    by_kind = {one.kind: one for one in result}
     assert by_kind["elementwise"].value == pytest.approx(BANDWIDTH)
     assert by_kind["product"].value == pytest.approx(SPEED, rel=1e-3)
     assert by_kind["product"].precision == "f32"
@@ -93,61 +95,60 @@ def test_what_other_layers_of_a_probe_take_is_taken_away():
     assert by_kind["product"].ci_low < SPEED < by_kind["product"].ci_high
 
 
-def test_a_probe_that_tells_nothing_is_named_with_why():
+def test_probe_without_a_rate_is_listed_with_the_reason():
     other = Task("x", "product", "bf16", 10**8, 0, 0, Geometry("product", 8, 64, 64))
     cases = {
-        "the device runs it as something else": [moving("e", 10**6)],
-        "its layers run in several precisions": [product("a"), other],
-        "too little of its time": [product("a")],
+        "other-kind": [moving("e", 10**6)],
+        "mixed-precision": [product("a"), other],
+        "overhead-bound": [product("a")],
     }
-    for why, tasks in cases.items():
-        found, left_out = calibration.rates(
-            [probed("product", tasks, 1.2 * (INFERENCE_S + LAYER_S))], LAYER_S, INFERENCE_S
-        )
-        assert found == ()
-        assert why in left_out[0]
+    for reason, tasks in cases.items():
+        measurement = probe("product", tasks, 1.2 * (INFERENCE_S + LAYER_S))
+        rates, left_out = calibration.compute_rates([measurement], LAYER_S, INFERENCE_S)
+        assert rates == ()
+        assert left_out == (f"{measurement.name}: {calibration.NO_RATE[reason]}",)
 
 
-def test_it_is_read_back_as_it_was_written(folder):
+def test_calibration_round_trips(folder):
     assert calibration.read("abc", "CPU") is None
-    target = calibration.write(made())
+    target = calibration.write(example())
     assert target == folder / "abc" / "CPU.json"
-    assert calibration.read("abc", "CPU") == made()
+    assert calibration.read("abc", "CPU") == example()
 
 
-def test_another_environment_or_device_has_none():
-    calibration.write(made())
+def test_other_environment_or_device_has_no_calibration():
+    calibration.write(example())
     assert calibration.read("abd", "CPU") is None
     assert calibration.read("abc", "GPU.0") is None
 
 
-def test_a_file_of_another_environment_is_refused(folder):
-    target = calibration.write(made())
+def test_file_of_another_environment_raises(folder):
+    target = calibration.write(example())
     (folder / "abd").mkdir()
     target.rename(folder / "abd" / "CPU.json")
-    with pytest.raises(InputError, match="is of CPU in environment abc, not of CPU in abd") as one:
+    with pytest.raises(InputError, match="abc.* abd") as caught:
         calibration.read("abd", "CPU")
-    assert "ovtool devices --calibrate --device CPU" in one.value.hint
+    assert "ovtool devices --calibrate --device CPU" in caught.value.hint
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "place"),
     [
         ({"schema_version": 2}, "schema_version"),
         ({"rates": [{"kind": "product"}]}, "rates.0.precision"),
         ({"more": 1}, "more"),
     ],
 )
-def test_a_damaged_file_is_refused_with_where(change, said):
-    target = calibration.write(made())
+def test_damaged_file_raises_with_the_field(change, place):
+    target = calibration.write(example())
     target.write_text(json.dumps(json.loads(target.read_text()) | change))
-    with pytest.raises(InputError, match=said) as one:
+    with pytest.raises(InputError, match=place) as caught:
         calibration.read("abc", "CPU")
-    assert "\n" not in str(one.value)
+    assert "\n" not in str(caught.value)
 
 
-def test_a_torn_file_is_refused():
-    target = calibration.write(made())
+def test_truncated_file_raises():
+    target = calibration.write(example())
     target.write_text(target.read_text()[:100])
     with pytest.raises(InputError, match="content"):
         calibration.read("abc", "CPU")
@@ -159,47 +160,47 @@ def test_a_rate_is_positive_and_finite(value):
         rate("product", "f32", (1.0,), value)
 
 
-def test_roofs_have_the_peaks_of_the_latency_hint():
+def test_device_rates_use_the_peaks_of_the_latency_hint():
     fast = Peak(hint="throughput", precision="f32", flops_per_s=9e11, verdict="stable")
-    found = made(peaks=(*made().peaks, fast)).roofs()
-    assert found.peaks == {"f32": 2e11}
-    assert found.layer_s == LAYER_S
-    assert set(found.computing) == {("product", "f32")}
+    result = example(peaks=(*example().peaks, fast)).device_rates()
+    assert result.peaks == {"f32": 2e11}
+    assert result.layer_s == LAYER_S
+    assert set(result.compute) == {("product", "f32")}
 
 
-def test_memory_and_cache_are_told_apart():
-    memory, cache = made().bandwidth()
+def test_bandwidth_separates_memory_and_cache():
+    memory, cache = example().bandwidth()
     assert (memory.value, cache.value) == (1e10, 4e10)
 
 
-def test_the_summary_says_how_the_measuring_went():
-    assert made().summary == "2026-01-01T00:00:00+00:00, 3 measurements: 3 stable"
+def test_summary_counts_verdicts():
+    assert example().summary == "2026-01-01T00:00:00+00:00, 3 measurements: 3 stable"
 
 
-def test_every_kind_has_probes_of_unlike_names():
-    found = probes.probes()
-    names = [probe.name for probe in found]
+def test_every_kind_has_probes_with_unique_names():
+    result = probes.probes()
+    names = [probe.name for probe in result]
     assert len(set(names)) == len(names)
-    assert {probe.kind for probe in found} >= set(COMPUTING)
+    assert {probe.kind for probe in result} >= set(COMPUTE_KINDS)
 
 
 @pytest.mark.parametrize("int8", [False, True])
 @pytest.mark.parametrize("kind", dict.fromkeys(probe.kind for probe in probes.probes()))
-def test_probes_are_networks_of_their_kind(kind, int8):
+def test_probe_contains_operations_of_its_kind(kind, int8):
     from ovtool.graph import geometry
 
     small = min((p for p in probes.probes() if p.kind == kind), key=lambda p: p.rows)
-    found = geometry.geometries(small.build(int8=int8))
-    own = [one for name, one in found.items() if not name.startswith(probes.SINK)]
-    counted = [one for one in own if one.kind == ("product" if kind == "stream" else kind)]
-    if kind in (*COMPUTING, "stream"):
+    result = geometry.geometries(small.build(int8=int8))
+    own = [geometry for name, geometry in result.items() if not name.startswith(probes.SINK)]
+    counted = [size for size in own if size.kind == ("product" if kind == "stream" else kind)]
+    if kind in (*COMPUTE_KINDS, "stream"):
         assert len(counted) == small.copies
     elif kind != probes.REORDER:
-        assert not found
+        assert not result
 
 
 @pytest.mark.parametrize("precision", ["f32", "bf16"])
-def test_what_branches_compute_is_not_converted_whole(precision):
+def test_branch_outputs_are_not_converted(precision):
     """What follows the last convolution would stay in f32: a copy of each branch's output."""
     import openvino as ov
 
@@ -207,15 +208,15 @@ def test_what_branches_compute_is_not_converted_whole(precision):
     from ovtool.graph.flops import work
 
     model = probes.Probe("pointwise", 8, 16, 32, copies=12).build()
-    asked = {"INFERENCE_PRECISION_HINT": precision}
-    found = layers.executed(ov.Core().compile_model(model, "CPU", asked), work(model))
-    assert sum(one.type == "Convolution" for one in found) == 1 + 12 + 1
-    assert sum(one.type in ("Reorder", "Convert") for one in found) <= 3
-    kept = {one.precision for one in found if one.type in ("Convolution", "Pooling")}
+    properties = {"INFERENCE_PRECISION_HINT": precision}
+    result = layers.executed(ov.Core().compile_model(model, "CPU", properties), work(model))
+    assert sum(layer.type == "Convolution" for layer in result) == 1 + 12 + 1
+    assert sum(layer.type in ("Reorder", "Convert") for layer in result) <= 3
+    kept = {layer.precision for layer in result if layer.type in ("Convolution", "Pooling")}
     assert len(kept) == 1
 
 
 @pytest.mark.parametrize("width", [64, 512, 2048])
-def test_the_weights_of_products_stay_in_a_cache(width):
-    (one,) = (p for p in probes.probes() if (p.kind, p.rows, p.inputs) == ("product", 1, width))
-    assert one.copies == 1 or one.copies * width * width * 4 <= 8e6
+def test_product_weights_fit_a_cache(width):
+    (probe_,) = (p for p in probes.probes() if (p.kind, p.rows, p.inputs) == ("product", 1, width))
+    assert probe_.copies == 1 or probe_.copies * width * width * 4 <= 8e6

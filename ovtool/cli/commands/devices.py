@@ -246,7 +246,7 @@ def _microseconds(overhead: Overhead) -> str:
 
 def _kinds(rates: Sequence[Rate]) -> list[tuple[str, ...]]:
     """Return a row for each kind and precision: how far what it reached spreads over sizes."""
-    from ovtool.roofline.model import COMPUTING
+    from ovtool.roofline.model import COMPUTE_KINDS
 
     groups: dict[tuple[str, str], list[float]] = {}
     for rate in rates:
@@ -258,7 +258,7 @@ def _kinds(rates: Sequence[Rate]) -> list[tuple[str, ...]]:
             str(len(values)),
             units.text(min(values)),
             units.text(max(values)),
-            "GFLOP/s" if kind in COMPUTING else "GB/s",
+            "GFLOP/s" if kind in COMPUTE_KINDS else "GB/s",
         )
         for (kind, precision), values in groups.items()
     ]

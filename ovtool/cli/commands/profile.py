@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ovtool.profiling.breakdown import Slice
     from ovtool.profiling.profile import Profile
-    from ovtool.roofline.predict import Compared
+    from ovtool.roofline.predict import RooflineComparison
 
 EXAMPLES = ("ovtool profile variants/resnet-int8 --batch 8 --roofline --out reports/layers",)
 
@@ -197,7 +197,7 @@ def _fallbacks(found: Profile, shown: int = 5) -> str:
     return f"{count}{share if total else ''}: {named}{more}"
 
 
-def _limits(rows: Sequence[Slice], told: Compared, top: int) -> None:
+def _limits(rows: Sequence[Slice], told: RooflineComparison, top: int) -> None:
     """Print the slowest layers against their limits."""
     cells = []
     for row in rows[:top]:
@@ -223,7 +223,7 @@ def _limits(rows: Sequence[Slice], told: Compared, top: int) -> None:
     )
 
 
-def _prediction(told: Compared, latency_ms: float) -> None:
+def _prediction(told: RooflineComparison, latency_ms: float) -> None:
     """Print what was expected of the whole."""
     if told.latency_ms is None or told.limit_ms is None:
         named = ", ".join(told.unknown[:3]) + (" ..." if len(told.unknown) > 3 else "")

@@ -10,7 +10,7 @@ from ovtool.cli.commands.profile import print_profile
 from ovtool.core.notes import make_note
 from ovtool.graph.runtime_layers import Layer
 from ovtool.profiling.profile import Profile
-from ovtool.roofline.predict import Compared, LayerRow
+from ovtool.roofline.predict import LayerRoofline, RooflineComparison
 
 
 def profiled(**fields):
@@ -131,16 +131,16 @@ def compared(**fields):
         "limit_ms": 1.0,
         "by_bound_ms": {"compute": 2.7, "memory": 0.9},
         "layers": {
-            names[0]: LayerRow(1.5, 1.8, "compute", 75.0, 50.0),
-            names[1]: LayerRow(0.5, 0.9, "memory", 50.0, 2.0),
-            names[2]: LayerRow(),
+            names[0]: LayerRoofline(1.5, 1.8, "compute", 75.0, 50.0),
+            names[1]: LayerRoofline(0.5, 0.9, "memory", 50.0, 2.0),
+            names[2]: LayerRoofline(),
         },
         "unknown": (),
         "peaks": {"i8": 800.0},
         "bandwidths": {"memory": 20.0},
         "calibrated": "today, 9 measurements: 9 stable",
     }
-    return Compared(**told | fields)
+    return RooflineComparison(**told | fields)
 
 
 @pytest.mark.parametrize("width", [80, 200])
