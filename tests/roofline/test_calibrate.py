@@ -77,7 +77,11 @@ def script(trial, _):
 
 
 def calibrate(**changed):
-    fields = {"settings": QUICK, "probe_list": PROBES, "runner": FakeRunner(script, 0.1, 0, executed)}
+    fields = {
+        "settings": QUICK,
+        "probe_list": PROBES,
+        "runner": FakeRunner(script, 0.1, 0, executed),
+    }
     return api.calibrate("CPU", **(fields | changed))
 
 
@@ -185,7 +189,7 @@ def test_roofline_figures_require_every_layer():
 
 
 def test_rates_are_fitted_once_per_device(monkeypatch):
-    made, fits = calibrate(), []
+    stored, fits = calibrate(), []
     real = calibration.Calibration.device_rates
     monkeypatch.setattr(
         calibration.Calibration, "device_rates", lambda self: fits.append(self.device) or real(self)
@@ -201,9 +205,8 @@ def test_rates_are_fitted_once_per_device(monkeypatch):
         {"limit_ms", "memory_bound_pct"}
     ] * 3
     assert fits == ["CPU"]
-    assert predicting.TrialRooflines(stored.environment, frozenset(["CPU"])).of(trial, Session()) == (
-        {}, [],
-    )  # fmt: skip
+    emulated = predicting.TrialRooflines(stored.environment, frozenset(["CPU"]))
+    assert emulated.of(trial, Session()) == ({}, [])
 
 
 @pytest.mark.slow
@@ -266,7 +269,9 @@ def test_real_device_is_calibrated(pointwise):
     peaks = {(p.hint, p.precision) for p in stored.peaks}
     assert {("latency", "f32"), ("throughput", "f32"), ("latency", "i8")} <= peaks
     assert all(rate.precision in ("f32", "i8", "any") for rate in stored.rates)
-    assert len(stored.rates) + len(stored.left_out) >= len(probe_list) - 2, "what figures nothing is named"
+    assert len(stored.rates) + len(stored.left_out) >= len(probe_list) - 2, (
+        "what figures nothing is named"
+    )
     known = {(rate.kind, rate.precision) for rate in stored.rates}
     assert {("pointwise", "f32"), ("stem", "f32")} <= known, stored.left_out
     result = api.predict(pointwise, precision="f32")

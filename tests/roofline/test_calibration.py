@@ -126,7 +126,7 @@ def test_file_of_another_environment_raises(folder):
     target = calibration.write(example())
     (folder / "abd").mkdir()
     target.rename(folder / "abd" / "CPU.json")
-    with pytest.raises(InputError, match="abc.* abd") as caught:
+    with pytest.raises(InputError, match=r"abc.* abd") as caught:
         calibration.read("abd", "CPU")
     assert "ovtool devices --calibrate --device CPU" in caught.value.hint
 

@@ -96,9 +96,7 @@ def test_memory_layer_is_predicted_from_its_bytes():
     )
     assert prediction.predicted_ms == pytest.approx(1.001)
     assert prediction.bound == "memory"
-    tiny = roofline.predict_layer(
-        product(0, 0, 64, kind="pooling", geometry=None), rates_of(), 0
-    )
+    tiny = roofline.predict_layer(product(0, 0, 64, kind="pooling", geometry=None), rates_of(), 0)
     assert tiny.bound == "overhead"
 
 
@@ -110,9 +108,7 @@ def test_view_takes_no_time():
 
 
 def test_uncalibrated_precision_is_unknown():
-    prediction = roofline.predict(
-        [product(), product(name="other", precision="i8")], rates_of()
-    )
+    prediction = roofline.predict([product(), product(name="other", precision="i8")], rates_of())
     assert prediction.unknown == ("other",)
     assert prediction.latency_ms is None
     assert prediction.limit_ms is None
@@ -121,12 +117,8 @@ def test_uncalibrated_precision_is_unknown():
 
 def test_uncalibrated_kind_uses_its_substitute():
     geometry = Geometry("attention", rows=8, inputs=64, outputs=64)
-    prediction = roofline.predict_layer(
-        product(kind="attention", geometry=geometry), rates_of(), 0
-    )
-    assert (
-        prediction.predicted_ms == roofline.predict_layer(product(), rates_of(), 0).predicted_ms
-    )
+    prediction = roofline.predict_layer(product(kind="attention", geometry=geometry), rates_of(), 0)
+    assert prediction.predicted_ms == roofline.predict_layer(product(), rates_of(), 0).predicted_ms
 
 
 def test_latency_is_the_sum_of_layers_plus_overhead():
@@ -166,21 +158,18 @@ def test_unknown_error_counts_as_100_percent():
     assert roofline.predict([product(precision="i8")], rates_of()).latency is None
     view = product(0, 0, 10, kind="view", geometry=None)
     alone = roofline.predict([view], rates_of()).latency
-    assert alsingle.low == alsingle.value == alsingle.high
+    assert alone.low == alone.value == alone.high
 
 
 @given(st.integers(1, 10**12), st.integers(1, 10**12))
 def test_prediction_grows_with_flops_and_bytes(flops, moved):
     base = roofline.predict_layer(product(flops, moved, moved), rates_of(), 0).predicted_ms
     assert (
-        roofline.predict_layer(product(2 * flops, moved, moved), rates_of(), 0).predicted_ms
-        >= base
+        roofline.predict_layer(product(2 * flops, moved, moved), rates_of(), 0).predicted_ms >= base
     )
     assert (
-        roofline.predict_layer(product(flops, 2 * moved, moved), rates_of(), 0).predicted_ms
-        >= base
+        roofline.predict_layer(product(flops, 2 * moved, moved), rates_of(), 0).predicted_ms >= base
     )
     assert (
-        roofline.predict_layer(product(flops, moved, 2 * moved), rates_of(), 0).predicted_ms
-        >= base
+        roofline.predict_layer(product(flops, moved, 2 * moved), rates_of(), 0).predicted_ms >= base
     )
