@@ -1,80 +1,77 @@
-"""One process a trial: a crash, a hang or a killed driver costs one row and no more."""
+"""Measures each trial in a process of its own: a crash, a hang or a kill costs one row."""
 
 from __future__ import annotations
 
-import contextlib
-import json
-import queue
-import signal
-import subprocess
 import sys
-import tempfile
-import threading
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from ovtool.benchmark import worker_protocol as answers
+from ovtool.benchmark import worker_protocol
 from ovtool.benchmark.session import Job, RawRound, TrialFailedError
-from ovtool.system.host import Host, Unknown
+from ovtool.system.child_process import ChildProcess, WorkerError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from ovtool.benchmark.worker_protocol import Profiled
+    from ovtool.benchmark.worker_protocol import WorkerProfile
     from ovtool.graph.runtime_layers import Layer
 
 T = TypeVar("T")
 
 _COMMAND = (sys.executable, "-P", "-m", "ovtool.benchmark.worker")
-_STDERR_LINES = 3
 
 
 @dataclass(slots=True)
 class ProcessRunner:
-    """Measures for real, each trial in a process of its own.
+    """Opens sessions in worker processes.
 
     Args:
-        timeout_s: Longest time that compiling, or one round, may take.
-        seed: Of the random inputs.
+        timeout_s: Time limit of compiling and of each round.
+        seed: Seed of the random inputs.
     """
 
     timeout_s: float = 300.0
     seed: int = 0
-    _ready: list[_Process] = field(default_factory=list)
+    _ready: list[ChildProcess] = field(default_factory=list)
 
     def prepare(self, count: int) -> None:
-        """Start processes side by side; see :class:`ovtool.benchmark.session.Runner`."""
-        self._ready += [_Process(self.timeout_s) for _ in range(count - len(self._ready))]
-        for process in self._ready:
-            process.wait_until_ready()
+        """Start workers in parallel; see :class:`ovtool.benchmark.session.Runner`."""
+        self._ready += [self._start_worker() for _ in range(count - len(self._ready))]
+        for worker in self._ready:
+            worker.wait_until_ready()
 
     def open(self, job: Job, cache: Path | None = None, *, warm_up: bool = True) -> ProcessSession:
-        """Compile in a process of its own; see :class:`ovtool.benchmark.session.Runner`.
+        """Compile in a worker; see :class:`ovtool.benchmark.session.Runner`.
 
         Raises:
-            TrialFailedError: It cannot be compiled or run, died, or took too long.
+            TrialFailedError: The model does not compile or run, or the worker died or timed out.
         """
-        process = self._ready.pop() if self._ready else _Process(self.timeout_s)
-        return ProcessSession(job, process, self.seed, cache, warm_up)
+        worker = self._ready.pop() if self._ready else self._start_worker()
+        return ProcessSession(job, worker, self.seed, cache, warm_up)
 
     def close(self) -> None:
-        """End the processes that were started and not used."""
+        """Stop the workers that no session uses."""
         while self._ready:
             self._ready.pop().close()
 
+    def _start_worker(self) -> ChildProcess:
+        return ChildProcess(_COMMAND, self.timeout_s)
+
 
 class ProcessSession:
-    """A measuring process between its commands."""
+    """A compiled model in a worker."""
 
     def __init__(
-        self, job: Job, process: _Process, seed: int, cache: Path | None, warm_up: bool
+        self, job: Job, worker: ChildProcess, seed: int, cache: Path | None, warm_up: bool
     ) -> None:
-        self._process = process
+        self._worker = worker
         self._names = list(job.names)
         try:
-            answer = process.ask(
+            self.opened = self._request(
                 "open",
+                lambda reply: worker_protocol.parse_opened(reply, job),
                 batch=job.trial.batch,
                 requests=job.trial.requests,
                 shapes=job.shapes,
@@ -89,182 +86,52 @@ class ProcessSession:
                 cache=str(cache) if cache else None,
                 warm_up=warm_up,
             )
-            self.opened = process.checked("open", lambda: answers.opened(answer, job))
         except BaseException:
             self.close()
             raise
 
     def measure(self, seconds: float, rate: float | None = None) -> RawRound:
-        """Infer for about so long; see :class:`ovtool.benchmark.session.Session`."""
-        answer = self._process.ask("measure", seconds=seconds, rate=rate)
-        return self._process.checked("measure", lambda: answers.raw_round(answer))
+        """Measure a round; see :class:`ovtool.benchmark.session.Session`."""
+        return self._request("measure", worker_protocol.parse_round, seconds=seconds, rate=rate)
 
     def save_cache(self, folder: Path) -> float | None:
         """Fill a model cache; see :class:`ovtool.benchmark.session.Session`."""
-        answer = self._process.ask("save_cache", folder=str(folder))
-        return self._process.checked("save_cache", lambda: _size_in(answer))
+        return self._request("save_cache", worker_protocol.parse_blob_mib, folder=str(folder))
 
-    def profile(self, seconds: float) -> Profiled:
-        """Time each layer for about so long.
+    def profile(self, seconds: float) -> WorkerProfile:
+        """Time each layer for about ``seconds``.
 
         Raises:
             TrialFailedError: As for :meth:`measure`.
         """
-        answer = self._process.ask("profile", seconds=seconds)
-        return self._process.checked("profile", lambda: answers.profiled(answer))
+        return self._request("profile", worker_protocol.parse_profile, seconds=seconds)
 
     def layers(self) -> tuple[Layer, ...] | None:
-        """Return what is executed; see :class:`ovtool.benchmark.session.Session`."""
-        answer = self._process.ask("layers")
-        return self._process.checked("layers", lambda: answers.executed(answer))
+        """Return the executed layers; see :class:`ovtool.benchmark.session.Session`."""
+        return self._request("layers", worker_protocol.parse_layers)
 
     def infer(self, inputs: Path, outputs: Path) -> None:
-        """Infer samples of one file into another; see :class:`ovtool.benchmark.session.Session`."""
-        self._process.ask("infer", inputs=str(inputs), outputs=str(outputs), names=self._names)
+        """Infer the samples of a file; see :class:`ovtool.benchmark.session.Session`."""
+        files = {"inputs": str(inputs), "outputs": str(outputs)}
+        self._request("infer", lambda _: None, **files, names=self._names)
 
     def close(self) -> None:
-        """Ask it to end, and see that it does."""
-        self._process.close()
+        """Stop the worker."""
+        self._worker.close()
+
+    def _request(self, method: str, parse: Callable[[dict[str, Any]], T], **arguments: Any) -> T:
+        with _failing_trial():
+            reply = self._worker.request(method, **arguments)
+            return self._worker.parse(method, lambda: parse(reply))
 
 
-def _size_in(answer: dict[str, Any]) -> float | None:
-    blob_mib = answer["blob_mib"]
-    return None if blob_mib is None else float(blob_mib)
-
-
-class _Process:
-    """A worker and the lines to and from it."""
-
-    def __init__(self, timeout_s: float) -> None:
-        self._timeout_s = timeout_s
-        self._oom_kills = Host().oom_kills()
-        self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
-        self._process = _start(self._stderr)
-        self._answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._ready = False
-        self._failure: TrialFailedError | None = None
-        threading.Thread(target=self._listen, daemon=True).start()
-
-    @property
-    def pid(self) -> int:
-        """Its process id."""
-        return self._process.pid
-
-    def wait_until_ready(self) -> None:
-        """Wait until it has imported what it needs; what went wrong is told when it is asked."""
-        try:
-            self._greeted()
-        except TrialFailedError as error:
-            self._failure = error
-
-    def _greeted(self) -> None:
-        if self._failure is not None:
-            raise self._failure
-        if not self._ready:
-            self._answer("start")
-            self._ready = True
-
-    def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
-        """Send a command and return its answer.
-
-        Raises:
-            TrialFailedError: It reported an error, died, answered nonsense or took too long.
-        """
-        self._greeted()
-        with contextlib.suppress(OSError, ValueError):  # it died: the missing answer tells why
-            self._send({"do": do, **arguments})
-        return self._answer(do)
-
-    def checked(self, do: str, read: Callable[[], T]) -> T:
-        """Return what ``read`` makes of an answer; one that it cannot read is nonsense.
-
-        Raises:
-            TrialFailedError: It cannot be read.
-        """
-        try:
-            return read()
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            self._process.kill()
-            raise TrialFailedError(f"its process answered garbage ({do}): {error!r}") from error
-
-    def close(self) -> None:
-        """Ask it to end, and see that it does."""
-        with contextlib.suppress(OSError, ValueError):  # it died, or was closed before
-            self._send({"do": "close"})
-        try:
-            self._process.wait(timeout=2)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout, self._stderr):
-            with contextlib.suppress(OSError):  # a pipe whose other end died
-                if pipe is not None:
-                    pipe.close()
-
-    def _listen(self) -> None:
-        assert self._process.stdout is not None  # noqa: S101 - Popen was asked for the pipe
-        with contextlib.suppress(ValueError, OSError):  # closed while it was read
-            for line in self._process.stdout:
-                self._answers.put(line.decode("utf-8", "replace"))
-        self._answers.put(None)
-
-    def _send(self, command: Mapping[str, Any]) -> None:
-        assert self._process.stdin is not None  # noqa: S101 - Popen was asked for the pipe
-        self._process.stdin.write(json.dumps(command).encode() + b"\n")
-        self._process.stdin.flush()
-
-    def _answer(self, do: str) -> dict[str, Any]:
-        try:
-            line = self._answers.get(timeout=self._timeout_s)
-        except queue.Empty:
-            self._process.kill()
-            raise TrialFailedError(
-                f"no answer within {self._timeout_s:g} s ({do}); its process was ended"
-            ) from None
-        if line is None:
-            raise TrialFailedError(self._death(do))
-        try:
-            answer = json.loads(line)
-            if "error" in answer:
-                raise TrialFailedError(answers.in_words(answer["error"]))
-            return dict(answer["ok"])
-        except (ValueError, KeyError, TypeError) as error:
-            self._process.kill()
-            raise TrialFailedError(f"its process answered garbage ({do}): {line[:80]!r}") from error
-
-    def _death(self, do: str) -> str:
-        try:
-            code = self._process.wait(timeout=2)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            return f"its process closed its output and hung ({do})"
-        how = f"exit code {code}"
-        if code < 0:
-            how = signal.Signals(-code).name
-            if how == "SIGKILL":
-                how += self._killed_by()
-        self._stderr.seek(0)
-        last = self._stderr.read().decode("utf-8", "replace").split("\n")[-_STDERR_LINES - 1 :]
-        said = " | ".join(text.strip() for text in last if text.strip())
-        return f"its process died ({do}): {how}{': ' + said if said else ''}"
-
-    def _killed_by(self) -> str:
-        """Say whether the kernel killed it for memory, as far as its counter tells."""
-        now = Host().oom_kills()
-        if isinstance(now, Unknown) or isinstance(self._oom_kills, Unknown):
-            return " (out of memory?)"
-        return " (the kernel ended it: out of memory)" if now > self._oom_kills else ""
-
-
-def _start(stderr: IO[bytes]) -> subprocess.Popen[bytes]:
-    """Start a worker out of reach of the terminal's Ctrl-C, which is ours to handle."""
-    own_group: dict[str, Any] = {"start_new_session": True}
-    if sys.platform == "win32":
-        own_group = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
-    return subprocess.Popen(
-        _COMMAND,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=stderr,
-        **own_group,
-    )
+@contextmanager
+def _failing_trial() -> Iterator[None]:
+    """Turn the failure of a worker into that of its trial."""
+    try:
+        yield
+    except WorkerError as error:
+        reason = str(error)
+        if error.failure == "error":
+            reason = worker_protocol.explain_error(reason)
+        raise TrialFailedError(reason) from error

@@ -9,15 +9,10 @@ It imports neither torch nor pandas: their threads would spin beside OpenVINO's.
 
 from __future__ import annotations
 
-import json
-import os
-import sys
-import threading
 import time
 from collections import Counter
 from pathlib import Path
-from queue import SimpleQueue
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 import openvino as ov  # noqa: TID253 - this is the leaf that uses it
@@ -29,6 +24,7 @@ from ovtool.core.units import mib
 from ovtool.datasets import synthetic
 from ovtool.graph import runtime_layers as layers
 from ovtool.graph.flops import Work, work
+from ovtool.system import child_process
 from ovtool.system.counters import Counters
 from ovtool.system.energy import Meter
 from ovtool.system.host import Host, Unknown
@@ -286,41 +282,5 @@ def _whole(value: Any) -> int | None:
         return None  # AUTO and the like give a list
 
 
-def _commands() -> SimpleQueue[str]:
-    """Read commands in a thread, and end the process when there can be no more of them."""
-    commands: SimpleQueue[str] = SimpleQueue()
-
-    def read() -> None:
-        for line in sys.stdin:
-            commands.put(line)
-        os._exit(0)
-
-    threading.Thread(target=read, daemon=True).start()
-    return commands
-
-
-def _answer(stream: TextIO, answer: dict[str, Any]) -> None:
-    stream.write(json.dumps(answer) + "\n")
-    stream.flush()
-
-
-def main() -> None:
-    """Answer commands until told to close."""
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what plugins print goes to the error stream, not between the answers
-    worker, commands = Worker(), _commands()
-    _answer(answers, {"ok": {}})  # ready: everything is imported
-    while True:
-        command = json.loads(commands.get())
-        if command["do"] == "close":
-            break
-        try:
-            answer = {"ok": getattr(worker, command["do"])(command)}
-        except (RuntimeError, ValueError, TypeError, KeyError, OSError, MemoryError) as error:
-            answer = {"error": f"{type(error).__name__}: {error}"}
-        _answer(answers, answer)
-    os._exit(0)  # skips the plugins' tear-down: there is nothing left to lose
-
-
 if __name__ == "__main__":
-    main()
+    child_process.serve(Worker)

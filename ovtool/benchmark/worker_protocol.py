@@ -21,7 +21,7 @@ ATTRIBUTED = 0.995
 
 
 @dataclass(frozen=True, slots=True)
-class Profiled:
+class WorkerProfile:
     """What profiling a model came to.
 
     Args:
@@ -87,7 +87,7 @@ def _spread_note(layers: Mapping[str, int]) -> Note:
     return make_note("placement", shown)
 
 
-def opened(answer: Mapping[str, Any], job: Job) -> Opened:
+def parse_opened(answer: Mapping[str, Any], job: Job) -> Opened:
     """Read what opening a model told.
 
     Raises:
@@ -116,7 +116,7 @@ def opened(answer: Mapping[str, Any], job: Job) -> Opened:
     known = {n: float(value) for n, value in figures.items() if value is not None}
     return Opened(
         figures=known | _arithmetic(layers_told, flops, job.trial.batch),
-        executed_precision=executed_precision(
+        executed_precision=name_executed_precision(
             answer["precision"], layers_told and layers_told["layer_share"]
         ),
         properties=job.properties,
@@ -136,8 +136,8 @@ def _check_precision(asked: str, told: str | None) -> None:
         )
 
 
-def raw_round(answer: Mapping[str, Any]) -> RawRound:
-    """Read a round; it raises as :func:`opened` does."""
+def parse_round(answer: Mapping[str, Any]) -> RawRound:
+    """Read a round; it raises as :func:`parse_opened` does."""
     spent = answer.get("energy")
     return RawRound(
         windows=tuple(Window(**w) for w in answer["windows"]),
@@ -150,13 +150,15 @@ def raw_round(answer: Mapping[str, Any]) -> RawRound:
     )
 
 
-def profiled(answer: Mapping[str, Any]) -> Profiled:
-    """Read a profile; it raises as :func:`opened` does."""
-    return Profiled(**dict(answer) | {"layers": tuple(map(layers.from_json, answer["layers"]))})
+def parse_profile(answer: Mapping[str, Any]) -> WorkerProfile:
+    """Read a profile; it raises as :func:`parse_opened` does."""
+    return WorkerProfile(
+        **dict(answer) | {"layers": tuple(map(layers.from_json, answer["layers"]))}
+    )
 
 
-def executed(answer: Mapping[str, Any]) -> tuple[layers.Layer, ...] | None:
-    """Read the executed layers; it raises as :func:`opened` does."""
+def parse_layers(answer: Mapping[str, Any]) -> tuple[layers.Layer, ...] | None:
+    """Read the executed layers; it raises as :func:`parse_opened` does."""
     told = answer["layers"]
     return None if told is None else tuple(map(layers.from_json, told))
 
@@ -195,7 +197,7 @@ def _arithmetic(told: Mapping[str, Any] | None, flops: int | None, batch: int) -
     return found
 
 
-def executed_precision(hint: str | None, shares: Mapping[str, float] | None) -> str | None:
+def name_executed_precision(hint: str | None, shares: Mapping[str, float] | None) -> str | None:
     """Name what a compiled model runs in: its precision, with ``i8+`` where layers run in INT8.
 
     Args:
@@ -208,7 +210,13 @@ def executed_precision(hint: str | None, shares: Mapping[str, float] | None) -> 
     return hint
 
 
-def in_words(error: str) -> str:
-    """Return a plugin's exception as one line: what it means and what to do, where it is known."""
+def parse_blob_mib(reply: Mapping[str, Any]) -> float | None:
+    """Read the size of a saved cache; raises as :func:`parse_opened` does."""
+    blob_mib = reply["blob_mib"]
+    return None if blob_mib is None else float(blob_mib)
+
+
+def explain_error(error: str) -> str:
+    """Return a plugin's exception on one line: meaning and remedy where the error is known."""
     known = plugin_errors.explain(error)
-    return plugin_errors.readable(error) if known is None else known.line
+    return plugin_errors.condense(error) if known is None else known.line

@@ -1,4 +1,7 @@
-"""Whether a model compiles for a device, by compiling it: what a device answers is no evidence."""
+"""Checks whether a variant compiles for a device, also for an NPU that this machine does not have.
+
+The only evidence is a trial compile: the operations that a plugin claims to support are not.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from ovtool.core.progress import SILENT, Progress
 from ovtool.core.registry import suggestion
 from ovtool.core.trial_grid import Axes, trials
 from ovtool.core.variant import fix_shapes
-from ovtool.devices import rules
+from ovtool.devices import plugin_errors, rules
 from ovtool.devices.discovery import discover, resolve
 from ovtool.models.references import Reference, existing
 
@@ -36,32 +39,32 @@ if TYPE_CHECKING:
     from ovtool.core.trial import Trial
     from ovtool.core.variant import Variant
     from ovtool.devices.discovery import Device
-    from ovtool.devices.plugin_errors import Explained
 
 MODEL = "model.xml"
 
 
 @dataclass(frozen=True, slots=True)
 class CompileCheck:
-    """What a trial compile came to.  Nothing was run.
+    """The result of a trial compile.  Nothing was run.
 
     Args:
-        variant: Its name.
-        device: What it was compiled for: ``CPU``, ``NPU.4000``.
-        by: What compiled it, in words.
-        openvino: Version of the OpenVINO that compiled.
-        shapes: Input names with the fixed shapes it was compiled with.
-        precision: What was asked for.
-        compiles: The answer.
-        compile_s: What compiling took; None where it failed.
-        blob_mib: Size of the compiled model; None where it failed or the device exports none.
-        compiler_estimate_ms: The compiler's own estimate of the latency of one inference: no
-            measurement, nothing was run.  None where the compiler makes none.
-        of_one_sample: Whether the plugin splits the batch: size and estimate are of one sample.
-        error: What is wrong, in words; empty where it compiles.
-        remedy: What to do about it.
-        said: What the compiler said.
-        search: The operations suspected; None where it compiles, or the error is not about them.
+        variant: Name of the variant.
+        device: Target device: ``CPU``, ``NPU.4000``.
+        by: Description of the compiler.
+        openvino: OpenVINO version of the compiler.
+        shapes: Fixed input shapes by input name.
+        precision: Requested precision.
+        compiles: Whether the variant compiles.
+        compile_s: Compile time; None after a failure.
+        blob_mib: Size of the compiled model; None after a failure or without an export.
+        compiler_estimate_ms: The compiler's own estimate of the latency of one inference, not a
+            measurement; None where the compiler estimates nothing.
+        of_one_sample: Whether the plugin splits batches: size and estimate are of one sample.
+        error: Meaning of the failure; empty where the variant compiles.
+        remedy: What to do about the failure.
+        compiler_error: The compiler's own error.
+        search: The suspected operations; None where the variant compiles or the error does not
+            concern operations.
     """
 
     variant: str
@@ -77,24 +80,24 @@ class CompileCheck:
     of_one_sample: bool = False
     error: str = ""
     remedy: str = ""
-    said: str = ""
+    compiler_error: str = ""
     search: Search | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON types."""
+        """Return the check as JSON types."""
         return asdict(self) | {"shapes": {name: list(shape) for name, shape in self.shapes}}
 
 
 @dataclass(frozen=True, slots=True)
 class CompileRequest:
-    """What is to be compiled.
+    """A model to compile.
 
     Args:
-        variant: The variant's name.
+        variant: Name of the variant.
         xml: The saved model.
-        shapes: Of its inputs, by name and in their order, all fixed.
-        precision: Asked for.
-        properties: To compile with.
+        shapes: Fixed input shapes by name, in the order of the inputs.
+        precision: Requested precision.
+        properties: OpenVINO properties.
     """
 
     variant: str
@@ -102,120 +105,6 @@ class CompileRequest:
     shapes: Named
     precision: str
     properties: Mapping[str, str]
-
-
-def select_compiler(
-    device: str, devices: Sequence[Device], timeout_s: float = COMPILE_S
-) -> Compiler:
-    """Return what compiles for a device: its plugin here, or the NPU's offline compiler.
-
-    Args:
-        device: ``CPU``, ``GPU.0``, ``NPU``, or an NPU platform that need not be here: ``NPU.4000``.
-        devices: Those of this machine.
-        timeout_s: Longest time of one compile.
-
-    Raises:
-        InputError: It is a virtual device, or no device's name.
-        MissingDeviceError: It is not there.
-        MissingDependencyError: The NPU's offline compiler is not installed.
-    """
-    if is_virtual(device):
-        raise InputError(
-            f"{device} may compile on another device, which says nothing of this one",
-            f"check the devices behind it, each by its name: {', '.join(KINDS)}, NPU.4000",
-        )
-    platform = npu_platform(device)
-    if platform is not None:
-        return _platform(platform, devices, timeout_s)
-    there, missing = resolve([device], devices)
-    if missing:
-        hint = "ovtool devices says what is there"
-        if kind_of(device) == "NPU":
-            hint = f"without an NPU, name the platform to compile for: {offline.named()}"
-        raise MissingDeviceError(f"not available: {device}: {missing[device]}", hint)
-    return LocalCompiler(there[0], timeout_s=timeout_s)
-
-
-def _platform(platform: str, devices: Sequence[Device], timeout_s: float) -> Compiler:
-    if platform not in offline.PLATFORMS:
-        named = [f"NPU.{known}" for known in offline.PLATFORMS]
-        raise InputError(f"unknown NPU platform {platform!r}", suggestion(f"NPU.{platform}", named))
-    for device in devices:
-        here = str(device.properties.get("architecture", "")) if device.available else ""
-        if device.kind == "NPU" and here == platform:
-            return LocalCompiler(device.name, timeout_s=timeout_s)
-    return offline.compiler(platform, timeout_s)
-
-
-def check_compiles(
-    asked: CompileRequest,
-    device: str,
-    compiler: Compiler,
-    *,
-    look: bool = True,
-    progress: Progress = SILENT,
-) -> CompileCheck:
-    """Compile a model for a device; where it fails, look for the operations it fails on.
-
-    Args:
-        asked: What to compile.
-        device: What it is compiled for, by the user's name.
-        compiler: From :func:`compiler_for`.
-        look: Whether operations are looked for where it fails, by more compiles.
-        progress: Told of the stages.
-
-    Raises:
-        InputError: The shapes do not fit the model.
-    """
-    import openvino as ov
-
-    model = ov.Core().read_model(asked.xml)
-    fix_shapes(model, asked.shapes, asked.variant)
-    with tempfile.TemporaryDirectory(prefix="ovtool-check-") as scratch:
-
-        def compile_part(part: ov.Model) -> Outcome:
-            ov.save_model(part, Path(scratch) / MODEL, compress_to_fp16=False)
-            outcome = compiler.compile(Path(scratch) / MODEL, asked.properties)
-            progress.advance()
-            return outcome
-
-        with compiler:
-            progress.start(f"compiling {asked.variant} for {device}")
-            outcome = compile_part(model)
-            explained = compiling.explain(outcome.error)
-            search = None
-            if look and not outcome.compiled and explained.operations:
-                progress.start(f"looking for what {device} does not compile")
-                search = suspects.search(model, compile_part)
-    found = CompileCheck(
-        variant=asked.variant,
-        device=device,
-        by=compiler.by,
-        openvino=outcome.version,
-        shapes=asked.shapes,
-        precision=asked.precision,
-        compiles=outcome.compiled,
-        compile_s=outcome.compile_s,
-        blob_mib=None if outcome.blob_bytes is None else units.mib(outcome.blob_bytes),
-        compiler_estimate_ms=outcome.estimate_ms,
-        of_one_sample=outcome.of_one_sample,
-    )
-    return found if outcome.compiled else _failed(found, outcome, explained, search)
-
-
-def _failed(
-    found: CompileCheck,
-    outcome: Outcome,
-    explained: Explained,
-    search: Search | None,
-) -> CompileCheck:
-    return replace(
-        found,
-        error=explained.meaning,
-        remedy=explained.remedy,
-        said=compiling.condense(outcome.error),
-        search=search,
-    )
 
 
 def check(
@@ -228,28 +117,28 @@ def check(
     timeout_s: float = 600.0,
     progress: Progress = SILENT,
 ) -> list[CompileCheck]:
-    """Compile a variant for devices, also for NPUs that are not here, and say what came of it.
+    """Compile a variant for devices, including NPU platforms that this machine does not have.
 
-    Nothing is run.  Where it does not compile, parts of its graph are compiled to find the
-    operations that are at fault.
+    Nothing is run.  After a failure, parts of the graph are compiled to find the operations at
+    fault.
 
     Args:
         model: A variant or its folder.
         devices: ``CPU``, ``GPU``, ``NPU``, or NPU platforms: ``NPU.3720``, ``NPU.4000`` ...
-        batch: Samples in a request; None takes the batch in ``shapes``, else 1.
-        precision: Inference precision asked for.
-        shapes: Of inputs, where the model leaves dimensions open.
-        timeout_s: Longest time of one trial compile.
-        progress: Told of the stages.
+        batch: Samples per request; None takes the batch of ``shapes``, else 1.
+        precision: Requested inference precision.
+        shapes: Input shapes for the model's open dimensions.
+        timeout_s: Time limit of one trial compile.
+        progress: Receives the stages.
 
     Returns:
-        An answer for each device.
+        One check per device.
 
     Raises:
-        InputError: A dimension stays open, the model does not take the batch or the shapes, or a
-            name is no device's.
-        MissingDeviceError: A device is not there.
-        MissingDependencyError: The NPU's offline compiler is not installed.
+        InputError: A dimension stays open, the model does not support the batch or the shapes, or a
+            device name is unknown.
+        MissingDeviceError: A device is not available.
+        MissingDependencyError: The offline NPU compiler is not installed.
     """
     variant = existing(model)
     axes = Axes(
@@ -259,19 +148,15 @@ def check(
         shapes=[shapes] if shapes else (),
     )
     names = list(dict.fromkeys(devices))
-    asked = {trial.device: _request(trial, variant) for trial in trials([variant], names, axes)}
-    here = discover()
-    compilers = {name: select_compiler(name, here, timeout_s) for name in names}
-    return [check_compiles(asked[name], name, compilers[name], progress=progress) for name in names]
+    requests = {t.device: _trial_request(t, variant) for t in trials([variant], names, axes)}
+    discovered = discover()
+    compilers = {name: select_compiler(name, discovered, timeout_s) for name in names}
+    return [
+        check_compiles(requests[name], name, compilers[name], progress=progress) for name in names
+    ]
 
 
-def build_request(job: Job, variant: Variant) -> CompileRequest:
-    """Return what a trial compile of a job is asked for; all its shapes must be fixed."""
-    shapes = tuple(zip(job.names, job.shapes, strict=True))
-    return CompileRequest(variant.name, variant.xml, shapes, job.trial.precision, job.properties)
-
-
-def _request(trial: Trial, variant: Variant) -> CompileRequest:
+def _trial_request(trial: Trial, variant: Variant) -> CompileRequest:
     jobs.require_fixed_shapes(trial, variant, "a trial compile")
     try:
         job = jobs.build_job(trial, variant, rules.properties(trial))
@@ -280,32 +165,143 @@ def _request(trial: Trial, variant: Variant) -> CompileRequest:
     return build_request(job, variant)
 
 
-def npu_compiler_folder() -> Path | None:
-    """Return where the NPU's offline compiler is installed; None where it is not."""
-    from ovtool.compile_check.npu.offline import installed
+def build_request(job: Job, variant: Variant) -> CompileRequest:
+    """Return the trial compile of a job whose shapes are all fixed."""
+    shapes = tuple(zip(job.names, job.shapes, strict=True))
+    return CompileRequest(variant.name, variant.xml, shapes, job.trial.precision, job.properties)
 
-    return installed()
+
+def select_compiler(
+    device: str, devices: Sequence[Device], timeout_s: float = COMPILE_S
+) -> Compiler:
+    """Return the compiler for a device: its plugin on this machine, or the offline NPU compiler.
+
+    Args:
+        device: ``CPU``, ``GPU.0``, ``NPU``, or an NPU platform such as ``NPU.4000``.
+        devices: The devices of this machine.
+        timeout_s: Time limit of one compile.
+
+    Raises:
+        InputError: The device is virtual or unknown.
+        MissingDeviceError: The device is not available.
+        MissingDependencyError: The offline NPU compiler is not installed.
+    """
+    if is_virtual(device):
+        raise InputError(
+            f"{device} may compile on another device, so its result is no evidence",
+            f"check each device behind it: {', '.join(KINDS)}, NPU.4000",
+        )
+    platform = npu_platform(device)
+    if platform is not None:
+        return _select_npu_compiler(platform, devices, timeout_s)
+    available, missing = resolve([device], devices)
+    if missing:
+        hint = "ovtool devices lists the available devices"
+        if kind_of(device) == "NPU":
+            hint = f"without an NPU, name a platform: {offline.platform_names()}"
+        raise MissingDeviceError(f"not available: {device}: {missing[device]}", hint)
+    return LocalCompiler(available[0], timeout_s=timeout_s)
+
+
+def _select_npu_compiler(platform: str, devices: Sequence[Device], timeout_s: float) -> Compiler:
+    if platform not in offline.PLATFORMS:
+        names = [f"NPU.{known}" for known in offline.PLATFORMS]
+        raise InputError(f"unknown NPU platform {platform!r}", suggestion(f"NPU.{platform}", names))
+    for device in devices:
+        local = str(device.properties.get("architecture", "")) if device.available else ""
+        if device.kind == "NPU" and local == platform:
+            return LocalCompiler(device.name, timeout_s=timeout_s)
+    return offline.compiler(platform, timeout_s)
+
+
+def check_compiles(
+    request: CompileRequest,
+    device: str,
+    compiler: Compiler,
+    *,
+    find_suspects: bool = True,
+    progress: Progress = SILENT,
+) -> CompileCheck:
+    """Compile a model for a device, and search a failure's suspects.
+
+    Args:
+        request: The model.
+        device: The target device, by the user's name.
+        compiler: From :func:`select_compiler`.
+        find_suspects: Whether to search the operations at fault, which takes more compiles.
+        progress: Receives the stages.
+
+    Raises:
+        InputError: The shapes do not fit the model.
+    """
+    import openvino as ov
+
+    model = ov.Core().read_model(request.xml)
+    fix_shapes(model, request.shapes, request.variant)
+    with tempfile.TemporaryDirectory(prefix="ovtool-check-") as scratch:
+
+        def compile_part(part: ov.Model) -> Outcome:
+            ov.save_model(part, Path(scratch) / MODEL, compress_to_fp16=False)
+            outcome = compiler.compile(Path(scratch) / MODEL, request.properties)
+            progress.advance()
+            return outcome
+
+        with compiler:
+            progress.start(f"compiling {request.variant} for {device}")
+            outcome = compile_part(model)
+            explanation = compiling.explain(outcome)
+            search = None
+            if find_suspects and not outcome.compiled and explanation.operations:
+                progress.start(f"searching for the operations that fail on {device}")
+                search = suspects.search(model, compile_part)
+    result = CompileCheck(
+        variant=request.variant,
+        device=device,
+        by=compiler.by,
+        openvino=outcome.version,
+        shapes=request.shapes,
+        precision=request.precision,
+        compiles=outcome.compiled,
+        compile_s=outcome.compile_s,
+        blob_mib=None if outcome.blob_bytes is None else units.mib(outcome.blob_bytes),
+        compiler_estimate_ms=outcome.estimate_ms,
+        of_one_sample=outcome.of_one_sample,
+    )
+    if outcome.compiled:
+        return result
+    return replace(
+        result,
+        error=explanation.meaning,
+        remedy=explanation.remedy,
+        compiler_error=plugin_errors.condense(outcome.error, 300),
+        search=search,
+    )
+
+
+def npu_compiler_folder() -> Path | None:
+    """Return the folder of the installed offline NPU compiler; None where it is not installed."""
+    return offline.find_installed()
 
 
 def npu_compiler_offer() -> Offer:
-    """Look up what :func:`install_npu_compiler` would download, from where, and how large it is.
+    """Look up the downloads of :func:`install_npu_compiler`, their sources and sizes.
 
     Raises:
-        MissingDependencyError: Wine or pip is not there.
-        InputError: There is nothing to install, or pip does not find the packages.
+        MissingDependencyError: Wine or pip is missing.
+        InputError: Nothing needs to be installed, or pip does not find the packages.
     """
-    from ovtool.compile_check.npu.install import offer
+    from ovtool.compile_check.npu.install import look_up_offer
 
-    return offer()
+    return look_up_offer()
 
 
 def install_npu_compiler(
     offer: Offer, *, progress: Progress = SILENT, replace: bool = False
 ) -> Path:
-    """Download, build and try the NPU's offline compiler; return its folder.
+    """Download, build and test the offline NPU compiler; return its folder.
 
     Raises:
-        InputError: It is there already, a download fails, or the result does not run.
+        InputError: The compiler is already installed, a download fails, or the result does not run.
     """
     from ovtool.compile_check.npu.install import install
 

@@ -1,81 +1,112 @@
-"""Trial compiles: whatever compiles is asked in a process of its own, and answers in one form.
+"""Trial compiles in child processes, and what compiler errors mean.
 
-So a compiler that crashes or hangs costs one answer.  All that it prints goes to a file: services
-that Wine starts would hold a pipe open.
+A compiler that crashes or hangs costs one outcome.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
-import signal
-import subprocess
 import sys
+from contextlib import closing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Literal, Protocol, Self
 
 from ovtool.devices import plugin_errors
-from ovtool.devices.plugin_errors import Explained, Known
+from ovtool.devices.plugin_errors import Explanation, KnownError
+from ovtool.system.child_process import ChildProcess, WorkerError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
 BLOB, LOG = "compiled.blob", "compile.log"
 COMPILE_S = 600.0
-"""Longest time that one trial compile may take."""
-TOLD = {"OV_NPU_LOG_LEVEL": "LOG_INFO"}
-"""Environment in which the NPU's compiler prints its estimate."""
+"""Default time limit of a trial compile."""
+LOG_ENVIRONMENT = {"OV_NPU_LOG_LEVEL": "LOG_INFO"}
+"""Environment in which the NPU compiler logs its latency estimate."""
+INSTALL = "ovtool devices --install-npu-compiler"
+
+Failure = Literal["rejected", "died", "timeout"]
+
+_COMMAND = (sys.executable, "-P", "-m", "ovtool.compile_check.compile_worker")
 _ESTIMATE = re.compile(r"Estimated inference latency:\s*([0-9.]+)\s*(us|ms|s)\b")
-_SPLIT = "The model was reshaped to batch size 1 on the plugin side"
-"""What the NPU's plugin says where it compiles a batch for one sample, to run it sample by sample,
-as it does unless ``NPU_BATCH_MODE`` is ``COMPILER``."""
-_MS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
+_MS_PER_UNIT = {"us": 1e-3, "ms": 1.0, "s": 1e3}
+_SPLIT_BATCH = "The model was reshaped to batch size 1 on the plugin side"
+"""The NPU plugin logs this where it compiles a batch for one sample and runs it sample by sample,
+its default unless ``NPU_BATCH_MODE`` is ``COMPILER``."""
+
+_REPLACE = "replace the operations listed, or run them on another device (HETERO:NPU,CPU)"
+_TIMEOUT = Explanation(
+    "compile-timeout", "compiling exceeded the time limit", "try a smaller model or batch"
+)
+_DIED = Explanation(
+    "compiler-died",
+    "the compiler crashed",
+    "report the crash to the compiler's developers with the model, or replace the operations"
+    " listed",
+    operations=True,
+)
+_REJECTED = Explanation(
+    "compiler-rejects", "the compiler rejects the model", _REPLACE, operations=True
+)
+_COMPILER_ERRORS = (
+    KnownError(
+        "unsupported",
+        r"[Uu]nsupported|not supported|[Uu]nknown operation|isn't supported",
+        "the compiler does not support part of the model",
+        _REPLACE,
+        operations=True,
+    ),
+)
+"""Errors beyond those of :data:`ovtool.devices.plugin_errors.KNOWN_ERRORS`; too general a pattern
+for the failure of a trial."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a trial compile came to.
+    """The outcome of a trial compile.
 
     Args:
-        compiled: Whether there is a compiled model.
-        error: What was said where there is none, in one line.
-        blob_bytes: Size of the compiled model; None where it cannot be exported.
-        compile_s: What compiling took.
-        estimate_ms: The compiler's own estimate of the latency: nothing was run.
-        execution_devices: What the compiled model says it would run on.
-        version: Of the OpenVINO that compiled.
-        timed_out: Whether it was ended because it took too long.
-        of_one_sample: Whether a batch was split: size, time and estimate are of one sample.
+        failure: How compiling failed; None where the model compiles.
+        error: The compiler's error, on one line.
+        blob_bytes: Size of the compiled model; None where the plugin cannot export it.
+        compile_s: Time of compiling.
+        estimate_ms: The compiler's own latency estimate; nothing was run.
+        execution_devices: Devices that the compiled model would run on.
+        version: OpenVINO version of the compiler.
+        of_one_sample: Whether the plugin splits batches: size, time and estimate are of one sample.
     """
 
-    compiled: bool
+    failure: Failure | None = None
     error: str = ""
     blob_bytes: int | None = None
     compile_s: float | None = None
     estimate_ms: float | None = None
     execution_devices: str = ""
     version: str = ""
-    timed_out: bool = False
     of_one_sample: bool = False
+
+    @property
+    def compiled(self) -> bool:
+        """Whether the model compiles."""
+        return self.failure is None
 
 
 class Compiler(Protocol):
-    """What trial compiles are asked of, between entering and leaving its context."""
+    """Compiles models within its context."""
 
     @property
     def by(self) -> str:
-        """What compiles, in words."""
+        """Description of the compiler for reports."""
 
     def compile(self, xml: Path, properties: Mapping[str, str]) -> Outcome:
-        """Compile a saved model; what is made lies beside it."""
+        """Compile a saved model; output files go to the model's folder."""
 
     def __enter__(self) -> Self:
-        """Get ready."""
+        """Prepare the compiler."""
 
     def __exit__(self, *_: object) -> None:
-        """End everything that was started."""
+        """Stop everything that the compiler started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +114,10 @@ class LocalCompiler:
     """OpenVINO's plugin on this machine.
 
     Args:
-        device: As OpenVINO calls it.
-        by: What compiles, in words.
-        always: Properties that it is always told.
-        timeout_s: Longest time of one compile.
+        device: OpenVINO device name.
+        by: Description of the compiler.
+        always: Properties of every compile.
+        timeout_s: Time limit of one compile.
     """
 
     device: str
@@ -95,150 +126,87 @@ class LocalCompiler:
     timeout_s: float = COMPILE_S
 
     def compile(self, xml: Path, properties: Mapping[str, str]) -> Outcome:
-        """Compile a saved model in a process of its own."""
-        blob = xml.with_name(BLOB)
-        told = {"CACHE_DIR": "", **properties, **self.always}
-        program = [sys.executable, "-m", "ovtool.compile_check.compile_worker"]
-        words = [*program, str(xml), str(blob), self.device, *flat(told)]
-        log = xml.with_name(LOG)
-        code = run_program(words, log, timeout_s=self.timeout_s, environment=TOLD)
-        return read_outcome(log, blob, code, self.timeout_s)
+        """Compile a saved model in a worker process."""
+        import openvino as ov
+
+        blob, version = xml.with_name(BLOB), ov.get_version()
+        with closing(ChildProcess(_COMMAND, self.timeout_s, LOG_ENVIRONMENT)) as worker:
+            try:
+                reply = worker.request(
+                    "compile",
+                    xml=str(xml),
+                    blob=str(blob),
+                    device=self.device,
+                    properties={"CACHE_DIR": "", **properties, **self.always},
+                )
+            except WorkerError as error:
+                blob.unlink(missing_ok=True)
+                failure: Failure = "timeout" if error.failure == "timeout" else "died"
+                return Outcome(failure, str(error), version=version)
+            worker.stop()
+            log = worker.read_stderr()
+        if "rejection" in reply:
+            return Outcome("rejected", _join_lines(reply["rejection"]), version=version)
+        return _compiled(
+            log, blob, float(reply["compile_s"]), str(reply["execution_devices"]), version
+        )
 
     def __enter__(self) -> Self:
-        """Nothing is to be made ready."""
+        """Do nothing: each compile starts its own worker."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Nothing is left running."""
+        """Do nothing: no worker is left."""
 
 
-def flat(properties: Mapping[str, str]) -> list[str]:
-    """Return properties as the words of a command."""
-    return [word for pair in properties.items() for word in pair]
-
-
-def run_program(
-    words: Sequence[str],
-    log: Path,
-    *,
-    timeout_s: float,
-    environment: Mapping[str, str],
-    folder: Path | None = None,
-) -> int | None:
-    """Run a program to its end, all that it prints into a file.
+def read_outcome(log: Path, blob: Path, exit_code: int | None, timeout_s: float) -> Outcome:
+    """Read the outcome of a program such as ``npu/ovnpu.c``, which prints ``@key value`` lines.
 
     Args:
-        words: The program and its arguments.
-        log: Written anew.
-        timeout_s: After so long it is ended.
-        environment: Added to this process's.
-        folder: Where it runs; None for here.
-
-    Returns:
-        Its exit code; None where it was ended because it took too long.
-    """
-    own_group: dict[str, Any] = {"start_new_session": True}
-    if sys.platform == "win32":
-        own_group = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
-    with log.open("wb") as stream:
-        process = subprocess.Popen(
-            list(words),
-            stdin=subprocess.DEVNULL,
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            env=dict(os.environ) | dict(environment),
-            cwd=folder,
-            **own_group,
-        )
-        try:
-            return process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            return None
-        finally:
-            _end(process)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a process that still runs, and what it started."""
-    if process.poll() is None:
-        if sys.platform == "win32":
-            process.kill()
-        else:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def read_outcome(log: Path, blob: Path, code: int | None, timeout_s: float) -> Outcome:
-    """Read what a program that compiles has answered.
-
-    Args:
-        log: What it printed.
-        blob: The file it made, if it did; it is removed.
-        code: Its exit code; None where it was ended because it took too long.
-        timeout_s: How long that was.
+        log: The program's output.
+        blob: File of the compiled model, if any; removed.
+        exit_code: None where the program exceeded the time limit.
+        timeout_s: The time limit.
     """
     text = log.read_text("utf-8", "replace")
-    told = dict(line[1:].partition(" ")[::2] for line in text.splitlines() if line[:1] == "@")
+    lines = text.splitlines()
+    values = dict(line[1:].partition(" ")[::2] for line in lines if line[:1] == "@")
+    version = values.get("version", "").strip()
+    if exit_code == 0 and "compile_s" in values:
+        devices = values.get("execution_devices", "").strip()
+        return _compiled(text, blob, float(values["compile_s"]), devices, version)
+    blob.unlink(missing_ok=True)
+    if exit_code is None:
+        return Outcome("timeout", f"not finished within {timeout_s:g} s", version=version)
+    if error := values.get("error", "").strip():
+        return Outcome("rejected", error, version=version)
+    output = [line.strip() for line in lines if line.strip() and line[:1] != "@"]
+    last = f": {output[-1][:200]}" if output else ""
+    return Outcome("died", f"the compiler died (exit code {exit_code}){last}", version=version)
+
+
+def _compiled(log: str, blob: Path, compile_s: float, devices: str, version: str) -> Outcome:
     size = blob.stat().st_size if blob.is_file() else None
     blob.unlink(missing_ok=True)
-    version = told.get("version", "").strip()
-    if code == 0 and "compile_s" in told:
-        estimates = [float(value) * _MS[unit] for value, unit in _ESTIMATE.findall(text)]
-        return Outcome(
-            compiled=True,
-            blob_bytes=size,
-            compile_s=float(told["compile_s"]),
-            estimate_ms=estimates[-1] if estimates else None,
-            execution_devices=told.get("execution_devices", "").strip(),
-            version=version,
-            of_one_sample=_SPLIT in text,
-        )
-    if code is None:
-        error = f"it did not end within {timeout_s:g} s"
-        return Outcome(compiled=False, error=error, version=version, timed_out=True)
-    error = told.get("error", "").strip() or f"the compiler died (exit code {code}){_last(text)}"
-    return Outcome(compiled=False, error=error, version=version)
+    estimates = [float(value) * _MS_PER_UNIT[unit] for value, unit in _ESTIMATE.findall(log)]
+    return Outcome(
+        blob_bytes=size,
+        compile_s=compile_s,
+        estimate_ms=estimates[-1] if estimates else None,
+        execution_devices=devices,
+        version=version,
+        of_one_sample=_SPLIT_BATCH in log,
+    )
 
 
-def _last(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip() and line[:1] != "@"]
-    return f": {lines[-1][:200]}" if lines else ""
+def _join_lines(text: str) -> str:
+    return " | ".join(text.strip().split("\n"))
 
 
-INSTALL = "ovtool devices --install-npu-compiler"
-_REPLACE = "replace the operations named, or run them on another device (HETERO:NPU,CPU)"
-_MORE = (
-    Known(
-        r"did not end within",
-        "the compile took too long and was ended",
-        "try a smaller model or batch",
-    ),
-    Known(
-        r"the compiler died",
-        "the compiler itself died",
-        "report it to its makers with the model, or replace the operations named",
-        operations=True,
-    ),
-    Known(
-        r"[Uu]nsupported|not supported|[Uu]nknown operation|isn't supported",
-        "the compiler does not support something in the model",
-        _REPLACE,
-        operations=True,
-    ),
-)
-"""Beyond what every plugin says: too general for the failure of a trial."""
-_OTHER = Explained("the compiler rejects the model", _REPLACE, operations=True)
-
-
-def explain(said: str) -> Explained:
-    """Return what an error means; the text may be several lines."""
-    return plugin_errors.explain(said, _MORE) or _OTHER
-
-
-def condense(said: str) -> str:
-    """Return what was said without the places in its source code, in at most 300 characters."""
-    noise = re.compile(r"^(Exception from src|Check '|While validating|\s*$)")
-    parts = [part.strip() for part in re.split(r"\s*\|\s*|\n", said) if not noise.match(part)]
-    text = re.sub(r"Exception from src\S+:\d+:\s*", "", " ".join(parts))
-    return text if len(text) <= 300 else f"{text[:297]}..."
+def explain(outcome: Outcome) -> Explanation:
+    """Return the meaning of a failed compile, and the remedy."""
+    if outcome.failure == "timeout":
+        return _TIMEOUT
+    if outcome.failure == "died":
+        return _DIED
+    return plugin_errors.explain(outcome.error, _COMPILER_ERRORS) or _REJECTED

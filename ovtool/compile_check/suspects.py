@@ -1,9 +1,8 @@
-"""Which operations a compiler fails on, found by compiling parts of the graph.
+"""Finds the operations that a compiler fails on, by compiling parts of the graph.
 
-Compilers reject a model with errors that name no operation.  So the operations are taken in the
-order of the graph, the shortest beginning that fails is found by halving, and its last operation is
-the suspect; then the search goes on behind it.  That a longer beginning fails where a shorter one
-does is taken for granted.
+Compilers reject a model with errors that name no operation.  The search takes the operations in
+topological order and bisects for the shortest prefix that fails; the last operation of this prefix
+is a suspect.  The search then continues after it.  It assumes that every longer prefix fails too.
 """
 
 from __future__ import annotations
@@ -21,8 +20,7 @@ if TYPE_CHECKING:
 
     from ovtool.compile_check.compiling import Outcome
 
-MOST = 4
-"""Suspects that are looked for."""
+MAX_SUSPECTS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,32 +28,32 @@ class Suspect:
     """An operation that a compiler fails on.
 
     Args:
-        name: Its friendly name.
-        type: Its type.
-        alone: Whether it fails by itself, without the operations before it.
-        error: What the compiler said of the smallest part with it that failed.
-        since: Where it compiles alone: name of the first operation of the shortest stretch that
-            fails with it.
-        alike: Other operations of this type, which were not tried.
+        name: Friendly name.
+        type: Operation type.
+        fails_alone: Whether the operation fails without the operations before it.
+        error: The compiler's error for the smallest failing part with this operation.
+        fails_from: For an operation that compiles alone, the name of the first operation of the
+            shortest segment that fails with it.
+        untested_same_type: Number of other operations of this type; they were not compiled alone.
     """
 
     name: str
     type: str
-    alone: bool
+    fails_alone: bool
     error: str
-    since: str = ""
-    alike: int = 0
+    fails_from: str = ""
+    untested_same_type: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What looking for suspects came to.
+    """The result of a search for suspects.
 
     Args:
-        suspects: In the order of the graph.
-        rest_compiles: Whether everything else was seen to compile.
-        compiles: Trial compiles that it took.
-        note: Why it was not looked for, or not to the end.
+        suspects: In topological order.
+        rest_compiles: Whether all other operations compile.
+        compiles: Number of trial compiles.
+        note: Why there was no search, or an incomplete one.
     """
 
     suspects: tuple[Suspect, ...] = ()
@@ -65,20 +63,19 @@ class Search:
 
 
 def search(model: ov.Model, compile_part: Callable[[ov.Model], Outcome]) -> Search:
-    """Look for the operations that a compiler fails on.
+    """Search for the operations that a compiler fails on.
 
     Args:
-        model: One that it fails on, all shapes fixed; as it was afterwards.
-        compile_part: Compiles a part of it.
+        model: A model of fixed shapes that does not compile; unchanged afterwards.
+        compile_part: Compiles a part of the model.
     """
     if model.get_sinks():
-        return Search(note="the model keeps state between inferences, so its parts cannot be tried")
-    graph = _Graph(model)
-    return _Searching(graph, compile_part).run()
+        return Search(note="a stateful model cannot be compiled in parts")
+    return _Bisection(_Graph(model), compile_part).run()
 
 
 @dataclass(slots=True)
-class _Searching:
+class _Bisection:
     graph: _Graph
     compile_part: Callable[[ov.Model], Outcome]
     count: int = 0
@@ -86,90 +83,95 @@ class _Searching:
 
     def run(self) -> Search:
         pending: list[Sequence[Any]] = [self.graph.operations]
-        found: list[Suspect] = []
-        blamed: set[str] = set()
-        while pending and len(found) < MOST:
-            stretch = pending.pop(0)
-            if found and not self.fails(stretch):
+        suspects: list[Suspect] = []
+        failing_types: set[str] = set()
+        while pending and len(suspects) < MAX_SUSPECTS:
+            segment = pending.pop(0)
+            if suspects and not self.fails(segment):
                 continue
-            end = self.shortest_beginning(stretch)
-            suspect = self.suspect(stretch[:end])
-            found.append(suspect)
-            if suspect.alone:
-                blamed.add(suspect.type)
+            end = self.find_shortest_prefix(segment)
+            suspect = self.describe_last(segment[:end])
+            suspects.append(suspect)
+            if suspect.fails_alone:
+                failing_types.add(suspect.type)
             pending = [
-                part for rest in (stretch[end:], *pending) for part in _split(rest, blamed) if part
+                part
+                for rest in (segment[end:], *pending)
+                for part in _split(rest, failing_types)
+                if part
             ]
-        note = f"the search ended after {MOST} suspects" if pending else ""
-        return Search(tuple(found), not pending, self.count, note)
+        note = f"the search stopped after {MAX_SUSPECTS} suspects" if pending else ""
+        return Search(tuple(suspects), not pending, self.count, note)
 
-    def fails(self, stretch: Sequence[Any]) -> bool:
-        """Compile a stretch of operations."""
+    def fails(self, segment: Sequence[Any]) -> bool:
+        """Compile a segment of operations."""
         self.count += 1
-        with self.graph.cut(stretch) as part:
+        with self.graph.cut(segment) as part:
             outcome = self.compile_part(part)
-        self.errors[_ends(stretch)] = outcome.error
+        self.errors[_end_names(segment)] = outcome.error
         return not outcome.compiled
 
-    def shortest_beginning(self, stretch: Sequence[Any]) -> int:
-        """Return how many operations the shortest beginning that fails has; all of them do."""
-        good, bad = 0, len(stretch)
+    def find_shortest_prefix(self, segment: Sequence[Any]) -> int:
+        """Return the length of the shortest failing prefix of a failing segment."""
+        good, bad = 0, len(segment)
         while bad - good > 1:
             middle = (good + bad) // 2
-            good, bad = (good, middle) if self.fails(stretch[:middle]) else (middle, bad)
+            good, bad = (good, middle) if self.fails(segment[:middle]) else (middle, bad)
         return bad
 
-    def suspect(self, beginning: Sequence[Any]) -> Suspect:
-        """Say what is known of the last operation of a beginning that fails."""
-        last = beginning[-1]
+    def describe_last(self, prefix: Sequence[Any]) -> Suspect:
+        """Return the last operation of a failing prefix as a suspect."""
+        last = prefix[-1]
         name, kind = last.get_friendly_name(), last.get_type_name()
         if self.fails([last]):
             same = [op for op in self.graph.operations if op.get_type_name() == kind]
-            error = self.errors[_ends([last])]
-            return Suspect(name, kind, alone=True, error=error, alike=len(same) - 1)
-        bad, good = 0, len(beginning) - 1
+            error = self.errors[_end_names([last])]
+            return Suspect(
+                name, kind, fails_alone=True, error=error, untested_same_type=len(same) - 1
+            )
+        bad, good = 0, len(prefix) - 1
         while good - bad > 1:
             middle = (good + bad) // 2
-            good, bad = (good, middle) if self.fails(beginning[middle:]) else (middle, bad)
-        error = self.errors.get(_ends(beginning[bad:]), "")
-        since = beginning[bad].get_friendly_name()
-        return Suspect(name, kind, alone=False, error=error, since=since)
+            good, bad = (good, middle) if self.fails(prefix[middle:]) else (middle, bad)
+        error = self.errors.get(_end_names(prefix[bad:]), "")
+        fails_from = prefix[bad].get_friendly_name()
+        return Suspect(name, kind, fails_alone=False, error=error, fails_from=fails_from)
 
 
-def _ends(stretch: Sequence[Any]) -> tuple[str, str]:
-    return stretch[0].get_name(), stretch[-1].get_name()
+def _end_names(segment: Sequence[Any]) -> tuple[str, str]:
+    return segment[0].get_name(), segment[-1].get_name()
 
 
-def _split(stretch: Sequence[Any], blamed: set[str]) -> Iterator[Sequence[Any]]:
-    """Yield what lies between the operations of types that fail by themselves."""
-    begin = 0
-    for place, operation in enumerate(stretch):
-        if operation.get_type_name() in blamed:
-            yield stretch[begin:place]
-            begin = place + 1
-    yield stretch[begin:]
+def _split(segment: Sequence[Any], failing_types: set[str]) -> Iterator[Sequence[Any]]:
+    """Yield the parts between the operations of types that fail alone."""
+    start = 0
+    for index, operation in enumerate(segment):
+        if operation.get_type_name() in failing_types:
+            yield segment[start:index]
+            start = index + 1
+    yield segment[start:]
 
 
 class _Graph:
-    """The operations that depend on the inputs, in order; what depends on none stays with them."""
+    """The operations that depend on the inputs, in topological order; the constant ones stay."""
 
     def __init__(self, model: ov.Model) -> None:
         self._model = model
-        found = operations(model)
-        self.operations, self._fixed = found.moving, found.fixed
+        split = operations(model)
+        self.operations, self._fixed = split.moving, split.fixed
 
     @contextlib.contextmanager
-    def cut(self, stretch: Sequence[Any]) -> Iterator[ov.Model]:
-        """Yield a model of a stretch of operations; the graph is whole again afterwards."""
+    def cut(self, segment: Sequence[Any]) -> Iterator[ov.Model]:
+        """Yield a model of a segment of operations; restore the graph afterwards."""
         import openvino as ov
 
-        inside = {node.get_name() for node in stretch}
+        inside = {node.get_name() for node in segment}
         edges: list[tuple[Any, Any]] = []
         parameters: dict[tuple[str, int], Any] = {}
         heads: dict[tuple[str, int], Any] = {}
-        results = self._results(stretch, inside)
+        results = self._results(segment, inside)
         try:
-            for node in stretch:
+            for node in segment:
                 for port in node.inputs():
                     source = port.get_source_output()
                     before = source.get_node()
@@ -177,7 +179,7 @@ class _Graph:
                         continue
                     key = before.get_name(), source.get_index()
                     if key not in parameters:
-                        parameters[key], heads[key] = _stand_in(source)
+                        parameters[key], heads[key] = _create_parameter(source)
                     edges.append((port, source))
                     port.replace_source_output(heads[key])
             yield ov.Model(results, list(parameters.values()), "part")
@@ -186,12 +188,12 @@ class _Graph:
                 port.replace_source_output(source)
 
     @staticmethod
-    def _results(stretch: Sequence[Any], inside: set[str]) -> list[Any]:
-        """Return a result for every output that something outside reads."""
+    def _results(segment: Sequence[Any], inside: set[str]) -> list[Any]:
+        """Return a result for every output that an operation outside the segment reads."""
         from openvino import opset15 as op
 
         results = []
-        for node in stretch:
+        for node in segment:
             for output in node.outputs():
                 readers = {port.get_node().get_name() for port in output.get_target_inputs()}
                 if readers - inside:
@@ -201,13 +203,13 @@ class _Graph:
         return results
 
 
-def _stand_in(source: Any) -> tuple[Any, Any]:
-    """Return a parameter in the place of an output, and what its readers are given of it."""
+def _create_parameter(source: Any) -> tuple[Any, Any]:
+    """Return a parameter that replaces an output, and the output for its readers."""
     import openvino as ov
     from openvino import opset15 as op
 
     kind = source.get_element_type()
-    boolean = kind.get_type_name() == "boolean"  # which is no type of inputs everywhere
+    boolean = kind.get_type_name() == "boolean"  # not every plugin supports boolean inputs
     parameter = op.parameter(source.get_partial_shape(), ov.Type.u8 if boolean else kind)
     if not boolean:
         return parameter, parameter.output(0)

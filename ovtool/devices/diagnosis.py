@@ -271,7 +271,7 @@ def _plugin(kind: str, said: str) -> DiagnosisStep:
         )
     explained = plugin_errors.explain(said)
     if explained is None:
-        last = plugin_errors.readable(said)
+        last = plugin_errors.condense(said)
         report = "the first step above that is missing, or else the plugin's documentation"
         return DiagnosisStep(
             "plugin", "missing", f"the {kind} plugin says: {last[:200]}", report, report

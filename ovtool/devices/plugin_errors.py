@@ -1,6 +1,6 @@
-"""What OpenVINO's plugins say when they fail, and what that means: one table, first match wins.
+"""Errors of OpenVINO's plugins, their meaning and remedy: one table, the first match wins.
 
-Taken from openvino 2026.4.1, from the plugins themselves as far as they could be made to say it.
+The texts are those of openvino 2026.4.1, provoked in the plugins where possible.
 """
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-LOOK = "ovtool devices --why looks further"
+_DIAGNOSE = "see ovtool devices --why"
 NPU_DRIVER = (
     "install Intel's NPU driver: sudo snap install intel-npu-driver on Ubuntu, or the packages"
-    " intel-level-zero-npu and intel-driver-compiler-npu of"
+    " intel-level-zero-npu and intel-driver-compiler-npu from"
     " github.com/intel/linux-npu-driver/releases"
 )
 OPENCL_LOADER = "sudo apt-get install ocl-icd-libopencl1 intel-opencl-icd"
@@ -19,12 +19,18 @@ OPENCL_DRIVER = "sudo apt-get install intel-opencl-icd"
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """An error text that is understood; ``meaning`` and ``remedy`` may use its groups.
+class KnownError:
+    """A known error.
 
-    ``operations`` says whether single operations of the model may be what it is about.
+    Args:
+        id: Short name of the error.
+        pattern: Regular expression; ``meaning`` and ``remedy`` may use its groups.
+        meaning: What the error means.
+        remedy: What to do about it.
+        operations: Whether single operations of the model may be the cause.
     """
 
+    id: str
     pattern: str
     meaning: str
     remedy: str
@@ -32,95 +38,102 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
-class Explained:
-    """What an error means and what to do about it, in a line each."""
+class Explanation:
+    """The meaning of an error and its remedy, one line each; see :class:`KnownError`."""
 
+    id: str
     meaning: str
     remedy: str
     operations: bool = False
 
     @property
     def line(self) -> str:
-        """Both in one line."""
+        """Meaning and remedy on one line."""
         return f"{self.meaning}; {self.remedy}"
 
 
-KNOWN: tuple[Known, ...] = (
-    Known(
+KNOWN_ERRORS: tuple[KnownError, ...] = (
+    KnownError(
+        "no-opencl-loader",
         r"libOpenCL\.so(\.\d+)*: cannot open shared object",
-        "no OpenCL loader: libOpenCL.so.1 is not installed",
+        "the OpenCL loader libOpenCL.so.1 is not installed",
         OPENCL_LOADER,
     ),
-    Known(
+    KnownError(
+        "no-gpu",
         r"\[GPU\] Can't get \w+ property as no supported devices found",
         "the OpenCL loader finds no Intel GPU",
-        f"{OPENCL_DRIVER}; {LOOK}",
+        f"{OPENCL_DRIVER}; {_DIAGNOSE}",
     ),
-    Known(
+    KnownError(
+        "no-npu-compiler",
         r"VCL compiler loading failed|libopenvino_intel_npu_compiler(_loader)?\.so",
-        "the NPU's compiler is not installed: this OpenVINO package brings none",
-        "ovtool devices --install-npu-compiler gets it for ovtool check; to run, use a machine with"
-        f" an NPU, whose driver has a compiler: {NPU_DRIVER}",
+        "the NPU compiler is not installed: this OpenVINO package does not include it",
+        "for ovtool check: ovtool devices --install-npu-compiler; to run, use a machine with an NPU"
+        f" and its driver: {NPU_DRIVER}",
     ),
-    Known(
+    KnownError(
+        "no-npu",
         r"Could not find an? (valid )?NPU device|No NPU devices were found|No available backend",
         "the NPU plugin finds no NPU",
-        f"{NPU_DRIVER}; {LOOK}",
+        f"{NPU_DRIVER}; {_DIAGNOSE}",
     ),
-    Known(
+    KnownError(
+        "open-dimension",
         r"Missing upper bound for one or more nodes",
-        "the NPU's compiler takes no open dimension without an upper bound",
-        "fix every dimension with --shape NAME=SHAPE, a number for each ?; sizes inside the model"
-        " that depend on values must go",
+        "the NPU compiler does not support open dimensions without an upper bound",
+        "fix every dimension with --shape NAME=SHAPE; remove sizes inside the model that depend on"
+        " values",
         operations=True,
     ),
-    Known(
-        r"Wrong value (?P<asked>\S+) for property key INFERENCE_PRECISION_HINT\."
-        r" Supported values: (?P<known>[\w, ]+)",
-        "the device does not run in {asked}, only in {known}",
-        "ask for one of those with --precision, or for default",
+    KnownError(
+        "precision",
+        r"Wrong value (?P<requested>\S+) for property key INFERENCE_PRECISION_HINT\."
+        r" Supported values: (?P<supported>[\w, ]+)",
+        "the device does not support {requested}, only {supported}",
+        "choose one of them with --precision, or default",
     ),
-    Known(
+    KnownError(
+        "attribute",
         r"String attribute (?P<name>\S+) is not supported",
-        "the compiler does not take an operation of the model, one with the attribute {name}, and"
-        " does not say which",
-        "replace the operation, which ovtool check finds, or run the model on another device",
+        "the compiler does not support an operation with the attribute {name}",
+        "replace the operation, which ovtool check identifies, or use another device",
         operations=True,
     ),
-    Known(
+    KnownError(
+        "no-plugin",
         r'Device with "(?P<name>[^"]+)" name is not registered|'
         r"libopenvino_\w+_plugin\S*\" ?(was )?not found",
-        "OpenVINO has no such plugin here",
+        "this OpenVINO installation has no such plugin",
         "pip install --force-reinstall openvino",
     ),
-    Known(
+    KnownError(
+        "library",
         r'Cannot load library "[^"]*": (?P<library>[^\s:]+): cannot open shared object file',
-        "its plugin does not load: {library} is not installed",
-        "apt-file search {library} names its package",
+        "the plugin does not load: {library} is not installed",
+        "find its package: apt-file search {library}",
     ),
 )
 
 
-def explain(text: str, more: tuple[Known, ...] = ()) -> Explained | None:
-    """Return what a plugin's error means by :data:`KNOWN` and then ``more``; None if not known."""
-    for known in KNOWN + more:
-        found = re.search(known.pattern, text)
-        if found:
-            groups = {k: (v or "").strip(" .,") for k, v in found.groupdict().items()}
-            return Explained(
-                known.meaning.format(**groups),
-                known.remedy.format(**groups),
-                known.operations,
-            )
+def explain(text: str, more: tuple[KnownError, ...] = ()) -> Explanation | None:
+    """Explain a plugin's error by :data:`KNOWN_ERRORS`, then ``more``; None for an unknown one."""
+    for known in KNOWN_ERRORS + more:
+        match = re.search(known.pattern, text)
+        if match:
+            groups = {k: (v or "").strip(" .,") for k, v in match.groupdict().items()}
+            meaning, remedy = known.meaning.format(**groups), known.remedy.format(**groups)
+            return Explanation(known.id, meaning, remedy, known.operations)
     return None
 
 
-def readable(text: str) -> str:
-    """Return a plugin's exception as one line, without the places in its source code."""
-    lines = [line.strip() for line in text.splitlines()]
-    kept = [
-        line
-        for line in lines
-        if line and not line.startswith(("Exception from src", "Check '", "While validating node"))
-    ]
-    return " ".join(kept or lines)[:500]
+def condense(text: str, limit: int = 500) -> str:
+    """Return an OpenVINO exception on one line of at most ``limit`` characters.
+
+    Source locations are left out.
+    """
+    noise = re.compile(r"^(Exception from src|Check '|While validating|\s*$)")
+    parts = [part.strip() for part in re.split(r"\s+\|\s+|\n", text)]
+    kept = [part for part in parts if not noise.match(part)] or parts
+    line = re.sub(r"Exception from src\S+:\d+:\s*", "", " ".join(kept)).strip()
+    return line if len(line) <= limit else f"{line[: limit - 3]}..."

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ovtool.benchmark.session import Job, Opened
-    from ovtool.benchmark.worker_protocol import Profiled
+    from ovtool.benchmark.worker_protocol import WorkerProfile
     from ovtool.charts.layer_report import LayerFiles
     from ovtool.core.trial import Trial
     from ovtool.core.variant import Variant
@@ -245,7 +245,7 @@ def _with_inputs(
     return replace(job, inputs=write_request(samples, job, scratch / "request.npz"))
 
 
-def _made(trial: Trial, opened: Opened, told: Profiled) -> Profile:
+def _made(trial: Trial, opened: Opened, told: WorkerProfile) -> Profile:
     played = bool(emulated([trial.device]))
     return Profile(
         variant=trial.variant_name,

@@ -89,7 +89,7 @@ def _advice(name: str, *, estimates: bool) -> str:
     if not estimates and npu_platform(name) is not None:
         return f"; {OPTION} has its compiler estimate the latency"
     if estimates and kind_of(name) == "NPU":
-        return f"; for an estimate name the platform: {offline.named()}"
+        return f"; for an estimate name the platform: {offline.platform_names()}"
     return ""
 
 
@@ -132,7 +132,7 @@ class Estimator:
             job = replace(job, properties={**job.properties, **WHOLE_BATCH})
         asked = build_request(job, variant)
         compiler = self.compilers[trial.device]
-        found = compile_check.check_compiles(asked, trial.device, compiler, look=False)
+        found = compile_check.check_compiles(asked, trial.device, compiler, find_suspects=False)
         if not found.compiles:
             command = f"ovtool check {variant.folder} --device {trial.device}"
             raise TrialFailedError(

@@ -193,7 +193,7 @@ def test_a_device_that_is_not_there_is_one_readable_line(opened, dense, device):
     said = str(caught.value)
     assert "\n" not in said
     assert len(said) <= 500
-    assert device != "XPU" or said.startswith("OpenVINO has no such plugin here; ")
+    assert device != "XPU" or "pip install" in said
 
 
 @pytest.mark.parametrize("damage", ["missing", "empty", "truncated", "no weights"])

@@ -1,4 +1,4 @@
-"""The NPU's real compiler: what it takes, what it refuses, and that nothing of it stays."""
+"""The real NPU compiler: what it compiles and rejects, and that no process is left."""
 
 import sys
 
@@ -7,7 +7,7 @@ import psutil
 import pytest
 
 from ovtool import api
-from ovtool.compile_check.compiling import explain
+from ovtool.compile_check.compiling import Outcome, explain
 from ovtool.compile_check.npu import offline
 from ovtool.core.errors import OvtoolError
 from ovtool.core.sweep_folder import SweepFolder
@@ -19,23 +19,23 @@ from tests.helpers import graphs as models
 PLATFORMS = tuple(offline.PLATFORMS)
 
 
-def why_not():
-    if offline.native() is not None:
+def skip_reason():
+    if offline.find_native_library() is not None:
         return ""
-    if offline.installed() is None:
-        return "the NPU's compiler is not installed: make test-npu-offline does it"
+    if offline.find_installed() is None:
+        return "the NPU compiler is not installed: run make test-npu-offline"
     try:
-        offline.Wine.found(offline.home())
+        offline.Wine.locate(offline.install_folder())
     except OvtoolError as error:
         return f"{error}: {error.hint}"
     return ""
 
 
-WHY_NOT = why_not()
+SKIP_REASON = skip_reason()
 pytestmark = [
     pytest.mark.npu_offline,
     pytest.mark.slow,
-    pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT or "it is there"),
+    pytest.mark.skipif(bool(SKIP_REASON), reason=SKIP_REASON or "installed"),
 ]
 ALL = [f"NPU.{platform}" for platform in PLATFORMS]
 
@@ -57,10 +57,9 @@ def variants(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", ["convolutional", "int8", "transformer"])
-def test_it_compiles_for_every_platform_and_estimates(variants, name):
-    found = api.check(variants[name], devices=ALL)
-    for check in found:
-        assert check.compiles, check.said
+def test_model_compiles_for_every_platform_with_an_estimate(variants, name):
+    for check in api.check(variants[name], devices=ALL):
+        assert check.compiles, check.compiler_error
         assert check.blob_mib > 0
         assert 0 < check.compiler_estimate_ms < 100
         assert check.openvino.startswith(ov.get_version().split("-")[0])
@@ -78,7 +77,7 @@ def test_static_batches_compile(variants):
     assert four.compiler_estimate_ms == one.compiler_estimate_ms, "the plugin no longer splits it"
 
 
-def test_a_sweeps_estimates_are_of_whole_batches(variants, tmp_path):
+def test_estimates_of_a_sweep_are_of_whole_batches(variants, tmp_path):
     done = api.sweep(
         [variants["convolutional"], variants["segments"]],
         out=tmp_path / "s",
@@ -103,57 +102,56 @@ def test_a_sweeps_estimates_are_of_whole_batches(variants, tmp_path):
     )
 
 
-def test_a_text_model_compiles_with_its_shapes_given(variants):
+def test_text_model_compiles_with_fixed_shapes(variants):
     shapes = {"ids": (-1, 16), "mask": (-1, 16)}
-    (found,) = api.check(variants["text"], devices=["NPU.4000"], shapes=shapes)
-    assert found.compiles, found.said
+    (check,) = api.check(variants["text"], devices=["NPU.4000"], shapes=shapes)
+    assert check.compiles, check.compiler_error
 
 
 @pytest.mark.parametrize("device", ALL)
-def test_an_operation_that_it_does_not_know_is_named(variants, device):
-    (found,) = api.check(variants["segments"], devices=[device])
-    assert not found.compiles
-    assert "fill_mode" in found.said
-    (suspect,) = found.search.suspects
-    assert (suspect.name, suspect.type, suspect.alone) == ("largest.0", "SegmentMax", True)
-    assert suspect.alike == 1
-    assert found.search.rest_compiles
+def test_unsupported_operation_is_identified(variants, device):
+    (check,) = api.check(variants["segments"], devices=[device])
+    assert not check.compiles
+    assert "fill_mode" in check.compiler_error
+    (suspect,) = check.search.suspects
+    assert (suspect.name, suspect.type, suspect.fails_alone) == ("largest.0", "SegmentMax", True)
+    assert suspect.untested_same_type == 1
+    assert check.search.rest_compiles
 
 
-def test_open_dimensions_are_refused_and_told(tmp_path):
-    """As ovtool itself never asks it to: it fixes every dimension first."""
+def test_open_dimensions_are_rejected(tmp_path):
+    """ovtool itself fixes every dimension first."""
     ov.save_model(models.embedding(), tmp_path / "model.xml")
     with offline.compiler("4000") as compiler:
-        found = compiler.compile(tmp_path / "model.xml", {})
-    assert not found.compiled
-    assert "Missing upper bound" in found.error
-    assert explain(found.error).meaning == (
-        "the NPU's compiler takes no open dimension without an upper bound"
-    )
+        check = compiler.compile(tmp_path / "model.xml", {})
+    assert not check.compiled
+    assert "Missing upper bound" in check.error
+    assert explain(check).id == "open-dimension"
 
 
-def test_a_precision_that_it_does_not_have_is_told(variants):
-    (found,) = api.check(variants["convolutional"], devices=["NPU.4000"], precision="f32")
-    assert not found.compiles
-    assert found.error == "the device does not run in f32, only in f16, i8"
-    assert found.search is None
+def test_unsupported_precision_is_explained(variants):
+    (check,) = api.check(variants["convolutional"], devices=["NPU.4000"], precision="f32")
+    assert not check.compiles
+    for precision in ("f32", "f16", "i8"):
+        assert precision in check.error
+    assert check.search is None
 
 
-def test_a_compile_that_takes_too_long_is_ended(variants):
-    (found,) = api.check(variants["convolutional"], devices=["NPU.4000"], timeout_s=0.05)
-    assert not found.compiles
-    assert "took too long" in found.error
+def test_compile_is_killed_after_the_time_limit(variants):
+    (check,) = api.check(variants["convolutional"], devices=["NPU.4000"], timeout_s=0.05)
+    assert not check.compiles
+    assert check.error == explain(Outcome("timeout")).meaning
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there is no Wine on Windows")
-def test_nothing_outlives_it(variants):
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows needs no Wine")
+def test_no_process_is_left(variants):
     api.check(variants["convolutional"], devices=["NPU.4000"])
-    prefix = str(offline.home())
-    left = []
+    prefix = str(offline.install_folder())
+    remaining = []
     for process in psutil.process_iter():
         try:
             if prefix in process.environ().get("WINEPREFIX", ""):
-                left.append(process.name())
+                remaining.append(process.name())
         except psutil.Error:
             continue
-    assert left == []
+    assert remaining == []

@@ -11,6 +11,7 @@ import sys
 import time
 
 from ovtool.benchmark import worker
+from ovtool.system import child_process
 
 FAULTS = ("segfault", "hang", "kill", "garbage")
 WHEN = ("open", "measure", "save_cache")
@@ -43,5 +44,4 @@ class Faulty(worker.Worker):
 
 
 if __name__ == "__main__":
-    worker.Worker = Faulty
-    worker.main()
+    child_process.serve(Faulty)

@@ -68,8 +68,11 @@ def test_each_trial_is_compiled_with_its_own_static_batch(variants, compiler, tm
     assert (done.measured, done.estimated, done.failed, done.unavailable) == (2, 4, 0, {})
     compiled = [tuple(model.inputs[0].shape) for model in script.models]
     assert compiled == [(1, 3, 16, 16), (4, 3, 16, 16)] * 2
-    assert script.told[0]["PERFORMANCE_HINT"] == "LATENCY"
-    assert [told.get("NPU_BATCH_MODE") for told in script.told] == [None, "COMPILER"] * 2
+    assert script.properties[0]["PERFORMANCE_HINT"] == "LATENCY"
+    assert [properties.get("NPU_BATCH_MODE") for properties in script.properties] == [
+        None,
+        "COMPILER",
+    ] * 2
     rows = {(m.trial.device, m.trial.batch): m for m in rows_of(done.folder)}
     for (device, _), row in rows.items():
         assert row.status == ("ok" if device == "CPU" else "estimated")
@@ -117,7 +120,7 @@ def test_what_does_not_compile_is_a_row_with_its_reason(variants, compiler, tmp_
     good_one, bad = rows_of(done.folder)
     assert good_one.status == "estimated"
     assert bad.status == "failed"
-    assert bad.reason.startswith("it does not compile: the compiler does not take an operation")
+    assert "fill_mode" in bad.reason
     assert f"ovtool check {variants['segments'].folder} --device NPU.4000" in bad.reason
     assert len(script.models) == 2, "the operations are ovtool check's to look for"
 
@@ -159,7 +162,7 @@ def test_an_open_dimension_is_a_reason(variants, compiler, tmp_path):
 
 
 def test_no_estimate_is_not_an_estimate_of_nothing(variants, compiler, tmp_path):
-    compiler(lambda _: Outcome(True, "", 5, 1.0, None, "NPU", "1"))
+    compiler(lambda _: Outcome(None, "", 5, 1.0, None, "NPU", "1"))
     with pytest.raises(NothingMeasuredError, match="not one of 1 trials") as told:
         api.sweep(
             [variants["net"]],
@@ -172,7 +175,7 @@ def test_no_estimate_is_not_an_estimate_of_nothing(variants, compiler, tmp_path)
 
 
 def test_an_estimate_of_one_sample_is_none_of_a_batch(variants, compiler, tmp_path):
-    compiler(lambda _: Outcome(True, "", 5, 1.0, 0.3, "NPU", "1", of_one_sample=True))
+    compiler(lambda _: Outcome(None, "", 5, 1.0, 0.3, "NPU", "1", of_one_sample=True))
     with pytest.raises(NothingMeasuredError) as told:
         api.sweep(
             [variants["net"]],
@@ -192,13 +195,10 @@ def test_a_compiler_that_is_not_installed_leaves_the_device_out_with_how_to_get_
     monkeypatch, tmp_path
 ):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(offline, "native", lambda: None)
+    monkeypatch.setattr(offline, "find_native_library", lambda: None)
     found = sorted_out(["CPU", "NPU.4000"])
     assert (found.there, found.compilers) == (["CPU"], {})
-    assert found.missing["NPU.4000"] == (
-        "NPU.4000 is not here, and its compiler is not installed:"
-        " ovtool devices --install-npu-compiler"
-    )
+    assert "ovtool devices --install-npu-compiler" in found.missing["NPU.4000"]
     with pytest.raises(MissingDeviceError, match="--install-npu-compiler"):
         sorted_out(["CPU", "NPU.4000"], strict=True)
 

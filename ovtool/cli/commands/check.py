@@ -107,7 +107,7 @@ def _failed(check: CompileCheck) -> None:
     console.print_line(f"\n{check.device} does not compile it: {check.error}.")
     if check.search is not None:
         _suspects(check.search)
-    console.print_line(f"  The compiler says: {check.said}")
+    console.print_line(f"  The compiler says: {check.compiler_error}")
     console.print_line(f"  What to do: {check.remedy}.")
 
 
@@ -124,7 +124,11 @@ def _suspects(search: Search) -> None:
 
 def _described(suspect: Suspect) -> str:
     named = f"{suspect.type} {suspect.name!r}"
-    if not suspect.alone:
-        return f"{named}: fails only together with the operations from {suspect.since!r} on"
-    more = f"; {suspect.alike} more of its type, not tried" if suspect.alike else ""
+    if not suspect.fails_alone:
+        return f"{named}: fails only together with the operations from {suspect.fails_from!r} on"
+    more = (
+        f"; {suspect.untested_same_type} more of its type, not tried"
+        if suspect.untested_same_type
+        else ""
+    )
     return f"{named}: fails by itself{more}"

@@ -180,7 +180,7 @@ def print_offer(found: Offer) -> None:
     console.print_status("This downloads through pip:")
     for one in found.downloads:
         size = "size not told" if one.size_mib is None else f"{units.text(one.size_mib)} MiB"
-        console.print_status(f"- {one.name}, {size}, licence {one.licence}: {one.purpose}")
+        console.print_status(f"- {one.name}, {size}, licence {one.license}: {one.purpose}")
         console.print_status(f"  from {one.url}")
     if found.compiler:
         console.print_status(f"A small program is built with {found.compiler}.")

@@ -1,11 +1,12 @@
-"""The NPU's compiler without an NPU: OpenVINO's Windows libraries, run by Wine.
+"""The NPU compiler without an NPU: OpenVINO's Windows libraries in Wine.
 
-The Linux package of OpenVINO has the NPU's plugin and not its compiler; the Windows package has it.
-It really compiles for a platform that is not here, and says what latency it expects.
+OpenVINO's Linux package includes the NPU plugin but not its compiler; the Windows package includes
+both.  The compiler compiles for any NPU platform and logs a latency estimate.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import sys
@@ -20,14 +21,13 @@ from ovtool.compile_check.compiling import (
     COMPILE_S,
     INSTALL,
     LOG,
-    TOLD,
+    LOG_ENVIRONMENT,
     LocalCompiler,
-    flat,
     read_outcome,
-    run_program,
 )
 from ovtool.core import files
 from ovtool.core.errors import InputError, MissingDependencyError
+from ovtool.system.child_process import run_program
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,37 +35,37 @@ if TYPE_CHECKING:
     from ovtool.compile_check.compiling import Compiler, Outcome
 
 PLATFORMS = {"3720": "Meteor Lake", "4000": "Lunar Lake", "5010": "Panther Lake"}
-"""NPU platforms and the processors that have them."""
+"""NPU platform -> processor family."""
 PROGRAM, LOCK, PREFIX = "ovnpu.exe", "in-use.lock", "wine"
 LIBRARIES = "libs"
 WINE_REMEDY = "apt-get install --no-install-recommends wine64"
 END_S = 20.0
-"""Longest time that Wine's services may take to end."""
+"""Time limit for Wine's services to end."""
 _WAIT_S = 600.0
 _WINE_FOLDERS = ("/usr/lib/wine", "/opt/wine-stable/bin", "/usr/lib/x86_64-linux-gnu/wine")
 _LIBRARY_NAMES = ("openvino_intel_npu_compiler.dll", "libopenvino_intel_npu_compiler.so")
 
 
-def named() -> str:
-    """Return the platforms as devices are named, with the processors that have them."""
+def platform_names() -> str:
+    """Return the platforms as device names, with their processors."""
     return ", ".join(f"NPU.{platform} ({name})" for platform, name in PLATFORMS.items())
 
 
-def home() -> Path:
-    """Return the folder for the compiler of the OpenVINO version that is installed."""
+def install_folder() -> Path:
+    """Return the folder for the compiler of the installed OpenVINO version."""
     from importlib.metadata import version
 
     return files.user_folder() / "npu-compiler" / version("openvino")
 
 
-def installed() -> Path | None:
+def find_installed() -> Path | None:
     """Return the folder of the compiler for Wine; None where it is not installed."""
-    folder = home()
+    folder = install_folder()
     return folder if (folder / LIBRARIES / PROGRAM).is_file() else None
 
 
-def native() -> Path | None:
-    """Return the NPU's compiler library in this OpenVINO package; None where it has none."""
+def find_native_library() -> Path | None:
+    """Return the NPU compiler library of this OpenVINO package; None where it is not included."""
     from importlib.util import find_spec
 
     spec = find_spec("openvino")
@@ -76,49 +76,49 @@ def native() -> Path | None:
 
 
 def compiler(platform: str, timeout_s: float = COMPILE_S) -> Compiler:
-    """Return what compiles for an NPU platform that is not here.
+    """Return the offline compiler for an NPU platform.
 
     Args:
         platform: One of :data:`PLATFORMS`.
-        timeout_s: Longest time of one compile.
+        timeout_s: Time limit of one compile.
 
     Raises:
-        MissingDependencyError: It is not installed.
+        MissingDependencyError: The compiler is not installed.
     """
-    if native() is not None:
-        by = "the NPU's compiler of this OpenVINO package, without an NPU"
-        return LocalCompiler("NPU", by, chosen(platform), timeout_s)
-    folder = installed()
+    if find_native_library() is not None:
+        by = "the NPU compiler of this OpenVINO package, without an NPU"
+        return LocalCompiler("NPU", by, platform_properties(platform), timeout_s)
+    folder = find_installed()
     if folder is None:
         raise MissingDependencyError(
-            f"NPU.{platform} is not here, and its compiler is not installed", INSTALL
+            f"no NPU.{platform} on this machine, and the offline compiler is not installed", INSTALL
         )
-    return WineCompiler(folder, platform, Wine.found(folder / PREFIX), timeout_s)
+    return WineCompiler(folder, platform, Wine.locate(folder / PREFIX), timeout_s)
 
 
-def chosen(platform: str) -> dict[str, str]:
-    """Return the properties that choose a platform and the compiler that needs no driver."""
+def platform_properties(platform: str) -> dict[str, str]:
+    """Return the properties that select a platform and the compiler that needs no driver."""
     return {"NPU_PLATFORM": platform, "NPU_COMPILER_TYPE": "PLUGIN"}
 
 
 @dataclass(frozen=True, slots=True)
 class Wine:
-    """Wine's programs, and the folder that stands for a Windows disk."""
+    """Wine's programs and its prefix, the folder that holds the Windows disk."""
 
     loader: str
     server: str
     prefix: Path
 
     @classmethod
-    def found(cls, prefix: Path) -> Wine:
-        """Look for the 64-bit Wine.
+    def locate(cls, prefix: Path) -> Wine:
+        """Locate the 64-bit Wine.
 
         Raises:
-            MissingDependencyError: It is not there, or this is no x86-64 Linux.
+            MissingDependencyError: Wine is not installed, or this is not x86-64 Linux.
         """
         if not sys.platform.startswith("linux") or os.uname().machine != "x86_64":
             raise MissingDependencyError(
-                "the NPU's compiler runs on x86-64 Windows, or on x86-64 Linux through Wine"
+                "the NPU compiler requires x86-64 Windows, or x86-64 Linux with Wine"
             )
         path = os.pathsep.join((os.environ.get("PATH", ""), *_WINE_FOLDERS))
         loader = shutil.which("wine64", path=path) or shutil.which("wine", path=path)
@@ -127,45 +127,50 @@ class Wine:
         )
         if loader is None or server is None:
             raise MissingDependencyError(
-                "the NPU's compiler is a Windows library, and wine64, which runs it, is not"
-                " installed",
+                "the NPU compiler is a Windows library and requires wine64, which is not installed",
                 WINE_REMEDY,
             )
         return cls(loader, server, prefix)
 
     @property
     def environment(self) -> dict[str, str]:
-        """What its programs are told: no log of its own, no search for .NET and a browser."""
+        """Environment of the programs: no Wine log, no .NET, no browser."""
         return {
             "WINEPREFIX": str(self.prefix),
             "WINEDEBUG": "-all",
             "WINEDLLOVERRIDES": "mscoree,mshtml=",
         }
 
-    def run(self, words: list[str], log: Path, timeout_s: float, folder: Path) -> int | None:
-        """Run a Windows program; see :func:`ovtool.compile_check.compiling.run_program`."""
-        told = TOLD | self.environment
+    def run(self, command: list[str], log: Path, timeout_s: float, folder: Path) -> int | None:
+        """Run a Windows program; see :func:`ovtool.system.child_process.run_program`."""
+        environment = LOG_ENVIRONMENT | self.environment
         return run_program(
-            [self.loader, *words], log, timeout_s=timeout_s, environment=told, folder=folder
+            [self.loader, *command],
+            log,
+            timeout_s=timeout_s,
+            environment=environment,
+            folder=folder,
         )
 
     def end(self) -> None:
-        """End its services, which would stay for some time."""
+        """Stop Wine's services, which would stay for some time."""
         log = self.prefix / "end.log"
         if self.prefix.is_dir():
-            for how in ("-k", "-w"):
-                run_program([self.server, how], log, timeout_s=END_S, environment=self.environment)
+            for option in ("-k", "-w"):
+                run_program(
+                    [self.server, option], log, timeout_s=END_S, environment=self.environment
+                )
 
 
 @dataclass(frozen=True, slots=True)
 class WineCompiler:
-    """The Windows compiler in Wine; one at a time in one folder.
+    """The Windows compiler in Wine; a lock admits one process per folder.
 
     Args:
-        folder: Where it is installed.
-        platform: What it compiles for.
+        folder: The installation.
+        platform: The NPU platform.
         wine: Wine's programs.
-        timeout_s: Longest time of one compile.
+        timeout_s: Time limit of one compile.
     """
 
     folder: Path
@@ -176,36 +181,36 @@ class WineCompiler:
 
     @property
     def by(self) -> str:
-        """What compiles, in words."""
-        return "the NPU's offline compiler (Windows libraries in Wine), without an NPU"
+        """Description of the compiler."""
+        return "the offline NPU compiler (Windows libraries in Wine)"
 
     def compile(self, xml: Path, properties: Mapping[str, str]) -> Outcome:
-        """Compile a saved model; its folder is where the program runs, so paths are plain."""
-        told = {**properties, **chosen(self.platform)}
+        """Compile a saved model; the program runs in its folder, so file names need no path."""
+        settings = {**properties, **platform_properties(self.platform)}
         program = str(self.folder / LIBRARIES / PROGRAM)
-        words = [program, "compile", xml.name, BLOB, "NPU", *flat(told)]
+        command = [program, "compile", xml.name, BLOB, "NPU", *itertools.chain(*settings.items())]
         log = xml.with_name(LOG)
-        code = self.wine.run(words, log, self.timeout_s, xml.parent)
+        code = self.wine.run(command, log, self.timeout_s, xml.parent)
         return read_outcome(log, xml.with_name(BLOB), code, self.timeout_s)
 
     def __enter__(self) -> Self:
-        """Wait until no other ovtool uses it: ending Wine's services ends its programs.
+        """Wait for other ovtool processes: stopping Wine's services stops its programs.
 
         Raises:
-            InputError: Another one uses it for very long.
+            InputError: Another ovtool process holds the compiler for 10 minutes.
         """
         lock = FileLock(self.folder / LOCK)
         try:
             lock.acquire(timeout=_WAIT_S)
         except Timeout as error:
             raise InputError(
-                f"another ovtool uses the NPU's compiler in {self.folder}", "try again later"
+                f"another ovtool process uses the NPU compiler in {self.folder}", "try again later"
             ) from error
         self._lock.append(lock)
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End Wine's services."""
+        """Stop Wine's services."""
         try:
             self.wine.end()
         finally:

@@ -3,12 +3,11 @@
  *   ovnpu version
  *   ovnpu compile MODEL.xml OUT.blob DEVICE [KEY VALUE]...
  *
- * It lies beside OpenVINO's DLLs, so that Windows finds them.  What it answers is a line that begins
- * with '@', as those of ovtool/compile_check/compile_worker.py: the library's own log stands between them.
- * Words have neither spaces nor quotes.
+ * The program is installed next to OpenVINO's DLLs, so that Windows finds them.  Results are lines
+ * that begin with '@', between the lines of the library's own log.  Arguments contain neither spaces
+ * nor quotes.
  *
- * It uses kernel32 alone, and no headers: a C library for Windows would have to be compiled first,
- * which takes minutes.
+ * The program uses kernel32 only, without headers: building a C library for Windows takes minutes.
  */
 typedef unsigned long long size_t;
 typedef int (*FARPROC)();
@@ -24,8 +23,8 @@ void ExitProcess(unsigned);
 
 #define NULL ((void *)0)
 #define STANDARD_OUTPUT ((unsigned)-11)
-#define MOST_WORDS 32
-#define MOST_PROPERTIES 8
+#define MAX_WORDS 32
+#define MAX_PROPERTIES 8
 
 typedef struct { const char *build, *description; } version_t;
 typedef int (*get_version_t)(version_t *);
@@ -38,8 +37,8 @@ typedef int (*export_t)(void *, const char *);
 
 static void *library;
 static last_error_t last_error;
-static char *words[MOST_WORDS + 1];
-static const char *p[2 * MOST_PROPERTIES];
+static char *words[MAX_WORDS + 1];
+static const char *p[2 * MAX_PROPERTIES];
 
 static void write_n(const char *text, int length) {
     unsigned written;
@@ -71,18 +70,18 @@ static void line(const char *key, const char *text) {
 }
 
 static FARPROC find(const char *name) {
-    FARPROC found = GetProcAddress(library, name);
-    if (!found) {
+    FARPROC function = GetProcAddress(library, name);
+    if (!function) {
         line("missing", name);
-        line("error", "openvino_c.dll lacks a function that is needed");
+        line("error", "openvino_c.dll lacks a required function");
         ExitProcess(2);
     }
-    return found;
+    return function;
 }
 
 static int failed(void) {
-    const char *said = last_error();
-    line("error", said && *said ? said : "OpenVINO gives no reason");
+    const char *error = last_error();
+    line("error", error && *error ? error : "OpenVINO gives no reason");
     return 5;
 }
 
@@ -97,8 +96,8 @@ static int compile(int given) {
     unsigned long long began_ms;
     int i;
 
-    if (given % 2 || given > 2 * MOST_PROPERTIES) {
-        line("error", "too many properties, or a key without a value");
+    if (given % 2 || given > 2 * MAX_PROPERTIES) {
+        line("error", "too many properties, or a property without a value");
         return 2;
     }
     for (i = 0; i < given; i++) p[i] = words[5 + i];
@@ -117,7 +116,7 @@ static int compile(int given) {
 /* Splits the command line into words; the first may be quoted, as Windows does with spaces. */
 static int split(char *at) {
     int count = 0;
-    while (count < MOST_WORDS) {
+    while (count < MAX_WORDS) {
         char end = ' ';
         while (*at == ' ') at++;
         if (!*at) break;

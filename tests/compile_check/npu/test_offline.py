@@ -1,4 +1,4 @@
-"""The offline compiler with a script in the place of Wine, and its installing without a network."""
+"""The offline compiler with a script in place of Wine, and its installation without a network."""
 
 import json
 import sys
@@ -33,7 +33,7 @@ def script(path, text):
 
 @pytest.fixture
 def wine(tmp_path, monkeypatch):
-    """Puts a loader and a server that write down their calls where Wine is looked for."""
+    """Installs a fake loader and server that log their calls."""
     calls = tmp_path / "calls"
     calls.touch()
     programs = tmp_path / "wine"
@@ -47,14 +47,14 @@ def wine(tmp_path, monkeypatch):
     monkeypatch.setattr(offline, "_WINE_FOLDERS", ())
     monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(offline, "native", lambda: None)
+    monkeypatch.setattr(offline, "find_native_library", lambda: None)
     return put
 
 
 @pytest.fixture
 def installed(wine, tmp_path):
     """An installed compiler, and a model for it."""
-    folder = offline.home()
+    folder = offline.install_folder()
     (folder / "libs").mkdir(parents=True)
     (folder / "libs" / "ovnpu.exe").touch()
     xml = tmp_path / "work" / "model.xml"
@@ -64,61 +64,61 @@ def installed(wine, tmp_path):
 
 
 @LINUX
-def test_it_runs_in_the_models_folder_and_its_services_are_ended(wine, installed):
+def test_compiler_runs_in_the_models_folder_and_its_services_are_stopped(wine, installed):
     calls = wine()
     folder, xml = installed
     with offline.compiler("4000") as compiler:
         assert isinstance(compiler, WineCompiler)
-        found = compiler.compile(xml, {"PERFORMANCE_HINT": "LATENCY"})
-    assert found.compiled
-    assert found.estimate_ms == pytest.approx(0.198)
-    assert found.blob_bytes == 5
+        result = compiler.compile(xml, {"PERFORMANCE_HINT": "LATENCY"})
+    assert result.compiled
+    assert result.estimate_ms == pytest.approx(0.198)
+    assert result.blob_bytes == 5
     ran, *ends = calls()
     program = folder / "libs" / "ovnpu.exe"
-    told = "PERFORMANCE_HINT LATENCY NPU_PLATFORM 4000 NPU_COMPILER_TYPE PLUGIN"
+    properties = "PERFORMANCE_HINT LATENCY NPU_PLATFORM 4000 NPU_COMPILER_TYPE PLUGIN"
     assert ran == (
         f"{folder / 'wine'}|-all|LOG_INFO|{xml.parent}|"
-        f"{program} compile model.xml compiled.blob NPU {told}"
+        f"{program} compile model.xml compiled.blob NPU {properties}"
     )
     assert ends == [f"server {folder / 'wine'} -k", f"server {folder / 'wine'} -w"]
 
 
 @LINUX
-def test_a_hang_is_ended_and_so_are_its_services(wine, installed):
+def test_hang_is_killed_and_services_are_stopped(wine, installed):
     calls = wine("sleep 600")
     with offline.compiler("4000", timeout_s=1.0) as compiler:
-        found = compiler.compile(installed[1], {})
-    assert found.timed_out
+        result = compiler.compile(installed[1], {})
+    assert result.failure == "timeout"
     assert calls()[-2].endswith("-k")
 
 
 @LINUX
-def test_two_never_use_one_folder_at_once(wine, installed, monkeypatch):
+def test_two_processes_never_share_a_folder(wine, installed, monkeypatch):
     wine()
     monkeypatch.setattr(offline, "_WAIT_S", 0.1)
-    with offline.compiler("4000"), pytest.raises(InputError, match="another ovtool uses"):
+    with offline.compiler("4000"), pytest.raises(InputError, match="npu-compiler"):
         offline.compiler("3720").__enter__()
     with offline.compiler("3720"):
         pass
 
 
 @LINUX
-def test_no_wine_says_how_to_get_it(tmp_path, monkeypatch):
+def test_missing_wine_suggests_the_package(tmp_path, monkeypatch):
     monkeypatch.setattr(offline, "_WINE_FOLDERS", ())
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(MissingDependencyError, match="wine64") as caught:
-        Wine.found(tmp_path)
+        Wine.locate(tmp_path)
     assert caught.value.hint == "apt-get install --no-install-recommends wine64"
 
 
-def test_another_system_has_no_compiler(tmp_path, monkeypatch):
+def test_other_system_is_not_supported(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "platform", "darwin")
-    with pytest.raises(MissingDependencyError, match="x86-64 Linux through Wine"):
-        Wine.found(tmp_path)
+    with pytest.raises(MissingDependencyError, match="x86-64 Linux"):
+        Wine.locate(tmp_path)
 
 
 class Index:
-    """In pip's place: it looks up and downloads a made-up package."""
+    """Replaces pip: looks up and downloads an invented package."""
 
     def __init__(self, wheel):
         self.wheel, self.calls = wheel, []
@@ -127,7 +127,7 @@ class Index:
         self.calls.append(words)
         if "--report" in words:
             name, _, version = words[-1].partition("==")
-            found = {
+            result = {
                 "metadata": {
                     "name": name,
                     "version": version or "0.17.0",
@@ -136,7 +136,7 @@ class Index:
                 "download_info": {"url": f"file://{self.wheel}"},
             }
             report = scratch / "report.json"
-            report.write_text(json.dumps({"install": [found]}))
+            report.write_text(json.dumps({"install": [result]}))
         elif words[0] == "download":
             (scratch / self.wheel.name).write_bytes(self.wheel.read_bytes())
 
@@ -149,47 +149,47 @@ def index(tmp_path, monkeypatch):
             for name in (*names, "openvino_tensorflow_frontend.dll"):
                 package.writestr(f"openvino/libs/{name}", b"MZ" * 100)
             package.writestr("openvino-1.dist-info/licenses/LICENSE", "terms")
-        made = Index(wheel)
-        monkeypatch.setattr(install, "_pip", made)
+        index_used = Index(wheel)
+        monkeypatch.setattr(install, "_pip", index_used)
         monkeypatch.setattr(install, "_build", lambda program, *_: program.touch())
-        return made
+        return index_used
 
     return make
 
 
 @LINUX
-def test_the_offer_says_what_from_where_how_large_and_under_which_licence(wine, index):
+def test_offer_has_packages_sources_sizes_and_licenses(wine, index):
     wine()
-    made = index()
-    found = install.offer()
-    openvino, zig = found.downloads
-    version = offline.home().name
+    index_used = index()
+    result = install.look_up_offer()
+    openvino, zig = result.downloads
+    version = offline.install_folder().name
     assert openvino.name == f"openvino=={version}"
     assert zig.name == "ziglang==0.17.0"
-    assert openvino.licence == "Apache-2.0"
-    assert openvino.url == f"file://{made.wheel}"
-    assert openvino.size_mib == pytest.approx(made.wheel.stat().st_size / 2**20)
-    assert found.target == offline.home()
-    assert not found.target.exists()
-    assert "win_amd64" in made.calls[0]
+    assert openvino.license == "Apache-2.0"
+    assert openvino.url == f"file://{index_used.wheel}"
+    assert openvino.size_mib == pytest.approx(index_used.wheel.stat().st_size / 2**20)
+    assert result.target == offline.install_folder()
+    assert not result.target.exists()
+    assert "win_amd64" in index_used.calls[0]
 
 
 @LINUX
-def test_a_c_compiler_for_windows_that_is_there_is_used(wine, index, tmp_path):
+def test_installed_c_compiler_for_windows_is_used(wine, index, tmp_path):
     wine()
     index()
     mingw = script(tmp_path / "wine" / install.MINGW, "#!/bin/sh\n")
-    found = install.offer()
-    assert found.compiler == str(mingw)
-    assert len(found.downloads) == 1
+    result = install.look_up_offer()
+    assert result.compiler == str(mingw)
+    assert len(result.downloads) == 1
 
 
 @LINUX
-def test_it_is_installed_whole_and_tried(wine, index):
+def test_installation_is_complete_and_tested(wine, index):
     calls = wine()
     index()
-    folder = install.install(install.offer())
-    assert folder == offline.installed() == offline.home()
+    folder = install.install(install.look_up_offer())
+    assert folder == offline.find_installed() == offline.install_folder()
     assert {p.name for p in (folder / "libs").iterdir()} == {
         *install.DLLS,
         "ovnpu.exe",
@@ -202,45 +202,45 @@ def test_it_is_installed_whole_and_tried(wine, index):
 
 
 @LINUX
-def test_what_does_not_run_leaves_nothing(wine, index):
+def test_compiler_that_does_not_run_leaves_nothing(wine, index):
     wine("echo no such instruction")
     index()
-    with pytest.raises(InputError, match="does not run in Wine: no such instruction"):
-        install.install(install.offer())
-    assert offline.installed() is None
-    assert list(offline.home().parent.iterdir()) == []
+    with pytest.raises(InputError, match="no such instruction"):
+        install.install(install.look_up_offer())
+    assert offline.find_installed() is None
+    assert list(offline.install_folder().parent.iterdir()) == []
 
 
 @LINUX
-def test_a_package_without_the_compiler_leaves_nothing(wine, index):
+def test_package_without_the_compiler_leaves_nothing(wine, index):
     wine()
     index(names=install.DLLS[:3])
-    with pytest.raises(InputError, match=f"has no {install.DLLS[3]}"):
-        install.install(install.offer())
-    assert offline.installed() is None
+    with pytest.raises(InputError, match=install.DLLS[3]):
+        install.install(install.look_up_offer())
+    assert offline.find_installed() is None
 
 
 @LINUX
-def test_it_is_not_installed_over_itself_unless_asked(wine, index):
+def test_existing_installation_is_replaced_on_request_only(wine, index):
     wine()
     index()
-    offered = install.offer()
-    folder = install.install(offered)
+    offer = install.look_up_offer()
+    folder = install.install(offer)
     mark = files.write_text(folder / "mark", "old")
-    with pytest.raises(InputError, match="already installed"):
-        install.install(offered)
+    with pytest.raises(InputError, match=folder.name):
+        install.install(offer)
     assert mark.exists()
-    install.install(offered, replace=True)
+    install.install(offer, replace=True)
     assert not mark.exists()
 
 
-def test_a_package_that_has_the_compiler_needs_no_installing(monkeypatch, tmp_path):
-    monkeypatch.setattr(offline, "native", lambda: tmp_path / "compiler.dll")
-    with pytest.raises(InputError, match="nothing to install"):
-        install.offer()
+def test_package_with_the_compiler_needs_no_installation(monkeypatch, tmp_path):
+    monkeypatch.setattr(offline, "find_native_library", lambda: tmp_path / "compiler.dll")
+    with pytest.raises(InputError, match=r"compiler\.dll"):
+        install.look_up_offer()
 
 
-def test_a_download_that_fails_says_why(tmp_path):
-    with pytest.raises(InputError, match="pip fails: ERROR") as caught:
+def test_failed_download_has_pips_error(tmp_path):
+    with pytest.raises(InputError, match="ERROR") as caught:
         install._pip(["download", "--no-index", "-d", str(tmp_path), "no-such-package"], tmp_path)
     assert "pip download" in caught.value.hint
