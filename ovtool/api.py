@@ -28,7 +28,9 @@ from ovtool.profiling.analyze import analyze
 from ovtool.profiling.profile import profile
 from ovtool.recipes import catalogue as recipes
 from ovtool.recipes.run import run
-from ovtool.report.api import changes, report, summary
+from ovtool.report.summary import summarize
+from ovtool.report.watch import watch_sweeps
+from ovtool.report.write import report
 from ovtool.roofline.calibrate import calibrate
 from ovtool.roofline.predict import predict
 from ovtool.selection.choice import choose
@@ -39,7 +41,6 @@ __all__ = [
     "Given",
     "analyze",
     "calibrate",
-    "changes",
     "check",
     "choose",
     "compare",
@@ -57,6 +58,7 @@ __all__ = [
     "report",
     "run",
     "sensitivity",
-    "summary",
+    "summarize",
     "sweep",
+    "watch_sweeps",
 ]

@@ -1,9 +1,10 @@
-"""What all charts share: the record of a chart, the points that they draw, axes.
+"""What all charts share: the record of a chart, its data transforms, axes and encodings.
 
-Every chart draws the same points, one a row of the table, and says in its own specification which
-of them it takes: so a filter of the page changes them all alike, and a chart means the same on the
-page and as a file.  Each is a single view, so that the page can stretch it to its column, and has
-no colours of its own (``theme``).  Names only ever appear as data, never in an expression.
+Every chart of a sweep draws the same points, one for each row of the table, and selects among them
+in its own specification.  A filter of the page therefore applies to all charts, and a chart shows
+the same on the page and as a file.  Each chart is a single view, so that the page can stretch it,
+and takes its colors from :mod:`ovtool.charts.theme`.  Names from the user are data only, never part
+of an expression.
 """
 
 from __future__ import annotations
@@ -13,44 +14,42 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from ovtool.core.columns import BY_NAME
-from ovtool.results.rows import Config, by_config, figures
+from ovtool.core import units
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     import altair as alt
 
-    from ovtool.results.rows import Rows
-
 WIDTH, HEIGHT = 720, 420
-LOG_FROM = 10.0
-"""Largest over least value from which an axis is logarithmic."""
-LINES = 24
-"""Configurations of a chart that has a line for each: more could not be overlooked."""
-POINTS = "rows"
+LOG_RATIO = 10.0
+"""An axis is logarithmic if its largest value exceeds its smallest value by this factor."""
+MAX_CONFIGS = 24
+"""Maximum number of configurations in a chart with a line for each."""
+MAX_LAYERS = 25
+"""Maximum number of layers in a chart with a line for each."""
+_LABEL_CHARACTERS = 48
+"""Maximum length of a layer's label that the axis does not truncate."""
+_PRECISIONS = ("i8", "bf16", "f16", "f32")
+"""Precisions in the order of their colors, so that each has the same color in every chart."""
+POINTS_DATASET = "rows"
 """Name of the points in a specification."""
-_FIGURES = (
-    "latency_p50_ms",
-    "throughput_fps",
-    "speedup_f32_x",
-    "speedup_default_x",
-    "model_mib",
-    "compile_cold_ms",
-    "compile_cached_ms",
-    "first_inference_ms",
-)
+HOVER: dict[str, Any] = {"content": "data"}
+"""Tooltip with all fields of a point."""
 Point = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A chart: its name as a file, what it shows in words, and its specification.
+    """A chart: file name, title, caption and specification.
 
-    ``points`` are those that its data called :data:`POINTS` need have where nothing is filtered;
-    empty for a chart with data of its own.
+    Args:
+        name: File name without suffix.
+        title: Title.
+        caption: How to read the chart.
+        spec: Vega-Lite specification.
+        points: The subset of points that the chart shows without a filter; empty for a chart with
+            data of its own.
     """
 
     name: str
@@ -60,19 +59,28 @@ class Chart:
     points: Sequence[Point] = ()
 
     @property
-    def whole(self) -> dict[str, Any]:
-        """The specification with what it mentions of its points, as it can be drawn anywhere."""
+    def standalone_spec(self) -> dict[str, Any]:
+        """The specification with the fields of the points that it refers to."""
         if not self.points:
             return self.spec
         text = json.dumps(self.spec)
         names = [n for n in dict.fromkeys(n for p in self.points for n in p) if n in text]
-        kept = [{name: p[name] for name in names if name in p} for p in self.points]
-        return self.spec | {"datasets": self.spec.get("datasets", {}) | {POINTS: kept}}
+        values = [{name: p[name] for name in names if name in p} for p in self.points]
+        return self.spec | {"datasets": self.spec.get("datasets", {}) | {POINTS_DATASET: values}}
+
+
+@dataclass(frozen=True, slots=True)
+class OmittedChart:
+    """A chart without data, and the reason."""
+
+    name: str
+    title: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """A range of positive values, from zero, or logarithmic where they lie far apart."""
+    """A range of positive values: linear from zero, or logarithmic for a wide range."""
 
     low: float
     high: float
@@ -81,20 +89,20 @@ class Axis:
     @classmethod
     def of(cls, values: Sequence[float]) -> Axis:
         """Return the axis for some values."""
-        least, most = min(values), max(values)
-        if least > 0 and most / least > LOG_FROM:
-            return cls(least / 1.1, most * 1.1, log=True)
-        return cls(0.0, 1.06 * most, log=False)
+        low, high = min(values), max(values)
+        if low > 0 and high / low > LOG_RATIO:
+            return cls(low / 1.1, high * 1.1, log=True)
+        return cls(0.0, 1.06 * high, log=False)
 
-    def share(self, value: float) -> float:
-        """Return where a value lies, from 0 to 1."""
+    def position(self, value: float) -> float:
+        """Return the position of a value on the axis, from 0 to 1."""
         if self.log:
             return math.log(value / self.low) / math.log(self.high / self.low)
         return value / self.high if self.high else 0.0
 
     @property
     def scale(self) -> alt.Scale:
-        """The scale; it fits itself to the values that a filter leaves."""
+        """The scale; it adapts to the values that a filter selects."""
         import altair as alt
 
         if self.log:
@@ -102,90 +110,24 @@ class Axis:
         return alt.Scale(type="linear", zero=True, nice=4)
 
 
-def points(
-    rows: Rows, labels: dict[Config, str], quality: str | None, best: int | None = None
-) -> list[Point]:
-    """Return a point for each row: its place in the table, its names, and the charts' figures.
-
-    What is not known is left out.  An interval is there with both its ends or not at all.
-
-    Args:
-        rows: All rows, in the order of the table; those that failed or ran on an emulated device
-            have no point.
-        labels: Names of the configurations of the others.
-        quality: Column of quality; None when it was not evaluated.
-        best: Which of the rows is the recommended one.
-    """
-    drawn = rows.equal("status", "ok") & ~rows.known("emulated")
-    numbers, kept = np.flatnonzero(drawn).tolist(), rows.take(drawn)
-    configs = [Config.of(row) for row in kept]
-    places = {label: place for place, label in enumerate(labels.values())}
-    standing, files = _standing(kept), _file_labels(kept)
-    made: list[Point] = [
-        {
-            "row": number,
-            "config": labels[config],
-            "order": places[labels[config]],
-            "standing": standing[config],
-            "files": files[config.variant_id],
-            "batch": batch,
-            "load": load,
-        }
-        for number, config, batch, load in zip(
-            numbers, configs, kept.values("batch"), kept.values("load"), strict=True
-        )
-    ]
-    for name in _FIGURES:
-        _add(made, kept, name, name)
-    if quality is not None:
-        _add(made, kept, quality, "quality")
-    if best in numbers:
-        made[numbers.index(best)]["best"] = 1
-    return made
-
-
-def _standing(rows: Rows) -> dict[Config, int]:
-    """Return the place of each configuration by its greatest throughput, from 0."""
-    most = {c: np.nan_to_num(r.numbers("throughput_fps")).max() for c, r in by_config(rows).items()}
-    ranked = sorted(most, key=lambda config: -most[config])
-    return {config: place for place, config in enumerate(ranked)}
-
-
-def _add(data: Sequence[Point], rows: Rows, column: str, name: str) -> None:
-    """Add a figure and its interval to the points of rows, where they are known."""
-    has_interval = BY_NAME[column].interval
-    for point, value in zip(data, figures(rows, column), strict=True):
-        if math.isfinite(value.value):
-            point[name] = value.value
-            if has_interval and value.known:
-                point[f"{name}_low"], point[f"{name}_high"] = value.low, value.high
-
-
-def _file_labels(rows: Rows) -> dict[str, str]:
-    """Return the name of each variant, with its id where two share a name."""
-    names = dict(zip(rows.values("variant_id"), rows.values("variant"), strict=True))
-    shared = len(set(names.values())) < len(names)
-    return {one: f"{name} · {one[:6]}" if shared else name for one, name in names.items()}
-
-
-def found(data: Sequence[Point], *names: str) -> list[Point]:
+def with_figures(data: Sequence[Point], *names: str) -> list[Point]:
     """Return the points that have all of the figures."""
     return [point for point in data if all(name in point for name in names)]
 
 
-def ends(data: Sequence[Point], name: str) -> list[float]:
-    """Return the values of a figure and the ends of its intervals."""
+def axis_values(data: Sequence[Point], name: str) -> list[float]:
+    """Return the values of a figure and the bounds of its intervals."""
     keys = (name, f"{name}_low", f"{name}_high")
     return [point[key] for point in data for key in keys if key in point]
 
 
-def keep(*names: str) -> list[dict[str, Any]]:
-    """Return the transform that keeps the points that have all of the figures."""
+def require(*names: str) -> list[dict[str, Any]]:
+    """Return the transforms that keep the points with all of the figures."""
     return [{"filter": f"isValid(datum.{name})"} for name in names]
 
 
-def first_of(*fields: str, by: str = "row") -> list[dict[str, Any]]:
-    """Return the transforms that keep one point of each group, with the least of ``by``."""
+def first_of_each(*fields: str, by: str = "row") -> list[dict[str, Any]]:
+    """Return the transforms that keep one point of each group, with the smallest ``by``."""
     return [
         {
             "window": [{"op": "row_number", "as": "rank"}],
@@ -196,98 +138,143 @@ def first_of(*fields: str, by: str = "row") -> list[dict[str, Any]]:
     ]
 
 
-def few_lines() -> list[dict[str, Any]]:
-    """Return the transforms that keep the :data:`LINES` configurations of most throughput."""
+def fastest_configs() -> list[dict[str, Any]]:
+    """Return the transforms that keep the :data:`MAX_CONFIGS` fastest configurations."""
     return [
         {
             "window": [{"op": "dense_rank", "as": "place"}],
-            "sort": [{"field": "standing", "order": "ascending"}],
+            "sort": [{"field": "speed_rank", "order": "ascending"}],
         },
-        {"filter": f"datum.place <= {LINES}"},
+        {"filter": f"datum.place <= {MAX_CONFIGS}"},
     ]
 
 
-def few(data: Sequence[Point]) -> list[Point]:
-    """Return the points that :func:`few_lines` keeps of all of these."""
-    kept = set(sorted({point["standing"] for point in data})[:LINES])
-    return [point for point in data if point["standing"] in kept]
+def points_of_fastest(data: Sequence[Point]) -> list[Point]:
+    """Return the points that :func:`fastest_configs` keeps without a filter."""
+    ranks = set(sorted({point["speed_rank"] for point in data})[:MAX_CONFIGS])
+    return [point for point in data if point["speed_rank"] in ranks]
 
 
-def few_lines_text(data: Sequence[Point]) -> str:
-    """Say so where that leaves some out; empty where it does not."""
-    count = len({point["config"] for point in data})
-    if count <= LINES:
+def truncation_text(names: Sequence[str]) -> str:
+    """Return the sentence on configurations that are not drawn; empty if all are drawn."""
+    count = len(set(names))
+    if count <= MAX_CONFIGS:
         return ""
-    return f" Of {count} lines the {LINES} of most throughput are drawn: filters bring the others."
+    return f" Shows the {MAX_CONFIGS} fastest of {count}; filter to see more."
 
 
-def base(*transforms: dict[str, Any]) -> alt.Chart:
+def config_names(data: Sequence[Point]) -> list[str]:
+    """Return the name of the configuration of each point."""
+    return [point["config"] for point in data]
+
+
+def over_points(*transforms: dict[str, Any]) -> alt.Chart:
     """Return an empty chart over the points."""
     import altair as alt
 
-    chart = alt.Chart(alt.NamedData(name=POINTS))
+    chart = alt.Chart(alt.NamedData(name=POINTS_DATASET))
     if transforms:
         chart.transform = list(transforms)
     return chart
 
 
-def spec(
+def layered_spec(
     layers: Sequence[alt.Chart], height: float | dict[str, Any], *transforms: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return the specification of layers drawn one over another, without altair's config.
+    """Return the specification of layers drawn on top of each other, without altair's config.
 
-    It is not held against the schema, which would take most of the time of a report: the tests draw
+    Validation against the schema is off: it would dominate the time of a report.  The tests draw
     every chart.
 
     Args:
-        layers: From the lowest.
-        height: In pixels, or of each line of the chart: ``step(30)``.
-        transforms: Of the points, before those of the layers.
+        layers: From bottom to top.
+        height: In pixels, or :func:`step_height`.
+        transforms: Transforms of the points that precede those of the layers.
     """
     import altair as alt
 
-    made: dict[str, Any] = alt.layer(*layers).properties(width=WIDTH).to_dict(validate=False)
-    made.pop("config", None)
-    if transforms:  # a layer inherits them only with the data
-        made |= {"data": {"name": POINTS}, "transform": list(transforms)}
-        for layer in made["layer"]:
-            if layer.get("data") == made["data"]:
+    spec: dict[str, Any] = alt.layer(*layers).properties(width=WIDTH).to_dict(validate=False)
+    spec.pop("config", None)
+    if transforms:  # a layer inherits transforms only together with the data
+        spec |= {"data": {"name": POINTS_DATASET}, "transform": list(transforms)}
+        for layer in spec["layer"]:
+            if layer.get("data") == spec["data"]:
                 del layer["data"]
-    return made | {"height": height}
+    return spec | {"height": height}
 
 
-def step(pixels: int) -> dict[str, Any]:
-    """Return a height that grows with the lines of a chart."""
+def step_height(pixels: int) -> dict[str, Any]:
+    """Return a height of some pixels for each line of a chart."""
     return {"step": pixels, "for": "position"}
 
 
-def color(data: Sequence[Point]) -> alt.Color:
-    """Return the colour of a configuration, the same in every chart."""
+def config_axis(field: str = "config") -> alt.Y:
+    """Return the axis with a line for each name, in the order of the table."""
     import altair as alt
 
-    return alt.Color("config:N", **_told(data))
+    return alt.Y(
+        f"{field}:N",
+        title=None,
+        sort=alt.EncodingSortField(field="order", op="min", order="ascending"),
+    )
 
 
-def shape(data: Sequence[Point]) -> alt.Shape:
+def config_color(data: Sequence[Point]) -> alt.Color:
+    """Return the color of a configuration, the same in every chart."""
+    import altair as alt
+
+    return alt.Color("config:N", **_config_legend(data))
+
+
+def config_shape(data: Sequence[Point]) -> alt.Shape:
     """Return the shape of a configuration, the same in every chart."""
     import altair as alt
 
-    return alt.Shape("config:N", **_told(data))
+    return alt.Shape("config:N", **_config_legend(data))
 
 
-def _told(data: Sequence[Point]) -> dict[str, Any]:
-    """Return title, scale and legend of the configurations."""
+def _config_legend(data: Sequence[Point]) -> dict[str, Any]:
+    """Return title, scale and legend of the configurations, those that are drawn first."""
     import altair as alt
 
+    ranks = {point["config"]: point["speed_rank"] for point in data}
+    names = list(ranks)
+    if len(names) > MAX_CONFIGS:
+        names.sort(key=lambda name: ranks[name])
     return {
         "title": "variant",
-        "scale": alt.Scale(domain=_configs(data)),
-        "legend": alt.Legend(symbolLimit=LINES + 1),
+        "scale": alt.Scale(domain=names),
+        "legend": alt.Legend(symbolLimit=MAX_CONFIGS + 1),
     }
 
 
-def _configs(data: Sequence[Point]) -> list[str]:
-    """Return the configurations in the order of a legend: of too many the drawn ones first."""
-    standing = {point["config"]: point["standing"] for point in data}
-    names = list(standing)
-    return names if len(names) <= LINES else sorted(names, key=lambda name: standing[name])
+def number_text(name: str) -> str:
+    """Return the expression for a figure as :func:`ovtool.core.units.text` formats it."""
+    return f"datum.{name} >= 100 ? format(datum.{name}, '.0f') : format(datum.{name}, '.3r')"
+
+
+def layer_label(place: int, kind: str, name: str) -> str:
+    """Return the label of a layer: its place, its type and its shortened name."""
+    prefix = f"{place}. {kind} "
+    return prefix + units.shortened(name, max(8, _LABEL_CHARACTERS - len(prefix)))
+
+
+def precision_color(used: Iterable[str]) -> alt.Color:
+    """Return the color of the executed precision."""
+    import altair as alt
+
+    names = set(used)
+    domain = [*_PRECISIONS, *sorted(names - set(_PRECISIONS))]
+    return alt.Color(
+        "precision:N",
+        title="executed in",
+        scale=alt.Scale(domain=domain),
+        legend=alt.Legend(values=[name for name in domain if name in names]),
+    )
+
+
+def tooltips(**titles: str) -> list[alt.Tooltip]:
+    """Return a tooltip with some fields and their titles."""
+    import altair as alt
+
+    return [alt.Tooltip(f"{name}:N", title=title) for name, title in titles.items()]

@@ -1,60 +1,147 @@
-"""Writing what was found of each layer: a table, a document and charts."""
+"""Per-layer results as files: a table, a document and charts; and the charts of a saved profile."""
 
 from __future__ import annotations
 
 import csv
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ovtool.charts.render import write_charts
+from ovtool.charts.roofline import draw_roofline
+from ovtool.charts.time_by_layer import draw_time_by_layer
 from ovtool.core import files
+from ovtool.core.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
-CSV, CHARTS = "layers.csv", "charts"
+    from ovtool.charts.drawing import Chart
+
+LAYERS, CHARTS, PROFILE = "layers.csv", "charts", "profile.json"
+_PROFILE_COLUMNS = {"name", "label", "type", "precision", "time_ms", "share_pct"}
+_ROOFLINE_COLUMNS = {"gflops_per_s", "intensity", "bound"}
+_TEXT_COLUMNS = {"name", "label", "type", "precision", "device", "primitive", "bound"}
 
 
 @dataclass(frozen=True, slots=True)
 class LayerFiles:
-    """Where the parts of a written answer are."""
+    """Paths of the files of a per-layer result."""
 
     csv: Path
     document: Path
     charts: tuple[Path, ...]
 
 
-def write(
+def write_layer_report(
     folder: Path,
     target: Path,
     name: str,
     document: Mapping[str, Any],
     rows: Sequence[Mapping[str, Any]],
     columns: Sequence[str],
-    drawn: Sequence[Any] = (),
+    charts: Sequence[Chart] = (),
 ) -> LayerFiles:
-    """Write the parts into a folder that will be called ``target``, and say where they will be.
+    """Write a per-layer result into a folder, and return the paths after its renaming.
 
     Args:
-        folder: Where they are written.
-        target: The folder's name to be.
-        name: Of the document, without ``.json``.
-        document: The whole answer.
-        rows: Of the table; what is not in ``columns`` is left out.
-        columns: Of the table.
-        drawn: Charts, as :mod:`ovtool.report` makes them.
+        folder: Where to write.
+        target: Final name of the folder.
+        name: Name of the document, without ``.json``.
+        document: The whole result.
+        rows: Rows of the table.
+        columns: Columns of the table; other fields of the rows are ignored.
+        charts: The charts.
     """
-    from ovtool.charts.render import write_charts
-
     files.write_text(folder / f"{name}.json", json.dumps(document, indent=2) + "\n")
-    with (folder / CSV).open("w", newline="", encoding="utf-8") as stream:
+    with (folder / LAYERS).open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, columns, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    charts = write_charts(drawn, folder / CHARTS)
+    pictures = write_charts(charts, folder / CHARTS)
     return LayerFiles(
-        target / CSV,
+        target / LAYERS,
         target / f"{name}.json",
-        tuple(target / path.relative_to(folder) for path in charts),
+        tuple(target / path.relative_to(folder) for path in pictures),
+    )
+
+
+def draw_profile(profile: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[Chart]:
+    """Draw the charts of a profile: time by layer, and the roofline of a calibrated device.
+
+    Args:
+        profile: The profile as JSON types.
+        rows: Its layers, the slowest first.
+    """
+    caption = _caption(profile)
+    charts = [draw_time_by_layer(rows, caption)]
+    if (limits := profile.get("roofline")) is not None:
+        charts.append(draw_roofline(rows, limits["peaks"], limits["bandwidths"], caption))
+    return charts
+
+
+def load_profile_charts(folders: Sequence[str | Path]) -> list[Chart]:
+    """Draw the charts of saved profiles.
+
+    Args:
+        folders: Folders that ``ovtool profile --out`` wrote.
+
+    Raises:
+        InputError: A folder holds no profile or a damaged one.
+    """
+    charts = []
+    for number, folder in enumerate(folders, 1):
+        profile, rows = _load_profile(Path(folder))
+        for chart in draw_profile(profile, rows):
+            name = chart.name if number == 1 else f"{chart.name}-{number}"
+            title = f"{chart.title}: {profile['variant']}"
+            charts.append(replace(chart, name=name, title=title))
+    return charts
+
+
+def _caption(profile: Mapping[str, Any]) -> str:
+    precision = f" in {profile['executed_precision']}" if profile["executed_precision"] else ""
+    return (
+        f"{profile['variant']} on {profile['device']}{precision}, batch {profile['batch']},"
+        f" {profile['load']} hint. Mean of {profile['inferences']} sequential inferences with"
+        " performance counters."
+    )
+
+
+def _load_profile(folder: Path) -> tuple[Mapping[str, Any], list[dict[str, Any]]]:
+    document = folder / PROFILE
+    if not document.is_file():
+        raise InputError(
+            f"{folder} is not a profile: it has no {PROFILE}",
+            "create one with ovtool profile MODEL --out FOLDER",
+        )
+    table = files.existing_file(folder / LAYERS, "layers of the profile")
+    try:
+        profile = json.loads(document.read_text(encoding="utf-8"))
+        _caption(profile)
+        with table.open(newline="", encoding="utf-8") as stream:
+            rows = [
+                {name: _parse_cell(name, text) for name, text in row.items()}
+                for row in csv.DictReader(stream)
+            ]
+        has_roofline = profile.get("roofline") is not None
+        required = _PROFILE_COLUMNS | (_ROOFLINE_COLUMNS if has_roofline else set())
+        missing = required - set(rows[0] if rows else ())
+    except (ValueError, KeyError, TypeError) as error:
+        raise _damaged(folder, repr(error)) from error
+    if missing:
+        raise _damaged(folder, f"{LAYERS} has no rows or lacks {', '.join(sorted(missing))}")
+    return profile, rows
+
+
+def _parse_cell(name: str, text: str) -> str | float | None:
+    if name in _TEXT_COLUMNS:
+        return text
+    return float(text) if text else None
+
+
+def _damaged(folder: Path, reason: str) -> InputError:
+    return InputError(
+        f"the profile in {folder} is damaged: {reason}", "run ovtool profile --out again"
     )

@@ -1,8 +1,7 @@
-"""Charts as SVG and PNG, and the library that draws them on a page, made in other processes.
+"""Charts as SVG and PNG, and the script that draws them on a page, made in worker processes.
 
 vl-convert runs a JavaScript engine that takes more than a second to start and to bundle Vega, and
-holds Python's lock all the while.  In processes of its own it works beside whatever else a report
-takes.  They exchange files in a temporary folder, and lines that name them.
+holds the GIL meanwhile.  In worker processes it runs in parallel with the rest of a report.
 """
 
 from __future__ import annotations
@@ -10,148 +9,108 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import json
-import subprocess
+import multiprocessing
+import os
+import signal
 import sys
-import tempfile
 import textwrap
+import threading
+import types
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from importlib.metadata import version
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from ovtool.charts import theme
 from ovtool.core import files
 from ovtool.core.errors import InputError, OvtoolError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from typing import Self
+    from collections.abc import Iterator, Sequence
+    from concurrent.futures import Future
+    from multiprocessing.connection import Connection
+    from typing import Any, Self
 
     from ovtool.charts.drawing import Chart
 
-_COMMAND = (sys.executable, "-P", "-m", "ovtool.charts.render")
-_PIXELS = 2
-"""Pixels of a PNG for one of the SVG."""
-_KINDS = ("svg", "png")
-_LIBRARY, _WARM = "library", "warm"
-_ANY = {"data": {"values": []}, "mark": "point"}
+_PNG_SCALE = 2
+"""Pixels of a PNG for each pixel of the SVG."""
+_EMPTY_SPEC: dict[str, Any] = {"data": {"values": []}, "mark": "point"}
 
 
-class Pictures:
-    """The processes that draw, from ``with`` to its end: one makes SVG, the next PNG of it."""
+class ChartRenderer:
+    """A pool of processes that draw charts until the end of a ``with`` block.
+
+    Args:
+        workers: Number of processes.
+    """
+
+    def __init__(self, workers: int = 2) -> None:
+        self._workers = workers
+        self._charts: list[tuple[Chart, Future[tuple[str, bytes]]]] = []
 
     def __enter__(self) -> Self:
-        """Start them."""
-        with contextlib.ExitStack() as ending:
-            self._start(ending)
-            self._ending = ending.pop_all()
-        self._done: set[str] = set()
-        self._asked: list[Chart] = []
+        """Start the processes."""
+        context = multiprocessing.get_context("spawn")
+        with contextlib.ExitStack() as stack:
+            stop_reader, stop_writer = context.Pipe(duplex=False)
+            stack.callback(stop_writer.close)
+            with stop_reader, _isolated_start():
+                self._pool = ProcessPoolExecutor(
+                    self._workers, context, initializer=_prepare_worker, initargs=(stop_reader,)
+                )
+                for _ in range(self._workers):  # each call starts a process
+                    self._pool.submit(_draw, _EMPTY_SPEC)
+            self._stop = stack.pop_all()
         return self
 
-    def _start(self, ending: contextlib.ExitStack) -> None:
-        self._folder = Path(ending.enter_context(tempfile.TemporaryDirectory()))
-        errors = ending.enter_context((self._folder / "errors").open("wb"))
-        self._processes: list[subprocess.Popen[str]] = []
-        source: int | IO[str] = subprocess.PIPE
-        for kind in _KINDS:
-            process = subprocess.Popen(
-                [*_COMMAND, kind, str(self._folder)],
-                stdin=source,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-                encoding="utf-8",
-            )
-            self._processes.append(process)
-            ending.callback(_end, process)
-            if source is not subprocess.PIPE:
-                _pipe(self._processes[-2].stdout).close()  # it is the next one's alone
-            source = _pipe(process.stdout)
-
     def __exit__(self, *_: object) -> None:
-        """End them, whatever they are doing."""
-        self._ending.close()
+        """End the processes, even while they draw."""
+        self._stop.close()
+        self._pool.shutdown(cancel_futures=True)
 
-    def prepare(self) -> None:
-        """Begin with what every page takes: the library, and an engine that is warm."""
-        self._ask(_LIBRARY)
-        (self._folder / f"{_WARM}.json").write_text(json.dumps(_ANY))
-        self._ask(_WARM)
+    def prepare_library(self) -> None:
+        """Start to load the script for a page."""
+        with _translate_errors("the chart library"):
+            self._library = self._pool.submit(_load_library)
 
     def library(self) -> str:
-        """Return Vega, Vega-Lite and Vega-Embed as one script that may stand inside a page.
+        """Return Vega, Vega-Lite and Vega-Embed as one script that is safe inside a page.
 
-        :meth:`prepare` must have been called before.
+        Requires an earlier call of :meth:`prepare_library`.
+
+        Raises:
+            OvtoolError: A process ended unexpectedly.
         """
-        self._wait(_LIBRARY)
-        return (self._folder / _LIBRARY).read_text(encoding="utf-8")
+        with _translate_errors("the chart library"):
+            return self._library.result()
 
     def draw(self, charts: Sequence[Chart]) -> None:
-        """Ask for charts, each with its title and caption, without waiting for them."""
+        """Start to draw charts, each with its title and caption.
+
+        Raises:
+            OvtoolError: A process ended unexpectedly.
+        """
         for chart in charts:
-            told = json.dumps(_alone(chart))
-            (self._folder / f"{chart.name}.json").write_text(told, encoding="utf-8")
-            self._ask(chart.name)
-            self._asked.append(chart)
+            with _translate_errors(chart.name):
+                self._charts.append((chart, self._pool.submit(_draw, _standalone(chart))))
 
     def write(self, folder: Path) -> list[Path]:
-        """Write the charts that were asked for, when they are drawn, as SVG and PNG.
+        """Wait for the charts and write them as SVG and PNG.
 
         Raises:
             InputError: The disk is full or read-only.
-            OvtoolError: Something ended the process.
+            OvtoolError: A process ended unexpectedly.
         """
-        written = []
-        for chart in self._asked:
-            self._wait(chart.name)
-            for end in (".svg", ".png"):
-                content = (self._folder / f"{chart.name}{end}").read_bytes()
+        paths = []
+        for chart, future in self._charts:
+            with _translate_errors(chart.name):
+                svg, png = future.result()
+            for suffix, content in ((".svg", svg.encode()), (".png", png)):
                 write = functools.partial(Path.write_bytes, data=content)
-                written.append(files.write_file(folder / f"{chart.name}{end}", write))
-        return written
-
-    def _ask(self, name: str) -> None:
-        with contextlib.suppress(BrokenPipeError):  # that it ended is said where it is waited for
-            print(name, file=_pipe(self._processes[0].stdin), flush=True)
-
-    def _wait(self, name: str) -> None:
-        while name not in self._done:
-            told = _pipe(self._processes[-1].stdout).readline()
-            if not told:
-                raise self._ended(name)
-            self._done.add(told.strip())
-
-    def _ended(self, name: str) -> Exception:
-        """Return the error of a process that ended too early: from outside, or by a bug."""
-        _close(self._processes[0].stdin)  # the others end with it
-        codes = [process.wait() for process in self._processes]
-        code = min(codes) if min(codes) < 0 else max(codes)
-        if code < 0:
-            return OvtoolError(
-                f"a process that draws {name} was ended by signal {-code}",
-                "they need some 300 MiB of memory; run the command again",
-            )
-        said = (self._folder / "errors").read_text(encoding="utf-8", errors="replace")
-        return RuntimeError(f"drawing {name} failed with code {code}: {said[-2000:]}")
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    process.kill()
-    process.wait()
-    _close(process.stdin)
-    _close(process.stdout)
-
-
-def _close(stream: IO[str] | None) -> None:
-    if stream is not None:
-        with contextlib.suppress(BrokenPipeError):  # its reader has ended
-            stream.close()
-
-
-def _pipe(stream: IO[str] | None) -> IO[str]:
-    assert stream is not None  # noqa: S101 - Popen was asked for the pipe
-    return stream
+                paths.append(files.write_file(folder / f"{chart.name}{suffix}", write))
+        return paths
 
 
 def write_charts(charts: Sequence[Chart], folder: Path) -> list[Path]:
@@ -159,64 +118,103 @@ def write_charts(charts: Sequence[Chart], folder: Path) -> list[Path]:
 
     Raises:
         InputError: The disk is full or read-only.
+        OvtoolError: A process ended unexpectedly.
     """
-    with Pictures() as pictures:
-        pictures.draw(charts)
-        return pictures.write(folder)
+    if not charts:
+        return []
+    with ChartRenderer(min(2, len(charts))) as renderer:
+        renderer.draw(charts)
+        return renderer.write(folder)
 
 
-def _alone(chart: Chart) -> dict[str, object]:
-    """Return the specification of a chart that stands alone, with its title and caption."""
+@contextlib.contextmanager
+def _isolated_start() -> Iterator[None]:
+    """Isolate the processes that start in this block.
+
+    They do not import the main module, so that a script needs no ``__main__`` guard, do not import
+    from the current folder, and do not receive Ctrl-C.
+    """
+    main, safe_path = sys.modules["__main__"], os.environ.get("PYTHONSAFEPATH")
+    has_masks = hasattr(signal, "pthread_sigmask")  # not on Windows
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if has_masks else set()
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+        if safe_path is None:
+            del os.environ["PYTHONSAFEPATH"]
+        else:
+            os.environ["PYTHONSAFEPATH"] = safe_path
+        if has_masks:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _prepare_worker(stop: Connection) -> None:
+    """Ignore Ctrl-C, and end the process when the other end of a pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def end_with_parent() -> None:
+        with contextlib.suppress(EOFError, OSError):
+            stop.recv_bytes()
+        os._exit(1)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
+
+
+def _draw(spec: dict[str, Any]) -> tuple[str, bytes]:
+    """Return a chart as SVG and as PNG."""
+    import vl_convert
+
+    svg: str = vl_convert.vegalite_to_svg(spec)
+    return svg, vl_convert.svg_to_png(svg, scale=_PNG_SCALE)
+
+
+@contextlib.contextmanager
+def _translate_errors(name: str) -> Iterator[None]:
+    """Name the chart in the errors of the pool.
+
+    Raises:
+        OvtoolError: A process ended unexpectedly.
+        RuntimeError: The chart is invalid.
+    """
+    try:
+        yield
+    except BrokenProcessPool as error:
+        raise OvtoolError(
+            f"a process ended unexpectedly while drawing {name}",
+            "each process needs about 300 MiB of memory; run the command again",
+        ) from error
+    except ValueError as error:
+        raise RuntimeError(f"cannot draw {name}: {error}") from error
+
+
+def _standalone(chart: Chart) -> dict[str, Any]:
+    """Return the specification of a chart with its title and caption."""
     title = {"text": chart.title, "subtitle": textwrap.wrap(chart.caption, 110)}
-    return chart.whole | {"config": theme.static(), "title": title}
+    return chart.standalone_spec | {"config": theme.file_config(), "title": title}
 
 
-def _library() -> bytes:
-    """Return the script that draws on a page; it is kept for the next report.
+def _load_library() -> str:
+    """Return the script that draws on a page, from the user's cache if possible.
 
-    What is kept has its SHA-256 in front, so that a damaged file is made again.
+    The cached file starts with its SHA-256, so that a damaged file is replaced.
     """
     import vl_convert
 
-    kept = files.user_folder() / f"vega-{version('vl-convert-python')}.js"
+    cache = files.user_folder() / f"vega-{version('vl-convert-python')}.js"
     with contextlib.suppress(OSError):
-        digest, _, script = kept.read_bytes().partition(b"\n")
+        digest, _, script = cache.read_bytes().partition(b"\n")
         if digest == _digest(script):
-            return script
-    made: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
-    text = made.replace("\r\n", "\n").replace("</script", "<\\/script").replace("<!--", "<\\!--")
+            return script.decode()
+    bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    text = bundle.replace("\r\n", "\n").replace("</script", "<\\/script").replace("<!--", "<\\!--")
     script = text.encode()
-    with contextlib.suppress(OSError, InputError):  # it is quicker with it, and right without
-        files.write_file(kept, lambda path: path.write_bytes(_digest(script) + b"\n" + script))
-    return script
+    with contextlib.suppress(OSError, InputError):  # the cache only saves time
+        files.write_file(cache, lambda path: path.write_bytes(_digest(script) + b"\n" + script))
+    return text
 
 
 def _digest(script: bytes) -> bytes:
     return hashlib.sha256(script).hexdigest().encode()
-
-
-def main(kind: str, folder: Path) -> None:
-    """Draw what is named on standard input, and name on standard output what is done.
-
-    Args:
-        kind: ``svg``: of ``NAME.json`` in the folder, or the library; ``png``: of ``NAME.svg``.
-        folder: Of the files.
-    """
-    import vl_convert
-
-    for line in sys.stdin:
-        name = line.strip()
-        if kind == "png" and name != _LIBRARY:
-            svg = (folder / f"{name}.svg").read_text(encoding="utf-8")
-            (folder / f"{name}.png").write_bytes(vl_convert.svg_to_png(svg, scale=_PIXELS))
-        elif name == _LIBRARY and kind == "svg":
-            (folder / _LIBRARY).write_bytes(_library())
-        elif kind == "svg":
-            spec = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-            drawn: str = vl_convert.vegalite_to_svg(spec)
-            (folder / f"{name}.svg").write_text(drawn, encoding="utf-8", newline="\n")
-        print(name, flush=True)  # noqa: T201 - this is how it answers
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))

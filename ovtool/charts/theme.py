@@ -1,9 +1,9 @@
-"""How charts look: on paper (SVG and PNG) and on the page, which follows the reader's scheme.
+"""Styles of charts: for files (SVG and PNG), and for the page, which follows the color scheme.
 
-The colours are those of Okabe and Ito (2008), told apart under every colour vision deficiency,
-without yellow, which is lost on white; a shape repeats what a colour says, so that more lines than
-colours stay apart too.  The page names its colours by CSS variables that hold these, or lighter
-ones in dark mode.
+The colors are those of Okabe and Ito (2008), which are distinct under all color vision
+deficiencies, without yellow, which is too light on white.  Shapes repeat the colors, so that more
+lines than colors remain distinct.  The page refers to colors by CSS variables, with lighter values
+in dark mode.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ DASHES = ([1, 0], [5, 3], [2, 2], [8, 3, 2, 3], [12, 4])
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 
-def static() -> dict[str, Any]:
-    """Return the Vega-Lite configuration for charts that are files of their own."""
+def file_config() -> dict[str, Any]:
+    """Return the Vega-Lite configuration of charts in files."""
     return _config(
         ink="#1c2128",
         soft="#57606a",
@@ -42,8 +42,8 @@ def static() -> dict[str, Any]:
     }
 
 
-def page() -> dict[str, Any]:
-    """Return the Vega-Lite configuration for charts inside the page."""
+def page_config() -> dict[str, Any]:
+    """Return the Vega-Lite configuration of charts on the page."""
     category = tuple(f"var(--c{i})" for i in range(len(LIGHT)))
     return _config(
         ink="var(--ink)",

@@ -9,7 +9,7 @@ from dataclasses import replace as with_fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ovtool.charts import layer_report as layer_files
+from ovtool.charts.layer_report import LayerFiles, write_layer_report
 from ovtool.compression.compress import Given, judge_of
 from ovtool.core import files, units
 from ovtool.core.errors import InputError
@@ -20,7 +20,6 @@ from ovtool.models.references import Reference, variant_beside
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ovtool.charts.layer_report import LayerFiles
     from ovtool.compression.sensitivity import Sensitivity
     from ovtool.core.metrics import Metric
 
@@ -145,11 +144,11 @@ def sensitivity(
 
 def _written(found: SensitivityFound, folder: Path, target: Path) -> SensitivityFound:
     """Write the parts into a folder that will be called ``target``."""
-    from ovtool.charts.sensitivity_chart import noise_by_layer
+    from ovtool.charts.noise_by_layer import draw_noise_by_layer
 
     document = found.to_json()
     rows = document["layers"]
     columns = ["name", "type", "macs_share", "sqnr_db", "noise", "metric_drop"]
-    chart = noise_by_layer(rows, found.caption)
-    parts = layer_files.write(folder, target, "sensitivity", document, rows, columns, [chart])
+    chart = draw_noise_by_layer(rows, found.caption)
+    parts = write_layer_report(folder, target, "sensitivity", document, rows, columns, [chart])
     return with_fields(found, files=parts)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovtool.benchmark import jobs
-from ovtool.charts import layer_report as layer_files
+from ovtool.charts.layer_report import LayerFiles, write_layer_report
 from ovtool.core import files
 from ovtool.core.errors import InputError
 from ovtool.core.progress import SILENT, Progress
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     import openvino as ov
 
-    from ovtool.charts.layer_report import LayerFiles
     from ovtool.core.shapes import Named
     from ovtool.core.trial import Trial
     from ovtool.core.variant import Variant
@@ -163,5 +162,5 @@ def _written(found: Analyzed, folder: Path, target: Path) -> Analyzed:
         for layer in found.analysis.layers
     ]
     columns = list(rows[0]) if rows else []
-    parts = layer_files.write(folder, target, "analysis", found.to_json(), rows, columns)
+    parts = write_layer_report(folder, target, "analysis", found.to_json(), rows, columns)
     return replace(found, files=parts)

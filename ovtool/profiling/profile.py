@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovtool.benchmark import windows
-from ovtool.charts import layer_report as layer_files
+from ovtool.charts.layer_report import LayerFiles, draw_profile, write_layer_report
 from ovtool.core import files
 from ovtool.core.device_names import mark_device
 from ovtool.core.errors import InputError
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from ovtool.benchmark.session import Job, Opened
     from ovtool.benchmark.worker_protocol import WorkerProfile
-    from ovtool.charts.layer_report import LayerFiles
     from ovtool.core.trial import Trial
     from ovtool.core.variant import Variant
     from ovtool.graph.runtime_layers import Layer
@@ -277,8 +276,6 @@ def _contended(others_cpu_pct: float | None) -> list[Note]:
 
 def _written(found: Profile, folder: Path, target: Path) -> Profile:
     """Write the parts into a folder that will be called ``target``."""
-    from ovtool.charts import profiles
-
     rows = found.rows()
     columns = [name for name in breakdown.Slice.__slots__ if name != "layers"]
     if found.roofline is not None:
@@ -286,7 +283,7 @@ def _written(found: Profile, folder: Path, target: Path) -> Profile:
 
         columns += LayerRoofline.__slots__
     told = found.to_json()
-    parts = layer_files.write(
-        folder, target, "profile", told, rows, columns, profiles.drawn(told, rows)
+    parts = write_layer_report(
+        folder, target, "profile", told, rows, columns, draw_profile(told, rows)
     )
     return replace(found, files=parts)

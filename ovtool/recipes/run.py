@@ -12,15 +12,14 @@ from ovtool.core.progress import SILENT, Progress
 from ovtool.datasets.spec import DataSpec
 from ovtool.models.references import as_variant
 from ovtool.recipes import schema as recipes
-from ovtool.report import api as reports
+from ovtool.report.summary import Summary, summarize
+from ovtool.report.write import ReportFiles, report
 from ovtool.selection.choice import choose
 from ovtool.sweep import sweep as sweeps
 
 if TYPE_CHECKING:
     from ovtool.core.variant import Variant
     from ovtool.recipes.schema import Recipe
-    from ovtool.report.summary import Summary
-    from ovtool.report.write import ReportFiles
     from ovtool.selection.choice import Choice
     from ovtool.selection.limits import Limits
     from ovtool.sweep.measurer import Observer
@@ -76,7 +75,7 @@ def run(
     )
     limits, objective, percentile = _wanted(plan, path.parent)
     progress.start("writing the report")
-    files = reports.report(
+    files = report(
         [done.folder], out=folder, limits=limits, objective=objective, percentile=percentile
     )
     choice, nothing = None, None
@@ -84,7 +83,7 @@ def run(
         choice = choose([done.folder], limits=limits, objective=objective, percentile=percentile)
     except LimitNotMetError as error:
         nothing = error
-    return Run(folder, tuple(made), done, reports.summary([done.folder]), files, choice, nothing)
+    return Run(folder, tuple(made), done, summarize([done.folder]), files, choice, nothing)
 
 
 def _check_devices(plan: Recipe, *, strict: bool) -> None:

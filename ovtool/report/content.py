@@ -1,29 +1,31 @@
-"""What a report says, before it is laid out as a page or as Markdown."""
+"""The parts of a report, before they are laid out as a page or as Markdown."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ovtool.charts.build import charts
+import numpy as np
+
+from ovtool.charts.sweep_charts import draw_sweep_charts
 from ovtool.core.errors import LimitNotMetError, NothingMeasuredError
-from ovtool.report.shown import shown
-from ovtool.report.summary import summary
+from ovtool.report.summary import summarize_table
 from ovtool.results.facts import flat
-from ovtool.results.rows import records
+from ovtool.results.rows import first_of_each, records
 from ovtool.results.table import background
 from ovtool.results.wording import config_labels, environment_labels, row_label
 from ovtool.selection.choice import choose_among
 from ovtool.selection.explanations import Context, explain, fastest
 from ovtool.selection.limits import asked
-from ovtool.selection.pareto import front
+from ovtool.selection.pareto import front, not_dominated
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     import pandas as pd
+    from numpy.typing import NDArray
 
-    from ovtool.charts.build import Charts
+    from ovtool.charts.sweep_charts import Charts
     from ovtool.core.notes import Note
     from ovtool.report.summary import Summary
     from ovtool.results.rows import Row, Rows
@@ -33,18 +35,23 @@ if TYPE_CHECKING:
     from ovtool.selection.limits import Limits
     from ovtool.selection.pareto import Front
 
+MAX_ROWS = 2000
+"""Maximum number of rows on a page: more are neither readable nor below 5 MB."""
+_MAX_SWEEPS = 4
+"""Maximum number of sweeps in a title."""
+
 
 @dataclass(frozen=True, slots=True)
-class Failed:
-    """A trial that could not run."""
+class FailedTrial:
+    """A trial that failed."""
 
     label: str
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
-    """An environment with its facts laid flat."""
+class EnvironmentSummary:
+    """An environment with its facts as a flat table."""
 
     name: str
     machine: str
@@ -58,22 +65,21 @@ class Content:
 
     Args:
         title: Names of the sweeps.
-        objective: What the recommendation is best at, with the limits, in words.
-        choice: The recommendation; None when there is none.
-        no_choice: Why there is none; empty when there is one.
-        summary: The table of variants; None when nothing was measured.
+        objective: Objective and limits of the recommendation as a phrase.
+        choice: The recommendation; None if no row meets the limits or nothing was measured.
+        no_choice: Why there is no recommendation; empty if there is one.
+        summary: The table of variants; None if nothing was measured.
         charts: The charts.
-        rows: The rows to show, in the order of the table.
-        total: Rows of the table.
-        why_these: Which rows are shown where that is not all; empty where it is.
-        best: Which of the rows is the recommended one; None when there is none.
-        failed: The trials that could not run.
-        machines: The environments.
-        background: Notes and devices that were not there.
-        explanations: Why the fastest row of each configuration, and the recommended one, are as
+        rows: The rows of the page, in the order of the table.
+        total: Number of rows of the table.
+        best: Index of the recommended row in ``rows``; None without a recommendation.
+        failed: The trials that failed.
+        environments: The environments.
+        background: Notes and unavailable devices.
+        explanations: Why the fastest row of each configuration, and the recommended row, are as
             fast, slow or uncertain as they are.
-        front: The rows that no other one beats in throughput, latency, quality, size and energy.
-        knees: Of every batch curve.
+        front: The Pareto front in throughput, latency, quality, size and energy.
+        knees: The knees of all batch curves.
     """
 
     title: str
@@ -84,10 +90,9 @@ class Content:
     charts: Charts
     rows: Rows
     total: int
-    why_these: str
     best: int | None
-    failed: tuple[Failed, ...]
-    machines: tuple[Machine, ...]
+    failed: tuple[FailedTrial, ...]
+    environments: tuple[EnvironmentSummary, ...]
     background: Background
     explanations: tuple[Note, ...]
     front: Front
@@ -95,15 +100,15 @@ class Content:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """What a report is asked for, and the rows that answer.
+class ReportRequest:
+    """The rows of a report and the question for its recommendation.
 
     Args:
         rows: All rows of the table.
-        about: Of their table.
-        limits: For the recommendation.
-        objective: Of the recommendation.
-        percentile: Of the latency in both.
+        about: What the table holds apart from its rows.
+        limits: Limits of the recommendation.
+        objective: Objective of the recommendation.
+        percentile: Latency percentile of limits and objective.
     """
 
     rows: Rows
@@ -113,98 +118,145 @@ class Question:
     percentile: int
 
 
-def gather(table: pd.DataFrame, limits: Limits, objective: str, percentile: int) -> Content:
-    """Return the parts of a report; that nothing fits or was measured is a part of it too.
+def build_content(table: pd.DataFrame, limits: Limits, objective: str, percentile: int) -> Content:
+    """Return the parts of a report, also if no row meets the limits or nothing was measured.
 
     Raises:
         InputError: The objective or percentile is unknown, or the objective was not measured.
     """
-    question = Question(records(table), background(table), limits, objective, percentile)
-    return describe(question, decide(question))
+    request = ReportRequest(records(table), background(table), limits, objective, percentile)
+    return describe(request, choose_or_explain(request))
 
 
-def decide(question: Question) -> Choice | str:
+def choose_or_explain(request: ReportRequest) -> Choice | str:
     """Return the recommendation, or why there is none.
 
     Raises:
         InputError: The objective or percentile is unknown, or the objective was not measured.
     """
-    asked_for = (question.limits, question.objective, question.percentile)
     try:
-        return choose_among(question.rows, question.about, *asked_for)
+        return choose_among(
+            request.rows, request.about, request.limits, request.objective, request.percentile
+        )
     except (LimitNotMetError, NothingMeasuredError) as error:
         return f"{str(error)[:1].upper()}{str(error)[1:]}."
 
 
-def describe(question: Question, decided: Choice | str) -> Content:
-    """Return the parts of a report around what was decided."""
-    everything, about, limits = question.rows, question.about, question.limits
-    choice = None if isinstance(decided, str) else decided
-    chosen = [] if choice is None else [choice.winner, *(one.row for one in choice.runners_up)]
-    kept = shown(everything, [row["trial"] for row in chosen])
-    rows, part = kept.rows, kept.rows.table
+def describe(request: ReportRequest, decision: Choice | str) -> Content:
+    """Return the parts of a report for a recommendation."""
+    all_rows, about = request.rows, request.about
+    choice = None if isinstance(decision, str) else decision
+    chosen = [] if choice is None else [choice.winner, *(r.row for r in choice.runners_up)]
+    rows = select_rows(all_rows, [row["trial"] for row in chosen])
     try:
-        variants = summary(part)
+        summary = summarize_table(rows.table)
     except NothingMeasuredError:
-        variants = None
+        summary = None
     labels = config_labels(rows)
-    best = None if choice is None else _place(rows, choice.winner)
-    names = config_labels(everything)
-    context = Context(everything, names, about, limits.min_quality)
-    told = fastest(everything)
-    if best is not None and rows[best] not in told:
-        told.insert(0, rows[best])
+    best = None if choice is None else _index(rows, choice.winner)
+    all_labels = config_labels(all_rows)
+    context = Context(all_rows, all_labels, about, request.limits.min_quality)
+    explained = fastest(all_rows)
+    if best is not None and rows[best] not in explained:
+        explained.insert(0, rows[best])
     return Content(
-        title=_title(everything.different("sweep")),
-        objective=_objective(question),
+        title=_title(all_rows.different("sweep")),
+        objective=_objective(request),
         choice=choice,
-        no_choice=decided if isinstance(decided, str) else "",
-        summary=variants,
-        charts=charts(part, best),
+        no_choice=decision if isinstance(decision, str) else "",
+        summary=summary,
+        charts=draw_sweep_charts(rows.table, best),
         rows=rows,
-        total=kept.total,
-        why_these=kept.why,
+        total=len(all_rows),
         best=best,
         failed=tuple(
-            Failed(row_label(row, labels), row["reason"] or "no reason given")
+            FailedTrial(row_label(row, labels), row["reason"] or "unknown reason")
             for row in rows.take(rows.equal("status", "failed"))
         ),
-        machines=_machines(rows, about),
+        environments=_environments(rows, about),
         background=about,
-        explanations=explain(told, context),
-        front=front(everything, question.percentile, about.quality_metric, names)
+        explanations=explain(explained, context),
+        front=front(all_rows, request.percentile, about.quality_metric, all_labels)
         if choice is None
         else choice.front,
         knees=context.knees,
     )
 
 
-def _place(rows: Rows, winner: Row) -> int | None:
-    """Return which of the rows the winner is."""
+def select_rows(rows: Rows, always: Collection[str] = (), limit: int = MAX_ROWS) -> Rows:
+    """Return all rows, or the most informative ones if there are too many.
+
+    The order of preference: the rows of some trials, the Pareto front of latency and throughput,
+    the rows of highest throughput and of lowest latency of each configuration, the rows of batch 1
+    under the latency hint, failed rows, and the remaining rows in order.
+
+    Args:
+        rows: All rows of a table.
+        always: Trials that come first.
+        limit: Maximum number of rows.
+    """
+    if len(rows) <= limit:
+        return rows
+    indices: dict[int, None] = {}
+    for group in _by_preference(rows, always):
+        indices |= dict.fromkeys(group)
+        if len(indices) >= limit:
+            break
+    return rows.take(sorted(list(indices)[:limit]))
+
+
+def latency_throughput_front(rows: Rows) -> list[int]:
+    """Return the indices of the Pareto front of p50 latency and throughput."""
+    indices = np.flatnonzero(_is_drawn(rows))
+    drawn = rows.take(indices)
+    values = np.column_stack([-drawn.numbers("latency_p50_ms"), drawn.numbers("throughput_fps")])
+    return [int(indices[place]) for place in not_dominated(values)]
+
+
+def _by_preference(rows: Rows, always: Collection[str]) -> Iterator[list[int]]:
+    """Yield indices of the rows, the most informative first; an index may repeat."""
+    for trial in always:
+        yield np.flatnonzero(rows.equal("trial", trial)).tolist()
+    yield latency_throughput_front(rows)
+    indices = np.flatnonzero(_is_drawn(rows))
+    drawn = rows.take(indices)
+    for values in (-drawn.numbers("throughput_fps"), drawn.numbers("latency_p50_ms")):
+        yield indices[first_of_each(drawn.kinds(), np.argsort(values, kind="stable"))].tolist()
+    single = (drawn.numbers("batch") == 1) & drawn.equal("load", "latency")
+    yield indices[single].tolist()
+    yield np.flatnonzero(~rows.equal("status", "ok")).tolist()
+    yield list(range(len(rows)))
+
+
+def _is_drawn(rows: Rows) -> NDArray[np.bool_]:
+    """Return which rows have latency and throughput, measured on real devices."""
+    known = rows.known("latency_p50_ms") & rows.known("throughput_fps")
+    return known & rows.equal("status", "ok") & ~rows.known("emulated")
+
+
+def _index(rows: Rows, winner: Row) -> int | None:
+    """Return the index of the recommended row."""
     same = rows.equal("trial", winner["trial"]) & rows.equal("environment", winner["environment"])
     return int(same.argmax()) if same.any() else None
 
 
-def _title(sweeps: list[str], most: int = 4) -> str:
-    more = f" and {len(sweeps) - most} more" if len(sweeps) > most else ""
-    return (", ".join(sweeps[:most]) + more) or "no rows"
+def _title(sweeps: list[str]) -> str:
+    more = f" and {len(sweeps) - _MAX_SWEEPS} more" if len(sweeps) > _MAX_SWEEPS else ""
+    return (", ".join(sweeps[:_MAX_SWEEPS]) + more) or "no rows"
 
 
-def _objective(question: Question) -> str:
-    told = [one.text for one in asked(question.limits, question.percentile, question.about)]
-    best = question.objective.replace("latency", f"p{question.percentile} latency")
-    guesses = ", estimates allowed" if question.limits.allow_estimates else ""
-    return f"best {best}, " + (" and ".join(told) if told else "without limits") + guesses
+def _objective(request: ReportRequest) -> str:
+    best = request.objective.replace("latency", f"p{request.percentile} latency")
+    limits = [limit.text for limit in asked(request.limits, request.percentile, request.about)]
+    estimates = ["estimates allowed"] if request.limits.allow_estimates else []
+    return ", ".join([f"best {best}", " and ".join(limits) or "no limits", *estimates])
 
 
-def _machines(rows: Rows, about: Background) -> tuple[Machine, ...]:
+def _environments(rows: Rows, about: Background) -> tuple[EnvironmentSummary, ...]:
     names = environment_labels(rows)
     return tuple(
-        Machine(
-            names.get(one.id, one.id),
-            one.machine,
-            dict(flat(one.facts)),
-            dict(one.unknown),
+        EnvironmentSummary(
+            names.get(env.id, env.id), env.machine, dict(flat(env.facts)), dict(env.unknown)
         )
-        for one in about.environments
+        for env in about.environments
     )

@@ -1,4 +1,4 @@
-"""The report as Markdown: the recommendation, the table of variants, the charts, what failed."""
+"""The report as Markdown."""
 
 from __future__ import annotations
 
@@ -14,55 +14,54 @@ if TYPE_CHECKING:
     from ovtool.selection.choice import Choice
 
 
-def markdown(content: Content) -> str:
-    """Return the report; charts are referred to as ``charts/NAME.svg`` beside it."""
+def format_markdown(content: Content) -> str:
+    """Return the report; it refers to the charts as ``charts/NAME.svg``."""
     return "\n".join(_lines(content)) + "\n"
 
 
 def _lines(content: Content) -> Iterator[str]:
-    yield f"# {escape(content.title)}"
-    yield ""
+    yield from (f"# {escape(content.title)}", "")
     if content.choice is None:
         yield f"**No recommendation** ({escape(content.objective)}). {escape(content.no_choice)}"
     else:
         yield from _choice(content.choice, content.objective)
     if content.explanations:
-        yield from ("", "## Why so", "")
-        yield from (note(one) for one in content.explanations)
+        yield from ("", "## Explanations", "")
+        yield from (note(explanation) for explanation in content.explanations)
     yield from ("", "## Variants", "")
     yield from ["Nothing was measured."] if content.summary is None else _table(content.summary)
     yield from ("", "## Charts", "")
     for chart in content.charts.drawn:
-        yield f"![{escape(chart.title)}](charts/{chart.name}.svg)"
-        yield ""
-    for reason in content.charts.left_out:
-        yield f"- Not drawn: {escape(reason)}"
-    yield from ("", "## What could not run", "")
-    for missing in content.background.not_there:
-        yield f"- {escape(missing.device)} was not there: {escape(missing.reason)}"
+        yield from (f"![{escape(chart.title)}](charts/{chart.name}.svg)", "")
+    for omitted in content.charts.omitted:
+        yield f"- Not drawn: {escape(omitted.title)} ({escape(omitted.reason)})"
+    for rows in content.charts.excluded_rows:
+        yield f"- Not in the charts: {escape(rows)}"
+    yield from ("", "## Failed trials and unavailable devices", "")
+    for device in content.background.not_there:
+        yield f"- {escape(device.device)} was not available: {escape(device.reason)}"
     for failed in content.failed:
         yield f"- {escape(failed.label)}: {escape(failed.reason)}"
     if not (content.failed or content.background.not_there):
-        yield "Every trial ran on every device that was asked for."
+        yield "None: all trials ran on all requested devices."
     if content.background.notes:
         yield from ("", "## Notes", "")
-        yield from (note(one) for one in content.background.notes)
+        yield from (note(each) for each in content.background.notes)
     yield from ("", "## Environments", "")
-    yield from (f"- {one.name}: {escape(one.machine)}" for one in content.machines)
+    yield from (f"- {env.name}: {escape(env.machine)}" for env in content.environments)
 
 
 def _choice(choice: Choice, objective: str) -> Iterator[str]:
-    yield f"**{escape(choice.headline)}** (asked for: {escape(objective)})"
-    yield ""
+    yield from (f"**{escape(choice.headline)}** (objective: {escape(objective)})", "")
     yield from (f"- {escape(reason)}" for reason in choice.reasons)
-    yield f"- How sure: {escape(choice.confidence.sentence)}."
+    yield f"- Confidence: {escape(choice.confidence.sentence)}."
     if choice.ties:
-        yield f"- Within the noise of: {escape(choice.ties_text)}."
+        yield f"- No significant difference from: {escape(choice.ties_text)}."
     if choice.warnings:
-        yield from ("", "Before relying on it:", "")
-        yield from (note(one) for one in choice.warnings)
+        yield from ("", "Warnings:", "")
+        yield from (note(warning) for warning in choice.warnings)
     if choice.runners_up:
-        yield from ("", "Next best:", "")
+        yield from ("", "Runners-up:", "")
         yield from (f"- {escape(r.label)}: {escape(r.lacks)}" for r in choice.runners_up)
     yield from ("", "```python", choice.snippet.rstrip(), "```")
 
@@ -73,5 +72,4 @@ def _table(summary: Summary) -> Iterator[str]:
     for row in summary.rows:
         cells = ("<br>".join(escape(line) for line in c.split("\n")) for c in row.cells)
         yield f"| {' | '.join(cells)} |"
-    yield ""
-    yield escape(summary.caption)
+    yield from ("", escape(summary.caption))

@@ -1,28 +1,28 @@
 "use strict";
-// Rows stand once in a block of JSON: the filters choose some, which table and charts then show.
-// Expressions of the charts are interpreted, so nothing is evaluated; names are only ever text.
+// One block of JSON holds the rows; the filters select the rows that table and charts show.
+// Chart expressions are interpreted, never evaluated, and names are only inserted as text.
 const data = JSON.parse(document.getElementById("data").textContent);
-const STEP = 200;
+const MAX_ROWS = 200;
 const UNKNOWN = "-";
 const element = (id) => document.getElementById(id);
-const state = { text: [], column: null, descending: false, wide: false, whole: false };
+const state = { text: [], column: null, descending: false, allColumns: false, allRows: false };
 const selects = [...document.querySelectorAll("[data-filter]")];
 const haystacks = data.rows.map((row) => row.join("\n").toLowerCase());
 
 // The filters.
-const chosen = () => {
-  const asked = selects.filter((select) => select.value !== "");
+const filteredRows = () => {
+  const active = selects.filter((select) => select.value !== "");
   return data.rows
     .map((_, i) => i)
-    .filter((i) => asked.every((select) => data.facets[select.dataset.filter][i] === select.value))
+    .filter((i) => active.every((select) => data.facets[select.dataset.filter][i] === select.value))
     .filter((i) => state.text.every((word) => haystacks[i].includes(word)));
 };
-let shown = chosen();
+let shown = filteredRows();
 
 // The table.
 const sortKey = (column) => (i) =>
   data.columns[column].numeric ? Number.parseFloat(data.rows[i][column]) : data.rows[i][column];
-const ordered = () => {
+const sortedRows = () => {
   if (state.column === null) return shown;
   const key = sortKey(state.column);
   const sign = state.descending ? -1 : 1;
@@ -33,7 +33,7 @@ const ordered = () => {
   );
 };
 const columnsShown = () =>
-  data.columns.map((_, place) => place).filter((place) => state.wide || data.columns[place].key);
+  data.columns.map((_, place) => place).filter((place) => state.allColumns || data.columns[place].key);
 const heading = (place) => {
   const column = data.columns[place];
   const cell = document.createElement("th");
@@ -50,15 +50,15 @@ const heading = (place) => {
   button.addEventListener("click", () => {
     state.descending = sorted && !state.descending;
     state.column = place;
-    table();
+    drawTable();
     document.querySelector(`thead [data-column="${column.name}"]`).focus();
   });
   cell.append(button);
   return cell;
 };
-const line = (i, places) => {
-  const made = document.createElement("tr");
-  if (i === data.best) made.className = "best";
+const bodyRow = (i, places) => {
+  const line = document.createElement("tr");
+  if (i === data.best) line.className = "best";
   places.forEach((place, nth) => {
     const column = data.columns[place];
     const cell = document.createElement(nth ? "td" : "th");
@@ -66,48 +66,48 @@ const line = (i, places) => {
     if (column.numeric) cell.className = "number";
     if (column.name === "reason") cell.className = "reason";
     cell.textContent = data.rows[i][place] + (!nth && i === data.best ? " (recommended)" : "");
-    made.append(cell);
+    line.append(cell);
   });
-  return made;
+  return line;
 };
-const table = () => {
+const drawTable = () => {
   const places = columnsShown();
-  const all = ordered();
-  const drawn = state.whole ? all : all.slice(0, STEP);
+  const all = sortedRows();
+  const visible = state.allRows ? all : all.slice(0, MAX_ROWS);
   const head = document.createElement("tr");
   head.append(...places.map(heading));
   document.querySelector("#table thead").replaceChildren(head);
-  document.querySelector("#table tbody").replaceChildren(...drawn.map((i) => line(i, places)));
-  element("more").hidden = drawn.length === all.length;
+  document.querySelector("#table tbody").replaceChildren(...visible.map((i) => bodyRow(i, places)));
+  element("more").hidden = visible.length === all.length;
   element("more").textContent = `Show all ${all.length} rows`;
   const columns = `${places.length} of ${data.columns.length} columns`;
-  element("rows-shown").textContent = `${drawn.length} of ${data.rows.length} rows, ${columns}`;
+  element("rows-shown").textContent = `${visible.length} of ${data.rows.length} rows, ${columns}`;
 };
 
 // The charts.
 const drawn = new Map();
-const places = [...document.querySelectorAll("[data-chart]")];
+const figures = [...document.querySelectorAll("[data-chart]")];
 const points = () => {
-  const kept = new Set(shown);
+  const selected = new Set(shown);
   const names = Object.keys(data.points);
-  const found = [];
+  const result = [];
   (data.points.row ?? []).forEach((row, nth) => {
-    if (!kept.has(row)) return;
+    if (!selected.has(row)) return;
     const point = {};
     for (const name of names) {
       if (data.points[name][nth] !== null) point[name] = data.points[name][nth];
     }
-    found.push(point);
+    result.push(point);
   });
-  return found;
+  return result;
 };
 const escaped = (text) =>
-  String(text).replace(/[&<>"']/g, (one) => `&#${one.charCodeAt(0)};`);
+  String(text).replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
 const hover = (value) => {
   const cells = Number.isInteger(value.row)
     ? data.columns.map((column, place) => [column.title, data.rows[value.row][place]])
     : Object.entries(value).map(([name, text]) => [name, typeof text === "number" ? text.toPrecision(3) : text]);
-  const hidden = ["environment", "sweep", "trial", "status", "order", "standing", "place", "room", "label"];
+  const hidden = ["environment", "sweep", "trial", "status", "order", "speed_rank", "place", "room", "label"];
   const lines = cells
     .filter(([name, text]) => text !== UNKNOWN && !hidden.includes(name))
     .slice(0, 30)
@@ -144,23 +144,24 @@ const describe = (place, view) => {
     const domain = view.scale(axis).domain();
     parts.push(`${spec.title} from ${domain.map((end) => end.toPrecision(3)).join(" to ")}`);
   }
-  const where = data.charts[place.dataset.chart].linked ? "The table of all results" : "layers.csv";
-  parts.push(`${where} holds its figures`);
-  // One picture with its axes in words: Vega would have every mark read out.
+  const source = data.charts[place.dataset.chart].linked ? "the table of all results" : "layers.csv";
+  parts.push(`For the figures, see ${source}`);
+  // One image with a description of its axes; with Vega's roles a screen reader reads every mark.
   place.setAttribute("role", "img");
   place.removeAttribute("aria-roledescription");
   place.setAttribute("aria-label", `${parts.join(". ")}.`);
 };
-const fails = (place, error) => {
-  place.textContent = `This chart could not be drawn: ${error.message}`;
+const showError = (place, error) => {
+  place.textContent = `Cannot draw this chart: ${error.message}`;
 };
-const usable = ({ spec }) => {
+const drawablePoints = ({ spec }) => {
   const known = (point, name) => !(name in data.points) || point[name] !== undefined;
-  const needs = (spec.transform ?? []).map((one) => /^isValid\(datum\.(\w+)\)$/.exec(one.filter)?.[1]);
-  const folded = (spec.transform ?? []).find((one) => one.fold)?.fold;
+  const transforms = spec.transform ?? [];
+  const required = transforms.map(({ filter }) => /^isValid\(datum\.(\w+)\)$/.exec(filter)?.[1]);
+  const folded = transforms.find(({ fold }) => fold)?.fold;
   return points().filter(
     (point) =>
-      needs.every((name) => !name || known(point, name)) &&
+      required.every((name) => !name || known(point, name)) &&
       (!folded || folded.some((name) => known(point, name))),
   );
 };
@@ -178,7 +179,7 @@ const draw = async (place) => {
 const redraw = async (place) => {
   const chart = data.charts[place.dataset.chart];
   if (!chart.linked || !drawn.has(place)) return;
-  const empty = usable(chart).length === 0;
+  const empty = drawablePoints(chart).length === 0;
   place.hidden = empty;
   place.nextElementSibling.hidden = !empty;
   if (empty) return;
@@ -187,71 +188,71 @@ const redraw = async (place) => {
   describe(place, view);
 };
 const all = (action) =>
-  Promise.all(places.map((place) => action(place).catch((error) => fails(place, error))));
+  Promise.all(figures.map((place) => action(place).catch((error) => showError(place, error))));
 
-// What the reader does.
+// Controls.
 const refresh = () => {
-  shown = chosen();
+  shown = filteredRows();
   element("count").textContent = `${shown.length} of ${data.rows.length} rows`;
-  table();
+  drawTable();
 };
 const search = (text) => {
   state.text = text.toLowerCase().split(/\s+/).filter(Boolean);
 };
-// The filters stand in the address, so that a page that is read again, or a link, keeps them.
-const remember = () => {
-  const asked = selects.map((select) => [select.dataset.filter, select.value]);
-  asked.push(["text", element("filter-text").value]);
-  const told = new URLSearchParams(asked.filter(([, value]) => value !== ""));
-  history.replaceState(null, "", `#${told}`);
+// The filters are part of the address, so that a reload or a link keeps them.
+const saveFilters = () => {
+  const values = selects.map((select) => [select.dataset.filter, select.value]);
+  values.push(["text", element("filter-text").value]);
+  const parameters = new URLSearchParams(values.filter(([, value]) => value !== ""));
+  history.replaceState(null, "", `#${parameters}`);
 };
-const recall = () => {
-  const told = new URLSearchParams(location.hash.includes("=") ? location.hash.slice(1) : "");
+const restoreFilters = () => {
+  const parameters = new URLSearchParams(location.hash.includes("=") ? location.hash.slice(1) : "");
   for (const select of selects) {
-    const value = told.get(select.dataset.filter) ?? "";
+    const value = parameters.get(select.dataset.filter) ?? "";
     if ([...select.options].some((option) => option.value === value)) select.value = value;
   }
-  element("filter-text").value = told.get("text") ?? "";
+  element("filter-text").value = parameters.get("text") ?? "";
   search(element("filter-text").value);
 };
 let waiting = Promise.resolve();
-const filtered = () => {
-  remember();
+const applyFilters = () => {
+  saveFilters();
   refresh();
   waiting = waiting.then(() => all(redraw));
 };
-for (const select of selects) select.addEventListener("change", filtered);
+for (const select of selects) select.addEventListener("change", applyFilters);
 element("filter-text").addEventListener("input", (event) => {
   search(event.target.value);
-  filtered();
+  applyFilters();
 });
 element("reset").addEventListener("click", () => {
   for (const select of selects) select.value = "";
   element("filter-text").value = "";
   state.text = [];
-  filtered();
+  applyFilters();
 });
 element("all-columns").addEventListener("change", (event) => {
-  state.wide = event.target.checked;
-  table();
+  state.allColumns = event.target.checked;
+  drawTable();
 });
 element("more").addEventListener("click", () => {
-  state.whole = true;
-  table();
+  state.allRows = true;
+  drawTable();
 });
 addEventListener("beforeprint", () => {
-  for (const one of document.querySelectorAll("details")) one.open = true;
-  state.whole = true;
-  table();
+  for (const details of document.querySelectorAll("details")) details.open = true;
+  state.allRows = true;
+  drawTable();
 });
 addEventListener("resize", () => {
-  for (const place of places) {
+  for (const place of figures) {
     if (!place.hidden && place.dataset.narrow !== String(place.clientWidth < 640)) {
-      draw(place).catch((error) => fails(place, error));
+      draw(place).catch((error) => showError(place, error));
     }
   }
 });
-recall();
+restoreFilters();
 refresh();
 waiting = all(draw).then(() => {
   document.documentElement.dataset.ready = "yes";

@@ -1,8 +1,8 @@
-"""The page: one HTML file that works offline and asks nothing of the network.
+"""The page: one HTML file that works offline and makes no network request.
 
-The chart library is inside it.  A content security policy forbids every request and every script
-but the two whose hashes it names, so that a hostile name in the results stays text.  What the
-table and the charts show stands once in a block of JSON, from which the scripts draw both.
+It contains the chart library.  A content security policy forbids all requests and all scripts
+except two, by their hashes, so that a hostile name in the results remains text.  The scripts draw
+table and charts from one block of JSON.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from ovtool.results.wording import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from ovtool.charts.build import Charts
     from ovtool.charts.drawing import Point
+    from ovtool.charts.sweep_charts import Charts
     from ovtool.core.columns import Column
     from ovtool.core.notes import Note
     from ovtool.core.statistics import Interval
@@ -39,11 +39,11 @@ if TYPE_CHECKING:
     from ovtool.results.rows import Row, Rows
     from ovtool.selection.pareto import Front
 
-TEMPLATE, DRAW = "page.html.j2", "page.js"
-MOST_LISTED = 100
-"""Lines of a list or table that stands in the page as text."""
+TEMPLATE, SCRIPT = "page.html.j2", "page.js"
+MAX_LISTED = 100
+"""Maximum number of lines of a static list or table."""
 _COUNTED = re.compile(r"(?P<number>\d+) (?P<of>\w+)(?P<rest>: .*)", re.DOTALL)
-_KEY = (
+_DEFAULT_COLUMNS = (
     "variant",
     "device",
     "batch",
@@ -61,12 +61,12 @@ _KEY = (
     "verdict",
     "reason",
 )
-"""Columns that the table shows before it is asked for all."""
+"""Columns that the table shows until the reader selects all columns."""
 
 
 @dataclass(frozen=True, slots=True)
-class Facet:
-    """A filter of the page: what it is called, and how many rows have each value."""
+class Filter:
+    """A filter of the page, with the number of rows for each value."""
 
     name: str
     title: str
@@ -75,72 +75,72 @@ class Facet:
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """A part of the answer."""
+    """A named part of the recommendation."""
 
     name: str
     text: str
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """A note, and all that it was said of."""
+class GroupedNote:
+    """A note, and the evidence of each occurrence."""
 
     text: str
     evidence: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class FrontTable:
     """A Pareto front as text.
 
     Args:
-        words: What was compared, inside a sentence.
-        unknown: What no row has, likewise.
-        headings: What was compared, with units.
+        figures: Names of the compared figures.
+        unknown: Names of the figures that no row has.
+        headings: Names of the compared figures with units.
         rows: The name of each row and its figures without units.
     """
 
-    words: list[str]
+    figures: list[str]
     unknown: list[str]
     headings: list[str]
     rows: list[tuple[str, tuple[str, ...]]]
 
 
-def page(content: Content, library: str, reload_s: int | None = None) -> str:
+def render_page(content: Content, library: str, reload_s: int | None = None) -> str:
     """Return the page as HTML.
 
     Args:
-        content: What it says.
-        library: The script that draws its charts, as :class:`ovtool.charts.render.Pictures`
-            makes it.
-        reload_s: After how many seconds a browser reads it again; None for a report that is done.
+        content: The parts of the report.
+        library: The script that draws the charts, from
+            :meth:`ovtool.charts.render.ChartRenderer.library`.
+        reload_s: Interval at which a browser reloads the page; None to not reload.
     """
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
-    scripts = (library, _resource(DRAW))
+    scripts = (library, _resource(SCRIPT))
     template = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     ).from_string(_resource(TEMPLATE))
-    shown = [column for column in COLUMNS if content.rows.known(column.name).any()]
-    cells = [_cells(content.rows, column) for column in shown]
-    facets = {name: _facet(content.rows, name) for name in _FACETS}
+    columns = [column for column in COLUMNS if content.rows.known(column.name).any()]
+    cells = [_cells(content.rows, column) for column in columns]
+    facets = {name: [value(row) for row in content.rows] for name, (_, value) in _FILTERS.items()}
     return template.render(
         content=content,
         answer=list(_answer(content)),
         interval=_interval,
-        notes=_said(content.background.notes),
-        front=_front(content.front),
-        most=MOST_LISTED,
-        facets=[Facet(name, title, _counted(facets[name])) for name, (title, _) in _FACETS.items()],
+        notes=_group_notes(content.background.notes),
+        front=_front_table(content.front),
+        most=MAX_LISTED,
+        filters=[Filter(n, title, _count(facets[n])) for n, (title, _) in _FILTERS.items()],
         dictionary=COLUMNS,
         data={
-            "columns": [_heading(column) for column in shown],
+            "columns": [_column_heading(column) for column in columns],
             "rows": list(zip(*cells, strict=True)),
             "facets": facets,
             "points": _by_field(content.charts.points),
             "charts": _specs(content.charts),
-            "config": theme.page(),
+            "config": theme.page_config(),
             "best": content.best,
         },
         light=theme.LIGHT,
@@ -152,67 +152,63 @@ def page(content: Content, library: str, reload_s: int | None = None) -> str:
     )
 
 
-def _front(front: Front) -> Listed:
-    columns, rows = [BY_NAME[name] for name in front.columns], front.rows[:MOST_LISTED]
+def _front_table(front: Front) -> FrontTable:
+    columns, rows = [BY_NAME[name] for name in front.columns], front.rows[:MAX_LISTED]
     cells = zip(*(_cells(rows, column) for column in columns), strict=True)
-    return Listed(
-        [words(one.name) for one in columns],
+    return FrontTable(
+        [words(column.name) for column in columns],
         [words(name) for name in front.left_out],
-        [heading(one.name) for one in columns],
+        [heading(column.name) for column in columns],
         list(zip(front.labels, cells, strict=False)),
     )
 
 
-def _said(notes: Sequence[Note]) -> list[Said]:
-    """Return the notes, those that say the same as one; a number in front is part of the evidence.
+def _group_notes(notes: Sequence[Note]) -> list[GroupedNote]:
+    """Merge notes with the same message; a number in front of it counts as evidence.
 
     So "83 inferences: few" and "38 inferences: few" are one note.
     """
-    alike: dict[str, list[str]] = {}
+    groups: dict[str, list[str]] = {}
     for note in notes:
         counted = _COUNTED.match(note.message)
         message = note.message if counted is None else counted["of"] + counted["rest"]
         remedy = f" To do: {note.remedy}." if note.remedy else ""
         number = [] if counted is None else [f"{counted['number']} {counted['of']}"]
-        told = alike.setdefault(f"{message[:1].upper()}{message[1:]}.{remedy}", [])
-        told += ["; ".join([*number, *filter(None, [note.evidence])])]
-    return [Said(text, tuple(filter(None, evidence))) for text, evidence in alike.items()]
+        evidence = groups.setdefault(f"{message[:1].upper()}{message[1:]}.{remedy}", [])
+        evidence.append("; ".join([*number, *filter(None, [note.evidence])]))
+    return [GroupedNote(text, tuple(filter(None, evidence))) for text, evidence in groups.items()]
 
 
-def _heading(column: Column) -> dict[str, Any]:
+def _column_heading(column: Column) -> dict[str, Any]:
     return {
         "name": column.name,
         "title": f"{column.title}, {column.unit}" if column.unit else column.title,
         "meaning": column.meaning,
         "numeric": not column.text,
-        "key": column.name in _KEY,
+        "key": column.name in _DEFAULT_COLUMNS,
     }
 
 
 def _cells(rows: Rows, column: Column) -> list[str]:
-    """Return a column of the table as texts without its unit."""
+    """Return the cells of a column, without its unit."""
     if column.text or column.name == "batch":
-        return [units.UNKNOWN if one is None else str(one) for one in rows.values(column.name)]
-    end = f" {column.unit}"
-    return [interval_text(one, column).removesuffix(end) for one in figures(rows, column.name)]
+        return [units.UNKNOWN if v is None else str(v) for v in rows.values(column.name)]
+    unit = f" {column.unit}"
+    return [interval_text(v, column).removesuffix(unit) for v in figures(rows, column.name)]
 
 
-_FACETS: dict[str, tuple[str, Callable[[Row], str]]] = {
+_FILTERS: dict[str, tuple[str, Callable[[Row], str]]] = {
     "device": ("Device", lambda row: row["device"]),
     "variant": ("Variant", lambda row: row["variant"]),
     "batch": ("Batch", lambda row: str(row["batch"])),
-    "hint": ("Hint", lambda row: row["hint"] or "set by hand"),
+    "hint": ("Hint", lambda row: row["hint"] or "none"),
     "verdict": ("Verdict", lambda row: row["verdict"] or row["status"]),
 }
+"""Title of each filter, and its value for a row."""
 
 
-def _facet(rows: Sequence[Row], name: str) -> list[str]:
-    _, value = _FACETS[name]
-    return [value(row) for row in rows]
-
-
-def _counted(values: Sequence[str]) -> dict[str, int]:
-    """Return how many rows have each value, numbers in their order, names in the table's."""
+def _count(values: Sequence[str]) -> dict[str, int]:
+    """Return the number of rows for each value, with numbers sorted and names as in the table."""
     counts: dict[str, int] = {}
     for value in values:
         counts[value] = counts.get(value, 0) + 1
@@ -222,20 +218,23 @@ def _counted(values: Sequence[str]) -> dict[str, int]:
 
 
 def _by_field(points: Sequence[Point]) -> dict[str, list[Any]]:
-    """Return the points as a list for each field, with as many digits as a chart can show."""
+    """Return the points as a list for each field, rounded to six digits."""
 
-    def short(value: Any) -> Any:
+    def rounded(value: Any) -> Any:
         return float(f"{value:.6g}") if isinstance(value, float) else value
 
     names = dict.fromkeys(name for point in points for name in point)
-    return {name: [short(point.get(name)) for point in points] for name in names}
+    return {name: [rounded(point.get(name)) for point in points] for name in names}
 
 
 def _specs(charts: Charts) -> dict[str, Any]:
-    """Return the charts without their points, which stand once; ``linked`` ones take them."""
+    """Return the specifications; ``linked`` charts share the points of the page."""
     return {
-        one.name: {"spec": one.spec | {"description": one.title}, "linked": bool(one.points)}
-        for one in charts.drawn
+        chart.name: {
+            "spec": chart.spec | {"description": chart.title},
+            "linked": bool(chart.points),
+        }
+        for chart in charts.drawn
     }
 
 
@@ -246,12 +245,12 @@ def _interval(value: Interval | None) -> str:
 
 
 def _answer(content: Content) -> Iterator[Fact]:
-    """Yield what the recommended row is and does, for whoever reads nothing else."""
+    """Yield the recommended variant, device and settings, and their figures."""
     if content.choice is None:
         return
     row = content.choice.winner
-    yield Fact("Deploy", f"{row['variant']} ({figure_text(row, 'model_mib')})")
-    yield Fact("On", ", ".join(filter(None, (device_text(row), row["machine"]))))
+    yield Fact("Variant", f"{row['variant']} ({figure_text(row, 'model_mib')})")
+    yield Fact("Device", ", ".join(filter(None, (device_text(row), row["machine"]))))
     counts = [
         f"{row[name]:.0f} {name if row[name] != 1 else name[:-1]}"
         for name in ("streams", "requests", "threads")
@@ -260,9 +259,9 @@ def _answer(content: Content) -> Iterator[Fact]:
     executed = row["executed_precision"] or row["precision"]
     yield Fact("Settings", ", ".join([load_text(row), *counts, executed]))
     if row["verdict"] is not None:
-        yield Fact("Measured", row["verdict"])
+        yield Fact("Measurement", row["verdict"])
     quality = content.background.quality_metric
-    for name, called in (
+    for name, title in (
         ("throughput_fps", "Throughput"),
         ("latency_p50_ms", "Latency, p50"),
         ("latency_p99_ms", "Latency, p99"),
@@ -270,12 +269,12 @@ def _answer(content: Content) -> Iterator[Fact]:
         *([(quality, f"Quality, {BY_NAME[quality].title}")] if quality else []),
     ):
         if row[name] is not None:
-            yield Fact(called, figure_text(row, name))
+            yield Fact(title, figure_text(row, name))
 
 
 def _policy(scripts: tuple[str, ...]) -> str:
     digests = (hashlib.sha256(script.encode()).digest() for script in scripts)
-    hashes = " ".join(f"'sha256-{base64.b64encode(one).decode()}'" for one in digests)
+    hashes = " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
     return (
         f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; "
         "img-src data:; base-uri 'none'; form-action 'none'"

@@ -1,4 +1,4 @@
-"""The table of variants: what a terminal shows, and what the page and Markdown open with."""
+"""The table of variants, for the terminal, the page and Markdown."""
 
 from __future__ import annotations
 
@@ -20,26 +20,25 @@ from ovtool.results.rows import (
     measured,
     records,
 )
-from ovtool.results.table import background
+from ovtool.results.table import background, load
 from ovtool.results.wording import config_labels, count_text, left_out_text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     import pandas as pd
 
 CAPTION = (
-    "Latency: batch 1 under the latency hint where measured, else the least. Throughput: the "
-    "most. Speed-up: at the load of that throughput, over the uncompressed model run in f32 and "
-    "in the device's default precision. Brackets: 95 % intervals."
-)
-NO_RESULT = "an emulated device is for tests, and says nothing of a real one"
-ESTIMATED = (
-    "the latency that the device's compiler expects of one inference by itself; nothing was run"
+    "Latency: batch 1 under the latency hint if measured, else the lowest. Throughput: the highest."
+    " Speed-up: at the load of this throughput, over the uncompressed model in f32 and in the"
+    " device's default precision. Brackets: 95 % confidence intervals."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class SummaryRow:
-    """One configuration in text; each cell has its figure first and details on further lines."""
+    """The cells of one configuration: the figure on the first line, details on further lines."""
 
     name: str
     quality: str
@@ -55,75 +54,93 @@ class SummaryRow:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The table of variants: five columns that fit 80 characters with one space between them."""
+    """The table of variants: five columns that fit a terminal of 80 characters."""
 
     headings: tuple[str, ...]
     rows: tuple[SummaryRow, ...]
     caption: str = CAPTION
 
 
-def summary(table: pd.DataFrame) -> Summary:
-    """Return one row for each variant, precision and device that was measured or estimated for.
+def summarize(sweeps: Sequence[str | Path]) -> Summary:
+    """Return size, quality, latency, throughput and speed-up of each variant and precision.
+
+    Args:
+        sweeps: Sweep folders.
 
     Raises:
-        NothingMeasuredError: There is none.
+        InputError: A folder is not a sweep.
+        NothingMeasuredError: No trial was measured or estimated.
     """
-    everything = records(table)
-    guesses = estimated(everything)
-    rows = measured(everything) + guesses
+    return summarize_table(load(sweeps))
+
+
+def summarize_table(table: pd.DataFrame) -> Summary:
+    """Return a row for each measured or estimated combination of variant, precision and device.
+
+    Raises:
+        NothingMeasuredError: No trial was measured or estimated.
+    """
+    all_rows = records(table)
+    estimates = estimated(all_rows)
+    rows = measured(all_rows) + estimates
     if not rows:
-        raise NothingMeasuredError("nothing was measured: there is no table of variants")
+        raise NothingMeasuredError("nothing was measured")
     quality = background(table).quality_metric
     labels = config_labels(rows)
-    title = BY_NAME[quality].title if quality else "quality"
-    emulated = left_out_text(rows)
-    said = [CAPTION]
-    said += [f"No results: {emulated}; {NO_RESULT}."] if emulated else []
-    said += [f"Estimates: {count_text(guesses)}: {ESTIMATED}."] if guesses else []
+    caption = [CAPTION]
+    if emulated := left_out_text(rows):
+        caption.append(f"Not results: {emulated}; emulated devices are for tests only.")
+    if estimates:
+        caption.append(
+            f"Estimates: {count_text(estimates)}, by the device's compiler for a single inference;"
+            " nothing was run."
+        )
     return Summary(
-        headings=("variant", title, "latency, ms", "samples/s", "speed-up, x"),
-        rows=tuple(_row(labels[c], same, quality) for c, same in by_config(rows).items()),
-        caption=" ".join(said),
+        headings=(
+            "variant",
+            BY_NAME[quality].title if quality else "quality",
+            "latency, ms",
+            "samples/s",
+            "speed-up, x",
+        ),
+        rows=tuple(_row(labels[c], group, quality) for c, group in by_config(rows).items()),
+        caption=" ".join(caption),
     )
 
 
-def _row(label: str, same: Rows, quality: str | None) -> SummaryRow:
-    fast, quick = best_throughput(same), least_latency(same)
+def _row(label: str, group: Rows, quality: str | None) -> SummaryRow:
+    fastest, quickest = best_throughput(group), least_latency(group)
     return SummaryRow(
-        name=f"{label}\n{units.text(same[0]['model_mib'])} MiB",
-        quality=units.UNKNOWN if quality is None else compact(same[0], quality, "\n"),
-        latency=_estimate(same)
-        if quick is None
-        else f"p50 {compact(quick, 'latency_p50_ms')}\np99 {compact(quick, 'latency_p99_ms')}"
-        f"\n{_where(quick)}",
+        name=f"{label}\n{units.text(group[0]['model_mib'])} MiB",
+        quality=units.UNKNOWN if quality is None else compact(group[0], quality, "\n"),
+        latency=_estimate(group)
+        if quickest is None
+        else f"p50 {compact(quickest, 'latency_p50_ms')}\np99 {compact(quickest, 'latency_p99_ms')}"
+        f"\n{_load(quickest)}",
         throughput=units.UNKNOWN
-        if fast is None
-        else f"{compact(fast, 'throughput_fps')}\n{_where(fast)}",
-        speedup=units.UNKNOWN if fast is None else _speedup(fast),
+        if fastest is None
+        else f"{compact(fastest, 'throughput_fps')}\n{_load(fastest)}",
+        speedup=units.UNKNOWN
+        if fastest is None
+        else f"f32 {compact(fastest, 'speedup_f32_x')}"
+        f"\ndefault {compact(fastest, 'speedup_default_x')}",
     )
 
 
-def _estimate(same: Rows) -> str:
-    """Return the least estimate of a configuration that was not measured, called one."""
-    least = least_estimate(same)
-    if least is None:
+def _estimate(group: Rows) -> str:
+    """Return the lowest estimate of a configuration that was not measured."""
+    row = least_estimate(group)
+    if row is None:
         return units.UNKNOWN
-    return f"estimate {compact(least, 'latency_estimate_ms')}\nbatch {least['batch']}"
+    return f"estimate {compact(row, 'latency_estimate_ms')}\nbatch {row['batch']}"
 
 
-def _speedup(row: Row) -> str:
-    return "\n".join(
-        f"{against} {compact(row, column)}"
-        for column, against in (("speedup_f32_x", "f32"), ("speedup_default_x", "default"))
-    )
-
-
-def _where(row: Row) -> str:
+def _load(row: Row) -> str:
     return f"batch {row['batch']} {row['load']}"
 
 
-def compact(row: Row, column: str, between: str = " ") -> str:
-    """Return ``value [low,high]`` without a break inside the brackets."""
+def compact(row: Row, column: str, separator: str = " ") -> str:
+    """Return ``value [low,high]`` without a space inside the brackets."""
     value = figure(row, column)
-    shown = units.interval_text(value.value, value.low, value.high).replace(", ", ",")
-    return shown.replace(" [", f"{between}[")
+    text = units.interval_text(value.value, value.low, value.high).replace(", ", ",")
+    return text.replace(" [", f"{separator}[")

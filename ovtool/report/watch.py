@@ -1,4 +1,4 @@
-"""When a report that is watched has to be made again."""
+"""When to write the report of a running sweep again."""
 
 from __future__ import annotations
 
@@ -12,49 +12,45 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 POLL_S = 1.0
-PATIENCE = 10
-"""Looks after which a journal that never rests is read all the same."""
+MAX_UNSETTLED_POLLS = 10
+"""Polls after which a journal that keeps changing counts as changed."""
 State = tuple[tuple[int, int] | None, ...]
 
 
-def state(folders: Sequence[str | Path]) -> State:
-    """Return size and time of the files that a report is made of; None for one that is not there.
-
-    Args:
-        folders: Sweep folders.
-    """
-    return tuple(
-        _of(Path(folder) / name) for folder in folders for name in (PLAN, JOURNAL, ENVIRONMENT)
-    )
-
-
-def changes(
-    look: Callable[[], object], sleep: Callable[[float], object] = time.sleep
+def watch_sweeps(
+    sweeps: Sequence[str | Path], sleep: Callable[[float], object] = time.sleep
 ) -> Iterator[None]:
-    """Yield at once, and then whenever what ``look`` returns is another, and has come to rest.
+    """Yield immediately, and then after each change of the sweeps, without end.
 
-    It is looked at before the report is made, so that what is written meanwhile counts as a change.
+    A change counts when the files are the same in two polls.  The state is read before the caller
+    continues, so that a change during the caller's work is not lost.
 
     Args:
-        look: Returns what is watched, such as :func:`state`.
+        sweeps: Sweep folders.
         sleep: Waits for some seconds.
     """
-    made = before = look()
-    looks = 0
+    reported = before = sweep_state(sweeps)
+    unsettled = 0
     yield
     while True:
         sleep(POLL_S)
-        now = look()
-        looks = 0 if now == made else looks + 1
-        if now != made and (now == before or looks >= PATIENCE):
-            made, looks = now, 0
+        now = sweep_state(sweeps)
+        unsettled = 0 if now == reported else unsettled + 1
+        if now != reported and (now == before or unsettled >= MAX_UNSETTLED_POLLS):
+            reported, unsettled = now, 0
             yield
         before = now
 
 
-def _of(path: Path) -> tuple[int, int] | None:
+def sweep_state(sweeps: Sequence[str | Path]) -> State:
+    """Return size and modification time of the files of each sweep; None for a missing file."""
+    names = (PLAN, JOURNAL, ENVIRONMENT)
+    return tuple(_file_state(Path(folder) / name) for folder in sweeps for name in names)
+
+
+def _file_state(path: Path) -> tuple[int, int] | None:
     try:
-        found = path.stat()
+        status = path.stat()
     except FileNotFoundError:
         return None
-    return found.st_size, found.st_mtime_ns
+    return status.st_size, status.st_mtime_ns

@@ -1,25 +1,25 @@
-"""Writing a report: the page, the table as CSV and Parquet, Markdown, the charts as pictures."""
+"""A report as files: the page, the table as CSV and Parquet, Markdown, the charts as pictures."""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ovtool.charts import profiles as layer_profiles
-from ovtool.charts.render import Pictures
+from ovtool.charts.layer_report import load_profile_charts
+from ovtool.charts.render import ChartRenderer
 from ovtool.core import files
 from ovtool.core.sweep_folder import RESULTS
-from ovtool.report.content import Question, decide, describe
-from ovtool.report.markdown import markdown
-from ovtool.report.page import page
+from ovtool.report.content import ReportRequest, choose_or_explain, describe
+from ovtool.report.markdown import format_markdown
+from ovtool.report.page import render_page
 from ovtool.results.rows import records
 from ovtool.results.table import background, load, plain
 from ovtool.selection.limits import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     import pandas as pd
 
@@ -28,7 +28,7 @@ PAGE, CSV, MARKDOWN, CHARTS = "index.html", "results.csv", "report.md", "charts"
 
 @dataclass(frozen=True, slots=True)
 class ReportFiles:
-    """Where the parts of a report are."""
+    """Paths of the files of a report."""
 
     page: Path
     csv: Path
@@ -37,61 +37,63 @@ class ReportFiles:
     charts: tuple[Path, ...]
 
 
-def write(
-    folders: Sequence[str | Path],
-    out: Path,
+def report(
+    sweeps: Sequence[str | Path],
+    *,
+    out: str | Path | None = None,
     limits: Limits | None = None,
     objective: str = "throughput",
     percentile: int = 99,
     profiles: Sequence[str | Path] = (),
     reload_s: int | None = None,
 ) -> ReportFiles:
-    """Write the report of some sweeps into a folder, each file whole or not at all.
+    """Write a page, tables and charts of sweeps, also if nothing fits the limits.
 
-    Other files in the folder stay as they are.  That nothing was measured, or nothing fits the
-    limits, is said in the report.
+    Each file is written completely or not at all.  Other files in the folder are kept.
 
     Args:
-        folders: Sweep folders.
-        out: Where to; may be one of them.
-        limits: For the recommendation.
-        objective: Of the recommendation.
-        percentile: 50, 90 or 99: of the latency in limits and objective.
-        profiles: Folders of profiles of layers, whose charts are added.
-        reload_s: After how many seconds a browser reads the page again; None: never.
+        sweeps: Sweep folders, of any number of machines.
+        out: Folder of the report; defaults to the first sweep.
+        limits: Limits that the recommended trial must meet.
+        objective: Objective of the recommendation.
+        percentile: Latency percentile of limits and objective: 50, 90 or 99.
+        profiles: Folders of profiles that :func:`ovtool.api.profile` wrote, to add their charts.
+        reload_s: Interval at which a browser reloads the page; None to not reload.
 
     Raises:
-        InputError: A folder is no sweep or no profile, ``out`` cannot be written, or the objective
+        InputError: A folder is not a sweep or a profile, ``out`` is not writable, or the objective
             is unknown or was not measured.
     """
-    with Pictures() as pictures, ThreadPoolExecutor(1) as beside:
-        pictures.prepare()
-        table, more = load(folders), layer_profiles.charts(profiles)
-        question = Question(
+    folder = Path(sweeps[0] if out is None else out)
+    with ChartRenderer() as renderer, ThreadPoolExecutor(1) as background_writer:
+        renderer.prepare_library()
+        table, profile_charts = load(sweeps), load_profile_charts(profiles)
+        request = ReportRequest(
             records(table), background(table), limits or Limits(), objective, percentile
         )
-        decided = decide(question)
-        tables = beside.submit(_write_tables, table, out)  # nothing given is wrong from here on
-        content = describe(question, decided)
-        drawn = replace(content.charts, drawn=(*content.charts.drawn, *more))
-        content = replace(content, charts=drawn)
-        pictures.draw(drawn.drawn)
+        decision = choose_or_explain(request)
+        tables = background_writer.submit(_write_tables, table, folder)  # the input is valid
+        content = describe(request, decision)
+        drawn = (*content.charts.drawn, *profile_charts)
+        content = replace(content, charts=replace(content.charts, drawn=drawn))
+        renderer.draw(drawn)
+        page = render_page(content, renderer.library(), reload_s)
         return ReportFiles(
-            page=files.write_text(out / PAGE, page(content, pictures.library(), reload_s)),
-            markdown=files.write_text(out / MARKDOWN, markdown(content)),
+            page=files.write_text(folder / PAGE, page),
+            markdown=files.write_text(folder / MARKDOWN, format_markdown(content)),
             csv=tables.result()[0],
             parquet=tables.result()[1],
-            charts=tuple(pictures.write(out / CHARTS)),
+            charts=tuple(renderer.write(folder / CHARTS)),
         )
 
 
-def _write_tables(table: pd.DataFrame, out: Path) -> tuple[Path, Path]:
-    """Write all rows as CSV (UTF-8, every text in quotes) and as Parquet."""
+def _write_tables(table: pd.DataFrame, folder: Path) -> tuple[Path, Path]:
+    """Write all rows as CSV (UTF-8, all text quoted) and as Parquet."""
     import pyarrow as pa
     from pyarrow import csv, parquet
 
     data = pa.Table.from_pandas(plain(table), preserve_index=False)
     return (
-        files.write_file(out / CSV, lambda path: csv.write_csv(data, path)),
-        files.write_file(out / RESULTS, lambda path: parquet.write_table(data, path)),
+        files.write_file(folder / CSV, lambda path: csv.write_csv(data, path)),
+        files.write_file(folder / RESULTS, lambda path: parquet.write_table(data, path)),
     )

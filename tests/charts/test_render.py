@@ -1,24 +1,53 @@
-"""The process that draws: what it makes, what it keeps, and how it ends."""
+"""The processes that draw: their pictures, their cache and their end."""
 
-import errno
 import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
+import time
+from concurrent.futures import ProcessPoolExecutor
 
+import psutil
 import pytest
 
 from ovtool.charts.drawing import Chart
-from ovtool.charts.render import Pictures, write_charts
+from ovtool.charts.render import ChartRenderer, write_charts
 from ovtool.core import files
 from ovtool.core.errors import OvtoolError
 
 DOT = {"data": {"values": [{"a": 1, "b": 2}]}, "mark": "point", "encoding": {"x": {"field": "a"}}}
+SCRIPT = """
+import time
+from pathlib import Path
+from ovtool.charts.drawing import Chart
+from ovtool.charts.render import ChartRenderer
+
+with ChartRenderer() as renderer:
+    renderer.draw([Chart("dot", "A dot", "", {spec})])
+    renderer.write(Path({out!r}))
+    print("ready", flush=True)
+    time.sleep(60)
+"""
 
 
 def chart(name="dot", spec=DOT):
-    return Chart(name, "A dot", "It is one.", spec)
+    return Chart(name, "A dot", "Its caption.", spec)
+
+
+def workers():
+    """The processes of this process that draw."""
+    children = psutil.Process().children()
+    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+
+
+def draw(renderer, name, folder):
+    renderer.draw([chart(name)])
+    return renderer.write(folder)
+
+
+def wait_for_end(processes):
+    _, alive = psutil.wait_procs(processes, timeout=20)
+    assert alive == []
 
 
 @pytest.fixture
@@ -28,85 +57,119 @@ def cache(tmp_path, monkeypatch):
 
 
 def library():
-    with Pictures() as pictures:
-        pictures.prepare()
-        return pictures.library()
+    with ChartRenderer(1) as renderer:
+        renderer.prepare_library()
+        return renderer.library()
 
 
 def test_charts_are_written_with_titles_and_captions(tmp_path):
     svg, png = write_charts([chart()], tmp_path / "out")
     assert ">A dot<" in svg.read_text()
-    assert ">It is one.<" in svg.read_text()
+    assert ">Its caption.<" in svg.read_text()
     assert png.read_bytes().startswith(b"\x89PNG")
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["dot.png", "dot.svg"]
 
 
-@pytest.mark.slow
-def test_the_library_may_stand_in_a_page_and_is_kept(cache):
-    made = library()
-    assert "vegaEmbed" in made
-    assert "</script" not in made
-    assert "<!--" not in made
-    (kept,) = cache.iterdir()
-    whole = kept.read_bytes()
-    kept.write_bytes(whole[:-9])
-    assert library() == made
-    assert kept.read_bytes() == whole
+def test_no_charts_start_no_process(tmp_path, monkeypatch):
+    monkeypatch.delattr(ChartRenderer, "__enter__")
+    assert write_charts([], tmp_path / "out") == []
 
 
 @pytest.mark.slow
-def test_without_a_place_to_keep_it_the_library_is_made_each_time(tmp_path, monkeypatch):
+def test_library_is_safe_in_a_page_and_damage_to_its_cache_is_repaired(cache):
+    script = library()
+    assert "vegaEmbed" in script
+    assert "</script" not in script
+    assert "<!--" not in script
+    (cached,) = cache.iterdir()
+    content = cached.read_bytes()
+    cached.write_bytes(content[:-9])
+    assert library() == script
+    assert cached.read_bytes() == content
+
+
+@pytest.mark.slow
+def test_library_is_available_without_a_cache(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     assert "vegaEmbed" in library()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="signals end processes on POSIX alone")
 @pytest.mark.parametrize("which", [0, 1])
-def test_a_process_that_was_ended_is_told_in_one_line(tmp_path, which):
-    with Pictures() as pictures:
-        pictures.draw([chart()])
-        pictures.write(tmp_path / "out")
-        os.kill(pictures._processes[which].pid, signal.SIGKILL)
-        pictures._processes[which].wait()
-        pictures.draw([chart("second")])
-        with pytest.raises(OvtoolError, match="draws second was ended by signal 9"):
-            pictures.write(tmp_path / "out")
+def test_killed_worker_raises_one_error_and_ends_the_other_worker(tmp_path, which):
+    with ChartRenderer() as renderer:
+        draw(renderer, "dot", tmp_path / "out")
+        processes = workers()
+        assert len(processes) == 2
+        processes[which].kill()
+        wait_for_end([processes[which]])
+        with pytest.raises(OvtoolError, match="second"):
+            draw(renderer, "second", tmp_path / "out")
+        wait_for_end(processes)
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["dot.png", "dot.svg"]
 
 
-def test_a_chart_that_cannot_be_drawn_is_a_bug_and_leaves_nothing(tmp_path):
-    with pytest.raises(RuntimeError, match="drawing wrong failed"):
+def test_invalid_chart_raises_and_writes_nothing(tmp_path):
+    with pytest.raises(RuntimeError, match="wrong"):
         write_charts([chart("wrong", {"mark": 7})], tmp_path / "out")
     assert not (tmp_path / "out").exists()
+    assert workers() == []
 
 
-def test_what_lies_in_the_current_folder_is_not_run(tmp_path, monkeypatch):
-    for name in ("vl_convert", "json", "ovtool"):
-        (tmp_path / f"{name}.py").write_text("raise SystemExit('ran what lay here')")
+@pytest.mark.parametrize("names", [("vl_convert", "json", "ovtool"), ("socket", "pickle", "types")])
+def test_modules_in_the_current_folder_are_not_imported(tmp_path, monkeypatch, names):
+    for name in names:
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('imported from the current folder')")
     monkeypatch.chdir(tmp_path)
     assert len(write_charts([chart()], tmp_path / "out")) == 2
 
 
-def test_its_folder_goes_with_it():
-    with Pictures() as pictures:
-        folder = pictures._folder
-        assert folder.is_dir()
-    assert not folder.exists()
-    assert all(process.poll() is not None for process in pictures._processes)
+def start_script(tmp_path):
+    """A program without a ``__main__`` guard that draws and then sleeps; and its processes."""
+    (tmp_path / "script.py").write_text(SCRIPT.format(spec=DOT, out=str(tmp_path / "out")))
+    (tmp_path / "temporary").mkdir()
+    program = subprocess.Popen(
+        [sys.executable, str(tmp_path / "script.py")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "TMPDIR": str(tmp_path / "temporary")},
+    )
+    assert program.stdout.readline() == "ready\n"
+    children = psutil.Process(program.pid).children(recursive=True)
+    assert len(children) >= 2
+    return program, children
 
 
-def test_what_was_started_ends_when_the_rest_cannot_be(monkeypatch):
-    started, real = [], subprocess.Popen
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
+def test_signal_leaves_no_process_and_no_file(tmp_path, end):
+    program, children = start_script(tmp_path)
+    if end == signal.SIGINT:
+        os.killpg(program.pid, end)  # as Ctrl-C, to the workers as well
+    else:
+        program.kill()
+    _, errors = program.communicate(timeout=20)
+    wait_for_end(children)
+    assert list((tmp_path / "temporary").iterdir()) == []
+    if end == signal.SIGINT:
+        assert errors.count("Traceback") == errors.count("KeyboardInterrupt") == 1, errors
 
-    def second_fails(command, **options):
-        if started:
-            raise OSError(errno.EAGAIN, "no more processes")
-        started.append(real(command, **options))
-        return started[0]
 
-    monkeypatch.setattr(subprocess, "Popen", second_fails)
-    with pytest.raises(OSError, match="no more"), Pictures():
+def test_failed_start_leaves_no_process(monkeypatch):
+    start, count = ProcessPoolExecutor._spawn_process, iter(range(2))
+
+    def second_fails(pool):
+        if next(count):
+            raise OSError("no more processes")
+        start(pool)
+
+    monkeypatch.setattr(ProcessPoolExecutor, "_spawn_process", second_fails)
+    with pytest.raises(OSError, match="no more"), ChartRenderer():
         pass
-    assert started[0].poll() is not None
-    assert not Path(started[0].args[-1]).exists()
+    deadline = time.monotonic() + 20
+    while workers() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert workers() == []

@@ -81,7 +81,7 @@ def test_characters_are_judged_everywhere_alike(tmp_path, lines):
         [plain, small], out=tmp_path / "sweep", devices=["CPU"], data=str(data), settings=QUICK,
         axes=Axes(hints=["latency"], precisions=["f32"]),
     )  # fmt: skip
-    heading, *_ = (h for h in api.summary([done.folder]).headings if "accuracy" in h)
+    heading, *_ = (h for h in api.summarize([done.folder]).headings if "accuracy" in h)
     assert heading == "character accuracy"
 
 

@@ -7,7 +7,7 @@ from ovtool.core.errors import NothingMeasuredError
 from ovtool.core.sweep_folder import SweepFolder
 from ovtool.core.trial_grid import Axes
 from tests.gpu_emulated.conftest import QUICK
-from tests.helpers.pages import cells
+from tests.helpers.report_pages import cells
 
 BATCHES = (1, 2, 4)
 NAMES = ("fp32", "int8", "int8-weights")
@@ -81,7 +81,7 @@ def test_the_report_shows_no_emulated_figure_as_a_result(swept, tmp_path):
     assert shown.count("GPU.0 (emulated)") + shown.count("GPU (emulated)") == 9
     assert "No recommendation" in page
     assert "nothing was measured on a real device" in page.lower()
-    assert all("(emulated)" in row.name for row in api.summary([swept]).rows)
+    assert all("(emulated)" in row.name for row in api.summarize([swept]).rows)
 
 
 def test_nothing_can_be_chosen(swept):

@@ -1,35 +1,42 @@
-"""Pages, and what stands in them."""
+"""Report pages, and the data in them."""
 
 import functools
 import json
 import re
 
-from ovtool.charts.render import Pictures
-from ovtool.report.page import page
+from ovtool.charts.render import ChartRenderer
+from ovtool.report.page import render_page
+
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>|`*"
 
 
 @functools.cache
 def library():
-    with Pictures() as pictures:
-        pictures.prepare()
-        return pictures.library()
+    with ChartRenderer() as renderer:
+        renderer.prepare_library()
+        return renderer.library()
 
 
 def page_of(content):
     """The page of a content, as a report has it."""
-    return page(content, library())
+    return render_page(content, library())
 
 
-def data_of(text):
-    """The block of JSON that table and charts are drawn from."""
-    (found,) = re.findall(
-        r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL
+def data_of(page):
+    """The block of JSON from which the scripts draw table and charts."""
+    (data,) = re.findall(
+        r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL
     )
-    return json.loads(found)
+    return json.loads(data)
 
 
-def column_of(text, name):
-    """The texts of a column of the table."""
-    data = data_of(text)
+def column_of(page, name):
+    """The cells of a column of the table."""
+    data = data_of(page)
     place = [column["name"] for column in data["columns"]].index(name)
     return [row[place] for row in data["rows"]]
+
+
+def cells(page):
+    """All cells of the table of results."""
+    return [cell for row in data_of(page)["rows"] for cell in row]

@@ -162,7 +162,7 @@ def test_the_sweep_is_reported_and_chosen_from(swept, tmp_path):
         swept[0] / "model.xml", found.winner["device"], dict(found.properties)
     )
     assert compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name() == "f32"
-    summary = api.summary([done.folder])
+    summary = api.summarize([done.folder])
     assert len(summary.rows) == 2
 
 

@@ -7,12 +7,12 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from ovtool.report.shown import front
-from ovtool.report.write import write
+from ovtool.report.content import latency_throughput_front
+from ovtool.report.write import report
 from ovtool.results.rows import best_throughput, by_config, least_latency, measured, real, records
 from ovtool.results.table import load
 from ovtool.results.wording import config_labels
-from tests.charts.test_profiles import LIMITS, profile_folder, with_limits
+from tests.charts.test_layer_report import LIMITS, profile_folder, with_limits
 from tests.helpers import browser as browsers
 from tests.helpers import sweeps
 
@@ -34,7 +34,7 @@ def _measured(trial):
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory):
+def written(tmp_path_factory):
     """Two devices, a hostile name, a contended row, a failed one and an absent device."""
     root = tmp_path_factory.mktemp("page")
     trials = sweeps.trials(MODELS, batches=(1, 4, 16), devices=("CPU", "GPU.0"))
@@ -43,7 +43,7 @@ def report(tmp_path_factory):
     made[-1] = sweeps.failed(made[-1].trial, f"died of {HOSTILE}")
     folder = sweeps.make(root / "s", made, MODELS, unavailable=[("NPU", HOSTILE)])
     profile = with_limits(profile_folder(root / "layers", HOSTILE, roofline=LIMITS))
-    return load([folder]), write([folder], root / "out", profiles=[profile])
+    return load([folder]), report([folder], out=root / "out", profiles=[profile])
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +54,8 @@ def browser(tmp_path_factory):
 
 
 @pytest.fixture
-def page(browser, report):
-    browser.open(report[1].page)
+def page(browser, written):
+    browser.open(written[1].page)
     return browser
 
 
@@ -101,12 +101,12 @@ def drawn_rows(page):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_opens_from_disk_asks_for_nothing_and_complains_of_nothing(browser, report, scheme):
-    browser.open(report[1].page, scheme=scheme)
+def test_it_opens_from_disk_asks_for_nothing_and_complains_of_nothing(browser, written, scheme):
+    browser.open(written[1].page, scheme=scheme)
     assert browser.problems == []
     assert (
         browser.evaluate("document.querySelectorAll('[data-chart] svg').length")
-        == len(report[1].charts) / 2
+        == len(written[1].charts) / 2
     )
     background = browser.evaluate("getComputedStyle(document.body).backgroundColor")
     assert background == {"light": "rgb(246, 248, 250)", "dark": "rgb(15, 19, 24)"}[scheme]
@@ -139,8 +139,8 @@ def test_the_answer_stands_on_the_first_screen(page):
         assert word in told
 
 
-def test_the_table_holds_the_rows_of_the_csv(page, report):
-    csv = pd.read_csv(report[1].csv)
+def test_the_table_holds_the_rows_of_the_csv(page, written):
+    csv = pd.read_csv(written[1].csv)
     page.evaluate("document.getElementById('all-columns').click()")
     assert cells(page, "trial") == csv["trial"].tolist()
     assert cells(page, "batch") == csv["batch"].astype(str).tolist()
@@ -159,8 +159,8 @@ def test_the_table_holds_the_rows_of_the_csv(page, report):
         ("verdict", "contended", "verdict"),
     ],
 )
-def test_a_filter_holds_for_table_and_charts(page, report, name, value, column):
-    table = report[0]
+def test_a_filter_holds_for_table_and_charts(page, written, name, value, column):
+    table = written[0]
     fits = table[table["hint" if name == "hint" else name].astype(str) == value]
     choose(page, name, value)
     found = cells(page, column)
@@ -180,8 +180,8 @@ def test_a_filter_holds_for_table_and_charts(page, report, name, value, column):
     assert page.problems == []
 
 
-def test_filters_add_up_and_text_looks_into_every_column(page, report):
-    table = report[0]
+def test_filters_add_up_and_text_looks_into_every_column(page, written):
+    table = written[0]
     choose(page, "device", "CPU")
     choose(page, "text", "INT8 throughput")
     fits = table[
@@ -217,7 +217,7 @@ def test_a_filter_is_used_by_keyboard(page):
     assert set(cells(page, "device")) == {"CPU"}
 
 
-def test_headings_sort_up_and_down_with_the_unknown_last(page, report):
+def test_headings_sort_up_and_down_with_the_unknown_last(page, written):
     click = "document.querySelector('[data-column=\"latency_p50_ms\"]').click()"
     sort = (
         "document.querySelector('[data-column=\"latency_p50_ms\"]').closest('th')"
@@ -234,8 +234,8 @@ def test_headings_sort_up_and_down_with_the_unknown_last(page, report):
     assert page.evaluate("document.activeElement.dataset.column") == "latency_p50_ms"
 
 
-def test_the_axes_show_what_the_table_holds(page, report):
-    fine = report[0][report[0]["status"] == "ok"]
+def test_the_axes_show_what_the_table_holds(page, written):
+    fine = written[0][written[0]["status"] == "ok"]
     for chosen in ("", "GPU.0"):
         choose(page, "device", chosen)
         rows = fine[fine["device"] == chosen] if chosen else fine
@@ -248,8 +248,8 @@ def test_the_axes_show_what_the_table_holds(page, report):
         assert drawn == pytest.approx(sorted(rows["throughput_fps"]), rel=1e-5)
 
 
-def test_charts_pick_the_rows_that_the_summary_picks(page, report):
-    rows = measured(real(records(report[0])))
+def test_charts_pick_the_rows_that_the_summary_picks(page, written):
+    rows = measured(real(records(written[0])))
     labels = config_labels(rows)
     expected = {
         (labels[config], spot): row["throughput_fps"]
@@ -267,12 +267,12 @@ def test_charts_pick_the_rows_that_the_summary_picks(page, report):
     assert found == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_front_is_drawn_and_follows_the_filters(page, report):
-    table = report[0]
+def test_the_front_is_drawn_and_follows_the_filters(page, written):
+    table = written[0]
     for chosen in ("", "GPU.0"):
         choose(page, "device", chosen)
         rows = table[table["device"] == chosen] if chosen else table
-        expected = rows.iloc[front(records(rows))]["throughput_fps"]
+        expected = rows.iloc[latency_throughput_front(records(rows))]["throughput_fps"]
         line = [m for m in marks(page, "latency-throughput", "line") if "before" in m]
         assert sorted(m["throughput_fps"] for m in line) == pytest.approx(
             sorted(expected), rel=1e-5
@@ -280,8 +280,8 @@ def test_the_front_is_drawn_and_follows_the_filters(page, report):
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_nothing_sticks_out_sideways(browser, report, width):
-    browser.open(report[1].page, width=width)
+def test_nothing_sticks_out_sideways(browser, written, width):
+    browser.open(written[1].page, width=width)
     assert browser.evaluate("document.documentElement.scrollWidth") <= width
     sticking = browser.evaluate(
         "[...document.querySelectorAll('[data-chart] svg, .filters *, .card')]"
@@ -311,7 +311,7 @@ def test_every_control_and_chart_has_a_name(page):
     assert page.evaluate("document.activeElement.className") == "skip"
 
 
-def test_on_paper_there_are_no_controls_and_all_is_open(page, report):
+def test_on_paper_there_are_no_controls_and_all_is_open(page, written):
     page.media("print")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     hidden = page.evaluate(
@@ -320,14 +320,14 @@ def test_on_paper_there_are_no_controls_and_all_is_open(page, report):
     )
     assert hidden
     assert page.evaluate("[...document.querySelectorAll('details')].every((one) => one.open)")
-    assert len(cells(page, "variant")) == len(report[0])
+    assert len(cells(page, "variant")) == len(written[0])
     page.media()
 
 
-def test_a_watched_page_reloads_and_a_finished_one_does_not(browser, report, tmp_path):
+def test_a_watched_page_reloads_and_a_finished_one_does_not(browser, written, tmp_path):
     folder = sweeps.whole(tmp_path / "s", batches=(1,))
     for seconds in (5, None):
-        made = write([folder], tmp_path / "out", reload_s=seconds)
+        made = report([folder], out=tmp_path / "out", reload_s=seconds)
         browser.open(made.page)
         found = browser.evaluate("document.querySelector('meta[http-equiv=refresh]')?.content")
         assert found == (str(seconds) if seconds else None)

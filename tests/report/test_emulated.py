@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from ovtool.charts.build import charts
+from ovtool.charts.sweep_charts import draw_sweep_charts
 from ovtool.core.device_names import mark_device
 from ovtool.core.errors import NothingMeasuredError
 from ovtool.core.measurement import Measurement
 from ovtool.core.notes import make_note
-from ovtool.report.content import gather
-from ovtool.report.markdown import markdown
-from ovtool.report.summary import summary
+from ovtool.report.content import build_content
+from ovtool.report.markdown import format_markdown
+from ovtool.report.summary import summarize_table
 from ovtool.results.table import background, load, plain
 from ovtool.selection.choice import choose_from
 from ovtool.selection.limits import Limits
@@ -82,38 +82,38 @@ def test_with_nothing_else_there_is_no_choice(alone):
 
 
 def test_charts_leave_them_out_and_say_so(both, alone):
-    drawn = charts(both)
+    drawn = draw_sweep_charts(both)
     assert {"latency-throughput", "speedup-f32"} <= {chart.name for chart in drawn.drawn}
-    assert not any("GPU" in json.dumps(chart.whole) for chart in drawn.drawn)
-    assert any(reason.startswith(f"16 rows of {MARKED}") for reason in drawn.left_out)
-    assert charts(alone).drawn == ()
+    assert not any("GPU" in json.dumps(chart.standalone_spec) for chart in drawn.drawn)
+    assert any(f"16 rows of {MARKED}" in rows for rows in drawn.excluded_rows)
+    assert draw_sweep_charts(alone).drawn == ()
 
 
 def test_every_row_of_the_summary_is_marked_even_where_there_is_one_device(both, alone):
-    names = [row.name.split("\n")[0] for row in summary(alone).rows]
+    names = [row.name.split("\n")[0] for row in summarize_table(alone).rows]
     assert names
     assert all(MARKED in name for name in names)
-    assert f"No results: 16 rows of {MARKED}" in summary(both).caption
-    assert "emulated" not in summary(both[both["device"] == "CPU"]).caption
+    assert f"16 rows of {MARKED}" in summarize_table(both).caption
+    assert "emulated" not in summarize_table(both[both["device"] == "CPU"]).caption
 
 
 def test_a_virtual_device_is_marked_and_says_what_it_came_to(tmp_path):
     trials = sweeps.trials(batches=(1,), devices=["AUTO"])
     made = [played(sweeps.measure(trial, ran_on="GPU.0")) for trial in trials]
-    rows = summary(load([sweeps.make(tmp_path / "s", made)])).rows
+    rows = summarize_table(load([sweeps.make(tmp_path / "s", made)])).rows
     assert rows
     assert all("AUTO (emulated) (ran on GPU.0)" in row.name for row in rows)
 
 
 def test_page_and_markdown_say_it(both, alone):
-    content = gather(both, Limits(), "throughput", 99)
+    content = build_content(both, Limits(), "throughput", 99)
     shown = page_of(content)
     devices = column_of(shown, "device")
     assert devices.count(MARKED) == 16
     assert "GPU" not in devices
-    for text in (shown, markdown(content)):
+    for text in (shown, format_markdown(content)):
         assert f"16 rows of {MARKED}" in text
-    nothing = gather(alone, Limits(), "throughput", 99)
+    nothing = build_content(alone, Limits(), "throughput", 99)
     assert nothing.choice is None
     assert "on a real device" in nothing.no_choice
 
@@ -128,8 +128,8 @@ def test_failed_rows_are_no_left_out_figures(tmp_path):
     (trial,) = sweeps.trials([sweeps.INT8], batches=(1,), loads=("latency",), devices=["GPU"])
     (real,) = sweeps.trials([sweeps.INT8], batches=(1,), loads=("latency",))
     made = [played(sweeps.failed(trial, "no")), sweeps.measure(real)]
-    content = gather(load([sweeps.make(tmp_path / "s", made)]), Limits(), "throughput", 99)
+    content = build_content(load([sweeps.make(tmp_path / "s", made)]), Limits(), "throughput", 99)
     assert "emulated-left-out" not in {note.id for note in content.choice.warnings}
-    assert not any("emulated" in reason for reason in content.charts.left_out)
+    assert content.charts.excluded_rows == ()
     (failed,) = content.failed
     assert MARKED in failed.label

@@ -1,4 +1,4 @@
-"""When a watched report is made again, by a scripted journal and without waiting."""
+"""When a watched report is written again, with scripted states and without waiting."""
 
 import contextlib
 import itertools
@@ -6,7 +6,8 @@ import itertools
 import pytest
 
 from ovtool.core.errors import InputError
-from ovtool.report.watch import PATIENCE, POLL_S, changes, state
+from ovtool.report import watch
+from ovtool.report.watch import MAX_UNSETTLED_POLLS, POLL_S, sweep_state, watch_sweeps
 from tests.helpers import sweeps
 
 
@@ -14,82 +15,87 @@ class EndedError(Exception):
     pass
 
 
-def made_at(states):
-    """After how many looks the report was made."""
-    looks, waits = iter(states), []
-    seen = 0
+@pytest.fixture
+def polls_with_report(monkeypatch):
+    """A function: scripted states -> the number of polls before each report."""
 
-    def look():
-        nonlocal seen
-        seen += 1
-        try:
-            return next(looks)
-        except StopIteration:
-            raise EndedError from None
+    def run(states):
+        script, waits = iter(states), []
+        polls = 0
 
-    found = []
-    with contextlib.suppress(EndedError):
-        found.extend(seen for _ in changes(look, waits.append))
-    assert set(waits) <= {POLL_S}
-    return found
+        def poll(_sweeps):
+            nonlocal polls
+            polls += 1
+            try:
+                return next(script)
+            except StopIteration:
+                raise EndedError from None
 
+        monkeypatch.setattr(watch, "sweep_state", poll)
+        reports = []
+        with contextlib.suppress(EndedError):
+            reports.extend(polls for _ in watch_sweeps([], waits.append))
+        assert set(waits) <= {POLL_S}
+        return reports
 
-def test_it_is_made_at_once_and_not_again_while_nothing_changes():
-    assert made_at("aaaaaa") == [1]
-
-
-def test_a_change_counts_once_it_rests():
-    assert made_at("aabb") == [1, 4]
-    assert made_at("abcdd") == [1, 5]
-    assert made_at("abbcc") == [1, 3, 5]
+    return run
 
 
-def test_what_goes_back_to_what_was_shown_is_no_change():
-    assert made_at("abaa") == [1]
+def test_first_report_is_immediate_and_unchanged_states_cause_no_other(polls_with_report):
+    assert polls_with_report("aaaaaa") == [1]
 
 
-def test_a_journal_that_never_rests_is_read_all_the_same():
-    states = [str(n) for n in range(2 * PATIENCE + 2)]
-    assert made_at(states) == [1, 1 + PATIENCE, 1 + 2 * PATIENCE]
+def test_change_counts_when_two_polls_agree(polls_with_report):
+    assert polls_with_report("aabb") == [1, 4]
+    assert polls_with_report("abcdd") == [1, 5]
+    assert polls_with_report("abbcc") == [1, 3, 5]
+
+
+def test_return_to_the_reported_state_is_no_change(polls_with_report):
+    assert polls_with_report("abaa") == [1]
+
+
+def test_state_that_keeps_changing_is_reported_after_some_polls(polls_with_report):
+    states = [str(n) for n in range(2 * MAX_UNSETTLED_POLLS + 2)]
+    expected = [1, 1 + MAX_UNSETTLED_POLLS, 1 + 2 * MAX_UNSETTLED_POLLS]
+    assert polls_with_report(states) == expected
 
 
 def test_every_finished_trial_changes_the_state(tmp_path):
     trials = sweeps.trials(batches=(1,))
     folder = sweeps.make(tmp_path / "s", [], planned=trials)
-    seen = {state([folder])}
+    seen = {sweep_state([folder])}
     for trial in trials[:2]:
         sweeps.SweepFolder(folder).append([sweeps.measure(trial)])
-        seen.add(state([folder]))
+        seen.add(sweep_state([folder]))
     assert len(seen) == 3
-    assert state([folder]) == state([folder])
-    assert len(state([folder, tmp_path / "not there"])) == 6
+    assert sweep_state([folder]) == sweep_state([folder])
+    assert len(sweep_state([folder, tmp_path / "missing"])) == 6
 
 
 @pytest.mark.slow
-def test_watching_ends_with_a_page_that_does_not_reload(tmp_path, monkeypatch, capsys):
+def test_end_of_watch_writes_a_page_without_reload(tmp_path, monkeypatch, capsys):
     from ovtool.cli.commands import report as verb
 
     folder = sweeps.whole(tmp_path / "s", batches=(1,))
     rounds = itertools.count()
 
-    def look(_sweeps):
+    def scripted(_sweeps):
         yield None
         assert 'http-equiv="refresh" content="5"' in (folder / "index.html").read_text()[:2000]
         yield None
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ovtool.api.changes", look)
+    monkeypatch.setattr("ovtool.api.watch_sweeps", scripted)
     monkeypatch.setattr(verb.signal, "signal", lambda *_: next(rounds))
     verb.command([str(folder)], watch=True)
     assert 'http-equiv="refresh"' not in (folder / "index.html").read_text()[:2000]
-    told = capsys.readouterr()
-    assert "index.html" in told.out
-    assert told.err.splitlines()[-1] == "no longer watching: the report is as of now"
+    assert "index.html" in capsys.readouterr().out
 
 
-def test_watching_has_no_json(tmp_path):
+def test_watch_with_json_raises(tmp_path):
     from ovtool.cli.commands import report as verb
 
     folder = sweeps.whole(tmp_path / "s", batches=(1,))
-    with pytest.raises(InputError, match="no end"):
+    with pytest.raises(InputError):
         verb.command([str(folder)], watch=True, json=True)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ovtool.report import summary
+from ovtool.report.summary import summarize_table
 from ovtool.results import table
 from ovtool.selection import choice
 from tests.helpers import sweeps
@@ -30,7 +30,7 @@ def test_a_fallback_is_named_and_warned_of(tmp_path):
     assert f"{DEVICE} (ran on CPU)" in chosen.label
     (warning,) = (w for w in chosen.explanations if w.id == "device-fallback")
     assert f"{DEVICE} ran on CPU, not on GPU" in warning.evidence
-    assert all(f"{DEVICE} (ran on CPU)" in row.name for row in summary.summary(found).rows)
+    assert all(f"{DEVICE} (ran on CPU)" in row.name for row in summarize_table(found).rows)
 
 
 def test_what_ran_where_it_was_asked_is_no_fallback(tmp_path):

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from ovtool.charts.build import charts
-from ovtool.report.content import gather
-from ovtool.report.summary import summary
+from ovtool.charts.sweep_charts import draw_sweep_charts
+from ovtool.report.content import build_content
+from ovtool.report.summary import summarize_table
 from ovtool.results.table import load
 from ovtool.selection.choice import choose_from
 from ovtool.selection.limits import Limits
@@ -91,15 +91,15 @@ def test_summary_and_charts_have_a_line_for_each_shape(tmp_path, field):
         for name in ("fp32 · f32", "fp32 · default (bf16)", "int8")
         for shape in (SHORT, LONG)
     ]
-    assert [row.name.split("\n")[0] for row in summary(rows).rows] == expected
-    for chart in charts(rows).drawn:
+    assert [row.name.split("\n")[0] for row in summarize_table(rows).rows] == expected
+    for chart in draw_sweep_charts(rows).drawn:
         drawn = json.dumps(chart.whole, ensure_ascii=False)
         assert chart.name == "size" or all(f'"{label}"' in drawn for label in expected)
 
 
 def test_one_shape_alone_is_not_repeated_in_every_name(tmp_path):
     rows = table_of(tmp_path / "s", form(128))
-    assert [row.name.split("\n")[0] for row in summary(rows).rows][-1] == "int8"
+    assert [row.name.split("\n")[0] for row in summarize_table(rows).rows][-1] == "int8"
 
 
 def test_a_choice_names_the_shape_and_warns_that_several_were_compared(table):
@@ -117,7 +117,7 @@ def test_the_page_and_what_failed_name_the_shape(tmp_path):
     trials = sweeps.trials(MODELS, batches=(1,), forms=(form(128), form(1024)))
     made = [sweeps.measure(t, MODELS) for t in trials[:-1]]
     folder = sweeps.make(tmp_path / "s", [*made, sweeps.failed(trials[-1], "too long")], MODELS)
-    content = gather(load([folder]), Limits(), "throughput", 99)
+    content = build_content(load([folder]), Limits(), "throughput", 99)
     (failed,) = content.failed
     assert LONG in failed.label
     assert LONG in column_of(page_of(content), "shape")

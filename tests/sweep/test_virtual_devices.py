@@ -77,7 +77,7 @@ def test_an_auto_that_went_to_the_cpu_is_no_figure_of_the_npu(dense, tmp_path, m
     choice = api.choose([done.folder])
     assert "AUTO:NPU,CPU (ran on CPU)" in choice.headline
     assert "device-fallback" in {w.id for w in choice.explanations}
-    assert "AUTO:NPU,CPU (ran on CPU)" in api.summary([done.folder]).rows[0].name
+    assert "AUTO:NPU,CPU (ran on CPU)" in api.summarize([done.folder]).rows[0].name
 
 
 def test_a_named_device_that_is_not_there_is_left_out_with_the_reason(dense, tmp_path):

@@ -107,7 +107,7 @@ def _watch(sweeps: list[str], write: Callable[..., ReportFiles]) -> None:
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # here it is how one ends, not stops
     try:
-        for number, _ in enumerate(api.changes(sweeps)):
+        for number, _ in enumerate(api.watch_sweeps(sweeps)):
             written = write(reload_s=RELOAD_S)
             if number == 0:
                 print_report(written, json=False)

@@ -253,7 +253,7 @@ def command(
             observer=view,
             progress=shown,
         )
-    print_sweep(done, api.summary([done.folder]), json=json)
+    print_sweep(done, api.summarize([done.folder]), json=json)
 
 
 def print_sweep(done: SweepDone, summary: Summary, *, json: bool) -> None:

@@ -6,21 +6,20 @@ import json
 
 import pytest
 
-from ovtool.charts.build import charts
+from ovtool.charts.sweep_charts import draw_sweep_charts
 from ovtool.core.columns import BY_NAME
 from ovtool.core.errors import NothingMeasuredError
 from ovtool.core.measurement import Measurement
 from ovtool.core.notes import NOTES
-from ovtool.report.content import gather
-from ovtool.report.markdown import markdown
-from ovtool.report.summary import summary
+from ovtool.report.content import build_content
+from ovtool.report.markdown import format_markdown
+from ovtool.report.summary import summarize_table
 from ovtool.results.rows import estimated, measured, real, records
 from ovtool.results.table import background, load, plain
 from ovtool.selection.choice import NothingFitsError, choose_from
 from ovtool.selection.limits import Limits
 from tests.helpers import sweeps
-from tests.helpers.pages import cells
-from tests.helpers.report_pages import page_of
+from tests.helpers.report_pages import cells, page_of
 
 NPU, MARKED = "NPU.4000", "NPU.4000 (estimate)"
 ALLOWED = Limits(allow_estimates=True)
@@ -129,12 +128,12 @@ def test_with_nothing_else_there_is_a_choice_only_where_they_are_allowed(alone):
     assert choose_from(alone, ALLOWED, "latency").winner["batch"] == 1
     with pytest.raises(NothingMeasuredError, match="estimates are of the latency alone"):
         choose_from(alone, ALLOWED, "throughput")
-    assert gather(alone, ALLOWED, "throughput", 99).choice is None
+    assert build_content(alone, ALLOWED, "throughput", 99).choice is None
 
 
 def test_charts_draw_them_hollow_and_in_a_chart_of_their_own(both, alone):
     for table in (both, alone):
-        drawn = {chart.name: chart for chart in charts(table).drawn}
+        drawn = {chart.name: chart for chart in draw_sweep_charts(table).drawn}
         guesses = drawn.pop("latency-estimates")
         assert not any("NPU" in json.dumps(chart.spec) for chart in drawn.values())
         text = json.dumps(guesses.spec)
@@ -146,41 +145,42 @@ def test_charts_draw_them_hollow_and_in_a_chart_of_their_own(both, alone):
             if layer["mark"]["type"] == "point" and layer["mark"]["filled"] is False
         ]
         assert [mark["strokeDash"] for mark in hollow] == [[3, 2]]
-        assert any("nothing was run" in reason for reason in charts(table).left_out)
+        assert any(MARKED in rows for rows in draw_sweep_charts(table).excluded_rows)
 
 
 def test_without_estimates_there_is_no_such_chart(tmp_path):
-    made = charts(table_of(tmp_path / "s", ["CPU"]))
+    made = draw_sweep_charts(table_of(tmp_path / "s", ["CPU"]))
     assert "latency-estimates" not in {chart.name for chart in made.drawn}
-    assert not any("estimate" in reason for reason in made.left_out)
+    assert made.excluded_rows == ()
 
 
 def test_the_summary_calls_them_estimates(both, alone):
     for table in (both, alone):
-        found = summary(table)
+        found = summarize_table(table)
         rows = [row for row in found.rows if MARKED in row.name]
         assert len(rows) == len(sweeps.MODELS) + 1
         for row in rows:
             assert row.latency.startswith("estimate 0.0300\nbatch 1")
             assert row.throughput == row.speedup == "-"
         assert f"rows of {MARKED}" in found.caption
-        assert "nothing was run" in found.caption
-    assert all("estimate" not in r.latency for r in summary(both).rows if MARKED not in r.name)
+    assert not any(
+        "estimate" in row.latency for row in summarize_table(both).rows if MARKED not in row.name
+    )
 
 
 def test_page_and_markdown_say_it(both, alone):
-    content = gather(both, Limits(), "throughput", 99)
+    content = build_content(both, Limits(), "throughput", 99)
     shown = page_of(content)
     assert (cells(shown).count(MARKED), cells(shown).count("NPU.4000")) == (8, 0)
     assert content.failed == ()
-    for text in (shown, markdown(content)):
+    for text in (shown, format_markdown(content)):
         assert f"8 rows of {MARKED}" in text
         assert "latency-estimates" in text
         assert NOTES["estimate"][0][1:] in text.replace("&#39;", "'")
-    nothing = gather(alone, Limits(), "latency", 99)
+    nothing = build_content(alone, Limits(), "latency", 99)
     assert nothing.choice is None
     assert "only estimated" in nothing.no_choice
-    assert "estimates allowed" in gather(alone, ALLOWED, "latency", 99).objective
+    assert "estimates allowed" in build_content(alone, ALLOWED, "latency", 99).objective
 
 
 def test_notes_say_it_once_with_the_trials(both):

@@ -1,0 +1,99 @@
+"""Compiler estimates of latency, next to measured latencies; no other chart shows estimates."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ovtool.charts.drawing import LOG_RATIO, Chart, OmittedChart, layered_spec, tooltips
+from ovtool.core import units
+from ovtool.results.rows import (
+    Config,
+    Rows,
+    by_config,
+    estimated,
+    figure,
+    least_estimate,
+    least_latency,
+    measured,
+    real,
+)
+from ovtool.results.wording import config_labels
+
+if TYPE_CHECKING:
+    import altair as alt
+
+HOLLOW: dict[str, Any] = {"filled": False, "strokeWidth": 2, "strokeDash": [3, 2]}
+"""Mark of an estimate, a diamond; a measured latency is a filled circle."""
+
+
+def draw_latency_estimates(rows: Rows) -> Chart | OmittedChart:
+    """Draw the estimate of each configuration next to measured latencies.
+
+    Args:
+        rows: All rows of the table.
+    """
+    import altair as alt
+
+    name, title = "latency-estimates", "Latency: compiler estimates and measurements"
+    shown = measured(real(rows)) + estimated(rows)
+    labels = config_labels(shown)
+    points = [
+        point
+        for config, group in by_config(shown).items()
+        if (point := _point(group, labels[config], config)) is not None
+    ]
+    estimates = [point for point in points if point["kind"] == "estimate"]
+    if not estimates:
+        return OmittedChart(name, title, "no row has an estimate")
+    configs = [point["config"] for point in points]
+    values = [point["x"] for point in points]
+    log = max(values) / min(values) > LOG_RATIO
+    scale = alt.Scale(type="log", nice=False, padding=60) if log else alt.Scale(zero=True)
+    x = alt.X("x:Q", title="request latency, ms", scale=scale)
+    y = alt.Y("config:N", title=None, sort=configs)
+    tooltip = tooltips(config="variant", kind="figure", device="device", label="ms")
+    circles = alt.Chart(alt.InlineData(values=[p for p in points if p["kind"] == "measured"]))
+    diamonds = alt.Chart(alt.InlineData(values=estimates))
+    layers = [
+        circles.mark_rule(style="single", strokeWidth=2).encode(x=alt.X("low:Q"), x2="high:Q", y=y),
+        circles.mark_point(style="single", filled=True, size=70, opacity=1).encode(
+            x=x, y=y, tooltip=tooltip
+        ),
+        diamonds.mark_point(style="single", shape="diamond", size=90, opacity=1, **HOLLOW).encode(
+            x=x, y=y, tooltip=tooltip
+        ),
+        *(_text(chart, x, y) for chart in (circles, diamonds)),
+    ]
+    return Chart(
+        name,
+        title,
+        "Hollow dashed diamonds: the device compiler's estimate for a single inference at the"
+        " smallest batch size; nothing was run on this device. Filled circles: measured p50 with"
+        " 95 % confidence intervals, at batch 1 under the latency hint if measured.",
+        layered_spec(layers, 34 * len(configs)),
+    )
+
+
+def _point(group: Rows, label: str, config: Config) -> dict[str, Any] | None:
+    row, column, kind = least_latency(group), "latency_p50_ms", "measured"
+    if row is None:
+        row, column, kind = least_estimate(group), "latency_estimate_ms", "estimate"
+    if row is None:
+        return None
+    value = figure(row, column)
+    prefix = "estimate " if kind == "estimate" else ""
+    return {
+        "config": label,
+        "kind": kind,
+        "device": config.device,
+        "batch": row["batch"],
+        "x": value.value,
+        "low": value.low if value.known else None,
+        "high": value.high if value.known else None,
+        "label": f"{prefix}{units.text(value.value)}, batch {row['batch']}",
+    }
+
+
+def _text(chart: alt.Chart, x: alt.X, y: alt.Y) -> alt.Chart:
+    text: alt.Chart = chart.mark_text(style="value", dy=-11).encode(x=x, y=y, text="label:N")
+    return text

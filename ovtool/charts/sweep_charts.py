@@ -1,0 +1,168 @@
+"""All charts of a sweep, and the points that they draw."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ovtool.charts.drawing import Chart, OmittedChart
+from ovtool.charts.latency_estimates import draw_latency_estimates
+from ovtool.charts.latency_throughput import (
+    draw_batch_scaling,
+    draw_latency_throughput,
+    with_label_offsets,
+)
+from ovtool.charts.quality import draw_quality, draw_quality_vs_size
+from ovtool.charts.size_and_startup import draw_size, draw_startup
+from ovtool.charts.speedup import draw_speedup
+from ovtool.core.columns import BY_NAME
+from ovtool.results.rows import Config, by_config, estimated, figures, measured, real, records
+from ovtool.results.table import background
+from ovtool.results.wording import config_labels, count_text, left_out_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+
+    from ovtool.charts.drawing import Point
+    from ovtool.results.rows import Rows
+
+_FIGURES = (
+    "latency_p50_ms",
+    "throughput_fps",
+    "speedup_f32_x",
+    "speedup_default_x",
+    "model_mib",
+    "compile_cold_ms",
+    "compile_cached_ms",
+    "first_inference_ms",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Charts:
+    """The charts of a table.
+
+    Args:
+        drawn: The charts.
+        omitted: The charts without data.
+        excluded_rows: Which rows no chart shows, and why; each a sentence without its period.
+        points: The points of the charts; ``row`` is the index into the table.
+    """
+
+    drawn: tuple[Chart, ...]
+    omitted: tuple[OmittedChart, ...] = ()
+    excluded_rows: tuple[str, ...] = ()
+    points: Sequence[Point] = ()
+
+
+def draw_sweep_charts(table: pd.DataFrame, best: int | None = None) -> Charts:
+    """Draw all charts that the table has figures for.
+
+    Args:
+        table: A table of :func:`ovtool.results.table.load`, or some of its rows.
+        best: Index of the recommended row.
+    """
+    rows = records(table)
+    labels = config_labels(measured(real(rows)))
+    emulated = left_out_text(measured(rows))
+    estimates = count_text(estimated(rows))
+    quality = background(table).quality_metric
+    points = with_label_offsets(build_points(rows, labels, quality, best))
+    charts = [
+        draw_latency_throughput(points),
+        draw_batch_scaling(points),
+        draw_speedup(points, "speedup_f32_x", "f32"),
+        draw_speedup(points, "speedup_default_x", "the default precision"),
+        draw_quality_vs_size(points, quality),
+        draw_quality(points, quality),
+        draw_size(points),
+        draw_startup(points),
+    ]
+    if estimates:
+        charts.append(draw_latency_estimates(rows))
+    excluded = []
+    if emulated:
+        excluded.append(f"{emulated}: emulated devices are for tests only")
+    if estimates:
+        excluded.append(f"{estimates}: estimates, shown only in the chart of estimates")
+    return Charts(
+        tuple(
+            chart if chart.points else replace(chart, points=points)
+            for chart in charts
+            if isinstance(chart, Chart)
+        ),
+        tuple(chart for chart in charts if isinstance(chart, OmittedChart)),
+        tuple(excluded),
+        points,
+    )
+
+
+def build_points(
+    rows: Rows, labels: dict[Config, str], quality: str | None, best: int | None = None
+) -> list[Point]:
+    """Return a point for each row: its index in the table, its names and its figures.
+
+    Unknown figures are absent.  An interval has both bounds or none.
+
+    Args:
+        rows: All rows, in the order of the table; failed rows and rows of emulated devices have no
+            point.
+        labels: Names of the configurations.
+        quality: Column of quality; None if quality was not evaluated.
+        best: Index of the recommended row.
+    """
+    shown = rows.equal("status", "ok") & ~rows.known("emulated")
+    indices, kept = np.flatnonzero(shown).tolist(), rows.take(shown)
+    configs = [Config.of(row) for row in kept]
+    order = {label: place for place, label in enumerate(labels.values())}
+    ranks, files = _speed_ranks(kept), _file_labels(kept)
+    points: list[Point] = [
+        {
+            "row": index,
+            "config": labels[config],
+            "order": order[labels[config]],
+            "speed_rank": ranks[config],
+            "files": files[config.variant_id],
+            "batch": batch,
+            "load": load,
+        }
+        for index, config, batch, load in zip(
+            indices, configs, kept.values("batch"), kept.values("load"), strict=True
+        )
+    ]
+    for name in _FIGURES:
+        _add_figure(points, kept, name, name)
+    if quality is not None:
+        _add_figure(points, kept, quality, "quality")
+    if best in indices:
+        points[indices.index(best)]["best"] = 1
+    return points
+
+
+def _speed_ranks(rows: Rows) -> dict[Config, int]:
+    """Return the rank of each configuration by its highest throughput, from 0."""
+    best = {c: np.nan_to_num(r.numbers("throughput_fps")).max() for c, r in by_config(rows).items()}
+    ranked = sorted(best, key=lambda config: -best[config])
+    return {config: rank for rank, config in enumerate(ranked)}
+
+
+def _add_figure(points: Sequence[Point], rows: Rows, column: str, name: str) -> None:
+    """Add a figure and its interval to the points of the rows that have it."""
+    has_interval = BY_NAME[column].interval
+    for point, value in zip(points, figures(rows, column), strict=True):
+        if math.isfinite(value.value):
+            point[name] = value.value
+            if has_interval and value.known:
+                point[f"{name}_low"], point[f"{name}_high"] = value.low, value.high
+
+
+def _file_labels(rows: Rows) -> dict[str, str]:
+    """Return the name of each variant, with its id if two variants share a name."""
+    names = dict(zip(rows.values("variant_id"), rows.values("variant"), strict=True))
+    shared = len(set(names.values())) < len(names)
+    return {key: f"{name} · {key[:6]}" if shared else name for key, name in names.items()}

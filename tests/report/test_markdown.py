@@ -1,0 +1,11 @@
+"""The report as Markdown."""
+
+import re
+
+
+def test_markdown_escapes_hostile_names(written):
+    text = written[1].markdown.read_text()
+    assert "<script" not in text
+    table = [line for line in text.splitlines() if line.startswith("| ")]
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in table} == {6}
+    assert "charts/latency-throughput.svg" in text

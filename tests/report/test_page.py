@@ -1,0 +1,109 @@
+"""The page as HTML: its data, its scripts and its security."""
+
+import base64
+import hashlib
+import html
+import re
+from html.parser import HTMLParser
+
+import pandas as pd
+
+from ovtool.report.content import MAX_ROWS, build_content, latency_throughput_front
+from ovtool.results.rows import records
+from ovtool.results.table import load
+from ovtool.selection.limits import Limits
+from tests.helpers import sweeps
+from tests.helpers.report_pages import HOSTILE, column_of, data_of, page_of
+
+
+class Page(HTMLParser):
+    """The elements and scripts of a page, as a browser parses them."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.scripts = [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag == "script":
+            self.scripts.append((dict(attrs).get("type", ""), ""))
+
+    def handle_data(self, data):
+        if self.lasttag == "script" and self.scripts:
+            kind, text = self.scripts[-1]
+            self.scripts[-1] = (kind, text + data)
+
+    def handle_endtag(self, tag):
+        if tag == "script":
+            self.lasttag = ""
+
+
+def test_page_has_the_rows_of_the_csv(written):
+    _, files = written
+    csv = pd.read_csv(files.csv)
+    text = files.page.read_text()
+    for name in ("variant", "batch", "trial", "status"):
+        assert column_of(text, name) == csv[name].astype(str).tolist()
+
+
+def test_page_makes_no_network_requests(written):
+    text = written[1].page.read_text()
+    page = Page(text)
+    for tag, attributes in page.elements:
+        for name in ("src", "href", "action", "data", "srcset"):
+            value = attributes.get(name) or "data:"
+            assert value.startswith(("data:", "#")), (tag, name, value)
+        assert tag not in ("iframe", "object", "embed", "form", "base")
+    outside_scripts = re.sub(r"<script.*?</script>", "", text, flags=re.DOTALL)
+    assert not re.search(r"@import|url\(|https?://", outside_scripts)
+    policy = next(a["content"] for t, a in page.elements if t == "meta" and "http-equiv" in a)
+    assert policy.startswith("default-src 'none';")
+    assert "unsafe-eval" not in policy
+    assert "http" not in policy
+
+
+def test_only_hashed_scripts_run_and_hostile_names_remain_text(written):
+    text = written[1].page.read_text()
+    page = Page(text)
+    policy = next(a["content"] for t, a in page.elements if t == "meta" and "http-equiv" in a)
+    running = [body for kind, body in page.scripts if not kind]
+    assert len(running) == 2
+    for body in running:
+        digest = base64.b64encode(hashlib.sha256(body.encode()).digest()).decode()
+        assert f"'sha256-{digest}'" in policy
+        assert "alert(1)" not in body
+    assert not [t for t, _ in page.elements if t == "img"]
+    assert html.escape(HOSTILE, quote=False) in text
+    assert HOSTILE in column_of(text, "variant")
+    assert HOSTILE in data_of(text)["points"]["config"]
+
+
+def test_page_is_small_and_starts_with_the_recommendation(written):
+    text = written[1].page.read_text()
+    assert len(text) < 2_000_000
+    assert (
+        text.index('id="recommendation"') < text.index('id="variants"') < text.index('id="results"')
+    )
+    assert "NPU" in text[text.index('id="failed"') : text.index('id="environments"')]
+
+
+def test_page_of_too_many_rows_keeps_the_best_and_counts_the_rest(tmp_path):
+    table = load([sweeps.whole(tmp_path / "s", batches=(1, 2, 4, 8))])
+    copies = -(-2 * MAX_ROWS // len(table))
+    many = pd.concat([table] * copies, ignore_index=True)
+    many["trial"] = [f"{trial}{n}" for n, trial in enumerate(many["trial"])]
+    many["throughput_fps"] *= [1 - n / len(many) / 2 for n in range(len(many))]
+    many.attrs = table.attrs
+    content = build_content(many, Limits(), "throughput", 99)
+    text = page_of(content)
+    assert len(text) < 5_000_000
+    rows = column_of(text, "trial")
+    assert len(rows) == MAX_ROWS
+    assert content.choice.winner["trial"] == rows[data_of(text)["best"]]
+    front = latency_throughput_front(records(many))
+    assert {many["trial"][place] for place in front} <= set(rows)
+    (warning,) = re.findall(r'<p class="warning" id="omitted-rows">(.*?)</p>', text)
+    assert f"{MAX_ROWS} of {len(many)} rows" in warning
+    assert "results.parquet" in warning
+    assert set(data_of(text)["points"]["row"]) <= set(range(MAX_ROWS))
