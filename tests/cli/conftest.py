@@ -17,7 +17,7 @@ LOG = logging.getLogger("ovtool")
 
 @dataclass(frozen=True)
 class Ran:
-    """What a command came to."""
+    """Exit code and output of a command."""
 
     status: int
     out: str
@@ -28,13 +28,13 @@ class Ran:
         """The one JSON document on stdout, without NaN or Infinity."""
 
         def refuse(name):
-            raise AssertionError(f"{name} is no JSON")
+            raise AssertionError(f"{name} is not valid JSON")
 
         return json.loads(self.out, parse_constant=refuse)
 
     @property
     def errors(self):
-        """What is on stderr from ``error:`` on: the lines before it are progress."""
+        """The lines on stderr from ``error:`` on; the lines before it are progress."""
         lines = self.err.splitlines()
         first = next((i for i, line in enumerate(lines) if line.startswith("error: ")), len(lines))
         return lines[first:]
@@ -42,7 +42,7 @@ class Ran:
 
 @pytest.fixture
 def ovtool(monkeypatch, capfd):
-    """Run ``ovtool ARGUMENTS``; everything that it writes is caught, native libraries' too."""
+    """Run ``ovtool ARGUMENTS`` and capture its output, also that of native libraries."""
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["ovtool", *map(str, arguments)])
@@ -62,9 +62,22 @@ def ovtool(monkeypatch, capfd):
     return run
 
 
+@dataclass(frozen=True)
+class Refusal:
+    """The error of a command that failed."""
+
+    error: str
+    hint: str
+
+    @property
+    def text(self):
+        """Error and hint."""
+        return f"{self.error}\n{self.hint}"
+
+
 @pytest.fixture
 def refused(ovtool, tmp_path):
-    """Run a command that must fail: one line, at most a hint, no output, nothing written."""
+    """Run a command that must fail: one error, at most one hint, no output, no file written."""
 
     def run(*arguments, status=2):
         before = sorted(tmp_path.rglob("*"))
@@ -75,20 +88,20 @@ def refused(ovtool, tmp_path):
         error, *hint = ran.errors
         assert len(hint) <= 1, ran.err
         assert all(line.startswith("hint: ") for line in hint)
-        assert sorted(tmp_path.rglob("*")) == before, "something half-written stays"
-        return error.removeprefix("error: ") + "".join(f" | {line[6:]}" for line in hint)
+        assert sorted(tmp_path.rglob("*")) == before, "a partial file remains"
+        return Refusal(error.removeprefix("error: "), "".join(hint).removeprefix("hint: "))
 
     return run
 
 
 @pytest.fixture(scope="session")
 def small(tmp_path_factory):
-    """A variant of a small real network, and its compressed sibling."""
+    """A variant of a small real network."""
     folder = tmp_path_factory.mktemp("variants")
     return models.save(folder / "small", models.convolutional())
 
 
 @pytest.fixture(scope="session")
 def swept(tmp_path_factory):
-    """A finished sweep; its figures are scripted."""
+    """A finished sweep with scripted figures."""
     return sweeps.whole(tmp_path_factory.mktemp("sweeps") / "swept", batches=(1, 2))

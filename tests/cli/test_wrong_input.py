@@ -1,4 +1,4 @@
-"""Wrong input: one clear line, the right exit code, no traceback, nothing half-written."""
+"""Wrong input: one error line, the right exit code, no traceback, no partial file."""
 
 import os
 import pickle
@@ -14,7 +14,7 @@ from tests.models import source_models as sources
 
 
 class Payload:
-    """Makes a file when it is unpickled."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, path):
         self.path = path
@@ -24,91 +24,88 @@ class Payload:
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content"),
     [
-        ("none.onnx", None, "model not found: "),
-        ("empty.onnx", b"", "model is empty: "),
-        ("noise.onnx", bytes(range(256)) * 4, "cannot read "),
-        ("empty.xml", b"", "model is empty: "),
-        ("page.xml", b"<html></html>", "page.xml"),
-        ("model.weird", b"abc", "model.weird"),
+        ("none.onnx", None),
+        ("empty.onnx", b""),
+        ("noise.onnx", bytes(range(256)) * 4),
+        ("empty.xml", b""),
+        ("page.xml", b"<html></html>"),
+        ("model.weird", b"abc"),
     ],
 )
-def test_a_model_that_is_none(refused, tmp_path, name, content, said):
+def test_an_unreadable_model_is_named(refused, tmp_path, name, content):
     if content is not None:
         (tmp_path / name).write_bytes(content)
-    error = refused("convert", tmp_path / name, "--out", tmp_path / "out")
-    assert said in error
-    assert name in error
+    assert name in refused("convert", tmp_path / name, "--out", tmp_path / "out").error
 
 
-def test_an_ir_without_its_weights(refused, tmp_path):
+def test_an_ir_without_weights_names_the_missing_file(refused, tmp_path):
     xml = sources.conv_ir(tmp_path / "m.xml")
     xml.with_suffix(".bin").unlink()
-    assert "m.bin is missing" in refused("convert", xml, "--out", tmp_path / "out")
+    assert "m.bin" in refused("convert", xml, "--out", tmp_path / "out").error
 
 
-def test_a_truncated_onnx_file(refused, tmp_path):
+def test_a_truncated_onnx_file_is_named(refused, tmp_path):
     path = sources.conv_onnx(tmp_path / "m.onnx")
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    assert "is the file complete?" in refused("convert", path, "--out", tmp_path / "out")
+    assert str(path) in refused("convert", path, "--out", tmp_path / "out").error
 
 
 @pytest.mark.parametrize("suffix", ["pt", "pkl"])
-def test_a_pickle_is_not_run(refused, tmp_path, suffix):
-    made = tmp_path / "made"
+def test_a_pickled_model_is_not_executed(refused, tmp_path, suffix):
+    created = tmp_path / "created"
     path = tmp_path / f"m.{suffix}"
-    path.write_bytes(pickle.dumps(Payload(made)))
-    assert "can run any code" in refused("convert", path, "--out", tmp_path / "out")
-    assert not made.exists()
+    path.write_bytes(pickle.dumps(Payload(created)))
+    assert path.name in refused("convert", path, "--out", tmp_path / "out").error
+    assert not created.exists()
 
 
-def test_pickled_samples_are_not_run(refused, tmp_path, small):
-    made, arrays = tmp_path / "made", tmp_path / "a.npz"
-    np.savez(arrays, x=np.array([Payload(made)], dtype=object))
-    error = refused("compress", small.folder, "int8", "--data", arrays, "--out", tmp_path / "out")
-    assert "holds Python objects" in error
-    assert not made.exists()
+def test_pickled_samples_are_not_executed(refused, tmp_path, small):
+    created, arrays = tmp_path / "created", tmp_path / "a.npz"
+    np.savez(arrays, x=np.array([Payload(created)], dtype=object))
+    refusal = refused("compress", small.folder, "int8", "--data", arrays, "--out", tmp_path / "out")
+    assert str(arrays) in refusal.error
+    assert not created.exists()
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "named", "hint"),
     [
-        (("quantize",), "unknown method 'quantize'"),
-        (("int9",), "unknown method 'int9' | did you mean int8?"),
-        (("weights", "--set", "mod=int8_sym"), "unknown setting 'mod', did you mean mode?"),
-        (("weights", "--set", "mode=int9"), "method weights: mode: "),
-        (("weights", "--set", "mode"), "--set 'mode' is not key=value"),
-        (
-            ("int8",),
-            "method int8 needs samples to calibrate on | give some with --data",
-        ),
-        (("int8", "--data", "nowhere"), "data not found: 'nowhere'"),
-        (("int8", "--data", "noise", "--labels", "x.csv"), "a CSV of labels goes with a folder"),
-        (("int8", "--data", "sample:cats"), "unknown sample 'cats'"),
-        (("fp16", "--labels", "x.csv"), "--labels needs --data"),
-        (("fp16", "--limit", "0"), "'--limit'"),
-        (("fp16", "--mean", "1,x"), "--mean: '1,x' is not a number"),
-        (("fp16", "--channels", "CMYK"), "--channels: "),
-        (("fp16", "--size", "224"), "--size: '224' is not a height and a width | as 224x224"),
-        (("fp16", "--size", "?x224"), "--size: '?x224'"),
-        (("fp16", "--mean", "nan"), "--mean: Input should be a finite number"),
-        (("fp16", "--size", "0x3"), "not a shape: '0x3'"),
-        (("fp16", "--shape", "1x3"), "--shape '1x3' is not NAME=VALUE"),
-        (("fp16", "--tolerance", "-1"), "--tolerance: "),
+        (("quantize",), ("'quantize'",), "int8"),
+        (("int9",), ("'int9'",), "int8?"),
+        (("weights", "--set", "mod=int8_sym"), ("'mod'", "weights"), ""),
+        (("weights", "--set", "mode=int9"), ("weights", "mode"), ""),
+        (("weights", "--set", "mode"), ("--set", "'mode'"), ""),
+        (("int8",), ("int8",), "--data"),
+        (("int8", "--data", "nowhere"), ("'nowhere'",), ""),
+        (("int8", "--data", "noise", "--labels", "x.csv"), ("labels",), ""),
+        (("int8", "--data", "sample:cats"), ("'cats'",), ""),
+        (("fp16", "--labels", "x.csv"), ("--labels", "--data"), ""),
+        (("fp16", "--limit", "0"), ("'--limit'",), ""),
+        (("fp16", "--mean", "1,x"), ("--mean", "'1,x'"), ""),
+        (("fp16", "--channels", "CMYK"), ("--channels",), ""),
+        (("fp16", "--size", "224"), ("--size", "'224'"), "224x224"),
+        (("fp16", "--size", "?x224"), ("--size", "'?x224'"), ""),
+        (("fp16", "--mean", "nan"), ("--mean",), ""),
+        (("fp16", "--size", "0x3"), ("'0x3'",), ""),
+        (("fp16", "--shape", "1x3"), ("--shape", "'1x3'"), ""),
+        (("fp16", "--tolerance", "-1"), ("--tolerance",), ""),
     ],
 )
-def test_compress_says_what_is_wrong(refused, small, tmp_path, arguments, said):
-    assert said in refused("compress", small.folder, *arguments, "--out", tmp_path / "out")
+def test_compress_names_the_wrong_argument(refused, small, tmp_path, arguments, named, hint):
+    refusal = refused("compress", small.folder, *arguments, "--out", tmp_path / "out")
+    assert all(name in refusal.error for name in named)
+    assert hint in refusal.hint
 
 
-def test_a_folder_without_images(refused, small, tmp_path):
+def test_a_folder_without_images_is_named(refused, small, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "a.txt").write_text("no image")
     for folder in ("empty", "notes"):
         arguments = ("int8", "--data", tmp_path / folder, "--out", tmp_path / "out")
-        assert "no images in" in refused("compress", small.folder, *arguments)
+        assert str(tmp_path / folder) in refused("compress", small.folder, *arguments).error
 
 
 def test_a_damaged_image_is_named(refused, small, tmp_path):
@@ -116,92 +113,87 @@ def test_a_damaged_image_is_named(refused, small, tmp_path):
     Image.new("RGB", (32, 32)).save(tmp_path / "images" / "a.png")
     (tmp_path / "images" / "b.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     arguments = ("int8", "--data", tmp_path / "images", "--size", "16x16")
-    assert "b.png" in refused("compress", small.folder, *arguments, "--out", tmp_path / "out")
+    refusal = refused("compress", small.folder, *arguments, "--out", tmp_path / "out")
+    assert "b.png" in refusal.error
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "named"),
     [
-        (("--batch", "0"), "--batch: '0' is not a whole number of at least 1"),
-        (("--batch", "x"), "--batch: 'x' is not a whole number of at least 1"),
-        (("--batch", "1,-2"), "--batch: '-2'"),
-        (("--batch", "1.5"), "--batch: '1.5'"),
-        (("--streams", "0"), "--streams: '0'"),
-        (("--hint", "fastest"), "unknown hint 'fastest'"),
-        (("--precision", "f31"), "unknown precision 'f31'"),
-        (("--device", "XPU"), "unknown device 'XPU'"),
-        (("--metric", "top5"), "unknown metric 'top5'"),
-        (("--metric", "top1"), "the metric top1 needs samples"),
-        (("--metric", "top1", "--data", "noise:4"), "noise:4 has no labels"),
-        (("--shape", "x=1x3x16x16,"), "not a shape: ''"),
-        (("--shape", "y=1x3x16x16"), "no variant has an input 'y'"),
-        (("--data-shape", "1x3"), "--data-shape '1x3' is not NAME=VALUE"),
-        (
-            ("--shape", "x=2x3x16x16", "--batch", "1,2"),
-            "--batch 1 and --shape x=2x3x16x16 contradict each other: its batch is 2",
-        ),
+        (("--batch", "0"), ("--batch", "0")),
+        (("--batch", "x"), ("--batch", "x")),
+        (("--batch", "1,-2"), ("--batch", "-2")),
+        (("--batch", "1.5"), ("--batch", "1.5")),
+        (("--streams", "0"), ("--streams", "0")),
+        (("--hint", "fastest"), ("hint", "'fastest'")),
+        (("--precision", "f31"), ("precision", "'f31'")),
+        (("--device", "XPU"), ("device", "'XPU'")),
+        (("--metric", "top5"), ("metric", "'top5'")),
+        (("--metric", "top1"), ("metric", "top1")),
+        (("--metric", "top1", "--data", "noise:4"), ("noise:4", "labels")),
+        (("--shape", "x=1x3x16x16,"), ("''",)),
+        (("--shape", "y=1x3x16x16"), ("'y'",)),
+        (("--data-shape", "1x3"), ("--data-shape", "'1x3'")),
+        (("--shape", "x=2x3x16x16", "--batch", "1,2"), ("--batch 1", "x=2x3x16x16")),
         (
             ("--data-shape", "x=1x1,1x2", "--data-shape", "y=1,2,3"),
-            "--data-shape: inputs have different numbers of shapes: x has 2, y has 3",
+            ("--data-shape", "x has 2", "y has 3"),
         ),
-        (("--rate", "0"), "--rate: '0' is neither a number above 0 nor 'busy'"),
-        (("--rate", "10,soon"), "--rate: 'soon' is neither a number above 0 nor 'busy'"),
-        (("--rate", "nan"), "--rate: 'nan' is neither"),
-        (("--find-rate",), "--find-rate and --max-latency-ms belong together"),
-        (("--max-latency-ms", "20"), "--find-rate and --max-latency-ms belong together"),
-        (
-            ("--find-rate", "--max-latency-ms", "20", "--rate", "5"),
-            "a rate is either given or looked for",
-        ),
-        (("--find-rate", "--max-latency-ms", "nan"), "'--max-latency-ms'"),
-        (
-            ("--find-rate", "--max-latency-ms", "20", "--percentile", "95"),
-            "there is no percentile 95 here",
-        ),
-        (("--rounds", "1"), "'--rounds'"),
-        (("--target-pct", "0"), "'--target-pct'"),
-        (("--max-seconds", "nan"), "'--max-seconds'"),
-        (("--frobnicate",), "No such option: --frobnicate"),
+        (("--rate", "0"), ("--rate", "0")),
+        (("--rate", "10,soon"), ("--rate", "'soon'")),
+        (("--rate", "nan"), ("--rate", "nan")),
+        (("--find-rate",), ("--find-rate", "--max-latency-ms")),
+        (("--max-latency-ms", "20"), ("--find-rate", "--max-latency-ms")),
+        (("--find-rate", "--max-latency-ms", "20", "--rate", "5"), ("rate",)),
+        (("--find-rate", "--max-latency-ms", "nan"), ("--max-latency-ms",)),
+        (("--find-rate", "--max-latency-ms", "20", "--percentile", "95"), ("percentile", "95")),
+        (("--rounds", "1"), ("--rounds",)),
+        (("--target-pct", "0"), ("--target-pct",)),
+        (("--max-seconds", "nan"), ("--max-seconds",)),
+        (("--frobnicate",), ("--frobnicate",)),
     ],
 )
-def test_sweep_says_what_is_wrong(refused, small, tmp_path, arguments, said):
-    assert said in refused("sweep", small.folder, *arguments, "--out", tmp_path / "out")
+def test_sweep_names_the_wrong_argument(refused, small, tmp_path, arguments, named):
+    refusal = refused("sweep", small.folder, *arguments, "--out", tmp_path / "out")
+    assert all(name in refusal.error for name in named)
 
 
-def test_two_variants_of_one_name(refused, small, tmp_path):
-    error = refused("sweep", small.folder, small.folder, "--out", tmp_path / "out")
-    assert "two variants are called 'small' | rename one with --name" in error
+def test_two_variants_with_one_name_are_refused(refused, small, tmp_path):
+    refusal = refused("sweep", small.folder, small.folder, "--out", tmp_path / "out")
+    assert "'small'" in refusal.error
+    assert "--name" in refusal.hint
 
 
-def test_a_sweep_of_what_is_no_model(refused, tmp_path):
-    error = refused("sweep", tmp_path / "none.onnx", "--out", tmp_path / "out")
-    assert "model not found" in error
+def test_sweep_names_a_missing_model(refused, tmp_path):
+    refusal = refused("sweep", tmp_path / "none.onnx", "--out", tmp_path / "out")
+    assert "none.onnx" in refusal.error
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "named"),
     [
-        (("--hint", "fastest"), "unknown hint 'fastest'"),
-        (("--precision", "f31"), "unknown precision 'f31'"),
-        (("--device", "XPU"), "unknown device 'XPU'"),
-        (("--shape", "y=1x3"), "no variant has an input 'y'"),
-        (("--shape", "1x3"), "--shape '1x3' is not NAME=VALUE"),
-        (("--data", "nowhere"), "data not found: 'nowhere'"),
-        (("--batch", "0"), "'--batch'"),
-        (("--top", "0"), "'--top'"),
-        (("--seconds", "0"), "'--seconds'"),
+        (("--hint", "fastest"), ("hint", "'fastest'")),
+        (("--precision", "f31"), ("precision", "'f31'")),
+        (("--device", "XPU"), ("device", "'XPU'")),
+        (("--shape", "y=1x3"), ("'y'",)),
+        (("--shape", "1x3"), ("--shape", "'1x3'")),
+        (("--data", "nowhere"), ("'nowhere'",)),
+        (("--batch", "0"), ("'--batch'",)),
+        (("--top", "0"), ("'--top'",)),
+        (("--seconds", "0"), ("'--seconds'",)),
     ],
 )
-def test_profile_says_what_is_wrong(refused, small, tmp_path, arguments, said):
-    assert said in refused("profile", small.folder, *arguments, "--out", tmp_path / "out")
+def test_profile_names_the_wrong_argument(refused, small, tmp_path, arguments, named):
+    refusal = refused("profile", small.folder, *arguments, "--out", tmp_path / "out")
+    assert all(name in refusal.error for name in named)
 
 
-def test_a_profile_of_what_is_no_model(refused, tmp_path):
-    assert "model not found" in refused("profile", tmp_path / "none.onnx")
+def test_profile_names_a_missing_model(refused, tmp_path):
+    assert "none.onnx" in refused("profile", tmp_path / "none.onnx").error
 
 
 @pytest.mark.parametrize("verb", ["sweep", "evaluate", "profile", "run"])
-def test_a_missing_device_is_no_wrong_input(refused, small, tmp_path, verb, monkeypatch):
+def test_a_missing_device_has_its_own_exit_code(refused, small, tmp_path, verb, monkeypatch):
     absent = discovery.Device("NPU", available=False, why_not="no driver")
     present = [d for d in discovery.discover() if d.name == "CPU"]
     monkeypatch.setattr(discovery, "discover", lambda: [*present, absent])
@@ -214,42 +206,43 @@ def test_a_missing_device_is_no_wrong_input(refused, small, tmp_path, verb, monk
         "profile": (small.folder, "--device", "NPU", *out),
         "run": (tmp_path / "r.yaml", "--strict", *out),
     }
-    error = refused(verb, *arguments[verb], status=3)
-    assert error == "not available: NPU: no driver | ovtool devices --why says what to do"
+    refusal = refused(verb, *arguments[verb], status=3)
+    assert "NPU: no driver" in refusal.error
+    assert "ovtool devices --why" in refusal.hint
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "named"),
     [
-        (("--precision", "f31"), "unknown precision 'f31'"),
-        (("--device", "AUTO:CPU", "--precision", "exact"), "no most accurate mode of its own"),
-        (("--tolerance", "0"), "the tolerance 0 is not above 0"),
-        (("--tolerance", "nan"), "the tolerance nan is not above 0"),
+        (("--precision", "f31"), ("'f31'",)),
+        (("--device", "AUTO:CPU", "--precision", "exact"), ("AUTO:CPU",)),
+        (("--tolerance", "0"), ("tolerance", " 0")),
+        (("--tolerance", "nan"), ("tolerance", "nan")),
     ],
 )
-def test_evaluate_says_what_is_wrong(refused, small, arguments, said):
-    found = refused(
+def test_evaluate_names_the_wrong_argument(refused, small, arguments, named):
+    refusal = refused(
         "evaluate", small.folder, "--data", "noise:2", "--baseline", small.folder, *arguments
     )
-    assert said in found
+    assert all(name in refusal.error for name in named)
 
 
-def test_only_missing_devices_leave_nothing_to_sweep(refused, small, tmp_path, monkeypatch):
+def test_a_sweep_of_missing_devices_only_is_refused(refused, small, tmp_path, monkeypatch):
     absent = discovery.Device("NPU", available=False, why_not="no driver")
     monkeypatch.setattr(discovery, "discover", lambda: [absent])
     arguments = ("--device", "NPU", "--out", tmp_path / "out")
-    assert "NPU: no driver" in refused("sweep", small.folder, *arguments, status=3)
+    assert "NPU: no driver" in refused("sweep", small.folder, *arguments, status=3).error
 
 
-def test_a_missing_package_is_said_with_how_to_install_it(refused, small, tmp_path, monkeypatch):
+def test_a_missing_package_is_named_with_the_install_command(refused, small, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "foolbox", None)
     arguments = ("int8", "--data", "sample:imagenet20", "--out", tmp_path / "out")
-    error = refused("compress", small.folder, *arguments, status=3)
-    assert "needs the package foolbox" in error
-    assert "pip install 'ovtool[demo]'" in error
+    refusal = refused("compress", small.folder, *arguments, status=3)
+    assert "foolbox" in refusal.error
+    assert "pip install 'ovtool[demo]'" in refusal.text
 
 
-def test_a_recipe_with_three_mistakes(ovtool, tmp_path):
+def test_a_recipe_reports_all_mistakes_with_their_lines(ovtool, tmp_path):
     path = tmp_path / "r.yaml"
     path.write_text(
         "recipe: 1\nname: x\nmodle: {source: m}\nvariants:\n  a:\n    steps: [int9]\n"
@@ -260,7 +253,7 @@ def test_a_recipe_with_three_mistakes(ovtool, tmp_path):
         assert ran.status == 2
         assert ran.out == ""
         head, *lines = ran.errors
-        assert head == f"error: {path}: 3 mistakes"
+        assert head.startswith(f"error: {path}: 3 ")
         assert [line.strip().partition(": ")[0] for line in lines] == [
             f"{path}:{number}" for number in (3, 6, 7)
         ]
@@ -268,85 +261,89 @@ def test_a_recipe_with_three_mistakes(ovtool, tmp_path):
 
 
 @pytest.mark.parametrize("verb", ["choose", "report"])
-def test_a_folder_that_is_no_sweep(refused, tmp_path, verb):
-    assert "sweep folder not found" in refused(verb, tmp_path / "none")
+def test_a_folder_without_a_sweep_is_named(refused, tmp_path, verb):
+    assert str(tmp_path / "none") in refused(verb, tmp_path / "none").error
     (tmp_path / "empty").mkdir()
-    assert "it has no plan.json" in refused(verb, tmp_path / "empty")
+    assert "plan.json" in refused(verb, tmp_path / "empty").error
     (tmp_path / "bad").mkdir()
     for content in (b"", b"{", b"[]", bytes(range(256))):
         (tmp_path / "bad" / "plan.json").write_bytes(content)
-        assert "plan.json" in refused(verb, tmp_path / "bad")
+        assert "plan.json" in refused(verb, tmp_path / "bad").error
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "named"),
     [
-        (("--objective", "beauty"), "unknown objective 'beauty'"),
-        (("--percentile", "95"), "95"),
-        (("--max-latency-ms", "-1"), "latency"),
-        (("--min-quality", "95"), "quality"),
-        (("--min-throughput-fps", "nan"), "throughput"),
-        (("--max-model-mib", "x"), "'--max-model-mib'"),
-        (("--objective", "energy"), "energy"),
-        (("--objective", "throughput=2,latencie=1"), "did you mean latency"),
-        (("--objective", "throughput=0"), "no weight above 0"),
-        (("--max-memory-mib", "0"), "max_memory_mib"),
-        (("--max-energy-mj", "-1"), "max_energy_mj"),
-        (("--rate", "nan"), "rate_rps"),
-        (("--max-cost", "1"), "--prices"),
-        (("--objective", "cost"), "--prices"),
-        (("--prices", "none.yaml"), "table of prices not found"),
-        (("--front", "--snippet"), "ask for one of them"),
+        (("--objective", "beauty"), ("'beauty'",)),
+        (("--percentile", "95"), ("percentile", "95")),
+        (("--max-latency-ms", "-1"), ("max", "latency", "ms")),
+        (("--min-quality", "95"), ("min", "quality", "95")),
+        (("--min-throughput-fps", "nan"), ("min", "throughput", "fps")),
+        (("--max-model-mib", "x"), ("--max-model-mib", "x")),
+        (("--objective", "energy"), ("energy",)),
+        (("--objective", "throughput=2,latencie=1"), ("latencie", "latency?")),
+        (("--objective", "throughput=0"), ("throughput", "0")),
+        (("--max-memory-mib", "0"), ("max", "memory", "mib")),
+        (("--max-energy-mj", "-1"), ("max", "energy", "mj")),
+        (("--rate", "nan"), ("rate", "nan")),
+        (("--max-cost", "1"), ("--prices",)),
+        (("--objective", "cost"), ("--prices",)),
+        (("--prices", "none.yaml"), ("none.yaml",)),
+        (("--front", "--snippet"), ("--front", "--snippet")),
     ],
 )
-def test_choose_says_what_is_wrong(refused, swept, arguments, said):
-    assert said in refused("choose", swept, *arguments)
+def test_choose_names_the_wrong_argument(refused, swept, arguments, named):
+    refusal = refused("choose", swept, *arguments)
+    assert all(name in refusal.text for name in named)
 
 
-def test_limits_that_nothing_meets(refused, ovtool, swept):
-    error = refused("choose", swept, "--max-latency-ms", "0.001", status=1)
-    assert "the nearest is" in error
-    assert "loosen the limit" in error
+def test_limits_that_no_row_meets_exit_with_1(refused, ovtool, swept):
+    refusal = refused("choose", swept, "--max-latency-ms", "0.001", status=1)
+    assert "0.001" in refusal.error
+    assert refusal.hint
     ran = ovtool("choose", swept, "--max-latency-ms", "0.001", "--json")
     assert ran.status == 1
     assert ran.document["nearest"]["missed"]
 
 
-def test_a_sweep_in_which_all_failed(refused, tmp_path):
+def test_a_sweep_of_failed_trials_exits_with_4(refused, tmp_path):
     failed = [sweeps.failed(trial, "out of memory") for trial in sweeps.trials(batches=(1,))]
     folder = sweeps.make(tmp_path / "failed", failed)
-    assert "all 8 trials failed" in refused("choose", folder, status=4)
+    assert " 8 " in refused("choose", folder, status=4).error
 
 
-def test_a_sweep_that_measured_nothing(ovtool, tmp_path):
+def test_a_sweep_without_measurements_exits_with_4(ovtool, tmp_path):
     fixed = sources.conv_onnx(tmp_path / "m.onnx", batch=1)
     out = tmp_path / "out"
     ran = ovtool("sweep", fixed, "--device", "CPU", "--shape", "x=1x3x8", "--out", out, "--json")
     assert ran.status == 4
     assert ran.out == ""
-    assert "not one of 2 trials could be measured" in ran.errors[0]
-    assert "has 4 dimensions" in ran.errors[1]
+    error, hint = ran.errors
+    assert " 2 " in error
+    assert " 4 " in hint
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "named"),
     [
-        ((), "Missing argument 'source'"),
-        (("m.onnx",), "Missing option '--out'"),
+        ((), "'source'"),
+        (("m.onnx",), "'--out'"),
         (("m.onnx", "n.onnx", "--out", "x"), "n.onnx"),
     ],
 )
-def test_wrong_use_is_a_line_too(refused, arguments, said):
-    error = refused("convert", *arguments)
-    assert said in error
-    assert error.endswith(" | ovtool convert --help")
+def test_wrong_use_is_one_line_with_the_help_command(refused, arguments, named):
+    refusal = refused("convert", *arguments)
+    assert named in refusal.error
+    assert refusal.hint == "ovtool convert --help"
 
 
-def test_an_unknown_verb_suggests_the_near_one(refused):
-    assert "Did you mean 'compress', 'compare'?" in refused("compres")
+def test_an_unknown_verb_suggests_the_closest_ones(refused):
+    refusal = refused("compres")
+    assert "'compress', 'compare'" in refusal.error
+    assert refusal.hint == "ovtool --help"
 
 
-def test_a_folder_that_is_there_is_left_alone(refused, tmp_path, small):
+def test_an_existing_output_folder_is_kept(refused, tmp_path, small):
     source = sources.conv_onnx(tmp_path / "m.onnx")
     out = tmp_path / "out"
     out.mkdir()
@@ -356,24 +353,26 @@ def test_a_folder_that_is_there_is_left_alone(refused, tmp_path, small):
         ("compress", small.folder, "fp16"),
         ("profile", small.folder),
     ):
-        assert "already there" in refused(*verb, "--out", out)
+        assert str(out) in refused(*verb, "--out", out).error
     assert [p.name for p in out.iterdir()] == ["mine.txt"]
 
 
-def test_a_file_in_the_way_of_out(refused, tmp_path, small):
+def test_a_file_in_place_of_the_output_folder_is_named(refused, tmp_path, small):
     (tmp_path / "file").write_text("")
     for verb in ("convert", "sweep"):
         source = small.xml if verb == "convert" else small.folder
-        assert "cannot write" in refused(verb, source, "--out", tmp_path / "file" / "out")
+        assert (
+            str(tmp_path / "file") in refused(verb, source, "--out", tmp_path / "file" / "o").error
+        )
 
 
 @pytest.mark.skipif(
-    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root and Windows may write everywhere"
+    not hasattr(os, "geteuid") or os.geteuid() == 0,
+    reason="root and Windows can write to any folder",
 )
-def test_a_folder_that_may_not_be_written(refused, tmp_path, small):
+def test_a_folder_without_write_permission_is_named(refused, tmp_path, small):
     locked = tmp_path / "locked"
     locked.mkdir(mode=0o500)
     for verb in ("convert", "sweep"):
         source = small.xml if verb == "convert" else small.folder
-        error = refused(verb, source, "--out", locked / "out")
-        assert "permission denied" in error
+        assert str(locked) in refused(verb, source, "--out", locked / "out").error
