@@ -6,9 +6,11 @@ import signal
 import sys
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 
 from ovtool.cli.main import main
+from tests.compression import outliers
 from tests.helpers import graphs as models
 from tests.helpers import sweeps
 
@@ -105,3 +107,14 @@ def small(tmp_path_factory):
 def swept(tmp_path_factory):
     """A finished sweep with scripted figures."""
     return sweeps.whole(tmp_path_factory.mktemp("sweeps") / "swept", batches=(1, 2))
+
+
+@pytest.fixture(scope="session")
+def fragile(tmp_path_factory):
+    """A variant that INT8 damages, with calibration samples and held-out samples."""
+    folder = tmp_path_factory.mktemp("fragile")
+    for name, seed, count in (("calibration", 1, 100), ("held", 5, 100)):
+        rows = [sample.inputs["x"] for sample in outliers.pictures(count, seed)]
+        np.savez(folder / f"{name}.npz", x=np.stack(rows))
+    outliers.saved(folder / "fragile", "conv")
+    return folder

@@ -1,4 +1,4 @@
-"""From a sweep with estimates to a choice, as a user types it; the compiler is a script."""
+"""From a sweep with estimates to a choice; a script replaces the compiler."""
 
 import pytest
 
@@ -12,35 +12,31 @@ ESTIMATES = ("--device", "NPU.3720,NPU.4000", "--batch", "1,2", "--hint", "laten
 
 @pytest.fixture
 def estimated(ovtool, small, tmp_path, monkeypatch):
-    """A sweep of two platforms, and what it printed."""
+    """A sweep of two platforms, and its output."""
     monkeypatch.setattr(compile_check, "select_compiler", lambda *_: Scripted(good))
     out = tmp_path / "s"
     return out, ovtool("sweep", small.folder, *ESTIMATES, "--with-estimates", "--out", out)
 
 
-def test_the_sweep_says_what_its_rows_are(estimated):
+def test_a_sweep_marks_its_estimates(estimated):
     _, ran = estimated
     assert ran.status == 0, ran.err
-    line = "1/4 small NPU.3720 batch 1 latency (estimate): 0.322 ms, nothing was run"
-    assert line in ran.err
+    assert "1/4 small NPU.3720 batch 1 latency (estimate): 0.322 ms" in ran.err
     assert "estimate 0.322" in ran.out
     assert "NPU.4000" in ran.out
-    assert "trials: 0 measured, 4 estimated by a compiler, nothing run" in ran.out
+    assert "0 measured, 4 estimated" in ran.out
 
 
-def test_choose_takes_none_unless_it_is_allowed(ovtool, estimated):
+def test_choose_leaves_estimates_out_unless_allowed(ovtool, estimated):
     out, _ = estimated
     refused = ovtool("choose", out, "--objective", "latency")
     assert refused.status == 4
-    rows = "4 rows of NPU.3720 (estimate), NPU.4000 (estimate)"
-    assert refused.errors == [
-        f"error: nothing was measured, only estimated: {rows}",
-        "hint: --allow-estimates chooses among a compiler's estimates",
-    ]
+    error, hint = refused.errors
+    assert all(part in error for part in ("4", "NPU.3720", "NPU.4000"))
+    assert "--allow-estimates" in hint
     ran = ovtool("choose", out, "--objective", "latency", "--allow-estimates")
     assert ran.status == 0
-    assert ran.out.startswith("Run small on NPU.3720 (estimate) in default, batch 1")
-    assert "This is an estimate by the device's compiler" in ran.out.splitlines()[0]
+    assert "small on NPU.3720 (estimate) in default, batch 1" in ran.out.splitlines()[0]
     assert f"warning: {NOTES['winner-estimated'][0]}" in ran.err
 
 
@@ -55,23 +51,23 @@ def test_a_report_with_estimates(ovtool, estimated, tmp_path):
     assert "estimate 0.322, batch 1" in drawn
 
 
-def test_without_the_compiler_the_device_is_left_out_with_the_reason(
+def test_a_platform_without_compiler_is_refused_with_the_install_command(
     refused, small, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(offline, "find_native_library", lambda: None)
     arguments = ("--with-estimates", "--device", "NPU.4000", "--out", tmp_path / "s")
-    said = refused("sweep", small.folder, *arguments, status=3)
-    assert "NPU.4000" in said
-    assert "ovtool devices --install-npu-compiler" in said
+    refusal = refused("sweep", small.folder, *arguments, status=3)
+    assert "NPU.4000" in refusal.error
+    assert "ovtool devices --install-npu-compiler" in refusal.text
 
 
-def test_an_unknown_platform_is_one_line(refused, small, tmp_path):
+def test_an_unknown_platform_is_named(refused, small, tmp_path):
     arguments = ("--with-estimates", "--device", "CPU,NPU.1234", "--out", tmp_path / "s")
-    assert "unknown NPU platform '1234'" in refused("sweep", small.folder, *arguments)
+    assert "'1234'" in refused("sweep", small.folder, *arguments).error
 
 
-def test_a_recipe_may_ask_for_them(ovtool, small, tmp_path, monkeypatch):
+def test_a_recipe_with_estimates(ovtool, small, tmp_path, monkeypatch):
     monkeypatch.setattr(compile_check, "select_compiler", lambda *_: Scripted(good))
     (tmp_path / "r.yaml").write_text(
         f"recipe: 1\nname: x\nmodel: {{source: {small.xml}}}\nvariants: {{a: {{}}}}\n"
@@ -80,4 +76,4 @@ def test_a_recipe_may_ask_for_them(ovtool, small, tmp_path, monkeypatch):
     )
     ran = ovtool("run", tmp_path / "r.yaml", "--out", tmp_path / "out")
     assert ran.status == 0, ran.err
-    assert "Run a on NPU.4000 (estimate)" in ran.out
+    assert "a on NPU.4000 (estimate)" in ran.out

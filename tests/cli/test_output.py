@@ -1,39 +1,46 @@
-"""Where the answer goes, and what happens when it cannot go there."""
+"""The answer goes to stdout, all else to stderr; and what happens if stdout cannot be written."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-LIST = [sys.executable, "-m", "ovtool.cli.main", "recipes", "list", "--json"]
+from tests.helpers import sweeps
+
+COMMAND = [sys.executable, "-m", "ovtool.cli.main", "recipes", "show", "efficientnet-lite0"]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
-def test_a_full_disk_is_one_clear_line():
+def test_a_full_disk_is_one_error_line():
     with Path("/dev/full").open("w") as full:
-        ran = subprocess.run(LIST, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
-    assert ran.stderr == "error: cannot write the output: the disk is full\n"
+        ran = subprocess.run(COMMAND, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    (line,) = ran.stderr.splitlines()
+    assert line.startswith("error: ")
     assert ran.returncode == 2
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows tells a closed pipe otherwise")
-def test_a_reader_that_leaves_is_no_error():
-    pipe = subprocess.PIPE
-    with subprocess.Popen(LIST, stdout=pipe, stderr=pipe, text=True) as process:
-        process.stdout.close()
-        assert process.stderr.read() == ""
-    assert process.returncode == 0
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows reports a closed pipe differently")
+@pytest.mark.parametrize("unbuffered", ["", "1"], ids=["at the end", "while writing"])
+def test_a_closed_pipe_is_not_an_error(unbuffered):
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "wb") as closed:
+        ran = subprocess.run(
+            COMMAND,
+            stdout=closed,
+            stderr=subprocess.PIPE,
+            check=False,
+            env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+        )
+    assert (ran.returncode, ran.stderr) == (0, b"")
 
 
-def test_what_libraries_say_goes_to_the_log_alone(ovtool, small, tmp_path):
-    log = tmp_path / "new" / "ovtool.log"
-    np.savez(tmp_path / "x.npz", x=np.ones((4, 3, 16, 16), np.float32))
-    arguments = ["compress", small.folder, "int8", "--data", tmp_path / "x.npz"]
-    ran = ovtool("--log", log, *arguments, "--out", tmp_path / "int8")
-    assert ran.status == 0
-    assert "Statistics collection" in log.read_text(encoding="utf-8")
-    assert "Statistics collection" not in ran.out + ran.err
-    again = ovtool("--log", tmp_path, *arguments, "--out", tmp_path / "int8")
-    assert again.errors == [f"error: cannot write {tmp_path}: a folder is in the way"]
+def test_warnings_go_to_stderr(ovtool, tmp_path):
+    contended = [sweeps.contended(sweeps.measure(t)) for t in sweeps.trials(batches=(1,))]
+    folder = sweeps.make(tmp_path / "s", contended, unavailable=[("NPU", "no driver")])
+    ran = ovtool("choose", folder)
+    assert "warning: " not in ran.out
+    assert "no driver" in ran.err
+    assert all(line.startswith("warning: ") for line in ran.err.splitlines())

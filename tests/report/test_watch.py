@@ -1,11 +1,9 @@
 """When a watched report is written again, with scripted states and without waiting."""
 
 import contextlib
-import itertools
 
 import pytest
 
-from ovtool.core.errors import InputError
 from ovtool.report import watch
 from ovtool.report.watch import MAX_UNSETTLED_POLLS, POLL_S, sweep_state, watch_sweeps
 from tests.helpers import sweeps
@@ -71,31 +69,3 @@ def test_every_finished_trial_changes_the_state(tmp_path):
     assert len(seen) == 3
     assert sweep_state([folder]) == sweep_state([folder])
     assert len(sweep_state([folder, tmp_path / "missing"])) == 6
-
-
-@pytest.mark.slow
-def test_end_of_watch_writes_a_page_without_reload(tmp_path, monkeypatch, capsys):
-    from ovtool.cli.commands import report as verb
-
-    folder = sweeps.whole(tmp_path / "s", batches=(1,))
-    rounds = itertools.count()
-
-    def scripted(_sweeps):
-        yield None
-        assert 'http-equiv="refresh" content="5"' in (folder / "index.html").read_text()[:2000]
-        yield None
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("ovtool.api.watch_sweeps", scripted)
-    monkeypatch.setattr(verb.signal, "signal", lambda *_: next(rounds))
-    verb.command([str(folder)], watch=True)
-    assert 'http-equiv="refresh"' not in (folder / "index.html").read_text()[:2000]
-    assert "index.html" in capsys.readouterr().out
-
-
-def test_watch_with_json_raises(tmp_path):
-    from ovtool.cli.commands import report as verb
-
-    folder = sweeps.whole(tmp_path / "s", batches=(1,))
-    with pytest.raises(InputError):
-        verb.command([str(folder)], watch=True, json=True)

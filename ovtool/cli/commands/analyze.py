@@ -64,7 +64,7 @@ def print_analysis(found: Analyzed, *, flops_per_s: float | None, top: int, json
     """
     if json:
         bound = None if flops_per_s is None else found.least_s(flops_per_s) * units.MS_PER_S
-        console.print_json(found.to_json() | {"least_ms": bound})
+        console.print_json(found.to_json() | {"lower_bound_ms": bound})
         return
     total, shapes = found.analysis.total, shapes_text(found.shapes)
     console.print_line(f"{found.variant}, batch {found.batch}, {shapes}: {total.layers} layers")

@@ -1,11 +1,11 @@
-"""What ``ovtool profile`` prints."""
+"""``ovtool profile``."""
 
 import re
 
 import pytest
 from rich.console import Console
 
-from ovtool.cli import console as terminal
+from ovtool.cli import console
 from ovtool.cli.commands.profile import print_profile
 from ovtool.core.notes import make_note
 from ovtool.graph.runtime_layers import Layer
@@ -14,13 +14,13 @@ from ovtool.roofline.predict import LayerRoofline, RooflineComparison
 
 
 def profiled(**fields):
-    """A profile whose figures are invented."""
+    """A profile with invented figures."""
     layers = (
         Layer("encoder/" * 8 + "product", "FullyConnected", "i8", "p_i8", 40_000_000, 2.0, "CPU"),
         Layer("Add_12", "Convolution", "bf16", "p_bf16", 10_000_000, 1.0, "CPU", ("stem/conv",)),
         Layer("copy", "Reorder", "f32", "p_f32", None, 0.5, "CPU"),
     )
-    told = {
+    values = {
         "variant": "net",
         "device": "CPU",
         "precision": "default",
@@ -35,24 +35,24 @@ def profiled(**fields):
         "others_cpu_pct": 1.0,
         "layers": layers,
     }
-    return Profile(**told | fields)
+    return Profile(**values | fields)
 
 
 @pytest.fixture
 def printed(monkeypatch, capsys):
-    """The lines of a profile on a terminal so many columns wide."""
+    """Return the lines of a profile on a terminal of a given width."""
 
-    def show(found, width, top=15):
-        console = Console(width=width, force_terminal=True, no_color=True, highlight=False)
-        monkeypatch.setattr(terminal, "get_console", lambda **_: console)
-        print_profile(found, top=top, json=False)
+    def show(profile, width, top=15):
+        output = Console(width=width, force_terminal=True, no_color=True, highlight=False)
+        monkeypatch.setattr(console, "get_console", lambda **_: output)
+        print_profile(profile, top=top, json=False)
         return re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
 
     return show
 
 
 @pytest.mark.parametrize("width", [80, 200])
-def test_it_is_readable_on_a_narrow_and_on_a_wide_terminal(printed, width):
+def test_a_profile_fits_narrow_and_wide_terminals(printed, width):
     lines = printed(profiled(), width)
     assert max(map(len, lines)) <= width
     first = next(line for line in lines if line.lstrip().startswith("2.000"))
@@ -63,36 +63,37 @@ def test_it_is_readable_on_a_narrow_and_on_a_wide_terminal(printed, width):
     assert ("…" in name) == (width == 80)
 
 
-def test_it_says_what_ran_and_what_did_not_run_in_int8(printed):
+def test_a_profile_shows_latency_precisions_and_fallback_layers(printed):
     text = "\n".join(
         printed(profiled(notes=(make_note("device-fallback", "AUTO ran on CPU"),)), 200)
     )
-    assert "net on CPU in i8+bf16, batch 2, latency hint: 4.00 ms a request" in text
-    assert "with counters 4.20 ms (+5 %), layers 3.50 ms; means of 400" in text
-    assert "0.0250 GFLOP a sample, 12.5 GFLOP/s" in text
-    assert "FLOPs: i8 80.0 %, bf16 20.0 %" in text
-    assert "time:  i8 57.1 %, bf16 28.6 %, f32 14.3 %" in text
-    assert "not in INT8, unlike the rest: 1 layer, 20.0 % of FLOPs: stem/conv (bf16)" in text
-    assert "AUTO ran on CPU" in text
+    for value in ("net", "CPU", "i8+bf16", "batch 2", "latency", "4.00 ms", "4.20 ms", "+5 %",
+                  "3.50 ms", "400", "0.0250 GFLOP", "12.5 GFLOP/s", "i8 80.0 %, bf16 20.0 %",
+                  "i8 57.1 %, bf16 28.6 %, f32 14.3 %", "AUTO ran on CPU"):  # fmt: skip
+        assert value in text
+    (fallback,) = (line for line in text.splitlines() if "stem/conv (bf16)" in line)
+    assert "1 layer" in fallback
+    assert "20.0 %" in fallback
 
 
-def test_the_rest_is_summed_up(printed):
+def test_layers_beyond_top_are_summed(printed):
     text = "\n".join(printed(profiled(), 100, top=1))
-    assert "and 2 more: 1.500 ms, 42.9 %" in text
-    assert "stem/conv" not in text.partition("layers")[2].partition("and 2 more")[0]
+    rest = next(line for line in text.splitlines() if "2 more" in line)
+    assert "1.500 ms, 42.9 %" in rest
+    assert "stem/conv" not in text.partition("layers")[2].partition(rest)[0]
 
 
-def test_what_is_unknown_is_not_zero(printed):
+def test_unknown_figures_are_not_zero(printed):
     hidden = (Layer("a", "Conv", None, "", None, 1.0, None),)
-    found = profiled(layers=hidden, gflops=None, executed_precision=None, attributed=None)
-    text = "\n".join(printed(found, 100))
-    assert "in an unknown precision" in text
-    assert "arithmetic: unknown" in text
-    assert "FLOPs:" not in text
-    assert "time:  unknown 100 %" in text
+    profile = profiled(layers=hidden, gflops=None, executed_precision=None, attributed=None)
+    lines = printed(profile, 100)
+    assert "unknown" in lines[0]
+    assert any(line.startswith("arithmetic: unknown") for line in lines)
+    assert not any(line.startswith("FLOPs:") for line in lines)
+    assert "unknown 100 %" in "\n".join(lines)
 
 
-def test_devices_are_told_apart_where_there_are_several(printed):
+def test_the_device_is_a_column_if_there_are_several(printed):
     both = (
         Layer("a", "Conv", "f16", "", 10, 1.0, "GPU"),
         Layer("b", "Conv", "f32", "", 10, 0.5, "CPU"),
@@ -103,28 +104,28 @@ def test_devices_are_told_apart_where_there_are_several(printed):
     assert "device" not in "".join(printed(profiled(), 100))
 
 
-def test_the_document_has_every_layer_whatever_is_printed(ovtool, small):
+def test_the_json_document_has_every_layer(ovtool, small):
     ran = ovtool("profile", small.folder, "--seconds", "0.05", "--top", "1", "--json")
     assert ran.status == 0
     assert len(ran.document["layers"]) > 1
     assert ran.document["flops_shares"]
-    assert "profiling small on CPU" in ran.err
+    assert "small" in ran.err
 
 
-def test_the_table_is_the_answer_and_progress_is_not(ovtool, small, tmp_path):
+def test_the_table_goes_to_stdout_and_progress_to_stderr(ovtool, small, tmp_path):
     out = tmp_path / "out"
     ran = ovtool("profile", small.folder, "--seconds", "0.05", "--precision", "f32", "--out", out)
     assert ran.status == 0
     assert ran.out.startswith("small on CPU in f32, batch 1")
-    assert "FLOPs: f32 100 %" in ran.out
+    assert "f32 100 %" in ran.out
     assert f"{out / 'layers.csv'}" in ran.out
-    assert "profiling" not in ran.out
+    assert ran.err.splitlines()[0] not in ran.out
 
 
 def compared(**fields):
-    """Limits of the layers of :func:`profiled`, invented too."""
+    """Invented limits of the layers of :func:`profiled`."""
     names = [layer.name for layer in profiled().layers]
-    told = {
+    values = {
         "latency_ms": 3.6,
         "latency_ms_ci_low": 3.0,
         "latency_ms_ci_high": 4.3,
@@ -140,11 +141,11 @@ def compared(**fields):
         "bandwidths": {"memory": 20.0},
         "calibrated": "today, 9 measurements: 9 stable",
     }
-    return RooflineComparison(**told | fields)
+    return RooflineComparison(**values | fields)
 
 
 @pytest.mark.parametrize("width", [80, 200])
-def test_limits_stand_beside_what_was_measured(printed, width):
+def test_limits_are_columns_next_to_the_measured_time(printed, width):
     lines = printed(profiled(roofline=compared()), width)
     assert max(map(len, lines)) <= width
     first = next(line for line in lines if line.lstrip().startswith("2.000"))
@@ -152,15 +153,12 @@ def test_limits_stand_beside_what_was_measured(printed, width):
     unknown = next(line for line in lines if line.lstrip().startswith("0.500"))
     assert unknown.split()[:5] == ["0.500", "-", "-", "-", "-"]
     text = " ".join(" ".join(lines).split())
-    assert (
-        "predicted: 3.60 [3.00, 4.30] ms a request, measured 4.00 ms (-10 %); limit 1.00 ms, 25 %"
-        in text
-    )
-    assert "bound by (share of predicted time): compute 75.0 %, memory 25.0 %" in text
-    assert "calibrated today, 9 measurements: 9 stable" in text
+    for value in ("3.60 [3.00, 4.30] ms", "4.00 ms", "-10 %", "1.00 ms", "25 %",
+                  "compute 75.0 %, memory 25.0 %", "today, 9 measurements: 9 stable"):  # fmt: skip
+        assert value in text
 
 
-def test_a_prediction_that_lacks_a_layer_is_unknown(printed):
-    found = compared(latency_ms=None, limit_ms=None, unknown=("copy",))
-    text = " ".join(printed(profiled(roofline=found), 200))
-    assert "predicted: unknown; not calibrated for 1 of its layers: copy" in text
+def test_a_prediction_without_calibration_of_a_layer_is_unknown(printed):
+    roofline = compared(latency_ms=None, limit_ms=None, unknown=("copy",))
+    lines = printed(profiled(roofline=roofline), 200)
+    assert any("unknown" in line and line.endswith("copy") for line in lines)

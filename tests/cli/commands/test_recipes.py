@@ -1,0 +1,24 @@
+"""``ovtool recipes``."""
+
+from pathlib import Path
+
+from ovtool.recipes import schema
+
+
+def test_recipes_lists_every_bundled_recipe(ovtool):
+    listed = {row["name"] for row in ovtool("recipes", "list", "--json").document}
+    assert listed == {path.stem for path in schema.folder().glob("*.yaml")}
+    out = ovtool("recipes", "list").out
+    assert all(name in out for name in listed)
+
+
+def test_show_and_check_read_a_bundled_recipe(ovtool):
+    rows = ovtool("recipes", "list", "--json").document
+    (path,) = (Path(row["path"]) for row in rows if row["name"] == "efficientnet-lite0")
+    out = ovtool("recipes", "show", "efficientnet-lite0").out
+    assert out == path.read_text(encoding="utf-8")
+    ran = ovtool("recipes", "check", "efficientnet-lite0")
+    assert (ran.status, ran.err) == (0, "")
+    assert "efficientnet-lite0" in ran.out
+    checked = ovtool("recipes", "check", "efficientnet-lite0", "--json").document
+    assert checked == schema.read(path).model_dump(mode="json")

@@ -1,0 +1,18 @@
+"""``ovtool sweep``."""
+
+
+def test_the_same_command_resumes_a_sweep(ovtool, small, tmp_path):
+    arguments = ("--hint", "latency", "--rounds", "3", "--max-seconds", "0.3")
+    out = tmp_path / "s"
+    ran = ovtool("sweep", small.folder, *arguments, "--device", "CPU,NPU", "--out", out, "--json")
+    unavailable = set(ran.document["unavailable"])
+    assert unavailable <= {"NPU"}
+    assert all(device in ran.err for device in unavailable)
+    assert ran.document["folder"] == str(out)
+    assert ran.document["measured"] + ran.document["failed"] >= 1
+    assert "1/1 small CPU batch 1 latency: p50 " in ran.err
+    again = ovtool("sweep", small.folder, *arguments, "--out", out)
+    assert "small" in again.out
+    assert f"ovtool report {out}" in again.err
+    document = ovtool("sweep", small.folder, *arguments, "--out", out, "--json").document
+    assert (document["measured"], document["reused"]) == (0, 1)

@@ -1,0 +1,73 @@
+"""``ovtool`` itself: its help, shell completion and log."""
+
+import re
+
+import numpy as np
+import pytest
+
+from ovtool.cli.main import VERBS
+from tests.cli.test_command import COMMANDS
+
+
+def plain(text):
+    """Return help without its frames, on one line."""
+    return " ".join(re.sub(r"[╭─╮│╰╯]", " ", text).split())
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_help_lists_every_verb_on_one_line_and_the_exit_codes(ovtool, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    out = ovtool("--help").out
+    lines = [plain(line) for line in out.splitlines()]
+    for verbs in VERBS.values():
+        for verb, summary in verbs.items():
+            assert f"{verb} {summary}" in lines
+    assert all(f" {code} " in plain(out).partition("Exit codes")[2] for code in range(5))
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids="-".join)
+def test_help_of_a_verb_shows_its_example(ovtool, words):
+    ran = ovtool(*words, "--help")
+    assert (ran.status, ran.err) == (0, "")
+    assert " ".join(("ovtool", *words)) in plain(ran.out).partition("Example")[2]
+
+
+def test_help_shows_defaults_that_depend_on_other_options(ovtool):
+    assert "[default: (name of the folder)]" in plain(ovtool("convert", "--help").out)
+    assert "--shape)]" in plain(ovtool("sweep", "--help").out)
+
+
+def test_no_verb_shows_the_help_and_is_wrong_use(ovtool):
+    ran = ovtool()
+    assert ran.status == 2
+    assert all(verb in ran.out for verbs in VERBS.values() for verb in verbs)
+    assert ran.err == ""
+
+
+def test_shell_completion_lists_the_verbs(ovtool, monkeypatch):
+    assert "--install-completion" in ovtool("--help").out
+    monkeypatch.setenv("_OVTOOL_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", "ovtool c")
+    monkeypatch.setenv("COMP_CWORD", "1")
+    assert set(ovtool().out.split()) == {"check", "convert", "compare", "compress", "choose"}
+
+
+def test_shell_completion_lists_the_options_of_a_verb(ovtool, monkeypatch):
+    monkeypatch.setenv("_OVTOOL_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", "ovtool choose sweeps --max-l")
+    monkeypatch.setenv("COMP_CWORD", "3")
+    assert ovtool().out.split() == ["--max-latency-ms"]
+
+
+def test_library_output_goes_to_the_log_only(ovtool, small, tmp_path):
+    log = tmp_path / "new" / "ovtool.log"
+    np.savez(tmp_path / "x.npz", x=np.ones((4, 3, 16, 16), np.float32))
+    arguments = ["compress", small.folder, "int8", "--data", tmp_path / "x.npz"]
+    ran = ovtool("--log", log, *arguments, "--out", tmp_path / "int8")
+    assert ran.status == 0
+    assert "Statistics collection" in log.read_text(encoding="utf-8")
+    assert "Statistics collection" not in ran.out + ran.err
+    again = ovtool("--log", tmp_path, *arguments, "--out", tmp_path / "int8")
+    assert again.status == 2
+    assert len(again.errors) == 1
+    assert str(tmp_path) in again.errors[0]
