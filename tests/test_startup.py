@@ -11,7 +11,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 HEAVY = {
     "PIL", "altair", "jinja2", "nncf", "onnx", "onnxruntime", "openvino", "pandas", "pyarrow",
-    "safetensors", "scipy", "skimage", "tensorflow", "torch", "torch_pruning", "vl_convert",
+    "rapidfuzz", "safetensors", "scipy", "skimage", "tensorflow", "torch", "torch_pruning",
+    "vl_convert",
 }  # fmt: skip
 
 

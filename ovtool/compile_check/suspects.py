@@ -11,7 +11,7 @@ import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ovtool.graph.operations import operations
+from ovtool.graph.operations import sort_operations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -157,7 +157,7 @@ class _Graph:
 
     def __init__(self, model: ov.Model) -> None:
         self._model = model
-        split = operations(model)
+        split = sort_operations(model)
         self.operations, self._fixed = split.moving, split.fixed
 
     @contextlib.contextmanager

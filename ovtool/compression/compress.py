@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ovtool.core.metrics import Metric
-    from ovtool.evaluation.graph_evaluator import GraphJudge
+    from ovtool.evaluation.evaluator import GraphEvaluator
     from ovtool.models.network import Network
     from ovtool.models.options import SourceOptions
 
@@ -117,15 +117,15 @@ def _samples(spec: DataSpec | str | None, variant: Variant, progress: Progress) 
     return (DataSpec(spec) if isinstance(spec, str) else spec).load(variant, progress)
 
 
-def judge_of(has: Given, parent: Variant, progress: Progress) -> GraphJudge | None:
+def judge_of(has: Given, parent: Variant, progress: Progress) -> GraphEvaluator | None:
     """Return what takes the quality of graphs made from a variant; None without validation."""
     from ovtool.datasets.samples import usual_metric
-    from ovtool.evaluation.graph_evaluator import GraphJudge
+    from ovtool.evaluation.evaluator import GraphEvaluator
 
     samples = _samples(has.validation, parent, progress)
     if samples is None:
         return None
-    return GraphJudge(samples, parent, has.metric or usual_metric(samples))
+    return GraphEvaluator(samples, parent, has.metric or usual_metric(samples))
 
 
 def _network(parent: Variant, options: SourceOptions) -> Callable[[], Network] | None:

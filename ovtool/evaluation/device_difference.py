@@ -1,8 +1,7 @@
-"""How far a device's outputs are from the CPU's in f32, and from which operation on.
+"""Difference of a device from the CPU in f32, and the operation where their outputs first diverge.
 
-Both run the same variant on the same samples, each in a process of its own.  Where the outputs are
-too far apart, results are added to a few operations of the graph at a time, and both sides' are
-compared.
+Both run the same variant on the same samples, each in a process. If the outputs differ by more
+than the tolerance, both run again with a few operations of the graph as additional outputs.
 """
 
 from __future__ import annotations
@@ -14,19 +13,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ovtool.benchmark.session import Job, Runner, Session, TrialFailedError
 from ovtool.core import units
 from ovtool.core.notes import Note, make_note
 from ovtool.datasets.samples import First
-from ovtool.evaluation import find, relative_error
-from ovtool.evaluation.evaluator import outputs, stacked
-from ovtool.graph.operations import operations
+from ovtool.evaluation.divergence import find_divergence, relative_error
+from ovtool.evaluation.evaluator import infer_output, infer_samples
+from ovtool.graph.operations import sort_operations
 from ovtool.graph.reference_run import EXACT_PROPERTIES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import openvino as ov
     from numpy.typing import NDArray
@@ -34,213 +31,212 @@ if TYPE_CHECKING:
     from ovtool.datasets.samples import Samples
 
 SAMPLES = 4
-"""Samples that are compared: an operation that loses precision does so on each."""
+"""Number of samples that are compared: an operation that loses precision does so on each."""
 TOLERANCE = 0.05
-"""Share of the largest output; rounding to bf16 or f16 all through a network stays below it."""
+"""Relative to the largest output; rounding a whole network to bf16 or f16 stays below it."""
 _COMPARABLE = {"f16", "f32", "f64", "i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64"}
 
 
 @dataclass(frozen=True, slots=True)
-class Apart:
-    """The operation from which on outputs are apart: what it reads is not.
+class Divergence:
+    """The operation where outputs first diverge: its inputs are within the tolerance.
 
     Args:
-        name: Its friendly name.
-        type: Its type.
-        error: Its largest difference, as a share of its largest value on the CPU in f32.
-        before: The largest such share of what it reads.
-        compared: Operations that were compared.
-        earlier: Names of earlier operations that were seen to be apart too; their errors vanish
-            before this one, or go another way.
+        name: Friendly name.
+        type: Type of the operation.
+        error: Largest difference, relative to the largest value on the CPU in f32.
+        input_error: Largest such error of the operations that it reads.
+        compared: Number of operations that were compared.
+        earlier: Names of earlier operations beyond the tolerance. Their errors vanish before this
+            operation, or are on another branch.
     """
 
     name: str
     type: str
     error: float
-    before: float
+    input_error: float
     compared: int
     earlier: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
-    """How far outputs are from those of the same variant on the CPU in f32.
+class DeviceDifference:
+    """Difference of outputs from those of the same variant on the CPU in f32.
 
     Args:
-        error: The largest difference as a share of the largest output there.
-        tolerance: What is no warning.
-        samples: That were compared.
-        apart: The operation that it comes from; None within the tolerance, or not found.
-        not_found: Why the operation is not known; empty where it is, or need not be.
+        error: Largest difference, relative to the largest output on the CPU in f32.
+        tolerance: Largest error without a warning.
+        samples: Number of samples that were compared.
+        divergence: The operation that causes the difference; None within the tolerance, or if the
+            search failed.
+        search_failure: Why the operation is unknown.
     """
 
     error: float
     tolerance: float
     samples: int
-    apart: Apart | None = None
-    not_found: str = ""
+    divergence: Divergence | None = None
+    search_failure: str = ""
 
-    def note(self, what: str) -> Note | None:
+    def note(self, subject: str) -> Note | None:
         """Return a warning; None within the tolerance.
 
         Args:
-            what: The variant, device and precision, in words.
+            subject: The variant, device and precision, for people.
         """
         if self.error <= self.tolerance:
             return None
-        where = f"first divergence unknown: {self.not_found}"
-        if self.apart is not None:
-            one = self.apart
+        where = f"first divergence unknown: {self.search_failure}"
+        if (first := self.divergence) is not None:
             where = (
-                f"first divergence at {one.type} {one.name!r} (error {share(one.error)}, its inputs"
-                f" {share(one.before)}); {one.compared} operations compared"
+                f"first divergence at {first.type} {first.name!r}"
+                f" (error {_percent(first.error)}, its inputs {_percent(first.input_error)});"
+                f" {first.compared} operations compared"
             )
-            if one.earlier:
-                where += f"; earlier, without effect there: {', '.join(one.earlier[:3])}"
-        error = f"{what}: {share(self.error)} of the largest output, tolerance"
-        return make_note("device-difference", f"{error} {share(self.tolerance)}; {where}")
+            if first.earlier:
+                where += f"; earlier, without effect there: {', '.join(first.earlier[:3])}"
+        error = f"{subject}: {_percent(self.error)} of the largest output, tolerance"
+        return make_note("device-difference", f"{error} {_percent(self.tolerance)}; {where}")
 
 
-def share(error: float) -> str:
-    """Return a relative error as a person reads it."""
-    return f"{units.text(100 * error)} %" if math.isfinite(error) else "an infinite share"
+def _percent(error: float) -> str:
+    return f"{units.text(100 * error)} %" if math.isfinite(error) else "infinite"
 
 
-def difference(
+def compare_with_cpu(
     session: Session, job: Job, samples: Samples, index: int, runner: Runner, tolerance: float
-) -> Difference:
+) -> DeviceDifference:
     """Compare the outputs of a session with those of the CPU in f32.
 
     Args:
-        session: Opened for ``job``.
-        job: What runs on the device.
-        samples: Those of which the first few are compared.
-        index: Of the output that is compared.
-        runner: Opens the sessions of the other side, and of the search.
-        tolerance: Largest share that is no warning.
+        session: The session on the device, opened for ``job``.
+        job: The job on the device.
+        samples: The first few of these are compared.
+        index: Index of the output that is compared.
+        runner: Opens the sessions on the CPU, and those of the search.
+        tolerance: Largest error without a warning.
 
     Raises:
         TrialFailedError: The device failed, or the model does not run on the CPU.
     """
     few = First(samples, SAMPLES)
-    exact = _on_cpu(job)
-    with contextlib.closing(runner.open(exact, warm_up=False)) as reference:
-        error = relative_error(outputs(session, few, index), outputs(reference, few, index))
-    found = Difference(error, tolerance, len(few))
-    if error <= tolerance:
-        return found
-    try:
-        return _Probing(job, exact, few, runner).located(found, index)
-    except TrialFailedError as failure:
-        return replace(found, not_found=str(failure))
-
-
-def _on_cpu(job: Job) -> Job:
-    """Return a job as the CPU runs it most exactly, with the same shapes."""
     trial = replace(job.trial, device="CPU", precision="f32")
-    return replace(job, trial=trial, properties=EXACT_PROPERTIES, notes=())
+    exact = replace(job, trial=trial, properties=EXACT_PROPERTIES, notes=())
+    with contextlib.closing(runner.open(exact, warm_up=False)) as reference:
+        expected = infer_output(reference, few, index)
+        error = relative_error(infer_output(session, few, index), expected)
+    difference = DeviceDifference(error, tolerance, len(few))
+    if error <= tolerance:
+        return difference
+    try:
+        located = _Search(job, exact, few, runner).locate(index, tolerance)
+    except TrialFailedError as failure:
+        located = str(failure)
+    if isinstance(located, str):
+        return replace(difference, search_failure=located)
+    return replace(difference, divergence=located)
 
 
 @dataclass(slots=True)
-class _Probing:
+class _Search:
     job: Job
     exact: Job
     samples: Samples
     runner: Runner
-    _nodes: tuple[Any, ...] = field(default=(), init=False)
+    _operations: tuple[Any, ...] = field(default=(), init=False)
 
-    def located(self, found: Difference, index: int) -> Difference:
-        """Return the difference with the operation that it comes from."""
+    def locate(self, index: int, tolerance: float) -> Divergence | str:
+        """Return the operation where an output first diverges, or why it is unknown.
+
+        Raises:
+            TrialFailedError: A run failed.
+        """
         import openvino as ov
 
-        model = self._model()
+        model = self._read_model()
         if model.get_sinks():
-            return replace(found, not_found="the model keeps state between inferences")
+            return "the model keeps state between inferences"
         model.reshape({i: ov.PartialShape(list(s)) for i, s in enumerate(self.job.shapes)})
-        self._nodes = operations(model).moving
-        places = {node.get_name(): place for place, node in enumerate(self._nodes)}
+        self._operations = sort_operations(model).moving
+        positions = {node.get_name(): position for position, node in enumerate(self._operations)}
         sources = [
-            [places[name] for name in map(_read, node.inputs()) if name in places]
-            for node in self._nodes
+            [positions[name] for name in map(_source_name, node.inputs()) if name in positions]
+            for node in self._operations
         ]
-        end = places.get(_read(model.outputs[index].get_node().input(0)))
+        end = positions.get(_source_name(model.outputs[index].get_node().input(0)))
         if end is None:
-            return replace(found, not_found="the output is no operation's")
-        parting = find(sources, end, self.errors, found.tolerance)
-        if parting is None:
-            told = "with intermediate outputs read, the difference is gone: fusing makes it"
-            return replace(found, not_found=told)
-        node = self._nodes[parting.place]
-        apart = Apart(
+            return "the output is a constant or an input"
+        point = find_divergence(sources, end, self.compute_errors, tolerance)
+        if point is None:
+            return "the difference vanishes when intermediate outputs are read: fusion causes it"
+        node = self._operations[point.position]
+        return Divergence(
             name=node.get_friendly_name(),
             type=node.get_type_name(),
-            error=parting.error,
-            before=parting.before,
-            compared=parting.compared,
-            earlier=tuple(self._nodes[place].get_friendly_name() for place in parting.earlier),
+            error=point.error,
+            input_error=point.input_error,
+            compared=point.compared,
+            earlier=tuple(self._operations[p].get_friendly_name() for p in point.earlier),
         )
-        return replace(found, apart=apart)
 
-    def errors(self, places: Sequence[int]) -> dict[int, float]:
-        """Compare operations on both sides; those without comparable outputs are left out."""
-        asked = [place for place in places if _comparable(self._nodes[place])]
-        if not asked:
+    def compute_errors(self, positions: Sequence[int]) -> dict[int, float]:
+        """Compare operations on both devices; omit those without comparable outputs."""
+        comparable = [p for p in positions if _is_comparable(self._operations[p])]
+        if not comparable:
             return {}
-        scratch = tempfile.TemporaryDirectory(prefix="ovtool-parting-", ignore_cleanup_errors=True)
+        scratch = tempfile.TemporaryDirectory(
+            prefix="ovtool-divergence-", ignore_cleanup_errors=True
+        )
         with scratch as folder:
             xml = Path(folder) / "probe.xml"
-            positions = self._with_results(asked, xml)
-            ours, exact = (self._inferred(job, xml) for job in (self.job, self.exact))
+            arrays = self._save_with_results(comparable, xml)
+            outputs, exact = (self._infer(job, xml) for job in (self.job, self.exact))
         return {
-            place: max(relative_error(ours[n], exact[n]) for n in of)
-            for place, of in positions.items()
+            position: max(relative_error(outputs[i], exact[i]) for i in indices)
+            for position, indices in arrays.items()
         }
 
-    def _model(self) -> ov.Model:
+    def _read_model(self) -> ov.Model:
         import openvino as ov
 
         return ov.Core().read_model(self.job.xml)
 
-    def _with_results(self, places: Sequence[int], target: Path) -> dict[int, list[str]]:
-        """Save the graph with results for some operations; return the names of their arrays."""
+    def _save_with_results(self, positions: Sequence[int], target: Path) -> dict[int, list[int]]:
+        """Save the graph with results for some operations; return the indices of their outputs."""
         import openvino as ov
         from openvino import opset15 as op
 
-        model = self._model()
-        nodes = operations(model).moving
+        model = self._read_model()
+        nodes = sort_operations(model).moving
         results, by_name = [], {}
-        for place in places:
-            for port in nodes[place].outputs():
+        for position in positions:
+            for port in nodes[position].outputs():
                 result = op.result(port)
-                result.set_friendly_name(f"probe-{place}-{port.get_index()}")
-                by_name[result.get_friendly_name()] = place
+                result.set_friendly_name(f"probe-{position}-{port.get_index()}")
+                by_name[result.get_friendly_name()] = position
                 results.append(result)
         model.add_results(results)
         ov.save_model(model, target, compress_to_fp16=False)
-        found: dict[int, list[str]] = {}
-        for position, output in enumerate(ov.Core().read_model(target).outputs):
+        indices: dict[int, list[int]] = {}
+        for index, output in enumerate(ov.Core().read_model(target).outputs):
             name = output.get_node().get_friendly_name()
             if name in by_name:
-                found.setdefault(by_name[name], []).append(f"arr_{position}")
-        return found
+                indices.setdefault(by_name[name], []).append(index)
+        return indices
 
-    def _inferred(self, job: Job, xml: Path) -> Mapping[str, NDArray[Any]]:
-        asked, answered = xml.with_name("inputs.npz"), xml.with_name("outputs.npz")
-        np.savez(asked, **stacked(list(self.samples)))  # type: ignore[arg-type] # arrays by input name
+    def _infer(self, job: Job, xml: Path) -> list[NDArray[Any]]:
         session = self.runner.open(replace(job, xml=xml, inputs=None), warm_up=False)
-        with contextlib.closing(session):
-            session.infer(asked, answered)
-        with np.load(answered) as found:
-            return {name: found[name] for name in found.files}
+        with contextlib.closing(session), infer_samples(session, list(self.samples)) as outputs:
+            return [outputs[name] for name in outputs.files]
 
 
-def _read(port: Any) -> str:
+def _source_name(port: Any) -> str:
     """Return the name of the node that an input reads."""
     return str(port.get_source_output().get_node().get_name())
 
 
-def _comparable(node: Any) -> bool:
-    """Whether all outputs of an operation are numbers of a size that is known."""
+def _is_comparable(node: Any) -> bool:
+    """Return whether all outputs of an operation are numbers of static shapes."""
     return all(
         port.get_element_type().get_type_name() in _COMPARABLE
         and port.get_partial_shape().is_static

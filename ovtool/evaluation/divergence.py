@@ -1,7 +1,7 @@
-"""Where two runs of one graph part: how far apart two arrays are, and a search for the operation.
+"""Search for the operation where two runs of one graph first diverge.
 
-Nothing here runs a model: the search asks for the errors of operations, several at a time, since
-each answer costs two compiles.
+Nothing here runs a model. The search requests the errors of several operations at a time, since
+each request costs two compilations.
 """
 
 from __future__ import annotations
@@ -18,185 +18,187 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    Errors = Callable[[Sequence[int]], Mapping[int, float]]
-    """Relative errors of operations, by their places in the order; it may leave some out."""
+    ComputeErrors = Callable[[Sequence[int]], Mapping[int, float]]
+    """Compute relative errors of operations by position; incomparable ones may be absent."""
 
 WIDTH = 6
 """Operations that are compared at a time."""
 
 
-def relative_error(ours: NDArray[np.generic], exact: NDArray[np.generic]) -> float:
-    """Return the largest difference as a share of the largest exact value.
+def relative_error(values: NDArray[np.generic], exact: NDArray[np.generic]) -> float:
+    """Return the largest difference relative to the largest exact value.
 
-    0 where both are equal, NaN and infinities included; infinite where only one is finite, where
-    all exact values are zero and ours are not, or where the shapes differ.
+    The error is 0 if both are equal, NaN and infinities included. It is infinite if only one value
+    of a pair is finite, if all exact values are zero and others are not, or if the shapes differ.
 
     Args:
-        ours: Values of any shape.
-        exact: What they should be.
+        values: Values of any shape.
+        exact: Exact values.
     """
-    if ours.shape != exact.shape:
+    if values.shape != exact.shape:
         return math.inf
-    a, b = ours.astype(np.float64), exact.astype(np.float64)
-    apart = ~((a == b) | (np.isnan(a) & np.isnan(b)))
-    if not apart.any():
+    a, b = values.astype(np.float64), exact.astype(np.float64)
+    differ = ~((a == b) | (np.isnan(a) & np.isnan(b)))
+    if not differ.any():
         return 0.0
-    if not (np.isfinite(a[apart]).all() and np.isfinite(b[apart]).all()):
+    if not (np.isfinite(a[differ]).all() and np.isfinite(b[differ]).all()):
         return math.inf
     scale = np.abs(b[np.isfinite(b)]).max(initial=0.0)
     with np.errstate(over="ignore"):
-        largest = np.abs(a[apart] - b[apart]).max()
+        largest = np.abs(a[differ] - b[differ]).max()
         return float(largest / scale) if scale else math.inf
 
 
 @dataclass(frozen=True, slots=True)
-class Parting:
-    """An operation that adds the error: its inputs agree within the tolerance, it does not.
+class DivergencePoint:
+    """The operation that adds the error: its inputs are within the tolerance, its output is not.
 
     Args:
-        place: Its place in the order of operations.
-        error: Its relative error.
-        before: The largest error of the operations that it reads; 0 where it reads inputs alone.
-        earlier: Places of earlier operations that were seen to be apart: their errors vanish before
-            this one, or go another way.
-        compared: Operations that were compared.
+        position: Position in the order of operations.
+        error: Relative error of the output.
+        input_error: Largest error of the operations that it reads; 0 if it reads inputs only.
+        earlier: Positions of earlier operations beyond the tolerance. Their errors vanish before
+            this operation, or are on another branch.
+        compared: Number of operations that were compared.
     """
 
-    place: int
+    position: int
     error: float
-    before: float
+    input_error: float
     earlier: tuple[int, ...]
     compared: int
 
 
-def find(
-    sources: Sequence[Sequence[int]], end: int, errors: Errors, tolerance: float, width: int = WIDTH
-) -> Parting | None:
-    """Look for the operation from which on two runs are apart, to the output.
+def find_divergence(
+    sources: Sequence[Sequence[int]],
+    end: int,
+    compute_errors: ComputeErrors,
+    tolerance: float,
+    width: int = WIDTH,
+) -> DivergencePoint | None:
+    """Search for the operation where two runs first diverge on the way to an output.
 
-    The order of the operations is cut into ``width`` + 1 parts where the last operation within the
-    tolerance is followed by one beyond it, again and again: so it ends at an error that lasts, not
-    at one that vanishes on the way.  Then the search walks back along what is read, since the
-    neighbour in the order may be of another branch, until everything that is read is within the
-    tolerance: what it returns is confirmed by its own neighbours, however errors come and go.
+    A first phase repeatedly cuts the order of operations into ``width`` + 1 parts, between the
+    last operation within the tolerance and the next one beyond it. So it ends at an error that
+    lasts, not at one that vanishes on the way. A second phase walks back along the sources, since
+    the neighbor in the order may be on another branch, until all sources are within the tolerance.
+    The sources of the result thus confirm it, for errors of any kind.
 
     Args:
-        sources: For each operation the places of those that it reads, all before its own.
-        end: The operation whose output is apart.
-        errors: Compares the runs; an operation that it leaves out cannot be compared, and is
-            seen through to what it reads.
-        tolerance: Largest error that is none.
-        width: Operations that are compared at a time.
+        sources: For each operation, the positions of those that it reads, all before its own.
+        end: The operation that computes the output.
+        compute_errors: Compares the runs. An operation without an error cannot be compared; the
+            search considers its sources in its place.
+        tolerance: Largest error that is no divergence.
+        width: Number of operations in a request.
 
     Returns:
-        The operation; None where the output is within the tolerance, or cannot be compared.
+        The operation; None if the output is within the tolerance, or cannot be compared.
     """
-    search = _Search(sources, errors, tolerance, width)
-    search.ask([end])
-    if not search.beyond(end):
+    search = _Search(sources, compute_errors, tolerance, width)
+    search.compare([end])
+    if not search.exceeds(end):
         return None
-    place = search.walked_back(search.bisected(end))
-    read = search.read_by(place)
-    return Parting(
-        place,
-        search.known[place],
-        max((search.known[source] for source in read), default=0.0),
-        search.earlier(place),
-        len(search.known),
+    position = search.walk_back(search.bisect(end))
+    return DivergencePoint(
+        position,
+        search.errors[position],
+        max((search.errors[p] for p in search.read_sources(position)), default=0.0),
+        tuple(sorted(p for p in search.errors if p < position and search.exceeds(p))),
+        len(search.errors),
     )
 
 
 @dataclass(slots=True)
 class _Search:
     sources: Sequence[Sequence[int]]
-    errors: Errors
+    compute_errors: ComputeErrors
     tolerance: float
     width: int
-    known: dict[int, float] = field(default_factory=dict)
-    dark: set[int] = field(default_factory=set)
-    """Operations that cannot be compared."""
+    errors: dict[int, float] = field(default_factory=dict)
+    incomparable: set[int] = field(default_factory=set)
 
-    def ask(self, places: Iterable[int]) -> None:
-        """Compare operations that were not compared yet."""
-        new = [p for p in dict.fromkeys(places) if p not in self.known and p not in self.dark]
+    def compare(self, positions: Iterable[int]) -> None:
+        """Compare operations that are not compared yet."""
+        new = [p for p in dict.fromkeys(positions) if not self.is_compared(p)]
         if new:
-            found = self.errors(new)
-            self.known |= {p: math.inf if math.isnan(e) else e for p, e in found.items()}
-            self.dark |= set(new) - set(found)
+            errors = self.compute_errors(new)
+            self.errors |= {p: math.inf if math.isnan(e) else e for p, e in errors.items()}
+            self.incomparable |= set(new) - set(errors)
 
-    def beyond(self, place: int) -> bool:
-        return self.known.get(place, 0.0) > self.tolerance
+    def is_compared(self, position: int) -> bool:
+        return position in self.errors or position in self.incomparable
 
-    def bisected(self, end: int) -> int:
-        """Return an operation beyond the tolerance after which none was seen within it."""
+    def exceeds(self, position: int) -> bool:
+        return self.errors.get(position, 0.0) > self.tolerance
+
+    def bisect(self, end: int) -> int:
+        """Return an operation beyond the tolerance; no later one is known to be within it."""
         within, beyond = -1, end
         ancestors = sorted(self.ancestors(end))
-        while between := [p for p in ancestors if within < p < beyond and p not in self.dark]:
+        while between := [
+            p for p in ancestors if within < p < beyond and p not in self.incomparable
+        ]:
             probes = _spread(between, self.width)
-            self.ask(probes)
-            for place in reversed([p for p in probes if p in self.known]):
-                if not self.beyond(place):
-                    within = place
+            self.compare(probes)
+            for position in reversed([p for p in probes if p in self.errors]):
+                if not self.exceeds(position):
+                    within = position
                     break
-                beyond = place
+                beyond = position
         return beyond
 
-    def walked_back(self, place: int) -> int:
-        """Return what is reached by going back along what is beyond the tolerance."""
+    def walk_back(self, position: int) -> int:
+        """Follow sources beyond the tolerance; return an operation without any."""
         while True:
-            if any(p not in self.known and p not in self.dark for p in self.sources[place]):
-                self.ask(self.near(place))
-            read = self.read_by(place)
-            worse = [p for p in read if self.beyond(p)]
-            if not worse:
-                return place
-            place = min(worse)
+            if not all(map(self.is_compared, self.sources[position])):
+                self.compare(self.nearest_ancestors(position))
+            divergent = [p for p in self.read_sources(position) if self.exceeds(p)]
+            if not divergent:
+                return position
+            position = min(divergent)
 
-    def near(self, place: int) -> list[int]:
-        """Return what an operation reads, and what that reads, the nearest first."""
-        found: list[int] = []
-        waiting = deque(self.sources[place])
-        must = len(self.sources[place])
-        seen: set[int] = set()
-        while waiting and len(found) < max(self.width, must):
-            one = waiting.popleft()
-            if one not in seen:
-                seen.add(one)
-                found.append(one)
-                waiting.extend(self.sources[one])
-        return found
+    def nearest_ancestors(self, position: int) -> list[int]:
+        """Return the sources of an operation and their sources, the nearest first."""
+        nearest: list[int] = []
+        queue = deque(self.sources[position])
+        limit = max(self.width, len(self.sources[position]))
+        while queue and len(nearest) < limit:
+            source = queue.popleft()
+            if source not in nearest:
+                nearest.append(source)
+                queue.extend(self.sources[source])
+        return nearest
 
-    def read_by(self, place: int) -> list[int]:
-        """Return what an operation reads, through what cannot be compared."""
+    def read_sources(self, position: int) -> list[int]:
+        """Return the sources of an operation; those of a source that cannot be compared."""
         seen: set[int] = set()
-        waiting = list(self.sources[place])
-        while waiting:
-            one = waiting.pop()
-            if one in seen:
+        stack = list(self.sources[position])
+        while stack:
+            source = stack.pop()
+            if source in seen:
                 continue
-            seen.add(one)
-            self.ask([one])
-            if one in self.dark:
-                waiting += self.sources[one]
-        return sorted(seen - self.dark)
+            seen.add(source)
+            self.compare([source])
+            if source in self.incomparable:
+                stack += self.sources[source]
+        return sorted(seen - self.incomparable)
 
-    def ancestors(self, place: int) -> set[int]:
-        found: set[int] = set()
-        waiting = list(self.sources[place])
-        while waiting:
-            one = waiting.pop()
-            if one not in found:
-                found.add(one)
-                waiting += self.sources[one]
-        return found
-
-    def earlier(self, place: int) -> tuple[int, ...]:
-        return tuple(sorted(p for p in self.known if p < place and self.beyond(p)))
+    def ancestors(self, position: int) -> set[int]:
+        """Return all operations that an operation depends on."""
+        seen: set[int] = set()
+        stack = list(self.sources[position])
+        while stack:
+            source = stack.pop()
+            if source not in seen:
+                seen.add(source)
+                stack += self.sources[source]
+        return seen
 
 
-def _spread(places: Sequence[int], count: int) -> list[int]:
-    """Return so many places spread evenly over a list, or all of them."""
-    if len(places) <= count:
-        return list(places)
-    step = (len(places) + 1) / (count + 1)
-    return [places[round(step * (index + 1)) - 1] for index in range(count)]
+def _spread(positions: Sequence[int], count: int) -> list[int]:
+    """Return at most ``count`` positions, spread evenly over a list."""
+    if len(positions) <= count:
+        return list(positions)
+    step = (len(positions) + 1) / (count + 1)
+    return [positions[round(step * (index + 1)) - 1] for index in range(count)]

@@ -1,4 +1,4 @@
-"""The verb evaluate: the quality of a variant on devices, and how far those are from the CPU."""
+"""The verb evaluate: quality of a variant on devices, and their difference from the CPU in f32."""
 
 from __future__ import annotations
 
@@ -20,18 +20,25 @@ if TYPE_CHECKING:
     from ovtool.core.trial import Trial
     from ovtool.core.variant import Variant
     from ovtool.datasets.samples import Samples
-    from ovtool.evaluation.device_difference import Difference
+    from ovtool.evaluation.device_difference import DeviceDifference
     from ovtool.evaluation.evaluator import Evaluator
 
 EXACT = "exact"
-"""The precision that stands for a device's most accurate mode."""
+"""Stands for the precision of the most accurate mode of a device."""
 
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """What :func:`evaluate` found: figures by the names of ``columns.py``, and what it ran in.
+    """Quality of a variant on a device, from :func:`evaluate`.
 
-    ``difference`` is from the same variant on the CPU in f32; None where it is that.
+    Args:
+        variant: Name of the variant.
+        device: Where the variant ran.
+        precision: The requested precision.
+        executed_precision: The executed precision; None if unknown.
+        figures: Quality figures by column name.
+        notes: Warnings.
+        difference: Difference from the same variant on the CPU in f32; None if it ran there.
     """
 
     variant: str
@@ -40,7 +47,7 @@ class Quality:
     executed_precision: str | None
     figures: dict[str, float]
     notes: tuple[Note, ...]
-    difference: Difference | None = None
+    difference: DeviceDifference | None = None
 
 
 def evaluate(
@@ -54,8 +61,8 @@ def evaluate(
     tolerance: float | None = None,
     progress: Progress = SILENT,
 ) -> Quality:
-    """Measure a variant's quality on one device in one precision; see :func:`evaluate_each`."""
-    (found,) = evaluate_each(
+    """Measure the quality on one device in one precision; see :func:`evaluate_each`."""
+    (quality,) = evaluate_each(
         model,
         data,
         baseline=baseline,
@@ -65,7 +72,7 @@ def evaluate(
         tolerance=tolerance,
         progress=progress,
     )
-    return found
+    return quality
 
 
 def evaluate_each(
@@ -79,72 +86,67 @@ def evaluate_each(
     tolerance: float | None = None,
     progress: Progress = SILENT,
 ) -> list[Quality]:
-    """Measure a variant's quality against labels, or its agreement with an uncompressed one.
+    """Measure quality against labels, or agreement with the uncompressed variant.
 
-    Its outputs are also compared with its own on the CPU in f32, on a few samples.  Where they
-    differ beyond the tolerance, a note names the operation from which on they do.
+    The outputs for a few samples are also compared with those of the same variant on the CPU in
+    f32. If they differ by more than the tolerance, a note names the operation where they diverge.
 
     Args:
         model: The variant.
         data: Held-out samples.
-        baseline: The uncompressed variant to compare outputs with (run in f32 on the CPU).
-        devices: Where to run.
-        precisions: Inference precisions asked for, of each device; ``exact`` is its most accurate
+        baseline: The uncompressed variant. Its f32 outputs on the CPU are the reference.
+        devices: Devices to run on.
+        precisions: Inference precisions to request of each device; ``exact`` is its most accurate
             mode.
         batch: Samples in a request.
-        tolerance: Largest difference from the CPU in f32 that is no warning, as a share of its
-            largest output; by default 0.05.
-        progress: Told of the stages.
+        tolerance: Largest difference from the CPU in f32 without a warning, relative to the
+            largest output; 0.05 by default.
+        progress: Receives the stages.
 
     Returns:
-        An answer for each device and precision.
+        The quality for each device and precision.
 
     Raises:
-        InputError: There are neither labels nor a baseline, or the model cannot run so.
-        MissingDeviceError: A device is not there.
+        InputError: There are neither labels nor a baseline, or the model does not run.
+        MissingDeviceError: A device is not available.
     """
     from ovtool.benchmark.process import ProcessRunner
+    from ovtool.evaluation.device_difference import TOLERANCE
     from ovtool.evaluation.evaluator import Evaluator
 
-    there, _ = available(devices, strict=True)
+    names, _ = available(devices, strict=True)
     spec = DataSpec(data) if isinstance(data, str) else data
     variant = existing(model)
     base = existing(baseline) if baseline is not None else None
     samples = spec.load(variant, progress)
     if not samples.labelled and base is None:
         raise InputError(
-            f"{spec.source} has no labels, so there is nothing to compare with",
-            "give the uncompressed variant with --baseline, or labels with --labels",
+            f"{spec.source} has no labels, and there is no baseline to agree with",
+            "set --baseline to the uncompressed variant, or give labels with --labels",
         )
+    if tolerance is not None and not tolerance > 0:
+        raise InputError(f"the tolerance {tolerance:g} is not positive", "0.05 is 5 %")
     runner = ProcessRunner()
-    known = {v.id: v for v in (variant, base) if v is not None}
-    baselines = {variant.id: base.id if base else None}
-    running = _Running(
+    variants = {v.id: v for v in (variant, base) if v is not None}
+    evaluator = Evaluator(
+        lambda _: samples, variants, {variant.id: base.id if base else None}, runner
+    )
+    evaluation = _Evaluation(
         variant,
         samples,
-        Evaluator(lambda _: samples, known, baselines, runner),
+        evaluator,
         runner,
-        emulated(there),
-        _tolerance(tolerance),
+        emulated(names),
+        TOLERANCE if tolerance is None else tolerance,
         progress,
     )
-    asked = dict.fromkeys((d, p) for d in there for p in precisions)
-    return [running.evaluated(device, precision, batch) for device, precision in asked]
-
-
-def _tolerance(asked: float | None) -> float:
-    from ovtool.evaluation.device_difference import TOLERANCE
-
-    if asked is None:
-        return TOLERANCE
-    if not asked > 0:
-        raise InputError(f"the tolerance {asked:g} is not above 0", "0.05 is 5 %")
-    return asked
+    pairs = dict.fromkeys((device, precision) for device in names for precision in precisions)
+    return [evaluation.run(device, precision, batch) for device, precision in pairs]
 
 
 @dataclass(frozen=True, slots=True)
-class _Running:
-    """What the evaluations of one variant share."""
+class _Evaluation:
+    """The evaluation of one variant on several devices."""
 
     variant: Variant
     samples: Samples
@@ -154,7 +156,7 @@ class _Running:
     tolerance: float
     progress: Progress
 
-    def evaluated(self, device: str, precision: str, batch: int) -> Quality:
+    def run(self, device: str, precision: str, batch: int) -> Quality:
         """Evaluate on a device in a precision."""
         from ovtool.benchmark.session import TrialFailedError
         from ovtool.core.device_names import mark_device
@@ -162,7 +164,7 @@ class _Running:
 
         self.progress.start(f"evaluating {self.variant.name} on {device} in {precision}")
         trial = self._trial(device, precision, batch)
-        self.evaluator.known.clear()  # what is exact may be asked for by its own name too
+        self.evaluator.known.clear()  # "exact" and its precision by name are the same trial
         difference = None
         try:
             job = self._job(trial, exact=precision == EXACT)
@@ -170,13 +172,13 @@ class _Running:
                 figures, notes = self.evaluator(trial, session)
                 executed = session.opened.executed_precision
                 if (device, precision) != ("CPU", EXACT):
-                    difference = self._difference(job, session)
+                    difference = self._compare_with_cpu(job, session)
         except TrialFailedError as error:
             raise InputError(f"{trial.label}: {error}") from error
         shown = mark_device(device) if device in self.emulated else device
         if difference is not None:
-            what = f"{self.variant.name} on {shown} in {executed or precision}"
-            notes = [*notes, *(note for note in [difference.note(what)] if note is not None)]
+            note = difference.note(f"{self.variant.name} on {shown} in {executed or precision}")
+            notes = [*notes, *([note] if note else [])]
         if device in self.emulated:
             notes = [*notes, make_note("emulated", shown)]
         return Quality(
@@ -186,17 +188,17 @@ class _Running:
     def _trial(self, device: str, precision: str, batch: int) -> Trial:
         from ovtool.core.trial_grid import Axes, trials
         from ovtool.devices import rules
-        from ovtool.evaluation.evaluator import shapes_of
+        from ovtool.evaluation.evaluator import sample_shapes
 
         if precision == EXACT:
             exact = rules.exact_properties(device)
             if not exact:
                 raise InputError(
-                    f"{device} hands its work to others and has no most accurate mode of its own",
-                    "evaluate each device behind it",
+                    f"precision {EXACT} is not supported by the virtual device {device}",
+                    "evaluate its member devices",
                 )
             precision = exact["INFERENCE_PRECISION_HINT"]
-        shapes = [dict(shapes_of(self.samples, self.variant))]
+        shapes = [dict(sample_shapes(self.samples, self.variant))]
         axes = Axes(batches=[batch], hints=["latency"], precisions=[precision], shapes=shapes)
         (trial,) = trials([self.variant], [device], axes)
         return trial
@@ -206,12 +208,12 @@ class _Running:
         from ovtool.devices import rules
 
         job = jobs.prepare_job(trial, self.variant)
-        more = rules.exact_properties(trial.device) if exact else {}
-        return replace(job, properties={**job.properties, **more})
+        properties = rules.exact_properties(trial.device) if exact else {}
+        return replace(job, properties={**job.properties, **properties})
 
-    def _difference(self, job: Job, session: Session) -> Difference:
-        from ovtool.evaluation import device_difference as parting
-        from ovtool.evaluation import judged_output
+    def _compare_with_cpu(self, job: Job, session: Session) -> DeviceDifference:
+        from ovtool.evaluation.device_difference import compare_with_cpu
+        from ovtool.evaluation.scores import select_output
 
-        index = judged_output(self.variant.record.outputs)
-        return parting.difference(session, job, self.samples, index, self.runner, self.tolerance)
+        index = select_output(self.variant.record.outputs)
+        return compare_with_cpu(session, job, self.samples, index, self.runner, self.tolerance)

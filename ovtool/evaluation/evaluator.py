@@ -1,7 +1,8 @@
-"""Quality of a variant on a device, by the very compiled model whose speed is measured."""
+"""Quality of a trial, from the compiled model that is measured, and of a graph in memory."""
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import tempfile
 from collections.abc import Callable
@@ -14,129 +15,45 @@ import numpy as np
 from ovtool.benchmark import jobs
 from ovtool.benchmark.session import Job, Runner, Session, TrialFailedError
 from ovtool.core.errors import InputError
+from ovtool.core.metrics import COLUMNS
 from ovtool.core.shapes import OPEN, Named, Shape, shape_text
+from ovtool.core.statistics import Interval
 from ovtool.core.trial import Trial
 from ovtool.core.units import MIB
-from ovtool.datasets.samples import labels_of, sample_axis
-from ovtool.evaluation import alphabet, classes, judged_output, score_texts
-from ovtool.evaluation.scores import score
-from ovtool.graph.reference_run import EXACT_PROPERTIES
+from ovtool.datasets.samples import batches, check_metric, labels_of, sample_axis
+from ovtool.evaluation.scores import Score, score, select_output
+from ovtool.evaluation.text import load_alphabet, score_texts, select_classes
+from ovtool.graph.reference_run import EXACT_PROPERTIES, ReferenceModel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    import openvino as ov
     from numpy.typing import NDArray
 
+    from ovtool.core.metrics import Metric, QualityMetric
     from ovtool.core.notes import Note
     from ovtool.core.variant import Variant
     from ovtool.datasets.samples import Sample, Samples
 
 CHUNK_BYTES = 256 * MIB
 CHUNK_SAMPLES = 64
-"""Few enough that the outputs of so many have room, which may be far larger than the inputs."""
+"""Limits the memory of the outputs, which may be much larger than the inputs."""
 
 Reduce = Callable[["NDArray[Any]"], "NDArray[Any]"]
-"""Makes of a chunk's outputs what is kept of them."""
-
-
-def reference_outputs(
-    variant: Variant, samples: Samples, runner: Runner, reduce: Reduce | None = None
-) -> NDArray[Any]:
-    """Return a variant's judged output on the CPU in f32, as exact as the device can.
-
-    Dimensions that the variant leaves open are those of the samples; see :func:`outputs`.
-
-    Raises:
-        InputError: It does not run there.
-    """
-    shapes = shapes_of(samples, variant)
-    trial = Trial(variant.id, variant.name, "CPU", 1, precision="f32", shapes=shapes)
-    try:
-        session = runner.open(jobs.build_job(trial, variant, EXACT_PROPERTIES))
-        try:
-            return outputs(session, samples, judged_output(variant.record.outputs), reduce)
-        finally:
-            session.close()
-    except TrialFailedError as error:
-        raise InputError(f"{variant.name} does not run on the CPU in f32: {error}") from error
-
-
-def shapes_of(samples: Samples, variant: Variant) -> Named:
-    """Return the shapes that fix what a variant leaves open as samples have it, but the batch."""
-    sample = next(iter(samples))
-    found = []
-    for port in variant.record.inputs:
-        axis = sample_axis(port)
-        if any(size == OPEN and index != axis for index, size in enumerate(port.shape)):
-            found.append((port.name, _with_batch(sample.inputs[port.name].shape, axis, OPEN)))
-    return tuple(found)
-
-
-def outputs(
-    session: Session, samples: Samples, index: int = 0, reduce: Reduce | None = None
-) -> NDArray[Any]:
-    """Return one output of every sample as [samples, ...], or what ``reduce`` makes of it.
-
-    Raises:
-        TrialFailedError: The device failed.
-    """
-    collected = []
-    with tempfile.TemporaryDirectory(prefix="ovtool-quality-") as folder:
-        asked, answered = Path(folder) / "inputs.npz", Path(folder) / "outputs.npz"
-        for chunk in _chunks(samples):
-            np.savez(asked, **stacked(chunk))  # type: ignore[arg-type] # arrays by input name
-            session.infer(asked, answered)
-            with np.load(answered) as found:
-                chunk_outputs = found[f"arr_{index}"]
-            collected.append(chunk_outputs if reduce is None else reduce(chunk_outputs))
-    return np.concatenate(collected)
-
-
-def write_request(samples: Samples, job: Job, target: Path) -> Path:
-    """Write real inputs for one request of a job; too few samples are repeated.
-
-    Raises:
-        TrialFailedError: A sample has not the shape that the trial infers.
-    """
-    batch = job.trial.batch
-    taken = list(itertools.islice(iter(samples), batch))
-    for sample in taken:
-        _check_fit(sample, job)
-    arrays = stacked([taken[i % len(taken)] for i in range(batch)])
-    shaped = {
-        name: arrays[name][0] if axis is None else np.moveaxis(arrays[name], 0, axis)
-        for name, axis in zip(job.names, job.batch_axes, strict=True)
-    }
-    np.savez(target, **shaped)  # type: ignore[arg-type] # arrays by input name
-    return target
-
-
-def _check_fit(sample: Sample, job: Job) -> None:
-    for name, expected, axis in zip(job.names, job.data_shapes, job.batch_axes, strict=True):
-        found = _with_batch(sample.inputs[name].shape, axis, job.trial.batch)
-        if found != expected:
-            raise TrialFailedError(
-                f"input {name}: {sample.origin} makes requests of {shape_text(found)}, the trial"
-                f" infers {shape_text(expected)}; give --shape or --data-shape as the samples are,"
-                " or other samples"
-            )
-
-
-def _with_batch(sample: Shape, axis: int | None, batch: int) -> Shape:
-    """Return the shape of a request that carries samples of a shape."""
-    return tuple(sample) if axis is None else (*sample[:axis], batch, *sample[axis:])
+"""Reduces the outputs of a chunk of samples to what the score needs."""
 
 
 @dataclass(slots=True)
 class Evaluator:
-    """Takes the quality of trials, once for each of their configurations.
+    """Evaluates trials, once for each configuration.
 
     Args:
-        samples: Returns the held-out samples, preprocessed for a variant.
-        variants: By id.
-        baselines: Id of each variant's uncompressed one; None where there is none.
-        runner: Opens the session that the reference outputs come from.
-        known: Configurations of trials that need no evaluation any more.
+        samples: Loads the held-out samples, preprocessed for a variant.
+        variants: Variants by id.
+        baselines: Id of the uncompressed variant by id of each variant; None without a baseline.
+        runner: Opens the session that computes the outputs of a baseline.
+        known: Configurations of trials that are evaluated already.
     """
 
     samples: Callable[[Variant], Samples]
@@ -147,7 +64,7 @@ class Evaluator:
     _references: dict[str, NDArray[Any]] = field(default_factory=dict)
 
     def __call__(self, trial: Trial, session: Session) -> tuple[dict[str, float], list[Note]]:
-        """Return the quality figures of a trial; empty where they are known already.
+        """Return the quality figures and notes of a trial; none if its configuration is known.
 
         Raises:
             TrialFailedError: The device failed.
@@ -157,28 +74,187 @@ class Evaluator:
         variant = self.variants[trial.variant]
         samples = self.samples(variant)
         labels = labels_of(samples)
-        index = judged_output(variant.record.outputs)
-        if isinstance(labels, tuple):
-            letters = alphabet(variant)
-            found = outputs(session, samples, index, classes)
-            result = score_texts(found, labels, letters, self._reference(trial.variant, classes))
-        else:
-            found = outputs(session, samples, index)
-            result = score(found, labels, self._reference(trial.variant))
+        reduce = select_classes if isinstance(labels, tuple) else None
+        outputs = infer_output(session, samples, select_output(variant.record.outputs), reduce)
+        result = _score(outputs, labels, variant, self._reference(trial.variant, reduce))
         self.known.add(trial.configuration)
         return result.figures, list(result.notes)
 
-    def _reference(self, variant: str, reduce: Reduce | None = None) -> NDArray[Any] | None:
+    def _reference(self, variant: str, reduce: Reduce | None) -> NDArray[Any] | None:
         baseline = self.baselines[variant]
         if baseline is None:
             return None
         if baseline not in self._references:
             uncompressed = self.variants[baseline]
             samples = self.samples(uncompressed)
-            self._references[baseline] = reference_outputs(
-                uncompressed, samples, self.runner, reduce
-            )
+            outputs = _infer_reference(uncompressed, samples, self.runner, reduce)
+            self._references[baseline] = outputs
         return self._references[baseline]
+
+
+@dataclass(slots=True)
+class GraphEvaluator:
+    """Evaluates graphs with the ports of one variant, on the CPU in f32.
+
+    Methods that choose their settings by quality evaluate graphs that are not saved yet.
+
+    Args:
+        samples: Validation samples, preprocessed for the variant.
+        variant: The uncompressed variant, which is the reference of the agreement.
+        kind: ``top1`` needs classes for labels, ``characters`` needs texts, ``agreement`` none.
+    """
+
+    samples: Samples
+    variant: Variant
+    kind: Metric
+    _reference: NDArray[Any] | None = field(default=None, init=False)
+
+    @property
+    def metric(self) -> QualityMetric:
+        """The column of the metric."""
+        return COLUMNS[self.kind]
+
+    def __call__(self, model: ov.Model) -> Interval:
+        """Return the metric of a graph.
+
+        Raises:
+            InputError: The graph does not run, or the samples lack labels for the metric.
+        """
+        check_metric(self.kind, self.samples)
+        labels, reference = None, None
+        if self.kind == "agreement":
+            reference = self._uncompressed()
+        else:
+            labels = labels_of(self.samples)
+        figures = _score(self._outputs(model), labels, self.variant, reference).figures
+        if self.metric not in figures:
+            raise InputError(f"{self.variant.name} has no {self.metric}: it is not a classifier")
+        value = figures[self.metric]
+        low = figures.get(f"{self.metric}_ci_low", value)
+        return Interval(value, low, figures.get(f"{self.metric}_ci_high", value))
+
+    def _uncompressed(self) -> NDArray[Any]:
+        if self._reference is None:
+            import openvino as ov
+
+            self._reference = self._outputs(ov.Core().read_model(self.variant.xml))
+        return self._reference
+
+    def _outputs(self, model: ov.Model) -> NDArray[Any]:
+        inputs = self.variant.record.inputs
+        index = select_output(self.variant.record.outputs)
+        reference = ReferenceModel(model)
+        collected = []
+        for batch in batches(self.samples, inputs, 1):
+            arrays = {position: batch.inputs[port.name] for position, port in enumerate(inputs)}
+            output = reference.run(arrays)[index]
+            collected.append(select_classes(output) if self.kind == "characters" else output)
+        return np.concatenate(collected)
+
+
+def _score(
+    outputs: NDArray[Any],
+    labels: NDArray[np.integer] | tuple[str, ...] | None,
+    variant: Variant,
+    reference: NDArray[Any] | None,
+) -> Score:
+    if isinstance(labels, tuple):
+        return score_texts(outputs, labels, load_alphabet(variant), reference)
+    return score(outputs, labels, reference)
+
+
+def _infer_reference(
+    variant: Variant, samples: Samples, runner: Runner, reduce: Reduce | None
+) -> NDArray[Any]:
+    """Return the evaluated output of a variant on the CPU in f32; see :func:`infer_output`.
+
+    Raises:
+        InputError: The variant does not run on the CPU in f32.
+    """
+    shapes = sample_shapes(samples, variant)
+    trial = Trial(variant.id, variant.name, "CPU", 1, precision="f32", shapes=shapes)
+    try:
+        session = runner.open(jobs.build_job(trial, variant, EXACT_PROPERTIES))
+        with contextlib.closing(session):
+            return infer_output(session, samples, select_output(variant.record.outputs), reduce)
+    except TrialFailedError as error:
+        raise InputError(f"{variant.name} does not run on the CPU in f32: {error}") from error
+
+
+def sample_shapes(samples: Samples, variant: Variant) -> Named:
+    """Return the shapes of the samples for inputs with open dimensions; the batch stays open."""
+    sample = next(iter(samples))
+    shapes = []
+    for port in variant.record.inputs:
+        axis = sample_axis(port)
+        if any(size == OPEN and index != axis for index, size in enumerate(port.shape)):
+            shapes.append((port.name, _request_shape(sample.inputs[port.name].shape, axis, OPEN)))
+    return tuple(shapes)
+
+
+def infer_output(
+    session: Session, samples: Samples, index: int = 0, reduce: Reduce | None = None
+) -> NDArray[Any]:
+    """Return one output of all samples, [samples, ...], reduced chunk by chunk if requested.
+
+    Raises:
+        TrialFailedError: The device failed.
+    """
+    collected = []
+    for chunk in _chunks(samples):
+        with infer_samples(session, chunk) as outputs:
+            output = outputs[f"arr_{index}"]
+        collected.append(output if reduce is None else reduce(output))
+    return np.concatenate(collected)
+
+
+@contextlib.contextmanager
+def infer_samples(session: Session, samples: Sequence[Sample]) -> Iterator[Any]:
+    """Infer samples; yield the NumPy archive of the outputs, ``arr_0`` being the first.
+
+    Raises:
+        TrialFailedError: The device failed.
+    """
+    with tempfile.TemporaryDirectory(prefix="ovtool-quality-") as folder:
+        inputs, outputs = Path(folder) / "inputs.npz", Path(folder) / "outputs.npz"
+        np.savez(inputs, **_stack(samples))  # type: ignore[arg-type] # arrays by input name
+        session.infer(inputs, outputs)
+        with np.load(outputs) as archive:
+            yield archive
+
+
+def write_request(samples: Samples, job: Job, target: Path) -> Path:
+    """Write the inputs of one request of a job; repeat the samples if they are too few.
+
+    Raises:
+        TrialFailedError: The shape of a sample differs from that of the trial.
+    """
+    batch = job.trial.batch
+    used = list(itertools.islice(iter(samples), batch))
+    for sample in used:
+        _check_shapes(sample, job)
+    arrays = _stack([used[i % len(used)] for i in range(batch)])
+    shaped = {
+        name: arrays[name][0] if axis is None else np.moveaxis(arrays[name], 0, axis)
+        for name, axis in zip(job.names, job.batch_axes, strict=True)
+    }
+    np.savez(target, **shaped)  # type: ignore[arg-type] # arrays by input name
+    return target
+
+
+def _check_shapes(sample: Sample, job: Job) -> None:
+    for name, expected, axis in zip(job.names, job.data_shapes, job.batch_axes, strict=True):
+        shape = _request_shape(sample.inputs[name].shape, axis, job.trial.batch)
+        if shape != expected:
+            raise TrialFailedError(
+                f"input {name}: {sample.origin} has the request shape {shape_text(shape)}, the"
+                f" trial {shape_text(expected)}; set --shape or --data-shape to that of the samples"
+            )
+
+
+def _request_shape(sample: Shape, axis: int | None, batch: int) -> Shape:
+    """Return the shape of a request with samples of a shape."""
+    return tuple(sample) if axis is None else (*sample[:axis], batch, *sample[axis:])
 
 
 def _chunks(samples: Samples) -> Iterator[list[Sample]]:
@@ -194,6 +270,6 @@ def _chunks(samples: Samples) -> Iterator[list[Sample]]:
         yield chunk
 
 
-def stacked(samples: Sequence[Sample]) -> dict[str, NDArray[Any]]:
-    """Return samples by input name as [samples, ...], the form in which a session infers them."""
+def _stack(samples: Sequence[Sample]) -> dict[str, NDArray[Any]]:
+    """Return samples by input name as [samples, ...]."""
     return {name: np.stack([s.inputs[name] for s in samples]) for name in samples[0].inputs}

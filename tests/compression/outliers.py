@@ -4,7 +4,7 @@ import numpy as np
 import openvino as ov
 from openvino import opset15 as op
 
-from ovtool.evaluation.graph_evaluator import GraphJudge
+from ovtool.evaluation.evaluator import GraphEvaluator
 from tests.compression.networks import Listed
 from tests.helpers.graphs import constant, save
 
@@ -56,4 +56,4 @@ def pictures(count, seed):
 
 
 def judge(variant, count=100):
-    return GraphJudge(pictures(count, 5), variant, "agreement")
+    return GraphEvaluator(pictures(count, 5), variant, "agreement")

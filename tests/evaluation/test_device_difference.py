@@ -1,4 +1,4 @@
-"""Outputs on a device against the CPU's in f32, and the layer that they part at."""
+"""Differences from the CPU in f32, and the layer where outputs first diverge."""
 
 import contextlib
 from dataclasses import dataclass, field
@@ -13,15 +13,16 @@ from ovtool.benchmark import jobs
 from ovtool.benchmark.session import Opened, TrialFailedError
 from ovtool.core.trial import Trial
 from ovtool.datasets.samples import Sample
-from ovtool.evaluation import device_difference as parting
+from ovtool.evaluation.device_difference import SAMPLES, compare_with_cpu
 from ovtool.graph.reference_run import EXACT_PROPERTIES
 from tests.helpers.graphs import constant, convolutional, save
 
 
 def cancelling():
-    """[batch, 16] -> 1000 + something small -> differences of neighbours -> ... -> 8 classes.
+    """[batch, 16] -> 1000 + small values -> differences of neighbors -> ... -> 8 classes.
 
-    In bf16 the layer ``small`` is right to 0.4 %; in ``differences`` nothing else is left of it.
+    In bf16, the error of the layer ``small`` is 0.4 %. In ``differences``, the error is all that
+    remains.
     """
     rng = np.random.default_rng(0)
     x = op.parameter([-1, 16], ov.Type.f32, name="x")
@@ -30,8 +31,8 @@ def cancelling():
     h = op.relu(op.matmul(x, constant(rng, 64, 16), False, True, name="first"))
     h = op.matmul(h, constant(rng, 64, 64), False, True, name="small")
     h = op.add(h, op.constant(np.full((1, 64), 1000, np.float32)), name="offset")
-    apart = np.eye(64, dtype=np.float32) - np.roll(np.eye(64, dtype=np.float32), 1, axis=1)
-    h = op.matmul(h, op.constant(apart), False, True, name="differences")
+    neighbors = np.eye(64, dtype=np.float32) - np.roll(np.eye(64, dtype=np.float32), 1, axis=1)
+    h = op.matmul(h, op.constant(neighbors), False, True, name="differences")
     for index in range(3):
         h = op.relu(op.matmul(h, constant(rng, 64, 64), False, True, name=f"after.{index}"))
     h = op.matmul(h, constant(rng, 8, 64), False, True, name="classifier")
@@ -39,10 +40,10 @@ def cancelling():
     return ov.Model([op.result(h)], [x], "cancelling")
 
 
-class Some:
+class RandomSamples:
     """A few random samples of an input x."""
 
-    reference, labelled = "some", False
+    reference, labelled = "random", False
 
     def __init__(self, *shape, count=6):
         rng = np.random.default_rng(1)
@@ -52,17 +53,17 @@ class Some:
         return len(self.arrays)
 
     def __iter__(self):
-        return (Sample({"x": array}, None, "some") for array in self.arrays)
+        return (Sample({"x": array}, None, "random") for array in self.arrays)
 
 
 @dataclass
-class Bent:
-    """Runs in this process on the CPU in f32; on the device an operation is changed by a factor.
+class AlteredRunner:
+    """Runs in this process on the CPU in f32; the device multiplies one operation by a factor.
 
-    ``refused`` fails every compile on the device but the first.
+    ``refused`` fails every compilation on the device but the first.
     """
 
-    bent: str = ""
+    altered: str = ""
     refused: bool = False
     opened: list = field(default_factory=list)
 
@@ -76,20 +77,20 @@ class Bent:
             if self.refused and self.opened:
                 raise TrialFailedError("no room")
             self.opened.append(job)
-            bend(model, self.bent)
+            alter(model, self.altered)
         return InProcess(job, ov.Core().compile_model(model, "CPU", EXACT_PROPERTIES))
 
     def close(self):
         pass
 
 
-def bend(model, name, factor=1.5):
+def alter(model, name, factor=1.5):
     for node in model.get_ordered_ops():
         if node.get_friendly_name() == name:
             readers = list(node.output(0).get_target_inputs())
-            bent = op.multiply(node, op.constant(np.float32(factor)))
+            product = op.multiply(node, op.constant(np.float32(factor)))
             for port in readers:
-                port.replace_source_output(bent.output(0))
+                port.replace_source_output(product.output(0))
 
 
 class InProcess:
@@ -111,56 +112,59 @@ def net(tmp_path_factory):
     return save(tmp_path_factory.mktemp("v") / "net", convolutional())
 
 
-def compared(variant, runner, samples=None, tolerance=0.05):
+def compare(variant, runner, samples=None, tolerance=0.05):
     trial = Trial(variant.id, variant.name, "GPU", 1, precision="f16")
     job = jobs.build_job(trial, variant, {})
     with contextlib.closing(runner.open(job)) as session:
-        return parting.difference(session, job, samples or Some(3, 16, 16), 0, runner, tolerance)
+        samples = samples or RandomSamples(3, 16, 16)
+        return compare_with_cpu(session, job, samples, 0, runner, tolerance)
 
 
 def test_equal_outputs_need_no_search(net):
-    runner = Bent()
-    found = compared(net, runner)
-    assert found.error == 0
-    assert found.samples == parting.SAMPLES
-    assert found.apart is None
-    assert found.note("net on GPU") is None
+    runner = AlteredRunner()
+    difference = compare(net, runner)
+    assert difference.error == 0
+    assert difference.samples == SAMPLES
+    assert difference.divergence is None
+    assert difference.note("net on GPU") is None
     assert len(runner.opened) == 1
 
 
 @pytest.mark.parametrize("name", ["conv0", "conv1", "classifier"])
-def test_the_changed_operation_is_named(net, name):
-    found = compared(net, Bent(name))
-    assert found.error > 0.05
-    assert found.apart.name == name
-    assert found.apart.error == pytest.approx(0.5, rel=0.01)
-    assert found.apart.before < 1e-4
-    note = found.note("net on GPU in f16")
+def test_altered_operation_is_located(net, name):
+    difference = compare(net, AlteredRunner(name))
+    assert difference.error > 0.05
+    assert difference.divergence.name == name
+    assert difference.divergence.error == pytest.approx(0.5, rel=0.01)
+    assert difference.divergence.input_error < 1e-4
+    note = difference.note("net on GPU in f16")
     assert note.id == "device-difference"
-    assert note.evidence.startswith("net on GPU in f16: ")
-    assert f"{found.apart.type} {found.apart.name!r} (error 50.0 %" in note.evidence
+    assert "net on GPU in f16" in note.evidence
+    assert f"{difference.divergence.type} {name!r}" in note.evidence
+    assert "50.0 %" in note.evidence
 
 
-def test_within_a_wider_tolerance_it_is_no_warning(net):
-    found = compared(net, Bent("conv0"), tolerance=100.0)
-    assert 0.05 < found.error < 100
-    assert found.note("net") is None
+def test_difference_within_the_tolerance_has_no_note(net):
+    difference = compare(net, AlteredRunner("conv0"), tolerance=100.0)
+    assert 0.05 < difference.error < 100
+    assert difference.note("net") is None
 
 
-def test_a_device_that_does_not_take_the_probes_says_so(net):
-    found = compared(net, Bent("conv1", refused=True))
-    assert found.apart is None
-    assert "unknown: no room" in found.note("net").evidence
+def test_failed_search_is_reported_with_the_reason(net):
+    difference = compare(net, AlteredRunner("conv1", refused=True))
+    assert difference.divergence is None
+    assert difference.search_failure == "no room"
+    assert "no room" in difference.note("net").evidence
 
 
-def bf16_here():
+def runs_in_bf16():
     return ov.Core().get_property("CPU", "INFERENCE_PRECISION_HINT") == ov.Type.bf16
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not bf16_here(), reason="this processor does not run in bf16 by default")
-def test_bf16_parts_at_the_layer_that_loses_precision(tmp_path):
-    """For real: both modes of the processor, in processes of their own."""
+@pytest.mark.skipif(not runs_in_bf16(), reason="this processor does not run in bf16 by default")
+def test_bf16_diverges_at_the_layer_that_loses_precision(tmp_path):
+    """Runs both modes of the processor, in worker processes."""
     variant = save(tmp_path / "net", cancelling())
     rng = np.random.default_rng(1)
     data = tmp_path / "held-out.npz"
@@ -170,9 +174,9 @@ def test_bf16_parts_at_the_layer_that_loses_precision(tmp_path):
     )
     assert default.executed_precision == "bf16"
     assert default.difference.error > 0.05
-    apart = default.difference.apart
-    assert (apart.type, apart.name) == ("MatMul", "differences")
-    assert apart.before < 0.01 < 0.05 < apart.error
+    divergence = default.difference.divergence
+    assert (divergence.type, divergence.name) == ("MatMul", "differences")
+    assert divergence.input_error < 0.01 < 0.05 < divergence.error
     (note,) = [note for note in default.notes if note.id == "device-difference"]
     assert "MatMul 'differences'" in note.evidence
     assert exact.executed_precision == "f32"

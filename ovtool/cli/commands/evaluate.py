@@ -157,5 +157,5 @@ def _figure(found: Quality, name: str) -> str:
 def _off(found: Quality) -> str:
     if found.difference is None:
         return "it is that"
-    error, apart = found.difference.error, found.difference.apart
-    return f"{units.text(100 * error)} %" + (f"\nfrom {apart.name} on" if apart else "")
+    error, divergence = found.difference.error, found.difference.divergence
+    return f"{units.text(100 * error)} %" + (f"\nfrom {divergence.name} on" if divergence else "")

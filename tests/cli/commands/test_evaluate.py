@@ -2,7 +2,7 @@
 
 from ovtool import api
 from ovtool.core.notes import make_note
-from ovtool.evaluation.device_difference import Apart, Difference
+from ovtool.evaluation.device_difference import DeviceDifference, Divergence
 from ovtool.evaluation.evaluate import Quality
 
 SHARE = {"agreement_top1": 0.5, "agreement_top1_ci_low": 0.15, "agreement_top1_ci_high": 0.85}
@@ -30,10 +30,11 @@ def test_one_result_is_shown_with_its_interval_and_notes(ovtool, small, monkeypa
 
 def test_devices_and_precisions_are_rows_of_one_table(ovtool, small, monkeypatch):
     figures = {"quality_samples": 4.0, **SHARE, "output_cosine": 0.9}
-    apart = Difference(0.25, 0.05, 4, Apart("middle", "MatMul", 0.5, 0.001, 9))
+    divergence = Divergence("middle", "MatMul", 0.5, 0.001, 9)
+    difference = DeviceDifference(0.25, 0.05, 4, divergence)
     results = [
-        Quality("s", "GPU", "default", "f16", figures, (), apart),
-        Quality("s", "GPU", "exact", "f32", figures, (), Difference(0.001, 0.05, 4)),
+        Quality("s", "GPU", "default", "f16", figures, (), difference),
+        Quality("s", "GPU", "exact", "f32", figures, (), DeviceDifference(0.001, 0.05, 4)),
         Quality("s", "CPU", "exact", "f32", figures, ()),
     ]
     calls = []

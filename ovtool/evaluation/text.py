@@ -1,0 +1,148 @@
+"""Character accuracy of text recognizers: greedy CTC decoding and edit distance.
+
+The outputs are [lines, steps, classes]. Class 0 is the blank of CTC (Graves et al. 2006). The other
+classes are the characters that the model lists in its metadata, as the models of PaddleOCR do in
+``character``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ovtool.core.errors import InputError
+from ovtool.core.statistics import Interval, bootstrap_rate, wilson
+from ovtool.evaluation.scores import (
+    Score,
+    check_labels,
+    interval_figures,
+    non_finite_notes,
+    proportion_figures,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from ovtool.core.variant import Variant
+
+Alphabet = tuple[str, ...]
+"""The text of each class of an output. The blank comes first and has no text."""
+UNREADABLE = -1
+"""The class of a step with an output that is not finite."""
+METADATA = ("framework", "character")
+"""Where OpenVINO keeps the ``character`` metadata of an ONNX file."""
+
+
+def load_alphabet(variant: Variant) -> Alphabet:
+    """Return the text of each class of a variant.
+
+    The metadata lists one character a line. The blank precedes the list. A space follows the list
+    if the model has one more class.
+
+    Raises:
+        InputError: The model lists no characters, or their number does not fit its classes.
+    """
+    import openvino as ov
+
+    model = ov.Core().read_model(variant.xml)
+    if not model.has_rt_info(list(METADATA)):
+        raise InputError(
+            f"{variant.name} lists no characters: its outputs cannot be decoded to text",
+            "an ONNX source lists them in its metadata, under character",
+        )
+    listed = str(model.get_rt_info(list(METADATA)).value).splitlines()
+    classes = variant.record.outputs[0].shape[-1]
+    for letters in (("", *listed), ("", *listed, " ")):
+        if len(letters) == classes:
+            return letters
+    raise InputError(
+        f"{variant.name} lists {len(listed)} characters but has {classes} classes",
+        "a model has one class for each character, one for the blank and optionally one for space",
+    )
+
+
+def select_classes(outputs: NDArray[Any]) -> NDArray[np.int32]:
+    """Return the highest class of each step, [lines, steps], of [lines, steps, classes].
+
+    A step with an output that is not finite gets :data:`UNREADABLE`.
+
+    Raises:
+        InputError: The outputs do not have three dimensions.
+    """
+    if outputs.ndim != 3:
+        raise InputError(f"text needs outputs [lines, steps, classes], not {list(outputs.shape)}")
+    return np.where(np.isfinite(outputs).all(-1), outputs.argmax(-1), UNREADABLE).astype(np.int32)
+
+
+def decode_line(steps: NDArray[np.integer], letters: Alphabet) -> str:
+    """Return the text of a line by greedy CTC decoding: merge repeated classes, drop blanks.
+
+    The text of a line with an unreadable step is empty.
+
+    Args:
+        steps: [steps] classes.
+        letters: The text of each class.
+    """
+    if (steps == UNREADABLE).any():
+        return ""
+    changes = np.flatnonzero(np.diff(steps, prepend=UNREADABLE))
+    return "".join(letters[step] for step in steps[changes])
+
+
+def score_texts(
+    outputs: NDArray[np.integer],
+    texts: Sequence[str],
+    letters: Alphabet,
+    reference: NDArray[np.integer] | None = None,
+) -> Score:
+    """Return the accuracy of recognized lines.
+
+    Character accuracy is 1 - (edits of all lines) / (characters of all labels). It is negative if
+    the edits outnumber the characters. Its interval resamples lines.
+
+    Args:
+        outputs: [lines, steps] highest classes.
+        texts: Labels of the lines.
+        letters: The text of each class.
+        reference: Highest classes of the uncompressed model on the same lines.
+
+    Raises:
+        InputError: There are no lines, a label is missing, or a label is empty.
+    """
+    from rapidfuzz.distance import Levenshtein
+
+    check_labels(outputs, texts)
+    if not all(texts):
+        raise InputError(
+            f"the label of sample {list(texts).index('')} is empty", "remove lines without text"
+        )
+    decoded = [decode_line(line, letters) for line in outputs]
+    edits = [Levenshtein.distance(text, label) for text, label in zip(decoded, texts, strict=True)]
+    accuracy = _accuracy(edits, [len(text) for text in texts])
+    figures = {
+        "quality_samples": float(len(outputs)),
+        **interval_figures("accuracy_characters", accuracy, -np.inf, 1.0),
+    }
+    if reference is not None:
+        same = sum(
+            text == decode_line(line, letters)
+            for text, line in zip(decoded, reference, strict=True)
+        )
+        figures |= proportion_figures("agreement_top1", same, len(decoded))
+    return Score(figures, non_finite_notes("output", outputs != UNREADABLE))
+
+
+def _accuracy(edits: Sequence[int], lengths: Sequence[int]) -> Interval:
+    """Return ``1 - sum(edits) / sum(lengths)`` with an interval over lines.
+
+    If no line has an edit, no resample has one. The lower limit then is the Wilson limit of the
+    proportion of lines without edits. It is at most that of the characters, unless a line takes
+    more edits than it has characters.
+    """
+    rate = bootstrap_rate(edits, lengths)
+    if not any(edits):
+        return Interval(1.0, wilson(len(edits), len(edits)).low, 1.0)
+    return Interval(1 - rate.value, 1 - rate.high, 1 - rate.low)
