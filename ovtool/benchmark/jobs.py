@@ -53,10 +53,10 @@ def prepare_job(trial: Trial, variant: Variant) -> Job:
         TrialFailedError: Its device cannot do what it asks for, the variant cannot take the batch
             or the shapes, or a dimension is open of which the trial does not say the size.
     """
-    refused = rules.refusal(trial)
+    refused = rules.find_unsupported(trial)
     if refused:
         raise TrialFailedError(refused)
-    made = build_job(trial, variant, rules.properties(trial))
+    made = build_job(trial, variant, rules.trial_properties(trial))
     if made.shapes == made.data_shapes or not rules.needs_fixed_shapes(trial.device):
         return made
     fixed = shapes_text(zip(made.names, made.data_shapes, strict=True))

@@ -159,7 +159,7 @@ def check(
 def _trial_request(trial: Trial, variant: Variant) -> CompileRequest:
     jobs.require_fixed_shapes(trial, variant, "a trial compile")
     try:
-        job = jobs.build_job(trial, variant, rules.properties(trial))
+        job = jobs.build_job(trial, variant, rules.trial_properties(trial))
     except TrialFailedError as error:
         raise InputError(str(error)) from error
     return build_request(job, variant)

@@ -1,7 +1,7 @@
-"""Why a GPU or an NPU is not there: what a person would look at, in that order, as data.
+"""Diagnoses why a GPU or an NPU is not available.
 
-Hardware on the PCI bus, kernel module, device nodes and who may open them, the loader and the
-driver in user space, and what OpenVINO's plugin says.  Each step says what it saw and what to do.
+The steps, in this order: hardware on the PCI bus, kernel module, device nodes and their
+permissions, user-space loader and driver, the error of OpenVINO's plugin.
 """
 
 from __future__ import annotations
@@ -21,48 +21,47 @@ Status = Literal["ok", "missing", "unknown"]
 
 @dataclass(frozen=True, slots=True)
 class DiagnosisStep:
-    """One step of the way.
+    """The result of one step.
 
     Args:
-        step: What was looked at.
-        status: Whether it is there.
-        evidence: What was seen.
-        remedy: What to do on Debian or Ubuntu; empty where nothing is missing.
-        in_container: What to do when this runs in a container; empty where nothing is missing.
+        step: The component.
+        status: Whether the component is present.
+        evidence: What the step observed.
+        remedy: The remedy on Debian or Ubuntu; empty where nothing is missing.
+        container_remedy: The remedy for a container; empty where nothing is missing.
     """
 
     step: str
     status: Status
     evidence: str
     remedy: str = ""
-    in_container: str = ""
+    container_remedy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class _Library:
-    """A library that the plugin needs; it may have several names."""
+    """A library that the plugin needs, under one of several names."""
 
     step: str
     names: tuple[str, ...]
     remedy: str
-    in_container: str
+    container_remedy: str
 
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """What to look for, for one kind of device."""
+    """The components and remedies of one kind of device."""
 
     title: str
-    is_it: Callable[[PciDevice], bool]
-    no_hardware: str
+    matches: Callable[[PciDevice], bool]
+    hardware_remedy: str
     modules: tuple[str, ...]
     module_remedy: str
     nodes: str
     node_remedy: str
-    pass_in: str
+    docker_options: str
     libraries: tuple[_Library, ...]
-    opencl: bool = False
-    """Whether its driver is one of OpenCL's."""
+    uses_opencl: bool = False
 
 
 def _is_gpu(pci: PciDevice) -> bool:
@@ -75,23 +74,22 @@ def _is_npu(pci: PciDevice) -> bool:
 
 _IN_IMAGE = "in the image: RUN apt-get update && apt-get install -y --no-install-recommends {}"
 _NPU_LIBRARIES = (
-    "in the image: install the same packages, or mount the host's"
-    " libze_intel_npu.so.1 and libnpu_driver_compiler.so"
+    "in the image: install the same packages, or mount libze_intel_npu.so.1 and"
+    " libnpu_driver_compiler.so of the host"
 )
 _KINDS = {
     "GPU": _Kind(
         title="Intel GPU",
-        is_it=_is_gpu,
-        no_hardware="enable it in the firmware's settings, or use a machine that has one; a virtual"
-        " machine needs it passed through",
+        matches=_is_gpu,
+        hardware_remedy="enable the GPU in the firmware settings, or use another machine;"
+        " a virtual machine needs PCI passthrough",
         modules=("i915", "xe"),
-        module_remedy="sudo modprobe i915, or xe for Lunar Lake, Battlemage and later; a GPU newer"
-        " than the kernel needs a newer kernel",
+        module_remedy="sudo modprobe i915, or xe for Lunar Lake, Battlemage and later; a recent GPU"
+        " needs a recent kernel",
         nodes="dri/renderD*",
-        node_remedy="look for i915 or xe in sudo dmesg: firmware comes with firmware-misc-nonfree"
-        " (Debian) or linux-firmware (Ubuntu)",
-        pass_in="docker run --device /dev/dri"  # noqa: S106 - no password
-        " --group-add $(stat -c %g /dev/dri/renderD128)",
+        node_remedy="search sudo dmesg for i915 or xe; the firmware package is"
+        " firmware-misc-nonfree (Debian) or linux-firmware (Ubuntu)",
+        docker_options="docker run --device /dev/dri --group-add $(stat -c %g /dev/dri/renderD128)",
         libraries=(
             _Library(
                 "OpenCL loader",
@@ -100,20 +98,20 @@ _KINDS = {
                 _IN_IMAGE.format("ocl-icd-libopencl1 intel-opencl-icd"),
             ),
         ),
-        opencl=True,
+        uses_opencl=True,
     ),
     "NPU": _Kind(
         title="Intel NPU",
-        is_it=_is_npu,
-        no_hardware="Core Ultra processors have one (Meteor Lake and later): enable it in the"
-        " firmware's settings, or use such a machine; a virtual machine needs it passed through",
+        matches=_is_npu,
+        hardware_remedy="use a Core Ultra processor (Meteor Lake or later), and enable its NPU in"
+        " the firmware settings; a virtual machine needs PCI passthrough",
         modules=("intel_vpu",),
-        module_remedy="sudo modprobe intel_vpu; it is part of Linux since 6.3, and newer NPUs need"
-        " newer kernels",
+        module_remedy="sudo modprobe intel_vpu; the module requires Linux 6.3, and a recent NPU"
+        " needs a recent kernel",
         nodes="accel/accel*",
-        node_remedy="look for intel_vpu in sudo dmesg: its firmware (intel/vpu/*.bin) comes with"
-        " intel-fw-npu of github.com/intel/linux-npu-driver/releases, or linux-firmware",
-        pass_in="docker run --device /dev/accel/accel0"  # noqa: S106 - no password
+        node_remedy="search sudo dmesg for intel_vpu; the firmware (intel/vpu/*.bin) is part of"
+        " linux-firmware, or of intel-fw-npu from github.com/intel/linux-npu-driver/releases",
+        docker_options="docker run --device /dev/accel/accel0"
         " --group-add $(stat -c %g /dev/accel/accel0)",
         libraries=(
             _Library(
@@ -134,150 +132,135 @@ _KINDS = {
 
 
 def diagnose(
-    kind: str, said: str, machine: HardwareInventory | None = None
+    kind: str, plugin_error: str, inventory: HardwareInventory | None = None
 ) -> tuple[DiagnosisStep, ...]:
-    """Return the findings for a device that OpenVINO does not list.
+    """Return the diagnosis of a device that OpenVINO does not list.
 
     Args:
         kind: ``CPU``, ``GPU`` or ``NPU``.
-        said: What its plugin said when it was asked; empty when it just lists no device.
-        machine: Where to look.
+        plugin_error: The error of the plugin; empty where the plugin loads and lists no device.
+        inventory: The hardware; a test gives its own.
     """
-    here = machine or HardwareInventory()
     known = _KINDS.get(kind)
-    found = [] if known is None else list(_steps(known, here))
-    return (*found, _plugin(kind, said))
+    steps = [] if known is None else list(_run_steps(known, inventory or HardwareInventory()))
+    return (*steps, _check_plugin(kind, plugin_error))
 
 
-def reason(findings: Sequence[DiagnosisStep]) -> str:
-    """Return why a device is not there, in one line: the first finding that says what is missing.
-
-    What cannot be known here is passed over while a later finding tells more.
-    """
-    missing = [f for f in findings if f.status == "missing"]
-    first = next(iter(missing or [f for f in findings if f.status != "ok"]), None)
-    return "" if first is None else first.evidence
+def find_cause(diagnosis: Sequence[DiagnosisStep]) -> DiagnosisStep | None:
+    """Return the first missing component, else the first unknown one."""
+    missing = [step for step in diagnosis if step.status == "missing"]
+    return next(iter(missing or [step for step in diagnosis if step.status != "ok"]), None)
 
 
-def _steps(kind: _Kind, machine: HardwareInventory) -> Iterator[DiagnosisStep]:
-    if machine.not_linux is not None:
+def _run_steps(kind: _Kind, inventory: HardwareInventory) -> Iterator[DiagnosisStep]:
+    if inventory.not_linux is not None:
         libraries = [library.step for library in kind.libraries]
         for step in ("hardware", "kernel module", "device node", *libraries):
-            yield DiagnosisStep(step, "unknown", machine.not_linux.because)
+            yield DiagnosisStep(step, "unknown", inventory.not_linux.because)
         return
-    yield _hardware(kind, machine)
-    yield _module(kind, machine)
-    yield _node(kind, machine)
+    yield _check_hardware(kind, inventory)
+    yield _check_module(kind, inventory)
+    yield _check_node(kind, inventory)
     for library in kind.libraries:
-        yield _library(library, machine)
-    if kind.opencl:
-        yield _opencl_driver(machine)
+        yield _check_library(library, inventory)
+    if kind.uses_opencl:
+        yield _check_opencl_driver(inventory)
 
 
-def _hardware(kind: _Kind, machine: HardwareInventory) -> DiagnosisStep:
-    found = machine.pci()
-    if isinstance(found, Unknown):
-        return DiagnosisStep("hardware", "unknown", f"not known here, because of {found.because}")
-    mine = [device for device in found if kind.is_it(device)]
-    if mine:
-        return DiagnosisStep("hardware", "ok", "; ".join(device.text for device in mine))
-    others = [d for d in found if kind.opencl and d.code.startswith("0x03")]
-    beside = f"; another maker's display: {others[0].text}" if others else ""
+def _check_hardware(kind: _Kind, inventory: HardwareInventory) -> DiagnosisStep:
+    devices = inventory.pci()
+    if isinstance(devices, Unknown):
+        return DiagnosisStep("hardware", "unknown", f"unknown: {devices.because}")
+    matching = [device for device in devices if kind.matches(device)]
+    if matching:
+        return DiagnosisStep("hardware", "ok", "; ".join(device.text for device in matching))
+    displays = [d for d in devices if kind.uses_opencl and d.code.startswith("0x03")]
+    other = f"; other display controller: {displays[0].text}" if displays else ""
     return DiagnosisStep(
         "hardware",
         "missing",
-        f"no {kind.title} on the PCI bus (devices looked at: {len(found)}{beside})",
-        kind.no_hardware,
-        "the same on the host: a container sees the host's bus",
+        f"no {kind.title} on the PCI bus ({len(devices)} devices{other})",
+        kind.hardware_remedy,
+        "the same on the host: a container sees the host's PCI bus",
     )
 
 
-def _module(kind: _Kind, machine: HardwareInventory) -> DiagnosisStep:
-    names = " or ".join(kind.modules)
-    found = machine.modules()
-    if isinstance(found, Unknown):
-        return DiagnosisStep("kernel module", "unknown", f"not known here, because {found.because}")
-    there = [name for name in kind.modules if name in found]
-    if there:
-        return DiagnosisStep("kernel module", "ok", f"{', '.join(there)} loaded")
+def _check_module(kind: _Kind, inventory: HardwareInventory) -> DiagnosisStep:
+    modules = inventory.modules()
+    if isinstance(modules, Unknown):
+        return DiagnosisStep("kernel module", "unknown", f"unknown: {modules.because}")
+    loaded = [name for name in kind.modules if name in modules]
+    if loaded:
+        return DiagnosisStep("kernel module", "ok", f"{', '.join(loaded)} loaded")
     return DiagnosisStep(
         "kernel module",
         "missing",
-        f"the kernel module {names} is not loaded",
+        f"the kernel module {' or '.join(kind.modules)} is not loaded",
         kind.module_remedy,
-        "the same on the host: a container has the host's kernel",
+        "the same on the host: a container uses the host's kernel",
     )
 
 
-def _node(kind: _Kind, machine: HardwareInventory) -> DiagnosisStep:
-    nodes = machine.nodes(kind.nodes)
+def _check_node(kind: _Kind, inventory: HardwareInventory) -> DiagnosisStep:
+    nodes = inventory.nodes(kind.nodes)
     if not nodes:
         return DiagnosisStep(
             "device node",
             "missing",
-            f"no /dev/{kind.nodes}: no hardware, no kernel driver, or not passed in",
+            f"no /dev/{kind.nodes}: no hardware, no kernel driver, or not passed to the container",
             kind.node_remedy,
-            kind.pass_in,
+            kind.docker_options,
         )
-    listed = ", ".join(f"{n.path} (group {n.group})" for n in nodes)
+    listed = ", ".join(f"{node.path} (group {node.group})" for node in nodes)
     if any(node.may_open for node in nodes):
-        return DiagnosisStep("device node", "ok", f"{listed}, {machine.user} may open it")
+        return DiagnosisStep("device node", "ok", f"{listed}; {inventory.user} has access")
     group = nodes[0].group or "render"
     return DiagnosisStep(
         "device node",
         "missing",
-        f"{machine.user} may not open {listed}",
-        f"sudo usermod -aG {group} {machine.user}, then log in again",
-        kind.pass_in,
+        f"{inventory.user} has no access to {listed}",
+        f"sudo usermod -aG {group} {inventory.user}, then log in again",
+        kind.docker_options,
     )
 
 
-def _library(library: _Library, machine: HardwareInventory) -> DiagnosisStep:
+def _check_library(library: _Library, inventory: HardwareInventory) -> DiagnosisStep:
     problems = []
     for name in library.names:
-        problem = machine.load(name)
+        problem = inventory.load(name)
         if problem is None:
             return DiagnosisStep(library.step, "ok", f"{name} loads")
-        problems.append(_one_line(problem))
+        problems.append(" ".join(problem.split()))
+    evidence = f"{' or '.join(library.names)} is not installed"
     if not all("No such file" in problem for problem in problems):
-        said = f"{library.names[0]} does not load: {problems[0]}"
-    elif len(library.names) > 1:
-        said = f"neither {' nor '.join(library.names)} is installed"
-    else:
-        said = f"{library.names[0]} is not installed"
-    return DiagnosisStep(library.step, "missing", said, library.remedy, library.in_container)
+        evidence = f"{library.names[0]} does not load: {problems[0]}"
+    return DiagnosisStep(
+        library.step, "missing", evidence, library.remedy, library.container_remedy
+    )
 
 
-def _opencl_driver(machine: HardwareInventory) -> DiagnosisStep:
-    drivers = machine.opencl_drivers()
+def _check_opencl_driver(inventory: HardwareInventory) -> DiagnosisStep:
+    drivers = inventory.opencl_drivers()
     listed = ", ".join(f"{name} ({library})" for name, library in drivers.items())
     if any("igdrcl" in library for library in drivers.values()):
         return DiagnosisStep("OpenCL driver", "ok", listed)
-    beside = f"; there is {listed}" if drivers else ""
+    others = f"; other drivers: {listed}" if drivers else ""
     return DiagnosisStep(
         "OpenCL driver",
         "missing",
-        f"no OpenCL driver of Intel's GPUs in /etc/OpenCL/vendors{beside}",
+        f"no OpenCL driver for Intel GPUs in /etc/OpenCL/vendors{others}",
         plugin_errors.OPENCL_DRIVER,
         _IN_IMAGE.format("intel-opencl-icd"),
     )
 
 
-def _plugin(kind: str, said: str) -> DiagnosisStep:
-    if not said.strip():
-        remedy = "the first step above that is missing says what to do"
-        return DiagnosisStep(
-            "plugin", "missing", f"OpenVINO's {kind} plugin loads and finds none", remedy, remedy
-        )
-    explained = plugin_errors.explain(said)
-    if explained is None:
-        last = plugin_errors.condense(said)
-        report = "the first step above that is missing, or else the plugin's documentation"
-        return DiagnosisStep(
-            "plugin", "missing", f"the {kind} plugin says: {last[:200]}", report, report
-        )
-    return DiagnosisStep("plugin", "missing", explained.meaning, explained.remedy, explained.remedy)
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+def _check_plugin(kind: str, error: str) -> DiagnosisStep:
+    explanation = plugin_errors.explain(error)
+    if explanation is not None:
+        remedy = explanation.remedy
+        return DiagnosisStep("plugin", "missing", explanation.meaning, remedy, remedy)
+    evidence, remedy = f"the {kind} plugin loads but lists no device", "see the first missing step"
+    if error.strip():
+        evidence = f"the {kind} plugin reports: {plugin_errors.condense(error)[:200]}"
+        remedy = "see the first missing step, else the documentation of the plugin"
+    return DiagnosisStep("plugin", "missing", evidence, remedy, remedy)

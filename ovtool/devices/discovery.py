@@ -1,4 +1,4 @@
-"""What devices OpenVINO sees here, and why it does not see the others."""
+"""Discovers the devices that OpenVINO sees, and why others are not available."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from ovtool.core import device_names as devicename
+from ovtool.core import device_names
 from ovtool.core.device_names import KINDS, VIRTUAL, kind_of
-from ovtool.devices import diagnosis
+from ovtool.devices.diagnosis import DiagnosisStep, diagnose, find_cause
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,164 +19,168 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A device that OpenVINO could use.
+    """A device of OpenVINO.
 
     Args:
-        name: As OpenVINO calls it: ``CPU``, ``GPU.0``, ``NPU``.
-        available: Whether it can be used now.
-        full_name: What the plugin says it is; empty when it is not available.
-        why_not: Why it is not available, in one line.
-        plugin: Version of its plugin; None when the plugin did not load.
-        capabilities: What it can run (``FP32``, ``BF16``, ``INT8`` ...).
-        properties: Other facts that the plugin tells: ranges of ``streams`` and ``requests``,
-            ``memory_bytes``, ``driver`` ...
-        findings: What was looked at, step by step, when it is not available.
+        name: OpenVINO's name: ``CPU``, ``GPU.0``, ``NPU``.
+        available: Whether the device is available.
+        full_name: The plugin's description; empty for an unavailable device.
+        unavailable_reason: Why the device is not available, on one line.
+        plugin: Version of the plugin; None for an unavailable device.
+        capabilities: Supported data types and features (``FP32``, ``BF16``, ``INT8`` ...).
+        properties: Other properties: the ranges of ``streams`` and ``requests``, ``memory_bytes``,
+            ``driver`` ...
+        diagnosis: The diagnosis of an unavailable device.
     """
 
     name: str
     available: bool
     full_name: str = ""
-    why_not: str = ""
+    unavailable_reason: str = ""
     plugin: str | None = None
     capabilities: tuple[str, ...] = ()
     properties: dict[str, Any] = field(default_factory=dict)
-    findings: tuple[diagnosis.DiagnosisStep, ...] = ()
+    diagnosis: tuple[DiagnosisStep, ...] = ()
 
     @property
     def kind(self) -> str:
-        """``CPU``, ``GPU``, ``NPU``, or the virtual one that hands the work to others."""
+        """``CPU``, ``GPU``, ``NPU``, or a virtual device such as ``AUTO``."""
         return kind_of(self.name)
 
     @property
     def emulated(self) -> bool:
-        """Whether something else plays this device, as in tests: its name has to say so."""
+        """Whether the device is emulated, as in tests; its full name says so."""
         return "emulated" in self.full_name.lower()
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON types."""
-        told = {
+        """Return the device as JSON types."""
+        return {
             "kind": self.kind,
-            "virtual": devicename.is_virtual(self.name),
+            "virtual": device_names.is_virtual(self.name),
             "emulated": self.emulated,
-        }
-        return told | asdict(self)
+        } | asdict(self)
 
 
-def discover(machine: HardwareInventory | None = None) -> list[Device]:
-    """Return every device that is there, and CPU, GPU and NPU with the reason where they are not.
+def discover(inventory: HardwareInventory | None = None) -> list[Device]:
+    """Return every available device, and CPU, GPU and NPU with a diagnosis where unavailable.
 
     Args:
-        machine: Where to look for why one is missing; a test gives one of its own.
+        inventory: The hardware for the diagnosis; a test gives its own.
     """
     import openvino as ov
 
     core = ov.Core()
-    found: list[Device] = []
+    devices: list[Device] = []
     for kind in KINDS:
-        said = ""
+        error = ""
         try:
             ids = list(core.get_property(kind, "AVAILABLE_DEVICES"))
-        except RuntimeError as error:
-            ids, said = [], str(error)
+        except RuntimeError as exception:
+            ids, error = [], str(exception)
         if not ids:
-            findings = diagnosis.diagnose(kind, said, machine)
-            why_not = diagnosis.reason(findings)
-            found.append(Device(kind, available=False, why_not=why_not, findings=findings))
-        several = len(ids) > 1 or kind == "GPU"
-        found += [_described(core, f"{kind}.{i}" if several and i else kind) for i in ids]
-    return found
+            devices.append(_unavailable(kind, error, inventory))
+        numbered = len(ids) > 1 or kind == "GPU"
+        devices += [_read_device(core, f"{kind}.{i}" if numbered and i else kind) for i in ids]
+    return devices
 
 
-def virtual() -> list[Device]:
-    """Return the devices that hand the work to others, as far as their plugins load."""
+def _unavailable(name: str, error: str, inventory: HardwareInventory | None = None) -> Device:
+    diagnosis = diagnose(name, error, inventory)
+    cause = find_cause(diagnosis)
+    reason = "" if cause is None else cause.evidence
+    return Device(name, available=False, unavailable_reason=reason, diagnosis=diagnosis)
+
+
+def discover_virtual() -> list[Device]:
+    """Return the devices that dispatch work to other devices."""
     import openvino as ov
 
     core = ov.Core()
-    found = []
-    for name, does in VIRTUAL.items():
+    devices = []
+    for name, description in VIRTUAL.items():
         try:
-            device = _described(core, name)
+            devices.append(replace(_read_device(core, name), full_name=description))
         except RuntimeError as error:
-            findings = diagnosis.diagnose(name, str(error))
-            why_not = diagnosis.reason(findings)
-            device = Device(name, available=False, why_not=why_not, findings=findings)
-        found.append(replace(device, full_name=does if device.available else ""))
-    return found
+            devices.append(_unavailable(name, str(error)))
+    return devices
 
 
-def resolve(asked: Sequence[str], devices: Sequence[Device]) -> tuple[list[str], dict[str, str]]:
-    """Sort the devices asked for into those that are there and those that are not, with why.
+def resolve(
+    requested: Sequence[str], devices: Sequence[Device]
+) -> tuple[list[str], dict[str, str]]:
+    """Split the requested devices into the available ones and the missing ones with a reason.
 
-    ``GPU`` stands for the first GPU, as in OpenVINO, and ``NPU.4000`` for an NPU of that platform.
-    A virtual device is there when every device of its list is; ``AUTO`` when one is, as it takes
-    the first that can.
+    ``GPU`` is the first GPU, as in OpenVINO, and ``NPU.4000`` an NPU of that platform.  A virtual
+    device is available with all devices of its list; ``AUTO``, which selects one, with any of them.
 
     Args:
-        asked: Names as a user writes them.
-        devices: What :func:`discover` found.
+        requested: Device names.
+        devices: From :func:`discover`.
 
     Raises:
-        InputError: A name is none of OpenVINO's.
+        InputError: A device name is unknown.
     """
-    there: list[str] = []
+    available: list[str] = []
     missing: dict[str, str] = {}
-    for name in dict.fromkeys(asked):
-        devicename.check(name)
-        if not devicename.is_virtual(name):
-            found = _find(name, devices)
-            if found.available:
-                there.append(found.name)
+    for name in dict.fromkeys(requested):
+        device_names.check(name)
+        if not device_names.is_virtual(name):
+            device = _find(name, devices)
+            if device.available:
+                available.append(device.name)
             else:
-                missing[name] = found.why_not
+                missing[name] = device.unavailable_reason
             continue
-        members = [_find(member, devices) for member in devicename.members(name)]
+        members = [_find(member, devices) for member in device_names.members(name)]
         absent = [m for m in members if not m.available]
         if absent and (kind_of(name) != "AUTO" or len(absent) == len(members)):
-            missing[name] = "; ".join(f"{m.name}: {m.why_not}" for m in absent)
+            missing[name] = "; ".join(f"{m.name}: {m.unavailable_reason}" for m in absent)
         else:
-            there.append(name)
-    return list(dict.fromkeys(there)), missing
+            available.append(name)
+    return list(dict.fromkeys(available)), missing
 
 
-def emulated(name: str, devices: Sequence[Device]) -> bool:
-    """Whether a device is emulated, or may hand work to one that is.
+def may_be_emulated(name: str, devices: Sequence[Device]) -> bool:
+    """Whether a device is emulated, or may dispatch work to an emulated device.
 
     Args:
-        name: As OpenVINO calls it.
-        devices: What :func:`discover` found.
+        name: OpenVINO's name of the device.
+        devices: From :func:`discover`.
     """
-    return any(device.emulated and devicename.may_run_on(name, device.name) for device in devices)
+    return any(device.emulated and device_names.may_run_on(name, device.name) for device in devices)
 
 
 def _find(name: str, devices: Sequence[Device]) -> Device:
-    """Return the device of a name, or one that is not available with the reason."""
-    alike = [d for d in devices if d.kind == kind_of(name)]
-    match = next((d for d in alike if name in (d.name, _by_platform(d))), None) or next(
-        (d for d in alike if "." not in name or not d.available), None
+    """Return the device with a name, or an unavailable one with the reason."""
+    same_kind = [d for d in devices if d.kind == kind_of(name)]
+    match = next((d for d in same_kind if name in (d.name, _platform_name(d))), None) or next(
+        (d for d in same_kind if "." not in name or not d.available), None
     )
     if match is not None:
         return match
-    have = ", ".join(d.name for d in devices if d.available)
-    return Device(name, available=False, why_not=f"there is no {name} here (there is {have})")
+    available = ", ".join(d.name for d in devices if d.available)
+    reason = f"this machine has no {name}; available: {available}"
+    return Device(name, available=False, unavailable_reason=reason)
 
 
-def _by_platform(device: Device) -> str | None:
-    """Return the name of an NPU that is here by its platform: ``NPU.4000``; None for others."""
+def _platform_name(device: Device) -> str | None:
+    """Return the name of an available NPU by its platform, such as ``NPU.4000``; else None."""
     platform = device.properties.get("architecture") if device.available else None
     return f"NPU.{platform}" if device.kind == "NPU" and platform is not None else None
 
 
-def _described(core: Any, name: str) -> Device:
+def _read_device(core: Any, name: str) -> Device:
     supported = set(core.get_property(name, "SUPPORTED_PROPERTIES"))
 
     def read(prop: str) -> Any:
         return core.get_property(name, prop) if prop in supported else None
 
-    told = {
+    system_memory = int(psutil.virtual_memory().total) if name == "CPU" else None
+    properties = {
         "streams": read("RANGE_FOR_STREAMS"),
         "requests": read("RANGE_FOR_ASYNC_INFER_REQUESTS"),
         "default_precision": read("INFERENCE_PRECISION_HINT"),
-        "memory_bytes": _memory_bytes(name) or read(f"{kind_of(name)}_DEVICE_TOTAL_MEM_SIZE"),
+        "memory_bytes": system_memory or read(f"{kind_of(name)}_DEVICE_TOTAL_MEM_SIZE"),
         "driver": read(f"{kind_of(name)}_DRIVER_VERSION"),
         "architecture": read("DEVICE_ARCHITECTURE"),
     }
@@ -187,16 +191,11 @@ def _described(core: Any, name: str) -> Device:
         full_name=str(read("FULL_DEVICE_NAME") or ""),
         plugin=next((v.build_number for v in plugin.values()), None),
         capabilities=tuple(str(c) for c in read("OPTIMIZATION_CAPABILITIES") or ()),
-        properties={k: _plain(v) for k, v in told.items() if v is not None},
+        properties={k: _to_json_type(v) for k, v in properties.items() if v is not None},
     )
 
 
-def _memory_bytes(name: str) -> int | None:
-    """Return the machine's memory for the CPU, which has no other."""
-    return int(psutil.virtual_memory().total) if name == "CPU" else None
-
-
-def _plain(value: Any) -> Any:
+def _to_json_type(value: Any) -> Any:
     if isinstance(value, tuple):
         return list(value)
     if hasattr(value, "get_type_name"):

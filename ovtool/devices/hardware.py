@@ -1,6 +1,6 @@
-"""What the machine itself shows of GPUs and NPUs: PCI bus, kernel modules, nodes, libraries.
+"""The hardware and drivers of GPUs and NPUs: PCI bus, kernel modules, device nodes, libraries.
 
-Everything of Linux is read below a root that tests replace with a folder of theirs.
+The files of Linux are read below a root folder, which tests replace.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ NPUS = {
     "0xfd3e": "Wildcat Lake",
     "0xd71d": "Nova Lake",
 }
-"""PCI ids that the kernel's NPU driver takes (Linux, drivers/accel/ivpu/ivpu_drv.h)."""
+"""PCI ids of the kernel's NPU driver (Linux, drivers/accel/ivpu/ivpu_drv.h)."""
 
 
 @dataclass(frozen=True, slots=True)
 class PciDevice:
-    """A device on the PCI bus; ids are as ``/sys`` writes them, such as ``0x8086``."""
+    """A device on the PCI bus; ids as in ``/sys``, such as ``0x8086``."""
 
     address: str
     vendor: str
@@ -42,7 +42,7 @@ class PciDevice:
 
     @property
     def text(self) -> str:
-        """One line for people."""
+        """Description on one line."""
         name = NPUS.get(self.device)
         bound = f", driver {self.driver}" if self.driver else ", no driver"
         ids = f"{self.vendor.removeprefix('0x')}:{self.device.removeprefix('0x')}"
@@ -51,16 +51,16 @@ class PciDevice:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A file of ``/dev`` that a driver offers a device by."""
+    """A device node: a file of ``/dev``."""
 
     path: str
     group: str | None
-    """Who may open it beside root: the group's name, or its number where it has no name here."""
+    """Name of the group with access; its number where the group has no name."""
     may_open: bool
 
 
 def _load(name: str) -> str | None:
-    """Load a shared library; return what went wrong, None when nothing did."""
+    """Load a shared library; return the error, None after success."""
     try:
         ctypes.CDLL(name)
     except OSError as error:
@@ -83,14 +83,14 @@ def _user() -> str:
 
 @dataclass(frozen=True, slots=True)
 class HardwareInventory:
-    """The machine below ``root``; tests give their own tree, user and libraries.
+    """The hardware of a machine; tests give their own files, user and libraries.
 
     Args:
-        root: Where ``/sys``, ``/dev`` and ``/etc`` are.
+        root: Folder with ``/sys``, ``/dev`` and ``/etc``.
         system: ``sys.platform``.
-        load: Loads a library and returns what went wrong; None when nothing did.
+        load: Loads a library and returns the error; None after success.
         may_open: Whether this user may read and write a file.
-        user: This user's name.
+        user: Name of this user.
     """
 
     root: Path = field(default_factory=lambda: Path("/"))
@@ -101,25 +101,25 @@ class HardwareInventory:
 
     @property
     def not_linux(self) -> Unknown | None:
-        """Why nothing can be read of the hardware here; None where it can."""
+        """Why the hardware cannot be read; None on Linux."""
         if self.system.startswith("linux"):
             return None
-        return Unknown(f"not known here, because only Linux shows it this way ({self.system})")
+        return Unknown(f"unknown: only Linux has these files (system: {self.system})")
 
     def in_container(self) -> bool:
-        """Whether this is a container, as far as its files tell."""
-        marks = (".dockerenv", "run/.containerenv")
-        if any((self.root / mark).exists() for mark in marks):
+        """Whether this is a container, according to its files."""
+        markers = (".dockerenv", "run/.containerenv")
+        if any((self.root / marker).exists() for marker in markers):
             return True
         groups = read(self.root, "proc/1/cgroup")
         names = ("docker", "kubepods", "containerd", "libpod", "lxc")
         return not isinstance(groups, Unknown) and any(name in groups for name in names)
 
     def pci(self) -> list[PciDevice] | Unknown:
-        """Return every device of the PCI bus."""
+        """Return the devices of the PCI bus."""
         folder = self.root / "sys/bus/pci/devices"
         try:
-            found = sorted(folder.iterdir())
+            paths = sorted(folder.iterdir())
         except OSError as error:
             return Unknown(f"/sys/bus/pci/devices: {error.strerror}")
         return [
@@ -130,34 +130,34 @@ class HardwareInventory:
                 self._text(path / "class"),
                 (path / "driver").resolve().name if (path / "driver").exists() else None,
             )
-            for path in found
+            for path in paths
         ]
 
     def modules(self) -> set[str] | Unknown:
-        """Return the kernel's loaded modules, and the built-in ones that have a folder."""
+        """Return the loaded kernel modules, and the built-in ones with a folder."""
         folder = self.root / "sys/module"
         if folder.is_dir():
             return {path.name for path in folder.iterdir()}
         listed = read(self.root, "proc/modules")
         if isinstance(listed, Unknown):
-            return Unknown("neither /sys/module nor /proc/modules can be read")
+            return Unknown("/sys/module and /proc/modules are not readable")
         return {line.split()[0] for line in listed.splitlines() if line}
 
     def nodes(self, pattern: str) -> list[Node]:
-        """Return the files of ``/dev`` that match, such as ``dri/renderD*``."""
+        """Return the files of ``/dev`` that match a pattern such as ``dri/renderD*``."""
         return [
             Node(f"/{path.relative_to(self.root).as_posix()}", _group(path), self.may_open(path))
             for path in sorted((self.root / "dev").glob(pattern))
         ]
 
     def opencl_drivers(self) -> dict[str, str]:
-        """Return the libraries of ``/etc/OpenCL/vendors/*.icd``, by the file's name."""
+        """Return the libraries of ``/etc/OpenCL/vendors/*.icd`` by file name."""
         folder = self.root / "etc/OpenCL/vendors"
         return {path.name: self._text(path) for path in sorted(folder.glob("*.icd"))}
 
     def _text(self, path: Path) -> str:
-        found = read(self.root, path.relative_to(self.root).as_posix())
-        return "" if isinstance(found, Unknown) else found
+        content = read(self.root, path.relative_to(self.root).as_posix())
+        return "" if isinstance(content, Unknown) else content
 
 
 def _group(path: Path) -> str | None:

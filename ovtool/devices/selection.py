@@ -1,4 +1,4 @@
-"""The devices that were requested, and those of them that are available."""
+"""The requested devices, and which of them are available."""
 
 from __future__ import annotations
 
@@ -16,50 +16,48 @@ if TYPE_CHECKING:
 def devices() -> list[Device]:
     """Return the devices that OpenVINO sees, virtual ones last.
 
-    CPU, GPU and NPU are among them where they are missing, with why and what was looked at.
+    The list includes CPU, GPU and NPU where they are not available, with a diagnosis.
     """
-    from ovtool.devices.discovery import discover, virtual
+    from ovtool.devices.discovery import discover, discover_virtual
 
-    return [*discover(), *virtual()]
+    return [*discover(), *discover_virtual()]
 
 
-def available(asked: Sequence[str], *, strict: bool) -> tuple[list[str], dict[str, str]]:
-    """Return the devices that are there, and why the others are not.
+def select_available(requested: Sequence[str], *, strict: bool) -> tuple[list[str], dict[str, str]]:
+    """Return the available devices, and the reasons of the missing ones.
 
     Raises:
-        InputError: A name is none of OpenVINO's.
-        MissingDeviceError: None is there, or ``strict`` and one is missing.
+        InputError: A device name is unknown.
+        MissingDeviceError: No device is available, or ``strict`` and a device is missing.
     """
     from ovtool.devices.discovery import discover, resolve
 
-    there, missing = resolve(asked, discover())
-    check_there(there, missing, strict=strict)
-    return there, missing
+    available, missing = resolve(requested, discover())
+    require_devices(available, missing, strict=strict)
+    return available, missing
 
 
-def check_there(there: Sequence[str], missing: Mapping[str, str], *, strict: bool) -> None:
-    """Check that there is a device to go on with.
+def require_devices(available: Sequence[str], missing: Mapping[str, str], *, strict: bool) -> None:
+    """Check that a device is available.
 
     Raises:
-        MissingDeviceError: None is there, or ``strict`` and one is missing.
+        MissingDeviceError: No device is available, or ``strict`` and a device is missing.
     """
-    if missing and (strict or not there):
-        reasons = "; ".join(f"{name}: {why}" for name, why in missing.items())
-        raise MissingDeviceError(
-            f"not available: {reasons}", "ovtool devices --why says what to do"
-        )
+    if missing and (strict or not available):
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in missing.items())
+        raise MissingDeviceError(f"not available: {reasons}", "see ovtool devices --why")
 
 
-def emulated(names: Sequence[str]) -> frozenset[str]:
-    """Return those of some devices that are emulated, or may hand work to one that is."""
+def find_emulated(names: Sequence[str]) -> frozenset[str]:
+    """Return the devices that are emulated, or may dispatch work to an emulated device."""
     from ovtool.devices import discovery
 
-    found = discovery.discover()
-    return frozenset(name for name in names if discovery.emulated(name, found))
+    devices = discovery.discover()
+    return frozenset(name for name in names if discovery.may_be_emulated(name, devices))
 
 
-def environment_here() -> Environment:
-    """Return the environment of now, with the devices that are there."""
+def describe_environment() -> Environment:
+    """Return the current environment, with the available devices."""
     from ovtool.devices.discovery import discover
     from ovtool.system.environment import environment
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ovtool.core.errors import InputError
 from ovtool.core.progress import SILENT, Progress
 from ovtool.datasets.spec import DataSpec
-from ovtool.devices.selection import available, emulated
+from ovtool.devices.selection import find_emulated, select_available
 from ovtool.models.references import Reference, existing
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def evaluate_each(
     from ovtool.evaluation.device_difference import TOLERANCE
     from ovtool.evaluation.evaluator import Evaluator
 
-    names, _ = available(devices, strict=True)
+    names, _ = select_available(devices, strict=True)
     spec = DataSpec(data) if isinstance(data, str) else data
     variant = existing(model)
     base = existing(baseline) if baseline is not None else None
@@ -136,7 +136,7 @@ def evaluate_each(
         samples,
         evaluator,
         runner,
-        emulated(names),
+        find_emulated(names),
         TOLERANCE if tolerance is None else tolerance,
         progress,
     )

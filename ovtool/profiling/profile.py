@@ -16,7 +16,7 @@ from ovtool.core.errors import InputError
 from ovtool.core.notes import Note, make_note
 from ovtool.core.progress import SILENT, Progress
 from ovtool.datasets.spec import DataSpec
-from ovtool.devices.selection import available, emulated
+from ovtool.devices.selection import find_emulated, select_available
 from ovtool.graph import runtime_layers as layers
 from ovtool.models.references import Reference, variant_beside
 from ovtool.profiling import breakdown
@@ -178,7 +178,7 @@ def profile(
 
     axes = Axes([batch], [hint], precisions=[precision], shapes=[shapes] if shapes else ())
     axes.check()
-    there, _ = available([device], strict=True)
+    there, _ = select_available([device], strict=True)
     known = _calibration(there[0], hint) if roofline else None
     with contextlib.ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ovtool-profile-")))
@@ -245,7 +245,7 @@ def _with_inputs(
 
 
 def _made(trial: Trial, opened: Opened, told: WorkerProfile) -> Profile:
-    played = bool(emulated([trial.device]))
+    played = bool(find_emulated([trial.device]))
     return Profile(
         variant=trial.variant_name,
         device=mark_device(trial.device) if played else trial.device,

@@ -15,7 +15,7 @@ from ovtool.core.statistics import Interval
 from ovtool.core.trial import Hint, Trial
 from ovtool.core.units import MS_PER_S
 from ovtool.core.variant import Source, Variant
-from ovtool.devices.selection import available, emulated, environment_here
+from ovtool.devices.selection import describe_environment, find_emulated, select_available
 from ovtool.roofline import calibration, probes
 from ovtool.roofline.calibration import Calibration, Peak, ProbeMeasurement
 from ovtool.roofline.model import COMPUTE_KINDS
@@ -166,10 +166,10 @@ def calibrate(
 
     if is_virtual(device):
         raise InputError(f"{device} is a virtual device", "calibrate its member devices instead")
-    (name,), _ = available([device], strict=True)
-    if emulated([name]):
+    (name,), _ = select_available([device], strict=True)
+    if find_emulated([name]):
         raise InputError(f"{name} is emulated: its speed is not that of a real device")
-    now = environment_here()
+    now = describe_environment()
     selected = probes.probes() if probe_list is None else list(probe_list)
     with tempfile.TemporaryDirectory(prefix="ovtool-calibrate-") as scratch:
         bench = _ProbeBench(
@@ -194,9 +194,9 @@ def calibrate(
 def _device_precisions(device: str) -> tuple[str, ...]:
     """Return the precisions of a device kind, the most accurate first."""
     from ovtool.core.device_names import kind_of
-    from ovtool.devices.rules import rules_of
+    from ovtool.devices.rules import get_rules
 
-    return rules_of(kind_of(device)).precisions or ("default",)
+    return get_rules(kind_of(device)).precisions or ("default",)
 
 
 def _measure_all(

@@ -12,7 +12,7 @@ from ovtool.benchmark.session import TrialFailedError
 from ovtool.core.errors import InputError, MissingError
 from ovtool.core.notes import Note, make_note
 from ovtool.core.progress import SILENT, Progress
-from ovtool.devices.selection import available, environment_here
+from ovtool.devices.selection import describe_environment, select_available
 from ovtool.models.references import Reference, variant_beside
 from ovtool.roofline import calibration
 from ovtool.roofline import model as roofline
@@ -117,7 +117,7 @@ def predict(
 
     axes = Axes([batch], [HINT], precisions=[precision], shapes=[shapes] if shapes else ())
     axes.check()
-    devices, _ = available([device], strict=True)
+    devices, _ = select_available([device], strict=True)
     rates = require_calibration(devices[0]).device_rates()
     with tempfile.TemporaryDirectory(prefix="ovtool-predict-") as scratch:
         variant = variant_beside(model, None, Path(scratch), progress)
@@ -139,7 +139,7 @@ def find_calibration(device: str) -> Calibration | None:
     Raises:
         InputError: The file is not readable.
     """
-    return calibration.read(environment_here().id, device)
+    return calibration.read(describe_environment().id, device)
 
 
 def require_calibration(device: str) -> Calibration:

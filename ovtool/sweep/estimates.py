@@ -20,7 +20,7 @@ from ovtool.core.errors import InputError, MissingError
 from ovtool.core.measurement import Measurement
 from ovtool.core.notes import make_note
 from ovtool.devices import discovery
-from ovtool.devices.selection import check_there
+from ovtool.devices.selection import require_devices
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -80,7 +80,7 @@ def targets(asked: Sequence[str], *, strict: bool, estimates: bool, timeout_s: f
             found.compilers[name] = compile_check.select_compiler(name, here, timeout_s)
         except MissingError as error:
             found.missing[name] = f"{error}: {error.hint}" if error.hint else str(error)
-    check_there(found.names, found.missing, strict=strict)
+    require_devices(found.names, found.missing, strict=strict)
     return found
 
 

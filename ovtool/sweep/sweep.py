@@ -14,7 +14,7 @@ from ovtool.core.sweep_folder import Plan, PlannedVariant, SweepFolder, Unavaila
 from ovtool.core.variant import RECORD, Variant
 from ovtool.datasets.samples import check_metric, usual_metric
 from ovtool.datasets.spec import DataSpec, SamplesOf
-from ovtool.devices.selection import emulated, environment_here
+from ovtool.devices.selection import describe_environment, find_emulated
 from ovtool.models.references import Reference, as_variant, existing
 from ovtool.sweep.measurer import Measurer, Observer, Quiet
 
@@ -106,10 +106,17 @@ def sweep(
         evaluated_on=samples.described(loaded[0]) if samples else None,
         settings=asdict(chosen),
     )
-    now = environment_here()
+    now = describe_environment()
     with tempfile.TemporaryDirectory(prefix="ovtool-sweep-") as scratch:
         measurer = Measurer(
-            loaded, plan, samples, chosen, now.id, watching, Path(scratch), emulated(found.there)
+            loaded,
+            plan,
+            samples,
+            chosen,
+            now.id,
+            watching,
+            Path(scratch),
+            find_emulated(found.there),
         )
         measurer.evaluated |= _evaluated(folder)
         estimator = Estimator({v.id: v for v in loaded}, now.id, found.compilers, watching)

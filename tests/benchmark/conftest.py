@@ -38,7 +38,7 @@ def opened():
 
         def open_one(variant, device="CPU", batch=1, inputs=None, runner=None, **fields):
             trial = Trial(variant.id, variant.name, device, batch, **fields)
-            job = jobs.build_job(trial, variant, rules.properties(trial), inputs)
+            job = jobs.build_job(trial, variant, rules.trial_properties(trial), inputs)
             session = (runner or ProcessRunner(timeout_s=60)).open(job)
             return stack.enter_context(contextlib.closing(session))
 

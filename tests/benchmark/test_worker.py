@@ -72,7 +72,7 @@ def test_memory_grows_with_the_model(raw):
 @pytest.mark.slow
 def test_a_start_from_the_cache_is_told_from_one_without(conv, tmp_path):
     trial = Trial(conv.id, conv.name, "CPU", 1)
-    job = jobs.build_job(trial, conv, rules.properties(trial))
+    job = jobs.build_job(trial, conv, rules.trial_properties(trial))
     runner = ProcessRunner(timeout_s=60)
     with contextlib.closing(runner.open(job)) as cold:
         assert cold.opened.loaded_from_cache is False

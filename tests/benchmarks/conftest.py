@@ -38,7 +38,7 @@ def variants(tmp_path_factory):
 
 def job_of(variant, batch=1, **fields):
     trial = Trial(variant.id, variant.name, "CPU", batch, **fields)
-    return jobs.build_job(trial, variant, rules.properties(trial))
+    return jobs.build_job(trial, variant, rules.trial_properties(trial))
 
 
 def measure(found, **settings):

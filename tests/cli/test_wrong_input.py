@@ -194,7 +194,7 @@ def test_profile_names_a_missing_model(refused, tmp_path):
 
 @pytest.mark.parametrize("verb", ["sweep", "evaluate", "profile", "run"])
 def test_a_missing_device_has_its_own_exit_code(refused, small, tmp_path, verb, monkeypatch):
-    absent = discovery.Device("NPU", available=False, why_not="no driver")
+    absent = discovery.Device("NPU", available=False, unavailable_reason="no driver")
     present = [d for d in discovery.discover() if d.name == "CPU"]
     monkeypatch.setattr(discovery, "discover", lambda: [*present, absent])
     text = f"recipe: 1\nname: x\nmodel: {{source: {small.xml}}}\nvariants: {{a: {{}}}}\n"
@@ -228,7 +228,7 @@ def test_evaluate_names_the_wrong_argument(refused, small, arguments, named):
 
 
 def test_a_sweep_of_missing_devices_only_is_refused(refused, small, tmp_path, monkeypatch):
-    absent = discovery.Device("NPU", available=False, why_not="no driver")
+    absent = discovery.Device("NPU", available=False, unavailable_reason="no driver")
     monkeypatch.setattr(discovery, "discover", lambda: [absent])
     arguments = ("--device", "NPU", "--out", tmp_path / "out")
     assert "NPU: no driver" in refused("sweep", small.folder, *arguments, status=3).error

@@ -15,7 +15,7 @@ from ovtool.devices.discovery import Device
 from tests.compile_check.graphs import with_segments
 
 CPU = Device("CPU", available=True)
-NO_NPU = Device("NPU", available=False, why_not="no driver")
+NO_NPU = Device("NPU", available=False, unavailable_reason="no driver")
 LUNAR = Device("NPU", available=True, properties={"architecture": "4000"})
 UNSUPPORTED = "String attribute fill_mode is not supported"
 

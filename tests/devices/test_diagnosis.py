@@ -1,4 +1,4 @@
-"""Fake trees: what they hold is written as Linux writes it."""
+"""The diagnosis of fake machines, whose files are those of Linux."""
 
 import os
 import sys
@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from ovtool.devices.diagnosis import diagnose, reason
+from ovtool.devices import plugin_errors
+from ovtool.devices.diagnosis import diagnose, find_cause
 from ovtool.devices.hardware import NPUS, HardwareInventory
 
-pytestmark = pytest.mark.skipif(
-    sys.platform == "win32", reason="makes symbolic links and groups as Linux has them"
-)
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="creates symbolic links and groups")
 
 ABSENT = "libx.so: cannot open shared object file: No such file or directory"
 PCI = "sys/bus/pci/devices"
@@ -23,18 +22,18 @@ NODES = {"GPU": "dev/dri/renderD128", "NPU": "dev/accel/accel0"}
 MODULES = {"GPU": "i915", "NPU": "intel_vpu"}
 
 
-def pci(address, told):
-    return {f"{PCI}/{address}/{name}": value for name, value in told.items()}
+def pci(address, ids):
+    return {f"{PCI}/{address}/{name}": value for name, value in ids.items()}
 
 
 @pytest.fixture
-def machine(tree):
-    """A machine with a GPU and an NPU where all is well; a test takes things away."""
+def inventory(tree):
+    """The hardware of a machine with a GPU and an NPU, from which a test removes components."""
 
     def make(pci_devices=(INTEL_GPU, INTEL_NPU), modules=("i915", "intel_vpu"), **changes):
         files = {}
-        for index, told in enumerate(pci_devices):
-            files |= pci(f"0000:00:{index:02x}.0", told)
+        for index, ids in enumerate(pci_devices):
+            files |= pci(f"0000:00:{index:02x}.0", ids)
         for name in modules:
             files[f"sys/module/{name}/refcnt"] = "1\n"
         for path in changes.pop("nodes", NODES.values()):
@@ -43,198 +42,204 @@ def machine(tree):
         files |= {"etc/OpenCL/vendors/intel.icd": "/usr/lib/intel-opencl/libigdrcl.so\n"}
         for path in changes.pop("without", ()):
             files.pop(path)
-        lacks = changes.pop("lacks", ())
+        missing = changes.pop("missing_libraries", ())
         root = tree(files)
         (root / "sys/module").mkdir(parents=True, exist_ok=True)
-        told = {
+        defaults = {
             "root": root,
             "system": "linux",
-            "load": lambda name: ABSENT if name in lacks else None,
+            "load": lambda name: ABSENT if name in missing else None,
             "may_open": lambda _: True,
             "user": "ann",
         }
-        return HardwareInventory(**told | changes)
+        return HardwareInventory(**defaults | changes)
 
     return make
 
 
-def steps(findings):
-    return {f.step: f for f in findings}
+def by_step(diagnosis):
+    return {step.step: step for step in diagnosis}
 
 
 @pytest.mark.parametrize("kind", ["GPU", "NPU"])
-def test_where_all_is_there_only_the_plugin_is_left_to_blame(machine, kind):
-    found = diagnose(kind, "", machine())
-    assert [f.status for f in found] == ["ok"] * (len(found) - 1) + ["missing"]
-    assert reason(found) == f"OpenVINO's {kind} plugin loads and finds none"
+def test_plugin_is_the_cause_where_everything_else_is_present(inventory, kind):
+    diagnosis = diagnose(kind, "", inventory())
+    assert [step.status for step in diagnosis] == ["ok"] * (len(diagnosis) - 1) + ["missing"]
+    assert find_cause(diagnosis).step == "plugin"
+    assert kind in find_cause(diagnosis).evidence
 
 
-@pytest.mark.parametrize(
-    ("kind", "said"), [("GPU", "no Intel GPU on the PCI bus"), ("NPU", "no Intel NPU on the PCI")]
-)
-def test_no_hardware_is_the_first_reason(machine, kind, said):
-    found = diagnose(kind, "", machine([BRIDGE], modules=(), nodes=()))
-    assert reason(found).startswith(said)
-    assert "(devices looked at: 1)" in reason(found)
-    first = found[0]
-    assert first.step == "hardware"
-    assert "firmware's settings" in first.remedy
-    assert first.in_container.startswith("the same on the host")
+@pytest.mark.parametrize("kind", ["GPU", "NPU"])
+def test_missing_hardware_is_the_first_cause(inventory, kind):
+    diagnosis = diagnose(kind, "", inventory([BRIDGE], modules=(), nodes=()))
+    cause = find_cause(diagnosis)
+    assert (cause, cause.step) == (diagnosis[0], "hardware")
+    for value in (f"Intel {kind}", "1 devices"):
+        assert value in cause.evidence
+    assert "firmware" in cause.remedy
+    assert "host" in cause.container_remedy
 
 
-def test_another_makers_display_is_named(machine):
-    found = diagnose("GPU", "", machine([OTHER_GPU]))
-    assert "another maker's display: 10de:2684 at 0000:00:00.0" in reason(found)
+def test_display_controller_of_another_vendor_is_evidence(inventory):
+    cause = find_cause(diagnose("GPU", "", inventory([OTHER_GPU])))
+    assert (cause.step, cause.status) == ("hardware", "missing")
+    assert "10de:2684 at 0000:00:00.0" in cause.evidence
 
 
-def test_hardware_names_its_driver(machine):
-    here = machine()
-    driver = here.root / "sys/bus/pci/drivers/vfio-pci"
+def test_hardware_has_its_driver(inventory):
+    hardware = inventory()
+    driver = hardware.root / "sys/bus/pci/drivers/vfio-pci"
     driver.mkdir(parents=True)
-    (here.root / PCI / "0000:00:00.0/driver").symlink_to(driver)
-    found = steps(diagnose("GPU", "", here))
-    assert found["hardware"].evidence == "8086:7d55 at 0000:00:00.0, driver vfio-pci"
+    (hardware.root / PCI / "0000:00:00.0/driver").symlink_to(driver)
+    step = by_step(diagnose("GPU", "", hardware))["hardware"]
+    assert step.evidence == "8086:7d55 at 0000:00:00.0, driver vfio-pci"
 
 
 @pytest.mark.parametrize("device", [*NPUS, "0xffff"])
-def test_an_npu_is_known_by_its_id_or_class(machine, device):
+def test_npu_is_recognized_by_id_or_class(inventory, device):
     code = "0x120000\n" if device == "0xffff" else "0x048000\n"
-    here = machine([{"vendor": "0x8086\n", "device": f"{device}\n", "class": code}])
-    hardware = steps(diagnose("NPU", "", here))["hardware"]
-    assert hardware.status == "ok"
-    assert NPUS.get(device, "8086:ffff") in hardware.evidence
+    hardware = inventory([{"vendor": "0x8086\n", "device": f"{device}\n", "class": code}])
+    step = by_step(diagnose("NPU", "", hardware))["hardware"]
+    assert step.status == "ok"
+    assert NPUS.get(device, "8086:ffff") in step.evidence
 
 
 @pytest.mark.parametrize("kind", ["GPU", "NPU"])
-def test_a_module_that_is_not_loaded(machine, kind):
-    found = diagnose(kind, "", machine(modules=()))
-    assert MODULES[kind] in reason(found)
-    module = steps(found)["kernel module"]
-    assert module.remedy.startswith(f"sudo modprobe {MODULES[kind]}")
-    assert module.in_container.startswith("the same on the host")
+def test_kernel_module_that_is_not_loaded(inventory, kind):
+    cause = find_cause(diagnose(kind, "", inventory(modules=())))
+    assert cause.step == "kernel module"
+    assert MODULES[kind] in cause.evidence
+    assert f"sudo modprobe {MODULES[kind]}" in cause.remedy
+    assert "host" in cause.container_remedy
 
 
-def test_modules_may_be_listed_in_proc_alone(machine):
-    here = machine(modules=(), files={"proc/modules": "xe 2000 0 - Live 0x0\n"})
-    (here.root / "sys/module").rmdir()
-    assert steps(diagnose("GPU", "", here))["kernel module"].evidence == "xe loaded"
+def test_modules_are_read_from_proc_without_sys(inventory):
+    hardware = inventory(modules=(), files={"proc/modules": "xe 2000 0 - Live 0x0\n"})
+    (hardware.root / "sys/module").rmdir()
+    step = by_step(diagnose("GPU", "", hardware))["kernel module"]
+    assert step.status == "ok"
+    assert step.evidence.startswith("xe ")
 
 
-def test_what_cannot_be_read_is_unknown_with_the_reason(tmp_path):
-    here = HardwareInventory(root=tmp_path, system="linux", load=lambda _: ABSENT)
-    found = steps(diagnose("NPU", "", here))
-    for step in ("hardware", "kernel module"):
-        assert found[step].status == "unknown"
-        assert "not known here, because" in found[step].evidence
-    assert found["device node"].status == "missing"
-    assert reason(tuple(found.values())).startswith("no /dev/accel/accel*")
+def test_unreadable_files_are_unknown(tmp_path):
+    hardware = HardwareInventory(root=tmp_path, system="linux", load=lambda _: ABSENT)
+    diagnosis = diagnose("NPU", "", hardware)
+    for name in ("hardware", "kernel module"):
+        step = by_step(diagnosis)[name]
+        assert step.status == "unknown"
+        assert "/sys/" in step.evidence
+    assert find_cause(diagnosis).step == "device node"
+    assert "/dev/accel/accel*" in find_cause(diagnosis).evidence
 
 
 @pytest.mark.parametrize("kind", ["GPU", "NPU"])
-def test_a_node_that_was_not_passed_in(machine, kind):
-    found = diagnose(kind, "", machine(nodes=()))
+def test_device_node_that_is_missing(inventory, kind):
+    cause = find_cause(diagnose(kind, "", inventory(nodes=())))
     folder = Path("/", NODES[kind]).parent
-    assert reason(found).startswith(f"no {folder}/")
-    node = steps(found)["device node"]
-    assert "dmesg" in node.remedy
-    assert f"--device {folder}" in node.in_container
-    assert "--group-add $(stat -c %g /" in node.in_container
+    assert cause.step == "device node"
+    assert f"{folder}/" in cause.evidence
+    assert "dmesg" in cause.remedy
+    assert f"--device {folder}" in cause.container_remedy
+    assert "--group-add $(stat -c %g /" in cause.container_remedy
 
 
 @pytest.mark.parametrize("kind", ["GPU", "NPU"])
-def test_a_node_that_this_user_may_not_open(machine, kind):
-    here = machine(may_open=lambda _: False)
-    found = diagnose(kind, "", here)
-    path = here.root / NODES[kind]
-    group = path.group()
-    assert reason(found) == f"ann may not open /{NODES[kind]} (group {group})"
-    assert steps(found)["device node"].remedy == f"sudo usermod -aG {group} ann, then log in again"
+def test_device_node_without_permission(inventory, kind):
+    hardware = inventory(may_open=lambda _: False)
+    cause = find_cause(diagnose(kind, "", hardware))
+    group = (hardware.root / NODES[kind]).group()
+    assert (cause.step, cause.status) == ("device node", "missing")
+    for value in ("ann", f"/{NODES[kind]} (group {group})"):
+        assert value in cause.evidence
+    assert f"sudo usermod -aG {group} ann" in cause.remedy
 
 
 @pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="root may open every file")
-def test_whether_a_file_may_be_opened_is_asked_of_the_system(tmp_path):
+def test_permission_is_that_of_the_system(tmp_path):
     node = tmp_path / NODES["GPU"]
     node.parent.mkdir(parents=True)
     node.touch(0o000)
-    assert [n.may_open for n in HardwareInventory(root=tmp_path).nodes("dri/renderD*")] == [False]
+    nodes = HardwareInventory(root=tmp_path).nodes("dri/renderD*")
+    assert [node.may_open for node in nodes] == [False]
 
 
 @pytest.mark.parametrize(
-    ("kind", "lacks", "step", "said", "remedy", "image"),
+    ("kind", "names", "step", "remedy", "image"),
     [
-        ("GPU", ["libOpenCL.so.1"], "OpenCL loader", "libOpenCL.so.1 is not installed",
-         "sudo apt-get install ocl-icd-libopencl1", "in the image: RUN apt-get"),
-        ("NPU", ["libze_loader.so.1"], "Level Zero loader", "libze_loader.so.1 is not installed",
-         "sudo apt-get install libze1", "in the image: RUN apt-get"),
+        ("GPU", ["libOpenCL.so.1"], "OpenCL loader",
+         "sudo apt-get install ocl-icd-libopencl1", "RUN apt-get"),
+        ("NPU", ["libze_loader.so.1"], "Level Zero loader",
+         "sudo apt-get install libze1", "RUN apt-get"),
         ("NPU", ["libze_intel_npu.so.1", "libze_intel_vpu.so.1"], "NPU driver in user space",
-         "neither libze_intel_npu.so.1 nor libze_intel_vpu.so.1 is installed",
-         "snap install intel-npu-driver", "mount the host's"),
+         "snap install intel-npu-driver", "libnpu_driver_compiler.so"),
     ],
 )  # fmt: skip
-def test_a_library_that_is_not_installed(machine, kind, lacks, step, said, remedy, image):
-    found = diagnose(kind, "", machine(lacks=lacks))
-    assert reason(found) == said
-    assert remedy in steps(found)[step].remedy
-    assert image in steps(found)[step].in_container
+def test_library_that_is_not_installed(inventory, kind, names, step, remedy, image):
+    cause = find_cause(diagnose(kind, "", inventory(missing_libraries=names)))
+    assert cause.step == step
+    assert all(name in cause.evidence for name in names)
+    assert remedy in cause.remedy
+    assert image in cause.container_remedy
 
 
-def test_an_older_name_of_the_npu_driver_is_enough(machine):
-    found = steps(diagnose("NPU", "", machine(lacks=["libze_intel_npu.so.1"])))
-    assert found["NPU driver in user space"].evidence == "libze_intel_vpu.so.1 loads"
+def test_older_name_of_the_npu_driver_is_accepted(inventory):
+    diagnosis = diagnose("NPU", "", inventory(missing_libraries=["libze_intel_npu.so.1"]))
+    step = by_step(diagnosis)["NPU driver in user space"]
+    assert step.status == "ok"
+    assert "libze_intel_vpu.so.1" in step.evidence
 
 
-def test_a_library_that_is_broken_says_how(machine):
-    here = machine(load=lambda _: "libOpenCL.so.1: invalid\nELF header")
-    assert reason(diagnose("GPU", "", here)) == (
-        "libOpenCL.so.1 does not load: libOpenCL.so.1: invalid ELF header"
-    )
+def test_broken_library_has_the_loaders_error(inventory):
+    hardware = inventory(load=lambda _: "libOpenCL.so.1: invalid\nELF header")
+    cause = find_cause(diagnose("GPU", "", hardware))
+    assert cause.step == "OpenCL loader"
+    assert cause.evidence.endswith("libOpenCL.so.1: invalid ELF header")
 
 
-def test_an_opencl_driver_of_another_device_is_none_of_the_gpus(machine):
-    here = machine()
-    icd = here.root / "etc/OpenCL/vendors/intel.icd"
+def test_opencl_driver_of_another_device_is_not_accepted(inventory):
+    hardware = inventory()
+    icd = hardware.root / "etc/OpenCL/vendors/intel.icd"
     icd.write_text("libintelocl.so\n")
-    assert reason(diagnose("GPU", "", here)) == (
-        "no OpenCL driver of Intel's GPUs in /etc/OpenCL/vendors; there is intel.icd"
-        " (libintelocl.so)"
-    )
+    cause = find_cause(diagnose("GPU", "", hardware))
+    assert cause.step == "OpenCL driver"
+    assert "intel.icd (libintelocl.so)" in cause.evidence
     icd.unlink()
-    found = steps(diagnose("GPU", "", here))["OpenCL driver"]
-    assert found.evidence == "no OpenCL driver of Intel's GPUs in /etc/OpenCL/vendors"
-    assert found.remedy == "sudo apt-get install intel-opencl-icd"
+    cause = find_cause(diagnose("GPU", "", hardware))
+    assert cause.step == "OpenCL driver"
+    assert cause.remedy == "sudo apt-get install intel-opencl-icd"
 
 
 @pytest.mark.parametrize("kind", ["GPU", "NPU"])
 @pytest.mark.parametrize("system", ["win32", "darwin"])
-def test_elsewhere_than_on_linux_nothing_is_claimed(machine, kind, system):
-    found = diagnose(kind, "", machine([], modules=(), nodes=(), system=system))
-    assert {f.status for f in found[:-1]} == {"unknown"}
-    assert all(f"only Linux shows it this way ({system})" in f.evidence for f in found[:-1])
-    assert reason(found) == f"OpenVINO's {kind} plugin loads and finds none"
+def test_other_systems_than_linux_are_unknown(inventory, kind, system):
+    diagnosis = diagnose(kind, "", inventory([], modules=(), nodes=(), system=system))
+    assert {step.status for step in diagnosis[:-1]} == {"unknown"}
+    assert all(system in step.evidence for step in diagnosis[:-1])
+    assert find_cause(diagnosis).step == "plugin"
 
 
-@pytest.mark.parametrize(
-    ("said", "evidence", "remedy"),
-    [
-        ("[GPU] Can't get FULL_DEVICE_NAME property as no supported devices found",
-         "the OpenCL loader finds no Intel GPU", "intel-opencl-icd"),
-        ("Exception from src/a.cpp:3:\nan error\nof today\n",
-         "the GPU plugin says: an error of today", "the first step above"),
-    ],
-)  # fmt: skip
-def test_what_the_plugin_says_is_the_last_step(machine, said, evidence, remedy):
-    last = diagnose("GPU", said, machine())[-1]
-    assert (last.step, last.status, last.evidence) == ("plugin", "missing", evidence)
-    assert remedy in last.remedy
+def test_known_plugin_error_is_the_last_step(inventory):
+    error = "[GPU] Can't get FULL_DEVICE_NAME property as no supported devices found"
+    step, explanation = diagnose("GPU", error, inventory())[-1], plugin_errors.explain(error)
+    assert (step.step, step.status) == ("plugin", "missing")
+    assert (step.evidence, step.remedy) == (explanation.meaning, explanation.remedy)
 
 
-def test_a_cpu_that_is_missing_has_its_plugin_to_blame():
-    (only,) = diagnose("CPU", "no such instruction")
-    assert only.evidence == "the CPU plugin says: no such instruction"
+def test_unknown_plugin_error_is_quoted(inventory):
+    error = "Exception from src/a.cpp:3:\nan error\nof today\n"
+    step = diagnose("GPU", error, inventory())[-1]
+    assert (step.step, step.status) == ("plugin", "missing")
+    assert step.evidence.endswith("an error of today")
 
 
-def test_each_missing_step_has_a_remedy_for_both_places(machine):
-    here = machine(
+def test_missing_cpu_has_the_plugin_step_only():
+    (step,) = diagnose("CPU", "no such instruction")
+    assert step.step == "plugin"
+    assert "no such instruction" in step.evidence
+
+
+def test_each_missing_step_has_both_remedies(inventory):
+    hardware = inventory(
         [BRIDGE],
         modules=(),
         nodes=(),
@@ -242,11 +247,11 @@ def test_each_missing_step_has_a_remedy_for_both_places(machine):
         without=["etc/OpenCL/vendors/intel.icd"],
     )
     for kind in ("GPU", "NPU"):
-        for finding in diagnose(kind, "", here):
-            assert finding.status == "missing"
-            assert finding.remedy, finding.step
-            assert finding.in_container, finding.step
-            assert "\n" not in finding.evidence + finding.remedy + finding.in_container
+        for step in diagnose(kind, "", hardware):
+            assert step.status == "missing"
+            assert step.remedy, step.step
+            assert step.container_remedy, step.step
+            assert "\n" not in step.evidence + step.remedy + step.container_remedy
 
 
 @pytest.mark.parametrize(
@@ -259,13 +264,13 @@ def test_each_missing_step_has_a_remedy_for_both_places(machine):
         ({"proc/1/cgroup": "0::/init.scope\n"}, False),
     ],
 )
-def test_a_container_is_known_by_its_marks(tree, tmp_path, files, inside):
+def test_container_is_recognized_by_its_files(tree, tmp_path, files, inside):
     tree(files)
     assert HardwareInventory(root=tmp_path).in_container() is inside
 
 
-def test_the_real_machine_is_looked_at():
+def test_diagnosis_of_this_machine():
     for kind in ("GPU", "NPU"):
-        for finding in diagnose(kind, ""):
-            assert finding.evidence
-            assert finding.status in {"ok", "missing", "unknown"}
+        for step in diagnose(kind, ""):
+            assert step.evidence
+            assert step.status in {"ok", "missing", "unknown"}

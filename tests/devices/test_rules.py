@@ -6,9 +6,9 @@ from ovtool.devices import rules
 from ovtool.devices.rules import (
     RULES,
     exact_properties,
+    find_unsupported,
     needs_fixed_shapes,
-    properties,
-    refusal,
+    trial_properties,
 )
 from tests.helpers.graphs import fully_connected
 
@@ -18,7 +18,7 @@ def trial(device="CPU", **fields):
 
 
 @pytest.mark.parametrize(
-    ("asked", "told"),
+    ("requested", "expected"),
     [
         (trial(), {"PERFORMANCE_HINT": "LATENCY"}),
         (
@@ -48,15 +48,15 @@ def trial(device="CPU", **fields):
         ),
     ],
 )
-def test_a_trial_becomes_properties(asked, told):
-    assert properties(asked) == told
+def test_properties_of_a_trial(requested, expected):
+    assert trial_properties(requested) == expected
 
 
 @pytest.mark.parametrize(
-    ("told", "expected"),
+    ("properties", "expected"),
     [
-        (properties(trial(precision="f32")), {"INFERENCE_PRECISION_HINT": ov.Type.f32}),
-        (properties(trial(hint=None, streams=1, threads=1)), {"INFERENCE_NUM_THREADS": 1}),
+        (trial_properties(trial(precision="f32")), {"INFERENCE_PRECISION_HINT": ov.Type.f32}),
+        (trial_properties(trial(hint=None, streams=1, threads=1)), {"INFERENCE_NUM_THREADS": 1}),
         (
             exact_properties("CPU"),
             {
@@ -67,8 +67,8 @@ def test_a_trial_becomes_properties(asked, told):
         ),
     ],
 )
-def test_the_cpu_takes_them_and_says_so(told, expected):
-    compiled = ov.Core().compile_model(fully_connected(), "CPU", told)
+def test_cpu_accepts_the_properties(properties, expected):
+    compiled = ov.Core().compile_model(fully_connected(), "CPU", properties)
     assert {name: compiled.get_property(name) for name in expected} == expected
 
 
@@ -84,38 +84,48 @@ def test_the_cpu_takes_them_and_says_so(told, expected):
         ("AUTO", False),
     ],
 )
-def test_what_may_go_to_the_npu_needs_fixed_shapes(device, fixed):
+def test_devices_that_may_use_the_npu_need_fixed_shapes(device, fixed):
     assert needs_fixed_shapes(device) is fixed
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
+    ("requested", "values"),
     [
-        (trial("NPU", precision="f32"), "NPU does not run in f32: ask for default or f16"),
-        (trial("GPU.0", precision="bf16"), "GPU.0 does not run in bf16: ask for default or f32"),
-        (trial("AUTO:NPU,CPU", precision="f32"), "NPU does not run in f32"),
-        (trial("NPU", hint=None, threads=2), "NPU takes no threads by hand: it takes streams"),
-        (trial("NPU", pinning=True), "NPU takes no pinning by hand"),
-        (trial("GPU", hint=None, threads=2), "GPU takes no threads by hand: it takes streams and"),
-        (trial("NPU", precision="f16"), None),
-        (trial("NPU", hint=None, requests=8), None),
-        (trial("GPU", precision="f32", hint=None, streams=2), None),
-        (trial("CPU", precision="bf16", hint=None, streams=1, threads=1, pinning=False), None),
+        (trial("NPU", precision="f32"), ("NPU", "f32", "default, f16")),
+        (trial("GPU.0", precision="bf16"), ("GPU.0", "bf16", "default, f32, f16")),
+        (trial("AUTO:NPU,CPU", precision="f32"), ("NPU", "f32", "f16")),
+        (trial("NPU", hint=None, threads=2), ("NPU", "threads", "streams")),
+        (trial("NPU", pinning=True), ("NPU", "pinning", "streams")),
+        (trial("GPU", hint=None, threads=2), ("GPU", "threads", "streams, pinning")),
     ],
-)  # fmt: skip
-def test_what_a_device_cannot_do_is_a_reason(asked, said):
-    found = refusal(asked)
-    assert found is None if said is None else found.startswith(said)
+)
+def test_unsupported_setting_is_a_reason_with_the_supported_ones(requested, values):
+    reason = find_unsupported(requested)
+    for value in values:
+        assert value in reason
+
+
+@pytest.mark.parametrize(
+    "requested",
+    [
+        trial("NPU", precision="f16"),
+        trial("NPU", hint=None, requests=8),
+        trial("GPU", precision="f32", hint=None, streams=2),
+        trial("CPU", precision="bf16", hint=None, streams=1, threads=1, pinning=False),
+    ],
+)
+def test_supported_settings_have_no_reason(requested):
+    assert find_unsupported(requested) is None
 
 
 @pytest.mark.parametrize("kind", ["CPU", "GPU", "NPU"])
-def test_the_rules_speak_of_what_a_trial_can_ask(kind):
+def test_rules_name_settings_of_a_trial(kind):
     assert set(RULES[kind].precisions) <= set(PRECISIONS)
-    assert set(RULES[kind].by_hand) <= set(rules.BY_HAND)
+    assert set(RULES[kind].settings) <= set(rules.MANUAL_SETTINGS)
 
 
-def test_the_cpu_plugin_lists_what_its_rules_ask():
+def test_cpu_plugin_supports_the_properties_of_its_rules():
     core = ov.Core()
     supported = set(core.get_property("CPU", "SUPPORTED_PROPERTIES"))
-    asked = {"NUM_STREAMS", "INFERENCE_NUM_THREADS", "ENABLE_CPU_PINNING", *RULES["CPU"].exact}
-    assert asked <= supported
+    properties = {"NUM_STREAMS", "INFERENCE_NUM_THREADS", "ENABLE_CPU_PINNING", *RULES["CPU"].exact}
+    assert properties <= supported

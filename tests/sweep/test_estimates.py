@@ -21,7 +21,7 @@ from tests.compile_check.test_compile_check import Scripted, good, no_segments
 from tests.helpers.graphs import convolutional, embedding, save
 from tests.helpers.owned import QUICK
 
-NO_NPU = Device("NPU", available=False, why_not="no driver")
+NO_NPU = Device("NPU", available=False, unavailable_reason="no driver")
 CPU = Device("CPU", available=True)
 ONE = Axes(batches=(1,), hints=("latency",))
 
@@ -128,8 +128,8 @@ def test_what_does_not_compile_is_a_row_with_its_reason(variants, compiler, tmp_
 @pytest.mark.parametrize(
     ("axes", "said"),
     [
-        (Axes(batches=(1,), precisions=("f32",)), "NPU.4000 does not run in f32"),
-        (Axes(batches=(1,), threads=(2,)), "NPU.4000 takes no threads by hand"),
+        (Axes(batches=(1,), precisions=("f32",)), "f32"),
+        (Axes(batches=(1,), threads=(2,)), "threads"),
         (Axes(batches=(1,), rates=(50.0,)), "nothing can be said of requests that arrive"),
         (Axes(batches=(1,), find_rate=LatencyLimit(5)), "nothing can be said of requests"),
     ],

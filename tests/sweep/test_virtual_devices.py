@@ -86,4 +86,4 @@ def test_a_named_device_that_is_not_there_is_left_out_with_the_reason(dense, tmp
         pytest.skip("an NPU is there")
     there, missing = discovery.resolve(["HETERO:NPU,CPU"], discovery.discover())
     assert there == []
-    assert missing == {"HETERO:NPU,CPU": f"NPU: {absent[0].why_not}"}
+    assert missing == {"HETERO:NPU,CPU": f"NPU: {absent[0].unavailable_reason}"}

@@ -130,7 +130,7 @@ def _row(device: Device) -> tuple[str, ...]:
     return (
         device.name,
         kind,
-        device.full_name if device.available else f"not available: {device.why_not}",
+        device.full_name if device.available else f"not available: {device.unavailable_reason}",
         runs.strip(),
         _range(told.get("streams")),
         _range(told.get("requests")),
@@ -158,13 +158,16 @@ def _why(found: list[Device]) -> None:
         if device.available:
             console.print_line(f"{device.name}: there: {device.full_name}")
             continue
-        console.print_line(f"{device.name}: not available: {device.why_not}", "bold")
-        for finding in device.findings:
+        console.print_line(f"{device.name}: not available: {device.unavailable_reason}", "bold")
+        for finding in device.diagnosis:
             console.print_line(f"  {_STATUS[finding.status]:7}  {finding.step}: {finding.evidence}")
-            remedies = {"on this machine": finding.remedy, "in a container": finding.in_container}
+            remedies = {
+                "on this machine": finding.remedy,
+                "in a container": finding.container_remedy,
+            }
             if finding.status != "missing":
                 continue
-            if finding.remedy == finding.in_container:
+            if finding.remedy == finding.container_remedy:
                 remedies = {"do": finding.remedy}
             elif inside:
                 remedies = dict(reversed(remedies.items()))

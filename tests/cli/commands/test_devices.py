@@ -26,8 +26,8 @@ NPU = Device("NPU", available=True, full_name="Example NPU", properties={"driver
 GPU = Device(
     "GPU",
     available=False,
-    why_not="no node",
-    findings=(
+    unavailable_reason="no node",
+    diagnosis=(
         DiagnosisStep("hardware", "ok", "8086:1"),
         DiagnosisStep("device node", "missing", "no node", "load the module", "pass it in"),
         DiagnosisStep("library", "unknown", "cannot be read"),
@@ -54,7 +54,7 @@ def test_the_table_has_capabilities_and_versions(shown):
 
 def test_a_missing_device_points_to_why(shown):
     ran = shown(CPU, GPU)
-    assert GPU.why_not in ran.out
+    assert GPU.unavailable_reason in ran.out
     assert "--why" in ran.err
     assert shown(CPU).err == ""
 
@@ -85,18 +85,18 @@ def test_devices_of_this_machine_are_listed(ovtool):
     assert by_name["CPU"]["kind"] == "CPU"
     assert by_name["AUTO"]["virtual"]
     absent = [d for d in listed if not d["available"]]
-    assert all(d["findings"] and d["why_not"] for d in absent)
+    assert all(d["diagnosis"] and d["unavailable_reason"] for d in absent)
     out = ovtool("devices", "--why").out
     for device in absent:
         lines = [line for line in out.splitlines() if line.startswith(f"{device['name']}: ")]
-        assert [line.endswith(device["why_not"]) for line in lines] == [True]
+        assert [line.endswith(device["unavailable_reason"]) for line in lines] == [True]
 
 
 def test_a_diagnosis_is_in_the_json_document(ovtool, monkeypatch):
     monkeypatch.setattr(discovery, "discover", lambda: [GPU])
     device = ovtool("devices", "--why", "--json").document[0]
-    assert device["findings"][1]["remedy"] == "load the module"
-    assert device["findings"][1]["in_container"] == "pass it in"
+    assert device["diagnosis"][1]["remedy"] == "load the module"
+    assert device["diagnosis"][1]["container_remedy"] == "pass it in"
 
 
 def test_a_calibration_is_printed_with_the_left_out_probes(capsys):
