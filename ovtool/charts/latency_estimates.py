@@ -48,7 +48,7 @@ def draw_latency_estimates(rows: Rows) -> Chart | OmittedChart:
     configs = [point["config"] for point in points]
     values = [point["x"] for point in points]
     log = max(values) / min(values) > LOG_RATIO
-    scale = alt.Scale(type="log", nice=False, padding=60) if log else alt.Scale(zero=True)
+    scale = alt.Scale(type="log", nice=False, padding=75) if log else alt.Scale(zero=True)
     x = alt.X("x:Q", title="request latency, ms", scale=scale)
     y = alt.Y("config:N", title=None, sort=configs)
     tooltip = tooltips(config="variant", kind="figure", device="device", label="ms")

@@ -114,13 +114,15 @@ const hover = (value) => {
     .map(([name, text]) => `<tr><td class="key">${escaped(name)}</td><td>${escaped(text)}</td></tr>`);
   return `<table>${lines.join("")}</table>`;
 };
+const longestName = Math.max(0, ...(data.points.config ?? []).map((name) => name.length));
+const legendEntryWidth = 40 + 6.2 * longestName;
 const byWidth = (spec, width) => {
   const narrow = width < 640;
   const config = structuredClone(data.config);
   config.legend.orient = narrow ? "bottom" : "right";
   config.legend.layout = { bottom: { direction: "vertical", anchor: "start" } };
-  config.legend.columns = narrow ? Math.max(1, Math.floor(width / 210)) : 1;
-  config.legend.labelLimit = narrow ? width - 60 : 240;
+  config.legend.columns = narrow ? Math.max(1, Math.floor((width - 80) / legendEntryWidth)) : 1;
+  config.legend.labelLimit = narrow ? width - 120 : 240;
   config.axis.labelLimit = Math.round(width * 0.4);
   config.axisQuantitative.tickCount = narrow ? 4 : 7;
   if (narrow) config.axisX = { titleAnchor: "end" };

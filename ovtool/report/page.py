@@ -123,6 +123,7 @@ def render_page(content: Content, library: str, reload_s: int | None = None) -> 
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     ).from_string(_resource(TEMPLATE))
     columns = [column for column in COLUMNS if content.rows.known(column.name).any()]
+    columns.sort(key=lambda column: column.name == "reason")  # long text comes last
     cells = [_cells(content.rows, column) for column in columns]
     facets = {name: [value(row) for row in content.rows] for name, (_, value) in _FILTERS.items()}
     return template.render(
