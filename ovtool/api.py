@@ -18,8 +18,8 @@ from ovtool.compile_check.compile_check import (
     npu_compiler_folder,
     npu_compiler_offer,
 )
-from ovtool.compression.compress import Given, compress
-from ovtool.compression.layer_costs import sensitivity
+from ovtool.compression.compress import CompressionData, compress
+from ovtool.compression.sensitivity import sensitivity
 from ovtool.datasets.spec import DataSpec
 from ovtool.devices.selection import devices
 from ovtool.evaluation.evaluate import evaluate, evaluate_each
@@ -37,8 +37,8 @@ from ovtool.selection.choice import choose
 from ovtool.sweep.sweep import sweep
 
 __all__ = [
+    "CompressionData",
     "DataSpec",
-    "Given",
     "analyze",
     "calibrate",
     "check",

@@ -1,4 +1,4 @@
-"""Weights as a small table of values and the places in it, in arrays and in a graph."""
+"""Weights as a small codebook of values and indices into it, in arrays and in a graph."""
 
 from __future__ import annotations
 
@@ -15,71 +15,73 @@ if TYPE_CHECKING:
 
     from ovtool.graph.weights import Stored
 
-# Widths that the CPU plugin reads right, the narrowest first: most entries -> type.
-_WIDTHS = {2: "u1", 4: "u2", 16: "u4", 256: "u8", 1 << 16: "u16"}
-_WIDEST = "i32"
+# Index types that the CPU plugin reads correctly, the narrowest first: maximum entries -> type.
+_INDEX_TYPES = {2: "u1", 4: "u2", 16: "u4", 256: "u8", 1 << 16: "u16"}
+_WIDEST_TYPE = "i32"
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class Codebook:
     """Shared weights.
 
     Args:
-        values: [entries] the values that weights share.
-        places: Of each weight its value's place in the table, in the shape of the weights.
-        held: Whether the first value is zero and stays it in training.
-        compute: Makes the operations that compute the places in a graph, in a shape; None where
-            they are stored.
+        values: [entries] the shared values.
+        indices: Index of each weight's value, in the shape of the weights.
+        zero_first: Whether the first value is zero and training keeps it.
+        compute: Creates the operations that compute the indices in a graph, for a shape; None if
+            the graph stores the indices.
     """
 
     values: NDArray[np.float32]
-    places: NDArray[np.int64]
-    held: bool = False
+    indices: NDArray[np.int64]
+    zero_first: bool = False
     compute: Callable[[tuple[int, ...]], Any] | None = None
 
     @property
-    def type(self) -> str:
-        """The narrowest type of OpenVINO that holds the places."""
-        fits = (name for most, name in _WIDTHS.items() if len(self.values) <= most)
-        return next(fits, _WIDEST)
+    def index_type(self) -> str:
+        """The narrowest OpenVINO type for the indices."""
+        fits = (name for limit, name in _INDEX_TYPES.items() if len(self.values) <= limit)
+        return next(fits, _WIDEST_TYPE)
 
     @property
     def stored_bits(self) -> int:
-        """Size of the table, in f32, and of places that are stored."""
+        """Size of the values, in f32, and of the stored indices, in bits."""
         if self.compute is not None:
             return 32 * len(self.values)
-        bits = int("".join(filter(str.isdigit, self.type)))
-        return self.places.size * bits + 32 * len(self.values)
+        bits = int("".join(filter(str.isdigit, self.index_type)))
+        return self.indices.size * bits + 32 * len(self.values)
 
     def weights(self) -> NDArray[np.float32]:
-        """Return the weights that the table stands for."""
-        return self.values[self.places]
+        """Return the weights."""
+        return self.values[self.indices]
 
 
-def write(stored: Stored, table: Table, scale: NDArray[np.float32] | None = None) -> None:
-    """Put a table in place of a layer's weights, as ``Gather(table, places)``.
+def write_codebook(
+    stored: Stored, codebook: Codebook, scale: NDArray[np.float32] | None = None
+) -> None:
+    """Replace a layer's weights by ``Gather(values, indices)``.
 
-    The plugins fold it while they compile, so the layer runs as one of plain weights.
+    The plugins fold it during compilation, so the layer runs like a layer with plain weights.
 
     Args:
         stored: The weights.
-        table: In the shape that the layer reads.
-        scale: Multiplies the looked-up values, broadcast; None: by nothing.
+        codebook: Codebook with indices in the shape that the layer reads.
+        scale: Factor of the values, broadcast; None for no factor.
     """
     import openvino as ov
     from openvino import opset15 as op
 
     name = stored.constant.get_friendly_name()
     kind = stored.layer.input_value(stored.index).get_element_type()
-    places: Any
-    if table.compute is not None:
-        places = table.compute(table.places.shape)
+    indices: Any
+    if codebook.compute is not None:
+        indices = codebook.compute(codebook.indices.shape)
     else:
-        places = low_bit(table.places, table.type, f"{name}/indices")
-        if table.type != _WIDEST:
-            places = op.convert(places, "i32")
-    values = op.constant(table.values, name=f"{name}/table")
-    node: Any = op.gather(values, places, op.constant(np.int32(0)))
+        indices = low_bit_constant(codebook.indices, codebook.index_type, f"{name}/indices")
+        if codebook.index_type != _WIDEST_TYPE:
+            indices = op.convert(indices, "i32")
+    values = op.constant(codebook.values, name=f"{name}/table")
+    node: Any = op.gather(values, indices, op.constant(np.int32(0)))
     if scale is not None:
         node = op.multiply(node, op.constant(scale.astype(np.float32)))
     if kind != ov.Type.f32:
@@ -87,8 +89,8 @@ def write(stored: Stored, table: Table, scale: NDArray[np.float32] | None = None
     stored.replace(node)
 
 
-def low_bit(values: NDArray[Any], type_name: str, name: str) -> ov.Node:
-    """Return a constant of integers of any width, packed where it is below a byte."""
+def low_bit_constant(values: NDArray[Any], type_name: str, name: str) -> ov.Node:
+    """Return a constant of integers of any width, packed for widths below a byte."""
     import openvino as ov
     from openvino import opset15 as op
 

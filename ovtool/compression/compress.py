@@ -1,4 +1,4 @@
-"""The verb that compresses, and what its methods are given to work with."""
+"""The verb that compresses a model by one method."""
 
 from __future__ import annotations
 
@@ -15,26 +15,28 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ovtool.core.metrics import Metric
+    from ovtool.datasets.samples import Samples
     from ovtool.evaluation.evaluator import GraphEvaluator
     from ovtool.models.network import Network
     from ovtool.models.options import SourceOptions
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
-    """What a user gives methods to work with, beside the model.
+class CompressionData:
+    """Samples and the loss for compression methods.
 
     Args:
-        data: Calibration samples.
-        training: Samples to train on.
-        validation: Held-out samples that settings are chosen by; they should be neither those of
-            calibration nor those that the result is judged by in the end.
-        metric: Of the validation; by default that of the labels (top-1, or characters of
-            texts), without labels agreement.
-        loss: Takes a torch network's outputs and the labels, in place of the cross-entropy.
+        calibration: Calibration samples.
+        training: Training samples.
+        validation: Held-out samples that settings are chosen by; use neither the calibration
+            samples nor the samples of the final evaluation.
+        metric: Metric of the validation; defaults to the metric of the labels (top-1, or
+            characters for texts), without labels to agreement.
+        loss: Returns the loss of a PyTorch network's outputs and the labels; replaces the
+            cross-entropy.
     """
 
-    data: DataSpec | str | None = None
+    calibration: DataSpec | str | None = None
     training: DataSpec | str | None = None
     validation: DataSpec | str | None = None
     metric: Metric | None = None
@@ -47,63 +49,63 @@ def compress(
     *,
     out: str | Path,
     settings: Mapping[str, Any] | None = None,
-    given: Given | None = None,
-    data: DataSpec | str | None = None,
+    data: CompressionData | DataSpec | str | None = None,
     name: str | None = None,
     options: SourceOptions | None = None,
     progress: Progress = SILENT,
     replace: bool = False,
 ) -> Variant:
-    """Compress a model by one method into another variant; the model's own files stay as they are.
+    """Compress a model by one method into another variant; the files of the model are not changed.
 
-    A source that is no variant yet is converted first, into ``<out>-source`` beside ``out``.
+    A model that is not a variant is first converted into ``<out>-source`` next to ``out``.
 
     Args:
-        model: What to compress.
-        method: A name of ``ovtool.compression.registry.METHODS``.
-        out: The new variant's folder.
-        settings: The method's settings; what is left out has its default.
-        given: Samples by what they are for, for a method that needs them.
-        data: Calibration samples, for short: ``Given(data=...)``.
-        name: The variant's name; by default that of the folder.
-        options: How to read a source that is no variant yet; also how the torch network of a
-            variant is made again, with ``trust`` for code that its record names.
-        progress: Told of the stages.
-        replace: Whether a folder of that name may be replaced.
+        model: The model to compress.
+        method: Name in ``ovtool.compression.registry.METHODS``.
+        out: Folder of the new variant.
+        settings: Settings of the method; the rest have their defaults.
+        data: Samples by their purpose; a single set is for calibration.
+        name: Name of the variant; defaults to the name of the folder.
+        options: How to read a model that is not a variant, and how to create the PyTorch network
+            of a variant again; ``trust`` allows running the code that its record names.
+        progress: Receives the tasks.
+        replace: Whether to replace an existing folder.
 
     Raises:
         InputError: A setting, the data or the model is wrong.
     """
-    from ovtool.compression import registry as methods
-    from ovtool.compression.method import Material, load, missing
+    from ovtool.compression.method import MethodInputs, MissingInputError
+    from ovtool.compression.pipeline import apply_method
+    from ovtool.compression.registry import load_method, parse_settings
     from ovtool.models.options import SourceOptions
 
     target = Path(out)
-    parsed = methods.parse_settings(method, settings or {})
-    has = given or Given(data=data)
-    needed = load(method).needed(parsed)
-    there = {"calibration": has.data, "training": has.training, "validation": has.validation}
-    if lacking := [need for need in needed if need in there and there[need] is None]:
-        raise missing(method, lacking)  # before the source is converted
-    named_by_user = not isinstance(model, Variant) and not (Path(model) / RECORD).is_file()
-    how = options or SourceOptions()
-    if named_by_user:
-        how = how.model_copy(update={"trust": True})  # whoever names code on the way in runs it
-    beside = target.with_name(f"{target.name}-source")
-    parent = as_variant(model, beside, options=options, progress=progress)
-    material = Material(
-        calibration=_samples(has.data, parent, progress),
-        training=_samples(has.training, parent, progress),
-        judge=judge_of(has, parent, progress),
-        network=_network(parent, how),
-        teacher=_teacher(how),
-        loss=has.loss,
+    parsed = parse_settings(method, settings or {})
+    if not isinstance(data, CompressionData):
+        data = CompressionData(calibration=data)
+    needs = load_method(method).needs_for(parsed)
+    specs = {n: getattr(data, n) for n in ("calibration", "training", "validation")}
+    if missing := [need for need in needs if need in specs and specs[need] is None]:
+        raise MissingInputError(method, missing)  # before the conversion of the source
+    is_variant = isinstance(model, Variant) or (Path(model) / RECORD).is_file()
+    network_options = options or SourceOptions()
+    if not is_variant:  # the user names the code on the command line, which permits running it
+        network_options = network_options.model_copy(update={"trust": True})
+    source = target.with_name(f"{target.name}-source")
+    parent = as_variant(model, source, options=options, progress=progress)
+    inputs = MethodInputs(
+        calibration=_load_samples(data.calibration, parent, progress),
+        training=_load_samples(data.training, parent, progress),
+        evaluator=create_evaluator(data, parent, progress),
+        network=_network_factory(parent, network_options),
+        teacher=_teacher_factory(network_options),
+        loss=data.loss,
     )
-    return methods.compress(
+    return apply_method(
         parent,
         method,
         parsed.model_dump(),
-        material,
+        inputs,
         out=target,
         name=name or target.name,
         progress=progress,
@@ -111,42 +113,46 @@ def compress(
     )
 
 
-def _samples(spec: DataSpec | str | None, variant: Variant, progress: Progress) -> Any:
+def _load_samples(
+    spec: DataSpec | str | None, variant: Variant, progress: Progress
+) -> Samples | None:
     if spec is None:
         return None
     return (DataSpec(spec) if isinstance(spec, str) else spec).load(variant, progress)
 
 
-def judge_of(has: Given, parent: Variant, progress: Progress) -> GraphEvaluator | None:
-    """Return what takes the quality of graphs made from a variant; None without validation."""
+def create_evaluator(
+    data: CompressionData, parent: Variant, progress: Progress
+) -> GraphEvaluator | None:
+    """Return the evaluator of graphs made from a variant; None without validation samples."""
     from ovtool.datasets.samples import usual_metric
     from ovtool.evaluation.evaluator import GraphEvaluator
 
-    samples = _samples(has.validation, parent, progress)
+    samples = _load_samples(data.validation, parent, progress)
     if samples is None:
         return None
-    return GraphEvaluator(samples, parent, has.metric or usual_metric(samples))
+    return GraphEvaluator(samples, parent, data.metric or usual_metric(samples))
 
 
-def _network(parent: Variant, options: SourceOptions) -> Callable[[], Network] | None:
-    """Return what makes the torch network of a variant; None where there cannot be one."""
-    from ovtool.compression.restore import restore, trainable
+def _network_factory(parent: Variant, options: SourceOptions) -> Callable[[], Network] | None:
+    """Return a function that creates the PyTorch network of a variant; None if it has none."""
+    from ovtool.compression.networks import is_trainable, restore_network
     from ovtool.models.trainable import makes_networks, network_of
 
     source = parent.record.source
-    if not makes_networks(source.kind) or not trainable(parent):
+    if not makes_networks(source.kind) or not is_trainable(parent):
         return None
-    return lambda: restore(network_of(source, options), parent)
+    return lambda: restore_network(network_of(source, options), parent)
 
 
-def _teacher(options: SourceOptions) -> Callable[[str], Network]:
+def _teacher_factory(options: SourceOptions) -> Callable[[str], Network]:
     def load(reference: str) -> Network:
-        from ovtool.compression.restore import restore
+        from ovtool.compression.networks import restore_network
         from ovtool.models.trainable import network_named, network_of
 
         if (Path(reference) / RECORD).is_file():
             variant = Variant.load(reference)
-            return restore(network_of(variant.record.source, options), variant)
+            return restore_network(network_of(variant.record.source, options), variant)
         return network_named(reference, options)
 
     return load

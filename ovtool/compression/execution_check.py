@@ -1,4 +1,4 @@
-"""Running a saved model once, before it is called done."""
+"""Runs a compressed model once before it is recorded."""
 
 from __future__ import annotations
 
@@ -19,37 +19,38 @@ if TYPE_CHECKING:
     from ovtool.core.variant import Port, Variant
     from ovtool.datasets.samples import Samples
 
-# Sizes given to open dimensions when there is no sample: of images, of anything else.
+# Sizes of open dimensions without a sample: of images, of other inputs.
 _OPEN_IMAGE, _OPEN_OTHER = 224, 16
 _SEED = 0
 
 
-def runs_once(
+def check_runs(
     model: ov.Model, parent: Variant, samples: Samples | None, progress: Progress
 ) -> None:
     """Run a model on the CPU once and check that its outputs are finite.
 
-    It runs on the first sample, or on seeded random values: also where its inputs have other
-    shapes than the parent's, which samples are of.  Where open dimensions had to be guessed and
-    the parent cannot run on that guess either, this is said and nothing is claimed.
+    The input is the first sample. It is seeded random values without samples, and where the input
+    shapes differ from the parent's, which the samples fit. If the parent fails on random values
+    too, a note says that the model was not checked.
 
     Raises:
-        InputError: It does not run, or an output has NaN or infinity and the parent's has not.
+        InputError: The model does not run, or an output has NaN or infinity and the parent's
+            outputs do not.
     """
     inputs = ports(model)["inputs"]
     reshaped = [p.shape for p in inputs] != [p.shape for p in parent.record.inputs]
     feed = _feed(inputs, parent, None if reshaped else samples)
-    trouble = _trouble(model, feed)
-    if trouble is None:
+    failure = _run_failure(model, feed)
+    if failure is None:
         return
-    if reshaped or _trouble(_read(parent), feed) is None:
+    if reshaped or _run_failure(_read(parent), feed) is None:
         raise InputError(
-            f"the compressed model {trouble}",
-            "leave more layers as they are, or use other settings",
+            f"the compressed model {failure}",
+            "ignore more layers, or use other settings",
         )
     if samples is not None:
-        raise InputError(f"variant {parent.name} {trouble}, before any compression")
-    progress.note(f"warning: not checked by a run: on random values {parent.name} itself {trouble}")
+        raise InputError(f"variant {parent.name} {failure} before compression")
+    progress.note(f"warning: not checked by a run: on random values {parent.name} {failure} too")
 
 
 def _read(variant: Variant) -> ov.Model:
@@ -71,7 +72,7 @@ def _feed(
 
 
 def _closed(port: Port, parent: Variant) -> Port:
-    """Return a port whose open dimensions have a size: the image's where one is recorded."""
+    """Return a port without open dimensions; images get their recorded size."""
     recorded = parent.record.preprocessing
     height, width = (recorded and recorded.size) or (_OPEN_IMAGE, _OPEN_IMAGE)
     sizes = {"H": height, "W": width}
@@ -83,8 +84,8 @@ def _closed(port: Port, parent: Variant) -> Port:
     return port.model_copy(update={"shape": shape})
 
 
-def _trouble(model: ov.Model, feed: dict[int, np.typing.NDArray[Any]]) -> str | None:
-    """Return what is wrong with a run of a model, as the end of a sentence; None if nothing is."""
+def _run_failure(model: ov.Model, feed: dict[int, np.typing.NDArray[Any]]) -> str | None:
+    """Return why a run of the model fails, as a predicate; None if it succeeds."""
     import openvino as ov
 
     try:
@@ -95,5 +96,5 @@ def _trouble(model: ov.Model, feed: dict[int, np.typing.NDArray[Any]]) -> str | 
     for port, values in zip(compiled.outputs, outputs, strict=True):
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             name = next(iter(sorted(port.get_names())), "the only output")
-            return f"gives NaN or infinity at {name}"
+            return f"returns NaN or infinity at {name}"
     return None

@@ -1,4 +1,4 @@
-"""What a compression method is, and how its settings are read, checked and described."""
+"""What a compression method is: its settings, its inputs, its context and its result."""
 
 from __future__ import annotations
 
@@ -6,15 +6,13 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, Protocol, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from ovtool.compression.method_table import METHODS
 from ovtool.core.errors import InputError
-from ovtool.core.registry import suggestion
 from ovtool.core.variant import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     import openvino as ov
@@ -26,86 +24,116 @@ if TYPE_CHECKING:
     from ovtool.models.network import Network
 
 
-class Settings(Record):
-    """Base of every method's settings: all have a default and a description."""
+class MethodSettings(Record):
+    """Base of the settings of every method: each setting has a default and a description."""
 
 
-S = TypeVar("S", bound=Settings)
+S = TypeVar("S", bound=MethodSettings)
 
 
 Need = Literal["calibration", "training", "validation", "network"]
-"""What a method works with besides the graph: samples to calibrate on, labelled samples to train
-on, labelled samples that settings are chosen by, a torch network."""
+"""What a method requires besides the graph: calibration samples, labelled training samples,
+labelled validation samples to choose settings by, or a PyTorch network."""
 
 
-class Judge(Protocol):
-    """Takes the quality of a graph on the validation samples."""
+class QualityEvaluator(Protocol):
+    """Measures the quality of a graph on validation samples."""
 
     samples: Samples
 
     @property
     def metric(self) -> str:
-        """Its name in ``columns.py``."""
+        """Name of the metric in ``columns.py``."""
 
     def __call__(self, model: ov.Model) -> Interval:
-        """Return the metric of a graph run on the CPU in f32, higher is better."""
+        """Return the metric of a graph run on the CPU in f32; higher is better."""
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
-    """What a step may work with; what is not there is None.
+class MethodInputs:
+    """What a step may use; None where it is not available.
 
     Args:
-        calibration: Samples whose labels are not used.
+        calibration: Samples; their labels are not used.
         training: Samples to train on.
-        judge: What settings are chosen by.
-        network: The torch network whose conversion the parent is.
-        teacher: Makes another torch network of a reference, for distillation.
-        loss: Takes the network's outputs and the labels and returns the loss to train with, in
-            place of the one that fits the data.
+        evaluator: Measures the quality that settings are chosen by.
+        network: Creates the PyTorch network that the parent was converted from.
+        teacher: Creates another PyTorch network from a reference, for distillation.
+        loss: Returns the training loss of the network's outputs and the labels; replaces the
+            default loss.
     """
 
     calibration: Samples | None = None
     training: Samples | None = None
-    judge: Judge | None = None
+    evaluator: QualityEvaluator | None = None
     network: Callable[[], Network] | None = None
     teacher: Callable[[str], Network] | None = None
     loss: Callable[[Any, Any], Any] | None = None
 
     def has(self, need: Need) -> bool:
-        """Whether it is there."""
-        return getattr(self, "judge" if need == "validation" else need) is not None
+        """Return whether the input is available."""
+        return getattr(self, "evaluator" if need == "validation" else need) is not None
 
 
 @dataclass(frozen=True, slots=True)
-class Work(Generic[S]):
-    """What a method is given: a graph of its own to change, and what belongs to it.
+class MethodContext(Generic[S]):
+    """One application of a method to one variant.
 
-    ``scratch`` is a folder for what lets an interrupted method go on where it was.  It is made
-    when first written to, found again by the same work only, and removed when the work is done.
+    Args:
+        model: A copy of the parent's graph, which the method may change.
+        settings: Settings of the method.
+        parent: The variant to compress.
+        inputs: Samples, networks and the loss.
+        scratch: Folder for checkpoints. It is created by the first write, an interrupted step with
+            the same parent, settings and data resumes from it, and a finished step removes it.
+        progress: Receives tasks and notes.
     """
 
     model: ov.Model
     settings: S
     parent: Variant
-    material: Material
+    inputs: MethodInputs
     scratch: Path
     progress: Progress
 
+    def create_network(self, name: str) -> Network:
+        """Return a fresh PyTorch network of the parent; ``name`` is the method for the error.
+
+        Raises:
+            MissingInputError: The parent has no PyTorch network.
+        """
+        if self.inputs.network is None:
+            raise MissingInputError(name, ["network"])
+        return self.inputs.network()
+
+    def samples(self, need: Literal["calibration", "training"], name: str) -> Samples:
+        """Return the samples; ``name`` is the method for the error.
+
+        Raises:
+            MissingInputError: The samples are not available.
+        """
+        samples = self.inputs.calibration if need == "calibration" else self.inputs.training
+        if samples is None:
+            raise MissingInputError(name, [need])
+        return samples
+
 
 @dataclass(frozen=True, slots=True)
-class Compressed:
-    """What a method gives back; ``details`` holds what only it can tell, as JSON types.
+class MethodResult:
+    """What a method returns.
 
-    ``network`` is what later steps can train; None where the graph has no torch counterpart.
-    ``check`` is called with the saved graph, read back: it returns more details, or raises
-    InputError where the files do not hold what the method promises.
+    Args:
+        model: The compressed graph.
+        details: Facts for the record that only the method knows, as JSON types.
+        network: The PyTorch network that later steps can train; None where the graph has none.
+        verify: Called with the saved graph. It returns more details, or raises InputError where
+            the files do not hold what the method promises.
     """
 
     model: ov.Model
     details: dict[str, Any] = field(default_factory=dict)
     network: Network | None = None
-    check: Callable[[ov.Model], dict[str, Any]] | None = None
+    verify: Callable[[ov.Model], dict[str, Any]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,123 +141,59 @@ class Method(Generic[S]):
     """A compression method.
 
     Args:
-        settings: Its settings.
-        needs: What it cannot do without, whatever its settings.
-        apply: Its work.
+        settings: Class of the settings.
+        needs: Inputs that the method requires with any settings.
+        apply: Compresses the graph.
         changes: What becomes smaller or faster, and where.
-        rebuild: For a method that changes the structure of a network: does the same to a fresh
-            copy of the network before it, from the step's record alone (``details``), so that the
-            saved weights fit.
-        also: What it needs besides, with these settings.
-        prepared: For a method that changes the size of the input: how images are prepared for its
-            result, from how they are for its parent.
+        rebuild: Repeats the structural change of a recorded step on a fresh copy of the network
+            before the step, so that the saved weights fit. None for a method that keeps the
+            structure.
+        conditional_needs: Inputs that the method requires with these settings.
+        update_preprocessing: Returns the preprocessing of the result for the preprocessing of the
+            parent. None for a method that keeps the size of the images.
     """
 
     settings: type[S]
     needs: frozenset[Need]
-    apply: Callable[[Work[S]], Compressed]
+    apply: Callable[[MethodContext[S]], MethodResult]
     changes: str
     rebuild: Callable[[Network, Step], None] | None = None
-    also: Callable[[S], frozenset[Need]] | None = None
-    prepared: Callable[[Preprocessing, S], Preprocessing] | None = None
+    conditional_needs: Callable[[S], frozenset[Need]] | None = None
+    update_preprocessing: Callable[[Preprocessing, S], Preprocessing] | None = None
 
-    def needed(self, settings: S) -> frozenset[Need]:
-        """Return all that it needs with these settings."""
-        return self.needs | (self.also(settings) if self.also else frozenset())
+    def needs_for(self, settings: S) -> frozenset[Need]:
+        """Return all inputs that the method requires with these settings."""
+        conditional = self.conditional_needs
+        return self.needs | (conditional(settings) if conditional else frozenset())
 
     def preprocessing(self, before: Preprocessing | None, settings: S) -> Preprocessing | None:
-        """Return how images are prepared for its result; None where that is not recorded."""
-        if before is None or self.prepared is None:
+        """Return the preprocessing of the result; None where the parent has no record of it."""
+        if before is None or self.update_preprocessing is None:
             return before
-        return self.prepared(before, settings)
+        return self.update_preprocessing(before, settings)
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One setting, for help and documentation; ``kind`` is its type or its choices in words."""
-
-    name: str
-    kind: str
-    default: Any
-    description: str
-
-
-_GIVEN_BY: dict[Need, tuple[str, str]] = {
-    "calibration": ("samples to calibrate on", "give some with --data, or data.calibration"),
-    "training": ("labelled samples to train on", "give some with --train-data, or data.training"),
+_PROVIDED_BY: dict[Need, tuple[str, str]] = {
+    "calibration": ("calibration samples", "add --data, or data.calibration in a recipe"),
+    "training": ("labelled training samples", "add --train-data, or data.training in a recipe"),
     "validation": (
-        "labelled samples to choose by",
-        "give some with --validation-data, or data.validation",
+        "labelled validation samples",
+        "add --validation-data, or data.validation in a recipe",
     ),
     "network": (
-        "a torch network",
-        "start from module:function or a sample: model, before any step that leaves torch",
+        "a PyTorch network",
+        "start from module:function or a sample: model, before any step that leaves PyTorch",
     ),
 }
 
 
-def missing(name: str, needs: Iterable[Need]) -> InputError:
-    """Return the error of a method that lacks what it needs: the first of these."""
-    need = min(needs, key=list(_GIVEN_BY).index)
-    what, remedy = _GIVEN_BY[need]
-    return InputError(f"method {name} needs {what}", remedy)
+class MissingInputError(InputError):
+    """A method lacks inputs; the error names the first of them."""
 
-
-def load(name: str) -> Method[Any]:
-    """Return a method of the table.
-
-    Raises:
-        InputError: There is no such method; the hint suggests the nearest.
-    """
-    method: Method[Any] = METHODS.load(name)
-    return method
-
-
-def described(settings: type[Settings]) -> tuple[Setting, ...]:
-    """Return what help says of each setting."""
-    schema = settings.model_json_schema()["properties"]
-    return tuple(
-        Setting(name, _kind(schema[name]), info.get_default(), info.description or "")
-        for name, info in settings.model_fields.items()
-    )
-
-
-def _kind(schema: Mapping[str, Any]) -> str:
-    if "enum" in schema:
-        return " | ".join(schema["enum"])
-    if "anyOf" in schema:
-        return " or ".join(_kind(option) for option in schema["anyOf"])
-    name = str(schema["type"])
-    return {"array": "list", "null": "none"}.get(name, name)
-
-
-def parse_settings(method: str, values: Mapping[str, Any]) -> Settings:
-    """Return a method's settings from what a recipe or ``--set key=value`` gave.
-
-    Numbers and truth values may be given as text, names and types as text with commas.
-
-    Raises:
-        InputError: There is no such method, or settings are wrong: all mistakes in one line.
-    """
-    kind: type[Settings] = load(method).settings
-    try:
-        return kind.model_validate(dict(values))
-    except ValidationError as error:
-        known = list(kind.model_fields)
-        mistakes = [_mistake(found, known) for found in error.errors()]
-        raise InputError(
-            f"method {method}: {'; '.join(mistakes)}", f"settings: {', '.join(known) or 'none'}"
-        ) from error
-
-
-def _mistake(found: Any, known: list[str]) -> str:
-    where = ".".join(str(part) for part in found["loc"])
-    if found["type"] == "extra_forbidden":
-        hint = f", {suggestion(where, known)}" if known else ""
-        return f"unknown setting {where!r}{hint}"
-    message = found["msg"].removeprefix("Value error, ")
-    given = f" (not {found['input']!r})" if where else ""
-    return f"{where}: {message}{given}" if where else message
+    def __init__(self, name: str, needs: Iterable[Need]) -> None:
+        self.need = min(needs, key=list(_PROVIDED_BY).index)
+        noun, remedy = _PROVIDED_BY[self.need]
+        super().__init__(f"method {name} needs {noun}", remedy)
 
 
 def _split(value: object) -> object:
@@ -238,30 +202,28 @@ def _split(value: object) -> object:
     return value
 
 
-def _one_or_many(value: object) -> object:
+def _listed(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-def _regular_expressions(patterns: tuple[str, ...]) -> tuple[str, ...]:
+def _check_patterns(patterns: tuple[str, ...]) -> tuple[str, ...]:
     for pattern in patterns:
         try:
             re.compile(pattern)
         except re.error as error:
-            raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
+            raise ValueError(f"invalid regular expression {pattern!r}: {error}") from error
     return patterns
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
-Patterns = Annotated[
-    tuple[str, ...], BeforeValidator(_one_or_many), AfterValidator(_regular_expressions)
-]
+Patterns = Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_check_patterns)]
 
 
-class Ignoring(Settings):
-    """Settings of methods that can leave layers as they are."""
+class IgnoredScopeSettings(MethodSettings):
+    """Settings of methods that can skip layers."""
 
-    ignored_names: Names = Field((), description="layers left as they are, by name")
-    ignored_types: Names = Field((), description="layers left as they are, by type, e.g. MatMul")
+    ignored_names: Names = Field((), description="layers to skip, by name")
+    ignored_types: Names = Field((), description="layers to skip, by type, e.g. MatMul")
     ignored_patterns: Patterns = Field(
-        (), description="layers left as they are, by regular expression on the name"
+        (), description="layers to skip, by regular expression on the name"
     )

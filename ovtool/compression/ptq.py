@@ -1,9 +1,9 @@
-"""Post-training quantization by ``nncf.quantize``: its settings, its data, one call of it.
+"""Post-training quantization by ``nncf.quantize``: its settings and the call.
 
-What of NNCF is left out, and why: ``quantize_with_accuracy_control`` judges compiled models and
-only puts layers back (:mod:`ovtool.compression.accuracy` judges graphs, and tries what is cheaper
-first); the quantizer propagation rule, bit widths and signedness give graphs that the devices run
-in float; statistics by batch follow from the data.
+Not offered: ``quantize_with_accuracy_control``, which evaluates compiled models and only reverts
+layers (:mod:`ovtool.compression.accuracy` evaluates graphs and starts with cheaper candidates); the
+quantizer propagation rule, bit widths and signedness, for which devices run graphs in float;
+statistics per batch, which follow from the data.
 """
 
 from __future__ import annotations
@@ -12,68 +12,68 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
-from ovtool.compression.method import Ignoring
-from ovtool.compression.nncf_session import ignored_scope, quiet_nncf
+from ovtool.compression.layer_selection import ignored_scope
+from ovtool.compression.method import IgnoredScopeSettings
+from ovtool.compression.nncf_adapter import quiet_nncf
 from ovtool.core.errors import InputError
 from ovtool.graph import weights as stored_weights
 
 if TYPE_CHECKING:
     import openvino as ov
 
-    from ovtool.compression.calibration_feed import Feed
+    from ovtool.compression.nncf_adapter import CalibrationFeed
 
 Range = Literal[
     "auto", "minmax", "mean_minmax", "median_minmax", "mean_no_outliers_minmax", "mean_quantile",
     "histogram",
 ]  # fmt: skip
-_SMOOTH_MATMUL, _SMOOTH_CONVOLUTION = 0.95, -1.0  # NNCF's own
+_SMOOTH_MATMUL, _SMOOTH_CONVOLUTION = 0.95, -1.0  # defaults of NNCF
 
 
-class Calibrating(Ignoring):
-    """Settings of every quantization that is calibrated, by NNCF's names."""
+class CalibrationSettings(IgnoredScopeSettings):
+    """Settings of every calibrated quantization, with NNCF's names."""
 
-    subset_size: int = Field(300, ge=1, description="samples to calibrate on")
+    subset_size: int = Field(300, ge=1, description="maximum number of calibration samples")
     model_type: Literal["none", "transformer"] = Field(
-        "none", description="transformer: keeps what attention needs in float, and smooths"
+        "none",
+        description="transformer: keeps parts of attention in float, and applies SmoothQuant",
     )
 
 
-class Quantizing(Calibrating):
-    """Settings that INT8 and FP8 share, by NNCF's names where it has one."""
+class QuantizationSettings(CalibrationSettings):
+    """Settings of both INT8 and FP8, with NNCF's names where it has one."""
 
     fast_bias_correction: bool = Field(
-        True, description="false: the full correction, slower and often more accurate"
+        True, description="false: full correction, slower and often more accurate"
     )
-    bias_correction: bool = Field(True, description="false: biases stay as they are")
+    bias_correction: bool = Field(True, description="false: no correction of biases")
     smooth_matmul: float = Field(
         _SMOOTH_MATMUL,
         ge=-1,
         le=1,
-        description="SmoothQuant alpha of matrix products, with model_type transformer: how much "
-        "of the activations' range goes to the weights, 0 to 1; below 0: off",
+        description="SmoothQuant alpha of matrix products, for model_type transformer: share of "
+        "the activations' range that moves to the weights, 0 to 1; below 0: off",
     )
     smooth_convolution: float = Field(
-        _SMOOTH_CONVOLUTION, ge=-1, le=1, description="the same of convolutions"
+        _SMOOTH_CONVOLUTION, ge=-1, le=1, description="SmoothQuant alpha of convolutions"
     )
     channel_alignment: bool = Field(
-        False, description="evens out the ranges of the channels between convolutions"
+        False, description="equalizes channel ranges between convolutions"
     )
-    activations_range: Range = Field(
-        "auto", description="how the range of activations comes from the samples"
-    )
+    activations_range: Range = Field("auto", description="estimator of activation ranges")
     max_drop: float | None = Field(
         None,
         ge=0,
         lt=1,
-        description="most that the metric may lose, 0.01 is one point: other settings are tried "
-        "and then layers left in float until it holds; none: no limit",
+        description="maximum metric drop (0.01 = 1 percentage point): tries other settings, then "
+        "leaves layers in float until the limit holds; none: no limit",
     )
     time_limit_s: float | None = Field(
-        None, gt=0, description="with max_drop: try nothing more after this long; none: no limit"
+        None, gt=0, description="for max_drop: seconds until the search ends; none: no limit"
     )
 
     @model_validator(mode="after")
-    def _takes_effect(self) -> Quantizing:
+    def _check_effect(self) -> QuantizationSettings:
         smooth = (self.smooth_matmul, self.smooth_convolution)
         if (
             smooth != (_SMOOTH_MATMUL, _SMOOTH_CONVOLUTION)
@@ -82,62 +82,65 @@ class Quantizing(Calibrating):
         ):
             raise ValueError("smooth_matmul and smooth_convolution need model_type transformer")
         if not self.bias_correction and not self.fast_bias_correction:
-            raise ValueError("bias_correction false leaves fast_bias_correction nothing to choose")
+            raise ValueError("fast_bias_correction=false has no effect with bias_correction=false")
         if self.time_limit_s is not None and self.max_drop is None:
-            raise ValueError("time_limit_s limits the search that max_drop asks for: give both")
+            raise ValueError("time_limit_s needs max_drop: it limits that search")
         return self
 
 
-class WithPreset(Calibrating):
-    """The setting that INT8 has and FP8 has not."""
+class PresetSettings(CalibrationSettings):
+    """The preset of INT8; FP8 has none."""
 
     preset: Literal["auto", "performance", "mixed"] = Field(
         "auto",
-        description="activations symmetric (performance) or asymmetric (mixed, more accurate); "
+        description="symmetric (performance) or asymmetric activations (mixed, more accurate); "
         "auto: mixed for transformers, else performance",
     )
 
 
-class Int8Settings(WithPreset, Quantizing):
+class Int8Settings(PresetSettings, QuantizationSettings):
     """Settings of INT8 quantization."""
 
     target_device: Literal["any", "cpu", "gpu", "npu", "cpu_spr"] = Field(
-        "any", description="device whose quantization rules apply"
+        "any", description="device with the quantization rules to apply"
     )
     overflow_fix: Literal["auto", "enable", "first_layer_only", "disable"] = Field(
         "auto",
-        description="weights in half of their range, for CPUs without VNNI whose sums overflow; "
-        "auto: as the device's rules say",
+        description="weights in half of their range, against overflow on CPUs without VNNI; "
+        "auto: by the rules of the device",
     )
-    weights_per_channel: bool = Field(True, description="false: one scale for a whole layer")
-    quantize_outputs: bool = Field(False, description="quantizes the model's outputs too")
+    weights_per_channel: bool = Field(True, description="false: one scale per layer")
+    quantize_outputs: bool = Field(False, description="also quantizes the model's outputs")
 
 
-class Fp8Settings(Quantizing):
+class Fp8Settings(QuantizationSettings):
     """Settings of FP8 quantization."""
 
     mode: Literal["e4m3", "e5m2"] = Field(
-        "e4m3", description="e4m3: 4 bits of exponent and 3 of mantissa; e5m2: 5 and 2, more range"
+        "e4m3", description="e4m3: 4 exponent bits, 3 mantissa bits; e5m2: 5 and 2, more range"
     )
 
 
-def quantize(model: ov.Model, settings: Quantizing, feed: Feed, *, stored: bool = True) -> ov.Model:
-    """Quantize a graph; the given one stays as it is.
+def quantize(
+    model: ov.Model, settings: QuantizationSettings, feed: CalibrationFeed, *, stored: bool = True
+) -> ov.Model:
+    """Return a quantized copy of a graph.
 
     The same graph, settings and data give the same result.
 
     Args:
-        model: In floating point.
-        settings: Of :class:`Int8Settings` or :class:`Fp8Settings`; the limits are not looked at.
+        model: Graph in floating point; not changed.
+        settings: :class:`Int8Settings` or :class:`Fp8Settings`; ``max_drop`` and ``time_limit_s``
+            have no effect.
         feed: Calibration data.
-        stored: Whether weights are stored in 8 bits; False keeps them in float, each behind the
+        stored: Whether to store weights in 8 bits; False keeps them in float, each with the
             quantizer that rounds it.
 
     Raises:
-        InputError: NNCF refused the model or the settings, a name to ignore is no layer, or
-            weights are looked up in tables, which NNCF cannot quantize.
+        InputError: NNCF rejected the model or the settings, an ignored name matches no layer, or
+            the graph has codebooks, which NNCF cannot quantize.
     """
-    _refuse_tables(model)
+    _check_codebooks(model)
     fp8 = isinstance(settings, Fp8Settings)
     with quiet_nncf(f"{'fp8' if fp8 else 'int8'} quantization"):
         import nncf
@@ -161,22 +164,21 @@ def quantize(model: ov.Model, settings: Quantizing, feed: Feed, *, stored: bool 
         )
 
 
-def _refuse_tables(model: ov.Model) -> None:
-    looked_up = [
+def _check_codebooks(model: ov.Model) -> None:
+    layers = [
         stored.layer
         for stored in stored_weights.weights(model)
         if any(stored_weights.codebook(node) for node in stored.passed)
     ]
-    if looked_up:
+    if layers:
         raise InputError(
-            f"the weights of {len(looked_up)} layers are looked up in tables, which cannot be "
-            f"quantized",
-            "quantize in place of sharing weights: no engine runs both",
+            f"{len(layers)} layers have shared weights, which cannot be quantized",
+            "quantize a variant without shared weights: no engine runs both",
         )
 
 
-def _advanced(settings: Quantizing, stored: bool) -> Any:
-    """Return NNCF's advanced parameters; None where all are its defaults."""
+def _advanced(settings: QuantizationSettings, stored: bool) -> Any:
+    """Return NNCF's advanced parameters; None for its defaults."""
     import nncf
     from nncf.quantization.advanced_parameters import (
         AdvancedSmoothQuantParameters,
@@ -184,25 +186,25 @@ def _advanced(settings: Quantizing, stored: bool) -> Any:
     )
     from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
-    given: dict[str, Any] = {}
+    changed: dict[str, Any] = {}
     smooth = (settings.smooth_convolution, settings.smooth_matmul)
     if smooth != (_SMOOTH_CONVOLUTION, _SMOOTH_MATMUL):
-        given["smooth_quant_alphas"] = AdvancedSmoothQuantParameters(*smooth)
+        changed["smooth_quant_alphas"] = AdvancedSmoothQuantParameters(*smooth)
     if not settings.bias_correction:
-        given["disable_bias_correction"] = True
+        changed["disable_bias_correction"] = True
     if settings.channel_alignment:
-        given["disable_channel_alignment"] = False
+        changed["disable_channel_alignment"] = False
     if settings.activations_range != "auto":
-        given["activations_range_estimator_params"] = getattr(
+        changed["activations_range_estimator_params"] = getattr(
             RangeEstimatorParametersSet, settings.activations_range.upper()
         )
     if isinstance(settings, Int8Settings):
         if settings.overflow_fix != "auto":
-            given["overflow_fix"] = nncf.OverflowFix(settings.overflow_fix)
+            changed["overflow_fix"] = nncf.OverflowFix(settings.overflow_fix)
         if not settings.weights_per_channel:
-            given["weights_quantization_params"] = QuantizationParameters(per_channel=False)
+            changed["weights_quantization_params"] = QuantizationParameters(per_channel=False)
         if settings.quantize_outputs:
-            given["quantize_outputs"] = True
+            changed["quantize_outputs"] = True
     if not stored:
-        given["backend_params"] = {"compress_weights": False}
-    return nncf.AdvancedQuantizationParameters(**given) if given else None
+        changed["backend_params"] = {"compress_weights": False}
+    return nncf.AdvancedQuantizationParameters(**changed) if changed else None

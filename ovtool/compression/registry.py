@@ -1,45 +1,109 @@
-"""Methods that make a model smaller or faster: one table of them, one file a family.
+"""The table of compression methods: name -> ``module:attribute`` -> optional dependencies.
 
-A method takes a saved variant and gives another one; the first is never changed.  To add one,
-write a :class:`~ovtool.compression.method.Method` and give it a row below.
+To add a method, write a file in ``methods/`` with a
+:class:`~ovtool.compression.method.Method` and add a row here.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ovtool.compression.method import (
-    Material,
-    Need,
-    Setting,
-    Settings,
-    described,
-    load,
-    parse_settings,
+from pydantic import ValidationError
+
+from ovtool.core.errors import InputError
+from ovtool.core.registry import Entry, Registry, suggestion
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ovtool.compression.method import Method, MethodSettings, Need
+
+_METHODS = "ovtool.compression.methods"
+METHODS = Registry(
+    "method",
+    {
+        "binary": Entry(
+            f"{_METHODS}.ternary:BINARY",
+            "two values for each output channel: 1 bit for each weight",
+        ),
+        "downsample": Entry(
+            f"{_METHODS}.downsample:DOWNSAMPLE",
+            "smaller images, or a pooling layer before a layer: less computation",
+        ),
+        "fp16": Entry(
+            f"{_METHODS}.weight_compression:FP16", "weights as 16-bit floats: half the size"
+        ),
+        "fp8": Entry(
+            f"{_METHODS}.quantization:FP8",
+            "post-training quantization of weights and activations to 8-bit floats",
+        ),
+        "hashed-weights": Entry(
+            f"{_METHODS}.hashed_weights:HASHED_WEIGHTS",
+            "weights that share values by a hash of their position (HashedNets)",
+        ),
+        "int8": Entry(
+            f"{_METHODS}.quantization:INT8",
+            "post-training quantization of weights and activations to 8-bit integers",
+        ),
+        "prune-channels": Entry(
+            f"{_METHODS}.prune_channels:PRUNE_CHANNELS",
+            "structured pruning: removes channels and all that depends on them",
+            "pruning",
+        ),
+        "prune-weights": Entry(
+            f"{_METHODS}.prune_weights:PRUNE_WEIGHTS",
+            "unstructured pruning: sets single weights to 0 and retrains the rest",
+        ),
+        "qat": Entry(
+            f"{_METHODS}.qat:QAT",
+            "quantization-aware training to 8-bit integers, where int8 loses accuracy",
+        ),
+        "separable": Entry(
+            f"{_METHODS}.separable:SEPARABLE",
+            "depthwise separable convolutions in place of full convolutions",
+        ),
+        "ternary": Entry(
+            f"{_METHODS}.ternary:TERNARY",
+            "three values for each output channel: 2 bits for each weight",
+        ),
+        "train": Entry(
+            f"{_METHODS}.train:TRAIN",
+            "training on labels or on the outputs of a teacher (knowledge distillation)",
+        ),
+        "weight-sharing": Entry(
+            f"{_METHODS}.weight_sharing:WEIGHT_SHARING",
+            "weights that share a few values, clustered by k-means (Deep Compression)",
+        ),
+        "weights": Entry(
+            f"{_METHODS}.weight_compression:WEIGHTS",
+            "weight-only compression to 8 bits or fewer, for memory-bound models",
+        ),
+    },
 )
-from ovtool.compression.method_table import METHODS
-from ovtool.compression.pipeline import compress
 
-__all__ = [
-    "METHODS",
-    "Material",
-    "MethodInfo",
-    "Setting",
-    "Settings",
-    "compress",
-    "method_info",
-    "methods",
-    "parse_settings",
-]
+
+@dataclass(frozen=True, slots=True)
+class SettingInfo:
+    """One setting, for help and documentation; ``kind`` is its type or its choices as text."""
+
+    name: str
+    kind: str
+    default: Any
+    description: str
 
 
 @dataclass(frozen=True, slots=True)
 class MethodInfo:
-    """What a user must know of a method to choose and set it.
+    """Description of a method for users.
 
-    ``needs`` is what it needs whatever its settings; ``extra`` is the optional dependency group
-    that it is installed with (``pip install 'ovtool[extra]'``).
+    Args:
+        name: Name in the table.
+        summary: What the method does, in a few words.
+        needs: Inputs that the method requires with any settings.
+        changes: What becomes smaller or faster, and where.
+        extra: Optional dependency group to install (``pip install 'ovtool[extra]'``).
+        settings: All settings.
     """
 
     name: str
@@ -47,25 +111,76 @@ class MethodInfo:
     needs: frozenset[Need]
     changes: str
     extra: str | None
-    settings: tuple[Setting, ...]
+    settings: tuple[SettingInfo, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON types."""
+        """Return the description as JSON types."""
         return asdict(self) | {"needs": sorted(self.needs)}
 
 
-def method_info(name: str) -> MethodInfo:
-    """Return a method with its settings; neither openvino, nncf nor torch is imported.
+def load_method(name: str) -> Method[Any]:
+    """Import and return a method.
 
     Raises:
-        InputError: There is no such method; the hint suggests the nearest.
+        InputError: The name is unknown; the hint suggests the nearest name.
     """
-    entry, method = METHODS.entry(name), load(name)
-    return MethodInfo(
-        name, entry.summary, method.needs, method.changes, entry.extra, described(method.settings)
+    method: Method[Any] = METHODS.load(name)
+    return method
+
+
+def describe_method(name: str) -> MethodInfo:
+    """Describe a method with its settings, without importing openvino, nncf or torch.
+
+    Raises:
+        InputError: The name is unknown; the hint suggests the nearest name.
+    """
+    entry, method = METHODS.entry(name), load_method(name)
+    schema = method.settings.model_json_schema()["properties"]
+    settings = tuple(
+        SettingInfo(name, _kind(schema[name]), info.get_default(), info.description or "")
+        for name, info in method.settings.model_fields.items()
     )
+    return MethodInfo(name, entry.summary, method.needs, method.changes, entry.extra, settings)
 
 
-def methods() -> tuple[MethodInfo, ...]:
-    """Return every method with its settings, as :func:`method_info`."""
-    return tuple(map(method_info, METHODS))
+def list_methods() -> tuple[MethodInfo, ...]:
+    """Describe every method."""
+    return tuple(map(describe_method, METHODS))
+
+
+def _kind(schema: Mapping[str, Any]) -> str:
+    if "enum" in schema:
+        return " | ".join(schema["enum"])
+    if "anyOf" in schema:
+        return " or ".join(_kind(option) for option in schema["anyOf"])
+    name = str(schema["type"])
+    return {"array": "list", "null": "none"}.get(name, name)
+
+
+def parse_settings(method: str, values: Mapping[str, Any]) -> MethodSettings:
+    """Parse a method's settings from a recipe or from ``--set key=value``.
+
+    Numbers and booleans may be text; lists of names and types may be text with commas.
+
+    Raises:
+        InputError: The method is unknown, or settings are wrong: all mistakes in one line.
+    """
+    kind: type[MethodSettings] = load_method(method).settings
+    try:
+        return kind.model_validate(dict(values))
+    except ValidationError as error:
+        known = list(kind.model_fields)
+        mistakes = [_mistake(details, known) for details in error.errors()]
+        raise InputError(
+            f"method {method}: {'; '.join(mistakes)}", f"settings: {', '.join(known) or 'none'}"
+        ) from error
+
+
+def _mistake(details: Any, known: list[str]) -> str:
+    location = ".".join(str(part) for part in details["loc"])
+    if details["type"] == "extra_forbidden":
+        hint = f", {suggestion(location, known)}" if known else ""
+        return f"unknown setting {location!r}{hint}"
+    message = details["msg"].removeprefix("Value error, ")
+    value = f" (not {details['input']!r})" if location else ""
+    return f"{location}: {message}{value}" if location else message

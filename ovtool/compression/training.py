@@ -1,4 +1,4 @@
-"""The training loop behind every method that trains: seeded, resumable, bounded in time."""
+"""The training loop of every method that trains: seeded, resumable, with a time limit."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from ovtool.compression.method import Settings
+from ovtool.compression.method import MethodSettings
 from ovtool.core import files
 from ovtool.core.errors import InputError
 from ovtool.models.network import tensors_of
@@ -27,54 +27,63 @@ if TYPE_CHECKING:
     from ovtool.models.network import Network
 
     Loss = Callable[[Mapping[str, torch.Tensor], Any, torch.Tensor | None], torch.Tensor]
-    """Takes a batch's inputs, the network's outputs for them and the labels."""
+    """Returns the loss of a batch from its inputs, the network's outputs and the labels."""
 
-MAX_BYTES = 4 << 30
-"""Of training data held in memory."""
+MAX_TRAINING_BYTES = 4 << 30
+"""Maximum size of training data in memory."""
 
 
-class Training(Settings):
-    """Settings of the training loop; methods that train have them among their own."""
+class TrainingSettings(MethodSettings):
+    """Settings of the training loop, part of the settings of every method that trains."""
 
     epochs: int = Field(5, ge=0, description="passes over the training data; 0: no training")
-    learning_rate: float = Field(1e-3, gt=0, description="the first one; the schedule lowers it")
-    optimizer: Literal["adamw", "adam", "sgd"] = Field("adamw", description="sgd: Nesterov, 0.9")
-    schedule: Literal["cosine", "constant"] = Field(
-        "cosine", description="of the learning rate, over all epochs down to 0"
+    learning_rate: float = Field(
+        1e-3, gt=0, description="initial learning rate; the schedule lowers it"
     )
-    weight_decay: float = Field(0.0, ge=0, description="of the optimizer")
-    batch_size: int = Field(64, ge=1, description="samples in a training step")
+    optimizer: Literal["adamw", "adam", "sgd"] = Field(
+        "adamw", description="optimizer; sgd has Nesterov momentum 0.9"
+    )
+    schedule: Literal["cosine", "constant"] = Field(
+        "cosine", description="learning rate schedule; cosine falls to 0 over all epochs"
+    )
+    weight_decay: float = Field(0.0, ge=0, description="weight decay of the optimizer")
+    batch_size: int = Field(64, ge=1, description="samples per training step")
     validation_share: float = Field(
-        0.1, ge=0, lt=1, description="share of the training data held back to choose the best epoch"
+        0.1, ge=0, lt=1, description="share of the training data held out to choose the best epoch"
     )
     patience: int | None = Field(
-        None, ge=1, description="stop when this many epochs brought nothing better; none: never"
+        None, ge=1, description="stop after this many epochs without improvement; none: never"
     )
     time_limit_s: float | None = Field(
-        None, gt=0, description="start no epoch after this long; none: no limit"
+        None, gt=0, description="seconds after which no epoch starts; none: no limit"
     )
-    seed: int = Field(0, ge=0, description="of the order of samples, of dropout, of what is new")
+    seed: int = Field(0, ge=0, description="seed of sample order, dropout and new weights")
 
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """What one pass came to; ``metric`` is top-1 on the samples held back, None without any."""
+    """Result of one epoch; ``metric`` is top-1 on the held-out samples, None without any."""
 
     loss: float
     metric: float | None
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
-    """How training went."""
+class TrainingResult:
+    """Result of a training.
+
+    Args:
+        epochs: Results of the epochs.
+        best: Number of the epoch, from 1, with the kept weights; None for the last epoch.
+        stopped: What ended the training.
+    """
 
     epochs: tuple[Epoch, ...]
     best: int | None
-    """Number of the epoch, from 1, whose weights were kept; None: the last."""
     stopped: Literal["epochs", "patience", "time"]
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON types."""
+        """Return the result as JSON types."""
         return asdict(self)
 
 
@@ -84,7 +93,7 @@ class TrainingSet:
 
     Args:
         inputs: Input name to [samples, ...].
-        labels: [samples] class indices; None where there are none.
+        labels: [samples] class indices; None without labels.
     """
 
     inputs: dict[str, torch.Tensor]
@@ -94,31 +103,32 @@ class TrainingSet:
         """Return the number of samples."""
         return len(next(iter(self.inputs.values())))
 
-    def batches(self, places: torch.Tensor, size: int) -> Iterator[TrainingSet]:
-        """Yield the samples at ``places``, in that order, in batches."""
-        for chosen in split(places, size):
-            labels = None if self.labels is None else self.labels[chosen]
-            yield TrainingSet({n: t[chosen] for n, t in self.inputs.items()}, labels)
+    def batches(self, indices: torch.Tensor, size: int) -> Iterator[TrainingSet]:
+        """Yield the samples with these indices, in their order, in batches."""
+        for batch in split_batches(indices, size):
+            labels = None if self.labels is None else self.labels[batch]
+            yield TrainingSet({n: t[batch] for n, t in self.inputs.items()}, labels)
 
 
-def split(places: torch.Tensor, size: int) -> list[torch.Tensor]:
-    """Return batches of ``size``; a single sample that is left over joins the batch before it.
+def split_batches(indices: torch.Tensor, size: int) -> list[torch.Tensor]:
+    """Split indices into batches of ``size``; a single remaining sample joins the last batch.
 
-    Batch normalization has no variance to take from one sample alone.
+    Batch normalization cannot compute a variance from one sample.
     """
     import torch
 
-    parts = list(places.split(size))
+    parts = list(indices.split(size))
     if len(parts) > 1 and size > 1 and len(parts[-1]) == 1:
         parts[-2:] = [torch.cat(parts[-2:])]
     return parts
 
 
-def training_set(samples: Samples, progress: Progress) -> TrainingSet:
+def load_training_set(samples: Samples, progress: Progress) -> TrainingSet:
     """Read samples into memory.
 
     Raises:
-        InputError: They take more than :data:`MAX_BYTES`, or their shapes differ.
+        InputError: The samples exceed :data:`MAX_TRAINING_BYTES`, their shapes differ, or their
+            labels are texts.
     """
     import torch
 
@@ -130,35 +140,33 @@ def training_set(samples: Samples, progress: Progress) -> TrainingSet:
         for name, array in sample.inputs.items():
             arrays.setdefault(name, []).append(array)
             size += array.nbytes
-        if size > MAX_BYTES:
+        if size > MAX_TRAINING_BYTES:
             raise InputError(
-                f"{samples.reference} takes more than {MAX_BYTES >> 30} GiB in memory",
+                f"{samples.reference} exceeds {MAX_TRAINING_BYTES >> 30} GiB in memory",
                 "train on fewer samples: --limit, or data.training.limit",
             )
         if isinstance(sample.label, str):
-            raise InputError(
-                f"{samples.reference}: the labels are texts, and training is on class indices"
-            )
+            raise InputError(f"{samples.reference}: labels are texts; training needs class indices")
         labels.append(sample.label)
         progress.advance()
     try:
-        inputs = {name: torch.from_numpy(np.stack(found)) for name, found in arrays.items()}
+        inputs = {name: torch.from_numpy(np.stack(rows)) for name, rows in arrays.items()}
     except ValueError as error:
-        raise InputError(f"{samples.reference}: samples of different shapes") from error
+        raise InputError(f"{samples.reference}: sample shapes differ") from error
     known = [label for label in labels if label is not None]
     return TrainingSet(inputs, torch.tensor(known) if len(known) == len(labels) else None)
 
 
 @dataclass(slots=True)
-class Hooks:
-    """What a method adds to the loop.
+class TrainingHooks:
+    """Additions of a method to the training loop.
 
     Args:
-        loss: In place of the cross-entropy of the first output and the labels.
+        loss: Replaces the cross-entropy of the first output and the labels.
         penalty: Added to the loss of each step.
-        after_step: Called when the weights were changed, e.g. to put zeros back.
-        extra: Further parameters that are trained (a projection's); they are in checkpoints.
-        rates: Ends of the names of parameters that have a first learning rate of their own, and no
+        after_step: Called after each update of the weights, e.g. to restore zeros.
+        extra: Further modules to train, e.g. projections; checkpoints include them.
+        rates: Suffix of parameter names to their initial learning rate; these parameters have no
             weight decay.
     """
 
@@ -172,33 +180,32 @@ class Hooks:
 def train(
     network: Network,
     data: TrainingSet,
-    settings: Training,
+    settings: TrainingSettings,
     checkpoint: Path,
     progress: Progress,
-    hooks: Hooks | None = None,
-    what: str = "training",
-) -> Trained:
-    """Train a network in place, from its checkpoint where there is one.
+    hooks: TrainingHooks | None = None,
+    task: str = "training",
+) -> TrainingResult:
+    """Train a network in place; resume from the checkpoint if it exists.
 
-    The same seed, data and settings give the same weights, also when it was interrupted between:
-    each epoch's order comes from the seed and its number, and the checkpoint holds the state of
-    torch's generator.  Where samples are held back, the weights of the best epoch are kept, the
-    untrained ones among them never.
+    The same seed, data and settings give the same weights, also after an interruption: the order
+    of an epoch depends on the seed and the epoch's number only, and the checkpoint holds the state
+    of PyTorch's generator. With held-out samples, the weights of the best epoch are kept.
 
     Args:
-        network: Its module is trained and left in eval mode.
-        data: What it is trained on.
-        settings: How.
-        checkpoint: Written after each epoch, and read if it is there.
-        progress: Told of epochs, with the loss and the metric.
-        hooks: What the method adds.
-        what: Said of the training in the progress.
+        network: The module to train; it ends in eval mode.
+        data: Training data.
+        settings: Settings of the loop.
+        checkpoint: File to write after each epoch.
+        progress: Receives epochs with loss and metric.
+        hooks: Additions of the method.
+        task: Name of the training in the progress.
 
     Raises:
-        InputError: The loss became infinite or NaN, there are no labels for the usual loss or they
-            do not fit it, no sample is left to train on, or no weight can be trained.
+        InputError: The loss is infinite or NaN, labels are missing or out of range, no sample is
+            left to train on, or no weight is trainable.
     """
-    loop = _Loop(network, data, settings, checkpoint, progress, hooks or Hooks(), what)
+    loop = _Loop(network, data, settings, checkpoint, progress, hooks or TrainingHooks(), task)
     return loop.run()
 
 
@@ -207,30 +214,30 @@ class _Loop:
         self,
         network: Network,
         data: TrainingSet,
-        settings: Training,
+        settings: TrainingSettings,
         checkpoint: Path,
         progress: Progress,
-        hooks: Hooks,
-        what: str,
+        hooks: TrainingHooks,
+        task: str,
     ) -> None:
         import torch
 
         self.network, self.data, self.settings = network, data, settings
-        self.checkpoint, self.progress, self.hooks, self.what = checkpoint, progress, hooks, what
+        self.checkpoint, self.progress, self.hooks, self.task = checkpoint, progress, hooks, task
         self.loss = hooks.loss or classification_loss(network.reference)
         torch.manual_seed(settings.seed)
         order = torch.randperm(len(data), generator=self._generator(0))
-        held = round(settings.validation_share * len(data)) if data.labels is not None else 0
-        self.held, self.used = order[:held], order[held:]
-        if not len(self.used):
+        held_out = round(settings.validation_share * len(data)) if data.labels is not None else 0
+        self.held_out, self.train_indices = order[:held_out], order[held_out:]
+        if not len(self.train_indices):
             raise InputError(
-                f"{what}: all {len(data)} samples are held back to choose the best epoch",
-                f"lower validation_share ({settings.validation_share:g}), or give more data",
+                f"{task}: all {len(data)} samples are held out to choose the best epoch",
+                f"lower validation_share ({settings.validation_share:g}), or add data",
             )
         self.modules = {"network": network.module, **hooks.extra}
         self.optimizer = _optimizer(self.modules, settings, hooks.rates)
-        self.done: list[Epoch] = []
-        self.best: dict[str, torch.Tensor] | None = None
+        self.finished: list[Epoch] = []
+        self.best_weights: dict[str, torch.Tensor] | None = None
         self.spent_s = 0.0
 
     def _generator(self, epoch: int) -> torch.Generator:
@@ -238,49 +245,51 @@ class _Loop:
 
         return torch.Generator().manual_seed(self.settings.seed * 1_000_003 + epoch)
 
-    def run(self) -> Trained:
+    def run(self) -> TrainingResult:
         self._resume()
-        stopped = self._stop()
+        stopped = self._stop_reason()
         while stopped is None:
             started = time.monotonic()
-            self.done.append(self._epoch(len(self.done) + 1))
-            if self._best_place() == len(self.done):
-                self.best = {
+            self.finished.append(self._run_epoch(len(self.finished) + 1))
+            if self._best_epoch() == len(self.finished):
+                self.best_weights = {
                     name: t.detach().clone() for name, t in self.network.module.state_dict().items()
                 }
             self.spent_s += time.monotonic() - started
             self._save()
-            stopped = self._stop()
-        best = self._best_place()
-        if self.best is not None:
-            self.network.module.load_state_dict(self.best)
+            stopped = self._stop_reason()
+        best = self._best_epoch()
+        if self.best_weights is not None:
+            self.network.module.load_state_dict(self.best_weights)
         self.network.module.eval()
-        return Trained(tuple(self.done), best, stopped)
+        return TrainingResult(tuple(self.finished), best, stopped)
 
-    def _stop(self) -> Literal["epochs", "patience", "time"] | None:
+    def _stop_reason(self) -> Literal["epochs", "patience", "time"] | None:
         settings = self.settings
-        if len(self.done) >= settings.epochs:
+        if len(self.finished) >= settings.epochs:
             return "epochs"
-        best = self._best_place()
-        if best and settings.patience and len(self.done) - best >= settings.patience:
+        best = self._best_epoch()
+        if best and settings.patience and len(self.finished) - best >= settings.patience:
             return "patience"
         if settings.time_limit_s is not None and self.spent_s >= settings.time_limit_s:
             return "time"
         return None
 
-    def _best_place(self) -> int | None:
-        """Return the number of the best epoch: the first of those with the highest metric."""
-        metrics = [epoch.metric for epoch in self.done if epoch.metric is not None]
+    def _best_epoch(self) -> int | None:
+        """Return the number of the first epoch with the highest metric."""
+        metrics = [epoch.metric for epoch in self.finished if epoch.metric is not None]
         return metrics.index(max(metrics)) + 1 if metrics else None
 
-    def _epoch(self, number: int) -> Epoch:
+    def _run_epoch(self, number: int) -> Epoch:
         import torch
 
         settings = self.settings
-        order = self.used[torch.randperm(len(self.used), generator=self._generator(number))]
-        steps = len(split(order, settings.batch_size))
+        order = self.train_indices[
+            torch.randperm(len(self.train_indices), generator=self._generator(number))
+        ]
+        steps = len(split_batches(order, settings.batch_size))
         self.progress.start(
-            f"{self.what}, epoch {number} of {settings.epochs}{self._so_far()}", steps
+            f"{self.task}, epoch {number} of {settings.epochs}{self._last_figures()}", steps
         )
         for module in self.modules.values():
             module.train()
@@ -292,7 +301,7 @@ class _Loop:
                 loss = loss + self.hooks.penalty()
             if not torch.isfinite(loss):
                 raise InputError(
-                    f"{self.what}: the loss became {float(loss.detach())} in epoch {number}",
+                    f"{self.task}: the loss is {float(loss.detach())} in epoch {number}",
                     f"lower the learning rate ({settings.learning_rate:g})",
                 )
             self.optimizer.zero_grad()
@@ -302,34 +311,34 @@ class _Loop:
                 self.hooks.after_step()
             total += float(loss.detach()) * len(batch)
             self.progress.advance()
-        return Epoch(total / len(order), self._metric())
+        return Epoch(total / len(order), self._evaluate())
 
-    def _so_far(self) -> str:
-        if not self.done:
+    def _last_figures(self) -> str:
+        if not self.finished:
             return ""
-        last = self.done[-1]
+        last = self.finished[-1]
         metric = "" if last.metric is None else f", top-1 {last.metric:.4f}"
         return f" (loss {last.loss:.4f}{metric})"
 
-    def _set_rate(self, share: float) -> None:
+    def _set_rate(self, completed: float) -> None:
         settings = self.settings
-        factor = (1 + math.cos(math.pi * share)) / 2 if settings.schedule == "cosine" else 1.0
+        factor = (1 + math.cos(math.pi * completed)) / 2 if settings.schedule == "cosine" else 1.0
         for group in self.optimizer.param_groups:
             group["lr"] = group["first_rate"] * factor
 
-    def _metric(self) -> float | None:
-        """Return top-1 on what was held back."""
+    def _evaluate(self) -> float | None:
+        """Return top-1 on the held-out samples."""
         import torch
 
-        if not len(self.held):
+        if not len(self.held_out):
             return None
         self.network.module.eval()
-        right = 0
+        correct = 0
         with torch.no_grad():
-            for batch in self.data.batches(self.held, self.settings.batch_size):
-                scores = judged(self.network(batch.inputs), self.network.reference)
-                right += int((scores.flatten(1).argmax(1) == batch.labels).sum())
-        return right / len(self.held)
+            for batch in self.data.batches(self.held_out, self.settings.batch_size):
+                scores = first_output(self.network(batch.inputs), self.network.reference)
+                correct += int((scores.flatten(1).argmax(1) == batch.labels).sum())
+        return correct / len(self.held_out)
 
     def _save(self) -> None:
         import torch
@@ -338,8 +347,8 @@ class _Loop:
         state = {
             "modules": {name: module.state_dict() for name, module in self.modules.items()},
             "optimizer": self.optimizer.state_dict(),
-            "best": self.best,
-            "done": [asdict(epoch) for epoch in self.done],
+            "best": self.best_weights,
+            "done": [asdict(epoch) for epoch in self.finished],
             "spent_s": self.spent_s,
             "generator": torch.get_rng_state(),
         }
@@ -354,20 +363,20 @@ class _Loop:
         for name, module in self.modules.items():
             module.load_state_dict(state["modules"][name])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.best = state["best"]
-        self.done = [Epoch(**epoch) for epoch in state["done"]]
+        self.best_weights = state["best"]
+        self.finished = [Epoch(**epoch) for epoch in state["done"]]
         self.spent_s = state["spent_s"]
         torch.set_rng_state(state["generator"])
-        self.progress.note(f"{self.what}: goes on after epoch {len(self.done)}")
+        self.progress.note(f"{self.task}: resumed after epoch {len(self.finished)}")
 
 
-def judged(outputs: Any, reference: str) -> torch.Tensor:
-    """Return the output that a network is trained and judged by: the first."""
+def first_output(outputs: Any, reference: str) -> torch.Tensor:
+    """Return the first output, which training and evaluation use."""
     return tensors_of(outputs, reference)[0]
 
 
 def classification_loss(reference: str) -> Loss:
-    """Return the cross-entropy of the first output, [samples, classes], and the labels."""
+    """Return the cross-entropy loss of the first output, [samples, classes], and the labels."""
 
     def loss(
         inputs: Mapping[str, torch.Tensor],  # noqa: ARG001 - other losses need them
@@ -378,15 +387,15 @@ def classification_loss(reference: str) -> Loss:
 
         if labels is None:
             raise InputError(
-                "training on labels needs labels, and the training data has none",
-                "give labelled data, or learn from a teacher alone: --set hard=0 --set soft=1",
+                "the training data has no labels",
+                "use labelled data, or train with a teacher only: --set hard=0 --set soft=1",
             )
-        scores = judged(outputs, reference).flatten(1)
+        scores = first_output(outputs, reference).flatten(1)
         low, high = int(labels.min()), int(labels.max())
         if low < 0 or high >= scores.shape[1]:
             raise InputError(
-                f"{reference} tells {scores.shape[1]} classes apart, and the training data has "
-                f"the label {low if low < 0 else high}",
+                f"label {low if low < 0 else high} of the training data is out of range: "
+                f"{reference} has {scores.shape[1]} classes",
                 "labels are class indices from 0",
             )
         return torch.nn.functional.cross_entropy(scores, labels)
@@ -395,28 +404,28 @@ def classification_loss(reference: str) -> Loss:
 
 
 def _optimizer(
-    modules: Mapping[str, torch.nn.Module], settings: Training, rates: Mapping[str, float]
+    modules: Mapping[str, torch.nn.Module], settings: TrainingSettings, rates: Mapping[str, float]
 ) -> torch.optim.Optimizer:
     import torch
 
-    own: dict[str | None, list[torch.nn.Parameter]] = {None: [], **{end: [] for end in rates}}
+    by_suffix: dict[str | None, list[torch.nn.Parameter]] = {None: [], **{s: [] for s in rates}}
     for module in modules.values():
-        # By name, since checkpoints hold places and NNCF adds masks in the order of a set.
+        # Sorted by name: checkpoints hold positions, and NNCF adds masks in the order of a set.
         for name, parameter in sorted(module.named_parameters(), key=lambda pair: pair[0]):
-            end = next((end for end in rates if name.endswith(end)), None)
+            suffix = next((suffix for suffix in rates if name.endswith(suffix)), None)
             if parameter.requires_grad:
-                own[end].append(parameter)
+                by_suffix[suffix].append(parameter)
     groups = [
         {
             "params": parameters,
-            "first_rate": settings.learning_rate if end is None else rates[end],
-            "weight_decay": settings.weight_decay if end is None else 0.0,
+            "first_rate": settings.learning_rate if suffix is None else rates[suffix],
+            "weight_decay": settings.weight_decay if suffix is None else 0.0,
         }
-        for end, parameters in own.items()
+        for suffix, parameters in by_suffix.items()
         if parameters
     ]
     if not groups:
-        raise InputError("no weight of the network can be trained: all have requires_grad=False")
+        raise InputError("the network has no trainable weights: all have requires_grad=False")
     if settings.optimizer == "sgd":
         return torch.optim.SGD(groups, settings.learning_rate, momentum=0.9, nesterov=True)
     kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam

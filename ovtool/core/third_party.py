@@ -28,13 +28,20 @@ def reason(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def captured(what: str) -> Iterator[None]:
-    """Send what Python code prints and warns of to the log rather than to the user's terminal."""
+    """Send what Python code prints and warns of to the log rather than to the user's terminal.
+
+    The root logger is restored: OpenVINO's converter raises its level and leaves it so on errors.
+    """
     printed = io.StringIO()
+    root = logging.getLogger()
+    level, filters, handlers = root.level, root.filters[:], root.handlers[:]
     with warnings.catch_warnings(record=True) as caught, contextlib.redirect_stdout(printed):
         warnings.simplefilter("always")
         try:
             yield
         finally:
+            root.setLevel(level)
+            root.filters, root.handlers = filters, handlers
             for warning in caught:
                 LOG.debug("%s: %s: %s", what, warning.category.__name__, warning.message)
             for line in printed.getvalue().splitlines():

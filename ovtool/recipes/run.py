@@ -121,8 +121,8 @@ def _variants(
     plain = next((n for n, v in plan.variants.items() if not v.steps), "source")
     start = as_variant(source, folder / plain, name=plain, options=options, progress=progress)
     data = plan.data
-    given = compression.Given(
-        data=_data(data.calibration, base),
+    samples = compression.CompressionData(
+        calibration=_data(data.calibration, base),
         training=_data(data.training, base),
         validation=_data(data.validation, base),
         metric=data.validation.metric if data.validation else None,
@@ -141,7 +141,7 @@ def _variants(
                 before,
                 step.method,
                 settings=step.settings,
-                given=given,
+                data=samples,
                 out=folder / step_name,
                 name=step_name,
                 options=options,

@@ -17,7 +17,8 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
 
-from ovtool.compression.method import load, missing, parse_settings
+from ovtool.compression.method import MissingInputError
+from ovtool.compression.registry import load_method, parse_settings
 from ovtool.core import files
 from ovtool.core.errors import InputError, OvtoolError
 from ovtool.core.metrics import Metric
@@ -438,9 +439,9 @@ def _checked(step: object, there: set[str]) -> PlannedStep:
     """
     planned = PlannedStep.model_validate(_step(step))
     settings = parse_settings(planned.method, planned.settings)
-    needed = load(planned.method).needed(settings)
+    needed = load_method(planned.method).needs_for(settings)
     if lacking := needed & {"calibration", "training", "validation"} - there:
-        raise missing(planned.method, lacking)
+        raise MissingInputError(planned.method, lacking)
     return PlannedStep(method=planned.method, settings=settings.model_dump())
 
 

@@ -17,8 +17,8 @@ import json, sys, time
 from pathlib import Path
 import nncf, openvino
 from ovtool import datasets as data
-from ovtool.compression.pipeline import compress
-from ovtool.compression.registry import Material
+from ovtool.compression.method import MethodInputs
+from ovtool.compression.pipeline import apply_method
 from ovtool.core.variant import Variant
 folder, out, method = sys.argv[1:]
 parent = Variant.load(folder)
@@ -26,7 +26,7 @@ started = time.perf_counter()
 samples = None
 if method == "int8":
     samples = data.load("sample:photographs", parent.record.inputs, parent.record.preprocessing)
-made = compress(parent, method, {}, Material(calibration=samples), out=Path(out), name="o")
+made = apply_method(parent, method, {}, MethodInputs(calibration=samples), out=Path(out), name="o")
 seconds = time.perf_counter() - started
 """
 BARE = """

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from ovtool.core.variant import Preprocessing
-from tests.compression.networks import Listed, Notes
+from tests.compression.samples import Listed, Notes
 from tests.helpers.graphs import convolutional, fully_connected, save
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from ovtool.compression.method import Work
-from ovtool.compression.registry import Material, parse_settings
+from ovtool.compression.method import MethodContext, MethodInputs
+from ovtool.compression.registry import parse_settings
 from ovtool.core import variant
 from ovtool.core.progress import SILENT
 from ovtool.core.variant import Source
@@ -69,10 +69,12 @@ def linear(outputs=CLASSES, seed=0):
     )
 
 
-def material(network=residual, **others):
+def inputs(network=residual, **others):
     """Return what a method of torch works with: labelled patterns, a network made anew."""
     samples = Patterns()
-    return Material(**{"calibration": samples, "training": samples, "network": network, **others})
+    return MethodInputs(
+        **{"calibration": samples, "training": samples, "network": network, **others}
+    )
 
 
 def saved(folder, network):
@@ -92,10 +94,10 @@ def saved(folder, network):
     return variant.save(folder, model, describe)
 
 
-def work(tmp_path, method, settings, given, parent=None):
+def context(tmp_path, method, settings, given, parent=None):
     """Return the work of a method that needs no graph."""
     parsed = parse_settings(method, settings)
-    return Work(None, parsed, parent, given, tmp_path / "scratch", SILENT)
+    return MethodContext(None, parsed, parent, given, tmp_path / "scratch", SILENT)
 
 
 class Stops:

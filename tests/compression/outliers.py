@@ -5,7 +5,7 @@ import openvino as ov
 from openvino import opset15 as op
 
 from ovtool.evaluation.evaluator import GraphEvaluator
-from tests.compression.networks import Listed
+from tests.compression.samples import Listed
 from tests.helpers.graphs import constant, save
 
 HIGH = 1000.0
@@ -55,5 +55,5 @@ def pictures(count, seed):
     return Listed(list(rng.uniform(-1, 1, (count, 3, 4, 4)).astype(np.float32)))
 
 
-def judge(variant, count=100):
+def evaluator(variant, count=100):
     return GraphEvaluator(pictures(count, 5), variant, "agreement")

@@ -14,14 +14,14 @@ how = st.sampled_from(["linear", "density", "random"])
 
 
 def error(ordered, centroids):
-    return np.square(ordered - centroids[kmeans.nearest(ordered, centroids)]).sum()
+    return np.square(ordered - centroids[kmeans.nearest_centroids(ordered, centroids)]).sum()
 
 
 @given(numbers, st.integers(1, 8), how)
 def test_centroids_are_means_of_what_is_nearest_and_none_is_idle(ordered, clusters, start):
-    first = kmeans.starts(ordered, clusters, start, 0)
-    found = kmeans.lloyd(ordered, first, 500)
-    places = kmeans.nearest(ordered, found)
+    first = kmeans.initial_centroids(ordered, clusters, start, 0)
+    found = kmeans.run_lloyd(ordered, first, 500)
+    places = kmeans.nearest_centroids(ordered, found)
     assert set(places) == set(range(len(found)))
     assert len(found) <= clusters
     for place, centroid in enumerate(found):
@@ -33,7 +33,7 @@ def test_centroids_are_means_of_what_is_nearest_and_none_is_idle(ordered, cluste
 
 def test_separate_groups_are_found_best():
     ordered = np.sort(np.concatenate([np.arange(4) * 0.1 + base for base in (-50, 0, 3, 40)]))
-    found = kmeans.lloyd(ordered, kmeans.starts(ordered, 4, "density", 0), 100)
+    found = kmeans.run_lloyd(ordered, kmeans.initial_centroids(ordered, 4, "density", 0), 100)
     splits = itertools.combinations(range(1, len(ordered)), 3)
     best = min(
         sum(np.square(part - part.mean()).sum() for part in np.split(ordered, split))
@@ -44,8 +44,8 @@ def test_separate_groups_are_found_best():
 
 def test_starts_are_those_of_the_paper():
     ordered = np.array([0.0, 0.1, 0.2, 0.3, 10.0])
-    assert kmeans.starts(ordered, 3, "linear", 0) == pytest.approx([0, 5, 10])
-    assert kmeans.starts(ordered, 2, "density", 0) == pytest.approx([0.1, 0.3])
-    random = kmeans.starts(ordered, 3, "random", 1)
+    assert kmeans.initial_centroids(ordered, 3, "linear", 0) == pytest.approx([0, 5, 10])
+    assert kmeans.initial_centroids(ordered, 2, "density", 0) == pytest.approx([0.1, 0.3])
+    random = kmeans.initial_centroids(ordered, 3, "random", 1)
     assert set(random) < set(ordered)
-    assert np.array_equal(random, kmeans.starts(ordered, 3, "random", 1))
+    assert np.array_equal(random, kmeans.initial_centroids(ordered, 3, "random", 1))

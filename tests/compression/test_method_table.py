@@ -10,7 +10,7 @@ import pytest
 from ovtool.core import files
 from ovtool.core.errors import InputError
 from ovtool.core.variant import Variant
-from tests.compression.networks import Listed, compress
+from tests.compression.samples import Listed, compress
 from tests.helpers.graphs import convolutional, save
 
 
@@ -42,7 +42,7 @@ def test_int8_quantizes_weights_and_activations(conv, pictures, tmp_path, told):
     assert ("calibrating", 12) in told.tasks
     assert told.steps == 12
     assert told.tasks[-1] == ("checking", None)
-    assert "calibrating on all 12 samples of listed" in told.notes
+    assert any("12 samples of listed" in note for note in told.notes)
 
 
 def test_the_record_says_all_that_was_done(conv, pictures, tmp_path):
@@ -211,11 +211,12 @@ def test_the_same_work_gives_the_same_files(conv, pictures, tmp_path, method):
 def test_the_same_work_in_other_processes_gives_the_same_files(conv, tmp_path):
     code = (
         "import sys; from pathlib import Path;"
-        "from ovtool.compression.registry import Material, compress;"
+        "from ovtool.compression.method import MethodInputs;"
+        "from ovtool.compression.pipeline import apply_method;"
         "from ovtool.datasets import load; from ovtool.core.variant import Variant;"
         "v = Variant.load(sys.argv[1]);"
         "noise = load('noise:8', v.record.inputs, None);"
-        "made = compress(v, 'int8', {}, Material(calibration=noise),"
+        "made = apply_method(v, 'int8', {}, MethodInputs(calibration=noise),"
         " out=Path(sys.argv[2]), name='q'); print(made.record.sha256)"
     )
     hashes = {
@@ -237,12 +238,12 @@ def test_a_recipe_of_json_types_is_enough(conv, tmp_path):
 
 def test_ignoring_every_layer_is_an_error(conv, tmp_path):
     settings = {"ignored_patterns": "conv[01]$", "ignored_types": "MatMul"}
-    with pytest.raises(InputError, match="weights changes nothing in conv"):
+    with pytest.raises(InputError, match=r"weights .* conv$"):
         compress(conv, "weights", settings, None, out=tmp_path / "w", name="w")
 
 
 def test_a_method_that_finds_nothing_to_do_is_an_error(conv, tmp_path):
     half = compress(conv, "fp16", {}, None, out=tmp_path / "h", name="half")
-    with pytest.raises(InputError, match="fp16 changes nothing in half"):
+    with pytest.raises(InputError, match=r"fp16 .* half$"):
         compress(half, "fp16", {}, None, out=tmp_path / "hh", name="again")
     assert not (tmp_path / "hh").exists()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ovtool import api
-from ovtool.compression.restore import restore
+from ovtool.compression.networks import restore_network
 from ovtool.models.options import SourceOptions
 from ovtool.models.trainable import network_of
 
@@ -50,7 +50,7 @@ def run(variant, x):
 
 
 def same_network(variant, x):
-    net = restore(network_of(variant.record.source, TRUST), variant)
+    net = restore_network(network_of(variant.record.source, TRUST), variant)
     with torch.no_grad():
         expected = net.module.eval()(torch.from_numpy(x)).numpy()
     return np.abs(run(variant, x) - expected).max() < 1e-3 * np.abs(expected).max()
@@ -59,10 +59,10 @@ def same_network(variant, x):
 @pytest.mark.slow
 def test_channels_then_training_then_int8(here):
     x, labels = here
-    given = api.Given(data="train.npz", training="train.npz")
+    given = api.CompressionData(data="train.npz", training="train.npz")
 
     def step(before, method, out, **settings):
-        return api.compress(before, method, out=out, given=given, options=TRUST, settings=settings)
+        return api.compress(before, method, out=out, data=given, options=TRUST, settings=settings)
 
     trained = {"epochs": 12, "learning_rate": 0.02, "batch_size": 32}
     whole = step("nets_of_structure:make", "train", "v/whole", **trained)
@@ -84,7 +84,7 @@ def test_channels_then_training_then_int8(here):
 @pytest.mark.slow
 def test_every_change_of_structure_in_one_chain(here):
     x, _ = here
-    given = api.Given(training="train.npz")
+    given = api.CompressionData(training="train.npz")
     made = api.convert("nets_of_structure:make", out="v/source", options=TRUST)
     for place, (method, settings) in enumerate(
         [
@@ -94,11 +94,11 @@ def test_every_change_of_structure_in_one_chain(here):
         ]
     ):
         made = api.compress(
-            made, method, out=f"v/{place}", given=given, options=TRUST, settings=settings
+            made, method, out=f"v/{place}", data=given, options=TRUST, settings=settings
         )
         assert same_network(made, x), method
     made = api.compress(
-        made, "downsample", out="v/d", given=given, options=TRUST,
+        made, "downsample", out="v/d", data=given, options=TRUST,
         settings={"size": "4x4", "epochs": 1},
     )  # fmt: skip
     assert made.record.inputs[0].shape[2:] == (4, 4)

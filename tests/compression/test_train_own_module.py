@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ovtool import api
-from ovtool.compression.restore import restore
+from ovtool.compression.networks import restore_network
 from ovtool.models.options import SourceOptions
 from ovtool.models.trainable import network_of
 
@@ -34,21 +34,25 @@ def here(tmp_path, monkeypatch):
 
 def test_a_users_module_is_trained_and_its_network_saved(here):
     source = api.convert("nets_to_train:make", out="v/source")
-    given = api.Given(training="train.npz")
+    given = api.CompressionData(training="train.npz")
     made = api.compress(
-        source, "train", out="v/t", given=given, options=SourceOptions(trust=True),
+        source, "train", out="v/t", data=given, options=SourceOptions(trust=True),
         settings={"epochs": 6, "learning_rate": 0.03, "batch_size": 16},
     )  # fmt: skip
     epochs = made.record.steps[0].details["training"]["epochs"]
     assert epochs[-1]["loss"] < epochs[0]["loss"] / 2
-    network = restore(network_of(made.record.source, SourceOptions(trust=True)), made)
+    network = restore_network(network_of(made.record.source, SourceOptions(trust=True)), made)
     x = torch.randn(4, 1, 8, 8)
     with torch.no_grad():
         expected = network.module.eval()(x).numpy()
     compiled = ov.Core().compile_model(made.xml, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     assert np.abs(compiled(x.numpy())[0] - expected).max() < 1e-4
     small = api.compress(
-        made, "int8", out="v/q", given=api.Given(data="train.npz"), settings={"subset_size": 20}
+        made,
+        "int8",
+        out="v/q",
+        data=api.CompressionData(calibration="train.npz"),
+        settings={"subset_size": 20},
     )
     assert [step.method for step in small.record.steps] == ["train", "int8"]
     assert small.record.network_sha256 is None
@@ -57,15 +61,15 @@ def test_a_users_module_is_trained_and_its_network_saved(here):
 def test_zeros_then_training_then_8_bits_of_a_users_module(here):
     trust = SourceOptions(trust=True)
     source = api.convert("nets_to_train:make", out="v/source")
-    both = api.Given(data="train.npz", training="train.npz")
+    both = api.CompressionData(calibration="train.npz", training="train.npz")
     quick = {"epochs": 2, "batch_size": 16}
     zero = api.compress(
-        source, "prune-weights", out="v/z", given=both, options=trust, settings=quick
+        source, "prune-weights", out="v/z", data=both, options=trust, settings=quick
     )
-    train = api.compress(zero, "train", out="v/t", given=both, options=trust, settings=quick)
-    int8 = api.compress(train, "int8", out="v/q", given=both, settings={"subset_size": 20})
+    train = api.compress(zero, "train", out="v/t", data=both, options=trust, settings=quick)
+    int8 = api.compress(train, "int8", out="v/q", data=both, settings={"subset_size": 20})
     qat = api.compress(
-        train, "qat", out="v/a", given=both, options=trust, settings={**quick, "subset_size": 20}
+        train, "qat", out="v/a", data=both, options=trust, settings={**quick, "subset_size": 20}
     )
     for variant in (zero, train, int8, qat):
         assert variant.record.steps[-1].details["storage"]["nonzero_pct"] <= 50

@@ -10,13 +10,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ovtool.compression import training
-from ovtool.compression.training import Hooks, Training, TrainingSet, split, train, training_set
+from ovtool.compression.training import (
+    TrainingHooks,
+    TrainingSet,
+    TrainingSettings,
+    load_training_set,
+    split_batches,
+    train,
+)
 from ovtool.core.errors import InputError
 from ovtool.core.progress import SILENT
 from ovtool.datasets.samples import Sample
 from ovtool.models.network import Network
 from tests.compression.learnable import CLASSES, Patterns, Stops, linear, outputs, residual
-from tests.compression.networks import Listed
+from tests.compression.samples import Listed
 
 
 def rows(count=12, seed=0):
@@ -26,11 +33,11 @@ def rows(count=12, seed=0):
 
 
 def patterns():
-    return training_set(Patterns(), SILENT)
+    return load_training_set(Patterns(), SILENT)
 
 
 def run(network, data, tmp_path, hooks=None, progress=SILENT, **settings):
-    return train(network, data, Training(**settings), tmp_path / "t.pt", progress, hooks)
+    return train(network, data, TrainingSettings(**settings), tmp_path / "t.pt", progress, hooks)
 
 
 def same(one, other):
@@ -40,7 +47,7 @@ def same(one, other):
 
 @given(count=st.integers(1, 200), size=st.integers(1, 50))
 def test_batches_hold_every_sample_once_and_no_single_one_is_left_over(count, size):
-    parts = split(torch.arange(count), size)
+    parts = split_batches(torch.arange(count), size)
     assert torch.cat(parts).tolist() == list(range(count))
     assert all(len(part) == size for part in parts[:-1])
     assert len(parts[-1]) <= size + 1
@@ -64,7 +71,9 @@ def test_an_epochs_loss_counts_every_sample_alike(tmp_path):
         return labels.float().mean() + 0 * outputs.sum()
 
     data = TrainingSet({"x": torch.zeros(5, 3)}, torch.tensor([0, 1, 2, 3, 3]))
-    done = run(linear(), data, tmp_path, Hooks(label), epochs=1, batch_size=3, validation_share=0)
+    done = run(
+        linear(), data, tmp_path, TrainingHooks(label), epochs=1, batch_size=3, validation_share=0
+    )
     assert done.epochs[0].loss == pytest.approx(9 / 5)
 
 
@@ -82,7 +91,7 @@ def test_the_rate_falls_as_a_cosine_and_others_have_their_own(tmp_path):
         return sum(p.sum() for p in network.module.parameters())
 
     run(
-        network, rows(4), tmp_path, Hooks(loss, rates={"1.weight": 0.5}), optimizer="sgd",
+        network, rows(4), tmp_path, TrainingHooks(loss, rates={"1.weight": 0.5}), optimizer="sgd",
         learning_rate=0.1, epochs=2, batch_size=2, validation_share=0, weight_decay=0.25,
     )  # fmt: skip
     weight, own, velocity, own_velocity = float(first[0][0, 0]), float(first[1]), 0.0, 0.0
@@ -143,9 +152,11 @@ def test_patience_ends_a_training_that_gets_worse(tmp_path):
         return -right(inputs, outputs, labels)
 
     other = network.copy()
-    done = run(network, data, tmp_path / "p", Hooks(wrong), epochs=9, patience=2, **settings)
+    done = run(
+        network, data, tmp_path / "p", TrainingHooks(wrong), epochs=9, patience=2, **settings
+    )
     assert (done.stopped, done.best, len(done.epochs)) == ("patience", 1, 3)
-    run(other, data, tmp_path / "one", Hooks(wrong), epochs=1, **settings)
+    run(other, data, tmp_path / "one", TrainingHooks(wrong), epochs=1, **settings)
     assert same(network, other)
 
 
@@ -165,7 +176,7 @@ def test_zeros_are_put_back_by_after_step(tmp_path):
     def hold():
         network.module.weight.detach()[0] = 0
 
-    run(network, rows(), tmp_path, Hooks(after_step=hold), epochs=2)
+    run(network, rows(), tmp_path, TrainingHooks(after_step=hold), epochs=2)
     assert (network.module.weight[0] == 0).all()
     assert (network.module.weight[1:] != 0).all()
 
@@ -185,12 +196,9 @@ def test_batch_normalization_is_given_no_single_sample(tmp_path):
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (None, "training on labels needs labels"),
-        (
-            torch.full((12,), CLASSES),
-            "tells 4 classes apart, and the training data has the label 4",
-        ),
-        (torch.full((12,), -1), "the label -1"),
+        (None, "labels"),
+        (torch.full((12,), CLASSES), "label 4 .* 4 classes"),
+        (torch.full((12,), -1), "label -1"),
     ],
 )
 def test_labels_that_do_not_fit(tmp_path, labels, message):
@@ -203,27 +211,27 @@ def test_a_loss_that_leaves_all_bounds(tmp_path):
     def infinite(inputs, outputs, labels):
         return outputs.sum() / 0
 
-    with pytest.raises(InputError, match=r"the loss became -?(inf|nan) in epoch 1") as caught:
-        run(linear(), rows(), tmp_path, Hooks(infinite), epochs=1)
-    assert "lower the learning rate (0.001)" in caught.value.hint
+    with pytest.raises(InputError, match=r"-?(inf|nan) in epoch 1") as caught:
+        run(linear(), rows(), tmp_path, TrainingHooks(infinite), epochs=1)
+    assert "0.001" in caught.value.hint
 
 
 def test_nothing_left_to_train_on_or_to_train(tmp_path):
-    with pytest.raises(InputError, match="all 3 samples are held back"):
+    with pytest.raises(InputError, match="3 samples"):
         run(linear(), rows(3), tmp_path, epochs=1, validation_share=0.9)
     frozen = linear()
     frozen.module.requires_grad_(False)
-    with pytest.raises(InputError, match="no weight of the network can be trained"):
+    with pytest.raises(InputError, match="requires_grad"):
         run(frozen, rows(), tmp_path, epochs=1)
 
 
 def test_what_cannot_be_read_into_memory(monkeypatch):
     shapes = [np.zeros(3, np.float32), np.zeros(4, np.float32)]
-    with pytest.raises(InputError, match="listed: samples of different shapes"):
-        training_set(Listed(shapes), SILENT)
-    monkeypatch.setattr(training, "MAX_BYTES", 20)
-    with pytest.raises(InputError, match="listed takes more than"):
-        training_set(Listed([np.zeros(3, np.float32)] * 2), SILENT)
+    with pytest.raises(InputError, match="listed"):
+        load_training_set(Listed(shapes), SILENT)
+    monkeypatch.setattr(training, "MAX_TRAINING_BYTES", 20)
+    with pytest.raises(InputError, match=r"listed.*GiB"):
+        load_training_set(Listed([np.zeros(3, np.float32)] * 2), SILENT)
 
 
 def test_labels_count_only_where_every_sample_has_one():
@@ -232,5 +240,5 @@ def test_labels_count_only_where_every_sample_has_one():
             for place, sample in enumerate(super().__iter__()):
                 yield Sample(sample.inputs, place or None, sample.origin)
 
-    assert training_set(Half([np.zeros(3, np.float32)] * 2), SILENT).labels is None
-    assert training_set(Patterns(8), SILENT).labels.tolist() == [0, 1, 2, 3, 0, 1, 2, 3]
+    assert load_training_set(Half([np.zeros(3, np.float32)] * 2), SILENT).labels is None
+    assert load_training_set(Patterns(8), SILENT).labels.tolist() == [0, 1, 2, 3, 0, 1, 2, 3]

@@ -67,8 +67,8 @@ def test_character_accuracy_is_the_same_in_every_verb(tmp_path, lines):
     data, expected = lines
     plain = api.convert(write_onnx(tmp_path / "r.onnx"), out=tmp_path / "plain")
     assert load_alphabet(plain) == LETTERS
-    given = api.Given(data=str(data))
-    small = api.compress(plain, "int8", out=tmp_path / "int8", given=given)
+    given = api.CompressionData(calibration=str(data))
+    small = api.compress(plain, "int8", out=tmp_path / "int8", data=given)
     assert load_alphabet(small) == LETTERS, "compression keeps the characters"
     figures = api.evaluate(small, str(data), baseline=plain, precision="f32").figures
     assert figures["accuracy_characters"] == pytest.approx(expected)

@@ -5,7 +5,7 @@ from openvino import opset15 as op
 
 from ovtool.graph import huffman
 from ovtool.graph.storage import storage, storage_of
-from tests.compression.networks import compress
+from tests.compression.samples import compress
 from tests.helpers.graphs import embedding, save
 
 

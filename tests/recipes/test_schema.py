@@ -117,9 +117,8 @@ def test_every_mistake_is_said_at_once_with_its_line(mistakes):
     assert "'bf16'" in said[1]
     assert said[2] == "unknown method 'int9' (did you mean int8?)"
     assert "unknown setting 'mod', did you mean mode?" in said[3]
-    assert said[4] == (
-        "method int8 needs samples to calibrate on (give some with --data, or data.calibration)"
-    )
+    assert "int8" in said[4]
+    assert "data.calibration" in said[4]
     assert said[5].startswith("sweep.batches.1: ")
     assert said[5].endswith("got 'two'")
 

@@ -73,8 +73,8 @@ def command(
             method,
             out=out,
             settings=options.settings(set_, max_drop=max_drop, time_limit_s=time_limit),
-            given=api.Given(
-                data=options.data_spec(data, labels, limit),
+            data=api.CompressionData(
+                calibration=options.data_spec(data, labels, limit),
                 training=train_data,
                 validation=validation_data,
                 metric=options.metric(metric),

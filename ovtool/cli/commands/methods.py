@@ -24,12 +24,12 @@ def command(
     json: options.Json = False,
 ) -> None:
     """List the compression methods, or the settings of one method."""
-    from ovtool.compression import registry as compress
+    from ovtool.compression import registry
 
     if method is None:
-        print_methods(compress.methods(), json=json)
+        print_methods(registry.list_methods(), json=json)
     else:
-        print_method(compress.method_info(method), json=json)
+        print_method(registry.describe_method(method), json=json)
 
 
 def print_methods(found: Sequence[MethodInfo], *, json: bool) -> None:

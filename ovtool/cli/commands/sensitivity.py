@@ -11,8 +11,8 @@ from ovtool.cli.command import COMPRESSION, DATA, HOW
 from ovtool.core import units
 
 if TYPE_CHECKING:
-    from ovtool.compression.layer_costs import SensitivityFound
-    from ovtool.compression.sensitivity import LayerCost
+    from ovtool.compression.layer_sensitivity import LayerCost
+    from ovtool.compression.sensitivity import SensitivityReport
 
 EXAMPLES = (
     "ovtool sensitivity variants/fp32 --data images/ --validation-data held-out/ --out reports/s",
@@ -68,7 +68,7 @@ def command(
             settings=options.settings(set_),
             validation=validation_data,
             metric=options.metric(metric),
-            most=most,
+            max_rows=most,
             time_limit_s=time_limit,
             out=out,
             progress=shown,
@@ -77,7 +77,7 @@ def command(
     print_sensitivity(found, top=top, json=json)
 
 
-def print_sensitivity(answer: SensitivityFound, *, top: int, json: bool) -> None:
+def print_sensitivity(answer: SensitivityReport, *, top: int, json: bool) -> None:
     """Print what quantizing each layer costs.
 
     Args:
@@ -88,7 +88,7 @@ def print_sensitivity(answer: SensitivityFound, *, top: int, json: bool) -> None
     if json:
         console.print_json(answer.to_json())
         return
-    found = answer.found
+    found = answer.result
     console.print_line(answer.caption)
     if found.metric is not None:
         console.print_line(f"{found.metric} without quantization: {units.text(found.in_float)}")

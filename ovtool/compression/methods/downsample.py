@@ -1,9 +1,8 @@
-"""Less to compute on: images of another size, or a pooling layer in front of a layer.
+"""Less computation: images of another size, or a pooling layer before a layer.
 
-With ``size`` the weights stay as they are and the inputs change; a graph that averages over all
-places at its end takes that, one with a size built in does not, which is said.  Training samples
-are the parent's, resized bilinearly with antialiasing: near to what preparing the images for that
-size gives, and possible for arrays too.
+``size`` changes the inputs and keeps the weights. Graphs with global pooling support this; a graph
+with a built-in size raises an error. Training samples of the parent are resized bilinearly with
+antialiasing, which is close to preprocessing for the new size and works for arrays too.
 """
 
 from __future__ import annotations
@@ -14,10 +13,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 from pydantic import BeforeValidator, Field, model_validator
 
-from ovtool.compression.cost import closed, compared, parameters
-from ovtool.compression.method import Compressed, Method, Work, missing
-from ovtool.compression.methods.distillation import Distilling, finish, retrain, trained_with
-from ovtool.compression.modules import exchange, layer
+from ovtool.compression.distillation import DistillationSettings, retrain, training_needs
+from ovtool.compression.layer_selection import find_module
+from ovtool.compression.method import Method, MethodContext, MethodResult
+from ovtool.compression.networks import (
+    close_batch,
+    compare_flops,
+    convert_with_cost,
+    count_parameters,
+    replace_module,
+    training_details,
+)
 from ovtool.core import variant
 from ovtool.core.errors import InputError
 from ovtool.core.shapes import parse_shape
@@ -48,69 +54,71 @@ def _size(value: object) -> object:
 Side = Annotated[int, Field(ge=1)]
 
 
-class DownsampleSettings(Distilling):
+class DownsampleSettings(DistillationSettings):
     """Settings of downsampling: either ``size`` or ``layer`` with ``pooling`` and ``stride``."""
 
     size: Annotated[tuple[Side, Side], BeforeValidator(_size)] | None = Field(
         None, description="height and width of the images, e.g. 160x160"
     )
-    layer: str | None = Field(None, description="module that a pooling layer is put in front of")
-    pooling: Literal["average", "max"] = Field("average", description="what the pooling layer does")
-    stride: int = Field(2, ge=2, description="of the pooling layer, and its kernel")
+    layer: str | None = Field(None, description="module to insert a pooling layer before")
+    pooling: Literal["average", "max"] = Field("average", description="kind of the pooling layer")
+    stride: int = Field(2, ge=2, description="stride and kernel size of the pooling layer")
 
     @model_validator(mode="after")
-    def _one_of_both(self) -> DownsampleSettings:
+    def _check_one(self) -> DownsampleSettings:
         if (self.size is None) == (self.layer is None):
-            raise ValueError("give size or layer, one of them")
+            raise ValueError("set either size or layer")
         return self
 
 
-def _needed(settings: DownsampleSettings) -> frozenset[Need]:
+def _conditional_needs(settings: DownsampleSettings) -> frozenset[Need]:
     network = settings.layer is not None or settings.epochs
-    return trained_with(settings) | (frozenset({"network"}) if network else frozenset())
+    return training_needs(settings) | (frozenset({"network"}) if network else frozenset())
 
 
-def _apply(work: Work[DownsampleSettings]) -> Compressed:
-    if work.settings.size is not None:
-        return _resized(work, work.settings.size)
-    return _pooled(work)
+def _apply(context: MethodContext[DownsampleSettings]) -> MethodResult:
+    if context.settings.size is not None:
+        return _resize(context, context.settings.size)
+    return _pool(context)
 
 
-def _resized(work: Work[DownsampleSettings], size: tuple[int, int]) -> Compressed:
-    """Return the graph for images of another size, with its network where there is one."""
-    before = work.model.clone()
-    inputs = resized_ports(work.parent.record.inputs, size)
+def _resize(context: MethodContext[DownsampleSettings], size: tuple[int, int]) -> MethodResult:
+    """Return the graph for images of another size, and its network if the parent has one."""
+    before = context.model.clone()
+    inputs = resized_ports(context.parent.record.inputs, size)
     details: dict[str, Any] = {}
     network = None
-    if work.material.network is None:
-        made = work.model
-        _reshape(made, inputs, size)
+    if context.inputs.network is None:
+        model = context.model
+        _reshape(model, inputs, size)
     else:
-        network = work.material.network()
-        details["parameters_before"] = details["parameters_after"] = parameters(network.module)
+        network = context.inputs.network()
+        details["parameters_before"] = details["parameters_after"] = count_parameters(
+            network.module
+        )
         details["images"] = {port.name: port.layout for port in inputs if _is_image(port)}
         _resize_example(network, details["images"], size)
-        _run(network, _built_in(size))
-        trained = retrain(network, _with_resized_samples(work, size))
-        details |= {"training": trained.to_json()} if trained else {}
-        work.progress.start("converting")
-        made = network.to_openvino(inputs)
-    _check_batch(before, made, size)
-    return Compressed(made, details | compared(before, made), network)
+        _run_example(network, _unsupported(size))
+        trained = retrain(network, _with_resized_samples(context, size))
+        details |= training_details(trained)
+        context.progress.start("converting")
+        model = network.to_openvino(inputs)
+    _check_batch(before, model, size)
+    return MethodResult(model, details | compare_flops(before, model), network)
 
 
 def resized_ports(inputs: tuple[Port, ...], size: tuple[int, int]) -> tuple[Port, ...]:
-    """Return inputs with another height and width where their layouts have both.
+    """Return the inputs with another height and width for images (layouts with H and W).
 
     Raises:
-        InputError: No layout has them, or nothing would change.
+        InputError: No input is an image, or the size is unchanged.
     """
     sides = dict(zip("HW", size, strict=True))
     if not any(_is_image(port) for port in inputs):
         raise InputError(
             "size: no input has H and W in its layout", "convert with --layout, e.g. x=NCHW"
         )
-    made = tuple(
+    resized = tuple(
         port.model_copy(
             update={
                 "shape": tuple(
@@ -123,9 +131,9 @@ def resized_ports(inputs: tuple[Port, ...], size: tuple[int, int]) -> tuple[Port
         else port
         for port in inputs
     )
-    if made == inputs:
+    if resized == inputs:
         raise InputError(f"size: the images are {size[0]}x{size[1]} already")
-    return made
+    return resized
 
 
 def _is_image(port: Port) -> bool:
@@ -135,56 +143,56 @@ def _is_image(port: Port) -> bool:
 def _reshape(model: ov.Model, inputs: tuple[Port, ...], size: tuple[int, int]) -> None:
     import openvino as ov
 
-    shapes = {place: ov.PartialShape(list(port.shape)) for place, port in enumerate(inputs)}
+    shapes = {index: ov.PartialShape(list(port.shape)) for index, port in enumerate(inputs)}
     try:
         model.reshape(shapes)
     except RuntimeError as error:
-        raise _error(_built_in(size), reason(error)) from error
+        raise _error(_unsupported(size), reason(error)) from error
 
 
-def _built_in(size: tuple[int, int]) -> tuple[str, str]:
-    """Return what is said where a model has its size built in: the message's start and the hint."""
+def _unsupported(size: tuple[int, int]) -> tuple[str, str]:
+    """Return message and hint for a model that does not support a size."""
     return (
-        f"the model does not take images of {size[0]}x{size[1]}",
-        "its layers have a size built in: use a size that they take, or layer instead of size",
+        f"the model does not support images of {size[0]}x{size[1]}",
+        "use a size that its layers support, or set layer instead of size",
     )
 
 
-def _error(said: tuple[str, str], why: str) -> InputError:
-    return InputError(f"{said[0]}: {why}", said[1])
+def _error(message: tuple[str, str], cause: str) -> InputError:
+    return InputError(f"{message[0]}: {cause}", message[1])
 
 
 def _resize_example(network: Network, images: Mapping[str, str], size: tuple[int, int]) -> None:
-    """Give a network's example the new size; ``images`` are names of inputs with their layouts."""
+    """Resize the images of a network's example; ``images`` maps input names to layouts."""
     for name, layout in images.items():
         axes = [layout.index(letter) for letter in "HW"]
         network.example[name] = _interpolated(network.example[name], axes, size)
 
 
 def _interpolated(tensor: torch.Tensor, axes: list[int], size: tuple[int, int]) -> torch.Tensor:
-    """Return images of another size, of the same type; ``axes`` are those of height and width."""
+    """Return resized images of the same type; ``axes`` are the axes of height and width."""
     import torch
 
     last = tensor.movedim(axes, (-2, -1))
     rows = last.reshape(-1, 1, *last.shape[-2:]).float()
-    made = torch.nn.functional.interpolate(
+    resized = torch.nn.functional.interpolate(
         rows, size, mode="bilinear", align_corners=False, antialias=True
     )
     if not tensor.is_floating_point():
-        made = made.round()
-    return made.to(tensor.dtype).reshape(*last.shape[:-2], *size).movedim((-2, -1), axes)
+        resized = resized.round()
+    return resized.to(tensor.dtype).reshape(*last.shape[:-2], *size).movedim((-2, -1), axes)
 
 
 @dataclass(frozen=True, slots=True)
-class _Resized(Derived):
-    """Samples whose images have another size."""
+class _ResizedSamples(Derived):
+    """Samples with resized images."""
 
     samples: Samples
     inputs: tuple[Port, ...]
     size: tuple[int, int]
 
     def __iter__(self) -> Iterator[Sample]:
-        """Read and resize them."""
+        """Yield the samples, resized."""
         import torch
 
         for sample in self.samples:
@@ -198,85 +206,84 @@ class _Resized(Derived):
 
 
 def _with_resized_samples(
-    work: Work[DownsampleSettings], size: tuple[int, int]
-) -> Work[DownsampleSettings]:
-    samples = work.material.training
+    context: MethodContext[DownsampleSettings], size: tuple[int, int]
+) -> MethodContext[DownsampleSettings]:
+    samples = context.inputs.training
     if samples is None:
-        return work
-    resized = _Resized(samples, work.parent.record.inputs, size)
-    return replace(work, material=replace(work.material, training=resized))
+        return context
+    resized = _ResizedSamples(samples, context.parent.record.inputs, size)
+    return replace(context, inputs=replace(context.inputs, training=resized))
 
 
 def _check_batch(before: ov.Model, after: ov.Model, size: tuple[int, int]) -> None:
-    """Check that each sample still has outputs of its own: a reshape may mix them unnoticed.
+    """Check that the outputs keep their batch dimension: a reshape may mix samples silently.
 
     Raises:
-        InputError: The first dimension of an output is another one now.
+        InputError: The first dimension of an output changed.
     """
     firsts = []
     for model in (before, after):
         try:
-            shapes = [output.get_partial_shape() for output in closed(model, batch=2).outputs]
+            shapes = [output.get_partial_shape() for output in close_batch(model, batch=2).outputs]
         except RuntimeError as error:
-            raise _error(_built_in(size), reason(error)) from error
+            raise _error(_unsupported(size), reason(error)) from error
         firsts.append([str(s[0]) if s.rank.is_static and len(s) else "" for s in shapes])
     if firsts[0] != firsts[1]:
-        raise _error(_built_in(size), "a layer makes more samples of them, or fewer")
+        raise _error(_unsupported(size), "a layer changes the number of samples")
 
 
-def _pooled(work: Work[DownsampleSettings]) -> Compressed:
-    if work.material.network is None:
-        raise missing("downsample", ["network"])
-    network = work.material.network()
-    _insert(network, work.settings)
-    trained = retrain(network, work)
-    size = parameters(network.module)
+def _pool(context: MethodContext[DownsampleSettings]) -> MethodResult:
+    network = context.create_network("downsample")
+    _insert(network, context.settings)
+    trained = retrain(network, context)
+    size = count_parameters(network.module)
     details = {
         "parameters_before": size,
         "parameters_after": size,
-        **({"training": trained.to_json()} if trained else {}),
+        **training_details(trained),
     }
-    done = finish(work, network, details)
-    details.update(compared(work.model, done.model))
-    shapes = [[o.shape for o in variant.ports(m)["outputs"]] for m in (work.model, done.model)]
+    result = convert_with_cost(context, network, details)
+    shapes = [[o.shape for o in variant.ports(m)["outputs"]] for m in (context.model, result.model)]
     if shapes[0] != shapes[1]:
-        work.progress.note(f"outputs are {shapes[1]} now, they were {shapes[0]}")
-    return done
+        context.progress.note(f"output shapes change from {shapes[0]} to {shapes[1]}")
+    return result
 
 
 def _insert(network: Network, settings: DownsampleSettings) -> None:
-    """Put the pooling layer in front of the layer, and run the network.
+    """Insert the pooling layer before the layer, and run the network.
 
     Raises:
-        InputError: There is no such layer, it gets no images, or the network has a size built in.
+        InputError: The layer does not exist, its input is no image, or the network does not run.
     """
     import torch
 
     name = settings.layer or ""
-    target = layer(network, name, "layer")
-    seen: list[int] = []
-    handle = target.register_forward_pre_hook(lambda _, given: seen.append(given[0].ndim))
-    hint = "name a layer that all of the data passes, none of a residual branch"
-    _run(network, (f"{network.reference} does not run", ""))
+    target = find_module(network, name, "layer")
+    ranks: list[int] = []
+    handle = target.register_forward_pre_hook(lambda _, inputs: ranks.append(inputs[0].ndim))
+    hint = "use a layer on the main path, not on a residual branch"
+    _run_example(network, (f"{network.reference} does not run", ""))
     handle.remove()
     kinds = {
         "average": {3: torch.nn.AvgPool1d, 4: torch.nn.AvgPool2d, 5: torch.nn.AvgPool3d},
         "max": {3: torch.nn.MaxPool1d, 4: torch.nn.MaxPool2d, 5: torch.nn.MaxPool3d},
     }[settings.pooling]
-    if not seen or seen[0] not in kinds:
-        given = f"a tensor of {seen[0]} dimensions" if seen else "nothing"
+    if not ranks or ranks[0] not in kinds:
+        actual = f"has {ranks[0]} dimensions" if ranks else "is not computed"
         raise InputError(
-            f"layer: {name} is given {given}, which is not pooled", "name a layer of images"
+            f"layer: the input of {name} {actual}; pooling needs 3 to 5", "use a layer of images"
         )
-    exchange(network, target, torch.nn.Sequential(kinds[seen[0]](settings.stride), target))
-    _run(network, (f"{network.reference} does not run with a pooling layer before {name}", hint))
+    replace_module(network, target, torch.nn.Sequential(kinds[ranks[0]](settings.stride), target))
+    _run_example(
+        network, (f"{network.reference} does not run with a pooling layer before {name}", hint)
+    )
 
 
-def _run(network: Network, said: tuple[str, str]) -> None:
-    """Run a network on its example; ``said`` is the start of the error and its hint.
+def _run_example(network: Network, message: tuple[str, str]) -> None:
+    """Run a network on its example; ``message`` has the start of the error and the hint.
 
     Raises:
-        InputError: It does not run.
+        InputError: The network does not run.
     """
     import torch
 
@@ -284,8 +291,8 @@ def _run(network: Network, said: tuple[str, str]) -> None:
         network.module.eval()
         with captured(network.reference), torch.no_grad():
             network(network.example)
-    except Exception as error:  # it runs the user's code, which may raise anything
-        raise _error(said, reason(error)) from error
+    except Exception as error:  # the user's code may raise anything
+        raise _error(message, reason(error)) from error
 
 
 def _rebuild(network: Network, step: Step) -> None:
@@ -296,7 +303,7 @@ def _rebuild(network: Network, step: Step) -> None:
         _resize_example(network, step.details["images"], settings.size)
 
 
-def _prepared(before: Preprocessing, settings: DownsampleSettings) -> Preprocessing:
+def _update_preprocessing(before: Preprocessing, settings: DownsampleSettings) -> Preprocessing:
     return before.model_copy(update={"size": settings.size} if settings.size else {})
 
 
@@ -304,8 +311,8 @@ DOWNSAMPLE = Method(
     DownsampleSettings,
     frozenset(),
     _apply,
-    "speed on CPU, GPU and NPU, and memory of activations; not size",
+    "speed on CPU, GPU and NPU, and memory for activations; not size",
     rebuild=_rebuild,
-    also=_needed,
-    prepared=_prepared,
+    conditional_needs=_conditional_needs,
+    update_preprocessing=_update_preprocessing,
 )

@@ -1,69 +1,73 @@
 """Weights that share values by a hash of their position (Chen et al. 2015, HashedNets).
 
-What is stored is the table of values and the coefficients of the hash: the graph computes every
-weight's place in the table, and the engine does so once, while it compiles.  The hash is a
-polynomial over the integers modulo a prime (Wegman and Carter 1981), whose every step fits 32 bits.
+The files store the shared values and the coefficients of the hash. The graph computes the index of
+each weight's value; the engine evaluates this once, during compilation. The hash is a polynomial
+over the integers modulo a prime (Wegman and Carter 1981); each step fits 32 bits.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import Field
 
-from ovtool.compression.codebook import Table
-from ovtool.compression.method import Compressed, Method, Work
-from ovtool.compression.methods.weight_sharing import TabledSettings, shared, trained_with
+from ovtool.compression.codebook import Codebook
+from ovtool.compression.method import Method, MethodContext, MethodResult
+from ovtool.compression.shared_weights import (
+    SharedWeightsSettings,
+    share_weights,
+    shared_training_needs,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PRIME = 46337
-"""The largest prime whose square fits 31 bits with something added."""
+"""The largest prime with a square that fits 31 bits with a remainder to spare."""
 _TERMS = 4
 _GRAPH_BYTES = 16_000
-"""About what the operations of a hash take in model.xml: less than this of places is stored."""
+"""Approximate size of a hash in model.xml; smaller indices are stored instead."""
 
 
-class HashingSettings(TabledSettings):
+class HashedWeightsSettings(SharedWeightsSettings):
     """Settings of hashed weights."""
 
     ratio: float = Field(
-        0.125, gt=0, lt=1, description="values that a layer really has, as a share of its weights"
+        0.125, gt=0, lt=1, description="number of shared values as a share of the layer's weights"
     )
     keep_spread: bool = Field(
         False,
-        description="values start as widely spread as the layer's weights, not as their means: for "
-        "training a network that is not trained yet",
+        description="scales the initial shared values to the standard deviation of the layer's "
+        "weights, for networks that are not trained yet",
     )
 
 
 @dataclass(frozen=True, slots=True)
-class Hash:
-    """A hash of positions: in arrays, and as operations of a graph.
+class PositionHash:
+    """A hash of positions, in arrays and as operations of a graph.
 
-    A position is ``high * PRIME + low``.  The hash is a polynomial in ``low`` whose coefficients
-    are linear in ``high``; where there are more buckets than the prime, two of them make a number.
+    A position is ``high * PRIME + low``. The hash is a polynomial in ``low`` with coefficients that
+    are linear in ``high``; more buckets than the prime need two polynomials.
 
     Args:
-        buckets: Below the square of the prime.
-        coefficients: [1 or 2, terms, 2] from 0 to below the prime.
+        buckets: Number of buckets, below the square of the prime.
+        coefficients: [1 or 2, terms, 2], from 0 to below the prime.
     """
 
     buckets: int
     coefficients: NDArray[np.int64]
 
     @classmethod
-    def seeded(cls, buckets: int, seed: int) -> Hash:
-        """Return one of the family."""
-        several = 1 if buckets <= PRIME else 2
+    def seeded(cls, buckets: int, seed: int) -> PositionHash:
+        """Return a random hash."""
+        polynomials = 1 if buckets <= PRIME else 2
         rng = np.random.default_rng(seed)
-        return cls(buckets, rng.integers(0, PRIME, (several, _TERMS, 2)))
+        return cls(buckets, rng.integers(0, PRIME, (polynomials, _TERMS, 2)))
 
-    def places(self, count: int) -> NDArray[np.int64]:
-        """Return the buckets of the positions from 0 on."""
+    def hash_positions(self, count: int) -> NDArray[np.int64]:
+        """Return the buckets of the positions from 0 to ``count`` - 1."""
         high, low = np.divmod(np.arange(count, dtype=np.int64), PRIME)
         number = np.zeros(count, np.int64)
         for terms in self.coefficients:
@@ -74,81 +78,80 @@ class Hash:
         return number % self.buckets
 
     def operations(self, shape: tuple[int, ...]) -> Any:
-        """Return a node of the buckets of positions, in the shape of the weights."""
+        """Return a node that computes the buckets of all positions, in the shape of the weights."""
         from openvino import opset15 as op
 
-        def number(value: int) -> Any:
+        def scalar(value: int) -> Any:
             return op.constant(np.int32(value))
 
         count = int(np.prod(shape))
-        prime = number(PRIME)
-        positions = op.range(number(0), number(count), number(1), "i32")
+        prime = scalar(PRIME)
+        positions = op.range(scalar(0), scalar(count), scalar(1), "i32")
         high, low = op.divide(positions, prime), op.floor_mod(positions, prime)
-        found = None
+        result = None
         for terms in self.coefficients.tolist():
             value = None
             for by_high, fixed in terms:
-                term: Any = number(fixed)
+                term: Any = scalar(fixed)
                 if count > PRIME:
-                    linear = op.add(op.multiply(high, number(by_high)), number(fixed))
+                    linear = op.add(op.multiply(high, scalar(by_high)), scalar(fixed))
                     term = op.floor_mod(linear, prime)
                 if value is not None:
                     term = op.floor_mod(op.add(op.multiply(value, low), term), prime)
                 value = term
-            found = value if found is None else op.add(op.multiply(found, prime), value)
-        places = op.floor_mod(found, number(self.buckets))
-        return op.reshape(places, op.constant(np.array(shape, np.int64)), special_zero=False)
+            result = value if result is None else op.add(op.multiply(result, prime), value)
+        buckets = op.floor_mod(result, scalar(self.buckets))
+        return op.reshape(buckets, op.constant(np.array(shape, np.int64)), special_zero=False)
 
 
-def hashed(
+def hash_weights(
     values: NDArray[np.float32], ratio: float, seed: int, *, keep_spread: bool = False
-) -> Table:
-    """Return a table whose places come from a hash and whose values are the means of the weights.
+) -> Codebook:
+    """Return a codebook with hashed indices and the means of the weights as values.
 
-    The mean of a bucket is the value that makes the squared error least.  Means of random weights
-    shrink with their number, and with them the signals of a network that is not trained yet.  The
-    paper's hash of the
-    sign is left out: means of the weights themselves would come to nothing.
+    The mean of a bucket minimizes the squared error. Means of random weights shrink with their
+    number, and so do the signals of an untrained network. The paper's hash of the sign is omitted:
+    it would make the means vanish.
 
     Args:
-        values: A layer's weights.
-        ratio: Table entries a weight.
-        seed: Of the hash.
-        keep_spread: Whether the values are scaled to the standard deviation of the weights.
+        values: Weights of a layer.
+        ratio: Number of shared values per weight.
+        seed: Seed of the hash.
+        keep_spread: Whether to scale the values to the standard deviation of the weights.
     """
     buckets = max(1, round(values.size * ratio))
-    chosen = Hash.seeded(buckets, seed)
-    places = chosen.places(values.size)
-    counts = np.bincount(places, minlength=buckets)
-    sums = np.bincount(places, values.ravel().astype(np.float64), buckets)
+    position_hash = PositionHash.seeded(buckets, seed)
+    indices = position_hash.hash_positions(values.size)
+    counts = np.bincount(indices, minlength=buckets)
+    sums = np.bincount(indices, values.ravel().astype(np.float64), buckets)
     exact = sums / np.maximum(counts, 1)
     if keep_spread and exact.std() > 0:
         exact *= values.std() / exact.std()
     means = exact.astype(np.float32)
-    table = Table(means, places.reshape(values.shape))
-    if table.stored_bits / 8 - means.nbytes <= _GRAPH_BYTES:
-        return table
-    return Table(means, places.reshape(values.shape), compute=chosen.operations)
+    codebook = Codebook(means, indices.reshape(values.shape))
+    if codebook.stored_bits / 8 - means.nbytes <= _GRAPH_BYTES:
+        return codebook
+    return replace(codebook, compute=position_hash.operations)
 
 
-def _apply(work: Work[HashingSettings]) -> Compressed:
-    settings = work.settings
-    return shared(
-        work,
-        # Layers have a hash each, as many runs of one seed as there are layers.
-        lambda values, place: hashed(
+def _apply(context: MethodContext[HashedWeightsSettings]) -> MethodResult:
+    settings = context.settings
+    return share_weights(
+        context,
+        # Each layer has its own hash; seeds of one layer never repeat in another.
+        lambda values, index: hash_weights(
             values,
             settings.ratio,
-            settings.seed * 1_000_003 + place,
+            settings.seed * 1_000_003 + index,
             keep_spread=settings.keep_spread,
         ),
     )
 
 
 HASHED_WEIGHTS = Method(
-    HashingSettings,
+    HashedWeightsSettings,
     frozenset(),
     _apply,
-    "size: a table of values and a hash that the graph computes while compiling; speed stays",
-    also=trained_with,
+    "size: shared values and a hash that the engine evaluates during compilation; no speed",
+    conditional_needs=shared_training_needs,
 )

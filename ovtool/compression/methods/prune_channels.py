@@ -1,14 +1,14 @@
-"""Whole channels removed, with everything that depends on them (structured pruning, torch-pruning).
+"""Structured pruning with torch-pruning: removes channels and everything that depends on them.
 
-Channels that must go together, as those that a residual connection adds, are found by tracing the
-network (Fang et al. 2023, DepGraph).  Which go is told by their importance:
+Tracing the network determines which channels must be removed together, e.g. those that a residual
+connection adds (Fang et al. 2023, DepGraph). Their importance determines which are removed:
 
-- ``l1``, ``l2``: the norm of their weights (Li et al. 2017), over all layers that go together.
-- ``bn_scale``: the scale of their batch normalization (Liu et al. 2017, Network Slimming).
-- ``taylor``: the change of the loss that their removal is estimated to make, ``|weight *
-  gradient|`` (Molchanov et al. 2019); the gradients are taken on training samples.
+- ``l1``, ``l2``: norm of their weights (Li et al. 2017), over all layers of the group.
+- ``bn_scale``: scale of their batch normalization (Liu et al. 2017, Network Slimming).
+- ``taylor``: estimated change of the loss, ``|weight * gradient|`` (Molchanov et al. 2019), with
+  gradients on training samples.
 
-The layers that give the network's outputs stay as they are.
+The output layers of the network are not pruned.
 """
 
 from __future__ import annotations
@@ -19,12 +19,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from ovtool.compression.cost import compared, graph_flops, parameters
-from ovtool.compression.method import Compressed, Method, Names, Patterns, Work, missing
-from ovtool.compression.method_table import METHODS
-from ovtool.compression.methods.distillation import Distilling, finish, retrain, trained_with
-from ovtool.compression.modules import matching
-from ovtool.compression.training import classification_loss, training_set
+from ovtool.compression.distillation import DistillationSettings, retrain, training_needs
+from ovtool.compression.layer_selection import find_modules
+from ovtool.compression.method import Method, MethodContext, MethodResult, Names, Patterns
+from ovtool.compression.networks import (
+    convert_with_cost,
+    count_flops,
+    count_parameters,
+    training_details,
+)
+from ovtool.compression.registry import METHODS
+from ovtool.compression.training import classification_loss, load_training_set
 from ovtool.core.errors import InputError
 from ovtool.core.registry import missing_package
 from ovtool.core.third_party import captured, reason
@@ -36,47 +41,48 @@ if TYPE_CHECKING:
     import torch
 
     from ovtool.compression.method import Need
-    from ovtool.compression.training import TrainingSet
     from ovtool.core.variant import Step
     from ovtool.models.network import Network
 
-_TRIES = 8
-"""Halvings of the interval in which the ratio of channels for a share of FLOPs is looked for."""
+_BISECTIONS = 8
+"""Number of bisections of the channel ratio for a share of FLOPs."""
 
 
-class ChannelSettings(Distilling):
+class PruneChannelsSettings(DistillationSettings):
     """Settings of channel pruning."""
 
-    ratio: float = Field(0.3, gt=0, lt=1, description="share that is removed, see ratio_of")
+    ratio: float = Field(0.3, gt=0, lt=1, description="share to remove, see ratio_of")
     ratio_of: Literal["channels", "flops"] = Field(
         "channels",
-        description="channels: of each layer (or of all, see ranking); flops: of the network's "
-        "arithmetic, by the least ratio of channels that is found to do it",
+        description="channels: share of the channels, per layer or in total (see ranking); flops: "
+        "share of the network's FLOPs, by the smallest ratio of channels that removes it",
     )
     importance: Literal["l1", "l2", "taylor", "bn_scale"] = Field(
-        "l2", description="what tells which channels go; taylor takes training samples"
+        "l2", description="importance of channels; taylor needs training samples"
     )
     ranking: Literal["layer", "network"] = Field(
-        "layer", description="channels compete within their layer, or across the network"
+        "layer", description="whether channels are ranked per layer or across the network"
     )
-    steps: int = Field(1, ge=1, description="in how many steps, with retraining in between")
+    steps: int = Field(1, ge=1, description="number of pruning steps, with retraining in between")
     step_epochs: int = Field(
-        1, ge=0, description="epochs of the retraining after each but the last"
+        1, ge=0, description="epochs of retraining after each pruning step but the last"
     )
     round_to: int = Field(
         1,
         ge=1,
-        description="channels that stay are rounded down to a multiple of this; a layer that "
-        "would have none left stays as it is",
+        description="rounds the remaining channels down to a multiple; a layer with none left is "
+        "skipped",
     )
-    taylor_samples: int = Field(256, ge=1, description="training samples gradients are taken on")
-    ignored_names: Names = Field(
-        (), description="modules that keep their output channels, with all inside them"
+    taylor_samples: int = Field(
+        256, ge=1, description="training samples for the gradients of taylor"
     )
-    ignored_patterns: Patterns = Field((), description="the same, by regular expression")
+    ignored_names: Names = Field((), description="modules to skip, with their submodules, by name")
+    ignored_patterns: Patterns = Field(
+        (), description="modules to skip, with their submodules, by regular expression"
+    )
 
 
-def _library() -> Any:
+def _import_library() -> Any:
     try:
         import torch_pruning
     except ModuleNotFoundError as error:
@@ -85,35 +91,37 @@ def _library() -> Any:
     return torch_pruning
 
 
-def _needed(settings: ChannelSettings) -> frozenset[Need]:
-    between = settings.steps > 1 and settings.step_epochs > 0
-    if settings.importance == "taylor" or between:
+def _conditional_needs(settings: PruneChannelsSettings) -> frozenset[Need]:
+    retrains_between = settings.steps > 1 and settings.step_epochs > 0
+    if settings.importance == "taylor" or retrains_between:
         return frozenset({"training"})
-    return trained_with(settings)
+    return training_needs(settings)
 
 
-class _Cut:
-    """A network whose channels are being removed.
+class _ChannelPruner:
+    """Removes channels from a network, in steps.
 
     Args:
-        network: Its module is changed.
-        settings: Of the method.
-        ratio: Of channels, when all steps are done.
-        steps: In how many.
-        gradients: Gives every parameter the gradient of the loss, for ``taylor``.
+        network: The network; its module is changed.
+        settings: Settings of the method.
+        ratio: Share of channels to remove in total.
+        steps: Number of steps.
+        compute_gradients: Sets the gradient of the loss for every parameter, for ``taylor``.
     """
 
     def __init__(
         self,
         network: Network,
-        settings: ChannelSettings,
+        settings: PruneChannelsSettings,
         ratio: float,
         steps: int,
-        gradients: Callable[[Network], None] | None,
+        compute_gradients: Callable[[Network], None] | None,
     ) -> None:
-        self.network, self.gradients = network, gradients
-        tp, ignored = _library(), (settings.ignored_names, settings.ignored_patterns)
-        left = matching(network, *ignored, "ignored")
+        self.network, self.compute_gradients = network, compute_gradients
+        tp = _import_library()
+        ignored = find_modules(
+            network, settings.ignored_names, settings.ignored_patterns, "ignored"
+        )
         with _traced(network):
             self.pruner = tp.pruner.BasePruner(
                 network.module,
@@ -122,57 +130,58 @@ class _Cut:
                 global_pruning=settings.ranking == "network",
                 pruning_ratio=ratio,
                 iterative_steps=steps,
-                ignored_layers=list(left.values()),
+                ignored_layers=list(ignored.values()),
                 round_to=settings.round_to if settings.round_to > 1 else None,
                 forward_fn=lambda _, example: tensors_of(network(example), network.reference),
-                # The library's defaults are one dictionary for all pruners there ever were.
+                # The library's defaults are dictionaries that all pruners share.
                 in_channel_groups={},
                 out_channel_groups={},
                 num_heads={},
             )
-            self.pruner.ignored_layers.extend(_last_layers(self.pruner))
+            self.pruner.ignored_layers.extend(_output_layers(self.pruner))
 
     def step(self) -> None:
         """Remove the channels of one step.
 
         Raises:
-            InputError: The network cannot do without them, as its own code tells their number.
+            InputError: The output shapes change, e.g. since code contains the channel count.
         """
         with _traced(self.network):
-            if self.gradients is not None:
-                self.gradients(self.network)
+            if self.compute_gradients is not None:
+                self.compute_gradients(self.network)
             before = _shapes(self.network)
             self.pruner.step()
             after = _shapes(self.network)
         self.network.module.zero_grad(set_to_none=True)
         if before != after:
             raise InputError(
-                f"without the channels {self.network.reference} gives {after}, before {before}",
-                "name the layers that give these outputs in ignored_names",
+                f"pruning changes the output shapes of {self.network.reference} from {before} to "
+                f"{after}",
+                "add the layers of these outputs to ignored_names",
             )
 
     @property
     def history(self) -> list[Any]:
-        """What was removed: module name, whether of its outputs, and which channels."""
-        return [[name, out, list(places)] for name, out, places in self.pruner.pruning_history()]
+        """Removed channels: module name, whether of its outputs, and indices."""
+        return [[name, out, list(idx)] for name, out, idx in self.pruner.pruning_history()]
 
 
 @contextlib.contextmanager
 def _traced(network: Network) -> Iterator[None]:
-    """Run torch-pruning on a network inside; raises InputError where it cannot."""
+    """Run torch-pruning on a network inside; its errors become InputError."""
     import torch
 
     frozen = {n for n, p in network.module.named_parameters() if not p.requires_grad}
-    _set_trainable(network.module, ())  # the network is traced by its gradients
+    _set_trainable(network.module, ())  # tracing follows the gradients
     try:
         with captured(network.reference), torch.enable_grad():
             yield
     except InputError:
         raise
-    except Exception as error:  # it runs the user's code, which may raise anything
+    except Exception as error:  # the user's code may raise anything
         raise InputError(
             f"torch-pruning cannot prune {network.reference}: {reason(error)}",
-            "leave layers as they are with ignored_names",
+            "skip layers with ignored_names",
         ) from error
     finally:
         _set_trainable(network.module, frozen)
@@ -184,7 +193,7 @@ def _set_trainable(module: torch.nn.Module, frozen: Collection[str]) -> None:
 
 
 def _importance(kind: str) -> Any:
-    tp = _library()
+    tp = _import_library()
     if kind == "taylor":
         return tp.importance.GroupTaylorImportance()
     if kind == "bn_scale":
@@ -192,16 +201,16 @@ def _importance(kind: str) -> Any:
     return tp.importance.GroupMagnitudeImportance(p=int(kind[1:]))
 
 
-def _last_layers(pruner: Any) -> list[torch.nn.Module]:
-    """Return the layers whose channels are those of the network's outputs."""
+def _output_layers(pruner: Any) -> list[torch.nn.Module]:
+    """Return the layers that produce the network's outputs."""
     import torch
 
-    graph, found = pruner.DG, []
+    graph, layers = pruner.DG, []
     for group in graph.get_all_groups(root_module_types=pruner.root_module_types):
-        cut = [d.target for d, _ in group if graph.is_out_channel_pruning_fn(d.handler)]
-        if any(not node.outputs for node in cut):
-            found += [node.module for node in cut if isinstance(node.module, torch.nn.Module)]
-    return found
+        pruned = [d.target for d, _ in group if graph.is_out_channel_pruning_fn(d.handler)]
+        if any(not node.outputs for node in pruned):
+            layers += [node.module for node in pruned if isinstance(node.module, torch.nn.Module)]
+    return layers
 
 
 def _shapes(network: Network) -> list[list[int]]:
@@ -213,127 +222,122 @@ def _shapes(network: Network) -> list[list[int]]:
 
 
 def _widths(module: torch.nn.Module) -> dict[str, int]:
-    """Return the number of output channels or features of each layer that has any."""
-    found = {}
+    """Return the number of output channels or features of each layer that has them."""
+    widths = {}
     for name, layer in module.named_modules():
         width = getattr(layer, "out_channels", getattr(layer, "out_features", None))
         if isinstance(width, int):
-            found[name] = width
-    return found
+            widths[name] = width
+    return widths
 
 
-def _gradients(work: Work[ChannelSettings]) -> Callable[[Network], None] | None:
-    """Return what gives a network the gradients of the mean loss of training samples, in eval mode.
+def _gradient_function(
+    context: MethodContext[PruneChannelsSettings],
+) -> Callable[[Network], None] | None:
+    """Return a function that sets the gradients of the mean loss on training samples.
 
     Raises:
-        InputError: ``taylor`` is asked for and there are no training samples, or no labels.
+        InputError: ``taylor`` needs training samples with labels, and they are not available.
     """
     import torch
 
-    settings, material = work.settings, work.material
+    settings = context.settings
     if settings.importance != "taylor":
         return None
-    if material.training is None:
-        raise missing("prune-channels", ["training"])
-    data = training_set(material.training, work.progress)
+    data = load_training_set(context.samples("training", "prune-channels"), context.progress)
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(settings.seed))
-    places = order[: settings.taylor_samples]
+    indices = order[: settings.taylor_samples]
 
-    def take(network: Network) -> None:
-        _take_gradients(network, data, places, work)
+    custom = context.inputs.loss
 
-    return take
+    def compute(network: Network) -> None:
+        loss = classification_loss(network.reference)
+        network.module.eval()
+        network.module.zero_grad(set_to_none=True)
+        for batch in data.batches(indices, settings.batch_size):
+            outputs = network(batch.inputs)
+            if custom is not None:
+                value = custom(outputs, batch.labels)
+            else:
+                value = loss(batch.inputs, outputs, batch.labels)
+            (value * len(batch) / len(indices)).backward()
 
-
-def _take_gradients(
-    network: Network, data: TrainingSet, places: torch.Tensor, work: Work[ChannelSettings]
-) -> None:
-    loss = classification_loss(network.reference)
-    given = work.material.loss
-    network.module.eval()
-    network.module.zero_grad(set_to_none=True)
-    for batch in data.batches(places, work.settings.batch_size):
-        outputs = network(batch.inputs)
-        value = given(outputs, batch.labels) if given else loss(batch.inputs, outputs, batch.labels)
-        (value * len(batch) / len(places)).backward()
+    return compute
 
 
-def _ratio(network: Network, work: Work[ChannelSettings], gradients: Any) -> float:
-    """Return the ratio of channels that the settings ask for.
+def _channel_ratio(
+    network: Network, context: MethodContext[PruneChannelsSettings], compute_gradients: Any
+) -> float:
+    """Return the ratio of channels to remove.
 
     Raises:
-        InputError: It is to be found by FLOPs, and they cannot be told or not be reduced so far.
+        InputError: The ratio is of FLOPs, and FLOPs are unknown or cannot be reduced so far.
     """
-    settings = work.settings
+    settings = context.settings
     if settings.ratio_of == "channels":
         return settings.ratio
-    whole = graph_flops(work.model)
+    whole = count_flops(context.model)
     if whole is None:
         raise InputError(
-            "FLOPs cannot be told from the graph: a dimension other than the batch is open",
-            "convert with fixed --shape, or set ratio_of=channels",
+            "the FLOPs of the graph are unknown: a dimension other than the batch is open",
+            "convert with a fixed --shape, or set ratio_of=channels",
         )
-    low, high, most = 0.0, 1.0, 0.0
-    work.progress.start("looking for the ratio of channels", _TRIES)
-    for _ in range(_TRIES):
+    low, high, largest = 0.0, 1.0, 0.0
+    context.progress.start("searching the ratio of channels", _BISECTIONS)
+    for _ in range(_BISECTIONS):
         middle = (low + high) / 2
-        tried = network.copy()
-        _Cut(tried, settings, middle, 1, gradients).step()
-        after = graph_flops(tried.to_openvino(work.parent.record.inputs))
+        trial = network.copy()
+        _ChannelPruner(trial, settings, middle, 1, compute_gradients).step()
+        after = count_flops(trial.to_openvino(context.parent.record.inputs))
         removed = 1 - (whole if after is None else after) / whole
-        most = max(most, removed)
+        largest = max(largest, removed)
         low, high = (low, middle) if removed >= settings.ratio else (middle, high)
-        work.progress.advance()
-    if most < settings.ratio:
+        context.progress.advance()
+    if largest < settings.ratio:
         raise InputError(
-            f"channels: no ratio was found that removes {settings.ratio:.1%} of the FLOPs; the "
-            f"most was {most:.1%}",
+            f"ratio: pruning removes at most {largest:.1%} of the FLOPs, not {settings.ratio:.1%}",
             "lower ratio or round_to, or ignore fewer layers",
         )
     return high
 
 
-def _apply(work: Work[ChannelSettings]) -> Compressed:
-    _library()  # said before anything is read
-    if work.material.network is None:
-        raise missing("prune-channels", ["network"])
-    settings, network = work.settings, work.material.network()
-    gradients = _gradients(work)
-    ratio = _ratio(network, work, gradients)
-    widths, size = _widths(network.module), parameters(network.module)
-    cut = _Cut(network, settings, ratio, settings.steps, gradients)
-    between = []
+def _apply(context: MethodContext[PruneChannelsSettings]) -> MethodResult:
+    _import_library()  # fail early
+    settings, network = context.settings, context.create_network("prune-channels")
+    compute_gradients = _gradient_function(context)
+    ratio = _channel_ratio(network, context, compute_gradients)
+    widths, size = _widths(network.module), count_parameters(network.module)
+    pruner = _ChannelPruner(network, settings, ratio, settings.steps, compute_gradients)
+    between: list[dict[str, Any]] = []
     for step in range(1, settings.steps + 1):
-        work.progress.start(f"removing channels, step {step} of {settings.steps}")
-        cut.step()
+        context.progress.start(f"removing channels, step {step} of {settings.steps}")
+        pruner.step()
         if step < settings.steps:
             stage = f"retraining after step {step}"
-            trained = retrain(network, work, stage=stage, epochs=settings.step_epochs)
+            trained = retrain(network, context, stage=stage, epochs=settings.step_epochs)
             between += [trained.to_json()] if trained else []
-    if parameters(network.module) == size:
+    if count_parameters(network.module) == size:
         raise InputError(
-            f"no channel of {network.reference} was removed",
+            f"prune-channels removes no channel of {network.reference}",
             "raise ratio, lower round_to, ignore fewer layers, or use another importance",
         )
-    trained = retrain(network, work)
-    left = _widths(network.module)
+    trained = retrain(network, context)
+    remaining = _widths(network.module)
     details = {
         "torch_pruning": version("torch-pruning"),
         "ratio_of_channels": ratio,
-        "channels": {n: [was, left[n]] for n, was in widths.items() if left[n] != was},
+        "channels": {n: [old, remaining[n]] for n, old in widths.items() if remaining[n] != old},
         "parameters_before": size,
-        "parameters_after": parameters(network.module),
-        "pruning_history": cut.history,
+        "parameters_after": count_parameters(network.module),
+        "pruning_history": pruner.history,
         **({"training_between": between} if between else {}),
-        **({"training": trained.to_json()} if trained else {}),
+        **training_details(trained),
     }
-    done = finish(work, network, details)
-    details.update(compared(work.model, done.model))
-    return done
+    return convert_with_cost(context, network, details)
 
 
 def _rebuild(network: Network, step: Step) -> None:
-    tp = _library()
+    tp = _import_library()
     with _traced(network):
         graph = tp.DependencyGraph().build_dependency(
             network.module,
@@ -344,10 +348,10 @@ def _rebuild(network: Network, step: Step) -> None:
 
 
 PRUNE_CHANNELS = Method(
-    ChannelSettings,
+    PruneChannelsSettings,
     frozenset({"network"}),
     _apply,
-    "size; speed on CPU, GPU and NPU, for the layers become smaller",
+    "size; speed on CPU, GPU and NPU, since layers become smaller",
     rebuild=_rebuild,
-    also=_needed,
+    conditional_needs=_conditional_needs,
 )

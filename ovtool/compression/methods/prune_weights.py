@@ -1,11 +1,11 @@
-"""Weights set to zero one by one (unstructured pruning), with ``nncf.prune``.
+"""Unstructured pruning with ``nncf.prune``: sets single weights to zero.
 
-The zeros stay where they are during the training that follows, and are in the weights themselves,
-so the structure is the same.  A dense engine gains nothing from them: they pay in the size of an
-archive, and on the CPU with ``CPU_SPARSE_WEIGHTS_DECOMPRESSION_RATE`` (INT8, AMX, MatMul).
+Retraining keeps the zeros. The structure of the network stays the same, so a dense engine gains
+nothing: the zeros reduce the size of an archive, and the time of MatMul on the CPU with
+``CPU_SPARSE_WEIGHTS_DECOMPRESSION_RATE`` (INT8, AMX).
 
-``nncf.strip``, which would put the masks into the weights, needs a package that NNCF does not
-install: the weights are multiplied with NNCF's masks here.
+``nncf.strip`` would apply the masks, but needs a package that NNCF does not install. This module
+multiplies the weights with NNCF's masks instead.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
-from ovtool.compression import cost
-from ovtool.compression.method import Compressed, Ignoring, Method, Work, missing
-from ovtool.compression.methods.distillation import Distilling, finish, retrain, trained_with
-from ovtool.compression.nncf_session import hookable, ignored_in_torch, quiet_nncf
-from ovtool.compression.training import Hooks
+from ovtool.compression.distillation import DistillationSettings, retrain, training_needs
+from ovtool.compression.layer_selection import torch_ignored_scope
+from ovtool.compression.method import IgnoredScopeSettings, Method, MethodContext, MethodResult
+from ovtool.compression.networks import convert_with_cost, count_parameters, training_details
+from ovtool.compression.nncf_adapter import make_hookable, quiet_nncf
+from ovtool.compression.training import TrainingHooks
 from ovtool.core.errors import InputError
 from ovtool.graph import storage
 
@@ -33,67 +34,63 @@ if TYPE_CHECKING:
     from ovtool.models.network import Network
 
 _HOOKS = "__nncf_hooks."
-"""What NNCF puts before the names of what it adds to a module."""
+"""Prefix of the parameters that NNCF adds to a module."""
 
 
-class ZeroSettings(Ignoring, Distilling):
+class PruneWeightsSettings(IgnoredScopeSettings, DistillationSettings):
     """Settings of ``nncf.prune``, and of the training after it."""
 
     mode: Literal["local", "global", "regularization"] = Field(
         "local",
-        description="the smallest weights of each layer, of all layers (by the norm of each), or "
-        "those that training finds with learnt masks (needs training data)",
+        description="prunes the smallest weights per layer (local) or over all layers, relative to "
+        "their norms (global), or weights chosen by learned masks (needs training data)",
     )
-    ratio: float = Field(0.5, gt=0, lt=1, description="share of the layers' weights that become 0")
+    ratio: float = Field(0.5, gt=0, lt=1, description="share of the layers' weights to set to 0")
     mask_epochs: int = Field(
-        10, ge=1, description="of mode regularization: epochs that masks are learnt in"
+        10, ge=1, description="epochs to learn the masks of mode regularization"
     )
     mask_learning_rate: float = Field(
-        0.05, gt=0, description="of mode regularization: of the masks, the first one"
+        0.05, gt=0, description="initial learning rate of the masks of mode regularization"
     )
 
     @model_validator(mode="after")
-    def _zeros_stay(self) -> ZeroSettings:
+    def _check_zeros(self) -> PruneWeightsSettings:
         if self.epochs and not self.keep_zeros:
-            raise ValueError("keep_zeros is false: training would undo the zeros of this step")
+            raise ValueError("keep_zeros must be true: training would undo the zeros of this step")
         return self
 
 
-def _apply(work: Work[ZeroSettings]) -> Compressed:
-    if work.material.network is None:
-        raise missing("prune-weights", ["network"])
-    network, settings = work.material.network(), work.settings
-    work.progress.start("choosing weights")
-    details: dict[str, Any] = {"parameters": cost.parameters(network.module)}
+def _apply(context: MethodContext[PruneWeightsSettings]) -> MethodResult:
+    network, settings = context.create_network("prune-weights"), context.settings
+    context.progress.start("choosing weights")
+    details: dict[str, Any] = {"parameters": count_parameters(network.module)}
     if settings.mode == "regularization":
-        masks, learnt = _learnt(network, work)
-        details |= learnt
+        masks, mask_details = _learn_masks(network, context)
+        details |= mask_details
     else:
-        masks = _smallest(network, settings)
+        masks = _magnitude_masks(network, settings)
     tensors = _tensors(network.module, masks)
     for name, mask in masks.items():
         tensors[name].mul_(mask)
-    trained = retrain(network, work)
-    if trained is not None:
-        details["training"] = trained.to_json()
-    counted = _counted(network.module, masks)
-    _sparse_enough(counted, settings.ratio)
-    for name, (zeros, total) in counted.items():
+    trained = retrain(network, context)
+    details |= training_details(trained)
+    counts = _count_zeros(network.module, masks)
+    _check_sparsity(counts, settings.ratio)
+    for name, (zeros, total) in counts.items():
         if zeros == total:
-            work.progress.note(f"warning: all {total} weights of {name} are 0")
+            context.progress.note(f"warning: all {total} weights of {name} are 0")
     details["zeroed"] = {
-        name: {"weights": total, "zeros": zeros} for name, (zeros, total) in counted.items()
+        name: {"weights": total, "zeros": zeros} for name, (zeros, total) in counts.items()
     }
-    done = finish(work, network, details)
-    details |= cost.compared(work.model, done.model)
-    return replace(done, check=_check(sum(zeros for zeros, _ in counted.values())))
+    result = convert_with_cost(context, network, details)
+    return replace(result, verify=_verify_zeros(sum(zeros for zeros, _ in counts.values())))
 
 
-def _pruned(network: Network, settings: ZeroSettings) -> Network:
-    """Return a copy of a network with NNCF's masks on the weights that it prunes."""
+def _masked(network: Network, settings: PruneWeightsSettings) -> Network:
+    """Return a copy of a network with NNCF's masks on its weights."""
     copy = network.copy()
-    copy = replace(copy, module=hookable(copy.module).eval())
-    with quiet_nncf("zeroing weights"):
+    copy = replace(copy, module=make_hookable(copy.module).eval())
+    with quiet_nncf("weight pruning"):
         import nncf
 
         example: Any = dict(network.example) if network.by_name else tuple(network.example.values())
@@ -105,45 +102,44 @@ def _pruned(network: Network, settings: ZeroSettings) -> Network:
                 "regularization": nncf.PruneMode.UNSTRUCTURED_REGULARIZATION_BASED,
             }[settings.mode],
             ratio=None if settings.mode == "regularization" else settings.ratio,
-            ignored_scope=ignored_in_torch(copy.module, example, settings),
+            ignored_scope=torch_ignored_scope(copy.module, example, settings),
             examples_inputs=example,
         )
     return replace(copy, module=module)
 
 
-def _smallest(network: Network, settings: ZeroSettings) -> dict[str, torch.Tensor]:
-    """Return NNCF's masks of the smallest weights, by the weights' names."""
+def _magnitude_masks(network: Network, settings: PruneWeightsSettings) -> dict[str, torch.Tensor]:
+    """Return NNCF's masks of the smallest weights, by name of the weights."""
     from nncf.torch.function_hook.pruning.magnitude import algo
 
-    masked = _pruned(network, settings)
-    found = algo.get_pruned_modules(masked.module)
-    return {name: found[name].binary_mask for name in sorted(found)}
+    pruned = algo.get_pruned_modules(_masked(network, settings).module)
+    return {name: pruned[name].binary_mask for name in sorted(pruned)}
 
 
-def _learnt(
-    network: Network, work: Work[ZeroSettings]
+def _learn_masks(
+    network: Network, context: MethodContext[PruneWeightsSettings]
 ) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Train weights and masks together, as Louizos et al. 2018 do with NNCF's ``RBLoss``.
+    """Train weights and masks together with NNCF's ``RBLoss`` (Louizos et al. 2018).
 
-    NNCF's masks keep what has a logit above 0, which is near the ratio only: the lowest logits are
-    taken up to the ratio.  The network gets the weights that were trained with the masks.
+    NNCF keeps weights with a mask logit above 0, which only approximates the ratio. Here the lowest
+    logits are pruned up to the ratio. The network gets the weights trained with the masks.
     """
     import torch
     from nncf.torch.function_hook.pruning.rb import algo
     from nncf.torch.function_hook.pruning.rb.losses import RBLoss
 
-    settings = work.settings
-    masked = _pruned(network, settings)
-    found = algo.get_pruned_modules(masked.module)
-    names = sorted(found)
+    settings = context.settings
+    masked = _masked(network, settings)
+    pruned = algo.get_pruned_modules(masked.module)
+    names = sorted(pruned)
     if not names:
-        raise _nothing()
-    # No epoch is better than the last: the masks of those before are not where they should be.
-    whole = replace(work, settings=settings.model_copy(update={"validation_share": 0.0}))
+        raise _nothing_to_prune()
+    # Without held-out samples the last epoch is kept: earlier masks are not final.
+    full = replace(context, settings=settings.model_copy(update={"validation_share": 0.0}))
     trained = retrain(
         masked,
-        whole,
-        Hooks(
+        full,
+        TrainingHooks(
             penalty=RBLoss(masked.module, settings.ratio),
             rates={"__0.0.mask": settings.mask_learning_rate},
         ),
@@ -151,84 +147,83 @@ def _learnt(
         epochs=settings.mask_epochs,
     )
     with torch.no_grad():
-        logits = torch.cat([found[name].mask.detach().flatten() for name in names])
+        logits = torch.cat([pruned[name].mask.detach().flatten() for name in names])
         lowest = logits.argsort(stable=True)[: round(settings.ratio * len(logits))]
         kept = torch.ones(len(logits), dtype=torch.bool)
         kept[lowest] = False
-        sizes = [found[name].mask.numel() for name in names]
+        sizes = [pruned[name].mask.numel() for name in names]
         masks = {
-            name: part.reshape(found[name].mask.shape)
+            name: part.reshape(pruned[name].mask.shape)
             for name, part in zip(names, kept.split(sizes), strict=True)
         }
         below_pct = round(100 * float((logits <= 0).float().mean()), 2)
     state = masked.module.state_dict()
     network.module.load_state_dict({n: t for n, t in state.items() if not n.startswith(_HOOKS)})
-    asked_pct = round(100 * settings.ratio, 2)
-    if below_pct < asked_pct - 5:
-        work.progress.note(
-            f"warning: the masks closed over {below_pct:g} % of the weights and not {asked_pct:g}: "
-            "the rest was taken by the lowest masks. More --set mask_epochs, or a higher "
-            "mask_learning_rate, let training decide"
+    requested_pct = round(100 * settings.ratio, 2)
+    if below_pct < requested_pct - 5:
+        context.progress.note(
+            f"warning: learned masks prune {below_pct:g} % of the weights instead of "
+            f"{requested_pct:g} %; the lowest masks prune the rest. Raise mask_epochs or "
+            "mask_learning_rate"
         )
-    learning = trained.to_json() if trained is not None else None
-    return masks, {"mask_training": learning, "masks_closed_pct": below_pct}
+    mask_training = trained.to_json() if trained is not None else None
+    return masks, {"mask_training": mask_training, "masks_closed_pct": below_pct}
 
 
 def _tensors(module: torch.nn.Module, masks: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return the weights that masks belong to, without gradients: to be changed in place."""
+    """Return the weights of the masks, detached for changes in place."""
     if not masks:
-        raise _nothing()
+        raise _nothing_to_prune()
     known = {**dict(module.named_buffers()), **dict(module.named_parameters())}
     known |= dict(module.named_parameters(remove_duplicate=False))
     return {name: known[name].detach() for name in masks}
 
 
-def _nothing() -> InputError:
-    return InputError("zero finds no weights to prune", "ignore fewer layers")
+def _nothing_to_prune() -> InputError:
+    return InputError("prune-weights has no weights to prune", "ignore fewer layers")
 
 
-def _counted(
+def _count_zeros(
     module: torch.nn.Module, masks: Mapping[str, torch.Tensor]
 ) -> dict[str, tuple[int, int]]:
-    """Return the zeros and all weights of each weight tensor."""
+    """Return the number of zeros and of all weights of each weight tensor."""
     return {
         name: (int((tensor == 0).sum()), tensor.numel())
         for name, tensor in _tensors(module, masks).items()
     }
 
 
-def _sparse_enough(counted: Mapping[str, tuple[int, int]], ratio: float) -> None:
-    zeros, total = (sum(pair[place] for pair in counted.values()) for place in range(2))
-    if zeros < ratio * total - len(counted):  # NNCF rounds, in every tensor
-        raise InputError(f"{zeros} of {total} weights became 0, not the share of {ratio:g} asked")
+def _check_sparsity(counts: Mapping[str, tuple[int, int]], ratio: float) -> None:
+    zeros, total = (sum(pair[i] for pair in counts.values()) for i in range(2))
+    if zeros < ratio * total - len(counts):  # NNCF rounds, in every tensor
+        raise InputError(f"{zeros} of {total} weights are 0, less than the ratio {ratio:g}")
 
 
-def _check(expected: int) -> Callable[[ov.Model], dict[str, Any]]:
-    """Return what counts the zeros in the saved graph."""
+def _verify_zeros(expected: int) -> Callable[[ov.Model], dict[str, Any]]:
+    """Return a function that counts the zeros of the saved graph."""
 
-    def check(saved: ov.Model) -> dict[str, Any]:
+    def verify(saved: ov.Model) -> dict[str, Any]:
         total, nonzero = storage.counted(saved)
         zeros = total - nonzero
         if zeros < expected:
             raise InputError(
-                f"the saved graph holds {zeros} zeros among {total} weights, the network "
-                f"{expected}: the conversion lost some"
+                f"the saved graph has {zeros} zeros in {total} weights, the network has {expected}"
             )
         return {"zeros": zeros, "sparsity_pct": round(100 * zeros / total, 2)}
 
-    return check
+    return verify
 
 
-def _also(settings: ZeroSettings) -> frozenset[Need]:
+def _conditional_needs(settings: PruneWeightsSettings) -> frozenset[Need]:
     if settings.mode == "regularization":
         return frozenset({"training"})
-    return trained_with(settings)
+    return training_needs(settings)
 
 
 PRUNE_WEIGHTS = Method(
-    ZeroSettings,
+    PruneWeightsSettings,
     frozenset({"network"}),
     _apply,
-    "size of an archive; speed only of INT8 MatMul on AMX CPUs told to use zeros",
-    also=_also,
+    "size of an archive; speed only of INT8 MatMul on AMX CPUs with sparse decompression",
+    conditional_needs=_conditional_needs,
 )

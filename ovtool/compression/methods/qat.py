@@ -1,7 +1,7 @@
-"""Quantization-aware training: ``nncf.quantize`` on the torch network, then training.
+"""Quantization-aware training: ``nncf.quantize`` on the PyTorch network, then training.
 
-The network is trained with its weights and activations rounded to 8 bits as they will be, gradients
-passing the rounding unchanged (Jacob et al. 2018); the ranges are trained with it.
+Training rounds weights and activations to 8 bits as the result does; gradients pass the rounding
+unchanged (Jacob et al. 2018). The ranges are trained too.
 """
 
 from __future__ import annotations
@@ -13,12 +13,17 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from ovtool.compression import cost
-from ovtool.compression.calibration_feed import Feed
-from ovtool.compression.method import Compressed, Method, Work, missing
-from ovtool.compression.methods.distillation import Distilling, finish, retrain, trained_with
-from ovtool.compression.nncf_session import hookable, ignored_in_torch, quiet_nncf
-from ovtool.compression.ptq import WithPreset
+from ovtool.compression.distillation import DistillationSettings, retrain, training_needs
+from ovtool.compression.layer_selection import torch_ignored_scope
+from ovtool.compression.method import Method, MethodContext, MethodResult
+from ovtool.compression.networks import (
+    compare_flops,
+    convert_network,
+    count_parameters,
+    training_details,
+)
+from ovtool.compression.nncf_adapter import CalibrationFeed, make_hookable, quiet_nncf
+from ovtool.compression.ptq import PresetSettings
 from ovtool.core.errors import InputError
 from ovtool.core.progress import SILENT
 from ovtool.graph import census
@@ -33,58 +38,54 @@ if TYPE_CHECKING:
     from ovtool.models.network import Network
 
 _COMPARED = 8
-"""Calibration samples that the saved graph is compared with the network on."""
+"""Number of calibration samples to compare the saved graph with the network on."""
 _TOLERANCE = 0.1
-"""Largest mean difference, as a share of the output's largest absolute value.
+"""Maximum mean difference, as a share of the output's largest absolute value.
 
-A value that lies between two levels may round to either in the two engines, and layers after it
-carry that on; a graph that is wrong differs by much more.
+A value between two levels may round to either one in the two engines, and later layers propagate
+the difference. A wrong graph differs by much more.
 """
 
-_HEAVY = {"Convolution", "Deconvolution", "FullyConnected", "MatMul"}
-"""Layers of the CPU plugin that have weights."""
+_WITH_WEIGHTS = {"Convolution", "Deconvolution", "FullyConnected", "MatMul"}
+"""Layer types of the CPU plugin with weights."""
 
 
-class QatSettings(WithPreset, Distilling):
-    """Settings of ``nncf.quantize`` of a torch network, and of the training after it."""
+class QatSettings(PresetSettings, DistillationSettings):
+    """Settings of ``nncf.quantize`` on a PyTorch network and of the training."""
 
     target_device: Literal["any", "cpu", "gpu", "npu"] = Field(
-        "any", description="device whose quantization rules apply"
+        "any", description="device with the quantization rules to apply"
     )
-    learning_rate: float = Field(1e-4, gt=0, description="the first one; the schedule lowers it")
+    learning_rate: float = Field(
+        1e-4, gt=0, description="initial learning rate; the schedule lowers it"
+    )
 
 
-def _apply(work: Work[QatSettings]) -> Compressed:
-    if work.material.network is None:
-        raise missing("qat", ["network"])
-    if work.material.calibration is None:
-        raise missing("qat", ["calibration"])
-    network = work.material.network()
-    network = replace(network, module=hookable(network.module).eval())
-    ports, samples = work.parent.record.inputs, work.material.calibration
-    feed = Feed(samples, ports, work.settings.subset_size, work.progress)
-    quantized = replace(network, module=_quantized(network, feed, work.settings))
+def _apply(context: MethodContext[QatSettings]) -> MethodResult:
+    network = context.create_network("qat")
+    network = replace(network, module=make_hookable(network.module).eval())
+    ports, samples = context.parent.record.inputs, context.samples("calibration", "qat")
+    feed = CalibrationFeed(samples, ports, context.settings.subset_size, context.progress)
+    quantized = replace(network, module=_quantize(network, feed, context.settings))
     details: dict[str, Any] = {
-        "calibration_samples": min(work.settings.subset_size, len(samples)),
-        "parameters": cost.parameters(network.module),
+        "calibration_samples": min(context.settings.subset_size, len(samples)),
+        "parameters": count_parameters(network.module),
     }
-    trained = retrain(quantized, work)
-    if trained is not None:
-        details["training"] = trained.to_json()
-    done = finish(work, quantized, details)
-    _store_in_8_bits(done.model)
-    details |= cost.compared(work.model, done.model)
-    few = list(Feed(samples, ports, _COMPARED, SILENT))
-    # A graph in 8 bits has no torch counterpart that later steps could train.
-    return replace(done, network=None, check=_check(quantized, few))
+    details |= training_details(retrain(quantized, context))
+    result = convert_network(context, quantized, details)
+    _store_in_8_bits(result.model)
+    details |= compare_flops(context.model, result.model)
+    compared = list(CalibrationFeed(samples, ports, _COMPARED, SILENT))
+    # A graph in 8 bits has no PyTorch network that later steps could train.
+    return replace(result, network=None, verify=_verify(quantized, compared))
 
 
-def _quantized(network: Network, feed: Feed, settings: QatSettings) -> torch.nn.Module:
+def _quantize(network: Network, feed: CalibrationFeed, settings: QatSettings) -> torch.nn.Module:
     """Return a copy of the module with NNCF's quantizers, set from the calibration samples."""
     with quiet_nncf("int8 quantization"):
         import nncf
 
-        _without_compiling()
+        _disable_native_extension()
         example = _arguments(network, dict(enumerate(network.example.values())))
         preset = settings.preset
         module: torch.nn.Module = nncf.quantize(
@@ -94,69 +95,74 @@ def _quantized(network: Network, feed: Feed, settings: QatSettings) -> torch.nn.
             target_device=nncf.TargetDevice(settings.target_device.upper()),
             subset_size=len(feed),
             model_type=None if settings.model_type == "none" else nncf.ModelType.TRANSFORMER,
-            ignored_scope=ignored_in_torch(network.module, example, settings),
+            ignored_scope=torch_ignored_scope(network.module, example, settings),
         )
     return module
 
 
-def _without_compiling() -> None:
-    """Let NNCF round in torch's own operations.
+def _disable_native_extension() -> None:
+    """Make NNCF round with PyTorch operations.
 
-    It would compile C++ for that when first used, and torch.compile in its place: minutes on a
-    small machine (it gives up after one), and not at all on one without a compiler.
+    By default NNCF compiles a C++ extension on first use, or falls back to torch.compile: minutes
+    on a small machine, and a failure without a compiler.
     """
     from nncf.torch.quantization.extensions import QuantizedFunctionsCPU
     from nncf.torch.quantization.reference import torch_executor
 
-    if QuantizedFunctionsCPU._loaded_namespace is None:  # noqa: SLF001 - it has no setting for it
+    if QuantizedFunctionsCPU._loaded_namespace is None:  # noqa: SLF001 - NNCF has no setting for it
         QuantizedFunctionsCPU._loaded_namespace = SimpleNamespace(  # noqa: SLF001
             Quantize_forward=torch_executor.forward, Quantize_backward=torch_executor.backward
         )
 
 
 def _arguments(network: Network, batch: Mapping[int, Any]) -> Any:
-    """Return inputs by place as the module takes them."""
+    """Return the inputs of a batch in the form that the module takes."""
     import torch
 
-    tensors = [torch.as_tensor(batch[place]) for place in range(len(network.example))]
+    tensors = [torch.as_tensor(batch[i]) for i in range(len(network.example))]
     if network.by_name:
         return dict(zip(network.example, tensors, strict=True))
     return tuple(tensors)
 
 
 def _store_in_8_bits(model: ov.Model) -> None:
-    """Store weights that a FakeQuantize rounds as the integers that it rounds them to."""
+    """Store the weights of FakeQuantize operations as 8-bit integers."""
     from openvino._offline_transformations import compress_quantize_weights_transformation
 
     compress_quantize_weights_transformation(model)
 
 
-def _check(
+def _verify(
     network: Network, batches: Sequence[Mapping[int, Any]]
 ) -> Callable[[ov.Model], dict[str, Any]]:
-    """Return what holds the saved graph against the trained network."""
+    """Return a function that compares the saved graph with the trained network."""
 
-    def check(saved: ov.Model) -> dict[str, Any]:
+    def verify(saved: ov.Model) -> dict[str, Any]:
         import openvino as ov
 
         counted = census.count(saved)
         if not counted.quantized_activations or all(s.bits > 8 for s in counted.shares):
-            raise InputError("qat leaves no layer in 8 bits", "ignore fewer layers")
+            raise InputError("qat quantizes no layer", "ignore fewer layers")
         compiled = ov.Core().compile_model(saved, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-        found = _difference(network, compiled, batches)
-        if not found <= _TOLERANCE:
+        difference = _mean_difference(network, compiled, batches)
+        if not difference <= _TOLERANCE:
             raise InputError(
-                f"the saved graph differs from the trained network by {found:.3g} of its largest "
-                f"output on average, more than {_TOLERANCE:g}",
-                "leave more layers as they are",
+                f"the saved graph differs from the trained network: mean difference "
+                f"{difference:.3g} of the largest output (limit {_TOLERANCE:g})",
+                "ignore more layers",
             )
-        return {"mean_difference": round(found, 6), "run_in_8_bits": _run_in_8_bits(compiled)}
+        return {
+            "mean_difference": round(difference, 6),
+            "run_in_8_bits": _count_8_bit_layers(compiled),
+        }
 
-    return check
+    return verify
 
 
-def _difference(network: Network, compiled: Any, batches: Sequence[Mapping[int, Any]]) -> float:
-    """Return the mean absolute difference over the largest absolute value, of the worst output."""
+def _mean_difference(
+    network: Network, compiled: Any, batches: Sequence[Mapping[int, Any]]
+) -> float:
+    """Return the mean absolute difference over the largest absolute value, for the worst output."""
     import torch
 
     network.module.eval()
@@ -169,25 +175,29 @@ def _difference(network: Network, compiled: Any, batches: Sequence[Mapping[int, 
         pairs.append([(e.numpy(), r) for e, r in zip(expected, results, strict=True)])
     worst = 0.0
     for output in zip(*pairs, strict=True):
-        wanted, got = (np.concatenate([np.ravel(pair[i]) for pair in output]) for i in range(2))
-        scale = float(np.abs(wanted).max()) or 1.0
-        worst = max(worst, float(np.abs(wanted - got).mean()) / scale)
+        reference, actual = (
+            np.concatenate([np.ravel(pair[i]) for pair in output]) for i in range(2)
+        )
+        scale = float(np.abs(reference).max()) or 1.0
+        worst = max(worst, float(np.abs(reference - actual).mean()) / scale)
     return worst
 
 
-def _run_in_8_bits(compiled: Any) -> dict[str, int]:
-    """Return how many of the layers with weights this machine's CPU runs in 8 bits."""
-    told = [node.get_rt_info() for node in compiled.get_runtime_model().get_ordered_ops()]
-    heavy = [
-        i["runtimePrecision"].astype(str) for i in told if i["layerType"].astype(str) in _HEAVY
+def _count_8_bit_layers(compiled: Any) -> dict[str, int]:
+    """Return the number of layers with weights, and how many this CPU runs in 8 bits."""
+    infos = [node.get_rt_info() for node in compiled.get_runtime_model().get_ordered_ops()]
+    precisions = [
+        i["runtimePrecision"].astype(str)
+        for i in infos
+        if i["layerType"].astype(str) in _WITH_WEIGHTS
     ]
-    return {"layers": len(heavy), "in_8_bits": sum(p in ("i8", "u8") for p in heavy)}
+    return {"layers": len(precisions), "in_8_bits": sum(p in ("i8", "u8") for p in precisions)}
 
 
 QAT = Method(
     QatSettings,
     frozenset({"network", "calibration"}),
     _apply,
-    "size; speed on CPU, GPU and NPU, at more of the accuracy than int8",
-    also=trained_with,
+    "size; speed on CPU, GPU and NPU, with higher accuracy than int8",
+    conditional_needs=training_needs,
 )

@@ -1,36 +1,35 @@
-"""Weights and activations in 8 bits by post-training quantization, on data without labels."""
+"""Post-training quantization of weights and activations to 8 bits, on data without labels."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from ovtool.compression import accuracy, ptq
-from ovtool.compression.calibration_feed import Feed
-from ovtool.compression.method import Compressed, Method, Work
-from ovtool.compression.ptq import Fp8Settings, Int8Settings, Quantizing
-from ovtool.core.errors import InputError
+from ovtool.compression.method import Method, MethodContext, MethodResult
+from ovtool.compression.nncf_adapter import CalibrationFeed
+from ovtool.compression.ptq import Fp8Settings, Int8Settings, QuantizationSettings
 
 if TYPE_CHECKING:
     from ovtool.compression.method import Need
 
 
-def _apply(work: Work[Any]) -> Compressed:
-    settings: Quantizing = work.settings
-    samples = work.material.calibration
-    if samples is None:
-        raise InputError("quantization is calibrated on data", "give some with --data")
+def _apply(context: MethodContext[Any]) -> MethodResult:
+    settings: QuantizationSettings = context.settings
+    samples = context.samples("calibration", "quantization")
     if len(samples) < settings.subset_size:
-        work.progress.note(f"calibrating on all {len(samples)} samples of {samples.reference}")
-    feed = Feed(samples, work.parent.record.inputs, settings.subset_size, work.progress)
+        context.progress.note(f"calibrating on all {len(samples)} samples of {samples.reference}")
+    feed = CalibrationFeed(
+        samples, context.parent.record.inputs, settings.subset_size, context.progress
+    )
     details = {"calibration_samples": feed.count}
     if settings.max_drop is not None:
-        found = accuracy.within_limit(work, samples, feed)
-        return Compressed(found.model, details | found.details)
-    work.progress.start("reading the graph")
-    return Compressed(ptq.quantize(work.model, settings, feed), details)
+        search = accuracy.quantize_within_limit(context, samples, feed)
+        return MethodResult(search.model, details | search.details)
+    context.progress.start("reading the graph")
+    return MethodResult(ptq.quantize(context.model, settings, feed), details)
 
 
-def _also(settings: Quantizing) -> frozenset[Need]:
+def _conditional_needs(settings: QuantizationSettings) -> frozenset[Need]:
     return frozenset() if settings.max_drop is None else frozenset({"validation"})
 
 
@@ -39,12 +38,12 @@ INT8: Method[Int8Settings] = Method(
     frozenset({"calibration"}),
     _apply,
     "size; speed on CPU, GPU and NPU",
-    also=_also,
+    conditional_needs=_conditional_needs,
 )
 FP8: Method[Fp8Settings] = Method(
     Fp8Settings,
     frozenset({"calibration"}),
     _apply,
-    "size; speed only where a device computes in FP8: others run it in float",
-    also=_also,
+    "size; speed only on devices that compute in FP8, others run in float",
+    conditional_needs=_conditional_needs,
 )

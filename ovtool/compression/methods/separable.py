@@ -1,11 +1,10 @@
-"""Full convolutions replaced with a depthwise and a pointwise one (depthwise separable).
+"""Depthwise separable convolutions in place of full convolutions.
 
-A convolution of ``C_in x C_out x |K|`` weights becomes one of ``C_in x rank x |K|`` that works on
-each input channel alone, and a 1x1 one of ``C_in x rank x C_out`` that mixes them (Howard et al.
-2017, MobileNets; a rank above 1 is its depth multiplier).  Their first weights are the best fit to
-the old ones: for each input channel the truncated singular value decomposition of its
-``[C_out, |K|]`` slice (the low-rank filters of Jaderberg et al. 2014).  The fit is coarse; the
-network is meant to be retrained.
+A convolution with ``C_in x C_out x |K|`` weights becomes a depthwise convolution with ``C_in x rank
+x |K|`` and a 1x1 convolution with ``C_in x rank x C_out`` weights (Howard et al. 2017, MobileNets;
+rank is the depth multiplier). The initial weights are the least-squares fit: for each input channel
+the truncated singular value decomposition of its ``[C_out, |K|]`` slice (low-rank filters,
+Jaderberg et al. 2014). The fit is coarse; retrain the network.
 """
 
 from __future__ import annotations
@@ -16,10 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from ovtool.compression.cost import compared, parameters
-from ovtool.compression.method import Compressed, Method, Names, Patterns, Work, missing
-from ovtool.compression.methods.distillation import Distilling, finish, retrain, trained_with
-from ovtool.compression.modules import exchange, layer, matching
+from ovtool.compression.distillation import DistillationSettings, retrain, training_needs
+from ovtool.compression.layer_selection import find_module, find_modules
+from ovtool.compression.method import Method, MethodContext, MethodResult, Names, Patterns
+from ovtool.compression.networks import (
+    convert_with_cost,
+    count_parameters,
+    replace_module,
+    training_details,
+)
 from ovtool.core.errors import InputError
 from ovtool.core.third_party import captured, reason
 
@@ -30,91 +34,93 @@ if TYPE_CHECKING:
     from ovtool.models.network import Network
 
 _TOLERANCE = 1e-3
-"""Of the pair's outputs against those of the layer with the fitted weights, as a share."""
+"""Maximum difference of outputs between the pair and the layer with the fitted weights."""
 
 
-class SeparableSettings(Distilling):
-    """Settings of the replacement."""
+class SeparableSettings(DistillationSettings):
+    """Settings of separable convolutions."""
 
-    layers: Names = Field((), description="convolutions to replace, by name; none: all that fit")
-    layer_patterns: Patterns = Field((), description="the same, by regular expression")
-    ignored_names: Names = Field((), description="modules left as they are, with all inside them")
+    layers: Names = Field(
+        (), description="convolutions to replace, by name; none: all suitable ones"
+    )
+    layer_patterns: Patterns = Field(
+        (), description="convolutions to replace, by regular expression on the name"
+    )
+    ignored_names: Names = Field((), description="modules to skip, with their submodules")
     min_channels: int = Field(
-        16, ge=2, description="least number of input channels, where layers are not named"
+        16, ge=2, description="minimum number of input channels, without layers"
     )
     max_error: float | None = Field(
         None,
         gt=0,
         le=1,
-        description="leave layers whose fit is farther off than this share of the weights' norm; "
-        "none: leave none",
+        description="skips layers with a larger relative error of the fit, in the norm of the "
+        "weights; none: no limit",
     )
-    rank: int = Field(1, ge=1, description="depthwise filters for each input channel")
+    rank: int = Field(1, ge=1, description="depthwise filters per input channel")
 
 
-def _apply(work: Work[SeparableSettings]) -> Compressed:
-    if work.material.network is None:
-        raise missing("separable", ["network"])
-    settings, network = work.settings, work.material.network()
-    size = parameters(network.module)
-    inputs = _inputs(network)
+def _apply(context: MethodContext[SeparableSettings]) -> MethodResult:
+    settings, network = context.settings, context.create_network("separable")
+    size = count_parameters(network.module)
+    inputs = _random_inputs(network)
     rows: list[dict[str, Any]] = []
-    chosen = _chosen(network, settings)
-    work.progress.start("fitting separable convolutions", len(chosen))
-    for name, convolution in chosen.items():
+    selected = _select(network, settings)
+    context.progress.start("fitting separable convolutions", len(selected))
+    for name, convolution in selected.items():
         row = _replace(network, name, convolution, settings, inputs.get(name))
         rows += [row] if row else []
-        work.progress.advance()
+        context.progress.advance()
     if not rows:
         raise InputError(
-            f"no convolution of {network.reference} is replaced",
-            "lower min_channels or raise max_error; layers with groups or a 1x1 kernel never are",
+            f"separable replaces no convolution of {network.reference}",
+            "lower min_channels or raise max_error; grouped and 1x1 convolutions are not supported",
         )
-    trained = retrain(network, work)
+    trained = retrain(network, context)
     details = {
         "separable": rows,
         "parameters_before": size,
-        "parameters_after": parameters(network.module),
-        **({"training": trained.to_json()} if trained else {}),
+        "parameters_after": count_parameters(network.module),
+        **training_details(trained),
     }
-    done = finish(work, network, details)
-    details.update(compared(work.model, done.model))
-    return done
+    return convert_with_cost(context, network, details)
 
 
-def _chosen(network: Network, settings: SeparableSettings) -> dict[str, torch.nn.Module]:
+def _select(network: Network, settings: SeparableSettings) -> dict[str, torch.nn.Module]:
     """Return the convolutions to replace, by name.
 
     Raises:
-        InputError: A named layer is none, or would not become smaller.
+        InputError: A named layer is unsuitable.
     """
-    named = matching(network, settings.layers, settings.layer_patterns, "layers")
-    left = matching(network, settings.ignored_names, (), "ignored_names")
-    inside = {inner for module in left.values() for inner in module.modules()}
+    named = find_modules(network, settings.layers, settings.layer_patterns, "layers")
+    ignored = find_modules(network, settings.ignored_names, (), "ignored_names")
+    skipped = {inner for module in ignored.values() for inner in module.modules()}
     for name in settings.layers:
-        if why := _unfit(named[name], settings.rank):
-            raise InputError(f"layers: {name} {why}", "name convolutions with a kernel above 1")
+        if reason_text := _unsuitable(named[name], settings.rank):
+            raise InputError(
+                f"layers: {name} {reason_text}", "select convolutions with a kernel above 1"
+            )
     if named:
         inner = {f"{n}.{m}" if m else n: x for n, y in named.items() for m, x in y.named_modules()}
-        found = {n: m for n, m in inner.items() if not _unfit(m, settings.rank)}
+        candidates = {n: m for n, m in inner.items() if not _unsuitable(m, settings.rank)}
     else:
-        found = {
+        candidates = {
             name: module
             for name, module in network.module.named_modules()
             if name
-            and not _unfit(module, settings.rank)
+            and not _unsuitable(module, settings.rank)
             and module.in_channels >= settings.min_channels
         }
-    return {name: module for name, module in found.items() if module not in inside}
+    return {name: module for name, module in candidates.items() if module not in skipped}
 
 
-def _unfit(module: torch.nn.Module, rank: int) -> str | None:
-    """Return why a module cannot be replaced, as the end of a sentence; None if it can."""
+def _unsuitable(module: torch.nn.Module, rank: int) -> str | None:
+    """Return why a module cannot be replaced, as a predicate; None if it can."""
     import torch
 
     kinds = (torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d)
     if not isinstance(module, kinds):
-        return "is no convolution"
+        return "is not a convolution"
     kernel = math.prod(module.kernel_size)
     if module.groups != 1 or kernel == 1:
         return "has groups" if module.groups != 1 else "has a kernel of 1"
@@ -123,16 +129,16 @@ def _unfit(module: torch.nn.Module, rank: int) -> str | None:
     return None
 
 
-def _inputs(network: Network) -> dict[str, torch.Tensor]:
-    """Return what each convolution is given when the network runs on its example, by name.
+def _random_inputs(network: Network) -> dict[str, torch.Tensor]:
+    """Return random inputs of each module, with the shapes of a run on the example, by name.
 
-    Zeros would hide differences, so random values of the same shape stand for them.
+    The values of the example would hide differences where they are zeros.
     """
     import torch
 
     shapes: dict[str, torch.Size] = {}
 
-    def note(name: str) -> Any:
+    def record(name: str) -> Any:
         def hook(_module: object, inputs: tuple[Any, ...]) -> None:
             if inputs and isinstance(inputs[0], torch.Tensor):
                 shapes[name] = inputs[0].shape
@@ -140,13 +146,13 @@ def _inputs(network: Network) -> dict[str, torch.Tensor]:
         return hook
 
     modules = network.module.named_modules()
-    handles = [module.register_forward_pre_hook(note(name)) for name, module in modules]
+    handles = [module.register_forward_pre_hook(record(name)) for name, module in modules]
     try:
         network.module.eval()
         with captured(network.reference), torch.no_grad():
             network(network.example)
-    except Exception as error:  # it runs the user's code, which may raise anything
-        raise InputError(f"torch cannot run {network.reference}: {reason(error)}") from error
+    except Exception as error:  # the user's code may raise anything
+        raise InputError(f"PyTorch cannot run {network.reference}: {reason(error)}") from error
     finally:
         for handle in handles:
             handle.remove()
@@ -159,16 +165,16 @@ def _replace(
     name: str,
     convolution: torch.nn.Module,
     settings: SeparableSettings,
-    given: torch.Tensor | None,
+    inputs: torch.Tensor | None,
 ) -> dict[str, Any] | None:
-    """Put the fitted pair in a convolution's place and say how far its weights are off.
+    """Replace a convolution by the fitted pair.
 
     Returns:
-        Name, rank, and the relative error in the Frobenius norm; None where that is above
-        ``max_error`` and nothing was replaced.
+        Name, rank, and the relative error in the Frobenius norm; None where the error exceeds
+        ``max_error`` and the convolution stays.
 
     Raises:
-        InputError: The layer does more than a convolution of its weights.
+        InputError: The layer computes more than a convolution.
     """
     import torch
 
@@ -185,21 +191,21 @@ def _replace(
         pointwise.weight.copy_(mixing.reshape(pointwise.weight.shape))
         if convolution.bias is not None:
             pointwise.bias.copy_(convolution.bias)
-    if given is not None:
-        _check(name, convolution, fitted, pair, given)
-    exchange(network, convolution, pair)
+    if inputs is not None:
+        _check(name, convolution, fitted, pair, inputs)
+    replace_module(network, convolution, pair)
     return {"layer": name, "rank": rank, "relative_error": error}
 
 
 def fit(weight: torch.Tensor, rank: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the closest separable weights, in the least squares of each input channel.
+    """Return the least-squares separable weights for each input channel.
 
     Args:
         weight: [C_out, C_in, K...].
-        rank: Depthwise filters for each input channel.
+        rank: Depthwise filters per input channel.
 
     Returns:
-        Depthwise filters [C_in, rank, K...] and what mixes them, [C_out, C_in, rank].
+        Depthwise filters [C_in, rank, K...] and pointwise weights [C_out, C_in, rank].
     """
     import torch
 
@@ -213,17 +219,17 @@ def fit(weight: torch.Tensor, rank: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def product(spatial: torch.Tensor, mixing: torch.Tensor) -> torch.Tensor:
-    """Return the full weights, [C_out, C_in, K...], that a separable pair amounts to."""
+    """Return the full weights [C_out, C_in, K...] of a separable pair."""
     import torch
 
     return torch.einsum("oir,ir...->oi...", mixing, spatial)
 
 
 def _pair(convolution: torch.nn.Module, rank: int) -> torch.nn.Sequential:
-    """Return a depthwise and a pointwise convolution in the shape of a full one.
+    """Return a depthwise and a pointwise convolution with the shapes of a full convolution.
 
-    The depthwise one is a copy of it with other weights, so it pads as the full one does, also
-    where that is a subclass with a padding of its own.
+    The depthwise convolution is a copy with other weights, so it keeps the padding, also of
+    subclasses with custom padding.
     """
     import torch
 
@@ -243,36 +249,36 @@ def _check(
     convolution: torch.nn.Module,
     fitted: torch.Tensor,
     pair: torch.nn.Sequential,
-    given: torch.Tensor,
+    inputs: torch.Tensor,
 ) -> None:
-    """Check that the pair does what the layer would do with the fitted weights."""
+    """Check that the pair computes the same as the layer with the fitted weights."""
     import torch
 
-    same = copy.deepcopy(convolution)
-    values = given.to(fitted.dtype)
+    reference = copy.deepcopy(convolution)
+    values = inputs.to(fitted.dtype)
     with torch.no_grad():
-        same.weight.copy_(fitted)
-        expected, got = same(values), pair(values)
-    if expected.shape != got.shape or not torch.allclose(
-        expected, got, rtol=0, atol=_TOLERANCE * float(expected.abs().max())
+        reference.weight.copy_(fitted)
+        expected, actual = reference(values), pair(values)
+    if expected.shape != actual.shape or not torch.allclose(
+        expected, actual, rtol=0, atol=_TOLERANCE * float(expected.abs().max())
     ):
         raise InputError(
-            f"{name} ({type(convolution).__name__}) does more than a convolution of its weights",
-            f"leave it as it is: --set ignored_names={name}",
+            f"{name} ({type(convolution).__name__}) computes more than a convolution",
+            f"skip it: --set ignored_names={name}",
         )
 
 
 def _rebuild(network: Network, step: Step) -> None:
     for row in step.details["separable"]:
-        convolution = layer(network, row["layer"], "variant.json")
-        exchange(network, convolution, _pair(convolution, row["rank"]))
+        convolution = find_module(network, row["layer"], "variant.json")
+        replace_module(network, convolution, _pair(convolution, row["rank"]))
 
 
 SEPARABLE = Method(
     SeparableSettings,
     frozenset({"network"}),
     _apply,
-    "size; speed of networks whose time goes into full convolutions",
+    "size; speed of networks dominated by full convolutions",
     rebuild=_rebuild,
-    also=trained_with,
+    conditional_needs=training_needs,
 )

@@ -1,4 +1,4 @@
-"""Weights alone in few bits (``nncf.compress_weights``), with or without calibration data."""
+"""Weight-only compression: ``nncf.compress_weights``, and weights as 16-bit floats."""
 
 from __future__ import annotations
 
@@ -8,9 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 from pydantic import BeforeValidator, Field, model_validator
 
-from ovtool.compression.calibration_feed import Feed
-from ovtool.compression.method import Compressed, Ignoring, Method, Work, missing
-from ovtool.compression.nncf_session import check_ignored, ignored_scope, quiet_nncf
+from ovtool.compression.layer_selection import check_ignored, ignored_scope
+from ovtool.compression.method import (
+    IgnoredScopeSettings,
+    Method,
+    MethodContext,
+    MethodResult,
+    MethodSettings,
+)
+from ovtool.compression.nncf_adapter import CalibrationFeed, quiet_nncf
 from ovtool.core.errors import InputError
 from ovtool.graph import weights as stored_weights
 
@@ -19,7 +25,7 @@ if TYPE_CHECKING:
 
     from ovtool.compression.method import Need
 
-# Sizes of group that NNCF demands.
+# Group sizes that NNCF requires.
 _FIXED_GROUP = {"mxfp4": 32, "mxfp8_e4m3": 32, "nvfp4": 16}
 _INT8 = ("int8_sym", "int8_asym")
 _FLOATS = ("fp4", "mxfp4", "nvfp4", "fp8_e4m3", "mxfp8_e4m3")
@@ -34,34 +40,34 @@ def _numbers(value: object) -> object:
     return value
 
 
-class WeightsSettings(Ignoring):
+class WeightCompressionSettings(IgnoredScopeSettings):
     """Settings of ``nncf.compress_weights``, by its names."""
 
     mode: Literal[
         "int8_sym", "int8_asym", "int4_sym", "int4_asym", "int3_sym", "int2_sym",
         "nf4", "cb4", "fp4", "mxfp4", "nvfp4", "fp8_e4m3", "mxfp8_e4m3",
         "codebook", "adaptive_codebook",
-    ] = Field("int8_asym", description="type that weights are stored in")  # fmt: skip
+    ] = Field("int8_asym", description="storage type of the weights")  # fmt: skip
     group_size: int | None = Field(
         None,
-        description="weights that share a scale, -1 for a whole channel; none: the mode's own",
+        description="number of weights per scale, -1 for a channel; none: default of the mode",
     )
     group_size_fallback: Literal["error", "ignore", "adjust"] = Field(
         "error",
-        description="where the group does not divide a channel: stop, leave the layer, or take a "
+        description="if the group size does not divide a channel: stop, skip the layer, or use a "
         "smaller group",
     )
     ratio: float | None = Field(
         None,
         gt=0,  # nncf takes 0 for 1
         le=1,
-        description="share of the layers that get the mode, the others get 8 bits; none: all",
+        description="share of the layers in this mode, the rest in backup_mode; none: all",
     )
     all_layers: bool = Field(
-        False, description="embeddings and the last layer get the mode too, not 8 bits"
+        False, description="applies the mode to embeddings and the last layer too, not 8 bits"
     )
     backup_mode: Literal["none", "int8_sym", "int8_asym", "fp8_e4m3", "mxfp8_e4m3"] | None = Field(
-        None, description="of the layers that do not get the mode: a type, or left in float (none)"
+        None, description="type of the remaining layers, or none for float"
     )
     sensitivity_metric: (
         Literal[
@@ -70,75 +76,76 @@ class WeightsSettings(Ignoring):
         ] | None
     ) = Field(
         None,
-        description="which layers get the mode where ratio is below 1; all but the error of the "
-        "weights need data",
+        description="selects the layers for a ratio below 1; all but weight_quantization_error "
+        "need data",
     )  # fmt: skip
-    awq: bool = Field(False, description="scales that save the weights that matter (AWQ)")
+    awq: bool = Field(False, description="scales that protect important weights (AWQ)")
     awq_by: Literal["activations", "weights"] = Field(
-        "activations", description="what AWQ finds them by; weights needs no data"
+        "activations", description="source of importance for AWQ; weights needs no data"
     )
-    scale_estimation: bool = Field(False, description="scales of least error on the data")
-    gptq: bool = Field(False, description="weights corrected one by one on the data (GPTQ)")
-    lora_correction: bool = Field(False, description="a low-rank product added to each layer")
-    lora_rank: int = Field(8, ge=1, description="of that product")
-    subset_size: int = Field(128, ge=1, description="samples for what works on data")
+    scale_estimation: bool = Field(False, description="scales with the smallest error on the data")
+    gptq: bool = Field(False, description="sequential correction of weights on the data (GPTQ)")
+    lora_correction: bool = Field(False, description="adds a low-rank correction to each layer")
+    lora_rank: int = Field(8, ge=1, description="rank of the correction")
+    subset_size: int = Field(128, ge=1, description="maximum number of calibration samples")
     codebook: Annotated[tuple[float, ...], BeforeValidator(_numbers)] = Field(
-        (), description="of mode codebook: the values that weights take, ascending, times a scale"
+        (), description="values of mode codebook, ascending; a scale multiplies them"
     )
-    codebook_size: int = Field(16, ge=2, le=256, description="of mode adaptive_codebook")
+    codebook_size: int = Field(
+        16, ge=2, le=256, description="number of values of mode adaptive_codebook"
+    )
 
     @model_validator(mode="after")
-    def _combination(self) -> WeightsSettings:
+    def _check_combination(self) -> WeightCompressionSettings:
         mistakes = [
-            *self._of_8_bits(),
-            *self._of_groups(),
-            *self._of_corrections(),
-            *self._of_tables(),
+            *self._8_bit_mistakes(),
+            *self._group_mistakes(),
+            *self._correction_mistakes(),
+            *self._codebook_mistakes(),
         ]
         if mistakes:
             raise ValueError("; ".join(mistakes))
         return self
 
-    def _of_8_bits(self) -> list[str]:
+    def _8_bit_mistakes(self) -> list[str]:
         names = ("group_size", "ratio", "all_layers", "backup_mode", "sensitivity_metric")
         extra = [name for name in (*names, *_CORRECTIONS) if getattr(self, name)]
         if self.mode not in _INT8 or not extra:
             return []
-        no = " and no ".join(extra)
-        return [f"mode {self.mode} puts every layer in 8 bits by channel: it takes no {no}"]
+        return [f"mode {self.mode} does not support {', '.join(extra)}"]
 
-    def _of_groups(self) -> list[str]:
+    def _group_mistakes(self) -> list[str]:
         size, fixed = self.group_size, _FIXED_GROUP.get(self.mode)
         if size is not None and size < 1 and size != -1:
-            return [f"group_size is a number above 0, or -1 (not {size})"]
+            return [f"group_size must be positive or -1 (not {size})"]
         if fixed and size not in (None, fixed):
-            return [f"mode {self.mode} has groups of {fixed} (not {size})"]
+            return [f"mode {self.mode} requires group_size {fixed} (not {size})"]
         if fixed and self.group_size_fallback == "adjust":
-            return [f"mode {self.mode} has groups of {fixed}: group_size_fallback cannot adjust"]
+            return [f"mode {self.mode} does not support group_size_fallback=adjust"]
         return []
 
-    def _of_corrections(self) -> list[str]:
-        wanted = [name for name in _CORRECTIONS if getattr(self, name)]
-        found = []
-        if wanted and self.mode in _FLOATS:
-            found.append(f"mode {self.mode} takes no {' and no '.join(wanted)}")
+    def _correction_mistakes(self) -> list[str]:
+        requested = [name for name in _CORRECTIONS if getattr(self, name)]
+        mistakes = []
+        if requested and self.mode in _FLOATS:
+            mistakes.append(f"mode {self.mode} does not support {', '.join(requested)}")
         if self.gptq and self.lora_correction:
-            found.append("gptq and lora_correction do not go together")
+            mistakes.append("gptq and lora_correction are exclusive")
         if self.sensitivity_metric and (self.ratio or 1) == 1:
-            found.append("sensitivity_metric chooses layers where ratio is below 1")
-        return found
+            mistakes.append("sensitivity_metric needs a ratio below 1")
+        return mistakes
 
-    def _of_tables(self) -> list[str]:
+    def _codebook_mistakes(self) -> list[str]:
         values = self.codebook
         if (self.mode == "codebook") != bool(values):
-            return ["mode codebook and the values of a codebook go together"]
+            return ["mode codebook and the setting codebook need each other"]
         if len(values) == 1 or any(a >= b for a, b in pairwise(values)):
-            return ["codebook: two values or more, ascending"]
+            return ["codebook needs two or more values, ascending"]
         return []
 
     @property
-    def by_data(self) -> bool:
-        """Whether something works on samples."""
+    def needs_data(self) -> bool:
+        """Whether a setting needs calibration samples."""
         metric = self.sensitivity_metric
         return (
             any(getattr(self, name) for name in _BY_DATA)
@@ -148,47 +155,48 @@ class WeightsSettings(Ignoring):
         )
 
 
-def _apply(work: Work[WeightsSettings]) -> Compressed:
-    settings, samples = work.settings, work.material.calibration
+def _apply(context: MethodContext[WeightCompressionSettings]) -> MethodResult:
+    settings = context.settings
     details: dict[str, Any] = {}
-    what = f"compressing weights to {settings.mode}"
+    task = f"compressing weights to {settings.mode}"
     feed = None
-    if settings.by_data:
-        if samples is None:
-            raise missing("weights", ["calibration"])
-        inputs = work.parent.record.inputs
-        feed = Feed(samples, inputs, settings.subset_size, work.progress, what)
+    if settings.needs_data:
+        samples = context.samples("calibration", "weights")
+        inputs = context.parent.record.inputs
+        feed = CalibrationFeed(samples, inputs, settings.subset_size, context.progress, task)
         details["calibration_samples"] = min(settings.subset_size, len(samples))
-    check_ignored(work.model, settings)
-    work.progress.start(what)
+    check_ignored(context.model, settings)
+    context.progress.start(task)
     try:
-        model = _compressed(work, feed)
+        model = _compress(context, feed)
     except InputError as error:
-        if _has_convolutions(work):
+        if _has_convolutions(context):
             types = ",".join(_CONVOLUTIONS)
             raise InputError(
                 f"{error} (the model has convolutions)",
-                f"leave them in float: --set ignored_types={types}; or take mode int8_asym, or "
-                "--set backup_mode=int8_asym",
+                f"skip them with ignored_types={types}, or use mode=int8_asym or "
+                "backup_mode=int8_asym",
             ) from error.__cause__
         raise
-    return Compressed(model, details)
+    return MethodResult(model, details)
 
 
-def _compressed(work: Work[WeightsSettings], feed: Feed | None) -> Any:
-    settings = work.settings
+def _compress(
+    context: MethodContext[WeightCompressionSettings], feed: CalibrationFeed | None
+) -> Any:
+    settings = context.settings
     with quiet_nncf(f"weight compression to {settings.mode}"):
         import nncf
 
         int8 = settings.mode in _INT8
-        # What the 8-bit modes do not know they refuse even where it is off.
+        # The 8-bit modes reject other parameters even where they are off.
         return nncf.compress_weights(
-            work.model,
+            context.model,
             mode=nncf.CompressWeightsMode(settings.mode),
             ratio=settings.ratio,
             group_size=settings.group_size,
             all_layers=settings.all_layers or None,
-            ignored_scope=ignored_scope(work.model, settings),
+            ignored_scope=ignored_scope(context.model, settings),
             dataset=None if feed is None else nncf.Dataset(feed),
             sensitivity_metric=settings.sensitivity_metric
             and nncf.SensitivityMetric(settings.sensitivity_metric),
@@ -202,10 +210,10 @@ def _compressed(work: Work[WeightsSettings], feed: Feed | None) -> Any:
         )
 
 
-def _advanced(settings: WeightsSettings) -> nncf.AdvancedCompressionParameters:
+def _advanced(settings: WeightCompressionSettings) -> nncf.AdvancedCompressionParameters:
     from nncf.quantization import advanced_parameters as nncf_parameters
 
-    made = nncf_parameters.AdvancedCompressionParameters(
+    parameters = nncf_parameters.AdvancedCompressionParameters(
         group_size_fallback_mode=nncf_parameters.GroupSizeFallbackMode(
             settings.group_size_fallback
         ),
@@ -220,24 +228,40 @@ def _advanced(settings: WeightsSettings) -> nncf.AdvancedCompressionParameters:
         ),
     )
     if settings.codebook:
-        made.codebook = np.array(settings.codebook, np.float32)
-    return made
+        parameters.codebook = np.array(settings.codebook, np.float32)
+    return parameters
 
 
-def _has_convolutions(work: Work[WeightsSettings]) -> bool:
-    ignored = work.settings.ignored_types
-    kinds = {stored.layer.get_type_name() for stored in stored_weights.weights(work.model)}
+def _has_convolutions(context: MethodContext[WeightCompressionSettings]) -> bool:
+    ignored = context.settings.ignored_types
+    kinds = {stored.layer.get_type_name() for stored in stored_weights.weights(context.model)}
     return any("Convolution" in kind and kind not in ignored for kind in kinds)
 
 
-def _also(settings: WeightsSettings) -> frozenset[Need]:
-    return frozenset({"calibration"}) if settings.by_data else frozenset()
+def _conditional_needs(settings: WeightCompressionSettings) -> frozenset[Need]:
+    return frozenset({"calibration"}) if settings.needs_data else frozenset()
 
 
 WEIGHTS = Method(
-    WeightsSettings,
+    WeightCompressionSettings,
     frozenset(),
     _apply,
-    "size; speed where memory is the limit, on CPU, GPU and NPU",
-    also=_also,
+    "size; speed of memory-bound models on CPU, GPU and NPU",
+    conditional_needs=_conditional_needs,
 )
+
+
+class Fp16Settings(MethodSettings):
+    """FP16 has no settings."""
+
+
+def _apply_fp16(context: MethodContext[Fp16Settings]) -> MethodResult:
+    """Store weights as 16-bit floats; the engine widens them during compilation."""
+    # The pass of ov.save_model(compress_to_fp16=True), on the graph: the pipeline saves it.
+    from openvino._offline_transformations import compress_model_transformation
+
+    compress_model_transformation(context.model)
+    return MethodResult(context.model)
+
+
+FP16 = Method(Fp16Settings, frozenset(), _apply_fp16, "size")

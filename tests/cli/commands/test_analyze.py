@@ -9,7 +9,7 @@ import pytest
 from openvino import opset1
 from openvino import opset15 as op
 
-from ovtool.compression.cost import closed
+from ovtool.compression.networks import close_batch
 from ovtool.core import units
 from ovtool.graph import flops
 from tests.helpers.graphs import convolutional, save
@@ -47,7 +47,7 @@ def test_json_and_files_agree(ovtool, variant, tmp_path):
 
 def test_analyze_counts_the_flops_of_the_column_gflops(ovtool, variant):
     document = ovtool("analyze", variant.folder, "--json").document
-    model = closed(ov.Core().read_model(variant.xml))
+    model = close_batch(ov.Core().read_model(variant.xml))
     assert 2 * document["total"]["macs"] == flops.work(model).total
 
 

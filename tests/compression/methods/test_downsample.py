@@ -8,13 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from ovtool.compression.method import MethodInputs
 from ovtool.compression.methods.downsample import _interpolated, resized_ports
-from ovtool.compression.registry import Material, parse_settings
-from ovtool.compression.registry import compress as with_material
-from ovtool.compression.restore import restore
+from ovtool.compression.networks import restore_network
+from ovtool.compression.pipeline import apply_method
+from ovtool.compression.registry import parse_settings
 from ovtool.core.errors import InputError
 from ovtool.core.variant import Port
-from tests.compression.nets import (
+from tests.compression.samples import Notes
+from tests.compression.vision_nets import (
     Patterns,
     Residual,
     Stopping,
@@ -25,7 +27,6 @@ from tests.compression.nets import (
     parent,
     said,
 )
-from tests.compression.networks import Notes
 from tests.helpers.graphs import convolutional, save
 
 PLAIN = {"epochs": 0}
@@ -46,7 +47,7 @@ def smaller(count=4):
 
 def test_a_graph_takes_smaller_images_without_torch(conv, tmp_path):
     settings = PLAIN | {"size": "8x12"}
-    made = with_material(conv, "downsample", settings, Material(), out=tmp_path / "d", name="d")
+    made = apply_method(conv, "downsample", settings, MethodInputs(), out=tmp_path / "d", name="d")
     assert made.record.inputs[0].shape == (-1, 3, 8, 12)
     assert made.record.inputs[0].layout == "NCHW"
     assert made.record.preprocessing == conv.record.preprocessing.model_copy(
@@ -62,8 +63,8 @@ def test_a_graph_takes_smaller_images_without_torch(conv, tmp_path):
     graph.reshape([2, 3, 8, 12])
     compiled = ov.Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     assert alike(outputs(made, images), compiled(images)[0])
-    again = with_material(
-        conv, "downsample", settings, Material(), out=tmp_path / "d", name="d", progress=Notes()
+    again = apply_method(
+        conv, "downsample", settings, MethodInputs(), out=tmp_path / "d", name="d", progress=Notes()
     )
     assert again.record.created == made.record.created  # reused
 
@@ -74,14 +75,14 @@ def test_a_network_is_trained_on_smaller_images(source, tmp_path):
     made = compress(source, "downsample", settings, tmp_path / "d")
     losses = [epoch["loss"] for epoch in details(made)["training"]["epochs"]]
     assert losses[-1] < losses[0]
-    net = restore(network(), made)
+    net = restore_network(network(), made)
     assert net.example["x"].shape == (1, 3, 8, 8)
     assert alike(outputs(made, smaller()), said(net, smaller()))
     small = Patterns()
     small.images = smaller(96)
     then = compress(
         made, "train", {"epochs": 1}, tmp_path / "t", training=small,
-        make=lambda: restore(network(), made),
+        make=lambda: restore_network(network(), made),
     )  # fmt: skip
     assert then.record.inputs == made.record.inputs
     assert then.record.preprocessing.size == (8, 8)
@@ -99,7 +100,7 @@ def test_a_pooling_layer_is_put_before_a_layer(source, tmp_path, pooling):
     assert found["parameters_before"] == found["parameters_after"]
     assert made.record.preprocessing == source.record.preprocessing
     images = Patterns(4).images
-    net, plain = restore(network(), made), network().module
+    net, plain = restore_network(network(), made), network().module
     pool = nn.AvgPool2d(2) if pooling == "average" else nn.MaxPool2d(2)
     plain.depthwise = nn.Sequential(pool, plain.depthwise)
     with torch.no_grad():
@@ -140,13 +141,13 @@ class Mixing(Residual):
 @pytest.mark.parametrize(
     ("kind", "settings", "message"),
     [
-        (Flat, {"size": "8x8"}, "the model does not take images of 8x8: "),
-        (Mixing, {"size": "32x32"}, "makes more samples of them, or fewer"),
-        (Residual, {"size": "16x16"}, "the images are 16x16 already"),
-        (Flat, {"layer": "last"}, "Flat does not run with a pooling layer before last: "),
-        (Residual, {"layer": "first"}, "does not run with a pooling layer before first: "),
-        (Residual, {"layer": "classifier"}, "classifier is given a tensor of 2 dimensions"),
-        (Residual, {"layer": "lsat"}, "layer: no layer 'lsat' in Residual"),
+        (Flat, {"size": "8x8"}, "8x8: "),
+        (Mixing, {"size": "32x32"}, "32x32"),
+        (Residual, {"size": "16x16"}, "16x16"),
+        (Flat, {"layer": "last"}, "Flat .* last: "),
+        (Residual, {"layer": "first"}, "Residual .* first: "),
+        (Residual, {"layer": "classifier"}, "classifier .* 2 dimensions"),
+        (Residual, {"layer": "lsat"}, "layer: .*'lsat'"),
     ],
 )
 def test_what_cannot_be_done_is_said(tmp_path, kind, settings, message):
@@ -163,25 +164,30 @@ def test_what_cannot_be_done_is_said(tmp_path, kind, settings, message):
 def test_a_graph_with_its_size_built_in_is_refused(tmp_path, kind, size):
     before = parent(tmp_path / "before", lambda: network(kind))
     settings = PLAIN | {"size": size}
-    with pytest.raises(InputError, match=f"does not take images of {size}"):
-        with_material(before, "downsample", settings, Material(), out=tmp_path / "d", name="d")
+    with pytest.raises(InputError, match=f"images of {size}"):
+        apply_method(before, "downsample", settings, MethodInputs(), out=tmp_path / "d", name="d")
 
 
 def test_inputs_without_a_layout_are_refused(tmp_path):
     model = convolutional()
     model.get_parameters()[0].set_layout(ov.Layout(""))
     before = save(tmp_path / "before", model)
-    with pytest.raises(InputError, match="no input has H and W in its layout"):
-        with_material(
-            before, "downsample", PLAIN | {"size": "8x8"}, Material(), out=tmp_path / "d", name="d"
+    with pytest.raises(InputError, match=r"size: .*H and W"):
+        apply_method(
+            before,
+            "downsample",
+            PLAIN | {"size": "8x8"},
+            MethodInputs(),
+            out=tmp_path / "d",
+            name="d",
         )
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({}, "give size or layer, one of them"),
-        ({"size": "8x8", "layer": "last"}, "give size or layer, one of them"),
+        ({}, "size or layer"),
+        ({"size": "8x8", "layer": "last"}, "size or layer"),
         ({"size": "8"}, "size"),
         ({"size": "8by8"}, "not a shape: '8by8'"),
         ({"size": "?x8"}, "size"),

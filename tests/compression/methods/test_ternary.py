@@ -10,7 +10,7 @@ from ovtool.compression import codebook as tables
 from ovtool.compression.methods import ternary
 from ovtool.core.errors import InputError
 from ovtool.graph import weights as stored_weights
-from tests.compression.networks import compress
+from tests.compression.samples import compress
 from tests.helpers.graphs import constant, save
 
 SHAPES = {"conv": (32, 32, 3, 3), "grouped": (4, 8, 8, 3, 3), "turned": (32, 16, 3, 3),
@@ -102,13 +102,13 @@ def test_layers_are_ignored_by_name_type_and_size(every, tmp_path):
     made = compress(every, "binary", settings, None, out=tmp_path / "t", name="t")
     kept = [s.name for s in stored_weights.weights(ov.Core().read_model(made.xml)) if s.plain]
     assert kept == ["conv", "grouped", "left"]
-    with pytest.raises(InputError, match="no layer 'konv', the nearest is 'conv'"):
+    with pytest.raises(InputError, match=r"'konv'.*'conv'"):
         compress(every, "binary", {"ignored_names": "konv"}, None, out=tmp_path / "u", name="u")
 
 
 def test_nothing_to_change_is_an_error(every, tmp_path):
     settings = {"ignored_patterns": "."}
-    with pytest.raises(InputError, match="ternary changes nothing in every"):
+    with pytest.raises(InputError, match=r"ternary .* every$"):
         compress(every, "ternary", settings, None, out=tmp_path / "t", name="t")
 
 
@@ -145,6 +145,6 @@ def test_packed_values_are_read_back(bits, data):
     from ovtool.graph import storage
 
     values = np.array(data.draw(st.lists(st.integers(0, 2**bits - 1), min_size=1, max_size=40)))
-    packed = tables.low_bit(values, f"u{bits}", "packed").data.view(np.uint8)
+    packed = tables.low_bit_constant(values, f"u{bits}", "packed").data.view(np.uint8)
     assert packed.nbytes == -(-len(values) * bits // 8)
     assert storage.unpacked(packed, bits, len(values)).tolist() == values.tolist()

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
+from ovtool.compression.method import MissingInputError
 from ovtool.compression.registry import parse_settings
 from ovtool.core.errors import InputError
-from tests.compression.networks import Listed, compress
+from tests.compression.samples import Listed, compress
 from tests.compression.test_method_table import closeness, types_of
 
 INT4 = {"mode": "int4_sym", "group_size": 32, "all_layers": True}
@@ -32,8 +33,9 @@ def rows():
 )
 def test_what_works_on_data_reads_it_and_says_so(dense, rows, tmp_path, told, option):
     settings = {**INT4, **option, "subset_size": 6}
-    with pytest.raises(InputError, match="method weights needs samples to calibrate on"):
+    with pytest.raises(MissingInputError) as caught:
         compress(dense, "weights", settings, None, out=tmp_path / "w", name="w")
+    assert caught.value.need == "calibration"
     made = compress(dense, "weights", settings, rows, out=tmp_path / "w", name="w", progress=told)
     assert ("calibrating", 6) in told.tasks
     assert made.record.steps[-1].details["calibration_samples"] == 6
@@ -67,8 +69,9 @@ def test_a_codebook_of_ones_own_values(dense, tmp_path):
 @pytest.mark.slow
 def test_a_codebook_found_by_nncf(dense, rows, tmp_path):
     settings = {"mode": "adaptive_codebook", "codebook_size": 8, "all_layers": True}
-    with pytest.raises(InputError, match="method weights needs samples to calibrate on"):
+    with pytest.raises(MissingInputError) as caught:
         compress(dense, "weights", settings, None, out=tmp_path / "w", name="w")
+    assert caught.value.need == "calibration"
     made = compress(dense, "weights", settings, rows, out=tmp_path / "w", name="w")
     assert made.record.steps[-1].details["storage"]["distinct_most"] <= 8
     assert closeness(made, dense, rows) > 0.9
@@ -83,13 +86,13 @@ def test_the_other_layers_get_the_backup_type(dense, tmp_path):
 
 def test_a_group_that_does_not_fit_is_adjusted_or_left(dense, tmp_path):
     wide = {**INT4, "group_size": 128}
-    with pytest.raises(InputError, match="weight compression to int4_sym failed"):
+    with pytest.raises(InputError, match="int4_sym"):
         compress(dense, "weights", wide, None, out=tmp_path / "w", name="w")
     settings = {**wide, "group_size_fallback": "adjust"}
     made = compress(dense, "weights", settings, None, out=tmp_path / "a", name="a")
     assert types_of(made)["i4"]["layers"] == 4
     left = {**wide, "group_size_fallback": "ignore"}
-    with pytest.raises(InputError, match="weights changes nothing in dense"):
+    with pytest.raises(InputError, match=r"weights .* dense$"):
         compress(dense, "weights", left, None, out=tmp_path / "i", name="i")
 
 
@@ -98,10 +101,10 @@ def test_float_modes_on_convolutions_fail_in_one_line_with_the_way_out(conv, tmp
     settings = {"mode": mode, "all_layers": True}
     if mode in ("fp8_e4m3", "fp4"):
         settings["group_size"] = 32
-    with pytest.raises(InputError, match=f"weight compression to {mode} failed") as caught:
+    with pytest.raises(InputError, match=mode) as caught:
         compress(conv, "weights", settings, None, out=tmp_path / "w", name="w")
     assert "\n" not in str(caught.value)
-    assert "--set backup_mode=int8_asym" in caught.value.hint
+    assert "backup_mode=int8_asym" in caught.value.hint
     settings["backup_mode"] = "int8_asym"
     made = compress(conv, "weights", settings, None, out=tmp_path / "v", name="v")
     assert set(types_of(made)) == {"u8", "f8e4m3" if "8" in mode else "f4e2m1"}
@@ -110,15 +113,18 @@ def test_float_modes_on_convolutions_fail_in_one_line_with_the_way_out(conv, tmp
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"awq": True}, "mode int8_asym puts every layer in 8 bits by channel: it takes no awq"),
-        ({"backup_mode": "none", "gptq": True}, "it takes no backup_mode and no gptq"),
-        ({**INT4, "gptq": True, "lora_correction": True}, "gptq and lora_correction do not go"),
-        ({"mode": "fp8_e4m3", "awq": True}, "mode fp8_e4m3 takes no awq"),
-        ({"mode": "codebook"}, "mode codebook and the values of a codebook go together"),
-        ({"codebook": [0, 1]}, "mode codebook and the values of a codebook go together"),
-        ({"mode": "codebook", "codebook": "1,0"}, "codebook: two values or more, ascending"),
-        ({**INT4, "sensitivity_metric": "weight_quantization_error"}, "where ratio is below 1"),
-        ({"mode": "mxfp4", "group_size_fallback": "adjust"}, "cannot adjust"),
+        ({"awq": True}, "int8_asym .* awq"),
+        ({"backup_mode": "none", "gptq": True}, "backup_mode, gptq"),
+        ({**INT4, "gptq": True, "lora_correction": True}, "gptq and lora_correction"),
+        ({"mode": "fp8_e4m3", "awq": True}, "fp8_e4m3 .* awq"),
+        ({"mode": "codebook"}, "codebook"),
+        ({"codebook": [0, 1]}, "codebook"),
+        ({"mode": "codebook", "codebook": "1,0"}, "codebook .* ascending"),
+        (
+            {**INT4, "sensitivity_metric": "weight_quantization_error"},
+            "sensitivity_metric .* ratio",
+        ),
+        ({"mode": "mxfp4", "group_size_fallback": "adjust"}, "mxfp4 .* group_size_fallback"),
     ],
 )
 def test_settings_that_do_not_go_together_are_said(settings, message):
@@ -129,7 +135,7 @@ def test_settings_that_do_not_go_together_are_said(settings, message):
 def test_every_mode_of_nncf_is_offered():
     import nncf
 
-    from ovtool.compression.registry import load
+    from ovtool.compression.registry import load_method
 
-    offered = set(load("weights").settings.model_json_schema()["properties"]["mode"]["enum"])
+    offered = set(load_method("weights").settings.model_json_schema()["properties"]["mode"]["enum"])
     assert offered == {mode.value for mode in nncf.CompressWeightsMode}

@@ -1,7 +1,7 @@
 """What compression reads and tells, as a test sees it."""
 
-from ovtool.compression.registry import Material
-from ovtool.compression.registry import compress as with_material
+from ovtool.compression.method import MethodInputs
+from ovtool.compression.pipeline import apply_method
 from ovtool.datasets.samples import Sample
 
 
@@ -39,4 +39,4 @@ class Listed:
 
 def compress(parent, method, settings, samples, **options):
     """Compress with nothing but calibration samples, if any."""
-    return with_material(parent, method, settings, Material(calibration=samples), **options)
+    return apply_method(parent, method, settings, MethodInputs(calibration=samples), **options)

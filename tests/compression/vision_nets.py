@@ -5,8 +5,8 @@ import openvino as ov
 import torch
 from torch import nn
 
-from ovtool.compression.registry import Material
-from ovtool.compression.registry import compress as with_material
+from ovtool.compression.method import MethodInputs
+from ovtool.compression.pipeline import apply_method
 from ovtool.core.variant import Preprocessing
 from ovtool.datasets.samples import Sample
 from ovtool.models.network import Network
@@ -77,8 +77,8 @@ def parent(folder, make=network):
 def compress(variant, method, settings, out, *, make=network, **options):
     """Compress with a network and images to train on."""
     loss = options.pop("loss", None)
-    material = Material(network=make, training=options.pop("training", Patterns()), loss=loss)
-    return with_material(variant, method, settings, material, out=out, name=out.name, **options)
+    inputs = MethodInputs(network=make, training=options.pop("training", Patterns()), loss=loss)
+    return apply_method(variant, method, settings, inputs, out=out, name=out.name, **options)
 
 
 def outputs(variant, images):

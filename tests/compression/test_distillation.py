@@ -6,12 +6,22 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ovtool.compression.methods.distillation import TRAIN, retrain, soft_loss
+from ovtool.compression.distillation import retrain, soft_loss
+from ovtool.compression.method import MissingInputError
+from ovtool.compression.methods.train import TRAIN
 from ovtool.compression.registry import parse_settings
-from ovtool.compression.training import Hooks
+from ovtool.compression.training import TrainingHooks
 from ovtool.core.errors import InputError
 from ovtool.models.network import Network
-from tests.compression.learnable import CLASSES, Patterns, linear, material, outputs, residual, work
+from tests.compression.learnable import (
+    CLASSES,
+    Patterns,
+    context,
+    inputs,
+    linear,
+    outputs,
+    residual,
+)
 
 ALL = {"epochs": 1, "batch_size": 200, "validation_share": 0}
 """One step on all samples, so that the loss told is that of the first weights."""
@@ -54,9 +64,9 @@ def flat(seed, width=6):
 
 
 def test_the_loss_is_the_weighted_sum_of_four(tmp_path):
-    given, student, teacher = material(lambda: flat(2)), flat(1), flat(2)
+    given, student, teacher = inputs(lambda: flat(2)), flat(1), flat(2)
     settings = {"hard": 0.5, "predicted": 0.7, "soft": 2, "temperature": 3, "feature": 0.25}
-    step = work(tmp_path, "train", {**ALL, **settings, "feature_layers": "middle"}, given)
+    step = context(tmp_path, "train", {**ALL, **settings, "feature_layers": "middle"}, given)
     x = torch.from_numpy(Patterns().images)
     ours, theirs = outputs(student, x), outputs(teacher, x)
     hard = -np.log(softmax(ours)[range(160), Patterns().labels]).mean()
@@ -73,7 +83,7 @@ def test_the_loss_is_the_weighted_sum_of_four(tmp_path):
 
 def test_the_weight_of_the_labels_counts_without_a_teacher_too(tmp_path):
     losses = [
-        retrain(flat(1), work(tmp_path / str(hard), "train", {**ALL, "hard": hard}, material()))
+        retrain(flat(1), context(tmp_path / str(hard), "train", {**ALL, "hard": hard}, inputs()))
         .epochs[0].loss
         for hard in (1, 3)
     ]  # fmt: skip
@@ -82,12 +92,12 @@ def test_the_weight_of_the_labels_counts_without_a_teacher_too(tmp_path):
 
 @pytest.mark.parametrize("target", ["soft", "predicted"])
 def test_a_student_without_labels_becomes_like_its_teacher(tmp_path, target):
-    given = material(lambda: flat(2), training=Patterns(labelled=False))
+    given = inputs(lambda: flat(2), training=Patterns(labelled=False))
     settings = {"epochs": 40, "hard": 0, target: 1, "batch_size": 16, "learning_rate": 0.01}
     student, x = flat(1, width=32), Patterns().images
     theirs = outputs(flat(2), x).argmax(1)
     before = (outputs(student, x).argmax(1) == theirs).mean()
-    trained = retrain(student, work(tmp_path, "train", settings, given))
+    trained = retrain(student, context(tmp_path, "train", settings, given))
     assert trained.best is None
     assert (outputs(student, x).argmax(1) == theirs).mean() > 0.9 > before
 
@@ -97,9 +107,9 @@ def test_other_widths_are_projected_and_the_projection_is_trained(tmp_path):
         "hard": 0, "feature": 1, "feature_layers": "stem, body=body", "epochs": 8,
         "learning_rate": 0.01, "batch_size": 32,
     }  # fmt: skip
-    given = material(lambda: residual(2, width=12))
+    given = inputs(lambda: residual(2, width=12))
     student = residual(1, width=8)
-    trained = retrain(student, work(tmp_path, "train", settings, given))
+    trained = retrain(student, context(tmp_path, "train", settings, given))
     losses = [epoch.loss for epoch in trained.epochs]
     assert losses[-1] < losses[0] / 2
     hooked = [m for m in student.module.modules() if m._forward_hooks]
@@ -111,15 +121,15 @@ def test_other_widths_are_projected_and_the_projection_is_trained(tmp_path):
 @pytest.mark.parametrize(
     ("layers", "message", "hint"),
     [
-        ("stam", "the student has no layer 'stam'", "stem"),
-        ("stem=bodi", "the teacher has no layer 'bodi'", "body"),
-        ("stem=head", "only the width may differ", ""),
+        ("stam", "student.*'stam'", "stem"),
+        ("stem=bodi", "teacher.*'bodi'", "body"),
+        ("stem=head", r"stem.*head", ""),
     ],
 )
 def test_layers_that_cannot_be_compared(tmp_path, layers, message, hint):
     settings = {"feature": 1, "feature_layers": layers}
     with pytest.raises(InputError, match=message) as caught:
-        retrain(residual(), work(tmp_path, "train", settings, material()))
+        retrain(residual(), context(tmp_path, "train", settings, inputs()))
     assert hint in (caught.value.hint or "")
 
 
@@ -135,20 +145,22 @@ def test_teachers_are_found_by_reference_and_must_fit(tmp_path):
         {"x": torch.zeros(1, 1, 8, 8)}, False, "wide",
     )  # fmt: skip
     settings = {**ALL, "soft": 1}
-    given = material(teacher=teacher)
-    retrain(residual(), work(tmp_path / "a", "train", {**settings, "teacher": "fits"}, given))
+    given = inputs(teacher=teacher)
+    retrain(residual(), context(tmp_path / "a", "train", {**settings, "teacher": "fits"}, given))
     assert asked == ["fits"]
-    with pytest.raises(InputError, match=r"student gives \[160, 4\], the teacher \[160, 9\]"):
-        retrain(residual(), work(tmp_path / "b", "train", {**settings, "teacher": "wide"}, given))
-    with pytest.raises(InputError, match="no teacher 'fits'"):
+    with pytest.raises(InputError, match=r"\[160, 4\].*\[160, 9\]"):
         retrain(
-            residual(), work(tmp_path / "c", "train", {**settings, "teacher": "fits"}, material())
+            residual(), context(tmp_path / "b", "train", {**settings, "teacher": "wide"}, given)
+        )
+    with pytest.raises(InputError, match="'fits'"):
+        retrain(
+            residual(), context(tmp_path / "c", "train", {**settings, "teacher": "fits"}, inputs())
         )
 
 
 def test_a_loss_of_the_users_takes_the_place_of_the_cross_entropy(tmp_path):
-    given = material(loss=lambda outputs, labels: outputs.sum() * 0 + labels.float().mean() + 7)
-    trained = retrain(flat(1), work(tmp_path, "train", ALL, given))
+    given = inputs(loss=lambda outputs, labels: outputs.sum() * 0 + labels.float().mean() + 7)
+    trained = retrain(flat(1), context(tmp_path, "train", ALL, given))
     assert trained.epochs[0].loss == pytest.approx(7 + 1.5)
 
 
@@ -161,8 +173,8 @@ def test_zeros_stay_unless_it_is_asked_otherwise(tmp_path):
             student.module.head.weight.zero_()  # it starts so: nothing but zeros is no pruning
         called = []
         settings = {"epochs": 2, "keep_zeros": keep, "optimizer": "sgd", "weight_decay": 0.1}
-        step = work(tmp_path / str(keep), "train", settings, material())
-        retrain(student, step, Hooks(after_step=lambda called=called: called.append(1)))
+        step = context(tmp_path / str(keep), "train", settings, inputs())
+        retrain(student, step, TrainingHooks(after_step=lambda called=called: called.append(1)))
         assert len(called) == 2 * 3
         assert (student.module.head.weight != 0).all()
         kept[keep] = float((student.module.middle.weight == 0).float().mean())
@@ -172,8 +184,8 @@ def test_zeros_stay_unless_it_is_asked_otherwise(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"hard": 0}, "there is nothing to learn from"),
-        ({"feature": 1}, "feature_layers names no layer"),
+        ({"hard": 0}, "hard, predicted, soft and feature"),
+        ({"feature": 1}, "feature_layers"),
         ({"temperature": 0}, "temperature"),
         ({"validation_share": 1}, "validation_share"),
         ({"optimizer": "adan"}, "optimizer"),
@@ -185,10 +197,13 @@ def test_settings_that_say_nothing(settings, message):
 
 
 def test_what_training_lacks(tmp_path):
-    assert retrain(linear(), work(tmp_path, "train", {"epochs": 0}, material())) is None
-    with pytest.raises(InputError, match="needs labelled samples to train on"):
-        retrain(linear(), work(tmp_path, "train", {}, material(training=None)))
-    with pytest.raises(InputError, match="distillation needs a torch network"):
-        retrain(residual(), work(tmp_path, "train", {"soft": 1}, material(network=None)))
-    with pytest.raises(InputError, match="train needs a torch network"):
-        TRAIN.apply(work(tmp_path, "train", {}, material(network=None)))
+    assert retrain(linear(), context(tmp_path, "train", {"epochs": 0}, inputs())) is None
+    with pytest.raises(MissingInputError) as caught:
+        retrain(linear(), context(tmp_path, "train", {}, inputs(training=None)))
+    assert caught.value.need == "training"
+    with pytest.raises(MissingInputError) as caught:
+        retrain(residual(), context(tmp_path, "train", {"soft": 1}, inputs(network=None)))
+    assert caught.value.need == "network"
+    with pytest.raises(MissingInputError) as caught:
+        TRAIN.apply(context(tmp_path, "train", {}, inputs(network=None)))
+    assert caught.value.need == "network"

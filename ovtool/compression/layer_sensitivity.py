@@ -1,0 +1,336 @@
+"""Sensitivity of each layer to quantization: one layer is quantized, the rest stays in float.
+
+This is the sensitivity analysis of Wu et al. 2020, "Integer Quantization for Deep Learning
+Inference: Principles and Empirical Evaluation", section 5.1. The graph is calibrated once, then
+quantizers are switched on and off: a layer needs a compilation and a few inferences, no
+calibration. Biases are not corrected, since a correction would shift layers that stay in float.
+The figures rank layers. They do not predict the quantized model, where errors interact.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ovtool.compression import ptq
+from ovtool.compression.nncf_adapter import CalibrationFeed
+from ovtool.core import units
+from ovtool.core.errors import InputError
+from ovtool.core.progress import SILENT, Progress
+from ovtool.graph import flops
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import openvino as ov
+    from numpy.typing import NDArray
+
+    from ovtool.compression.method import QualityEvaluator
+    from ovtool.compression.ptq import QuantizationSettings
+    from ovtool.core.variant import Port
+    from ovtool.datasets.samples import Samples
+
+COMPARED_SAMPLES = 32
+"""Number of calibration samples to compare outputs on."""
+MAX_ROWS = 128
+"""Maximum number of rows; neighboring layers of a deeper network are measured as blocks."""
+_QUANTIZERS = frozenset({"FakeQuantize", "FakeConvert"})
+# Layers that only move values: a quantizer before them belongs to the next layer that computes.
+_MOVING = frozenset({
+    "Broadcast", "Concat", "Convert", "DepthToSpace", "Gather", "MaxPool", "Pad", "Reshape",
+    "ShuffleChannels", "Slice", "SpaceToDepth", "Split", "Squeeze", "StridedSlice", "Tile",
+    "Transpose", "Unsqueeze", "VariadicSplit",
+})  # fmt: skip
+_NOT_COMPUTING = frozenset({"Result", "ShapeOf"})
+_EXACT = {"INFERENCE_PRECISION_HINT": "f32", "EXECUTION_MODE_HINT": "ACCURACY"}
+
+
+@dataclass(frozen=True, slots=True)
+class LayerCost:
+    """Cost of quantizing one layer, or a block of neighboring layers.
+
+    Args:
+        layers: Names, in the order of the graph.
+        type: Type of the layer, or all types in the block.
+        macs_share: Share of the model's multiply-adds, 0 to 1; None if unknown.
+        noise: Power of the error of the first output over the power of that output.
+        metric_drop: Drop of the metric; None without an evaluator.
+    """
+
+    layers: tuple[str, ...]
+    type: str
+    macs_share: float | None
+    noise: float
+    metric_drop: float | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the layer, or of the first and the last layer of the block."""
+        if len(self.layers) == 1:
+            return self.layers[0]
+        return f"{self.layers[0]} ... {self.layers[-1]} ({len(self.layers)} layers)"
+
+    @property
+    def sqnr_db(self) -> float:
+        """Signal to quantization noise, in dB, lower is worse; infinite without noise."""
+        return sqnr_db(self.noise)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the cost as JSON types, with None for infinite values."""
+        document: dict[str, Any] = units.finite(
+            {"name": self.name, **asdict(self), "sqnr_db": self.sqnr_db}
+        )
+        return document
+
+
+@dataclass(frozen=True, slots=True)
+class Sensitivity:
+    """Cost of quantizing each layer.
+
+    Args:
+        layers: Costs, the most sensitive layer first.
+        noise: Noise with all layers quantized.
+        metric: Name in ``columns.py``; None without an evaluator.
+        in_float: Value of the metric without quantization.
+        samples: Number of calibration samples compared.
+        not_reached: Layers not measured within the time limit.
+    """
+
+    layers: tuple[LayerCost, ...]
+    noise: float
+    metric: str | None
+    in_float: float | None
+    samples: int
+    not_reached: tuple[str, ...] = ()
+
+    @property
+    def sqnr_db(self) -> float:
+        """Signal to quantization noise with all layers quantized, in dB."""
+        return sqnr_db(self.noise)
+
+
+def sqnr_db(noise: float) -> float:
+    """Return the signal-to-noise ratio of a relative noise power, in dB.
+
+    >>> sqnr_db(0.01), sqnr_db(0.0), sqnr_db(float("inf"))
+    (20.0, inf, -inf)
+    """
+    if noise == 0:
+        return math.inf
+    return -math.inf if math.isinf(noise) else -10 * math.log10(noise)
+
+
+def relative_noise(in_float: Sequence[NDArray[Any]], quantized: Sequence[NDArray[Any]]) -> float:
+    """Return the power of the difference over the power of the float outputs, over all batches.
+
+    Infinite where quantized outputs are not finite, or where only the float outputs are zero.
+    """
+    signal = error = 0.0
+    for a, b in zip(in_float, quantized, strict=True):
+        exact, rounded = a.astype(np.float64).ravel(), b.astype(np.float64).ravel()
+        if not np.isfinite(rounded).all():
+            return math.inf
+        signal += float(exact @ exact)
+        error += float((rounded - exact) @ (rounded - exact))
+    if error == 0:
+        return 0.0
+    return error / signal if signal else math.inf
+
+
+class QuantizerSwitches:
+    """A quantized graph with quantizers that can be switched on and off per layer, in place."""
+
+    def __init__(self, model: ov.Model) -> None:
+        self.model = model
+        self._edges = list(_edges(model))
+        owners = {name for edge in self._edges for name in edge.layers}
+        self.layers = {
+            operation.get_friendly_name(): operation.get_type_name()
+            for operation in model.get_ordered_ops()
+            if operation.get_friendly_name() in owners
+        }
+
+    def enable_only(self, names: Sequence[str]) -> None:
+        """Quantize only these layers."""
+        for edge in self._edges:
+            on = not edge.layers.isdisjoint(names)
+            edge.reader.replace_source_output(edge.quantized if on else edge.plain)
+
+
+@dataclass(frozen=True, slots=True)
+class _Edge:
+    """An input that reads a quantizer: its source with and without it, and the layers affected."""
+
+    reader: Any
+    quantized: Any
+    plain: Any
+    layers: frozenset[str]
+
+
+def _edges(model: ov.Model) -> Iterator[_Edge]:
+    for operation in model.get_ordered_ops():
+        if operation.get_type_name() not in _QUANTIZERS:
+            continue
+        plain = operation.input_value(0)
+        while plain.get_node().get_type_name() in _QUANTIZERS:
+            plain = plain.get_node().input_value(0)
+        for reader in operation.output(0).get_target_inputs():
+            node = reader.get_node()
+            table = node.get_type_name() == "Gather" and _is_constant(plain.get_node())
+            layers = frozenset({node.get_friendly_name()}) if table else _computing(node)
+            yield _Edge(reader, operation.output(0), plain, layers)
+
+
+def _is_constant(node: Any) -> bool:
+    """Return whether a value is stored; a Gather from it is an embedding, which is a layer."""
+    while node.get_type_name() == "Convert":
+        node = node.input_value(0).get_node()
+    return bool(node.get_type_name() == "Constant")
+
+
+def _computing(node: Any) -> frozenset[str]:
+    """Return the layers that compute with the output of a node: the node itself, if it computes."""
+    kind = node.get_type_name()
+    if kind in _NOT_COMPUTING:
+        return frozenset()
+    layers: frozenset[str] = frozenset()
+    if kind in _MOVING or kind in _QUANTIZERS:
+        for output in node.outputs():
+            for reader in output.get_target_inputs():
+                layers |= _computing(reader.get_node())
+    return layers or frozenset({node.get_friendly_name()})
+
+
+def measure_sensitivity(
+    model: ov.Model,
+    samples: Samples,
+    inputs: Sequence[Port],
+    settings: QuantizationSettings,
+    *,
+    evaluator: QualityEvaluator | None = None,
+    max_rows: int = MAX_ROWS,
+    time_limit_s: float | None = None,
+    progress: Progress = SILENT,
+) -> Sensitivity:
+    """Quantize one layer of a graph at a time and compare the first output with the graph's own.
+
+    Args:
+        model: Graph in floating point; not changed.
+        samples: Calibration samples; outputs are compared on :data:`COMPARED_SAMPLES` of them,
+            evenly spread.
+        inputs: Inputs of the graph.
+        settings: Settings of the quantization; ignored layers have no row.
+        evaluator: Measures the metric as well, on all validation samples for each layer.
+        max_rows: Maximum number of rows; more layers are measured in blocks of neighbors.
+        time_limit_s: Seconds after which no further layer is measured.
+        progress: Receives the layers.
+
+    Raises:
+        InputError: The graph cannot be quantized, no layer is quantized, or it does not run.
+    """
+    started = time.monotonic()
+    without_correction = settings.model_copy(
+        update={"bias_correction": False, "fast_bias_correction": True}
+    )
+    feed = CalibrationFeed(samples, inputs, settings.subset_size, progress)
+    switches = QuantizerSwitches(ptq.quantize(model, without_correction, feed, stored=False))
+    if not switches.layers:
+        raise InputError("these settings quantize no layer of the model")
+    compared = CalibrationFeed(samples, inputs, COMPARED_SAMPLES, SILENT)
+    data = list(compared)
+    switches.enable_only(())
+    exact = _outputs(switches.model, data)
+    in_float = evaluator(switches.model).value if evaluator else None
+    switches.enable_only(tuple(switches.layers))
+    all_quantized = relative_noise(exact, _outputs(switches.model, data))
+    macs = _macs_shares(model, data[0])
+    blocks = _blocks(list(switches.layers), max_rows)
+    costs: list[LayerCost] = []
+    progress.start("quantizing one layer at a time", len(blocks))
+    for block in blocks:
+        if costs and time_limit_s is not None and time.monotonic() - started >= time_limit_s:
+            break
+        switches.enable_only(block)
+        noise = relative_noise(exact, _outputs(switches.model, data))
+        drop = (
+            in_float - evaluator(switches.model).value
+            if evaluator and in_float is not None
+            else None
+        )
+        kinds = dict.fromkeys(switches.layers[name] for name in block)
+        share = None if macs is None else sum(macs.get(name, 0.0) for name in block)
+        costs.append(LayerCost(block, ", ".join(kinds), share, noise, drop))
+        progress.advance()
+    return Sensitivity(
+        tuple(sorted(costs, key=lambda cost: -cost.noise)),
+        all_quantized,
+        evaluator.metric if evaluator else None,
+        in_float,
+        compared.count,
+        tuple(name for block in blocks[len(costs) :] for name in block),
+    )
+
+
+def _outputs(model: ov.Model, data: Sequence[dict[int, Any]]) -> list[NDArray[Any]]:
+    """Return the first output for each batch, computed on the CPU in f32."""
+    import openvino as ov
+
+    try:
+        compiled = ov.Core().compile_model(model, "CPU", _EXACT)
+        return [np.array(compiled(feed)[0]) for feed in data]
+    except RuntimeError as error:
+        raise InputError(f"the graph does not run on the CPU: {error}") from error
+
+
+def _macs_shares(model: ov.Model, feed: Mapping[int, NDArray[Any]]) -> dict[str, float] | None:
+    """Return each layer's share of the multiply-adds; None if some are unknown."""
+    static = model.clone()
+    try:
+        static.reshape({index: list(array.shape) for index, array in feed.items()})
+    except RuntimeError:
+        return None
+    context = flops.work(static)
+    return {name: f / context.total for name, f in context.flops.items()} if context.total else None
+
+
+def _blocks(layers: Sequence[str], max_blocks: int) -> list[tuple[str, ...]]:
+    """Split the layers into runs of neighbors with sizes that differ by at most one."""
+    count = min(max_blocks, len(layers))
+    bounds = [index * len(layers) // count for index in range(count + 1)]
+    return [tuple(layers[a:b]) for a, b in itertools.pairwise(bounds)]
+
+
+_MIN_COST = 1e-3
+"""Minimum cost of a layer in float, as a share of the multiply-adds: leaving and entering the
+quantized part takes time too."""
+
+
+def select_cheapest(costs: Sequence[LayerCost], share: float) -> tuple[str, ...]:
+    """Select a few cheap layers that cause a share of all noise, assuming that noise adds up.
+
+    Greedy knapsack (Dantzig 1957): layers with the most noise per multiply-add come first; then
+    redundant layers are dropped, the most expensive first.
+
+    Args:
+        costs: Costs of all layers.
+        share: Share of the noise to remove, 0 to 1.
+    """
+    infinite = any(math.isinf(cost.noise) for cost in costs)
+    noise = [float(math.isinf(c.noise)) if infinite else c.noise for c in costs]
+    price = [_MIN_COST + (c.macs_share or 0.0) for c in costs]
+    goal = share * math.fsum(noise) * (1 - 1e-12)
+    selected: list[int] = []
+    for index in sorted(range(len(costs)), key=lambda i: -noise[i] / price[i]):
+        if math.fsum(noise[i] for i in selected) >= goal:
+            break
+        selected.append(index)
+    for index in sorted(selected, key=lambda i: -price[i]):
+        rest = [i for i in selected if i != index]
+        if math.fsum(noise[i] for i in rest) >= goal:
+            selected = rest
+    return tuple(name for i in sorted(selected) for name in costs[i].layers)
