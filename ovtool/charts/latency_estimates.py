@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 from ovtool.charts.drawing import LOG_RATIO, Chart, OmittedChart, layered_spec, tooltips
 from ovtool.core import units
+from ovtool.results.labels import config_labels
 from ovtool.results.rows import (
     Config,
     Rows,
-    by_config,
-    estimated,
-    figure,
-    least_estimate,
-    least_latency,
-    measured,
-    real,
+    estimated_rows,
+    find_lowest_estimate,
+    find_lowest_latency,
+    get_figure,
+    group_by_config,
+    measured_rows,
+    real_rows,
 )
-from ovtool.results.wording import config_labels
 
 if TYPE_CHECKING:
     import altair as alt
@@ -35,11 +35,11 @@ def draw_latency_estimates(rows: Rows) -> Chart | OmittedChart:
     import altair as alt
 
     name, title = "latency-estimates", "Latency: compiler estimates and measurements"
-    shown = measured(real(rows)) + estimated(rows)
+    shown = measured_rows(real_rows(rows)) + estimated_rows(rows)
     labels = config_labels(shown)
     points = [
         point
-        for config, group in by_config(shown).items()
+        for config, group in group_by_config(shown).items()
         if (point := _point(group, labels[config], config)) is not None
     ]
     estimates = [point for point in points if point["kind"] == "estimate"]
@@ -75,12 +75,12 @@ def draw_latency_estimates(rows: Rows) -> Chart | OmittedChart:
 
 
 def _point(group: Rows, label: str, config: Config) -> dict[str, Any] | None:
-    row, column, kind = least_latency(group), "latency_p50_ms", "measured"
+    row, column, kind = find_lowest_latency(group), "latency_p50_ms", "measured"
     if row is None:
-        row, column, kind = least_estimate(group), "latency_estimate_ms", "estimate"
+        row, column, kind = find_lowest_estimate(group), "latency_estimate_ms", "estimate"
     if row is None:
         return None
-    value = figure(row, column)
+    value = get_figure(row, column)
     prefix = "estimate " if kind == "estimate" else ""
     return {
         "config": label,

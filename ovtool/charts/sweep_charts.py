@@ -19,17 +19,23 @@ from ovtool.charts.quality import draw_quality, draw_quality_vs_size
 from ovtool.charts.size_and_startup import draw_size, draw_startup
 from ovtool.charts.speedup import draw_speedup
 from ovtool.core.columns import BY_NAME
-from ovtool.results.rows import Config, by_config, estimated, figures, measured, real, records
-from ovtool.results.table import background
-from ovtool.results.wording import config_labels, count_text, left_out_text
+from ovtool.results.labels import config_labels, row_count_text
+from ovtool.results.rows import (
+    Config,
+    estimated_rows,
+    excluded_rows,
+    get_figures,
+    group_by_config,
+    measured_rows,
+    real_rows,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import pandas as pd
-
     from ovtool.charts.drawing import Point
     from ovtool.results.rows import Rows
+    from ovtool.results.table import ResultsTable
 
 _FIGURES = (
     "latency_p50_ms",
@@ -60,18 +66,18 @@ class Charts:
     points: Sequence[Point] = ()
 
 
-def draw_sweep_charts(table: pd.DataFrame, best: int | None = None) -> Charts:
+def draw_sweep_charts(table: ResultsTable, best: int | None = None) -> Charts:
     """Draw all charts that the table has figures for.
 
     Args:
-        table: A table of :func:`ovtool.results.table.load`, or some of its rows.
+        table: A table of :func:`ovtool.results.table.load_results`, or some of its rows.
         best: Index of the recommended row.
     """
-    rows = records(table)
-    labels = config_labels(measured(real(rows)))
-    emulated = left_out_text(measured(rows))
-    estimates = count_text(estimated(rows))
-    quality = background(table).quality_metric
+    rows = table.records
+    labels = config_labels(measured_rows(real_rows(rows)))
+    emulated = row_count_text(excluded_rows(measured_rows(rows)))
+    estimates = row_count_text(estimated_rows(rows))
+    quality = table.quality_metric
     points = with_label_offsets(build_points(rows, labels, quality, best))
     charts = [
         draw_latency_throughput(points),
@@ -118,7 +124,7 @@ def build_points(
     """
     shown = rows.equal("status", "ok") & ~rows.known("emulated")
     indices, kept = np.flatnonzero(shown).tolist(), rows.take(shown)
-    configs = [Config.of(row) for row in kept]
+    configs = [Config.from_row(row) for row in kept]
     order = {label: place for place, label in enumerate(labels.values())}
     ranks, files = _speed_ranks(kept), _file_labels(kept)
     points: list[Point] = [
@@ -146,7 +152,10 @@ def build_points(
 
 def _speed_ranks(rows: Rows) -> dict[Config, int]:
     """Return the rank of each configuration by its highest throughput, from 0."""
-    best = {c: np.nan_to_num(r.numbers("throughput_fps")).max() for c, r in by_config(rows).items()}
+    best = {
+        c: np.nan_to_num(r.numbers("throughput_fps")).max()
+        for c, r in group_by_config(rows).items()
+    }
     ranked = sorted(best, key=lambda config: -best[config])
     return {config: rank for rank, config in enumerate(ranked)}
 
@@ -154,7 +163,7 @@ def _speed_ranks(rows: Rows) -> dict[Config, int]:
 def _add_figure(points: Sequence[Point], rows: Rows, column: str, name: str) -> None:
     """Add a figure and its interval to the points of the rows that have it."""
     has_interval = BY_NAME[column].interval
-    for point, value in zip(points, figures(rows, column), strict=True):
+    for point, value in zip(points, get_figures(rows, column), strict=True):
         if math.isfinite(value.value):
             point[name] = value.value
             if has_interval and value.known:

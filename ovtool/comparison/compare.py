@@ -31,8 +31,8 @@ from ovtool.comparison.noise import Noise, RepeatedFigure, measure_noise
 from ovtool.comparison.quality import compare_quality, compare_sizes
 from ovtool.core import files, statistics
 from ovtool.core.errors import InputError, NothingMeasuredError
-from ovtool.results.facts import differences
-from ovtool.results.reading import Sweep, read
+from ovtool.results.environments import compare_facts
+from ovtool.results.sweep_data import SweepData, read_sweep
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -69,7 +69,7 @@ def compare(
         NothingMeasuredError: No trial was measured in both sweeps.
     """
     noise = Noise() if noise_pct is None else Noise(noise_pct)
-    sweep_a, sweep_b, *rerun_sweeps = (read(path) for path in (a, b, *reruns))
+    sweep_a, sweep_b, *rerun_sweeps = (read_sweep(path) for path in (a, b, *reruns))
     _require_distinct([sweep_a, sweep_b, *rerun_sweeps])
     margin = WITHIN_PCT if within_pct is None else within_pct
     comparison = compare_sweeps(
@@ -81,10 +81,10 @@ def compare(
 
 
 def compare_sweeps(
-    a: Sweep,
-    b: Sweep,
+    a: SweepData,
+    b: SweepData,
     *,
-    reruns: Sequence[Sweep] = (),
+    reruns: Sequence[SweepData] = (),
     noise: Noise | None = None,
     within_pct: float = WITHIN_PCT,
 ) -> Comparison:
@@ -111,7 +111,7 @@ def compare_sweeps(
     return Comparison(
         a=_side(a),
         b=_side(b),
-        differences=differences(_facts(a), _facts(b)),
+        differences=compare_facts(_facts(a), _facts(b)),
         noise=noise,
         within_pct=within_pct,
         detectable_pct=_detectable_loss_pct(figures),
@@ -127,7 +127,7 @@ def compare_sweeps(
     )
 
 
-def _measured_pairs(a: Sweep, b: Sweep, matching: Matching) -> list[MatchedTrial]:
+def _measured_pairs(a: SweepData, b: SweepData, matching: Matching) -> list[MatchedTrial]:
     """Return the trials that were measured in both sweeps."""
     if not matching.pairs:
         raise InputError(
@@ -144,25 +144,25 @@ def _measured_pairs(a: Sweep, b: Sweep, matching: Matching) -> list[MatchedTrial
     return measured
 
 
-def _require_distinct(sweeps: Sequence[Sweep]) -> None:
+def _require_distinct(sweeps: Sequence[SweepData]) -> None:
     paths = [sweep.path.resolve() for sweep in sweeps]
     for path in paths:
         if paths.count(path) > 1:
             raise InputError(f"sweep given twice: {path}", "repeat the sweep into another folder")
 
 
-def _summary(sweep: Sweep) -> str:
+def _summary(sweep: SweepData) -> str:
     if not sweep.measurements:
         return "nothing measured"
     names = ", ".join(dict.fromkeys(m.trial.variant_name for m in sweep.measurements))
     return f"{names} on {', '.join(dict.fromkeys(m.device for m in sweep.measurements))}"
 
 
-def _side(sweep: Sweep) -> Side:
+def _side(sweep: SweepData) -> Side:
     return Side(sweep.name, str(sweep.path), sweep.environment.machine)
 
 
-def _facts(sweep: Sweep) -> dict[str, Any]:
+def _facts(sweep: SweepData) -> dict[str, Any]:
     return {**sweep.environment.facts, "sweep settings": sweep.plan.settings}
 
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from ovtool.comparison.figures import LEVEL, Change
 from ovtool.comparison.noise import Noise
 from ovtool.core.errors import LimitNotMetError
-from ovtool.results.wording import words
+from ovtool.results.labels import column_label
 
 if TYPE_CHECKING:
     from ovtool.comparison.quality import QualityChange, SizeChange
     from ovtool.core.notes import Note
-    from ovtool.results.facts import Difference
+    from ovtool.results.environments import Difference
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Comparison:
         """Return significant losses of at least a limit, and trials that no longer run."""
         changes: tuple[Change | QualityChange, ...] = (*self.changes, *self.quality)
         losses = [
-            f"{change.label}: {words(change.column)} {change.loss_pct:.1f} % worse"
+            f"{change.label}: {column_label(change.column)} {change.loss_pct:.1f} % worse"
             for change in changes
             if change.outcome == "worse" and change.loss_pct >= limit_pct
         ]

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from ovtool.core.measurement import Measurement
     from ovtool.core.trial import Trial
-    from ovtool.results.reading import Sweep
+    from ovtool.results.sweep_data import SweepData
 
 _RAN: tuple[str, ...] = ("ok", "failed")
 """Status of a trial that ran on its device; an estimate did not."""
@@ -53,7 +53,7 @@ class Matching:
     notes: tuple[Note, ...]
 
 
-def match_trials(a: Sweep, b: Sweep, reruns: Sequence[Sweep] = ()) -> Matching:
+def match_trials(a: SweepData, b: SweepData, reruns: Sequence[SweepData] = ()) -> Matching:
     """Match the trials of two sweeps by the model's hash, else by the variant's name.
 
     Emulated devices and estimates are left out; a note says so.
@@ -89,7 +89,7 @@ def _name_key(trial: Trial) -> tuple[str, str, str]:
     return trial.group, trial.precision, trial.variant_name
 
 
-def _comparable(sweep: Sweep) -> list[Measurement]:
+def _comparable(sweep: SweepData) -> list[Measurement]:
     return [m for m in sweep.measurements if not m.emulated and m.status in _RAN]
 
 
@@ -101,7 +101,7 @@ def _finder(measurements: Iterable[Measurement]) -> Callable[[Trial], Measuremen
     return lambda trial: by_id.get(trial.id) or by_name.get(_name_key(trial))
 
 
-def _notes(a: Sweep, b: Sweep, rebuilt: Iterable[str]) -> Iterator[Note]:
+def _notes(a: SweepData, b: SweepData, rebuilt: Iterable[str]) -> Iterator[Note]:
     if listed := "; ".join(rebuilt):
         yield make_note("matched-by-name", listed)
     for side, sweep in (("A", a), ("B", b)):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ovtool.comparison.matching import MatchedTrial
     from ovtool.core.measurement import Measurement
     from ovtool.core.statistics import Interval
-    from ovtool.results.reading import Sweep
+    from ovtool.results.sweep_data import SweepData
 
 WITHIN = 0.01
 """A smaller difference of quality counts as no change: one percentage point."""
@@ -69,7 +69,9 @@ class SizeChange:
         return 100 * (self.b_mib / self.a_mib - 1)
 
 
-def compare_quality(a: Sweep, b: Sweep, pairs: Sequence[MatchedTrial]) -> tuple[QualityChange, ...]:
+def compare_quality(
+    a: SweepData, b: SweepData, pairs: Sequence[MatchedTrial]
+) -> tuple[QualityChange, ...]:
     """Compare the quality of each variant, device, precision and shape.
 
     Args:
@@ -96,7 +98,9 @@ def compare_quality(a: Sweep, b: Sweep, pairs: Sequence[MatchedTrial]) -> tuple[
     )
 
 
-def compare_sizes(a: Sweep, b: Sweep, pairs: Sequence[MatchedTrial]) -> tuple[SizeChange, ...]:
+def compare_sizes(
+    a: SweepData, b: SweepData, pairs: Sequence[MatchedTrial]
+) -> tuple[SizeChange, ...]:
     """Compare the sizes of the variants that both sweeps have."""
     changes = []
     for id_a, id_b in dict.fromkeys((p.a.trial.variant, p.b.trial.variant) for p in pairs):
@@ -106,7 +110,7 @@ def compare_sizes(a: Sweep, b: Sweep, pairs: Sequence[MatchedTrial]) -> tuple[Si
     return tuple(changes)
 
 
-def _evaluated(sweep: Sweep) -> dict[tuple[object, ...], Measurement]:
+def _evaluated(sweep: SweepData) -> dict[tuple[object, ...], Measurement]:
     """Return the measurement with the quality of each configuration."""
     return {m.trial.configuration: m for m in sweep.measurements if "quality_samples" in m.figures}
 

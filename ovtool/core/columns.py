@@ -127,5 +127,14 @@ COLUMNS: tuple[Column, ...] = (
     _identity("variant_id", "variant id", "first digits of the hash of the model's files"),
 )  # fmt: skip
 
+DETAILS = "details"
+"""Nested column after :data:`COLUMNS` in the ``results.parquet`` of a sweep: details of each row.
+
+Fields: ``line`` (position in the journal), ``label`` (name of the trial), ``group`` (hash of the
+trial without variant and precision), ``baseline`` (id of the uncompressed variant), ``open_loop``,
+``finished`` (time in UTC), ``method_f32`` and ``method_default`` (how the speed-ups were computed),
+``notes`` (number of the note in the schema metadata, and evidence), ``properties`` (OpenVINO
+properties), ``folder`` (of the variant), ``shapes`` (of inputs), ``open_shapes``.
+"""
 BY_NAME = {column.name: column for column in COLUMNS}
 FIGURES = frozenset(n for c in COLUMNS if c.kind == "figure" for n in c.names)

@@ -1,7 +1,5 @@
 """The sweep folder: ``plan.json``, ``journal.jsonl``, ``environment.json``, ``results.parquet``.
 
-Beside them ``rows.arrow`` saves reports the reading of the journal.
-
 The journal has one line a measurement, flushed to disk before the next trial begins, so a sweep
 that was killed at any moment goes on where it stopped and neither loses nor repeats a trial.
 """
@@ -27,12 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 
-PLAN, JOURNAL, ENVIRONMENT, RESULTS, ROWS = (
+PLAN, JOURNAL, ENVIRONMENT, RESULTS = (
     "plan.json",
     "journal.jsonl",
     "environment.json",
     "results.parquet",
-    "rows.arrow",
 )
 _R = TypeVar("_R", bound=Record)
 

@@ -10,11 +10,10 @@ import numpy as np
 from ovtool.charts.sweep_charts import draw_sweep_charts
 from ovtool.core.errors import LimitNotMetError, NothingMeasuredError
 from ovtool.report.summary import summarize_table
-from ovtool.results.facts import flat
-from ovtool.results.rows import first_of_each, records
-from ovtool.results.table import background
-from ovtool.results.wording import config_labels, environment_labels, row_label
-from ovtool.selection.choice import choose_among
+from ovtool.results.environments import flatten_facts
+from ovtool.results.labels import config_labels, environment_labels, row_label
+from ovtool.results.rows import first_of_each_group
+from ovtool.selection.choice import choose_from
 from ovtool.selection.explanations import Context, explain, fastest
 from ovtool.selection.limits import asked
 from ovtool.selection.pareto import front, not_dominated
@@ -22,14 +21,13 @@ from ovtool.selection.pareto import front, not_dominated
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
-    import pandas as pd
     from numpy.typing import NDArray
 
     from ovtool.charts.sweep_charts import Charts
     from ovtool.core.notes import Note
     from ovtool.report.summary import Summary
     from ovtool.results.rows import Row, Rows
-    from ovtool.results.table import Background
+    from ovtool.results.table import ResultsTable
     from ovtool.selection.choice import Choice
     from ovtool.selection.knee import Knee
     from ovtool.selection.limits import Limits
@@ -93,7 +91,7 @@ class Content:
     best: int | None
     failed: tuple[FailedTrial, ...]
     environments: tuple[EnvironmentSummary, ...]
-    background: Background
+    table: ResultsTable
     explanations: tuple[Note, ...]
     front: Front
     knees: Sequence[Knee]
@@ -104,27 +102,25 @@ class ReportRequest:
     """The rows of a report and the question for its recommendation.
 
     Args:
-        rows: All rows of the table.
-        about: What the table holds apart from its rows.
+        table: The rows and what belongs to them.
         limits: Limits of the recommendation.
         objective: Objective of the recommendation.
         percentile: Latency percentile of limits and objective.
     """
 
-    rows: Rows
-    about: Background
+    table: ResultsTable
     limits: Limits
     objective: str
     percentile: int
 
 
-def build_content(table: pd.DataFrame, limits: Limits, objective: str, percentile: int) -> Content:
+def build_content(table: ResultsTable, limits: Limits, objective: str, percentile: int) -> Content:
     """Return the parts of a report, also if no row meets the limits or nothing was measured.
 
     Raises:
         InputError: The objective or percentile is unknown, or the objective was not measured.
     """
-    request = ReportRequest(records(table), background(table), limits, objective, percentile)
+    request = ReportRequest(table, limits, objective, percentile)
     return describe(request, choose_or_explain(request))
 
 
@@ -135,37 +131,36 @@ def choose_or_explain(request: ReportRequest) -> Choice | str:
         InputError: The objective or percentile is unknown, or the objective was not measured.
     """
     try:
-        return choose_among(
-            request.rows, request.about, request.limits, request.objective, request.percentile
-        )
+        return choose_from(request.table, request.limits, request.objective, request.percentile)
     except (LimitNotMetError, NothingMeasuredError) as error:
         return f"{str(error)[:1].upper()}{str(error)[1:]}."
 
 
 def describe(request: ReportRequest, decision: Choice | str) -> Content:
     """Return the parts of a report for a recommendation."""
-    all_rows, about = request.rows, request.about
+    table, all_rows = request.table, request.table.records
     choice = None if isinstance(decision, str) else decision
     chosen = [] if choice is None else [choice.winner, *(r.row for r in choice.runners_up)]
     rows = select_rows(all_rows, [row["trial"] for row in chosen])
+    shown = table.with_rows(rows.frame)
     try:
-        summary = summarize_table(rows.table)
+        summary = summarize_table(shown)
     except NothingMeasuredError:
         summary = None
     labels = config_labels(rows)
     best = None if choice is None else _index(rows, choice.winner)
     all_labels = config_labels(all_rows)
-    context = Context(all_rows, all_labels, about, request.limits.min_quality)
+    context = Context(all_rows, all_labels, table, request.limits.min_quality)
     explained = fastest(all_rows)
     if best is not None and rows[best] not in explained:
         explained.insert(0, rows[best])
     return Content(
-        title=_title(all_rows.different("sweep")),
+        title=_title(all_rows.unique("sweep")),
         objective=_objective(request),
         choice=choice,
         no_choice=decision if isinstance(decision, str) else "",
         summary=summary,
-        charts=draw_sweep_charts(rows.table, best),
+        charts=draw_sweep_charts(shown, best),
         rows=rows,
         total=len(all_rows),
         best=best,
@@ -173,10 +168,10 @@ def describe(request: ReportRequest, decision: Choice | str) -> Content:
             FailedTrial(row_label(row, labels), row["reason"] or "unknown reason")
             for row in rows.take(rows.equal("status", "failed"))
         ),
-        environments=_environments(rows, about),
-        background=about,
+        environments=_environments(rows, table),
+        table=table,
         explanations=explain(explained, context),
-        front=front(all_rows, request.percentile, about.quality_metric, all_labels)
+        front=front(all_rows, request.percentile, table.quality_metric, all_labels)
         if choice is None
         else choice.front,
         knees=context.knees,
@@ -221,7 +216,9 @@ def _by_preference(rows: Rows, always: Collection[str]) -> Iterator[list[int]]:
     indices = np.flatnonzero(_is_drawn(rows))
     drawn = rows.take(indices)
     for values in (-drawn.numbers("throughput_fps"), drawn.numbers("latency_p50_ms")):
-        yield indices[first_of_each(drawn.kinds(), np.argsort(values, kind="stable"))].tolist()
+        yield indices[
+            first_of_each_group(drawn.group_codes(), np.argsort(values, kind="stable"))
+        ].tolist()
     single = (drawn.numbers("batch") == 1) & drawn.equal("load", "latency")
     yield indices[single].tolist()
     yield np.flatnonzero(~rows.equal("status", "ok")).tolist()
@@ -247,16 +244,19 @@ def _title(sweeps: list[str]) -> str:
 
 def _objective(request: ReportRequest) -> str:
     best = request.objective.replace("latency", f"p{request.percentile} latency")
-    limits = [limit.text for limit in asked(request.limits, request.percentile, request.about)]
+    limits = [limit.text for limit in asked(request.limits, request.percentile, request.table)]
     estimates = ["estimates allowed"] if request.limits.allow_estimates else []
     return ", ".join([f"best {best}", " and ".join(limits) or "no limits", *estimates])
 
 
-def _environments(rows: Rows, about: Background) -> tuple[EnvironmentSummary, ...]:
+def _environments(rows: Rows, table: ResultsTable) -> tuple[EnvironmentSummary, ...]:
     names = environment_labels(rows)
     return tuple(
         EnvironmentSummary(
-            names.get(env.id, env.id), env.machine, dict(flat(env.facts)), dict(env.unknown)
+            names.get(env.id, env.id),
+            env.machine,
+            dict(flatten_facts(env.facts)),
+            dict(env.unknown),
         )
-        for env in about.environments
+        for env in table.environments
     )

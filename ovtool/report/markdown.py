@@ -38,15 +38,15 @@ def _lines(content: Content) -> Iterator[str]:
     for rows in content.charts.excluded_rows:
         yield f"- Not in the charts: {escape(rows)}"
     yield from ("", "## Failed trials and unavailable devices", "")
-    for device in content.background.not_there:
+    for device in content.table.unavailable:
         yield f"- {escape(device.device)} was not available: {escape(device.reason)}"
     for failed in content.failed:
         yield f"- {escape(failed.label)}: {escape(failed.reason)}"
-    if not (content.failed or content.background.not_there):
+    if not (content.failed or content.table.unavailable):
         yield "None: all trials ran on all requested devices."
-    if content.background.notes:
+    if content.table.notes:
         yield from ("", "## Notes", "")
-        yield from (note(each) for each in content.background.notes)
+        yield from (note(each) for each in content.table.notes)
     yield from ("", "## Environments", "")
     yield from (f"- {env.name}: {escape(env.machine)}" for env in content.environments)
 

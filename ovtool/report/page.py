@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, Any
 from ovtool.charts import theme
 from ovtool.core import units
 from ovtool.core.columns import BY_NAME, COLUMNS
-from ovtool.results.rows import figures
-from ovtool.results.wording import (
+from ovtool.results.labels import (
+    column_heading,
+    column_label,
     device_text,
     figure_text,
-    heading,
     interval_text,
     load_text,
-    words,
 )
+from ovtool.results.rows import get_figures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -130,7 +130,7 @@ def render_page(content: Content, library: str, reload_s: int | None = None) -> 
         content=content,
         answer=list(_answer(content)),
         interval=_interval,
-        notes=_group_notes(content.background.notes),
+        notes=_group_notes(content.table.notes),
         front=_front_table(content.front),
         most=MAX_LISTED,
         filters=[Filter(n, title, _count(facets[n])) for n, (title, _) in _FILTERS.items()],
@@ -157,9 +157,9 @@ def _front_table(front: Front) -> FrontTable:
     columns, rows = [BY_NAME[name] for name in front.columns], front.rows[:MAX_LISTED]
     cells = zip(*(_cells(rows, column) for column in columns), strict=True)
     return FrontTable(
-        [words(column.name) for column in columns],
-        [words(name) for name in front.left_out],
-        [heading(column.name) for column in columns],
+        [column_label(column.name) for column in columns],
+        [column_label(name) for name in front.left_out],
+        [column_heading(column.name) for column in columns],
         list(zip(front.labels, cells, strict=False)),
     )
 
@@ -195,7 +195,7 @@ def _cells(rows: Rows, column: Column) -> list[str]:
     if column.text or column.name == "batch":
         return [units.UNKNOWN if v is None else str(v) for v in rows.values(column.name)]
     unit = f" {column.unit}"
-    return [interval_text(v, column).removesuffix(unit) for v in figures(rows, column.name)]
+    return [interval_text(v, column).removesuffix(unit) for v in get_figures(rows, column.name)]
 
 
 _FILTERS: dict[str, tuple[str, Callable[[Row], str]]] = {
@@ -261,7 +261,7 @@ def _answer(content: Content) -> Iterator[Fact]:
     yield Fact("Settings", ", ".join([load_text(row), *counts, executed]))
     if row["verdict"] is not None:
         yield Fact("Measurement", row["verdict"])
-    quality = content.background.quality_metric
+    quality = content.table.quality_metric
     for name, title in (
         ("throughput_fps", "Throughput"),
         ("latency_p50_ms", "Latency, p50"),

@@ -8,26 +8,26 @@ from typing import TYPE_CHECKING
 from ovtool.core import units
 from ovtool.core.columns import BY_NAME
 from ovtool.core.errors import NothingMeasuredError
+from ovtool.results.labels import config_labels, row_count_text
 from ovtool.results.rows import (
     Row,
     Rows,
-    best_throughput,
-    by_config,
-    estimated,
-    figure,
-    least_estimate,
-    least_latency,
-    measured,
-    records,
+    estimated_rows,
+    excluded_rows,
+    find_highest_throughput,
+    find_lowest_estimate,
+    find_lowest_latency,
+    get_figure,
+    group_by_config,
+    measured_rows,
 )
-from ovtool.results.table import background, load
-from ovtool.results.wording import config_labels, count_text, left_out_text
+from ovtool.results.table import load_results
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    import pandas as pd
+    from ovtool.results.table import ResultsTable
 
 CAPTION = (
     "Latency: batch 1 under the latency hint if measured, else the lowest. Throughput: the highest."
@@ -71,29 +71,29 @@ def summarize(sweeps: Sequence[str | Path]) -> Summary:
         InputError: A folder is not a sweep.
         NothingMeasuredError: No trial was measured or estimated.
     """
-    return summarize_table(load(sweeps))
+    return summarize_table(load_results(sweeps))
 
 
-def summarize_table(table: pd.DataFrame) -> Summary:
+def summarize_table(table: ResultsTable) -> Summary:
     """Return a row for each measured or estimated combination of variant, precision and device.
 
     Raises:
         NothingMeasuredError: No trial was measured or estimated.
     """
-    all_rows = records(table)
-    estimates = estimated(all_rows)
-    rows = measured(all_rows) + estimates
+    all_rows = table.records
+    estimates = estimated_rows(all_rows)
+    rows = measured_rows(all_rows) + estimates
     if not rows:
         raise NothingMeasuredError("nothing was measured")
-    quality = background(table).quality_metric
+    quality = table.quality_metric
     labels = config_labels(rows)
     caption = [CAPTION]
-    if emulated := left_out_text(rows):
+    if emulated := row_count_text(excluded_rows(rows)):
         caption.append(f"Not results: {emulated}; emulated devices are for tests only.")
     if estimates:
         caption.append(
-            f"Estimates: {count_text(estimates)}, by the device's compiler for a single inference;"
-            " nothing was run."
+            f"Estimates: {row_count_text(estimates)}, by the device's compiler for a single"
+            " inference; nothing was run."
         )
     return Summary(
         headings=(
@@ -103,13 +103,13 @@ def summarize_table(table: pd.DataFrame) -> Summary:
             "samples/s",
             "speed-up, x",
         ),
-        rows=tuple(_row(labels[c], group, quality) for c, group in by_config(rows).items()),
+        rows=tuple(_row(labels[c], group, quality) for c, group in group_by_config(rows).items()),
         caption=" ".join(caption),
     )
 
 
 def _row(label: str, group: Rows, quality: str | None) -> SummaryRow:
-    fastest, quickest = best_throughput(group), least_latency(group)
+    fastest, quickest = find_highest_throughput(group), find_lowest_latency(group)
     return SummaryRow(
         name=f"{label}\n{units.text(group[0]['model_mib'])} MiB",
         quality=units.UNKNOWN if quality is None else compact(group[0], quality, "\n"),
@@ -129,7 +129,7 @@ def _row(label: str, group: Rows, quality: str | None) -> SummaryRow:
 
 def _estimate(group: Rows) -> str:
     """Return the lowest estimate of a configuration that was not measured."""
-    row = least_estimate(group)
+    row = find_lowest_estimate(group)
     if row is None:
         return units.UNKNOWN
     return f"estimate {compact(row, 'latency_estimate_ms')}\nbatch {row['batch']}"
@@ -141,6 +141,6 @@ def _load(row: Row) -> str:
 
 def compact(row: Row, column: str, separator: str = " ") -> str:
     """Return ``value [low,high]`` without a space inside the brackets."""
-    value = figure(row, column)
+    value = get_figure(row, column)
     text = units.interval_text(value.value, value.low, value.high).replace(", ", ",")
     return text.replace(" [", f"{separator}[")

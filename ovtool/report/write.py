@@ -14,14 +14,14 @@ from ovtool.core.sweep_folder import RESULTS
 from ovtool.report.content import ReportRequest, choose_or_explain, describe
 from ovtool.report.markdown import format_markdown
 from ovtool.report.page import render_page
-from ovtool.results.rows import records
-from ovtool.results.table import background, load, plain
+from ovtool.results.sweep_rows import write_sweep_rows
+from ovtool.results.table import load_results
 from ovtool.selection.limits import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import pandas as pd
+    from ovtool.results.table import ResultsTable
 
 PAGE, CSV, MARKDOWN, CHARTS = "index.html", "results.csv", "report.md", "charts"
 
@@ -67,12 +67,14 @@ def report(
     folder = Path(sweeps[0] if out is None else out)
     with ChartRenderer() as renderer, ThreadPoolExecutor(1) as background_writer:
         renderer.prepare_library()
-        table, profile_charts = load(sweeps), load_profile_charts(profiles)
-        request = ReportRequest(
-            records(table), background(table), limits or Limits(), objective, percentile
-        )
+        if own := _is_own_folder(sweeps, folder):
+            write_sweep_rows(folder)
+        table, profile_charts = load_results(sweeps), load_profile_charts(profiles)
+        request = ReportRequest(table, limits or Limits(), objective, percentile)
         decision = choose_or_explain(request)
-        tables = background_writer.submit(_write_tables, table, folder)  # the input is valid
+        tables = background_writer.submit(
+            _write_tables, table, folder, own=own
+        )  # the input is valid
         content = describe(request, decision)
         drawn = (*content.charts.drawn, *profile_charts)
         content = replace(content, charts=replace(content.charts, drawn=drawn))
@@ -87,13 +89,24 @@ def report(
         )
 
 
-def _write_tables(table: pd.DataFrame, folder: Path) -> tuple[Path, Path]:
-    """Write all rows as CSV (UTF-8, all text quoted) and as Parquet."""
+def _is_own_folder(sweeps: Sequence[str | Path], folder: Path) -> bool:
+    """Whether the report of a single sweep is written into the folder of the sweep."""
+    return len(sweeps) == 1 and Path(sweeps[0]).resolve() == folder.resolve()
+
+
+def _write_tables(table: ResultsTable, folder: Path, *, own: bool) -> tuple[Path, Path]:
+    """Write all rows as CSV (UTF-8, all text quoted) and as Parquet.
+
+    Args:
+        table: The rows.
+        folder: Folder of the report.
+        own: Whether the folder already has the Parquet file of the sweep.
+    """
     import pyarrow as pa
     from pyarrow import csv, parquet
 
-    data = pa.Table.from_pandas(plain(table), preserve_index=False)
-    return (
-        files.write_file(folder / CSV, lambda path: csv.write_csv(data, path)),
-        files.write_file(folder / RESULTS, lambda path: parquet.write_table(data, path)),
-    )
+    data = pa.Table.from_pandas(table.rows, preserve_index=False)
+    written = files.write_file(folder / CSV, lambda path: csv.write_csv(data, path))
+    if not own:
+        files.write_file(folder / RESULTS, lambda path: parquet.write_table(data, path))
+    return written, folder / RESULTS

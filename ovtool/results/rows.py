@@ -1,4 +1,4 @@
-"""The rows of the table: one by column names, or many of them as one array a column."""
+"""Rows of a data frame: a single row by column name, many rows as one array per column."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Row = Mapping[str, Any]
-"""Values by column; what is unknown is None."""
+"""Values by column name; unknown values are None."""
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What quality belongs to, and what a line of a chart or of the summary stands for."""
+    """The unit that quality is evaluated for; a line of a chart or of the summary."""
 
     environment: str
     variant_id: str
@@ -31,90 +31,87 @@ class Config:
     data_shape: str | None
 
     @classmethod
-    def of(cls, row: Row) -> Config:
+    def from_row(cls, row: Row) -> Config:
         """Return the configuration of a row."""
         return cls(**{name: row[name] for name in CONFIG})
 
 
 CONFIG = tuple(field.name for field in fields(Config))
-"""Columns in which the rows of a configuration are the same."""
+"""Columns that are equal in all rows of a configuration."""
 
 
 class _Columns:
-    """The columns of a table as arrays, each made when it is first asked for."""
+    """The columns of a data frame as arrays, computed on first access."""
 
-    def __init__(self, table: pd.DataFrame) -> None:
-        self.table = table
-        self.names = dict.fromkeys(map(str, table.columns))
-        self._numeric = {name for name, kind in table.dtypes.items() if kind.kind in "iuf"}
+    def __init__(self, frame: pd.DataFrame) -> None:
+        self.frame = frame
+        self.names = dict.fromkeys(map(str, frame.columns))
+        self._numeric = {name for name, dtype in frame.dtypes.items() if dtype.kind in "iuf"}
         self._numbers: dict[str, tuple[NDArray[Any], NDArray[np.bool_]]] = {}
         self._codes: dict[str, tuple[NDArray[np.intp], list[Any]]] = {}
-        self._kinds: dict[tuple[str, ...], NDArray[np.intp]] = {}
+        self._group_codes: dict[tuple[str, ...], NDArray[np.intp]] = {}
 
     def is_number(self, name: str) -> bool:
         """Whether a column holds numbers.
 
         Raises:
-            KeyError: There is no such column.
+            KeyError: The column does not exist.
         """
         if name not in self.names:
             raise KeyError(name)
         return name in self._numeric
 
     def numbers(self, name: str) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Return a column of numbers, and where it is known."""
+        """Return the values of a numeric column, and a mask of the known values."""
         if name not in self._numbers:
-            values = self.table[name].to_numpy()
+            values = self.frame[name].to_numpy()
             self._numbers[name] = values, values == values  # noqa: PLR0124 - NaN is not itself
         return self._numbers[name]
 
     def codes(self, name: str) -> tuple[NDArray[np.intp], list[Any]]:
-        """Return which of the column's different values each row has, and the values.
-
-        The code of what is unknown is -1.
-        """
+        """Return the code of each row and the unique values; the code of unknown is -1."""
         import pandas as pd
 
         if name not in self.names:
             raise KeyError(name)
         if name not in self._codes:
-            codes, different = pd.factorize(self.table[name])
-            self._codes[name] = codes, different.tolist()
+            codes, unique = pd.factorize(self.frame[name])
+            self._codes[name] = codes, unique.tolist()
         return self._codes[name]
 
-    def kinds(self, names: tuple[str, ...]) -> NDArray[np.intp]:
-        """Return a number for each row: equal for those that are the same in some columns."""
+    def group_codes(self, names: tuple[str, ...]) -> NDArray[np.intp]:
+        """Return a code for each row; rows that are equal in the columns have the same code."""
         import pandas as pd
 
-        if names not in self._kinds:
-            found = np.zeros(len(self.table), np.intp)
+        if names not in self._group_codes:
+            combined = np.zeros(len(self.frame), np.intp)
             for name in names:
-                codes, different = self.codes(name)
-                found = pd.factorize(found * (len(different) + 1) + codes)[0]
-            self._kinds[names] = found
-        return self._kinds[names]
+                codes, unique = self.codes(name)
+                combined = pd.factorize(combined * (len(unique) + 1) + codes)[0]
+            self._group_codes[names] = combined
+        return self._group_codes[names]
 
-    def value(self, name: str, place: int) -> Any:
-        """Return one value; None where it is unknown."""
+    def value(self, name: str, position: int) -> Any:
+        """Return a single value; None where it is unknown."""
         if self.is_number(name):
             values, known = self.numbers(name)
-            return values[place].item() if known[place] else None
-        codes, different = self.codes(name)
-        code = codes[place]
-        return None if code < 0 else different[code]
+            return values[position].item() if known[position] else None
+        codes, unique = self.codes(name)
+        code = codes[position]
+        return None if code < 0 else unique[code]
 
 
-class _View(Mapping[str, Any]):
-    """A row of a table, which stays in its columns."""
+class _RowView(Mapping[str, Any]):
+    """A row that reads its values from the columns."""
 
-    __slots__ = ("columns", "place")
+    __slots__ = ("columns", "position")
 
-    def __init__(self, columns: _Columns, place: int) -> None:
+    def __init__(self, columns: _Columns, position: int) -> None:
         self.columns = columns
-        self.place = place
+        self.position = position
 
     def __getitem__(self, name: str) -> Any:
-        return self.columns.value(name, self.place)
+        return self.columns.value(name, self.position)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.columns.names)
@@ -123,223 +120,225 @@ class _View(Mapping[str, Any]):
         return len(self.columns.names)
 
     def __eq__(self, other: object) -> bool:
-        if isinstance(other, _View) and self.columns is other.columns:
-            return self.place == other.place
+        if isinstance(other, _RowView) and self.columns is other.columns:
+            return self.position == other.position
         return super().__eq__(other)
 
     __hash__ = None  # type: ignore[assignment]  # as any mapping
 
 
 class Rows(Sequence[Row]):
-    """Some rows of a table, in an order of their own.
+    """Rows of a data frame in any order.
 
-    100,000 rows share the columns of their table: a column of them all is one array, and a single
-    row is made when it is asked for.
+    100,000 rows share the columns of their data frame: a column is one array, and the mapping of a
+    single row is created on access.
     """
 
-    def __init__(self, columns: _Columns, places: NDArray[np.intp]) -> None:
+    def __init__(self, columns: _Columns, positions: NDArray[np.intp]) -> None:
         self._columns = columns
-        self._places = places
+        self._positions = positions
 
     @classmethod
-    def alone(cls, row: Row) -> Rows:
-        """Return a row of some rows by itself.
+    def from_frame(cls, frame: pd.DataFrame) -> Rows:
+        """Return all rows of a data frame."""
+        return cls(_Columns(frame), np.arange(len(frame)))
+
+    @classmethod
+    def from_row(cls, row: Row) -> Rows:
+        """Return a single row of other rows.
 
         Raises:
-            TypeError: It was not taken out of rows.
+            TypeError: The row does not come from rows of a data frame.
         """
-        if not isinstance(row, _View):
-            raise TypeError(f"no row of a table: {row!r}")
-        return cls(row.columns, np.array([row.place], np.intp))
+        if not isinstance(row, _RowView):
+            raise TypeError(f"not a row of a data frame: {row!r}")
+        return cls(row.columns, np.array([row.position], np.intp))
 
     def __len__(self) -> int:
-        """Return how many there are."""
-        return len(self._places)
+        """Return the number of rows."""
+        return len(self._positions)
 
     @overload
     def __getitem__(self, index: int) -> Row: ...
     @overload
     def __getitem__(self, index: slice) -> Rows: ...
     def __getitem__(self, index: int | slice) -> Row | Rows:
-        """Return one row, or some."""
+        """Return a row, or the rows of a slice."""
         if isinstance(index, slice):
-            return Rows(self._columns, self._places[index])
-        return _View(self._columns, int(self._places[index]))
+            return Rows(self._columns, self._positions[index])
+        return _RowView(self._columns, int(self._positions[index]))
 
     def __iter__(self) -> Iterator[Row]:
-        """Yield one row after another."""
-        return (_View(self._columns, place) for place in self._places.tolist())
+        """Yield the rows in order."""
+        return (_RowView(self._columns, position) for position in self._positions.tolist())
 
-    def __add__(self, others: Rows) -> Rows:
-        """Return these rows and then others of the same table."""
-        return Rows(self._columns, np.concatenate([self._places, others._places]))
-
-    @property
-    def table(self) -> pd.DataFrame:
-        """The rows as a table."""
-        return self._columns.table.iloc[self._places]
+    def __add__(self, other: Rows) -> Rows:
+        """Return these rows followed by other rows of the same data frame."""
+        return Rows(self._columns, np.concatenate([self._positions, other._positions]))
 
     @property
-    def places(self) -> NDArray[np.intp]:
-        """Where they stand in their table."""
-        return self._places
+    def frame(self) -> pd.DataFrame:
+        """The rows as a data frame."""
+        return self._columns.frame.iloc[self._positions]
 
-    def take(self, which: NDArray[Any] | Sequence[int]) -> Rows:
-        """Return the rows that a mask holds, or those of some indices in their order."""
-        return Rows(self._columns, self._places[np.asarray(which)] if len(which) else _NONE)
+    @property
+    def positions(self) -> NDArray[np.intp]:
+        """Positions of the rows in their data frame."""
+        return self._positions
+
+    def take(self, selection: NDArray[Any] | Sequence[int]) -> Rows:
+        """Return the rows of a mask, or the rows of indices in their order."""
+        kept = self._positions[np.asarray(selection)] if len(selection) else self._positions[:0]
+        return Rows(self._columns, kept)
 
     def values(self, name: str) -> list[Any]:
-        """Return a column of any kind, None where unknown."""
+        """Return a column of any type, None where unknown."""
         if self._columns.is_number(name):
-            found = self._columns.numbers(name)[0][self._places].tolist()
+            numbers = self._columns.numbers(name)[0][self._positions].tolist()
             known = self.known(name).tolist()
-            return [one if here else None for one, here in zip(found, known, strict=True)]
-        codes, different = self._columns.codes(name)
-        values = [*different, None]
-        return [values[code] for code in codes[self._places].tolist()]
+            return [n if is_known else None for n, is_known in zip(numbers, known, strict=True)]
+        codes, unique = self._columns.codes(name)
+        values = [*unique, None]
+        return [values[code] for code in codes[self._positions].tolist()]
 
     def numbers(self, name: str) -> NDArray[np.float64]:
-        """Return a column of numbers, NaN where unknown; all of it where there is no such column.
-
-        Args:
-            name: Of the column.
-        """
+        """Return a numeric column, NaN where unknown or where the column does not exist."""
         if name not in self._columns.names:
             return np.full(len(self), np.nan)
-        return np.asarray(self._columns.numbers(name)[0][self._places], float)
+        return np.asarray(self._columns.numbers(name)[0][self._positions], float)
 
     def known(self, name: str) -> NDArray[np.bool_]:
-        """Return in which rows a column is known, as an array of its own."""
+        """Return a mask of the rows in which a column is known."""
         if self._columns.is_number(name):
-            return self._columns.numbers(name)[1][self._places]
-        return np.asarray(self._columns.codes(name)[0][self._places] >= 0)
+            return self._columns.numbers(name)[1][self._positions]
+        return np.asarray(self._columns.codes(name)[0][self._positions] >= 0)
 
     def equal(self, name: str, value: object) -> NDArray[np.bool_]:
-        """Return which rows have a value in a column."""
-        codes, different = self._columns.codes(name)
-        unknown = -1 if value is None else -2
-        code = different.index(value) if value in different else unknown
-        return np.asarray(codes[self._places] == code)
+        """Return a mask of the rows that have a value in a column; None is unknown."""
+        codes, unique = self._columns.codes(name)
+        absent = -1 if value is None else -2
+        code = unique.index(value) if value in unique else absent
+        return np.asarray(codes[self._positions] == code)
 
-    def different(self, name: str) -> list[Any]:
+    def unique(self, name: str) -> list[Any]:
         """Return each value of a column once, in the order of the rows; None where unknown."""
         import pandas as pd
 
-        codes, different = self._columns.codes(name)
-        return [None if c < 0 else different[c] for c in pd.unique(codes[self._places])]
+        codes, unique = self._columns.codes(name)
+        return [None if c < 0 else unique[c] for c in pd.unique(codes[self._positions])]
 
-    def kinds(self, names: tuple[str, ...] = CONFIG) -> NDArray[np.intp]:
-        """Return a number for each row: equal for those that are the same in some columns.
+    def group_codes(self, names: tuple[str, ...] = CONFIG) -> NDArray[np.intp]:
+        """Return a code for each row; rows that are equal in the columns have the same code."""
+        return self._columns.group_codes(names)[self._positions]
 
-        By default one for each configuration.
-        """
-        return self._columns.kinds(names)[self._places]
-
-    def of_kind(self, names: tuple[str, ...] = CONFIG) -> Iterator[Rows]:
-        """Yield the rows that are the same in some columns, in the order of the first of each."""
-        kinds = self.kinds(names)
-        order = np.argsort(kinds, kind="stable")
-        ends = np.flatnonzero(np.diff(kinds[order])) + 1
+    def groups(self, names: tuple[str, ...] = CONFIG) -> Iterator[Rows]:
+        """Yield groups of rows that are equal in the columns, in the order of their first rows."""
+        codes = self.group_codes(names)
+        order = np.argsort(codes, kind="stable")
+        ends = np.flatnonzero(np.diff(codes[order])) + 1
         groups = [group for group in np.split(order, ends) if group.size]
         return (self.take(group) for group in sorted(groups, key=lambda group: int(group[0])))
 
 
-_NONE = np.zeros(0, np.intp)
-
-
-def first_of_each(kinds: NDArray[np.intp], order: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Return the first row of each kind in an order of the rows, in that order.
+def first_of_each_group(codes: NDArray[np.intp], order: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return the first row of each group in an order of the rows.
 
     Args:
-        kinds: Of each row.
+        codes: Group of each row.
         order: Indices of rows.
     """
-    _, first = np.unique(kinds[order], return_index=True)
+    _, first = np.unique(codes[order], return_index=True)
     return order[np.sort(first)]
 
 
-def records(table: pd.DataFrame) -> Rows:
-    """Return the rows of a table."""
-    return Rows(_Columns(table), np.arange(len(table)))
-
-
-def measured(rows: Rows) -> Rows:
-    """Return the rows whose trial did not fail."""
+def measured_rows(rows: Rows) -> Rows:
+    """Return the rows of successful trials."""
     return rows.take(rows.equal("status", "ok"))
 
 
-def estimated(rows: Rows) -> Rows:
-    """Return the rows of devices that are not there: a compiler's estimates, nothing was run."""
+def estimated_rows(rows: Rows) -> Rows:
+    """Return the compiler's estimates for devices that are not available."""
     return rows.take(rows.equal("status", "estimated"))
 
 
-def real(rows: Rows) -> Rows:
-    """Return the rows of what real devices did.
+def real_rows(rows: Rows) -> Rows:
+    """Return the rows that charts show and choices consider by default.
 
-    What an emulated one did is neither drawn nor chosen, and an estimate only where it is asked
-    for and called one.
+    Rows of emulated devices and estimates are left out.
     """
     return rows.take(~rows.known("emulated") & ~rows.equal("status", "estimated"))
 
 
-def by_config(rows: Rows) -> dict[Config, Rows]:
-    """Return the rows of each configuration, both in the order of the table."""
-    return {Config.of(same[0]): same for same in rows.of_kind()}
+def excluded_rows(rows: Rows) -> Rows:
+    """Return the rows of emulated devices, which are neither drawn nor chosen."""
+    return rows.take(rows.known("emulated"))
+
+
+def group_by_config(rows: Rows) -> dict[Config, Rows]:
+    """Return the rows of each configuration, in the order of the rows."""
+    return {Config.from_row(group[0]): group for group in rows.groups()}
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Figures of many rows with their intervals: three arrays, NaN where unknown."""
+    """Figures of many rows with their confidence intervals; NaN where unknown."""
 
     value: NDArray[np.float64]
     low: NDArray[np.float64]
     high: NDArray[np.float64]
 
     def __iter__(self) -> Iterator[Interval]:
-        """Yield the figure of one row after another."""
-        ends = (end.tolist() for end in (self.value, self.low, self.high))
-        return map(Interval, *ends)
+        """Yield the figure of each row."""
+        return map(Interval, self.value.tolist(), self.low.tolist(), self.high.tolist())
 
     def __getitem__(self, index: int) -> Interval:
-        """Return the figure of one row."""
+        """Return the figure of a row."""
         return Interval(*(float(end[index]) for end in (self.value, self.low, self.high)))
 
-    def take(self, which: NDArray[Any]) -> Figures:
-        """Return those that a mask holds, or of some indices."""
-        return Figures(self.value[which], self.low[which], self.high[which])
+    def take(self, selection: NDArray[Any]) -> Figures:
+        """Return the figures of a mask or of indices."""
+        return Figures(self.value[selection], self.low[selection], self.high[selection])
 
     @property
     def known(self) -> NDArray[np.bool_]:
-        """Which have an interval at all."""
+        """Mask of the figures with an interval."""
         return np.isfinite(self.low) & np.isfinite(self.high)
 
     @property
     def exact(self) -> NDArray[np.bool_]:
-        """Which have no error, as a size."""
+        """Mask of the figures without error, such as sizes."""
         return np.asarray((self.low == self.value) & (self.value == self.high))
 
     def excludes(self, value: float) -> NDArray[np.bool_]:
-        """Return which intervals a value is outside of."""
+        """Return a mask of the intervals that do not contain a value."""
         return self.known & ~((self.low <= value) & (value <= self.high))
 
-    def over(self, other: Interval) -> Figures:
-        """Return the ratio of each to a figure, as :func:`.statistics.ratio_unpaired`."""
+    @property
+    def half_width_pct(self) -> NDArray[np.float64]:
+        """Half of each interval's width in percent of the value; NaN where unknown."""
         value = np.where(self.known & (self.value != 0), self.value, np.nan)
-        half = np.hypot((self.high - self.low) / (2 * np.abs(value)), other.half_width_pct / 100)
-        ratio = self.value / (other.value or math.nan)
+        return np.asarray(50.0 * (self.high - self.low) / np.abs(value))
+
+    def over(self, other: Interval | Figures) -> Figures:
+        """Return the ratios to a figure, or figure by figure.
+
+        See :func:`.statistics.ratio_unpaired`.
+        """
+        ratio = self.value / np.where(np.asarray(other.value) != 0, other.value, np.nan)
+        half = np.hypot(self.half_width_pct, other.half_width_pct) / 100
         return Figures(ratio, ratio / (1 + half), ratio * (1 + half))
-
-
-def answering(row: Row, name: str) -> str:
-    """Return the column of a row that answers for another: an estimated row's only latency."""
-    return _ESTIMATE if row["status"] == "estimated" and name.startswith("latency_") else name
 
 
 _ESTIMATE = "latency_estimate_ms"
 
 
-def figure(row: Row, name: str) -> Interval:
-    """Return a figure with its interval, NaN where unknown; an exact figure has no width."""
+def resolve_column(row: Row, name: str) -> str:
+    """Return the column that holds a figure of a row; estimated rows have a single latency."""
+    return _ESTIMATE if row["status"] == "estimated" and name.startswith("latency_") else name
+
+
+def get_figure(row: Row, name: str) -> Interval:
+    """Return a figure with its interval; NaN where unknown, no width where exact."""
 
     def number(column: str) -> float:
         value = row.get(column)
@@ -348,51 +347,50 @@ def figure(row: Row, name: str) -> Interval:
     return Interval(*(number(column) for column in _ends(name)))
 
 
-def figures(rows: Rows, name: str) -> Figures:
-    """Return the figures of some rows, as :func:`figure` does."""
+def get_figures(rows: Rows, name: str) -> Figures:
+    """Return the figures of rows; see :func:`get_figure`."""
     return Figures(*(rows.numbers(column) for column in _ends(name)))
 
 
-def answers(rows: Rows, name: str) -> Figures:
-    """Return the figures that answer for a column, as :func:`answering` says."""
-    found, guesses = figures(rows, name), rows.equal("status", "estimated")
-    if not (name.startswith("latency_") and guesses.any()):
-        return found
-    other = figures(rows, _ESTIMATE)
+def resolve_figures(rows: Rows, name: str) -> Figures:
+    """Return the figures of rows by the columns of :func:`resolve_column`."""
+    measured, estimated = get_figures(rows, name), rows.equal("status", "estimated")
+    if not (name.startswith("latency_") and estimated.any()):
+        return measured
+    estimates = get_figures(rows, _ESTIMATE)
     return Figures(
-        np.where(guesses, other.value, found.value),
-        np.where(guesses, other.low, found.low),
-        np.where(guesses, other.high, found.high),
+        np.where(estimated, estimates.value, measured.value),
+        np.where(estimated, estimates.low, measured.low),
+        np.where(estimated, estimates.high, measured.high),
     )
 
 
 def _ends(name: str) -> tuple[str, str, str]:
-    """Return the columns of a figure and of both ends of its interval; an exact one is its own."""
+    """Return the columns of a figure and of both ends of its interval."""
     return (name,) * 3 if name == "model_mib" else (name, f"{name}_ci_low", f"{name}_ci_high")
 
 
-def best_throughput(rows: Rows) -> Row | None:
-    """Return the row with the most throughput; None when it is unknown everywhere."""
-    return _first(rows, -rows.numbers("throughput_fps"))
+def find_highest_throughput(rows: Rows) -> Row | None:
+    """Return the row with the highest throughput; None where no throughput is known."""
+    return _find_lowest(rows, -rows.numbers("throughput_fps"))
 
 
-def least_latency(rows: Rows) -> Row | None:
-    """Return the row of batch 1 under the latency hint, else the one with the least p50."""
+def find_lowest_latency(rows: Rows) -> Row | None:
+    """Return the row with the lowest p50; batch 1 under the latency hint comes first."""
     known = rows.take(rows.known("latency_p50_ms"))
     single = known.take((known.numbers("batch") == 1) & known.equal("load", "latency"))
     kept = single or known
-    return _first(kept, kept.numbers("latency_p50_ms"))
+    return _find_lowest(kept, kept.numbers("latency_p50_ms"))
 
 
-def least_estimate(rows: Rows) -> Row | None:
-    """Return the row of the smallest batch that has an estimate, of these the least."""
+def find_lowest_estimate(rows: Rows) -> Row | None:
+    """Return the row with the lowest estimated latency at the smallest batch."""
     known = rows.take(rows.known(_ESTIMATE))
     batches = known.numbers("batch")
     smallest = known.take(batches == batches.min()) if len(known) else known
-    return _first(smallest, smallest.numbers(_ESTIMATE))
+    return _find_lowest(smallest, smallest.numbers(_ESTIMATE))
 
 
-def _first(rows: Rows, values: NDArray[np.float64]) -> Row | None:
-    """Return the row of the least value, the first of equal ones; None where none is known."""
-    known = ~np.isnan(values)
-    return rows[int(np.nanargmin(values))] if known.any() else None
+def _find_lowest(rows: Rows, values: NDArray[np.float64]) -> Row | None:
+    """Return the first row with the lowest value; None where no value is known."""
+    return rows[int(np.nanargmin(values))] if (~np.isnan(values)).any() else None

@@ -1,4 +1,4 @@
-"""Speed-ups: one row's throughput over another's, as the two were measured."""
+"""Speed-ups: the throughput of a row over the throughput of its baseline."""
 
 from __future__ import annotations
 
@@ -7,91 +7,150 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from ovtool.core.statistics import Interval, ratio_by_round, ratio_unpaired, with_systematic_error
+from ovtool.results.rows import Rows, get_figures
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
     from ovtool.core.measurement import Measurement
 
+SPEEDUPS = {"f32": "speedup_f32_x", "default": "speedup_default_x"}
+"""Columns of speed-ups by the precision of the baseline."""
 MIN_ROUNDS = 3
 CPU_TIME_DOUBT = 0.03
-"""How far a ratio by CPU time may lie from that of a quiet machine whatever its rounds say.
+"""Error of a ratio by CPU time that its rounds do not show, as a share of the ratio.
 
-Threads that wait for one another, and caches that neighbours share, move the CPU time of two
-networks by unlike shares.  ``tests/benchmarks/test_repeatability.py`` shows it: over 8 sweeps
-beside neighbours on every core the mean of the ratio was off by 0.1 to 3.3 % in five cases.
+Threads that wait for one another and caches that neighbors share change the CPU time of two
+networks by different shares.  ``tests/benchmarks/test_repeatability.py`` measures this: over 8
+sweeps next to neighbors on every core, the mean ratio was off by 0.1 to 3.3 % in five cases.
 """
 Method = Literal["rounds", "cpu_time", "unpaired"]
+"""How a speed-up was computed.
+
+``rounds``: round by round from wall time.  ``cpu_time``: round by round from CPU time, because
+other processes took the CPU.  ``unpaired``: from two figures that were measured at different times.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Speedup:
-    """A ratio of throughputs and how it was taken.
-
-    ``rounds``: round by round from wall time; ``cpu_time``: round by round from CPU time, since
-    others took the CPU; ``unpaired``: from two figures measured apart.
-    """
+    """A ratio of throughputs and the method that computed the ratio."""
 
     ratio: Interval
     method: Method
 
 
-def speedup(row: Measurement, baseline: Measurement) -> Speedup:
-    """Return the throughput of ``row`` over that of ``baseline``.
+def compute_speedup(row: Measurement, baseline: Measurement) -> Speedup:
+    """Return the throughput of a measurement over the throughput of its baseline.
 
-    Rounds pair up only where the two were measured in turn: elsewhere the same index is another
-    moment.  Windows that were disturbed are left out where enough were quiet; where they were not
-    on a contended or throttled CPU, the rates are samples by CPU time, which neighbours and quotas
-    disturb least.
+    Rounds are paired only where the rounds of both alternated; otherwise the same index is another
+    moment.  Disturbed windows are left out where enough windows were quiet.  On a contended or
+    throttled CPU the rates come from CPU time, which neighbors and quotas disturb least.
     """
     if row.trial == baseline.trial:
         return Speedup(Interval(1.0, math.nan, math.nan), "rounds")
     if row.taken_with and row.taken_with == baseline.taken_with:
         disturbed = {row.verdict, baseline.verdict} & {"contended", "throttled"}
         if disturbed and row.on_cpu and baseline.on_cpu:
-            ratio = _paired(row, baseline, by_cpu_time=True)
+            ratio = _paired_ratio(row, baseline, by_cpu_time=True)
             if ratio is not None:
                 return Speedup(with_systematic_error(ratio, CPU_TIME_DOUBT), "cpu_time")
-        ratio = _paired(row, baseline, by_cpu_time=False)
+        ratio = _paired_ratio(row, baseline, by_cpu_time=False)
         if ratio is not None:
             return Speedup(ratio, "rounds")
     return Speedup(ratio_unpaired(_throughput(row), _throughput(baseline)), "unpaired")
 
 
-def _paired(row: Measurement, baseline: Measurement, by_cpu_time: bool) -> Interval | None:
-    mine, theirs = _rates(row, by_cpu_time), _rates(baseline, by_cpu_time)
-    common = sorted(mine.keys() & theirs.keys())
+def add_speedups(frame: pd.DataFrame, measurements: Sequence[Measurement] | None = None) -> None:
+    """Fill the speed-ups that are unknown and for which the frame holds the baseline.
+
+    Args:
+        frame: Rows with a unique index.  The columns ``_group``, ``_baseline``, ``_open_loop`` and
+            ``_method_PRECISION`` are required.
+        measurements: Of the rows, in their order.  None: speed-ups come from the figures alone.
+    """
+    import numpy as np
+
+    for precision, name in SPEEDUPS.items():
+        rows, baselines = _match_baselines(frame, precision)
+        if measurements is None:
+            figures = get_figures(Rows.from_frame(frame), "throughput_fps")
+            ratios = figures.take(rows).over(figures.take(baselines))
+            values = np.column_stack([ratios.value, ratios.low, ratios.high])
+            methods = np.full(len(rows), "unpaired", dtype=object)
+        else:
+            speedups = [
+                compute_speedup(measurements[row], measurements[baseline])
+                for row, baseline in zip(rows, baselines, strict=True)
+            ]
+            intervals = [(s.ratio.value, s.ratio.low, s.ratio.high) for s in speedups]
+            values = np.array(intervals, dtype=float).reshape(-1, 3)
+            methods = np.array([s.method for s in speedups], dtype=object)
+        values = np.where(np.isfinite(values), values, np.nan)
+        known = ~np.isnan(values[:, 0])
+        index = frame.index[rows[known]]
+        frame.loc[index, [name, f"{name}_ci_low", f"{name}_ci_high"]] = values[known]
+        frame.loc[index, f"_method_{precision}"] = methods[known]
+
+
+def _match_baselines(
+    frame: pd.DataFrame, precision: str
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the positions of rows without a speed-up, and the positions of their baselines.
+
+    Rows of a virtual device match only where both ran on the same device.  The throughput of open
+    loops is the rate of arrivals, so open loops have no speed-up.
+    """
+    import numpy as np
+
+    key = ["environment", "_group", "_baseline"]
+    measured = frame.assign(_position=np.arange(len(frame)))[frame["status"] == "ok"]
+    unknown = measured[SPEEDUPS[precision]].isna() & ~measured["_open_loop"]
+    rows = measured[unknown & measured["_baseline"].notna()]
+    baselines = measured[measured["precision"] == precision]
+    baselines = baselines.assign(_baseline=baselines["variant_id"])
+    columns = [*key, "ran_on", "_position"]
+    pairs = rows[columns].merge(baselines[columns], on=key, suffixes=("", "_of_baseline"))
+    ran_on, baseline_ran_on = pairs["ran_on"], pairs["ran_on_of_baseline"]
+    pairs = pairs[ran_on.isna() | baseline_ran_on.isna() | (ran_on == baseline_ran_on)]
+    return pairs["_position"].to_numpy(), pairs["_position_of_baseline"].to_numpy()
+
+
+def _paired_ratio(row: Measurement, baseline: Measurement, *, by_cpu_time: bool) -> Interval | None:
+    """Return the ratio over the common rounds; None where there are fewer than MIN_ROUNDS."""
+    rates, baseline_rates = _rates(row, by_cpu_time), _rates(baseline, by_cpu_time)
+    common = sorted(rates.keys() & baseline_rates.keys())
     if len(common) < MIN_ROUNDS:
         return None
-    return ratio_by_round([mine[i] for i in common], [theirs[i] for i in common])
+    return ratio_by_round([rates[i] for i in common], [baseline_rates[i] for i in common])
 
 
-def _rates(of: Measurement, by_cpu_time: bool) -> dict[int, float]:
-    """Return samples a second by index of the round, of rounds that completed any.
+def _rates(measurement: Measurement, by_cpu_time: bool) -> dict[int, float]:
+    """Return samples per second by index of the round, of rounds that completed any.
 
-    By CPU time there are none at all unless every window tells it; by wall time a round counts
-    with its quiet windows, unless too few of all were quiet to stand for the trial.
+    Rates by CPU time require the CPU time of every window.  Rates by wall time use the quiet
+    windows of a round, unless too few windows of the trial were quiet.
     """
-    if by_cpu_time and any(w.cpu_s is None for r in of.rounds for w in r.windows):
+    if by_cpu_time and any(w.cpu_s is None for r in measurement.rounds for w in r.windows):
         return {}
-    all_windows = by_cpu_time or of.verdict in {"contended", "throttled"}
+    all_windows = by_cpu_time or measurement.verdict in {"contended", "throttled"}
     rates = {}
-    for one in of.rounds:
-        windows = one.windows
-        if one.quiet is not None and not all_windows:
-            windows = tuple(one.windows[i] for i in one.quiet)
+    for round_ in measurement.rounds:
+        windows = round_.windows
+        if round_.quiet is not None and not all_windows:
+            windows = tuple(windows[i] for i in round_.quiet)
         seconds = sum((w.cpu_s or 0.0) if by_cpu_time else w.seconds for w in windows)
         inferences = sum(w.inferences for w in windows)
-        rate = inferences * of.trial.batch / seconds if seconds > 0 else math.nan
+        rate = inferences * measurement.trial.batch / seconds if seconds > 0 else math.nan
         if math.isfinite(rate) and rate > 0:
-            rates[one.index] = rate
+            rates[round_.index] = rate
     return rates
 
 
 def _throughput(measurement: Measurement) -> Interval:
-    def number(name: str) -> float:
-        return float(measurement.figures.get(name, math.nan))
-
-    return Interval(
-        number("throughput_fps"),
-        number("throughput_fps_ci_low"),
-        number("throughput_fps_ci_high"),
-    )
+    ends = ("throughput_fps", "throughput_fps_ci_low", "throughput_fps_ci_high")
+    return Interval(*(float(measurement.figures.get(name, math.nan)) for name in ends))

@@ -9,14 +9,27 @@ import numpy as np
 from ovtool.core import units
 from ovtool.core.notes import Note, make_note
 from ovtool.core.statistics import ratio_unpaired
-from ovtool.results.rows import Row, Rows, estimated, figure, measured, real
-from ovtool.results.wording import count_text, figure_text, left_out_text, ratio_words, words
+from ovtool.results.labels import (
+    column_label,
+    figure_text,
+    ratio_text,
+    row_count_text,
+)
+from ovtool.results.rows import (
+    Row,
+    Rows,
+    estimated_rows,
+    excluded_rows,
+    get_figure,
+    measured_rows,
+    real_rows,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ovtool.core.metrics import QualityMetric
-    from ovtool.results.table import Background
+    from ovtool.results.table import ResultsTable
     from ovtool.selection.candidates import Candidate, Candidates
     from ovtool.selection.limits import Limits
     from ovtool.selection.quantities import Quantity
@@ -39,7 +52,9 @@ def reasons(
     if quality is not None and winner.row[quality] is not None:
         of = winner.row["quality_samples"]
         samples = f" on {of:.0f} samples" if of is not None else ""
-        told.append(f"Quality: {words(quality)} {figure_text(winner.row, quality)}{samples}.")
+        told.append(
+            f"Quality: {column_label(quality)} {figure_text(winner.row, quality)}{samples}."
+        )
     return tuple(told)
 
 
@@ -67,9 +82,9 @@ def _speedups(row: Row) -> Iterator[str]:
         "speedup_default_x": "the uncompressed model in the device's default precision",
     }
     for column, against in names.items():
-        ratio = figure(row, column)
+        ratio = get_figure(row, column)
         if row[column] is not None and (ratio.known or ratio.value != 1):
-            yield f"Its throughput against {against} at this load: {ratio_words(ratio)}."
+            yield f"Its throughput against {against} at this load: {ratio_text(ratio)}."
 
 
 def warnings(
@@ -77,13 +92,13 @@ def warnings(
     candidates: Candidates,
     rows: Rows,
     limits: Limits,
-    about: Background,
+    table: ResultsTable,
 ) -> tuple[Note, ...]:
     """Return what limits the trust in a choice, as data."""
     return (
         *_of_winner(winner),
-        *_of_quality(winner, candidates, limits, about.quality_metric),
-        *_of_others(candidates, rows, about),
+        *_of_quality(winner, candidates, limits, table.quality_metric),
+        *_of_others(candidates, rows, table),
         *_of_estimates(candidates, rows, limits),
     )
 
@@ -106,17 +121,17 @@ def _of_quality(
     if quality is None or winner.row[quality] is None:
         yield make_note("quality-unknown")
         return
-    mine = figure(winner.row, quality)
+    mine = get_figure(winner.row, quality)
     best = float(np.nanmax(candidates.rows.numbers(quality)))
     if limits.min_quality is None and (
         mine.excludes(best) or (not mine.known and mine.value < best)
     ):
         figures = f"{figure_text(winner.row, quality)}, best {units.text(best)}"
-        yield make_note("quality-lower", f"{words(quality)} {figures}")
+        yield make_note("quality-lower", f"{column_label(quality)} {figures}")
 
 
-def _of_others(candidates: Candidates, rows: Rows, about: Background) -> Iterator[Note]:
-    if emulated := left_out_text(measured(rows)):
+def _of_others(candidates: Candidates, rows: Rows, table: ResultsTable) -> Iterator[Note]:
+    if emulated := row_count_text(excluded_rows(measured_rows(rows))):
         yield make_note("emulated-left-out", emulated)
     failed = rows.take(rows.equal("status", "failed"))
     if failed:
@@ -124,27 +139,27 @@ def _of_others(candidates: Candidates, rows: Rows, about: Background) -> Iterato
         where = f"{first['variant']} on {first['device']}"
         why = first["reason"] or "no reason given"
         yield make_note("failed-rows", f"{len(failed)} of {len(rows)} trials; {where}: {why}")
-    for missing in about.not_there:
+    for missing in table.unavailable:
         yield make_note("device-unavailable", f"{missing.device}: {missing.reason}")
     for quantity, count in candidates.unknown():
         rows_text = f"{count} of {len(candidates)} rows"
         yield make_note("limit-on-unknown", f"{rows_text} without {quantity.words}")
-    fine = measured(real(rows))
-    if without := len(fine) - len(measured(candidates.rows)):
+    fine = measured_rows(real_rows(rows))
+    if without := len(fine) - len(measured_rows(candidates.rows)):
         yield make_note("objective-on-unknown", f"{without} of {len(fine)} rows")
-    shapes = len(np.unique(fine.kinds(("shape", "data_shape"))))
+    shapes = len(np.unique(fine.group_codes(("shape", "data_shape"))))
     if shapes > 1:
         yield make_note("several-shapes", f"{shapes} shapes")
-    environments = len(fine.different("environment"))
+    environments = len(fine.unique("environment"))
     if environments > 1:
         yield make_note("several-environments", f"{environments} environments")
 
 
 def _of_estimates(candidates: Candidates, rows: Rows, limits: Limits) -> Iterator[Note]:
     """Say of estimates that they could not be chosen, and why."""
-    guesses = estimated(rows)
+    guesses = estimated_rows(rows)
     if guesses and not limits.allow_estimates:
-        yield make_note("estimates-left-out", count_text(guesses))
-    in_choice = estimated(candidates.rows)
+        yield make_note("estimates-left-out", row_count_text(guesses))
+    in_choice = estimated_rows(candidates.rows)
     if limits.allow_estimates and len(in_choice) < len(guesses):
         yield make_note("estimates-without-figure", f"{len(guesses) - len(in_choice)} rows")

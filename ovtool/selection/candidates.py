@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
-from ovtool.results.wording import row_label
+from ovtool.results.labels import row_label
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

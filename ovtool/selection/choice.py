@@ -15,9 +15,17 @@ import numpy as np
 from ovtool.core import units
 from ovtool.core.errors import InputError, LimitNotMetError, NothingMeasuredError
 from ovtool.core.statistics import ratio_unpaired
-from ovtool.results.rows import Row, Rows, estimated, first_of_each, measured, real, records
-from ovtool.results.table import background, load
-from ovtool.results.wording import config_labels, count_text, device_text, left_out_text
+from ovtool.results.labels import config_labels, device_text, row_count_text
+from ovtool.results.rows import (
+    Row,
+    Rows,
+    estimated_rows,
+    excluded_rows,
+    first_of_each_group,
+    measured_rows,
+    real_rows,
+)
+from ovtool.results.table import load_results
 from ovtool.selection.advice import reasons, warnings
 from ovtool.selection.candidates import Candidate, Candidates
 from ovtool.selection.confidence import Confidence, confidence
@@ -31,11 +39,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    import pandas as pd
     from numpy.typing import NDArray
 
     from ovtool.core.notes import Note
-    from ovtool.results.table import Background
+    from ovtool.results.table import ResultsTable
     from ovtool.selection.knee import Knee
     from ovtool.selection.quantities import Quantity
 
@@ -193,37 +200,21 @@ def choose(
         InputError: A folder is not a sweep, the objective or percentile is unknown, or no row has
             the figure of the objective.
     """
-    return choose_from(load(sweeps), limits, objective, percentile)
+    return choose_from(load_results(sweeps), limits, objective, percentile)
 
 
 def choose_from(
-    table: pd.DataFrame,
+    table: ResultsTable,
     limits: Limits | None = None,
     objective: str = "throughput",
     percentile: int = 99,
 ) -> Choice:
     """Recommend a row of a table, or of some of its rows; see :func:`choose`."""
-    return choose_among(
-        records(table), background(table), limits or Limits(), objective, percentile
-    )
-
-
-def choose_among(
-    rows: Rows, about: Background, limits: Limits, objective: str, percentile: int
-) -> Choice:
-    """Return the row to run of the rows of a table; see :func:`choose`.
-
-    Args:
-        rows: All of them: what cannot be chosen explains what can.
-        about: Of their table.
-        limits: What it must keep to.
-        objective: What to be best at.
-        percentile: Of the latency.
-    """
+    rows, limits = table.records, limits or Limits()
     fine = _fine(rows, allow_estimates=limits.allow_estimates)
-    best_at = goal(objective, percentile, fine, about, limits.prices)
+    best_at = goal(objective, percentile, fine, table, limits.prices)
     labels = config_labels(fine)
-    candidates = Candidates(fine, best_at, asked(limits, percentile, about), labels)
+    candidates = Candidates(fine, best_at, asked(limits, percentile, table), labels)
     if not candidates:
         raise InputError(
             f"no row has all of what {objective} is about", "choose by one of them alone"
@@ -233,31 +224,31 @@ def choose_among(
     if not fitting.size:
         raise _nothing_fits(candidates)
     winner = candidates[int(fitting[0])]
-    kinds, tied = candidates.rows.kinds(), _tied(winner, candidates)
-    others = first_of_each(kinds, order)[1 : MAX_RUNNERS_UP + 1]
+    kinds, tied = candidates.rows.group_codes(), _tied(winner, candidates)
+    others = first_of_each_group(kinds, order)[1 : MAX_RUNNERS_UP + 1]
     runners = [candidates[int(place)] for place in others]
-    context = Context(rows, labels, about, limits.min_quality)
-    behind = about.of(winner.row)
+    context = Context(rows, labels, table, limits.min_quality)
+    details = table.details_of(winner.row)
     rival = runners[0] if runners and runners[0].fits else None
     return Choice(
         objective=objective,
         label=winner.label,
         winner=dict(winner.row),
-        properties=dict(behind.properties),
-        snippet=snippet(winner.row, behind),
+        properties=dict(details.properties),
+        snippet=snippet(winner.row, details),
         checks=winner.checks,
-        reasons=reasons(winner, rival, best_at, about.quality_metric),
+        reasons=reasons(winner, rival, best_at, table.quality_metric),
         runners_up=tuple(
             RunnerUp(c.label, _lacks(c, winner, best_at, tied=bool(tied[place])), dict(c.row))
             for place, c in zip(others, runners, strict=True)
         ),
         ties=candidates.labels(fitting[1:][tied[fitting[1:]]]),
-        warnings=warnings(winner, candidates, rows, limits, about),
+        warnings=warnings(winner, candidates, rows, limits, table),
         confidence=confidence(
             candidates.figures.take(fitting), kinds[fitting], lower=best_at.lower
         ),
         explanations=explain([winner.row, *(c.row for c in runners)], context),
-        front=front(rows, percentile, about.quality_metric, labels),
+        front=front(rows, percentile, table.quality_metric, labels),
         knees=context.knees,
     )
 
@@ -268,17 +259,17 @@ def _fine(rows: Rows, *, allow_estimates: bool) -> Rows:
     Raises:
         NothingMeasuredError: There is none.
     """
-    fine = measured(real(rows))
+    fine = measured_rows(real_rows(rows))
     if allow_estimates:
-        fine += estimated(rows)
+        fine += estimated_rows(rows)
     if fine:
         return fine
-    if guesses := count_text(estimated(rows)):
+    if guesses := row_count_text(estimated_rows(rows)):
         raise NothingMeasuredError(
             f"nothing was measured, only estimated: {guesses}",
             "--allow-estimates chooses among a compiler's estimates",
         )
-    if emulated := left_out_text(measured(rows)):
+    if emulated := row_count_text(excluded_rows(measured_rows(rows))):
         raise NothingMeasuredError(
             "nothing was measured on a real device, so nothing can be chosen (left out:"
             f" {emulated})",

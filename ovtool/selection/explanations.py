@@ -15,13 +15,22 @@ from ovtool.core import units
 from ovtool.core.device_names import is_virtual, not_behind
 from ovtool.core.notes import Note, make_note
 from ovtool.core.statistics import ratio_unpaired, samples_for_half_width, samples_to_distinguish
-from ovtool.results.rows import CONFIG, Config, Row, Rows, best_throughput, figure, measured, real
-from ovtool.results.wording import figure_text, ratio_words, row_label, words
+from ovtool.results.labels import column_label, figure_text, ratio_text, row_label
+from ovtool.results.rows import (
+    CONFIG,
+    Config,
+    Row,
+    Rows,
+    find_highest_throughput,
+    get_figure,
+    measured_rows,
+    real_rows,
+)
 from ovtool.selection.knee import Knees, against
 
 if TYPE_CHECKING:
     from ovtool.core.statistics import Interval
-    from ovtool.results.table import Background
+    from ovtool.results.table import ResultsTable
 
 WIDE_QUALITY = 0.02
 """Half-width of a quality interval beyond which a loss that matters would go unseen."""
@@ -43,13 +52,13 @@ class Context:
     Args:
         rows: All rows of the table.
         labels: Names of their configurations.
-        about: What is behind the rows.
+        table: Table of the rows.
         min_quality: The limit of quality, if one was set.
     """
 
     rows: Rows
     labels: Mapping[Config, str]
-    about: Background
+    table: ResultsTable
     min_quality: float | None = None
     knees: Knees = field(init=False)
     _fine: Rows = field(init=False)
@@ -57,15 +66,15 @@ class Context:
 
     def __post_init__(self) -> None:
         """Find the batch curves."""
-        fine = measured(real(self.rows))
+        fine = measured_rows(real_rows(self.rows))
         object.__setattr__(self, "_fine", fine)
         object.__setattr__(self, "knees", Knees(fine, self.labels))
 
     def beside(self, row: Row) -> Rows:
         """Return the rows of the same device, shapes, batch and load, its own too."""
-        kind = int(Rows.alone(row).kinds(_GROUP)[0])
+        kind = int(Rows.from_row(row).group_codes(_GROUP)[0])
         if kind not in self._beside:
-            self._beside[kind] = self._fine.take(self._fine.kinds(_GROUP) == kind)
+            self._beside[kind] = self._fine.take(self._fine.group_codes(_GROUP) == kind)
         return self._beside[kind]
 
     def alone(self, row: Row) -> Row | None:
@@ -73,13 +82,13 @@ class Context:
 
         That is what a roofline is calculated of; None where there is none.
         """
-        same = self._fine.kinds(_BATCH) == int(Rows.alone(row).kinds(_BATCH)[0])
+        same = self._fine.group_codes(_BATCH) == int(Rows.from_row(row).group_codes(_BATCH)[0])
         found = same & self._fine.known("memory_bound_pct")
         return self._fine[int(found.argmax())] if found.any() else None
 
     def baseline(self, row: Row) -> Row | None:
         """Return its uncompressed variant in the device's default precision, measured beside."""
-        beside, wanted = self.beside(row), self.about.of(row).baseline
+        beside, wanted = self.beside(row), self.table.details_of(row).baseline
         same = beside.equal("variant_id", wanted) & beside.equal("precision", "default")
         return beside[int(same.argmax())] if wanted is not None and same.any() else None
 
@@ -107,7 +116,7 @@ def explain(rows: Sequence[Row], context: Context) -> tuple[Note, ...]:
 
 def fastest(rows: Rows) -> list[Row]:
     """Return the row of the most throughput of each configuration: what a report explains."""
-    found = (best_throughput(same) for same in measured(real(rows)).of_kind())
+    found = (find_highest_throughput(same) for same in measured_rows(real_rows(rows)).groups())
     return [row for row in found if row is not None]
 
 
@@ -117,7 +126,7 @@ def reduced_baseline(row: Row, context: Context) -> Iterator[Note]:
     Little: less than half of its gain over f32, on a logarithmic scale.
     """
     base = context.baseline(row)
-    over_f32, over_default = figure(row, "speedup_f32_x"), figure(row, "speedup_default_x")
+    over_f32, over_default = get_figure(row, "speedup_f32_x"), get_figure(row, "speedup_default_x")
     if base is None or base == row or (row["flops_i8_pct"] or 0.0) < _MOST_PCT:
         return
     ran_in = base["executed_precision"]
@@ -125,14 +134,14 @@ def reduced_baseline(row: Row, context: Context) -> Iterator[Note]:
     if ran_in in ("bf16", "f16") and gained and over_default.value < math.sqrt(over_f32.value):
         yield make_note(
             "int8-baseline-reduced",
-            f"{context.label(row)}: {ratio_words(over_f32)} against f32,"
-            f" {ratio_words(over_default)} against the default ({ran_in})",
+            f"{context.label(row)}: {ratio_text(over_f32)} against f32,"
+            f" {ratio_text(over_default)} against the default ({ran_in})",
         )
 
 
 def fell_back(row: Row, context: Context) -> Iterator[Note]:
     """Layers run in a wider precision than the rest of the model."""
-    told = [n.evidence for n in context.about.of(row).notes if n.id == "int8-fallback"]
+    told = [n.evidence for n in context.table.details_of(row).notes if n.id == "int8-fallback"]
     if (row["flops_i8_pct"] or 0.0) > 100 - _SOME_PCT:
         told = []  # too little arithmetic to explain anything
     f32 = row["flops_f32_pct"] or 0.0
@@ -172,10 +181,10 @@ def _fewer_bytes_faster(row: Row, context: Context) -> Iterator[str]:
             continue
         alike = _same_arithmetic(other, base)
         sizes = [one["model_mib"] for one in (other, base)]
-        ratio = figure(other, "speedup_default_x")
+        ratio = get_figure(other, "speedup_default_x")
         if alike and None not in sizes and sizes[0] < sizes[1] and _faster(ratio):
             yield (
-                f"{context.label(other)}: {ratio_words(ratio)} than {base['variant']},"
+                f"{context.label(other)}: {ratio_text(ratio)} than {base['variant']},"
                 f" {units.text(sizes[0])} against {units.text(sizes[1])} MiB, both in"
                 f" {base['executed_precision']}"
             )
@@ -225,7 +234,7 @@ def machine(row: Row, context: Context) -> Iterator[Note]:
         return
     column = _VERDICTS[verdict]
     taken = row[column]
-    told = "" if taken is None else f", {words(column)} {figure_text(row, column)}"
+    told = "" if taken is None else f", {column_label(column)} {figure_text(row, column)}"
     guess = row["throughput_uncontended_fps"] if verdict == "contended" else None
     alone = "" if guess is None else f"; ESTIMATE on idle cores {units.text(guess)} samples/s"
     yield make_note(
@@ -245,7 +254,7 @@ _VERDICTS = {
 def sparse(row: Row, context: Context) -> Iterator[Note]:
     """Many zeros, and no speed from them."""
     base = context.baseline(row)
-    ratio, share = figure(row, "speedup_default_x"), row["nonzero_pct"]
+    ratio, share = get_figure(row, "speedup_default_x"), row["nonzero_pct"]
     if base is None or base == row or share is None or share > _SPARSE_PCT:
         return
     dense = base["nonzero_pct"]
@@ -254,7 +263,7 @@ def sparse(row: Row, context: Context) -> Iterator[Note]:
     yield make_note(
         "sparse-not-faster",
         f"{context.label(row)}: {units.text(share)} % of the weights are not zero,"
-        f" {ratio_words(ratio)} against the uncompressed model",
+        f" {ratio_text(ratio)} against the uncompressed model",
     )
 
 
@@ -271,10 +280,10 @@ def ran_elsewhere(row: Row, context: Context) -> Iterator[Note]:
 
 def quality_open(row: Row, context: Context) -> Iterator[Note]:
     """The interval of the quality is too wide to tell, and how many samples would settle it."""
-    column = context.about.quality_metric
+    column = context.table.quality_metric
     if column is None or row[column] is None:
         return
-    mine, samples, limit = figure(row, column), row["quality_samples"], context.min_quality
+    mine, samples, limit = get_figure(row, column), row["quality_samples"], context.min_quality
     half = (mine.high - mine.low) / 2
     open_limit = limit is not None and mine.known and mine.low < limit < mine.high
     if not open_limit and not half > WIDE_QUALITY:
@@ -287,7 +296,7 @@ def quality_open(row: Row, context: Context) -> Iterator[Note]:
     on = f" on {samples:.0f} samples" if samples is not None else ""
     yield make_note(
         "quality-interval-wide",
-        f"{row['variant']}: {words(column)} {figure_text(row, column)}{on};"
+        f"{row['variant']}: {column_label(column)} {figure_text(row, column)}{on};"
         f" {', '.join(part for part in told if part)}".rstrip("; "),
     )
 

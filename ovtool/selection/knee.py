@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from ovtool.core.statistics import Interval, ratio_unpaired
-from ovtool.results.rows import CONFIG, Config, Row, Rows, figure, measured, real
+from ovtool.results.rows import CONFIG, Config, Row, Rows, get_figure, measured_rows, real_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,11 +91,11 @@ class Knees(Sequence[Knee]):
 
     def __init__(self, rows: Rows, labels: Mapping[Config, str]) -> None:
         self._labels = labels
-        fine = measured(real(rows))
+        fine = measured_rows(real_rows(rows))
         positive = [fine.numbers(name) > 0 for name in ("throughput_fps", LATENCY)]
         fine = fine.take(positive[0] & positive[1] & ~fine.known("rate_rps"))
         self._rows = fine
-        kinds, batches = fine.kinds(_CURVE), fine.numbers("batch")
+        kinds, batches = fine.group_codes(_CURVE), fine.numbers("batch")
         order = np.lexsort((batches, kinds))  # stable: of rows of the same batch the last counts
         kinds, batches = kinds[order], batches[order]
         last = np.append((np.diff(kinds) != 0) | (np.diff(batches) != 0), True)[: order.size]
@@ -123,21 +123,21 @@ class Knees(Sequence[Knee]):
 
     def of(self, row: Row) -> Knee | None:
         """Return the knee of the curve that a row is on; None where it is on none."""
-        number = self._number.get(int(Rows.alone(row).kinds(_CURVE)[0]))
+        number = self._number.get(int(Rows.from_row(row).group_codes(_CURVE)[0]))
         return None if number is None else self[number]
 
     def _knee(self, rows: Rows) -> Knee:
         place = knee(rows.numbers("throughput_fps").tolist(), rows.numbers(LATENCY).tolist())
         row, beyond = rows[place], rows[place + 1] if place + 1 < len(rows) else None
         gain, cost = (None, None) if beyond is None else against(beyond, row)
-        label = f"{self._labels[Config.of(row)]}, {row['load']}"
+        label = f"{self._labels[Config.from_row(row)]}, {row['load']}"
         return Knee(label, row, beyond, gain, cost, tuple(r["batch"] for r in rows))
 
 
 def against(row: Row, other: Row) -> tuple[Interval, Interval]:
     """Return throughput and p50 latency of a row over those of another."""
     gain, cost = (
-        ratio_unpaired(figure(row, name), figure(other, name))
+        ratio_unpaired(get_figure(row, name), get_figure(other, name))
         for name in ("throughput_fps", LATENCY)
     )
     return gain, cost

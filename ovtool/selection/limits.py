@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ovtool.core.statistics import Interval
     from ovtool.results.rows import Figures, Row
-    from ovtool.results.table import Background
+    from ovtool.results.table import ResultsTable
     from ovtool.selection.prices import Prices
 
     _Values = float | NDArray[np.float64]
@@ -195,22 +195,22 @@ def excess(value: _Values, limit: float, upper: bool) -> NDArray[np.float64]:
     return np.maximum(0.0, over if upper else -over) / limit
 
 
-def asked(limits: Limits, percentile: int, about: Background) -> tuple[Asked, ...]:
+def asked(limits: Limits, percentile: int, table: ResultsTable) -> tuple[Asked, ...]:
     """Return the limits that are set.
 
     Args:
         limits: The limits.
         percentile: Of ``trial.PERCENTILES``, that the latency limit is for.
-        about: Of the table: which column is its quality, and what is behind its rows.
+        table: Table of the rows: its quality metric and details.
     """
-    return tuple(_asked(limits, percentile, about))
+    return tuple(_asked(limits, percentile, table))
 
 
-def _asked(limits: Limits, percentile: int, about: Background) -> Iterator[Asked]:
+def _asked(limits: Limits, percentile: int, table: ResultsTable) -> Iterator[Asked]:
     columns = (
         (f"latency_p{percentile}_ms", limits.max_latency_ms),
         ("throughput_fps", limits.min_throughput_fps),
-        (about.quality_metric or "agreement_top1", limits.min_quality),
+        (table.quality_metric or "agreement_top1", limits.min_quality),
         ("model_mib", limits.max_model_mib),
         ("peak_rss_mib", limits.max_memory_mib),
         ("energy_mj_per_sample", limits.max_energy_mj),
@@ -221,4 +221,4 @@ def _asked(limits: Limits, percentile: int, about: Background) -> Iterator[Asked
     if limits.max_cost is not None and limits.prices is not None:
         yield Asked(cost(limits.prices), limits.max_cost)
     if limits.rate_rps is not None:
-        yield Asked(sustained_rate(about), limits.rate_rps)
+        yield Asked(sustained_rate(table), limits.rate_rps)

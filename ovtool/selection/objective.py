@@ -20,7 +20,7 @@ from ovtool.core.columns import Column
 from ovtool.core.errors import InputError, NothingMeasuredError, OvtoolError
 from ovtool.core.registry import suggestion
 from ovtool.core.trial import PERCENTILES
-from ovtool.results.rows import Figures, measured
+from ovtool.results.rows import Figures, measured_rows
 from ovtool.selection.quantities import Quantity, cost, measured_in
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ovtool.results.rows import Row, Rows
-    from ovtool.results.table import Background
+    from ovtool.results.table import ResultsTable
     from ovtool.selection.prices import Prices
 
 OBJECTIVES = ("throughput", "latency", "size", "energy", "quality", "memory", "cost")
@@ -107,7 +107,7 @@ def score(figures: Sequence[Figures], parts: Sequence[Part], best: Sequence[floa
 
 
 def goal(
-    text: str, percentile: int, rows: Rows, about: Background, prices: Prices | None
+    text: str, percentile: int, rows: Rows, table: ResultsTable, prices: Prices | None
 ) -> Quantity:
     """Return the quantity that a choice is best at; of several objectives their score.
 
@@ -115,7 +115,7 @@ def goal(
         text: As :func:`parse` reads it.
         percentile: Of the latency.
         rows: What is chosen from: the best of each figure among them has the score 1.
-        about: Of their table.
+        table: Table of the rows.
         prices: Of the machines.
 
     Raises:
@@ -125,12 +125,12 @@ def goal(
     if percentile not in PERCENTILES:
         raise InputError(f"no latency percentile {percentile}", "known: 50, 90, 99")
     parts = [
-        Part(_quantity(name, percentile, about, prices), weight) for name, weight in weights.items()
+        Part(_quantity(name, percentile, table, prices), weight) for name, weight in weights.items()
     ]
     known = [part.quantity.of(rows).value for part in parts]
     for part, values in zip(parts, known, strict=True):
         if np.isnan(values).all():
-            raise _nowhere(part.quantity, rows, about)
+            raise _nowhere(part.quantity, rows, table)
     if len(parts) == 1:
         return parts[0].quantity
     best = [
@@ -147,7 +147,7 @@ def goal(
     return Quantity(SCORE, of, evidence)
 
 
-def _quantity(name: str, percentile: int, about: Background, prices: Prices | None) -> Quantity:
+def _quantity(name: str, percentile: int, table: ResultsTable, prices: Prices | None) -> Quantity:
     if name == "cost":
         if prices is None:
             raise InputError(
@@ -155,9 +155,9 @@ def _quantity(name: str, percentile: int, about: Background, prices: Prices | No
             )
         return cost(prices)
     if name == "quality":
-        if about.quality_metric is None:
+        if table.quality_metric is None:
             raise InputError("quality was measured in no row", "sweep with --data")
-        return measured_in(about.quality_metric)
+        return measured_in(table.quality_metric)
     return measured_in(
         {
             "throughput": "throughput_fps",
@@ -169,21 +169,21 @@ def _quantity(name: str, percentile: int, about: Background, prices: Prices | No
     )
 
 
-def _nowhere(quantity: Quantity, rows: Rows, about: Background) -> OvtoolError:
+def _nowhere(quantity: Quantity, rows: Rows, table: ResultsTable) -> OvtoolError:
     """Return the error of a quantity that no row has."""
     name = quantity.column.name
-    if not measured(rows):
+    if not measured_rows(rows):
         return NothingMeasuredError(
             f"{quantity.words} was measured in no row, and a compiler's estimates are of the"
             " latency alone",
             "choose by latency",
         )
     if name == "cost_per_million":
-        machines = ", ".join(dict.fromkeys(one.machine for one in about.environments))
+        machines = ", ".join(dict.fromkeys(one.machine for one in table.environments))
         return InputError(f"no machine has a price: {machines}", "add a pattern that matches it")
     why = [
         reason
-        for environment in about.environments
+        for environment in table.environments
         for what, reason in environment.unknown.items()
         if "energy" in what and name.startswith("energy")
     ]

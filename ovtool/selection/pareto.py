@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ovtool.core.columns import BY_NAME
-from ovtool.results.rows import measured, real
-from ovtool.results.wording import row_label
+from ovtool.results.labels import row_label
+from ovtool.results.rows import measured_rows, real_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,7 +62,7 @@ def front(rows: Rows, percentile: int, quality: str | None, labels: Mapping[Conf
     """
     wanted = ["throughput_fps", f"latency_p{percentile}_ms", "model_mib", "energy_mj_per_sample"]
     wanted[2:2] = [quality] if quality else []
-    fine = measured(real(rows))
+    fine = measured_rows(real_rows(rows))
     columns = [name for name in wanted if fine.known(name).any()]
     signs = [-1.0 if BY_NAME[name].better == "lower" else 1.0 for name in columns]
     values = [sign * fine.numbers(name) for sign, name in zip(signs, columns, strict=True)]

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ovtool.core.columns import BY_NAME, Column
-from ovtool.results.rows import Figures, Row, Rows, answering, answers, figures
-from ovtool.results.wording import figure_text, interval_text, words
+from ovtool.results.labels import column_label, figure_text, interval_text
+from ovtool.results.rows import Figures, Row, Rows, get_figures, resolve_column, resolve_figures
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ovtool.results.table import Background
+    from ovtool.results.table import ResultsTable
     from ovtool.selection.prices import Prices
 
 NOT_KEPT = "rate-not-kept"
@@ -39,7 +39,7 @@ class Quantity:
     @property
     def words(self) -> str:
         """What it is called inside a sentence."""
-        return words(self.column.name) if self.column.name in BY_NAME else self.column.title
+        return column_label(self.column.name) if self.column.name in BY_NAME else self.column.title
 
     @property
     def lower(self) -> bool:
@@ -48,7 +48,7 @@ class Quantity:
 
     def text(self, row: Row) -> str:
         """Return the figure of a row with its interval, its unit and what it comes from."""
-        shown = interval_text(self.of(Rows.alone(row))[0], self.column)
+        shown = interval_text(self.of(Rows.from_row(row))[0], self.column)
         evidence = self.evidence(row)
         return f"{shown} ({evidence})" if evidence else shown
 
@@ -57,9 +57,9 @@ def measured_in(name: str) -> Quantity:
     """Return the quantity of a column; a row that is an estimate answers any latency with it."""
 
     def evidence(row: Row) -> str:
-        return "the compiler's estimate" if answering(row, name) != name else ""
+        return "the compiler's estimate" if resolve_column(row, name) != name else ""
 
-    return Quantity(BY_NAME[name], lambda rows: answers(rows, name), evidence)
+    return Quantity(BY_NAME[name], lambda rows: resolve_figures(rows, name), evidence)
 
 
 def cost(prices: Prices) -> Quantity:
@@ -70,8 +70,8 @@ def cost(prices: Prices) -> Quantity:
     """
 
     def of(rows: Rows) -> Figures:
-        factor, rate = np.full(len(rows), np.nan), figures(rows, "throughput_fps")
-        for machine in rows.different("machine"):
+        factor, rate = np.full(len(rows), np.nan), get_figures(rows, "throughput_fps")
+        for machine in rows.unique("machine"):
             price = prices.of(machine)
             if price is not None:
                 factor[rows.equal("machine", machine)] = price * _PER_MILLION
@@ -98,7 +98,7 @@ def cost(prices: Prices) -> Quantity:
     return Quantity(column, of, evidence)
 
 
-def sustained_rate(about: Background) -> Quantity:
+def sustained_rate(table: ResultsTable) -> Quantity:
     """Return the requests a second that a row sustains.
 
     Where requests arrived on their own, the rate that was kept up with, or what was served of one
@@ -107,11 +107,11 @@ def sustained_rate(about: Background) -> Quantity:
     """
 
     def kept(row: Row) -> bool:
-        return all(note.id != NOT_KEPT for note in about.of(row).notes)
+        return all(note.id != NOT_KEPT for note in table.details_of(row).notes)
 
     def of(rows: Rows) -> Figures:
-        rate, batch = figures(rows, "throughput_fps"), rows.numbers("batch")
-        arrived = figures(rows, "rate_rps")
+        rate, batch = get_figures(rows, "throughput_fps"), rows.numbers("batch")
+        arrived = get_figures(rows, "rate_rps")
         own = rows.known("rate_rps")
         own[own] = [kept(row) for row in rows.take(own)]
         low, high = (

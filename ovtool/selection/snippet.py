@@ -13,13 +13,13 @@ from ovtool.core.variant import Variant
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ovtool.results.behind import Behind
     from ovtool.results.rows import Row
+    from ovtool.results.table import RowDetails
 
 ELSEWHERE = "the model is not here as it was measured: put in its path"
 
 
-def snippet(row: Row, behind: Behind) -> str:
+def snippet(row: Row, behind: RowDetails) -> str:
     """Return the program: read, set the shapes, compile, queue of as many requests.
 
     The shapes are written out where the variant's folder is here and still holds what was
@@ -41,7 +41,7 @@ def snippet(row: Row, behind: Behind) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _here(row: Row, behind: Behind) -> Variant | None:
+def _here(row: Row, behind: RowDetails) -> Variant | None:
     """Return the variant of a row if its folder is on this machine and unchanged."""
     if behind.folder is None:
         return None
@@ -52,7 +52,7 @@ def _here(row: Row, behind: Behind) -> Variant | None:
     return found if found.id == row["variant_id"] else None
 
 
-def _shapes(row: Row, behind: Behind, variant: Variant | None) -> Iterator[str]:
+def _shapes(row: Row, behind: RowDetails, variant: Variant | None) -> Iterator[str]:
     given = dict(behind.shapes)
     if variant is None:
         if given:

@@ -86,6 +86,7 @@ def sweep(
     """
     from ovtool.benchmark.engine import MeasurementSettings
     from ovtool.core import trial_grid as planning
+    from ovtool.results.sweep_rows import write_sweep_rows
     from ovtool.sweep import run as running
     from ovtool.sweep.estimates import Estimator, targets
 
@@ -135,7 +136,7 @@ def sweep(
             on_start=lambda finished: watching.planned(plan, finished),
             on_finished=watching.finished,
         )
-    _write_results(folder)
+    write_sweep_rows(folder)
     if all(m.status == "failed" for m in SweepFolder(folder).measurements()):
         raise NothingMeasuredError(
             f"not one of {len(plan.trials)} trials could be measured", _first_reason(folder)
@@ -240,16 +241,6 @@ def _evaluated(folder: Path) -> set[tuple[object, ...]]:
         for m in SweepFolder(folder).measurements()
         if "quality_samples" in m.figures
     }
-
-
-def _write_results(folder: Path) -> None:
-    from ovtool.core import files
-    from ovtool.core.sweep_folder import RESULTS
-    from ovtool.results import stored, table
-
-    stored.keep(folder)
-    rows = table.plain(table.load([folder]))
-    files.write_file(folder / RESULTS, lambda path: rows.to_parquet(path, index=False))
 
 
 def _first_reason(folder: Path) -> str:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from ovtool.core.notes import make_note
 from ovtool.core.sweep_folder import JOURNAL, PLAN, SweepFolder
 from ovtool.core.trial import Trial
-from ovtool.results import stored
+from ovtool.results.sweep_rows import write_sweep_rows
 from tests.helpers import sweeps
 
 ROUNDS, WINDOWS = 8, 3
@@ -88,5 +88,5 @@ def folders(root, count, rows):
         folder.write_environment(env)
         made.append(folder.path)
     for path in made:
-        stored.keep(path)
+        write_sweep_rows(path)
     return made

@@ -9,7 +9,7 @@ import statistics
 
 import pytest
 
-from ovtool.results.speedup import speedup
+from ovtool.results.speedup import compute_speedup
 from tests.benchmarks.conftest import benchmark_app, job_of, measure, neighbours, spread
 
 SWEEPS = 8
@@ -24,7 +24,7 @@ CASES = {
 
 def ours(fp, int8, load):
     base, row = measure([job_of(fp, **load), job_of(int8, **load)])
-    found = speedup(row, base)
+    found = compute_speedup(row, base)
     seconds = sum(r.seconds for m in (base, row) for r in m.rounds)
     return found, seconds / 2
 

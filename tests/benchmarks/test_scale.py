@@ -16,15 +16,15 @@ MEASURED = """
 import json, resource, sys, time
 started = time.perf_counter()
 from ovtool import api
-from ovtool.report import table
+from ovtool.results.table import load_results
 folders, out = sys.argv[2:], sys.argv[1]
 marks = {}
 def mark(name, start):
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     marks[name] = [time.perf_counter() - start, peak]
 if out == "-":
-    found = table.load(folders)
-    marks["rows"] = len(found)
+    found = load_results(folders)
+    marks["rows"] = len(found.rows)
     mark("total", started)
 else:
     from pathlib import Path
@@ -68,9 +68,9 @@ def test_the_table(swept):
         f"scale, table: {found['rows']} rows of {len(swept)} folders ({journals:.0f} MiB of"
         f" journals) in {seconds:.2f} s, peak {peak:.0f} MiB"
     )
-    (swept[0] / "rows.arrow").rename(swept[0] / "aside")
+    (swept[0] / "results.parquet").rename(swept[0] / "aside")
     slow = measured(swept[:1])
-    (swept[0] / "aside").rename(swept[0] / "rows.arrow")
+    (swept[0] / "aside").rename(swept[0] / "results.parquet")
     fast = measured(swept[:1])
     print(
         f"scale, one folder of {ROWS} rows: {slow['total'][0]:.2f} s from its journal,"

@@ -14,8 +14,8 @@ from ovtool.core.notes import NOTES
 from ovtool.report.content import build_content
 from ovtool.report.markdown import format_markdown
 from ovtool.report.summary import summarize_table
-from ovtool.results.rows import estimated, measured, real, records
-from ovtool.results.table import background, load, plain
+from ovtool.results.rows import estimated_rows, measured_rows, real_rows
+from ovtool.results.table import load_results
 from ovtool.selection.choice import NothingFitsError, choose_from
 from ovtool.selection.limits import Limits
 from tests.helpers import sweeps
@@ -36,7 +36,7 @@ def table_of(folder, devices, batches=(1, 8)):
         sweeps.estimate(t, 0.03 * t.batch) if t.device == NPU else sweeps.measure(t)
         for t in sweeps.trials(batches=batches, loads=("latency",), devices=devices)
     ]
-    return load([sweeps.make(folder, made)])
+    return load_results([sweeps.make(folder, made)])
 
 
 @pytest.fixture(scope="module")
@@ -58,24 +58,24 @@ def test_a_journal_keeps_the_status():
 
 
 def test_a_row_has_the_estimate_and_no_figure_that_is_measured(both):
-    rows = estimated(records(both))
-    assert len(rows) == len(both) / 2
+    rows = estimated_rows(both.records)
+    assert len(rows) == len(both.rows) / 2
     for row in rows:
         assert row["device"] == MARKED
         assert row["latency_estimate_ms"] == pytest.approx(0.03 * row["batch"])
         assert row["blob_mib"] == 3
         assert row["trial_compile_ms"] == 1500
         assert {name for name in MEASURED if row[name] is not None} == set()
-    for row in measured(records(both)):
+    for row in measured_rows(both.records):
         assert row["latency_estimate_ms"] is None
     assert "ESTIMATE" in BY_NAME["latency_estimate_ms"].meaning
-    assert "latency_estimate_ms" in plain(both).columns
+    assert "latency_estimate_ms" in both.rows.columns
 
 
 def test_they_are_among_neither_the_measured_nor_the_real(both):
-    rows = records(both)
-    assert {row["device"] for row in measured(rows)} == {"CPU"}
-    assert {row["device"] for row in real(rows)} == {"CPU"}
+    rows = both.records
+    assert {row["device"] for row in measured_rows(rows)} == {"CPU"}
+    assert {row["device"] for row in real_rows(rows)} == {"CPU"}
 
 
 @pytest.mark.parametrize("objective", ["throughput", "latency", "size"])
@@ -184,6 +184,6 @@ def test_page_and_markdown_say_it(both, alone):
 
 
 def test_notes_say_it_once_with_the_trials(both):
-    (note,) = [n for n in background(both).notes if n.id == "estimate"]
+    (note,) = [n for n in both.notes if n.id == "estimate"]
     assert note.evidence.startswith(f"{NPU} by ")
     assert "(estimate)" in note.evidence

@@ -9,7 +9,7 @@ import vl_convert
 from ovtool.charts import theme
 from ovtool.charts.drawing import MAX_CONFIGS
 from ovtool.charts.sweep_charts import draw_sweep_charts
-from ovtool.results.table import load
+from ovtool.results.table import load_results
 from tests.helpers import sweeps
 
 
@@ -31,7 +31,7 @@ def svg_of(chart):
     ],
 )
 def test_charts_draw_few_and_many(tmp_path, models, batches, devices):
-    table = load([sweeps.whole(tmp_path / "s", models, batches, devices)])
+    table = load_results([sweeps.whole(tmp_path / "s", models, batches, devices)])
     drawn = {chart.name: chart for chart in draw_sweep_charts(table).drawn}
     assert {"latency-throughput", "size", "quality", "speedup-default", "start"} <= set(drawn)
     assert ("batch-scaling" in drawn) == (len(batches) > 1)
@@ -45,7 +45,7 @@ def test_charts_draw_few_and_many(tmp_path, models, batches, devices):
 def test_charts_without_data_are_omitted(tmp_path):
     trials = [t for t in sweeps.trials(batches=(1,)) if t.variant == sweeps.INT8.id]
     folder = sweeps.make(tmp_path / "s", [sweeps.measure(t) for t in trials])
-    result = draw_sweep_charts(load([folder]))
+    result = draw_sweep_charts(load_results([folder]))
     assert [chart.name for chart in result.drawn] == ["latency-throughput", "size", "start"]
     assert [chart.name for chart in result.omitted] == [
         "batch-scaling",
@@ -57,17 +57,17 @@ def test_charts_without_data_are_omitted(tmp_path):
 
 
 def test_bars_start_at_zero(tmp_path):
-    table = load([sweeps.whole(tmp_path / "s", batches=(1,))])
+    table = load_results([sweeps.whole(tmp_path / "s", batches=(1,))])
     for name in ("size", "start"):
         chart = next(chart for chart in draw_sweep_charts(table).drawn if chart.name == name)
         assert '"zero": true' in json.dumps(chart.spec)
 
 
 def test_rows_without_intervals_are_drawn(tmp_path):
-    table = load([sweeps.whole(tmp_path / "s", batches=(1, 2))])
-    for name in table.columns:
+    table = load_results([sweeps.whole(tmp_path / "s", batches=(1, 2))])
+    for name in table.rows.columns:
         if "_ci_" in name:
-            table[name] = float("nan")
+            table.rows[name] = float("nan")
     for chart in draw_sweep_charts(table).drawn:
         assert "NaN" not in json.dumps(chart.standalone_spec)
         assert vl_convert.vegalite_to_svg(chart.standalone_spec).startswith("<svg")
@@ -78,8 +78,8 @@ def test_points_of_a_chart_suffice_to_draw_it(tmp_path):
         sweeps.Model(f"v{i:02}", 3, {"default": 2 + i * (1 + i % 3)}, (40, 50))
         for i in range(MAX_CONFIGS + 9)
     ]
-    table = load([sweeps.whole(tmp_path / "s", models, batches=(1, 4))])
-    result = draw_sweep_charts(table, best=len(table) - 1)
+    table = load_results([sweeps.whole(tmp_path / "s", models, batches=(1, 4))])
+    result = draw_sweep_charts(table, best=len(table.rows) - 1)
     for name in ("latency-throughput", "batch-scaling"):
         (chart,) = (c for c in result.drawn if c.name == name)
         assert len(chart.points) < len(result.points)
@@ -91,7 +91,7 @@ def test_charts_of_many_configurations_draw_the_fastest_and_count_all(tmp_path):
     models = [
         sweeps.Model(f"v{i:02}", 3, {"default": 2 + i}, (40, 50)) for i in range(MAX_CONFIGS + 6)
     ]
-    table = load([sweeps.whole(tmp_path / "s", models, batches=(1,))])
+    table = load_results([sweeps.whole(tmp_path / "s", models, batches=(1,))])
     for chart in draw_sweep_charts(table).drawn:
         if chart.name in ("speedup-default", "quality", "size", "start"):
             assert f"{MAX_CONFIGS} fastest of {MAX_CONFIGS + 6}" in chart.caption

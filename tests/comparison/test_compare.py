@@ -18,8 +18,8 @@ from ovtool.comparison.text import headline
 from ovtool.core import units
 from ovtool.core.errors import InputError, LimitNotMetError, NothingMeasuredError
 from ovtool.core.measurement import Window
-from ovtool.results.facts import differences
-from ovtool.results.reading import read
+from ovtool.results.environments import compare_facts
+from ovtool.results.sweep_data import read_sweep
 from tests.helpers import sweeps
 
 TRIALS = sweeps.trials(batches=(1, 4))
@@ -51,7 +51,7 @@ def at_speed(measurement, factor, **changes):
 def run(path, speed=lambda _: 1.0, trials=TRIALS, env="a", **changes):
     """A sweep of scripted speeds, read back."""
     made = [at_speed(sweeps.measure(t, env=env), speed(t), **changes) for t in trials]
-    return read(sweeps.make(path, made, env=env))
+    return read_sweep(sweeps.make(path, made, env=env))
 
 
 def noisy(sweep, rng, sd, factor=1.0):
@@ -123,7 +123,7 @@ def test_open_loop_compares_latency_and_rate_search_compares_rate(tmp_path):
     made = [sweeps.measure(t) for t in trials]
     found_rate = {"rate_rps": 90.0, "rate_rps_ci_low": 89.0, "rate_rps_ci_high": 91.0}
     made[1] = replace(made[1], figures={**made[1].figures, **found_rate})
-    a = read(sweeps.make(tmp_path / "a", made))
+    a = read_sweep(sweeps.make(tmp_path / "a", made))
     by_label = {}
     for one in compare_sweeps(a, a).changes:
         by_label.setdefault(one.label, []).append(one.column)
@@ -268,7 +268,7 @@ def test_rebuilt_variant_is_matched_by_name(tmp_path, base):
         replace(sweeps.measure(old), trial=new) for old, new in zip(TRIALS, trials, strict=True)
     ]
     path = sweeps.make(tmp_path / "b", made)
-    sweep = read(path)
+    sweep = read_sweep(path)
     variants = dict(sweep.plan.variants)
     planned = variants.pop(sweeps.INT8.id)
     variants["f00d"] = planned.model_copy(update={"model_mib": anew.mib})
@@ -299,7 +299,7 @@ def test_unmatched_trials_and_failures_are_listed(tmp_path, base):
     first, second, third, *rest = TRIALS
     extra = replace(first, batch=64)
     made = [sweeps.failed(first, "out of memory"), sweeps.measure(second), sweeps.measure(third)]
-    b = read(sweeps.make(tmp_path / "b", [*made, sweeps.measure(extra)]))
+    b = read_sweep(sweeps.make(tmp_path / "b", [*made, sweeps.measure(extra)]))
     found = compare_sweeps(base, b)
     assert [f.label for f in found.failures if f.new] == [first.label]
     assert set(found.only_a) == {t.label for t in rest}
@@ -328,14 +328,14 @@ def test_machine_differences_come_first(tmp_path, base):
     assert not compare_sweeps(base, b).same_machine
     facts = {"cpu": "X", "kernel": "6.1", "devices": {"GPU": {"name": "Arc", "driver": "1"}}}
     newer = {"kernel": "6.2", "devices": {"GPU": {"name": "Arc", "driver": "2"}}, "cpu": "Y"}
-    found = differences(facts, newer)
+    found = compare_facts(facts, newer)
     assert [(d.name, d.a, d.b) for d in found] == [
         ("cpu", "X", "Y"),
         ("kernel", "6.1", "6.2"),
         ("devices.GPU.driver", "1", "2"),
     ]
     assert [d.of_machine for d in found] == [True, False, False]
-    (lost,) = differences({"openvino": "1"}, {})
+    (lost,) = compare_facts({"openvino": "1"}, {})
     assert (lost.a, lost.b) == ("1", None)
 
 
@@ -373,7 +373,7 @@ def test_quality_on_different_samples_is_unknown(base):
 
 
 def test_no_trial_measured_in_both_is_an_error(tmp_path, base):
-    b = read(sweeps.make(tmp_path / "b", [sweeps.failed(t, "boom") for t in TRIALS]))
+    b = read_sweep(sweeps.make(tmp_path / "b", [sweeps.failed(t, "boom") for t in TRIALS]))
     with pytest.raises(NothingMeasuredError, match=str(len(TRIALS))) as caught:
         compare_sweeps(base, b)
     assert "boom" in caught.value.hint

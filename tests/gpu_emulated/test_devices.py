@@ -5,7 +5,7 @@ import pytest
 from ovtool import api
 from ovtool.core.sweep_folder import SweepFolder
 from ovtool.core.trial_grid import Axes
-from ovtool.results.table import load
+from ovtool.results.table import load_results
 from tests.gpu_emulated.conftest import QUICK
 
 NAMED = ["AUTO:GPU,CPU", "MULTI:GPU,CPU", "HETERO:GPU,CPU", "BATCH:GPU(2)"]
@@ -57,5 +57,5 @@ def test_the_processor_is_chosen_whatever_they_did(virtual):
     assert choice.winner["device"] == "CPU"
     assert choice.runners_up == ()
     assert "emulated-left-out" in {note.id for note in choice.warnings}
-    table = load([virtual])
+    table = load_results([virtual]).rows
     assert set(table[table["emulated"] == "yes"]["device"]) == {f"{n} (emulated)" for n in NAMED}

@@ -6,7 +6,7 @@ from ovtool import api
 from ovtool.core import files
 from ovtool.core.errors import InputError
 from ovtool.core.sweep_folder import JOURNAL, SweepFolder
-from ovtool.results.table import background, load
+from ovtool.results.table import load_results
 from tests.helpers.owned import write_onnx
 
 RECIPE = """\
@@ -115,9 +115,9 @@ def test_what_a_changed_recipe_or_source_touches_is_made_again(owned, tmp_path):
     ids = [[v.id for v in one.variants] for one in (first, second)]
     assert ids[0][:2] == ids[1][:2]
     assert ids[0][2] != ids[1][2]
-    table = load([second.sweep.folder])
-    assert len(table) == 4, "the rows of the variant that is gone are not shown"
-    assert "earlier-plan" in [note.id for note in background(table).notes]
+    table = load_results([second.sweep.folder])
+    assert len(table.rows) == 4, "the rows of the variant that is gone are not shown"
+    assert "earlier-plan" in [note.id for note in table.notes]
 
     write_onnx(tmp_path / "net.onnx", seed=5)
     third = api.run(path, out=tmp_path / "out")

@@ -3,7 +3,7 @@
 import pytest
 
 from ovtool.report.write import report
-from ovtool.results.table import load
+from ovtool.results.table import load_results
 from tests.helpers import sweeps
 from tests.helpers.report_pages import HOSTILE
 
@@ -23,4 +23,4 @@ def written(tmp_path_factory):
     folder = sweeps.make(root / "s", measurements, models, unavailable=[("NPU", HOSTILE)])
     (root / "out").mkdir()
     (root / "out" / "notes.txt").write_text("kept")
-    return load([folder]), report([folder], out=root / "out")
+    return load_results([folder]), report([folder], out=root / "out")

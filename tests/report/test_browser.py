@@ -11,9 +11,16 @@ import pytest
 from ovtool.charts.speedup import LATENCY, THROUGHPUT
 from ovtool.report.content import latency_throughput_front
 from ovtool.report.write import report
-from ovtool.results.rows import best_throughput, by_config, least_latency, measured, real, records
-from ovtool.results.table import load
-from ovtool.results.wording import config_labels
+from ovtool.results.labels import config_labels
+from ovtool.results.rows import (
+    Rows,
+    find_highest_throughput,
+    find_lowest_latency,
+    group_by_config,
+    measured_rows,
+    real_rows,
+)
+from ovtool.results.table import load_results
 from tests.charts.test_layer_report import LIMITS, profile_folder, with_limits
 from tests.helpers import browser as browsers
 from tests.helpers import sweeps
@@ -45,7 +52,7 @@ def written(tmp_path_factory):
     measurements[-1] = sweeps.failed(measurements[-1].trial, f"died of {HOSTILE}")
     folder = sweeps.make(root / "s", measurements, MODELS, unavailable=[("NPU", HOSTILE)])
     profile = with_limits(profile_folder(root / "layers", HOSTILE, roofline=LIMITS))
-    return load([folder]), report([folder], out=root / "out", profiles=[profile])
+    return load_results([folder]), report([folder], out=root / "out", profiles=[profile])
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +164,7 @@ def test_table_has_the_rows_of_the_csv(page, written):
     ],
 )
 def test_filter_applies_to_table_and_charts(page, written, name, value, column):
-    table = written[0]
+    table = written[0].rows
     fits = table[table["hint" if name == "hint" else name].astype(str) == value]
     choose(page, name, value)
     texts = cells(page, column)
@@ -178,7 +185,7 @@ def test_filter_applies_to_table_and_charts(page, written, name, value, column):
 
 
 def test_filters_combine_and_search_covers_all_columns(page, written):
-    table = written[0]
+    table = written[0].rows
     choose(page, "device", "CPU")
     choose(page, "text", "INT8 throughput")
     fits = table[
@@ -232,7 +239,8 @@ def test_headings_sort_in_both_directions_with_unknown_values_last(page, written
 
 
 def test_axes_contain_the_values_of_the_table(page, written):
-    fine = written[0][written[0]["status"] == "ok"]
+    table = written[0].rows
+    fine = table[table["status"] == "ok"]
     for chosen in ("", "GPU.0"):
         choose(page, "device", chosen)
         rows = fine[fine["device"] == chosen] if chosen else fine
@@ -246,14 +254,14 @@ def test_axes_contain_the_values_of_the_table(page, written):
 
 
 def test_speedup_chart_selects_the_rows_of_the_summary(page, written):
-    rows = measured(real(records(written[0])))
+    rows = measured_rows(real_rows(written[0].records))
     labels = config_labels(rows)
     expected = {
         (labels[config], spot): row["throughput_fps"]
-        for config, same in by_config(rows).items()
+        for config, same in group_by_config(rows).items()
         for spot, row in (
-            (LATENCY, least_latency(same)),
-            (THROUGHPUT, best_throughput(same)),
+            (LATENCY, find_lowest_latency(same)),
+            (THROUGHPUT, find_highest_throughput(same)),
         )
         if row["speedup_default_x"] is not None
     }
@@ -265,11 +273,11 @@ def test_speedup_chart_selects_the_rows_of_the_summary(page, written):
 
 
 def test_front_is_drawn_and_follows_the_filters(page, written):
-    table = written[0]
+    table = written[0].rows
     for chosen in ("", "GPU.0"):
         choose(page, "device", chosen)
         rows = table[table["device"] == chosen] if chosen else table
-        expected = rows.iloc[latency_throughput_front(records(rows))]["throughput_fps"]
+        expected = rows.iloc[latency_throughput_front(Rows.from_frame(rows))]["throughput_fps"]
         line = [m for m in marks(page, "latency-throughput", "line") if "before" in m]
         assert sorted(m["throughput_fps"] for m in line) == pytest.approx(
             sorted(expected), rel=1e-5
@@ -321,7 +329,7 @@ def test_print_has_no_controls_and_all_details(page, written):
     assert page.evaluate(
         "[...document.querySelectorAll('details')].every((details) => details.open)"
     )
-    assert len(cells(page, "variant")) == len(written[0])
+    assert len(cells(page, "variant")) == len(written[0].rows)
     page.media()
 
 

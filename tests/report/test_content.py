@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ovtool.report.content import latency_throughput_front, select_rows
-from ovtool.results.rows import records
+from ovtool.results.rows import Rows
 
 pairs = st.lists(st.tuples(st.floats(0.1, 1e3), st.floats(0.1, 1e5)), min_size=1)
 
@@ -29,7 +29,7 @@ def frame(figures):
 
 @given(pairs)
 def test_front_is_what_no_other_point_dominates(figures):
-    front = {figures[place] for place in latency_throughput_front(records(frame(figures)))}
+    front = {figures[place] for place in latency_throughput_front(Rows.from_frame(frame(figures)))}
     for x, y in figures:
         dominated = any(a <= x and b >= y and (a, b) != (x, y) for a, b in figures)
         assert dominated != ((x, y) in front)
@@ -38,9 +38,9 @@ def test_front_is_what_no_other_point_dominates(figures):
 @given(pairs, st.integers(1, 20))
 def test_selected_rows_include_the_front_up_to_the_limit(figures, limit):
     table = frame(figures)
-    selected = select_rows(records(table), ["t0"], limit).table
+    selected = select_rows(Rows.from_frame(table), ["t0"], limit).frame
     assert len(selected) == min(limit, len(figures))
     assert selected.index.is_monotonic_increasing
-    front = latency_throughput_front(records(table))
+    front = latency_throughput_front(Rows.from_frame(table))
     first = {"t0", *(f"t{place}" for place in front)}
     assert len(first) > limit or first <= set(selected["trial"])

@@ -15,7 +15,7 @@ from ovtool.core.notes import make_note
 from ovtool.report.content import build_content
 from ovtool.report.markdown import format_markdown
 from ovtool.report.summary import summarize_table
-from ovtool.results.table import background, load, plain
+from ovtool.results.table import load_results
 from ovtool.selection.choice import choose_from
 from ovtool.selection.limits import Limits
 from tests.helpers import sweeps
@@ -36,7 +36,7 @@ def table_of(folder, devices):
         played(sweeps.measure(t)) if "GPU" in t.device else sweeps.measure(t)
         for t in sweeps.trials(batches=(1, 8), devices=devices)
     ]
-    return load([sweeps.make(folder, made)])
+    return load_results([sweeps.make(folder, made)])
 
 
 @pytest.fixture(scope="module")
@@ -58,12 +58,12 @@ def test_a_journal_keeps_the_mark_and_older_ones_have_none():
 
 
 def test_the_table_marks_the_rows(both):
-    marked = both[both["emulated"].notna()]
+    rows = both.rows
+    marked = rows[rows["emulated"].notna()]
     assert set(marked["device"]) == {MARKED}
-    assert set(both[both["emulated"].isna()]["device"]) == {"CPU"}
-    assert len(marked) == len(both) / 2
-    assert marked["throughput_fps"].max() > both[both["device"] == "CPU"]["throughput_fps"].max()
-    assert "emulated" in plain(both).columns
+    assert set(rows[rows["emulated"].isna()]["device"]) == {"CPU"}
+    assert len(marked) == len(rows) / 2
+    assert marked["throughput_fps"].max() > rows[rows["device"] == "CPU"]["throughput_fps"].max()
 
 
 def test_the_choice_leaves_them_out_and_says_so(both):
@@ -94,13 +94,16 @@ def test_every_row_of_the_summary_is_marked_even_where_there_is_one_device(both,
     assert names
     assert all(MARKED in name for name in names)
     assert f"16 rows of {MARKED}" in summarize_table(both).caption
-    assert "emulated" not in summarize_table(both[both["device"] == "CPU"]).caption
+    assert (
+        "emulated"
+        not in summarize_table(both.with_rows(both.rows[both.rows["device"] == "CPU"])).caption
+    )
 
 
 def test_a_virtual_device_is_marked_and_says_what_it_came_to(tmp_path):
     trials = sweeps.trials(batches=(1,), devices=["AUTO"])
     made = [played(sweeps.measure(trial, ran_on="GPU.0")) for trial in trials]
-    rows = summarize_table(load([sweeps.make(tmp_path / "s", made)])).rows
+    rows = summarize_table(load_results([sweeps.make(tmp_path / "s", made)])).rows
     assert rows
     assert all("AUTO (emulated) (ran on GPU.0)" in row.name for row in rows)
 
@@ -119,7 +122,7 @@ def test_page_and_markdown_say_it(both, alone):
 
 
 def test_notes_say_it_once_with_the_trials(both):
-    (note,) = [n for n in background(both).notes if n.id == "emulated"]
+    (note,) = [n for n in both.notes if n.id == "emulated"]
     assert note.evidence.startswith(MARKED)
     assert "latency (emulated)" in note.evidence
 
@@ -128,7 +131,9 @@ def test_failed_rows_are_no_left_out_figures(tmp_path):
     (trial,) = sweeps.trials([sweeps.INT8], batches=(1,), loads=("latency",), devices=["GPU"])
     (real,) = sweeps.trials([sweeps.INT8], batches=(1,), loads=("latency",))
     made = [played(sweeps.failed(trial, "no")), sweeps.measure(real)]
-    content = build_content(load([sweeps.make(tmp_path / "s", made)]), Limits(), "throughput", 99)
+    content = build_content(
+        load_results([sweeps.make(tmp_path / "s", made)]), Limits(), "throughput", 99
+    )
     assert "emulated-left-out" not in {note.id for note in content.choice.warnings}
     assert content.charts.excluded_rows == ()
     (failed,) = content.failed

@@ -9,8 +9,8 @@ from html.parser import HTMLParser
 import pandas as pd
 
 from ovtool.report.content import MAX_ROWS, build_content, latency_throughput_front
-from ovtool.results.rows import records
-from ovtool.results.table import load
+from ovtool.results.rows import Rows
+from ovtool.results.table import load_results
 from ovtool.selection.limits import Limits
 from tests.helpers import sweeps
 from tests.helpers.report_pages import HOSTILE, column_of, data_of, page_of
@@ -89,19 +89,18 @@ def test_page_is_small_and_starts_with_the_recommendation(written):
 
 
 def test_page_of_too_many_rows_keeps_the_best_and_counts_the_rest(tmp_path):
-    table = load([sweeps.whole(tmp_path / "s", batches=(1, 2, 4, 8))])
-    copies = -(-2 * MAX_ROWS // len(table))
-    many = pd.concat([table] * copies, ignore_index=True)
+    table = load_results([sweeps.whole(tmp_path / "s", batches=(1, 2, 4, 8))])
+    copies = -(-2 * MAX_ROWS // len(table.rows))
+    many = pd.concat([table.rows] * copies, ignore_index=True)
     many["trial"] = [f"{trial}{n}" for n, trial in enumerate(many["trial"])]
     many["throughput_fps"] *= [1 - n / len(many) / 2 for n in range(len(many))]
-    many.attrs = table.attrs
-    content = build_content(many, Limits(), "throughput", 99)
+    content = build_content(table.with_rows(many), Limits(), "throughput", 99)
     text = page_of(content)
     assert len(text) < 5_000_000
     rows = column_of(text, "trial")
     assert len(rows) == MAX_ROWS
     assert content.choice.winner["trial"] == rows[data_of(text)["best"]]
-    front = latency_throughput_front(records(many))
+    front = latency_throughput_front(Rows.from_frame(many))
     assert {many["trial"][place] for place in front} <= set(rows)
     (warning,) = re.findall(r'<p class="warning" id="omitted-rows">(.*?)</p>', text)
     assert f"{MAX_ROWS} of {len(many)} rows" in warning

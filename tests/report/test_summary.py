@@ -6,12 +6,12 @@ import pytest
 
 from ovtool.core.errors import NothingMeasuredError
 from ovtool.report.summary import summarize_table
-from ovtool.results.table import load
+from ovtool.results.table import load_results
 from tests.helpers import sweeps
 
 
 def test_summary_has_a_row_for_each_configuration(tmp_path):
-    summary = summarize_table(load([sweeps.whole(tmp_path / "s")]))
+    summary = summarize_table(load_results([sweeps.whole(tmp_path / "s")]))
     assert [row.name.split("\n")[0] for row in summary.rows] == [
         "fp32 · f32",
         "fp32 · default (bf16)",
@@ -28,7 +28,7 @@ def test_summary_has_a_row_for_each_configuration(tmp_path):
 
 
 def test_summary_fits_eighty_columns(tmp_path):
-    summary = summarize_table(load([sweeps.whole(tmp_path / "s")]))
+    summary = summarize_table(load_results([sweeps.whole(tmp_path / "s")]))
     words = [
         max(len(word) for row in summary.rows for word in re.split(r"[ \n]", row.cells[i]))
         for i in range(len(summary.headings))
@@ -38,15 +38,15 @@ def test_summary_fits_eighty_columns(tmp_path):
 
 def test_summary_without_measurements_raises(tmp_path):
     with pytest.raises(NothingMeasuredError):
-        summarize_table(load([sweeps.make(tmp_path / "s", [])]))
+        summarize_table(load_results([sweeps.make(tmp_path / "s", [])]))
 
 
 def test_variants_with_the_same_name_get_their_ids(tmp_path):
     twin = sweeps.Model("other", 9.0, {"default": 2.0})
     models = (*sweeps.MODELS, twin)
     measurements = [sweeps.measure(t, models) for t in sweeps.trials(models, batches=(1,))]
-    table = load([sweeps.make(tmp_path / "s", measurements, models)])
-    table["variant"] = table["variant"].replace("other", "int8")
+    table = load_results([sweeps.make(tmp_path / "s", measurements, models)])
+    table.rows["variant"] = table.rows["variant"].replace("other", "int8")
     names = [row.name for row in summarize_table(table).rows]
     assert len(set(names)) == len(names)
     assert f"int8 · {twin.id[:6]}" in " ".join(names)

@@ -23,7 +23,7 @@ def test_all_files_are_written_and_other_files_are_kept(written):
 
 
 def test_csv_and_parquet_hold_the_table(written):
-    table, files = written
+    table, files = written[0].rows, written[1]
     names = [name for column in COLUMNS for name in column.names]
     csv, parquet = pd.read_csv(files.csv), pd.read_parquet(files.parquet)
     assert list(csv.columns) == list(parquet.columns) == names

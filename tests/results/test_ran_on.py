@@ -3,7 +3,7 @@
 import pytest
 
 from ovtool.report.summary import summarize_table
-from ovtool.results import table
+from ovtool.results.table import load_results
 from ovtool.selection import choice
 from tests.helpers import sweeps
 
@@ -19,12 +19,12 @@ def loaded(tmp_path, ran_on, precision_ran_on=None):
         )
         for trial in trials
     ]  # fmt: skip
-    return table.load([sweeps.make(tmp_path / "s", made)])
+    return load_results([sweeps.make(tmp_path / "s", made)])
 
 
 def test_a_fallback_is_named_and_warned_of(tmp_path):
     found = loaded(tmp_path, "CPU", "CPU")
-    assert set(found["ran_on"]) == {"CPU"}
+    assert set(found.rows["ran_on"]) == {"CPU"}
     chosen = choice.choose_from(found)
     assert f"on {DEVICE} (ran on CPU) in" in chosen.headline
     assert f"{DEVICE} (ran on CPU)" in chosen.label
@@ -41,6 +41,6 @@ def test_what_ran_where_it_was_asked_is_no_fallback(tmp_path):
 
 @pytest.mark.parametrize(("f32_ran_on", "known"), [("GPU.0", True), ("CPU", False), (None, True)])
 def test_rows_of_two_devices_are_no_speedup(tmp_path, f32_ran_on, known):
-    found = loaded(tmp_path, "GPU.0", f32_ran_on)
+    found = loaded(tmp_path, "GPU.0", f32_ran_on).rows
     default = found[found["precision"] == "default"]
     assert default["speedup_f32_x"].notna().all() == known

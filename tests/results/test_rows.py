@@ -15,18 +15,17 @@ from ovtool.results.rows import (
     Config,
     Figures,
     Rows,
-    answering,
-    answers,
-    best_throughput,
-    by_config,
-    figure,
-    figures,
-    first_of_each,
-    least_estimate,
-    least_latency,
-    measured,
-    real,
-    records,
+    find_highest_throughput,
+    find_lowest_estimate,
+    find_lowest_latency,
+    first_of_each_group,
+    get_figure,
+    get_figures,
+    group_by_config,
+    measured_rows,
+    real_rows,
+    resolve_column,
+    resolve_figures,
 )
 
 text = st.sampled_from(["a", "b", None])
@@ -50,7 +49,7 @@ def made(found):
     table = pd.DataFrame(found, columns=list(VALUES))
     numeric = [n for n in VALUES if (n in BY_NAME and not BY_NAME[n].text) or "_ci_" in n]
     kinds = dict.fromkeys(numeric, "float64") | {"batch": "int64"}
-    return records(table.astype(kinds | {n: "str" for n in VALUES if n not in kinds}))
+    return Rows.from_frame(table.astype(kinds | {n: "str" for n in VALUES if n not in kinds}))
 
 
 def same(one, other):
@@ -73,21 +72,21 @@ def test_rows_keep_what_they_were_made_of(found):
 @given(tables)
 def test_masks_are_what_the_rows_say(found):
     rows = made(found)
-    assert [dict(r) for r in measured(rows)] == [r for r in found if r["status"] == "ok"]
-    assert [dict(r) for r in real(rows)] == [
+    assert [dict(r) for r in measured_rows(rows)] == [r for r in found if r["status"] == "ok"]
+    assert [dict(r) for r in real_rows(rows)] == [
         r for r in found if not r["emulated"] and r["status"] != "estimated"
     ]
     assert rows.equal("shape", None).tolist() == [r["shape"] is None for r in found]
     assert rows.equal("shape", "none has it").tolist() == [False] * len(found)
-    assert rows.different("device") == list(dict.fromkeys(r["device"] for r in found))
+    assert rows.unique("device") == list(dict.fromkeys(r["device"] for r in found))
 
 
 @given(tables)
 def test_configurations_are_in_the_order_of_their_first_rows(found):
     expected = {}
     for row in found:
-        expected.setdefault(Config.of(row), []).append(row)
-    grouped = by_config(made(found))
+        expected.setdefault(Config.from_row(row), []).append(row)
+    grouped = group_by_config(made(found))
     assert list(grouped) == list(expected)
     assert [[dict(r) for r in some] for some in grouped.values()] == list(expected.values())
 
@@ -96,9 +95,9 @@ def test_configurations_are_in_the_order_of_their_first_rows(found):
 def test_figures_are_those_of_each_row(found):
     rows = made(found)
     for name in ("throughput_fps", "latency_p50_ms"):
-        assert all(map(same, figures(rows, name), [figure(row, name) for row in rows]))
-        told = [figure(row, answering(row, name)) for row in rows]
-        assert all(map(same, answers(rows, name), told))
+        assert all(map(same, get_figures(rows, name), [get_figure(row, name) for row in rows]))
+        told = [get_figure(row, resolve_column(row, name)) for row in rows]
+        assert all(map(same, resolve_figures(rows, name), told))
 
 
 @given(tables)
@@ -111,13 +110,15 @@ def test_the_best_row_is_the_first_of_the_best(found):
 
     rows = made(found)
     fast = [r for r in found if r["throughput_fps"] is not None]
-    assert as_row(best_throughput(rows)) == first(lambda r: -r["throughput_fps"], fast)
+    assert as_row(find_highest_throughput(rows)) == first(lambda r: -r["throughput_fps"], fast)
     known = [r for r in found if r["latency_p50_ms"] is not None]
     single = [r for r in known if r["batch"] == 1 and r["load"] == "latency"]
-    assert as_row(least_latency(rows)) == first(lambda r: r["latency_p50_ms"], single or known)
+    assert as_row(find_lowest_latency(rows)) == first(
+        lambda r: r["latency_p50_ms"], single or known
+    )
     guesses = [r for r in found if r["latency_estimate_ms"] is not None]
     expected = first(lambda r: (r["batch"], r["latency_estimate_ms"]), guesses)
-    assert as_row(least_estimate(rows)) == expected
+    assert as_row(find_lowest_estimate(rows)) == expected
 
 
 ends = st.floats(0.01, 1e6) | st.just(math.nan)
@@ -146,13 +147,13 @@ def test_ratios_of_many_are_those_of_each(found, other):
 def test_the_first_of_each_kind_in_an_order(case):
     kinds, order = case
     expected = list({kinds[place]: place for place in reversed(order)}.values())
-    found = first_of_each(np.array(kinds, np.intp), np.array(order, np.intp))
+    found = first_of_each_group(np.array(kinds, np.intp), np.array(order, np.intp))
     assert sorted(found.tolist()) == sorted(expected)
     assert [order.index(place) for place in found] == sorted(order.index(p) for p in expected)
 
 
 def test_only_a_row_of_a_table_stands_alone():
     rows = made([])
-    with pytest.raises(TypeError, match="no row of a table"):
-        Rows.alone({"device": "CPU"})
+    with pytest.raises(TypeError):
+        Rows.from_row({"device": "CPU"})
     assert len(rows) == 0

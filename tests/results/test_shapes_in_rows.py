@@ -10,7 +10,7 @@ import pytest
 from ovtool.charts.sweep_charts import draw_sweep_charts
 from ovtool.report.content import build_content
 from ovtool.report.summary import summarize_table
-from ovtool.results.table import load
+from ovtool.results.table import load_results
 from ovtool.selection.choice import choose_from
 from ovtool.selection.limits import Limits
 from tests.helpers import sweeps
@@ -42,7 +42,7 @@ def table_of(folder, *forms):
             seen.add(trial.configuration)
             one = sweeps.with_quality(one, model)
         made.append(one)
-    return load([sweeps.make(folder, made, MODELS)])
+    return load_results([sweeps.make(folder, made, MODELS)])
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def table(tmp_path_factory):
 
 
 def test_a_row_says_its_shapes_and_nothing_of_the_models_own(tmp_path):
-    rows = table_of(tmp_path / "s", {}, form(128) | form(64, "data_shapes"))
+    rows = table_of(tmp_path / "s", {}, form(128) | form(64, "data_shapes")).rows
     shaped = rows["shape"].notna()
     assert set(rows[shaped]["shape"]) == {SHORT}
     assert set(rows[shaped]["data_shape"]) == {"ids=?x64 mask=?x64"}
@@ -59,12 +59,12 @@ def test_a_row_says_its_shapes_and_nothing_of_the_models_own(tmp_path):
 
 
 def test_rows_stand_in_the_order_of_the_plan_and_not_of_the_text(table):
-    for _, same in table.groupby(["variant", "precision"]):
+    for _, same in table.rows.groupby(["variant", "precision"]):
         assert same["shape"].tolist() == [SHORT] * 4 + [LONG] * 4
 
 
 def test_quality_is_not_shared_between_shapes(table):
-    by = table.groupby(["variant", "shape"])["agreement_top1"]
+    by = table.rows.groupby(["variant", "shape"])["agreement_top1"]
     assert by.nunique().eq(1).all()
     assert by.first().to_dict() == {
         ("fp32", SHORT): 1.0,
@@ -75,7 +75,7 @@ def test_quality_is_not_shared_between_shapes(table):
 
 
 def test_a_speedup_is_over_the_baseline_of_the_same_shape(table):
-    int8 = table[table["variant"] == "int8"]
+    int8 = table.rows[table.rows["variant"] == "int8"]
     for _, same in int8.groupby(["batch", "load"]):
         short, long = same["speedup_default_x"]
         assert short == pytest.approx(4.5 / 3.5, rel=0.03)
@@ -93,7 +93,7 @@ def test_summary_and_charts_have_a_line_for_each_shape(tmp_path, field):
     ]
     assert [row.name.split("\n")[0] for row in summarize_table(rows).rows] == expected
     for chart in draw_sweep_charts(rows).drawn:
-        drawn = json.dumps(chart.whole, ensure_ascii=False)
+        drawn = json.dumps(chart.standalone_spec, ensure_ascii=False)
         assert chart.name == "size" or all(f'"{label}"' in drawn for label in expected)
 
 
@@ -108,7 +108,7 @@ def test_a_choice_names_the_shape_and_warns_that_several_were_compared(table):
     assert LONG in "".join(r.label for r in choice.runners_up)
     note = {note.id: note for note in choice.warnings}["several-shapes"]
     assert note.evidence == "2 shapes"
-    alone = choose_from(table[table["shape"] == LONG])
+    alone = choose_from(table.with_rows(table.rows[table.rows["shape"] == LONG]))
     assert "several-shapes" not in {note.id for note in alone.warnings}
     assert f"shape {LONG}, with" in alone.headline
 
@@ -117,7 +117,7 @@ def test_the_page_and_what_failed_name_the_shape(tmp_path):
     trials = sweeps.trials(MODELS, batches=(1,), forms=(form(128), form(1024)))
     made = [sweeps.measure(t, MODELS) for t in trials[:-1]]
     folder = sweeps.make(tmp_path / "s", [*made, sweeps.failed(trials[-1], "too long")], MODELS)
-    content = build_content(load([folder]), Limits(), "throughput", 99)
+    content = build_content(load_results([folder]), Limits(), "throughput", 99)
     (failed,) = content.failed
     assert LONG in failed.label
     assert LONG in column_of(page_of(content), "shape")

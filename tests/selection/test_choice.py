@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from ovtool.core.errors import InputError, LimitNotMetError, NothingMeasuredError
 from ovtool.core.statistics import Interval
 from ovtool.core.trial import Trial
-from ovtool.results.table import load
-from ovtool.results.wording import ratio_words
+from ovtool.results.labels import ratio_text
+from ovtool.results.table import load_results
 from ovtool.selection.choice import NothingFitsError, choose_from
 from ovtool.selection.limits import Check, Limits
 from ovtool.selection.quantities import measured_in
@@ -23,7 +23,7 @@ from tests.helpers import sweeps
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory):
-    return load([sweeps.whole(tmp_path_factory.mktemp("t") / "s")])
+    return load_results([sweeps.whole(tmp_path_factory.mktemp("t") / "s")])
 
 
 def ids(choice):
@@ -32,7 +32,7 @@ def ids(choice):
 
 def test_most_throughput_wins_and_says_why(table):
     choice = choose_from(table)
-    best = table.loc[table["throughput_fps"].idxmax()]
+    best = table.rows.loc[table.rows["throughput_fps"].idxmax()]
     assert choice.winner["trial"] == best["trial"]
     assert choice.winner["variant"] == "int8"
     assert choice.properties == {"PERFORMANCE_HINT": "THROUGHPUT"}
@@ -45,7 +45,7 @@ def test_most_throughput_wins_and_says_why(table):
 
 def test_streams_set_by_hand_are_said_once(tmp_path):
     trial = Trial(sweeps.FP32.id, "fp32", "CPU", 4, hint=None, streams=2, requests=4)
-    choice = choose_from(load([sweeps.make(tmp_path / "s", [sweeps.measure(trial)])]))
+    choice = choose_from(load_results([sweeps.make(tmp_path / "s", [sweeps.measure(trial)])]))
     assert choice.headline.endswith("batch 4, with 1 stream, 2 requests.")
 
 
@@ -54,7 +54,7 @@ def test_each_objective_has_its_winner(table):
     smallest = choose_from(table, objective="size")
     assert smallest.winner["variant"] == "int8-weights"
     assert smallest.winner["throughput_fps"] == max(
-        table[table["variant"] == "int8-weights"]["throughput_fps"]
+        table.rows[table.rows["variant"] == "int8-weights"]["throughput_fps"]
     ), "equal sizes are settled by throughput"
     assert not smallest.ties, "rows of the same files are no ties"
 
@@ -84,12 +84,12 @@ def test_runners_up_are_one_for_each_configuration(table):
 
 
 def test_rows_within_the_noise_are_named(table):
-    near = table.copy()
+    near = table.rows.copy()
     weights = near["variant"] == "int8-weights"
     best = near["throughput_fps"].max()
     for name, factor in (("", 0.99), ("_ci_low", 0.97), ("_ci_high", 1.02)):
         near.loc[weights & (near["batch"] == 8), f"throughput_fps{name}"] = best * factor
-    choice = choose_from(near)
+    choice = choose_from(table.with_rows(near))
     assert choice.winner["variant"] == "int8", "the value decides"
     assert any("int8-weights, batch 8" in tie for tie in choice.ties)
     assert "within the noise" in choice.reasons[0]
@@ -110,16 +110,16 @@ def test_nothing_fits_carries_the_nearest_miss(table):
 
 
 def test_rows_without_a_limited_figure_are_left_out_and_said(table):
-    partly = table.copy()
+    partly = table.rows.copy()
     partly.loc[partly["variant"] == "int8", "agreement_top1"] = math.nan
-    choice = choose_from(partly, Limits(min_quality=0.5))
+    choice = choose_from(table.with_rows(partly), Limits(min_quality=0.5))
     assert choice.winner["variant"] != "int8"
     assert "limit-on-unknown" in ids(choice)
     int8 = next(r for r in choice.runners_up if r.row["variant"] == "int8")
     assert "not known" in int8.lacks
     partly["agreement_top1"] = math.nan
     with pytest.raises(NothingFitsError, match="is not known of any") as caught:
-        choose_from(partly, Limits(min_quality=0.5))
+        choose_from(table.with_rows(partly), Limits(min_quality=0.5))
     assert caught.value.nearest is None
 
 
@@ -159,7 +159,7 @@ def test_nothing_measured_is_its_own_error(tmp_path):
     failed = [sweeps.failed(t, "boom") for t in sweeps.trials(batches=(1,))]
     for made in ([], failed):
         with pytest.raises(NothingMeasuredError):
-            choose_from(load([sweeps.make(tmp_path / str(len(made)), made)]))
+            choose_from(load_results([sweeps.make(tmp_path / str(len(made)), made)]))
 
 
 def test_warnings_tell_what_limits_the_trust(tmp_path):
@@ -167,7 +167,7 @@ def test_warnings_tell_what_limits_the_trust(tmp_path):
     made = [sweeps.contended(sweeps.measure(t)) for t in trials[:-1]]
     made.append(sweeps.failed(trials[-1], "out of memory"))
     choice = choose_from(
-        load([sweeps.make(tmp_path / "s", made, unavailable=[("NPU", "no driver")])])
+        load_results([sweeps.make(tmp_path / "s", made, unavailable=[("NPU", "no driver")])])
     )
     assert {"measured-contended", "quality-unknown", "failed-rows", "device-unavailable"} <= set(
         ids(choice)
@@ -189,7 +189,7 @@ def test_a_choice_is_json(table):
 
 def test_machines_are_compared_only_with_a_warning(tmp_path):
     folders = [sweeps.whole(tmp_path / e, env=e) for e in "ab"]
-    choice = choose_from(load(folders))
+    choice = choose_from(load_results(folders))
     assert "several-environments" in ids(choice)
     assert "env 1" in choice.label
 
@@ -204,9 +204,9 @@ def test_machines_are_compared_only_with_a_warning(tmp_path):
     ],
 )
 def test_faster_and_slower_need_an_interval_without_one(ratio, words):
-    assert words in ratio_words(ratio)
+    assert words in ratio_text(ratio)
     if words not in ("faster", "slower"):
-        assert "faster" not in ratio_words(ratio)
+        assert "faster" not in ratio_text(ratio)
 
 
 finite = st.floats(0.01, 1e6)

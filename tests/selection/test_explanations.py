@@ -8,9 +8,9 @@ import pytest
 
 from ovtool.core.notes import make_note
 from ovtool.core.statistics import wilson
-from ovtool.results.rows import measured, records
-from ovtool.results.table import background, load
-from ovtool.results.wording import config_labels
+from ovtool.results.labels import config_labels
+from ovtool.results.rows import measured_rows
+from ovtool.results.table import load_results
 from ovtool.selection.explanations import Context, explain
 from tests.helpers import sweeps
 
@@ -30,10 +30,10 @@ def explained(path, models=MODELS, figures=None, batches=(1,), change=None, limi
         more = (figures or {}).get((trial.variant_name, trial.precision), {})
         one = replace(one, figures={**one.figures, **more})
         made.append(change(one) if change else one)
-    table = load([sweeps.make(path / "s", made, models)])
-    rows = records(table)
-    context = Context(rows, config_labels(rows), background(table), limit)
-    return {note.id: note for note in explain(measured(rows), context)}
+    table = load_results([sweeps.make(path / "s", made, models)])
+    rows = table.records
+    context = Context(rows, config_labels(rows), table, limit)
+    return {note.id: note for note in explain(measured_rows(rows), context)}
 
 
 def executed(one, precision):

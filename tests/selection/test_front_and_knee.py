@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ovtool.results.rows import records
-from ovtool.results.table import load
-from ovtool.results.wording import config_labels
+from ovtool.results.labels import config_labels
+from ovtool.results.table import load_results
 from ovtool.selection.knee import Knees, knee
 from ovtool.selection.pareto import front, not_dominated
 from tests.helpers import sweeps
@@ -34,7 +33,7 @@ def test_the_front_is_what_nobody_dominates(found):
 
 
 def test_the_front_of_a_sweep(tmp_path):
-    rows = records(load([sweeps.whole(tmp_path / "s")]))
+    rows = load_results([sweeps.whole(tmp_path / "s")]).records
     found = front(rows, 99, "agreement_top1", config_labels(rows))
     assert found.left_out == ("energy_mj_per_sample",)
     assert {r["variant"] for r in found.rows} == {"fp32", "int8", "int8-weights"}
@@ -81,7 +80,7 @@ def test_the_knee_is_where_gain_stops_to_beat_cost():
 
 
 def test_every_batch_curve_has_its_knee(tmp_path):
-    rows = records(load([sweeps.whole(tmp_path / "s")]))
+    rows = load_results([sweeps.whole(tmp_path / "s")]).records
     found = Knees(rows, config_labels(rows))
     assert len(found) == 4 * 2, "variants and precisions x loads"
     assert all(k.batches == (1, 2, 4, 8) for k in found)
@@ -90,7 +89,7 @@ def test_every_batch_curve_has_its_knee(tmp_path):
 
 
 def test_one_batch_is_no_curve_and_a_row_off_any_has_no_knee(tmp_path):
-    rows = records(load([sweeps.whole(tmp_path / "s", batches=(4,))]))
+    rows = load_results([sweeps.whole(tmp_path / "s", batches=(4,))]).records
     found = Knees(rows, config_labels(rows))
     assert len(found) == 0
     assert not list(found)
@@ -98,7 +97,7 @@ def test_one_batch_is_no_curve_and_a_row_off_any_has_no_knee(tmp_path):
 
 
 def test_a_row_finds_the_knee_of_its_own_curve(tmp_path):
-    rows = records(load([sweeps.whole(tmp_path / "s")]))
+    rows = load_results([sweeps.whole(tmp_path / "s")]).records
     found = Knees(rows, config_labels(rows))
     for row in rows:
         one = found.of(row)

@@ -17,8 +17,8 @@ from ovtool.core.sweep_folder import PlannedVariant
 from ovtool.core.trial import Trial
 from ovtool.report.content import build_content
 from ovtool.report.markdown import format_markdown
-from ovtool.results.table import load
-from ovtool.results.wording import figure_text
+from ovtool.results.labels import figure_text
+from ovtool.results.table import load_results
 from ovtool.selection import prices
 from ovtool.selection.choice import NothingFitsError, choose_from
 from ovtool.selection.limits import Limits
@@ -46,7 +46,7 @@ def table(tmp_path_factory):
     made = with_figures(
         peak_rss_mib=lambda t: 100.0 + 10 * t.batch, energy_mj_per_sample=lambda t: 80.0 / t.batch
     )
-    return load([sweeps.make(tmp_path_factory.mktemp("l") / "s", made)])
+    return load_results([sweeps.make(tmp_path_factory.mktemp("l") / "s", made)])
 
 
 def test_memory_is_limited(table):
@@ -65,14 +65,14 @@ def test_energy_is_limited(table):
 
 
 def test_energy_that_nobody_counted_is_no_zero(tmp_path):
-    unknown = load([sweeps.whole(tmp_path / "s")])
+    unknown = load_results([sweeps.whole(tmp_path / "s")])
     with pytest.raises(NothingFitsError, match="energy is not known of any") as caught:
         choose_from(unknown, Limits(max_energy_mj=1e9))
     assert caught.value.nearest is None
 
 
 def test_cost_is_that_of_the_measured_throughput(tmp_path):
-    machines = load([sweeps.whole(tmp_path / e, env=e) for e in "abc"])
+    machines = load_results([sweeps.whole(tmp_path / e, env=e) for e in "abc"])
     found = choose_from(machines, Limits(prices=EUROS), "cost")
     row = found.winner
     assert "Example CPU a" in row["machine"]
@@ -147,24 +147,24 @@ def test_a_rate_is_sustained_by_capacity_or_by_arrivals(tmp_path):
     busy = sweeps.measure(Trial(sweeps.FP32.id, "fp32", "CPU", 2, hint="throughput"))
     capacity = busy.figures["throughput_fps"] / 2
     found = choose_from(
-        load([sweeps.make(tmp_path / "a", [busy])]), Limits(rate_rps=0.9 * capacity)
+        load_results([sweeps.make(tmp_path / "a", [busy])]), Limits(rate_rps=0.9 * capacity)
     )
     assert found.checks[0].outcome == "met", "its lower end sustains it"
     assert "throughput / batch, every request kept busy" in found.checks[0].text
     assert "rate-by-capacity" in {n.id for n in found.warnings}
     near = choose_from(
-        load([sweeps.make(tmp_path / "b", [busy])]), Limits(rate_rps=0.995 * capacity)
+        load_results([sweeps.make(tmp_path / "b", [busy])]), Limits(rate_rps=0.995 * capacity)
     )
     assert near.checks[0].outcome == "uncertain"
 
-    kept = load([sweeps.make(tmp_path / "c", [arrivals(100.0, True)])])
+    kept = load_results([sweeps.make(tmp_path / "c", [arrivals(100.0, True)])])
     found = choose_from(kept, Limits(rate_rps=100))
     assert found.checks[0].outcome == "met"
     assert "were kept up with" in found.checks[0].text
     assert "rate-by-capacity" not in {n.id for n in found.warnings}
     with pytest.raises(NothingFitsError, match="sustained rate"):
         choose_from(kept, Limits(rate_rps=101))
-    late = load([sweeps.make(tmp_path / "d", [arrivals(9000.0, False)])])
+    late = load_results([sweeps.make(tmp_path / "d", [arrivals(9000.0, False)])])
     with pytest.raises(NothingFitsError, match="served of 9000 requests/s"):
         choose_from(late, Limits(rate_rps=9000))
 
@@ -219,7 +219,7 @@ def test_the_snippet_compiles_what_was_measured(tmp_path, here, shapes):
     )
     if not here:
         (made.folder / "variant.json").unlink()
-    found = choose_from(load([folder]))
+    found = choose_from(load_results([folder]))
     names = {}
     exec(compile(found.snippet, "snippet", "exec"), names)
     compiled, queue = names["compiled"], names["queue"]

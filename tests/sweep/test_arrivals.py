@@ -7,7 +7,7 @@ import pytest
 from ovtool import api
 from ovtool.benchmark.engine import MeasurementSettings
 from ovtool.core.trial_grid import Axes, LatencyLimit
-from ovtool.results import table
+from ovtool.results.table import load_results
 from tests.helpers.graphs import convolutional, save
 
 QUICK = MeasurementSettings(min_rounds=3, round_s=0.05, max_s=1.0, starts=False)
@@ -22,7 +22,7 @@ def small(tmp_path_factory):
 def test_rates_are_rows_of_their_own_beside_the_busy_one(small, tmp_path):
     axes = Axes(hints=["latency"], rates=[100.0, None])
     api.sweep([small], out=tmp_path / "s", axes=axes, settings=QUICK)
-    rows = table.load([tmp_path / "s"]).set_index("load")
+    rows = load_results([tmp_path / "s"]).rows.set_index("load")
     assert set(rows.index) == {"latency", "latency rate=100/s"}
     arriving, busy = rows.loc["latency rate=100/s"], rows.loc["latency"]
     assert arriving["rate_rps"] == 100
@@ -37,7 +37,7 @@ def test_the_highest_rate_is_found_between_none_and_what_the_device_takes(small,
     limit = LatencyLimit(latency_ms=50.0, percentile=90)
     axes = Axes(hints=["latency"], find_rate=limit)
     api.sweep([small], out=tmp_path / "s", axes=axes, settings=QUICK)
-    (row,) = table.load([tmp_path / "s"]).to_dict("records")
+    (row,) = load_results([tmp_path / "s"]).rows.to_dict("records")
     assert row["status"] == "ok", row["reason"]
     assert row["load"] == "latency p90<=50ms"
     assert 0 < row["rate_rps"] == row["rate_rps_ci_low"] < row["rate_rps_ci_high"]

@@ -12,7 +12,7 @@ from ovtool.core.sweep_folder import SweepFolder
 from ovtool.core.trial_grid import Axes, LatencyLimit
 from ovtool.devices import discovery
 from ovtool.devices.discovery import Device
-from ovtool.results.table import load
+from ovtool.results.table import load_results
 from ovtool.sweep import estimates as estimating
 from ovtool.sweep import measurer as measuring
 from tests.benchmark.scripted import even
@@ -86,7 +86,7 @@ def test_each_trial_is_compiled_with_its_own_static_batch(variants, compiler, tm
     assert guess.rounds == ()
     assert "a script, openvino 2026.4.1" in guess.notes[0].evidence
     assert api.choose([done.folder]).winner["device"] == "CPU"
-    assert set(load([done.folder])["device"]) == {
+    assert set(load_results([done.folder]).rows["device"]) == {
         "CPU",
         "NPU.3720 (estimate)",
         "NPU.4000 (estimate)",

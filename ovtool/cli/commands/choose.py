@@ -123,17 +123,16 @@ def print_front(found: Front) -> None:
         " known of them, and better in something."
     )
     if found.left_out:
-        from ovtool.results.wording import words
+        from ovtool.results.labels import column_label
 
-        caption += f" Measured nowhere: {', '.join(words(n) for n in found.left_out)}."
+        caption += f" Measured nowhere: {', '.join(column_label(n) for n in found.left_out)}."
     _table("Pareto front", rows, found.columns, caption)
 
 
 def _table(
     heading: str, rows: Sequence[tuple[str, Row]], columns: Sequence[str], caption: str = ""
 ) -> None:
-    from ovtool.results.wording import figure_text
-    from ovtool.results.wording import heading as column_heading
+    from ovtool.results.labels import column_heading, figure_text
 
     shown = [BY_NAME[name] for name in columns]
     headings = [column_heading(name) for name in columns]

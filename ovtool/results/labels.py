@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ovtool.core import units
 from ovtool.core.columns import BY_NAME, Column
 from ovtool.core.device_names import is_virtual, unmark_device
-from ovtool.results.rows import Config, Row, Rows, by_config, figure
+from ovtool.results.rows import Config, Row, Rows, get_figure, group_by_config
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,22 +16,17 @@ if TYPE_CHECKING:
     from ovtool.core.statistics import Interval
 
 
-def left_out_text(rows: Rows) -> str:
-    """Say how many of the rows are of emulated devices, and which; empty where none is."""
-    return count_text(rows.take(rows.known("emulated")))
-
-
-def count_text(rows: Rows) -> str:
+def row_count_text(rows: Rows) -> str:
     """Say how many rows there are, and of which devices; empty where there is none."""
     if not rows:
         return ""
-    devices = ", ".join(rows.different("device"))
+    devices = ", ".join(rows.unique("device"))
     return f"{len(rows)} {'row' if len(rows) == 1 else 'rows'} of {devices}"
 
 
 def environment_labels(rows: Rows) -> dict[str, str]:
     """Return short names of the environments, in the order of the table."""
-    return {one: f"env {number}" for number, one in enumerate(rows.different("environment"), 1)}
+    return {one: f"env {number}" for number, one in enumerate(rows.unique("environment"), 1)}
 
 
 def config_labels(rows: Rows) -> dict[Config, str]:
@@ -43,9 +38,9 @@ def config_labels(rows: Rows) -> dict[Config, str]:
     """
     environments = environment_labels(rows)
     several_devices, several_shapes, several_data_shapes = (
-        len(rows.different(name)) > 1 for name in ("device", "shape", "data_shape")
+        len(rows.unique(name)) > 1 for name in ("device", "shape", "data_shape")
     )
-    grouped = by_config(rows)
+    grouped = group_by_config(rows)
     relatives: dict[tuple[str, str], list[Config]] = {}
     for config, same in grouped.items():
         relatives.setdefault((same[0]["variant"], config.environment), []).append(config)
@@ -63,7 +58,7 @@ def config_labels(rows: Rows) -> dict[Config, str]:
         if several_data_shapes and config.data_shape:
             parts.append(f"data {config.data_shape}")
         if several_devices or _virtual(same[0]) or _is_marked(same[0]):
-            told = (device_text(some[0]) for some in same.of_kind(("device", "ran_on")))
+            told = (device_text(some[0]) for some in same.groups(("device", "ran_on")))
             parts.append(" or ".join(dict.fromkeys(told)))
         if len(environments) > 1:
             parts.append(environments[config.environment])
@@ -91,7 +86,7 @@ def _is_marked(row: Row) -> bool:
 def precision_text(same: Rows) -> str:
     """Return the precision asked for, and after ``default`` what it turned out to be."""
     asked: str = same[0]["precision"]
-    executed = [one for one in same.different("executed_precision") if one]
+    executed = [one for one in same.unique("executed_precision") if one]
     if asked != "default" or not executed:
         return asked
     return f"default ({', '.join(executed)})"
@@ -105,25 +100,25 @@ def load_text(row: Row) -> str:
 
 def row_label(row: Row, labels: Mapping[Config, str]) -> str:
     """Return the name of one row."""
-    return f"{labels[Config.of(row)]}, {load_text(row)}"
+    return f"{labels[Config.from_row(row)]}, {load_text(row)}"
 
 
-def words(name: str) -> str:
+def column_label(name: str) -> str:
     """Return what a column is called inside a sentence."""
     title = BY_NAME[name].title
     short = name.startswith("latency_") and "latency" not in title
     return f"{title} latency" if short else title
 
 
-def heading(name: str) -> str:
+def column_heading(name: str) -> str:
     """Return the heading of a column of figures, with its unit."""
     unit = BY_NAME[name].unit
-    return f"{words(name)}, {unit}" if unit else words(name)
+    return f"{column_label(name)}, {unit}" if unit else column_label(name)
 
 
 def figure_text(row: Row, name: str) -> str:
     """Return a figure with its interval and unit."""
-    return interval_text(figure(row, name), BY_NAME[name])
+    return interval_text(get_figure(row, name), BY_NAME[name])
 
 
 def interval_text(value: Interval, column: Column) -> str:
@@ -139,7 +134,7 @@ def interval_text(value: Interval, column: Column) -> str:
     return shown if shown == units.UNKNOWN or not unit else f"{shown} {unit}"
 
 
-def ratio_words(ratio: Interval) -> str:
+def ratio_text(ratio: Interval) -> str:
     """Return a ratio of throughputs; ``faster`` or ``slower`` only if its interval excludes 1."""
     shown = units.interval_text(ratio.value, ratio.low, ratio.high)
     if not ratio.known:

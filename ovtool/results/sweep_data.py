@@ -1,4 +1,4 @@
-"""A sweep as the reports read it: its plan, its environment, and the trials of that plan."""
+"""One sweep as it was measured: its plan, its environment and its measurements."""
 
 from __future__ import annotations
 
@@ -15,33 +15,40 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Sweep:
-    """A sweep that was read; of a trial measured twice the journal's last line counts."""
+class SweepData:
+    """The content of a sweep folder.
+
+    Args:
+        path: The folder.
+        plan: The current plan.
+        environment: The machine and software.
+        measurements: Of the trials of the plan; of a trial measured twice, the later one.
+        outdated: Number of trials in the journal that the current plan does not have.
+    """
 
     path: Path
     plan: Plan
     environment: Environment
     measurements: tuple[Measurement, ...]
     outdated: int
-    """Trials of earlier plans of the folder: of a variant that was made again, or other batches."""
 
     @property
     def name(self) -> str:
-        """What a report calls it."""
+        """The name of the sweep in reports."""
         return self.plan.name
 
 
-def read(path: str | Path) -> Sweep:
+def read_sweep(path: str | Path) -> SweepData:
     """Read a sweep folder.
 
     Raises:
-        InputError: It is no sweep, or a file of it is damaged.
+        InputError: The folder is not a sweep, or a file in it is damaged.
     """
     folder = SweepFolder.open(path)
     plan = folder.plan
     planned = {trial.id for trial in plan.trials}
     latest = {measurement.trial.id: measurement for measurement in folder.measurements()}
-    return Sweep(
+    return SweepData(
         path=folder.path,
         plan=plan,
         environment=folder.environment,
