@@ -1,1 +1,1 @@
-"""The command line: one thin file a verb, which parses, calls :mod:`ovtool.api` and shows."""
+"""The command line: one file per verb, with its options, its API call and its printing."""

@@ -1,4 +1,4 @@
-"""The ``ovtool`` command: its verbs, and the one place where errors become lines and exit codes."""
+"""The ``ovtool`` command: the table of verbs, and how errors become lines and exit codes."""
 
 from __future__ import annotations
 
@@ -63,20 +63,25 @@ for _group, _verbs in VERBS.items():
         app.command(_verb, help=_summary, rich_help_panel=_group)(lambda: None)
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         print(f"ovtool {__version__}")
         raise typer.Exit
 
 
 @app.callback()
 def _main(
-    version: Annotated[  # noqa: ARG001 - its callback does the work
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    version: Annotated[  # noqa: ARG001 - the callback prints the version
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
     ] = False,
     log: Annotated[
         str | None,
-        typer.Option(help="File to add what NNCF, torch and others say to.", metavar="FILE"),
+        typer.Option(
+            help="Append the log of NNCF, PyTorch and other libraries to this file.", metavar="FILE"
+        ),
     ] = None,
 ) -> None:
     if log is not None:
@@ -94,7 +99,7 @@ def _log_to(path: str) -> None:
 
 
 class Stopped(BaseException):
-    """Ctrl-C or a request to end; everything on the way out is cleaned up."""
+    """Ctrl-C or SIGTERM, raised as an exception so that cleanup runs."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
@@ -102,7 +107,7 @@ class Stopped(BaseException):
 
 
 def _stop(number: int, _frame: FrameType | None) -> NoReturn:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not cut the cleaning up
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not interrupt the cleanup
     raise Stopped(number)
 
 
@@ -114,49 +119,51 @@ def main() -> None:
         status = app(prog_name="ovtool", standalone_mode=False)
         sys.stdout.flush()
     except OvtoolError as error:
-        status = _failed(str(error), error.hint, error.exit_code)
+        status = _print_error(str(error), error.hint, error.exit_code)
     except typer.TyperException as error:
-        status = _misused(error)
+        status = _print_usage_error(error)
     except Stopped as stopped:
         print(
-            "stopped: what is finished is kept; the same command goes on from there",
+            "stopped: finished results are kept; run the same command to resume",
             file=sys.stderr,
         )
         status = stopped.exit_code
     except BrokenPipeError:
-        status = _output_lost()
+        status = _discard_output()
     except OSError as error:
         if error.errno != errno.ENOSPC or error.filename is not None:
             raise
-        _output_lost()
-        status = _failed("cannot write the output: the disk is full", "", InputError.exit_code)
-    except SystemExit as left:  # typer's own, as after completing; on a broken pipe it says 1
-        if not isinstance(left.__context__, BrokenPipeError):
+        _discard_output()
+        status = _print_error("cannot write the output: the disk is full", "", InputError.exit_code)
+    except SystemExit as end:  # typer exits so after completion; on a broken pipe with status 1
+        if not isinstance(end.__context__, BrokenPipeError):
             raise
-        status = _output_lost()
+        status = _discard_output()
     sys.exit(status)
 
 
-def _failed(message: str, hint: str, status: int) -> int:
+def _print_error(message: str, hint: str, status: int) -> int:
     print(f"error: {message}", file=sys.stderr)
     if hint:
         print(f"hint: {hint}", file=sys.stderr)
     return status
 
 
-def _output_lost() -> int:
-    """Drop the rest of the output; a reader that left, as with ``| head``, is no error."""
+def _discard_output() -> int:
+    """Discard the rest of the output; a closed pipe, as with ``| head``, is not an error."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
-def _misused(error: typer.TyperException) -> int:
-    """Say what is wrong with the command in one line, where typer would draw a box."""
+def _print_usage_error(error: typer.TyperException) -> int:
+    """Print a usage error as one line instead of typer's box."""
     message = error.format_message()
     if not message:
-        return error.exit_code  # no verb was given, and the help is on the screen
+        return error.exit_code  # no verb: typer has printed the help
     context = getattr(error, "ctx", None)
-    return _failed(message, f"{context.command_path} --help" if context else "", error.exit_code)
+    return _print_error(
+        message, f"{context.command_path} --help" if context else "", error.exit_code
+    )
 
 
 if __name__ == "__main__":

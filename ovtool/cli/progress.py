@@ -1,4 +1,4 @@
-"""What is drawn on stderr while something runs."""
+"""Progress on stderr: bars and live rows on a terminal, lines in a file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class TerminalProgress:
-    """Draws what the library reports: a moving bar on a terminal, lines elsewhere."""
+    """Progress of one task: a bar on a terminal, a line in a file."""
 
     def __init__(self) -> None:
         self._console = get_console(stderr=True)
@@ -30,7 +30,7 @@ class TerminalProgress:
         self._task: Any = None
 
     def start(self, task: str, total: int | None = None) -> None:
-        """Begin a task."""
+        """Start a task."""
         if not self._console.is_terminal:
             self.note(task)
             return
@@ -40,16 +40,16 @@ class TerminalProgress:
         self._task = self._bars.add_task(task, total=total)
 
     def advance(self, steps: int = 1) -> None:
-        """Count steps of the task."""
+        """Add finished steps."""
         if self._bars is not None and self._task is not None:
             self._bars.advance(self._task, steps)
 
     def note(self, text: str) -> None:
-        """Print a line that stays."""
+        """Print a permanent line."""
         write_line(self._console, text)
 
     def close(self) -> None:
-        """Take the bar away, so that nothing draws while something is measured."""
+        """Remove the bar; nothing draws during a measurement."""
         if self._bars is not None:
             self._bars.stop()
             self._bars, self._task = None, None
@@ -77,17 +77,17 @@ class TerminalProgress:
 
 @contextmanager
 def show_progress() -> Iterator[TerminalProgress]:
-    """Yield a progress that is taken away at the end, whatever happens."""
-    shown = TerminalProgress()
+    """Yield a progress that is removed at the end, also after an error."""
+    progress = TerminalProgress()
     try:
-        yield shown
+        yield progress
     finally:
-        shown.close()
+        progress.close()
 
 
 @contextmanager
 def show_sweep(busy: TerminalProgress) -> Iterator[SweepView]:
-    """Yield a view of a sweep that is taken away at the end, whatever happens."""
+    """Yield a view of a sweep that is removed at the end, also after an error."""
     view = SweepView(busy)
     try:
         yield view
@@ -96,9 +96,9 @@ def show_sweep(busy: TerminalProgress) -> Iterator[SweepView]:
 
 
 class SweepView:
-    """A line for each finished trial, and below them the trials in work with the time left.
+    """A line for each finished trial, and below them the running trials with the remaining time.
 
-    It draws only when it is told something, which is never during a measurement.
+    The view draws only on calls, and no call occurs during a measurement.
     """
 
     def __init__(self, busy: TerminalProgress) -> None:
@@ -110,12 +110,12 @@ class SweepView:
         self._began = time.monotonic()
 
     def planned(self, plan: Plan, finished: int) -> None:
-        """Say what will be measured, and what is there already."""
+        """Print the number of trials and the devices that are left out."""
         self._busy.close()
         self._total, self._reused, self._began = len(plan.trials), finished, time.monotonic()
         for missing in plan.unavailable:
             self._say(f"{missing.device} left out: {missing.reason}")
-        reused = f", {finished} finished before and reused" if finished else ""
+        reused = f", {finished} reused" if finished else ""
         self._say(f"{self._total} trial{'s' if self._total != 1 else ''}{reused}")
         if self._console.is_terminal and finished < self._total:
             from rich.live import Live
@@ -124,21 +124,21 @@ class SweepView:
             self._live.start()
 
     def progressed(self, step: MeasurementProgress) -> None:
-        """Draw the trials in work."""
+        """Draw the running trials."""
         self._current[step.trial.id] = step
         if self._live is not None:
-            self._live.update(self._drawn(), refresh=True)
+            self._live.update(self._render(), refresh=True)
 
     def finished(self, measurement: Measurement) -> None:
         """Print the line of a finished trial."""
         self._done += 1
         self._current.pop(measurement.trial.id, None)
-        self._say(f"{self._done + self._reused}/{self._total} {outcome(measurement)}")
+        self._say(f"{self._done + self._reused}/{self._total} {outcome_text(measurement)}")
         if self._live is not None:
-            self._live.update(self._drawn(), refresh=True)
+            self._live.update(self._render(), refresh=True)
 
     def close(self) -> None:
-        """Take the live part away."""
+        """Remove the live rows."""
         if self._live is not None:
             self._live.stop()
             self._live = None
@@ -146,41 +146,41 @@ class SweepView:
     def _say(self, text: str) -> None:
         write_line(self._console, text)
 
-    def _drawn(self) -> RenderableType:
+    def _render(self) -> RenderableType:
         from rich.console import Group
         from rich.table import Table
         from rich.text import Text
 
         rows = Table.grid(padding=(0, 2))
         for step in self._current.values():
-            rows.add_row(Text(step.trial.label), step.stage, _so_far(step))
+            rows.add_row(Text(step.trial.label), step.stage, _estimate_text(step))
         elapsed = time.monotonic() - self._began
         left = self._total - self._reused - self._done
-        ahead = units.duration(elapsed / self._done * left) + " left" if self._done else ""
+        ahead = units.duration(elapsed / self._done * left) + " remaining" if self._done else ""
         finished = f"{self._done + self._reused} of {self._total} trials"
         bar = f"{finished}  {units.duration(elapsed)}  {ahead}"
         return Group(rows, Text(bar, style="bold"))
 
 
-def outcome(measurement: Measurement) -> str:
+def outcome_text(measurement: Measurement) -> str:
     """Return a measurement as one line."""
-    label, found = measurement.label, measurement.figures
+    label, figures = measurement.label, measurement.figures
     if measurement.status == "failed":
         return f"{label}: failed: {measurement.reason}"
     if measurement.status == "estimated":
-        return f"{label}: {units.text(found['latency_estimate_ms'])} ms, nothing was run"
+        return f"{label}: {units.text(figures['latency_estimate_ms'])} ms, no inference ran"
     rate = units.interval_text(
-        found["throughput_fps"],
-        found.get("throughput_fps_ci_low"),
-        found.get("throughput_fps_ci_high"),
+        figures["throughput_fps"],
+        figures.get("throughput_fps_ci_low"),
+        figures.get("throughput_fps_ci_high"),
     )
-    latency = units.text(found["latency_p50_ms"])
+    latency = units.text(figures["latency_p50_ms"])
     return f"{label}: p50 {latency} ms, {rate} samples/s, {measurement.verdict}"
 
 
-def _so_far(step: MeasurementProgress) -> str:
+def _estimate_text(step: MeasurementProgress) -> str:
     if step.throughput_fps is None:
         return ""
     half = step.half_width_pct
-    sure = f" ±{half:.1f} %" if half is not None and math.isfinite(half) else ""
-    return f"{units.text(step.throughput_fps)} samples/s{sure}"
+    interval = f" ±{half:.1f} %" if half is not None and math.isfinite(half) else ""
+    return f"{units.text(step.throughput_fps)} samples/s{interval}"

@@ -1,1 +1,1 @@
-"""One file a verb: its options, its call of :mod:`ovtool.api`, and its printing."""
+"""One file per verb: its options, its call of :mod:`ovtool.api`, and its printing."""

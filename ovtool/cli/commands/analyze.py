@@ -41,61 +41,61 @@ def command(
     from ovtool.cli import progress
 
     flops_per_s = None if speed is None else units.parse_speed(speed)
-    with progress.show_progress() as shown:
-        found = api.analyze(
+    with progress.show_progress() as bar:
+        result = api.analyze(
             model,
             batch=batch,
             shapes=parse_named_shapes(shape or ()),
             out=out,
-            progress=shown,
+            progress=bar,
             replace=force,
         )
-    print_analysis(found, flops_per_s=flops_per_s, top=top, json=json)
+    print_analysis(result, flops_per_s=flops_per_s, top=top, json=json)
 
 
-def print_analysis(found: Analyzed, *, flops_per_s: float | None, top: int, json: bool) -> None:
-    """Print what was counted.
+def print_analysis(result: Analyzed, *, flops_per_s: float | None, top: int, json: bool) -> None:
+    """Print the counts.
 
     Args:
-        found: What to print.
-        flops_per_s: Of a device that a lower bound is wanted for.
-        top: Layers to print.
-        json: Whether to print one JSON document, which has all layers.
+        result: The counts.
+        flops_per_s: Peak speed of a device, for a lower bound of the latency.
+        top: Number of layers to print.
+        json: Whether to print one JSON document with all layers.
     """
     if json:
-        bound = None if flops_per_s is None else found.least_s(flops_per_s) * units.MS_PER_S
-        console.print_json(found.to_json() | {"lower_bound_ms": bound})
+        bound = None if flops_per_s is None else result.least_s(flops_per_s) * units.MS_PER_S
+        console.print_json(result.to_json() | {"lower_bound_ms": bound})
         return
-    total, shapes = found.analysis.total, shapes_text(found.shapes)
-    console.print_line(f"{found.variant}, batch {found.batch}, {shapes}: {total.layers} layers")
+    total, shapes = result.analysis.total, shapes_text(result.shapes)
+    console.print_line(f"{result.variant}, batch {result.batch}, {shapes}: {total.layers} layers")
     console.print_line(
-        f"{_count(total.macs)} MACs ({_count(2 * total.macs)} FLOPs, 1 MAC = 2) and"
-        f" {_count(total.other_flops)} other operations: {_count(total.flops)} FLOPs"
+        f"{_count_text(total.macs)} MACs ({_count_text(2 * total.macs)} FLOPs, 2 per MAC) and"
+        f" {_count_text(total.other_flops)} other operations: {_count_text(total.flops)} FLOPs"
         if total.told
-        else "MACs and FLOPs unknown: no layer can be counted"
+        else "MACs and FLOPs: unknown, no layer is counted"
     )
     console.print_line(
-        f"{_count(total.parameters)} parameters, {_mib(total.weight_bytes)} as they are stored;"
-        f" {units.text(total.intensity)} FLOPs a byte read or written layer by layer"
+        f"{_count_text(total.parameters)} parameters, {_mib_text(total.weight_bytes)} as stored;"
+        f" {units.text(total.intensity)} FLOPs per byte read or written, layer by layer"
     )
-    _layers(found, top)
-    _types(found)
-    _precisions(found)
+    _print_layers(result, top)
+    _print_types(result)
+    _print_precisions(result)
     if flops_per_s is not None:
         console.print_line(
-            f"at {_count(flops_per_s)} FLOPS no inference takes less than"
-            f" {_time(found.least_s(flops_per_s))} (FLOPs / speed: a lower bound, memory and"
-            " overhead are left out)"
+            f"lower bound at {_count_text(flops_per_s)} FLOPS:"
+            f" {_time_text(result.least_s(flops_per_s))} per inference (FLOPs / speed,"
+            " without memory and overhead)"
         )
-    if found.files is not None:
-        console.print_line(f"written: {found.files.csv}, {found.files.document}")
-    console.print_notes(_not_counted(found))
+    if result.files is not None:
+        console.print_line(f"written: {result.files.csv}, {result.files.document}")
+    console.print_notes(_uncounted_notes(result))
 
 
-def _count(value: float | None) -> str:
-    """Return a count: whole below 10,000, with a prefix above.
+def _count_text(value: float | None) -> str:
+    """Return a count as an integer below 10,000 and with a unit prefix above.
 
-    >>> _count(60840), _count(3380), _count(None)
+    >>> _count_text(60840), _count_text(3380), _count_text(None)
     ('60.8 k', '3380', '-')
     """
     if value is None or value < 10_000:
@@ -106,14 +106,14 @@ def _count(value: float | None) -> str:
     return f"{units.text(value / 1e3)} k"
 
 
-def _mib(size: float) -> str:
+def _mib_text(size: float) -> str:
     return f"{units.text(units.mib(size))} MiB"
 
 
-def _time(seconds: float) -> str:
-    """Return a time in the unit that it is read in best.
+def _time_text(seconds: float) -> str:
+    """Return a time in us, ms or s.
 
-    >>> _time(5.094432e-06), _time(0.0123)
+    >>> _time_text(5.094432e-06), _time_text(0.0123)
     ('5.09 us', '12.3 ms')
     """
     for unit, scale in (("us", 1e6), ("ms", 1e3)):
@@ -122,32 +122,32 @@ def _time(seconds: float) -> str:
     return f"{units.text(seconds)} s"
 
 
-def _layers(found: Analyzed, top: int) -> None:
-    """Print the layers of most FLOPs."""
-    ranked = sorted(found.analysis.layers, key=lambda layer: -(layer.flops or 0))
-    total = found.analysis.total.flops or 1
+def _print_layers(result: Analyzed, top: int) -> None:
+    """Print the layers with the most FLOPs."""
+    ranked = sorted(result.analysis.layers, key=lambda layer: -(layer.flops or 0))
+    total = result.analysis.total.flops or 1
     headings = ("FLOPs", "%", "parameters", "FLOP/byte", "type", "output", "layer")
-    cells = [_cells(layer, total) for layer in ranked[:top]]
+    cells = [_layer_cells(layer, total) for layer in ranked[:top]]
     names = [layer.name for layer in ranked[:top]]
     rest = ranked[top:]
     share = 100 * sum(layer.flops or 0 for layer in rest) / total
-    caption = f"and {len(rest)} more with {units.text(share)} % of the FLOPs" if rest else ""
+    caption = f"and {len(rest)} more layers with {units.text(share)} % of the FLOPs" if rest else ""
     console.print_layer_table(headings, cells, names, caption, right=headings[:4])
 
 
-def _cells(layer: LayerWork, total: int) -> list[str]:
+def _layer_cells(layer: LayerWork, total: int) -> list[str]:
     share = None if layer.flops is None else 100 * layer.flops / total
     return [
-        _count(layer.flops),
+        _count_text(layer.flops),
         units.text(share),
-        _count(layer.parameters),
+        _count_text(layer.parameters),
         units.text(layer.intensity),
         layer.type,
         shape_text(layer.output_shape or ()),
     ]
 
 
-def _types(found: Analyzed) -> None:
+def _print_types(result: Analyzed) -> None:
     headings = ("type", "layers", "MACs", "other", "parameters", "MiB moved", "FLOP/byte")
     console.print_table(
         headings,
@@ -155,33 +155,33 @@ def _types(found: Analyzed) -> None:
             (
                 name,
                 str(sums.layers) + (f", {sums.uncounted} not counted" if sums.uncounted else ""),
-                _count(sums.macs if sums.told else None),
-                _count(sums.other_flops if sums.told else None),
-                _count(sums.parameters),
+                _count_text(sums.macs if sums.told else None),
+                _count_text(sums.other_flops if sums.told else None),
+                _count_text(sums.parameters),
                 units.text(units.mib(sums.moved_bytes)),
                 units.text(sums.intensity),
             )
-            for name, sums in found.analysis.by_type().items()
+            for name, sums in result.analysis.by_type().items()
         ],
         right=headings[1:],
     )
 
 
-def _precisions(found: Analyzed) -> None:
+def _print_precisions(result: Analyzed) -> None:
     from ovtool.graph.counts import BITS
 
-    headings = ("if all were in", "parameters", "activations read and written")
+    headings = ("all layers in", "parameters", "activations read and written")
     console.print_table(
         headings,
-        [(precision, *map(_mib, found.bytes_at(precision))) for precision in BITS],
+        [(precision, *map(_mib_text, result.bytes_at(precision))) for precision in BITS],
         right=headings[1:],
     )
 
 
-def _not_counted(found: Analyzed) -> list[Note]:
-    left = found.analysis.not_counted
-    if not left:
+def _uncounted_notes(result: Analyzed) -> list[Note]:
+    layers = result.analysis.not_counted
+    if not layers:
         return []
-    types = "; ".join(dict.fromkeys(f"{layer.type}: {layer.uncounted}" for layer in left))
-    names = ", ".join(layer.name for layer in left[:3]) + (" ..." if len(left) > 3 else "")
-    return [make_note("layers-not-counted", f"{len(left)} layers ({types}): {names}")]
+    types = "; ".join(dict.fromkeys(f"{layer.type}: {layer.uncounted}" for layer in layers))
+    names = ", ".join(layer.name for layer in layers[:3]) + (" ..." if len(layers) > 3 else "")
+    return [make_note("layers-not-counted", f"{len(layers)} layers ({types}): {names}")]

@@ -51,29 +51,30 @@ def command(
     from ovtool import api
     from ovtool.cli import progress
 
-    with progress.show_progress() as shown:
-        found = api.check(
+    with progress.show_progress() as bar:
+        checks = api.check(
             variant,
             devices=options.words(device) or ["CPU"],
             batch=batch,
             precision=precision,
             shapes=parse_named_shapes(shape or ()),
             timeout_s=timeout,
-            progress=shown,
+            progress=bar,
         )
-    print_checks(found, json=json)
-    if not all(check.compiles for check in found):
+    print_checks(checks, json=json)
+    if not all(check.compiles for check in checks):
         raise typer.Exit(1)
 
 
 ESTIMATE = "compiler's estimate, ms"
+"""Heading of the estimates, which are not measurements."""
 _FIGURES = ("compiled size, MiB", "compile, s", ESTIMATE)
 
 
-def print_checks(found: Sequence[CompileCheck], *, json: bool) -> None:
-    """Print trial compiles of one variant."""
+def print_checks(checks: Sequence[CompileCheck], *, json: bool) -> None:
+    """Print the trial compiles of one variant."""
     if json:
-        console.print_json([check.to_json() for check in found])
+        console.print_json([check.to_json() for check in checks])
         return
     rows = [
         (
@@ -83,52 +84,51 @@ def print_checks(found: Sequence[CompileCheck], *, json: bool) -> None:
             units.text(check.compile_s),
             units.text(check.compiler_estimate_ms),
         )
-        for check in found
+        for check in checks
     ]
-    first = found[0]
-    caption = f"{first.variant}, {shapes_text(first.shapes)}: a trial compile, nothing was run."
-    if any(check.compiler_estimate_ms is not None for check in found):
-        caption += " The estimate is the compiler's own of one inference, no measurement."
-    if split := [check.device for check in found if check.of_one_sample]:
+    first = checks[0]
+    caption = f"{first.variant}, {shapes_text(first.shapes)}: trial compile, no inference ran."
+    if any(check.compiler_estimate_ms is not None for check in checks):
+        caption += " The compiler's estimate is for one inference and is not a measurement."
+    if split := [check.device for check in checks if check.of_one_sample]:
         caption += (
             f" On {', '.join(split)} the plugin runs a batch sample by sample: size and estimate"
-            " are of one sample."
+            " are for one sample."
         )
     console.print_table(("device", "compiles", *_FIGURES), rows, caption, right=_FIGURES)
-    for by in dict.fromkeys(check.by for check in found):
-        names = ", ".join(check.device for check in found if check.by == by)
-        console.print_line(f"{names}: by {by}")
-    for check in found:
+    for by in dict.fromkeys(check.by for check in checks):
+        names = ", ".join(check.device for check in checks if check.by == by)
+        console.print_line(f"{names}: compiler {by}")
+    for check in checks:
         if not check.compiles:
-            _failed(check)
+            _print_failure(check)
 
 
-def _failed(check: CompileCheck) -> None:
-    console.print_line(f"\n{check.device} does not compile it: {check.error}.")
+def _print_failure(check: CompileCheck) -> None:
+    console.print_line(f"\n{check.device} does not compile the model: {check.error}.")
     if check.search is not None:
-        _suspects(check.search)
-    console.print_line(f"  The compiler says: {check.compiler_error}")
-    console.print_line(f"  What to do: {check.remedy}.")
+        _print_suspects(check.search)
+    console.print_line(f"  Compiler error: {check.compiler_error}")
+    console.print_line(f"  Remedy: {check.remedy}.")
 
 
-def _suspects(search: Search) -> None:
+def _print_suspects(search: Search) -> None:
     for suspect in search.suspects:
-        console.print_line(f"  - {_described(suspect)}")
+        console.print_line(f"  - {_suspect_text(suspect)}")
     if search.suspects:
-        rest = " Everything else compiles." if search.rest_compiles else ""
-        tried = f"{search.compiles} parts of the graph were compiled to find that."
-        console.print_line(f"  {tried}{rest}")
+        rest = " All other operations compile." if search.rest_compiles else ""
+        console.print_line(f"  Tested {search.compiles} parts of the graph.{rest}")
     if search.note:
         console.print_line(f"  {search.note[0].upper()}{search.note[1:]}.")
 
 
-def _described(suspect: Suspect) -> str:
+def _suspect_text(suspect: Suspect) -> str:
     named = f"{suspect.type} {suspect.name!r}"
     if not suspect.fails_alone:
-        return f"{named}: fails only together with the operations from {suspect.fails_from!r} on"
+        return f"{named}: fails only after the operations from {suspect.fails_from!r} on"
     more = (
-        f"; {suspect.untested_same_type} more of its type, not tried"
+        f"; {suspect.untested_same_type} more of this type, not tested"
         if suspect.untested_same_type
         else ""
     )
-    return f"{named}: fails by itself{more}"
+    return f"{named}: fails alone{more}"

@@ -56,9 +56,9 @@ def command(
     from ovtool.selection.choice import NothingFitsError
 
     if json + front + snippet > 1:
-        raise InputError("--json, --front and --snippet are three answers", "ask for one of them")
+        raise InputError("--json, --front and --snippet exclude each other", "give one of them")
     try:
-        found = api.choose(
+        choice = api.choose(
             sweeps,
             limits=options.limits(
                 prices,
@@ -80,68 +80,68 @@ def command(
             console.print_json(error.to_json())
         raise
     if snippet:
-        print(found.snippet, end="")
+        print(choice.snippet, end="")
     elif front:
-        print_front(found.front)
+        print_front(choice.front)
     else:
-        print_choice(found, json=json)
+        print_choice(choice, json=json)
 
 
-def print_choice(found: Choice, *, json: bool) -> None:
+def print_choice(choice: Choice, *, json: bool) -> None:
     """Print a recommendation."""
     if json:
-        console.print_json(found.to_json())
+        console.print_json(choice.to_json())
         return
-    console.print_line(found.headline, style="bold")
-    for reason in found.reasons:
+    console.print_line(choice.headline, style="bold")
+    for reason in choice.reasons:
         console.print_line(f"- {reason}")
-    console.print_line(f"How sure: {found.confidence.sentence}.")
-    if found.ties:
-        console.print_line(f"Within the noise of it: {found.ties_text}.")
-    settings = ", ".join(f'"{k}": "{v}"' for k, v in found.properties.items())
+    console.print_line(f"Confidence: {choice.confidence.sentence}.")
+    if choice.ties:
+        console.print_line(f"No significant difference: {choice.ties_text}.")
+    settings = ", ".join(f'"{k}": "{v}"' for k, v in choice.properties.items())
     console.print_line(f"OpenVINO properties: {{{settings}}}")
-    if found.explanations:
-        console.print_line("Why so:")
-    for note in found.explanations:
+    if choice.explanations:
+        console.print_line("Explanations:")
+    for note in choice.explanations:
         console.print_line(
             f"- {note.message} ({note.evidence})" + (f"; {note.remedy}" if note.remedy else "")
         )
-    if found.runners_up:
+    if choice.runners_up:
         console.print_line("Runners-up:")
-    for runner in found.runners_up:
+    for runner in choice.runners_up:
         console.print_line(f"- {runner.label}: {runner.lacks}")
-    several = [(found.label, found.winner), *((r.label, r.row) for r in found.runners_up)]
-    _table("recommended, next best", several, found.front.columns)
-    console.print_notes(found.warnings)
+    rows = [(choice.label, choice.winner), *((r.label, r.row) for r in choice.runners_up)]
+    _print_rows("configuration", rows, choice.front.columns)
+    console.print_notes(choice.warnings)
 
 
-def print_front(found: Front) -> None:
+def print_front(front: Front) -> None:
     """Print a Pareto front."""
-    rows = list(zip(found.labels, found.rows, strict=True))
+    rows = list(zip(front.labels, front.rows, strict=True))
     caption = (
-        f"{len(rows)} of {found.of} rows: no other one is at least as good in everything that is"
-        " known of them, and better in something."
+        f"{len(rows)} of {front.of} rows: no other row is better in one of these figures and at"
+        " least as good in all others."
     )
-    if found.left_out:
+    if front.left_out:
         from ovtool.results.labels import column_label
 
-        caption += f" Measured nowhere: {', '.join(column_label(n) for n in found.left_out)}."
-    _table("Pareto front", rows, found.columns, caption)
+        caption += f" Not measured: {', '.join(column_label(n) for n in front.left_out)}."
+    _print_rows("Pareto front", rows, front.columns, caption)
 
 
-def _table(
+def _print_rows(
     heading: str, rows: Sequence[tuple[str, Row]], columns: Sequence[str], caption: str = ""
 ) -> None:
     from ovtool.results.labels import column_heading, figure_text
 
-    shown = [BY_NAME[name] for name in columns]
+    figures = [BY_NAME[name] for name in columns]
     headings = [column_heading(name) for name in columns]
     cells = [
         (
             label,
             *(
                 figure_text(row, c.name).removesuffix(f" {c.unit}").replace(" [", "\n[")
-                for c in shown
+                for c in figures
             ),
         )
         for label, row in rows

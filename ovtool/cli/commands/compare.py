@@ -68,7 +68,7 @@ def command(
     from ovtool import api
 
     limit_pct = options.percent(fail_on_regression, "--fail-on-regression")
-    found = api.compare(
+    comparison = api.compare(
         a,
         b,
         reruns=rerun or (),
@@ -76,64 +76,64 @@ def command(
         within_pct=options.percent(within, "--within"),
         out=out,
     )
-    print_comparison(found, out, json=json)
+    print_comparison(comparison, out, json=json)
     if limit_pct is not None:
-        found.check(limit_pct)
+        comparison.check(limit_pct)
 
 
-SHOWN = 60
-"""Lines of a table; what is the same comes last and is left out first."""
+MAX_ROWS = 60
+"""Printed rows of a table or list; unchanged rows come last."""
 
 
-def print_comparison(found: Comparison, out: str | None, *, json: bool) -> None:
-    """Print a comparison: what came out, where the sides differ, then figure by figure."""
+def print_comparison(comparison: Comparison, out: str | None, *, json: bool) -> None:
+    """Print a comparison: the result, the differences of the environments, then all figures."""
     if json:
-        console.print_json(found.to_json())
+        console.print_json(comparison.to_json())
     else:
-        _words(found)
+        _print_text(comparison)
     if out is not None:
         console.print_status(f"written: {out}")
 
 
-def _words(found: Comparison) -> None:
+def _print_text(comparison: Comparison) -> None:
     from ovtool.comparison import text
 
-    if not found.same_machine:
-        console.print_line(text.machines_text(found), style="bold")
-    console.print_line(text.headline(found), style="bold")
-    if found.same_machine:
-        console.print_line(text.machines_text(found))
-    if found.differences:
-        console.print_table(("differs", "A", "B"), text.difference_rows(found))
-    for table in (text.changes_table(found), text.quality_table(found)):
+    if not comparison.same_machine:
+        console.print_line(text.machines_text(comparison), style="bold")
+    console.print_line(text.headline(comparison), style="bold")
+    if comparison.same_machine:
+        console.print_line(text.machines_text(comparison))
+    if comparison.differences:
+        console.print_table(("differs", "A", "B"), text.difference_rows(comparison))
+    for table in (text.changes_table(comparison), text.quality_table(comparison)):
         if table.rows:
-            _table(table)
-    _list("Size:", text.size_lines(found))
-    _list("Failed:", text.failure_lines(found))
-    _list("Only in A:", found.only_a)
-    _list("Only in B:", found.only_b)
-    for line in text.method_lines(found):
+            _print_rows(table)
+    _print_list("Size:", text.size_lines(comparison))
+    _print_list("Failed:", text.failure_lines(comparison))
+    _print_list("Only in A:", comparison.only_a)
+    _print_list("Only in B:", comparison.only_b)
+    for line in text.method_lines(comparison):
         console.print_line(line, style="dim")
-    console.print_notes(found.notes)
+    console.print_notes(comparison.notes)
 
 
-def _table(table: TextTable) -> None:
-    rows, before = [], ""
-    for row in table.rows[:SHOWN]:
+def _print_rows(table: TextTable) -> None:
+    rows, previous = [], ""
+    for row in table.rows[:MAX_ROWS]:
         label, *cells = row.cells
-        rows.append(("" if label == before else label, *cells))
-        before = label
-    left = len(table.rows) - len(rows)
+        rows.append(("" if label == previous else label, *cells))
+        previous = label
+    rest = len(table.rows) - len(rows)
     remarks = [f"({number}) {remark}" for number, remark in enumerate(table.remarks, 1)]
-    more = [f"{left} more lines: --out FILE.md and --json have them all"] if left else []
+    more = [f"{rest} more rows; --out FILE.md and --json have all"] if rest else []
     console.print_table(table.headings, rows, "\n".join([*remarks, *more]))
 
 
-def _list(title: str, items: Iterable[str]) -> None:
-    told = list(items)
-    if told:
+def _print_list(title: str, items: Iterable[str]) -> None:
+    lines = list(items)
+    if lines:
         console.print_line(title)
-    for item in told[:SHOWN]:
+    for item in lines[:MAX_ROWS]:
         console.print_line(f"- {item}")
-    if len(told) > SHOWN:
-        console.print_line(f"- and {len(told) - SHOWN} more")
+    if len(lines) > MAX_ROWS:
+        console.print_line(f"- and {len(lines) - MAX_ROWS} more")

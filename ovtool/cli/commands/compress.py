@@ -55,7 +55,7 @@ def command(
     from ovtool import api
     from ovtool.cli import progress
 
-    how = options.source_options(
+    source_options = options.source_options(
         weights=weights,
         shapes=shape,
         layouts=layout,
@@ -67,8 +67,8 @@ def command(
         trust=trust,
         tolerance=tolerance,
     )
-    with progress.show_progress() as shown:
-        made = api.compress(
+    with progress.show_progress() as bar:
+        variant = api.compress(
             model,
             method,
             out=out,
@@ -80,8 +80,8 @@ def command(
                 metric=options.metric(metric),
             ),
             name=name,
-            options=how,
-            progress=shown,
+            options=source_options,
+            progress=bar,
             replace=force,
         )
-    print_variant(made, json=json)
+    print_variant(variant, json=json)

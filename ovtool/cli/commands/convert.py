@@ -36,7 +36,7 @@ def command(
     from ovtool import api
     from ovtool.cli import progress
 
-    how = options.source_options(
+    source_options = options.source_options(
         weights=weights,
         shapes=shape,
         layouts=layout,
@@ -48,19 +48,22 @@ def command(
         trust=trust,
         tolerance=tolerance,
     )
-    with progress.show_progress() as shown:
-        made = api.convert(source, out=out, name=name, options=how, progress=shown, replace=force)
-    print_variant(made, json=json)
+    with progress.show_progress() as bar:
+        variant = api.convert(
+            source, out=out, name=name, options=source_options, progress=bar, replace=force
+        )
+    print_variant(variant, json=json)
 
 
-def print_variant(made: Variant, *, json: bool) -> None:
+def print_variant(variant: Variant, *, json: bool) -> None:
     """Print a variant."""
-    record = made.record
+    record = variant.record
     if json:
         document = record.model_dump(mode="json")
-        console.print_json(document | {"id": made.id, "folder": str(made.folder)})
+        console.print_json(document | {"id": variant.id, "folder": str(variant.folder)})
         return
-    print(f"{made.folder}: {made.name}, {units.text(made.model_mib)} MiB, batch {record.batch}")
+    size = f"{units.text(variant.model_mib)} MiB"
+    print(f"{variant.folder}: {variant.name}, {size}, batch {record.batch}")
     if record.batch_note:
         print(f"  {record.batch_note}")
     for kind, ports in (("input", record.inputs), ("output", record.outputs)):
@@ -69,5 +72,5 @@ def print_variant(made: Variant, *, json: bool) -> None:
             print(f"  {kind} {port.name}: {port.dtype} {shape} {port.layout or ''}".rstrip())
     for step in record.steps:
         print(
-            f"  step {step.method}: {step.seconds:.1f} s{', on ' + step.data if step.data else ''}"
+            f"  step {step.method}: {step.seconds:.1f} s{f', on {step.data}' if step.data else ''}"
         )

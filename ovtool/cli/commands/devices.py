@@ -77,26 +77,26 @@ def _calibrate(device: str, *, json: bool) -> None:
     from ovtool import api
     from ovtool.cli import progress
 
-    with progress.show_progress() as shown:
-        made = api.calibrate(device, progress=shown)
-    print_calibration(made, json=json)
+    with progress.show_progress() as bar:
+        calibration = api.calibrate(device, progress=bar)
+    print_calibration(calibration, json=json)
 
 
 def _install(*, yes: bool, force: bool) -> None:
     from ovtool import api
     from ovtool.cli import progress
 
-    there = api.npu_compiler_folder()
-    if there is not None and not force:
-        print(f"installed already: {there}")
+    installed = api.npu_compiler_folder()
+    if installed is not None and not force:
+        print(f"already installed: {installed}")
         return
     offer = api.npu_compiler_offer()
     print_offer(offer)
     if not yes and not typer.confirm("Install it?", default=False, err=True):
-        print("nothing was installed")
+        print("not installed")
         return
-    with progress.show_progress() as shown:
-        folder = api.install_npu_compiler(offer, progress=shown, replace=force)
+    with progress.show_progress() as bar:
+        folder = api.install_npu_compiler(offer, progress=bar, replace=force)
     print(f"installed: {folder}")
 
 
@@ -104,27 +104,29 @@ _GIGA = 1e9
 _STATUS = {"ok": "ok", "missing": "MISSING", "unknown": "unknown"}
 
 
-def print_devices(found: list[Device], *, why: bool, json: bool) -> None:
-    """Print the devices, or with ``why`` what was looked at for those that are not there."""
+def print_devices(devices: list[Device], *, why: bool, json: bool) -> None:
+    """Print the devices; with ``why``, the diagnosis of each missing device."""
     if json:
-        console.print_json([device.to_json() for device in found])
+        console.print_json([device.to_json() for device in devices])
         return
     if why:
-        _why(found)
+        _print_diagnosis(devices)
         return
     console.print_table(
-        ("device", "kind", "what", "runs", "streams", "requests", "memory", "versions"),
-        [_row(device) for device in found],
+        ("device", "kind", "name", "precisions", "streams", "requests", "memory", "versions"),
+        [_device_row(device) for device in devices],
     )
-    if not all(device.available for device in found):
-        console.print_status("what is missing, and how to get it: --why")
+    if not all(device.available for device in devices):
+        console.print_status(
+            "some devices are not available; ovtool devices --why shows the reasons and remedies"
+        )
 
 
-def _row(device: Device) -> tuple[str, ...]:
-    told = device.properties
-    memory_bytes = told.get("memory_bytes")
+def _device_row(device: Device) -> tuple[str, ...]:
+    properties = device.properties
+    memory_bytes = properties.get("memory_bytes")
     memory = "" if memory_bytes is None else f"{memory_bytes / 2**30:.1f} GiB"
-    precision = told.get("default_precision")
+    precision = properties.get("default_precision")
     runs = " ".join(device.capabilities) + (f"\ndefault {precision}" if precision else "")
     kind = "virtual" if devicename.is_virtual(device.name) else device.kind
     return (
@@ -132,31 +134,32 @@ def _row(device: Device) -> tuple[str, ...]:
         kind,
         device.full_name if device.available else f"not available: {device.unavailable_reason}",
         runs.strip(),
-        _range(told.get("streams")),
-        _range(told.get("requests")),
+        _range_text(properties.get("streams")),
+        _range_text(properties.get("requests")),
         memory,
         "\n".join(
             f"{what} {str(version).partition('-')[0]}"
-            for what, version in (("plugin", device.plugin), ("driver", told.get("driver")))
+            for what, version in (("plugin", device.plugin), ("driver", properties.get("driver")))
             if version
         ),
     )
 
 
-def _range(told: Any) -> str:
-    """Return a range as ``1 to 4``; OpenVINO gives the least, the greatest and maybe a step."""
-    if not told or len(told) < 2:
+def _range_text(values: Any) -> str:
+    """Return a range as ``1 to 4``; OpenVINO gives minimum, maximum and sometimes a step."""
+    if not values or len(values) < 2:
         return ""
-    return str(told[0]) if told[0] == told[1] else f"{told[0]} to {told[1]}"
+    low, high = values[:2]
+    return str(low) if low == high else f"{low} to {high}"
 
 
-def _why(found: list[Device]) -> None:
+def _print_diagnosis(devices: list[Device]) -> None:
     from ovtool.devices.hardware import HardwareInventory
 
-    inside = HardwareInventory().in_container()
-    for device in found:
+    in_container = HardwareInventory().in_container()
+    for device in devices:
         if device.available:
-            console.print_line(f"{device.name}: there: {device.full_name}")
+            console.print_line(f"{device.name}: available: {device.full_name}")
             continue
         console.print_line(f"{device.name}: not available: {device.unavailable_reason}", "bold")
         for finding in device.diagnosis:
@@ -168,59 +171,67 @@ def _why(found: list[Device]) -> None:
             if finding.status != "missing":
                 continue
             if finding.remedy == finding.container_remedy:
-                remedies = {"do": finding.remedy}
-            elif inside:
+                remedies = {"remedy": finding.remedy}
+            elif in_container:
                 remedies = dict(reversed(remedies.items()))
             for where, remedy in remedies.items():
                 if remedy:
                     console.print_line(f"           {where}: {remedy}")
-    if inside and not all(device.available for device in found):
-        console.print_status("this looks like a container")
+    if in_container and not all(device.available for device in devices):
+        console.print_status("ovtool runs in a container")
 
 
-def print_offer(found: Offer) -> None:
-    """Print what installing the NPU's compiler downloads, from where, how large, its licence."""
-    console.print_status("This downloads through pip:")
-    for one in found.downloads:
-        size = "size not told" if one.size_mib is None else f"{units.text(one.size_mib)} MiB"
-        console.print_status(f"- {one.name}, {size}, licence {one.license}: {one.purpose}")
-        console.print_status(f"  from {one.url}")
-    if found.compiler:
-        console.print_status(f"A small program is built with {found.compiler}.")
-    console.print_status(f"It is installed into {found.target}")
+def print_offer(offer: Offer) -> None:
+    """Print the downloads of the NPU compiler: purpose, source, size and license."""
+    console.print_status("Downloads through pip:")
+    for download in offer.downloads:
+        known = download.size_mib is not None
+        size = f"{units.text(download.size_mib)} MiB" if known else "unknown size"
+        facts = f"{download.name}, {size}, license {download.license}: {download.purpose}"
+        console.print_status(f"- {facts}\n  {download.url}")
+    if offer.compiler:
+        console.print_status(f"Builds a small program with {offer.compiler}.")
+    console.print_status(f"Target folder: {offer.target}")
 
 
-def print_calibration(made: Calibration, *, json: bool) -> None:
-    """Print what was measured of a device."""
+def print_calibration(calibration: Calibration, *, json: bool) -> None:
+    """Print the calibration of a device."""
     if json:
-        console.print_json(made.model_dump(mode="json"))
+        console.print_json(calibration.model_dump(mode="json"))
         return
-    console.print_line(f"{made.device}: {made.full_name}; environment {made.environment}")
-    rows = [(f"matrix product in {p.precision}, {p.hint} hint", _peak(p)) for p in made.peaks]
-    if (ends := made.bandwidth()) is not None:
-        rows += [(f"moving {_mib(one)}", f"{_rate(one)} GB/s") for one in dict.fromkeys(ends)]
-    rows += [
-        ("overhead of a layer", _microseconds(made.layer)),
-        ("overhead of an inference", _microseconds(made.inference)),
-    ]
-    console.print_table(("what", "reached"), rows)
-    console.print_table(
-        ("kind of layer", "in", "measured", "least", "most", "unit"),
-        _kinds(made.rates),
-        right=("measured", "least", "most"),
+    console.print_line(
+        f"{calibration.device}: {calibration.full_name}; environment {calibration.environment}"
     )
-    console.print_line(f"calibrated {made.summary}")
-    for reason in made.left_out:
+    rows = [
+        (f"matrix product, {p.precision}, {p.hint} hint", _peak_text(p)) for p in calibration.peaks
+    ]
+    if (ends := calibration.bandwidth()) is not None:
+        rows += [
+            (f"bandwidth, {_size_text(rate)}", f"{_rate_text(rate)} GB/s")
+            for rate in dict.fromkeys(ends)
+        ]
+    rows += [
+        ("overhead per layer", _overhead_text(calibration.layer)),
+        ("overhead per inference", _overhead_text(calibration.inference)),
+    ]
+    console.print_table(("quantity", "measured"), rows)
+    console.print_table(
+        ("layer kind", "precision", "measurements", "min", "max", "unit"),
+        _kind_rows(calibration.rates),
+        right=("measurements", "min", "max"),
+    )
+    console.print_line(f"calibrated {calibration.summary}")
+    for reason in calibration.left_out:
         console.print_status(f"left out: {reason}")
-    disturbed = sum(rate.verdict != "stable" for rate in made.rates)
+    disturbed = sum(rate.verdict != "stable" for rate in calibration.rates)
     if disturbed:
         console.print_status(
-            f"warning: {disturbed} of {len(made.rates)} measurements are not stable; calibrate"
-            " again on a quiet machine",
+            f"warning: {disturbed} of {len(calibration.rates)} measurements are not stable;"
+            " calibrate again on a quiet machine"
         )
 
 
-def _peak(peak: Peak) -> str:
+def _peak_text(peak: Peak) -> str:
     value, low, high = (
         None if v is None else v / _GIGA for v in (peak.flops_per_s, peak.ci_low, peak.ci_high)
     )
@@ -228,18 +239,18 @@ def _peak(peak: Peak) -> str:
     return f"{units.interval_text(value, low, high)} GFLOP/s{streams}"
 
 
-def _rate(rate: Rate) -> str:
+def _rate_text(rate: Rate) -> str:
     value, low, high = (
         None if v is None else v / _GIGA for v in (rate.value, rate.ci_low, rate.ci_high)
     )
     return units.interval_text(value, low, high)
 
 
-def _mib(rate: Rate) -> str:
+def _size_text(rate: Rate) -> str:
     return f"{units.text(units.mib(rate.sizes[0]))} MiB of activations"
 
 
-def _microseconds(overhead: Overhead) -> str:
+def _overhead_text(overhead: Overhead) -> str:
     value, low, high = (
         None if v is None else 1e6 * v
         for v in (overhead.value_s, overhead.ci_low_s, overhead.ci_high_s)
@@ -247,8 +258,8 @@ def _microseconds(overhead: Overhead) -> str:
     return f"{units.interval_text(value, low, high)} us"
 
 
-def _kinds(rates: Sequence[Rate]) -> list[tuple[str, ...]]:
-    """Return a row for each kind and precision: how far what it reached spreads over sizes."""
+def _kind_rows(rates: Sequence[Rate]) -> list[tuple[str, ...]]:
+    """Return a row for each kind and precision, with the range of the rates over sizes."""
     from ovtool.roofline.model import COMPUTE_KINDS
 
     groups: dict[tuple[str, str], list[float]] = {}

@@ -69,8 +69,8 @@ def command(
 
     spec = options.data_spec(data, labels, limit)
     assert spec is not None  # noqa: S101 - --data is required
-    with progress.show_progress() as shown:
-        found = api.evaluate_each(
+    with progress.show_progress() as bar:
+        results = api.evaluate_each(
             model,
             spec,
             baseline=baseline,
@@ -78,84 +78,88 @@ def command(
             precisions=options.words(precision) or ["default"],
             batch=batch,
             tolerance=tolerance,
-            progress=shown,
+            progress=bar,
         )
-    print_quality(found, json=json)
+    print_quality(results, json=json)
 
 
-_MEANING = (
-    "largest difference of any output from the same variant's on the CPU in f32, as a share of"
-    " its largest output there, on {} samples"
+_ERROR = "error vs CPU f32"
+_ERROR_MEANING = (
+    "maximum output difference from f32 on the CPU, relative to the largest output, on {} samples"
 )
 
 
-def print_quality(found: Sequence[Quality], *, json: bool) -> None:
-    """Print quality figures; with ``json`` one of one device and precision is no list."""
+def print_quality(results: Sequence[Quality], *, json: bool) -> None:
+    """Print quality figures; the JSON document is a list if there are several results."""
     if json:
-        documents = [asdict(one) for one in found]
+        documents = [asdict(quality) for quality in results]
         console.print_json(documents if len(documents) > 1 else documents[0])
         return
-    if len(found) == 1:
-        _every_figure(found[0])
+    if len(results) == 1:
+        _print_quality(results[0])
     else:
-        _side_by_side(found)
-    for one in found:
-        console.print_notes(one.notes)
+        _print_table(results)
+    for quality in results:
+        console.print_notes(quality.notes)
 
 
-def _every_figure(found: Quality) -> None:
+def _print_quality(quality: Quality) -> None:
     rows = [
-        (BY_NAME[name].title, f"{_figure(found, name)} {BY_NAME[name].unit}".strip(),
+        (BY_NAME[name].title, f"{_figure_text(quality, name)} {BY_NAME[name].unit}".strip(),
          BY_NAME[name].meaning)
-        for name in _names(found)
+        for name in _column_names(quality)
     ]  # fmt: skip
-    if found.difference is not None:
-        meaning = _MEANING.format(found.difference.samples)
-        rows.append(("off CPU f32", _off(found), meaning))
-    samples = int(found.figures["quality_samples"])
-    executed = found.executed_precision or "an unknown precision"
-    ran = f"{samples} samples on {found.device} in {executed}"
-    console.print_table((found.variant, ran, "meaning"), rows)
+    if quality.difference is not None:
+        meaning = _ERROR_MEANING.format(quality.difference.samples)
+        rows.append((_ERROR, _error_text(quality), meaning))
+    samples = int(quality.figures["quality_samples"])
+    executed = quality.executed_precision or "an unknown precision"
+    header = f"{samples} samples on {quality.device} in {executed}"
+    console.print_table((quality.variant, header, "meaning"), rows)
 
 
-def _side_by_side(found: Sequence[Quality]) -> None:
-    """Print a line for each device and precision, with the figures that a choice may go by."""
-    told = [n for n in _names(found[0]) if n.startswith(("accuracy_", "agreement_"))]
-    headings = ("device", "precision", "runs in", *(BY_NAME[n].title for n in told), "off CPU f32")
+def _print_table(results: Sequence[Quality]) -> None:
+    """Print a row for each device and precision, with the figures that rank a choice."""
+    columns = [n for n in _column_names(results[0]) if n.startswith(("accuracy_", "agreement_"))]
+    headings = ("device", "precision", "executed", *(BY_NAME[n].title for n in columns), _ERROR)
     rows = [
         (
-            one.device,
-            one.precision,
-            one.executed_precision or units.UNKNOWN,
-            *(_figure(one, name).replace(" [", "\n[") for name in told),
-            _off(one),
+            quality.device,
+            quality.precision,
+            quality.executed_precision or units.UNKNOWN,
+            *(_figure_text(quality, name).replace(" [", "\n[") for name in columns),
+            _error_text(quality),
         )
-        for one in found
+        for quality in results
     ]
-    samples = int(found[0].figures["quality_samples"])
-    compared = next((one.difference.samples for one in found if one.difference is not None), 0)
+    samples = int(results[0].figures["quality_samples"])
+    compared = next(
+        (quality.difference.samples for quality in results if quality.difference is not None), 0
+    )
     caption = (
-        f"{found[0].variant} on {samples} samples; exact: the device's most accurate mode."
-        f" Off CPU f32: {_MEANING.format(compared)}."
+        f"{results[0].variant} on {samples} samples; exact: the most accurate mode of the device."
+        f" {_ERROR}: {_ERROR_MEANING.format(compared)}."
     )
     console.print_table(headings, rows, caption)
 
 
-def _names(found: Quality) -> list[str]:
-    """Return the figures that are columns of their own, and no ends of intervals."""
-    return [n for n in found.figures if n in BY_NAME and n != "quality_samples"]
+def _column_names(quality: Quality) -> list[str]:
+    """Return the figures that have a column, without the ends of intervals."""
+    return [n for n in quality.figures if n in BY_NAME and n != "quality_samples"]
 
 
-def _figure(found: Quality, name: str) -> str:
-    figures = found.figures
+def _figure_text(quality: Quality, name: str) -> str:
+    figures = quality.figures
     if name not in figures:
         return units.UNKNOWN
     low, high = figures.get(f"{name}_ci_low"), figures.get(f"{name}_ci_high")
     return units.interval_text(figures[name], low, high)
 
 
-def _off(found: Quality) -> str:
-    if found.difference is None:
-        return "it is that"
-    error, divergence = found.difference.error, found.difference.divergence
-    return f"{units.text(100 * error)} %" + (f"\nfrom {divergence.name} on" if divergence else "")
+def _error_text(quality: Quality) -> str:
+    if quality.difference is None:
+        return "reference"
+    error, divergence = quality.difference.error, quality.difference.divergence
+    return f"{units.text(100 * error)} %" + (
+        f"\ndiverges at {divergence.name}" if divergence else ""
+    )

@@ -32,35 +32,39 @@ def command(
         print_method(registry.describe_method(method), json=json)
 
 
-def print_methods(found: Sequence[MethodInfo], *, json: bool) -> None:
-    """Print the methods of compression."""
+def print_methods(methods: Sequence[MethodInfo], *, json: bool) -> None:
+    """Print the compression methods."""
     if json:
-        console.print_json([method.to_json() for method in found])
+        console.print_json([method.to_json() for method in methods])
         return
-    rows = [(m.name, m.summary, _needs(m), m.changes) for m in found]
-    console.print_table(("method", "what it does", "needs", "changes"), rows)
+    rows = [(m.name, m.summary, _needs_text(m), m.changes) for m in methods]
+    console.print_table(("method", "effect", "needs", "changes"), rows)
 
 
-def print_method(found: MethodInfo, *, json: bool) -> None:
-    """Print a method with its settings, the defaults as ``--set`` takes them."""
+def print_method(method: MethodInfo, *, json: bool) -> None:
+    """Print a method and its settings, with the defaults as ``--set`` reads them."""
     if json:
-        console.print_json(found.to_json())
+        console.print_json(method.to_json())
         return
-    print(f"{found.name}: {found.summary}")
-    print(f"changes: {found.changes}")
-    if needs := _needs(found):
+    print(f"{method.name}: {method.summary}")
+    print(f"changes: {method.changes}")
+    if needs := _needs_text(method):
         print(f"needs: {needs}")
-    rows = [(s.name, f"{s.description} ({s.kind})", _default(s.default)) for s in found.settings]
+    rows = [
+        (s.name, f"{s.description} ({s.kind})", _default_text(s.default)) for s in method.settings
+    ]
     if rows:
         console.print_table(("setting", "meaning", "default"), rows)
 
 
-def _needs(found: MethodInfo) -> str:
-    """Return what a method needs whatever its settings, and what is installed for it."""
-    return ", ".join([*sorted(found.needs), *([f"ovtool[{found.extra}]"] if found.extra else [])])
+def _needs_text(method: MethodInfo) -> str:
+    """Return the data that a method always needs, and its optional dependency group."""
+    return ", ".join(
+        [*sorted(method.needs), *([f"ovtool[{method.extra}]"] if method.extra else [])]
+    )
 
 
-def _default(value: object) -> str:
+def _default_text(value: object) -> str:
     if value is None or isinstance(value, bool):
         return str(value).lower()
     return "" if value == () else str(value)

@@ -65,8 +65,8 @@ def command(
     from ovtool import api
     from ovtool.cli import progress
 
-    with progress.show_progress() as shown:
-        found = api.profile(
+    with progress.show_progress() as bar:
+        profile = api.profile(
             model,
             device=device,
             batch=batch,
@@ -77,65 +77,65 @@ def command(
             seconds=seconds,
             out=out,
             roofline=roofline,
-            progress=shown,
+            progress=bar,
             replace=force,
         )
-    print_profile(found, top=top, json=json)
+    print_profile(profile, top=top, json=json)
 
 
-def print_profile(found: Profile, *, top: int, json: bool) -> None:
+def print_profile(profile: Profile, *, top: int, json: bool) -> None:
     """Print a profile.
 
     Args:
-        found: What to print.
-        top: Layers to print.
-        json: Whether to print one JSON document, which has all layers.
+        profile: The profile.
+        top: Number of layers to print.
+        json: Whether to print one JSON document with all layers.
     """
     if json:
-        console.print_json(found.to_json())
+        console.print_json(profile.to_json())
         return
-    console.print_line(_ran(found))
-    console.print_line(_arithmetic(found))
-    if found.roofline is None:
-        _layers(found.by_layer, top)
+    console.print_line(_header_text(profile))
+    console.print_line(_arithmetic_text(profile))
+    if profile.roofline is None:
+        _print_layers(profile.by_layer, top)
     else:
-        _limits(found.by_layer, found.roofline, top)
-    _kinds(found.by_kind)
-    if found.roofline is not None:
-        _prediction(found.roofline, found.latency_ms)
-    if found.flops_shares:
-        console.print_line(f"FLOPs: {units.percentages(found.flops_shares)}")
-    console.print_line(f"time:  {units.percentages(found.time_shares)}")
-    if found.fallbacks:
-        console.print_line(f"not in INT8, unlike the rest: {_fallbacks(found)}")
-    if found.files is not None:
-        charts = ", ".join(str(path) for path in found.files.charts)
-        console.print_line(f"written: {found.files.csv}, {found.files.document}, {charts}")
-    console.print_notes(found.notes)
+        _print_limits(profile.by_layer, profile.roofline, top)
+    _print_kinds(profile.by_kind)
+    if profile.roofline is not None:
+        _print_prediction(profile.roofline, profile.latency_ms)
+    if profile.flops_shares:
+        console.print_line(f"FLOPs: {units.percentages(profile.flops_shares)}")
+    console.print_line(f"time:  {units.percentages(profile.time_shares)}")
+    if profile.fallbacks:
+        console.print_line(f"layers not in INT8: {_fallback_text(profile)}")
+    if profile.files is not None:
+        charts = ", ".join(str(path) for path in profile.files.charts)
+        console.print_line(f"written: {profile.files.csv}, {profile.files.document}, {charts}")
+    console.print_notes(profile.notes)
 
 
-def _ran(found: Profile) -> str:
-    executed = found.executed_precision or "an unknown precision"
-    overhead = 100 * (found.latency_counted_ms / found.latency_ms - 1)
+def _header_text(profile: Profile) -> str:
+    executed = profile.executed_precision or "an unknown precision"
+    overhead = 100 * (profile.latency_counted_ms / profile.latency_ms - 1)
     return (
-        f"{found.variant} on {found.device} in {executed}, batch {found.batch}, {found.load} hint:"
-        f" {units.text(found.latency_ms)} ms a request; with counters"
-        f" {units.text(found.latency_counted_ms)} ms ({overhead:+.0f} %),"
-        f" layers {units.text(found.layers_ms)} ms; means of {found.inferences} inferences"
+        f"{profile.variant} on {profile.device} in {executed}, batch {profile.batch},"
+        f" {profile.load} hint: {units.text(profile.latency_ms)} ms per request; with counters"
+        f" {units.text(profile.latency_counted_ms)} ms ({overhead:+.0f} %),"
+        f" layers {units.text(profile.layers_ms)} ms; means of {profile.inferences} inferences"
     )
 
 
-def _arithmetic(found: Profile) -> str:
-    if found.gflops is None:
+def _arithmetic_text(profile: Profile) -> str:
+    if profile.gflops is None:
         return "arithmetic: unknown"
-    rate = found.gflops * found.batch / found.latency_ms * units.MS_PER_S
-    return f"arithmetic: {units.text(found.gflops)} GFLOP a sample, {units.text(rate)} GFLOP/s"
+    rate = profile.gflops * profile.batch / profile.latency_ms * units.MS_PER_S
+    return f"arithmetic: {units.text(profile.gflops)} GFLOP per sample, {units.text(rate)} GFLOP/s"
 
 
-def _layers(rows: Sequence[Slice], top: int) -> None:
-    """Print the slowest layers; the device has a column where there are several."""
+def _print_layers(rows: Sequence[Slice], top: int) -> None:
+    """Print the slowest layers, with a device column if there are several devices."""
     devices = {row.device for row in rows}
-    headings = ["ms", "%", "sum %", "type", "in", *["device"] * (len(devices) > 1)]
+    headings = ["ms", "%", "sum %", "type", "dtype", *["device"] * (len(devices) > 1)]
     headings += ["GFLOP", "GFLOP/s", "layer"]
     cells = [
         [
@@ -154,23 +154,23 @@ def _layers(rows: Sequence[Slice], top: int) -> None:
         headings,
         cells,
         [r.label for r in rows[:top]],
-        _rest(rows, top),
+        _rest_text(rows, top),
         right=("ms", "%", "sum %", "GFLOP", "GFLOP/s"),
     )
 
 
-def _rest(rows: Sequence[Slice], top: int) -> str:
-    """Return the sum of the layers that are not printed."""
+def _rest_text(rows: Sequence[Slice], top: int) -> str:
+    """Return the sums over the layers that are not printed."""
     rest = rows[top:]
     if not rest:
         return ""
     rest_ms, rest_pct = sum(r.time_ms for r in rest), sum(r.share_pct for r in rest)
-    return f"and {len(rest)} more: {rest_ms:.3f} ms, {rest_pct:.1f} %"
+    return f"and {len(rest)} more layers: {rest_ms:.3f} ms, {rest_pct:.1f} %"
 
 
-def _kinds(rows: Sequence[Slice]) -> None:
+def _print_kinds(rows: Sequence[Slice]) -> None:
     console.print_table(
-        ("type", "in", "layers", "ms", "%", "GFLOP", "GFLOP/s"),
+        ("type", "dtype", "layers", "ms", "%", "GFLOP", "GFLOP/s"),
         [
             (
                 row.type,
@@ -187,70 +187,73 @@ def _kinds(rows: Sequence[Slice]) -> None:
     )
 
 
-def _fallbacks(found: Profile, shown: int = 5) -> str:
-    back = found.fallbacks
-    named = ", ".join(f"{layer.label} ({units.text(layer.precision)})" for layer in back[:shown])
-    total = sum(layer.flops or 0 for layer in found.layers)
-    share = f", {units.text(100 * sum(b.flops or 0 for b in back) / total)} % of FLOPs"
-    more = f" and {len(back) - shown} more" if len(back) > shown else ""
-    count = f"{len(back)} {'layer' if len(back) == 1 else 'layers'}"
+def _fallback_text(profile: Profile, shown: int = 5) -> str:
+    fallbacks = profile.fallbacks
+    named = ", ".join(
+        f"{layer.label} ({units.text(layer.precision)})" for layer in fallbacks[:shown]
+    )
+    total = sum(layer.flops or 0 for layer in profile.layers)
+    share = f", {units.text(100 * sum(b.flops or 0 for b in fallbacks) / total)} % of FLOPs"
+    more = f" and {len(fallbacks) - shown} more" if len(fallbacks) > shown else ""
+    count = f"{len(fallbacks)} {'layer' if len(fallbacks) == 1 else 'layers'}"
     return f"{count}{share if total else ''}: {named}{more}"
 
 
-def _limits(rows: Sequence[Slice], told: RooflineComparison, top: int) -> None:
-    """Print the slowest layers against their limits."""
+def _print_limits(rows: Sequence[Slice], comparison: RooflineComparison, top: int) -> None:
+    """Print the slowest layers with their predicted times and limits."""
     cells = []
     for row in rows[:top]:
-        limits = told.layers[row.name]
+        limits = comparison.layers[row.name]
         cells.append(
             [
                 f"{row.time_ms:.3f}",
-                _ms(limits.predicted_ms),
-                _ms(limits.limit_ms),
+                _ms_text(limits.predicted_ms),
+                _ms_text(limits.limit_ms),
                 units.UNKNOWN if limits.limit_pct is None else f"{limits.limit_pct:.0f}",
                 limits.bound or units.UNKNOWN,
                 row.type,
                 units.text(row.precision),
             ]
         )
-    headings = ("ms", "predicted", "limit", "%", "bound by", "type", "in", "layer")
+    headings = ("ms", "predicted", "limit", "%", "bound by", "type", "dtype", "layer")
     console.print_layer_table(
         headings,
         cells,
         [r.label for r in rows[:top]],
-        _rest(rows, top),
+        _rest_text(rows, top),
         right=("ms", "predicted", "limit", "%"),
     )
 
 
-def _prediction(told: RooflineComparison, latency_ms: float) -> None:
-    """Print what was expected of the whole."""
-    if told.latency_ms is None or told.limit_ms is None:
-        named = ", ".join(told.unknown[:3]) + (" ..." if len(told.unknown) > 3 else "")
+def _print_prediction(comparison: RooflineComparison, latency_ms: float) -> None:
+    """Print the predicted latency, its limit and the bounds."""
+    if comparison.latency_ms is None or comparison.limit_ms is None:
+        named = ", ".join(comparison.unknown[:3]) + (" ..." if len(comparison.unknown) > 3 else "")
         console.print_line(
-            f"predicted: unknown; not calibrated for {len(told.unknown)} of its layers: {named}",
+            f"predicted: unknown; {len(comparison.unknown)} layers without calibration: {named}",
         )
     else:
-        off = 100 * (told.latency_ms / latency_ms - 1)
+        off = 100 * (comparison.latency_ms / latency_ms - 1)
         low, high = (
             math.nan if end is None else end
-            for end in (told.latency_ms_ci_low, told.latency_ms_ci_high)
+            for end in (comparison.latency_ms_ci_low, comparison.latency_ms_ci_high)
         )
         console.print_line(
-            f"predicted: {units.interval_text(told.latency_ms, low, high)} ms a request, measured"
-            f" {units.text(latency_ms)} ms ({off:+.0f} %); limit {units.text(told.limit_ms)} ms,"
-            f" {100 * told.limit_ms / latency_ms:.0f} % of what was measured",
+            f"predicted: {units.interval_text(comparison.latency_ms, low, high)} ms per request,"
+            f" measured {units.text(latency_ms)} ms ({off:+.0f} %);"
+            f" limit {units.text(comparison.limit_ms)} ms,"
+            f" {100 * comparison.limit_ms / latency_ms:.0f} % of the measured time",
         )
-    whole = sum(told.by_bound_ms.values())
-    if whole:
-        shares = {name: ms / whole for name, ms in told.by_bound_ms.items()}
-        ordered = dict(sorted(shares.items(), key=lambda one: -one[1]))
+    total_ms = sum(comparison.by_bound_ms.values())
+    if total_ms:
+        shares = {name: ms / total_ms for name, ms in comparison.by_bound_ms.items()}
+        ordered = dict(sorted(shares.items(), key=lambda item: -item[1]))
         console.print_line(f"bound by (share of predicted time): {units.percentages(ordered)}")
     console.print_line(
-        "limit: by the device's peak and bandwidth; %: the limit as a share of the measured time;"
-        f" calibrated {told.calibrated}",
+        "limit: from the device's peak and bandwidth; %: limit / measured time;"
+        f" calibrated {comparison.calibrated}",
     )
 
 
-def _ms(value: float | None) -> str:
+def _ms_text(value: float | None) -> str:
     return units.UNKNOWN if value is None else f"{value:.3f}"

@@ -20,11 +20,13 @@ def list_(json: options.Json = False) -> None:
     """List the bundled recipes."""
     from ovtool import api
 
-    found = api.recipes.list()
+    recipes = api.recipes.list()
     if json:
-        console.print_json([{"name": r.name, "about": r.about, "path": str(r.path)} for r in found])
+        console.print_json(
+            [{"name": r.name, "about": r.about, "path": str(r.path)} for r in recipes]
+        )
         return
-    console.print_table(("recipe", "about"), [(r.name, r.about) for r in found])
+    console.print_table(("recipe", "about"), [(r.name, r.about) for r in recipes])
 
 
 @app.command(
@@ -46,8 +48,8 @@ def check(recipe: options.Recipe, json: options.Json = False) -> None:
     """Validate a recipe; all mistakes are reported together, each with its line."""
     from ovtool import api
 
-    found = api.recipes.check(recipe)
+    checked = api.recipes.check(recipe)
     if json:
-        console.print_json(found.model_dump(mode="json"))
+        console.print_json(checked.model_dump(mode="json"))
         return
-    print(f"{recipe}: no mistakes")
+    print(f"{recipe}: valid")

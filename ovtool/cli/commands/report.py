@@ -72,7 +72,7 @@ def command(
     from ovtool.core.errors import InputError
 
     if watch and json:
-        raise InputError("--json is one answer and --watch has no end", "leave one of them out")
+        raise InputError("--json and --watch exclude each other", "give one of them")
     write = functools.partial(
         api.report,
         sweeps,
@@ -95,44 +95,44 @@ def command(
     if watch:
         _watch(sweeps, write)
         return
-    with progress.show_progress() as shown:
-        shown.start("writing the report")
-        written = write()
-    print_report(written, json=json)
+    with progress.show_progress() as bar:
+        bar.start("writing the report")
+        files = write()
+    print_report(files, json=json)
 
 
 def _watch(sweeps: list[str], write: Callable[..., ReportFiles]) -> None:
-    """Write the report at every change; Ctrl-C ends it with a page that no longer reloads."""
+    """Write the report at every change; Ctrl-C ends with a page that does not reload."""
     from ovtool import api
 
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # here it is how one ends, not stops
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # Ctrl-C ends the watch normally
     try:
         for number, _ in enumerate(api.watch_sweeps(sweeps)):
-            written = write(reload_s=RELOAD_S)
+            files = write(reload_s=RELOAD_S)
             if number == 0:
-                print_report(written, json=False)
+                print_report(files, json=False)
                 sys.stdout.flush()
-                console.print_status("watching: open the page; Ctrl-C ends")
+                console.print_status("watching the sweeps; open the page; Ctrl-C ends")
             else:
-                console.print_status(f"written again ({number})")
+                console.print_status(f"report updated ({number})")
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         write()
-        console.print_status("no longer watching: the report is as of now")
+        console.print_status("watch ended; the report is final")
 
 
-def print_report(written: ReportFiles, *, json: bool) -> None:
-    """Print where the report is."""
+def print_report(files: ReportFiles, *, json: bool) -> None:
+    """Print the paths of the report."""
     if json:
-        console.print_json(report_paths(written))
+        console.print_json(report_paths(files))
         return
-    print(f"page: {written.page}")
-    print(f"tables: {written.csv}, {written.parquet}, {written.markdown}")
-    print(f"charts: {written.page.parent / 'charts'} ({len(written.charts)} files)")
+    print(f"page: {files.page}")
+    print(f"tables: {files.csv}, {files.parquet}, {files.markdown}")
+    print(f"charts: {files.page.parent / 'charts'} ({len(files.charts)} files)")
 
 
-def report_paths(written: ReportFiles) -> dict[str, Any]:
-    """Return the files of a report as a JSON document has them."""
-    found = asdict(written)
-    charts = [str(path) for path in found.pop("charts")]
-    return {name: str(path) for name, path in found.items()} | {"charts": charts}
+def report_paths(files: ReportFiles) -> dict[str, Any]:
+    """Return the paths of a report as JSON types."""
+    document = asdict(files)
+    charts = [str(path) for path in document.pop("charts")]
+    return {name: str(path) for name, path in document.items()} | {"charts": charts}

@@ -48,37 +48,37 @@ def command(
     from ovtool import api
     from ovtool.cli import progress
 
-    with progress.show_progress() as shown, progress.show_sweep(shown) as view:
-        done = api.run(
+    with progress.show_progress() as bar, progress.show_sweep(bar) as view:
+        result = api.run(
             recipe,
             out=out,
             trust=trust,
             strict=strict,
             retry_failed=retry_failed,
             observer=view,
-            progress=shown,
+            progress=bar,
         )
-    print_run(done, json=json)
-    if done.nothing is not None:
-        raise done.nothing
+    print_run(result, json=json)
+    if result.nothing is not None:
+        raise result.nothing
 
 
-def print_run(done: Run, *, json: bool) -> None:
-    """Print what a recipe came to: the table, the recommendation, the page."""
+def print_run(result: Run, *, json: bool) -> None:
+    """Print the table, the recommendation and the paths of the report."""
     if json:
         console.print_json(
             {
-                "folder": str(done.folder),
-                "sweep": asdict(done.sweep) | {"folder": str(done.sweep.folder)},
-                "summary": asdict(done.summary),
-                "report": report_paths(done.report),
-                "choice": done.choice.to_json() if done.choice else None,
+                "folder": str(result.folder),
+                "sweep": asdict(result.sweep) | {"folder": str(result.sweep.folder)},
+                "summary": asdict(result.summary),
+                "report": report_paths(result.report),
+                "choice": result.choice.to_json() if result.choice else None,
             }
         )
         return
-    print_trials(done.sweep, done.summary)
-    if done.choice is not None:
+    print_trials(result.sweep, result.summary)
+    if result.choice is not None:
         print()
-        print_choice(done.choice, json=False)
+        print_choice(result.choice, json=False)
     print()
-    print_report(done.report, json=False)
+    print_report(result.report, json=False)

@@ -40,7 +40,7 @@ def command(
         ),
     ] = "int8",
     set_: options.Setting = None,
-    most: Annotated[
+    max_rows: Annotated[
         int | None,
         typer.Option(
             min=1,
@@ -60,57 +60,57 @@ def command(
     from ovtool.cli import progress
 
     spec = options.data_spec(data, labels, limit)
-    with progress.show_progress() as shown:
-        found = api.sensitivity(
+    with progress.show_progress() as bar:
+        result = api.sensitivity(
             model,
             data=spec or data,
             method=method,
             settings=options.settings(set_),
             validation=validation_data,
             metric=options.metric(metric),
-            max_rows=most,
+            max_rows=max_rows,
             time_limit_s=time_limit,
             out=out,
-            progress=shown,
+            progress=bar,
             replace=force,
         )
-    print_sensitivity(found, top=top, json=json)
+    print_sensitivity(result, top=top, json=json)
 
 
-def print_sensitivity(answer: SensitivityReport, *, top: int, json: bool) -> None:
-    """Print what quantizing each layer costs.
+def print_sensitivity(result: SensitivityReport, *, top: int, json: bool) -> None:
+    """Print the cost of quantizing each layer.
 
     Args:
-        answer: What to print.
-        top: Layers to print.
-        json: Whether to print one JSON document, which has all layers.
+        result: Costs of the layers.
+        top: Number of layers to print.
+        json: Whether to print one JSON document with all layers.
     """
     if json:
-        console.print_json(answer.to_json())
+        console.print_json(result.to_json())
         return
-    found = answer.result
-    console.print_line(answer.caption)
-    if found.metric is not None:
-        console.print_line(f"{found.metric} without quantization: {units.text(found.in_float)}")
-    headings = ["SQNR dB", "% of MACs", *["drop"] * (found.metric is not None), "type", "layer"]
-    rest = len(found.layers) - top
+    costs = result.result
+    console.print_line(result.caption)
+    if costs.metric is not None:
+        console.print_line(f"{costs.metric} without quantization: {units.text(costs.in_float)}")
+    headings = ["SQNR dB", "% of MACs", *["drop"] * (costs.metric is not None), "type", "layer"]
+    rest = len(costs.layers) - top
     console.print_table(
         headings,
-        [_cells(cost) for cost in found.layers[:top]],
-        f"and {rest} less sensitive" if rest > 0 else "",
+        [_layer_cells(cost) for cost in costs.layers[:top]],
+        f"and {rest} less sensitive layers" if rest > 0 else "",
         right=("SQNR dB", "% of MACs", "drop"),
     )
-    if answer.files is not None:
-        charts = ", ".join(str(path) for path in answer.files.charts)
-        console.print_line(f"written: {answer.files.csv}, {answer.files.document}, {charts}")
-    if found.not_reached:
+    if result.files is not None:
+        charts = ", ".join(str(path) for path in result.files.charts)
+        console.print_line(f"written: {result.files.csv}, {result.files.document}, {charts}")
+    if costs.not_reached:
         console.print_status(
-            f"warning: the time did not suffice for {len(found.not_reached)} layers, which have no"
-            f" row: {', '.join(found.not_reached)}",
+            f"warning: time limit reached before {len(costs.not_reached)} layers were measured:"
+            f" {', '.join(costs.not_reached)}",
         )
 
 
-def _cells(cost: LayerCost) -> list[str]:
+def _layer_cells(cost: LayerCost) -> list[str]:
     share = None if cost.macs_share is None else 100 * cost.macs_share
     drop = [] if cost.metric_drop is None else [f"{cost.metric_drop:.4f}"]
     return [f"{cost.sqnr_db:.1f}", units.text(share), *drop, cost.type, cost.name]

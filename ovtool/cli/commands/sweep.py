@@ -30,7 +30,7 @@ def _limit(find_rate: bool, max_latency_ms: float | None, percentile: int) -> La
     if find_rate and max_latency_ms is not None:
         return LatencyLimit(max_latency_ms, percentile)
     if find_rate or max_latency_ms is not None:
-        raise InputError("--find-rate and --max-latency-ms belong together", "give both or none")
+        raise InputError("--find-rate and --max-latency-ms need each other", "give both or neither")
     return None
 
 
@@ -236,8 +236,8 @@ def command(
         shapes=parse_shape_sets(shape or (), "--shape"),
         data_shapes=parse_shape_sets(data_shape or (), "--data-shape"),
     )
-    with progress.show_progress() as shown, progress.show_sweep(shown) as view:
-        done = api.sweep(
+    with progress.show_progress() as bar, progress.show_sweep(bar) as view:
+        result = api.sweep(
             variants,
             out=out,
             devices=options.words(device) or ["CPU"],
@@ -251,28 +251,28 @@ def command(
             with_estimates=with_estimates,
             retry_failed=retry_failed,
             observer=view,
-            progress=shown,
+            progress=bar,
         )
-    print_sweep(done, api.summarize([done.folder]), json=json)
+    print_sweep(result, api.summarize([result.folder]), json=json)
 
 
-def print_sweep(done: SweepDone, summary: Summary, *, json: bool) -> None:
-    """Print what a sweep came to."""
+def print_sweep(result: SweepDone, summary: Summary, *, json: bool) -> None:
+    """Print the results of a sweep."""
     if json:
-        console.print_json(asdict(done) | {"folder": str(done.folder)})
+        console.print_json(asdict(result) | {"folder": str(result.folder)})
         return
-    print_trials(done, summary)
-    console.print_status(f"next: ovtool report {done.folder}, ovtool choose {done.folder}")
+    print_trials(result, summary)
+    console.print_status(f"next: ovtool report {result.folder}, ovtool choose {result.folder}")
 
 
-def print_trials(done: SweepDone, summary: Summary) -> None:
-    """Print the table of a sweep, and how many trials it measured."""
+def print_trials(result: SweepDone, summary: Summary) -> None:
+    """Print the table of a sweep and the number of trials by outcome."""
     console.print_table(summary.headings, [row.cells for row in summary.rows], summary.caption)
-    parts = [f"{done.measured} measured"]
-    if done.estimated:
-        parts.append(f"{done.estimated} estimated by a compiler, nothing run")
-    if done.reused:
-        parts.append(f"{done.reused} finished before and reused")
-    if done.failed:
-        parts.append(f"{done.failed} failed, with the reason in the report")
+    parts = [f"{result.measured} measured"]
+    if result.estimated:
+        parts.append(f"{result.estimated} estimated by the compiler without inference")
+    if result.reused:
+        parts.append(f"{result.reused} reused")
+    if result.failed:
+        parts.append(f"{result.failed} failed (reasons in the report)")
     print(f"trials: {', '.join(parts)}")

@@ -59,7 +59,7 @@ def test_a_profile_fits_narrow_and_wide_terminals(printed, width):
     assert first.split()[:7] == ["2.000", "57.1", "57.1", "FullyConnected", "i8", "0.0400", "20.0"]
     name = first.split()[7]
     assert name.startswith("encoder/enco")
-    assert name.endswith("roduct")
+    assert name.endswith("oduct")
     assert ("…" in name) == (width == 80)
 
 
