@@ -97,49 +97,24 @@ class Content:
     knees: Sequence[Knee]
 
 
-@dataclass(frozen=True, slots=True)
-class ReportRequest:
-    """The rows of a report and the question for its recommendation.
-
-    Args:
-        table: The rows and what belongs to them.
-        limits: Limits of the recommendation.
-        objective: Objective of the recommendation.
-        percentile: Latency percentile of limits and objective.
-    """
-
-    table: ResultsTable
-    limits: Limits
-    objective: str
-    percentile: int
-
-
 def build_content(table: ResultsTable, limits: Limits, objective: str, percentile: int) -> Content:
     """Return the parts of a report, also if no row meets the limits or nothing was measured.
 
-    Raises:
-        InputError: The objective or percentile is unknown, or the objective was not measured.
-    """
-    request = ReportRequest(table, limits, objective, percentile)
-    return describe(request, choose_or_explain(request))
-
-
-def choose_or_explain(request: ReportRequest) -> Choice | str:
-    """Return the recommendation, or why there is none.
+    Args:
+        table: The table of results.
+        limits: Limits of the recommendation.
+        objective: Objective of the recommendation.
+        percentile: Latency percentile of limits and objective.
 
     Raises:
         InputError: The objective or percentile is unknown, or the objective was not measured.
     """
+    all_rows = table.records
+    choice, no_choice = None, ""
     try:
-        return choose_from(request.table, request.limits, request.objective, request.percentile)
+        choice = choose_from(table, limits, objective, percentile)
     except (LimitNotMetError, NothingMeasuredError) as error:
-        return f"{str(error)[:1].upper()}{str(error)[1:]}."
-
-
-def describe(request: ReportRequest, decision: Choice | str) -> Content:
-    """Return the parts of a report for a recommendation."""
-    table, all_rows = request.table, request.table.records
-    choice = None if isinstance(decision, str) else decision
+        no_choice = f"{str(error)[:1].upper()}{str(error)[1:]}."
     chosen = [] if choice is None else [choice.winner, *(r.row for r in choice.runners_up)]
     rows = select_rows(all_rows, [row["trial"] for row in chosen])
     shown = table.with_rows(rows.frame)
@@ -150,15 +125,15 @@ def describe(request: ReportRequest, decision: Choice | str) -> Content:
     labels = config_labels(rows)
     best = None if choice is None else _index(rows, choice.winner)
     all_labels = config_labels(all_rows)
-    context = Context(all_rows, all_labels, table, request.limits.min_quality)
+    context = Context(all_rows, all_labels, table, limits.min_quality)
     explained = fastest(all_rows)
     if best is not None and rows[best] not in explained:
         explained.insert(0, rows[best])
     return Content(
         title=_title(all_rows.unique("sweep")),
-        objective=_objective(request),
+        objective=_objective(limits, objective, percentile, table),
         choice=choice,
-        no_choice=decision if isinstance(decision, str) else "",
+        no_choice=no_choice,
         summary=summary,
         charts=draw_sweep_charts(shown, best),
         rows=rows,
@@ -171,7 +146,7 @@ def describe(request: ReportRequest, decision: Choice | str) -> Content:
         environments=_environments(rows, table),
         table=table,
         explanations=explain(explained, context),
-        front=front(all_rows, request.percentile, table.quality_metric, all_labels)
+        front=front(all_rows, percentile, table.quality_metric, all_labels)
         if choice is None
         else choice.front,
         knees=context.knees,
@@ -242,11 +217,11 @@ def _title(sweeps: list[str]) -> str:
     return (", ".join(sweeps[:_MAX_SWEEPS]) + more) or "no rows"
 
 
-def _objective(request: ReportRequest) -> str:
-    best = request.objective.replace("latency", f"p{request.percentile} latency")
-    limits = [limit.text for limit in asked(request.limits, request.percentile, request.table)]
-    estimates = ["estimates allowed"] if request.limits.allow_estimates else []
-    return ", ".join([f"best {best}", " and ".join(limits) or "no limits", *estimates])
+def _objective(limits: Limits, objective: str, percentile: int, table: ResultsTable) -> str:
+    best = objective.replace("latency", f"p{percentile} latency")
+    texts = [limit.text for limit in asked(limits, percentile, table)]
+    estimates = ["estimates allowed"] if limits.allow_estimates else []
+    return ", ".join([f"best {best}", " and ".join(texts) or "no limits", *estimates])
 
 
 def _environments(rows: Rows, table: ResultsTable) -> tuple[EnvironmentSummary, ...]:

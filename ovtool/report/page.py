@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -42,7 +41,6 @@ if TYPE_CHECKING:
 TEMPLATE, SCRIPT = "page.html.j2", "page.js"
 MAX_LISTED = 100
 """Maximum number of lines of a static list or table."""
-_COUNTED = re.compile(r"(?P<number>\d+) (?P<of>\w+)(?P<rest>: .*)", re.DOTALL)
 _DEFAULT_COLUMNS = (
     "variant",
     "device",
@@ -165,18 +163,12 @@ def _front_table(front: Front) -> FrontTable:
 
 
 def _group_notes(notes: Sequence[Note]) -> list[GroupedNote]:
-    """Merge notes with the same message; a number in front of it counts as evidence.
-
-    So "83 inferences: few" and "38 inferences: few" are one note.
-    """
+    """Merge notes with the same message and remedy."""
     groups: dict[str, list[str]] = {}
     for note in notes:
-        counted = _COUNTED.match(note.message)
-        message = note.message if counted is None else counted["of"] + counted["rest"]
         remedy = f" To do: {note.remedy}." if note.remedy else ""
-        number = [] if counted is None else [f"{counted['number']} {counted['of']}"]
-        evidence = groups.setdefault(f"{message[:1].upper()}{message[1:]}.{remedy}", [])
-        evidence.append("; ".join([*number, *filter(None, [note.evidence])]))
+        text = f"{note.message[:1].upper()}{note.message[1:]}.{remedy}"
+        groups.setdefault(text, []).append(note.evidence)
     return [GroupedNote(text, tuple(filter(None, evidence))) for text, evidence in groups.items()]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ from ovtool.charts.layer_report import load_profile_charts
 from ovtool.charts.render import ChartRenderer
 from ovtool.core import files
 from ovtool.core.sweep_folder import RESULTS
-from ovtool.report.content import ReportRequest, choose_or_explain, describe
+from ovtool.report.content import build_content
 from ovtool.report.markdown import format_markdown
 from ovtool.report.page import render_page
 from ovtool.results.sweep_rows import write_sweep_rows
@@ -65,48 +64,37 @@ def report(
             is unknown or was not measured.
     """
     folder = Path(sweeps[0] if out is None else out)
-    with ChartRenderer() as renderer, ThreadPoolExecutor(1) as background_writer:
+    with ChartRenderer() as renderer:
         renderer.prepare_library()
-        if own := _is_own_folder(sweeps, folder):
+        if is_sweep_folder := _is_only_sweep(sweeps, folder):
             write_sweep_rows(folder)
         table, profile_charts = load_results(sweeps), load_profile_charts(profiles)
-        request = ReportRequest(table, limits or Limits(), objective, percentile)
-        decision = choose_or_explain(request)
-        tables = background_writer.submit(
-            _write_tables, table, folder, own=own
-        )  # the input is valid
-        content = describe(request, decision)
-        drawn = (*content.charts.drawn, *profile_charts)
-        content = replace(content, charts=replace(content.charts, drawn=drawn))
-        renderer.draw(drawn)
+        content = build_content(table, limits or Limits(), objective, percentile)
+        charts = (*content.charts.drawn, *profile_charts)
+        content = replace(content, charts=replace(content.charts, drawn=charts))
+        renderer.draw(charts)
+        _write_tables(table, folder, with_parquet=not is_sweep_folder)
         page = render_page(content, renderer.library(), reload_s)
         return ReportFiles(
             page=files.write_text(folder / PAGE, page),
+            csv=folder / CSV,
+            parquet=folder / RESULTS,
             markdown=files.write_text(folder / MARKDOWN, format_markdown(content)),
-            csv=tables.result()[0],
-            parquet=tables.result()[1],
             charts=tuple(renderer.write(folder / CHARTS)),
         )
 
 
-def _is_own_folder(sweeps: Sequence[str | Path], folder: Path) -> bool:
-    """Whether the report of a single sweep is written into the folder of the sweep."""
+def _is_only_sweep(sweeps: Sequence[str | Path], folder: Path) -> bool:
+    """Return whether the folder of the report is the only sweep, with a Parquet file of its own."""
     return len(sweeps) == 1 and Path(sweeps[0]).resolve() == folder.resolve()
 
 
-def _write_tables(table: ResultsTable, folder: Path, *, own: bool) -> tuple[Path, Path]:
-    """Write all rows as CSV (UTF-8, all text quoted) and as Parquet.
-
-    Args:
-        table: The rows.
-        folder: Folder of the report.
-        own: Whether the folder already has the Parquet file of the sweep.
-    """
+def _write_tables(table: ResultsTable, folder: Path, *, with_parquet: bool) -> None:
+    """Write all rows as CSV (UTF-8, all text quoted), and as Parquet."""
     import pyarrow as pa
     from pyarrow import csv, parquet
 
     data = pa.Table.from_pandas(table.rows, preserve_index=False)
-    written = files.write_file(folder / CSV, lambda path: csv.write_csv(data, path))
-    if not own:
+    files.write_file(folder / CSV, lambda path: csv.write_csv(data, path))
+    if with_parquet:
         files.write_file(folder / RESULTS, lambda path: parquet.write_table(data, path))
-    return written, folder / RESULTS
