@@ -155,17 +155,12 @@ def points_of_fastest(data: Sequence[Point]) -> list[Point]:
     return [point for point in data if point["speed_rank"] in ranks]
 
 
-def truncation_text(names: Sequence[str]) -> str:
-    """Return the sentence on configurations that are not drawn; empty if all are drawn."""
-    count = len(set(names))
+def truncation_text(data: Sequence[Point], field: str = "config") -> str:
+    """Return the sentence on names that are not drawn; empty if all are drawn."""
+    count = len({point[field] for point in data})
     if count <= MAX_CONFIGS:
         return ""
     return f" Shows the {MAX_CONFIGS} fastest of {count}; filter to see more."
-
-
-def config_names(data: Sequence[Point]) -> list[str]:
-    """Return the name of the configuration of each point."""
-    return [point["config"] for point in data]
 
 
 def over_points(*transforms: dict[str, Any]) -> alt.Chart:

@@ -17,7 +17,6 @@ from ovtool.charts.drawing import (
     Point,
     axis_values,
     config_color,
-    config_names,
     config_shape,
     fastest_configs,
     layered_spec,
@@ -163,7 +162,7 @@ def draw_latency_throughput(data: Sequence[Point]) -> Chart | OmittedChart:
         title,
         "One line per variant; point labels are batch sizes. Thick gray line: Pareto front (no"
         " other row has both lower latency and higher throughput). Thin bars: 95 % confidence"
-        f" intervals.{ring}{truncation_text(config_names(shown))}",
+        f" intervals.{ring}{truncation_text(shown)}",
         layered_spec(layers, HEIGHT, *require(*_AXES)),
         _with_front(shown),
     )
@@ -205,7 +204,7 @@ def draw_batch_scaling(data: Sequence[Point]) -> Chart | OmittedChart:
         name,
         title,
         "Where a line flattens, larger batches add latency but little throughput. Thin bars:"
-        f" 95 % confidence intervals.{truncation_text(config_names(shown))}",
+        f" 95 % confidence intervals.{truncation_text(shown)}",
         layered_spec(layers, 300, *require("throughput_fps"), *fastest_configs()),
         points_of_fastest(shown),
     )

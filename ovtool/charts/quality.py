@@ -14,7 +14,6 @@ from ovtool.charts.drawing import (
     axis_values,
     config_axis,
     config_color,
-    config_names,
     config_shape,
     fastest_configs,
     first_of_each,
@@ -71,7 +70,7 @@ def draw_quality(data: Sequence[Point], column: str | None) -> Chart | OmittedCh
         name,
         title,
         f"{meaning[:1].upper()}{meaning[1:]}. Bars: 95 % confidence intervals. The axis does not"
-        f" start at zero.{truncation_text(config_names(shown))}",
+        f" start at zero.{truncation_text(shown)}",
         layered_spec(
             layers, step_height(34), *require("quality"), *first_of_each("config"),
             *fastest_configs(),

@@ -10,7 +10,6 @@ from ovtool.charts.drawing import (
     OmittedChart,
     Point,
     config_axis,
-    config_names,
     fastest_configs,
     first_of_each,
     layered_spec,
@@ -53,7 +52,7 @@ def draw_size(data: Sequence[Point]) -> Chart | OmittedChart:
     return Chart(
         name,
         title,
-        truncation_text([point["files"] for point in shown]).strip(),
+        truncation_text(shown, "files").strip(),
         layered_spec(
             layers, step_height(30), *require("model_mib"), *first_of_each("files"),
             *fastest_configs(),
@@ -85,7 +84,7 @@ def draw_startup(data: Sequence[Point]) -> Chart | OmittedChart:
         name,
         title,
         "Median over batch sizes and loads, each in a new process. The first inference follows a"
-        f" compilation without the model cache.{truncation_text(config_names(data))}",
+        f" compilation without the model cache.{truncation_text(data)}",
         layered_spec(
             layers,
             step_height(18 * len(columns) + 14),

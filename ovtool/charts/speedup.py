@@ -10,7 +10,6 @@ from ovtool.charts.drawing import (
     OmittedChart,
     Point,
     config_axis,
-    config_names,
     fastest_configs,
     first_of_each,
     layered_spec,
@@ -96,8 +95,7 @@ def draw_speedup(data: Sequence[Point], column: str, precision: str) -> Chart | 
         title,
         "Throughput ratio at the same load, for the row of lowest latency (batch 1, latency hint"
         " if measured) and the row of highest throughput. Bars: 95 % confidence intervals; no"
-        " significant difference if a bar reaches the dashed line."
-        + truncation_text(config_names(shown)),
+        " significant difference if a bar reaches the dashed line." + truncation_text(shown),
         layered_spec(
             layers, step_height(44), *_OPERATING_POINTS, *require(column), *fastest_configs()
         ),
