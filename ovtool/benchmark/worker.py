@@ -46,7 +46,7 @@ class Worker:
         self.counters: Any = None
         self.meter: Any = None
         self.command: dict[str, Any] = {}
-        self.ranges: list[synthetic.Range] = []
+        self.ranges: list[synthetic.ValueRange] = []
         self.ran_on: list[str] = []
         self.requests = 1
         self.rounds = 0
@@ -84,7 +84,7 @@ class Worker:
 
     def _model(self) -> Any:
         model = self.core.read_model(self.command["xml"])
-        self.ranges = list(synthetic.ranges(model).values())  # before shapes are folded in
+        self.ranges = list(synthetic.input_ranges(model).values())  # before shapes are folded in
         shapes = self.command["shapes"]
         model.reshape({i: ov.PartialShape(shape) for i, shape in enumerate(shapes)})
         return model
@@ -98,7 +98,7 @@ class Worker:
             for index, port in enumerate(self.compiled.inputs):
                 shape, dtype = command["data_shapes"][index], port.element_type.to_dtype()
                 if data is None:
-                    array = synthetic.make(self.ranges[index], shape, dtype, generator)
+                    array = synthetic.generate(self.ranges[index], shape, dtype, generator)
                 else:
                     array = data[command["names"][index]]
                 _fill(request, index, port, array)

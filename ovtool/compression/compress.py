@@ -125,13 +125,13 @@ def create_evaluator(
     data: CompressionData, parent: Variant, progress: Progress
 ) -> GraphEvaluator | None:
     """Return the evaluator of graphs made from a variant; None without validation samples."""
-    from ovtool.datasets.samples import usual_metric
+    from ovtool.datasets.samples import default_metric
     from ovtool.evaluation.evaluator import GraphEvaluator
 
     samples = _load_samples(data.validation, parent, progress)
     if samples is None:
         return None
-    return GraphEvaluator(samples, parent, data.metric or usual_metric(samples))
+    return GraphEvaluator(samples, parent, data.metric or default_metric(samples))
 
 
 def _network_factory(parent: Variant, options: SourceOptions) -> Callable[[], Network] | None:

@@ -19,7 +19,7 @@ from ovtool.compression.registry import load_method, parse_settings
 from ovtool.core import files, units, variant
 from ovtool.core.errors import InputError
 from ovtool.core.progress import SILENT, Progress
-from ovtool.datasets.samples import Remembered, fingerprint
+from ovtool.datasets.samples import CachedSamples, fingerprint
 from ovtool.graph import census, storage
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def apply_method(
     if missing := [need for need in needs if not inputs.has(need)]:
         raise MissingInputError(method, missing)
     if inputs.calibration is not None:  # read for the record, and then by the method
-        inputs = with_fields(inputs, calibration=Remembered(inputs.calibration))
+        inputs = with_fields(inputs, calibration=CachedSamples(inputs.calibration))
     if out.resolve() == parent.folder.resolve():
         raise InputError(f"--out {out} is the variant to compress", "use another --out")
     step = variant.Step(

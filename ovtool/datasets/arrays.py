@@ -1,4 +1,4 @@
-"""Arrays from ``.npz`` and ``.npy`` files, taken as the model takes them: no preprocessing."""
+"""Arrays of ``.npz`` and ``.npy`` files, without preprocessing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ovtool.core import files
 from ovtool.core.errors import InputError
 from ovtool.core.registry import suggestion
-from ovtool.datasets.request import Readable, Request
+from ovtool.datasets.load_request import LazySamples, LoadRequest
 from ovtool.datasets.samples import Sample, numpy_type, sample_shape
 
 if TYPE_CHECKING:
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
 
 LABEL = "label"
 Arrays = dict[str, NDArray[np.generic]]
-# What numpy raises on damaged files (found by damaging some).
+# Exceptions of numpy for damaged files (from fuzzing).
 _DAMAGED = (
     ValueError, EOFError, OSError, NotImplementedError, MemoryError, zipfile.BadZipFile,
     zlib.error, tokenize.TokenError,
 )  # fmt: skip
 
 
-def load(request: Request) -> Readable[int]:
+def load(request: LoadRequest) -> LazySamples[int]:
     """Return the rows of a file of arrays.
 
-    The first dimension of every array is the sample, whatever the input's layout.  An ``.npz``
-    holds an array for each input, by its name, and may hold ``label``: class indices or texts
-    as ``[samples]``.  An ``.npy`` holds the only input and is read through a memory map.
+    The first dimension of every array is the sample, regardless of the input's layout.  An
+    ``.npz`` contains one array per input name, and optionally ``label``: class indices or texts,
+    [samples].  An ``.npy`` contains the only input and is memory-mapped.
 
     Raises:
-        InputError: The file cannot be read, an input is missing, or an array does not fit.
+        InputError: The file is damaged, an input is missing, or an array does not fit.
     """
     path = files.existing_file(request.reference, "data")
     arrays = _open_npy(path, request) if path.suffix.lower() == ".npy" else _open_npz(path, request)
@@ -50,7 +50,7 @@ def load(request: Request) -> Readable[int]:
         counts[LABEL] = len(labels)
     if len(set(counts.values())) != 1:
         listed = ", ".join(f"{name} {count}" for name, count in counts.items())
-        raise InputError(f"{path}: arrays of different lengths: {listed}")
+        raise InputError(f"{path}: arrays differ in length: {listed}")
     if not next(iter(counts.values())):
         raise InputError(f"{path}: no samples")
 
@@ -60,67 +60,67 @@ def load(request: Request) -> Readable[int]:
         values = {port.name: _row(path, port, arrays[port.name], row) for port in request.inputs}
         return Sample(values, label, origin)
 
-    rows = request.chosen(range(next(iter(counts.values()))))
-    return Readable(request.reference, rows, read, labelled=labels is not None)
+    rows = request.subset(range(next(iter(counts.values()))))
+    return LazySamples(request.reference, rows, read, labelled=labels is not None)
 
 
-def _open_npy(path: Path, request: Request) -> Arrays:
+def _open_npy(path: Path, request: LoadRequest) -> Arrays:
     if len(request.inputs) != 1:
         names = ", ".join(port.name for port in request.inputs)
         raise InputError(
-            f"{path}: an .npy file fills one input, and the model has {len(request.inputs)}",
+            f"{path}: an .npy file holds one input; the model has {len(request.inputs)}",
             f"give an .npz with the arrays {names}",
         )
     try:
         array = np.lib.format.open_memmap(path, mode="r")
     except _DAMAGED as error:
-        raise _unreadable(path, error) from error
+        raise _read_error(path, error) from error
     return {request.inputs[0].name: array}
 
 
-def _open_npz(path: Path, request: Request) -> Arrays:
-    wanted = [port.name for port in request.inputs]
+def _open_npz(path: Path, request: LoadRequest) -> Arrays:
+    names = [port.name for port in request.inputs]
     try:
         with path.open("rb") as stream, np.lib.npyio.NpzFile(stream, allow_pickle=False) as archive:
-            there = list(archive.files)
-            read = {name: archive[name] for name in (*wanted, LABEL) if name in there}
+            stored = list(archive.files)
+            arrays = {name: archive[name] for name in (*names, LABEL) if name in stored}
     except _DAMAGED as error:
-        raise _unreadable(path, error) from error
-    for name in wanted:
-        if name not in there:
-            raise InputError(f"{path}: no array for input {name!r}", suggestion(name, there))
-    unused = [name for name in there if name not in read]
+        raise _read_error(path, error) from error
+    for name in names:
+        if name not in stored:
+            raise InputError(f"{path}: no array for input {name!r}", suggestion(name, stored))
+    unused = [name for name in stored if name not in arrays]
     if unused:
-        request.progress.note(f"{path}: not used: {', '.join(unused)}")
-    return read
+        request.progress.note(f"{path}: unused arrays: {', '.join(unused)}")
+    return arrays
 
 
-def _unreadable(path: Path, error: BaseException) -> InputError:
+def _read_error(path: Path, error: BaseException) -> InputError:
     if any(word in str(error) for word in ("allow_pickle", "pickled", "Python objects")):
-        return InputError(f"{path} holds Python objects", "save plain arrays of numbers")
-    return InputError(f"{path} cannot be read: it is damaged, or not a file of numpy's")
+        return InputError(f"{path} contains Python objects", "save arrays of numbers")
+    return InputError(f"{path} is damaged or not a NumPy file")
 
 
 def _check(path: Path, port: Port, array: NDArray[np.generic]) -> None:
     expected = sample_shape(port)
     shown = ["samples", *("?" if size < 0 else str(size) for size in expected)]
     fits = array.ndim == len(expected) + 1 and all(
-        size in (-1, there) for size, there in zip(expected, array.shape[1:], strict=True)
+        size in (-1, actual) for size, actual in zip(expected, array.shape[1:], strict=True)
     )
     if not fits:
         raise InputError(
-            f"{path}: {port.name} is {list(array.shape)}, the model takes [{', '.join(shown)}]"
+            f"{path}: {port.name} has shape {list(array.shape)}, expected [{', '.join(shown)}]"
         )
     if array.dtype.kind not in "biuf" or not np.can_cast(
         array.dtype, numpy_type(port), "same_kind"
     ):
-        raise InputError(f"{path}: {port.name} is {array.dtype}, the model takes {port.dtype}")
+        raise InputError(f"{path}: {port.name} has type {array.dtype}, expected {port.dtype}")
 
 
 def _row(path: Path, port: Port, array: NDArray[np.generic], row: int) -> NDArray[np.generic]:
     values = np.array(array[row], dtype=numpy_type(port))
     if values.dtype.kind == "f" and np.isnan(values).any():
-        raise InputError(f"{path}: {port.name} row {row} has NaN")
+        raise InputError(f"{path}: {port.name} row {row} contains NaN")
     return values
 
 
@@ -129,10 +129,11 @@ def _labels(path: Path, array: NDArray[np.generic]) -> NDArray[np.int64] | NDArr
         return array.astype(np.str_)
     if array.dtype.kind not in "iu" or array.ndim < 1 or array.size != len(array):
         raise InputError(
-            f"{path}: {LABEL} is {array.dtype} {list(array.shape)}",
-            "labels are whole numbers or texts, one a sample",
+            f"{path}: {LABEL} has type {array.dtype} and shape {list(array.shape)}",
+            "labels must be integers or texts, one per sample",
         )
     labels = array.reshape(-1).astype(np.int64)
     if labels.min(initial=0) < 0:
-        raise InputError(f"{path}: {LABEL} row {int(labels.argmin())} is {labels.min()}, below 0")
+        row = int(labels.argmin())
+        raise InputError(f"{path}: {LABEL} row {row} is {labels[row]}, must be at least 0")
     return labels

@@ -1,4 +1,4 @@
-"""A folder of images: labelled by subfolder or by a CSV, or not at all."""
+"""A folder of images, labelled by subfolder or CSV, or unlabelled."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from ovtool.core import files
 from ovtool.core.errors import InputError
-from ovtool.datasets import pixels
-from ovtool.datasets.request import Readable, Request
+from ovtool.datasets.image_transform import WHOLE_IMAGE, Box, load_image, make_transform
+from ovtool.datasets.load_request import LazySamples, LoadRequest
 from ovtool.datasets.samples import Sample
 
 if TYPE_CHECKING:
@@ -23,44 +23,44 @@ SUFFIXES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class ImageItem:
-    """An image that was not read yet, and the part of it that is used."""
+    """Path, label and crop of an image."""
 
     path: Path
     label: int | None
-    crop: pixels.Box = pixels.WHOLE
+    crop: Box = WHOLE_IMAGE
 
 
-def load(request: Request) -> Readable[ImageItem]:
+def load(request: LoadRequest) -> LazySamples[ImageItem]:
     """Return the images of a folder, in the order of their paths.
 
     Raises:
-        InputError: There are none, or the labels cannot be told.
+        InputError: The folder has no images, or the labels are ambiguous.
     """
     folder = Path(request.reference)
     if request.labels is not None:
         items = _labelled_by_csv(folder, request.labels)
-        left_out = len(_images(folder)) - len(items)
-        if left_out > 0:
-            request.progress.note(f"{left_out} images have no label in {request.labels}: left out")
+        skipped = len(_images(folder)) - len(items)
+        if skipped > 0:
+            request.progress.note(f"skipped {skipped} images without a label in {request.labels}")
     else:
         items = _labelled_by_folder(folder)
-    return readable(request, items)
+    return image_samples(request, items)
 
 
-def readable(request: Request, items: Sequence[ImageItem]) -> Readable[ImageItem]:
-    """Return images as samples for the model of a request.
+def image_samples(request: LoadRequest, items: Sequence[ImageItem]) -> LazySamples[ImageItem]:
+    """Return images as samples of the requested model.
 
     Raises:
-        InputError: The model does not take one image.
+        InputError: The model does not have a single image input.
     """
-    plan = pixels.plan(request.inputs, request.preprocessing, request.progress)
+    transform = make_transform(request.inputs, request.preprocessing, request.progress)
 
     def read(item: ImageItem) -> Sample:
-        array = pixels.read(item.path, plan, item.crop)
-        return Sample({plan.port.name: array}, item.label, str(item.path))
+        array = load_image(item.path, transform, item.crop)
+        return Sample({transform.port.name: array}, item.label, str(item.path))
 
     labelled = all(item.label is not None for item in items)
-    return Readable(request.reference, request.chosen(items), read, labelled)
+    return LazySamples(request.reference, request.subset(items), read, labelled)
 
 
 def _hidden(path: Path) -> bool:
@@ -68,15 +68,15 @@ def _hidden(path: Path) -> bool:
 
 
 def _images(folder: Path) -> list[Path]:
-    """Return every image below a folder, sorted by its path; hidden files are no images."""
-    found = [
+    """Return all images below a folder except hidden files, sorted by path."""
+    images = [
         path
         for path in folder.rglob("*")
         if path.suffix.lower() in SUFFIXES
         and path.is_file()
         and not any(_hidden(part) for part in (path, *path.relative_to(folder).parents))
     ]
-    return sorted(found, key=lambda path: path.relative_to(folder).parts)
+    return sorted(images, key=lambda path: path.relative_to(folder).parts)
 
 
 def _labelled_by_folder(folder: Path) -> list[ImageItem]:
@@ -85,26 +85,28 @@ def _labelled_by_folder(folder: Path) -> list[ImageItem]:
     flat = [p for p in _images(folder) if p.parent == folder]
     if not flat and not any(by_class.values()):
         raise InputError(
-            f"no images in {folder}", f"known are {' '.join(sorted(SUFFIXES))}, in subfolders too"
+            f"no images in {folder}", f"supported: {' '.join(sorted(SUFFIXES))}, also in subfolders"
         )
     if not any(by_class.values()):
         return [ImageItem(path, None) for path in flat]
     if flat:
         raise InputError(
-            f"{folder} has images beside its class folders, such as {flat[0].name}",
+            f"{folder} contains images outside its class folders, such as {flat[0].name}",
             "move them into class folders, or give a CSV of labels",
         )
     numbers = _class_numbers(folder, [path.name for path in classes])
     items = []
     for path, images in by_class.items():
         if not images:
-            raise InputError(f"no images in class folder {path}", "remove it, or fill it")
+            raise InputError(
+                f"no images in class folder {path}", "remove the folder, or add images"
+            )
         items += [ImageItem(image, numbers[path.name]) for image in images]
     return items
 
 
 def _class_numbers(folder: Path, names: list[str]) -> dict[str, int]:
-    """Number the classes: names that are numbers are the class, others count in sorted order."""
+    """Number the classes: numeric names are class indices, other names count in sorted order."""
     numeric = [name for name in names if name.isascii() and name.isdecimal()]
     if not numeric:
         return {name: index for index, name in enumerate(names)}
@@ -112,7 +114,7 @@ def _class_numbers(folder: Path, names: list[str]) -> dict[str, int]:
         other = next(name for name in names if name not in numeric)
         raise InputError(
             f"class folders of {folder} mix numbers and names ({numeric[0]}, {other})",
-            "name all of them by class number, or none",
+            "name all class folders by class index, or none",
         )
     return {name: int(name) for name in names}
 
@@ -125,14 +127,14 @@ def _labelled_by_csv(folder: Path, table: Path) -> list[ImageItem]:
             missing = {"file", "label"} - set(reader.fieldnames or ())
             if missing:
                 raise InputError(
-                    f"{table} line 1: no column {' and no column '.join(sorted(missing))}",
+                    f"{table} line 1: missing column {' and '.join(sorted(missing))}",
                     "the first line must be: file,label",
                 )
             items = [_csv_item(folder, f"{table} line {reader.line_num}", row) for row in reader]
     except (csv.Error, UnicodeDecodeError) as error:
-        raise InputError(f"{table} cannot be read as CSV in UTF-8: {error}") from error
+        raise InputError(f"{table} is not a CSV file in UTF-8: {error}") from error
     if not items:
-        raise InputError(f"{table} names no images")
+        raise InputError(f"{table} lists no images")
     return items
 
 
@@ -140,7 +142,7 @@ def _csv_item(folder: Path, where: str, row: dict[str, str | None]) -> ImageItem
     name, label = (row["file"] or "").strip(), (row["label"] or "").strip()
     path = folder / name
     if not name or "\0" in name or not path.is_file():
-        raise InputError(f"{where}: no such file: {path}")
+        raise InputError(f"{where}: file not found: {path}")
     if not (label.isascii() and label.isdecimal()):
-        raise InputError(f"{where}: label {label!r} is not a class number", "classes count from 0")
+        raise InputError(f"{where}: label {label!r} is not a class index", "classes count from 0")
     return ImageItem(path, int(label))

@@ -1,33 +1,33 @@
-"""Random values, for trying things out; worthless for calibration and for quality."""
+"""Random values, for smoke tests; useless for calibration and evaluation."""
 
 from __future__ import annotations
 
 from ovtool.core.errors import InputError
-from ovtool.datasets.request import Readable, Request
+from ovtool.datasets.load_request import LazySamples, LoadRequest
 from ovtool.datasets.samples import random_sample
 
 DEFAULT_COUNT = 32
 
 
-def load(request: Request) -> Readable[int]:
+def load(request: LoadRequest) -> LazySamples[int]:
     """Return ``N`` random samples for ``noise:N``, 32 for ``noise``.
 
     Raises:
-        InputError: ``N`` is not a number above 0, or a dimension other than the batch is open.
+        InputError: ``N`` is not a positive integer, or a dimension other than the batch is dynamic.
     """
     _, colon, number = request.reference.partition(":")
     if colon and not (number.isascii() and number.isdecimal() and int(number) > 0):
         raise InputError(
-            f"not a number of samples: {request.reference!r}", "noise:32 gives 32 samples"
+            f"invalid number of samples: {request.reference!r}", "noise:32 gives 32 samples"
         )
     count = int(number) if colon else DEFAULT_COUNT
     count = min(count, request.limit or count)
-    random_sample(request.inputs, request.seed)  # says at once that there is no shape
+    random_sample(request.inputs, request.seed)  # raises if the shape is dynamic
     request.progress.note(
-        "warning: noise is no data: what is calibrated on it loses accuracy, and agreement or "
-        "accuracy on it means nothing"
+        "warning: noise is not a dataset: calibration on it loses accuracy, and quality measured "
+        "on it is meaningless"
     )
-    return Readable(
+    return LazySamples(
         request.reference,
         range(count),
         lambda index: random_sample(request.inputs, request.seed, index),

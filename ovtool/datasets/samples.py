@@ -1,4 +1,4 @@
-"""Samples: what calibration and quality read, one at a time, and labels where there are any."""
+"""Samples for calibration, training and evaluation, read one at a time, with optional labels."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class Sample:
 
     Args:
         inputs: Input name to array, of the input's type.
-        label: Class index, or the text that is to be read; None where the data has no labels.
-        origin: File (or array and row) that it came from, for messages.
+        label: Class index or text; None in a dataset without labels.
+        origin: File, or array and row, for messages.
     """
 
     inputs: dict[str, NDArray[np.generic]]
@@ -45,11 +45,11 @@ class Sample:
 
 
 class Samples(Protocol):
-    """A finite set of samples that can be read again and again, in the same order."""
+    """A finite set of samples that can be iterated repeatedly, in the same order."""
 
     @property
     def reference(self) -> str:
-        """What the user called it."""
+        """Name of the dataset, as given by the user."""
 
     @property
     def labelled(self) -> bool:
@@ -59,43 +59,17 @@ class Samples(Protocol):
         """Number of samples."""
 
     def __iter__(self) -> Iterator[Sample]:
-        """Read them; an error names the file."""
-
-
-@dataclass(frozen=True, slots=True)
-class First:
-    """The first ``count`` of some samples, or all where there are fewer."""
-
-    samples: Samples
-    count: int
-
-    @property
-    def reference(self) -> str:
-        """What the user called them."""
-        return self.samples.reference
-
-    @property
-    def labelled(self) -> bool:
-        """Whether every sample has a label."""
-        return self.samples.labelled
-
-    def __len__(self) -> int:
-        """Number of samples."""
-        return min(self.count, len(self.samples))
-
-    def __iter__(self) -> Iterator[Sample]:
-        """Read them."""
-        return itertools.islice(iter(self.samples), self.count)
+        """Read the samples; an error names the file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Samples stacked as the model takes them.
+    """Samples stacked along the batch dimension.
 
     Args:
         inputs: Input name to array, with the batch dimension.
-        labels: Of the real samples, in order.
-        count: Number of real samples; those after them repeat the last one and do not count.
+        labels: Labels of the real samples, in order.
+        count: Number of real samples; the padding after them repeats the last sample.
     """
 
     inputs: dict[str, NDArray[np.generic]]
@@ -103,11 +77,11 @@ class Batch:
     count: int
 
 
-def labels_of(samples: Samples) -> NDArray[np.int64] | tuple[str, ...] | None:
-    """Return the labels of all samples, class indices or texts; None where there are none.
+def read_labels(samples: Samples) -> NDArray[np.int64] | tuple[str, ...] | None:
+    """Return the labels of all samples, class indices or texts; None for unlabelled samples.
 
     Raises:
-        InputError: There are both.
+        InputError: Some labels are class indices and others texts.
     """
     if not samples.labelled:
         return None
@@ -116,42 +90,42 @@ def labels_of(samples: Samples) -> NDArray[np.int64] | tuple[str, ...] | None:
     if not texts:
         return np.array(labels, np.int64)
     if len(texts) != len(labels):
-        raise InputError(f"{samples.reference}: some labels are texts, and others numbers")
+        raise InputError(f"{samples.reference}: labels mix texts and numbers")
     return tuple(texts)
 
 
-def usual_metric(samples: Samples) -> Metric:
-    """Return the metric that fits samples: by their labels, or agreement where there are none."""
+def default_metric(samples: Samples) -> Metric:
+    """Return the metric for the samples' labels; agreement for unlabelled samples."""
     if not samples.labelled:
         return "agreement"
     return "characters" if isinstance(next(iter(samples)).label, str) else "top1"
 
 
 def check_metric(metric: Metric, samples: Samples) -> None:
-    """Check that samples have the labels that a metric needs.
+    """Check that samples have the labels that a metric requires.
 
     Raises:
-        InputError: They have none, or others.
+        InputError: The samples have no labels, or labels of another kind.
     """
-    usual = usual_metric(samples)
-    if metric in (usual, "agreement"):
+    default = default_metric(samples)
+    if metric in (default, "agreement"):
         return
-    if usual == "agreement":
+    if default == "agreement":
         raise InputError(
-            f"{samples.reference} has no labels, which the metric {metric} needs",
+            f"metric {metric} requires labels; {samples.reference} has none",
             "give labels, or use the metric agreement",
         )
     raise InputError(
-        f"the metric {metric} does not fit the labels of {samples.reference}",
-        f"use {usual} or agreement",
+        f"metric {metric} does not fit the labels of {samples.reference}",
+        f"use {default} or agreement",
     )
 
 
 def sample_axis(port: Port) -> int | None:
-    """Return the dimension along which the samples of an input are stacked.
+    """Return the batch dimension of an input.
 
-    It is the layout's ``N``, or the first one where no layout is known.  None means that the input
-    has no batch dimension (a layout without ``N``, or a scalar): it takes one sample as it is.
+    The layout's ``N``, or dimension 0 without a layout.  None for an input without a batch
+    dimension (a layout without ``N``, or a scalar).
     """
     if port.layout is None:
         return 0 if port.shape else None
@@ -159,30 +133,30 @@ def sample_axis(port: Port) -> int | None:
 
 
 def sample_shape(port: Port) -> tuple[int, ...]:
-    """Return the shape of one sample of an input, without the batch; -1 for what is open."""
+    """Return the shape of one sample of an input, without the batch; -1 is dynamic."""
     axis = sample_axis(port)
     return tuple(size for index, size in enumerate(port.shape) if index != axis)
 
 
 def numpy_type(port: Port) -> np.dtype[np.generic]:
-    """Return the element type of an input as NumPy's.
+    """Return the NumPy type of an input.
 
     Raises:
         InputError: NumPy has no such type (``bf16``, ``string``).
     """
     if port.dtype not in _NUMPY_TYPES:
-        raise InputError(f"input {port.name} is of type {port.dtype}, which arrays cannot hold")
+        raise InputError(f"input {port.name}: type {port.dtype} has no NumPy equivalent")
     return np.dtype(_NUMPY_TYPES[port.dtype])
 
 
-class Derived:
-    """Samples made of others: as many, with their name and labels."""
+class DerivedSamples:
+    """Samples derived one to one from others, with the same name and labels."""
 
     samples: Samples
 
     @property
     def reference(self) -> str:
-        """What the user called them."""
+        """Name of the dataset, as given by the user."""
         return self.samples.reference
 
     @property
@@ -195,29 +169,44 @@ class Derived:
         return len(self.samples)
 
 
-class Remembered(Derived):
-    """Samples that are decoded once, where all of them together take little enough memory."""
+class FirstSamples(DerivedSamples):
+    """The first ``count`` samples of a dataset."""
 
-    def __init__(self, samples: Samples, most_bytes: int = 256 * units.MIB) -> None:
-        self.samples, self._most_bytes = samples, most_bytes
-        self._kept: list[Sample] | None = None
+    def __init__(self, samples: Samples, count: int) -> None:
+        self.samples, self._count = samples, count
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return min(self._count, len(self.samples))
 
     def __iter__(self) -> Iterator[Sample]:
-        """Yield them from memory once a pass has read them all; they are not to be written to."""
-        return iter(self._kept) if self._kept is not None else self._read()
+        """Read the samples."""
+        return itertools.islice(iter(self.samples), self._count)
+
+
+class CachedSamples(DerivedSamples):
+    """Samples decoded once and kept in memory, if all of them fit ``max_bytes``."""
+
+    def __init__(self, samples: Samples, max_bytes: int = 256 * units.MIB) -> None:
+        self.samples, self._max_bytes = samples, max_bytes
+        self._cache: list[Sample] | None = None
+
+    def __iter__(self) -> Iterator[Sample]:
+        """Yield the samples, from memory after a complete first pass; do not modify them."""
+        return iter(self._cache) if self._cache is not None else self._read()
 
     def _read(self) -> Iterator[Sample]:
-        kept: list[Sample] = []
-        room = self._most_bytes
+        cache: list[Sample] = []
+        free_bytes = self._max_bytes
         for sample in self.samples:
-            room -= sum(array.nbytes for array in sample.inputs.values())
-            if room < 0:
-                kept.clear()
+            free_bytes -= sum(array.nbytes for array in sample.inputs.values())
+            if free_bytes < 0:
+                cache.clear()
             else:
-                kept.append(sample)
+                cache.append(sample)
             yield sample
-        if room >= 0:
-            self._kept = kept
+        if free_bytes >= 0:
+            self._cache = cache
 
 
 def batches(samples: Iterable[Sample], inputs: Sequence[Port], batch: int) -> Iterator[Batch]:
@@ -226,9 +215,9 @@ def batches(samples: Iterable[Sample], inputs: Sequence[Port], batch: int) -> It
     The last batch is padded by repeating its last sample.
 
     Args:
-        samples: What to stack.
+        samples: The samples.
         inputs: The model's inputs.
-        batch: Samples in a batch, at least 1.
+        batch: Batch size, at least 1.
 
     Raises:
         InputError: ``batch`` is above 1 and an input has no batch dimension.
@@ -236,15 +225,15 @@ def batches(samples: Iterable[Sample], inputs: Sequence[Port], batch: int) -> It
     axes = {port.name: sample_axis(port) for port in inputs}
     for name, axis in axes.items():
         if axis is None and batch > 1:
-            raise InputError(f"input {name} has no batch dimension, so batch {batch} is impossible")
-    waiting: list[Sample] = []
-    for sample in samples:
-        waiting.append(sample)
-        if len(waiting) == batch:
-            yield _stack(waiting, axes, batch)
-            waiting = []
-    if waiting:
-        yield _stack(waiting, axes, batch)
+            raise InputError(f"input {name} has no batch dimension: batch {batch} is not supported")
+    for group in _groups(samples, batch):
+        yield _stack(group, axes, batch)
+
+
+def _groups(samples: Iterable[Sample], size: int) -> Iterator[list[Sample]]:
+    iterator = iter(samples)
+    while group := list(itertools.islice(iterator, size)):
+        yield group
 
 
 def _stack(samples: list[Sample], axes: dict[str, int | None], batch: int) -> Batch:
@@ -257,33 +246,32 @@ def _stack(samples: list[Sample], axes: dict[str, int | None], batch: int) -> Ba
 
 
 def random_sample(inputs: Sequence[Port], seed: int, index: int = 0) -> Sample:
-    """Return one sample of random values, the same for the same ``seed`` and ``index``.
+    """Return a random sample, reproducible by ``seed`` and ``index``.
 
-    What values an input takes is told from its name and type, see :func:`synthetic.by_name`.
+    The range of an input follows from its name and type, see :func:`synthetic.range_by_name`.
 
     Raises:
-        InputError: A dimension other than the batch is open, or NumPy lacks the type.
+        InputError: A dimension other than the batch is dynamic, or NumPy lacks the type.
     """
     arrays: dict[str, NDArray[np.generic]] = {}
-    for place, port in enumerate(inputs):
+    for number, port in enumerate(inputs):
         shape, dtype = sample_shape(port), numpy_type(port)
         if -1 in shape:
             raise InputError(
-                f"input {port.name} {list(port.shape)} is open in more than the batch, "
-                "so random values have no shape",
+                f"input {port.name} {list(port.shape)}: random values need a static shape "
+                "(except the batch)",
                 "give real data",
             )
-        values = synthetic.by_name(port.name, dtype)
-        rng = np.random.default_rng([seed, index, place])
-        arrays[port.name] = synthetic.make(values, shape, dtype, rng)
+        values = synthetic.range_by_name(port.name, dtype)
+        rng = np.random.default_rng([seed, index, number])
+        arrays[port.name] = synthetic.generate(values, shape, dtype, rng)
     return Sample(arrays, None, f"noise {index}")
 
 
 def fingerprint(samples: Iterable[Sample]) -> str:
-    """Return the SHA-256 of the preprocessed inputs and labels, in hexadecimal.
+    """Return the SHA-256 of the preprocessed inputs and labels of all samples, in hexadecimal.
 
-    It reads every sample, so it is the same wherever the files lie, and a changed file or
-    preprocessing changes it.
+    The hash depends on the content of the samples and not on the location of their files.
     """
     digest = hashlib.sha256()
     for sample in samples:

@@ -1,4 +1,4 @@
-"""Samples as a user names them, loaded once for each preprocessing."""
+"""Datasets as a user names them, loaded once per preprocessing."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ovtool.core.progress import SILENT, Progress
+from ovtool.datasets.registry import load_samples
 
 if TYPE_CHECKING:
     from ovtool.core.variant import Variant
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class DataSpec:
-    """Samples as a user names them: a folder, an array file, ``sample:NAME`` or ``noise``."""
+    """A dataset as a user names it: a folder, an array file, ``sample:NAME`` or ``noise``."""
 
     source: str
     labels: str | None = None
@@ -25,11 +26,9 @@ class DataSpec:
         """Return the samples, preprocessed for a variant.
 
         Raises:
-            InputError: There are none, or one is damaged; the message names the file.
+            InputError: The dataset is empty or damaged; the message names the file.
         """
-        from ovtool import datasets
-
-        return datasets.load(
+        return load_samples(
             self.source,
             variant.record.inputs,
             variant.record.preprocessing,
@@ -40,8 +39,8 @@ class DataSpec:
 
 
 @dataclass(slots=True)
-class SamplesOf:
-    """Samples by variant: those of one preprocessing are loaded once."""
+class VariantSamples:
+    """The samples of one dataset by variant, loaded once per preprocessing."""
 
     spec: DataSpec
     progress: Progress = SILENT
@@ -54,7 +53,7 @@ class SamplesOf:
             self._loaded[key] = self.spec.load(variant, self.progress)
         return self._loaded[key]
 
-    def described(self, variant: Variant) -> str:
-        """Return what they are and how many."""
+    def description(self, variant: Variant) -> str:
+        """Return the dataset's name and its number of samples."""
         samples = self(variant)
         return f"{samples.reference}, {len(samples)} samples"

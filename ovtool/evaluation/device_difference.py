@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ovtool.benchmark.session import Job, Runner, Session, TrialFailedError
 from ovtool.core import units
 from ovtool.core.notes import Note, make_note
-from ovtool.datasets.samples import First
+from ovtool.datasets.samples import FirstSamples
 from ovtool.evaluation.divergence import find_divergence, relative_error
 from ovtool.evaluation.evaluator import infer_output, infer_samples
 from ovtool.graph.operations import sort_operations
@@ -119,7 +119,7 @@ def compare_with_cpu(
     Raises:
         TrialFailedError: The device failed, or the model does not run on the CPU.
     """
-    few = First(samples, SAMPLES)
+    few = FirstSamples(samples, SAMPLES)
     trial = replace(job.trial, device="CPU", precision="f32")
     exact = replace(job, trial=trial, properties=EXACT_PROPERTIES, notes=())
     with contextlib.closing(runner.open(exact, warm_up=False)) as reference:

@@ -20,7 +20,7 @@ from ovtool.core.shapes import OPEN, Named, Shape, shape_text
 from ovtool.core.statistics import Interval
 from ovtool.core.trial import Trial
 from ovtool.core.units import MIB
-from ovtool.datasets.samples import batches, check_metric, labels_of, sample_axis
+from ovtool.datasets.samples import batches, check_metric, read_labels, sample_axis
 from ovtool.evaluation.scores import Score, score, select_output
 from ovtool.evaluation.text import load_alphabet, score_texts, select_classes
 from ovtool.graph.reference_run import EXACT_PROPERTIES, ReferenceModel
@@ -73,7 +73,7 @@ class Evaluator:
             return {}, []
         variant = self.variants[trial.variant]
         samples = self.samples(variant)
-        labels = labels_of(samples)
+        labels = read_labels(samples)
         reduce = select_classes if isinstance(labels, tuple) else None
         outputs = infer_output(session, samples, select_output(variant.record.outputs), reduce)
         result = _score(outputs, labels, variant, self._reference(trial.variant, reduce))
@@ -125,7 +125,7 @@ class GraphEvaluator:
         if self.kind == "agreement":
             reference = self._uncompressed()
         else:
-            labels = labels_of(self.samples)
+            labels = read_labels(self.samples)
         figures = _score(self._outputs(model), labels, self.variant, reference).figures
         if self.metric not in figures:
             raise InputError(f"{self.variant.name} has no {self.metric}: it is not a classifier")

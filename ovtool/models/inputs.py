@@ -162,9 +162,13 @@ def random_inputs(
     """
     generator = np.random.default_rng(seed)
     inputs = {}
-    for port, values in zip(ports(model)["inputs"], synthetic.ranges(model).values(), strict=True):
-        wanted = synthetic.BOTH if values.kind == "ones" else values
-        inputs[port.name] = synthetic.make(wanted, shapes[port.name], numpy_type(port), generator)
+    for port, values in zip(
+        ports(model)["inputs"], synthetic.input_ranges(model).values(), strict=True
+    ):
+        wanted = synthetic.ZEROS_AND_ONES if values.kind == "ones" else values
+        inputs[port.name] = synthetic.generate(
+            wanted, shapes[port.name], numpy_type(port), generator
+        )
     return inputs
 
 

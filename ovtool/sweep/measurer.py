@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ovtool.core.sweep_folder import Plan
     from ovtool.core.trial import Trial
     from ovtool.core.variant import Variant
-    from ovtool.datasets.spec import SamplesOf
+    from ovtool.datasets.spec import VariantSamples
 
 
 class Observer(Protocol):
@@ -72,7 +72,7 @@ class Measurer:
         self,
         variants: Sequence[Variant],
         plan: Plan,
-        samples: SamplesOf | None,
+        samples: VariantSamples | None,
         settings: MeasurementSettings,
         environment: str,
         observer: Observer,

@@ -12,8 +12,8 @@ from ovtool.core.metrics import COLUMNS
 from ovtool.core.progress import SILENT, Progress
 from ovtool.core.sweep_folder import Plan, PlannedVariant, SweepFolder, Unavailable
 from ovtool.core.variant import RECORD, Variant
-from ovtool.datasets.samples import check_metric, usual_metric
-from ovtool.datasets.spec import DataSpec, SamplesOf
+from ovtool.datasets.samples import check_metric, default_metric
+from ovtool.datasets.spec import DataSpec, VariantSamples
 from ovtool.devices.selection import describe_environment, find_emulated
 from ovtool.models.references import Reference, as_variant, existing
 from ovtool.sweep.measurer import Measurer, Observer, Quiet
@@ -96,7 +96,7 @@ def sweep(
     found = targets(devices, strict=strict, estimates=with_estimates, timeout_s=chosen.timeout_s)
     loaded = _different([_loaded(v, folder, progress) for v in variants], progress)
     spec = DataSpec(data) if isinstance(data, str) else data
-    samples = SamplesOf(spec, progress) if spec else None
+    samples = VariantSamples(spec, progress) if spec else None
     planned = _planned(loaded)
     plan = Plan(
         name=name or folder.resolve().name,
@@ -104,7 +104,7 @@ def sweep(
         trials=planning.trials(loaded, found.names, wanted),
         unavailable=tuple(Unavailable(device=d, reason=why) for d, why in found.missing.items()),
         quality_metric=_metric(metric, samples, loaded, planned),
-        evaluated_on=samples.described(loaded[0]) if samples else None,
+        evaluated_on=samples.description(loaded[0]) if samples else None,
         settings=asdict(chosen),
     )
     now = describe_environment()
@@ -211,7 +211,7 @@ def _weights(variant: Variant) -> dict[str, float | None]:
 
 def _metric(
     metric: Metric | None,
-    samples: SamplesOf | None,
+    samples: VariantSamples | None,
     variants: Sequence[Variant],
     planned: Mapping[str, PlannedVariant],
 ) -> QualityMetric | None:
@@ -219,7 +219,7 @@ def _metric(
         if metric is not None:
             raise InputError(f"the metric {metric} needs samples", "give some with --data")
         return None
-    chosen = metric or usual_metric(samples(variants[0]))
+    chosen = metric or default_metric(samples(variants[0]))
     for one in variants:
         check_metric(chosen, samples(one))
     if chosen != "agreement":

@@ -16,7 +16,7 @@ OURS = """
 import json, sys, time
 from pathlib import Path
 import nncf, openvino
-from ovtool import datasets as data
+from ovtool.datasets import registry as data
 from ovtool.compression.method import MethodInputs
 from ovtool.compression.pipeline import apply_method
 from ovtool.core.variant import Variant
@@ -25,7 +25,8 @@ parent = Variant.load(folder)
 started = time.perf_counter()
 samples = None
 if method == "int8":
-    samples = data.load("sample:photographs", parent.record.inputs, parent.record.preprocessing)
+    record = parent.record
+    samples = data.load_samples("sample:photographs", record.inputs, record.preprocessing)
 made = apply_method(parent, method, {}, MethodInputs(calibration=samples), out=Path(out), name="o")
 seconds = time.perf_counter() - started
 """
@@ -33,7 +34,7 @@ BARE = """
 import json, sys, time
 from pathlib import Path
 import nncf, openvino as ov
-from ovtool import datasets as data
+from ovtool.datasets import registry as data
 from ovtool.datasets.samples import batches
 from ovtool.core.variant import Variant
 folder, out, method = sys.argv[1:]
@@ -42,7 +43,7 @@ started = time.perf_counter()
 model = ov.Core().read_model(parent.xml)
 if method == "int8":
     ports = parent.record.inputs
-    samples = data.load("sample:photographs", ports, parent.record.preprocessing)
+    samples = data.load_samples("sample:photographs", ports, parent.record.preprocessing)
     feed = [b.inputs[ports[0].name] for b in batches(samples, ports, 1)]
     model = nncf.quantize(model, nncf.Dataset(feed), subset_size=len(feed))
 else:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from ovtool.core.errors import InputError
 from ovtool.core.variant import Port
-from ovtool.datasets import load
+from ovtool.datasets.registry import load_samples
 
 X = Port(name="x", shape=(-1, 4), dtype="f32", layout="NC")
 IDS = Port(name="ids", shape=(-1, -1), dtype="i64")
@@ -21,7 +21,7 @@ def saved(tmp_path, **arrays):
 def test_npz_rows_are_samples_with_labels(tmp_path):
     x = np.arange(12.0).reshape(3, 4)
     path = saved(tmp_path, x=x, ids=np.ones((3, 5), np.int32), label=np.array([2, 0, 1]))
-    samples = load(path, [X, IDS], None)
+    samples = load_samples(path, [X, IDS], None)
     rows = list(samples)
     assert samples.labelled
     assert [row.label for row in rows] == [2, 0, 1]
@@ -33,20 +33,20 @@ def test_npz_rows_are_samples_with_labels(tmp_path):
 
 def test_npy_fills_the_only_input(tmp_path):
     np.save(tmp_path / "d.npy", np.ones((3, 4), np.float32))
-    samples = load(str(tmp_path / "d.npy"), [X], None)
+    samples = load_samples(str(tmp_path / "d.npy"), [X], None)
     assert (len(samples), samples.labelled) == (3, False)
     with pytest.raises(InputError, match="has 2"):
-        load(str(tmp_path / "d.npy"), [X, IDS], None)
+        load_samples(str(tmp_path / "d.npy"), [X, IDS], None)
 
 
 def test_the_first_dimension_is_the_sample_whatever_the_layout(tmp_path):
     port = Port(name="x", shape=(4, -1), dtype="f32", layout="CN")
     path = saved(tmp_path, x=np.arange(12.0).reshape(3, 4))
-    assert next(iter(load(path, [port], None))).inputs["x"].tolist() == [0, 1, 2, 3]
+    assert next(iter(load_samples(path, [port], None))).inputs["x"].tolist() == [0, 1, 2, 3]
 
 
 def test_what_is_not_used_is_said(tmp_path, told):
-    load(saved(tmp_path, x=np.ones((3, 4)), extra=np.ones(3)), [X], None, progress=told)
+    load_samples(saved(tmp_path, x=np.ones((3, 4)), extra=np.ones(3)), [X], None, progress=told)
     assert any("not used: extra" in note for note in told.notes)
 
 
@@ -68,18 +68,18 @@ def test_what_is_not_used_is_said(tmp_path, told):
 )
 def test_arrays_that_do_not_fit_are_refused(tmp_path, arrays, message):
     with pytest.raises(InputError, match=message):
-        load(saved(tmp_path, **arrays), [X], None)
+        load_samples(saved(tmp_path, **arrays), [X], None)
 
 
 def test_floats_do_not_become_whole_numbers(tmp_path):
     with pytest.raises(InputError, match="ids is float64"):
-        load(saved(tmp_path, ids=np.ones((3, 2))), [IDS], None)
+        load_samples(saved(tmp_path, ids=np.ones((3, 2))), [IDS], None)
 
 
 def test_nan_names_array_and_row(tmp_path):
     x = np.ones((3, 4))
     x[2, 1] = np.nan
-    samples = load(saved(tmp_path, x=x), [X], None)
+    samples = load_samples(saved(tmp_path, x=x), [X], None)
     with pytest.raises(InputError, match="x row 2 has NaN"):
         list(samples)
 
@@ -89,21 +89,21 @@ def test_python_objects_are_refused(tmp_path):
     np.save(tmp_path / "d.npy", np.array([{}, {}], object))
     for name in ("d.npz", "d.npy"):
         with pytest.raises(InputError, match="Python objects"):
-            load(str(tmp_path / name), [X], None)
+            load_samples(str(tmp_path / name), [X], None)
 
 
 def test_one_file_under_the_name_of_the_other_kind(tmp_path):
     np.save(tmp_path / "d.npy", np.ones((3, 4)))
     (tmp_path / "d.npy").rename(tmp_path / "d.npz")
     with pytest.raises(InputError, match=r"d\.npz"):
-        load(str(tmp_path / "d.npz"), [X], None)
+        load_samples(str(tmp_path / "d.npz"), [X], None)
     (tmp_path / "e.npy").write_bytes((tmp_path / "d.npz").read_bytes()[:0])
     with pytest.raises(InputError, match="is empty"):
-        load(str(tmp_path / "e.npy"), [X], None)
+        load_samples(str(tmp_path / "e.npy"), [X], None)
     np.savez(tmp_path / "f.npz", x=np.ones((3, 4)))
     (tmp_path / "f.npz").rename(tmp_path / "f.npy")
     with pytest.raises(InputError, match=r"f\.npy"):
-        load(str(tmp_path / "f.npy"), [X], None)
+        load_samples(str(tmp_path / "f.npy"), [X], None)
 
 
 @given(
@@ -124,4 +124,4 @@ def test_damaged_files_give_samples_or_one_clear_error(tmp_path_factory, name, c
     (folder / name).write_bytes(bytes(content[: max(1, int(cut * len(content)))]))
     # Anything else that is raised fails the test.
     with contextlib.suppress(InputError):
-        list(load(str(folder / name), [X], None))
+        list(load_samples(str(folder / name), [X], None))

@@ -9,7 +9,7 @@ from PIL import Image
 
 from ovtool.core.errors import InputError
 from ovtool.core.variant import Port, Preprocessing
-from ovtool.datasets import load
+from ovtool.datasets.registry import load_samples
 from ovtool.datasets.samples import fingerprint
 
 RAW = Preprocessing(size=(8, 8), resize="stretch")
@@ -22,52 +22,52 @@ def save(path, colour=(10, 20, 30), size=(8, 8), mode="RGB", **options):
 
 
 def one(folder, port, preprocessing=RAW, **options):
-    return next(iter(load(str(folder), [port], preprocessing, **options))).inputs[port.name]
+    return next(iter(load_samples(str(folder), [port], preprocessing, **options))).inputs[port.name]
 
 
-def labels_of(samples):
+def read_labels(samples):
     return [sample.label for sample in samples]
 
 
 def test_class_folders_are_numbered_by_sorted_names(tmp_path, image_port):
     for name in ("dog/b.png", "cat/a.png", "cat/deep/c.png", ".hidden/d.png"):
         save(tmp_path / name)
-    samples = load(str(tmp_path), [image_port], RAW)
-    assert labels_of(samples) == [0, 0, 1]
+    samples = load_samples(str(tmp_path), [image_port], RAW)
+    assert read_labels(samples) == [0, 0, 1]
     assert samples.labelled
 
 
 def test_class_folders_with_numbers_are_the_class(tmp_path, image_port):
     for name in ("10/a.png", "2/b.png"):
         save(tmp_path / name)
-    assert labels_of(load(str(tmp_path), [image_port], RAW)) == [10, 2]
+    assert read_labels(load_samples(str(tmp_path), [image_port], RAW)) == [10, 2]
 
 
 def test_class_folders_of_both_kinds_are_refused(tmp_path, image_port):
     for name in ("10/a.png", "cat/b.png"):
         save(tmp_path / name)
     with pytest.raises(InputError, match="mix numbers and names"):
-        load(str(tmp_path), [image_port], RAW)
+        load_samples(str(tmp_path), [image_port], RAW)
 
 
 def test_an_empty_class_folder_is_refused_since_numbers_hang_on_it(tmp_path, image_port):
     save(tmp_path / "cat" / "a.png")
     (tmp_path / "dog").mkdir()
     with pytest.raises(InputError, match=r"class folder .*dog"):
-        load(str(tmp_path), [image_port], RAW)
+        load_samples(str(tmp_path), [image_port], RAW)
 
 
 def test_images_beside_class_folders_are_refused(tmp_path, image_port):
     save(tmp_path / "cat" / "a.png")
     save(tmp_path / "stray.png")
     with pytest.raises(InputError, match=r"stray\.png"):
-        load(str(tmp_path), [image_port], RAW)
+        load_samples(str(tmp_path), [image_port], RAW)
 
 
 def test_a_flat_folder_has_no_labels(tmp_path, image_port):
     save(tmp_path / "b.png")
     save(tmp_path / "a.PNG", format="PNG")
-    samples = load(str(tmp_path), [image_port], RAW)
+    samples = load_samples(str(tmp_path), [image_port], RAW)
     assert [s.origin.rpartition("/")[2].rpartition("\\")[2] for s in samples] == ["a.PNG", "b.png"]
     assert not samples.labelled
 
@@ -75,7 +75,7 @@ def test_a_flat_folder_has_no_labels(tmp_path, image_port):
 def test_a_folder_without_images_is_refused(tmp_path, image_port):
     (tmp_path / "readme.txt").write_text("no image")
     with pytest.raises(InputError, match="no images in"):
-        load(str(tmp_path), [image_port], RAW)
+        load_samples(str(tmp_path), [image_port], RAW)
 
 
 def test_labels_from_csv(tmp_path, image_port, told):
@@ -83,8 +83,8 @@ def test_labels_from_csv(tmp_path, image_port, told):
         save(tmp_path / f"{name}.png")
     table = tmp_path / "labels.csv"
     table.write_text("file,label\nb.png, 7\na.png,0\n", encoding="utf-8-sig")
-    samples = load(str(tmp_path), [image_port], RAW, labels=table, progress=told)
-    assert labels_of(samples) == [7, 0]
+    samples = load_samples(str(tmp_path), [image_port], RAW, labels=table, progress=told)
+    assert read_labels(samples) == [7, 0]
     assert any("1 images have no label" in note for note in told.notes)
 
 
@@ -105,7 +105,7 @@ def test_a_wrong_csv_names_the_line(tmp_path, image_port, content, message):
     table = tmp_path / "labels.csv"
     table.write_text(content)
     with pytest.raises(InputError, match=message):
-        load(str(tmp_path), [image_port], RAW, labels=table)
+        load_samples(str(tmp_path), [image_port], RAW, labels=table)
 
 
 def test_a_binary_csv_is_refused(tmp_path, image_port):
@@ -113,7 +113,7 @@ def test_a_binary_csv_is_refused(tmp_path, image_port):
     table = tmp_path / "labels.csv"
     table.write_bytes(b"file,label\n\xff\xfe\x00,1\n")
     with pytest.raises(InputError, match="cannot be read as CSV"):
-        load(str(tmp_path), [image_port], RAW, labels=table)
+        load_samples(str(tmp_path), [image_port], RAW, labels=table)
 
 
 @pytest.mark.parametrize(
@@ -225,13 +225,13 @@ def test_without_preprocessing_an_open_size_is_refused(tmp_path):
 def test_images_that_do_not_fit_the_model_are_refused(tmp_path, port, steps, message):
     save(tmp_path / "a.png")
     with pytest.raises(InputError, match=message):
-        load(str(tmp_path), [port], steps)
+        load_samples(str(tmp_path), [port], steps)
 
 
 def test_a_model_of_two_inputs_takes_no_images(tmp_path, image_port):
     save(tmp_path / "a.png")
     with pytest.raises(InputError, match="fill one input"):
-        load(str(tmp_path), [image_port, image_port], RAW)
+        load_samples(str(tmp_path), [image_port, image_port], RAW)
 
 
 def test_a_decompression_bomb_names_the_file(tmp_path, image_port, monkeypatch):
@@ -294,9 +294,9 @@ def test_damaged_images_give_an_array_or_one_clear_error(tmp_path_factory, kind,
 def test_limit_takes_the_same_subset_in_order(tmp_path, image_port):
     for index in range(20):
         save(tmp_path / f"{index:02}.png", (index, 0, 0))
-    some = [s.origin for s in load(str(tmp_path), [image_port], RAW, limit=5)]
-    again = [s.origin for s in load(str(tmp_path), [image_port], RAW, limit=5)]
-    other = [s.origin for s in load(str(tmp_path), [image_port], RAW, limit=5, seed=1)]
+    some = [s.origin for s in load_samples(str(tmp_path), [image_port], RAW, limit=5)]
+    again = [s.origin for s in load_samples(str(tmp_path), [image_port], RAW, limit=5)]
+    other = [s.origin for s in load_samples(str(tmp_path), [image_port], RAW, limit=5, seed=1)]
     assert some == again == sorted(some)
     assert len(set(some)) == 5
     assert some != other
@@ -306,7 +306,8 @@ def test_the_fingerprint_follows_content_and_not_names(tmp_path, image_port):
     for folder, name, colour in (("a", "x", 1), ("b", "y", 1), ("c", "x", 2)):
         save(tmp_path / folder / f"{name}.png", (colour, 0, 0))
     a, b, c = (
-        fingerprint(load(str(tmp_path / folder), [image_port], RAW)) for folder in ("a", "b", "c")
+        fingerprint(load_samples(str(tmp_path / folder), [image_port], RAW))
+        for folder in ("a", "b", "c")
     )
     assert a == b
     assert a != c

@@ -7,16 +7,16 @@ import pytest
 
 from ovtool.core.errors import InputError, MissingDependencyError
 from ovtool.core.variant import Port, Preprocessing
-from ovtool.datasets import KINDS, load
+from ovtool.datasets.registry import DATASETS, load_samples
 
 PORT = Port(name="x", shape=(-1, 3, 32, 32), dtype="f32", layout="NCHW")
 STEPS = Preprocessing(size=(32, 32))
 
 
 def test_noise_is_seeded_and_comes_with_a_warning(told):
-    samples = load("noise:3", [PORT], None, progress=told)
+    samples = load_samples("noise:3", [PORT], None, progress=told)
     first, again = ([s.inputs["x"] for s in samples] for _ in range(2))
-    other = [s.inputs["x"] for s in load("noise:3", [PORT], None, seed=1)]
+    other = [s.inputs["x"] for s in load_samples("noise:3", [PORT], None, seed=1)]
     assert len(samples) == 3
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
@@ -26,44 +26,44 @@ def test_noise_is_seeded_and_comes_with_a_warning(told):
 
 
 def test_noise_has_a_default_number_and_a_limit():
-    assert len(load("noise", [PORT], None)) == 32
-    assert len(load("noise:100", [PORT], None, limit=4)) == 4
+    assert len(load_samples("noise", [PORT], None)) == 32
+    assert len(load_samples("noise:100", [PORT], None, limit=4)) == 4
 
 
 @pytest.mark.parametrize("reference", ["noise:", "noise:0", "noise:-3", "noise:x", "noise:1.5"])
 def test_noise_of_no_number_is_refused(reference):
     with pytest.raises(InputError, match="not a number of samples"):
-        load(reference, [PORT], None)
+        load_samples(reference, [PORT], None)
 
 
 def test_noise_needs_a_shape():
     port = Port(name="x", shape=(-1, -1), dtype="i64")
     with pytest.raises(InputError, match="open in more than the batch"):
-        load("noise", [port], None)
+        load_samples("noise", [port], None)
 
 
 @pytest.mark.parametrize("reference", ["", "nowhere", "nowhere.npz", "nowhere/images"])
 def test_data_that_is_not_there(reference):
     with pytest.raises(InputError, match="data not found"):
-        load(reference, [PORT], None)
+        load_samples(reference, [PORT], None)
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path):
     (tmp_path / "a.txt").write_text("x")
     with pytest.raises(InputError, match="not a kind of data"):
-        load(str(tmp_path / "a.txt"), [PORT], None)
+        load_samples(str(tmp_path / "a.txt"), [PORT], None)
 
 
 def test_labels_and_limits_that_make_no_sense(tmp_path):
     with pytest.raises(InputError, match="goes with a folder of images"):
-        load("noise", [PORT], None, labels=tmp_path / "labels.csv")
+        load_samples("noise", [PORT], None, labels=tmp_path / "labels.csv")
     with pytest.raises(InputError, match="at least 1 sample"):
-        load("noise", [PORT], None, limit=0)
+        load_samples("noise", [PORT], None, limit=0)
 
 
 def test_imagenet20_is_labelled():
     pytest.importorskip("foolbox", reason="the package of the images is optional")
-    samples = load("sample:imagenet20", [PORT], STEPS)
+    samples = load_samples("sample:imagenet20", [PORT], STEPS)
     assert len(samples) == 20
     assert samples.labelled
     first = next(iter(samples))
@@ -72,7 +72,7 @@ def test_imagenet20_is_labelled():
 
 def test_photographs_are_unlabelled_and_all_different():
     pytest.importorskip("skimage", reason="the package of the images is optional")
-    samples = load("sample:photographs", [PORT], STEPS)
+    samples = load_samples("sample:photographs", [PORT], STEPS)
     arrays = [sample.inputs["x"].tobytes() for sample in samples]
     assert len(set(arrays)) == len(arrays) == 72
     assert not samples.labelled
@@ -80,23 +80,23 @@ def test_photographs_are_unlabelled_and_all_different():
 
 def test_a_sample_that_is_not_there():
     with pytest.raises(InputError, match="unknown sample 'imagenet2'") as caught:
-        load("sample:imagenet2", [PORT], STEPS)
+        load_samples("sample:imagenet2", [PORT], STEPS)
     assert "imagenet20" in caught.value.hint
 
 
 def test_a_sample_whose_package_is_missing_says_what_to_install(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(MissingDependencyError, match="foolbox") as caught:
-        load("sample:imagenet20", [PORT], STEPS)
+        load_samples("sample:imagenet20", [PORT], STEPS)
     assert "ovtool[demo]" in caught.value.hint
 
 
 def test_samples_are_found_without_importing_their_packages():
     code = (
-        "import sys; from ovtool.datasets import load;"
+        "import sys; from ovtool.datasets.registry import load_samples as load;"
         "from ovtool.core.variant import Port, Preprocessing;"
         "p = Port(name='x', shape=(-1, 3, 8, 8), dtype='f32', layout='NCHW');"
-        "print([len(load(s, [p], Preprocessing(size=(8, 8)))) for s in"
+        "print([len(load_samples(s, [p], Preprocessing(size=(8, 8)))) for s in"
         " ('sample:imagenet20', 'sample:photographs')],"
         " {'foolbox', 'skimage', 'openvino', 'PIL'} & set(sys.modules))"
     )
@@ -106,4 +106,4 @@ def test_samples_are_found_without_importing_their_packages():
 
 
 def test_every_kind_of_the_table_can_be_imported():
-    assert all(callable(KINDS.load(kind)) for kind in KINDS)
+    assert all(callable(DATASETS.load(kind)) for kind in DATASETS)

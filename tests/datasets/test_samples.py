@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from ovtool.core.errors import InputError
 from ovtool.core.variant import Port
 from ovtool.datasets.samples import (
-    Remembered,
+    CachedSamples,
     Sample,
     batches,
     fingerprint,
@@ -98,7 +98,7 @@ class Counting(list):
 @pytest.mark.parametrize(("most_bytes", "reads"), [(4 * 8, 4), (4 * 8 - 1, 12)])
 def test_samples_are_remembered_where_all_of_them_fit(most_bytes, reads):
     source = Counting(Sample({"x": np.full(2, i, np.float32)}, i, "") for i in range(4))
-    kept = Remembered(source, most_bytes)
+    kept = CachedSamples(source, most_bytes)
     for _ in range(3):
         assert [s.label for s in kept] == [0, 1, 2, 3]
     assert source.read == reads
@@ -106,6 +106,6 @@ def test_samples_are_remembered_where_all_of_them_fit(most_bytes, reads):
 
 
 def test_a_pass_that_ends_early_is_not_taken_for_all():
-    kept = Remembered(Counting(Sample({"x": np.zeros(2)}, i, "") for i in range(4)))
+    kept = CachedSamples(Counting(Sample({"x": np.zeros(2)}, i, "") for i in range(4)))
     next(iter(kept))
     assert [s.label for s in kept] == [0, 1, 2, 3]

@@ -6,22 +6,22 @@ from hypothesis import strategies as st
 from openvino import opset15 as op
 
 from ovtool.datasets import synthetic
-from ovtool.datasets.synthetic import Range, by_name, make, ranges
+from ovtool.datasets.synthetic import ValueRange, generate, input_ranges, range_by_name
 from tests.helpers.graphs import ROWS, convolutional, embedding
 
 TYPES = ["float16", "float32", "float64", "bool", "int8", "uint8", "int32", "int64", "uint64"]
 dtypes = st.sampled_from(TYPES).map(np.dtype)
 shapes = st.lists(st.integers(0, 5), max_size=3).map(tuple)
 limits = st.none() | st.integers(0, 10**6)
-wanted = st.builds(Range, st.sampled_from(["normal", "whole", "ones", "count"]), limits)
+wanted = st.builds(ValueRange, st.sampled_from(["normal", "whole", "ones", "count"]), limits)
 
 
 @given(wanted, shapes, dtypes, st.integers(0, 9))
 def test_every_value_lies_in_its_range(values, shape, dtype, seed):
-    made = make(values, shape, dtype, np.random.default_rng(seed))
+    made = generate(values, shape, dtype, np.random.default_rng(seed))
     assert made.shape == shape
     assert made.dtype == dtype
-    again = make(values, shape, dtype, np.random.default_rng(seed))
+    again = generate(values, shape, dtype, np.random.default_rng(seed))
     np.testing.assert_array_equal(made, again)
     if values.kind == "ones":
         assert (made == 1).all()
@@ -29,16 +29,16 @@ def test_every_value_lies_in_its_range(values, shape, dtype, seed):
         whole = made.astype(np.float64)
         assert (whole == np.floor(whole)).all()
         assert (whole >= 0).all()
-        assert values.most is None or (whole <= values.most).all()
+        assert values.maximum is None or (whole <= values.maximum).all()
 
 
 def test_whole_numbers_take_every_value():
-    made = make(Range("whole", 6), (200,), np.dtype(np.int64), np.random.default_rng(0))
+    made = generate(ValueRange("whole", 6), (200,), np.dtype(np.int64), np.random.default_rng(0))
     assert set(made.tolist()) == set(range(7))
 
 
 def test_positions_count_up_along_the_last_axis_and_begin_anew():
-    made = make(Range("count", 2), (2, 5), np.dtype(np.int64), np.random.default_rng(0))
+    made = generate(ValueRange("count", 2), (2, 5), np.dtype(np.int64), np.random.default_rng(0))
     assert made.tolist() == [[0, 1, 2, 0, 1]] * 2
 
 
@@ -60,7 +60,7 @@ def test_positions_count_up_along_the_last_axis_and_begin_anew():
     ],
 )
 def test_a_name_and_a_type_say_what_an_input_takes(name, dtype, said):
-    assert by_name(name, np.dtype(dtype)).text == said
+    assert range_by_name(name, np.dtype(dtype)).text == said
 
 
 def parameter(name, kind=ov.Type.i64, shape=(-1, -1)):
@@ -82,21 +82,21 @@ def model(*inputs, outputs):
 
 
 def text_of(*inputs, outputs):
-    return {n: v.text for n, v in ranges(model(*inputs, outputs=outputs)).items()}
+    return {n: v.text for n, v in input_ranges(model(*inputs, outputs=outputs)).items()}
 
 
 def test_token_ids_are_the_rows_of_their_table_and_masks_hide_nothing():
-    said = {name: values.text for name, values in ranges(embedding()).items()}
+    said = {name: values.text for name, values in input_ranges(embedding()).items()}
     assert said == {"ids": f"0..{ROWS - 1} (table of embeddings)", "mask": "ones"}
-    assert [values.text for values in ranges(convolutional()).values()] == ["N(0, 1)"]
+    assert [values.text for values in input_ranges(convolutional()).values()] == ["N(0, 1)"]
 
 
 def test_the_model_runs_on_its_random_inputs():
     net = embedding()
     generator = np.random.default_rng(0)
     inputs = {
-        name: make(values, (3, 500), np.dtype(np.int64), generator)
-        for name, values in ranges(net).items()
+        name: generate(values, (3, 500), np.dtype(np.int64), generator)
+        for name, values in input_ranges(net).items()
     }
     assert np.isfinite(ov.Core().compile_model(net, "CPU")(inputs)[0]).all()
     assert inputs["ids"].max() == ROWS - 1
@@ -151,8 +151,8 @@ def test_the_axis_of_the_table_is_that_of_the_gather():
 
 def test_ids_that_come_as_real_numbers_are_whole():
     ids = parameter("ids", ov.Type.f32)
-    found = ranges(model(ids, outputs=[op.gather(table(9), op.convert(ids, "i32"), zero())]))
-    made = make(found["ids"], (50,), np.dtype(np.float32), np.random.default_rng(0))
+    found = input_ranges(model(ids, outputs=[op.gather(table(9), op.convert(ids, "i32"), zero())]))
+    made = generate(found["ids"], (50,), np.dtype(np.float32), np.random.default_rng(0))
     assert set(made.tolist()) == set(range(9))
 
 
@@ -171,11 +171,13 @@ def test_an_index_into_what_is_calculated_is_zero():
     state = op.read_value(x, "state", ov.Type.f32, ov.PartialShape([-1, 4]))
     for value in (x, state):
         net = ov.Model([op.result(op.gather(value, chosen, zero()))], [chosen, x], "m")
-        said = ranges(net)["chosen"].text
+        said = input_ranges(net)["chosen"].text
         assert said == "zeros (indices into what is calculated)"
 
 
 def test_a_limit_that_the_type_does_not_hold_is_lowered():
-    made = make(Range("whole", 30_521), (500,), np.dtype(np.float16), np.random.default_rng(0))
+    made = generate(
+        ValueRange("whole", 30_521), (500,), np.dtype(np.float16), np.random.default_rng(0)
+    )
     assert made.max() <= 2048
-    assert synthetic.BOTH.text == "0..1"
+    assert synthetic.ZEROS_AND_ONES.text == "0..1"

@@ -28,7 +28,7 @@ from ovtool.core import variant
 from ovtool.core.errors import InputError
 from ovtool.core.shapes import parse_shape
 from ovtool.core.third_party import captured, reason
-from ovtool.datasets.samples import Derived, Sample
+from ovtool.datasets.samples import DerivedSamples, Sample
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -184,7 +184,7 @@ def _interpolated(tensor: torch.Tensor, axes: list[int], size: tuple[int, int]) 
 
 
 @dataclass(frozen=True, slots=True)
-class _ResizedSamples(Derived):
+class _ResizedSamples(DerivedSamples):
     """Samples with resized images."""
 
     samples: Samples

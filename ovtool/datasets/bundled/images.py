@@ -1,6 +1,6 @@
-"""Data that packages carry, so that a first try needs no data set and no network.
+"""Registry of bundled datasets, and those of images.
 
-The packages are found, not imported: they are slow to import and only their files are wanted.
+The packages are located, not imported: only their files are needed, and imports are slow.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from ovtool.core.errors import MissingDependencyError
 from ovtool.core.registry import Entry, Registry, package_folder
-from ovtool.datasets.images import ImageItem, readable
-from ovtool.datasets.pixels import WHOLE, Box
+from ovtool.datasets.image_transform import WHOLE_IMAGE, Box
+from ovtool.datasets.images import ImageItem, image_samples
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ovtool.datasets.request import Readable, Request
+    from ovtool.datasets.load_request import LazySamples, LoadRequest
     from ovtool.datasets.samples import Samples
 
 EXTRA = "demo"
@@ -71,7 +71,7 @@ _PHOTOGRAPHS = (
 )  # fmt: skip
 # The whole, the corners and the centre.
 _CROPS = (
-    WHOLE,
+    WHOLE_IMAGE,
     Box(0.0, 0.0, 0.6, 0.6),
     Box(0.4, 0.0, 1.0, 0.6),
     Box(0.0, 0.4, 0.6, 1.0),
@@ -80,48 +80,48 @@ _CROPS = (
 )
 
 
-def load(request: Request) -> Samples:
+def load(request: LoadRequest) -> Samples:
     """Return the samples of ``sample:NAME``.
 
     Raises:
-        InputError: There is no sample of that name.
-        MissingDependencyError: Its package is not installed, or does not carry the data.
+        InputError: Unknown sample.
+        MissingDependencyError: The package is not installed, or lacks the data.
     """
     samples: Samples = SAMPLES.load(request.reference.partition(":")[2])(request)
     return samples
 
 
-def imagenet20(request: Request) -> Readable[ImageItem]:
+def imagenet20(request: LoadRequest) -> LazySamples[ImageItem]:
     """Return the 20 ImageNet images of foolbox, labelled 0..999 (Rauber et al. 2017).
 
-    Too few for accuracy, which takes thousands: good for agreement and for trying things out.
+    Suitable for agreement and for examples; accuracy requires thousands of images.
     """
-    named = re.compile(r"imagenet_\d+_(\d+)")
+    pattern = re.compile(r"imagenet_\d+_(\d+)")
     paths = sorted(_folder(request, "foolbox").glob("imagenet_*_*.jpg"))
-    found = ((path, named.fullmatch(path.stem)) for path in paths)
-    items = [ImageItem(path, int(match[1])) for path, match in found if match]
-    return _readable(request, items)
+    matches = ((path, pattern.fullmatch(path.stem)) for path in paths)
+    items = [ImageItem(path, int(match[1])) for path, match in matches if match]
+    return _samples(request, items)
 
 
-def photographs(request: Request) -> Readable[ImageItem]:
-    """Return 72 unlabelled views of the 12 photographs of scikit-image.
+def photographs(request: LoadRequest) -> LazySamples[ImageItem]:
+    """Return 72 unlabelled views of 12 photographs of scikit-image.
 
-    Each is taken whole, by its four corners and by its centre, always the same, so the views of
-    one photograph overlap: good for calibration, not for a figure of quality.
+    The views are the whole image, its four corners and its center.  Views of one photograph
+    overlap: suitable for calibration, not for evaluation.
     """
     folder = _folder(request, "skimage")
-    there = [folder / name for name in _PHOTOGRAPHS if (folder / name).is_file()]
-    return _readable(request, [ImageItem(path, None, crop) for path in there for crop in _CROPS])
+    paths = [folder / name for name in _PHOTOGRAPHS if (folder / name).is_file()]
+    return _samples(request, [ImageItem(path, None, crop) for path in paths for crop in _CROPS])
 
 
-def _readable(request: Request, items: list[ImageItem]) -> Readable[ImageItem]:
+def _samples(request: LoadRequest, items: list[ImageItem]) -> LazySamples[ImageItem]:
     if not items:
         raise MissingDependencyError(
-            f"the images of {request.reference} are not in the installed package",
+            f"the installed package lacks the images of {request.reference}",
             f"pip install 'ovtool[{EXTRA}]'",
         )
-    return readable(request, items)
+    return image_samples(request, items)
 
 
-def _folder(request: Request, package: str) -> Path:
+def _folder(request: LoadRequest, package: str) -> Path:
     return package_folder(request.reference, package, EXTRA) / "data"

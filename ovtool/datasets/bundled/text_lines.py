@@ -1,8 +1,8 @@
-"""Lines of text, rendered: as many as are wanted, with labels that are right by construction.
+"""Rendered lines of text, labelled with their texts.
 
-They are drawn with the font that Pillow carries, in sizes, colours, slants, blur and noise that
-differ, and prepared as PP-OCR's recognisers take them: BGR, 48 pixels high, ``(x / 255 - 0.5) /
-0.5``, zeros behind the end of the line.
+The lines use Pillow's font with random size, color, rotation, blur and noise, and the
+preprocessing of PP-OCR recognizers: BGR, 48 pixels high, ``(x / 255 - 0.5) / 0.5``, zero padding
+after the end of the line.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ovtool.core.errors import InputError, MissingDependencyError
-from ovtool.datasets.request import Readable, Request
+from ovtool.datasets.load_request import LazySamples, LoadRequest
 from ovtool.datasets.samples import Sample, numpy_type, sample_shape
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ovtool.core.variant import Port
 
 HEIGHT, WIDTH = 48, 320
-"""In pixels; a line of less than the width is padded, a longer one squeezed."""
+"""In pixels; shorter lines are padded, longer lines are squeezed to the width."""
 MAX_CHARACTERS = 20
 
 PARTS = {"calibration": (1, 200), "validation": (2, 200), "test": (3, 300)}
@@ -44,43 +44,43 @@ WORDS = """
     steel street subtotal summer Sunday sugar surname system table tax temperature Thursday
     ticket total tower traffic travel Tuesday unit valid value vegetable village volume water
     Wednesday weight west white window winter wood year yellow zero zone Zürich
-""".split()  # noqa: SIM905 - as a list it is three pages long
+""".split()  # noqa: SIM905 - a list would be three pages long
 
 
-def load(request: Request) -> Readable[int]:
-    """Return the lines of ``sample:text-lines-PART`` with their texts as labels.
+def load(request: LoadRequest) -> LazySamples[int]:
+    """Return the lines of ``sample:text-lines-PART``, labelled with their texts.
 
     Raises:
-        InputError: The model takes no single image of 48 pixels' height.
-        MissingDependencyError: Pillow was built without FreeType, which draws its font.
+        InputError: The model does not have a single image input 48 pixels high.
+        MissingDependencyError: Pillow was built without FreeType.
     """
     port = _port(request)
     width = sample_shape(port)[2]
     seed, count = PARTS[request.reference.rpartition("-")[2]]
-    _font(12)
+    _font(12)  # raises without FreeType
 
-    def one(index: int) -> Sample:
+    def render(index: int) -> Sample:
         rng = np.random.default_rng([seed, index])
         text = compose(rng)
-        array = prepared(drawn(text, rng), WIDTH if width < 0 else width)
+        array = preprocess(draw(text, rng), WIDTH if width < 0 else width)
         return Sample({port.name: array.astype(numpy_type(port))}, text, f"line {index}: {text!r}")
 
-    return Readable(request.reference, request.chosen(range(count)), one, labelled=True)
+    return LazySamples(request.reference, request.subset(range(count)), render, labelled=True)
 
 
 def compose(rng: np.random.Generator) -> str:
-    """Return words, numbers, dates and prices of at most :data:`MAX_CHARACTERS` together."""
+    """Return words, numbers, dates and prices with at most :data:`MAX_CHARACTERS` in total."""
     parts: list[str] = []
     for _ in range(int(rng.integers(1, 5))):
         kind = rng.random()
-        part = str(rng.choice(WORDS)) if kind < 0.65 else _figures(rng)
+        part = str(rng.choice(WORDS)) if kind < 0.65 else _number(rng)
         part = part.upper() if kind < 0.1 else part.capitalize() if kind < 0.25 else part
         if len(" ".join([*parts, part])) <= MAX_CHARACTERS:
             parts.append(part)
     return " ".join(parts)
 
 
-def _figures(rng: np.random.Generator) -> str:
+def _number(rng: np.random.Generator) -> str:
     day, month, year = rng.integers(1, 29), rng.integers(1, 13), rng.integers(1990, 2030)
     kinds = (
         f"{rng.integers(0, 100_000)}",
@@ -94,8 +94,8 @@ def _figures(rng: np.random.Generator) -> str:
     return str(rng.choice(kinds))
 
 
-def drawn(text: str, rng: np.random.Generator) -> Image.Image:
-    """Return a picture of a line: RGB, of the size that the font gives it."""
+def draw(text: str, rng: np.random.Generator) -> Image.Image:
+    """Return an RGB image of a line, in the size of its font."""
     from PIL import Image, ImageDraw, ImageFilter
 
     size = float(rng.uniform(13, 40))
@@ -117,31 +117,31 @@ def drawn(text: str, rng: np.random.Generator) -> Image.Image:
     return Image.fromarray(np.clip(np.rint(noisy), 0, 255).astype(np.uint8))
 
 
-def prepared(image: Image.Image, width: int) -> NDArray[np.float32]:
-    """Return a line as the recogniser takes it: [3, 48, width], -1 to 1."""
+def preprocess(image: Image.Image, width: int) -> NDArray[np.float32]:
+    """Return the recognizer's input, [3, 48, width], from -1 to 1."""
     from PIL import Image
 
-    own = min(width, math.ceil(HEIGHT * image.width / image.height))
-    resized = image.resize((own, HEIGHT), Image.Resampling.BILINEAR)
+    line_width = min(width, math.ceil(HEIGHT * image.width / image.height))
+    resized = image.resize((line_width, HEIGHT), Image.Resampling.BILINEAR)
     pixels = np.asarray(resized, np.float32)[..., ::-1].transpose(2, 0, 1)
     padded = np.zeros((3, HEIGHT, width), np.float32)
-    padded[:, :, :own] = (pixels / 255 - 0.5) / 0.5
+    padded[:, :, :line_width] = (pixels / 255 - 0.5) / 0.5
     return padded
 
 
 def _font(size: float) -> ImageFont.FreeTypeFont:
     from PIL import ImageFont
 
-    found = ImageFont.load_default(size)
-    if not isinstance(found, ImageFont.FreeTypeFont):
+    font = ImageFont.load_default(size)
+    if not isinstance(font, ImageFont.FreeTypeFont):
         raise MissingDependencyError(
-            "text lines need a Pillow with FreeType, and this one has none",
+            "text lines require Pillow with FreeType",
             "pip install --force-reinstall pillow",
         )
-    return found
+    return font
 
 
-def _port(request: Request) -> Port:
+def _port(request: LoadRequest) -> Port:
     if len(request.inputs) == 1:
         port = request.inputs[0]
         shape = sample_shape(port)
@@ -150,6 +150,6 @@ def _port(request: Request) -> Port:
             return port
     listed = ", ".join(f"{p.name} {p.dtype} {list(p.shape)}" for p in request.inputs)
     raise InputError(
-        f"{request.reference} fills one input of [batch, 3, {HEIGHT}, width] floats, and the model "
-        f"takes {listed}"
+        f"{request.reference} requires one float input, [batch, 3, {HEIGHT}, width]; the model has "
+        f"{listed}"
     )

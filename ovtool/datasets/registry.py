@@ -1,0 +1,92 @@
+"""Registry of dataset kinds: one row a kind, each with its loader.
+
+Supported datasets:
+
+- a folder of images, with a class per subfolder, a CSV of labels, or no labels
+- an ``.npz`` or ``.npy`` file of arrays in the model's input format
+- ``sample:NAME``: a dataset of an optional package
+- ``noise`` or ``noise:N``: random values, for smoke tests only
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ovtool.core.errors import InputError
+from ovtool.core.progress import SILENT, Progress
+from ovtool.core.registry import Entry, Registry
+from ovtool.datasets.load_request import LoadRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ovtool.core.variant import Port, Preprocessing
+    from ovtool.datasets.samples import Samples
+
+DATASETS = Registry(
+    "data",
+    {
+        "images": Entry("ovtool.datasets.images:load", "a folder of images"),
+        "arrays": Entry("ovtool.datasets.arrays:load", "an .npz or .npy file"),
+        "sample": Entry(
+            "ovtool.datasets.bundled.images:load", "sample:NAME, a dataset of a package", "demo"
+        ),
+        "noise": Entry("ovtool.datasets.noise:load", "noise or noise:N, random values"),
+    },
+)
+
+
+def load_samples(
+    reference: str,
+    inputs: Sequence[Port],
+    preprocessing: Preprocessing | None,
+    *,
+    labels: Path | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    progress: Progress = SILENT,
+) -> Samples:
+    """Return the samples of a dataset, preprocessed for a model.
+
+    Args:
+        reference: Path or name of the dataset.
+        inputs: The model's inputs.
+        preprocessing: Preprocessing of images; arrays are used unchanged.
+        labels: A CSV of ``file,label`` for a folder of images.
+        limit: Maximum number of samples; a random subset given by ``seed``.
+        seed: Seed of the subset and of noise.
+        progress: Receives notes about the dataset.
+
+    Raises:
+        InputError: The dataset does not exist or does not fit the model.  Iteration raises it too,
+            for a damaged image or a NaN, and names the file.
+        MissingDependencyError: The package of a sample is not installed.
+    """
+    kind = _kind(reference)
+    if limit is not None and limit < 1:
+        raise InputError(f"the number of samples must be at least 1, got {limit}")
+    if labels is not None and kind != "images":
+        raise InputError(f"labels require a folder of images; {reference} is not one")
+    request = LoadRequest(reference, tuple(inputs), preprocessing, labels, limit, seed, progress)
+    samples: Samples = DATASETS.load(kind)(request)
+    return samples
+
+
+def _kind(reference: str) -> str:
+    name, colon, _ = reference.partition(":")
+    if name == "noise" or (name == "sample" and colon):
+        return name
+    path = Path(reference)
+    if not reference or not path.exists():
+        raise InputError(
+            f"data not found: {reference!r}", "give a folder of images, an .npz file or sample:NAME"
+        )
+    if path.is_dir():
+        return "images"
+    if path.suffix.lower() in {".npz", ".npy"}:
+        return "arrays"
+    raise InputError(
+        f"dataset format not supported: {reference}",
+        "give a folder of images, an .npz or an .npy file",
+    )
