@@ -4,7 +4,7 @@ from ovtool.core.variant import Port
 
 
 class Notes:
-    """A progress that keeps what it was told."""
+    """A progress that records its notes."""
 
     def __init__(self):
         self.notes = []
@@ -20,7 +20,7 @@ class Notes:
 
 
 @pytest.fixture
-def told():
+def progress():
     return Notes()
 
 

@@ -35,70 +35,70 @@ def test_npy_fills_the_only_input(tmp_path):
     np.save(tmp_path / "d.npy", np.ones((3, 4), np.float32))
     samples = load_samples(str(tmp_path / "d.npy"), [X], None)
     assert (len(samples), samples.labelled) == (3, False)
-    with pytest.raises(InputError, match="has 2"):
+    with pytest.raises(InputError, match="2"):
         load_samples(str(tmp_path / "d.npy"), [X, IDS], None)
 
 
-def test_the_first_dimension_is_the_sample_whatever_the_layout(tmp_path):
+def test_first_dimension_is_the_sample_in_every_layout(tmp_path):
     port = Port(name="x", shape=(4, -1), dtype="f32", layout="CN")
     path = saved(tmp_path, x=np.arange(12.0).reshape(3, 4))
     assert next(iter(load_samples(path, [port], None))).inputs["x"].tolist() == [0, 1, 2, 3]
 
 
-def test_what_is_not_used_is_said(tmp_path, told):
-    load_samples(saved(tmp_path, x=np.ones((3, 4)), extra=np.ones(3)), [X], None, progress=told)
-    assert any("not used: extra" in note for note in told.notes)
+def test_unused_arrays_are_noted(tmp_path, progress):
+    load_samples(saved(tmp_path, x=np.ones((3, 4)), extra=np.ones(3)), [X], None, progress=progress)
+    assert any("extra" in note for note in progress.notes)
 
 
 @pytest.mark.parametrize(
-    ("arrays", "message"),
+    ("arrays", "value"),
     [
-        ({"X": np.ones((3, 4))}, "no array for input 'x'"),
-        ({"x": np.ones((3, 5))}, r"x is \[3, 5\], the model takes \[samples, 4\]"),
-        ({"x": np.ones(4)}, r"x is \[4\]"),
-        ({"x": np.float64(1)}, r"x is \[\]"),
-        ({"x": np.ones((0, 4))}, "no samples"),
-        ({"x": np.ones((3, 4), complex)}, "x is complex128"),
-        ({"x": np.full((3, 4), "a")}, "x is <U1"),
-        ({"x": np.ones((3, 4)), "label": np.arange(2)}, "different lengths: x 3, label 2"),
-        ({"x": np.ones((3, 4)), "label": np.ones(3)}, "label is float64"),
-        ({"x": np.ones((3, 4)), "label": np.int64(3)}, "label is int64"),
-        ({"x": np.ones((3, 4)), "label": np.array([0, -1, 2])}, "label row 1 is -1"),
+        ({"X": np.ones((3, 4))}, "'x'"),
+        ({"x": np.ones((3, 5))}, r"x .*\[3, 5\].*\[samples, 4\]"),
+        ({"x": np.ones(4)}, r"x .*\[4\]"),
+        ({"x": np.float64(1)}, r"x .*\[\]"),
+        ({"x": np.ones((0, 4))}, r"d\.npz"),
+        ({"x": np.ones((3, 4), complex)}, "x .*complex128"),
+        ({"x": np.full((3, 4), "a")}, "x .*<U1"),
+        ({"x": np.ones((3, 4)), "label": np.arange(2)}, "x 3, label 2"),
+        ({"x": np.ones((3, 4)), "label": np.ones(3)}, "label .*float64"),
+        ({"x": np.ones((3, 4)), "label": np.int64(3)}, "label .*int64"),
+        ({"x": np.ones((3, 4)), "label": np.array([0, -1, 2])}, "row 1 .*-1"),
     ],
 )
-def test_arrays_that_do_not_fit_are_refused(tmp_path, arrays, message):
-    with pytest.raises(InputError, match=message):
+def test_invalid_arrays_raise_with_the_value(tmp_path, arrays, value):
+    with pytest.raises(InputError, match=value):
         load_samples(saved(tmp_path, **arrays), [X], None)
 
 
-def test_floats_do_not_become_whole_numbers(tmp_path):
-    with pytest.raises(InputError, match="ids is float64"):
+def test_floats_are_not_cast_to_integers(tmp_path):
+    with pytest.raises(InputError, match="ids .*float64"):
         load_samples(saved(tmp_path, ids=np.ones((3, 2))), [IDS], None)
 
 
-def test_nan_names_array_and_row(tmp_path):
+def test_nan_raises_with_array_and_row(tmp_path):
     x = np.ones((3, 4))
     x[2, 1] = np.nan
     samples = load_samples(saved(tmp_path, x=x), [X], None)
-    with pytest.raises(InputError, match="x row 2 has NaN"):
+    with pytest.raises(InputError, match="x row 2"):
         list(samples)
 
 
-def test_python_objects_are_refused(tmp_path):
+def test_python_objects_raise(tmp_path):
     np.savez(tmp_path / "d.npz", x=np.array([{}, {}], object))
     np.save(tmp_path / "d.npy", np.array([{}, {}], object))
     for name in ("d.npz", "d.npy"):
-        with pytest.raises(InputError, match="Python objects"):
+        with pytest.raises(InputError, match=name.replace(".", r"\.")):
             load_samples(str(tmp_path / name), [X], None)
 
 
-def test_one_file_under_the_name_of_the_other_kind(tmp_path):
+def test_wrong_suffix_raises_with_the_file(tmp_path):
     np.save(tmp_path / "d.npy", np.ones((3, 4)))
     (tmp_path / "d.npy").rename(tmp_path / "d.npz")
     with pytest.raises(InputError, match=r"d\.npz"):
         load_samples(str(tmp_path / "d.npz"), [X], None)
     (tmp_path / "e.npy").write_bytes((tmp_path / "d.npz").read_bytes()[:0])
-    with pytest.raises(InputError, match="is empty"):
+    with pytest.raises(InputError, match=r"e\.npy"):
         load_samples(str(tmp_path / "e.npy"), [X], None)
     np.savez(tmp_path / "f.npz", x=np.ones((3, 4)))
     (tmp_path / "f.npz").rename(tmp_path / "f.npy")
@@ -122,6 +122,6 @@ def test_damaged_files_give_samples_or_one_clear_error(tmp_path_factory, name, c
     for place, value in changes:
         content[int(place * len(content))] = value
     (folder / name).write_bytes(bytes(content[: max(1, int(cut * len(content)))]))
-    # Anything else that is raised fails the test.
+    # Any other exception fails the test.
     with contextlib.suppress(InputError):
         list(load_samples(str(folder / name), [X], None))

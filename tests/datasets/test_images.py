@@ -43,21 +43,21 @@ def test_class_folders_with_numbers_are_the_class(tmp_path, image_port):
     assert read_labels(load_samples(str(tmp_path), [image_port], RAW)) == [10, 2]
 
 
-def test_class_folders_of_both_kinds_are_refused(tmp_path, image_port):
+def test_class_folders_of_both_kinds_raise(tmp_path, image_port):
     for name in ("10/a.png", "cat/b.png"):
         save(tmp_path / name)
-    with pytest.raises(InputError, match="mix numbers and names"):
+    with pytest.raises(InputError, match="10.*cat"):
         load_samples(str(tmp_path), [image_port], RAW)
 
 
-def test_an_empty_class_folder_is_refused_since_numbers_hang_on_it(tmp_path, image_port):
+def test_an_empty_class_folder_raises_since_numbers_hang_on_it(tmp_path, image_port):
     save(tmp_path / "cat" / "a.png")
     (tmp_path / "dog").mkdir()
-    with pytest.raises(InputError, match=r"class folder .*dog"):
+    with pytest.raises(InputError, match="dog"):
         load_samples(str(tmp_path), [image_port], RAW)
 
 
-def test_images_beside_class_folders_are_refused(tmp_path, image_port):
+def test_images_beside_class_folders_raise(tmp_path, image_port):
     save(tmp_path / "cat" / "a.png")
     save(tmp_path / "stray.png")
     with pytest.raises(InputError, match=r"stray\.png"):
@@ -72,47 +72,47 @@ def test_a_flat_folder_has_no_labels(tmp_path, image_port):
     assert not samples.labelled
 
 
-def test_a_folder_without_images_is_refused(tmp_path, image_port):
+def test_a_folder_without_images_raises(tmp_path, image_port):
     (tmp_path / "readme.txt").write_text("no image")
-    with pytest.raises(InputError, match="no images in"):
+    with pytest.raises(InputError, match=tmp_path.name):
         load_samples(str(tmp_path), [image_port], RAW)
 
 
-def test_labels_from_csv(tmp_path, image_port, told):
+def test_labels_from_csv(tmp_path, image_port, progress):
     for name in "abc":
         save(tmp_path / f"{name}.png")
     table = tmp_path / "labels.csv"
     table.write_text("file,label\nb.png, 7\na.png,0\n", encoding="utf-8-sig")
-    samples = load_samples(str(tmp_path), [image_port], RAW, labels=table, progress=told)
+    samples = load_samples(str(tmp_path), [image_port], RAW, labels=table, progress=progress)
     assert read_labels(samples) == [7, 0]
-    assert any("1 images have no label" in note for note in told.notes)
+    assert any("1 images" in note and "labels.csv" in note for note in progress.notes)
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("content", "value"),
     [
-        ("file,label\na.png,0\nnope.png,1\n", r"line 3: no such file: .*nope\.png"),
-        ("file,label\na.png,cat\n", "line 2: label 'cat' is not a class number"),
-        ("file,label\na.png,-1\n", "line 2: label '-1'"),
-        ("file,label\na.png\n", "line 2: label ''"),
-        ("name,class\na.png,0\n", "line 1: no column file and no column label"),
-        ("file,label\n", "names no images"),
-        ("\n", "line 1: no column"),
+        ("file,label\na.png,0\nnope.png,1\n", r"line 3: .*nope\.png"),
+        ("file,label\na.png,cat\n", "line 2: .*'cat'"),
+        ("file,label\na.png,-1\n", "line 2: .*'-1'"),
+        ("file,label\na.png\n", "line 2: .*''"),
+        ("name,class\na.png,0\n", "line 1: .*file.*label"),
+        ("file,label\n", r"labels\.csv"),
+        ("\n", "line 1: "),
     ],
 )
-def test_a_wrong_csv_names_the_line(tmp_path, image_port, content, message):
+def test_invalid_csv_raises_with_the_line(tmp_path, image_port, content, value):
     save(tmp_path / "a.png")
     table = tmp_path / "labels.csv"
     table.write_text(content)
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=value):
         load_samples(str(tmp_path), [image_port], RAW, labels=table)
 
 
-def test_a_binary_csv_is_refused(tmp_path, image_port):
+def test_a_binary_csv_raises(tmp_path, image_port):
     save(tmp_path / "a.png")
     table = tmp_path / "labels.csv"
     table.write_bytes(b"file,label\n\xff\xfe\x00,1\n")
-    with pytest.raises(InputError, match="cannot be read as CSV"):
+    with pytest.raises(InputError, match=r"labels\.csv"):
         load_samples(str(tmp_path), [image_port], RAW, labels=table)
 
 
@@ -138,9 +138,9 @@ def test_a_palette_with_transparency_becomes_rgb(tmp_path, image_port):
     assert one(tmp_path, image_port)[:, 0, 0].tolist() == [10, 20, 30]
 
 
-def test_32_bit_pixels_are_refused(tmp_path, image_port):
+def test_32_bit_pixels_raise(tmp_path, image_port):
     save(tmp_path / "a.tiff", 0.5, mode="F")
-    with pytest.raises(InputError, match=r"32 bits.*a\.tiff"):
+    with pytest.raises(InputError, match=r"a\.tiff"):
         one(tmp_path, image_port)
 
 
@@ -189,62 +189,62 @@ def test_crop_fraction_enlarges_the_centre(tmp_path, image_port):
     assert whole.min() == 0
 
 
-def test_without_preprocessing_the_size_is_the_ports_and_it_is_said(tmp_path, image_port, told):
+def test_default_preprocessing_uses_the_input_size_and_is_noted(tmp_path, image_port, progress):
     save(tmp_path / "a.png")
-    array = one(tmp_path, image_port, None, progress=told)
+    array = one(tmp_path, image_port, None, progress=progress)
     assert array[:, 4, 4].tolist() == [10, 20, 30]
-    assert any("no preprocessing is recorded" in note for note in told.notes)
+    assert any("8x8 RGB" in note for note in progress.notes)
 
 
-def test_without_preprocessing_an_open_size_is_refused(tmp_path):
+def test_without_preprocessing_an_open_size_raises(tmp_path):
     save(tmp_path / "a.png")
     port = Port(name="x", shape=(-1, 3, -1, -1), dtype="f32", layout="NCHW")
-    with pytest.raises(InputError, match="not known"):
+    with pytest.raises(InputError, match="x .*-1, -1"):
         one(tmp_path, port, None)
 
 
 @pytest.mark.parametrize(
-    ("port", "steps", "message"),
+    ("port", "steps", "value"),
     [
         (Port(name="x", shape=(-1, 1, 8, 8), dtype="f32", layout="NCHW"), RAW, "3 channels"),
         (Port(name="x", shape=(-1, 3, 9, 9), dtype="f32", layout="NCHW"), RAW, "8x8"),
-        (Port(name="x", shape=(-1, 16), dtype="f32", layout="NC"), RAW, "cannot fill"),
-        (Port(name="x", shape=(-1, 3, 8, 8), dtype="i64", layout="NCHW"), RAW, "takes i64"),
+        (Port(name="x", shape=(-1, 16), dtype="f32", layout="NC"), RAW, "x .*16"),
+        (Port(name="x", shape=(-1, 3, 8, 8), dtype="i64", layout="NCHW"), RAW, "x .*i64"),
         (
             Port(name="x", shape=(-1, 3, 8, 8), dtype="f32", layout="NCHW"),
             Preprocessing(size=(8, 8), mean=(1, 2)),
-            "2 figures of mean",
+            "2 .*mean",
         ),
         (
             Port(name="x", shape=(-1, 3, 8, 8), dtype="f32", layout="NCHW"),
             Preprocessing(size=(8, 8), scale=(0,)),
-            "scale must not be 0",
+            "scale",
         ),
     ],
 )
-def test_images_that_do_not_fit_the_model_are_refused(tmp_path, port, steps, message):
+def test_images_that_do_not_fit_the_model_raise(tmp_path, port, steps, value):
     save(tmp_path / "a.png")
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=value):
         load_samples(str(tmp_path), [port], steps)
 
 
 def test_a_model_of_two_inputs_takes_no_images(tmp_path, image_port):
     save(tmp_path / "a.png")
-    with pytest.raises(InputError, match="fill one input"):
+    with pytest.raises(InputError, match="2"):
         load_samples(str(tmp_path), [image_port, image_port], RAW)
 
 
 def test_a_decompression_bomb_names_the_file(tmp_path, image_port, monkeypatch):
     save(tmp_path / "big.png", size=(100, 100))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    with pytest.raises(InputError, match=r"million pixels: .*big\.png"):
+    with pytest.raises(InputError, match=r"big\.png"):
         one(tmp_path, image_port)
 
 
 def test_an_empty_and_a_text_file_name_the_file(tmp_path, image_port):
     for content in (b"", b"not an image"):
         (tmp_path / "a.jpg").write_bytes(content)
-        with pytest.raises(InputError, match=r"not an image: .*a\.jpg"):
+        with pytest.raises(InputError, match=r"a\.jpg"):
             one(tmp_path, image_port)
 
 

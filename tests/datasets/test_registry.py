@@ -1,4 +1,5 @@
 import importlib.util
+import re
 import subprocess
 import sys
 
@@ -13,15 +14,15 @@ PORT = Port(name="x", shape=(-1, 3, 32, 32), dtype="f32", layout="NCHW")
 STEPS = Preprocessing(size=(32, 32))
 
 
-def test_noise_is_seeded_and_comes_with_a_warning(told):
-    samples = load_samples("noise:3", [PORT], None, progress=told)
+def test_noise_is_seeded_and_noted(progress):
+    samples = load_samples("noise:3", [PORT], None, progress=progress)
     first, again = ([s.inputs["x"] for s in samples] for _ in range(2))
     other = [s.inputs["x"] for s in load_samples("noise:3", [PORT], None, seed=1)]
     assert len(samples) == 3
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
     assert not np.array_equal(first[0], first[1])
-    assert "warning: noise" in told.notes[0]
+    assert len(progress.notes) == 1
     assert not samples.labelled
 
 
@@ -31,33 +32,33 @@ def test_noise_has_a_default_number_and_a_limit():
 
 
 @pytest.mark.parametrize("reference", ["noise:", "noise:0", "noise:-3", "noise:x", "noise:1.5"])
-def test_noise_of_no_number_is_refused(reference):
-    with pytest.raises(InputError, match="not a number of samples"):
+def test_invalid_number_of_noise_samples_raises(reference):
+    with pytest.raises(InputError, match=reference):
         load_samples(reference, [PORT], None)
 
 
-def test_noise_needs_a_shape():
+def test_noise_requires_a_static_shape():
     port = Port(name="x", shape=(-1, -1), dtype="i64")
-    with pytest.raises(InputError, match="open in more than the batch"):
+    with pytest.raises(InputError, match="x .*-1, -1"):
         load_samples("noise", [port], None)
 
 
 @pytest.mark.parametrize("reference", ["", "nowhere", "nowhere.npz", "nowhere/images"])
-def test_data_that_is_not_there(reference):
-    with pytest.raises(InputError, match="data not found"):
+def test_missing_dataset_raises(reference):
+    with pytest.raises(InputError, match=re.escape(repr(reference))):
         load_samples(reference, [PORT], None)
 
 
-def test_a_file_of_another_kind_is_refused(tmp_path):
+def test_unsupported_file_raises(tmp_path):
     (tmp_path / "a.txt").write_text("x")
-    with pytest.raises(InputError, match="not a kind of data"):
+    with pytest.raises(InputError, match=r"a\.txt"):
         load_samples(str(tmp_path / "a.txt"), [PORT], None)
 
 
-def test_labels_and_limits_that_make_no_sense(tmp_path):
-    with pytest.raises(InputError, match="goes with a folder of images"):
+def test_invalid_labels_and_limit_raise(tmp_path):
+    with pytest.raises(InputError, match="noise"):
         load_samples("noise", [PORT], None, labels=tmp_path / "labels.csv")
-    with pytest.raises(InputError, match="at least 1 sample"):
+    with pytest.raises(InputError, match="0"):
         load_samples("noise", [PORT], None, limit=0)
 
 
@@ -78,22 +79,22 @@ def test_photographs_are_unlabelled_and_all_different():
     assert not samples.labelled
 
 
-def test_a_sample_that_is_not_there():
-    with pytest.raises(InputError, match="unknown sample 'imagenet2'") as caught:
+def test_unknown_sample_raises():
+    with pytest.raises(InputError, match="'imagenet2'") as caught:
         load_samples("sample:imagenet2", [PORT], STEPS)
     assert "imagenet20" in caught.value.hint
 
 
-def test_a_sample_whose_package_is_missing_says_what_to_install(monkeypatch):
+def test_missing_package_hint_is_the_extra(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(MissingDependencyError, match="foolbox") as caught:
         load_samples("sample:imagenet20", [PORT], STEPS)
     assert "ovtool[demo]" in caught.value.hint
 
 
-def test_samples_are_found_without_importing_their_packages():
+def test_samples_are_located_without_importing_their_packages():
     code = (
-        "import sys; from ovtool.datasets.registry import load_samples as load;"
+        "import sys; from ovtool.datasets.registry import load_samples;"
         "from ovtool.core.variant import Port, Preprocessing;"
         "p = Port(name='x', shape=(-1, 3, 8, 8), dtype='f32', layout='NCHW');"
         "print([len(load_samples(s, [p], Preprocessing(size=(8, 8)))) for s in"
@@ -105,5 +106,5 @@ def test_samples_are_found_without_importing_their_packages():
     assert done.stdout.strip() == "[20, 72] set()"
 
 
-def test_every_kind_of_the_table_can_be_imported():
+def test_every_registry_row_is_importable():
     assert all(callable(DATASETS.load(kind)) for kind in DATASETS)
