@@ -72,7 +72,7 @@ def test_invalid_arrays_raise_with_the_value(tmp_path, arrays, value):
 
 
 def test_floats_are_not_cast_to_integers(tmp_path):
-    with pytest.raises(InputError, match="ids .*float64"):
+    with pytest.raises(InputError, match=r"ids .*float64"):
         load_samples(saved(tmp_path, ids=np.ones((3, 2))), [IDS], None)
 
 

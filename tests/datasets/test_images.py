@@ -46,7 +46,7 @@ def test_class_folders_with_numbers_are_the_class(tmp_path, image_port):
 def test_class_folders_of_both_kinds_raise(tmp_path, image_port):
     for name in ("10/a.png", "cat/b.png"):
         save(tmp_path / name)
-    with pytest.raises(InputError, match="10.*cat"):
+    with pytest.raises(InputError, match=r"10.*cat"):
         load_samples(str(tmp_path), [image_port], RAW)
 
 
@@ -199,7 +199,7 @@ def test_default_preprocessing_uses_the_input_size_and_is_noted(tmp_path, image_
 def test_without_preprocessing_an_open_size_raises(tmp_path):
     save(tmp_path / "a.png")
     port = Port(name="x", shape=(-1, 3, -1, -1), dtype="f32", layout="NCHW")
-    with pytest.raises(InputError, match="x .*-1, -1"):
+    with pytest.raises(InputError, match=r"x .*-1, -1"):
         one(tmp_path, port, None)
 
 

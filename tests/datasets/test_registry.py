@@ -39,7 +39,7 @@ def test_invalid_number_of_noise_samples_raises(reference):
 
 def test_noise_requires_a_static_shape():
     port = Port(name="x", shape=(-1, -1), dtype="i64")
-    with pytest.raises(InputError, match="x .*-1, -1"):
+    with pytest.raises(InputError, match=r"x .*-1, -1"):
         load_samples("noise", [port], None)
 
 

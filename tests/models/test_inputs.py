@@ -31,7 +31,7 @@ def test_random_inputs_are_those_of_the_seed():
 def test_a_type_without_numbers_is_refused():
     x = op.parameter([2], ov.Type.bf16, name="x")
     x.output(0).set_names({"x"})
-    with pytest.raises(InputError, match="input x.*bf16"):
+    with pytest.raises(InputError, match=r"input x.*bf16"):
         random_inputs(ov.Model([op.result(op.relu(x))], [x], "m"), {"x": (2,)}, 0)
 
 

@@ -76,7 +76,7 @@ def test_digits_of_another_size_keep_their_brightness(package, side, mean_of):
     ("shape", "dtype"), [((-1, 3, 28, 28), "f32"), ((-1, 1, 28), "f32"), ((-1, 784), "u8")]
 )
 def test_unsuitable_model_raises(package, shape, dtype):
-    with pytest.raises(InputError, match="digits-test.* x "):
+    with pytest.raises(InputError, match=r"digits-test.* x "):
         load_samples("sample:digits-test", [Port(name="x", shape=shape, dtype=dtype)], None)
 
 

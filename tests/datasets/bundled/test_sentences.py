@@ -75,5 +75,5 @@ def test_what_is_missing_says_how_to_get_it(archive):
 
 def test_unsuitable_model_raises():
     port = Port(name="x", shape=(-1, 8), dtype="i64")
-    with pytest.raises(InputError, match="x .*8"):
+    with pytest.raises(InputError, match=r"x .*8"):
         load_samples("sample:sentences-test", [port], None)

@@ -45,5 +45,5 @@ def test_a_line_is_scaled_to_its_height_and_padded_with_zeros():
 
 def test_unsuitable_model_raises():
     port = Port(name="x", shape=(-1, 3, 32, -1), dtype="f32", layout="NCHW")
-    with pytest.raises(InputError, match="x .*32"):
+    with pytest.raises(InputError, match=r"x .*32"):
         load_samples("sample:text-lines-test", [port], None)
