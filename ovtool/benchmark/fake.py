@@ -1,6 +1,6 @@
-"""A runner with scripted latencies: plans, journals, reports and choices in milliseconds.
+"""A runner with scripted latencies, for tests of plans, journals, reports and choices.
 
-What only this runner passed proves nothing of a device.
+A test with this runner proves nothing about a device.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ovtool.benchmark.session import Job, Opened, RawRound, TrialFailedError
+from ovtool.benchmark.session import CompiledInfo, Job, RawRound, TrialFailedError
 from ovtool.core.measurement import Window
 from ovtool.core.trial import Trial
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from ovtool.graph.runtime_layers import Layer
 
 Script = Callable[[Trial, int], float]
-"""Latency in ms of one inference, by trial and round; it may raise :class:`TrialFailedError`."""
+"""Returns the latency in ms of an inference, by trial and round; may raise TrialFailedError."""
 
 
 @dataclass(frozen=True, slots=True)
 class FakeRunner:
-    """Opens sessions that take no time and answer as the script says."""
+    """Opens sessions that take no time and have scripted latencies."""
 
     script: Script
     noise_pct: float = 0.5
@@ -34,10 +34,10 @@ class FakeRunner:
     executed: Callable[[Trial], tuple[Layer, ...] | None] = lambda _: None
 
     def prepare(self, count: int) -> None:
-        """Do nothing: a fake has no processes."""
+        """Do nothing: there are no processes."""
 
-    def open(self, job: Job, cache: Path | None = None, *, warm_up: bool = True) -> FakeSession:  # noqa: ARG002 - a fake is warm
-        """Return a session; a script that fails on round -1 fails to compile."""
+    def open(self, job: Job, cache: Path | None = None, *, warm_up: bool = True) -> FakeSession:  # noqa: ARG002 - part of the interface
+        """Return a session; a script that fails in round -1 fails to compile."""
         self.script(job.trial, -1)
         return FakeSession(job, self, cached=cache is not None)
 
@@ -53,7 +53,7 @@ class FakeSession:
         self._random = np.random.default_rng(runner.seed)
         self._index = 0
         self.closed = False
-        self.opened = Opened(
+        self.info = CompiledInfo(
             figures={"requests": 1.0, "streams": 1.0, "threads": 1.0, "usable_cpus": 1.0},
             executed_precision="f32" if job.trial.precision == "f32" else "bf16",
             properties=job.properties,
@@ -64,50 +64,50 @@ class FakeSession:
         )
 
     def measure(self, seconds: float, rate: float | None = None) -> RawRound:
-        """Return windows of the scripted latency with a little noise; no time passes.
+        """Return windows with the scripted latency and noise; no time passes.
 
-        Requests that arrive at a rate queue for one server, whose service the script times.
+        In an open loop, the scripted latency is the service time of a single server.
         """
         base = self._runner.script(self._job.trial, self._index)
         self._index += 1
         if rate is not None:
-            return self._arriving(base, seconds, rate)
+            return self._measure_open_loop(base, seconds, rate)
         windows, latencies = [], []
         for _ in range(2):
             count = max(1, round(seconds * 500 / base))
             noise = self._random.normal(1, self._runner.noise_pct / 100, count)
-            taken = tuple(float(v) for v in base * noise)
-            latencies.append(taken)
-            windows.append(_window(taken, sum(taken) / 1000))
+            latencies_ms = tuple(float(v) for v in base * noise)
+            latencies.append(latencies_ms)
+            windows.append(_window(latencies_ms, sum(latencies_ms) / 1000))
         return RawRound(tuple(windows), tuple(latencies), (), None, "a fake", 100.0, 50.0)
 
-    def _arriving(self, base: float, seconds: float, rate: float) -> RawRound:
-        due, free, taken = 0.0, 0.0, list[float]()
+    def _measure_open_loop(self, base: float, seconds: float, rate: float) -> RawRound:
+        due, free, latencies_ms = 0.0, 0.0, list[float]()
         while (due := due + self._random.exponential(1 / rate)) < seconds:
             free = max(due, free) + base / 1000
-            taken.append((free - due) * 1000)
-        taken = taken or [base]
-        window = _window(tuple(taken), max(seconds, free))
-        return RawRound((window,), (tuple(taken),), (), None, "a fake", 100.0, 50.0)
+            latencies_ms.append((free - due) * 1000)
+        latencies_ms = latencies_ms or [base]
+        window = _window(tuple(latencies_ms), max(seconds, free))
+        return RawRound((window,), (tuple(latencies_ms),), (), None, "a fake", 100.0, 50.0)
 
     def layers(self) -> tuple[Layer, ...] | None:
-        """Return what was scripted for its trial; None where nothing was."""
+        """Return the scripted layers of the trial."""
         return self._runner.executed(self._job.trial)
 
-    def save_cache(self, folder: Path) -> float | None:  # noqa: ARG002 - a fake writes nothing
-        """Return the size of a compiled model that is not there."""
+    def save_cache(self, folder: Path) -> float | None:  # noqa: ARG002 - part of the interface
+        """Return an invented size."""
         return 1.0
 
     def infer(self, inputs: Path, outputs: Path) -> None:
-        """Refuse: a fake has no outputs.
+        """Fail: there are no outputs.
 
         Raises:
             TrialFailedError: Always.
         """
-        raise TrialFailedError(f"a fake cannot infer {inputs} into {outputs}")
+        raise TrialFailedError(f"the fake session cannot infer {inputs} into {outputs}")
 
     def close(self) -> None:
-        """Note that it was closed."""
+        """Record that the session is closed."""
         self.closed = True
 
 

@@ -1,4 +1,4 @@
-"""From a trial and its variant to a job: the shapes to compile, and those to infer."""
+"""Builds the job of a trial: its compiled shapes, its data shapes, its device's rules."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 def build_job(
     trial: Trial, variant: Variant, properties: Mapping[str, str], inputs: Path | None = None
 ) -> Job:
-    """Return what a runner needs to measure a trial here.
+    """Return the job of a trial with given OpenVINO properties.
 
     Raises:
-        TrialFailedError: The variant cannot take the batch or the shapes, no input says where the
-            batch is, or a dimension that is inferred stays open.
+        TrialFailedError: The variant does not support the batch or the shapes, its batch dimension
+            is unknown, or a dimension of the data stays open.
     """
     ports = variant.record.inputs
     axes = tuple(find_batch_axis(port) for port in ports)
@@ -44,35 +44,33 @@ def build_job(
 
 
 def prepare_job(trial: Trial, variant: Variant) -> Job:
-    """Return what a runner needs to measure a trial here.
+    """Return the job of a trial under the rules of its device.
 
-    For a device that takes fixed shapes only, what the trial leaves open is fixed at what it
-    infers, and a note says so.
+    For a device with fixed shapes only, open dimensions get the data shape, with a note.
 
     Raises:
-        TrialFailedError: Its device cannot do what it asks for, the variant cannot take the batch
-            or the shapes, or a dimension is open of which the trial does not say the size.
+        TrialFailedError: The device does not support a setting, or as for :func:`build_job`.
     """
-    refused = rules.find_unsupported(trial)
-    if refused:
-        raise TrialFailedError(refused)
-    made = build_job(trial, variant, rules.trial_properties(trial))
-    if made.shapes == made.data_shapes or not rules.needs_fixed_shapes(trial.device):
-        return made
-    fixed = shapes_text(zip(made.names, made.data_shapes, strict=True))
-    return replace(made, shapes=made.data_shapes, notes=(make_note("fixed-shapes", fixed),))
+    unsupported = rules.find_unsupported(trial)
+    if unsupported:
+        raise TrialFailedError(unsupported)
+    job = build_job(trial, variant, rules.trial_properties(trial))
+    if job.shapes == job.data_shapes or not rules.needs_fixed_shapes(trial.device):
+        return job
+    fixed = shapes_text(zip(job.names, job.data_shapes, strict=True))
+    return replace(job, shapes=job.data_shapes, notes=(make_note("fixed-shapes", fixed),))
 
 
-def require_fixed_shapes(trial: Trial, variant: Variant, what: str) -> None:
-    """Refuse a dimension that stays open, and say which.
+def require_fixed_shapes(trial: Trial, variant: Variant, operation: str) -> None:
+    """Check that every dimension except the batch is fixed.
 
     Args:
-        trial: Its shapes are looked at; the batch may stay open, since the trial has one.
-        variant: Of the trial.
-        what: What needs all dimensions fixed.
+        trial: The trial, with its shapes.
+        variant: The variant of the trial.
+        operation: The operation that needs fixed shapes.
 
     Raises:
-        InputError: One stays open.
+        InputError: A dimension stays open.
     """
     given = dict(trial.shapes)
     for port in variant.record.inputs:
@@ -81,53 +79,51 @@ def require_fixed_shapes(trial: Trial, variant: Variant, what: str) -> None:
             if own == size == OPEN and index != find_batch_axis(port):
                 raise InputError(
                     f"dimension {index} of input {port.name} is open ({shape_text(port.shape)}),"
-                    f" and {what} needs it fixed",
-                    f"--shape {port.name}={shape_text(port.shape)}, a number for each ?",
+                    f" but {operation} needs fixed shapes",
+                    f"--shape {port.name}={shape_text(port.shape)} with a number for each ?",
                 )
 
 
 def find_batch_axis(port: Port) -> int | None:
-    """Return the batch dimension: the layout's, or a first one of size 1, which counts as one."""
+    """Return the batch dimension: by the layout, or a first dimension of size 1."""
     if port.layout is not None:
         return port.batch_axis
     return 0 if port.shape[:1] == (1,) else None
 
 
 def _check_single(trial: Trial, variant: Variant) -> None:
-    """Refuse to count samples where no input says which dimension they are in."""
+    """Check that a model without a known batch dimension has single samples."""
     unknown = [p for p in variant.record.inputs if p.layout is None and p.shape]
     if unknown:
         name, rest = unknown[0].name, "?" * (len(unknown[0].shape) - 1)
         raise TrialFailedError(
-            f"the batch dimension of {variant.name} is not known, so its samples cannot be counted:"
-            f" say when converting whether the first one is it (--layout {name}=N{rest}) or none is"
-            f" (--layout {name}=?{rest})"
+            f"the batch dimension of {variant.name} is unknown: convert it with"
+            f" --layout {name}=N{rest}, or with --layout {name}=?{rest} for a model without one"
         )
     if trial.batch != 1:
         raise TrialFailedError(
-            f"no input of {variant.name} has a batch dimension: batch {trial.batch} is impossible"
+            f"{variant.name} has no batch dimension, so batch {trial.batch} is not supported"
         )
 
 
 def _compiled_shape(port: Port, axis: int | None, trial: Trial, variant: Variant) -> Shape:
-    """Return what an input is compiled with: all fixed, unless data shapes fill what is open."""
+    """Return the compiled shape of an input: fixed, unless data shapes fill open dimensions."""
     given = _given(port, trial.shapes, "shape")
     shape = [own if size == OPEN else size for own, size in zip(port.shape, given, strict=True)]
     if axis is not None:
         _check_batch(port.shape[axis], trial, variant)
         if given[axis] not in (OPEN, trial.batch):
             raise TrialFailedError(
-                f"the shape {shape_text(given)} of input {port.name} fixes the batch at"
-                f" {given[axis]}, asked for {trial.batch}"
+                f"the shape {shape_text(given)} of input {port.name} has batch {given[axis]},"
+                f" but the trial has batch {trial.batch}"
             )
     if trial.data_shapes:
         return tuple(shape)
     for index, size in enumerate(shape):
         if size == OPEN and index != axis:
             raise TrialFailedError(
-                f"dimension {index} of input {port.name} is open: fix it with"
-                f" --shape {port.name}={shape_text(port.shape)}, a number for each ? but the batch,"
-                " or leave it open and give --data-shape"
+                f"dimension {index} of input {port.name} is open: fix all dimensions but the batch"
+                f" with --shape {port.name}={shape_text(port.shape)}, or use --data-shape"
             )
     return tuple(trial.batch if index == axis else size for index, size in enumerate(shape))
 
@@ -135,44 +131,43 @@ def _compiled_shape(port: Port, axis: int | None, trial: Trial, variant: Variant
 def _check_batch(own: int, trial: Trial, variant: Variant) -> None:
     if own not in (OPEN, trial.batch):
         raise TrialFailedError(
-            f"the batch of {variant.name} is fixed at {own}, asked for {trial.batch}"
+            f"{variant.name} has a fixed batch of {own}, but the trial has batch {trial.batch}"
             f"{': ' + variant.record.batch_note if variant.record.batch_note else ''}"
         )
 
 
 def _data_shape(port: Port, axis: int | None, compiled: Shape, trial: Trial) -> Shape:
-    """Return what an input gets, all of it fixed."""
+    """Return the fixed shape of the data of an input."""
     given = _given(port, trial.data_shapes, "data shape")
-    found = []
-    for index, (fixed, wanted) in enumerate(zip(compiled, given, strict=True)):
-        size = next((s for s in (wanted, fixed) if s != OPEN), OPEN)
+    shape = []
+    for index, (fixed, requested) in enumerate(zip(compiled, given, strict=True)):
+        size = next((s for s in (requested, fixed) if s != OPEN), OPEN)
         if size == OPEN and index == axis:
             size = trial.batch
         if size == OPEN:
             raise TrialFailedError(
-                f"dimension {index} of input {port.name} is open: say how large its data is with"
-                f" --data-shape {port.name}={shape_text(compiled)}, a number for each ?"
-                " but the batch"
+                f"dimension {index} of input {port.name} is open: give the size of its data with"
+                f" --data-shape {port.name}={shape_text(compiled)}"
             )
         if fixed not in (OPEN, size):
             raise TrialFailedError(
                 f"the data shape {shape_text(given)} does not fit input {port.name}"
-                f" {shape_text(compiled)}: its dimension {index} is fixed at {fixed}"
+                f" {shape_text(compiled)}: dimension {index} has the fixed size {fixed}"
             )
         if index == axis and size != trial.batch:
             raise TrialFailedError(
                 f"the data shape {shape_text(given)} of input {port.name} has batch {size},"
-                f" asked for {trial.batch}"
+                f" but the trial has batch {trial.batch}"
             )
-        found.append(size)
-    return tuple(found)
+        shape.append(size)
+    return tuple(shape)
 
 
 def _given(port: Port, shapes: Named, what: str) -> Shape:
-    """Return the shape that was given to an input, all open where none was."""
+    """Return the given shape of an input, all open where none is given."""
     given = dict(shapes).get(port.name, (OPEN,) * len(port.shape))
     if len(given) != len(port.shape):
         raise TrialFailedError(
-            f"input {port.name} has {len(port.shape)} dimensions, the {what} given has {len(given)}"
+            f"input {port.name} has {len(port.shape)} dimensions, but the {what} has {len(given)}"
         )
     return given

@@ -1,12 +1,12 @@
-"""Times of a compiled model's layers, by the counters that ``PERF_COUNT`` turns on.
+"""Times the layers of a compiled model, by the counters of the property ``PERF_COUNT``.
 
-Where they are read: from ``InferRequest.profiling_info``.  The runtime graph's ``execTimeMcs`` has
-the same times on a CPU, but counts the conversion of constants with them, which runs once and not
-at each inference; and a plugin that hides its graph still fills the profiling information.
+The counters are those of ``InferRequest.profiling_info``.  The runtime graph's ``execTimeMcs`` has
+the same times on a CPU, but includes the conversion of constants, which runs once; and a plugin
+that hides its graph still fills the profiling information.
 
-How they are averaged: a CPU's are the means of all inferences of a stream since compiling, in whole
-microseconds, so the last reading is the answer, from which the first inference is taken out where
-there is one stream.  Other plugins tell the last inference, so theirs are read after each one.
+The CPU plugin reports the means of all inferences of a stream since compiling, in whole
+microseconds, so the last reading has the means; with one stream, the first inference is
+subtracted.  Other plugins report the last inference, so their counters are read after each one.
 """
 
 from __future__ import annotations
@@ -26,28 +26,28 @@ if TYPE_CHECKING:
     from ovtool.system.counters import Counters
 
 _ROUNDS = 10
-_LEAST = 3
-"""Inferences of a round, however long they take."""
+_MIN_INFERENCES = 3
+"""Minimum inferences of a round."""
 
 
-def profile(
+def profile_layers(
     plain: Any, compiled: Any, work: Work, seconds: float, machine: Counters
 ) -> dict[str, Any]:
-    """Time the layers, and the whole with and without counters in turn, so that drift cancels.
+    """Time the layers, and the model with and without counters in alternation, so drift cancels.
 
     One request is in flight at a time.
 
     Args:
         plain: A warm ``InferRequest`` of the model compiled without counters.
-        compiled: The same model compiled with them.
-        work: Of that model.
-        seconds: To measure with counters; without them, half of it.
-        machine: Tells what others did meanwhile.
+        compiled: The same model compiled with counters.
+        work: FLOPs and bytes of the model.
+        seconds: Time with counters; half of it is added without them.
+        machine: Counters of the machine.
     """
     request = compiled.create_infer_request()
     for index in range(len(compiled.inputs)):
         request.set_input_tensor(index, plain.get_input_tensor(index))
-    loops.inferring(request)()
+    loops.make_infer(request)()
     device = layers.only_device(compiled)
     means = device is not None and device.startswith("CPU")
     counters = _LayerTimes(request, means=means, streams=_streams(compiled))
@@ -55,14 +55,14 @@ def profile(
     counted: list[float] = []
     began, opened = time.perf_counter(), machine.read()
     for _ in range(_ROUNDS):
-        without += _latencies(plain, seconds / _ROUNDS / 2, lambda: None)
-        counted += _latencies(request, seconds / _ROUNDS, counters.inferred)
+        without += _measure_latencies(plain, seconds / _ROUNDS / 2, lambda: None)
+        counted += _measure_latencies(request, seconds / _ROUNDS, counters.record)
     seconds = time.perf_counter() - began
     spent = machine.read().since(opened)
-    others_s = windows.others_s(spent)
+    others_s = windows.compute_others_s(spent)
     mean_ms = sum(counted) / len(counted)
     read = counters.layers(device)
-    found = layers.timed(layers.executed(compiled, work), read, work)
+    timed = layers.timed(layers.executed(compiled, work), read, work)
     return {
         "latency_ms": sum(without) / len(without),
         "latency_counted_ms": mean_ms,
@@ -71,8 +71,8 @@ def profile(
         if others_s is None
         else 100 * others_s / (seconds * (psutil.cpu_count() or 1)),
         "flops": work.total,
-        "attributed": layers.attributed(found, work.flops),
-        "layers": [layers.as_json(one) for one in found],
+        "attributed": layers.attributed(timed, work.flops),
+        "layers": [layers.as_json(layer) for layer in timed],
     }
 
 
@@ -82,31 +82,31 @@ class _LayerTimes:
     Args:
         request: A request that has run once.
         means: Whether the counters are means of all inferences so far.
-        streams: Of the compiled model; None where it does not tell.
+        streams: Streams of the compiled model; None where unknown.
     """
 
     def __init__(self, request: Any, *, means: bool, streams: int | None) -> None:
         self._request, self._means = request, means
-        self._told: dict[str, Any] = {}
+        self._profiles: dict[str, Any] = {}
         self._sums: dict[str, float] = {}
         self._inferences = 0
         self._first = self._read() if means and streams == 1 else None
 
-    def inferred(self) -> None:
-        """Note an inference that ended."""
+    def record(self) -> None:
+        """Record a completed inference."""
         self._inferences += 1
         if not self._means:
-            for name, taken_us in self._read().items():
-                self._sums[name] = self._sums.get(name, 0.0) + taken_us
+            for name, time_us in self._read().items():
+                self._sums[name] = self._sums.get(name, 0.0) + time_us
 
     def layers(self, device: str | None) -> list[layers.Layer]:
-        """Return every layer that ran, with its mean time."""
+        """Return the executed layers with their mean times."""
         return [
             layers.Layer(
                 name=name,
-                type=self._told[name].node_type,
-                precision=layers.precision_of(self._told[name].exec_type),
-                primitive=self._told[name].exec_type,
+                type=self._profiles[name].node_type,
+                precision=layers.precision_of(self._profiles[name].exec_type),
+                primitive=self._profiles[name].exec_type,
                 time_ms=mean_us / 1000,
                 device=device,
             )
@@ -126,27 +126,29 @@ class _LayerTimes:
         }
 
     def _read(self) -> dict[str, float]:
-        found: dict[str, float] = {}
-        for one in self._request.profiling_info:
-            if one.status == one.Status.EXECUTED:
-                name = layers.without_part(one.node_name)
-                self._told[name] = one
-                found[name] = found.get(name, 0.0) + one.real_time.total_seconds() * 1e6
-        return found
+        times_us: dict[str, float] = {}
+        for entry in self._request.profiling_info:
+            if entry.status == entry.Status.EXECUTED:
+                name = layers.without_part(entry.node_name)
+                self._profiles[name] = entry
+                times_us[name] = times_us.get(name, 0.0) + entry.real_time.total_seconds() * 1e6
+        return times_us
 
 
 def _streams(compiled: Any) -> int | None:
     if "NUM_STREAMS" not in compiled.get_property("SUPPORTED_PROPERTIES"):
         return None
-    told = compiled.get_property("NUM_STREAMS")
-    return int(told) if isinstance(told, int) else None
+    streams = compiled.get_property("NUM_STREAMS")
+    return int(streams) if isinstance(streams, int) else None
 
 
-def _latencies(request: Any, seconds: float, inferred: Callable[[], None]) -> list[float]:
-    until, infer = time.perf_counter() + seconds, loops.inferring(request)
-    taken: list[float] = []
-    while len(taken) < _LEAST or time.perf_counter() < until:
+def _measure_latencies(
+    request: Any, seconds: float, on_inference: Callable[[], None]
+) -> list[float]:
+    until, infer = time.perf_counter() + seconds, loops.make_infer(request)
+    latencies_ms: list[float] = []
+    while len(latencies_ms) < _MIN_INFERENCES or time.perf_counter() < until:
         infer()
-        taken.append(request.latency)
-        inferred()
-    return taken
+        latencies_ms.append(request.latency)
+        on_inference()
+    return latencies_ms

@@ -1,4 +1,4 @@
-"""The highest arrival rate that keeps a percentile of latency under a limit, by bisection."""
+"""Searches the highest arrival rate that keeps a latency percentile under a limit, by bisection."""
 
 from __future__ import annotations
 
@@ -18,116 +18,118 @@ if TYPE_CHECKING:
     from ovtool.core.statistics import Interval
 
 TOLERANCE = 0.02
-"""The bracket, by the rate, at which the search ends."""
+"""Relative width of the bracket that ends the search."""
 STEPS = 12
 BEYOND = 10
-"""Requests slower than the percentile that an estimate of it rests on."""
+"""Number of requests above the percentile, for its estimate."""
 PROBE_S = (1.0, 6.0)
-TRIES = 3
-"""How often a rate is measured at most, while it is not sure on which side of the limit it is."""
+MAX_ROUNDS = 3
+"""Maximum rounds of a rate while its interval contains the limit."""
 SERVED_SHARE = 0.95
-"""Of the arrivals, that must be served; below it the queue grows for ever."""
+"""Minimum share of arrivals served; below it, the queue grows without bound."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """At most ``latency_ms`` at a percentile."""
+    """An upper limit of a latency percentile."""
 
     latency_ms: float
     percentile: int
 
     def __str__(self) -> str:
-        """Return it as people write it."""
+        """Return the limit as text: ``p99 <= 20 ms``."""
         return f"p{self.percentile} <= {self.latency_ms:g} ms"
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What a rate came to."""
+    """The latency and the served share at a rate."""
 
     latency_ms: Interval
     served_share: float
 
-    def keeps(self, limit: Limit) -> bool:
-        """Whether the percentile keeps to the limit, and the queue does not grow."""
+    def meets(self, limit: Limit) -> bool:
+        """Whether the percentile meets the limit, and the queue does not grow."""
         return self.served_share >= SERVED_SHARE and self.latency_ms.value <= limit.latency_ms
 
 
 @dataclass(frozen=True, slots=True)
 class Bracket:
-    """The highest rate seen to keep the limit and the lowest seen to miss it, requests a second."""
+    """The highest rate that met the limit and the lowest that missed it, in requests per second."""
 
     kept: float
     missed: float
 
 
-def highest_rate(
+def search_highest_rate(
     probe: Callable[[float], Probe], limit: Limit, capacity: float
 ) -> Bracket | Interval:
-    """Search between no load and what the device completes with every request busy.
+    """Search between zero and the closed-loop throughput.
 
     Args:
         probe: Measures a rate.
-        limit: What must be kept.
-        capacity: Requests completed a second when they never wait for an arrival.
+        limit: The limit.
+        capacity: Closed-loop throughput in requests per second.
 
     Returns:
-        The bracket; or the latency at the least rate tried, where even that misses the limit.
+        The bracket; or the latency at the lowest rate, where that misses the limit.
     """
-    kept, missed, least = 0.0, capacity, None
+    kept, missed, lowest_latency = 0.0, capacity, None
     for _ in range(STEPS):
         if missed - kept <= TOLERANCE * missed:
             break
         rate = (kept + missed) / 2
-        found = probe(rate)
-        if found.keeps(limit):
+        result = probe(rate)
+        if result.meets(limit):
             kept = rate
         else:
-            missed, least = rate, found.latency_ms
+            missed, lowest_latency = rate, result.latency_ms
         if kept == 0.0 and missed < capacity / 2**5:
             break
-    if kept == 0.0 and least is not None:
-        return least
+    if kept == 0.0 and lowest_latency is not None:
+        return lowest_latency
     return Bracket(kept, missed)
 
 
-def probe_s(rate: float, percentile: int) -> float:
-    """Return for how long a rate is measured, so that some requests lie beyond the percentile."""
+def compute_probe_s(rate: float, percentile: int) -> float:
+    """Return the length of a round in seconds, so that some requests lie above the percentile."""
     beyond = max(1e-3, 1 - percentile / 100)
     return min(max(PROBE_S[0], BEYOND / beyond / rate), PROBE_S[1])
 
 
-def probe_session(session: Session, rate: float, limit: Limit, machine: HostLoad) -> Probe:
-    """Measure a rate in a session, longer where its interval straddles the limit.
+def probe_session(session: Session, rate: float, limit: Limit, host: HostLoad) -> Probe:
+    """Measure a rate, longer where its interval contains the limit.
 
-    Windows that neighbours disturbed are left out where enough were quiet.
+    Disturbed windows are excluded where enough windows are quiet.
 
     Raises:
         TrialFailedError: The session failed.
     """
     rounds: list[RawRound] = []
     while True:
-        rounds.append(session.measure(probe_s(rate, limit.percentile), rate))
-        taken = windows.select_windows(rounds, machine)
-        latency = statistics.bootstrap_quantile(taken.latencies_ms, limit.percentile / 100)
-        if len(rounds) == TRIES or not latency.low <= limit.latency_ms <= latency.high:
+        rounds.append(session.measure(compute_probe_s(rate, limit.percentile), rate))
+        selected = windows.select_windows(rounds, host)
+        latency = statistics.bootstrap_quantile(selected.latencies_ms, limit.percentile / 100)
+        if len(rounds) == MAX_ROUNDS or not latency.low <= limit.latency_ms <= latency.high:
             break
-    due = rate * math.fsum(w.seconds for w in taken.windows)
-    scatter = 3 / math.sqrt(max(1.0, due))  # of Poisson arrivals, whatever the model does
-    return Probe(latency, sum(w.inferences for w in taken.windows) / due + scatter)
+    due = rate * math.fsum(w.seconds for w in selected.windows)
+    scatter = 3 / math.sqrt(max(1.0, due))  # three standard deviations of Poisson arrivals
+    return Probe(latency, sum(w.inferences for w in selected.windows) / due + scatter)
 
 
-def remeasured(limit: Limit, figures_found: Mapping[str, float]) -> list[Note]:
-    """Return a note where the rate that was found missed its limit when it was measured at length.
+def check_limit(limit: Limit, figures: Mapping[str, float]) -> list[Note]:
+    """Return a note where the full measurement at the highest rate misses the limit.
 
-    The search measures each rate for seconds only, and what disturbs the machine comes and goes.
+    The search measures each rate for a few seconds only, and disturbances vary.
     """
     name = f"latency_p{limit.percentile}_ms"
-    latency = figures_found.get(name)
+    latency = figures.get(name)
     if latency is None or latency <= limit.latency_ms:
         return []
-    low = figures_found.get(f"{name}_ci_low", latency)
-    surely = "" if low <= limit.latency_ms else ", beyond the interval"
+    low = figures.get(f"{name}_ci_low", latency)
+    certainty = "" if low <= limit.latency_ms else ", beyond the interval"
     return [
-        make_note("limit-missed-later", f"limit {limit}, measured {units.text(latency)} ms{surely}")
+        make_note(
+            "limit-missed-later", f"limit {limit}, measured {units.text(latency)} ms{certainty}"
+        )
     ]

@@ -1,9 +1,8 @@
-"""The measuring loops: one request at a time, several in flight, arrivals at a given rate.
+"""The measuring loops: closed loop with one request or several, and open loop.
 
-Each cuts its completions into windows of about 100 ms.  A window runs from one completion to
-another, so that a long inference is a window of its own and no fraction of one is lost at an edge.
-The first 5 % of the time, and at least one use of each request, is the lead-in: it pays for what
-others left in the caches.
+Each loop groups its completions into windows of about 100 ms.  A window begins and ends with a
+completion, so a long inference has its own window and no fraction of an inference is lost.  The
+lead-in is the first 5 % of the time, and at least one use of each request: it warms the caches.
 """
 
 from __future__ import annotations
@@ -26,13 +25,13 @@ if TYPE_CHECKING:
 
 WINDOW_NS = NS_PER_S // 10
 STRETCH_NS = NS_PER_S // 200
-"""A stretch is short enough to lie between a neighbour's turns, and long against reading it."""
+"""A stretch lies between the turns of other processes, and is long compared to its readings."""
 LEAD_IN = 0.05
 
 
 @dataclass(slots=True)
-class Recorded:
-    """What a loop saw, as JSON types; ``completed`` counts the lead-in too."""
+class Recording:
+    """The data of a loop as JSON types; ``completed`` includes the lead-in."""
 
     windows: list[dict[str, Any]] = field(default_factory=list)
     latencies_ms: list[list[float]] = field(default_factory=list)
@@ -40,7 +39,7 @@ class Recorded:
     completed: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON types."""
+        """Return the windows, latencies and stretches."""
         return {
             "windows": self.windows,
             "latencies_ms": self.latencies_ms,
@@ -48,22 +47,22 @@ class Recorded:
         }
 
 
-def inferring(request: Any) -> Callable[[], object]:
-    """Return what infers a request and leaves its outputs where they are.
+def make_infer(request: Any) -> Callable[[], object]:
+    """Return a function that infers a request without copying its outputs.
 
-    ``request.infer()`` alone copies every output into new memory, which for large ones takes longer
-    than the inference (outputs of 2 MiB: 1.2 ms against 0.06 ms).
+    ``request.infer()`` copies every output into new memory, which takes longer than a short
+    inference (outputs of 2 MiB: 1.2 ms against 0.06 ms).
     """
     return functools.partial(request.infer, share_outputs=True)
 
 
-def one_at_a_time(request: Any, seconds: float, counters: Counters) -> Recorded:
-    """Infer one request after another, in the calling thread.
+def run_single(request: Any, seconds: float, counters: Counters) -> Recording:
+    """Run a closed loop with one request, in the calling thread.
 
-    Nothing is in flight while counters are read, so that time is in no window, and short
-    stretches between two readings show the moments without neighbours.
+    No request is in flight while counters are read, so this time is in no window, and short
+    stretches between two readings show the moments without other processes.
     """
-    infer, clock, recorded = inferring(request), time.perf_counter_ns, Recorded()
+    infer, clock, recorded = make_infer(request), time.perf_counter_ns, Recording()
     now = clock()
     lead_until, stop = now + int(seconds * LEAD_IN * NS_PER_S), now + int(seconds * NS_PER_S)
     while not recorded.completed or now < lead_until:
@@ -102,11 +101,11 @@ def one_at_a_time(request: Any, seconds: float, counters: Counters) -> Recorded:
     return recorded
 
 
-def all_busy(queue: Any, requests: int, seconds: float, counters: Counters) -> Recorded:
-    """Keep every request of an ``AsyncInferQueue`` in flight."""
-    clock, recorded = time.perf_counter_ns, Recorded()
+def run_closed_loop(queue: Any, requests: int, seconds: float, counters: Counters) -> Recording:
+    """Run a closed loop that keeps every request of an ``AsyncInferQueue`` in flight."""
+    clock, recorded = time.perf_counter_ns, Recording()
     idle, start = queue.get_idle_request_id, queue.start_async
-    lead_in = requests + 1  # the first ones only start a request
+    lead_in = requests + 1  # the first iterations only start the requests
     now = clock()
     lead_until, stop = now + int(seconds * LEAD_IN * NS_PER_S), now + int(seconds * NS_PER_S)
     while recorded.completed < lead_in or now < lead_until:
@@ -129,24 +128,26 @@ def all_busy(queue: Any, requests: int, seconds: float, counters: Counters) -> R
     return recorded
 
 
-def arriving(queue: Any, rate: float, seconds: float, counters: Counters, seed: int) -> Recorded:
-    """Start requests when they are due, with exponential gaps (a Poisson process).
+def run_open_loop(
+    queue: Any, rate: float, seconds: float, counters: Counters, seed: int
+) -> Recording:
+    """Run an open loop, which starts requests at scheduled times with exponential gaps.
 
-    A request that finds none idle waits, and its latency counts from the time it was due: a queue
-    shows in the latency, which starting the next one only after the last would hide ("coordinated
-    omission").
+    The arrivals are a Poisson process.  An arrival waits while no request is idle, and its latency
+    counts from the scheduled time.  A loop that schedules each arrival after the previous
+    completion would hide the queue ("coordinated omission").
 
     Args:
         queue: An ``AsyncInferQueue``.
-        rate: Arrivals a second.
-        seconds: For how long requests arrive.
+        rate: Arrivals per second.
+        seconds: Duration of the arrivals.
         counters: Read about every 100 ms.
-        seed: Of the gaps.
+        seed: Seed of the gaps.
     """
     generator = np.random.default_rng(seed)
     count = max(1, int(rate * seconds * 2) + 20)
     gaps = generator.exponential(NS_PER_S / rate, count)
-    clock, recorded = time.perf_counter_ns, Recorded()
+    clock, recorded = time.perf_counter_ns, Recording()
     begin = clock()
     due_at = begin + np.cumsum(gaps).astype(np.int64)
     lead_until, stop = begin + int(seconds * LEAD_IN * NS_PER_S), begin + int(seconds * NS_PER_S)
@@ -178,21 +179,21 @@ def arriving(queue: Any, rate: float, seconds: float, counters: Counters, seed: 
     for slot in list(flying):
         collect(slot)
     marks.append((clock(), counters.read()))
-    _by_window(recorded, sorted(done), marks)
+    _add_windows(recorded, sorted(done), marks)
     recorded.completed = len(done)
     return recorded
 
 
-def _by_window(
-    recorded: Recorded, done: list[tuple[int, float]], marks: list[tuple[int, Reading]]
+def _add_windows(
+    recorded: Recording, done: list[tuple[int, float]], marks: list[tuple[int, Reading]]
 ) -> None:
-    """Sort completions into the windows between readings; those before the first are lead-in."""
+    """Sort completions into the windows between readings; earlier ones are the lead-in."""
     times = [at for at, _ in done]
     for (begin, opened), (end, closed) in itertools.pairwise(marks):
         current = [ms for _, ms in done[bisect_right(times, begin) : bisect_right(times, end)]]
         if current:
             _add(recorded, current, end - begin, closed.since(opened))
-    if not recorded.windows and done and len(marks) > 1:  # all of them came in the lead-in
+    if not recorded.windows and done and len(marks) > 1:  # all completions are in the lead-in
         _add(
             recorded,
             [ms for _, ms in done],
@@ -202,7 +203,7 @@ def _by_window(
 
 
 def _add(
-    recorded: Recorded, current: list[float], ns: int, read: Reading, reading_cpu_s: float = 0.0
+    recorded: Recording, current: list[float], ns: int, read: Reading, reading_cpu_s: float = 0.0
 ) -> None:
     cpu_s = None if read.cpu_s is None else max(0.0, read.cpu_s - reading_cpu_s)
     recorded.windows.append(

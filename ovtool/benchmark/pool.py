@@ -1,4 +1,4 @@
-"""The sessions of a group: memory decides how many stay ready, the others start from a cache."""
+"""The sessions of a group: memory decides how many stay open; the rest reopen from a cache."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from ovtool.core.units import MIB
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ovtool.benchmark.session import Job, Opened, Runner, Session
+    from ovtool.benchmark.session import CompiledInfo, Job, Runner, Session
 
 SPARE_MIB = 512
-"""Memory that is left to others."""
+"""Memory left to other processes."""
 
 
 @dataclass(slots=True)
-class Seat:
-    """A trial's place in the pool.
+class Slot:
+    """A trial in the pool.
 
     Args:
-        job: What is run.
-        opened: What compiling it for the first time, without any cache, told.
-        session: Its session; None while it has none.
-        cache: Its model cache, once that is filled.
-        blob_mib: Size of the compiled model in it; None where the device writes none.
+        job: The trial.
+        info: The compiled model, from the first compilation, without a cache.
+        session: The open session; None while the trial is parked.
+        cache: The model cache, once filled.
+        blob_mib: Size of the cached model; None where the device writes no cache.
     """
 
     job: Job
-    opened: Opened
+    info: CompiledInfo
     session: Session | None = None
     cache: Path | None = None
     blob_mib: float | None = None
@@ -40,83 +40,83 @@ class Seat:
 
 @dataclass(slots=True)
 class Pool:
-    """Opens sessions, and parks some where memory does not hold all of them.
+    """Opens sessions, and parks some where memory cannot hold all of them.
 
     Args:
-        runner: What opens sessions.
-        scratch: A folder for model caches.
+        runner: Opens the sessions.
+        scratch: Folder for model caches.
     """
 
     runner: Runner
     scratch: Path
-    seats: list[Seat] = field(default_factory=list)
+    slots: list[Slot] = field(default_factory=list)
     parked: bool = False
-    """Whether a session had to make room for another."""
+    """Whether a session was ever parked for lack of memory."""
 
-    def add(self, job: Job) -> Seat:
-        """Compile a trial without any cache.
+    def add(self, job: Job) -> Slot:
+        """Compile a trial without a cache.
 
         Raises:
-            TrialFailedError: It cannot be compiled or run.
+            TrialFailedError: The model does not compile or run.
         """
         self._make_room(job)
         session = self.runner.open(job)
-        seat = Seat(job, session.opened, session)
-        self.seats.append(seat)
-        return seat
+        slot = Slot(job, session.info, session)
+        self.slots.append(slot)
+        return slot
 
-    def session(self, seat: Seat) -> Session:
-        """Return a seat's session, compiled from its cache where it had to make room.
-
-        Raises:
-            TrialFailedError: It cannot be opened again.
-        """
-        self.seats.remove(seat)  # the least recently used comes first
-        if seat.session is None:
-            self._make_room(seat.job)
-            seat.session = self.runner.open(seat.job, seat.cache)
-        self.seats.append(seat)
-        return seat.session
-
-    def fill_cache(self, seat: Seat) -> None:
-        """Let a seat's session fill its model cache, once.
+    def session(self, slot: Slot) -> Session:
+        """Return the session of a slot; reopen a parked one from its cache.
 
         Raises:
-            TrialFailedError: It failed.
+            TrialFailedError: The session cannot be reopened.
         """
-        if seat.cache is None and seat.session is not None:
-            folder = self.scratch / f"cache-{seat.job.trial.id}"
+        self.slots.remove(slot)  # the least recently used slot comes first
+        if slot.session is None:
+            self._make_room(slot.job)
+            slot.session = self.runner.open(slot.job, slot.cache)
+        self.slots.append(slot)
+        return slot.session
+
+    def fill_cache(self, slot: Slot) -> None:
+        """Fill the model cache of a slot, once.
+
+        Raises:
+            TrialFailedError: The session failed.
+        """
+        if slot.cache is None and slot.session is not None:
+            folder = self.scratch / f"cache-{slot.job.trial.id}"
             folder.mkdir(exist_ok=True)
-            seat.blob_mib = seat.session.save_cache(folder)
-            seat.cache = folder
+            slot.blob_mib = slot.session.save_cache(folder)
+            slot.cache = folder
 
-    def park(self, seat: Seat) -> None:
-        """End a seat's session."""
-        if seat.session is not None:
-            seat.session.close()
-            seat.session = None
+    def park(self, slot: Slot) -> None:
+        """Close the session of a slot."""
+        if slot.session is not None:
+            slot.session.close()
+            slot.session = None
 
     def close(self) -> None:
-        """End every session."""
-        for seat in self.seats:
-            self.park(seat)
+        """Close every session and the runner."""
+        for slot in self.slots:
+            self.park(slot)
         self.runner.close()
 
     def _make_room(self, job: Job) -> None:
-        """Park the least recently used sessions until memory holds another one."""
-        for seat in self.seats:
-            if _memory_for(job):
+        """Park the least recently used sessions until memory suffices for a job."""
+        for slot in self.slots:
+            if _has_memory_for(job):
                 return
-            if seat.session is not None:
+            if slot.session is not None:
                 self.parked = True
                 try:
-                    self.fill_cache(seat)
+                    self.fill_cache(slot)
                 except TrialFailedError:
-                    seat.cache = None  # compiled anew, then; if it died, that is told in its turn
-                self.park(seat)
+                    slot.cache = None  # the trial compiles again, which reports a dead worker
+                self.park(slot)
 
 
-def _memory_for(job: Job) -> bool:
-    """Whether a further process, several times as large as the model, would leave memory free."""
+def _has_memory_for(job: Job) -> bool:
+    """Whether memory suffices for a worker, several times as large as the model."""
     weights = job.xml.with_suffix(".bin").stat().st_size
     return bool(psutil.virtual_memory().available > 6 * weights + SPARE_MIB * MIB)

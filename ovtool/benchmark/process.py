@@ -69,7 +69,7 @@ class ProcessSession:
         self._worker = worker
         self._names = list(job.names)
         try:
-            self.opened = self._request(
+            self.info = self._request(
                 "open",
                 lambda reply: worker_protocol.parse_opened(reply, job),
                 batch=job.trial.batch,

@@ -1,4 +1,4 @@
-"""What the engine needs of whatever measures: a runner that opens sessions."""
+"""Interfaces of measuring: a runner opens sessions, a session measures rounds."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
 
 
 class TrialFailedError(Exception):
-    """A trial cannot be measured; the message is the reason, in one line."""
+    """A trial cannot be measured; the message is the reason, on one line."""
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
-    """What compiling told.
+class CompiledInfo:
+    """A compiled model, ready to be measured.
 
     Args:
-        figures: Figures known now, by the names of ``columns.FIGURES``.
-        executed_precision: What the compiled model says it runs in; None when it does not tell.
-        properties: OpenVINO properties it was compiled with.
-        notes: Why a figure is missing, and what else is worth knowing.
-        compile_ms: What compiling took.
-        first_inference_ms: What the first inference after it took.
-        loaded_from_cache: Whether it was compiled from a model cache; None where it is not told.
-        ran_on: Devices that did the work; None where they are not told.
+        figures: Figures that are known after compiling, by the names of ``columns.FIGURES``.
+        executed_precision: Precision that the compiled model reports; None where unknown.
+        properties: OpenVINO properties of the compilation.
+        notes: Notes on the figures.
+        compile_ms: Compile time.
+        first_inference_ms: Time of the first inference.
+        loaded_from_cache: Whether the model was loaded from a cache; None where unknown.
+        ran_on: Execution devices; None where unknown.
     """
 
     figures: Mapping[str, float]
@@ -47,30 +47,30 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class RawRound:
-    """A round as it was measured.
+    """The raw data of a round.
 
     Args:
-        windows: Its windows.
+        windows: The windows.
         latencies_ms: The latency of each inference, by window.
-        stretches: Short stretches of it, where one request is in flight at a time.
-        energy: What was spent in all of it; None where no counter can be read.
-        energy_unknown: Why not.
-        peak_rss_mib: Greatest resident memory of the process so far.
-        rss_growth_mib: How far that is above what the process took before it read the model.
+        stretches: Short stretches, where one request at a time is in flight.
+        energy: Energy of the whole round; None where no counter is readable.
+        energy_unknown: Why the energy is unknown.
+        peak_rss_mib: Peak resident memory of the process so far.
+        rss_growth_mib: Growth of the resident memory since before the model was read.
     """
 
     windows: tuple[Window, ...]
     latencies_ms: tuple[tuple[float, ...], ...]
     stretches: tuple[Stretch, ...] = ()
-    energy: Spent | None = None
+    energy: EnergyUse | None = None
     energy_unknown: str = ""
     peak_rss_mib: float | None = None
     rss_growth_mib: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Spent:
-    """Energy of a round, lead-in included: the inferences and seconds are all of its own."""
+class EnergyUse:
+    """Energy of a round with its lead-in, and the inferences and seconds of the same time."""
 
     joules: float
     seconds: float
@@ -79,96 +79,96 @@ class Spent:
 
 
 class Session(Protocol):
-    """A compiled model in a process of its own, idle between the rounds."""
+    """A compiled model that is idle between its rounds."""
 
     @property
-    def opened(self) -> Opened:
-        """What compiling told."""
+    def info(self) -> CompiledInfo:
+        """The compiled model."""
 
     def measure(self, seconds: float, rate: float | None = None) -> RawRound:
-        """Infer for about so long.
+        """Measure a round.
 
         Args:
-            seconds: How long.
-            rate: Requests that arrive a second, with Poisson gaps; their latency counts from the
-                time they were due.  None keeps every request busy.
+            seconds: Approximate length.
+            rate: Open loop: arrivals per second, with Poisson gaps; the latency counts from the
+                scheduled arrival.  None for a closed loop, which keeps every request busy.
 
         Raises:
-            TrialFailedError: It died, hung or answered nonsense.
+            TrialFailedError: The worker died, timed out or sent an invalid reply.
         """
 
     def infer(self, inputs: Path, outputs: Path) -> None:
         """Infer the samples of an ``.npz`` into another.
 
         Args:
-            inputs: Input names to samples [n, ...], each without a batch dimension.
-            outputs: Written with ``arr_0``, ``arr_1`` ... in the order of the outputs, as [n, ...].
+            inputs: Input name -> samples ``[n, ...]``, each without a batch dimension.
+            outputs: New file with ``arr_0``, ``arr_1`` ... in the order of the outputs, as
+                ``[n, ...]``.
 
         Raises:
             TrialFailedError: As for :meth:`measure`.
         """
 
     def layers(self) -> tuple[Layer, ...] | None:
-        """Return what the compiled model executes, without times; None where it is not shown.
+        """Return the executed layers, without times; None where the device does not show them.
 
         Raises:
             TrialFailedError: As for :meth:`measure`.
         """
 
     def save_cache(self, folder: Path) -> float | None:
-        """Fill a model cache, for a later process to compile from.
+        """Fill a model cache, for another process to load.
 
         Args:
-            folder: Empty.
+            folder: An empty folder.
 
         Returns:
-            Size of the compiled model in MiB; None where the device writes none.
+            Size of the compiled model in MiB; None where the device writes no cache.
 
         Raises:
             TrialFailedError: As for :meth:`measure`.
         """
 
     def close(self) -> None:
-        """End it; safe to call twice."""
+        """Stop the worker; safe to call twice."""
 
 
 class Runner(Protocol):
     """Opens sessions."""
 
     def prepare(self, count: int) -> None:
-        """Expect so many sessions soon; their processes may start side by side."""
+        """Prepare for ``count`` sessions; their processes may start in parallel."""
 
     def open(self, job: Job, cache: Path | None = None, *, warm_up: bool = True) -> Session:
-        """Compile a trial's model, run it once and warm it up.
+        """Compile a trial's model, run the first inference and warm up.
 
         Args:
             job: The trial.
-            cache: A folder that :meth:`Session.save_cache` filled; None compiles without any.
-            warm_up: Whether it will be measured.
+            cache: A folder filled by :meth:`Session.save_cache`; None compiles without a cache.
+            warm_up: Whether to warm up for measuring.
 
         Raises:
-            TrialFailedError: It cannot be compiled or run, with the device's own reason.
+            TrialFailedError: The model does not compile or run, with the device's reason.
         """
 
     def close(self) -> None:
-        """End what was prepared and not used."""
+        """Stop the prepared processes that no session uses."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A trial and what is needed to run it here.
+    """A trial with everything that a runner needs.
 
     Args:
-        trial: What to measure.
+        trial: The trial.
         xml: The IR.
         names: Input names, in the order of the model's inputs.
-        shapes: What every input is compiled with, in the same order; -1 where it stays open.
-        data_shapes: What every input really gets, all of it fixed; equal to ``shapes`` where
-            nothing stays open.
-        batch_axes: The batch dimension of each input; None for an input without one.
-        properties: OpenVINO properties to compile with.
-        inputs: ``.npz`` of real inputs for one request; None measures on seeded random ones.
-        notes: What its device's rules made of the trial.
+        shapes: Compiled shape of each input; -1 for an open dimension.
+        data_shapes: Shape of the data of each input, without open dimensions.
+        batch_axes: Batch dimension of each input; None for an input without a batch.
+        properties: OpenVINO properties.
+        inputs: ``.npz`` of inputs for one request; None for seeded random inputs.
+        notes: Changes that the device's rules required.
     """
 
     trial: Trial

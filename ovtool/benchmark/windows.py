@@ -1,7 +1,7 @@
-"""Judging windows: was the machine ours, and if not, who or what had it?
+"""Classifies windows by what disturbed them, selects the quiet ones, and derives the verdict.
 
-Each window is ``quiet`` or has one cause of disturbance.  The thresholds are shares of time, so
-they hold for windows and processors of any number.
+Each window is quiet or has one cause of disturbance.  The thresholds are shares of time, so they
+do not depend on the length of a window or the number of processors.
 """
 
 from __future__ import annotations
@@ -21,38 +21,37 @@ if TYPE_CHECKING:
 
     from ovtool.benchmark.session import RawRound
     from ovtool.core.measurement import Verdict, Window
-    from ovtool.core.notes import Note
     from ovtool.system.counters import Reading
 
 Cause = Literal["paused", "quota", "clock", "hypervisor", "others"]
 CAUSES: tuple[Cause, ...] = get_args(Cause)
 
 OTHERS_SHARE = 0.05
-"""Share of the machine that others may take in a quiet window."""
+"""Maximum share of the machine's CPU time that other processes use in a quiet window."""
 WAIT_SHARE = 0.02
-"""Share of the CPU time it wanted that a process alone may wait for, in a quiet window."""
+"""Maximum share of its CPU demand that the process waits in a quiet window."""
 STEAL_SHARE = 0.02
 QUOTA_SHARE = 0.01
 CLOCK_SHARE = 0.9
-"""Share of the fastest clock seen below which a window was slowed down."""
+"""Share of the trial's highest clock below which a window was slowed down."""
 PAUSED_S = 0.1
-"""Least time without any work that is called a pause and not a slow inference."""
+"""Minimum time without work that counts as a pause rather than a slow inference."""
 ENOUGH_S = 1.0
-"""Quiet time that stands for a trial, however much was disturbed."""
+"""Quiet time that suffices for a trial."""
 MIN_ROUNDS = 3
-"""Rounds that quiet windows must come from, where there were as many."""
+"""Minimum number of rounds with quiet windows."""
 TICK_S = 0.01
-"""Linux and Windows count the machine's busy time in steps of 10 ms and more a processor."""
+"""Resolution of the machine's busy time on Linux and Windows, per processor."""
 
 
 @dataclass(frozen=True, slots=True)
 class HostLoad:
-    """What the windows of a trial are judged against.
+    """The processors of the host, and whether the trial's work runs on them.
 
     Args:
-        cpus: Logical processors of the machine.
-        usable: Those that the measuring process may run on.
-        uses_cpu: Whether the device is the CPU itself, so that CPU time tells of its work.
+        cpus: Logical processors of the host.
+        usable: Logical processors that the worker may use.
+        uses_cpu: Whether the device is the CPU, so that CPU time measures its work.
     """
 
     cpus: int
@@ -60,98 +59,101 @@ class HostLoad:
     uses_cpu: bool
 
 
-def classify_windows(windows: Sequence[Window], machine: HostLoad) -> list[Cause | None]:
-    """Return the cause of disturbance of each window of a trial; None for a quiet one."""
+def classify_windows(windows: Sequence[Window], host: HostLoad) -> list[Cause | None]:
+    """Return the cause of disturbance of each window of a trial; None for a quiet window."""
     clocks = [w.clock_mhz for w in windows if w.clock_mhz is not None]
-    fastest = max(clocks, default=None)
-    shares = [s for w in windows if (s := _worked_share(w)) is not None]
-    usual = median(shares) if shares else None
+    highest_mhz = max(clocks, default=None)
+    shares = [s for w in windows if (s := _demand_share(w)) is not None]
+    typical = median(shares) if shares else None
     latencies = [w.latency_mean_ms for w in windows]
     latency_ms = median(latencies) if latencies else math.nan
-    return [_cause(w, machine, fastest, usual, latency_ms) for w in windows]
+    return [_classify(w, host, highest_mhz, typical, latency_ms) for w in windows]
 
 
-def _cause(
-    w: Window, machine: HostLoad, fastest: float | None, usual: float | None, latency_ms: float
+def _classify(
+    w: Window, host: HostLoad, highest_mhz: float | None, typical: float | None, latency_ms: float
 ) -> Cause | None:
-    if machine.uses_cpu and paused_s(w, usual, latency_ms) > 0:
+    if host.uses_cpu and compute_pause_s(w, typical, latency_ms) > 0:
         return "paused"
     if (w.quota_wait_s or 0.0) > QUOTA_SHARE * w.seconds:
         return "quota"
-    slowed = fastest is not None and w.clock_mhz is not None and w.clock_mhz < CLOCK_SHARE * fastest
+    slowed = (
+        highest_mhz is not None
+        and w.clock_mhz is not None
+        and w.clock_mhz < CLOCK_SHARE * highest_mhz
+    )
     if w.throttles or slowed:
         return "clock"
-    if (w.steal_s or 0.0) > STEAL_SHARE * w.seconds * machine.cpus + TICK_S:
+    if (w.steal_s or 0.0) > STEAL_SHARE * w.seconds * host.cpus + TICK_S:
         return "hypervisor"
-    return "others" if _others(w, machine) else None
+    return "others" if _others_interfered(w, host) else None
 
 
-def _others(w: Window, machine: HostLoad) -> bool:
-    """Whether others took processors that the process wanted.
+def _others_interfered(w: Window, host: HostLoad) -> bool:
+    """Whether other processes used processors that this process needed.
 
-    Both signs are asked for where both are told: what others take elsewhere on a large machine
-    does not make this process wait, and threads of its own that wait for one another are nobody
-    else's doing.
+    Where both counters are known, both must agree: other processes on idle processors of a large
+    machine do not make this process wait, and its own threads may wait for one another.
     """
-    taken = others_s(w)
-    took = None
-    if taken is not None:
-        took = taken > OTHERS_SHARE * w.seconds * machine.usable + TICK_S * machine.usable
-    waited = wait_share(w)
-    if waited is None or not machine.uses_cpu:
-        return bool(took)
-    return waited > WAIT_SHARE and took is not False
+    used_s = compute_others_s(w)
+    exceeded = None
+    if used_s is not None:
+        exceeded = used_s > OTHERS_SHARE * w.seconds * host.usable + TICK_S * host.usable
+    waited = compute_wait_share(w)
+    if waited is None or not host.uses_cpu:
+        return bool(exceeded)
+    return waited > WAIT_SHARE and exceeded is not False
 
 
-def others_s(w: Window | Reading) -> float | None:
-    """Return the CPU time that others and the hypervisor took; None where it is not told."""
+def compute_others_s(w: Window | Reading) -> float | None:
+    """Return the CPU time of other processes and the hypervisor; None where unknown."""
     if w.cpu_s is None or w.busy_s is None:
         return None
     return max(0.0, w.busy_s + (w.steal_s or 0.0) - w.cpu_s)
 
 
-def wait_share(w: Window) -> float | None:
-    """Return the share of the CPU time it wanted that a process waited for; None where untold."""
+def compute_wait_share(w: Window) -> float | None:
+    """Return the share of its CPU demand that the process waited; None where unknown."""
     if w.delay_s is None or w.cpu_s is None:
         return None
-    wanted = w.cpu_s + w.delay_s
-    return w.delay_s / wanted if wanted > 0 else 0.0
+    demand_s = w.cpu_s + w.delay_s
+    return w.delay_s / demand_s if demand_s > 0 else 0.0
 
 
-def _worked_share(w: Window) -> float | None:
-    """Return CPU time, spent or waited for, by wall time."""
+def _demand_share(w: Window) -> float | None:
+    """Return CPU time, used or waited for, per wall time; None where unknown."""
     if w.cpu_s is None:
         return None
     return (w.cpu_s + (w.delay_s or 0.0) + (w.quota_wait_s or 0.0)) / w.seconds
 
 
-def paused_s(w: Window, usual: float | None, latency_ms: float) -> float:
-    """Return for how long the process was stopped in a window; 0 where it was not.
+def compute_pause_s(w: Window, typical: float | None, latency_ms: float) -> float:
+    """Return how long the process was stopped in a window; 0 where it was not.
 
-    A stopped process neither runs nor waits for a processor, which one that is merely slow does.
+    A stopped process neither runs nor waits for a processor; a slow one does.
 
     Args:
         w: The window.
-        usual: The trial's usual :func:`_worked_share`; None where it is not told.
-        latency_ms: The trial's usual latency.
+        typical: The trial's typical :func:`_demand_share`; None where unknown.
+        latency_ms: The trial's typical latency.
     """
-    share = _worked_share(w)
-    if share is None or not usual:
+    share = _demand_share(w)
+    if share is None or not typical:
         return 0.0
-    idle_s = w.seconds * (1 - share / usual)
+    idle_s = w.seconds * (1 - share / typical)
     gap_s = (w.latency_max_ms - latency_ms) / 1000
     return min(idle_s, gap_s) if min(idle_s, gap_s) > PAUSED_S else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """A few inferences in a row, one request at a time: short enough to lie between neighbours.
+    """A few consecutive inferences, short enough to lie between the turns of other processes.
 
     Args:
-        seconds: Its length.
-        inferences: Completed in it.
+        seconds: Length.
+        inferences: Completed inferences.
         cpu_s: CPU time of the process.
-        delay_s: Time for which its threads were ready and waited for a processor.
+        delay_s: Time that runnable threads waited for a processor.
     """
 
     seconds: float
@@ -165,39 +167,38 @@ STRETCH_FULL_SHARE = 0.97
 
 
 def select_undisturbed(rounds: Sequence[Sequence[Stretch]]) -> list[list[Stretch]]:
-    """Return, for each round, the stretches in which the process had every processor it could use.
+    """Return, for each round, the stretches in which the process had all its processors.
 
-    In such a stretch no thread waited, and as much CPU time was spent a second as in the busiest
-    ones: a thread that is asleep because a neighbour held it up a moment ago does not wait, and
-    the work is done by fewer processors.  The first stretch after a disturbed one is left out,
-    since its caches are still cold.
+    In such a stretch no thread waited, and the process used as much CPU time per second as in the
+    busiest stretches.  A thread that sleeps after a delay does not wait, although fewer processors
+    do the work.  The first stretch after a disturbed one is excluded, since its caches are cold.
     """
-    calm = [s for stretches in rounds for s in stretches if _calm(s)]
-    if not calm:
+    undisturbed = [s for stretches in rounds for s in stretches if _is_undisturbed(s)]
+    if not undisturbed:
         return [[] for _ in rounds]
-    shares = sorted(s.cpu_s / s.seconds for s in calm)
+    shares = sorted(s.cpu_s / s.seconds for s in undisturbed)
     full = STRETCH_FULL_SHARE * shares[int(0.9 * (len(shares) - 1))]
     kept = []
     for stretches in rounds:
-        fine = [_calm(s) and s.cpu_s / s.seconds >= full for s in stretches]
-        kept.append([s for i, s in enumerate(stretches) if fine[i] and (i == 0 or fine[i - 1])])
+        passed = [_is_undisturbed(s) and s.cpu_s / s.seconds >= full for s in stretches]
+        kept.append([s for i, s in enumerate(stretches) if passed[i] and (i == 0 or passed[i - 1])])
     return kept
 
 
-def _calm(s: Stretch) -> bool:
+def _is_undisturbed(s: Stretch) -> bool:
     return s.delay_s <= STRETCH_WAIT_SHARE * s.seconds
 
 
 @dataclass(frozen=True, slots=True)
 class SelectedWindows:
-    """The windows that stand for a trial: the quiet ones where there are enough, else all.
+    """The windows that represent a trial: the quiet ones where there are enough, else all.
 
     Args:
-        windows: Those windows.
-        latencies_ms: Of each inference, by window.
-        blocks: The round of each window.
-        causes: What disturbed each window of all the rounds; None for a quiet one.
-        quiet: Whether disturbed windows were left out, or there were none.
+        windows: The selected windows.
+        latencies_ms: Latencies of the inferences, by window.
+        blocks: Round of each window.
+        causes: Cause of disturbance of each window of all rounds; None for a quiet window.
+        quiet: Whether all selected windows are quiet.
     """
 
     windows: tuple[Window, ...]
@@ -207,7 +208,7 @@ class SelectedWindows:
     quiet: bool
 
     def rate(self, batch: int) -> Interval:
-        """Return samples a second of wall time."""
+        """Return samples per second of wall time."""
         return statistics.bootstrap_rate(
             [w.inferences * batch for w in self.windows],
             [w.seconds for w in self.windows],
@@ -215,7 +216,7 @@ class SelectedWindows:
         )
 
     def cpu_rate(self, batch: int) -> Interval:
-        """Return samples a second of CPU time; unknown where a window does not tell it."""
+        """Return samples per second of CPU time; unknown where a window has no CPU time."""
         spent = [w.cpu_s for w in self.windows if w.cpu_s is not None]
         if len(spent) != len(self.windows) or not sum(spent):
             return Interval(math.nan, math.nan, math.nan)
@@ -227,48 +228,48 @@ class SelectedWindows:
         return statistics.bootstrap_quantile(self.latencies_ms, q, self.blocks)
 
 
-def select_windows(rounds: Sequence[RawRound], machine: HostLoad) -> SelectedWindows:
-    """Judge every window of a trial, and choose those that stand for it."""
+def select_windows(rounds: Sequence[RawRound], host: HostLoad) -> SelectedWindows:
+    """Classify the windows of a trial, and select those that represent it."""
     windows = [w for r in rounds for w in r.windows]
     latencies = [latency for r in rounds for latency in r.latencies_ms]
     blocks = [i for i, r in enumerate(rounds) for _ in r.windows]
-    causes = classify_windows(windows, machine)
+    causes = classify_windows(windows, host)
     quiet = [i for i, cause in enumerate(causes) if cause is None]
     seconds = math.fsum(windows[i].seconds for i in quiet)
-    several = len({blocks[i] for i in quiet}) >= min(MIN_ROUNDS, len(rounds))
-    enough = len(quiet) == len(windows) or (seconds >= ENOUGH_S and several)
-    chosen = quiet if enough else range(len(windows))
+    enough_rounds = len({blocks[i] for i in quiet}) >= min(MIN_ROUNDS, len(rounds))
+    enough = len(quiet) == len(windows) or (seconds >= ENOUGH_S and enough_rounds)
+    selected = quiet if enough else range(len(windows))
     return SelectedWindows(
-        tuple(windows[i] for i in chosen),
-        tuple(latencies[i] for i in chosen),
-        tuple(blocks[i] for i in chosen),
+        tuple(windows[i] for i in selected),
+        tuple(latencies[i] for i in selected),
+        tuple(blocks[i] for i in selected),
         tuple(causes),
         enough,
     )
 
 
 def determine_verdict(
-    taken: SelectedWindows,
-    found: dict[str, float],
-    figure: Interval,
-    moved: Interval,
+    selected: SelectedWindows,
+    figures: dict[str, float],
+    headline: Interval,
+    drift: Interval,
     target_pct: float,
 ) -> Verdict:
-    """Judge a measurement by what disturbed it, or else by whether it converged.
+    """Return the verdict: the main disturbance, else whether the figure converged.
 
-    Neighbours that take little in each window, too little to tell from the clock's ticks, show
-    over all of them.
+    Other processes whose CPU time per window is below the resolution of the clock show in the sum
+    of all windows.
     """
-    if not taken.quiet:
-        return _VERDICTS[_main_cause(taken.causes)]
-    others, waited = found.get("others_cpu_pct", 0.0), found.get("cpu_wait_pct", 100.0)
+    if not selected.quiet:
+        return _VERDICTS[_main_cause(selected.causes)]
+    others, waited = figures.get("others_cpu_pct", 0.0), figures.get("cpu_wait_pct", 100.0)
     if others > 100 * OTHERS_SHARE and waited > 100 * WAIT_SHARE:
         return "contended"
-    if "paused" in taken.causes:
+    if "paused" in selected.causes:
         return "unsteady"
-    drifted = moved.excludes(0.0) and abs(moved.value) > 2 * target_pct
-    known = figure.known and figure.half_width_pct <= target_pct
-    return "stable" if known and not drifted else "unsteady"
+    drifts = drift.excludes(0.0) and abs(drift.value) > 2 * target_pct
+    converged = headline.known and headline.half_width_pct <= target_pct
+    return "stable" if converged and not drifts else "unsteady"
 
 
 _VERDICTS: dict[Cause, Verdict] = {
@@ -293,24 +294,26 @@ _EVIDENCE: dict[Cause, tuple[str, str]] = {
 }
 
 
-def disturbances(taken: SelectedWindows, found: dict[str, float], verdict: Verdict) -> list[Note]:
-    """Say what disturbed how many windows, whether or not they were left out."""
+def describe_disturbances(
+    selected: SelectedWindows, figures: dict[str, float], verdict: Verdict
+) -> list[Note]:
+    """Return a note on each cause of disturbance, with the number of windows."""
     notes = []
-    for cause, count in Counter(c for c in taken.causes if c is not None).most_common():
-        share = "excluded" if taken.quiet else "included"
-        evidence = f"{count} of {len(taken.causes)} windows, {share}"
+    for cause, count in Counter(c for c in selected.causes if c is not None).most_common():
+        share = "excluded" if selected.quiet else "included"
+        evidence = f"{count} of {len(selected.causes)} windows, {share}"
         name, text = _EVIDENCE.get(cause, ("", ""))
-        if not taken.quiet and name in found:
-            evidence += f"; {text.format(units.text(found[name]))}"
-            if cause == "others" and "cpu_wait_pct" in found:
-                evidence += f", CPU wait {units.text(found['cpu_wait_pct'])} %"
+        if not selected.quiet and name in figures:
+            evidence += f"; {text.format(units.text(figures[name]))}"
+            if cause == "others" and "cpu_wait_pct" in figures:
+                evidence += f", CPU wait {units.text(figures['cpu_wait_pct'])} %"
         notes.append(make_note(f"disturbed-{cause}", evidence))
-    wandered = verdict == "unsteady" and "paused" not in taken.causes
-    if taken.quiet and wandered and "drift_pct" in found:
+    unexplained = verdict == "unsteady" and "paused" not in selected.causes
+    if selected.quiet and unexplained and "drift_pct" in figures:
         notes.append(
             make_note(
                 "throughput-not-stable",
-                f"{found['drift_pct']:+.1f} % from the first round to the last",
+                f"{figures['drift_pct']:+.1f} % from the first round to the last",
             )
         )
     return notes

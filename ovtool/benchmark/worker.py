@@ -1,10 +1,8 @@
-"""The measuring process: ``python -m ovtool.benchmark.worker``.
+"""The worker process of a trial: ``python -m ovtool.benchmark.worker``.
 
-It says in one JSON line that it is ready, then reads one JSON command a line from its input
-(``open``, ``measure``, ``profile``, ``layers``, ``save_cache``, ``infer``, ``close``) and answers
-each with one JSON line.  It dies when its standard input closes, so nothing outlives the sweep that
-started it.
-It imports neither torch nor pandas: their threads would spin beside OpenVINO's.
+Each public method of :class:`Worker` handles a request; see
+:func:`ovtool.system.child_process.serve`.  The worker imports neither torch nor pandas, since their
+threads would spin next to those of OpenVINO.
 """
 
 from __future__ import annotations
@@ -15,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino as ov  # noqa: TID253 - this is the leaf that uses it
+import openvino as ov  # noqa: TID253 - only this process imports it
 
-from ovtool.benchmark import layer_timing as profiling
-from ovtool.benchmark import loops
+from ovtool.benchmark import layer_timing, loops
 from ovtool.core.device_names import is_virtual
 from ovtool.core.units import mib
 from ovtool.datasets import synthetic
@@ -35,7 +32,7 @@ STEADY_PCT = 3.0
 
 
 class Worker:
-    """The state between commands: one compiled model and its requests."""
+    """One compiled model and its infer requests."""
 
     def __init__(self) -> None:
         self.core = ov.Core()
@@ -45,76 +42,78 @@ class Worker:
         self.queue: Any = None
         self.counters: Any = None
         self.meter: Any = None
-        self.command: dict[str, Any] = {}
+        self.job: dict[str, Any] = {}
         self.ranges: list[synthetic.ValueRange] = []
         self.ran_on: list[str] = []
         self.requests = 1
         self.rounds = 0
         self.work = Work({}, {})
 
-    def open(self, command: dict[str, Any]) -> dict[str, Any]:
-        """Compile, fill the inputs, run once, warm every request up."""
-        self.command = command
-        device = command["device"]
-        self.core.get_versions(device)  # loads the plugins, which is no part of compiling
+    def open(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Compile, fill the inputs, run the first inference, warm up every request."""
+        self.job = request
+        device = request["device"]
+        self.core.get_versions(device)  # loads the plugins, which is not part of compiling
         model = self._model()
         self.work = work(model)
-        properties = dict(command["properties"])
-        properties["CACHE_DIR"] = command["cache"] or ""
+        properties = dict(request["properties"])
+        properties["CACHE_DIR"] = request["cache"] or ""
         started = time.perf_counter_ns()
         self.compiled = self.core.compile_model(model, device, properties)
-        answer: dict[str, Any] = {"compile_ms": (time.perf_counter_ns() - started) / 1e6}
-        self.requests = command["requests"] or int(
+        reply: dict[str, Any] = {"compile_ms": (time.perf_counter_ns() - started) / 1e6}
+        self.requests = request["requests"] or int(
             self.compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
         )
         self.ran_on = self._execution_devices()
         self.queue = ov.AsyncInferQueue(self.compiled, self.requests)
-        inputs = self._fill()
+        inputs = self._fill_requests()
         started = time.perf_counter_ns()
-        loops.inferring(self.queue[0])()
-        answer["first_inference_ms"] = (time.perf_counter_ns() - started) / 1e6
-        for request in self.queue:
-            loops.inferring(request)()
+        loops.make_infer(self.queue[0])()
+        reply["first_inference_ms"] = (time.perf_counter_ns() - started) / 1e6
+        for infer_request in self.queue:
+            loops.make_infer(infer_request)()
         self.counters = Counters()
-        worked = layers.only_device(self.compiled) if is_virtual(device) else None
-        self.meter = Meter.for_device(Path("/"), worked or device)
-        if command["warm_up"]:
-            answer |= self._warm_up()
-        return answer | {"inputs": inputs} | self._described()
+        executing = layers.only_device(self.compiled) if is_virtual(device) else None
+        self.meter = Meter.for_device(Path("/"), executing or device)
+        if request["warm_up"]:
+            reply |= self._warm_up()
+        return reply | {"inputs": inputs} | self._describe()
 
     def _model(self) -> Any:
-        model = self.core.read_model(self.command["xml"])
-        self.ranges = list(synthetic.input_ranges(model).values())  # before shapes are folded in
-        shapes = self.command["shapes"]
+        model = self.core.read_model(self.job["xml"])
+        self.ranges = list(
+            synthetic.input_ranges(model).values()
+        )  # before reshaping folds the shapes
+        shapes = self.job["shapes"]
         model.reshape({i: ov.PartialShape(shape) for i, shape in enumerate(shapes)})
         return model
 
-    def _fill(self) -> dict[str, str]:
-        """Fill every request; return which random values the inputs take, if they are random."""
-        command = self.command
-        data = np.load(command["inputs"]) if command["inputs"] else None
-        generator = np.random.default_rng(command["seed"])
+    def _fill_requests(self) -> dict[str, str]:
+        """Fill every request; return descriptions of the random inputs."""
+        job = self.job
+        data = np.load(job["inputs"]) if job["inputs"] else None
+        generator = np.random.default_rng(job["seed"])
         for request in self.queue:
             for index, port in enumerate(self.compiled.inputs):
-                shape, dtype = command["data_shapes"][index], port.element_type.to_dtype()
+                shape, dtype = job["data_shapes"][index], port.element_type.to_dtype()
                 if data is None:
                     array = synthetic.generate(self.ranges[index], shape, dtype, generator)
                 else:
-                    array = data[command["names"][index]]
-                _fill(request, index, port, array)
+                    array = data[job["names"][index]]
+                _set_input(request, index, port, array)
         if data is not None:
             return {}
-        return {n: r.text for n, r in zip(command["names"], self.ranges, strict=True)}
+        return {name: values.text for name, values in zip(job["names"], self.ranges, strict=True)}
 
-    def save_cache(self, command: dict[str, Any]) -> dict[str, Any]:
-        """Compile once more, into a model cache for another process to compile from."""
-        folder = Path(command["folder"])
-        properties = self.command["properties"] | {"CACHE_DIR": str(folder)}
-        self.core.compile_model(self._model(), self.command["device"], properties)
+    def save_cache(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Compile again, into a model cache for another process to load."""
+        folder = Path(request["folder"])
+        properties = self.job["properties"] | {"CACHE_DIR": str(folder)}
+        self.core.compile_model(self._model(), self.job["device"], properties)
         written = [f.stat().st_size for f in folder.rglob("*") if f.is_file()]
         return {"blob_mib": mib(sum(written)) if written else None}
 
-    def _described(self) -> dict[str, Any]:
+    def _describe(self) -> dict[str, Any]:
         known = set(self.compiled.get_property("SUPPORTED_PROPERTIES"))
 
         behind = self._behind()
@@ -134,9 +133,9 @@ class Worker:
             "precision": hint.get_type_name() if hint is not None else None,
             "layers": layers.summary(layers.executed(self.compiled, self.work), self.work),
             "flops": self.work.total,
-            "streams": _whole(read("NUM_STREAMS")),
-            "threads": _whole(read("INFERENCE_NUM_THREADS")),
-            "pinned": _whole(read("ENABLE_CPU_PINNING")),
+            "streams": _to_int(read("NUM_STREAMS")),
+            "threads": _to_int(read("INFERENCE_NUM_THREADS")),
+            "pinned": _to_int(read("ENABLE_CPU_PINNING")),
             "requests": self.requests,
             "loaded_from_cache": loaded,
             "execution_devices": self.ran_on,
@@ -144,31 +143,31 @@ class Worker:
         }
 
     def _behind(self) -> dict[str, Any]:
-        """Return the properties of the one device behind a virtual one; empty where not one."""
+        """Return the properties of the single device behind a virtual one; else empty."""
         try:
-            told = self.compiled.get_property("DEVICE_PROPERTIES")
-        except RuntimeError:  # a device that stands for itself
+            properties = self.compiled.get_property("DEVICE_PROPERTIES")
+        except RuntimeError:  # not a virtual device
             return {}
-        return dict(next(iter(told.values()))) if len(told) == 1 else {}
+        return dict(next(iter(properties.values()))) if len(properties) == 1 else {}
 
     def _execution_devices(self) -> list[str]:
         if "EXECUTION_DEVICES" not in self.compiled.get_property("SUPPORTED_PROPERTIES"):
             return []
-        told = self.compiled.get_property("EXECUTION_DEVICES")
-        return [told] if isinstance(told, str) else [str(name) for name in told]
+        devices = self.compiled.get_property("EXECUTION_DEVICES")
+        return [devices] if isinstance(devices, str) else [str(name) for name in devices]
 
     def _placement(self) -> dict[str, int] | None:
-        """Return how many operations HETERO puts on each device; None for any other device."""
-        device = self.command["device"]
+        """Return the number of operations per device of HETERO; None for other devices."""
+        device = self.job["device"]
         if not device.startswith("HETERO"):
             return None
-        offered = self.core.query_model(self._model(), device)
-        return dict(Counter(str(name) for name in offered.values()).most_common())
+        assigned = self.core.query_model(self._model(), device)
+        return dict(Counter(str(name) for name in assigned.values()).most_common())
 
     def _warm_up(self) -> dict[str, Any]:
-        """Infer until the speed of three windows in a row no longer drifts.
+        """Infer until the throughput of three consecutive windows is steady.
 
-        By wall time or, on a machine that others use too, by CPU time.
+        Either wall time or, on a busy machine, CPU time decides.
         """
         started = time.perf_counter()
         windows: list[dict[str, Any]] = []
@@ -180,22 +179,22 @@ class Worker:
             )
         return {"warm_up_s": time.perf_counter() - started, "steady": steady}
 
-    def measure(self, command: dict[str, Any]) -> dict[str, Any]:
+    def measure(self, request: dict[str, Any]) -> dict[str, Any]:
         """Measure a round."""
         self.rounds += 1
         before, started = self._energy(), time.perf_counter()
-        recorded = self._run(command["seconds"], command["rate"])
+        recorded = self._run(request["seconds"], request["rate"])
         seconds, after = time.perf_counter() - started, self._energy()
-        answer = recorded.to_json()
+        reply = recorded.to_json()
         now = self._execution_devices()
-        if now != self.ran_on:  # AUTO moves on when a device fails
-            was = ", ".join(self.ran_on)
-            raise RuntimeError(f"it moved from {was} to {', '.join(now)} while it was measured")
+        if now != self.ran_on:  # AUTO switches to another device when one fails
+            previous = ", ".join(self.ran_on)
+            raise RuntimeError(f"execution moved from {previous} to {', '.join(now)}")
         if isinstance(before, Unknown) or isinstance(after, Unknown):
             unknown = before if isinstance(before, Unknown) else after
-            answer["energy_unknown"] = unknown.because
+            reply["energy_unknown"] = unknown.because
         else:
-            answer["energy"] = {
+            reply["energy"] = {
                 "joules": after.since(before),
                 "seconds": seconds,
                 "inferences": recorded.completed,
@@ -203,83 +202,85 @@ class Worker:
             }
         peak = self.host.peak_rss_bytes()
         if isinstance(peak, Unknown):
-            return answer | {"peak_rss_mib": None, "rss_growth_mib": None}
-        grown = mib(peak - self.start_rss_bytes)
-        return answer | {"peak_rss_mib": mib(peak), "rss_growth_mib": grown}
+            return reply | {"peak_rss_mib": None, "rss_growth_mib": None}
+        growth_mib = mib(peak - self.start_rss_bytes)
+        return reply | {"peak_rss_mib": mib(peak), "rss_growth_mib": growth_mib}
 
     def _energy(self) -> Any:
         return self.meter if isinstance(self.meter, Unknown) else self.meter.read()
 
-    def profile(self, command: dict[str, Any]) -> dict[str, Any]:
-        """Time each layer, by a second compilation that counts."""
-        counting = self.command["properties"] | {"PERF_COUNT": "YES"}
-        counted = self.core.compile_model(self._model(), self.command["device"], counting)
-        return profiling.profile(
-            self.queue[0], counted, self.work, command["seconds"], self.counters
+    def profile(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Time each layer, in a second compilation with performance counters."""
+        properties = self.job["properties"] | {"PERF_COUNT": "YES"}
+        counted = self.core.compile_model(self._model(), self.job["device"], properties)
+        return layer_timing.profile_layers(
+            self.queue[0], counted, self.work, request["seconds"], self.counters
         )
 
-    def layers(self, command: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - it takes nothing
-        """Tell what is executed, layer by layer, without running it."""
-        found = layers.executed(self.compiled, self.work)
-        return {"layers": None if found is None else [layers.as_json(one) for one in found]}
+    def layers(self, request: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - without arguments
+        """Return the executed layers, without running them."""
+        executed = layers.executed(self.compiled, self.work)
+        return {
+            "layers": None if executed is None else [layers.as_json(layer) for layer in executed]
+        }
 
-    def _run(self, seconds: float, rate: float | None = None) -> loops.Recorded:
+    def _run(self, seconds: float, rate: float | None = None) -> loops.Recording:
         if rate is not None:
-            seed = self.command["seed"] + self.rounds
-            return loops.arriving(self.queue, rate, seconds, self.counters, seed)
+            seed = self.job["seed"] + self.rounds
+            return loops.run_open_loop(self.queue, rate, seconds, self.counters, seed)
         if self.requests == 1:
-            return loops.one_at_a_time(self.queue[0], seconds, self.counters)
-        return loops.all_busy(self.queue, self.requests, seconds, self.counters)
+            return loops.run_single(self.queue[0], seconds, self.counters)
+        return loops.run_closed_loop(self.queue, self.requests, seconds, self.counters)
 
-    def infer(self, command: dict[str, Any]) -> dict[str, Any]:
-        """Infer samples, stacked along axis 0 of each array, in order and by the batch.
+    def infer(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Infer samples, stacked along axis 0 of each array, in order and in batches.
 
-        The last request is filled up with copies of the last sample, whose outputs are dropped.
+        Copies of the last sample fill the last batch; their outputs are dropped.
         """
-        data, names = np.load(command["inputs"]), command["names"]
-        batch, axes = self.command["batch"], self.command["batch_axes"]
+        data, names = np.load(request["inputs"]), request["names"]
+        batch, axes = self.job["batch"], self.job["batch_axes"]
         arrays = [data[name] for name in names]
         count = len(arrays[0])
         results: list[list[Any]] = [[] for _ in self.compiled.outputs]
-        request = self.compiled.create_infer_request()
+        infer_request = self.compiled.create_infer_request()
         for start in range(0, count, batch):
             rows = np.minimum(np.arange(start, start + batch), count - 1)
             for index, array in enumerate(arrays):
                 axis = axes[index]
-                one = array[start] if axis is None else np.moveaxis(array[rows], 0, axis)
-                _fill(request, index, self.compiled.inputs[index], one)
-            loops.inferring(request)()
+                batch_array = array[start] if axis is None else np.moveaxis(array[rows], 0, axis)
+                _set_input(infer_request, index, self.compiled.inputs[index], batch_array)
+            loops.make_infer(infer_request)()
             for index, collected in enumerate(results):
-                collected.append(self._rows(request.get_output_tensor(index), count - start))
-        np.savez(command["outputs"], *[np.concatenate(arrays) for arrays in results])
+                collected.append(self._rows(infer_request.get_output_tensor(index), count - start))
+        np.savez(request["outputs"], *[np.concatenate(arrays) for arrays in results])
         return {}
 
     def _rows(self, tensor: Any, left: int) -> Any:
-        """Return an output's real samples as rows; one without a batch dimension is a row."""
+        """Return an output's samples as rows; an output without a batch dimension is one row."""
         array = np.array(tensor.data)
-        if array.ndim == 0 or array.shape[0] != self.command["batch"]:
+        if array.ndim == 0 or array.shape[0] != self.job["batch"]:
             return array[None]
         return array[:left]
 
 
 def _steady(values: list[float]) -> bool:
-    """Whether three values in a row lie within a few per cent of one another."""
+    """Whether three consecutive values differ by at most :data:`STEADY_PCT`."""
     return len(values) == 3 and 0 < max(values) <= min(values) * (1 + STEADY_PCT / 100)
 
 
-def _fill(request: Any, index: int, port: Any, array: Any) -> None:
-    """Give a request an input; one of open dimensions has a tensor only once it is given one."""
+def _set_input(request: Any, index: int, port: Any, array: Any) -> None:
+    """Set an input of a request; an input with open dimensions needs a new tensor."""
     if port.partial_shape.is_dynamic:
         request.set_input_tensor(index, ov.Tensor(array.astype(port.element_type.to_dtype())))
     else:
         request.get_input_tensor(index).data[:] = array
 
 
-def _whole(value: Any) -> int | None:
+def _to_int(value: Any) -> int | None:
     try:
         return None if value is None else int(value)
     except (TypeError, ValueError):
-        return None  # AUTO and the like give a list
+        return None  # AUTO returns a list
 
 
 if __name__ == "__main__":

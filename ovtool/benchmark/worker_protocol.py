@@ -1,11 +1,11 @@
-"""What the answers of a measuring process mean."""
+"""Reads the replies of a worker: the compiled model, rounds, profiles, and plugin errors."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ovtool.benchmark.session import Job, Opened, RawRound, Spent, TrialFailedError
+from ovtool.benchmark.session import CompiledInfo, EnergyUse, Job, RawRound, TrialFailedError
 from ovtool.benchmark.windows import Stretch
 from ovtool.core import device_names, units
 from ovtool.core.measurement import Window
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 ATTRIBUTED = 0.995
-"""Share of a model's FLOPs below which it is said that some could not be given to a layer."""
+"""Share of a model's FLOPs that layers must account for; a note reports less."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerProfile:
-    """What profiling a model came to.
+    """The profile of a compiled model.
 
     Args:
-        layers: Those that ran, with their times.
-        latency_ms: Mean of one request without counters.
-        latency_counted_ms: The same with counters.
-        inferences: Counted requests.
-        flops: Of one request; None where they cannot be told.
-        attributed: Share of the known FLOPs that some layer is known to do; None without any.
-        others_cpu_pct: Share of the machine that others took meanwhile; None where not told.
+        layers: The executed layers, with times.
+        latency_ms: Mean latency of a request without performance counters.
+        latency_counted_ms: Mean latency with performance counters.
+        inferences: Number of requests with counters.
+        flops: FLOPs of a request; None where unknown.
+        attributed: Share of the FLOPs that layers account for; None without known FLOPs.
+        others_cpu_pct: CPU time of other processes as a share of the machine's; None where unknown.
     """
 
     layers: tuple[layers.Layer, ...]
@@ -45,35 +45,35 @@ class WorkerProfile:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where it ran; ``ran_on`` names the devices, None where they are not told."""
+    """The execution devices of a trial; ``ran_on`` is None where unknown."""
 
     ran_on: str | None
     notes: tuple[Note, ...] = ()
 
 
 def determine_placement(
-    device: str, told: Sequence[str], layers: Mapping[str, int] | None = None
+    device: str, execution_devices: Sequence[str], operations: Mapping[str, int] | None = None
 ) -> Placement:
-    """Return what a trial of ``device`` ran on.
+    """Return the execution devices of a trial.
 
     Args:
-        device: What was asked for.
-        told: ``EXECUTION_DEVICES`` of the compiled model; AUTO puts the device that stands in for
-            another while that compiles into parentheses.
-        layers: Operations by device, where they are spread over several.
+        device: The requested device.
+        execution_devices: ``EXECUTION_DEVICES`` of the compiled model; AUTO puts a temporary
+            device in parentheses.
+        operations: Number of operations by device, where several devices share the model.
 
     Raises:
-        TrialFailedError: Another device did the work of one that was named.
+        TrialFailedError: Another device executes the model.
     """
-    ran_on = [name.strip("() ") for name in told]
+    ran_on = [name.strip("() ") for name in execution_devices]
     if not ran_on:
         return Placement(None)
     listed = ", ".join(ran_on)
     if not device_names.is_virtual(device):
         if not all(device_names.same_device(device, name) for name in ran_on):
-            raise TrialFailedError(f"it ran on {listed}: that is no figure of {device}")
+            raise TrialFailedError(f"the model ran on {listed}, not on {device}")
         return Placement(listed)
-    notes = [] if layers is None else [_spread_note(layers)]
+    notes = [] if operations is None else [_spread_note(operations)]
     absent = device_names.not_behind(device, ran_on)
     if absent:
         notes.append(
@@ -82,128 +82,130 @@ def determine_placement(
     return Placement(listed, tuple(notes))
 
 
-def _spread_note(layers: Mapping[str, int]) -> Note:
-    shown = ", ".join(f"{name} {count}" for name, count in layers.items())
+def _spread_note(operations: Mapping[str, int]) -> Note:
+    shown = ", ".join(f"{name} {count}" for name, count in operations.items())
     return make_note("placement", shown)
 
 
-def parse_opened(answer: Mapping[str, Any], job: Job) -> Opened:
-    """Read what opening a model told.
+def parse_opened(reply: Mapping[str, Any], job: Job) -> CompiledInfo:
+    """Read the reply of ``open``.
 
     Raises:
-        KeyError: Something is missing; or ValueError, TypeError: it is of another form.
-        TrialFailedError: Another device, or another precision, took the place of what was asked.
+        KeyError: A field is missing; ValueError or TypeError for a field of another form.
+        TrialFailedError: The device or the precision is not the requested one.
     """
-    where = determine_placement(
-        job.trial.device, answer["execution_devices"], answer.get("placement")
+    placement = determine_placement(
+        job.trial.device, reply["execution_devices"], reply.get("placement")
     )
-    _check_precision(job.trial.precision, answer["precision"])
+    _check_precision(job.trial.precision, reply["precision"])
     figures = {
-        **{name: answer[name] for name in ("streams", "requests", "threads")},
-        "pinned": answer["pinned"],
-        "usable_cpus": answer["usable_cpus"],
-        "quota_cpus": answer["quota_cpus"],
+        **{name: reply[name] for name in ("streams", "requests", "threads")},
+        "pinned": reply["pinned"],
+        "usable_cpus": reply["usable_cpus"],
+        "quota_cpus": reply["quota_cpus"],
     }
-    layers_told, flops = answer["layers"], answer["flops"]
-    notes = [*job.notes, *where.notes, *_layer_notes(layers_told)]
+    layer_summary, flops = reply["layers"], reply["flops"]
+    notes = [*job.notes, *placement.notes, *_layer_notes(layer_summary)]
     if flops is None:
         notes.append(make_note("no-flops"))
-    if told := answer.get("inputs"):
-        shown = ", ".join(f"{name}: {values}" for name, values in told.items())
+    if inputs := reply.get("inputs"):
+        shown = ", ".join(f"{name}: {values}" for name, values in inputs.items())
         notes.append(make_note("random-inputs", shown))
-    if not answer.get("steady", True):
-        notes.append(make_note("warm-up-unsteady", f"{answer['warm_up_s']:.1f} s of warm-up"))
+    if not reply.get("steady", True):
+        notes.append(make_note("warm-up-unsteady", f"{reply['warm_up_s']:.1f} s of warm-up"))
     known = {n: float(value) for n, value in figures.items() if value is not None}
-    return Opened(
-        figures=known | _arithmetic(layers_told, flops, job.trial.batch),
+    return CompiledInfo(
+        figures=known | _arithmetic(layer_summary, flops, job.trial.batch),
         executed_precision=name_executed_precision(
-            answer["precision"], layers_told and layers_told["layer_share"]
+            reply["precision"], layer_summary and layer_summary["layer_share"]
         ),
         properties=job.properties,
         notes=tuple(notes),
-        compile_ms=float(answer["compile_ms"]),
-        first_inference_ms=float(answer["first_inference_ms"]),
-        loaded_from_cache=answer["loaded_from_cache"],
-        ran_on=where.ran_on,
+        compile_ms=float(reply["compile_ms"]),
+        first_inference_ms=float(reply["first_inference_ms"]),
+        loaded_from_cache=reply["loaded_from_cache"],
+        ran_on=placement.ran_on,
     )
 
 
-def _check_precision(asked: str, told: str | None) -> None:
-    """Refuse figures of a precision that nobody asked for."""
-    if asked != "default" and told is not None and told != asked:
+def _check_precision(requested: str, actual: str | None) -> None:
+    """Reject a precision that differs from the requested one."""
+    if requested != "default" and actual is not None and actual != requested:
         raise TrialFailedError(
-            f"asked for {asked}, but the device would run in {told}: ask for that, or for default"
+            f"requested precision {requested}, but the device runs {actual};"
+            f" choose {actual} or default"
         )
 
 
-def parse_round(answer: Mapping[str, Any]) -> RawRound:
-    """Read a round; it raises as :func:`parse_opened` does."""
-    spent = answer.get("energy")
+def parse_round(reply: Mapping[str, Any]) -> RawRound:
+    """Read the reply of ``measure``; raises as :func:`parse_opened` does."""
+    energy = reply.get("energy")
     return RawRound(
-        windows=tuple(Window(**w) for w in answer["windows"]),
-        latencies_ms=tuple(tuple(w) for w in answer["latencies_ms"]),
-        stretches=tuple(Stretch(*s) for s in answer["stretches"]),
-        energy=Spent(**spent) if spent else None,
-        energy_unknown=answer.get("energy_unknown", ""),
-        peak_rss_mib=answer["peak_rss_mib"],
-        rss_growth_mib=answer["rss_growth_mib"],
+        windows=tuple(Window(**w) for w in reply["windows"]),
+        latencies_ms=tuple(tuple(w) for w in reply["latencies_ms"]),
+        stretches=tuple(Stretch(*s) for s in reply["stretches"]),
+        energy=EnergyUse(**energy) if energy else None,
+        energy_unknown=reply.get("energy_unknown", ""),
+        peak_rss_mib=reply["peak_rss_mib"],
+        rss_growth_mib=reply["rss_growth_mib"],
     )
 
 
-def parse_profile(answer: Mapping[str, Any]) -> WorkerProfile:
-    """Read a profile; it raises as :func:`parse_opened` does."""
-    return WorkerProfile(
-        **dict(answer) | {"layers": tuple(map(layers.from_json, answer["layers"]))}
-    )
+def parse_profile(reply: Mapping[str, Any]) -> WorkerProfile:
+    """Read the reply of ``profile``; raises as :func:`parse_opened` does."""
+    return WorkerProfile(**dict(reply) | {"layers": tuple(map(layers.from_json, reply["layers"]))})
 
 
-def parse_layers(answer: Mapping[str, Any]) -> tuple[layers.Layer, ...] | None:
-    """Read the executed layers; it raises as :func:`parse_opened` does."""
-    told = answer["layers"]
-    return None if told is None else tuple(map(layers.from_json, told))
+def parse_layers(reply: Mapping[str, Any]) -> tuple[layers.Layer, ...] | None:
+    """Read the reply of ``layers``; raises as :func:`parse_opened` does."""
+    executed = reply["layers"]
+    return None if executed is None else tuple(map(layers.from_json, executed))
 
 
-def _layer_notes(told: Mapping[str, Any] | None) -> list[Note]:
-    """Say what the layers execute in, and what of an INT8 model does not run in INT8."""
-    if told is None:
+def _layer_notes(summary: Mapping[str, Any] | None) -> list[Note]:
+    """Return notes on the precision of the layers, and on layers of an INT8 model without INT8."""
+    if summary is None:
         return [make_note("no-runtime-graph")]
-    if not told["compute_layers"]:
+    if not summary["compute_layers"]:
         return []
-    by_flops = told["flops_share"]
-    shown = units.percentages(by_flops or told["layer_share"])
+    by_flops = summary["flops_share"]
+    shown = units.percentages(by_flops or summary["layer_share"])
     notes = [make_note("executed-layers", f"{shown} of {'FLOPs' if by_flops else 'layers'}")]
-    back, share = told["fallbacks"], told["fallback_share"]
-    if back:
-        count = f"{len(back)} of {told['compute_layers']} layers"
+    fallbacks, share = summary["fallbacks"], summary["fallback_share"]
+    if fallbacks:
+        count = f"{len(fallbacks)} of {summary['compute_layers']} layers"
         flops = "" if share is None else f", {units.text(100 * share)} % of FLOPs"
-        more = ", ..." if len(back) > 3 else ""
-        notes.append(make_note("int8-fallback", f"{count}{flops}: {', '.join(back[:3])}{more}"))
-    if told["attributed"] is not None and told["attributed"] < ATTRIBUTED:
+        more = ", ..." if len(fallbacks) > 3 else ""
         notes.append(
-            make_note("flops-unattributed", f"{100 * told['attributed']:.0f} % of FLOPs mapped")
+            make_note("int8-fallback", f"{count}{flops}: {', '.join(fallbacks[:3])}{more}")
+        )
+    if summary["attributed"] is not None and summary["attributed"] < ATTRIBUTED:
+        notes.append(
+            make_note("flops-unattributed", f"{100 * summary['attributed']:.0f} % of FLOPs mapped")
         )
     return notes
 
 
-def _arithmetic(told: Mapping[str, Any] | None, flops: int | None, batch: int) -> dict[str, float]:
-    """Return the figures of the arithmetic: per sample, and by precision where it is shown."""
-    found = {} if flops is None else {"gflops": flops / 1e9 / batch}
-    by_flops = told["flops_share"] if told is not None else {}
+def _arithmetic(
+    summary: Mapping[str, Any] | None, flops: int | None, batch: int
+) -> dict[str, float]:
+    """Return the FLOPs per sample, and their shares by precision where known."""
+    figures = {} if flops is None else {"gflops": flops / 1e9 / batch}
+    by_flops = summary["flops_share"] if summary is not None else {}
     if by_flops:
-        found |= {
+        figures |= {
             f"flops_{name}_pct": 100.0 * by_flops.get(name, 0.0)
             for name in ("i8", "bf16", "f16", "f32")
         }
-    return found
+    return figures
 
 
 def name_executed_precision(hint: str | None, shares: Mapping[str, float] | None) -> str | None:
-    """Name what a compiled model runs in: its precision, with ``i8+`` where layers run in INT8.
+    """Return the executed precision: the hint, with ``i8+`` where layers run in INT8.
 
     Args:
-        hint: ``INFERENCE_PRECISION_HINT`` as read back, or None.
-        shares: Of the computing layers by executed precision, or None where the device does not
-            show.
+        hint: ``INFERENCE_PRECISION_HINT`` of the compiled model; None where unknown.
+        shares: Shares of the computing layers by executed precision; None where unknown.
     """
     if hint and (shares or {}).get("i8"):
         return f"i8+{hint}"

@@ -170,7 +170,7 @@ class _Evaluation:
             job = self._job(trial, exact=precision == EXACT)
             with contextlib.closing(self.runner.open(job)) as session:
                 figures, notes = self.evaluator(trial, session)
-                executed = session.opened.executed_precision
+                executed = session.info.executed_precision
                 if (device, precision) != ("CPU", EXACT):
                     difference = self._compare_with_cpu(job, session)
         except TrialFailedError as error:

@@ -24,7 +24,7 @@ from ovtool.profiling import breakdown
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ovtool.benchmark.session import Job, Opened
+    from ovtool.benchmark.session import CompiledInfo, Job
     from ovtool.benchmark.worker_protocol import WorkerProfile
     from ovtool.core.trial import Trial
     from ovtool.core.variant import Variant
@@ -210,7 +210,7 @@ def _profiled(
         session = runner.open(_with_inputs(job, variant, data, scratch, progress))
         with contextlib.closing(session):
             progress.close()
-            return _made(trial, session.opened, session.profile(seconds))
+            return _made(trial, session.info, session.profile(seconds))
     except TrialFailedError as error:
         raise InputError(f"{trial.label}: {error}") from error
 
@@ -244,7 +244,7 @@ def _with_inputs(
     return replace(job, inputs=write_request(samples, job, scratch / "request.npz"))
 
 
-def _made(trial: Trial, opened: Opened, told: WorkerProfile) -> Profile:
+def _made(trial: Trial, opened: CompiledInfo, told: WorkerProfile) -> Profile:
     played = bool(find_emulated([trial.device]))
     return Profile(
         variant=trial.variant_name,

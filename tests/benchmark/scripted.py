@@ -1,4 +1,4 @@
-"""Jobs and runners of a script: what they say of a device is invented."""
+"""Jobs and scripted runners, with invented devices."""
 
 from dataclasses import dataclass, field, replace
 
@@ -11,14 +11,14 @@ BASE = Trial("a" * 12, "a", "CPU", 2)
 
 def jobs(folder, *names, **fields):
     """Jobs of one group, each with a file where its weights would be."""
-    made = []
+    created = []
     for name in names:
         (folder / f"{name}.bin").write_bytes(b"weights")
         trial = replace(BASE, variant=name * 12, variant_name=name, **fields)
-        made.append(
+        created.append(
             Job(trial, folder / f"{name}.xml", ("x",), ((2, 3),), ((2, 3),), (0,), {"A": "B"})
         )
-    return made
+    return created
 
 
 def even(trial, index):
@@ -27,7 +27,7 @@ def even(trial, index):
 
 @dataclass
 class Watched:
-    """A fake runner that notes what is opened, measured and closed, in order.
+    """A fake runner that records what is opened, measured and closed, in order.
 
     ``open`` is a compile without a cache, ``reopen`` one from it, ``start`` one from it that is
     not measured; their ends are ``close`` and, for the last, ``stop``.

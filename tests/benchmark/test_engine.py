@@ -10,10 +10,10 @@ from ovtool.benchmark.session import TrialFailedError
 from ovtool.core.notes import Note
 from tests.benchmark.scripted import Watched, even, fails, jobs
 
-SURE = MeasurementSettings(min_rounds=8)
+CONVERGING = MeasurementSettings(min_rounds=8)
 
 
-def measured(folder, runner, *names, settings=SURE, **options):
+def measured(folder, runner, *names, settings=CONVERGING, **options):
     return measure_group(jobs(folder, *names), runner, settings, "env", **options)
 
 
@@ -24,15 +24,17 @@ def test_rounds_alternate_in_random_order(tmp_path):
     assert sorted(order) == list(range(8))
     assert all(sorted(names) == ["a", "b", "c"] for names in order.values())
     assert len({tuple(names) for names in order.values()}) > 1
-    whole = [names for event, names in runner.events if isinstance(event, int)]
-    assert whole == [name for index in range(8) for name in order[index]], "round after round"
+    measured_names = [names for event, names in runner.events if isinstance(event, int)]
+    assert measured_names == [name for index in range(8) for name in order[index]], (
+        "round after round"
+    )
     assert [row.trial.variant_name for row in rows] == ["a", "b", "c"]
     assert len({row.taken_with for row in rows}) == 1
     assert rows[0].taken_with
     assert [r.index for r in rows[0].rounds] == list(range(8))
 
 
-def test_the_order_is_of_the_seed(tmp_path):
+def test_order_depends_on_the_seed(tmp_path):
     def order(seed):
         runner = Watched()
         measured(tmp_path, runner, "a", "b", "c", settings=MeasurementSettings(seed=seed))
@@ -42,7 +44,7 @@ def test_the_order_is_of_the_seed(tmp_path):
     assert order(1) != order(2)
 
 
-def test_a_measurement_has_what_the_session_told(tmp_path):
+def test_measurement_has_the_figures_of_the_session(tmp_path):
     (row,) = measured(tmp_path, Watched(), "a")
     assert (row.status, row.verdict, row.environment) == ("ok", "stable", "env")
     assert row.executed_precision == "bf16"
@@ -56,7 +58,7 @@ def test_a_measurement_has_what_the_session_told(tmp_path):
 
 
 @pytest.mark.parametrize("at", [-1, 0, 3, 7])
-def test_one_that_fails_is_a_row_and_the_others_go_on(tmp_path, at):
+def test_failed_trial_is_a_row_and_the_rest_goes_on(tmp_path, at):
     runner = Watched(fails("b", at))
     a, b, c = measured(tmp_path, runner, "a", "b", "c")
     assert (a.status, b.status, c.status) == ("ok", "failed", "ok")
@@ -67,7 +69,7 @@ def test_one_that_fails_is_a_row_and_the_others_go_on(tmp_path, at):
     assert runner.of("open").count("b") == (at >= 0)
 
 
-def test_all_fail(tmp_path):
+def test_all_trials_fail(tmp_path):
     def script(trial, index):
         raise TrialFailedError(f"no {trial.variant_name}")
 
@@ -75,13 +77,13 @@ def test_all_fail(tmp_path):
     assert [row.reason for row in rows] == ["no a", "no b"]
 
 
-def test_it_stops_as_soon_as_it_is_sure_enough(tmp_path):
+def test_measuring_stops_after_convergence(tmp_path):
     steady = MeasurementSettings(min_rounds=3, target_pct=2.0)
     (row,) = measured(tmp_path, Watched(noise_pct=0.1), "a", settings=steady)
     assert len(row.rounds) == 3
 
 
-def test_once_sure_may_be_luck(tmp_path):
+def test_single_narrow_interval_is_not_convergence(tmp_path):
     """The interval is narrow after two equal rounds, and wide again after the third."""
 
     def script(trial, index):
@@ -96,7 +98,7 @@ def drifting(trial, index):
     return 5.0 + (index % 4)
 
 
-def test_it_goes_on_until_it_is_sure_enough(tmp_path):
+def test_measuring_continues_until_convergence(tmp_path):
     unsure = MeasurementSettings(min_rounds=3, target_pct=4.0)
     (row,) = measured(tmp_path, Watched(drifting), "a", settings=unsure)
     assert len(row.rounds) > 20
@@ -104,7 +106,7 @@ def test_it_goes_on_until_it_is_sure_enough(tmp_path):
     assert 50 * width / row.figures["throughput_fps"] <= 4.0
 
 
-def test_one_that_is_sure_leaves_the_rounds_to_the_others(tmp_path):
+def test_converged_trial_leaves_the_rounds(tmp_path):
     def script(trial, index):
         return drifting(trial, index) if trial.variant_name == "b" else 5.0
 
@@ -116,14 +118,14 @@ def test_one_that_is_sure_leaves_the_rounds_to_the_others(tmp_path):
 
 
 def clock(monkeypatch, seconds_a_round):
-    """Let each round take so long."""
+    """Give each round a length."""
     now = iter(range(10_000))
     monkeypatch.setattr(engine.time, "monotonic", lambda: next(now) * seconds_a_round)
 
 
 @pytest.mark.parametrize(("max_s", "min_rounds", "rounds"), [(10, 2, 10), (1, 8, 3), (1, 2, 2)])
-def test_it_stops_when_its_time_is_over(tmp_path, monkeypatch, max_s, min_rounds, rounds):
-    """Three rounds at least where that many were asked for: a ratio by round needs them."""
+def test_measuring_stops_after_its_time(tmp_path, monkeypatch, max_s, min_rounds, rounds):
+    """At least three rounds, where requested: ratios by round need them."""
     clock(monkeypatch, 1.0)
     settings = MeasurementSettings(max_s=max_s, min_rounds=min_rounds, target_pct=0.01)
     (row,) = measured(tmp_path, Watched(drifting), "a", settings=settings)
@@ -132,7 +134,7 @@ def test_it_stops_when_its_time_is_over(tmp_path, monkeypatch, max_s, min_rounds
 
 
 @pytest.mark.parametrize("where", ["open", "measure", "evaluate", "progress"])
-def test_every_session_is_closed_whatever_happens(tmp_path, where):
+def test_every_session_is_closed_after_an_interrupt(tmp_path, where):
     def script(trial, index):
         if trial.variant_name == "b" and index == {"open": -1, "measure": 2}.get(where):
             raise KeyboardInterrupt
@@ -154,7 +156,7 @@ def test_every_session_is_closed_whatever_happens(tmp_path, where):
     assert sorted(runner.of("close")) == sorted(runner.of("open"))
 
 
-def test_quality_is_taken_after_the_rounds_by_the_same_session(tmp_path):
+def test_quality_is_evaluated_after_the_rounds_in_the_same_session(tmp_path):
     runner = Watched()
 
     def evaluate(trial, session):
@@ -170,14 +172,15 @@ def test_quality_is_taken_after_the_rounds_by_the_same_session(tmp_path):
     assert all("n" in {note.id for note in row.notes} for row in rows)
 
 
-def test_a_failure_while_quality_is_taken_is_a_row(tmp_path):
+def test_failed_evaluation_is_a_row(tmp_path):
     def evaluate(trial, session):
         if trial.variant_name == "a":
             raise TrialFailedError("it died")
         return {}, []
 
     a, b = measured(tmp_path, Watched(), "a", "b", evaluate=evaluate)
-    assert (a.status, a.reason) == ("failed", "while its quality was evaluated: it died")
+    assert a.status == "failed"
+    assert "it died" in a.reason
     assert b.status == "ok"
 
 
@@ -201,7 +204,7 @@ def test_with_little_memory_each_is_opened_from_its_cache_for_every_round(tmp_pa
     assert min(seconds) > 2 * MeasurementSettings().round_s, "fewer and longer rounds"
 
 
-def test_a_session_that_cannot_be_opened_again_is_a_row(tmp_path, monkeypatch):
+def test_session_that_cannot_be_reopened_is_a_failed_row(tmp_path, monkeypatch):
     monkeypatch.setattr(psutil, "virtual_memory", lambda: type("M", (), {"available": 2**20}))
     opened = []
 
@@ -216,7 +219,7 @@ def test_a_session_that_cannot_be_opened_again_is_a_row(tmp_path, monkeypatch):
     assert (a.status, a.reason, b.status) == ("failed", "no memory", "ok")
 
 
-def test_starts_from_the_cache_are_measured_when_the_rounds_are_done(tmp_path):
+def test_cached_starts_are_measured_after_the_rounds(tmp_path):
     runner = Watched()
     measured(tmp_path, runner, "a", "b")
     kinds = [event for event, _ in runner.events]
@@ -226,30 +229,30 @@ def test_starts_from_the_cache_are_measured_when_the_rounds_are_done(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "reason"),
     [
-        ({"loaded_from_cache": False}, "did not take the model from its cache"),
+        ({"loaded_from_cache": False}, "from its cache"),
         (None, "it died"),
     ],
 )
-def test_without_a_start_from_the_cache_there_is_the_reason(tmp_path, change, said):
+def test_missing_cached_start_has_a_reason(tmp_path, change, reason):
     class Odd(Watched):
         def open(self, job, cache=None, *, warm_up=True):
             if change is None and not warm_up:
                 raise TrialFailedError("it died")
             session = super().open(job, cache, warm_up=warm_up)
             if change and not warm_up:
-                session.opened = replace(session.opened, **change)
+                session.info = replace(session.info, **change)
             return session
 
     (row,) = measured(tmp_path, Odd(), "a")
     assert row.status == "ok"
     assert "compile_cached_ms" not in row.figures
-    assert said in {n.id: n.evidence for n in row.notes}["no-cached-start"]
+    assert reason in {n.id: n.evidence for n in row.notes}["no-cached-start"]
 
 
-def test_requests_that_arrive_are_measured_at_their_rate(tmp_path):
-    """One server, 5 ms a request: 100 a second leave it half idle."""
+def test_open_loop_is_measured_at_its_rate(tmp_path):
+    """One server with 5 ms per request is half idle at 100 requests per second."""
     (row,) = measure_group(
         jobs(tmp_path, "a", rate=100.0), FakeRunner(even), MeasurementSettings(min_rounds=3), "env"
     )
@@ -261,8 +264,8 @@ def test_requests_that_arrive_are_measured_at_their_rate(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_highest_rate_under_a_limit_is_found(tmp_path):
-    """An M/D/1 queue of 5 ms: at the rate found the percentile keeps to the limit."""
+def test_highest_rate_under_a_limit(tmp_path):
+    """An M/D/1 queue of 5 ms: the percentile meets the limit at the highest rate."""
     asked = jobs(tmp_path, "a", max_latency_ms=20.0, percentile=90)
     steps = []
     (row,) = measure_group(
@@ -276,14 +279,14 @@ def test_the_highest_rate_under_a_limit_is_found(tmp_path):
     assert [step for step in steps if step.stage.startswith("trying")]
 
 
-def test_a_limit_that_no_rate_keeps_is_a_row_that_says_so(tmp_path):
+def test_limit_that_no_rate_meets_is_a_failed_row(tmp_path):
     asked = jobs(tmp_path, "a", max_latency_ms=4.0, percentile=99)
-    (row,) = measure_group(asked, FakeRunner(even), SURE, "env")
+    (row,) = measure_group(asked, FakeRunner(even), CONVERGING, "env")
     assert row.status == "failed"
-    assert row.reason.startswith("no rate keeps p99 <= 4 ms: nearly idle, it is 5.")
+    assert "p99 <= 4 ms" in row.reason
 
 
-def test_progress_is_told_between_the_rounds(tmp_path):
+def test_progress_is_reported_between_the_rounds(tmp_path):
     steps = []
     measured(tmp_path, Watched(), "a", on_progress=steps.append)
     rounds = [f"round {n}" for n in range(1, 9)]
@@ -294,5 +297,5 @@ def test_progress_is_told_between_the_rounds(tmp_path):
     assert steps[-1].throughput_fps == pytest.approx(400, rel=0.02)
 
 
-def test_nothing_to_measure(tmp_path):
+def test_empty_group(tmp_path):
     assert measured(tmp_path, Watched()) == []

@@ -1,5 +1,6 @@
-"""The loops on a queue of a script, whose counters are real."""
+"""The loops on a scripted queue with real counters."""
 
+import contextlib
 import threading
 import time
 
@@ -27,7 +28,7 @@ class Request:
 
 
 class Queue:
-    """Requests that each run in a thread, as an ``AsyncInferQueue`` shows them."""
+    """Requests that run in threads, with the interface of an ``AsyncInferQueue``."""
 
     def __init__(self, count):
         self.requests = [Request() for _ in range(count)]
@@ -63,18 +64,17 @@ def test_outputs_are_not_copied():
     x = op.parameter([8], ov.Type.f32)
     model = ov.Model([op.result(op.add(x, op.constant(np.float32(1))))], [x], "sum")
     request = ov.Core().compile_model(model, "CPU").create_infer_request()
-    (found,) = loops.inferring(request)().values()
-    assert np.shares_memory(found, request.get_output_tensor(0).data)
+    (output,) = loops.make_infer(request)().values()
+    assert np.shares_memory(output, request.get_output_tensor(0).data)
 
 
 @pytest.fixture
 def counters():
-    made = Counters()
-    yield made
-    made.close()
+    with contextlib.closing(Counters()) as counters:
+        yield counters
 
 
-def check_whole(recorded):
+def check_windows(recorded):
     assert len(recorded.windows) == len(recorded.latencies_ms)
     for window, latencies in zip(recorded.windows, recorded.latencies_ms, strict=True):
         assert window["inferences"] == len(latencies) > 0
@@ -86,12 +86,12 @@ def check_whole(recorded):
     assert counted <= recorded.completed
 
 
-def test_one_at_a_time(counters):
+def test_single_request(counters):
     request = Request()
-    recorded = loops.one_at_a_time(request, 0.35, counters)
-    check_whole(recorded)
+    recorded = loops.run_single(request, 0.35, counters)
+    check_windows(recorded)
     assert recorded.completed == request.count
-    assert request.shared, "copying outputs is no part of an inference"
+    assert request.shared, "outputs are not copied"
     assert len(recorded.windows) >= 2
     assert sum(s[1] for s in recorded.stretches) == sum(w["inferences"] for w in recorded.windows)
     of_stretches, of_windows = (
@@ -103,44 +103,44 @@ def test_one_at_a_time(counters):
     assert in_flight == pytest.approx(of_windows, rel=0.2), "reading the counters is in no window"
 
 
-def test_an_inference_longer_than_the_round_is_a_window(counters):
-    recorded = loops.one_at_a_time(Request(0.12), 0.05, counters)
-    check_whole(recorded)
+def test_inference_longer_than_the_round_is_a_window(counters):
+    recorded = loops.run_single(Request(0.12), 0.05, counters)
+    check_windows(recorded)
     assert [w["inferences"] for w in recorded.windows] == [1]
     assert recorded.completed == 2, "the lead-in is one use of the request"
 
 
-def test_all_requests_are_kept_busy(counters):
+def test_closed_loop_keeps_all_requests_busy(counters):
     queue = Queue(3)
-    recorded = loops.all_busy(queue, 3, 0.35, counters)
-    check_whole(recorded)
+    recorded = loops.run_closed_loop(queue, 3, 0.35, counters)
+    check_windows(recorded)
     assert recorded.completed == sum(r.count for r in queue.requests)
     seconds = sum(w["seconds"] for w in recorded.windows)
     in_flight = sum(sum(ms) for ms in recorded.latencies_ms) / 1000
-    assert 1.05 < in_flight / seconds < 3.2  # one at a time would come to 1, whoever is busy
+    assert 1.05 < in_flight / seconds < 3.2  # a single request would give 1
     assert recorded.stretches == []
 
 
-def test_requests_that_arrive_seldom_do_not_wait(counters):
-    recorded = loops.arriving(Queue(2), 50.0, 0.5, counters, seed=1)
-    check_whole(recorded)
-    assert 10 < recorded.completed < 45, "25 are due, give or take three times their scatter"
+def test_rare_arrivals_do_not_wait(counters):
+    recorded = loops.run_open_loop(Queue(2), 50.0, 0.5, counters, seed=1)
+    check_windows(recorded)
+    assert 10 < recorded.completed < 45, "25 arrivals with three standard deviations"
     latencies = [ms for window in recorded.latencies_ms for ms in window]
     assert min(latencies) >= SERVICE_S * 1000
 
 
-def test_latency_counts_from_the_time_that_a_request_was_due(counters):
-    """One request serves 250 a second at best; of 500 that arrive, the later wait for long."""
+def test_latency_counts_from_the_scheduled_arrival(counters):
+    """One request serves at most 250 of 500 arrivals per second, so the queue grows."""
     queue = Queue(1)
-    recorded = loops.arriving(queue, 500.0, 0.5, counters, seed=2)
-    check_whole(recorded)
+    recorded = loops.run_open_loop(queue, 500.0, 0.5, counters, seed=2)
+    check_windows(recorded)
     latencies = [ms for window in recorded.latencies_ms for ms in window]
     assert max(latencies) > 100
     assert latencies[-1] > latencies[0]
-    assert queue[0].latency < 100, "the service itself is as fast as ever"
+    assert queue[0].latency < 100, "the service time does not grow"
 
 
-def test_arrivals_are_of_the_seed(monkeypatch, counters):
+def test_arrivals_depend_on_the_seed(monkeypatch, counters):
     slept = []
     monkeypatch.setattr(loops.time, "sleep", slept.append)
 
@@ -149,7 +149,7 @@ def test_arrivals_are_of_the_seed(monkeypatch, counters):
         queue = Queue(1)
         queue.requests[0].infer = lambda: None
         monkeypatch.setattr(loops.time, "perf_counter_ns", iter(range(0, 10**12, 10**6)).__next__)
-        loops.arriving(queue, 100.0, 0.05, counters, seed)
+        loops.run_open_loop(queue, 100.0, 0.05, counters, seed)
         return slept[0]
 
     assert first(1) == first(1) != first(2)

@@ -1,4 +1,4 @@
-"""Windows that were disturbed, each by what is named as its cause."""
+"""Windows, their causes of disturbance, and undisturbed stretches."""
 
 from dataclasses import replace
 
@@ -11,8 +11,8 @@ from ovtool.benchmark.windows import (
     HostLoad,
     Stretch,
     classify_windows,
+    compute_wait_share,
     select_undisturbed,
-    wait_share,
 )
 from ovtool.core.measurement import Window
 
@@ -41,73 +41,75 @@ DISTURBED = {
 }
 
 
-def judged(*changes, machine=TWO):
+def causes_of(*changes, host=TWO):
     windows = [QUIET] * 8 + [replace(QUIET, **c) for c in changes]
-    return classify_windows(windows, machine)[8:]
+    return classify_windows(windows, host)[8:]
 
 
-def test_windows_that_nothing_disturbed_are_quiet():
+def test_undisturbed_windows_are_quiet():
     assert classify_windows([QUIET] * 5, TWO) == [None] * 5
     assert classify_windows([], TWO) == []
 
 
 @pytest.mark.parametrize("cause", CAUSES)
-def test_each_cause_is_named(cause):
-    assert judged(DISTURBED[cause]) == [cause]
+def test_each_cause_is_recognized(cause):
+    assert causes_of(DISTURBED[cause]) == [cause]
 
 
-def test_a_processor_that_counts_its_throttling_was_slowed():
-    assert judged({"throttles": 1.0}) == ["clock"]
+def test_thermal_throttling_is_a_clock_disturbance():
+    assert causes_of({"throttles": 1.0}) == ["clock"]
 
 
-def test_every_window_may_be_disturbed():
+def test_all_windows_can_be_disturbed():
     windows = [replace(QUIET, **DISTURBED["others"])] * 20
     assert classify_windows(windows, TWO) == ["others"] * 20
 
 
-def test_a_pause_is_told_from_a_slow_inference():
-    """A slow one keeps the processors busy, or waits for them."""
+def test_pause_is_distinguished_from_a_slow_inference():
+    """A slow inference keeps the processors busy, or waits for them."""
     slow = {"seconds": 1.1, "latency_max_ms": 1010.0}
-    assert judged(slow | {"cpu_s": 2.1, "busy_s": 2.1}) == [None]
+    assert causes_of(slow | {"cpu_s": 2.1, "busy_s": 2.1}) == [None]
     waited = slow | {"cpu_s": 0.3, "busy_s": 2.2, "delay_s": 1.9}
-    assert judged(waited) == ["others"]
+    assert causes_of(waited) == ["others"]
 
 
-def test_what_others_take_elsewhere_on_a_large_machine_disturbs_nobody():
+def test_other_processes_on_idle_processors_do_not_disturb():
     large = HostLoad(cpus=64, usable=64, uses_cpu=True)
-    assert judged({"busy_s": 1.2}, machine=large) == [None]
+    assert causes_of({"busy_s": 1.2}, host=large) == [None]
 
 
-def test_own_threads_that_wait_for_one_another_are_no_neighbours():
-    assert judged({"delay_s": 0.02}) == [None]
+def test_own_threads_that_wait_are_not_other_processes():
+    assert causes_of({"delay_s": 0.02}) == [None]
 
 
-def test_a_tick_of_the_clock_is_no_neighbour():
-    assert judged({"busy_s": 0.22, "delay_s": 0.02}) == [None]
+def test_one_tick_of_the_clock_does_not_disturb():
+    assert causes_of({"busy_s": 0.22, "delay_s": 0.02}) == [None]
 
 
 @pytest.mark.parametrize("cause", ["others", "hypervisor"])
-def test_others_are_seen_without_linux_counters(cause):
+def test_other_processes_are_recognized_without_linux_counters(cause):
     bare = dict.fromkeys(("delay_s", "quota_wait_s", "throttles", "clock_mhz", "stalled_s"))
-    told = bare | {"cpu_s": 0.05, "busy_s": 0.2}
-    assert judged(DISTURBED["hypervisor"] | bare if cause == "hypervisor" else told) == [cause]
+    counters = bare | {"cpu_s": 0.05, "busy_s": 0.2}
+    assert causes_of(DISTURBED["hypervisor"] | bare if cause == "hypervisor" else counters) == [
+        cause
+    ]
 
 
-def test_without_any_counter_all_are_quiet():
+def test_windows_without_counters_are_quiet():
     assert classify_windows([Window(0.1, 10, 10.0, 11.0)] * 3, TWO) == [None] * 3
 
 
-def test_cpu_time_says_nothing_of_a_pause_on_another_device():
+def test_pause_needs_cpu_time_of_the_device():
     gpu = HostLoad(cpus=2, usable=2, uses_cpu=False)
-    assert judged(DISTURBED["paused"], machine=gpu) == [None]
+    assert causes_of(DISTURBED["paused"], host=gpu) == [None]
 
 
 times = st.floats(0, 10, allow_subnormal=False)
 
 
 @given(times, times)
-def test_the_share_of_waiting_is_a_share(cpu_s, delay_s):
-    share = wait_share(replace(QUIET, cpu_s=cpu_s, delay_s=delay_s))
+def test_wait_share_is_a_share(cpu_s, delay_s):
+    share = compute_wait_share(replace(QUIET, cpu_s=cpu_s, delay_s=delay_s))
     assert 0 <= share <= 1
 
 
@@ -115,11 +117,13 @@ def stretch(cpu_s=0.01, delay_s=0.0):
     return Stretch(0.005, 2, cpu_s, delay_s)
 
 
-def test_undisturbed_stretches_had_every_processor():
+def test_undisturbed_stretches_have_all_processors():
     calm, waited, alone = stretch(), stretch(0.005, 0.004), stretch(0.005)
     kept = select_undisturbed([[calm] * 4, [calm, waited, calm, calm, alone, calm]])
     assert kept[0] == [calm] * 4
-    assert kept[1] == [calm, calm], "not the one that waited, had one processor, or follows such"
+    assert kept[1] == [calm, calm], (
+        "without stretches that waited or had one processor, and their successors"
+    )
 
 
 def test_no_stretch_is_undisturbed_where_all_waited():
@@ -131,8 +135,8 @@ def test_no_stretch_is_undisturbed_where_all_waited():
         st.lists(st.builds(stretch, st.floats(0, 0.02), st.floats(0, 0.01)), max_size=8), max_size=4
     )
 )
-def test_undisturbed_stretches_are_some_of_those_measured(rounds):
+def test_undisturbed_stretches_are_a_subset(rounds):
     kept = select_undisturbed(rounds)
     assert len(kept) == len(rounds)
     for some, measured in zip(kept, rounds, strict=True):
-        assert all(one in measured and one.delay_s <= 0.00005 for one in some)
+        assert all(s in measured and s.delay_s <= 0.00005 for s in some)

@@ -1,4 +1,4 @@
-"""Real models in real processes.  Nothing here depends on how fast the machine is."""
+"""Real models in real workers; no test depends on the speed of the machine."""
 
 import contextlib
 
@@ -28,33 +28,33 @@ def raw(session):
     return session.measure(0.4)
 
 
-def test_compiling_tells_what_it_took_and_what_it_runs_in(session):
-    told = session.opened
-    assert set(told.figures) <= FIGURES
-    assert told.compile_ms > 0
-    assert told.first_inference_ms > 0
-    assert told.loaded_from_cache is False
-    assert told.figures["usable_cpus"] >= 1
-    assert (told.figures["streams"], told.figures["requests"]) == (1, 1)
-    assert told.figures["threads"] >= 1
-    assert told.executed_precision == "f32"
-    layers = {note.id: note.evidence for note in told.notes}["executed-layers"]
-    assert layers == "f32 100 % of FLOPs"
+def test_compiled_info_has_times_devices_and_precision(session):
+    info = session.info
+    assert set(info.figures) <= FIGURES
+    assert info.compile_ms > 0
+    assert info.first_inference_ms > 0
+    assert info.loaded_from_cache is False
+    assert info.figures["usable_cpus"] >= 1
+    assert (info.figures["streams"], info.figures["requests"]) == (1, 1)
+    assert info.figures["threads"] >= 1
+    assert info.executed_precision == "f32"
+    layers = {note.id: note.evidence for note in info.notes}["executed-layers"]
+    assert layers.startswith("f32 100 %")
     flops = 2 * 32 * 256 * (3 + 32) * 9 + 2 * 10 * 32
-    assert told.figures["gflops"] == pytest.approx(flops / 1e9), "of a sample, whatever the batch"
-    assert told.figures["flops_f32_pct"] == 100
-    assert told.figures["flops_i8_pct"] == 0
-    assert told.properties["INFERENCE_PRECISION_HINT"] == "f32"
+    assert info.figures["gflops"] == pytest.approx(flops / 1e9), "per sample"
+    assert info.figures["flops_f32_pct"] == 100
+    assert info.figures["flops_i8_pct"] == 0
+    assert info.properties["INFERENCE_PRECISION_HINT"] == "f32"
 
 
-def test_what_lies_in_the_current_folder_is_not_run(opened, conv, tmp_path, monkeypatch):
+def test_files_in_the_current_folder_are_not_imported(opened, conv, tmp_path, monkeypatch):
     for name in ("json", "numpy", "openvino", "ovtool"):
-        (tmp_path / f"{name}.py").write_text("raise SystemExit('ran what lay here')")
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('imported from the current folder')")
     monkeypatch.chdir(tmp_path)
-    assert opened(conv, batch=1).opened.compile_ms > 0
+    assert opened(conv, batch=1).info.compile_ms > 0
 
 
-def test_a_round_has_whole_windows(raw):
+def test_round_has_windows_with_their_latencies(raw):
     assert len(raw.windows) == len(raw.latencies_ms) >= 2
     for window, latencies in zip(raw.windows, raw.latencies_ms, strict=True):
         assert window.inferences == len(latencies)
@@ -70,23 +70,23 @@ def test_memory_grows_with_the_model(raw):
 
 
 @pytest.mark.slow
-def test_a_start_from_the_cache_is_told_from_one_without(conv, tmp_path):
+def test_start_from_the_cache_is_distinguished(conv, tmp_path):
     trial = Trial(conv.id, conv.name, "CPU", 1)
     job = jobs.build_job(trial, conv, rules.trial_properties(trial))
     runner = ProcessRunner(timeout_s=60)
     with contextlib.closing(runner.open(job)) as cold:
-        assert cold.opened.loaded_from_cache is False
+        assert cold.info.loaded_from_cache is False
         assert cold.save_cache(tmp_path) > 0
         assert list(tmp_path.iterdir())
-        assert cold.measure(0.05).windows, "it still measures"
+        assert cold.measure(0.05).windows, "the session still measures"
     with contextlib.closing(runner.open(job, tmp_path, warm_up=False)) as cached:
-        assert cached.opened.loaded_from_cache is True
-        assert cached.opened.compile_ms > 0
+        assert cached.info.loaded_from_cache is True
+        assert cached.info.compile_ms > 0
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("hint", ["latency", "throughput"])
-def test_requests_may_arrive_at_a_rate(opened, conv, hint):
+def test_open_loop_has_its_rate(opened, conv, hint):
     raw = opened(conv, hint=hint).measure(0.6, 200.0)
     inferences = sum(w.inferences for w in raw.windows)
     due = 200 * sum(w.seconds for w in raw.windows)
@@ -94,31 +94,31 @@ def test_requests_may_arrive_at_a_rate(opened, conv, hint):
     assert raw.stretches == ()
 
 
-def test_stretches_of_one_request_at_a_time_are_short(session):
+def test_stretches_are_shorter_than_windows(session):
     raw = session.measure(0.3)
     assert sum(s.inferences for s in raw.stretches) == sum(w.inferences for w in raw.windows)
     assert len(raw.stretches) > len(raw.windows)
 
 
 @pytest.mark.slow
-def test_the_peak_memory_is_not_that_of_the_process_that_started_it(opened, conv):
-    held = np.ones(500 * 2**20, np.uint8)
+def test_peak_memory_is_not_that_of_the_parent_process(opened, conv):
+    ballast = np.ones(500 * 2**20, np.uint8)
     ours_mib = psutil.Process().memory_info().rss / 2**20
     peak_mib = opened(conv, batch=1).measure(0.01).peak_rss_mib
-    assert 20 < peak_mib < min(ours_mib, held.nbytes / 2**20)
+    assert 20 < peak_mib < min(ours_mib, ballast.nbytes / 2**20)
 
 
-def test_one_request_in_flight_is_throughput_times_latency(raw):
+def test_throughput_of_a_single_request_is_the_inverse_latency(raw):
     seconds = sum(w.seconds for w in raw.windows)
     requests = sum(w.inferences for w in raw.windows)
     busy = sum(sum(latencies) for latencies in raw.latencies_ms) / 1000
-    assert 0.5 < busy / seconds <= 1.01, "latency is a request's, and requests do not overlap"
+    assert 0.5 < busy / seconds <= 1.01, "requests do not overlap"
     samples_a_second = requests * BATCH / seconds
     mean_latency_s = busy / requests
     assert 0.5 * BATCH < samples_a_second * mean_latency_s < 1.01 * BATCH
 
 
-def test_the_counters_are_of_the_window(raw):
+def test_windows_have_counters(raw):
     for window in raw.windows:
         assert window.cpu_s > 0
         assert window.busy_s >= 0
@@ -128,26 +128,26 @@ def test_the_counters_are_of_the_window(raw):
 
 
 @pytest.mark.slow
-def test_several_requests_are_in_flight_at_once(opened, conv):
+def test_several_requests_are_in_flight(opened, conv):
     session = opened(conv, batch=BATCH, hint=None, streams=1, requests=4)
-    assert session.opened.figures["requests"] == 4
+    assert session.info.figures["requests"] == 4
     raw = session.measure(0.4)
     seconds = sum(w.seconds for w in raw.windows)
     busy = sum(sum(latencies) for latencies in raw.latencies_ms) / 1000
     assert 1.5 < busy / seconds < 4.5
 
 
-def test_the_throughput_hint_takes_as_many_requests_as_the_device_likes(opened, conv):
+def test_throughput_hint_uses_the_optimal_number_of_requests(opened, conv):
     session = opened(conv, hint="throughput")
     best = ov.Core().compile_model(conv.xml, "CPU", {"PERFORMANCE_HINT": "THROUGHPUT"})
-    wanted = best.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
-    assert session.opened.figures["requests"] == wanted
+    optimal = best.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
+    assert session.info.figures["requests"] == optimal
     assert session.measure(0.1).windows
 
 
 @pytest.mark.parametrize("count", [1, BATCH, BATCH + 3])
-def test_it_infers_what_openvino_infers(session, conv, tmp_path, count):
-    """A last request that is not full is filled up, and what fills it is left out."""
+def test_outputs_are_those_of_openvino(session, conv, tmp_path, count):
+    """The last batch is padded, and its padding is left out."""
     rows = np.random.default_rng(count).standard_normal((count, 3, 16, 16)).astype(np.float32)
     np.savez(tmp_path / "in.npz", x=rows)
     session.infer(tmp_path / "in.npz", tmp_path / "out.npz")
@@ -159,7 +159,7 @@ def test_it_infers_what_openvino_infers(session, conv, tmp_path, count):
 
 
 @pytest.mark.slow
-def test_a_request_carries_the_inputs_that_were_given(opened, dense, tmp_path):
+def test_given_inputs_are_used(opened, dense, tmp_path):
     np.savez(tmp_path / "in.npz", x=np.ones((2, 64), np.float32))
     assert opened(dense, batch=2, inputs=tmp_path / "in.npz").measure(0.05).windows
     for wrong in ({"x": np.ones((3, 64))}, {"y": np.ones((2, 64))}):
@@ -168,37 +168,37 @@ def test_a_request_carries_the_inputs_that_were_given(opened, dense, tmp_path):
             opened(dense, batch=2, inputs=tmp_path / "wrong.npz")
 
 
-def test_profiling_leaves_the_session_as_it_was(session):
-    told = session.profile(0.05)
-    assert {"conv0", "conv1"} <= {layer.name for layer in told.layers}
-    assert told.flops == pytest.approx(BATCH * session.opened.figures["gflops"] * 1e9)
-    assert told.attributed == 1
-    assert told.inferences >= 3
+def test_session_measures_after_profiling(session):
+    profile = session.profile(0.05)
+    assert {"conv0", "conv1"} <= {layer.name for layer in profile.layers}
+    assert profile.flops == pytest.approx(BATCH * session.info.figures["gflops"] * 1e9)
+    assert profile.attributed == 1
+    assert profile.inferences >= 3
     assert session.measure(0.05).windows
 
 
 @pytest.mark.parametrize("device", ["AUTO:CPU", "HETERO:CPU"])
-def test_a_virtual_device_runs(opened, dense, device):
+def test_virtual_device_runs(opened, dense, device):
     session = opened(dense, device=device)
     assert session.measure(0.05).windows
-    assert session.opened.ran_on == "CPU"
-    assert not [n for n in session.opened.notes if n.id == "device-fallback"]
+    assert session.info.ran_on == "CPU"
+    assert not [n for n in session.info.notes if n.id == "device-fallback"]
 
 
 @pytest.mark.parametrize("device", ["XPU", "GPU.7", "NPU.7"])
 @pytest.mark.usefixtures("no_process_left")
-def test_a_device_that_is_not_there_is_one_readable_line(opened, dense, device):
+def test_unavailable_device_is_one_line(opened, dense, device):
     with pytest.raises(TrialFailedError) as caught:
         opened(dense, device=device)
-    said = str(caught.value)
-    assert "\n" not in said
-    assert len(said) <= 500
-    assert device != "XPU" or "pip install" in said
+    reason = str(caught.value)
+    assert "\n" not in reason
+    assert len(reason) <= 500
+    assert device != "XPU" or "pip install" in reason
 
 
 @pytest.mark.parametrize("damage", ["missing", "empty", "truncated", "no weights"])
 @pytest.mark.usefixtures("no_process_left")
-def test_a_model_that_cannot_be_read_is_one_readable_line(opened, dense, tmp_path, damage):
+def test_unreadable_model_is_one_line(opened, dense, tmp_path, damage):
     copy = type(dense)(tmp_path, dense.record)
     if damage != "missing":
         content = dense.xml.read_bytes()
@@ -218,23 +218,23 @@ def lengths(*shape):
     return (("ids", shape), ("mask", shape))
 
 
-def test_random_inputs_are_those_that_the_model_takes_and_are_told(opened, text, dense):
-    told = {n.id: n.evidence for n in opened(text, shapes=lengths(-1, 9)).opened.notes}
-    assert told["random-inputs"] == "ids: 0..49 (table of embeddings), mask: ones"
-    told = {n.id: n.evidence for n in opened(dense).opened.notes}
-    assert told["random-inputs"] == "x: N(0, 1)"
+def test_random_inputs_fit_the_model_and_have_a_note(opened, text, dense):
+    evidence = {n.id: n.evidence for n in opened(text, shapes=lengths(-1, 9)).info.notes}
+    assert evidence["random-inputs"] == "ids: 0..49 (table of embeddings), mask: ones"
+    evidence = {n.id: n.evidence for n in opened(dense).info.notes}
+    assert evidence["random-inputs"] == "x: N(0, 1)"
 
 
 @pytest.mark.parametrize(
     "shapes", [{"shapes": lengths(-1, 9)}, {"data_shapes": lengths(4, 9)}], ids=["fixed", "open"]
 )
-def test_it_infers_the_same_with_fixed_and_with_open_dimensions(opened, text, tmp_path, shapes):
+def test_outputs_are_equal_with_fixed_and_open_dimensions(opened, text, tmp_path, shapes):
     rng = np.random.default_rng(0)
     rows = {"ids": rng.integers(0, 50, (6, 9)), "mask": np.ones((6, 9), np.int64)}
     np.savez(tmp_path / "in.npz", **rows)
     np.savez(tmp_path / "request.npz", **{name: array[:4] for name, array in rows.items()})
     session = opened(text, batch=4, inputs=tmp_path / "request.npz", precision="f32", **shapes)
-    assert "random-inputs" not in {note.id for note in session.opened.notes}
+    assert "random-inputs" not in {note.id for note in session.info.notes}
     assert session.measure(0.05).windows
     session.infer(tmp_path / "in.npz", tmp_path / "out.npz")
     exact = ov.Core().compile_model(text.xml, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
@@ -242,7 +242,7 @@ def test_it_infers_the_same_with_fixed_and_with_open_dimensions(opened, text, tm
         np.testing.assert_allclose(found["arr_0"], exact(rows)[0], rtol=1e-4, atol=1e-5)
 
 
-def test_several_requests_carry_data_of_open_dimensions(opened, text):
+def test_several_requests_with_open_dimensions(opened, text):
     session = opened(text, batch=2, hint=None, streams=1, requests=3, data_shapes=lengths(2, 7))
-    assert session.opened.figures["requests"] == 3
+    assert session.info.figures["requests"] == 3
     assert session.measure(0.05).windows

@@ -10,7 +10,7 @@ from openvino import opset15 as op
 
 from ovtool import api
 from ovtool.benchmark import jobs
-from ovtool.benchmark.session import Opened, TrialFailedError
+from ovtool.benchmark.session import CompiledInfo, TrialFailedError
 from ovtool.core.trial import Trial
 from ovtool.datasets.samples import Sample
 from ovtool.evaluation.device_difference import SAMPLES, compare_with_cpu
@@ -96,7 +96,7 @@ def alter(model, name, factor=1.5):
 class InProcess:
     def __init__(self, job, compiled):
         self.job, self.compiled = job, compiled
-        self.opened = Opened({}, "f32", {})
+        self.info = CompiledInfo({}, "f32", {})
 
     def infer(self, inputs, outputs):
         array = np.load(inputs)["x"]

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openvino import opset15 as op
 
-from ovtool.benchmark import layer_timing as profiling
+from ovtool.benchmark import layer_timing
 from ovtool.graph import runtime_layers as layers
 from ovtool.graph.flops import Work, work
 from ovtool.graph.runtime_layers import (
@@ -192,7 +192,8 @@ def test_the_time_of_each_layer_is_taken(device):
     request = plain.create_infer_request()
     request.infer()
     counting = core.compile_model(model, device, F32 | {"PERF_COUNT": "YES"})
-    told = json.loads(json.dumps(profiling.profile(request, counting, counted, 0.05, Counters())))
+    profile = layer_timing.profile_layers(request, counting, counted, 0.05, Counters())
+    told = json.loads(json.dumps(profile))
     found = {one["name"]: layers.from_json(one) for one in told["layers"]}
     assert {"conv0", "conv1"} <= set(found)
     for layer in found.values():
@@ -238,10 +239,10 @@ class Told:
 def test_counters_are_averaged_as_the_plugin_counts(means, streams, mean_ms):
     request = Told()
     request.says(a=90)
-    counters = profiling._LayerTimes(request, means=means, streams=streams)
+    counters = layer_timing._LayerTimes(request, means=means, streams=streams)
     for reading in (20, 10, 30):
         request.says(a=reading)
-        counters.inferred()
+        counters.record()
     (layer,) = counters.layers("CPU")
     assert layer.time_ms == pytest.approx(mean_ms)
     assert (layer.name, layer.type, layer.precision) == ("a", "Convolution", "f32")
