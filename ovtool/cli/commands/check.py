@@ -98,7 +98,7 @@ def print_checks(checks: Sequence[CompileCheck], *, json: bool) -> None:
     console.print_table(("device", "compiles", *_FIGURES), rows, caption, right=_FIGURES)
     for by in dict.fromkeys(check.by for check in checks):
         names = ", ".join(check.device for check in checks if check.by == by)
-        console.print_line(f"{names}: compiler {by}")
+        console.print_line(f"{names}: compiled by {by}")
     for check in checks:
         if not check.compiles:
             _print_failure(check)
