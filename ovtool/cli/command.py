@@ -23,6 +23,19 @@ PANELS = (MODEL, DATA, COMPRESSION, WHAT, LOAD, HOW, OBJECTIVE, LIMITS, INSTALL,
 """The panels of options, in the order in which ``--help`` prints them."""
 
 
+def option(panel: str, metavar: str, text: str, /, *names: str, **rules: Any) -> Any:
+    """Return an option in a panel of ``--help``.
+
+    Args:
+        panel: One of :data:`PANELS`.
+        metavar: Placeholder of the value; empty for a flag.
+        text: Help text.
+        names: Names such as ``--out``; by default the name of the parameter.
+        rules: Other arguments of :class:`typer.Option`.
+    """
+    return typer.Option(*names, help=text, metavar=metavar or None, rich_help_panel=panel, **rules)
+
+
 class PanelCommand(TyperCommand):
     """A command with its panels in the order of :data:`PANELS`, and ``--help`` in the last one."""
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from ovtool.cli import console, options
-from ovtool.cli.command import WHAT
+from ovtool.cli.command import WHAT, option
 from ovtool.core import units
 from ovtool.core.notes import Note, make_note
 from ovtool.core.shapes import parse_named_shapes, shape_text, shapes_text
@@ -25,10 +23,10 @@ def command(
     shape: options.Shapes = None,
     speed: Annotated[
         str | None,
-        typer.Option(
-            metavar="FLOPS",
-            help="Peak speed of a device, such as 4TFLOPS, for a lower bound of the latency.",
-            rich_help_panel=WHAT,
+        option(
+            WHAT,
+            "FLOPS",
+            "Peak speed of a device, such as 4TFLOPS, for a lower bound of the latency.",
         ),
     ] = None,
     top: options.Top = 15,

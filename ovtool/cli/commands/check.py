@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ovtool.cli import console, options
-from ovtool.cli.command import HOW, WHAT
+from ovtool.cli.command import HOW, WHAT, option
 from ovtool.core import units
 from ovtool.core.shapes import parse_named_shapes, shapes_text
 
@@ -24,22 +24,19 @@ def command(
     variant: Annotated[str, typer.Argument(help="Variant.", show_default=False)],
     device: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="DEVICES",
-            help="Devices, or NPU platforms that need not be present: NPU.3720 (Meteor Lake),"
+        option(
+            WHAT,
+            "DEVICES",
+            "Devices, or NPU platforms that need not be present: NPU.3720 (Meteor Lake),"
             " NPU.4000 (Lunar Lake), NPU.5010 (Panther Lake).",
             show_default="CPU",
-            rich_help_panel=WHAT,
         ),
     ] = None,
     shape: options.Shapes = None,
     batch: options.OpenBatch = None,
     precision: options.Precision = "default",
     timeout: Annotated[
-        float,
-        typer.Option(
-            min=1, metavar="SECONDS", help="Maximum time of one compilation.", rich_help_panel=HOW
-        ),
+        float, option(HOW, "SECONDS", "Maximum time of one compilation.", min=1)
     ] = 600.0,
     json: options.Json = False,
 ) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ovtool.cli import console, options
-from ovtool.cli.command import HOW, LIMITS, OUTPUT
+from ovtool.cli.command import HOW, LIMITS, OUTPUT, option
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,42 +25,36 @@ def command(
     ],
     fail_on_regression: Annotated[
         str | None,
-        typer.Option(
-            metavar="PERCENT",
-            help="Exit with 1 if speed or quality of a trial is significantly worse by at least"
+        option(
+            LIMITS,
+            "PERCENT",
+            "Exit with 1 if speed or quality of a trial is significantly worse by at least"
             " this much, or if a trial of A fails in B.",
-            rich_help_panel=LIMITS,
         ),
     ] = None,
     within: Annotated[
-        str,
-        typer.Option(
-            metavar="PERCENT", help="Smaller changes count as no change.", rich_help_panel=LIMITS
-        ),
+        str, option(LIMITS, "PERCENT", "Smaller changes count as no change.")
     ] = "10%",
     rerun: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="SWEEP",
-            help="Repetition of sweep A, repeatable: the variation between runs is measured"
+        option(
+            HOW,
+            "SWEEP",
+            "Repetition of sweep A, repeatable: the variation between runs is measured"
             " instead of assumed.",
-            rich_help_panel=HOW,
         ),
     ] = None,
     noise: Annotated[
         str | None,
-        typer.Option(
-            metavar="PERCENT",
-            help="Assumed standard deviation of the throughput between two runs.",
+        option(
+            HOW,
+            "PERCENT",
+            "Assumed standard deviation of the throughput between two runs.",
             show_default="3%",
-            rich_help_panel=HOW,
         ),
     ] = None,
     out: Annotated[
-        str | None,
-        typer.Option(
-            "--out", "-o", metavar="FILE", help="Markdown file to write.", rich_help_panel=OUTPUT
-        ),
+        str | None, option(OUTPUT, "FILE", "Markdown file to write.", "--out", "-o")
     ] = None,
     json: options.Json = False,
 ) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ovtool.cli import options
-from ovtool.cli.command import DATA
+from ovtool.cli.command import DATA, option
 from ovtool.cli.commands.convert import print_variant
 
 EXAMPLES = (
@@ -28,12 +28,7 @@ def command(
     labels: options.Labels = None,
     limit: options.Limit = None,
     train_data: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DATA",
-            help="Labeled training samples; same forms as --data.",
-            rich_help_panel=DATA,
-        ),
+        str | None, option(DATA, "DATA", "Labeled training samples; same forms as --data.")
     ] = None,
     validation_data: options.ValidationData = None,
     metric: options.MetricName = None,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ovtool.cli import console, options
-from ovtool.cli.command import INSTALL, OUTPUT, WHAT
+from ovtool.cli.command import INSTALL, OUTPUT, WHAT, option
 from ovtool.core import device_names as devicename
 from ovtool.core import units
 
@@ -28,37 +28,33 @@ EXAMPLES = (
 def command(
     why: Annotated[
         bool,
-        typer.Option(
-            "--why",
-            help="Diagnose each missing GPU or NPU step by step, with remedies.",
-            rich_help_panel=OUTPUT,
+        option(
+            OUTPUT, "", "Diagnose each missing GPU or NPU step by step, with remedies.", "--why"
         ),
     ] = False,
     calibrate: Annotated[
         bool,
-        typer.Option(
-            "--calibrate",
-            help="Measure peaks of --device (some minutes on a quiet machine), for predictions and"
+        option(
+            WHAT,
+            "",
+            "Measure peaks of --device (some minutes on a quiet machine), for predictions and"
             " 'ovtool profile --roofline'.",
-            rich_help_panel=WHAT,
+            "--calibrate",
         ),
     ] = False,
     device: options.Device = "CPU",
     install_npu_compiler: Annotated[
         bool,
-        typer.Option(
-            "--install-npu-compiler",
-            help="Install the compiler that 'ovtool check' needs for an NPU that is not present;"
+        option(
+            INSTALL,
+            "",
+            "Install the compiler that 'ovtool check' needs for an NPU that is not present;"
             " asks first.",
-            rich_help_panel=INSTALL,
+            "--install-npu-compiler",
         ),
     ] = False,
-    yes: Annotated[
-        bool, typer.Option("--yes", help="Install without asking.", rich_help_panel=INSTALL)
-    ] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace the installation.", rich_help_panel=INSTALL)
-    ] = False,
+    yes: Annotated[bool, option(INSTALL, "", "Install without asking.", "--yes")] = False,
+    force: Annotated[bool, option(INSTALL, "", "Replace the installation.", "--force")] = False,
     json: options.Json = False,
 ) -> None:
     """List the devices that OpenVINO reports, and diagnose the missing ones."""

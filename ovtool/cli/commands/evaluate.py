@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ovtool.cli import console, options
-from ovtool.cli.command import DATA, LIMITS, WHAT
+from ovtool.cli.command import DATA, LIMITS, WHAT, option
 from ovtool.core import units
 from ovtool.core.columns import BY_NAME
 
@@ -30,32 +30,30 @@ def command(
     limit: options.Limit = None,
     baseline: Annotated[
         str | None,
-        typer.Option(
-            metavar="VARIANT",
-            help="Uncompressed variant; its f32 outputs on the CPU are the reference.",
-            rich_help_panel=DATA,
+        option(
+            DATA, "VARIANT", "Uncompressed variant; its f32 outputs on the CPU are the reference."
         ),
     ] = None,
     device: options.Devices = None,
     precision: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="PRECISIONS",
-            help="Inference precisions: default, f32, bf16, f16, or exact (the most accurate mode"
+        option(
+            WHAT,
+            "PRECISIONS",
+            "Inference precisions: default, f32, bf16, f16, or exact (the most accurate mode"
             " of the device).",
             show_default="default",
-            rich_help_panel=WHAT,
         ),
     ] = None,
     batch: options.Batch = 1,
     tolerance: Annotated[
         float | None,
-        typer.Option(
-            metavar="RATIO",
-            help="Maximum difference from f32 on the CPU, relative to the largest output. Beyond"
+        option(
+            LIMITS,
+            "RATIO",
+            "Maximum difference from f32 on the CPU, relative to the largest output. Beyond"
             " it, ovtool locates the layer where the outputs diverge.",
             show_default="0.05",
-            rich_help_panel=LIMITS,
         ),
     ] = None,
     json: options.Json = False,

@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from ovtool.cli import console, options
-from ovtool.cli.command import HOW, LOAD, WHAT
+from ovtool.cli.command import HOW, LOAD, WHAT, option
 from ovtool.core import units
 from ovtool.core.shapes import parse_named_shapes
 
@@ -28,32 +26,28 @@ def command(
     batch: options.Batch = 1,
     precision: options.Precision = "default",
     hint: Annotated[
-        str,
-        typer.Option(
-            metavar="HINT",
-            help="Performance hint: latency or throughput.",
-            rich_help_panel=LOAD,
-        ),
+        str, option(LOAD, "HINT", "Performance hint: latency or throughput.")
     ] = "latency",
     shape: options.Shapes = None,
     data: options.Data = None,
     seconds: Annotated[
         float,
-        typer.Option(
+        option(
+            HOW,
+            "SECONDS",
+            "Duration of the inference with performance counters.",
             min=0.01,
             max=3600,
-            metavar="SECONDS",
-            help="Duration of the inference with performance counters.",
-            rich_help_panel=HOW,
         ),
     ] = 2.0,
     roofline: Annotated[
         bool,
-        typer.Option(
-            "--roofline",
-            help="Compare each layer with the peaks of the calibrated device"
+        option(
+            WHAT,
+            "",
+            "Compare each layer with the peaks of the calibrated device"
             " ('ovtool devices --calibrate').",
-            rich_help_panel=WHAT,
+            "--roofline",
         ),
     ] = False,
     top: options.Top = 15,

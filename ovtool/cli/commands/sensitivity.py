@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from ovtool.cli import console, options
-from ovtool.cli.command import COMPRESSION, DATA, HOW
+from ovtool.cli.command import COMPRESSION, DATA, HOW, option
 from ovtool.core import units
 
 if TYPE_CHECKING:
@@ -23,30 +21,20 @@ def command(
     model: options.Model,
     data: Annotated[
         str,
-        typer.Option(
-            metavar="DATA",
-            help="Calibration samples: image folder, .npz, .npy, sample:NAME or noise.",
-            rich_help_panel=DATA,
+        option(
+            DATA, "DATA", "Calibration samples: image folder, .npz, .npy, sample:NAME or noise."
         ),
     ],
     labels: options.Labels = None,
     limit: options.Limit = None,
     validation_data: options.ValidationData = None,
     metric: options.MetricName = None,
-    method: Annotated[
-        str,
-        typer.Option(
-            metavar="METHOD", help="Quantization: int8 or fp8.", rich_help_panel=COMPRESSION
-        ),
-    ] = "int8",
+    method: Annotated[str, option(COMPRESSION, "METHOD", "Quantization: int8 or fp8.")] = "int8",
     set_: options.Setting = None,
     max_rows: Annotated[
         int | None,
-        typer.Option(
-            min=1,
-            metavar="N",
-            help="Maximum number of rows; beyond it, layers are measured in blocks.",
-            rich_help_panel=HOW,
+        option(
+            HOW, "N", "Maximum number of rows; beyond it, layers are measured in blocks.", min=1
         ),
     ] = None,
     time_limit: options.TimeLimit = None,
