@@ -4,11 +4,13 @@
 
     fp32 = api.convert("model.onnx", out="variants/fp32")
     int8 = api.compress(fp32, "int8", data="images/", out="variants/int8")
-    done = api.sweep([fp32, int8], out="sweep", data="held-out/")
-    print(api.choose([done.folder]).headline)
+    spec = api.SweepSpec(devices=["CPU"], batches=[1, 4])
+    result = api.sweep([fp32, int8], spec=spec, out="sweep", data="held-out/")
+    choice = api.choose([result.folder], spec=api.ChoiceSpec(max_latency_ms=20))
+    print(choice.headline)
 
-Every function raises :class:`ovtool.core.errors.OvtoolError` for what the user can mend, and then
-leaves nothing half-written.
+Every function raises :class:`ovtool.core.errors.OvtoolError` for a mistake of the user and leaves
+no partial files.  ``SweepSpec`` and ``ChoiceSpec`` raise :class:`pydantic.ValidationError`.
 """
 
 from ovtool.comparison.compare import compare
@@ -20,6 +22,7 @@ from ovtool.compile_check.compile_check import (
 )
 from ovtool.compression.compress import CompressionData, compress
 from ovtool.compression.sensitivity import sensitivity
+from ovtool.core.sweep_spec import FindRate, SweepSpec
 from ovtool.datasets.spec import DataSpec
 from ovtool.devices.selection import devices
 from ovtool.evaluation.evaluate import evaluate, evaluate_each
@@ -34,11 +37,15 @@ from ovtool.report.write import report
 from ovtool.roofline.calibrate import calibrate
 from ovtool.roofline.predict import predict
 from ovtool.selection.choice import choose
+from ovtool.selection.choice_spec import ChoiceSpec
 from ovtool.sweep.sweep import sweep
 
 __all__ = [
+    "ChoiceSpec",
     "CompressionData",
     "DataSpec",
+    "FindRate",
+    "SweepSpec",
     "analyze",
     "calibrate",
     "check",

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 
@@ -29,6 +30,9 @@ from ovtool.core.notes import Note, make_note
 from ovtool.core.statistics import Interval
 from ovtool.core.trial import Trial
 
+if TYPE_CHECKING:
+    from ovtool.core.sweep_spec import MeasurementSettings
+
 Evaluate = Callable[[Trial, Session], tuple[dict[str, float], list[Note]]]
 """Returns the quality figures of a trial's compiled model, and notes."""
 
@@ -38,29 +42,6 @@ OPEN_LOOP_ROUND_S = 1.5
 """Minimum length of an open-loop round: queues need time to build up."""
 PARKED_FACTOR = 3
 """Factor by which rounds are longer, and fewer, where each one reopens its session."""
-
-
-@dataclass(frozen=True, slots=True)
-class MeasurementSettings:
-    """Duration and precision of measuring.
-
-    Args:
-        target_pct: Half width of the throughput's 95 % confidence interval that ends measuring.
-        round_s: Length of a round.
-        min_rounds: Minimum number of rounds per trial, for ratios by round.
-        max_s: Maximum measuring time of a trial, all rounds together.
-        timeout_s: Time limit of compiling, and of a round.
-        seed: Seed of the order of the rounds, the random inputs and the arrivals.
-        starts: Whether to measure a start from the model cache in a new process.
-    """
-
-    target_pct: float = 2.0
-    round_s: float = 0.3
-    min_rounds: int = 8
-    max_s: float = 10.0
-    timeout_s: float = 300.0
-    seed: int = 0
-    starts: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,11 +179,11 @@ def _measure_rounds(
 ) -> None:
     generator = random.Random(settings.seed)  # noqa: S311 - not for cryptography
     if pool.parked:
-        settings = replace(
-            settings,
-            round_s=settings.round_s * PARKED_FACTOR,
-            min_rounds=max(windows.MIN_ROUNDS, settings.min_rounds // PARKED_FACTOR),
-        )
+        parked = {
+            "round_s": settings.round_s * PARKED_FACTOR,
+            "rounds": max(windows.MIN_ROUNDS, settings.rounds // PARKED_FACTOR),
+        }
+        settings = settings.model_copy(update=parked)
     active, index = list(runs), 0
     while active:
         generator.shuffle(active)
@@ -238,19 +219,19 @@ def _continues(run: _Run, settings: MeasurementSettings, on_progress: OnProgress
     run.converged_rounds = (
         run.converged_rounds + 1 if headline.half_width_pct <= settings.target_pct else 0
     )
-    if run.elapsed_s >= settings.max_s and count >= min(windows.MIN_ROUNDS, settings.min_rounds):
+    if run.elapsed_s >= settings.max_seconds and count >= min(windows.MIN_ROUNDS, settings.rounds):
         return False
-    return count < settings.min_rounds or run.converged_rounds < CONVERGED_ROUNDS
+    return count < settings.rounds or run.converged_rounds < CONVERGED_ROUNDS
 
 
 def _quiet_in_time(
     run: _Run, selected: windows.SelectedWindows, settings: MeasurementSettings
 ) -> bool:
     """Whether quiet windows are frequent enough to represent the trial within its time."""
-    if not run.host.uses_cpu or len(run.rounds) < settings.min_rounds:
+    if not run.host.uses_cpu or len(run.rounds) < settings.rounds:
         return True
     share = selected.causes.count(None) / len(selected.causes)
-    return share * settings.max_s >= windows.ENOUGH_S
+    return share * settings.max_seconds >= windows.ENOUGH_S
 
 
 def _evaluate(run: _Run, pool: Pool, evaluate: Evaluate | None) -> None:

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from ovtool.cli.command import COMPRESSION, DATA, HOW, LIMITS, MODEL, OBJECTIVE, OUTPUT, WHAT
+from ovtool.cli.command import COMPRESSION, DATA, HOW, MODEL, OUTPUT, WHAT
 from ovtool.core.errors import InputError
 from ovtool.core.registry import suggestion
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ovtool.api import DataSpec
     from ovtool.core.metrics import Metric
     from ovtool.models.options import SourceOptions
-    from ovtool.selection.limits import Limits
 
 T = TypeVar("T")
 SOURCE = (
@@ -236,111 +237,6 @@ RetryFailed = Annotated[
     ),
 ]
 
-MaxLatency = Annotated[
-    float | None,
-    typer.Option(
-        "--max-latency-ms",
-        metavar="MS",
-        help="Maximum latency per request.",
-        rich_help_panel=LIMITS,
-    ),
-]
-MinThroughput = Annotated[
-    float | None,
-    typer.Option(
-        "--min-throughput-fps",
-        metavar="FPS",
-        help="Minimum throughput in samples/s.",
-        rich_help_panel=LIMITS,
-    ),
-]
-MinQuality = Annotated[
-    float | None,
-    typer.Option(
-        "--min-quality",
-        metavar="SHARE",
-        help="Minimum quality (top-1, agreement or characters), 0 to 1.",
-        rich_help_panel=LIMITS,
-    ),
-]
-MaxSize = Annotated[
-    float | None,
-    typer.Option(
-        "--max-model-mib", metavar="MIB", help="Maximum model size.", rich_help_panel=LIMITS
-    ),
-]
-AllowEstimates = Annotated[
-    bool,
-    typer.Option(
-        "--allow-estimates",
-        help="Allow rows with a compiler's estimate for a device that is not available.",
-        rich_help_panel=LIMITS,
-    ),
-]
-MaxMemory = Annotated[
-    float | None,
-    typer.Option(
-        "--max-memory-mib",
-        metavar="MIB",
-        help="Maximum memory of the process.",
-        rich_help_panel=LIMITS,
-    ),
-]
-MaxEnergy = Annotated[
-    float | None,
-    typer.Option(
-        "--max-energy-mj",
-        metavar="MJ",
-        help="Maximum energy per sample.",
-        rich_help_panel=LIMITS,
-    ),
-]
-MaxCost = Annotated[
-    float | None,
-    typer.Option(
-        "--max-cost",
-        metavar="COST",
-        help="Maximum cost of a million samples; needs --prices.",
-        rich_help_panel=LIMITS,
-    ),
-]
-Prices = Annotated[
-    str | None,
-    typer.Option(
-        "--prices",
-        metavar="FILE",
-        help="Price table: YAML (currency: EUR, prices: {'*EPYC*': 0.08}, per hour of the machines"
-        " that match) or CSV (machine,price_per_hour,currency).",
-        rich_help_panel=OBJECTIVE,
-    ),
-]
-Rate = Annotated[
-    float | None,
-    typer.Option(
-        "--rate",
-        metavar="RPS",
-        help="Minimum sustained request rate in requests/s.",
-        rich_help_panel=LIMITS,
-    ),
-]
-Objective = Annotated[
-    str,
-    typer.Option(
-        metavar="OBJECTIVE",
-        help="Objective: throughput, latency, size, energy, quality, memory or cost; or several"
-        " with weights: throughput=2,latency=1.",
-        rich_help_panel=OBJECTIVE,
-    ),
-]
-Percentile = Annotated[
-    int,
-    typer.Option(
-        metavar="P",
-        help="Latency percentile of limit and objective: 50, 90 or 99.",
-        rich_help_panel=OBJECTIVE,
-    ),
-]
-
 Out = Annotated[
     str,
     typer.Option("--out", "-o", metavar="FOLDER", help="Output folder.", rich_help_panel=OUTPUT),
@@ -439,33 +335,6 @@ def settings(pairs: list[str] | None, **short: float | None) -> dict[str, Any]:
     return found | given
 
 
-def limits(prices: str | None, *, allow_estimates: bool = False, **given: float | None) -> Limits:
-    """Return the limits of a choice, named as :class:`ovtool.selection.limits.Limits` has them.
-
-    Raises:
-        InputError: One is wrong, or the table of prices is.
-    """
-    from ovtool.selection import prices as tables
-    from ovtool.selection.limits import Limits
-
-    table = None if prices is None else tables.read(prices)
-    return Limits(prices=table, allow_estimates=allow_estimates, **given)
-
-
-def numbers(texts: list[str] | None, option: str) -> list[int]:
-    """Return the whole numbers of an option that takes several: ``1 2 4`` or ``1,2,4``.
-
-    Raises:
-        InputError: One is no whole number of at least 1.
-    """
-    found = []
-    for text in (part for t in texts or () for part in t.replace(",", " ").split()):
-        if not text.isascii() or not text.isdigit() or int(text) < 1:
-            raise InputError(f"{option}: {text!r} is not a whole number of at least 1")
-        found.append(int(text))
-    return found
-
-
 def percent(text: str | None, option: str) -> float | None:
     """Return a share in per cent; ``0.05`` could be meant as 5 %, so the sign is asked for.
 
@@ -483,33 +352,12 @@ def percent(text: str | None, option: str) -> float | None:
     return value
 
 
-BUSY = "busy"
-
-
-def rates(texts: list[str] | None) -> list[float | None]:
-    """Return arrival rates, requests a second; ``busy`` keeps every request busy and is None.
-
-    Raises:
-        InputError: One is no number above 0.
-    """
-    found: list[float | None] = []
-    for text in words(texts):
-        try:
-            rate = None if text == BUSY else float(text)
-        except ValueError:
-            rate = math.nan
-        if rate is not None and not 0 < rate < math.inf:
-            raise InputError(f"--rate: {text!r} is neither a number above 0 nor {BUSY!r}")
-        found.append(rate)
-    return found
-
-
-def words(texts: list[str] | None) -> list[str]:
-    """Return the words of an option that takes several: ``CPU,NPU``; ``MULTI:CPU,GPU`` is one."""
-    found: list[str] = []
+def split_words(texts: Sequence[str] | None) -> list[str]:
+    """Return the words of an option with several: ``CPU,NPU``; ``MULTI:CPU,GPU`` is one word."""
+    words: list[str] = []
     for text in texts or ():
-        found += [text.strip()] if ":" in text else text.replace(",", " ").split()
-    return found
+        words += [text.strip()] if ":" in text else text.replace(",", " ").split()
+    return words
 
 
 def metric(text: str | None) -> Metric | None:

@@ -20,7 +20,7 @@ from ovtool.core.device_names import KINDS, is_virtual, kind_of, npu_platform
 from ovtool.core.errors import InputError, MissingDeviceError
 from ovtool.core.progress import SILENT, Progress
 from ovtool.core.registry import suggestion
-from ovtool.core.trial_grid import Axes, trials
+from ovtool.core.trial_grid import plan_trials, single_spec
 from ovtool.core.variant import fix_shapes
 from ovtool.devices import plugin_errors, rules
 from ovtool.devices.discovery import discover, resolve
@@ -141,14 +141,9 @@ def check(
         MissingDependencyError: The offline NPU compiler is not installed.
     """
     variant = existing(model)
-    axes = Axes(
-        batches=None if batch is None else [batch],
-        hints=["latency"],
-        precisions=[precision],
-        shapes=[shapes] if shapes else (),
-    )
+    spec = single_spec(batch=batch, precision=precision, shapes=shapes)
     names = list(dict.fromkeys(devices))
-    requests = {t.device: _trial_request(t, variant) for t in trials([variant], names, axes)}
+    requests = {t.device: _trial_request(t, variant) for t in plan_trials([variant], names, spec)}
     discovered = discover()
     compilers = {name: select_compiler(name, discovered, timeout_s) for name in names}
     return [

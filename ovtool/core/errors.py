@@ -29,6 +29,11 @@ class OvtoolError(Exception):
         super().__init__(message)
         self.hint = hint
 
+    @property
+    def full_text(self) -> str:
+        """The message and the hint in one line."""
+        return f"{self}; {self.hint}" if self.hint else str(self)
+
 
 class InputError(OvtoolError):
     """Wrong use or bad input."""

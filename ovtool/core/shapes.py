@@ -86,24 +86,7 @@ def parse_named_shapes(texts: Iterable[str]) -> dict[str, Shape]:
     return {name: parse_shape(shape) for name, shape in parse_named(texts, "--shape").items()}
 
 
-def parse_shape_sets(texts: Iterable[str], option: str) -> tuple[dict[str, Shape], ...]:
-    """Return the sets of shapes of ``NAME=SHAPE,SHAPE...`` texts; a name may come again.
-
-    Args:
-        texts: What was given.
-        option: The option they were given to, for messages.
-
-    Raises:
-        InputError: One is not of that form, or the inputs have different numbers of shapes.
-    """
-    found: dict[str, list[Shape]] = {}
-    for text in texts:
-        name, value = name_and_value(text, option)
-        found.setdefault(name, []).extend(parse_shape(part) for part in value.split(","))
-    return shape_sets(found, option)
-
-
-def shape_sets(shapes: Mapping[str, Sequence[Shape]], what: str) -> tuple[dict[str, Shape], ...]:
+def shape_sets(shapes: Mapping[str, Sequence[Shape]]) -> tuple[dict[str, Shape], ...]:
     """Return the shapes of all inputs together, set by set.
 
     The first shapes of all inputs are the first set, and so on; an input with one shape has it in
@@ -111,7 +94,6 @@ def shape_sets(shapes: Mapping[str, Sequence[Shape]], what: str) -> tuple[dict[s
 
     Args:
         shapes: Input name to its shapes, at least one.
-        what: What they were given to, for messages.
 
     Raises:
         InputError: Two inputs have several shapes each, and not as many.
@@ -120,7 +102,7 @@ def shape_sets(shapes: Mapping[str, Sequence[Shape]], what: str) -> tuple[dict[s
     if len(set(counts.values())) > 1:
         listed = ", ".join(f"{name} has {count}" for name, count in counts.items())
         raise InputError(
-            f"{what}: inputs have different numbers of shapes: {listed}",
+            f"inputs have different numbers of shapes: {listed}",
             "give as many for each input, or one that stands for all",
         )
     total = next(iter(counts.values()), 1 if shapes else 0)

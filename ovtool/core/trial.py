@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from ovtool.core.shapes import Named, shapes_text
 
 Hint = Literal["latency", "throughput"]
-PRECISIONS = ("default", "f32", "bf16", "f16")
-PERCENTILES = (50, 90, 99)
-"""Of latency, that limits may be about."""
+Precision = Literal["default", "f32", "bf16", "f16"]
+Percentile = Literal[50, 90, 99]
+"""Latency percentiles that limits and objectives support."""
+HINTS: tuple[Hint, ...] = get_args(Hint)
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+PERCENTILES: tuple[Percentile, ...] = get_args(Percentile)
 _LATER = ("data_shapes", "rate", "max_latency_ms", "percentile", "pinning")
 
 

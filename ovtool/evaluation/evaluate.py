@@ -186,7 +186,7 @@ class _Evaluation:
         )
 
     def _trial(self, device: str, precision: str, batch: int) -> Trial:
-        from ovtool.core.trial_grid import Axes, trials
+        from ovtool.core.trial_grid import plan_trials, single_spec
         from ovtool.devices import rules
         from ovtool.evaluation.evaluator import sample_shapes
 
@@ -198,9 +198,9 @@ class _Evaluation:
                     "evaluate its member devices",
                 )
             precision = exact["INFERENCE_PRECISION_HINT"]
-        shapes = [dict(sample_shapes(self.samples, self.variant))]
-        axes = Axes(batches=[batch], hints=["latency"], precisions=[precision], shapes=shapes)
-        (trial,) = trials([self.variant], [device], axes)
+        shapes = dict(sample_shapes(self.samples, self.variant))
+        spec = single_spec(batch=batch, precision=precision, shapes=shapes)
+        (trial,) = plan_trials([self.variant], [device], spec)
         return trial
 
     def _job(self, trial: Trial, *, exact: bool) -> Job:

@@ -116,19 +116,14 @@ def analyze(
     Raises:
         InputError: A dimension stays open, or the model does not take the batch or the shapes.
     """
-    from ovtool.core.trial_grid import Axes, trials
+    from ovtool.core.trial_grid import plan_trials, single_spec
 
-    axes = Axes(
-        batches=None if batch is None else [batch],
-        hints=["latency"],
-        shapes=[shapes] if shapes else (),
-    )
-    axes.check()
+    spec = single_spec(batch=batch, shapes=shapes)
     with contextlib.ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ovtool-analyze-")))
         folder = stack.enter_context(files.new_folder(Path(out), replace)) if out else None
         variant = variant_beside(model, Path(out) if out else None, scratch, progress)
-        (trial,) = trials([variant], ["CPU"], axes)
+        (trial,) = plan_trials([variant], ["CPU"], spec)
         fixed = _shapes(trial, variant)
         found = Analyzed(variant.name, trial.batch, fixed, counts.analyze(_graph(variant, fixed)))
         return found if folder is None or out is None else _written(found, folder, Path(out))

@@ -174,17 +174,16 @@ def profile(
             asked for under a hint that devices are not calibrated under.
         MissingError: The device is not there, or not calibrated.
     """
-    from ovtool.core.trial_grid import Axes, trials
+    from ovtool.core.trial_grid import plan_trials, single_spec
 
-    axes = Axes([batch], [hint], precisions=[precision], shapes=[shapes] if shapes else ())
-    axes.check()
+    spec = single_spec(batch=batch, precision=precision, hint=hint, shapes=shapes)
     there, _ = select_available([device], strict=True)
     known = _calibration(there[0], hint) if roofline else None
     with contextlib.ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ovtool-profile-")))
         folder = stack.enter_context(files.new_folder(Path(out), replace)) if out else None
         variant = variant_beside(model, Path(out) if out else None, scratch, progress)
-        (trial,) = trials([variant], there, axes)
+        (trial,) = plan_trials([variant], there, spec)
         found = _profiled(trial, variant, data, seconds, scratch, progress)
         if known is not None:
             found = _compared(found, known)

@@ -1,11 +1,11 @@
-"""Verbs on recipes: list, show, check."""
+"""The verb ``recipes``: list, show and check recipes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ovtool.recipes import schema as recipe
+from ovtool.recipes.schema import bundled_folder, find_recipe, read_recipe
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class BundledRecipe:
     """A recipe that comes with ovtool."""
 
     name: str
@@ -22,25 +22,25 @@ class Listed:
     path: Path
 
 
-def list() -> tuple[Listed, ...]:  # noqa: A001 - named for its verb
+def list() -> tuple[BundledRecipe, ...]:  # noqa: A001 - named for its verb
     """Return the recipes that come with ovtool."""
-    paths = sorted(recipe.folder().glob("*.yaml"))
-    return tuple(Listed(path.stem, recipe.read(path).about, path) for path in paths)
+    paths = sorted(bundled_folder().glob("*.yaml"))
+    return tuple(BundledRecipe(path.stem, read_recipe(path).about, path) for path in paths)
 
 
 def show(name: str | Path) -> str:
     """Return the text of a recipe.
 
     Raises:
-        InputError: There is no such recipe.
+        InputError: The recipe does not exist.
     """
-    return recipe.find(name).read_text(encoding="utf-8")
+    return find_recipe(name).read_text(encoding="utf-8")
 
 
 def check(name: str | Path) -> Recipe:
     """Read a recipe and check all of it.
 
     Raises:
-        RecipeError: It has mistakes: all of them, with their lines.
+        RecipeError: The recipe has mistakes; the error has all of them, with their lines.
     """
-    return recipe.read(recipe.find(name))
+    return read_recipe(find_recipe(name))

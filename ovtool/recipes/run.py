@@ -1,4 +1,4 @@
-"""The verb that takes the whole way of a recipe."""
+"""The verb ``run``: every step of a recipe, from the model to a choice."""
 
 from __future__ import annotations
 
@@ -11,23 +11,22 @@ from ovtool.core.errors import InputError, LimitNotMetError
 from ovtool.core.progress import SILENT, Progress
 from ovtool.datasets.spec import DataSpec
 from ovtool.models.references import as_variant
-from ovtool.recipes import schema as recipes
+from ovtool.recipes.schema import DataSource, Recipe, find_recipe, read_recipe
 from ovtool.report.summary import Summary, summarize
 from ovtool.report.write import ReportFiles, report
 from ovtool.selection.choice import choose
 from ovtool.sweep import sweep as sweeps
+from ovtool.sweep.estimates import targets
 
 if TYPE_CHECKING:
     from ovtool.core.variant import Variant
-    from ovtool.recipes.schema import Recipe
     from ovtool.selection.choice import Choice
-    from ovtool.selection.limits import Limits
     from ovtool.sweep.measurer import Observer
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """What a recipe came to.  ``choice`` is None where nothing fits its limits: see ``nothing``."""
+class RecipeRun:
+    """Results of a recipe.  Exactly one of ``choice`` and ``no_choice`` is None."""
 
     folder: Path
     variants: tuple[Variant, ...]
@@ -35,7 +34,7 @@ class Run:
     summary: Summary
     report: ReportFiles
     choice: Choice | None
-    nothing: LimitNotMetError | None
+    no_choice: LimitNotMetError | None
 
 
 def run(
@@ -47,68 +46,69 @@ def run(
     retry_failed: bool = False,
     observer: Observer | None = None,
     progress: Progress = SILENT,
-) -> Run:
-    """Take the whole way that a recipe describes: convert, compress, sweep, report, choose.
+) -> RecipeRun:
+    """Run a recipe: convert, compress, sweep, report, choose.
 
-    What is in the folder already is reused where it would come out the same, and made again where
-    the recipe, the data or a version changed.
+    Variants and trials in the folder are reused unless the recipe, the data or a version changed.
 
     Args:
-        recipe: A file, or the name of one that comes with ovtool.
-        out: Where variants, sweep and report go; by default ``reports/<name>``.
-        trust: Whether the recipe may name code to import or a pickle to load.
-        strict: Whether a device that is not there is an error.
-        retry_failed: Whether trials that failed before are tried again.
-        observer: Told of the sweep.
-        progress: Told of the other steps.
+        recipe: A file, or the name of a bundled recipe.
+        out: Folder of variants, sweep and report; by default ``reports/<name>``.
+        trust: Whether the recipe may import code or load a pickle.
+        strict: Whether a device that is not available is an error.
+        retry_failed: Whether to repeat trials that failed.
+        observer: Receives the progress of the sweep.
+        progress: Receives the progress of the other steps.
 
     Raises:
-        OvtoolError: A step failed; those before it are kept.
+        OvtoolError: A step failed; the results of earlier steps are kept.
     """
-    path = recipes.find(recipe)
-    plan = recipes.read(path)
-    _check_devices(plan, strict=strict)  # said before the long work, not after it
+    path = find_recipe(recipe)
+    plan = read_recipe(path)
+    base = path.parent
+    targets(plan.sweep, strict=strict)  # report missing devices before the compression
     folder = Path(out) if out is not None else Path("reports") / plan.name
-    made = _variants(plan, path.parent, folder / "variants", trust, progress)
-    done = _sweep(
-        plan, path.parent, made, folder / "sweep", strict, retry_failed, observer, progress
-    )
-    limits, objective, percentile = _wanted(plan, path.parent)
-    progress.start("writing the report")
-    files = report(
-        [done.folder], out=folder, limits=limits, objective=objective, percentile=percentile
-    )
-    choice, nothing = None, None
-    try:
-        choice = choose([done.folder], limits=limits, objective=objective, percentile=percentile)
-    except LimitNotMetError as error:
-        nothing = error
-    return Run(folder, tuple(made), done, summarize([done.folder]), files, choice, nothing)
-
-
-def _check_devices(plan: Recipe, *, strict: bool) -> None:
-    from ovtool.benchmark.engine import MeasurementSettings
-    from ovtool.sweep.estimates import targets
-
-    targets(
-        plan.sweep.devices,
+    variants = _make_variants(plan, base, folder / "variants", trust, progress)
+    evaluation = plan.data.evaluation
+    precisions = {name: v.precisions for name, v in plan.variants.items() if v.precisions}
+    done = sweeps.sweep(
+        variants,
+        out=folder / "sweep",
+        name=plan.name,
+        spec=plan.sweep.model_copy(update={"precisions_of": plan.sweep.precisions_of | precisions}),
+        data=_data_spec(evaluation, base),
+        metric=evaluation.metric if evaluation else None,
         strict=strict,
-        estimates=plan.sweep.with_estimates,
-        timeout_s=MeasurementSettings().timeout_s,
+        retry_failed=retry_failed,
+        observer=observer,
+        progress=progress,
     )
+    spec = plan.choose
+    if isinstance(spec.prices, str):
+        spec = spec.model_copy(update={"prices": _located(spec.prices, base)})
+    progress.start("writing the report")
+    files = report([done.folder], out=folder, choice=spec)
+    choice, no_choice = None, None
+    try:
+        choice = choose([done.folder], spec=spec)
+    except LimitNotMetError as error:
+        no_choice = error
+    summary = summarize([done.folder])
+    return RecipeRun(folder, tuple(variants), done, summary, files, choice, no_choice)
 
 
-def _variants(
+def _make_variants(
     plan: Recipe, base: Path, folder: Path, trust: bool, progress: Progress
 ) -> list[Variant]:
+    """Convert the model and run the steps of every variant; shared first steps run once."""
     from ovtool.models.options import SourceOptions
     from ovtool.models.source_table import kind_of
 
-    model = plan.model
+    model, data = plan.model, plan.data
     source = _located(model.source, base)
     if kind_of(source) == "torch" and not trust:
         raise InputError(
-            f"the recipe imports code: {source}", "read it, then allow it with --trust"
+            f"the recipe imports code: {source}", "read the code, then allow it with --trust"
         )
     options = SourceOptions(
         weights=_located(model.weights, base) if model.weights else None,
@@ -118,26 +118,27 @@ def _variants(
         tolerance=model.tolerance,
         trust=trust,
     )
-    plain = next((n for n, v in plan.variants.items() if not v.steps), "source")
-    start = as_variant(source, folder / plain, name=plain, options=options, progress=progress)
-    data = plan.data
+    unchanged = next((name for name, v in plan.variants.items() if not v.steps), "source")
+    start = as_variant(
+        source, folder / unchanged, name=unchanged, options=options, progress=progress
+    )
     samples = compression.CompressionData(
-        calibration=_data(data.calibration, base),
-        training=_data(data.training, base),
-        validation=_data(data.validation, base),
+        calibration=_data_spec(data.calibration, base),
+        training=_data_spec(data.training, base),
+        validation=_data_spec(data.validation, base),
         metric=data.validation.metric if data.validation else None,
     )
-    made: dict[str, Variant] = {}
-    known: dict[tuple[str, ...], Variant] = {(): start}
+    variants: dict[str, Variant] = {}
+    by_steps: dict[tuple[str, ...], Variant] = {(): start}
     for name, planned in plan.variants.items():
-        taken: tuple[str, ...] = ()
+        steps: tuple[str, ...] = ()
         for index, step in enumerate(planned.steps):
-            before, taken = known[taken], (*taken, repr(step))
+            before, steps = by_steps[steps], (*steps, repr(step))
             last = index == len(planned.steps) - 1
-            if taken in known and not last:
+            if steps in by_steps and not last:
                 continue
             step_name = name if last else f"{name}-{index + 1}-{step.method}"
-            made[step_name] = known[taken] = compression.compress(
+            variants[step_name] = by_steps[steps] = compression.compress(
                 before,
                 step.method,
                 settings=step.settings,
@@ -148,81 +149,11 @@ def _variants(
                 progress=progress,
                 replace=True,
             )
-        made[name] = known[taken]
-    return list(made.values())
+        variants[name] = by_steps[steps]
+    return list(variants.values())
 
 
-def _sweep(
-    plan: Recipe,
-    base: Path,
-    variants: list[Variant],
-    folder: Path,
-    strict: bool,
-    retry_failed: bool,
-    observer: Observer | None,
-    progress: Progress,
-) -> sweeps.SweepDone:
-    from ovtool.benchmark.engine import MeasurementSettings
-    from ovtool.core.shapes import shape_sets
-    from ovtool.core.trial_grid import Axes, LatencyLimit
-
-    wanted, evaluation = plan.sweep, plan.data.evaluation
-    find = wanted.find_rate
-    return sweeps.sweep(
-        variants,
-        out=folder,
-        name=plan.name,
-        devices=wanted.devices,
-        axes=Axes(
-            batches=wanted.batches,
-            hints=wanted.hints,
-            streams=wanted.streams,
-            requests=wanted.requests,
-            threads=wanted.threads,
-            pinning=wanted.pinning,
-            rates=[None if rate == "busy" else rate for rate in wanted.rates],
-            find_rate=None if find is None else LatencyLimit(find.max_latency_ms, find.percentile),
-            precisions_of={name: v.precisions for name, v in plan.variants.items()},
-            shapes=shape_sets(wanted.shapes, "sweep.shapes"),
-            data_shapes=shape_sets(wanted.data_shapes, "sweep.data_shapes"),
-        ),
-        data=_data(evaluation, base),
-        metric=evaluation.metric if evaluation else None,
-        settings=MeasurementSettings(
-            target_pct=wanted.target_pct,
-            min_rounds=wanted.rounds,
-            round_s=wanted.round_s,
-            max_s=wanted.max_seconds,
-        ),
-        strict=strict,
-        with_estimates=wanted.with_estimates,
-        retry_failed=retry_failed,
-        observer=observer,
-        progress=progress,
-    )
-
-
-def _wanted(plan: Recipe, base: Path) -> tuple[Limits, str, int]:
-    from ovtool.selection import prices
-    from ovtool.selection.limits import Limits
-
-    wanted = plan.choose
-    limits = Limits(
-        max_latency_ms=wanted.max_latency_ms,
-        min_throughput_fps=wanted.min_throughput_fps,
-        min_quality=wanted.min_quality,
-        max_model_mib=wanted.max_model_mib,
-        allow_estimates=wanted.allow_estimates,
-        max_memory_mib=wanted.max_memory_mib,
-        max_energy_mj=wanted.max_energy_mj,
-        max_cost=wanted.max_cost,
-        rate_rps=wanted.rate,
-        prices=prices.read(_located(wanted.prices, base)) if wanted.prices else None,
-    )
-    return limits, wanted.objective, wanted.percentile
-
-
-def _data(data: recipes.Data | None, base: Path) -> DataSpec | None:
+def _data_spec(data: DataSource | None, base: Path) -> DataSpec | None:
     if data is None:
         return None
     labels = _located(data.labels, base) if data.labels else None
@@ -230,6 +161,6 @@ def _data(data: recipes.Data | None, base: Path) -> DataSpec | None:
 
 
 def _located(reference: str, base: Path) -> str:
-    """Return a path relative to the recipe as one from here; other references as they are."""
-    beside = base / reference
-    return str(beside) if beside.exists() else reference
+    """Return a path relative to the recipe as a usable path; return other references unchanged."""
+    path = base / reference
+    return str(path) if path.exists() else reference

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from ovtool.results.rows import Row, Rows
     from ovtool.results.table import ResultsTable
     from ovtool.selection.choice import Choice
+    from ovtool.selection.choice_spec import ChoiceSpec
     from ovtool.selection.knee import Knee
-    from ovtool.selection.limits import Limits
     from ovtool.selection.pareto import Front
 
 MAX_ROWS = 2000
@@ -97,22 +97,20 @@ class Content:
     knees: Sequence[Knee]
 
 
-def build_content(table: ResultsTable, limits: Limits, objective: str, percentile: int) -> Content:
+def build_content(table: ResultsTable, spec: ChoiceSpec) -> Content:
     """Return the parts of a report, also if no row meets the limits or nothing was measured.
 
     Args:
         table: The table of results.
-        limits: Limits of the recommendation.
-        objective: Objective of the recommendation.
-        percentile: Latency percentile of limits and objective.
+        spec: Objective and limits of the recommendation.
 
     Raises:
-        InputError: The objective or percentile is unknown, or the objective was not measured.
+        InputError: The objective was not measured.
     """
     all_rows = table.records
     choice, no_choice = None, ""
     try:
-        choice = choose_from(table, limits, objective, percentile)
+        choice = choose_from(table, spec)
     except (LimitNotMetError, NothingMeasuredError) as error:
         no_choice = f"{str(error)[:1].upper()}{str(error)[1:]}."
     chosen = [] if choice is None else [choice.winner, *(r.row for r in choice.runners_up)]
@@ -125,13 +123,13 @@ def build_content(table: ResultsTable, limits: Limits, objective: str, percentil
     labels = config_labels(rows)
     best = None if choice is None else _index(rows, choice.winner)
     all_labels = config_labels(all_rows)
-    context = Context(all_rows, all_labels, table, limits.min_quality)
+    context = Context(all_rows, all_labels, table, spec.min_quality)
     explained = fastest(all_rows)
     if best is not None and rows[best] not in explained:
         explained.insert(0, rows[best])
     return Content(
         title=_title(all_rows.unique("sweep")),
-        objective=_objective(limits, objective, percentile, table),
+        objective=_objective(spec, table),
         choice=choice,
         no_choice=no_choice,
         summary=summary,
@@ -146,7 +144,7 @@ def build_content(table: ResultsTable, limits: Limits, objective: str, percentil
         environments=_environments(rows, table),
         table=table,
         explanations=explain(explained, context),
-        front=front(all_rows, percentile, table.quality_metric, all_labels)
+        front=front(all_rows, spec.percentile, table.quality_metric, all_labels)
         if choice is None
         else choice.front,
         knees=context.knees,
@@ -217,10 +215,10 @@ def _title(sweeps: list[str]) -> str:
     return (", ".join(sweeps[:_MAX_SWEEPS]) + more) or "no rows"
 
 
-def _objective(limits: Limits, objective: str, percentile: int, table: ResultsTable) -> str:
-    best = objective.replace("latency", f"p{percentile} latency")
-    texts = [limit.text for limit in asked(limits, percentile, table)]
-    estimates = ["estimates allowed"] if limits.allow_estimates else []
+def _objective(spec: ChoiceSpec, table: ResultsTable) -> str:
+    best = spec.objective.replace("latency", f"p{spec.percentile} latency")
+    texts = [limit.text for limit in asked(spec, table)]
+    estimates = ["estimates allowed"] if spec.allow_estimates else []
     return ", ".join([f"best {best}", " and ".join(texts) or "no limits", *estimates])
 
 

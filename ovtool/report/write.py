@@ -15,7 +15,7 @@ from ovtool.report.markdown import format_markdown
 from ovtool.report.page import render_page
 from ovtool.results.sweep_rows import write_sweep_rows
 from ovtool.results.table import load_results
-from ovtool.selection.limits import Limits
+from ovtool.selection.choice_spec import ChoiceSpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,9 +40,7 @@ def report(
     sweeps: Sequence[str | Path],
     *,
     out: str | Path | None = None,
-    limits: Limits | None = None,
-    objective: str = "throughput",
-    percentile: int = 99,
+    choice: ChoiceSpec | None = None,
     profiles: Sequence[str | Path] = (),
     reload_s: int | None = None,
 ) -> ReportFiles:
@@ -53,15 +51,13 @@ def report(
     Args:
         sweeps: Sweep folders, of any number of machines.
         out: Folder of the report; defaults to the first sweep.
-        limits: Limits that the recommended trial must meet.
-        objective: Objective of the recommendation.
-        percentile: Latency percentile of limits and objective: 50, 90 or 99.
+        choice: Objective and limits of the recommended trial.
         profiles: Folders of profiles that :func:`ovtool.api.profile` wrote, to add their charts.
         reload_s: Interval at which a browser reloads the page; None to not reload.
 
     Raises:
         InputError: A folder is not a sweep or a profile, ``out`` is not writable, or the objective
-            is unknown or was not measured.
+            was not measured.
     """
     folder = Path(sweeps[0] if out is None else out)
     with ChartRenderer() as renderer:
@@ -69,7 +65,7 @@ def report(
         if is_sweep_folder := _is_only_sweep(sweeps, folder):
             write_sweep_rows(folder)
         table, profile_charts = load_results(sweeps), load_profile_charts(profiles)
-        content = build_content(table, limits or Limits(), objective, percentile)
+        content = build_content(table, choice or ChoiceSpec())
         charts = (*content.charts.drawn, *profile_charts)
         content = replace(content, charts=replace(content.charts, drawn=charts))
         renderer.draw(charts)

@@ -24,10 +24,10 @@ from ovtool.roofline.predict import layer_tasks
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from ovtool.benchmark.engine import MeasurementSettings
     from ovtool.benchmark.session import Job, Runner, Session
     from ovtool.core.measurement import Measurement
     from ovtool.core.notes import Note
+    from ovtool.core.sweep_spec import MeasurementSettings
     from ovtool.graph.runtime_layers import Layer
     from ovtool.roofline.probes import Probe
 
@@ -40,9 +40,9 @@ _HINTS: tuple[Hint, ...] = ("latency", "throughput")
 
 def probe_settings() -> MeasurementSettings:
     """Return short measurement settings, since there are hundreds of probes."""
-    from ovtool.benchmark.engine import MeasurementSettings
+    from ovtool.core.sweep_spec import MeasurementSettings
 
-    return MeasurementSettings(round_s=0.1, min_rounds=5, max_s=1.0, starts=False)
+    return MeasurementSettings(round_s=0.1, rounds=5, max_seconds=1.0, starts=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,15 +113,14 @@ def predict(
     """
     from ovtool.benchmark import jobs
     from ovtool.benchmark.process import ProcessRunner
-    from ovtool.core.trial_grid import Axes, trials
+    from ovtool.core.trial_grid import plan_trials, single_spec
 
-    axes = Axes([batch], [HINT], precisions=[precision], shapes=[shapes] if shapes else ())
-    axes.check()
+    spec = single_spec(batch=batch, precision=precision, hint=HINT, shapes=shapes)
     devices, _ = select_available([device], strict=True)
     rates = require_calibration(devices[0]).device_rates()
     with tempfile.TemporaryDirectory(prefix="ovtool-predict-") as scratch:
         variant = variant_beside(model, None, Path(scratch), progress)
-        (trial,) = trials([variant], devices, axes)
+        (trial,) = plan_trials([variant], devices, spec)
         try:
             session = ProcessRunner().open(jobs.prepare_job(trial, variant), warm_up=False)
             with contextlib.closing(session):

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ovtool.core.metrics import QualityMetric
     from ovtool.results.table import ResultsTable
     from ovtool.selection.candidates import Candidate, Candidates
-    from ovtool.selection.limits import Limits
+    from ovtool.selection.choice_spec import ChoiceSpec
     from ovtool.selection.quantities import Quantity
 
 
@@ -91,15 +91,15 @@ def warnings(
     winner: Candidate,
     candidates: Candidates,
     rows: Rows,
-    limits: Limits,
+    spec: ChoiceSpec,
     table: ResultsTable,
 ) -> tuple[Note, ...]:
     """Return what limits the trust in a choice, as data."""
     return (
         *_of_winner(winner),
-        *_of_quality(winner, candidates, limits, table.quality_metric),
+        *_of_quality(winner, candidates, spec, table.quality_metric),
         *_of_others(candidates, rows, table),
-        *_of_estimates(candidates, rows, limits),
+        *_of_estimates(candidates, rows, spec),
     )
 
 
@@ -116,16 +116,14 @@ def _of_winner(winner: Candidate) -> Iterator[Note]:
 
 
 def _of_quality(
-    winner: Candidate, candidates: Candidates, limits: Limits, quality: str | None
+    winner: Candidate, candidates: Candidates, spec: ChoiceSpec, quality: str | None
 ) -> Iterator[Note]:
     if quality is None or winner.row[quality] is None:
         yield make_note("quality-unknown")
         return
     mine = get_figure(winner.row, quality)
     best = float(np.nanmax(candidates.rows.numbers(quality)))
-    if limits.min_quality is None and (
-        mine.excludes(best) or (not mine.known and mine.value < best)
-    ):
+    if spec.min_quality is None and (mine.excludes(best) or (not mine.known and mine.value < best)):
         figures = f"{figure_text(winner.row, quality)}, best {units.text(best)}"
         yield make_note("quality-lower", f"{column_label(quality)} {figures}")
 
@@ -155,11 +153,11 @@ def _of_others(candidates: Candidates, rows: Rows, table: ResultsTable) -> Itera
         yield make_note("several-environments", f"{environments} environments")
 
 
-def _of_estimates(candidates: Candidates, rows: Rows, limits: Limits) -> Iterator[Note]:
+def _of_estimates(candidates: Candidates, rows: Rows, spec: ChoiceSpec) -> Iterator[Note]:
     """Say of estimates that they could not be chosen, and why."""
     guesses = estimated_rows(rows)
-    if guesses and not limits.allow_estimates:
+    if guesses and not spec.allow_estimates:
         yield make_note("estimates-left-out", row_count_text(guesses))
     in_choice = estimated_rows(candidates.rows)
-    if limits.allow_estimates and len(in_choice) < len(guesses):
+    if spec.allow_estimates and len(in_choice) < len(guesses):
         yield make_note("estimates-without-figure", f"{len(guesses) - len(in_choice)} rows")

@@ -28,9 +28,10 @@ from ovtool.results.rows import (
 from ovtool.results.table import load_results
 from ovtool.selection.advice import reasons, warnings
 from ovtool.selection.candidates import Candidate, Candidates
+from ovtool.selection.choice_spec import ChoiceSpec
 from ovtool.selection.confidence import Confidence, confidence
 from ovtool.selection.explanations import Context, explain
-from ovtool.selection.limits import Check, Limits, asked
+from ovtool.selection.limits import Check, asked
 from ovtool.selection.objective import goal
 from ovtool.selection.pareto import Front, front
 from ovtool.selection.snippet import snippet
@@ -180,9 +181,7 @@ class Choice:
 def choose(
     sweeps: Sequence[str | Path],
     *,
-    limits: Limits | None = None,
-    objective: str = "throughput",
-    percentile: int = 99,
+    spec: ChoiceSpec | None = None,
 ) -> Choice:
     """Recommend a device, variant, batch and load under limits.
 
@@ -190,34 +189,26 @@ def choose(
 
     Args:
         sweeps: Sweep folders, of one machine or of several.
-        limits: Limits that the recommended row must meet.
-        objective: Objective, as :func:`ovtool.selection.objective.parse` reads it.
-        percentile: Latency percentile of limits and objective: 50, 90 or 99.
+        spec: Objective and limits of the recommended row.
 
     Raises:
         NothingFitsError: No row meets the limits; the error carries the nearest miss.
         NothingMeasuredError: No row was measured.
-        InputError: A folder is not a sweep, the objective or percentile is unknown, or no row has
-            the figure of the objective.
+        InputError: A folder is not a sweep, or no row has the figure of the objective.
     """
-    return choose_from(load_results(sweeps), limits, objective, percentile)
+    return choose_from(load_results(sweeps), spec)
 
 
-def choose_from(
-    table: ResultsTable,
-    limits: Limits | None = None,
-    objective: str = "throughput",
-    percentile: int = 99,
-) -> Choice:
+def choose_from(table: ResultsTable, spec: ChoiceSpec | None = None) -> Choice:
     """Recommend a row of a table, or of some of its rows; see :func:`choose`."""
-    rows, limits = table.records, limits or Limits()
-    fine = _fine(rows, allow_estimates=limits.allow_estimates)
-    best_at = goal(objective, percentile, fine, table, limits.prices)
+    rows, spec = table.records, spec or ChoiceSpec()
+    fine = _fine(rows, allow_estimates=spec.allow_estimates)
+    best_at = goal(spec, fine, table)
     labels = config_labels(fine)
-    candidates = Candidates(fine, best_at, asked(limits, percentile, table), labels)
+    candidates = Candidates(fine, best_at, asked(spec, table), labels)
     if not candidates:
         raise InputError(
-            f"no row has all of what {objective} is about", "choose by one of them alone"
+            f"no row has all of what {spec.objective} is about", "choose by one of them alone"
         )
     order = candidates.nearest_first
     fitting = order[candidates.fits[order]]
@@ -227,11 +218,11 @@ def choose_from(
     kinds, tied = candidates.rows.group_codes(), _tied(winner, candidates)
     others = first_of_each_group(kinds, order)[1 : MAX_RUNNERS_UP + 1]
     runners = [candidates[int(place)] for place in others]
-    context = Context(rows, labels, table, limits.min_quality)
+    context = Context(rows, labels, table, spec.min_quality)
     details = table.details_of(winner.row)
     rival = runners[0] if runners and runners[0].fits else None
     return Choice(
-        objective=objective,
+        objective=spec.objective,
         label=winner.label,
         winner=dict(winner.row),
         properties=dict(details.properties),
@@ -243,12 +234,12 @@ def choose_from(
             for place, c in zip(others, runners, strict=True)
         ),
         ties=candidates.labels(fitting[1:][tied[fitting[1:]]]),
-        warnings=warnings(winner, candidates, rows, limits, table),
+        warnings=warnings(winner, candidates, rows, spec, table),
         confidence=confidence(
             candidates.figures.take(fitting), kinds[fitting], lower=best_at.lower
         ),
         explanations=explain([winner.row, *(c.row for c in runners)], context),
-        front=front(rows, percentile, table.quality_metric, labels),
+        front=front(rows, spec.percentile, table.quality_metric, labels),
         knees=context.knees,
     )
 

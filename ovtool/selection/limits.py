@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ovtool.core import units
-from ovtool.core.errors import InputError
 from ovtool.selection.quantities import Quantity, cost, measured_in, sustained_rate
 
 if TYPE_CHECKING:
@@ -20,69 +19,11 @@ if TYPE_CHECKING:
     from ovtool.core.statistics import Interval
     from ovtool.results.rows import Figures, Row
     from ovtool.results.table import ResultsTable
-    from ovtool.selection.prices import Prices
+    from ovtool.selection.choice_spec import ChoiceSpec
 
     _Values = float | NDArray[np.float64]
 
 Outcome = Literal["met", "uncertain", "missed", "unknown"]
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a row must keep to; None is no limit.
-
-    Args:
-        max_latency_ms: Of one inference request, at the percentile that is asked for with it.
-        min_throughput_fps: In samples a second.
-        min_quality: Top-1 or character accuracy; agreement where there were no labels; 0 to 1.
-        max_model_mib: Of the IR's two files.
-        allow_estimates: Whether a row may be a compiler's estimate, and need not be measured.
-        max_memory_mib: Greatest resident memory of the measuring process.
-        max_energy_mj: Of one sample.
-        max_cost: Of a million samples, in the currency of ``prices``.
-        rate_rps: Requests a second that must be sustained.
-        prices: Of the machines, for ``max_cost`` and for cost as an objective.
-
-    Raises:
-        InputError: A limit is not a positive number, the quality is not a share, or a greatest
-            cost comes without prices.
-    """
-
-    max_latency_ms: float | None = None
-    min_throughput_fps: float | None = None
-    min_quality: float | None = None
-    max_model_mib: float | None = None
-    allow_estimates: bool = False
-    max_memory_mib: float | None = None
-    max_energy_mj: float | None = None
-    max_cost: float | None = None
-    rate_rps: float | None = None
-    prices: Prices | None = None
-
-    def __post_init__(self) -> None:
-        """Check them."""
-        for name in _POSITIVE:
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value > 0):
-                raise InputError(f"{name} must be a number above 0, not {value}")
-        if self.min_quality is not None and not 0 <= self.min_quality <= 1:
-            raise InputError(
-                f"min_quality must be a share within 0 and 1, not {self.min_quality}",
-                "95 % is 0.95",
-            )
-        if self.max_cost is not None and self.prices is None:
-            raise InputError("max_cost needs the prices of the machines", "give them with --prices")
-
-
-_POSITIVE = (
-    "max_latency_ms",
-    "min_throughput_fps",
-    "max_model_mib",
-    "max_memory_mib",
-    "max_energy_mj",
-    "max_cost",
-    "rate_rps",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,30 +136,29 @@ def excess(value: _Values, limit: float, upper: bool) -> NDArray[np.float64]:
     return np.maximum(0.0, over if upper else -over) / limit
 
 
-def asked(limits: Limits, percentile: int, table: ResultsTable) -> tuple[Asked, ...]:
+def asked(spec: ChoiceSpec, table: ResultsTable) -> tuple[Asked, ...]:
     """Return the limits that are set.
 
     Args:
-        limits: The limits.
-        percentile: Of ``trial.PERCENTILES``, that the latency limit is for.
+        spec: The limits, and the latency percentile of the latency limit.
         table: Table of the rows: its quality metric and details.
     """
-    return tuple(_asked(limits, percentile, table))
+    return tuple(_asked(spec, table))
 
 
-def _asked(limits: Limits, percentile: int, table: ResultsTable) -> Iterator[Asked]:
+def _asked(spec: ChoiceSpec, table: ResultsTable) -> Iterator[Asked]:
     columns = (
-        (f"latency_p{percentile}_ms", limits.max_latency_ms),
-        ("throughput_fps", limits.min_throughput_fps),
-        (table.quality_metric or "agreement_top1", limits.min_quality),
-        ("model_mib", limits.max_model_mib),
-        ("peak_rss_mib", limits.max_memory_mib),
-        ("energy_mj_per_sample", limits.max_energy_mj),
+        (f"latency_p{spec.percentile}_ms", spec.max_latency_ms),
+        ("throughput_fps", spec.min_throughput_fps),
+        (table.quality_metric or "agreement_top1", spec.min_quality),
+        ("model_mib", spec.max_model_mib),
+        ("peak_rss_mib", spec.max_memory_mib),
+        ("energy_mj_per_sample", spec.max_energy_mj),
     )
     for column, limit in columns:
         if limit is not None:
             yield Asked(measured_in(column), limit)
-    if limits.max_cost is not None and limits.prices is not None:
-        yield Asked(cost(limits.prices), limits.max_cost)
-    if limits.rate_rps is not None:
-        yield Asked(sustained_rate(table), limits.rate_rps)
+    if spec.max_cost is not None and (prices := spec.price_table()) is not None:
+        yield Asked(cost(prices), spec.max_cost)
+    if spec.rate is not None:
+        yield Asked(sustained_rate(table), spec.rate)

@@ -10,7 +10,6 @@ move the order of two rows.  A weight of 2 means: 1 % more of this outweighs 2 %
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,9 +17,8 @@ import numpy as np
 
 from ovtool.core.columns import Column
 from ovtool.core.errors import InputError, NothingMeasuredError, OvtoolError
-from ovtool.core.registry import suggestion
-from ovtool.core.trial import PERCENTILES
 from ovtool.results.rows import Figures, measured_rows
+from ovtool.selection.choice_spec import parse_objective
 from ovtool.selection.quantities import Quantity, cost, measured_in
 
 if TYPE_CHECKING:
@@ -30,9 +28,9 @@ if TYPE_CHECKING:
 
     from ovtool.results.rows import Row, Rows
     from ovtool.results.table import ResultsTable
+    from ovtool.selection.choice_spec import ChoiceSpec
     from ovtool.selection.prices import Prices
 
-OBJECTIVES = ("throughput", "latency", "size", "energy", "quality", "memory", "cost")
 SCORE = Column(
     "score",
     "score",
@@ -49,35 +47,6 @@ class Part:
 
     quantity: Quantity
     weight: float
-
-
-def parse(text: str) -> dict[str, float]:
-    """Read ``latency`` or ``throughput=2,latency=1``; the weights add up to 1.
-
-    >>> parse("throughput=3,latency=1")
-    {'throughput': 0.75, 'latency': 0.25}
-
-    Raises:
-        InputError: There is no such objective, one comes twice, or a weight is not above 0.
-    """
-    found: dict[str, float] = {}
-    for part in text.split(","):
-        name, equals, number = (piece.strip() for piece in part.partition("="))
-        if name not in OBJECTIVES:
-            raise InputError(f"unknown objective {name!r}", suggestion(name, list(OBJECTIVES)))
-        if name in found:
-            raise InputError(f"objective {name} is given twice", "give each one weight")
-        try:
-            weight = float(number) if equals else 1.0
-        except ValueError:
-            weight = math.nan
-        if not 0 < weight < math.inf:
-            raise InputError(
-                f"objective {name}: {number!r} is no weight above 0", "as throughput=2,latency=1"
-            )
-        found[name] = weight
-    total = math.fsum(found.values())
-    return {name: weight / total for name, weight in found.items()}
 
 
 def score(figures: Sequence[Figures], parts: Sequence[Part], best: Sequence[float]) -> Figures:
@@ -106,26 +75,21 @@ def score(figures: Sequence[Figures], parts: Sequence[Part], best: Sequence[floa
     return Figures(product([f.value for f in figures]), product(worse), product(better))
 
 
-def goal(
-    text: str, percentile: int, rows: Rows, table: ResultsTable, prices: Prices | None
-) -> Quantity:
+def goal(spec: ChoiceSpec, rows: Rows, table: ResultsTable) -> Quantity:
     """Return the quantity that a choice is best at; of several objectives their score.
 
     Args:
-        text: As :func:`parse` reads it.
-        percentile: Of the latency.
+        spec: The objective, the latency percentile and the prices.
         rows: What is chosen from: the best of each figure among them has the score 1.
         table: Table of the rows.
-        prices: Of the machines.
 
     Raises:
-        InputError: There is no such objective or percentile, or it is about nothing that is known.
+        InputError: The objective was not measured in any row.
     """
-    weights = parse(text)
-    if percentile not in PERCENTILES:
-        raise InputError(f"no latency percentile {percentile}", "known: 50, 90, 99")
+    prices = spec.price_table()
     parts = [
-        Part(_quantity(name, percentile, table, prices), weight) for name, weight in weights.items()
+        Part(_quantity(name, spec.percentile, table, prices), weight)
+        for name, weight in parse_objective(spec.objective).items()
     ]
     known = [part.quantity.of(rows).value for part in parts]
     for part, values in zip(parts, known, strict=True):
@@ -148,11 +112,7 @@ def goal(
 
 
 def _quantity(name: str, percentile: int, table: ResultsTable, prices: Prices | None) -> Quantity:
-    if name == "cost":
-        if prices is None:
-            raise InputError(
-                "cost as an objective needs the prices of the machines", "give them with --prices"
-            )
+    if name == "cost" and prices is not None:  # ChoiceSpec refuses a cost without prices
         return cost(prices)
     if name == "quality":
         if table.quality_metric is None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ovtool.compile_check.compiling import Compiler
+    from ovtool.core.sweep_spec import SweepSpec
     from ovtool.core.trial import Trial
     from ovtool.core.variant import Variant
     from ovtool.sweep.measurer import Observer
@@ -55,29 +56,28 @@ class Targets:
         return [*self.there, *self.compilers]
 
 
-def targets(asked: Sequence[str], *, strict: bool, estimates: bool, timeout_s: float) -> Targets:
+def targets(spec: SweepSpec, *, strict: bool) -> Targets:
     """Sort the devices asked for into those to measure on, to estimate for, and neither.
 
     Args:
-        asked: Names as a user writes them; an NPU that is not here is named by its platform.
-        strict: Whether a device that gets no rows is an error.
-        estimates: Whether a compiler's estimates may stand in for an NPU that is not here.
-        timeout_s: Longest time of one trial compile.
+        spec: Devices, and whether a compiler's estimates replace an NPU that is not available;
+            an NPU that is not available is named by its platform.
+        strict: Whether a device without rows is an error.
 
     Raises:
         InputError: A name is none of OpenVINO's, or no NPU platform.
         MissingDeviceError: None gets rows, or ``strict`` and one gets none.
     """
     here = discovery.discover()
-    there, missing = discovery.resolve(asked, here)
+    there, missing = discovery.resolve(spec.devices, here)
     found = Targets(there)
     for name, why in missing.items():
         platform = npu_platform(name)
-        if not estimates or platform is None:
-            found.missing[name] = why + _advice(name, estimates=estimates)
+        if not spec.with_estimates or platform is None:
+            found.missing[name] = why + _advice(name, estimates=spec.with_estimates)
             continue
         try:
-            found.compilers[name] = compile_check.select_compiler(name, here, timeout_s)
+            found.compilers[name] = compile_check.select_compiler(name, here, spec.timeout_s)
         except MissingError as error:
             found.missing[name] = f"{error}: {error.hint}" if error.hint else str(error)
     require_devices(found.names, found.missing, strict=strict)

@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from ovtool.benchmark.engine import MeasurementProgress, MeasurementSettings
+    from ovtool.benchmark.engine import MeasurementProgress
     from ovtool.benchmark.session import Job, Session
     from ovtool.core.measurement import Measurement
     from ovtool.core.notes import Note
     from ovtool.core.sweep_folder import Plan
+    from ovtool.core.sweep_spec import MeasurementSettings
     from ovtool.core.trial import Trial
     from ovtool.core.variant import Variant
     from ovtool.datasets.spec import VariantSamples

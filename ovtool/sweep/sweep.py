@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,8 @@ from ovtool.core.errors import InputError, NothingMeasuredError
 from ovtool.core.metrics import COLUMNS
 from ovtool.core.progress import SILENT, Progress
 from ovtool.core.sweep_folder import Plan, PlannedVariant, SweepFolder, Unavailable
+from ovtool.core.sweep_spec import SweepSpec
+from ovtool.core.trial_grid import plan_trials
 from ovtool.core.variant import RECORD, Variant
 from ovtool.datasets.samples import check_metric, default_metric
 from ovtool.datasets.spec import DataSpec, VariantSamples
@@ -21,11 +23,9 @@ from ovtool.sweep.measurer import Measurer, Observer, Quiet
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from ovtool.benchmark.engine import MeasurementSettings
     from ovtool.core.measurement import Measurement
     from ovtool.core.metrics import Metric, QualityMetric
     from ovtool.core.trial import Trial
-    from ovtool.core.trial_grid import Axes
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +45,10 @@ def sweep(
     *,
     out: str | Path,
     name: str | None = None,
-    devices: Sequence[str] = ("CPU",),
-    axes: Axes | None = None,
+    spec: SweepSpec | None = None,
     data: DataSpec | str | None = None,
     metric: Metric | None = None,
-    settings: MeasurementSettings | None = None,
     strict: bool = False,
-    with_estimates: bool = False,
     retry_failed: bool = False,
     observer: Observer | None = None,
     progress: Progress = SILENT,
@@ -65,16 +62,12 @@ def sweep(
         variants: What to measure; a source that is no variant is converted into the folder first.
         out: The sweep's folder.
         name: What a report calls it; by default as the folder.
-        devices: OpenVINO's names; one that is not there leaves its rows out.
-        axes: What to vary: shapes, batches, loads, precisions.
+        spec: The axes and the measurement settings; a device that is not available has no rows.
         data: Held-out samples: the quality of each variant, device, precision and shape is
             measured too, and the requests carry real inputs.
         metric: Which quality counts; by default that of the labels (top-1, or characters of
             texts), without labels agreement.
-        settings: How long and how sure.
-        strict: Whether a device that is not there is an error.
-        with_estimates: Whether an NPU platform that is not here (``NPU.4000``) gets rows with its
-            compiler's estimate of the latency; nothing is run for them.
+        strict: Whether a device that is not available is an error.
         retry_failed: Whether trials that failed before are tried again.
         observer: Told of the plan, of progress and of results.
         progress: Told of conversions.
@@ -84,28 +77,24 @@ def sweep(
         MissingDeviceError: ``strict``, and a device is missing; or none is there.
         NothingMeasuredError: Not one trial could be measured or estimated.
     """
-    from ovtool.benchmark.engine import MeasurementSettings
-    from ovtool.core import trial_grid as planning
     from ovtool.results.sweep_rows import write_sweep_rows
     from ovtool.sweep import run as running
     from ovtool.sweep.estimates import Estimator, targets
 
-    wanted = axes or planning.Axes()
-    wanted.check()
-    folder, chosen, watching = Path(out), settings or MeasurementSettings(), observer or Quiet()
-    found = targets(devices, strict=strict, estimates=with_estimates, timeout_s=chosen.timeout_s)
+    spec, folder, watching = spec or SweepSpec(), Path(out), observer or Quiet()
+    found = targets(spec, strict=strict)
     loaded = _different([_loaded(v, folder, progress) for v in variants], progress)
-    spec = DataSpec(data) if isinstance(data, str) else data
-    samples = VariantSamples(spec, progress) if spec else None
+    data = DataSpec(data) if isinstance(data, str) else data
+    samples = VariantSamples(data, progress) if data else None
     planned = _planned(loaded)
     plan = Plan(
         name=name or folder.resolve().name,
         variants=planned,
-        trials=planning.trials(loaded, found.names, wanted),
+        trials=plan_trials(loaded, found.names, spec),
         unavailable=tuple(Unavailable(device=d, reason=why) for d, why in found.missing.items()),
         quality_metric=_metric(metric, samples, loaded, planned),
         evaluated_on=samples.description(loaded[0]) if samples else None,
-        settings=asdict(chosen),
+        settings=spec.measurement_settings(),
     )
     now = describe_environment()
     with tempfile.TemporaryDirectory(prefix="ovtool-sweep-") as scratch:
@@ -113,7 +102,7 @@ def sweep(
             loaded,
             plan,
             samples,
-            chosen,
+            spec,
             now.id,
             watching,
             Path(scratch),

@@ -4,13 +4,14 @@ import psutil
 import pytest
 
 from ovtool.benchmark import engine
-from ovtool.benchmark.engine import MeasurementSettings, measure_group
+from ovtool.benchmark.engine import measure_group
 from ovtool.benchmark.fake import FakeRunner
 from ovtool.benchmark.session import TrialFailedError
 from ovtool.core.notes import Note
+from ovtool.core.sweep_spec import MeasurementSettings
 from tests.benchmark.scripted import Watched, even, fails, jobs
 
-CONVERGING = MeasurementSettings(min_rounds=8)
+CONVERGING = MeasurementSettings(rounds=8)
 
 
 def measured(folder, runner, *names, settings=CONVERGING, **options):
@@ -78,7 +79,7 @@ def test_all_trials_fail(tmp_path):
 
 
 def test_measuring_stops_after_convergence(tmp_path):
-    steady = MeasurementSettings(min_rounds=3, target_pct=2.0)
+    steady = MeasurementSettings(rounds=3, target_pct=2.0)
     (row,) = measured(tmp_path, Watched(noise_pct=0.1), "a", settings=steady)
     assert len(row.rounds) == 3
 
@@ -89,7 +90,7 @@ def test_single_narrow_interval_is_not_convergence(tmp_path):
     def script(trial, index):
         return 5.0 if index != 2 else 6.0
 
-    settings = MeasurementSettings(min_rounds=2, target_pct=2.0)
+    settings = MeasurementSettings(rounds=3, target_pct=2.0)
     (row,) = measured(tmp_path, Watched(script, noise_pct=0.1), "a", settings=settings)
     assert len(row.rounds) > 3
 
@@ -99,7 +100,7 @@ def drifting(trial, index):
 
 
 def test_measuring_continues_until_convergence(tmp_path):
-    unsure = MeasurementSettings(min_rounds=3, target_pct=4.0)
+    unsure = MeasurementSettings(rounds=3, target_pct=4.0)
     (row,) = measured(tmp_path, Watched(drifting), "a", settings=unsure)
     assert len(row.rounds) > 20
     width = row.figures["throughput_fps_ci_high"] - row.figures["throughput_fps_ci_low"]
@@ -127,7 +128,8 @@ def clock(monkeypatch, seconds_a_round):
 def test_measuring_stops_after_its_time(tmp_path, monkeypatch, max_s, min_rounds, rounds):
     """At least three rounds, where requested: ratios by round need them."""
     clock(monkeypatch, 1.0)
-    settings = MeasurementSettings(max_s=max_s, min_rounds=min_rounds, target_pct=0.01)
+    values = {"max_seconds": max_s, "rounds": min_rounds, "target_pct": 0.01}
+    settings = MeasurementSettings().model_copy(update=values)
     (row,) = measured(tmp_path, Watched(drifting), "a", settings=settings)
     assert len(row.rounds) == rounds
     assert row.verdict == "unsteady"
@@ -188,7 +190,7 @@ def test_with_little_memory_each_is_opened_from_its_cache_for_every_round(tmp_pa
     monkeypatch.setattr(psutil, "virtual_memory", lambda: type("M", (), {"available": 2**20}))
     runner = Watched()
     rows = measured(
-        tmp_path, runner, "a", "b", settings=MeasurementSettings(min_rounds=9, starts=False)
+        tmp_path, runner, "a", "b", settings=MeasurementSettings(rounds=9, starts=False)
     )
     assert [row.status for row in rows] == ["ok", "ok"]
     assert rows[0].taken_with == rows[1].taken_with
@@ -254,7 +256,7 @@ def test_missing_cached_start_has_a_reason(tmp_path, change, reason):
 def test_open_loop_is_measured_at_its_rate(tmp_path):
     """One server with 5 ms per request is half idle at 100 requests per second."""
     (row,) = measure_group(
-        jobs(tmp_path, "a", rate=100.0), FakeRunner(even), MeasurementSettings(min_rounds=3), "env"
+        jobs(tmp_path, "a", rate=100.0), FakeRunner(even), MeasurementSettings(rounds=3), "env"
     )
     assert row.figures["rate_rps"] == 100
     assert row.figures["throughput_fps"] == pytest.approx(200, rel=0.2)
@@ -269,7 +271,11 @@ def test_highest_rate_under_a_limit(tmp_path):
     asked = jobs(tmp_path, "a", max_latency_ms=20.0, percentile=90)
     steps = []
     (row,) = measure_group(
-        asked, FakeRunner(even), MeasurementSettings(max_s=60), "env", on_progress=steps.append
+        asked,
+        FakeRunner(even),
+        MeasurementSettings(max_seconds=60),
+        "env",
+        on_progress=steps.append,
     )
     assert row.status == "ok"
     low, high = row.figures["rate_rps_ci_low"], row.figures["rate_rps_ci_high"]

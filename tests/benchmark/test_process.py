@@ -14,9 +14,10 @@ import psutil
 import pytest
 
 from ovtool.benchmark import process
-from ovtool.benchmark.engine import MeasurementSettings, measure_group
+from ovtool.benchmark.engine import measure_group
 from ovtool.benchmark.process import ProcessRunner
 from ovtool.benchmark.session import TrialFailedError
+from ovtool.core.sweep_spec import MeasurementSettings
 from ovtool.devices import plugin_errors
 from tests.benchmark.conftest import children
 from tests.benchmark.replies import OPENED, ROUND
@@ -168,7 +169,7 @@ def test_rest_of_a_group_goes_on_when_one_worker_dies(worker, tmp_path):
         """
     )
     group = jobs(tmp_path, "good", "bad", "fine")
-    good, bad, fine = measure_group(group, runner, MeasurementSettings(min_rounds=5), "env")
+    good, bad, fine = measure_group(group, runner, MeasurementSettings(rounds=5), "env")
     assert (good.status, bad.status, fine.status) == ("ok", "failed", "ok")
     assert "exit code 0" in bad.reason
     assert len(good.rounds) == len(fine.rounds) == 5

@@ -14,8 +14,9 @@ import pytest
 
 from ovtool import api
 from ovtool.benchmark import jobs
-from ovtool.benchmark.engine import MeasurementSettings, measure_group
+from ovtool.benchmark.engine import measure_group
 from ovtool.benchmark.process import ProcessRunner
+from ovtool.core.sweep_spec import MeasurementSettings
 from ovtool.core.trial import Trial
 from ovtool.devices import rules
 from tests.benchmarks import networks

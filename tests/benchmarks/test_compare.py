@@ -13,16 +13,14 @@ import psutil
 import pytest
 
 from ovtool import api
-from ovtool.benchmark.engine import MeasurementSettings
 from ovtool.comparison.compare import compare
 from ovtool.comparison.noise import FACTORS
-from ovtool.core.trial_grid import Axes
+from ovtool.core.sweep_spec import SweepSpec
 from tests.benchmarks import networks
 from tests.benchmarks.conftest import neighbours
 
 TRIES = 20
-SETTINGS = MeasurementSettings(starts=False, min_rounds=6, round_s=0.15, max_s=2)
-AXES = Axes(batches=[1, 4])
+SPEC = SweepSpec(batches=[1, 4], starts=False, rounds=6, round_s=0.15, max_seconds=2)
 
 
 @contextlib.contextmanager
@@ -37,7 +35,7 @@ def one_processor():
 
 
 def swept(variant, out):
-    return api.sweep([variant], out=out, axes=AXES, settings=SETTINGS).folder
+    return api.sweep([variant], out=out, spec=SPEC).folder
 
 
 def moved(found, into):

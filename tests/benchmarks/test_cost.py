@@ -8,7 +8,7 @@ import pytest
 
 from ovtool import api
 from ovtool.core.sweep_folder import SweepFolder
-from ovtool.core.trial_grid import Axes
+from ovtool.core.sweep_spec import SweepSpec
 from tests.benchmarks.conftest import neighbours
 
 APP_S = 60
@@ -18,11 +18,11 @@ APP_S = 60
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("state", ["quiet", "busy"])
 def test_24_trials(variants, state, tmp_path):
-    axes = Axes(batches=[1, 2, 4, 8], precisions_of={"fp32": ["f32", "default"], "i": ["default"]})
+    spec = SweepSpec(batches=[1, 2, 4, 8], precisions_of={"fp32": ["f32", "default"]})
     chosen = [variants["fp32"], variants["int8"]]
     with neighbours() if state == "busy" else contextlib.nullcontext():
         started = time.perf_counter()
-        done = api.sweep(chosen, out=tmp_path / "sweep", axes=axes)
+        done = api.sweep(chosen, out=tmp_path / "sweep", spec=spec)
         taken_s = time.perf_counter() - started
     rows = list(SweepFolder(tmp_path / "sweep").measurements())
     widths = sorted(

@@ -22,7 +22,7 @@ def pairs(variant, folder, **load):
         both = {}
         for who in ("ours", "theirs") if index % 2 else ("theirs", "ours"):
             if who == "ours":
-                (row,) = measure([job_of(variant, **load)], target_pct=0.01, max_s=seconds)
+                (row,) = measure([job_of(variant, **load)], target_pct=0.01, max_seconds=seconds)
                 both[who] = row.figures["throughput_fps"]
             else:
                 both[who] = benchmark_app(variant, folder, seconds=seconds, **load)

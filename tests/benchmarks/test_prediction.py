@@ -67,7 +67,7 @@ def compare(cases, precision, name=None):
     for variant, batches in cases:
         for batch in batches:
             told = api.predict(variant, batch=batch, precision=precision).latency_ms
-            (row,) = measure([job_of(variant, batch, precision=precision)], max_s=4)
+            (row,) = measure([job_of(variant, batch, precision=precision)], max_seconds=4)
             which = "min" if row.verdict == "contended" else "p50"
             latency_ms = row.figures[f"latency_{which}_ms"]
             errors.append(told / latency_ms - 1)

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from ovtool.benchmark.engine import MeasurementSettings, measure_group
+from ovtool.benchmark.engine import measure_group
 from ovtool.benchmark.process import ProcessRunner
+from ovtool.core.sweep_spec import MeasurementSettings
 from tests.benchmarks.conftest import job_of, neighbours
 
 GROUP = Path("/sys/fs/cgroup/cpu/ovtool-bench")
@@ -26,7 +27,7 @@ def measured(variant, prepare=None, on_progress=None):
     pid = runner._ready[0].pid
     if prepare:
         prepare(pid)
-    settings = MeasurementSettings(starts=False, max_s=6, target_pct=3)
+    settings = MeasurementSettings(starts=False, max_seconds=6, target_pct=3)
     (row,) = measure_group(
         [job_of(variant, precision="f32")],
         runner,

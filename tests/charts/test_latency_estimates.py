@@ -17,17 +17,21 @@ from ovtool.report.summary import summarize_table
 from ovtool.results.rows import estimated_rows, measured_rows, real_rows
 from ovtool.results.table import load_results
 from ovtool.selection.choice import NothingFitsError, choose_from
-from ovtool.selection.limits import Limits
+from ovtool.selection.choice_spec import ChoiceSpec
 from tests.helpers import sweeps
 from tests.helpers.report_pages import cells, page_of
 
 NPU, MARKED = "NPU.4000", "NPU.4000 (estimate)"
-ALLOWED = Limits(allow_estimates=True)
+ALLOWED = ChoiceSpec(allow_estimates=True)
 MEASURED = {
     "throughput_fps", "latency_p50_ms", "latency_p90_ms", "latency_p99_ms", "latency_mean_ms",
     "latency_min_ms", "latency_max_ms", "speedup_f32_x", "speedup_default_x", "compile_cold_ms",
     "energy_mj_per_sample", "cpu_s_per_sample",
 }  # fmt: skip
+
+
+def fastest(**limits):
+    return ChoiceSpec(allow_estimates=True, objective="latency", **limits)
 
 
 def table_of(folder, devices, batches=(1, 8)):
@@ -80,7 +84,7 @@ def test_they_are_among_neither_the_measured_nor_the_real(both):
 
 @pytest.mark.parametrize("objective", ["throughput", "latency", "size"])
 def test_they_are_never_chosen_unasked(both, objective):
-    choice = choose_from(both, objective=objective)
+    choice = choose_from(both, ChoiceSpec(objective=objective))
     assert choice.winner["device"] == "CPU"
     told = [choice.label, *choice.ties, *(runner.label for runner in choice.runners_up)]
     assert not any("NPU" in text for text in told)
@@ -89,7 +93,7 @@ def test_they_are_never_chosen_unasked(both, objective):
 
 
 def test_allowed_ones_win_by_latency_and_headline_and_warning_say_what_they_are(both):
-    choice = choose_from(both, Limits(allow_estimates=True, max_latency_ms=1), "latency")
+    choice = choose_from(both, fastest(max_latency_ms=1))
     assert choice.winner["device"] == MARKED
     assert choice.winner["latency_p99_ms"] is None
     assert f"on {MARKED}" in choice.headline
@@ -107,28 +111,28 @@ def test_allowed_ones_win_by_latency_and_headline_and_warning_say_what_they_are(
 
 def test_a_limit_goes_by_the_estimate(both):
     with pytest.raises(NothingFitsError, match="nothing has p99 latency at most") as told:
-        choose_from(both, Limits(allow_estimates=True, max_latency_ms=0.02), "latency")
+        choose_from(both, fastest(max_latency_ms=0.02))
     assert MARKED in told.value.nearest.label
     assert "0.0300 ms (the compiler's estimate): 0.0100 ms (50 %) over 0.02" in str(told.value)
 
 
 def test_no_throughput_is_made_of_them(both):
-    choice = choose_from(both, ALLOWED, "throughput")
+    choice = choose_from(both, ALLOWED)
     assert choice.winner["device"] == "CPU"
     note = {note.id: note for note in choice.warnings}["estimates-without-figure"]
     assert note.evidence == "8 rows"
-    least = choose_from(both, Limits(allow_estimates=True, min_throughput_fps=1), "latency")
+    least = choose_from(both, fastest(min_throughput_fps=1))
     assert least.winner["device"] == "CPU"
 
 
 def test_with_nothing_else_there_is_a_choice_only_where_they_are_allowed(alone):
     with pytest.raises(NothingMeasuredError, match="only estimated: 8 rows of NPU") as told:
-        choose_from(alone, objective="latency")
+        choose_from(alone, ChoiceSpec(objective="latency"))
     assert "--allow-estimates" in told.value.hint
-    assert choose_from(alone, ALLOWED, "latency").winner["batch"] == 1
+    assert choose_from(alone, fastest()).winner["batch"] == 1
     with pytest.raises(NothingMeasuredError, match="estimates are of the latency alone"):
-        choose_from(alone, ALLOWED, "throughput")
-    assert build_content(alone, ALLOWED, "throughput", 99).choice is None
+        choose_from(alone, ALLOWED)
+    assert build_content(alone, ALLOWED).choice is None
 
 
 def test_charts_draw_them_hollow_and_in_a_chart_of_their_own(both, alone):
@@ -169,7 +173,7 @@ def test_the_summary_calls_them_estimates(both, alone):
 
 
 def test_page_and_markdown_say_it(both, alone):
-    content = build_content(both, Limits(), "throughput", 99)
+    content = build_content(both, ChoiceSpec())
     shown = page_of(content)
     assert (cells(shown).count(MARKED), cells(shown).count("NPU.4000")) == (8, 0)
     assert content.failed == ()
@@ -177,10 +181,10 @@ def test_page_and_markdown_say_it(both, alone):
         assert f"8 rows of {MARKED}" in text
         assert "latency-estimates" in text
         assert NOTES["estimate"][0][1:] in text.replace("&#39;", "'")
-    nothing = build_content(alone, Limits(), "latency", 99)
+    nothing = build_content(alone, ChoiceSpec(objective="latency"))
     assert nothing.choice is None
     assert "only estimated" in nothing.no_choice
-    assert "estimates allowed" in build_content(alone, ALLOWED, "latency", 99).objective
+    assert "estimates allowed" in build_content(alone, fastest()).objective
 
 
 def test_notes_say_it_once_with_the_trials(both):

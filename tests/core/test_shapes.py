@@ -9,7 +9,6 @@ from ovtool.core.shapes import (
     parse_named,
     parse_named_shapes,
     parse_shape,
-    parse_shape_sets,
     port_name,
     shape_sets,
     shape_text,
@@ -46,7 +45,6 @@ def test_open_dimensions_are_written_two_ways():
 def test_a_name_may_hold_anything(name, shape):
     text = f"{name}={shape_text(shape)}"
     assert parse_named_shapes([text]) == {name: shape}
-    assert parse_shape_sets([text], "--shape") == ({name: shape},)
 
 
 @pytest.mark.parametrize("texts", [["x"], ["=NCHW"], ["x="], ["x=a", "x=b"]])
@@ -60,40 +58,22 @@ def test_shapes_in_words():
     assert shapes_text(()) == ""
 
 
-@given(st.dictionaries(names, st.lists(shapes, min_size=2, max_size=2), max_size=3), st.booleans())
-def test_the_shapes_of_one_place_are_a_set(given_shapes, apart):
-    """Alternatives are written with commas, or by giving the option again."""
-    texts = []
-    for name, two in given_shapes.items():
-        one, other = map(shape_text, two)
-        texts += [f"{name}={one}", f"{name}={other}"] if apart else [f"{name}={one},{other}"]
-    found = parse_shape_sets(texts, "--shape")
-    expected = [{name: two[place] for name, two in given_shapes.items()} for place in (0, 1)]
-    assert list(found) == (expected if given_shapes else [])
+@given(st.dictionaries(names, st.lists(shapes, min_size=2, max_size=2), max_size=3))
+def test_shapes_with_the_same_index_form_a_set(pairs):
+    expected = [{name: pair[index] for name, pair in pairs.items()} for index in (0, 1)]
+    assert list(shape_sets(pairs)) == (expected if pairs else [])
 
 
-def test_a_single_shape_stands_for_all_sets():
-    found = parse_shape_sets(["ids=1x128,1x256,1x512", "scale=1"], "--shape")
-    assert found == (
+def test_a_single_shape_is_in_every_set():
+    assert shape_sets({"ids": [(1, 128), (1, 256)], "scale": [(1,)]}) == (
         {"ids": (1, 128), "scale": (1,)},
         {"ids": (1, 256), "scale": (1,)},
-        {"ids": (1, 512), "scale": (1,)},
     )
 
 
-def test_other_numbers_of_shapes_are_refused():
-    with pytest.raises(InputError, match=r"--shape: .* shapes: ids has 2, mask has 3"):
-        parse_shape_sets(["ids=1x1,1x2", "mask=1x1,1x2,1x3"], "--shape")
-
-
-@pytest.mark.parametrize("text", ["ids=1x128,", "ids=,1x128", "ids=1x128;1x256"])
-def test_a_list_with_a_gap_is_refused(text):
-    with pytest.raises(InputError, match="not a shape"):
-        parse_shape_sets([text], "--data-shape")
-
-
-def test_no_shapes_are_no_sets():
-    assert shape_sets({}, "--shape") == ()
+def test_different_numbers_of_shapes_are_refused():
+    with pytest.raises(InputError, match="ids has 2, mask has 3"):
+        shape_sets({"ids": [(1,), (2,)], "mask": [(1,), (2,), (3,)]})
 
 
 def test_an_input_is_called_by_the_first_of_its_names_or_by_its_place():

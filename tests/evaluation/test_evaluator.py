@@ -10,7 +10,7 @@ from onnx import TensorProto, helper
 
 from ovtool import api
 from ovtool.core.errors import InputError
-from ovtool.core.trial_grid import Axes
+from ovtool.core.sweep_spec import SweepSpec
 from ovtool.evaluation.evaluator import GraphEvaluator
 from ovtool.evaluation.text import load_alphabet
 from ovtool.models.options import SourceOptions
@@ -79,8 +79,8 @@ def test_character_accuracy_is_the_same_in_every_verb(tmp_path, lines):
     assert evaluator.metric == "accuracy_characters"
     assert evaluator(ov.Core().read_model(small.xml)).value == pytest.approx(expected)
     swept = api.sweep(
-        [plain, small], out=tmp_path / "sweep", devices=["CPU"], data=str(data), settings=QUICK,
-        axes=Axes(hints=["latency"], precisions=["f32"]),
+        [plain, small], out=tmp_path / "sweep", data=str(data),
+        spec=SweepSpec(**QUICK, hints=["latency"], precisions=["f32"]),
     )  # fmt: skip
     heading, *_ = (h for h in api.summarize([swept.folder]).headings if "accuracy" in h)
     assert heading == "character accuracy"

@@ -4,7 +4,7 @@ import pytest
 
 from ovtool import api
 from ovtool.core.sweep_folder import SweepFolder
-from ovtool.core.trial_grid import Axes
+from ovtool.core.sweep_spec import SweepSpec
 from ovtool.results.table import load_results
 from tests.gpu_emulated.conftest import QUICK
 
@@ -24,8 +24,8 @@ def test_the_plugin_lists_it_with_its_own_facts():
 
 
 def test_every_batch_and_hint_runs_as_it_was_asked_for(small, tmp_path):
-    axes = Axes(batches=(1, 2, 4), hints=("latency", "throughput"))
-    api.sweep([small], out=tmp_path / "s", devices=["GPU"], axes=axes, settings=QUICK)
+    spec = SweepSpec(devices=["GPU"], batches=(1, 2, 4))
+    api.sweep([small], out=tmp_path / "s", spec=spec.model_copy(update=QUICK))
     by = {(m.trial.batch, m.trial.hint): m for m in SweepFolder(tmp_path / "s").measurements()}
     assert {key: m.reason for key, m in by.items() if m.status != "ok"} == {}
     assert set(by) == {(batch, hint) for batch in (1, 2, 4) for hint in ("latency", "throughput")}
@@ -40,8 +40,8 @@ def test_every_batch_and_hint_runs_as_it_was_asked_for(small, tmp_path):
 @pytest.fixture(scope="module")
 def virtual(small, tmp_path_factory):
     folder = tmp_path_factory.mktemp("virtual") / "sweep"
-    axes = Axes(batches=[2], hints=["throughput"])
-    api.sweep([small], out=folder, devices=["CPU", *NAMED], axes=axes, settings=QUICK)
+    spec = SweepSpec(devices=["CPU", *NAMED], batches=[2], hints=["throughput"])
+    api.sweep([small], out=folder, spec=spec.model_copy(update=QUICK))
     return folder
 
 

@@ -5,7 +5,7 @@ import pytest
 from ovtool import api
 from ovtool.core.errors import NothingMeasuredError
 from ovtool.core.sweep_folder import SweepFolder
-from ovtool.core.trial_grid import Axes
+from ovtool.core.sweep_spec import SweepSpec
 from tests.gpu_emulated.conftest import QUICK
 from tests.helpers.report_pages import cells
 
@@ -47,8 +47,8 @@ def test_compressed_ones_lose_what_they_lose_on_the_processor(lite0, name):
 @pytest.fixture(scope="module")
 def swept(lite0, tmp_path_factory):
     folder = tmp_path_factory.mktemp("swept") / "sweep"
-    axes = Axes(batches=BATCHES, hints=("latency",))
-    api.sweep(lite0.values(), out=folder, devices=["GPU"], axes=axes, settings=QUICK)
+    spec = SweepSpec(devices=["GPU"], batches=BATCHES, hints=("latency",))
+    api.sweep(lite0.values(), out=folder, spec=spec.model_copy(update=QUICK))
     return folder
 
 

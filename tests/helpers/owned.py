@@ -8,9 +8,8 @@ import onnx
 import openvino as ov
 from onnx import TensorProto, helper
 
-from ovtool.benchmark.engine import MeasurementSettings
-
-QUICK = MeasurementSettings(min_rounds=3, round_s=0.03, max_s=0.5)
+QUICK = {"rounds": 3, "round_s": 0.03, "max_seconds": 0.5}
+"""Measurement settings of a short sweep."""
 TORCH = '''
 import torch
 

@@ -11,8 +11,8 @@ from ovtool.compile_check.compiling import Outcome, explain
 from ovtool.compile_check.npu import offline
 from ovtool.core.errors import OvtoolError
 from ovtool.core.sweep_folder import SweepFolder
-from ovtool.core.trial_grid import Axes
-from ovtool.selection.limits import Limits
+from ovtool.core.sweep_spec import SweepSpec
+from ovtool.selection.choice_spec import ChoiceSpec
 from tests.compile_check.graphs import with_segments
 from tests.helpers import graphs as models
 
@@ -81,9 +81,9 @@ def test_estimates_of_a_sweep_are_of_whole_batches(variants, tmp_path):
     done = api.sweep(
         [variants["convolutional"], variants["segments"]],
         out=tmp_path / "s",
-        devices=["NPU.4000"],
-        axes=Axes(batches=(1, 4), hints=("latency",)),
-        with_estimates=True,
+        spec=SweepSpec(
+            devices=["NPU.4000"], with_estimates=True, batches=(1, 4), hints=("latency",)
+        ),
     )
     rows = {
         (m.trial.variant_name, m.trial.batch): m for m in SweepFolder(done.folder).measurements()
@@ -94,12 +94,8 @@ def test_estimates_of_a_sweep_are_of_whole_batches(variants, tmp_path):
     assert four.properties["NPU_BATCH_MODE"] == "COMPILER"
     assert rows["segments", 1].status == rows["segments", 4].status == "failed"
     assert "fill_mode" in rows["segments", 1].reason
-    assert (
-        api.choose([done.folder], limits=Limits(allow_estimates=True), objective="latency").winner[
-            "batch"
-        ]
-        == 1
-    )
+    spec = ChoiceSpec(allow_estimates=True, objective="latency")
+    assert api.choose([done.folder], spec=spec).winner["batch"] == 1
 
 
 def test_text_model_compiles_with_fixed_shapes(variants):

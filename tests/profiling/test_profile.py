@@ -126,9 +126,9 @@ def test_an_open_shape_is_given(tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"hint": "fastest"}, "unknown hint 'fastest'"),
-        ({"precision": "f31"}, "unknown precision 'f31'"),
-        ({"batch": 0}, "0 is not a positive whole number"),
+        ({"hint": "fastest"}, "'fastest'"),
+        ({"precision": "f31"}, "'f31'"),
+        ({"batch": 0}, "batch: .*0"),
         ({"shapes": {"y": (1,)}}, "no variant has an input 'y'"),
         ({"shapes": {"x": (-1, 3)}}, "has 4 dimensions"),
         ({"device": "XPU"}, "unknown device 'XPU'"),

@@ -11,10 +11,10 @@ from ovtool import api
 from ovtool.core import files
 from ovtool.core.errors import InputError
 from ovtool.core.sweep_folder import JOURNAL, RESULTS, SweepFolder
-from ovtool.core.trial_grid import Axes
+from ovtool.core.sweep_spec import SweepSpec
 from tests.helpers.owned import QUICK
 
-AXES = Axes(batches=(1, 2), hints=("latency",), precisions=("f32",))
+SPEC = SweepSpec(**QUICK, batches=(1, 2), hints=("latency",), precisions=("f32",))
 
 
 AS_IT_WENT = ("drift_pct", "throughput_uncontended_fps")
@@ -56,9 +56,8 @@ def swept(owned, compressed, tmp_path_factory):
     done = api.sweep(
         [source, compressed["int8"]],
         out=folder,
-        axes=AXES,
+        spec=SPEC,
         data=str(owned.labelled),
-        settings=QUICK,
         observer=heard,
     )
     return source, done, heard
@@ -136,9 +135,7 @@ def test_a_torch_function_gives_the_same_shape_of_results(owned, swept, tmp_path
     (port,) = fp32.record.inputs
     np.savez(held_out, **{port.name: unlabelled, "label": np.zeros(len(unlabelled), np.int64)})
     weights = api.compress(owned.torch, "weights", out=tmp_path / "weights")
-    done = api.sweep(
-        [fp32, weights], out=tmp_path / "s", axes=AXES, data=str(held_out), settings=QUICK
-    )
+    done = api.sweep([fp32, weights], out=tmp_path / "s", spec=SPEC, data=str(held_out))
     assert done.measured == 4
     of_onnx = pd.read_parquet(swept[1].folder / RESULTS)
     of_torch = pd.read_parquet(done.folder / RESULTS)
@@ -174,9 +171,8 @@ def test_the_same_sweep_again_measures_nothing(owned, compressed, swept):
     again = api.sweep(
         [source, compressed["int8"]],
         out=done.folder,
-        axes=AXES,
+        spec=SPEC,
         data=str(owned.labelled),
-        settings=QUICK,
         observer=heard,
     )
     assert (again.measured, again.reused) == (0, 4)
@@ -188,9 +184,9 @@ def test_the_same_sweep_again_measures_nothing(owned, compressed, swept):
 def test_a_model_is_swept_as_it_is(owned, tmp_path):
     """A source that is no variant is converted into the sweep's folder, once."""
     before = files.sha256(owned.onnx)
-    axes = Axes(hints=("latency",))
+    spec = SweepSpec(**QUICK, hints=("latency",))
     for reused in (0, 1):
-        done = api.sweep([owned.onnx], out=tmp_path / "s", axes=axes, settings=QUICK)
+        done = api.sweep([owned.onnx], out=tmp_path / "s", spec=spec)
         assert done.reused == reused
     assert (tmp_path / "s" / "variants" / "classifier" / "model.xml").is_file()
     assert files.sha256(owned.onnx) == before
@@ -219,5 +215,5 @@ def test_quality_needs_something_to_compare_with(owned, tmp_path):
         api.evaluate(fp32, str(owned.unlabelled))
     fp16 = api.compress(fp32, "fp16", out=tmp_path / "fp16")
     with pytest.raises(InputError, match="its uncompressed variant is not in the sweep"):
-        api.sweep([fp16], out=tmp_path / "s", data=str(owned.unlabelled), settings=QUICK)
+        api.sweep([fp16], out=tmp_path / "s", data=str(owned.unlabelled), spec=SPEC)
     assert not (tmp_path / "s").exists()

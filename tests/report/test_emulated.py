@@ -17,7 +17,7 @@ from ovtool.report.markdown import format_markdown
 from ovtool.report.summary import summarize_table
 from ovtool.results.table import load_results
 from ovtool.selection.choice import choose_from
-from ovtool.selection.limits import Limits
+from ovtool.selection.choice_spec import ChoiceSpec
 from tests.helpers import sweeps
 from tests.helpers.report_pages import column_of, page_of
 
@@ -109,14 +109,14 @@ def test_a_virtual_device_is_marked_and_says_what_it_came_to(tmp_path):
 
 
 def test_page_and_markdown_say_it(both, alone):
-    content = build_content(both, Limits(), "throughput", 99)
+    content = build_content(both, ChoiceSpec())
     shown = page_of(content)
     devices = column_of(shown, "device")
     assert devices.count(MARKED) == 16
     assert "GPU" not in devices
     for text in (shown, format_markdown(content)):
         assert f"16 rows of {MARKED}" in text
-    nothing = build_content(alone, Limits(), "throughput", 99)
+    nothing = build_content(alone, ChoiceSpec())
     assert nothing.choice is None
     assert "on a real device" in nothing.no_choice
 
@@ -131,9 +131,7 @@ def test_failed_rows_are_no_left_out_figures(tmp_path):
     (trial,) = sweeps.trials([sweeps.INT8], batches=(1,), loads=("latency",), devices=["GPU"])
     (real,) = sweeps.trials([sweeps.INT8], batches=(1,), loads=("latency",))
     made = [played(sweeps.failed(trial, "no")), sweeps.measure(real)]
-    content = build_content(
-        load_results([sweeps.make(tmp_path / "s", made)]), Limits(), "throughput", 99
-    )
+    content = build_content(load_results([sweeps.make(tmp_path / "s", made)]), ChoiceSpec())
     assert "emulated-left-out" not in {note.id for note in content.choice.warnings}
     assert content.charts.excluded_rows == ()
     (failed,) = content.failed

@@ -11,7 +11,7 @@ import pandas as pd
 from ovtool.report.content import MAX_ROWS, build_content, latency_throughput_front
 from ovtool.results.rows import Rows
 from ovtool.results.table import load_results
-from ovtool.selection.limits import Limits
+from ovtool.selection.choice_spec import ChoiceSpec
 from tests.helpers import sweeps
 from tests.helpers.report_pages import HOSTILE, column_of, data_of, page_of
 
@@ -94,7 +94,7 @@ def test_page_of_too_many_rows_keeps_the_best_and_counts_the_rest(tmp_path):
     many = pd.concat([table.rows] * copies, ignore_index=True)
     many["trial"] = [f"{trial}{n}" for n, trial in enumerate(many["trial"])]
     many["throughput_fps"] *= [1 - n / len(many) / 2 for n in range(len(many))]
-    content = build_content(table.with_rows(many), Limits(), "throughput", 99)
+    content = build_content(table.with_rows(many), ChoiceSpec())
     text = page_of(content)
     assert len(text) < 5_000_000
     rows = column_of(text, "trial")

@@ -6,7 +6,7 @@ import pytest
 from ovtool.core.columns import COLUMNS
 from ovtool.core.errors import InputError
 from ovtool.report.write import report
-from ovtool.selection.limits import Limits
+from ovtool.selection.choice_spec import ChoiceSpec
 from tests.helpers import sweeps
 
 
@@ -56,7 +56,7 @@ def test_report_without_measurements_has_no_recommendation(tmp_path, reason):
 
 def test_limit_that_no_row_meets_names_the_nearest_row(tmp_path):
     folder = sweeps.whole(tmp_path / "s", batches=(1,))
-    made = report([folder], out=tmp_path / "out", limits=Limits(max_latency_ms=0.1))
+    made = report([folder], out=tmp_path / "out", choice=ChoiceSpec(max_latency_ms=0.1))
     text = made.page.read_text()
     answer = text[text.index('id="no-recommendation"') : text.index("</section>")]
     assert "int8" in answer
@@ -66,5 +66,5 @@ def test_limit_that_no_row_meets_names_the_nearest_row(tmp_path):
 def test_objective_without_measurements_writes_nothing(tmp_path):
     folder = sweeps.whole(tmp_path / "s", batches=(1,))
     with pytest.raises(InputError, match="energy"):
-        report([folder], out=tmp_path / "out", objective="energy")
+        report([folder], out=tmp_path / "out", choice=ChoiceSpec(objective="energy"))
     assert not (tmp_path / "out").exists()

@@ -12,7 +12,7 @@ from ovtool.report.content import build_content
 from ovtool.report.summary import summarize_table
 from ovtool.results.table import load_results
 from ovtool.selection.choice import choose_from
-from ovtool.selection.limits import Limits
+from ovtool.selection.choice_spec import ChoiceSpec
 from tests.helpers import sweeps
 from tests.helpers.report_pages import column_of, page_of
 
@@ -117,7 +117,7 @@ def test_the_page_and_what_failed_name_the_shape(tmp_path):
     trials = sweeps.trials(MODELS, batches=(1,), forms=(form(128), form(1024)))
     made = [sweeps.measure(t, MODELS) for t in trials[:-1]]
     folder = sweeps.make(tmp_path / "s", [*made, sweeps.failed(trials[-1], "too long")], MODELS)
-    content = build_content(load_results([folder]), Limits(), "throughput", 99)
+    content = build_content(load_results([folder]), ChoiceSpec())
     (failed,) = content.failed
     assert LONG in failed.label
     assert LONG in column_of(page_of(content), "shape")

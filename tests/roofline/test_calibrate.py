@@ -9,13 +9,12 @@ import pytest
 from openvino import opset13 as ops
 
 from ovtool import api
-from ovtool.benchmark.engine import MeasurementSettings
 from ovtool.benchmark.fake import FakeRunner
 from ovtool.benchmark.session import TrialFailedError
 from ovtool.core.errors import InputError, MissingDeviceError, MissingError, NothingMeasuredError
 from ovtool.core.sweep_folder import SweepFolder
+from ovtool.core.sweep_spec import MeasurementSettings, SweepSpec
 from ovtool.core.trial import Trial
-from ovtool.core.trial_grid import Axes
 from ovtool.graph.geometry import Geometry
 from ovtool.graph.runtime_layers import Layer
 from ovtool.roofline import calibration, probes
@@ -23,7 +22,7 @@ from ovtool.roofline import predict as predicting
 from ovtool.roofline.probes import Probe
 from tests.helpers import graphs as models
 
-QUICK = MeasurementSettings(min_rounds=3, round_s=0.03, max_s=0.5, starts=False)
+QUICK = MeasurementSettings(rounds=3, round_s=0.03, max_seconds=0.5, starts=False)
 PROBES = (
     Probe(probes.OVERHEAD, 8, copies=2),
     Probe(probes.OVERHEAD, 8, copies=10),
@@ -33,7 +32,7 @@ PROBES = (
     Probe("product", 16, 32, 32, copies=2),
     Probe("convolution", 8, 4, 8, kernel=3, copies=2),
 )
-AXES = Axes(batches=[1], hints=["latency", "throughput"], precisions=["f32"])
+SPEC = SweepSpec(**dict(QUICK), batches=[1], precisions=["f32"])
 INFERENCE_MS, LAYER_MS = 0.02, 0.002
 SPEED = {"f32": 1e9, "bf16": 2e9, "i8": 4e9}
 
@@ -212,7 +211,7 @@ def test_rates_are_fitted_once_per_device(monkeypatch):
 @pytest.mark.slow
 def test_sweep_rows_have_roofline_figures_on_a_calibrated_device(variant, tmp_path):
     def swept(name):
-        done = api.sweep([variant], out=tmp_path / name, axes=AXES, settings=QUICK)
+        done = api.sweep([variant], out=tmp_path / name, spec=SPEC)
         return SweepFolder(done.folder).measurements()
 
     assert not any("limit_ms" in row.figures for row in swept("before"))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from ovtool.core.errors import InputError, LimitNotMetError, NothingMeasuredError
 from ovtool.core.statistics import Interval
@@ -16,7 +16,8 @@ from ovtool.core.trial import Trial
 from ovtool.results.labels import ratio_text
 from ovtool.results.table import load_results
 from ovtool.selection.choice import NothingFitsError, choose_from
-from ovtool.selection.limits import Check, Limits
+from ovtool.selection.choice_spec import ChoiceSpec
+from ovtool.selection.limits import Check
 from ovtool.selection.quantities import measured_in
 from tests.helpers import sweeps
 
@@ -50,8 +51,8 @@ def test_streams_set_by_hand_are_said_once(tmp_path):
 
 
 def test_each_objective_has_its_winner(table):
-    assert choose_from(table, objective="latency").winner["batch"] == 1
-    smallest = choose_from(table, objective="size")
+    assert choose_from(table, ChoiceSpec(objective="latency")).winner["batch"] == 1
+    smallest = choose_from(table, ChoiceSpec(objective="size"))
     assert smallest.winner["variant"] == "int8-weights"
     assert smallest.winner["throughput_fps"] == max(
         table.rows[table.rows["variant"] == "int8-weights"]["throughput_fps"]
@@ -60,15 +61,15 @@ def test_each_objective_has_its_winner(table):
 
 
 def test_the_percentile_is_that_of_limit_and_objective(table):
-    row = choose_from(table, objective="latency", percentile=50).winner
+    row = choose_from(table, ChoiceSpec(objective="latency", percentile=50)).winner
     limit = (row["latency_p50_ms"] + row["latency_p99_ms"]) / 2
-    assert choose_from(table, Limits(max_latency_ms=limit), percentile=50)
+    assert choose_from(table, ChoiceSpec(max_latency_ms=limit, percentile=50))
     with pytest.raises(NothingFitsError):
-        choose_from(table, Limits(max_latency_ms=limit), percentile=99)
+        choose_from(table, ChoiceSpec(max_latency_ms=limit, percentile=99))
 
 
 def test_a_limit_rules_rows_out_and_runners_up_say_what_they_lack(table):
-    choice = choose_from(table, Limits(min_quality=0.97))
+    choice = choose_from(table, ChoiceSpec(min_quality=0.97))
     assert choice.winner["variant"] == "int8-weights"
     int8 = next(r for r in choice.runners_up if r.row["variant"] == "int8")
     assert "agreement" in int8.lacks
@@ -97,7 +98,7 @@ def test_rows_within_the_noise_are_named(table):
 
 def test_nothing_fits_carries_the_nearest_miss(table):
     with pytest.raises(LimitNotMetError) as caught:
-        choose_from(table, Limits(max_latency_ms=3.5, min_throughput_fps=280))
+        choose_from(table, ChoiceSpec(max_latency_ms=3.5, min_throughput_fps=280))
     error = caught.value
     assert error.exit_code == 1
     assert "\n" not in str(error)
@@ -112,20 +113,20 @@ def test_nothing_fits_carries_the_nearest_miss(table):
 def test_rows_without_a_limited_figure_are_left_out_and_said(table):
     partly = table.rows.copy()
     partly.loc[partly["variant"] == "int8", "agreement_top1"] = math.nan
-    choice = choose_from(table.with_rows(partly), Limits(min_quality=0.5))
+    choice = choose_from(table.with_rows(partly), ChoiceSpec(min_quality=0.5))
     assert choice.winner["variant"] != "int8"
     assert "limit-on-unknown" in ids(choice)
     int8 = next(r for r in choice.runners_up if r.row["variant"] == "int8")
     assert "not known" in int8.lacks
     partly["agreement_top1"] = math.nan
     with pytest.raises(NothingFitsError, match="is not known of any") as caught:
-        choose_from(table.with_rows(partly), Limits(min_quality=0.5))
+        choose_from(table.with_rows(partly), ChoiceSpec(min_quality=0.5))
     assert caught.value.nearest is None
 
 
 def test_an_objective_that_nobody_measured_says_why(table):
     with pytest.raises(InputError, match="no counter can be read here"):
-        choose_from(table, objective="energy")
+        choose_from(table, ChoiceSpec(objective="energy"))
 
 
 @pytest.mark.parametrize(
@@ -136,8 +137,8 @@ def test_an_objective_that_nobody_measured_says_why(table):
     ],
 )
 def test_wrong_arguments_are_refused(table, arguments, message):
-    with pytest.raises(InputError, match=message):
-        choose_from(table, **arguments)
+    with pytest.raises(ValidationError, match=message):
+        choose_from(table, ChoiceSpec(**arguments))
 
 
 @pytest.mark.parametrize(
@@ -151,8 +152,8 @@ def test_wrong_arguments_are_refused(table, arguments, message):
     ],
 )
 def test_wrong_limits_are_refused(wrong):
-    with pytest.raises(InputError, match=next(iter(wrong))):
-        Limits(**wrong)
+    with pytest.raises(ValidationError, match=next(iter(wrong))):
+        ChoiceSpec(**wrong)
 
 
 def test_nothing_measured_is_its_own_error(tmp_path):
@@ -177,7 +178,7 @@ def test_warnings_tell_what_limits_the_trust(tmp_path):
 def test_poor_quality_without_a_limit_is_a_warning(table):
     assert "quality-lower" in ids(choose_from(table))
     assert "quality-interval-wide" in ids(choose_from(table))
-    assert "quality-lower" not in ids(choose_from(table, Limits(min_quality=0.5)))
+    assert "quality-lower" not in ids(choose_from(table, ChoiceSpec(min_quality=0.5)))
 
 
 def test_a_choice_is_json(table):
@@ -231,9 +232,9 @@ def test_an_unknown_figure_keeps_no_limit():
 
 
 def test_a_figure_without_interval_is_taken_as_it_is(table):
-    row = choose_from(table, objective="latency").winner
+    row = choose_from(table, ChoiceSpec(objective="latency")).winner
     choice = choose_from(
-        table, Limits(max_latency_ms=row["latency_p90_ms"] * 1.01), "latency", percentile=90
+        table,
+        ChoiceSpec(max_latency_ms=row["latency_p90_ms"] * 1.01, objective="latency", percentile=90),
     )
     assert [c.outcome for c in choice.checks] == ["met"]
-    assert replace(Limits(), min_quality=None) == Limits()

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from ovtool.core.errors import InputError
 from ovtool.core.notes import Note
@@ -21,8 +22,7 @@ from ovtool.results.labels import figure_text
 from ovtool.results.table import load_results
 from ovtool.selection import prices
 from ovtool.selection.choice import NothingFitsError, choose_from
-from ovtool.selection.limits import Limits
-from ovtool.selection.objective import OBJECTIVES, parse
+from ovtool.selection.choice_spec import OBJECTIVES, ChoiceSpec, parse_objective
 from ovtool.selection.prices import Prices
 from tests.helpers import graphs as models
 from tests.helpers import sweeps
@@ -51,29 +51,29 @@ def table(tmp_path_factory):
 
 def test_memory_is_limited(table):
     assert choose_from(table).winner["batch"] == 8
-    assert choose_from(table, Limits(max_memory_mib=125)).winner["batch"] == 2
+    assert choose_from(table, ChoiceSpec(max_memory_mib=125)).winner["batch"] == 2
     with pytest.raises(NothingFitsError, match="peak memory") as caught:
-        choose_from(table, Limits(max_memory_mib=50))
+        choose_from(table, ChoiceSpec(max_memory_mib=50))
     assert caught.value.nearest.row["batch"] == 1
 
 
 def test_energy_is_limited(table):
-    small = choose_from(table, Limits(max_energy_mj=10), "latency")
+    small = choose_from(table, ChoiceSpec(max_energy_mj=10, objective="latency"))
     assert small.winner["batch"] == 8
     with pytest.raises(NothingFitsError, match="energy"):
-        choose_from(table, Limits(max_energy_mj=1))
+        choose_from(table, ChoiceSpec(max_energy_mj=1))
 
 
 def test_energy_that_nobody_counted_is_no_zero(tmp_path):
     unknown = load_results([sweeps.whole(tmp_path / "s")])
     with pytest.raises(NothingFitsError, match="energy is not known of any") as caught:
-        choose_from(unknown, Limits(max_energy_mj=1e9))
+        choose_from(unknown, ChoiceSpec(max_energy_mj=1e9))
     assert caught.value.nearest is None
 
 
 def test_cost_is_that_of_the_measured_throughput(tmp_path):
     machines = load_results([sweeps.whole(tmp_path / e, env=e) for e in "abc"])
-    found = choose_from(machines, Limits(prices=EUROS), "cost")
+    found = choose_from(machines, ChoiceSpec(prices=EUROS, objective="cost"))
     row = found.winner
     assert "Example CPU a" in row["machine"]
     assert f"{0.5 / 3600 * 1e6 / row['throughput_fps']:.3g} [" in found.reasons[0]
@@ -81,19 +81,19 @@ def test_cost_is_that_of_the_measured_throughput(tmp_path):
     assert "0.5 EUR/h at" in found.reasons[0]
     assert {"objective-on-unknown"} <= {n.id for n in found.warnings}, "c has no price"
     limit = 5.0 / 3600 * 1e6 / row["throughput_fps"] / 2
-    kept = choose_from(machines, Limits(max_cost=limit, prices=EUROS), "size")
+    kept = choose_from(machines, ChoiceSpec(max_cost=limit, prices=EUROS, objective="size"))
     assert "Example CPU a" in kept.winner["machine"], "b is dear, and c without a price"
     with pytest.raises(NothingFitsError, match=r"cost at most 0\.001 EUR/million samples"):
-        choose_from(machines, Limits(max_cost=0.001, prices=EUROS))
+        choose_from(machines, ChoiceSpec(max_cost=0.001, prices=EUROS))
     with pytest.raises(InputError, match="no machine has a price"):
-        choose_from(machines, Limits(prices=Prices("EUR", (("other", 1.0),))), "cost")
+        choose_from(machines, ChoiceSpec(prices=Prices("EUR", (("other", 1.0),)), objective="cost"))
 
 
 def test_cost_needs_prices(table):
-    with pytest.raises(InputError, match="prices"):
-        Limits(max_cost=1)
-    with pytest.raises(InputError, match="prices"):
-        choose_from(table, objective="cost")
+    with pytest.raises(ValidationError, match="prices"):
+        ChoiceSpec(max_cost=1)
+    with pytest.raises(ValidationError, match="prices"):
+        choose_from(table, ChoiceSpec(objective="cost"))
 
 
 @pytest.mark.parametrize(
@@ -147,35 +147,35 @@ def test_a_rate_is_sustained_by_capacity_or_by_arrivals(tmp_path):
     busy = sweeps.measure(Trial(sweeps.FP32.id, "fp32", "CPU", 2, hint="throughput"))
     capacity = busy.figures["throughput_fps"] / 2
     found = choose_from(
-        load_results([sweeps.make(tmp_path / "a", [busy])]), Limits(rate_rps=0.9 * capacity)
+        load_results([sweeps.make(tmp_path / "a", [busy])]), ChoiceSpec(rate=0.9 * capacity)
     )
     assert found.checks[0].outcome == "met", "its lower end sustains it"
     assert "throughput / batch, every request kept busy" in found.checks[0].text
     assert "rate-by-capacity" in {n.id for n in found.warnings}
     near = choose_from(
-        load_results([sweeps.make(tmp_path / "b", [busy])]), Limits(rate_rps=0.995 * capacity)
+        load_results([sweeps.make(tmp_path / "b", [busy])]), ChoiceSpec(rate=0.995 * capacity)
     )
     assert near.checks[0].outcome == "uncertain"
 
     kept = load_results([sweeps.make(tmp_path / "c", [arrivals(100.0, True)])])
-    found = choose_from(kept, Limits(rate_rps=100))
+    found = choose_from(kept, ChoiceSpec(rate=100))
     assert found.checks[0].outcome == "met"
     assert "were kept up with" in found.checks[0].text
     assert "rate-by-capacity" not in {n.id for n in found.warnings}
     with pytest.raises(NothingFitsError, match="sustained rate"):
-        choose_from(kept, Limits(rate_rps=101))
+        choose_from(kept, ChoiceSpec(rate=101))
     late = load_results([sweeps.make(tmp_path / "d", [arrivals(9000.0, False)])])
     with pytest.raises(NothingFitsError, match="served of 9000 requests/s"):
-        choose_from(late, Limits(rate_rps=9000))
+        choose_from(late, ChoiceSpec(rate=9000))
 
 
 def test_weights_settle_between_objectives(table):
     def batch(text):
-        return choose_from(table, objective=text).winner["batch"]
+        return choose_from(table, ChoiceSpec(objective=text)).winner["batch"]
 
     assert batch("throughput=99,latency=1") == 8
     assert batch("throughput=1,latency=9") == 1
-    found = choose_from(table, objective="throughput=1,latency=1")
+    found = choose_from(table, ChoiceSpec(objective="throughput=1,latency=1"))
     assert "score" in found.reasons[0]
     assert "samples/s" in found.reasons[0], "and what it is made of"
     assert 0 < found.confidence.row <= 1
@@ -186,8 +186,8 @@ def test_weights_settle_between_objectives(table):
     st.floats(0.01, 100),
 )
 def test_weights_add_up_and_their_scale_is_nothing(weights, factor):
-    found = parse(",".join(f"{k}={v!r}" for k, v in weights.items()))
-    scaled = parse(",".join(f"{k}={v * factor!r}" for k, v in weights.items()))
+    found = parse_objective(",".join(f"{k}={v!r}" for k, v in weights.items()))
+    scaled = parse_objective(",".join(f"{k}={v * factor!r}" for k, v in weights.items()))
     assert math.isclose(sum(found.values()), 1)
     assert scaled == pytest.approx(found)
 
@@ -197,7 +197,7 @@ def test_weights_add_up_and_their_scale_is_nothing(weights, factor):
 )
 def test_wrong_weights_are_refused(text):
     with pytest.raises(InputError):
-        parse(text)
+        parse_objective(text)
 
 
 @pytest.mark.parametrize("here", [True, False])
@@ -234,7 +234,7 @@ def test_the_snippet_compiles_what_was_measured(tmp_path, here, shapes):
 
 @pytest.mark.slow
 def test_the_report_holds_all_of_it(table):
-    content = build_content(table, Limits(rate_rps=1), "throughput", 99)
+    content = build_content(table, ChoiceSpec(rate=1))
     shown = page_of(content), format_markdown(content)
     for text in shown:
         assert "import openvino as ov" in text

@@ -5,12 +5,11 @@ import math
 import pytest
 
 from ovtool import api
-from ovtool.benchmark.engine import MeasurementSettings
-from ovtool.core.trial_grid import Axes, LatencyLimit
+from ovtool.core.sweep_spec import FindRate, SweepSpec
 from ovtool.results.table import load_results
 from tests.helpers.graphs import convolutional, save
 
-QUICK = MeasurementSettings(min_rounds=3, round_s=0.05, max_s=1.0, starts=False)
+QUICK = {"rounds": 3, "round_s": 0.05, "max_seconds": 1.0, "starts": False}
 
 
 @pytest.fixture(scope="module")
@@ -20,8 +19,8 @@ def small(tmp_path_factory):
 
 @pytest.mark.slow
 def test_rates_are_rows_of_their_own_beside_the_busy_one(small, tmp_path):
-    axes = Axes(hints=["latency"], rates=[100.0, None])
-    api.sweep([small], out=tmp_path / "s", axes=axes, settings=QUICK)
+    spec = SweepSpec(**QUICK, hints=["latency"], rates=[100.0, "busy"])
+    api.sweep([small], out=tmp_path / "s", spec=spec)
     rows = load_results([tmp_path / "s"]).rows.set_index("load")
     assert set(rows.index) == {"latency", "latency rate=100/s"}
     arriving, busy = rows.loc["latency rate=100/s"], rows.loc["latency"]
@@ -34,9 +33,9 @@ def test_rates_are_rows_of_their_own_beside_the_busy_one(small, tmp_path):
 
 @pytest.mark.slow
 def test_the_highest_rate_is_found_between_none_and_what_the_device_takes(small, tmp_path):
-    limit = LatencyLimit(latency_ms=50.0, percentile=90)
-    axes = Axes(hints=["latency"], find_rate=limit)
-    api.sweep([small], out=tmp_path / "s", axes=axes, settings=QUICK)
+    limit = FindRate(max_latency_ms=50.0, percentile=90)
+    spec = SweepSpec(**QUICK, hints=["latency"], find_rate=limit)
+    api.sweep([small], out=tmp_path / "s", spec=spec)
     (row,) = load_results([tmp_path / "s"]).rows.to_dict("records")
     assert row["status"] == "ok", row["reason"]
     assert row["load"] == "latency p90<=50ms"

@@ -8,9 +8,9 @@ import pytest
 from ovtool import api
 from ovtool.benchmark.fake import FakeRunner
 from ovtool.core.errors import NothingMeasuredError
-from ovtool.core.shapes import OPEN, parse_shape_sets
+from ovtool.core.shapes import OPEN
 from ovtool.core.sweep_folder import SweepFolder
-from ovtool.core.trial_grid import Axes
+from ovtool.core.sweep_spec import SweepSpec
 from ovtool.devices import discovery
 from ovtool.devices.discovery import Device
 from ovtool.sweep import measurer as measuring
@@ -63,13 +63,12 @@ def text(tmp_path_factory):
 
 def rows(variants, out, device="NPU", **axes):
     with contextlib.suppress(NothingMeasuredError):
-        api.sweep(variants, out=out, devices=[device], axes=Axes(**axes), settings=QUICK)
+        api.sweep(variants, out=out, spec=SweepSpec(**QUICK, devices=[device], **axes))
     return list(SweepFolder(out).measurements())
 
 
 def both(*shapes):
-    alternatives = ",".join(shapes)
-    return parse_shape_sets([f"ids={alternatives}", f"mask={alternatives}"], "--shape")
+    return {"ids": list(shapes), "mask": list(shapes)}
 
 
 def test_a_dynamic_batch_is_fixed_row_by_row(runner, dense, tmp_path):

@@ -9,7 +9,7 @@ from ovtool.compile_check.compiling import Outcome
 from ovtool.compile_check.npu import offline
 from ovtool.core.errors import InputError, MissingDeviceError, NothingMeasuredError
 from ovtool.core.sweep_folder import SweepFolder
-from ovtool.core.trial_grid import Axes, LatencyLimit
+from ovtool.core.sweep_spec import FindRate, SweepSpec
 from ovtool.devices import discovery
 from ovtool.devices.discovery import Device
 from ovtool.results.table import load_results
@@ -23,7 +23,7 @@ from tests.helpers.owned import QUICK
 
 NO_NPU = Device("NPU", available=False, unavailable_reason="no driver")
 CPU = Device("CPU", available=True)
-ONE = Axes(batches=(1,), hints=("latency",))
+ONE = {"devices": ["NPU.4000"], "with_estimates": True, "batches": (1,), "hints": ("latency",)}
 
 
 @pytest.fixture(autouse=True)
@@ -56,15 +56,9 @@ def rows_of(folder):
 
 def test_each_trial_is_compiled_with_its_own_static_batch(variants, compiler, tmp_path):
     script = compiler(good)
-    axes = Axes(batches=(1, 4), hints=("latency",))
-    done = api.sweep(
-        [variants["net"]],
-        out=tmp_path / "s",
-        devices=["CPU", "NPU.3720", "NPU.4000"],
-        axes=axes,
-        settings=QUICK,
-        with_estimates=True,
-    )
+    devices = ["CPU", "NPU.3720", "NPU.4000"]
+    spec = SweepSpec(**QUICK, **ONE | {"devices": devices, "batches": (1, 4)})
+    done = api.sweep([variants["net"]], out=tmp_path / "s", spec=spec)
     assert (done.measured, done.estimated, done.failed, done.unavailable) == (2, 4, 0, {})
     compiled = [tuple(model.inputs[0].shape) for model in script.models]
     assert compiled == [(1, 3, 16, 16), (4, 3, 16, 16)] * 2
@@ -98,9 +92,7 @@ def test_a_sweep_of_estimates_alone_is_resumed_and_none_is_made_twice(variants, 
     sweep = {
         "variants": [variants["net"]],
         "out": tmp_path / "s",
-        "devices": ["NPU.4000"],
-        "axes": ONE,
-        "with_estimates": True,
+        "spec": SweepSpec(**ONE),
     }
     assert api.sweep(**sweep).estimated == 1
     again = api.sweep(**sweep, retry_failed=True)
@@ -113,9 +105,7 @@ def test_what_does_not_compile_is_a_row_with_its_reason(variants, compiler, tmp_
     done = api.sweep(
         [variants["net"], variants["segments"]],
         out=tmp_path / "s",
-        devices=["NPU.4000"],
-        axes=ONE,
-        with_estimates=True,
+        spec=SweepSpec(**ONE),
     )
     good_one, bad = rows_of(done.folder)
     assert good_one.status == "estimated"
@@ -128,10 +118,10 @@ def test_what_does_not_compile_is_a_row_with_its_reason(variants, compiler, tmp_
 @pytest.mark.parametrize(
     ("axes", "said"),
     [
-        (Axes(batches=(1,), precisions=("f32",)), "f32"),
-        (Axes(batches=(1,), threads=(2,)), "threads"),
-        (Axes(batches=(1,), rates=(50.0,)), "nothing can be said of requests that arrive"),
-        (Axes(batches=(1,), find_rate=LatencyLimit(5)), "nothing can be said of requests"),
+        ({"precisions": ("f32",)}, "f32"),
+        ({"threads": (2,)}, "threads"),
+        ({"rates": (50.0,)}, "nothing can be said of requests that arrive"),
+        ({"find_rate": FindRate(max_latency_ms=5)}, "nothing can be said of requests"),
     ],
 )
 def test_what_cannot_be_estimated_says_why(variants, compiler, tmp_path, axes, said):
@@ -140,9 +130,7 @@ def test_what_cannot_be_estimated_says_why(variants, compiler, tmp_path, axes, s
         api.sweep(
             [variants["net"]],
             out=tmp_path / "s",
-            devices=["NPU.4000"],
-            axes=axes,
-            with_estimates=True,
+            spec=SweepSpec(**ONE | axes),
         )
     assert said in told.value.hint
     assert all(said in row.reason for row in rows_of(tmp_path / "s"))
@@ -154,9 +142,7 @@ def test_an_open_dimension_is_a_reason(variants, compiler, tmp_path):
         api.sweep(
             [variants["text"]],
             out=tmp_path / "s",
-            devices=["NPU.4000"],
-            axes=ONE,
-            with_estimates=True,
+            spec=SweepSpec(**ONE),
         )
     assert "dimension 1 of input ids is open" in told.value.hint
 
@@ -167,9 +153,7 @@ def test_no_estimate_is_not_an_estimate_of_nothing(variants, compiler, tmp_path)
         api.sweep(
             [variants["net"]],
             out=tmp_path / "s",
-            devices=["NPU.4000"],
-            axes=ONE,
-            with_estimates=True,
+            spec=SweepSpec(**ONE),
         )
     assert "it compiles, and a script makes no estimate" in told.value.hint
 
@@ -180,15 +164,14 @@ def test_an_estimate_of_one_sample_is_none_of_a_batch(variants, compiler, tmp_pa
         api.sweep(
             [variants["net"]],
             out=tmp_path / "s",
-            devices=["NPU.4000"],
-            axes=Axes(batches=(4,), hints=("latency",)),
-            with_estimates=True,
+            spec=SweepSpec(**ONE | {"batches": (4,)}),
         )
     assert "the plugin splits the batch" in told.value.hint
 
 
-def sorted_out(asked, estimates=True, strict=False):
-    return estimating.targets(asked, strict=strict, estimates=estimates, timeout_s=1)
+def sorted_out(devices, estimates=True, strict=False):
+    spec = SweepSpec(devices=devices, with_estimates=estimates, timeout_s=1)
+    return estimating.targets(spec, strict=strict)
 
 
 def test_a_compiler_that_is_not_installed_leaves_the_device_out_with_how_to_get_it(

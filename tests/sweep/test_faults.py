@@ -12,16 +12,20 @@ import pytest
 
 from ovtool import api
 from ovtool.benchmark import process
-from ovtool.benchmark.engine import MeasurementSettings
 from ovtool.core.errors import InputError
 from ovtool.core.sweep_folder import SweepFolder
-from ovtool.core.trial_grid import Axes
+from ovtool.core.sweep_spec import SweepSpec
 from tests.helpers.graphs import fully_connected, save
 from tests.sweep.faults import FAULTS, WHEN
 
-QUICK = MeasurementSettings(
-    target_pct=50, round_s=0.02, min_rounds=3, max_s=0.2, timeout_s=6, starts=True
-)
+QUICK = {
+    "target_pct": 50,
+    "round_s": 0.02,
+    "rounds": 3,
+    "max_seconds": 0.2,
+    "timeout_s": 6,
+    "starts": True,
+}
 SAID = {
     "segfault": "SIGSEGV",
     "kill": "SIGKILL",
@@ -46,9 +50,9 @@ def sweep_with(monkeypatch, dense, out, trials, faults):
     monkeypatch.setattr(process, "_COMMAND", command)
     monkeypatch.chdir(Path(__file__).parents[2])
     before = {p.pid for p in psutil.Process().children(recursive=True)}
-    axes = Axes(batches=range(1, trials + 1), hints=["latency"])
+    spec = SweepSpec(**QUICK, batches=tuple(range(1, trials + 1)), hints=["latency"])
     try:
-        return api.sweep([dense], out=out, axes=axes, settings=QUICK)
+        return api.sweep([dense], out=out, spec=spec)
     finally:
         assert {p.pid for p in psutil.Process().children(recursive=True)} <= before
 
@@ -100,9 +104,9 @@ def test_a_full_disk_loses_no_finished_row(dense, tmp_path):
     if os.name != "posix" or subprocess.run(mount, check=False, capture_output=True).returncode:
         pytest.skip("mounting a small file system is not allowed here")
     try:
-        axes = Axes(batches=range(1, 40), hints=["latency"])
+        spec = SweepSpec(**QUICK, batches=tuple(range(1, 40)), hints=["latency"])
         with pytest.raises(InputError, match=r"cannot write .*journal.*: the disk is full"):
-            api.sweep([dense], out=disk / "sweep", axes=axes, settings=QUICK)
+            api.sweep([dense], out=disk / "sweep", spec=spec)
         rows = list(SweepFolder(disk / "sweep").measurements())
         assert rows
         assert [m.trial.batch for m in rows] == list(range(1, len(rows) + 1))

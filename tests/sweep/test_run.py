@@ -5,11 +5,12 @@ import multiprocessing
 import pytest
 from filelock import FileLock
 
-from ovtool.benchmark.engine import MeasurementSettings, measure_group
+from ovtool.benchmark.engine import measure_group
 from ovtool.benchmark.fake import FakeRunner
 from ovtool.benchmark.session import Job, TrialFailedError
 from ovtool.core.errors import InputError
 from ovtool.core.sweep_folder import JOURNAL, Environment, Plan, SweepFolder
+from ovtool.core.sweep_spec import MeasurementSettings
 from ovtool.core.trial import Trial
 from ovtool.sweep.run import Done, run
 
@@ -41,7 +42,7 @@ class Sweep:
         self.groups.append([t.label for t in trials])
         shapes = [((t.batch, 3),) for t in trials]
         jobs = [Job(t, self._xml, ("x",), s, s, (0,)) for t, s in zip(trials, shapes, strict=True)]
-        settings = MeasurementSettings(min_rounds=3, target_pct=50)
+        settings = MeasurementSettings(rounds=3, target_pct=50)
         return measure_group(jobs, FakeRunner(self.script), settings, HERE.id)
 
     def _finished(self, measurement):

@@ -6,9 +6,8 @@ import pytest
 
 from ovtool import api
 from ovtool.core.errors import NothingMeasuredError
-from ovtool.core.shapes import parse_shape_sets
 from ovtool.core.sweep_folder import RESULTS, SweepFolder
-from ovtool.core.trial_grid import Axes
+from ovtool.core.sweep_spec import SweepSpec
 from tests.helpers.graphs import ROWS, embedding, save
 from tests.helpers.owned import QUICK
 
@@ -31,18 +30,16 @@ def held_out(tmp_path_factory):
 
 
 def both(*shapes):
-    """Axes' sets of shapes, the same for both inputs."""
-    alternatives = ",".join(shapes)
-    return parse_shape_sets([f"ids={alternatives}", f"mask={alternatives}"], "--shape")
+    """Return the same shapes for both inputs."""
+    return {"ids": list(shapes), "mask": list(shapes)}
 
 
 def swept(variants, out, data=None, **axes):
     done = api.sweep(
         variants,
         out=out,
-        axes=Axes(hints=("latency",), precisions=("f32",), **axes),
+        spec=SweepSpec(**QUICK, hints=("latency",), precisions=("f32",), **axes),
         data=data,
-        settings=QUICK,
     )
     return done, pd.read_parquet(done.folder / RESULTS)
 

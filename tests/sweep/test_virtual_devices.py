@@ -6,7 +6,7 @@ import pytest
 from ovtool import api
 from ovtool.core.errors import NothingMeasuredError
 from ovtool.core.sweep_folder import RESULTS, SweepFolder
-from ovtool.core.trial_grid import Axes
+from ovtool.core.sweep_spec import SweepSpec
 from ovtool.devices import discovery
 from ovtool.devices.discovery import Device
 from tests.helpers.graphs import fully_connected, save
@@ -21,7 +21,7 @@ def dense(tmp_path_factory):
 
 
 def swept(dense, out, devices, **axes):
-    return api.sweep([dense], out=out, devices=devices, axes=Axes(**axes), settings=QUICK)
+    return api.sweep([dense], out=out, spec=SweepSpec(**QUICK, devices=devices, **axes))
 
 
 @pytest.mark.slow

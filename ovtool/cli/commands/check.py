@@ -51,7 +51,7 @@ def command(
     with progress.show_progress() as bar:
         checks = api.check(
             variant,
-            devices=options.words(device) or ["CPU"],
+            devices=options.split_words(device) or ["CPU"],
             batch=batch,
             precision=precision,
             shapes=parse_named_shapes(shape or ()),

@@ -8,7 +8,9 @@ import typer
 
 from ovtool.cli import console, options
 from ovtool.cli.command import OUTPUT
+from ovtool.cli.spec_options import with_options_of
 from ovtool.core.columns import BY_NAME
+from ovtool.selection.choice_spec import ChoiceSpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,20 +25,10 @@ EXAMPLES = (
 )
 
 
+@with_options_of(ChoiceSpec)
 def command(
     sweeps: options.Sweeps,
-    max_latency_ms: options.MaxLatency = None,
-    min_throughput_fps: options.MinThroughput = None,
-    min_quality: options.MinQuality = None,
-    max_model_mib: options.MaxSize = None,
-    max_memory_mib: options.MaxMemory = None,
-    max_energy_mj: options.MaxEnergy = None,
-    max_cost: options.MaxCost = None,
-    prices: options.Prices = None,
-    rate: options.Rate = None,
-    objective: options.Objective = "throughput",
-    percentile: options.Percentile = 99,
-    allow_estimates: options.AllowEstimates = False,
+    spec: ChoiceSpec,
     front: Annotated[
         bool, typer.Option("--front", help="Print the Pareto front.", rich_help_panel=OUTPUT)
     ] = False,
@@ -58,23 +50,7 @@ def command(
     if json + front + snippet > 1:
         raise InputError("--json, --front and --snippet exclude each other", "give one of them")
     try:
-        choice = api.choose(
-            sweeps,
-            limits=options.limits(
-                prices,
-                max_latency_ms=max_latency_ms,
-                min_throughput_fps=min_throughput_fps,
-                min_quality=min_quality,
-                max_model_mib=max_model_mib,
-                max_memory_mib=max_memory_mib,
-                max_energy_mj=max_energy_mj,
-                max_cost=max_cost,
-                rate_rps=rate,
-                allow_estimates=allow_estimates,
-            ),
-            objective=objective,
-            percentile=percentile,
-        )
+        choice = api.choose(sweeps, spec=spec)
     except NothingFitsError as error:
         if json:
             console.print_json(error.to_json())

@@ -12,6 +12,8 @@ import typer
 
 from ovtool.cli import console, options
 from ovtool.cli.command import OUTPUT
+from ovtool.cli.spec_options import with_options_of
+from ovtool.selection.choice_spec import ChoiceSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,19 +25,10 @@ RELOAD_S = 5
 EXAMPLES = ("ovtool report sweeps/mini-pc sweeps/laptop --out reports/both",)
 
 
+@with_options_of(ChoiceSpec)
 def command(
     sweeps: options.Sweeps,
-    max_latency_ms: options.MaxLatency = None,
-    min_throughput_fps: options.MinThroughput = None,
-    min_quality: options.MinQuality = None,
-    max_model_mib: options.MaxSize = None,
-    max_memory_mib: options.MaxMemory = None,
-    max_energy_mj: options.MaxEnergy = None,
-    max_cost: options.MaxCost = None,
-    prices: options.Prices = None,
-    rate: options.Rate = None,
-    objective: options.Objective = "throughput",
-    percentile: options.Percentile = 99,
+    spec: ChoiceSpec,
     profile: Annotated[
         list[str] | None,
         typer.Option(
@@ -77,19 +70,7 @@ def command(
         api.report,
         sweeps,
         out=out,
-        limits=options.limits(
-            prices,
-            max_latency_ms=max_latency_ms,
-            min_throughput_fps=min_throughput_fps,
-            min_quality=min_quality,
-            max_model_mib=max_model_mib,
-            max_memory_mib=max_memory_mib,
-            max_energy_mj=max_energy_mj,
-            max_cost=max_cost,
-            rate_rps=rate,
-        ),
-        objective=objective,
-        percentile=percentile,
+        choice=spec,
         profiles=profile or (),
     )
     if watch:

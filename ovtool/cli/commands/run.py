@@ -14,7 +14,7 @@ from ovtool.cli.commands.report import print_report, report_paths
 from ovtool.cli.commands.sweep import print_trials
 
 if TYPE_CHECKING:
-    from ovtool.recipes.run import Run
+    from ovtool.recipes.run import RecipeRun
 
 EXAMPLES = ("ovtool run recipes/efficientnet-lite0.yaml --out reports/demo",)
 
@@ -59,11 +59,11 @@ def command(
             progress=bar,
         )
     print_run(result, json=json)
-    if result.nothing is not None:
-        raise result.nothing
+    if result.no_choice is not None:
+        raise result.no_choice
 
 
-def print_run(result: Run, *, json: bool) -> None:
+def print_run(result: RecipeRun, *, json: bool) -> None:
     """Print the table, the recommendation and the paths of the report."""
     if json:
         console.print_json(

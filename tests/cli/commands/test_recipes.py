@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from ovtool.recipes import schema
+from ovtool.recipes.schema import bundled_folder, read_recipe
 
 
 def test_recipes_lists_every_bundled_recipe(ovtool):
     listed = {row["name"] for row in ovtool("recipes", "list", "--json").document}
-    assert listed == {path.stem for path in schema.folder().glob("*.yaml")}
+    assert listed == {path.stem for path in bundled_folder().glob("*.yaml")}
     out = ovtool("recipes", "list").out
     assert all(name in out for name in listed)
 
@@ -21,4 +21,4 @@ def test_show_and_check_read_a_bundled_recipe(ovtool):
     assert (ran.status, ran.err) == (0, "")
     assert "efficientnet-lite0" in ran.out
     checked = ovtool("recipes", "check", "efficientnet-lite0", "--json").document
-    assert checked == schema.read(path).model_dump(mode="json")
+    assert checked == read_recipe(path).model_dump(mode="json")

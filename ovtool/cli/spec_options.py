@@ -1,0 +1,174 @@
+"""Options of the command line from the fields of a spec: name, help, default and validation."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
+
+import typer
+
+from ovtool.cli.options import split_words
+from ovtool.core.errors import InputError
+from ovtool.core.fields import validated
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from pydantic import BaseModel
+    from pydantic.fields import FieldInfo
+
+Command = Callable[..., None]
+
+
+def with_options_of(model: type[BaseModel]) -> Callable[[Command], Command]:
+    """Return a decorator that replaces the argument ``spec`` of a command by options.
+
+    Each field of the model is an option, see :func:`ovtool.core.fields.option`.  The command gets
+    the validated model.
+    """
+    fields = dict(_options(model))
+
+    def decorate(command: Command) -> Command:
+        @functools.wraps(command)
+        def with_spec(**values: Any) -> None:
+            options = {name: values.pop(name, None) for name in fields}
+            command(**values, spec=_parse_spec(model, options))
+
+        signature = inspect.signature(command, eval_str=True)
+        own = [p for p in signature.parameters.values() if p.name != "spec"]
+        parameters = [
+            *(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own),
+            *(_parameter(name, field) for name, field in fields.items()),
+        ]
+        with_spec.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        with_spec.__annotations__ = {p.name: p.annotation for p in parameters}
+        return with_spec
+
+    return decorate
+
+
+def _options(model: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
+    """Yield the fields that are options; those of a nested spec follow its flag."""
+    for name, field in model.model_fields.items():
+        if field.json_schema_extra is not None:
+            yield name, field
+            if (nested := _nested(field)) is not None:
+                yield from _options(nested)
+
+
+def _nested(field: FieldInfo) -> type[BaseModel] | None:
+    kinds = (field.annotation, *get_args(field.annotation))
+    return next((kind for kind in kinds if hasattr(kind, "model_fields")), None)
+
+
+def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
+    """Return the parameter that typer makes an option of."""
+    extra: Any = field.json_schema_extra
+    kind, default = _option_type(field), field.default
+    if kind == list[str] | None or field.is_required():
+        default = None
+    if _nested(field) is not None:
+        default = False
+    option = typer.Option(
+        extra["flag"] or f"--{name.replace('_', '-')}",
+        help=field.description,
+        show_default=extra["default_text"] or _default_text(field),
+        metavar=extra["metavar"] or None,
+        rich_help_panel=extra["panel"],
+    )
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option]
+    )
+
+
+def _option_type(field: FieldInfo) -> Any:
+    kinds = set(_leaves(field.annotation))
+    if {tuple, dict} & kinds:
+        return list[str] | None
+    if _nested(field) is not None:
+        return bool
+    optional = type(None) in kinds or field.is_required()
+    kind = next(k for k in (bool, int, float, str) if k in kinds)
+    return kind | None if optional else kind
+
+
+def _leaves(annotation: Any) -> Iterator[type]:
+    """Yield the types in an annotation; of a list or a mapping only that it is one."""
+    origin = get_origin(annotation)
+    if origin is Literal:
+        yield from (type(value) for value in get_args(annotation))
+    elif origin in (tuple, dict):
+        yield origin
+    elif origin is Annotated:
+        yield from _leaves(get_args(annotation)[0])
+    elif origin is not None:
+        for part in get_args(annotation):
+            yield from _leaves(part)
+    else:
+        yield annotation
+
+
+def _default_text(field: FieldInfo) -> bool | str:
+    if isinstance(field.default, tuple):
+        return ",".join(map(str, field.default)) or False
+    return not isinstance(field.default, dict)
+
+
+def _parse_spec(model: type[BaseModel], options: Mapping[str, Any]) -> BaseModel:
+    """Return the spec of the options.
+
+    Raises:
+        InputError: A value is not valid; the message names the option.
+    """
+    names: dict[str, str] = {}
+    for name, field in _options(model):
+        extra: Any = field.json_schema_extra
+        names[name] = (extra["flag"] or f"--{name.replace('_', '-')}").partition("/")[0]
+    return validated(model, _values(model, options, names), names)
+
+
+def _values(
+    model: type[BaseModel], options: Mapping[str, Any], names: Mapping[str, str]
+) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, field in model.model_fields.items():
+        if name not in names or (value := options[name]) is None or value == ():
+            continue
+        if (nested := _nested(field)) is not None:
+            part = _values(nested, options, names)
+            required = [n for n, f in nested.model_fields.items() if f.is_required()]
+            absent = [names[n] for n in required if n not in part]
+            if value and not absent:
+                values[name] = part
+            elif value or any(n in part for n in required):
+                option = absent[0] if value else names[required[0]]
+                raise InputError(f"{names[name]} and {option} require each other")
+        elif dict in _leaves(field.annotation):
+            values[name] = _shapes(value, names[name])
+        elif tuple in _leaves(field.annotation):
+            values[name] = [_scalar(word) for word in split_words(value)]
+        else:
+            values[name] = value
+    return values
+
+
+def _shapes(texts: Sequence[str], option: str) -> dict[str, list[list[str]]]:
+    """Read ``NAME=SHAPE,SHAPE...`` texts as lists of sizes; a name may repeat."""
+    from ovtool.core.shapes import name_and_value
+
+    shapes: dict[str, list[list[str]]] = {}
+    for text in texts:
+        name, value = name_and_value(text, option)
+        shapes.setdefault(name, []).extend(shape.lower().split("x") for shape in value.split(","))
+    return shapes
+
+
+def _scalar(word: str) -> object:
+    """Return a number as such, and any other word as it is."""
+    try:
+        return json.loads(word)
+    except ValueError:
+        return word

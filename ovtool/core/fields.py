@@ -1,0 +1,138 @@
+"""Field types of pydantic models that users write, and plain messages for their mistakes."""
+
+from __future__ import annotations
+
+import reprlib
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
+
+from ovtool.core.errors import InputError
+from ovtool.core.shapes import Shape, parse_shape, shape_sets
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pydantic_core import ErrorDetails
+
+T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
+
+
+def option(
+    default: Any,
+    description: str,
+    *,
+    panel: str,
+    flag: str = "",
+    metavar: str = "",
+    default_text: str = "",
+    **rules: Any,
+) -> Any:
+    """Return a pydantic field that is also an option of the command line.
+
+    Args:
+        default: Default value.
+        description: Help text: of the option, the recipe's key and the model's field.
+        panel: Panel of ``--help`` that lists the option.
+        flag: Name of the option, such as ``--device``; empty: ``--`` and the field's name.
+        metavar: Placeholder of the value in ``--help``.
+        default_text: Default in words, where the value does not say what happens.
+        rules: Constraints of :func:`pydantic.Field`.
+    """
+    extra: dict[str, Any] = {
+        "panel": panel,
+        "flag": flag,
+        "metavar": metavar,
+        "default_text": default_text,
+    }
+    return Field(default, description=description, json_schema_extra=extra, **rules)
+
+
+def _not_empty(value: T) -> T:
+    if not value:
+        raise ValueError("must not be empty")
+    return value
+
+
+def _shape(value: object) -> object:
+    if isinstance(value, dict):  # YAML reads a ? at the start of a list item as a mapping
+        raise ValueError('write a shape with ? in quotes: "?x128"')  # noqa: TRY004 - pydantic's
+    text = "x".join(map(str, value)) if isinstance(value, list | tuple) else value
+    if not isinstance(text, str):
+        return value
+    try:
+        return parse_shape(text)
+    except InputError as error:
+        raise ValueError(error.full_text) from error
+
+
+def _shapes(value: object) -> object:
+    """Read a shape (``?x128``, ``[1, 128]``) or a list of shapes."""
+    if isinstance(value, list | tuple) and not all(map(_is_size, value)):
+        return [_shape(item) for item in value]
+    return [_shape(value)]
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, int) or (isinstance(value, str) and "x" not in value.lower())
+
+
+def _in_sets(shapes: dict[str, tuple[Shape, ...]]) -> dict[str, tuple[Shape, ...]]:
+    try:
+        shape_sets(shapes)
+    except InputError as error:
+        raise ValueError(error.full_text) from error
+    return shapes
+
+
+NotEmpty = AfterValidator(_not_empty)
+Count = Annotated[int, Field(ge=1, strict=True)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+ParsedShape = Annotated[Shape, BeforeValidator(_shape)]
+"""A shape as ``?x3x224x224`` or a list of sizes."""
+ShapeSets = Annotated[
+    dict[str, Annotated[tuple[Shape, ...], BeforeValidator(_shapes)]], AfterValidator(_in_sets)
+]
+"""Input name to a shape or a list of shapes; see :func:`ovtool.core.shapes.shape_sets`."""
+
+_MESSAGES = {
+    "tuple_type": "must be a list",
+    "dict_type": "must be a mapping",
+    "model_type": "must be a mapping",
+    "string_type": "must be text",
+}
+"""pydantic's messages that speak of Python types."""
+
+
+def validation_message(error: ErrorDetails) -> str:
+    """Return one error of a :class:`pydantic.ValidationError` as text, without its place."""
+    if error["type"] == "value_error":  # of a validator of ovtool, which names the value
+        return error["msg"].removeprefix("Value error, ")
+    message = _MESSAGES.get(error["type"], error["msg"].replace("Input should be", "must be"))
+    if error["type"] == "missing":
+        return message
+    return f"{message}, got {reprlib.repr(error['input'])}"
+
+
+def validated(
+    model: type[M], values: Mapping[str, Any], names: Mapping[str, str] | None = None
+) -> M:
+    """Return a model of user input.
+
+    Args:
+        model: Class of the model.
+        values: Field to value.
+        names: Field to the name that the user knows, such as ``--batch``; by default the field's.
+
+    Raises:
+        InputError: A value is not valid; the message names the field.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        fields = [str(part) for part in first["loc"]]
+        known = [names[field] for field in fields if names and field in names]
+        place = [*fields[:1], *known][-1:]  # the innermost option, else the outermost field
+        raise InputError(": ".join([*place, validation_message(first)])) from error

@@ -1,0 +1,145 @@
+"""What a choice is best at, and under which limits: one list for command line, recipe and API.
+
+A new limit is a field of :class:`ChoiceSpec`, and its meaning in :mod:`ovtool.selection.limits`.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import PurePath
+from typing import Annotated
+
+from pydantic import BeforeValidator, PlainValidator, model_validator
+
+from ovtool.core.errors import InputError
+from ovtool.core.fields import Positive, option
+from ovtool.core.registry import suggestion
+from ovtool.core.trial import Percentile
+from ovtool.core.variant import Record
+from ovtool.selection.prices import Prices, read
+
+_OBJECTIVE, _LIMITS = "Objective", "Limits"
+
+OBJECTIVES = ("throughput", "latency", "size", "energy", "quality", "memory", "cost")
+
+
+def parse_objective(text: str) -> dict[str, float]:
+    """Return the weight of each objective in a text; the weights add up to 1.
+
+    >>> parse_objective("throughput=3,latency=1")
+    {'throughput': 0.75, 'latency': 0.25}
+
+    Raises:
+        InputError: An objective is unknown or given twice, or a weight is not above 0.
+    """
+    weights: dict[str, float] = {}
+    for part in text.split(","):
+        name, equals, number = (piece.strip() for piece in part.partition("="))
+        if name not in OBJECTIVES:
+            raise InputError(f"unknown objective {name!r}", suggestion(name, list(OBJECTIVES)))
+        if name in weights:
+            raise InputError(f"objective {name} is given twice", "give each objective one weight")
+        try:
+            weight = float(number) if equals else 1.0
+        except ValueError:
+            weight = math.nan
+        if not 0 < weight < math.inf:
+            raise InputError(
+                f"objective {name}: {number!r} is not a weight above 0", "throughput=2,latency=1"
+            )
+        weights[name] = weight
+    total = math.fsum(weights.values())
+    return {name: weight / total for name, weight in weights.items()}
+
+
+def _objective(value: object) -> object:
+    """Read ``latency``, ``throughput=2,latency=1`` or ``{throughput: 2, latency: 1}``."""
+    text = ",".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else value
+    if isinstance(text, str):
+        try:
+            parse_objective(text)
+        except InputError as error:
+            raise ValueError(error.full_text) from error
+    return text
+
+
+def _price_source(value: object) -> str | Prices | None:
+    if value is None or isinstance(value, Prices):
+        return value
+    if not isinstance(value, str | PurePath):
+        raise ValueError(f"must be text, got {value!r}")  # noqa: TRY004 - pydantic's
+    return str(value)
+
+
+class ChoiceSpec(Record):
+    """Objective and limits of a choice; a limit that is None does not apply."""
+
+    objective: Annotated[str, BeforeValidator(_objective)] = option(
+        "throughput",
+        "Objective: throughput, latency, size, energy, quality, memory or cost; or several with"
+        " weights: throughput=2,latency=1.",
+        panel=_OBJECTIVE,
+        metavar="OBJECTIVE",
+    )
+    percentile: Percentile = option(
+        99,
+        "Latency percentile of limit and objective: 50, 90 or 99.",
+        panel=_OBJECTIVE,
+        metavar="P",
+    )
+    prices: Annotated[str | Prices | None, PlainValidator(_price_source)] = option(
+        None,
+        "Price table: YAML (currency: EUR, prices: {'*EPYC*': 0.08}, per hour of the machines that"
+        " match) or CSV (machine,price_per_hour,currency).",
+        panel=_OBJECTIVE,
+        metavar="FILE",
+    )
+    max_latency_ms: Positive | None = option(
+        None, "Maximum latency per request.", panel=_LIMITS, metavar="MS"
+    )
+    min_throughput_fps: Positive | None = option(
+        None, "Minimum throughput in samples/s.", panel=_LIMITS, metavar="FPS"
+    )
+    min_quality: float | None = option(
+        None,
+        "Minimum quality (top-1, agreement or characters), 0 to 1.",
+        panel=_LIMITS,
+        metavar="SHARE",
+        ge=0,
+        le=1,
+    )
+    max_model_mib: Positive | None = option(
+        None, "Maximum model size.", panel=_LIMITS, metavar="MIB"
+    )
+    max_memory_mib: Positive | None = option(
+        None, "Maximum memory of the process.", panel=_LIMITS, metavar="MIB"
+    )
+    max_energy_mj: Positive | None = option(
+        None, "Maximum energy per sample.", panel=_LIMITS, metavar="MJ"
+    )
+    max_cost: Positive | None = option(
+        None, "Maximum cost of a million samples; needs --prices.", panel=_LIMITS, metavar="COST"
+    )
+    rate: Positive | None = option(
+        None, "Minimum sustained request rate in requests/s.", panel=_LIMITS, metavar="RPS"
+    )
+    allow_estimates: bool = option(
+        False,
+        "Allow rows with a compiler's estimate for a device that is not available.",
+        panel=_LIMITS,
+    )
+
+    @model_validator(mode="after")
+    def _costs_need_prices(self) -> ChoiceSpec:
+        by_cost = self.max_cost is not None or "cost" in parse_objective(self.objective)
+        if by_cost and self.prices is None:
+            raise ValueError("a choice by cost needs a price table: prices (--prices)")
+        return self
+
+    def price_table(self) -> Prices | None:
+        """Return the price table; None without one.
+
+        Raises:
+            InputError: The file is missing or is not a price table.
+        """
+        return read(self.prices) if isinstance(self.prices, str) else self.prices
