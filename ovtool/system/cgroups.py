@@ -1,10 +1,11 @@
-"""The control groups of this process: what they allow it, and what they count.
+"""The control groups of this process: their limits and counters.
 
-Linux has two versions, and systems that run both side by side: a controller such as ``cpu`` then
-sits in the one or the other.  ``/proc/self/cgroup`` says which and where, ``/proc/self/mountinfo``
-where that is mounted.  A limit of any ancestor holds too, so all of them are looked at.
+Linux has two versions of control groups.  A system may use both, with each controller, such as
+``cpu``, in one of them.  ``/proc/self/cgroup`` has the group, ``/proc/self/mountinfo`` its mount.
+The limits of all ancestors apply.
 
-Functions raise ``OSError`` or ``ValueError`` where the system does not tell.  See cgroups(7).
+Functions raise ``OSError`` or ``ValueError`` where the files are missing or not understood.  See
+cgroups(7).
 """
 
 from __future__ import annotations
@@ -21,19 +22,19 @@ if TYPE_CHECKING:
 Version = Literal[1, 2]
 
 _V1_NO_LIMIT = 2**62
-"""Version 1 writes no memory limit as the greatest number of pages, just under 2**63 bytes."""
+"""Version 1 stores the absence of a memory limit as a number just under 2**63 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """One control group, by its folder."""
+    """A control group, by its folder."""
 
     folder: Path
     version: Version
 
     @property
     def cpus(self) -> float | None:
-        """Processors that its quota allows; None when it has no quota."""
+        """CPU quota in processors; None without a quota."""
         if self.version == 2:
             quota, _, period = (self._read("cpu.max") or "max").partition(" ")
         else:
@@ -43,39 +44,39 @@ class Group:
 
     @property
     def memory_bytes(self) -> int | None:
-        """Memory that it allows; None when it has no limit."""
+        """Memory limit; None without a limit."""
         name = "memory.max" if self.version == 2 else "memory.limit_in_bytes"
         limit = self._read(name) or "max"
         return None if limit == "max" or int(limit) >= _V1_NO_LIMIT else int(limit)
 
     @property
     def oom_kills(self) -> int | None:
-        """Processes of the group that were killed for memory; None where it does not count."""
+        """Number of out-of-memory kills; None without a counter."""
         name = "memory.events" if self.version == 2 else "memory.oom_control"
-        return keyed(self._read(name) or "", "oom_kill")
+        return parse_keyed(self._read(name) or "", "oom_kill")
 
     @property
     def cpu_stat(self) -> Path:
-        """The file that counts how long the quota held its threads back."""
+        """The file with the throttled time."""
         return self.folder / "cpu.stat"
 
-    def held_back_s(self, cpu_stat: str) -> float:
-        """Return the time that the quota held threads back, from the content of the file."""
+    def throttled_s(self, cpu_stat: str) -> float:
+        """Return the time for which the quota throttled threads, from the content of the file."""
         name, per_s = ("throttled_usec", 1e6) if self.version == 2 else ("throttled_time", 1e9)
-        found = keyed(cpu_stat, name)
-        if found is None:
+        value = parse_keyed(cpu_stat, name)
+        if value is None:
             raise ValueError(f"no {name} in cpu.stat")
-        return found / per_s
+        return value / per_s
 
     def _read(self, name: str) -> str | None:
         try:
             return (self.folder / name).read_text(encoding="ascii").strip()
         except FileNotFoundError:
-            return None  # root groups have no limits, and controllers may be off below a group
+            return None  # root groups have no limits; controllers may be disabled below a group
 
 
-def keyed(content: str, name: str) -> int | None:
-    """Return the number after a name, in a file of one name and number a line."""
+def parse_keyed(content: str, name: str) -> int | None:
+    """Return the number after a name, in a file with a name and a number per line."""
     for line in content.splitlines():
         key, _, value = line.partition(" ")
         if key == name:
@@ -84,52 +85,52 @@ def keyed(content: str, name: str) -> int | None:
 
 
 def cpu_quotas(root: Path) -> list[Group]:
-    """Return those of the process's groups and their ancestors that have a CPU quota."""
+    """Return the groups of this process, with their ancestors, that have a CPU quota."""
     return [group for group in groups(root, "cpu") if group.cpus is not None]
 
 
 def cpus(root: Path) -> float | None:
-    """Return the processors that the tightest quota allows; None when there is none."""
-    found = [group.cpus for group in groups(root, "cpu")]
-    return min((quota for quota in found if quota is not None), default=None)
+    """Return the smallest CPU quota in processors; None without a quota."""
+    values = [group.cpus for group in groups(root, "cpu")]
+    return min((quota for quota in values if quota is not None), default=None)
 
 
 def memory_bytes(root: Path) -> int | None:
-    """Return the tightest limit of memory; None when there is none."""
-    found = [group.memory_bytes for group in groups(root, "memory")]
-    return min((limit for limit in found if limit is not None), default=None)
+    """Return the smallest memory limit; None without a limit."""
+    values = [group.memory_bytes for group in groups(root, "memory")]
+    return min((limit for limit in values if limit is not None), default=None)
 
 
 def oom_kills(root: Path) -> int | None:
-    """Return the kills of the nearest group that counts them; None when none does."""
-    found = (group.oom_kills for group in groups(root, "memory"))
-    return next((kills for kills in found if kills is not None), None)
+    """Return the out-of-memory kills of the nearest group with a counter; None without one."""
+    values = (group.oom_kills for group in groups(root, "memory"))
+    return next((kills for kills in values if kills is not None), None)
 
 
 def groups(root: Path, controller: str) -> list[Group]:
-    """Return this process's group of a controller, then its ancestors as far as they are seen.
+    """Return the group of this process for a controller, then its visible ancestors.
 
-    A container sees its own group as the root of the mount, under whatever path the host knows it.
+    A container sees its own group as the root of the mount, whatever its path on the host.
 
     Args:
-        root: Where ``/proc`` and ``/sys`` are.
-        controller: Such as ``cpu`` or ``memory``.
+        root: Folder with ``/proc`` and ``/sys``.
+        controller: A controller such as ``cpu`` or ``memory``.
 
     Returns:
-        The own group first; none where the system has no such controller.
+        The own group first; empty where the system has no such controller.
 
     Raises:
-        OSError: ``/proc`` does not tell, or the groups are not mounted.
+        OSError: ``/proc`` is not readable, or the groups are not mounted.
     """
-    place = _place(_text(root / "proc/self/cgroup"), controller)
+    place = _place(_read_text(root / "proc/self/cgroup"), controller)
     if place is None:
         return []
     mounts = [
         mount
-        for mount in _mounts(_text(root / "proc/self/mountinfo"))
+        for mount in _mounts(_read_text(root / "proc/self/mountinfo"))
         if mount.version == place.version
         and (place.version == 2 or controller in mount.options)
-        and ".." not in mount.shows.parts  # it shows groups above ours, which has no name in it
+        and ".." not in mount.shows.parts  # it shows ancestors of the own group only
     ]
     if not mounts:
         raise FileNotFoundError(errno.ENOENT, f"the control groups of {controller} are not mounted")
@@ -151,7 +152,7 @@ class _Place:
 
 @dataclass(frozen=True, slots=True)
 class _Mount:
-    """A mounted hierarchy: ``point`` shows the groups from ``shows`` on."""
+    """A mounted hierarchy: ``point`` shows the groups below ``shows``."""
 
     version: Version
     shows: PurePosixPath
@@ -160,7 +161,7 @@ class _Mount:
 
 
 def _place(content: str, controller: str) -> _Place | None:
-    """Find a controller in ``/proc/self/cgroup``: in version 1 where that has it, else in 2."""
+    """Find a controller in ``/proc/self/cgroup``: in version 1 where present, else in version 2."""
     unified = None
     for line in content.splitlines():
         number, controllers, path = line.split(":", 2)
@@ -173,21 +174,21 @@ def _place(content: str, controller: str) -> _Place | None:
 
 def _mounts(content: str) -> list[_Mount]:
     """Find the mounted control groups in ``/proc/self/mountinfo`` (proc_pid_mountinfo(5))."""
-    found = []
+    mounts = []
     for line in content.splitlines():
-        place, _, what = line.partition(" - ")
-        kind, _, source_and_options = what.partition(" ")
+        place, _, filesystem = line.partition(" - ")
+        kind, _, source_and_options = filesystem.partition(" ")
         if kind not in ("cgroup", "cgroup2"):
             continue
         shows, point = (PurePosixPath(_unescaped(text)) for text in place.split(" ")[3:5])
         options = tuple(source_and_options.rpartition(" ")[2].split(","))
-        found.append(_Mount(2 if kind == "cgroup2" else 1, shows, point, options))
-    return found
+        mounts.append(_Mount(2 if kind == "cgroup2" else 1, shows, point, options))
+    return mounts
 
 
 def _unescaped(text: str) -> str:
     return re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), text)
 
 
-def _text(path: Path) -> str:
+def _read_text(path: Path) -> str:
     return path.read_text(encoding="utf-8", errors="surrogateescape")

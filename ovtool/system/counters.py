@@ -1,7 +1,7 @@
-"""What a measuring process reads at the end of every window: who had the processors, and how fast.
+"""The counters of a window: CPU time of this process and of the machine, waiting times, clock.
 
-A reading takes some tens of microseconds.  What this system does not tell is None, with the reason
-in :attr:`Counters.why`.
+A reading takes some tens of microseconds.  An unknown counter is None, with the reason in
+:attr:`Counters.unknown`.
 """
 
 from __future__ import annotations
@@ -26,27 +26,28 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 _CPUS = "sys/devices/system/cpu"
-_MOST_CPUS = 64
-"""Processors whose clock and heat are read: a larger machine is sampled, for the cost of it."""
-_MOST_THREADS = 256
-"""Threads whose files stay open: a process may often have no more than 1024 open files."""
+_MAX_CPUS = 64
+"""Maximum processors read for clock and throttling; a larger machine is sampled."""
+_MAX_THREADS = 256
+"""Maximum threads with open files: a process often has a limit of 1024 open files."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Counters that go up, but for ``clock_mhz``; None is what this system does not tell.
+    """Increasing counters, and the current ``clock_mhz``; None where unknown.
 
     Args:
         cpu_s: CPU time of this process.
-        busy_s: Time that the processors of the machine worked, for whomever; in steps of 10 ms.
-        steal_s: Time that a hypervisor gave to others, all processors together; in steps of 10 ms.
-        delay_s: Time that threads of this process could run but waited for a processor.
-        stalled_s: Time that any thread of the machine so waited (CPU pressure).
-        switches: Times that a thread of this process was taken off its processor.
-        quota_wait_s: Time that the CPU quotas above this process held their groups' threads back,
-            all processors together.
-        throttles: Times that heat slowed a core or a package down.
-        clock_mhz: The mean clock of the usable processors, now.
+        busy_s: CPU time of all processes of the machine; in steps of 10 ms.
+        steal_s: Time that a hypervisor gave to other guests, all processors together; in steps of
+            10 ms.
+        delay_s: Time that runnable threads of this process waited for a processor.
+        stalled_s: Time in which any thread of the machine waited for a processor (CPU pressure).
+        switches: Involuntary context switches of this process.
+        quota_wait_s: Time for which CPU quotas throttled the groups of this process, all processors
+            together.
+        throttles: Thermal throttling events of cores and packages.
+        clock_mhz: Current mean clock of the usable processors.
     """
 
     cpu_s: float | None = None
@@ -60,51 +61,51 @@ class Reading:
     clock_mhz: float | None = None
 
     def since(self, earlier: Reading) -> Reading:
-        """Return what was counted since an earlier reading, and the clock of this one."""
-        counted = {
-            f.name: _more(getattr(self, f.name), getattr(earlier, f.name))
+        """Return the increase since an earlier reading, and the current clock."""
+        increases = {
+            f.name: _increase(getattr(self, f.name), getattr(earlier, f.name))
             for f in fields(self)
             if f.name != "clock_mhz"
         }
-        return Reading(**counted, clock_mhz=self.clock_mhz)
+        return Reading(**increases, clock_mhz=self.clock_mhz)
 
 
-def _more(later: float | None, earlier: float | None) -> float | None:
-    """Return a difference of at least 0: counters of the kernel may step back a little."""
+def _increase(later: float | None, earlier: float | None) -> float | None:
+    """Return a difference of at least 0: counters of the kernel may decrease slightly."""
     return None if later is None or earlier is None else max(0.0, later - earlier)
 
 
 class OwnTimes(NamedTuple):
-    """CPU time of this process, and what its threads waited; 0 where that is not told."""
+    """CPU time of this process, and the waiting time of its threads; 0 where unknown."""
 
     cpu_s: float
     delay_s: float
 
 
 class Counters:
-    """Opens once what it reads at every reading.
+    """Reads the counters, from files that stay open.
 
     Args:
-        root: Where ``/proc`` and ``/sys`` are.
+        root: Folder with ``/proc`` and ``/sys``.
     """
 
     def __init__(self, root: Path = Path("/")) -> None:
         self._root = root
-        self.why: dict[str, str] = {}
-        """Name of a counter -> why it was not known in a reading, or never will be."""
+        self.unknown: dict[str, str] = {}
+        """Name of a counter -> why it is unknown."""
         try:
             self._stat: OpenFile | None = OpenFile(root / "proc/stat")
         except OSError:
-            self._stat = None  # not Linux: psutil is asked
+            self._stat = None  # not Linux: psutil replaces the file
         self._sources: dict[str, _Source] = {}
         for name, open_source in _SOURCES.items():
             try:
                 self._sources[name] = open_source(root)
             except (OSError, ValueError) as error:
-                self.why[name] = reason(error, root)
+                self.unknown[name] = reason(error, root)
 
     def read(self) -> Reading:
-        """Return the counters of now."""
+        """Return the current counters."""
         cpu_s, machine = time.process_time(), self._machine()
         values = {name: self._value(name) for name in _SOURCES}
         return Reading(
@@ -116,16 +117,16 @@ class Counters:
         )
 
     def own(self) -> OwnTimes:
-        """Return the times of this process alone, quick enough for every few milliseconds.
+        """Return the times of this process only, fast enough for every few milliseconds.
 
-        Threads that came since the last :meth:`read` are not seen.
+        Threads that started after the last :meth:`read` are not included.
         """
-        waited = self._sources.get("delay_s")
-        delay_s = waited.seen() if isinstance(waited, _Delays) else 0.0
+        delays = self._sources.get("delay_s")
+        delay_s = delays.read_known() if isinstance(delays, _Delays) else 0.0
         return OwnTimes(time.process_time(), delay_s)
 
     def close(self) -> None:
-        """Close its files; they are not read again."""
+        """Close the files."""
         for source in self._sources.values():
             source.close()
         self._sources.clear()
@@ -140,22 +141,22 @@ class Counters:
         try:
             return source.read()
         except (OSError, ValueError) as error:
-            self.why[name] = reason(error, self._root)
+            self.unknown[name] = reason(error, self._root)
             return None
 
-    def _machine(self) -> _Machine:
+    def _machine(self) -> _MachineTimes:
         try:
-            found = machine_times(self._stat.read()) if self._stat else _by_psutil()
+            times = parse_stat(self._stat.read()) if self._stat else _read_psutil()
         except (OSError, ValueError) as error:
-            self.why["busy_s"] = self.why["steal_s"] = reason(error, self._root)
-            return _Machine(None, None)
-        if found.steal_s is None:
-            self.why["steal_s"] = "this system does not tell what a hypervisor took"
-        return found
+            self.unknown["busy_s"] = self.unknown["steal_s"] = reason(error, self._root)
+            return _MachineTimes(None, None)
+        if times.steal_s is None:
+            self.unknown["steal_s"] = "this system has no steal time"
+        return times
 
     def _switches(self) -> float | None:
         if sys.platform == "win32":
-            self.why["switches"] = "Windows does not tell"
+            self.unknown["switches"] = "Windows has no such counter"
             return None
         import resource
 
@@ -163,46 +164,46 @@ class Counters:
 
 
 @dataclass(frozen=True, slots=True)
-class _Machine:
+class _MachineTimes:
     busy_s: float | None
     steal_s: float | None
 
 
-def machine_times(stat: str) -> _Machine:
-    """Return the busy and stolen seconds since boot by ``/proc/stat`` (proc_stat(5)).
+def parse_stat(stat: str) -> _MachineTimes:
+    """Return the busy and steal time since boot from ``/proc/stat`` (proc_stat(5)).
 
     Raises:
-        ValueError: It has not the fields of a Linux since 2.6.
+        ValueError: The content lacks the fields of Linux 2.6.
     """
     name, *ticks = stat.partition("\n")[0].split()
     if name != "cpu" or len(ticks) < 7:
         raise ValueError(f"/proc/stat begins with {stat[:40]!r}")
     user, nice, system, _idle, _waiting, irq, softirq, *more = (int(v) for v in ticks)
-    a_second = os.sysconf("SC_CLK_TCK")
-    busy = (user + nice + system + irq + softirq) / a_second
-    return _Machine(busy, more[0] / a_second if more else None)
+    ticks_per_s = os.sysconf("SC_CLK_TCK")
+    busy = (user + nice + system + irq + softirq) / ticks_per_s
+    return _MachineTimes(busy, more[0] / ticks_per_s if more else None)
 
 
-def _by_psutil() -> _Machine:
-    found = psutil.cpu_times()
+def _read_psutil() -> _MachineTimes:
+    times = psutil.cpu_times()
     names = ("user", "nice", "system", "irq", "softirq")
-    busy = sum(getattr(found, name, 0.0) for name in names)
-    return _Machine(busy, getattr(found, "steal", None))
+    busy = sum(getattr(times, name, 0.0) for name in names)
+    return _MachineTimes(busy, getattr(times, "steal", None))
 
 
 class _Source(Protocol):
-    """Where one counter is read."""
+    """The source of one counter."""
 
     def read(self) -> float:
-        """Return its value, or raise OSError or ValueError."""
+        """Return the value; raise OSError or ValueError."""
 
     def close(self) -> None:
-        """Close its files."""
+        """Close the files."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Files:
-    """Files that stay open, and what their contents come to."""
+    """Open files, and the value of their contents."""
 
     files: Sequence[OpenFile]
     value: Callable[[list[str]], float]
@@ -216,10 +217,10 @@ class _Files:
 
 
 class _Delays:
-    """Waiting time of all threads, those that ended included as far as it was read.
+    """Waiting time of all threads, including ended ones.
 
-    The kernel keeps it by thread and forgets it with the thread, so what each had when last seen is
-    kept here: the sum never goes back.
+    The kernel counts it per thread, until the thread ends.  This class keeps the last value of each
+    thread, so the sum never decreases.
     """
 
     def __init__(self, root: Path) -> None:
@@ -227,9 +228,9 @@ class _Delays:
         self._kept: dict[str, OpenFile] = {}
         self._last_ns: dict[str, int] = {}
         self._ended_ns = 0
-        # A kernel that keeps no such statistics says "0 0 0" of a thread that runs.
+        # A kernel without these statistics reports "0 0 0" for a running thread.
         if (root / "proc/self/schedstat").read_text(encoding="ascii").startswith("0 "):
-            raise OSError(errno.ENODATA, "this kernel keeps no statistics of its scheduler")
+            raise OSError(errno.ENODATA, "this kernel has no scheduler statistics")
 
     def read(self) -> float:
         threads = os.listdir(self._folder)  # noqa: PTH208 - names, at every window
@@ -237,18 +238,18 @@ class _Delays:
             self._end(thread)
         for thread in threads:
             try:
-                _ran, waited, _times = self._text(thread).split()
+                _run_ns, waited, _slices = self._text(thread).split()
             except (FileNotFoundError, ProcessLookupError):
                 self._end(thread)
                 continue
             waited_ns = int(waited)
             if waited_ns < self._last_ns.get(thread, 0):
-                self._end(thread)  # its number was given to a new one
+                self._end(thread)  # the id belongs to a new thread
             self._last_ns[thread] = waited_ns
         return (self._ended_ns + sum(self._last_ns.values())) / NS_PER_S
 
-    def seen(self) -> float:
-        """Return the sum without looking for new threads."""
+    def read_known(self) -> float:
+        """Return the sum of the known threads."""
         for thread, file in self._kept.items():
             with suppress(OSError, IndexError, ValueError):
                 self._last_ns[thread] = int(file.read().split()[1])
@@ -265,9 +266,9 @@ class _Delays:
             try:
                 return file.read()
             except ProcessLookupError:
-                self._end(thread)  # but its number is there: a new thread has it
+                self._end(thread)  # the id belongs to a new thread
         file = OpenFile(self._folder / thread / "schedstat")
-        if len(self._kept) < _MOST_THREADS:
+        if len(self._kept) < _MAX_THREADS:
             self._kept[thread] = file
             return file.read()
         with closing(file):
@@ -280,35 +281,35 @@ class _Delays:
             file.close()
 
 
-def stalled_s(pressure: str) -> float:
-    """Return the time that some thread waited, by ``/proc/pressure/cpu``.
+def parse_pressure(pressure: str) -> float:
+    """Return the time in which some thread waited, from ``/proc/pressure/cpu``.
 
     Raises:
-        ValueError: It has no such line.
+        ValueError: The content lacks the line.
     """
-    found = re.search(r"^some .*\btotal=(\d+)", pressure, re.MULTILINE)
-    if found is None:
-        raise ValueError("no total of some in /proc/pressure/cpu")
-    return int(found[1]) / 1e6
+    match = re.search(r"^some .*\btotal=(\d+)", pressure, re.MULTILINE)
+    if match is None:
+        raise ValueError("/proc/pressure/cpu has no total of some")
+    return int(match[1]) / 1e6
 
 
 def _pressure(root: Path) -> _Source:
-    return _Files(open_files([root / "proc/pressure/cpu"]), lambda texts: stalled_s(texts[0]))
+    return _Files(open_files([root / "proc/pressure/cpu"]), lambda texts: parse_pressure(texts[0]))
 
 
 def _quota(root: Path) -> _Source:
     groups = cgroups.cpu_quotas(root)
     if not groups:
-        raise OSError(errno.ENODATA, "no control group above this process has a CPU quota")
+        raise OSError(errno.ENODATA, "no control group of this process has a CPU quota")
 
     def value(texts: list[str]) -> float:
-        return sum(group.held_back_s(text) for group, text in zip(groups, texts, strict=True))
+        return sum(group.throttled_s(text) for group, text in zip(groups, texts, strict=True))
 
     return _Files(open_files([group.cpu_stat for group in groups]), value)
 
 
 def _throttles(root: Path) -> _Source:
-    """Open the count of every core, and that of every package once: its cores repeat it."""
+    """Open the counter of every core, and of every package once, since its cores repeat it."""
     cpus = _cpu_folders(root)
     packages: dict[str, Path] = {}
     for cpu in cpus:
@@ -316,10 +317,10 @@ def _throttles(root: Path) -> _Source:
         if count.exists():
             packages.setdefault((cpu / "topology/physical_package_id").read_text(), count)
     cores = [cpu / "thermal_throttle/core_throttle_count" for cpu in cpus]
-    there = [core for core in cores if core.exists()]
-    if not there and not packages:
+    existing = [core for core in cores if core.exists()]
+    if not existing and not packages:
         raise FileNotFoundError(errno.ENOENT, "", str(cores[0]))
-    files = open_files([*_sampled(there), *packages.values()])
+    files = open_files([*_sample(existing), *packages.values()])
     return _Files(files, lambda texts: sum(int(text) for text in texts))
 
 
@@ -331,31 +332,31 @@ def _clock(root: Path) -> _Source:
         if isinstance(usable, Unknown) or _number(cpu) in usable
     ]
     if not clocks:
-        raise OSError(errno.ENODATA, "no usable processor has a folder")
-    files = open_files(_sampled(clocks))
+        raise OSError(errno.ENODATA, "no usable processor has a clock")
+    files = open_files(_sample(clocks))
     return _Files(files, lambda khz: sum(int(text) for text in khz) / len(khz) / 1000)
 
 
 def _cpu_folders(root: Path) -> list[Path]:
-    """Return the folder of every processor, by number; at least one.
+    """Return the folders of the processors by number, at least one.
 
     Raises:
-        OSError: There are none.
+        OSError: There are no such folders.
     """
     folder = root / _CPUS
-    found = [path for path in folder.iterdir() if re.fullmatch(r"cpu\d+", path.name)]
-    if not found:
+    folders = [path for path in folder.iterdir() if re.fullmatch(r"cpu\d+", path.name)]
+    if not folders:
         raise FileNotFoundError(errno.ENOENT, "", str(folder / "cpu0"))
-    return sorted(found, key=_number)
+    return sorted(folders, key=_number)
 
 
 def _number(cpu: Path) -> int:
     return int(cpu.name.removeprefix("cpu"))
 
 
-def _sampled(paths: list[Path]) -> list[Path]:
-    """Return at most ``_MOST_CPUS`` of them, evenly spread."""
-    count = min(len(paths), _MOST_CPUS)
+def _sample(paths: list[Path]) -> list[Path]:
+    """Return at most ``_MAX_CPUS`` of the paths, evenly spaced."""
+    count = min(len(paths), _MAX_CPUS)
     return [paths[i * len(paths) // count] for i in range(count)]
 
 

@@ -1,7 +1,7 @@
-"""Energy by the counters that a machine has: RAPL packages for the CPU, hwmon for cards and NPUs.
+"""Energy counters of Linux: RAPL for the CPU, hwmon for GPUs and NPUs.
 
-A counter that counts more than the device says so in its source.  All are of Linux; see powercap's
-documentation in the kernel, and its ABI files of the i915 and xe drivers' hwmon.
+The source of a counter says where it includes more than the device.  See the kernel documentation
+of powercap, and the ABI files of the hwmon of the drivers i915 and xe.
 """
 
 from __future__ import annotations
@@ -18,40 +18,40 @@ if TYPE_CHECKING:
 _POWERCAP = "sys/class/powercap"
 _INTEL = "0x8086"
 _CLASSES = {"GPU": ("sys/class/drm", "card"), "NPU": ("sys/class/accel", "accel")}
-"""Kind of device -> the folder of such devices, and what their names begin with."""
+"""Kind of device -> folder of the devices, and prefix of their names."""
 
 
 @dataclass(frozen=True, slots=True)
 class Counter:
-    """A file that counts microjoules up.
+    """A file with an increasing number of microjoules.
 
     Args:
-        name: What it counts, such as ``RAPL package-0``.
+        name: Name of the domain, such as ``RAPL package-0``.
         path: The file.
-        range_uj: Where it wraps to 0; None for one of 64 bits, which never does.
+        range_uj: Value at which the counter wraps to 0; None for 64 bits, which never wraps.
     """
 
     name: str
     path: Path
     range_uj: int | None = None
 
-    def spent_uj(self, earlier_uj: int, later_uj: int) -> int:
+    def used_uj(self, earlier_uj: int, later_uj: int) -> int:
         """Return the energy between two readings, across at most one wrap.
 
         Raises:
-            ValueError: It went back by more than a wrap explains.
+            ValueError: The counter decreased by more than a wrap.
         """
-        spent_uj = later_uj - earlier_uj
-        if spent_uj < 0:
-            spent_uj += self.range_uj or 0
-        if spent_uj < 0:
-            raise ValueError(f"{self.name} went back from {earlier_uj} to {later_uj}")
-        return spent_uj
+        used_uj = later_uj - earlier_uj
+        if used_uj < 0:
+            used_uj += self.range_uj or 0
+        if used_uj < 0:
+            raise ValueError(f"{self.name} decreased from {earlier_uj} to {later_uj}")
+        return used_uj
 
 
 @dataclass(frozen=True, slots=True)
 class CounterSet:
-    """The counters of a device, which are added up, and what they count in words."""
+    """The counters of a device, which are summed, and their description."""
 
     counters: tuple[Counter, ...]
     source: str
@@ -59,7 +59,7 @@ class CounterSet:
 
 @dataclass(frozen=True, slots=True)
 class Energy:
-    """Energy since a meter was opened."""
+    """Energy since the meter was opened."""
 
     total_uj: int
 
@@ -71,31 +71,31 @@ class Energy:
 class Meter:
     """Reads the counters of a device.
 
-    Each must be read at least once per wrap, which is minutes even of a large package.
+    A reading is needed at least once per wrap, which takes minutes on a large package.
     """
 
-    def __init__(self, found: CounterSet) -> None:
-        self.source = found.source
-        self._counters = found.counters
-        self._files: tuple[OpenFile, ...] = open_files(c.path for c in found.counters)
+    def __init__(self, counter_set: CounterSet) -> None:
+        self.source = counter_set.source
+        self._counters = counter_set.counters
+        self._files: tuple[OpenFile, ...] = open_files(c.path for c in counter_set.counters)
         self._last_uj: list[int] | None = None
         self._total_uj = 0
 
     @classmethod
     def for_device(cls, root: Path, device: str) -> Meter | Unknown:
-        """Return the meter of a device, or why it has none.
+        """Return the meter of a device, or why the device has no meter.
 
         Args:
-            root: Where ``/sys`` is.
-            device: As OpenVINO calls it: ``CPU``, ``GPU.1``, ``NPU``.
+            root: Folder with ``/sys``.
+            device: OpenVINO device name: ``CPU``, ``GPU.1``, ``NPU``.
         """
-        found = counters(root, device)
-        if isinstance(found, Unknown):
-            return found
+        counter_set = find_counters(root, device)
+        if isinstance(counter_set, Unknown):
+            return counter_set
         try:
-            meter = cls(found)
+            meter = cls(counter_set)
         except OSError as error:
-            return _refused(error, root)
+            return _explain_refusal(error, root)
         first = meter.read()
         if isinstance(first, Unknown):
             meter.close()
@@ -103,34 +103,34 @@ class Meter:
         return meter
 
     def read(self) -> Energy | Unknown:
-        """Return the energy so far, or why a counter could not be read."""
+        """Return the energy so far, or why a counter is not readable."""
         try:
             now_uj = [int(file.read()) for file in self._files]
             pairs = zip(self._counters, self._last_uj or now_uj, now_uj, strict=True)
-            self._total_uj += sum(c.spent_uj(earlier, later) for c, earlier, later in pairs)
+            self._total_uj += sum(c.used_uj(earlier, later) for c, earlier, later in pairs)
         except (OSError, ValueError) as error:
             return Unknown(f"{self.source}: {getattr(error, 'strerror', None) or error}")
         self._last_uj = now_uj
         return Energy(self._total_uj)
 
     def close(self) -> None:
-        """Close its files."""
+        """Close the files."""
         for file in self._files:
             file.close()
 
 
-def counters(root: Path, device: str) -> CounterSet | Unknown:
-    """Find the counters of a device; whether they may be read is not tried.
+def find_counters(root: Path, device: str) -> CounterSet | Unknown:
+    """Find the counters of a device, without checking permissions.
 
     Args:
-        root: Where ``/sys`` is.
-        device: As OpenVINO calls it: ``CPU``, ``GPU.1``, ``NPU``.
+        root: Folder with ``/sys``.
+        device: OpenVINO device name: ``CPU``, ``GPU.1``, ``NPU``.
     """
     kind, _, number = device.partition(".")
     if kind == "CPU":
         return _packages(root)
     if kind not in _CLASSES or not (number.isdigit() or not number):
-        return Unknown(f"{device} may run on several devices: no one counter is its own")
+        return Unknown(f"{device} may run on several devices and has no counter")
     folder, prefix = _CLASSES[kind]
     cards = [
         f"{folder}/{name}"
@@ -139,7 +139,7 @@ def counters(root: Path, device: str) -> CounterSet | Unknown:
     ]
     index = int(number or 0)
     if index >= len(cards):
-        return Unknown(f"/{folder} has {len(cards)} Intel devices: none is {device}")
+        return Unknown(f"/{folder} has {len(cards)} Intel devices and no {device}")
     own = _hwmon(root, cards[index])
     if own is not None:
         return CounterSet((own,), own.name)
@@ -149,52 +149,54 @@ def counters(root: Path, device: str) -> CounterSet | Unknown:
 
 
 def _shared(root: Path, device: str) -> CounterSet | Unknown:
-    """Return the package's counters for a device that is a part of it."""
+    """Return the package's counters for a device that is part of the package."""
     package = _packages(root)
     if isinstance(package, Unknown):
-        return Unknown(f"{device} has no energy counter of its own; {package.because}")
-    words = f"{package.source} (the whole package, its cores too: {device} has no counter)"
-    return CounterSet(package.counters, words)
+        return Unknown(f"{device} has no energy counter; {package.because}")
+    source = f"{package.source} (whole package with its cores; {device} has no counter)"
+    return CounterSet(package.counters, source)
 
 
 def _packages(root: Path) -> CounterSet | Unknown:
-    """Return the RAPL domains of the packages, by the MSRs, or by MMIO where those are not there.
+    """Return the RAPL domains of the packages, by MSRs or else by MMIO.
 
-    Both interfaces count the same package.  ``psys`` counts the whole machine, packages included,
-    so it is taken only where there is nothing else.
+    Both interfaces count the same packages.  ``psys`` counts the whole machine including the
+    packages, so it is the last resort.
     """
     for interface in ("intel-rapl:", "intel-rapl-mmio:"):
         zones = [f"{_POWERCAP}/{name}" for name in _numbered(root, _POWERCAP, interface)]
         names = {zone: read(root, f"{zone}/name") for zone in zones}
-        found = [(z, n) for z, n in names.items() if isinstance(n, str) and n.startswith("package")]
-        found = found or [(z, n) for z, n in names.items() if n == "psys"]
-        if found:
-            return _summed(root, found)
-    return Unknown(f"/{_POWERCAP} has no package of RAPL")
+        domains = [
+            (z, n) for z, n in names.items() if isinstance(n, str) and n.startswith("package")
+        ]
+        domains = domains or [(z, n) for z, n in names.items() if n == "psys"]
+        if domains:
+            return _sum_domains(root, domains)
+    return Unknown(f"/{_POWERCAP} has no RAPL package")
 
 
-def _summed(root: Path, zones: list[tuple[str, str]]) -> CounterSet | Unknown:
-    made = []
+def _sum_domains(root: Path, zones: list[tuple[str, str]]) -> CounterSet | Unknown:
+    counters = []
     for zone, name in zones:
         top = read(root, f"{zone}/max_energy_range_uj")
         if isinstance(top, Unknown):
             return top
         if not top.isdigit():
             return Unknown(f"/{zone}/max_energy_range_uj holds {top!r}")
-        made.append(Counter(f"RAPL {name}", root / zone / "energy_uj", int(top)))
+        counters.append(Counter(f"RAPL {name}", root / zone / "energy_uj", int(top)))
     source = "RAPL " + "+".join(name for _, name in zones)
-    whole = " (the whole machine)" if source == "RAPL psys" else ""
-    return CounterSet(tuple(made), source + whole)
+    scope = " (whole machine)" if source == "RAPL psys" else ""
+    return CounterSet(tuple(counters), source + scope)
 
 
 def _hwmon(root: Path, card: str) -> Counter | None:
-    """Return a card's own counter: ``energy1`` counts the card, ``energy2`` (xe) its package."""
+    """Return the counter of a card: ``energy1`` counts the card, ``energy2`` (xe) its package."""
     folder = f"{card}/device/hwmon"
     for energy in ("energy1_input", "energy2_input"):
         for monitor in _numbered(root, folder, "hwmon"):
             driver = read(root, f"{folder}/{monitor}/name")
             if isinstance(driver, Unknown) or "_gt" in driver:
-                continue  # i915 has one for each tile too, which the card's includes
+                continue  # i915 also has one per tile, which the card includes
             path = root / folder / monitor / energy
             if path.exists():
                 part = "" if energy == "energy1_input" else " (its package)"
@@ -203,23 +205,23 @@ def _hwmon(root: Path, card: str) -> Counter | None:
 
 
 def _integrated(root: Path, card: str) -> bool:
-    """Whether a GPU is the processor's own, which is always device 2 of the first PCI bus."""
-    told = read(root, f"{card}/device/uevent")
-    return isinstance(told, str) and "PCI_SLOT_NAME=0000:00:02.0" in told.splitlines()
+    """Whether a GPU is integrated: always device 2 of the first PCI bus."""
+    uevent = read(root, f"{card}/device/uevent")
+    return isinstance(uevent, str) and "PCI_SLOT_NAME=0000:00:02.0" in uevent.splitlines()
 
 
 def _numbered(root: Path, folder: str, prefix: str) -> list[str]:
-    """Return the names in a folder that are the prefix and a number, in order of it."""
+    """Return the names of a folder with the prefix and a number, ordered by the number."""
     try:
         names = [path.name for path in (root / folder).iterdir()]
     except OSError:
         return []
-    found = [n for n in names if re.fullmatch(rf"{re.escape(prefix)}\d+", n)]
-    return sorted(found, key=lambda name: int(name.removeprefix(prefix)))
+    numbered = [n for n in names if re.fullmatch(rf"{re.escape(prefix)}\d+", n)]
+    return sorted(numbered, key=lambda name: int(name.removeprefix(prefix)))
 
 
-def _refused(error: OSError, root: Path) -> Unknown:
-    said = reason(error, root)
+def _explain_refusal(error: OSError, root: Path) -> Unknown:
+    text = reason(error, root)
     if isinstance(error, PermissionError):
-        said += "; readable by root only: sudo chmod a+r it"
-    return Unknown(said)
+        text += "; only root may read it: sudo chmod a+r"
+    return Unknown(text)

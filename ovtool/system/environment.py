@@ -1,4 +1,4 @@
-"""The machine and software that figures were taken on, and the hash that keeps them apart."""
+"""The hardware and software of a measurement, with a hash that identifies them."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ if TYPE_CHECKING:
 
 
 def environment(devices: Mapping[str, Mapping[str, Any]], host: Host | None = None) -> Environment:
-    """Return the environment of now.
+    """Return the current environment.
 
     Args:
-        devices: Facts of each device that will be measured, by name (full name, plugin, driver).
-        host: The machine; a test gives one of its own.
+        devices: Facts of each device by name (full name, plugin, driver).
+        host: The host; a test gives its own.
     """
     import openvino as ov
 
-    machine = host or Host()
-    facts, unknown = machine.facts()
+    hardware = host or Host()
+    facts, unknown = hardware.facts()
     facts |= {
-        "devices": {name: dict(told) for name, told in devices.items()},
+        "devices": {name: dict(values) for name, values in devices.items()},
         "openvino": ov.get_version(),
         "versions": versions(),
     }
     moment: dict[str, Any] = {"started": datetime.now(UTC).isoformat(timespec="seconds")}
-    with closing(Counters(machine.root)) as counters:
+    with closing(Counters(hardware.root)) as counters:
         clock_mhz = counters.read().clock_mhz
         if clock_mhz is None:
-            unknown["clock_mhz"] = counters.why["clock_mhz"]
+            unknown["clock_mhz"] = counters.unknown["clock_mhz"]
         else:
             moment["clock_mhz"] = round(clock_mhz)
-    meter = Meter.for_device(machine.root, "CPU")
+    meter = Meter.for_device(hardware.root, "CPU")
     if isinstance(meter, Unknown):
         unknown["energy"] = meter.because
     else:

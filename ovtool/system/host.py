@@ -1,7 +1,7 @@
-"""What a machine tells of itself, and how its files are read.
+"""Facts of the host, and reading of its files.
 
-What only Linux has (``/proc``, ``/sys``) is read below a root that tests replace with a folder of
-theirs.  What cannot be read is an :class:`Unknown` with the reason, never a zero.
+The files of Linux (``/proc``, ``/sys``) are read below a root folder, which tests replace.  A fact
+that cannot be read is an :class:`Unknown` with a reason, never zero.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """A fact that this machine does not tell."""
+    """A fact that this host does not provide."""
 
     because: str
 
 
 def reason(error: OSError | ValueError, root: Path) -> str:
-    """Say in one line why something below ``root`` could not be read."""
+    """Return on one line why a file below ``root`` could not be read."""
     if not isinstance(error, OSError):
         return f"not understood: {error}"
     if error.filename is None:
         return error.strerror or str(error)
     path = f"/{Path(error.filename).relative_to(root).as_posix()}"
     if isinstance(error, FileNotFoundError):
-        return f"{path} is not there"
+        return f"{path} does not exist"
     return f"{path}: {error.strerror}"
 
 
 def read(root: Path, path: str) -> str | Unknown:
-    """Return the content of a file below ``root``, without the white space around it."""
+    """Return the content of a file below ``root``, without surrounding white space."""
     try:
         return (root / path).read_text(encoding="ascii", errors="replace").strip()
     except OSError as error:
@@ -51,10 +51,10 @@ def read(root: Path, path: str) -> str | Unknown:
 
 
 class OpenFile:
-    """A file of ``/proc`` or ``/sys`` that stays open, and is read again from its start.
+    """A file of ``/proc`` or ``/sys`` that stays open and is read repeatedly from its start.
 
     Raises:
-        OSError: It cannot be opened; :meth:`read` raises it too.  Both name the file.
+        OSError: The file cannot be opened, or read by :meth:`read`; the error names the file.
     """
 
     __slots__ = ("_descriptor", "path")
@@ -64,22 +64,22 @@ class OpenFile:
         self._descriptor = os.open(path, os.O_RDONLY)
 
     def read(self) -> str:
-        """Return its content of now, up to 4 KiB."""
+        """Return the current content, up to 4 KiB."""
         try:
             return os.pread(self._descriptor, 4096, 0).decode("ascii", "replace")
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(self.path)) from error
 
     def close(self) -> None:
-        """Close it."""
+        """Close the file."""
         os.close(self._descriptor)
 
 
 def open_files(paths: Iterable[Path]) -> tuple[OpenFile, ...]:
-    """Open all of the files, or none.
+    """Open all files or none.
 
     Raises:
-        OSError: One of them cannot be opened.
+        OSError: A file cannot be opened.
     """
     with ExitStack() as stack:
         files = tuple(stack.enter_context(closing(OpenFile(path))) for path in paths)
@@ -89,7 +89,7 @@ def open_files(paths: Iterable[Path]) -> tuple[OpenFile, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """The machine below ``root``."""
+    """The host, with its files below ``root``."""
 
     root: Path = field(default_factory=lambda: Path("/"))
 
@@ -98,10 +98,10 @@ class Host:
         return int(psutil.Process().memory_info().rss)
 
     def peak_rss_bytes(self) -> int | Unknown:
-        """Return the greatest resident memory that this process had.
+        """Return the peak resident memory of this process.
 
-        Not by ``getrusage``: on Linux its figure outlives ``exec``, so a small process started by
-        a large one would report the large one's.
+        The figure of ``getrusage`` survives ``exec`` on Linux, so a child would report the peak of
+        its parent.
         """
         for line in self._lines("proc/self/status"):
             if line.startswith("VmHWM:"):
@@ -109,19 +109,19 @@ class Host:
         peak = getattr(psutil.Process().memory_info(), "peak_wset", None)
         if peak is not None:
             return int(peak)
-        return Unknown("neither /proc/self/status nor Windows' working set is there")
+        return Unknown("no /proc/self/status and no peak working set")
 
     def affinity(self) -> list[int] | Unknown:
-        """Return the numbers of the processors that this process may run on."""
+        """Return the numbers of the processors that this process may use."""
         if hasattr(os, "sched_getaffinity"):
             return sorted(os.sched_getaffinity(0))
-        ask = getattr(psutil.Process(), "cpu_affinity", None)
-        return sorted(ask()) if ask else Unknown("this system does not tie processes to processors")
+        cpu_affinity = getattr(psutil.Process(), "cpu_affinity", None)
+        return sorted(cpu_affinity()) if cpu_affinity else Unknown("no affinity on this system")
 
     def usable_cpus(self) -> int:
-        """Return how many processors this process may run on."""
-        found = self.affinity()
-        return (os.cpu_count() or 1) if isinstance(found, Unknown) else len(found)
+        """Return the number of processors that this process may use."""
+        usable = self.affinity()
+        return (os.cpu_count() or 1) if isinstance(usable, Unknown) else len(usable)
 
     def cpu_model(self) -> str:
         """Return the processor's name."""
@@ -131,11 +131,11 @@ class Host:
         return platform.processor() or platform.machine()
 
     def cpu_flags(self) -> list[str] | Unknown:
-        """Return the instruction sets that decide how fast a network runs."""
-        wanted = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_", "sse4_2")
+        """Return the instruction sets that matter for inference."""
+        relevant = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_", "sse4_2")
         for line in self._lines("proc/cpuinfo"):
             if line.startswith("flags"):
-                return sorted(f for f in line.partition(":")[2].split() if f.startswith(wanted))
+                return sorted(f for f in line.partition(":")[2].split() if f.startswith(relevant))
         return Unknown("no /proc/cpuinfo on this system")
 
     def governor(self) -> str | Unknown:
@@ -143,27 +143,27 @@ class Host:
         return self._read("sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 
     def cgroup_cpus(self) -> float | Unknown | None:
-        """Return the processors that its control groups allow this process; None: no limit."""
-        return self._asked(cgroups.cpus)
+        """Return the CPU quota of the control groups in processors; None without a quota."""
+        return self._query(cgroups.cpus)
 
     def cgroup_memory_bytes(self) -> int | Unknown | None:
-        """Return the memory that its control groups allow this process; None: no limit."""
-        return self._asked(cgroups.memory_bytes)
+        """Return the memory limit of the control groups; None without a limit."""
+        return self._query(cgroups.memory_bytes)
 
     def oom_kills(self) -> int | Unknown:
-        """Return how many processes were killed for memory: of the own group, else of the machine.
+        """Return the number of out-of-memory kills: of the own group, else of the machine.
 
-        A difference tells such a death from another SIGKILL.
+        A difference distinguishes an out-of-memory kill from another SIGKILL.
         """
-        found = self._asked(cgroups.oom_kills)
-        if isinstance(found, int):
-            return found
-        machine = cgroups.keyed("\n".join(self._lines("proc/vmstat")), "oom_kill")
-        return Unknown("this system does not count them") if machine is None else machine
+        kills = self._query(cgroups.oom_kills)
+        if isinstance(kills, int):
+            return kills
+        machine = cgroups.parse_keyed("\n".join(self._lines("proc/vmstat")), "oom_kill")
+        return Unknown("no counter on this system") if machine is None else machine
 
     def facts(self) -> tuple[dict[str, Any], dict[str, str]]:
-        """Return what stays the same from run to run, and why the rest is not known."""
-        found: dict[str, Any] = {
+        """Return the facts that do not change between runs, and why the rest is unknown."""
+        facts: dict[str, Any] = {
             "cpu": self.cpu_model(),
             "cpu_flags": self.cpu_flags(),
             "physical_cores": psutil.cpu_count(logical=False),
@@ -179,12 +179,12 @@ class Host:
             "host": platform.node(),
             "python": platform.python_version(),
         }
-        unknown = {k: v.because for k, v in found.items() if isinstance(v, Unknown)}
-        return {k: v for k, v in found.items() if not isinstance(v, Unknown)}, unknown
+        unknown = {k: v.because for k, v in facts.items() if isinstance(v, Unknown)}
+        return {k: v for k, v in facts.items() if not isinstance(v, Unknown)}, unknown
 
-    def _asked(self, question: Callable[[Path], _T]) -> _T | Unknown:
+    def _query(self, query: Callable[[Path], _T]) -> _T | Unknown:
         try:
-            return question(self.root)
+            return query(self.root)
         except (OSError, ValueError) as error:
             return Unknown(reason(error, self.root))
 

@@ -220,7 +220,7 @@ def lengths(*shape):
 
 def test_random_inputs_fit_the_model_and_have_a_note(opened, text, dense):
     evidence = {n.id: n.evidence for n in opened(text, shapes=lengths(-1, 9)).info.notes}
-    assert evidence["random-inputs"] == "ids: 0..49 (table of embeddings), mask: ones"
+    assert evidence["random-inputs"].startswith("ids: 0..49")
     evidence = {n.id: n.evidence for n in opened(dense).info.notes}
     assert evidence["random-inputs"] == "x: N(0, 1)"
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ovtool.system import cgroups, counters
-from ovtool.system.counters import Counters, Reading, machine_times, stalled_s
+from ovtool.system.counters import Counters, Reading, parse_pressure, parse_stat
 from ovtool.system.host import Host, OpenFile, Unknown
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="Linux has these files")
@@ -62,87 +62,83 @@ def forget(path):
     path.rmdir()
 
 
-def test_without_the_files_of_linux_every_counter_of_theirs_is_unknown_with_a_reason(
-    opened, tmp_path
-):
+def test_counters_without_the_files_of_linux_are_unknown_with_a_reason(opened, tmp_path):
     read = opened(tmp_path)
-    found = read.read()
+    result = read.read()
     for name in FILES:
-        assert getattr(found, name) is None
-        assert read.why[name]
-    assert "/proc/pressure/cpu is not there" in read.why["stalled_s"]
-    assert found.cpu_s > 0
-    assert found.busy_s > 0
+        assert getattr(result, name) is None
+        assert read.unknown[name]
+    assert "/proc/pressure/cpu" in read.unknown["stalled_s"]
+    assert result.cpu_s > 0
+    assert result.busy_s > 0
 
 
-def test_elsewhere_psutil_tells_the_busy_time_and_no_steal_is_unknown(
-    opened, tmp_path, monkeypatch
-):
+def test_psutil_replaces_proc_stat_and_missing_steal_time_is_unknown(opened, tmp_path, monkeypatch):
     class Windows:
         user, system, idle, interrupt, dpc = 5.0, 3.0, 90.0, 0.5, 0.25
 
     monkeypatch.setattr(psutil, "cpu_times", Windows)
     monkeypatch.setattr(sys, "platform", "win32")
     read = opened(tmp_path)
-    found = read.read()
-    assert (found.busy_s, found.steal_s, found.switches) == (8.0, None, None)
-    assert {"steal_s", "switches"} <= set(read.why)
+    result = read.read()
+    assert (result.busy_s, result.steal_s, result.switches) == (8.0, None, None)
+    assert {"steal_s", "switches"} <= set(read.unknown)
 
 
-def test_where_psutil_fails_too_the_busy_time_is_unknown(opened, tmp_path, monkeypatch):
+def test_busy_time_is_unknown_where_psutil_fails_too(opened, tmp_path, monkeypatch):
     def refuse():
         raise OSError(errno.ENOSYS, "Function not implemented")
 
     monkeypatch.setattr(psutil, "cpu_times", refuse)
     read = opened(tmp_path)
-    assert (read.read().busy_s, read.why["busy_s"]) == (None, "Function not implemented")
+    assert (read.read().busy_s, read.unknown["busy_s"]) == (None, "Function not implemented")
 
 
-def test_busy_time_is_all_but_idle_waiting_and_stolen(monkeypatch):
+def test_busy_time_excludes_idle_io_wait_and_steal(monkeypatch):
     monkeypatch.setattr(os, "sysconf", lambda _: 100, raising=False)
-    found = machine_times("cpu  100 20 30 5000 600 7 8 900 55 0\ncpu0 1 2 3 4 5 6 7 8 9 0\n")
-    assert found.busy_s == pytest.approx(1.65)
-    assert found.steal_s == 9
-    assert machine_times("cpu  100 20 30 5000 600 7 8\n").steal_s is None
+    result = parse_stat("cpu  100 20 30 5000 600 7 8 900 55 0\ncpu0 1 2 3 4 5 6 7 8 9 0\n")
+    assert result.busy_s == pytest.approx(1.65)
+    assert result.steal_s == 9
+    assert parse_stat("cpu  100 20 30 5000 600 7 8\n").steal_s is None
 
 
 @given(st.text())
-def test_another_first_line_is_an_error(text):
+def test_other_first_line_is_an_error(text):
     with pytest.raises(ValueError, match=r"."):
-        machine_times(f"x{text}")
+        parse_stat(f"x{text}")
 
 
 @given(st.integers(0, 10**15), st.integers(0, 10**15))
-def test_stalled_time_is_that_of_some_thread_and_not_of_all(some_us, full_us):
+def test_stalled_time_is_that_of_some_threads(some_us, full_us):
     line = "avg10=0.04 avg60=0.52 avg300=2.32 total="
-    assert stalled_s(f"some {line}{some_us}\nfull {line}{full_us}\n") == some_us / 1e6
-    with pytest.raises(ValueError, match="no total"):
-        stalled_s(f"full {line}{full_us}\n")
+    assert parse_pressure(f"some {line}{some_us}\nfull {line}{full_us}\n") == some_us / 1e6
+    with pytest.raises(ValueError, match="/proc/pressure/cpu"):
+        parse_pressure(f"full {line}{full_us}\n")
 
 
-def test_a_counter_that_fails_later_is_none_with_the_reason(opened, tree, monkeypatch):
+def test_counter_that_fails_later_is_none_with_a_reason(opened, tree, monkeypatch):
     read = opened(tree({"proc/pressure/cpu": "some avg10=0 total=5000000\n"}))
     assert read.read().stalled_s == 5
     tree({"proc/pressure/cpu": "nonsense"})
     assert read.read().stalled_s is None
-    assert "not understood" in read.why["stalled_s"]
+    assert read.unknown["stalled_s"]
 
     def refuse(*_):
         raise OSError(errno.EOPNOTSUPP, "Operation not supported")
 
     monkeypatch.setattr(os, "pread", refuse)
     assert read.read().stalled_s is None
-    assert read.why["stalled_s"] == "/proc/pressure/cpu: Operation not supported"
+    assert read.unknown["stalled_s"] == "/proc/pressure/cpu: Operation not supported"
 
 
-def test_delay_is_the_sum_over_the_threads(opened, tree):
+def test_delay_is_the_sum_of_the_threads(opened, tree):
     read = opened(tree(tasks(t10=3_000_000_000, t11=500_000_000)))
     assert read.read().delay_s == 3.5
     tree(task(11, 750_000_000) | task(12, 250_000_000))
     assert read.read().delay_s == 4
 
 
-def test_the_delay_of_a_thread_that_ended_is_kept(opened, tree):
+def test_delay_of_an_ended_thread_is_kept(opened, tree):
     root = tree(tasks(t10=1_000_000_000, t11=2_000_000_000))
     read = opened(root)
     assert read.read().delay_s == 3
@@ -152,7 +148,7 @@ def test_the_delay_of_a_thread_that_ended_is_kept(opened, tree):
     assert read.read().delay_s == 3.5
 
 
-def test_a_number_given_to_a_new_thread_between_two_readings_is_noticed(opened, tree):
+def test_reused_thread_id_is_recognized(opened, tree):
     root = tree(tasks(t10=1_000_000_000, t11=2_000_000_000))
     read = opened(root)
     read.read()
@@ -160,9 +156,7 @@ def test_a_number_given_to_a_new_thread_between_two_readings_is_noticed(opened, 
     assert read.read().delay_s == 3.5
 
 
-def test_a_file_of_a_thread_that_ended_is_opened_anew_if_its_number_is_there(
-    opened, tree, monkeypatch
-):
+def test_file_of_a_reused_thread_id_is_reopened(opened, tree, monkeypatch):
     """The kernel refuses the old descriptor, whoever has the number now."""
     read = opened(tree(tasks(t10=1_000_000_000, t11=2_000_000_000)))
     assert read.read().delay_s == 3
@@ -180,17 +174,17 @@ def test_a_file_of_a_thread_that_ended_is_opened_anew_if_its_number_is_there(
     assert refused
 
 
-def test_a_thread_that_ends_while_it_is_read_costs_nothing(opened, tree, monkeypatch):
+def test_thread_that_ends_during_the_reading_is_ignored(opened, tree, monkeypatch):
     root = tree(tasks(t10=1_000_000_000, t11=2_000_000_000))
     read = opened(root)
     assert read.read().delay_s == 3
     monkeypatch.setattr(os, "listdir", lambda _: ["10", "11", "12"])
     assert read.read().delay_s == 3
-    assert "delay_s" not in read.why
+    assert "delay_s" not in read.unknown
 
 
-def test_many_threads_keep_no_more_files_open_than_allowed(opened, tree, monkeypatch):
-    monkeypatch.setattr(counters, "_MOST_THREADS", 2)
+def test_number_of_open_thread_files_is_limited(opened, tree, monkeypatch):
+    monkeypatch.setattr(counters, "_MAX_THREADS", 2)
     closed = []
     really = OpenFile.close
     monkeypatch.setattr(OpenFile, "close", lambda f: (closed.append(f.path), really(f)))
@@ -199,11 +193,11 @@ def test_many_threads_keep_no_more_files_open_than_allowed(opened, tree, monkeyp
     assert len(closed) == 6
 
 
-def test_a_kernel_without_statistics_of_its_scheduler_tells_no_delay(opened, tree):
+def test_kernel_without_scheduler_statistics_has_no_delay(opened, tree):
     """It writes zeros, which would read as: nothing ever waited."""
     read = opened(tree(task(10, 0, ran_ns=0) | {"proc/self/schedstat": "0 0 0\n"}))
     assert read.read().delay_s is None
-    assert read.why["delay_s"] == "this kernel keeps no statistics of its scheduler"
+    assert read.unknown["delay_s"]
 
 
 MOUNT = {"proc/self/mountinfo": "31 23 0:28 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"}
@@ -216,7 +210,7 @@ def group(path, cpu_max, throttled_us):
     }
 
 
-def test_time_held_back_is_that_of_the_groups_with_a_quota(opened, tree):
+def test_quota_wait_is_that_of_the_groups_with_a_quota(opened, tree):
     files = group("a/b/", "50000 100000", 2_000_000) | group("a/", "max 100000", 64_000_000)
     files |= group("", "150000 100000", 500_000)
     read = opened(tree(MOUNT | {"proc/self/cgroup": "0::/a/b\n"} | files))
@@ -225,14 +219,14 @@ def test_time_held_back_is_that_of_the_groups_with_a_quota(opened, tree):
     assert read.read().quota_wait_s == 3.5
 
 
-def test_without_a_quota_there_is_no_time_held_back(opened, tree):
+def test_quota_wait_is_unknown_without_a_quota(opened, tree):
     files = group("", "max 100000", 0)
     read = opened(tree(MOUNT | {"proc/self/cgroup": "0::/\n"} | files))
     assert read.read().quota_wait_s is None
-    assert "CPU quota" in read.why["quota_wait_s"]
+    assert "CPU quota" in read.unknown["quota_wait_s"]
 
 
-def test_throttling_is_counted_by_core_and_once_by_package(opened, tree):
+def test_throttling_is_counted_per_core_and_once_per_package(opened, tree):
     files = heat(0, 1, 100) | heat(1, 2, 100) | heat(2, 4, 1000, 1) | heat(10, 8, 1000, 1)
     read = opened(tree(files))
     assert read.read().throttles == 1 + 2 + 4 + 8 + 100 + 1000
@@ -240,15 +234,15 @@ def test_throttling_is_counted_by_core_and_once_by_package(opened, tree):
     assert read.read().throttles == 1116
 
 
-def test_a_large_machine_is_sampled_evenly(opened, tree, monkeypatch):
-    monkeypatch.setattr(counters, "_MOST_CPUS", 2)
+def test_large_machine_is_sampled_evenly(opened, tree, monkeypatch):
+    monkeypatch.setattr(counters, "_MAX_CPUS", 2)
     files = {}
     for cpu in range(12):
         files |= heat(cpu, 10**cpu, 7, cpu // 6)
     assert opened(tree(files)).read().throttles == 1 + 10**6 + 7 + 7
 
 
-def test_the_clock_is_the_mean_of_the_usable_processors(opened, tree, monkeypatch):
+def test_clock_is_the_mean_of_the_usable_processors(opened, tree, monkeypatch):
     monkeypatch.setattr(Host, "affinity", lambda _: [0, 2])
     root = tree(clock(0, 1_000_000) | clock(1, 9_000_000) | clock(2, 2_000_000))
     assert opened(root).read().clock_mhz == 1500
@@ -257,15 +251,13 @@ def test_the_clock_is_the_mean_of_the_usable_processors(opened, tree, monkeypatc
 
 
 @pytest.mark.parametrize("usable", [[0, 1], [7]])
-def test_the_clock_is_unknown_where_a_usable_processor_tells_none(
-    opened, tree, monkeypatch, usable
-):
+def test_clock_is_unknown_where_a_usable_processor_has_none(opened, tree, monkeypatch, usable):
     """Not that of another, and not the constant of /proc/cpuinfo."""
     monkeypatch.setattr(Host, "affinity", lambda _: usable)
     files = {"proc/cpuinfo": "cpu MHz\t\t: 2500.000\n", f"{CPU}cpu1/online": "1\n"}
     read = opened(tree(clock(0, 1_000_000) | files))
     assert read.read().clock_mhz is None
-    assert read.why["clock_mhz"]
+    assert read.unknown["clock_mhz"]
 
 
 optional = st.none() | st.floats(0, 1e9)
@@ -273,17 +265,17 @@ readings = st.builds(Reading, **dict.fromkeys(NAMES, optional))
 
 
 @given(readings, readings)
-def test_a_difference_is_known_where_both_are_and_never_negative(earlier, later):
-    found = later.since(earlier)
-    assert found.clock_mhz == later.clock_mhz
+def test_increase_needs_both_readings_and_is_never_negative(earlier, later):
+    result = later.since(earlier)
+    assert result.clock_mhz == later.clock_mhz
     for name in NAMES[:-1]:
         a, b = getattr(earlier, name), getattr(later, name)
         expected = None if a is None or b is None else max(0.0, b - a)
-        assert getattr(found, name) == expected
+        assert getattr(result, name) == expected
 
 
 @LINUX
-def test_this_machine_is_read_without_a_loss_when_threads_come_and_go(opened):
+def test_delay_of_this_machine_never_decreases_with_short_threads(opened):
     read = opened()
     before, files = read.read(), len(open_descriptors())
     for _ in range(20):
@@ -293,14 +285,14 @@ def test_this_machine_is_read_without_a_loss_when_threads_come_and_go(opened):
         now = read.read()
         for name in ("cpu_s", "busy_s", "delay_s", "stalled_s", "switches"):
             a, b = getattr(before, name), getattr(now, name)
-            assert (a is None) == (b is None) == (name in read.why)
+            assert (a is None) == (b is None) == (name in read.unknown)
             assert a is None or b >= a
         before = now
     assert len(open_descriptors()) <= files + 1
 
 
 @LINUX
-def test_closing_leaves_no_file_open():
+def test_close_leaves_no_open_file():
     before = open_descriptors()
     read = Counters()
     read.read()
@@ -310,10 +302,10 @@ def test_closing_leaves_no_file_open():
 
 
 @LINUX
-def test_threads_that_share_a_processor_wait_for_it_and_are_switched(opened):
+def test_threads_that_share_a_processor_wait_and_are_switched(opened):
     read = opened()
-    if "delay_s" in read.why:
-        pytest.skip(read.why["delay_s"])
+    if "delay_s" in read.unknown:
+        pytest.skip(read.unknown["delay_s"])
     usable, content, enough = os.sched_getaffinity(0), bytes(2**20), threading.Event()
 
     def work():
@@ -373,13 +365,13 @@ def group_with_a_quota():
 
 
 @LINUX
-def test_a_real_quota_is_found_and_its_waiting_is_counted(group_with_a_quota):
+def test_real_quota_is_read_and_its_wait_is_counted(group_with_a_quota):
     command = [sys.executable, "-c", _IN_A_GROUP, str(group_with_a_quota)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert (done.stdout, done.stderr) == ("0.2\n", "")
 
 
-def test_own_times_are_those_of_a_reading():
+def test_own_times_agree_with_a_reading():
     with contextlib.closing(Counters()) as counters:
         before = counters.read()
         sum(range(2_000_000))

@@ -4,7 +4,7 @@ from ovtool.system.host import Host
 DEVICES = {"CPU": {"name": "Example CPU", "plugin": "1"}}
 
 
-def test_the_same_machine_and_software_have_one_id_whatever_the_moment(monkeypatch):
+def test_id_depends_on_hardware_and_software_only(monkeypatch):
     one = environment(DEVICES)
     monkeypatch.setattr("os.getloadavg", lambda: (9.0, 8.0, 7.0), raising=False)
     other = environment(DEVICES)
@@ -13,7 +13,7 @@ def test_the_same_machine_and_software_have_one_id_whatever_the_moment(monkeypat
     assert other.moment["started"]
 
 
-def test_the_clock_and_the_source_of_energy_are_of_the_moment(tree, monkeypatch):
+def test_clock_and_energy_source_do_not_change_the_id(tree, monkeypatch):
     monkeypatch.setattr(Host, "affinity", lambda _: [0])
     root = tree(
         {
@@ -23,19 +23,19 @@ def test_the_clock_and_the_source_of_energy_are_of_the_moment(tree, monkeypatch)
             "sys/class/powercap/intel-rapl:0/max_energy_range_uj": "1000\n",
         }
     )
-    found = environment(DEVICES, Host(root))
-    assert (found.moment["clock_mhz"], found.moment["energy"]) == (2000, "RAPL package-0")
-    assert not {"clock_mhz", "energy"} & (set(found.facts) | set(found.unknown))
+    result = environment(DEVICES, Host(root))
+    assert (result.moment["clock_mhz"], result.moment["energy"]) == (2000, "RAPL package-0")
+    assert not {"clock_mhz", "energy"} & (set(result.facts) | set(result.unknown))
 
 
-def test_another_driver_is_another_environment():
+def test_another_driver_changes_the_id():
     newer = {"CPU": {"name": "Example CPU", "plugin": "2"}}
     assert environment(DEVICES).id != environment(newer).id
 
 
-def test_it_says_what_the_machine_is_and_what_it_does_not_tell(tmp_path):
-    found = environment(DEVICES, Host(tmp_path))
-    assert found.facts["devices"] == DEVICES
-    assert found.facts["versions"]["openvino"]
-    assert set(found.unknown) >= {"cpu_flags", "governor", "cgroup_cpus", "clock_mhz", "energy"}
-    assert f"{found.facts['usable_cpus']} of {found.facts['logical_cpus']} CPUs" in found.machine
+def test_environment_has_the_hardware_and_its_unknown_facts(tmp_path):
+    result = environment(DEVICES, Host(tmp_path))
+    assert result.facts["devices"] == DEVICES
+    assert result.facts["versions"]["openvino"]
+    assert set(result.unknown) >= {"cpu_flags", "governor", "cgroup_cpus", "clock_mhz", "energy"}
+    assert f"{result.facts['usable_cpus']} of {result.facts['logical_cpus']} CPUs" in result.machine
