@@ -108,13 +108,13 @@ def _match_baselines(
     import numpy as np
 
     key = ["environment", "_group", "_baseline"]
-    measured = frame.assign(_position=np.arange(len(frame)))[frame["status"] == "ok"]
-    unknown = measured[SPEEDUPS[precision]].isna() & ~measured["_open_loop"]
-    rows = measured[unknown & measured["_baseline"].notna()]
-    baselines = measured[measured["precision"] == precision]
-    baselines = baselines.assign(_baseline=baselines["variant_id"])
-    columns = [*key, "ran_on", "_position"]
-    pairs = rows[columns].merge(baselines[columns], on=key, suffixes=("", "_of_baseline"))
+    columns = frame[[*key, "ran_on"]].assign(_position=np.arange(len(frame)))
+    measured = frame["status"] == "ok"
+    unknown = frame[SPEEDUPS[precision]].isna() & ~frame["_open_loop"]
+    rows = columns[measured & unknown & frame["_baseline"].notna()]
+    baselines = columns.assign(_baseline=frame["variant_id"])
+    baselines = baselines[measured & (frame["precision"] == precision)]
+    pairs = rows.merge(baselines, on=key, suffixes=("", "_of_baseline"))
     ran_on, baseline_ran_on = pairs["ran_on"], pairs["ran_on_of_baseline"]
     pairs = pairs[ran_on.isna() | baseline_ran_on.isna() | (ran_on == baseline_ran_on)]
     return pairs["_position"].to_numpy(), pairs["_position_of_baseline"].to_numpy()

@@ -249,7 +249,7 @@ def _drop_repeated(frame: pd.DataFrame, notes: list[Note]) -> pd.DataFrame:
     """Return the latest row of each (environment, trial)."""
     repeated = frame.duplicated(_KEY, keep=False)
     if not repeated.any():
-        return frame.copy()
+        return frame
     figures = [n for c in COLUMNS if c.kind == "figure" for n in c.names if n not in QUALITY]
     content = [*_KEY, "_finished", "status", "verdict", "reason", *figures]
     different = frame[repeated].drop_duplicates(content)
@@ -258,7 +258,7 @@ def _drop_repeated(frame: pd.DataFrame, notes: list[Note]) -> pd.DataFrame:
         notes.append(make_note("measured-twice", table_notes.rows_text(labels)))
     latest = frame[repeated].sort_values("_finished", ascending=False, kind="stable")
     kept = latest.drop_duplicates(_KEY).index
-    return frame[~repeated | frame.index.isin(kept)].copy()
+    return frame[~repeated | frame.index.isin(kept)]
 
 
 def _quality_metric(sweeps: Sequence[SweepInfo], notes: list[Note]) -> QualityMetric | None:
