@@ -26,6 +26,7 @@ from ovtool.results.rows import (
     excluded_rows,
     get_figures,
     group_by_config,
+    is_real,
     measured_rows,
     real_rows,
 )
@@ -75,7 +76,7 @@ def draw_sweep_charts(table: ResultsTable, best: int | None = None) -> Charts:
     """
     rows = table.records
     labels = config_labels(measured_rows(real_rows(rows)))
-    emulated = row_count_text(excluded_rows(measured_rows(rows)))
+    excluded_devices = row_count_text(excluded_rows(measured_rows(rows)))
     estimates = row_count_text(estimated_rows(rows))
     quality = table.quality_metric
     points = with_label_offsets(build_points(rows, labels, quality, best))
@@ -92,8 +93,8 @@ def draw_sweep_charts(table: ResultsTable, best: int | None = None) -> Charts:
     if estimates:
         charts.append(draw_latency_estimates(rows))
     excluded = []
-    if emulated:
-        excluded.append(f"{emulated}: emulated devices are for tests only")
+    if excluded_devices:
+        excluded.append(f"{excluded_devices}: emulated devices are for tests only")
     if estimates:
         excluded.append(f"{estimates}: estimates, shown only in the chart of estimates")
     return Charts(
@@ -122,7 +123,7 @@ def build_points(
         quality: Column of quality; None if quality was not evaluated.
         best: Index of the recommended row.
     """
-    shown = rows.equal("status", "ok") & ~rows.known("emulated")
+    shown = rows.equal("status", "ok") & is_real(rows)
     indices, kept = np.flatnonzero(shown).tolist(), rows.take(shown)
     configs = [Config.from_row(row) for row in kept]
     order = {label: place for place, label in enumerate(labels.values())}

@@ -90,7 +90,7 @@ def _name_key(trial: Trial) -> tuple[str, str, str]:
 
 
 def _comparable(sweep: SweepData) -> list[Measurement]:
-    return [m for m in sweep.measurements if not m.emulated and m.status in _RAN]
+    return [m for m in sweep.real if m.status in _RAN]
 
 
 def _finder(measurements: Iterable[Measurement]) -> Callable[[Trial], Measurement | None]:
@@ -105,9 +105,8 @@ def _notes(a: SweepData, b: SweepData, rebuilt: Iterable[str]) -> Iterator[Note]
     if listed := "; ".join(rebuilt):
         yield make_note("matched-by-name", listed)
     for side, sweep in (("A", a), ("B", b)):
-        emulated = [m for m in sweep.measurements if m.emulated]
-        if emulated:
-            yield make_note("emulated-left-out", f"{side}: {_count(emulated)}")
+        if sweep.excluded:
+            yield make_note("emulated-left-out", f"{side}: {_count(sweep.excluded)}")
         estimates = [m for m in sweep.measurements if m.status not in _RAN]
         if estimates:
             yield make_note("estimates-not-compared", f"{side}: {_count(estimates)}")

@@ -12,7 +12,7 @@ from ovtool.core.errors import LimitNotMetError, NothingMeasuredError
 from ovtool.report.summary import summarize_table
 from ovtool.results.environments import flatten_facts
 from ovtool.results.labels import config_labels, environment_labels, row_label
-from ovtool.results.rows import first_of_each_group
+from ovtool.results.rows import first_of_each_group, is_real
 from ovtool.selection.choice import choose_from
 from ovtool.selection.explanations import Context, explain, fastest
 from ovtool.selection.limits import asked
@@ -201,7 +201,7 @@ def _by_preference(rows: Rows, always: Collection[str]) -> Iterator[list[int]]:
 def _is_drawn(rows: Rows) -> NDArray[np.bool_]:
     """Return which rows have latency and throughput, measured on real devices."""
     known = rows.known("latency_p50_ms") & rows.known("throughput_fps")
-    return known & rows.equal("status", "ok") & ~rows.known("emulated")
+    return known & rows.equal("status", "ok") & is_real(rows)
 
 
 def _index(rows: Rows, winner: Row) -> int | None:

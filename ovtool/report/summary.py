@@ -88,8 +88,8 @@ def summarize_table(table: ResultsTable) -> Summary:
     quality = table.quality_metric
     labels = config_labels(rows)
     caption = [CAPTION]
-    if emulated := row_count_text(excluded_rows(rows)):
-        caption.append(f"Not results: {emulated}; emulated devices are for tests only.")
+    if excluded := row_count_text(excluded_rows(rows)):
+        caption.append(f"Not results: {excluded}; emulated devices are for tests only.")
     if estimates:
         caption.append(
             f"Estimates: {row_count_text(estimates)}, by the device's compiler for a single"

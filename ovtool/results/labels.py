@@ -1,9 +1,9 @@
-"""Rows in words: names of configurations and rows, figures with their intervals and units."""
+"""Texts of rows: names of configurations and rows, figures with their intervals and units."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ovtool.core import units
 from ovtool.core.columns import BY_NAME, Column
@@ -15,9 +15,11 @@ if TYPE_CHECKING:
 
     from ovtool.core.statistics import Interval
 
+RatioClass = Literal["faster", "slower", "no significant difference", "interval unknown"]
+
 
 def row_count_text(rows: Rows) -> str:
-    """Say how many rows there are, and of which devices; empty where there is none."""
+    """Return the number of rows and their devices; empty without rows."""
     if not rows:
         return ""
     devices = ", ".join(rows.unique("device"))
@@ -25,41 +27,41 @@ def row_count_text(rows: Rows) -> str:
 
 
 def environment_labels(rows: Rows) -> dict[str, str]:
-    """Return short names of the environments, in the order of the table."""
-    return {one: f"env {number}" for number, one in enumerate(rows.unique("environment"), 1)}
+    """Return short names of the environments by id, in the order of the rows."""
+    return {id_: f"env {number}" for number, id_ in enumerate(rows.unique("environment"), 1)}
 
 
 def config_labels(rows: Rows) -> dict[Config, str]:
     """Return the shortest unique name of each configuration.
 
-    The precision is named where a variant was measured in several, the shapes, the device and the
-    environment where there are several of them, a device that is virtual, emulated or was only
-    estimated for always, and the variant's id where two variants share a name.
+    A name begins with the variant.  The id of the variant is added where two variants share a name,
+    the precision where a variant was measured in several, and shapes, device and environment where
+    the rows have several.  Virtual and marked devices are always added.
     """
     environments = environment_labels(rows)
     several_devices, several_shapes, several_data_shapes = (
         len(rows.unique(name)) > 1 for name in ("device", "shape", "data_shape")
     )
-    grouped = group_by_config(rows)
-    relatives: dict[tuple[str, str], list[Config]] = {}
-    for config, same in grouped.items():
-        relatives.setdefault((same[0]["variant"], config.environment), []).append(config)
+    groups = group_by_config(rows)
+    related: dict[tuple[str, str], list[Config]] = {}
+    for config, group in groups.items():
+        related.setdefault((group[0]["variant"], config.environment), []).append(config)
     labels = {}
-    for config, same in grouped.items():
-        name = same[0]["variant"]
-        related = relatives[name, config.environment]
-        parts = [name]
-        if len({c.variant_id for c in related}) > 1:
+    for config, group in groups.items():
+        variant, device = group[0]["variant"], group[0]["device"]
+        configs = related[variant, config.environment]
+        parts = [variant]
+        if len({c.variant_id for c in configs}) > 1:
             parts.append(config.variant_id[:6])
-        if len({c.precision for c in related}) > 1 or config.precision != "default":
-            parts.append(precision_text(same))
+        if len({c.precision for c in configs}) > 1 or config.precision != "default":
+            parts.append(precision_text(group))
         if several_shapes and config.shape:
             parts.append(config.shape)
         if several_data_shapes and config.data_shape:
             parts.append(f"data {config.data_shape}")
-        if several_devices or _virtual(same[0]) or _is_marked(same[0]):
-            told = (device_text(some[0]) for some in same.groups(("device", "ran_on")))
-            parts.append(" or ".join(dict.fromkeys(told)))
+        if several_devices or is_virtual(unmark_device(device)) or device != unmark_device(device):
+            devices = (device_text(rows[0]) for rows in group.groups(("device", "ran_on")))
+            parts.append(" or ".join(dict.fromkeys(devices)))
         if len(environments) > 1:
             parts.append(environments[config.environment])
         labels[config] = " · ".join(parts)
@@ -67,44 +69,35 @@ def config_labels(rows: Rows) -> dict[Config, str]:
 
 
 def device_text(row: Row) -> str:
-    """Return the device of a row; of a virtual one also what did the work."""
+    """Return the device of a row; for a virtual device also the device that did the work."""
     device: str = row["device"]
     ran_on = row.get("ran_on")
-    return f"{device} (ran on {ran_on})" if ran_on and _virtual(row) else device
+    virtual = is_virtual(unmark_device(device))
+    return f"{device} (ran on {ran_on})" if ran_on and virtual else device
 
 
-def _virtual(row: Row) -> bool:
-    """Whether the device of a row hands the work to others."""
-    return is_virtual(unmark_device(row["device"]))
-
-
-def _is_marked(row: Row) -> bool:
-    """Whether the device of a row has a word beside it that must not be lost."""
-    return bool(row["device"] != unmark_device(row["device"]))
-
-
-def precision_text(same: Rows) -> str:
-    """Return the precision asked for, and after ``default`` what it turned out to be."""
-    asked: str = same[0]["precision"]
-    executed = [one for one in same.unique("executed_precision") if one]
-    if asked != "default" or not executed:
-        return asked
+def precision_text(rows: Rows) -> str:
+    """Return the requested precision; for ``default`` also the executed precisions."""
+    requested: str = rows[0]["precision"]
+    executed = [precision for precision in rows.unique("executed_precision") if precision]
+    if requested != "default" or not executed:
+        return requested
     return f"default ({', '.join(executed)})"
 
 
 def load_text(row: Row) -> str:
-    """Return the load of a row in words."""
+    """Return batch and load of a row."""
     hint = " hint" if row["load"] == row["hint"] else ""
     return f"batch {row['batch']}, {row['load']}{hint}"
 
 
 def row_label(row: Row, labels: Mapping[Config, str]) -> str:
-    """Return the name of one row."""
+    """Return the name of a row: its configuration, batch and load."""
     return f"{labels[Config.from_row(row)]}, {load_text(row)}"
 
 
 def column_label(name: str) -> str:
-    """Return what a column is called inside a sentence."""
+    """Return the name of a column in a sentence."""
     title = BY_NAME[name].title
     short = name.startswith("latency_") and "latency" not in title
     return f"{title} latency" if short else title
@@ -123,8 +116,8 @@ def figure_text(row: Row, name: str) -> str:
 
 def interval_text(value: Interval, column: Column) -> str:
     """Return a figure of a column with its interval and unit."""
-    count = not column.unit and column.better is None
-    if count and math.isfinite(value.value):
+    is_count = not column.unit and column.better is None
+    if is_count and math.isfinite(value.value):
         shown = f"{value.value:.0f}"
     elif column.interval:
         shown = units.interval_text(value.value, value.low, value.high)
@@ -134,11 +127,16 @@ def interval_text(value: Interval, column: Column) -> str:
     return shown if shown == units.UNKNOWN or not unit else f"{shown} {unit}"
 
 
-def ratio_text(ratio: Interval) -> str:
-    """Return a ratio of throughputs; ``faster`` or ``slower`` only if its interval excludes 1."""
-    shown = units.interval_text(ratio.value, ratio.low, ratio.high)
+def classify_ratio(ratio: Interval) -> RatioClass:
+    """Return how a ratio of throughputs compares with 1."""
     if not ratio.known:
-        return f"{shown}x, interval unknown"
+        return "interval unknown"
     if not ratio.excludes(1.0):
-        return f"{shown}x, not told apart"
-    return f"{shown}x, {'faster' if ratio.value > 1 else 'slower'}"
+        return "no significant difference"
+    return "faster" if ratio.value > 1 else "slower"
+
+
+def ratio_text(ratio: Interval) -> str:
+    """Return a ratio of throughputs with its interval and class."""
+    shown = units.interval_text(ratio.value, ratio.low, ratio.high)
+    return f"{shown}x, {classify_ratio(ratio)}"

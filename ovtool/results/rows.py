@@ -261,12 +261,14 @@ def estimated_rows(rows: Rows) -> Rows:
     return rows.take(rows.equal("status", "estimated"))
 
 
-def real_rows(rows: Rows) -> Rows:
-    """Return the rows that charts show and choices consider by default.
+def is_real(rows: Rows) -> NDArray[np.bool_]:
+    """Return a mask of the rows of real devices: neither of emulated devices nor estimates."""
+    return ~rows.known("emulated") & ~rows.equal("status", "estimated")
 
-    Rows of emulated devices and estimates are left out.
-    """
-    return rows.take(~rows.known("emulated") & ~rows.equal("status", "estimated"))
+
+def real_rows(rows: Rows) -> Rows:
+    """Return the rows of real devices, which charts show and choices consider by default."""
+    return rows.take(is_real(rows))
 
 
 def excluded_rows(rows: Rows) -> Rows:

@@ -33,6 +33,16 @@ class SweepData:
     outdated: int
 
     @property
+    def real(self) -> tuple[Measurement, ...]:
+        """The measurements of real devices, and estimates."""
+        return tuple(m for m in self.measurements if not m.emulated)
+
+    @property
+    def excluded(self) -> tuple[Measurement, ...]:
+        """The measurements of emulated devices, which are not compared."""
+        return tuple(m for m in self.measurements if m.emulated)
+
+    @property
     def name(self) -> str:
         """The name of the sweep in reports."""
         return self.plan.name

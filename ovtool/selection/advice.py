@@ -129,8 +129,8 @@ def _of_quality(
 
 
 def _of_others(candidates: Candidates, rows: Rows, table: ResultsTable) -> Iterator[Note]:
-    if emulated := row_count_text(excluded_rows(measured_rows(rows))):
-        yield make_note("emulated-left-out", emulated)
+    if excluded := row_count_text(excluded_rows(measured_rows(rows))):
+        yield make_note("emulated-left-out", excluded)
     failed = rows.take(rows.equal("status", "failed"))
     if failed:
         first = failed[0]

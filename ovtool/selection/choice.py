@@ -260,10 +260,10 @@ def _fine(rows: Rows, *, allow_estimates: bool) -> Rows:
             f"nothing was measured, only estimated: {guesses}",
             "--allow-estimates chooses among a compiler's estimates",
         )
-    if emulated := row_count_text(excluded_rows(measured_rows(rows))):
+    if excluded := row_count_text(excluded_rows(measured_rows(rows))):
         raise NothingMeasuredError(
             "nothing was measured on a real device, so nothing can be chosen (left out:"
-            f" {emulated})",
+            f" {excluded})",
             "sweep on a device that is there",
         )
     failed = f": all {len(rows)} trials failed" if rows else ""

@@ -13,7 +13,6 @@ from pydantic import ValidationError
 from ovtool.core.errors import InputError, LimitNotMetError, NothingMeasuredError
 from ovtool.core.statistics import Interval
 from ovtool.core.trial import Trial
-from ovtool.results.labels import ratio_text
 from ovtool.results.table import load_results
 from ovtool.selection.choice import NothingFitsError, choose_from
 from ovtool.selection.choice_spec import ChoiceSpec
@@ -193,21 +192,6 @@ def test_machines_are_compared_only_with_a_warning(tmp_path):
     choice = choose_from(load_results(folders))
     assert "several-environments" in ids(choice)
     assert "env 1" in choice.label
-
-
-@pytest.mark.parametrize(
-    ("ratio", "words"),
-    [
-        (Interval(1.2, 1.1, 1.3), "faster"),
-        (Interval(0.8, 0.7, 0.9), "slower"),
-        (Interval(1.2, 0.9, 1.5), "not told apart"),
-        (Interval(1.2, math.nan, math.nan), "interval unknown"),
-    ],
-)
-def test_faster_and_slower_need_an_interval_without_one(ratio, words):
-    assert words in ratio_text(ratio)
-    if words not in ("faster", "slower"):
-        assert "faster" not in ratio_text(ratio)
 
 
 finite = st.floats(0.01, 1e6)
