@@ -18,7 +18,6 @@ from ovtool.comparison.text import headline
 from ovtool.core import units
 from ovtool.core.errors import InputError, LimitNotMetError, NothingMeasuredError
 from ovtool.core.measurement import Window
-from ovtool.results.environments import compare_facts
 from ovtool.results.sweep_data import read_sweep
 from tests.helpers import sweeps
 
@@ -323,20 +322,9 @@ def test_emulated_rows_are_left_out_with_a_note(base):
         compare_sweeps(replace(base, measurements=tuple(gpu)), with_gpu)
 
 
-def test_machine_differences_come_first(tmp_path, base):
+def test_other_machine_is_not_the_same_machine(tmp_path, base):
     b = run(tmp_path / "b", env="b")
     assert not compare_sweeps(base, b).same_machine
-    facts = {"cpu": "X", "kernel": "6.1", "devices": {"GPU": {"name": "Arc", "driver": "1"}}}
-    newer = {"kernel": "6.2", "devices": {"GPU": {"name": "Arc", "driver": "2"}}, "cpu": "Y"}
-    found = compare_facts(facts, newer)
-    assert [(d.name, d.a, d.b) for d in found] == [
-        ("cpu", "X", "Y"),
-        ("kernel", "6.1", "6.2"),
-        ("devices.GPU.driver", "1", "2"),
-    ]
-    assert [d.of_machine for d in found] == [True, False, False]
-    (lost,) = compare_facts({"openvino": "1"}, {})
-    assert (lost.a, lost.b) == ("1", None)
 
 
 def with_quality(sweep, model, right, of=1000):

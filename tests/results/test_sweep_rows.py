@@ -1,0 +1,166 @@
+"""Rows of a sweep: from the journal, or from results.parquet while the file matches the journal."""
+
+import pandas as pd
+import pytest
+
+from ovtool.core.columns import DETAILS
+from ovtool.core.errors import InputError
+from ovtool.core.notes import Note
+from ovtool.core.sweep_folder import JOURNAL, PLAN, RESULTS, SweepFolder
+from ovtool.report.write import report
+from ovtool.results import sweep_rows
+from ovtool.results.sweep_rows import write_sweep_rows
+from ovtool.results.table import load_results
+from tests.helpers import sweeps
+
+
+def note_of(index):
+    return (Note("seen", "sentence", f"{index} times", "remedy"), Note("all", "sentence", "equal"))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A sweep with notes, quality, a failure and a device that was not there."""
+    measurements = [sweeps.measure(t, notes=note_of(i)) for i, t in enumerate(sweeps.trials())]
+    measurements[0] = sweeps.with_quality(measurements[0], sweeps.FP32)
+    measurements[5] = sweeps.failed(measurements[5].trial, "boom")
+    path = sweeps.make(tmp_path / "s", measurements, unavailable=[("NPU", "none")])
+    write_sweep_rows(path)
+    return path
+
+
+@pytest.fixture
+def journals(monkeypatch):
+    """How often a journal was read."""
+    count = []
+    real = SweepFolder.measurements
+
+    def counted(self):
+        count.append(self.path)
+        return real(self)
+
+    monkeypatch.setattr(SweepFolder, "measurements", counted)
+    return count
+
+
+def assert_same(a, b):
+    pd.testing.assert_frame_equal(a.rows, b.rows)
+    for name in ("environments", "unavailable", "notes", "quality_metric"):
+        assert getattr(a, name) == getattr(b, name)
+    assert dict(a.details.items()) == dict(b.details.items())
+
+
+def test_stored_rows_equal_rows_of_journal(folder, journals):
+    kept = load_results([folder])
+    assert not journals
+    (folder / RESULTS).unlink()
+    assert_same(kept, load_results([folder]))
+    assert len(journals) == 1
+    assert kept.rows["status"].tolist().count("failed") == 1
+
+
+def test_results_hold_public_columns_then_details(folder):
+    rows = pd.read_parquet(folder / RESULTS)
+    table = load_results([folder])
+    assert list(rows.columns) == [*table.rows.columns, DETAILS]
+    pd.testing.assert_frame_equal(rows[list(table.rows.columns)], table.rows)
+
+
+def test_report_keeps_details_in_own_folder(folder, tmp_path, journals):
+    append_to_journal(folder)
+    report([folder])
+    journals.clear()
+    assert load_results([folder]).details
+    assert not journals
+    other = report([folder], out=tmp_path / "out").parquet
+    assert list(pd.read_parquet(other).columns) == list(load_results([folder]).rows.columns)
+
+
+def test_details_of_row(folder):
+    table = load_results([folder])
+    row = table.rows.iloc[0]
+    details = table.details
+    assert details[row["environment"], row["trial"]].properties == {"PERFORMANCE_HINT": "LATENCY"}
+    assert details.get(("no", "row")) is None
+    assert len(details) == len(table.rows)
+
+
+def append_to_journal(folder):
+    SweepFolder(folder).append([sweeps.measure(sweeps.trials()[5])])
+
+
+def shorten_plan(folder):
+    plan = SweepFolder(folder).plan
+    SweepFolder(folder).write_plan(plan.model_copy(update={"trials": plan.trials[:3]}))
+
+
+def edit_journal(folder):
+    journal = folder / JOURNAL
+    journal.write_bytes(journal.read_bytes().replace(b'"stable"', b'"staple"', 1))
+
+
+def truncate_results(folder):
+    (folder / RESULTS).write_bytes((folder / RESULTS).read_bytes()[:500])
+
+
+def overwrite_results(folder):
+    (folder / RESULTS).write_bytes(b"nonsense")
+
+
+@pytest.mark.parametrize(
+    "change", [append_to_journal, shorten_plan, truncate_results, overwrite_results]
+)
+def test_stored_rows_of_other_journal_or_plan_are_ignored(folder, journals, change):
+    change(folder)
+    journals.clear()
+    loaded = load_results([folder])
+    assert journals
+    (folder / RESULTS).unlink()
+    assert_same(loaded, load_results([folder]))
+
+
+def test_edited_journal_is_input_error(folder):
+    edit_journal(folder)
+    with pytest.raises(InputError, match=r"journal\.jsonl, line 1"):
+        load_results([folder])
+
+
+def test_stored_rows_of_other_columns_are_ignored(folder, journals, monkeypatch):
+    monkeypatch.setattr(sweep_rows, "NAMES", (*sweep_rows.NAMES, "another"))
+    load_results([folder])
+    assert journals
+
+
+def test_damaged_plan_is_input_error(folder):
+    (folder / PLAN).write_text("{}")
+    with pytest.raises(InputError, match=r"plan\.json"):
+        load_results([folder])
+
+
+def test_infinite_figures_are_unknown(tmp_path):
+    trial = sweeps.trials()[0]
+    folder = sweeps.make(tmp_path / "s", [sweeps.measure(trial)])
+    journal = folder / "journal.jsonl"
+    text = journal.read_text().replace('"latency_p50_ms": 7.2', '"latency_p50_ms": Infinity')
+    journal.write_text(text)
+    assert "Infinity" in text
+    assert load_results([folder]).rows["latency_p50_ms"].isna().all()
+
+
+@pytest.mark.parametrize("name", ["plan.json", "environment.json", "journal.jsonl"])
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00\n", b"{}\n", b"[1, 2\n", b"null\n"])
+def test_damaged_file_is_named_in_single_line(tmp_path, name, content):
+    folder = sweeps.make(tmp_path / "s", [sweeps.measure(sweeps.trials()[0])])
+    (folder / name).write_bytes(content)
+    if name == "journal.jsonl" and not content:
+        assert load_results([folder]).rows.empty
+        return
+    with pytest.raises(InputError) as caught:
+        load_results([folder])
+    assert name in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_fixture_writes_all_planned_trials(tmp_path):
+    folder = SweepFolder.open(sweeps.whole(tmp_path / "s"))
+    assert len(list(folder.measurements())) == len(folder.plan.trials)
