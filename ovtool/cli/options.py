@@ -1,4 +1,4 @@
-"""Options that several verbs share, and how their text is read."""
+"""Options that several verbs share, and the parsing of their values."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from ovtool.cli.command import COMPRESSION, DATA, HOW, MODEL, OUTPUT, WHAT
+from ovtool.cli.command import COMPRESSION, DATA, HOW, MODEL, OUTPUT, WHAT, option
 from ovtool.core.errors import InputError
 from ovtool.core.registry import suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pydantic import BaseModel
+
     from ovtool.api import DataSpec
     from ovtool.core.metrics import Metric
     from ovtool.models.options import SourceOptions
 
-T = TypeVar("T")
+M = TypeVar("M", bound="BaseModel")
 SOURCE = (
     "Model: IR (.xml), .onnx, SavedModel folder, .tflite, .pdmodel, .pt2, module:function or"
     " sample:NAME."
@@ -33,236 +35,125 @@ Recipe = Annotated[
 ]
 
 Weights = Annotated[
-    str | None,
-    typer.Option(
-        metavar="FILE",
-        help="Weights for module:function: .safetensors or a state dict.",
-        rich_help_panel=MODEL,
-    ),
+    str | None, option(MODEL, "FILE", "Weights for module:function: .safetensors or a state dict.")
 ]
 Shapes = Annotated[
     list[str] | None,
-    typer.Option(
-        "--shape",
-        metavar="NAME=SHAPE",
-        help="Shape of an input, ? for an open dimension: x=?x3x224x224.",
-        rich_help_panel=MODEL,
+    option(
+        MODEL, "NAME=SHAPE", "Shape of an input, ? for an open dimension: x=?x3x224x224.", "--shape"
     ),
 ]
 Layouts = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--layout",
-        metavar="NAME=LAYOUT",
-        help="Layout of an input: x=NCHW.",
-        rich_help_panel=MODEL,
-    ),
+    list[str] | None, option(MODEL, "NAME=LAYOUT", "Layout of an input: x=NCHW.", "--layout")
 ]
 Mean = Annotated[
     str | None,
-    typer.Option(
-        metavar="NUMBERS",
-        help="Mean of pixels 0..255 to subtract, one number or one per channel: 127,127,127.",
-        rich_help_panel=MODEL,
+    option(
+        MODEL,
+        "NUMBERS",
+        "Mean of pixels 0..255 to subtract, one number or one per channel: 127,127,127.",
     ),
 ]
 Scale = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NUMBERS",
-        help="Divisor of the pixels, after the mean is subtracted.",
-        rich_help_panel=MODEL,
-    ),
+    str | None, option(MODEL, "NUMBERS", "Divisor of the pixels, after the mean is subtracted.")
 ]
-Channels = Annotated[
-    str,
-    typer.Option(
-        metavar="ORDER", help="Channel order of images: RGB, BGR or L.", rich_help_panel=MODEL
-    ),
-]
-Resize = Annotated[
-    str,
-    typer.Option(
-        metavar="MODE", help="Resizing of images: crop or stretch.", rich_help_panel=MODEL
-    ),
-]
-Size = Annotated[
-    str | None,
-    typer.Option(metavar="HxW", help="Height and width of images: 224x224.", rich_help_panel=MODEL),
-]
-Trust = Annotated[
-    bool,
-    typer.Option(
-        "--trust",
-        help="Load pickles; a pickle can run any code.",
-        rich_help_panel=MODEL,
-    ),
-]
+Channels = Annotated[str, option(MODEL, "ORDER", "Channel order of images: RGB, BGR or L.")]
+Resize = Annotated[str, option(MODEL, "MODE", "Resizing of images: crop or stretch.")]
+Size = Annotated[str | None, option(MODEL, "HxW", "Height and width of images: 224x224.")]
+Trust = Annotated[bool, option(MODEL, "", "Load pickles; a pickle can run any code.", "--trust")]
 Tolerance = Annotated[
     float | None,
-    typer.Option(
-        metavar="RATIO",
-        help="Maximum difference from the source, relative to the source's largest output.",
-        rich_help_panel=MODEL,
+    option(
+        MODEL,
+        "RATIO",
+        "Maximum difference from the source, relative to the source's largest output.",
     ),
 ]
 
 Data = Annotated[
-    str | None,
-    typer.Option(
-        metavar="DATA",
-        help="Image folder, .npz, .npy, sample:NAME or noise.",
-        rich_help_panel=DATA,
-    ),
+    str | None, option(DATA, "DATA", "Image folder, .npz, .npy, sample:NAME or noise.")
 ]
 HeldOutData = Annotated[
     str,
-    typer.Option(
-        "--data",
-        metavar="DATA",
-        help="Held-out samples: image folder, .npz, .npy, sample:NAME or noise.",
-        rich_help_panel=DATA,
+    option(
+        DATA, "DATA", "Held-out samples: image folder, .npz, .npy, sample:NAME or noise.", "--data"
     ),
 ]
-Labels = Annotated[
-    str | None,
-    typer.Option(
-        metavar="CSV", help="Labels (file,label) of an image folder.", rich_help_panel=DATA
-    ),
-]
-Limit = Annotated[
-    int | None,
-    typer.Option(min=1, metavar="N", help="Maximum number of samples.", rich_help_panel=DATA),
-]
+Labels = Annotated[str | None, option(DATA, "CSV", "Labels (file,label) of an image folder.")]
+Limit = Annotated[int | None, option(DATA, "N", "Maximum number of samples.", min=1)]
 ValidationData = Annotated[
     str | None,
-    typer.Option(
-        metavar="DATA",
-        help="Held-out samples that select the settings; same forms as --data.",
-        rich_help_panel=DATA,
-    ),
+    option(DATA, "DATA", "Held-out samples that select the settings; same forms as --data."),
 ]
 MetricName = Annotated[
-    str | None,
-    typer.Option(
-        "--metric",
-        metavar="METRIC",
-        help="Quality metric: top1, agreement or characters.",
-        rich_help_panel=DATA,
-    ),
+    str | None, option(DATA, "METRIC", "Quality metric: top1, agreement or characters.", "--metric")
 ]
 
 Setting = Annotated[
     list[str] | None,
-    typer.Option(
+    option(
+        COMPRESSION,
+        "KEY=VALUE",
+        "Setting of the method; 'ovtool methods METHOD' lists them.",
         "--set",
         "-s",
-        metavar="KEY=VALUE",
-        help="Setting of the method; 'ovtool methods METHOD' lists them.",
-        rich_help_panel=COMPRESSION,
     ),
 ]
 MaxDrop = Annotated[
     float | None,
-    typer.Option(
-        "--max-drop",
-        metavar="DROP",
-        help="Maximum metric drop (0.01 = 1 percentage point). Tries further settings until one"
+    option(
+        COMPRESSION,
+        "DROP",
+        "Maximum metric drop (0.01 = 1 percentage point). Tries further settings until one"
         " holds it; needs --validation-data.",
-        rich_help_panel=COMPRESSION,
+        "--max-drop",
     ),
 ]
 TimeLimit = Annotated[
     float | None,
-    typer.Option(
-        "--time-limit",
-        metavar="SECONDS",
-        help="Time after which no further setting is tried.",
-        rich_help_panel=COMPRESSION,
-    ),
+    option(COMPRESSION, "SECONDS", "Time after which no further setting is tried.", "--time-limit"),
 ]
 
-Device = Annotated[str, typer.Option(metavar="DEVICE", help="Device.", rich_help_panel=WHAT)]
+Device = Annotated[str, option(WHAT, "DEVICE", "Device.")]
 Devices = Annotated[
     list[str] | None,
-    typer.Option(
-        "--device",
-        metavar="DEVICES",
-        help="Devices: CPU,GPU,NPU.",
-        show_default="CPU",
-        rich_help_panel=WHAT,
-    ),
+    option(WHAT, "DEVICES", "Devices: CPU,GPU,NPU.", "--device", show_default="CPU"),
 ]
-Batch = Annotated[
-    int, typer.Option(min=1, metavar="N", help="Samples per request.", rich_help_panel=WHAT)
-]
+Batch = Annotated[int, option(WHAT, "N", "Samples per request.", min=1)]
 OpenBatch = Annotated[
     int | None,
-    typer.Option(
+    option(
+        WHAT,
+        "N",
+        "Samples per request.",
         "--batch",
         min=1,
-        metavar="N",
-        help="Samples per request.",
         show_default="1, or the batch in --shape",
-        rich_help_panel=WHAT,
     ),
 ]
 Precision = Annotated[
-    str,
-    typer.Option(
-        metavar="PRECISION",
-        help="Inference precision: default, f32, bf16 or f16.",
-        rich_help_panel=WHAT,
-    ),
+    str, option(WHAT, "PRECISION", "Inference precision: default, f32, bf16 or f16.")
 ]
 Top = Annotated[
-    int,
-    typer.Option(
-        min=1,
-        metavar="N",
-        help="Number of layers to print; --out and --json have all.",
-        rich_help_panel=OUTPUT,
-    ),
+    int, option(OUTPUT, "N", "Number of layers to print; --out and --json have all.", min=1)
 ]
 Strict = Annotated[
-    bool,
-    typer.Option(
-        "--strict", help="Fail if a requested device is not available.", rich_help_panel=HOW
-    ),
+    bool, option(HOW, "", "Fail if a requested device is not available.", "--strict")
 ]
 RetryFailed = Annotated[
-    bool,
-    typer.Option(
-        "--retry-failed", help="Measure trials again that failed before.", rich_help_panel=HOW
-    ),
+    bool, option(HOW, "", "Measure trials again that failed before.", "--retry-failed")
 ]
 
-Out = Annotated[
-    str,
-    typer.Option("--out", "-o", metavar="FOLDER", help="Output folder.", rich_help_panel=OUTPUT),
-]
-OutFolder = Annotated[
-    str | None,
-    typer.Option("--out", "-o", metavar="FOLDER", help="Output folder.", rich_help_panel=OUTPUT),
-]
+Out = Annotated[str, option(OUTPUT, "FOLDER", "Output folder.", "--out", "-o")]
+OutFolder = Annotated[str | None, option(OUTPUT, "FOLDER", "Output folder.", "--out", "-o")]
 Name = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME",
-        help="Name of the variant.",
-        show_default="name of the folder",
-        rich_help_panel=OUTPUT,
-    ),
+    str | None, option(OUTPUT, "NAME", "Name of the variant.", show_default="name of the folder")
 ]
-Force = Annotated[
-    bool, typer.Option("--force", help="Replace an existing folder.", rich_help_panel=OUTPUT)
-]
-Json = Annotated[
-    bool, typer.Option("--json", help="Print one JSON document.", rich_help_panel=OUTPUT)
-]
+Force = Annotated[bool, option(OUTPUT, "", "Replace an existing folder.", "--force")]
+Json = Annotated[bool, option(OUTPUT, "", "Print one JSON document.", "--json")]
 
 
-def source_options(
+def build_source_options(
     *,
     weights: str | None,
     shapes: list[str] | None,
@@ -275,25 +166,25 @@ def source_options(
     trust: bool,
     tolerance: float | None,
 ) -> SourceOptions:
-    """Return how to read a source.
+    """Return the options of a source model.
 
     Raises:
-        InputError: An option cannot be understood.
+        InputError: A value is not valid.
     """
     from ovtool.core.shapes import parse_named, parse_named_shapes
     from ovtool.core.variant import Preprocessing
     from ovtool.models.options import SourceOptions
 
-    given: dict[str, Any] = {}
+    pixels: dict[str, Any] = {}
     if mean is not None:
-        given["mean"] = _numbers(mean, "--mean")
+        pixels["mean"] = _parse_numbers(mean, "--mean")
     if scale is not None:
-        given["scale"] = _numbers(scale, "--scale")
+        pixels["scale"] = _parse_numbers(scale, "--scale")
     if size is not None:
-        given["size"] = _height_and_width(size)
+        pixels["size"] = _parse_size(size)
     preprocessing = None
-    if given or channels != "RGB" or resize != "crop":
-        preprocessing = _checked(Preprocessing, given | {"channels": channels, "resize": resize})
+    if pixels or channels != "RGB" or resize != "crop":
+        preprocessing = _validate(Preprocessing, pixels | {"channels": channels, "resize": resize})
     values = {
         "weights": weights,
         "input_shapes": parse_named_shapes(shapes or ()),
@@ -302,12 +193,15 @@ def source_options(
         "trust": trust,
         "tolerance": tolerance,
     }
-    found: SourceOptions = _checked(SourceOptions, values)
-    return found
+    return _validate(SourceOptions, values)
 
 
-def data_spec(data: str | None, labels: str | None, limit: int | None) -> DataSpec | None:
-    """Return the samples that were named, if any."""
+def build_data_spec(data: str | None, labels: str | None, limit: int | None) -> DataSpec | None:
+    """Return the samples of ``--data``, or None without.
+
+    Raises:
+        InputError: There are labels without samples.
+    """
     from ovtool.api import DataSpec
 
     if data is None:
@@ -317,29 +211,29 @@ def data_spec(data: str | None, labels: str | None, limit: int | None) -> DataSp
     return DataSpec(data, labels, limit)
 
 
-def settings(pairs: list[str] | None, **short: float | None) -> dict[str, Any]:
-    """Return ``key=value`` pairs as a mapping, with those that have options of their own.
+def parse_settings(pairs: list[str] | None, **options: float | None) -> dict[str, Any]:
+    """Return the settings of ``KEY=VALUE`` pairs and of separate options.
 
     Raises:
-        InputError: A pair is none, or names what an option gives too.
+        InputError: A pair has no key or no ``=``, or an option gives the same setting.
     """
-    found: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     for pair in pairs or ():
         key, equals, value = pair.partition("=")
         if not equals or not key:
-            raise InputError(f"--set {pair!r} is not key=value")
-        found[key.strip().replace("-", "_")] = value.strip()
-    given = {key: value for key, value in short.items() if value is not None}
-    if twice := sorted(found.keys() & given.keys()):
-        raise InputError(f"{twice[0]} is given twice: by --set and by its own option")
-    return found | given
+            raise InputError(f"--set: {pair!r} is not KEY=VALUE")
+        settings[key.strip().replace("-", "_")] = value.strip()
+    given = {key: value for key, value in options.items() if value is not None}
+    for key in sorted(settings.keys() & given.keys()):
+        raise InputError(f"{key} is given by --set and by --{key.replace('_', '-')}")
+    return settings | given
 
 
-def percent(text: str | None, option: str) -> float | None:
-    """Return a share in per cent; ``0.05`` could be meant as 5 %, so the sign is asked for.
+def parse_percent(text: str | None, option: str) -> float | None:
+    """Return a percentage; the sign is required, because ``0.05`` could mean 5 %.
 
     Raises:
-        InputError: It is no number of at least 0 with a ``%``.
+        InputError: The text is not a number of at least 0 with a ``%``.
     """
     if text is None:
         return None
@@ -348,7 +242,7 @@ def percent(text: str | None, option: str) -> float | None:
     except ValueError:
         value = math.nan
     if not text.strip().endswith("%") or not 0 <= value < math.inf:
-        raise InputError(f"{option}: {text!r} is not a number of at least 0 with a %", "as 5%")
+        raise InputError(f"{option}: {text!r} is not a percentage", "write it as 5%")
     return value
 
 
@@ -360,46 +254,39 @@ def split_words(texts: Sequence[str] | None) -> list[str]:
     return words
 
 
-def metric(text: str | None) -> Metric | None:
-    """Return the metric that counts.
+def parse_metric(text: str | None) -> Metric | None:
+    """Return a quality metric.
 
     Raises:
-        InputError: There is none of that name.
+        InputError: The metric is unknown.
     """
     from ovtool.core.metrics import METRICS
 
-    return None if text is None else _one_of(text, METRICS, "metric")
+    if text is None:
+        return None
+    for metric in METRICS:
+        if metric == text:
+            return metric
+    raise InputError(f"unknown metric {text!r}", suggestion(text, list(METRICS)))
 
 
-def _one_of(text: str, known: tuple[T, ...], what: str) -> T:
-    for value in known:
-        if value == text:
-            return value
-    raise InputError(f"unknown {what} {text!r}", suggestion(text, [str(k) for k in known]))
-
-
-def _numbers(text: str, option: str) -> tuple[float, ...]:
+def _parse_numbers(text: str, option: str) -> tuple[float, ...]:
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError as error:
-        raise InputError(f"{option}: {text!r} is not a number, or several with commas") from error
+        raise InputError(f"{option}: {text!r} is not a number or a list such as 1,2,3") from error
 
 
-def _height_and_width(text: str) -> tuple[int, ...]:
+def _parse_size(text: str) -> tuple[int, ...]:
     from ovtool.core.shapes import OPEN, parse_shape
 
-    found = parse_shape(text)
-    if len(found) != 2 or OPEN in found:
-        raise InputError(f"--size: {text!r} is not a height and a width", "as 224x224")
-    return found
+    shape = parse_shape(text)
+    if len(shape) != 2 or OPEN in shape:
+        raise InputError(f"--size: {text!r} is not HEIGHTxWIDTH", "write it as 224x224")
+    return shape
 
 
-def _checked(kind: Any, values: dict[str, Any]) -> Any:
-    from pydantic import ValidationError
+def _validate(model: type[M], values: dict[str, Any]) -> M:
+    from ovtool.core.fields import validated
 
-    try:
-        return kind(**values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        option = str(first["loc"][0]).replace("_", "-")
-        raise InputError(f"--{option}: {first['msg']}") from error
+    return validated(model, values, {name: f"--{name.replace('_', '-')}" for name in values})

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from ovtool.cli import console, options
-from ovtool.cli.command import OUTPUT
+from ovtool.cli.command import OUTPUT, option
 from ovtool.cli.spec_options import with_options_of
 from ovtool.core.columns import BY_NAME
 from ovtool.selection.choice_spec import ChoiceSpec
@@ -29,15 +27,14 @@ EXAMPLES = (
 def command(
     sweeps: options.Sweeps,
     spec: ChoiceSpec,
-    front: Annotated[
-        bool, typer.Option("--front", help="Print the Pareto front.", rich_help_panel=OUTPUT)
-    ] = False,
+    front: Annotated[bool, option(OUTPUT, "", "Print the Pareto front.", "--front")] = False,
     snippet: Annotated[
         bool,
-        typer.Option(
+        option(
+            OUTPUT,
+            "",
+            "Print only a Python program that compiles the model with these settings.",
             "--snippet",
-            help="Print only a Python program that compiles the model with these settings.",
-            rich_help_panel=OUTPUT,
         ),
     ] = False,
     json: options.Json = False,

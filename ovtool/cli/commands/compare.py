@@ -61,13 +61,13 @@ def command(
     """Compare sweep B with sweep A: releases, drivers, machines or commits."""
     from ovtool import api
 
-    limit_pct = options.percent(fail_on_regression, "--fail-on-regression")
+    limit_pct = options.parse_percent(fail_on_regression, "--fail-on-regression")
     comparison = api.compare(
         a,
         b,
         reruns=rerun or (),
-        noise_pct=options.percent(noise, "--noise"),
-        within_pct=options.percent(within, "--within"),
+        noise_pct=options.parse_percent(noise, "--noise"),
+        within_pct=options.parse_percent(within, "--within"),
         out=out,
     )
     print_comparison(comparison, out, json=json)

@@ -50,7 +50,7 @@ def command(
     from ovtool import api
     from ovtool.cli import progress
 
-    source_options = options.source_options(
+    source_options = options.build_source_options(
         weights=weights,
         shapes=shape,
         layouts=layout,
@@ -67,12 +67,12 @@ def command(
             model,
             method,
             out=out,
-            settings=options.settings(set_, max_drop=max_drop, time_limit_s=time_limit),
+            settings=options.parse_settings(set_, max_drop=max_drop, time_limit_s=time_limit),
             data=api.CompressionData(
-                calibration=options.data_spec(data, labels, limit),
+                calibration=options.build_data_spec(data, labels, limit),
                 training=train_data,
                 validation=validation_data,
-                metric=options.metric(metric),
+                metric=options.parse_metric(metric),
             ),
             name=name,
             options=source_options,

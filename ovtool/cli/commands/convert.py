@@ -36,7 +36,7 @@ def command(
     from ovtool import api
     from ovtool.cli import progress
 
-    source_options = options.source_options(
+    source_options = options.build_source_options(
         weights=weights,
         shapes=shape,
         layouts=layout,

@@ -65,7 +65,7 @@ def command(
     from ovtool import api
     from ovtool.cli import progress
 
-    spec = options.data_spec(data, labels, limit)
+    spec = options.build_data_spec(data, labels, limit)
     assert spec is not None  # noqa: S101 - --data is required
     with progress.show_progress() as bar:
         results = api.evaluate_each(

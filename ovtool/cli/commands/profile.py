@@ -67,7 +67,7 @@ def command(
             precision=precision,
             hint=hint,
             shapes=parse_named_shapes(shape or ()),
-            data=options.data_spec(data, None, None),
+            data=options.build_data_spec(data, None, None),
             seconds=seconds,
             out=out,
             roofline=roofline,

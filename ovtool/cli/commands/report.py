@@ -8,10 +8,8 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from ovtool.cli import console, options
-from ovtool.cli.command import OUTPUT
+from ovtool.cli.command import OUTPUT, option
 from ovtool.cli.spec_options import with_options_of
 from ovtool.selection.choice_spec import ChoiceSpec
 
@@ -31,30 +29,26 @@ def command(
     spec: ChoiceSpec,
     profile: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="Output folder of 'ovtool profile', to add its layers to the page; repeatable.",
+        option(
+            OUTPUT,
+            "FOLDER",
+            "Output folder of 'ovtool profile', to add its layers to the page; repeatable.",
             show_default=False,
-            rich_help_panel=OUTPUT,
         ),
     ] = None,
     out: Annotated[
         str | None,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="FOLDER",
-            help="Output folder.",
-            show_default="first sweep folder",
-            rich_help_panel=OUTPUT,
+        option(
+            OUTPUT, "FOLDER", "Output folder.", "--out", "-o", show_default="first sweep folder"
         ),
     ] = None,
     watch: Annotated[
         bool,
-        typer.Option(
+        option(
+            OUTPUT,
+            "",
+            "Write the report again whenever a sweep makes progress, until Ctrl-C.",
             "--watch",
-            help="Write the report again whenever a sweep makes progress, until Ctrl-C.",
-            rich_help_panel=OUTPUT,
         ),
     ] = False,
     json: options.Json = False,

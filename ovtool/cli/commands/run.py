@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from ovtool.cli import console, options
-from ovtool.cli.command import MODEL, OUTPUT
+from ovtool.cli.command import MODEL, OUTPUT, option
 from ovtool.cli.commands.choose import print_choice
 from ovtool.cli.commands.report import print_report, report_paths
 from ovtool.cli.commands.sweep import print_trials
@@ -23,24 +21,18 @@ def command(
     recipe: options.Recipe,
     trust: Annotated[
         bool,
-        typer.Option(
+        option(
+            MODEL,
+            "",
+            "Allow the recipe to import code (module:function) or to load a pickle.",
             "--trust",
-            help="Allow the recipe to import code (module:function) or to load a pickle.",
-            rich_help_panel=MODEL,
         ),
     ] = False,
     strict: options.Strict = False,
     retry_failed: options.RetryFailed = False,
     out: Annotated[
         str | None,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="FOLDER",
-            help="Output folder.",
-            show_default="reports/NAME",
-            rich_help_panel=OUTPUT,
-        ),
+        option(OUTPUT, "FOLDER", "Output folder.", "--out", "-o", show_default="reports/NAME"),
     ] = None,
     json: options.Json = False,
 ) -> None:

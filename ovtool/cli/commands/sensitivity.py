@@ -47,15 +47,15 @@ def command(
     from ovtool import api
     from ovtool.cli import progress
 
-    spec = options.data_spec(data, labels, limit)
+    spec = options.build_data_spec(data, labels, limit)
     with progress.show_progress() as bar:
         result = api.sensitivity(
             model,
             data=spec or data,
             method=method,
-            settings=options.settings(set_),
+            settings=options.parse_settings(set_),
             validation=validation_data,
-            metric=options.metric(metric),
+            metric=options.parse_metric(metric),
             max_rows=max_rows,
             time_limit_s=time_limit,
             out=out,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ovtool.cli import console, options
-from ovtool.cli.command import OUTPUT
+from ovtool.cli.command import OUTPUT, option
 from ovtool.cli.spec_options import with_options_of
 from ovtool.core.sweep_spec import SweepSpec
 
@@ -32,12 +32,12 @@ def command(
     ],
     out: Annotated[
         str,
-        typer.Option(
+        option(
+            OUTPUT,
+            "FOLDER",
+            "Sweep folder; the same command resumes an existing one.",
             "--out",
             "-o",
-            metavar="FOLDER",
-            help="Sweep folder; the same command resumes an existing one.",
-            rich_help_panel=OUTPUT,
         ),
     ],
     spec: SweepSpec,
@@ -58,8 +58,8 @@ def command(
             variants,
             out=out,
             spec=spec,
-            data=options.data_spec(data, labels, limit),
-            metric=options.metric(metric),
+            data=options.build_data_spec(data, labels, limit),
+            metric=options.parse_metric(metric),
             strict=strict,
             retry_failed=retry_failed,
             observer=view,
