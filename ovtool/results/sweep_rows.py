@@ -143,7 +143,8 @@ def _read_parquet(folder: SweepFolder) -> SweepRows | None:
 def _fingerprint(path: Path) -> list[object]:
     """Return a value that changes whenever the rows of a sweep may change."""
     columns = hashlib.sha256("\n".join(NAMES).encode()).hexdigest()
-    planned = hashlib.sha256((path / PLAN).read_bytes() + (path / ENVIRONMENT).read_bytes())
+    inputs = (path / PLAN, path / ENVIRONMENT)
+    planned = hashlib.sha256(b"".join(file.read_bytes() for file in inputs if file.exists()))
     journal = path / JOURNAL
     size, sampled = 0, b""
     if journal.exists():
