@@ -268,10 +268,10 @@ def test_open_loop_is_measured_at_its_rate(tmp_path):
 @pytest.mark.slow
 def test_highest_rate_under_a_limit(tmp_path):
     """An M/D/1 queue of 5 ms: the percentile meets the limit at the highest rate."""
-    asked = jobs(tmp_path, "a", max_latency_ms=20.0, percentile=90)
+    group = jobs(tmp_path, "a", max_latency_ms=20.0, percentile=90)
     steps = []
     (row,) = measure_group(
-        asked,
+        group,
         FakeRunner(even),
         MeasurementSettings(max_seconds=60),
         "env",
@@ -286,8 +286,8 @@ def test_highest_rate_under_a_limit(tmp_path):
 
 
 def test_limit_that_no_rate_meets_is_a_failed_row(tmp_path):
-    asked = jobs(tmp_path, "a", max_latency_ms=4.0, percentile=99)
-    (row,) = measure_group(asked, FakeRunner(even), CONVERGING, "env")
+    group = jobs(tmp_path, "a", max_latency_ms=4.0, percentile=99)
+    (row,) = measure_group(group, FakeRunner(even), CONVERGING, "env")
     assert row.status == "failed"
     assert "p99 <= 4 ms" in row.reason
 

@@ -151,9 +151,9 @@ def test_outputs_are_those_of_openvino(session, conv, tmp_path, count):
     rows = np.random.default_rng(count).standard_normal((count, 3, 16, 16)).astype(np.float32)
     np.savez(tmp_path / "in.npz", x=rows)
     session.infer(tmp_path / "in.npz", tmp_path / "out.npz")
-    with np.load(tmp_path / "out.npz") as found:
-        assert list(found) == ["arr_0"]
-        scores = found["arr_0"]
+    with np.load(tmp_path / "out.npz") as outputs:
+        assert list(outputs) == ["arr_0"]
+        scores = outputs["arr_0"]
     exact = ov.Core().compile_model(conv.xml, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     np.testing.assert_allclose(scores, exact(rows)[0], rtol=1e-4, atol=1e-5)
 
@@ -238,8 +238,8 @@ def test_outputs_are_equal_with_fixed_and_open_dimensions(opened, text, tmp_path
     assert session.measure(0.05).windows
     session.infer(tmp_path / "in.npz", tmp_path / "out.npz")
     exact = ov.Core().compile_model(text.xml, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    with np.load(tmp_path / "out.npz") as found:
-        np.testing.assert_allclose(found["arr_0"], exact(rows)[0], rtol=1e-4, atol=1e-5)
+    with np.load(tmp_path / "out.npz") as outputs:
+        np.testing.assert_allclose(outputs["arr_0"], exact(rows)[0], rtol=1e-4, atol=1e-5)
 
 
 def test_several_requests_with_open_dimensions(opened, text):

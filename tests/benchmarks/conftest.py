@@ -1,4 +1,4 @@
-"""What the benchmarks share: networks, ``benchmark_app``, and neighbours that burn the cores."""
+"""Shared by the benchmarks: networks, ``benchmark_app``, and busy processes."""
 
 import contextlib
 import json
@@ -26,15 +26,17 @@ from tests.benchmarks import networks
 def variants(tmp_path_factory):
     """EfficientNet-Lite0 and the small networks, uncompressed and in INT8, by name."""
     folder = tmp_path_factory.mktemp("variants")
-    found = {"fp32": api.convert("sample:efficientnet-lite0", out=folder / "fp32")}
-    found["int8"] = api.compress(found["fp32"], "int8", data="sample:photographs", out=folder / "i")
+    variants_by_name = {"fp32": api.convert("sample:efficientnet-lite0", out=folder / "fp32")}
+    variants_by_name["int8"] = api.compress(
+        variants_by_name["fp32"], "int8", data="sample:photographs", out=folder / "i"
+    )
     for make in (networks.tiny, networks.short, networks.memory_bound):
-        made = make(folder)
-        found[made.name] = made
-        found[f"{made.name}-int8"] = api.compress(
-            made, "int8", data="noise:32", out=folder / f"{made.name}-int8"
+        network = make(folder)
+        variants_by_name[network.name] = network
+        variants_by_name[f"{network.name}-int8"] = api.compress(
+            network, "int8", data="noise:32", out=folder / f"{network.name}-int8"
         )
-    return found
+    return variants_by_name
 
 
 def job_of(variant, batch=1, **fields):
@@ -42,10 +44,10 @@ def job_of(variant, batch=1, **fields):
     return jobs.build_job(trial, variant, rules.trial_properties(trial))
 
 
-def measure(found, **settings):
-    """Measure jobs as one group, without the starts from a cache."""
+def measure(group, **settings):
+    """Measure jobs as one group, without cached starts."""
     rows = measure_group(
-        found, ProcessRunner(), MeasurementSettings(starts=False, **settings), "bench"
+        group, ProcessRunner(), MeasurementSettings(starts=False, **settings), "bench"
     )
     for row in rows:
         assert row.status == "ok", row.reason
@@ -62,12 +64,12 @@ def benchmark_app(variant, folder, batch=1, hint="latency", precision=None, seco
         *(("-infer_precision", precision) if precision else ()),
     ]
     subprocess.run([str(part) for part in command], check=True, capture_output=True)
-    found = json.loads((Path(folder) / "benchmark_report.json").read_text())
-    return float(found["execution_results"]["throughput"])
+    report = json.loads((Path(folder) / "benchmark_report.json").read_text())
+    return float(report["execution_results"]["throughput"])
 
 
 def spread(values):
-    """Standard deviation by the mean."""
+    """Standard deviation divided by the mean."""
     return statistics.stdev(values) / statistics.mean(values)
 
 
@@ -81,8 +83,8 @@ def _burn(seed, busy_s, idle_s):
 
 
 @contextlib.contextmanager
-def neighbours(busy_s=0.15, idle_s=0.1, count=None):
-    """Burn every core in random bursts; ``busy_s=0`` without a pause."""
+def busy_processes(busy_s=0.15, idle_s=0.1, count=None):
+    """Keep every core busy in random bursts; ``busy_s=0`` without pauses."""
     context = multiprocessing.get_context("spawn")
     burning = [
         context.Process(target=_burn, args=(seed, busy_s, idle_s), daemon=True)

@@ -58,8 +58,8 @@ def resnet(size=64, width=32, blocks=(2, 2, 2), classes=100, seed=0):
     def convolved(h, before, after, kernel, stride):
         pad = [kernel // 2] * 2
         kernels = constant(rng, after, before, kernel, kernel)
-        made = op.convolution(h, kernels, [stride] * 2, pad, pad, [1, 1])
-        return op.add(made, constant(rng, 1, after, 1, 1))
+        product = op.convolution(h, kernels, [stride] * 2, pad, pad, [1, 1])
+        return op.add(product, constant(rng, 1, after, 1, 1))
 
     x = op.parameter([-1, 3, size, size], ov.Type.f32, name="x")
     x.output(0).set_names({"x"})
@@ -87,8 +87,8 @@ def transformer(width=256, layers=4, length=128, heads=4, seed=0):
     rng = np.random.default_rng(seed)
 
     def linear(h, before, after):
-        made = op.matmul(h, constant(rng, after, before), False, True)
-        return op.add(made, constant(rng, 1, 1, after))
+        product = op.matmul(h, constant(rng, after, before), False, True)
+        return op.add(product, constant(rng, 1, 1, after))
 
     def split(h):
         h = op.reshape(h, op.constant(np.array([0, 0, heads, width // heads])), special_zero=True)

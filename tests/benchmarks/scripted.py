@@ -1,4 +1,4 @@
-"""Sweep folders of any size, scripted: rows as long as real ones, whose figures are invented."""
+"""Scripted sweep folders of any size: rows as large as real ones, with invented figures."""
 
 import itertools
 from dataclasses import replace
@@ -10,7 +10,7 @@ from ovtool.results.sweep_rows import write_sweep_rows
 from tests.helpers import sweeps
 
 ROUNDS, WINDOWS = 8, 3
-"""Of a trial: as the default settings give."""
+"""Rounds of a trial and windows of a round, as with the default settings."""
 NOTES = (
     make_note("no-energy", "/sys/class/powercap has no package of RAPL"),
     make_note("disturbed-others"),
@@ -18,7 +18,7 @@ NOTES = (
 
 
 def trials(count):
-    """So many trials of the scripted models, in batches, hints and loads set by hand."""
+    """Return trials of the scripted models with batches, hints, streams and requests."""
     loads = itertools.chain(
         ({"hint": hint} for hint in ("latency", "throughput")),
         (
@@ -26,18 +26,18 @@ def trials(count):
             for s, r in itertools.product(*[range(1, 40)] * 2)
         ),
     )
-    made = (
+    grid = (
         Trial(m.id, m.name, "CPU", batch, precision=precision, **load)
         for load in loads
         for batch in (1, 2, 4, 8, 16)
         for m in sweeps.MODELS
         for precision in m.ms
     )
-    return list(itertools.islice(made, count))
+    return list(itertools.islice(grid, count))
 
 
 def measurement(trial, env, index):
-    """As large as a real one, with every window's counters and notes of its own."""
+    """Return a measurement as large as a real one, with counters of each window and notes."""
     one = sweeps.measure(trial, env=env, rounds=ROUNDS)
     rounds = tuple(
         replace(
@@ -68,25 +68,25 @@ def measurement(trial, env, index):
 
 
 def folders(root, count, rows):
-    """Write so many sweep folders of so many rows each, as sweeps of as many machines leave them.
+    """Write ``count`` sweep folders with ``rows`` rows each, from as many machines.
 
-    They have the same figures, which the script would take minutes to write again.
+    All folders have the same figures, which saves minutes.
     """
     planned = trials(rows)
     assert len(planned) == rows, f"the script has no more than {len(planned)} trials"
     measured = [measurement(trial, "machine 0", i) for i, trial in enumerate(planned)]
-    made = [sweeps.make(root / "sweep0", measured, env="machine 0")]
+    paths = [sweeps.make(root / "sweep0", measured, env="machine 0")]
     old = sweeps.environment("machine 0").id.encode()
     for number in range(1, count):
         env = sweeps.environment(f"machine {number}")
         folder = SweepFolder(root / f"sweep{number}")
         folder.path.mkdir()
         for name in (PLAN, JOURNAL):
-            content = (made[0] / name).read_bytes()
+            content = (paths[0] / name).read_bytes()
             content = content.replace(b'"sweep0"', f'"sweep{number}"'.encode())
             (folder.path / name).write_bytes(content.replace(old, env.id.encode()))
         folder.write_environment(env)
-        made.append(folder.path)
-    for path in made:
+        paths.append(folder.path)
+    for path in paths:
         write_sweep_rows(path)
-    return made
+    return paths

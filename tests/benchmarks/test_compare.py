@@ -1,7 +1,6 @@
-"""Whether ``compare`` finds a thread taken away, and nothing in a sweep that is run again.
+"""``compare`` detects a removed thread, and no difference between reruns; ``make bench`` runs it.
 
-``make bench`` runs it.  The sweeps of both kinds alternate, since the machine's own speed wanders
-over minutes, and a busy stretch shall fall on both.
+The sweeps of both kinds alternate, since the speed of the machine drifts.
 """
 
 import contextlib
@@ -17,7 +16,7 @@ from ovtool.comparison.compare import compare
 from ovtool.comparison.noise import FACTORS
 from ovtool.core.sweep_spec import SweepSpec
 from tests.benchmarks import networks
-from tests.benchmarks.conftest import neighbours
+from tests.benchmarks.conftest import busy_processes
 
 TRIES = 20
 SPEC = SweepSpec(batches=[1, 4], starts=False, rounds=6, round_s=0.15, max_seconds=2)
@@ -25,7 +24,7 @@ SPEC = SweepSpec(batches=[1, 4], starts=False, rounds=6, round_s=0.15, max_secon
 
 @contextlib.contextmanager
 def one_processor():
-    """OpenVINO takes as many threads as the process may use processors."""
+    """Limit the process, and so OpenVINO's threads, to one processor."""
     usable = psutil.Process().cpu_affinity()
     psutil.Process().cpu_affinity(usable[:1])
     try:
@@ -38,27 +37,29 @@ def swept(variant, out):
     return api.sweep([variant], out=out, spec=SPEC).folder
 
 
-def moved(found, into):
-    for one in found.changes:
-        if one.ratio.known:
-            into.setdefault(one.column, []).append(math.log(one.ratio.value))
+def collect_changes(comparison, logs):
+    for change in comparison.changes:
+        if change.ratio.known:
+            logs.setdefault(change.column, []).append(math.log(change.ratio.value))
 
 
 @pytest.mark.benchmark
 @pytest.mark.timeout(3600)
-@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="no thread to take away")
-@pytest.mark.skipif(not hasattr(psutil.Process, "cpu_affinity"), reason="no affinity here")
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two processors")
+@pytest.mark.skipif(
+    not hasattr(psutil.Process, "cpu_affinity"), reason="this system has no affinity"
+)
 @pytest.mark.parametrize("state", ["quiet", "busy"])
-def test_reruns_and_a_thread_taken_away(state, tmp_path):
+def test_removed_thread_is_detected_and_reruns_are_not(state, tmp_path):
     variant = networks.short(tmp_path)
     false, missed, least, between = [], [], [], {}
-    with neighbours() if state == "busy" else contextlib.nullcontext():
+    with busy_processes() if state == "busy" else contextlib.nullcontext():
         before = swept(variant, tmp_path / "run0")
         for index in range(1, TRIES + 1):
             again = swept(variant, tmp_path / f"run{index}")
-            found = compare(before, again)
-            moved(found, between)
-            false += [f"try {index}: {r}" for r in found.regressions(0)]
+            comparison = compare(before, again)
+            collect_changes(comparison, between)
+            false += [f"try {index}: {r}" for r in comparison.regressions(0)]
             with one_processor():
                 slower = swept(variant, tmp_path / f"slow{index}")
             lost = compare(again, slower)
@@ -73,7 +74,7 @@ def test_reruns_and_a_thread_taken_away(state, tmp_path):
             before = again
     print(
         f"compare, {state}: {TRIES} reruns, {len(false)} false regressions {false};"
-        f" a thread taken away found in {TRIES - len(missed)} of {TRIES}"
+        f" a removed thread detected in {TRIES - len(missed)} of {TRIES}"
         f" (greatest loss seen {min(least):.0f} to {max(least):.0f} %)"
     )
     for column, logs in between.items():
@@ -81,7 +82,7 @@ def test_reruns_and_a_thread_taken_away(state, tmp_path):
         sd = 100 * math.sqrt(statistics.fmean(x * x for x in logs) / 2)
         worst = 100 * math.expm1(max(map(abs, logs)))
         print(
-            f"  {column}: between runs {sd:.2f} % (allowed: {found.noise.allowance_pct:g} %"
+            f"  {column}: between runs {sd:.2f} % (allowed: {comparison.noise.allowance_pct:g} %"
             f" x {FACTORS[column]:g}), greatest change {worst:.1f} %, {len(logs)} changes"
         )
     assert not false

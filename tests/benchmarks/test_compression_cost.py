@@ -1,7 +1,7 @@
-"""Time and peak memory of ``ovtool``'s compression beside the bare NNCF calls that it makes.
+"""Time and peak memory of compression compared to bare NNCF calls; ``make bench`` runs it.
 
-``make bench`` runs it.  Each run is a process of its own, in turn, so what drifts falls on both;
-the time is that of the work, without imports, which both need alike.
+Each run is a new process, in alternation, so drift affects both.  The time excludes imports, which
+are the same for both.
 """
 
 import json
@@ -27,7 +27,8 @@ samples = None
 if method == "int8":
     record = parent.record
     samples = data.load_samples("sample:photographs", record.inputs, record.preprocessing)
-made = apply_method(parent, method, {}, MethodInputs(calibration=samples), out=Path(out), name="o")
+inputs = MethodInputs(calibration=samples)
+apply_method(parent, method, {}, inputs, out=Path(out), name="o")
 seconds = time.perf_counter() - started
 """
 BARE = """
@@ -69,23 +70,23 @@ def run(code, *args):
 @pytest.mark.benchmark
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("method", ["int8", "weights"])
-def test_compression_costs_little_more_than_bare_nncf(variants, method, tmp_path):
-    found = {"ours": [], "bare": []}
+def test_compression_costs_little_more_than_nncf(variants, method, tmp_path):
+    results = {"ours": [], "bare": []}
     for index in range(PAIRS):
         for who, code in (("ours", OURS), ("bare", BARE))[:: 1 if index % 2 else -1]:
-            found[who].append(
+            results[who].append(
                 run(code, variants["fp32"].folder, tmp_path / f"{who}{index}", method)
             )
     ratios = [
-        [ours[place] / bare[place] for ours, bare in zip(*found.values(), strict=True)]
+        [ours[place] / bare[place] for ours, bare in zip(*results.values(), strict=True)]
         for place in (0, 1)
     ]
     time_x, memory_x = map(statistics.median, ratios)
     listed = [" ".join(f"{r:.2f}" for r in values) for values in ratios]
     print(
         f"cost of {method}: time {time_x:.3f} of bare NNCF's ({listed[0]}), peak memory"
-        f" {memory_x:.3f} ({listed[1]}); bare {found['bare'][0][0]:.1f} s,"
-        f" {found['bare'][0][1]:.0f} MiB"
+        f" {memory_x:.3f} ({listed[1]}); bare {results['bare'][0][0]:.1f} s,"
+        f" {results['bare'][0][1]:.0f} MiB"
     )
     assert time_x < 1.5
     assert memory_x < 1.5

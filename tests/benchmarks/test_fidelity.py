@@ -1,8 +1,8 @@
-"""Throughput beside OpenVINO's own ``benchmark_app``, in the same minutes, set alike.
+"""Throughput compared to ``benchmark_app`` with the same settings; ``make bench`` runs it.
 
-``make bench`` runs it.  Both measure the same IR in turn, so what drifts falls on both; the figures
-are ratios.  Short pairs meet the least drift; with several requests in flight they are longer,
-since ``benchmark_app`` counts the time in which the last ones end and processors are idle already.
+Both measure the same IR in alternation, so drift affects both, and the figures are ratios.  Short
+pairs have the least drift.  Pairs with several requests in flight are longer, since
+``benchmark_app`` includes the time in which the last requests end and processors are idle.
 """
 
 import statistics
@@ -30,7 +30,7 @@ def pairs(variant, folder, **load):
     return ratios
 
 
-def tell(name, ratios):
+def report_ratios(name, ratios):
     median, mean = statistics.median(ratios), ratio_by_round(ratios, [1.0] * len(ratios))
     listed = " ".join(f"{r:.3f}" for r in ratios)
     print(
@@ -47,13 +47,13 @@ def tell(name, ratios):
 @pytest.mark.parametrize(("name", "precision"), [("fp32", "f32"), ("int8", "f32")])
 def test_throughput_is_that_of_benchmark_app(variants, name, precision, hint, batch, tmp_path):
     load = {"batch": batch, "hint": hint, "precision": precision}
-    median = tell(f"{name} {hint} batch {batch}", pairs(variants[name], tmp_path, **load))
+    median = report_ratios(f"{name} {hint} batch {batch}", pairs(variants[name], tmp_path, **load))
     assert 0.9 < median < 1.1
 
 
 @pytest.mark.benchmark
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("hint", ["latency", "throughput"])
-def test_a_tiny_network_is_not_slowed_down_by_measuring_it(variants, hint, tmp_path):
+def test_measuring_does_not_slow_down_a_tiny_network(variants, hint, tmp_path):
     load = {"hint": hint, "precision": "f32"}
-    assert tell(f"tiny {hint}", pairs(variants["tiny"], tmp_path, **load)) >= 0.95
+    assert report_ratios(f"tiny {hint}", pairs(variants["tiny"], tmp_path, **load)) >= 0.95

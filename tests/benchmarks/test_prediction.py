@@ -13,13 +13,13 @@ from tests.benchmarks import networks
 from tests.benchmarks.conftest import job_of, measure
 from tests.helpers import graphs as models
 
-LEAST = 12
-"""Undisturbed cases that an error is told of."""
+MIN_CASES = 12
+"""Minimum undisturbed cases for an error."""
 LITE0 = "sample:efficientnet-lite0"
 SMALL = ("lenet-300-100", "lenet-5", "digits-cnn", "digits-resnet")
 
 
-def made(folder):
+def convert_all(folder):
     """Variants by name, with the batches to run them at."""
     for size in (128, 224, 320):
         options = SourceOptions(input_shapes={"inputs": (-1, 3, size, size)})
@@ -45,7 +45,7 @@ def calibration():
 
 @pytest.fixture(scope="module")
 def originals(tmp_path_factory):
-    return list(made(tmp_path_factory.mktemp("originals")))
+    return list(convert_all(tmp_path_factory.mktemp("originals")))
 
 
 @pytest.fixture(scope="module")
@@ -66,15 +66,15 @@ def compare(cases, precision, name=None):
     print()
     for variant, batches in cases:
         for batch in batches:
-            told = api.predict(variant, batch=batch, precision=precision).latency_ms
+            predicted_ms = api.predict(variant, batch=batch, precision=precision).latency_ms
             (row,) = measure([job_of(variant, batch, precision=precision)], max_seconds=4)
             which = "min" if row.verdict == "contended" else "p50"
             latency_ms = row.figures[f"latency_{which}_ms"]
-            errors.append(told / latency_ms - 1)
+            errors.append(predicted_ms / latency_ms - 1)
             quiet += errors[-1:] * (row.verdict != "contended")
             print(
                 f"prediction {name or precision}: {variant.name} batch {batch}:"
-                f" predicted {told:.4g} ms, measured {latency_ms:.4g} ms ({row.verdict}),"
+                f" predicted {predicted_ms:.4g} ms, measured {latency_ms:.4g} ms ({row.verdict}),"
                 f" {errors[-1]:+.0%}"
             )
     for which, some in (("all", errors), ("not contended", quiet)):
@@ -83,8 +83,8 @@ def compare(cases, precision, name=None):
             f"prediction {name or precision}: {len(some)} cases, {which}: mean absolute error"
             f" {mean:.1%}"
         )
-    if len(quiet) < LEAST:
-        pytest.skip(f"others took the CPU: {len(quiet)} of {len(errors)} cases were undisturbed")
+    if len(quiet) < MIN_CASES:
+        pytest.skip(f"busy machine: {len(quiet)} of {len(errors)} cases were undisturbed")
     return mean
 
 

@@ -1,7 +1,4 @@
-"""Whether a disturbed measurement says what disturbed it; ``make bench`` runs it.
-
-Each disturbance is made for real, and the verdict must name it as it is.
-"""
+"""Verdicts of measurements with real disturbances; ``make bench`` runs it."""
 
 import contextlib
 import os
@@ -15,7 +12,7 @@ import pytest
 from ovtool.benchmark.engine import measure_group
 from ovtool.benchmark.process import ProcessRunner
 from ovtool.core.sweep_spec import MeasurementSettings
-from tests.benchmarks.conftest import job_of, neighbours
+from tests.benchmarks.conftest import busy_processes, job_of
 
 GROUP = Path("/sys/fs/cgroup/cpu/ovtool-bench")
 V2 = Path("/sys/fs/cgroup/ovtool-bench")
@@ -39,35 +36,35 @@ def measured(variant, prepare=None, on_progress=None):
     return row
 
 
-def tell(name, row):
-    found = row.figures
+def report_verdict(name, row):
+    figures = row.figures
     shown = ", ".join(
-        f"{key} {found[key]:.3g}"
+        f"{key} {figures[key]:.3g}"
         for key in ("others_cpu_pct", "cpu_wait_pct", "quota_wait_pct", "drift_pct")
-        if key in found
+        if key in figures
     )
     notes = "; ".join(
         f"{n.id}: {n.evidence}"
         for n in row.notes
         if n.id.startswith(("disturbed", "throughput-not-stable"))
     )
-    quiet = f"{found['quiet_windows']:.0f} of {found['windows']:.0f} windows quiet"
+    quiet = f"{figures['quiet_windows']:.0f} of {figures['windows']:.0f} windows quiet"
     print(f"verdict, {name}: {row.verdict} ({quiet}; {shown}) {notes}")
 
 
 @pytest.mark.benchmark
-def test_quiet(variants):
+def test_quiet_machine(variants):
     row = measured(variants["fp32"])
-    tell("quiet", row)
-    assert row.verdict in ("stable", "unsteady"), "the machine's own speed may wander"
+    report_verdict("quiet", row)
+    assert row.verdict in ("stable", "unsteady"), "the speed of the machine may drift"
     assert row.figures["quiet_windows"] > 0.8 * row.figures["windows"]
 
 
 @pytest.mark.benchmark
-def test_a_neighbour(variants):
-    with neighbours(busy_s=0, count=1):
+def test_busy_process(variants):
+    with busy_processes(busy_s=0, count=1):
         row = measured(variants["fp32"])
-    tell("one busy neighbour", row)
+    report_verdict("one busy process", row)
     assert row.verdict == "contended"
 
 
@@ -81,7 +78,7 @@ def half_a_core():
         else:
             (folder / "cpu.max").write_text("50000 100000")
     except OSError as error:
-        pytest.skip(f"no control group can be made here: {error}")
+        pytest.skip(f"no permission to create a control group: {error}")
     try:
         yield folder
     finally:
@@ -94,22 +91,22 @@ def half_a_core():
 
 
 @pytest.mark.benchmark
-def test_a_quota_of_half_a_core(variants):
+def test_quota_of_half_a_core(variants):
     with half_a_core() as folder:
         row = measured(variants["fp32"], lambda pid: (folder / "cgroup.procs").write_text(str(pid)))
-    tell("a control group of half a core", row)
+    report_verdict("a control group of half a core", row)
     assert row.verdict == "throttled"
     assert row.figures["quota_cpus"] == 0.5
 
 
 @pytest.mark.benchmark
-def test_a_pause(variants):
+def test_stopped_process(variants):
     def on_progress(pid, step):
         if step.stage == "round 3":
             threading.Timer(0.1, os.kill, (pid, signal.SIGSTOP)).start()
             threading.Timer(1.1, os.kill, (pid, signal.SIGCONT)).start()
 
     row = measured(variants["fp32"], on_progress=on_progress)
-    tell("stopped for a second", row)
+    report_verdict("stopped for a second", row)
     assert row.verdict == "unsteady"
     assert "disturbed-paused" in {note.id for note in row.notes}

@@ -1,9 +1,9 @@
-"""Runs a command in which OpenVINO's real GPU plugin finds an emulated Intel GPU.
+"""Runs a command with an emulated Intel GPU for OpenVINO's real GPU plugin.
 
     python tests/gpu_emulated/activate.py .venv-gpu python -m pytest -m gpu_emulated
 
-``.venv-gpu`` is where ``constraints.txt`` beside this file is installed.  All of it is done by
-environment variables, so that the measuring processes that ovtool starts see the same device.
+``.venv-gpu`` has the packages of ``constraints.txt`` in this folder.  Environment variables set up
+the emulation, so the workers of ovtool have the same device.
 """
 
 import os
@@ -14,15 +14,15 @@ from pathlib import Path
 SOURCE = Path(__file__).with_name("cpu_as_gpu_layer.c")
 LAYER = "libcpu_as_gpu_layer.so"
 PRELOADED = "libtbb.so.12"
-"""Intel's runtime needs symbols that the TBB inside OpenVINO's package lacks, and the first library
-of that name in a process serves both."""
+"""Intel's runtime needs symbols that OpenVINO's TBB lacks; the first library with this name in a
+process serves both."""
 
 
 def variables(runtime: Path) -> dict[str, str]:
-    """Return the environment variables, with the layer built where it is missing or outdated.
+    """Return the environment variables; build the layer where it is missing or outdated.
 
     Raises:
-        FileNotFoundError: The runtime is not installed there, or there is no C compiler.
+        FileNotFoundError: The runtime or a C compiler is not installed.
         subprocess.CalledProcessError: The layer does not compile.
     """
     lib = runtime.resolve() / "lib"
@@ -42,7 +42,7 @@ def variables(runtime: Path) -> dict[str, str]:
 
 
 def active() -> bool:
-    """Whether this process was started with the variables."""
+    """Whether this process has the variables."""
     return LAYER in os.environ.get("OPENCL_LAYERS", "")
 
 

@@ -1,5 +1,7 @@
-"""The real GPU plugin on an emulated GPU.  What these tests prove is the plugin's and our code's
-way through it; no figure of theirs says anything of a GPU."""
+"""The real GPU plugin on an emulated GPU: a test of code paths.
+
+The figures say nothing about a GPU.
+"""
 
 from pathlib import Path
 
@@ -10,13 +12,13 @@ from tests.gpu_emulated import activate
 from tests.helpers import graphs as models
 
 QUICK = {"rounds": 1, "round_s": 0.05, "max_seconds": 0.5}
-"""One round is enough: an inference takes up to seconds here, and its time means nothing."""
+"""One round: an inference takes up to seconds, and its time has no meaning."""
 HERE = Path(__file__).parent
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Mark them, and skip them where the emulation is not active."""
+    """Mark the tests, and skip them where the emulation is not active."""
     for item in items:
         if HERE not in item.path.parents:
             continue
@@ -35,7 +37,7 @@ def small(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def lite0(tmp_path_factory):
-    """EfficientNet-Lite0 as it is, in INT8, and with INT8 weights."""
+    """EfficientNet-Lite0 uncompressed, in INT8, and with INT8 weights."""
     folder = tmp_path_factory.mktemp("lite0")
     fp32 = api.convert("sample:efficientnet-lite0", out=folder / "fp32")
     return {

@@ -1,17 +1,17 @@
 /* cpu_as_gpu_layer.c: an OpenCL layer, for tests only.
  *
- * It shows Intel's OpenCL CPU device (PyPI: intel-opencl-rt) as an Intel Xe-LP GPU, so that OpenVINO's GPU plugin
- * accepts it and runs on a machine without an Intel GPU.  The loader puts it in front of the driver:
+ * The layer presents Intel's OpenCL CPU device (PyPI: intel-opencl-rt) as an Intel Xe-LP GPU, so OpenVINO's GPU plugin
+ * runs on a machine without an Intel GPU.  The OpenCL loader puts the layer in front of the driver:
  *
  *     OPENCL_LAYERS=/path/libcpu_as_gpu_layer.so
  *
- * It needs no OpenCL headers: the ICD dispatch table is an array of function pointers whose order the OpenCL ICD
- * extension fixes.   cc -O2 -fPIC -shared cpu_as_gpu_layer.c -o libcpu_as_gpu_layer.so
+ * The layer needs no OpenCL headers: the ICD dispatch table is an array of function pointers in the order of the OpenCL
+ * ICD extension.   cc -O2 -fPIC -shared cpu_as_gpu_layer.c -o libcpu_as_gpu_layer.so
  *
- * The device's name says "Emulated", and nothing changes that: its figures are no GPU's.
+ * The name of the device always contains "Emulated", since its figures say nothing about a GPU.
  *
  * CPU_AS_GPU_IP    CL_DEVICE_IP_VERSION_INTEL (default 12.0.0)
- * CPU_AS_GPU_LOG   file that gets one line for each program built and kernel run, and the log of a failed build
+ * CPU_AS_GPU_LOG   log file: one line per built program and executed kernel, and the log of a failed build
  */
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-"""Discovery, and devices made of the emulated one."""
+"""Discovery of the emulated GPU, and virtual devices with it."""
 
 import pytest
 
@@ -11,19 +11,19 @@ from tests.gpu_emulated.conftest import QUICK
 NAMED = ["AUTO:GPU,CPU", "MULTI:GPU,CPU", "HETERO:GPU,CPU", "BATCH:GPU(2)"]
 
 
-def test_the_plugin_lists_it_with_its_own_facts():
-    found = {device.name: device for device in api.devices()}
-    gpu = found["GPU.0"] if "GPU.0" in found else found["GPU"]
+def test_plugin_lists_the_emulated_gpu():
+    devices = {device.name: device for device in api.devices()}
+    gpu = devices["GPU.0"] if "GPU.0" in devices else devices["GPU"]
     assert gpu.available
     assert gpu.emulated
     assert gpu.full_name.startswith("Emulated Intel Xe-LP")
     assert {"FP32", "INT8"} <= set(gpu.capabilities)
     assert gpu.properties["memory_bytes"] > 0
-    assert gpu.plugin.startswith(found["CPU"].plugin.split("-")[0])
-    assert not found["CPU"].emulated
+    assert gpu.plugin.startswith(devices["CPU"].plugin.split("-")[0])
+    assert not devices["CPU"].emulated
 
 
-def test_every_batch_and_hint_runs_as_it_was_asked_for(small, tmp_path):
+def test_every_batch_and_hint_runs_with_its_settings(small, tmp_path):
     spec = SweepSpec(devices=["GPU"], batches=(1, 2, 4))
     api.sweep([small], out=tmp_path / "s", spec=spec.model_copy(update=QUICK))
     by = {(m.trial.batch, m.trial.hint): m for m in SweepFolder(tmp_path / "s").measurements()}
@@ -45,14 +45,14 @@ def virtual(small, tmp_path_factory):
     return folder
 
 
-def test_virtual_devices_run_and_their_rows_are_marked(virtual):
+def test_rows_of_virtual_devices_are_marked(virtual):
     rows = {m.trial.device: m for m in SweepFolder(virtual).measurements()}
     assert {device: row.reason for device, row in rows.items() if row.status != "ok"} == {}
     assert sorted(rows) == sorted(["CPU", *NAMED])
     assert {device for device, row in rows.items() if row.emulated} == set(NAMED)
 
 
-def test_the_processor_is_chosen_whatever_they_did(virtual):
+def test_cpu_is_chosen(virtual):
     choice = api.choose([virtual])
     assert choice.winner["device"] == "CPU"
     assert choice.runners_up == ()

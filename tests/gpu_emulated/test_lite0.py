@@ -14,7 +14,7 @@ NAMES = ("fp32", "int8", "int8-weights")
 
 
 def quality(lite0, name, device):
-    found = api.evaluate(
+    quality_result = api.evaluate(
         lite0[name],
         "sample:imagenet20",
         baseline=lite0["fp32"],
@@ -22,22 +22,22 @@ def quality(lite0, name, device):
         precision="f32",
         batch=4,
     )
-    assert found.figures["quality_samples"] == 20
-    return found
+    assert quality_result.figures["quality_samples"] == 20
+    return quality_result
 
 
-def test_fp32_agrees_with_the_processor(lite0):
-    found = quality(lite0, "fp32", "GPU")
-    assert found.executed_precision == "f32"
-    assert found.figures["agreement_top1"] == 1
-    assert found.figures["output_max_abs_difference"] < 1e-3
-    assert found.difference.error < 1e-3
-    assert found.device.endswith("(emulated)")
-    assert "emulated" in {note.id for note in found.notes}
+def test_fp32_agrees_with_the_cpu(lite0):
+    quality_result = quality(lite0, "fp32", "GPU")
+    assert quality_result.executed_precision == "f32"
+    assert quality_result.figures["agreement_top1"] == 1
+    assert quality_result.figures["output_max_abs_difference"] < 1e-3
+    assert quality_result.difference.error < 1e-3
+    assert quality_result.device.endswith("(emulated)")
+    assert "emulated" in {note.id for note in quality_result.notes}
 
 
 @pytest.mark.parametrize("name", NAMES[1:])
-def test_compressed_ones_lose_what_they_lose_on_the_processor(lite0, name):
+def test_compressed_variants_agree_with_the_cpu(lite0, name):
     gpu, cpu = (quality(lite0, name, device) for device in ("GPU", "CPU"))
     assert gpu.figures["output_cosine"] == pytest.approx(cpu.figures["output_cosine"], abs=0.01)
     assert abs(gpu.figures["agreement_top1"] - cpu.figures["agreement_top1"]) <= 0.1
@@ -52,8 +52,8 @@ def swept(lite0, tmp_path_factory):
     return folder
 
 
-def test_every_batch_runs_as_it_was_asked_for(swept):
-    """Both hints are swept with a smaller network: four requests at once of this one take long."""
+def test_every_batch_runs_with_its_settings(swept):
+    """Only one hint: four requests in flight of this network take long."""
     by = {(m.trial.variant_name, m.trial.batch): m for m in SweepFolder(swept).measurements()}
     assert {key: m.reason for key, m in by.items() if m.status != "ok"} == {}
     assert set(by) == {(n, b) for n in NAMES for b in BATCHES}
@@ -66,24 +66,23 @@ def test_every_batch_runs_as_it_was_asked_for(swept):
         assert row.executed_precision
 
 
-def test_starts_come_from_the_model_cache(swept):
+def test_starts_use_the_model_cache(swept):
     for row in SweepFolder(swept).measurements():
         assert row.figures["blob_mib"] > 1
         assert "no-cached-start" not in {note.id for note in row.notes}
         assert row.figures["compile_cached_ms"] < row.figures["compile_cold_ms"]
 
 
-def test_the_report_shows_no_emulated_figure_as_a_result(swept, tmp_path):
+def test_report_has_no_emulated_result(swept, tmp_path):
     written = api.report([swept], out=tmp_path / "report")
     page = written.page.read_text()
     assert written.charts == ()
     shown = cells(page)
     assert shown.count("GPU.0 (emulated)") + shown.count("GPU (emulated)") == 9
     assert "No recommendation" in page
-    assert "nothing was measured on a real device" in page.lower()
     assert all("(emulated)" in row.name for row in api.summarize([swept]).rows)
 
 
-def test_nothing_can_be_chosen(swept):
-    with pytest.raises(NothingMeasuredError, match="9 rows of GPU"):
+def test_no_row_can_be_chosen(swept):
+    with pytest.raises(NothingMeasuredError, match=r"9 .*GPU"):
         api.choose([swept])

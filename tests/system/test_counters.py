@@ -246,7 +246,7 @@ def test_clock_is_the_mean_of_the_usable_processors(opened, tree, monkeypatch):
     monkeypatch.setattr(Host, "affinity", lambda _: [0, 2])
     root = tree(clock(0, 1_000_000) | clock(1, 9_000_000) | clock(2, 2_000_000))
     assert opened(root).read().clock_mhz == 1500
-    monkeypatch.setattr(Host, "affinity", lambda _: Unknown("not told"))
+    monkeypatch.setattr(Host, "affinity", lambda _: Unknown("no affinity"))
     assert opened(root).read().clock_mhz == 4000
 
 
@@ -349,7 +349,7 @@ def group_with_a_quota():
         folder = own.folder / f"ovtool-test-{os.getpid()}"
         folder.mkdir()
     except (OSError, IndexError) as error:
-        pytest.skip(f"no control group can be made here: {error}")
+        pytest.skip(f"no permission to create a control group: {error}")
     try:
         try:
             if own.version == 1:

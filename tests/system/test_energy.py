@@ -92,7 +92,7 @@ def test_system_without_counters_is_unknown(tmp_path):
 
 
 def test_counter_without_a_range_is_unknown(tree):
-    """A difference across the wrap could not be told from a negative one."""
+    """A wrap could not be distinguished from a decrease."""
     root = tree(PACKAGE)
     (root / RAPL / "intel-rapl:0/max_energy_range_uj").unlink()
     result = find_counters(root, "CPU")

@@ -99,7 +99,7 @@ def test_unknown_facts_have_a_reason(machine):
     assert not any(isinstance(value, Unknown) for value in facts.values())
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="not told by this system")
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system has no affinity")
 def test_usable_processors_follow_the_affinity():
     before = os.sched_getaffinity(0)
     one = min(before)
