@@ -28,7 +28,7 @@ from ovtool.devices.selection import devices
 from ovtool.evaluation.evaluate import evaluate, evaluate_each
 from ovtool.models.references import convert
 from ovtool.profiling.analyze import analyze
-from ovtool.profiling.profile import profile
+from ovtool.profiling.run import profile
 from ovtool.recipes import catalogue as recipes
 from ovtool.recipes.run import run
 from ovtool.report.summary import summarize
@@ -38,7 +38,7 @@ from ovtool.roofline.calibrate import calibrate
 from ovtool.roofline.predict import predict
 from ovtool.selection.choice import choose
 from ovtool.selection.choice_spec import ChoiceSpec
-from ovtool.sweep.sweep import sweep
+from ovtool.sweep.run import sweep
 
 __all__ = [
     "ChoiceSpec",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from ovtool.benchmark.engine import MeasurementProgress
     from ovtool.core.measurement import Measurement
-    from ovtool.core.sweep_folder import Plan
+    from ovtool.core.sweep_folder import SweepPlan
 
 
 class TerminalProgress:
@@ -109,7 +109,7 @@ class SweepView:
         self._total = self._done = self._reused = 0
         self._began = time.monotonic()
 
-    def planned(self, plan: Plan, finished: int) -> None:
+    def planned(self, plan: SweepPlan, finished: int) -> None:
         """Print the number of trials and the devices that are left out."""
         self._busy.close()
         self._total, self._reused, self._began = len(plan.trials), finished, time.monotonic()

@@ -55,7 +55,7 @@ class Unavailable(Record):
     reason: str
 
 
-class Plan(Record):
+class SweepPlan(Record):
     """All that a sweep means to measure."""
 
     schema_version: Literal[1] = 1
@@ -103,13 +103,13 @@ class SweepFolder:
         return cls(found)
 
     @property
-    def plan(self) -> Plan:
+    def plan(self) -> SweepPlan:
         """The plan.
 
         Raises:
             InputError: It is missing or damaged.
         """
-        return _read_record(Plan, self.path / PLAN)
+        return _read_record(SweepPlan, self.path / PLAN)
 
     @property
     def environment(self) -> Environment:
@@ -120,7 +120,7 @@ class SweepFolder:
         """
         return _read_record(Environment, self.path / ENVIRONMENT)
 
-    def write_plan(self, plan: Plan) -> None:
+    def write_plan(self, plan: SweepPlan) -> None:
         """Write or replace the plan."""
         files.write_text(self.path / PLAN, plan.model_dump_json(indent=1))
 

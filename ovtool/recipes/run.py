@@ -15,8 +15,8 @@ from ovtool.recipes.schema import DataSource, Recipe, find_recipe, read_recipe
 from ovtool.report.summary import Summary, summarize
 from ovtool.report.write import ReportFiles, report
 from ovtool.selection.choice import choose
-from ovtool.sweep import sweep as sweeps
-from ovtool.sweep.estimates import targets
+from ovtool.sweep.estimates import select_targets
+from ovtool.sweep.run import SweepResult, sweep
 
 if TYPE_CHECKING:
     from ovtool.core.variant import Variant
@@ -30,7 +30,7 @@ class RecipeRun:
 
     folder: Path
     variants: tuple[Variant, ...]
-    sweep: sweeps.SweepDone
+    sweep: SweepResult
     summary: Summary
     report: ReportFiles
     choice: Choice | None
@@ -66,12 +66,12 @@ def run(
     path = find_recipe(recipe)
     plan = read_recipe(path)
     base = path.parent
-    targets(plan.sweep, strict=strict)  # report missing devices before the compression
+    select_targets(plan.sweep, strict=strict)  # report missing devices before the compression
     folder = Path(out) if out is not None else Path("reports") / plan.name
     variants = _make_variants(plan, base, folder / "variants", trust, progress)
     evaluation = plan.data.evaluation
     precisions = {name: v.precisions for name, v in plan.variants.items() if v.precisions}
-    done = sweeps.sweep(
+    result = sweep(
         variants,
         out=folder / "sweep",
         name=plan.name,
@@ -87,14 +87,14 @@ def run(
     if isinstance(spec.prices, str):
         spec = spec.model_copy(update={"prices": _located(spec.prices, base)})
     progress.start("writing the report")
-    files = report([done.folder], out=folder, choice=spec)
+    files = report([result.folder], out=folder, choice=spec)
     choice, no_choice = None, None
     try:
-        choice = choose([done.folder], spec=spec)
+        choice = choose([result.folder], spec=spec)
     except LimitNotMetError as error:
         no_choice = error
-    summary = summarize([done.folder])
-    return RecipeRun(folder, tuple(variants), done, summary, files, choice, no_choice)
+    summary = summarize([result.folder])
+    return RecipeRun(folder, tuple(variants), result, summary, files, choice, no_choice)
 
 
 def _make_variants(

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ovtool.core.measurement import Measurement
-    from ovtool.core.sweep_folder import Environment, Plan
+    from ovtool.core.sweep_folder import Environment, SweepPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class SweepData:
     """
 
     path: Path
-    plan: Plan
+    plan: SweepPlan
     environment: Environment
     measurements: tuple[Measurement, ...]
     outdated: int

@@ -1,1 +1,1 @@
-"""Many trials: a plan of what to measure, a journal of what was, and resuming between them."""
+"""Sweeps: a plan of trials, a journal of finished trials, and resuming."""

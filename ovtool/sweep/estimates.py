@@ -1,7 +1,7 @@
-"""Estimates for NPUs that are not here: trial compiles by their own compiler, as rows of a sweep.
+"""Latency estimates for NPUs that are not available, by trial compiles with the NPU's compiler.
 
-Nothing is run.  What such a row has is the compiler's estimate of one inference, in a column of its
-own; no throughput is derived from it, and the row's status and device say what it is.
+No inference runs.  The estimate of one inference has its own column; no throughput is derived from
+it, and the status and the device of the row mark the estimate.
 """
 
 from __future__ import annotations
@@ -33,75 +33,74 @@ if TYPE_CHECKING:
 
 OPTION = "--with-estimates"
 WHOLE_BATCH = {"NPU_BATCH_MODE": "COMPILER"}
-"""Without it the NPU's plugin compiles a batch for one sample, and so would the estimate be."""
+"""Otherwise the NPU plugin compiles for one sample of the batch, and estimates that."""
 
 
 @dataclass(frozen=True, slots=True)
-class Targets:
-    """What became of the devices that a sweep asks for.
+class SweepTargets:
+    """The requested devices of a sweep.
 
     Args:
-        there: Those to measure on.
-        compilers: Those to estimate for, each with what compiles for it.
-        missing: The others, and why.
+        measured: Available devices, which run inference.
+        compilers: Devices with estimates, and their compilers.
+        missing: Other devices, and the reasons.
     """
 
-    there: list[str]
+    measured: list[str]
     compilers: dict[str, Compiler] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
 
     @property
     def names(self) -> list[str]:
-        """All that get rows, the measured ones first."""
-        return [*self.there, *self.compilers]
+        """All devices with rows, the measured ones first."""
+        return [*self.measured, *self.compilers]
 
 
-def targets(spec: SweepSpec, *, strict: bool) -> Targets:
-    """Sort the devices asked for into those to measure on, to estimate for, and neither.
+def select_targets(spec: SweepSpec, *, strict: bool) -> SweepTargets:
+    """Split the requested devices into measured, estimated and missing devices.
 
     Args:
-        spec: Devices, and whether a compiler's estimates replace an NPU that is not available;
-            an NPU that is not available is named by its platform.
+        spec: The devices, and whether to estimate NPU platforms that are not available.
         strict: Whether a device without rows is an error.
 
     Raises:
-        InputError: A name is none of OpenVINO's, or no NPU platform.
-        MissingDeviceError: None gets rows, or ``strict`` and one gets none.
+        InputError: A device name or an NPU platform is unknown.
+        MissingDeviceError: No device has rows, or with ``strict`` one has none.
     """
-    here = discovery.discover()
-    there, missing = discovery.resolve(spec.devices, here)
-    found = Targets(there)
-    for name, why in missing.items():
+    devices = discovery.discover()
+    measured, missing = discovery.resolve(spec.devices, devices)
+    targets = SweepTargets(measured)
+    for name, reason in missing.items():
         platform = npu_platform(name)
         if not spec.with_estimates or platform is None:
-            found.missing[name] = why + _advice(name, estimates=spec.with_estimates)
+            targets.missing[name] = reason + _advice(name, estimates=spec.with_estimates)
             continue
         try:
-            found.compilers[name] = compile_check.select_compiler(name, here, spec.timeout_s)
+            targets.compilers[name] = compile_check.select_compiler(name, devices, spec.timeout_s)
         except MissingError as error:
-            found.missing[name] = f"{error}: {error.hint}" if error.hint else str(error)
-    require_devices(found.names, found.missing, strict=strict)
-    return found
+            targets.missing[name] = error.full_text
+    require_devices(targets.names, targets.missing, strict=strict)
+    return targets
 
 
 def _advice(name: str, *, estimates: bool) -> str:
-    """Say how there could be estimates for an NPU that is not here; empty for other devices."""
+    """Return how to get estimates for an NPU that is not available; empty for other devices."""
     if not estimates and npu_platform(name) is not None:
-        return f"; {OPTION} has its compiler estimate the latency"
+        return f"; {OPTION} adds the compiler's latency estimate"
     if estimates and kind_of(name) == "NPU":
-        return f"; for an estimate name the platform: {offline.platform_names()}"
+        return f"; for an estimate, give the platform: {offline.platform_names()}"
     return ""
 
 
 @dataclass(frozen=True, slots=True)
 class Estimator:
-    """Compiles trials for devices that are not here.
+    """Compiles trials for devices that are not available.
 
     Args:
-        variants: By id.
-        environment: Id of the environment, for the rows.
-        compilers: By device.
-        observer: Told of each trial before it is compiled.
+        variants: Id to variant.
+        environment: Id of the environment.
+        compilers: Device to compiler.
+        observer: Receives each trial before its compilation.
     """
 
     variants: Mapping[str, Variant]
@@ -109,54 +108,53 @@ class Estimator:
     compilers: Mapping[str, Compiler]
     observer: Observer
 
-    def rows(self, trials: Sequence[Trial]) -> list[Measurement]:
-        """Return the row of each trial: an estimate, or why there is none."""
-        made = []
+    def estimate(self, trials: Sequence[Trial]) -> list[Measurement]:
+        """Return an estimate or a failure with its reason for each trial."""
+        rows = []
         for trial in trials:
             self.observer.progressed(MeasurementProgress(trial, "compiling for an estimate"))
             try:
-                made.append(self._estimated(trial))
+                rows.append(self._estimate(trial))
             except (TrialFailedError, InputError) as error:
-                made.append(failed_measurement(trial, self.environment, str(error)))
-        return made
+                rows.append(failed_measurement(trial, self.environment, str(error)))
+        return rows
 
-    def _estimated(self, trial: Trial) -> Measurement:
+    def _estimate(self, trial: Trial) -> Measurement:
         if trial.open_loop:
             raise TrialFailedError(
-                "an estimate is of one inference by itself: nothing can be said of requests that"
-                " arrive on their own"
+                "an estimate covers one inference and no open loop; remove the rate"
             )
         variant = self.variants[trial.variant]
         job = jobs.prepare_job(trial, variant)
         if trial.batch > 1:
             job = replace(job, properties={**job.properties, **WHOLE_BATCH})
-        asked = build_request(job, variant)
+        request = build_request(job, variant)
         compiler = self.compilers[trial.device]
-        found = compile_check.check_compiles(asked, trial.device, compiler, find_suspects=False)
-        if not found.compiles:
+        result = compile_check.check_compiles(request, trial.device, compiler, find_suspects=False)
+        if not result.compiles:
             command = f"ovtool check {variant.folder} --device {trial.device}"
             raise TrialFailedError(
-                f"it does not compile: {found.error} ({command} looks for the operations)"
+                f"the model does not compile: {result.error} ({command} finds the operations)"
             )
-        if found.of_one_sample:
+        if result.of_one_sample:
             raise TrialFailedError(
-                "the plugin splits the batch, so the compiler says nothing of a whole request"
+                "the plugin splits the batch; an estimate of the whole request is not available"
             )
-        if found.compiler_estimate_ms is None:
-            raise TrialFailedError(f"it compiles, and {found.by} makes no estimate")
+        if result.compiler_estimate_ms is None:
+            raise TrialFailedError(f"the model compiles, but {result.by} gives no estimate")
         figures = {
-            "latency_estimate_ms": found.compiler_estimate_ms,
-            "blob_mib": found.blob_mib,
-            "trial_compile_ms": None if found.compile_s is None else 1000 * found.compile_s,
+            "latency_estimate_ms": result.compiler_estimate_ms,
+            "blob_mib": result.blob_mib,
+            "trial_compile_ms": None if result.compile_s is None else 1000 * result.compile_s,
         }
         return Measurement(
             trial=trial,
             environment=self.environment,
             status="estimated",
             figures={name: value for name, value in figures.items() if value is not None},
-            properties=dict(asked.properties),
+            properties=dict(request.properties),
             notes=(
-                make_note("estimate", f"{trial.device} by {found.by}, openvino {found.openvino}"),
+                make_note("estimate", f"{trial.device} by {result.by}, openvino {result.openvino}"),
             ),
             finished=utc_now(),
         )

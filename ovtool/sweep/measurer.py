@@ -1,4 +1,4 @@
-"""What a sweep measures with: processes, real inputs, and quality by the same compiled model."""
+"""Measure groups of trials: worker processes, real inputs, and quality by the same model."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ovtool.benchmark.session import Job, Session
     from ovtool.core.measurement import Measurement
     from ovtool.core.notes import Note
-    from ovtool.core.sweep_folder import Plan
+    from ovtool.core.sweep_folder import SweepPlan
     from ovtool.core.sweep_spec import MeasurementSettings
     from ovtool.core.trial import Trial
     from ovtool.core.variant import Variant
@@ -30,22 +30,22 @@ if TYPE_CHECKING:
 
 
 class Observer(Protocol):
-    """What a sweep reports to, between measurements and never during one."""
+    """Receives the progress of a sweep, between measurements and never during one."""
 
-    def planned(self, plan: Plan, finished: int) -> None:
-        """Told the plan, and how many of its trials the folder has already."""
+    def planned(self, plan: SweepPlan, finished: int) -> None:
+        """Receive the plan, and the number of trials that are already finished."""
 
     def progressed(self, step: MeasurementProgress) -> None:
-        """Told where the trial that is measured stands."""
+        """Receive a step of the current trial."""
 
     def finished(self, measurement: Measurement) -> None:
-        """Told each measurement once it is on the disk."""
+        """Receive a measurement that is on the disk."""
 
 
-class Quiet:
-    """Reports nothing."""
+class SilentObserver:
+    """Ignores all progress."""
 
-    def planned(self, plan: Plan, finished: int) -> None:
+    def planned(self, plan: SweepPlan, finished: int) -> None:
         """Ignore."""
 
     def progressed(self, step: MeasurementProgress) -> None:
@@ -56,23 +56,23 @@ class Quiet:
 
 
 class Measurer:
-    """Measures groups of trials, and the quality of each of their configurations once.
+    """Measures groups of trials, and the quality of each configuration once.
 
     Args:
-        variants: All that the plan has trials of.
-        plan: What is measured; it knows the variants' baselines.
-        samples: Held-out samples, which the requests carry too; None measures on random inputs.
-        settings: How long and how sure.
-        environment: Id of the environment, for the measurements.
-        observer: Told of progress.
-        scratch: A folder for the requests' inputs.
-        emulated: Devices whose measurements are marked: they are played by something else.
+        variants: All variants of the plan.
+        plan: The plan, with the baselines of the variants.
+        samples: Held-out samples, also the inputs of the requests; None: random inputs.
+        settings: Duration and target precision.
+        environment: Id of the environment.
+        observer: Receives the progress.
+        scratch: Folder of the request inputs.
+        emulated: Emulated devices, which mark their measurements.
     """
 
     def __init__(
         self,
         variants: Sequence[Variant],
-        plan: Plan,
+        plan: SweepPlan,
         samples: VariantSamples | None,
         settings: MeasurementSettings,
         environment: str,
@@ -89,7 +89,7 @@ class Measurer:
         self._evaluator: Evaluator | None = None
         self._rooflines = TrialRooflines(environment, emulated)
         self.evaluated: set[tuple[object, ...]] = set()
-        """Configurations of trials whose quality is known."""
+        """Configurations with known quality."""
         if samples is not None:
             baselines = {i: planned.baseline for i, planned in plan.variants.items()}
             self._evaluator = Evaluator(
@@ -97,7 +97,7 @@ class Measurer:
             )
 
     def measure(self, trials: Sequence[Trial]) -> list[Measurement]:
-        """Measure a group; a trial that cannot even be prepared is a row with its reason."""
+        """Measure a group; a trial that cannot be prepared gives a failed measurement."""
         ready: list[Job] = []
         rows: dict[str, Measurement] = {}
         for trial in trials:
@@ -114,22 +114,22 @@ class Measurer:
             on_progress=self._observer.progressed,
         )
         rows |= {m.trial.id: m for m in measured}
-        return [self._marked(rows[trial.id]) for trial in trials]
+        return [self._mark(rows[trial.id]) for trial in trials]
 
     def _evaluate(self, trial: Trial, session: Session) -> tuple[dict[str, float], list[Note]]:
-        """Take the quality of a trial, and what its device's calibration says of it."""
-        taken: tuple[dict[str, float], list[Note]] = ({}, [])
+        """Return quality figures and roofline figures of a trial, with notes."""
+        quality: tuple[dict[str, float], list[Note]] = ({}, [])
         if self._evaluator is not None:
-            taken = self._evaluator(trial, session)
+            quality = self._evaluator(trial, session)
         figures, notes = self._rooflines.of(trial, session)
-        return taken[0] | figures, [*taken[1], *notes]
+        return quality[0] | figures, [*quality[1], *notes]
 
-    def _marked(self, found: Measurement) -> Measurement:
-        device = found.trial.device
+    def _mark(self, measurement: Measurement) -> Measurement:
+        device = measurement.trial.device
         if device not in self._emulated:
-            return found
+            return measurement
         note = make_note("emulated", mark_device(device))
-        return replace(found, emulated=True, notes=(*found.notes, note))
+        return replace(measurement, emulated=True, notes=(*measurement.notes, note))
 
     def _job(self, trial: Trial) -> Job:
         variant = self._variants[trial.variant]

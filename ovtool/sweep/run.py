@@ -1,128 +1,248 @@
-"""Running a plan: group by group, each in the journal before the next begins."""
+"""The verb ``sweep``: measure every combination of the axes, or resume."""
 
 from __future__ import annotations
 
-import itertools
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
-
-from ovtool.core import files
-from ovtool.core.errors import InputError
-from ovtool.core.measurement import Measurement
-from ovtool.core.sweep_folder import Environment, Plan, SweepFolder
-from ovtool.core.trial import Trial
+from ovtool.core.errors import InputError, NothingMeasuredError
+from ovtool.core.metrics import COLUMNS
+from ovtool.core.progress import SILENT, Progress
+from ovtool.core.sweep_folder import PlannedVariant, SweepFolder, SweepPlan, Unavailable
+from ovtool.core.sweep_spec import SweepSpec
+from ovtool.core.trial_grid import plan_trials
+from ovtool.core.variant import RECORD, Variant
+from ovtool.datasets.samples import check_metric, default_metric
+from ovtool.datasets.spec import DataSpec, VariantSamples
+from ovtool.devices.selection import describe_environment, find_emulated
+from ovtool.models.references import Reference, as_variant, existing
+from ovtool.sweep.measurer import Measurer, Observer, SilentObserver
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterable, Mapping, Sequence
 
-MeasureGroup = Callable[[Sequence[Trial]], list[Measurement]]
+    from ovtool.core.measurement import Measurement
+    from ovtool.core.metrics import Metric, QualityMetric
+    from ovtool.core.trial import Trial
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
-    """What running a plan came to, counted in trials."""
+class SweepResult:
+    """Numbers of trials by outcome; ``reused`` trials were already in the folder."""
 
+    folder: Path
     measured: int
     failed: int
     reused: int
+    unavailable: Mapping[str, str]
     estimated: int = 0
 
 
-def run(
-    folder: Path,
-    plan: Plan,
-    environment: Environment,
-    measure_group: MeasureGroup,
+def sweep(
+    variants: Sequence[Reference],
     *,
+    out: str | Path,
+    name: str | None = None,
+    spec: SweepSpec | None = None,
+    data: DataSpec | str | None = None,
+    metric: Metric | None = None,
+    strict: bool = False,
     retry_failed: bool = False,
-    on_start: Callable[[int], None] = lambda _: None,
-    on_finished: Callable[[Measurement], None] = lambda _: None,
-) -> Done:
-    """Measure what the folder's journal does not have yet.
+    observer: Observer | None = None,
+    progress: Progress = SILENT,
+) -> SweepResult:
+    """Measure every combination of variants, devices, shapes, batches, loads and precisions.
 
-    A group of trials is measured in turn and written in one piece, so that their rounds stay
-    comparable; killed before that, the group is measured again, and nothing twice.
+    The journal of the folder has each finished trial before the next one begins.  A call with the
+    same folder resumes.
 
     Args:
-        folder: The sweep's folder; made when it is not there.
-        plan: What to measure; its finished trials are taken from the journal.
-        environment: The machine and software of now.
-        measure_group: Measures the trials of one group.
-        retry_failed: Whether trials that failed are tried again.
-        on_start: Told how many trials were finished already.
-        on_finished: Told of each measurement after it is on the disk.
+        variants: Variants, or models that are converted into the folder first.
+        out: Sweep folder.
+        name: Name of the sweep in reports; by default the name of the folder.
+        spec: Axes and measurement settings; a device that is not available has no rows.
+        data: Held-out samples: inputs of the requests, and data of the quality of each variant,
+            device, precision and shape.
+        metric: Quality metric; by default that of the labels (top-1 or characters), or agreement
+            without labels.
+        strict: Whether a device that is not available is an error.
+        retry_failed: Whether to repeat trials that failed.
+        observer: Receives the plan, the progress and the measurements.
+        progress: Receives the progress of conversions.
 
     Raises:
-        InputError: The folder holds measurements of another environment or on other samples, is
-            in use, or the disk is full.
+        InputError: An axis, a variant or the metric is not valid.
+        MissingDeviceError: No device is available, or with ``strict`` one is not.
+        NothingMeasuredError: No trial could be measured or estimated.
     """
-    with _locked(folder):
-        sweep = SweepFolder(folder)
-        _same_conditions(sweep, plan, environment)
-        sweep.write_plan(plan)
-        sweep.write_environment(environment)
-        latest = {m.trial.id: m for m in sweep.measurements()}
-        finished = {i for i, m in latest.items() if m.status != "failed" or not retry_failed} & {
-            t.id for t in plan.trials
-        }
-        on_start(len(finished))
-        came_to: Counter[str] = Counter()
-        for group in _groups(plan.trials, finished):
-            results = measure_group(group)
-            sweep.append(results)
-            for result in results:
-                came_to[result.status] += 1
-                on_finished(result)
-        return Done(came_to["ok"], came_to["failed"], len(finished), came_to["estimated"])
+    from ovtool.results.sweep_rows import write_sweep_rows
+    from ovtool.sweep.estimates import Estimator, select_targets
+    from ovtool.sweep.schedule import run_plan
 
-
-def _groups(trials: Sequence[Trial], finished: set[str]) -> Iterator[list[Trial]]:
-    for _, group in itertools.groupby(trials, key=lambda t: t.group):
-        if left := [t for t in group if t.id not in finished]:
-            yield left
-
-
-def _same_conditions(sweep: SweepFolder, plan: Plan, environment: Environment) -> None:
-    """Refuse to add to measurements of another machine, other software or other samples."""
-    if not any(True for _ in sweep.measurements()):
-        return
-    before = sweep.environment
-    if before.id != environment.id:
-        changed = sorted(
-            k
-            for k in {*before.facts, *environment.facts}
-            if before.facts.get(k) != environment.facts.get(k)
+    spec, folder, observer = spec or SweepSpec(), Path(out), observer or SilentObserver()
+    targets = select_targets(spec, strict=strict)
+    loaded = _drop_equal([_load(v, folder, progress) for v in variants], progress)
+    data = DataSpec(data) if isinstance(data, str) else data
+    samples = VariantSamples(data, progress) if data else None
+    planned = _describe_variants(loaded)
+    plan = SweepPlan(
+        name=name or folder.resolve().name,
+        variants=planned,
+        trials=plan_trials(loaded, targets.names, spec),
+        unavailable=tuple(
+            Unavailable(device=device, reason=reason) for device, reason in targets.missing.items()
+        ),
+        quality_metric=_select_metric(metric, samples, loaded, planned),
+        evaluated_on=samples.description(loaded[0]) if samples else None,
+        settings=spec.measurement_settings(),
+    )
+    environment = describe_environment()
+    with tempfile.TemporaryDirectory(prefix="ovtool-sweep-") as scratch:
+        measurer = Measurer(
+            loaded,
+            plan,
+            samples,
+            spec,
+            environment.id,
+            observer,
+            Path(scratch),
+            find_emulated(targets.measured),
         )
+        measurer.evaluated |= _evaluated_configurations(folder)
+        estimator = Estimator(
+            {v.id: v for v in loaded}, environment.id, targets.compilers, observer
+        )
+
+        def measure_group(group: Sequence[Trial]) -> list[Measurement]:
+            if group[0].device in targets.compilers:  # the trials of a group have one device
+                return estimator.estimate(group)
+            return measurer.measure(group)
+
+        counts = run_plan(
+            folder,
+            plan,
+            environment,
+            measure_group,
+            retry_failed=retry_failed,
+            on_start=lambda finished: observer.planned(plan, finished),
+            on_finished=observer.finished,
+        )
+    write_sweep_rows(folder)
+    if all(m.status == "failed" for m in SweepFolder(folder).measurements()):
+        raise NothingMeasuredError(
+            f"none of {len(plan.trials)} trials could be measured", _first_reason(folder)
+        )
+    return SweepResult(
+        folder,
+        counts.measured,
+        counts.failed,
+        counts.reused,
+        targets.missing,
+        counts.estimated,
+    )
+
+
+def _load(model: Reference, folder: Path, progress: Progress) -> Variant:
+    if isinstance(model, Variant) or (Path(model) / RECORD).is_file():
+        return existing(model)
+    from ovtool.models.convert import default_name
+
+    name = default_name(str(model))
+    return as_variant(model, folder / "variants" / name, name=name, progress=progress)
+
+
+def _describe_variants(variants: Iterable[Variant]) -> dict[str, PlannedVariant]:
+    """Describe variants, each with its uncompressed baseline."""
+    loaded = list(variants)
+    return {
+        v.id: PlannedVariant(
+            name=v.name,
+            folder=str(v.folder),
+            model_mib=v.model_mib,
+            compressed=v.compressed,
+            baseline=_baseline(v, loaded),
+            steps=tuple(step.method for step in v.record.steps),
+            weights=_weight_figures(v),
+        )
+        for v in loaded
+    }
+
+
+def _drop_equal(loaded: Iterable[Variant], progress: Progress) -> list[Variant]:
+    """Return the first variant of each content, with a note for every dropped variant.
+
+    Equal variants with one name stay, so that the plan refuses them: one name is a mistake.
+    """
+    kept: list[Variant] = []
+    for variant in loaded:
+        same = next((other for other in kept if other.id == variant.id), None)
+        if same is None or (same is not variant and same.name == variant.name):
+            kept.append(variant)
+        elif same is not variant:
+            progress.note(
+                f"{variant.name} and {same.name} have the same files; only {same.name} is measured"
+            )
+    return kept
+
+
+def _baseline(variant: Variant, swept: Iterable[Variant]) -> str | None:
+    """Return the id of the uncompressed variant with the longest shared first steps; or None."""
+
+    def shared(other: Variant) -> int:
+        steps = [(s.method, s.settings) for s in other.record.steps]
+        first = [(s.method, s.settings) for s in variant.record.steps[: len(steps)]]
+        return len(steps) if steps == first else -1
+
+    source = variant.record.source
+    uncompressed = [v for v in swept if v.record.source == source and not v.compressed]
+    best = max(uncompressed, key=shared, default=None)
+    return best.id if best is not None and shared(best) >= 0 else None
+
+
+def _weight_figures(variant: Variant) -> dict[str, float | None]:
+    """Return the figures of the weights of a variant, by column."""
+    from ovtool.core.columns import FIGURES
+    from ovtool.graph.storage import storage_of
+
+    return {k: v for k, v in storage_of(variant).to_json().items() if k in FIGURES}
+
+
+def _select_metric(
+    metric: Metric | None,
+    samples: VariantSamples | None,
+    variants: Sequence[Variant],
+    planned: Mapping[str, PlannedVariant],
+) -> QualityMetric | None:
+    if samples is None:
+        if metric is not None:
+            raise InputError(f"metric {metric} needs samples", "add --data")
+        return None
+    chosen = metric or default_metric(samples(variants[0]))
+    for variant in variants:
+        check_metric(chosen, samples(variant))
+    if chosen != "agreement":
+        return COLUMNS[chosen]
+    without_baseline = [p.name for p in planned.values() if p.baseline is None]
+    if without_baseline:
         raise InputError(
-            f"{sweep.path} was measured in another environment (changed: {', '.join(changed)})",
-            "give another --out; ovtool report takes both folders",
+            f"{without_baseline[0]} has no baseline for agreement: no labels in"
+            f" {samples.spec.source}, and no uncompressed variant in the sweep",
+            "add the uncompressed variant",
         )
-    samples = sweep.plan.evaluated_on
-    if samples != plan.evaluated_on:
-        raise InputError(
-            f"{sweep.path} was measured on {samples or 'random inputs'}, not on"
-            f" {plan.evaluated_on or 'random inputs'}",
-            "give the same --data, or another --out",
-        )
+    return "agreement_top1"
 
 
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    with files.writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise InputError(
-                f"{folder} is in use by another sweep", "wait for it, or give another --out"
-            ) from None
-    try:
-        yield
-    finally:
-        lock.release()
+def _evaluated_configurations(folder: Path) -> set[tuple[object, ...]]:
+    """Return the configurations with quality figures in the journal."""
+    return {
+        m.trial.configuration
+        for m in SweepFolder(folder).measurements()
+        if "quality_samples" in m.figures
+    }
+
+
+def _first_reason(folder: Path) -> str:
+    failures = [m for m in SweepFolder(folder).measurements() if m.status == "failed"]
+    return f"{failures[0].trial.label}: {failures[0].reason}" if failures else "the plan is empty"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ovtool.core.errors import InputError
 from ovtool.core.measurement import Measurement
-from ovtool.core.sweep_folder import JOURNAL, Environment, Plan, SweepFolder
+from ovtool.core.sweep_folder import JOURNAL, Environment, SweepFolder, SweepPlan
 from ovtool.core.trial import Trial
 from tests.core.test_measurement import measurements
 
@@ -123,7 +123,9 @@ def test_a_write_that_the_disk_cuts_short_keeps_the_finished_lines(sweep, length
 
 def test_plan_and_environment_come_back(tmp_path):
     sweep = SweepFolder(tmp_path)
-    plan = Plan(name="p", variants={}, trials=(Trial("v", "v", "CPU", 1, shapes=(("x", (1,)),)),))
+    plan = SweepPlan(
+        name="p", variants={}, trials=(Trial("v", "v", "CPU", 1, shapes=(("x", (1,)),)),)
+    )
     environment = Environment(id="e", machine="m", facts={"cpu": "x"}, unknown={"clock": "why"})
     sweep.write_plan(plan)
     sweep.write_environment(environment)

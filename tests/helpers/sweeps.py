@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 from ovtool.core.measurement import Measurement, Round, Window
 from ovtool.core.notes import make_note
 from ovtool.core.statistics import wilson
-from ovtool.core.sweep_folder import Environment, Plan, PlannedVariant, SweepFolder, Unavailable
+from ovtool.core.sweep_folder import (
+    Environment,
+    PlannedVariant,
+    SweepFolder,
+    SweepPlan,
+    Unavailable,
+)
 from ovtool.core.trial import Trial
 
 if TYPE_CHECKING:
@@ -184,7 +190,7 @@ def make(
         "unavailable": tuple(Unavailable(device=d, reason=r) for d, r in unavailable),
         "quality_metric": "agreement_top1" if quality else None,
     }
-    folder.write_plan(Plan(**{**fields, **plan}))  # type: ignore[arg-type]
+    folder.write_plan(SweepPlan(**{**fields, **plan}))  # type: ignore[arg-type]
     folder.write_environment(environment(env))
     folder.append(measurements)
     return path

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ovtool.profiling.breakdown import Slice
-    from ovtool.profiling.profile import Profile
+    from ovtool.profiling.run import Profile
     from ovtool.roofline.predict import RooflineComparison
 
 EXAMPLES = ("ovtool profile variants/resnet-int8 --batch 8 --roofline --out reports/layers",)

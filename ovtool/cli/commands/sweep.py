@@ -14,7 +14,7 @@ from ovtool.core.sweep_spec import SweepSpec
 
 if TYPE_CHECKING:
     from ovtool.report.summary import Summary
-    from ovtool.sweep.sweep import SweepDone
+    from ovtool.sweep.run import SweepResult
 
 EXAMPLES = (
     "ovtool sweep variants/fp32 variants/int8 --device CPU,NPU --batch 1,2,4 --out sweeps/mini-pc",
@@ -68,7 +68,7 @@ def command(
     print_sweep(result, api.summarize([result.folder]), json=json)
 
 
-def print_sweep(result: SweepDone, summary: Summary, *, json: bool) -> None:
+def print_sweep(result: SweepResult, summary: Summary, *, json: bool) -> None:
     """Print the results of a sweep."""
     if json:
         console.print_json(asdict(result) | {"folder": str(result.folder)})
@@ -77,7 +77,7 @@ def print_sweep(result: SweepDone, summary: Summary, *, json: bool) -> None:
     console.print_status(f"next: ovtool report {result.folder}, ovtool choose {result.folder}")
 
 
-def print_trials(result: SweepDone, summary: Summary) -> None:
+def print_trials(result: SweepResult, summary: Summary) -> None:
     """Print the table of a sweep and the number of trials by outcome."""
     console.print_table(summary.headings, [row.cells for row in summary.rows], summary.caption)
     parts = [f"{result.measured} measured"]

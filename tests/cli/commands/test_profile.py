@@ -9,7 +9,7 @@ from ovtool.cli import console
 from ovtool.cli.commands.profile import print_profile
 from ovtool.core.notes import make_note
 from ovtool.graph.runtime_layers import Layer
-from ovtool.profiling.profile import Profile
+from ovtool.profiling.run import Profile
 from ovtool.roofline.predict import LayerRoofline, RooflineComparison
 
 
