@@ -14,9 +14,9 @@ from ovtool.results.environments import flatten_facts
 from ovtool.results.labels import config_labels, environment_labels, row_label
 from ovtool.results.rows import first_of_each_group, is_real
 from ovtool.selection.choice import choose_from
-from ovtool.selection.explanations import Context, explain, fastest
-from ovtool.selection.limits import asked
-from ovtool.selection.pareto import front, not_dominated
+from ovtool.selection.explanations import Context, explain, fastest_rows
+from ovtool.selection.limits import list_limits
+from ovtool.selection.pareto import find_front, find_non_dominated
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -124,7 +124,7 @@ def build_content(table: ResultsTable, spec: ChoiceSpec) -> Content:
     best = None if choice is None else _index(rows, choice.winner)
     all_labels = config_labels(all_rows)
     context = Context(all_rows, all_labels, table, spec.min_quality)
-    explained = fastest(all_rows)
+    explained = fastest_rows(all_rows)
     if best is not None and rows[best] not in explained:
         explained.insert(0, rows[best])
     return Content(
@@ -144,7 +144,7 @@ def build_content(table: ResultsTable, spec: ChoiceSpec) -> Content:
         environments=_environments(rows, table),
         table=table,
         explanations=explain(explained, context),
-        front=front(all_rows, spec.percentile, table.quality_metric, all_labels)
+        front=find_front(all_rows, spec.percentile, table.quality_metric, all_labels)
         if choice is None
         else choice.front,
         knees=context.knees,
@@ -178,7 +178,7 @@ def latency_throughput_front(rows: Rows) -> list[int]:
     indices = np.flatnonzero(_is_drawn(rows))
     drawn = rows.take(indices)
     values = np.column_stack([-drawn.numbers("latency_p50_ms"), drawn.numbers("throughput_fps")])
-    return [int(indices[place]) for place in not_dominated(values)]
+    return [int(indices[place]) for place in find_non_dominated(values)]
 
 
 def _by_preference(rows: Rows, always: Collection[str]) -> Iterator[list[int]]:
@@ -217,7 +217,7 @@ def _title(sweeps: list[str]) -> str:
 
 def _objective(spec: ChoiceSpec, table: ResultsTable) -> str:
     best = spec.objective.replace("latency", f"p{spec.percentile} latency")
-    texts = [limit.text for limit in asked(spec, table)]
+    texts = [limit.text for limit in list_limits(spec, table)]
     estimates = ["estimates allowed"] if spec.allow_estimates else []
     return ", ".join([f"best {best}", " and ".join(texts) or "no limits", *estimates])
 

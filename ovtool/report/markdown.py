@@ -62,7 +62,7 @@ def _choice(choice: Choice, objective: str) -> Iterator[str]:
         yield from (note(warning) for warning in choice.warnings)
     if choice.runners_up:
         yield from ("", "Runners-up:", "")
-        yield from (f"- {escape(r.label)}: {escape(r.lacks)}" for r in choice.runners_up)
+        yield from (f"- {escape(r.label)}: {escape(r.shortfall)}" for r in choice.runners_up)
     yield from ("", "```python", choice.snippet.rstrip(), "```")
 
 

@@ -1,4 +1,4 @@
-"""The rows that may be chosen: their figures of the objective, and how they stand to limits."""
+"""The rows to choose from: their figures of the objective, and how they compare with the limits."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
     from ovtool.core.statistics import Interval
     from ovtool.results.rows import Config, Row, Rows
-    from ovtool.selection.limits import Asked, Check
+    from ovtool.selection.limits import Check, Limit
     from ovtool.selection.quantities import Quantity
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A row with its figure of the objective, and how it stands to the limits."""
+    """A row with its figure of the objective and its checks against the limits."""
 
     row: Row
     label: str
@@ -33,38 +33,34 @@ class Candidate:
 
     @property
     def fits(self) -> bool:
-        """Whether its values keep every limit."""
-        return all(check.kept for check in self.checks)
+        """Whether the row meets every limit."""
+        return all(check.satisfied for check in self.checks)
 
 
 class Candidates(Sequence[Candidate]):
-    """The rows of which the figure of the objective is known.
+    """The rows with a known figure of the objective.
 
-    What decides is worked out for all of them at once, the rest for a row that is asked for.
+    The figures that decide are computed for all rows together; a candidate is built on access.
 
     Args:
-        rows: That may be chosen.
-        best_at: What is chosen by.
-        wanted: The limits that are set.
+        rows: Rows to choose from.
+        goal: The quantity to optimize.
+        limits: The limits.
         labels: Names of the configurations.
     """
 
     def __init__(
-        self,
-        rows: Rows,
-        best_at: Quantity,
-        wanted: Sequence[Asked],
-        labels: Mapping[Config, str],
+        self, rows: Rows, goal: Quantity, limits: Sequence[Limit], labels: Mapping[Config, str]
     ) -> None:
-        found = best_at.of(rows)
-        known = ~np.isnan(found.value)
-        self.rows, self.figures = rows.take(known), found.take(known)
-        self.best_at, self.wanted = best_at, wanted
+        figures = goal.of(rows)
+        known = ~np.isnan(figures.value)
+        self.rows, self.figures = rows.take(known), figures.take(known)
+        self.goal, self.limits = goal, limits
         self._labels = labels
-        self._held = [one.quantity.of(self.rows) for one in wanted]
+        self._limited = [limit.quantity.of(self.rows) for limit in limits]
 
     def __len__(self) -> int:
-        """Return how many there are."""
+        """Return the number of candidates."""
         return len(self.rows)
 
     @overload
@@ -72,12 +68,14 @@ class Candidates(Sequence[Candidate]):
     @overload
     def __getitem__(self, index: slice) -> Sequence[Candidate]: ...
     def __getitem__(self, index: int | slice) -> Candidate | Sequence[Candidate]:
-        """Return one of them, or some."""
+        """Return one or several candidates."""
         if isinstance(index, slice):
-            return [self[place] for place in range(*index.indices(len(self)))]
+            return [self[position] for position in range(*index.indices(len(self)))]
         row = self.rows[index]
-        held = zip(self.wanted, self._held, strict=True)
-        checks = tuple(one.check(row, figures[index]) for one, figures in held)
+        checks = tuple(
+            limit.check(row, figures[index])
+            for limit, figures in zip(self.limits, self._limited, strict=True)
+        )
         return Candidate(row, self.label(index), self.figures[index], checks)
 
     def label(self, index: int) -> str:
@@ -85,40 +83,42 @@ class Candidates(Sequence[Candidate]):
         return row_label(self.rows[index], self._labels)
 
     def labels(self, indices: Iterable[int]) -> tuple[str, ...]:
-        """Return the names of some rows."""
+        """Return the names of several rows."""
         return tuple(self.label(int(index)) for index in indices)
 
     @cached_property
     def fits(self) -> NDArray[np.bool_]:
-        """Which keep every limit."""
-        found = np.ones(len(self), bool)
-        for one, figures in zip(self.wanted, self._held, strict=True):
-            found &= one.kept(figures)
-        return found
+        """Mask of the rows that meet every limit."""
+        fits = np.ones(len(self), bool)
+        for limit, figures in zip(self.limits, self._limited, strict=True):
+            fits &= limit.satisfied(figures)
+        return fits
 
     @cached_property
     def excess(self) -> NDArray[np.float64]:
-        """Sum of what each misses, as shares of the limits; NaN where a figure is unknown."""
-        found = np.zeros(len(self))
-        for one, figures in zip(self.wanted, self._held, strict=True):
-            found += one.excess(figures)
-        return found
+        """Sum of the excesses over the limits, as fractions of them; NaN if a figure is unknown."""
+        excess = np.zeros(len(self))
+        for limit, figures in zip(self.limits, self._limited, strict=True):
+            excess += limit.excess(figures)
+        return excess
 
     def unknown(self) -> list[tuple[Quantity, int]]:
-        """Return the limited quantities that are not known of every row, and of how many."""
-        counts = [int(np.isnan(figures.value).sum()) for figures in self._held]
+        """Return the limited quantities that some rows lack, with the number of these rows."""
+        counts = [int(np.isnan(figures.value).sum()) for figures in self._limited]
         return [
-            (one.quantity, count) for one, count in zip(self.wanted, counts, strict=True) if count
+            (limit.quantity, count)
+            for limit, count in zip(self.limits, counts, strict=True)
+            if count
         ]
 
     @cached_property
     def nearest_first(self) -> NDArray[np.intp]:
-        """All of them: those that fit, the best first, then by how much they miss the limits.
+        """Indices in order: rows that fit, the best first; then the others by their excess.
 
-        Equal ones are settled by throughput, then by the smaller batch.
+        Ties go to the higher throughput, then to the smaller batch.
         """
         throughput = np.nan_to_num(self.rows.numbers("throughput_fps"))
-        sign = 1.0 if self.best_at.lower else -1.0
-        missed = np.where(self.fits, 0.0, np.nan_to_num(self.excess, nan=np.inf))
-        keys = (~self.fits, missed, sign * self.figures.value, -throughput)
+        sign = 1.0 if self.goal.lower else -1.0
+        excess = np.where(self.fits, 0.0, np.nan_to_num(self.excess, nan=np.inf))
+        keys = (~self.fits, excess, sign * self.figures.value, -throughput)
         return np.lexsort((self.rows.numbers("batch"), *keys[::-1]))

@@ -1,8 +1,8 @@
-"""Which row to run: the best by an objective among those that keep to the limits.
+"""Which row to run: the best by an objective among the rows that meet the limits.
 
-The value decides, both for a limit and between rows; the interval says how sure that is.  A limit
-that the winner's interval straddles is a warning, a row whose ratio to the winner may be 1
-is a tie and is named.  A row without a figure that a limit is about is not eligible.
+The value decides, both against a limit and between rows; the interval shows the certainty.  A
+limit within the winner's interval is a warning.  A row without a significant difference to the
+winner is a tie.  A row without the figure of a limit does not fit.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from ovtool.results.rows import (
     real_rows,
 )
 from ovtool.results.table import load_results
-from ovtool.selection.advice import reasons, warnings
 from ovtool.selection.candidates import Candidate, Candidates
 from ovtool.selection.choice_spec import ChoiceSpec
-from ovtool.selection.confidence import Confidence, confidence
-from ovtool.selection.explanations import Context, explain
-from ovtool.selection.limits import Check, asked
-from ovtool.selection.objective import goal
-from ovtool.selection.pareto import Front, front
-from ovtool.selection.snippet import snippet
+from ovtool.selection.confidence import Confidence, estimate_confidence
+from ovtool.selection.explanations import Context, explain, explain_winner
+from ovtool.selection.limits import Check, list_limits
+from ovtool.selection.objective import resolve_objective
+from ovtool.selection.pareto import Front, find_front
+from ovtool.selection.snippet import build_snippet
+from ovtool.selection.warnings import find_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,21 +49,21 @@ if TYPE_CHECKING:
 
 MAX_RUNNERS_UP = 5
 _TIES = 3
-"""Names of rows that cannot be told from the winner, in a sentence."""
+"""Number of ties that a sentence names."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunnerUp:
-    """The best row of another configuration, and what it lacks."""
+    """The best row of another configuration, and its shortfall from the winner."""
 
     label: str
-    lacks: str
+    shortfall: str
     row: Row
 
 
 @dataclass(frozen=True, slots=True)
 class NearestMiss:
-    """The row that misses the limits by the smallest sum of shares."""
+    """The row with the smallest sum of excesses over the limits."""
 
     label: str
     missed: tuple[Check, ...]
@@ -71,7 +71,7 @@ class NearestMiss:
 
 
 class NothingFitsError(LimitNotMetError):
-    """No row keeps to the limits; ``nearest`` comes closest, None when no row has the figures."""
+    """No row meets the limits.  ``nearest`` is None if no row has the figures of the limits."""
 
     def __init__(self, message: str, hint: str, nearest: NearestMiss | None) -> None:
         """Keep the nearest miss."""
@@ -92,20 +92,20 @@ class Choice:
     """The recommended row.
 
     Args:
-        objective: What was asked for: one objective, or several with weights.
-        label: The winner in a few words.
-        winner: Column to value, None where unknown.
+        objective: The requested objective: one, or several with weights.
+        label: Name of the winner.
+        winner: Values by column; None if unknown.
         properties: OpenVINO properties to compile with.
-        snippet: A Python program that compiles it so.
-        checks: The limits, as the winner stands to them.
-        reasons: Why it won, in sentences with figures.
+        snippet: Python program that compiles the model with them.
+        checks: The winner against the limits.
+        reasons: Why the winner won, in sentences with figures.
         runners_up: The best row of each other configuration, the nearest first.
-        ties: Names of the rows that cannot be told from the winner.
-        warnings: What to know before relying on it.
-        confidence: How sure it is that no other row that fits is better.
-        explanations: Why it and the runners-up are as fast, slow or uncertain as they are.
-        front: The rows that no other one beats in everything, whether they fit or not.
-        knees: Of every batch curve.
+        ties: Names of the rows without a significant difference to the winner.
+        warnings: What to know before relying on the choice.
+        confidence: Probability that no other row that fits is better.
+        explanations: Why the winner and the runners-up are as fast, slow or uncertain as they are.
+        front: The Pareto front of all rows, whether they fit or not.
+        knees: The knee of every batch curve.
     """
 
     objective: str
@@ -125,7 +125,7 @@ class Choice:
 
     @property
     def ties_text(self) -> str:
-        """The names of some rows that cannot be told from the winner, and how many more."""
+        """The names of some ties, and the number of the others."""
         more = len(self.ties) - _TIES
         return "; ".join(self.ties[:_TIES]) + (f"; and {more} more" if more > 0 else "")
 
@@ -133,32 +133,28 @@ class Choice:
     def headline(self) -> str:
         """What to run, in one sentence."""
         row = self.winner
-        counts = [
+        counts = ", ".join(
             f"{row[name]:.0f} {name if row[name] != 1 else name[:-1]}"
             for name in ("streams", "requests", "threads")
             if row[name] is not None
-        ]
-        precision = row["executed_precision"] or row["precision"]
-        told = f" ({', '.join(counts)})" if counts else ""
-        by_hand = ", ".join(counts) or row["load"]
-        how = f"the {row['hint']} hint{told}" if row["hint"] else by_hand
+        )
+        load = counts or row["load"]
+        if row["hint"]:
+            load = f"the {row['hint']} hint" + (f" ({counts})" if counts else "")
         shapes = "".join(
-            f", {what} {row[name]}"
-            for name, what in (("shape", "shape"), ("data_shape", "data shape"))
+            f", {name.replace('_', ' ')} {row[name]}"
+            for name in ("shape", "data_shape")
             if row[name]
         )
-        guess = (
-            " This is an estimate by the device's compiler: nothing was run there."
-            if row["status"] == "estimated"
-            else ""
-        )
+        precision = row["executed_precision"] or row["precision"]
+        estimate = " A compiler's estimate: nothing ran." if row["status"] == "estimated" else ""
         return (
             f"Run {row['variant']} on {device_text(row)} in {precision}, "
-            f"batch {row['batch']}{shapes}, with {how}.{guess}"
+            f"batch {row['batch']}{shapes}, with {load}.{estimate}"
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON types."""
+        """Return the choice as JSON types."""
         return {
             "objective": self.objective,
             "label": self.label,
@@ -174,15 +170,11 @@ class Choice:
             "confidence": asdict(self.confidence),
             "explanations": [asdict(note) for note in self.explanations],
             "front": self.front.to_json(),
-            "knees": [one.to_json() for one in self.knees],
+            "knees": [knee.to_json() for knee in self.knees],
         }
 
 
-def choose(
-    sweeps: Sequence[str | Path],
-    *,
-    spec: ChoiceSpec | None = None,
-) -> Choice:
+def choose(sweeps: Sequence[str | Path], *, spec: ChoiceSpec | None = None) -> Choice:
     """Recommend a device, variant, batch and load under limits.
 
     Ties go to the higher throughput, then to the smaller batch.
@@ -200,115 +192,121 @@ def choose(
 
 
 def choose_from(table: ResultsTable, spec: ChoiceSpec | None = None) -> Choice:
-    """Recommend a row of a table, or of some of its rows; see :func:`choose`."""
+    """Recommend a row of a table; see :func:`choose`."""
     rows, spec = table.records, spec or ChoiceSpec()
-    fine = _fine(rows, allow_estimates=spec.allow_estimates)
-    best_at = goal(spec, fine, table)
-    labels = config_labels(fine)
-    candidates = Candidates(fine, best_at, asked(spec, table), labels)
+    eligible = _eligible_rows(rows, allow_estimates=spec.allow_estimates)
+    goal = resolve_objective(spec, eligible, table)
+    labels = config_labels(eligible)
+    candidates = Candidates(eligible, goal, list_limits(spec, table), labels)
     if not candidates:
         raise InputError(
-            f"no row has all of what {spec.objective} is about", "choose by one of them alone"
+            f"no row has all figures of the objective {spec.objective}",
+            "choose by a single objective",
         )
     order = candidates.nearest_first
     fitting = order[candidates.fits[order]]
     if not fitting.size:
-        raise _nothing_fits(candidates)
+        raise _nothing_fits_error(candidates)
     winner = candidates[int(fitting[0])]
-    kinds, tied = candidates.rows.group_codes(), _tied(winner, candidates)
-    others = first_of_each_group(kinds, order)[1 : MAX_RUNNERS_UP + 1]
-    runners = [candidates[int(place)] for place in others]
+    groups, tied = candidates.rows.group_codes(), _tied(winner, candidates)
+    next_best = first_of_each_group(groups, order)[1 : MAX_RUNNERS_UP + 1]
+    rivals = [candidates[int(index)] for index in next_best]
     context = Context(rows, labels, table, spec.min_quality)
     details = table.details_of(winner.row)
-    rival = runners[0] if runners and runners[0].fits else None
     return Choice(
         objective=spec.objective,
         label=winner.label,
         winner=dict(winner.row),
         properties=dict(details.properties),
-        snippet=snippet(winner.row, details),
+        snippet=build_snippet(winner.row, details),
         checks=winner.checks,
-        reasons=reasons(winner, rival, best_at, table.quality_metric),
+        reasons=explain_winner(
+            winner, rivals[0] if rivals and rivals[0].fits else None, goal, table.quality_metric
+        ),
         runners_up=tuple(
-            RunnerUp(c.label, _lacks(c, winner, best_at, tied=bool(tied[place])), dict(c.row))
-            for place, c in zip(others, runners, strict=True)
+            RunnerUp(
+                rival.label, _shortfall(rival, winner, goal=goal, tied=tied[index]), dict(rival.row)
+            )
+            for index, rival in zip(next_best, rivals, strict=True)
         ),
         ties=candidates.labels(fitting[1:][tied[fitting[1:]]]),
-        warnings=warnings(winner, candidates, rows, spec, table),
-        confidence=confidence(
-            candidates.figures.take(fitting), kinds[fitting], lower=best_at.lower
+        warnings=find_warnings(winner, candidates, rows, spec, table),
+        confidence=estimate_confidence(
+            candidates.figures.take(fitting), groups[fitting], lower=goal.lower
         ),
-        explanations=explain([winner.row, *(c.row for c in runners)], context),
-        front=front(rows, spec.percentile, table.quality_metric, labels),
+        explanations=explain([winner.row, *(rival.row for rival in rivals)], context),
+        front=find_front(rows, spec.percentile, table.quality_metric, labels),
         knees=context.knees,
     )
 
 
-def _fine(rows: Rows, *, allow_estimates: bool) -> Rows:
-    """Return the rows that may be chosen.
+def _eligible_rows(rows: Rows, *, allow_estimates: bool) -> Rows:
+    """Return the rows that can be chosen.
 
     Raises:
-        NothingMeasuredError: There is none.
+        NothingMeasuredError: There are no such rows.
     """
-    fine = measured_rows(real_rows(rows))
+    eligible = measured_rows(real_rows(rows))
     if allow_estimates:
-        fine += estimated_rows(rows)
-    if fine:
-        return fine
-    if guesses := row_count_text(estimated_rows(rows)):
+        eligible += estimated_rows(rows)
+    if eligible:
+        return eligible
+    if estimates := row_count_text(estimated_rows(rows)):
         raise NothingMeasuredError(
-            f"nothing was measured, only estimated: {guesses}",
-            "--allow-estimates chooses among a compiler's estimates",
+            f"nothing measured, only estimated: {estimates}",
+            "choose from a compiler's estimates: --allow-estimates",
         )
     if excluded := row_count_text(excluded_rows(measured_rows(rows))):
         raise NothingMeasuredError(
-            "nothing was measured on a real device, so nothing can be chosen (left out:"
-            f" {excluded})",
-            "sweep on a device that is there",
+            f"nothing measured on a real device; left out: {excluded}",
+            "sweep on an available device",
         )
     failed = f": all {len(rows)} trials failed" if rows else ""
-    raise NothingMeasuredError(f"nothing was measured, so nothing can be chosen{failed}")
+    raise NothingMeasuredError(f"nothing measured{failed}")
 
 
 def _tied(winner: Candidate, candidates: Candidates) -> NDArray[np.bool_]:
-    """Return which may be the same as the winner; without intervals only those that are equal."""
-    figures, same = candidates.figures, candidates.figures.value == winner.figure.value
+    """Return a mask of the rows without a significant difference to the winner.
+
+    Without intervals, only equal rows are ties.
+    """
+    figures, tied = candidates.figures, candidates.figures.value == winner.figure.value
     if winner.figure.known:
         ratio = figures.over(winner.figure)
-        same = np.where(figures.known, ~ratio.excludes(1.0), same)
-    if winner.figure.exact:  # not the same files again
-        same = same & ~candidates.rows.equal("variant_id", winner.row["variant_id"])
-    return np.asarray(same, bool)
+        tied = np.where(figures.known, ~ratio.excludes(1.0), tied)
+    if winner.figure.exact:  # rows of the same files are not ties
+        tied = tied & ~candidates.rows.equal("variant_id", winner.row["variant_id"])
+    return np.asarray(tied, bool)
 
 
-def _lacks(candidate: Candidate, winner: Candidate, best_at: Quantity, *, tied: bool) -> str:
+def _shortfall(candidate: Candidate, winner: Candidate, *, goal: Quantity, tied: bool) -> str:
+    """Return the missed limits of a candidate, or its distance from the winner."""
     if not candidate.fits:
-        return "; ".join(check.miss_text for check in candidate.checks if not check.kept)
-    ratio = ratio_unpaired(candidate.figure, winner.figure)
-    shown = units.text(100 * abs(ratio.value - 1), 2)
-    more = "more" if best_at.lower else "less"
-    what = f"{best_at.words} {best_at.text(candidate.row)}"
+        return "; ".join(check.miss_text for check in candidate.checks if not check.satisfied)
+    figure = f"{goal.label} {goal.text(candidate.row)}"
     if candidate.figure.value == winner.figure.value:
-        return f"{what}: the same"
-    noise = ", within the noise" if tied else ""
-    return f"{what}: {shown} % {more}{noise}"
+        return f"{figure}: the same"
+    ratio = ratio_unpaired(candidate.figure, winner.figure)
+    distance = units.text(100 * abs(ratio.value - 1), 2)
+    significance = ", no significant difference" if tied else ""
+    return f"{figure}: {distance} % {'more' if goal.lower else 'less'}{significance}"
 
 
-def _nothing_fits(candidates: Candidates) -> NothingFitsError:
-    wanted = ", ".join(one.text for one in candidates.wanted)
+def _nothing_fits_error(candidates: Candidates) -> NothingFitsError:
+    limits = ", ".join(limit.text for limit in candidates.limits)
     complete = np.flatnonzero(~np.isnan(candidates.excess))
     if not complete.size:
-        missing = ", ".join(dict.fromkeys(one.words for one, _ in candidates.unknown()))
+        missing = ", ".join(dict.fromkeys(quantity.label for quantity, _ in candidates.unknown()))
         return NothingFitsError(
-            f"no row can be held against {wanted}: {missing} is not known of any",
-            "measure it (quality: sweep with --data), or leave the limit out",
+            f"no row meets {limits}: unknown {missing}",
+            "measure it (quality: sweep with --data), or remove the limit",
             None,
         )
     nearest = candidates[int(complete[np.argmin(candidates.excess[complete])])]
-    missed = tuple(check for check in nearest.checks if not check.kept)
-    told = "; ".join(check.miss_text for check in missed)
+    missed = tuple(check for check in nearest.checks if not check.satisfied)
+    misses = "; ".join(check.miss_text for check in missed)
     return NothingFitsError(
-        f"nothing has {wanted}; the nearest is {nearest.label}, with {told}",
+        f"no row meets {limits}; nearest: {nearest.label}, {misses}",
         "loosen the limit, or sweep more variants, batches or devices",
         NearestMiss(nearest.label, missed, dict(nearest.row)),
     )

@@ -1,4 +1,4 @@
-"""How sure a winner is: the share of resamples of the intervals in which it stays the best."""
+"""Certainty of a choice: the share of resamples of the intervals in which the winner is best."""
 
 from __future__ import annotations
 
@@ -18,24 +18,23 @@ if TYPE_CHECKING:
 
 RESAMPLES = 10_000
 _FAR = 6.0
-"""Standard deviations from both sides beyond which one never overtakes the other."""
+"""Distance in standard deviations of both figures beyond which one never exceeds the other."""
 _CHUNK = 256
 CAVEAT = (
-    "rows are taken as independent; drift between rows measured apart, and whether a limit"
-    " is kept, are not in it"
+    "assumes independent rows; excludes drift between separate measurements and uncertain limits"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Confidence:
-    """The probability that a winner is really the best of those that fit; None: cannot be told.
+    """Probability that the winner is the best of the rows that fit; None if unknown.
 
     Args:
-        row: That this very row is the best.
-        configuration: That some row of its variant, device and precision is.
-        text: The same in words.
-        resamples: How many were drawn.
-        caveat: What is not in it.
+        row: Probability that the row itself is best.
+        configuration: Probability that a row of its configuration is best.
+        text: The probabilities in a sentence.
+        resamples: Number of resamples; 0 without a probability.
+        caveat: What the probabilities leave out.
     """
 
     row: float | None
@@ -46,81 +45,81 @@ class Confidence:
 
     @property
     def sentence(self) -> str:
-        """What is known of it, and what is not in it."""
+        """The text with the caveat."""
         return f"{self.text} ({self.caveat})" if self.resamples else self.text
 
 
-def confidence(figures: Figures, groups: NDArray[np.intp], lower: bool) -> Confidence:
-    """Return how sure it is that the first figure is the best.
+def estimate_confidence(figures: Figures, groups: NDArray[np.intp], lower: bool) -> Confidence:
+    """Return the probability that the first figure is the best.
 
     Args:
-        figures: Of the rows that fit, the winner first.
-        groups: A number of the configuration of each.
-        lower: Whether less is better.
+        figures: Figures of the rows that fit, the winner first.
+        groups: Configuration of each row, as a number.
+        lower: Whether lower figures are better.
     """
     count = len(groups)
     if count == 1:
-        return Confidence(None, None, "nothing else fits: there is nothing to be better than", 0)
+        return Confidence(None, None, "no other row fits", 0)
     if figures.exact.all():
-        return Confidence(1.0, 1.0, "the figures are exact: nothing that fits is better", 0)
+        return Confidence(1.0, 1.0, "exact: no other row that fits is better", 0)
     unknown = int((~figures.known).sum())
     if unknown:
-        rows = f"{unknown} of {count} rows that fit"
-        return Confidence(None, None, f"not known: {rows} have no interval", 0)
-    shares = share_best(figures, lower)
-    own = groups == groups[0]
-    row, same = float(shares[0]), float(shares[own].sum())
-    told = f"best in {_percent(row)} of {RESAMPLES:,} resamples of the intervals"
-    if own.all() or _percent(same) == _percent(row):
-        return Confidence(row, same, told)
-    return Confidence(row, same, f"{told}; a row of its configuration in {_percent(same)}")
+        text = f"unknown: {unknown} of {count} rows that fit have no confidence interval"
+        return Confidence(None, None, text, 0)
+    shares = best_shares(figures, lower)
+    same_group = groups == groups[0]
+    row, configuration = float(shares[0]), float(shares[same_group].sum())
+    text = f"best in {_percent(row)} of {RESAMPLES:,} resamples of the intervals"
+    if not same_group.all() and _percent(configuration) != _percent(row):
+        text += f"; a row of its configuration in {_percent(configuration)}"
+    return Confidence(row, configuration, text)
 
 
-def share_best(
+def best_shares(
     figures: Figures, lower: bool, resamples: int = RESAMPLES, seed: int = 0
 ) -> NDArray[np.float64]:
-    """Return in what share of resamples each figure is the best; equal ones share theirs.
+    """Return the share of resamples in which each figure is best; ties are divided.
 
-    A parametric bootstrap (Efron and Tibshirani 1993, section 6.5): each figure is drawn on its
-    own from a normal distribution about its value whose two halves are scaled apart, so that 2.5 %
-    of the draws fall below the interval and 2.5 % above it.
+    A parametric bootstrap (Efron and Tibshirani 1993, section 6.5): each figure is drawn
+    independently from a normal distribution around its value.  Both halves are scaled separately,
+    so 2.5 % of the draws fall below the interval and 2.5 % above it.
 
     Args:
-        figures: With known intervals.
-        lower: Whether less is better.
-        resamples: How often all of them are drawn.
-        seed: Of the drawing.
+        figures: Figures with known intervals.
+        lower: Whether lower figures are better.
+        resamples: Number of resamples.
+        seed: Seed of the random generator.
 
     Returns:
-        One share for each figure; they add up to 1.
+        One share per figure; the shares add up to 1.
     """
     sign = -1.0 if lower else 1.0
     values, first, last = sign * figures.value, sign * figures.low, sign * figures.high
     below = np.maximum(0.0, values - np.minimum(first, last)) / Z975
     above = np.maximum(0.0, np.maximum(first, last) - values) / Z975
     near = np.flatnonzero(values + _FAR * above >= (values - _FAR * below).max())
-    parts = [near[start : start + _CHUNK] for start in range(0, near.size, _CHUNK)]
+    chunks = [near[start : start + _CHUNK] for start in range(0, near.size, _CHUNK)]
 
     @functools.lru_cache(maxsize=1)
-    def drawn(number: int) -> NDArray[np.float64]:
-        """Return the draws of a part, the same ones every time: all would not fit in memory."""
-        some = parts[number]
-        z = np.random.default_rng([seed, number]).standard_normal((some.size, resamples))
-        spread = np.where(z < 0, below[some, None], above[some, None])
-        return np.asarray(values[some, None] + z * spread, float)
+    def draws(number: int) -> NDArray[np.float64]:
+        """Return the reproducible draws of a chunk: those of all would not fit in memory."""
+        chunk = chunks[number]
+        z = np.random.default_rng([seed, number]).standard_normal((chunk.size, resamples))
+        spread = np.where(z < 0, below[chunk, None], above[chunk, None])
+        return np.asarray(values[chunk, None] + z * spread, float)
 
     best = np.full(resamples, -np.inf)
-    for number in range(len(parts)):
-        best = np.maximum(best, drawn(number).max(axis=0))
-    holders = np.sum([(drawn(n) == best).sum(axis=0) for n in range(len(parts))], axis=0)
+    for number in range(len(chunks)):
+        best = np.maximum(best, draws(number).max(axis=0))
+    holders = np.sum([(draws(n) == best).sum(axis=0) for n in range(len(chunks))], axis=0)
     shares = np.zeros(len(values))
-    for number, some in enumerate(parts):
-        shares[some] = ((drawn(number) == best) / holders).mean(axis=1)
+    for number, chunk in enumerate(chunks):
+        shares[chunk] = ((draws(number) == best) / holders).mean(axis=1)
     return shares
 
 
 def _percent(share: float) -> str:
-    """Return a share of resamples without claiming more than their number shows."""
+    """Return a share of resamples with no more digits than their number supports."""
     if share >= 1 - 0.5 / RESAMPLES:
         return "all"
     if share >= 0.995:

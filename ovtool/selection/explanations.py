@@ -1,7 +1,7 @@
-"""Why rows are as fast, slow or uncertain as they are, as data: each with its evidence.
+"""Why the winner won, and why rows are as fast, slow or uncertain as they are.
 
-A rule looks at one row and what was measured beside it, and says nothing where the figures do not
-show it.  Rows for which one rule says the same are put together in one note.
+A rule looks at one row and at the rows measured with it, and yields a note only if the figures
+show it.  Equal notes of several rows are merged.
 """
 
 from __future__ import annotations
@@ -26,34 +26,87 @@ from ovtool.results.rows import (
     measured_rows,
     real_rows,
 )
-from ovtool.selection.knee import Knees, against
+from ovtool.selection.knee import Knees, throughput_and_latency
 
 if TYPE_CHECKING:
+    from ovtool.core.metrics import QualityMetric
     from ovtool.core.statistics import Interval
     from ovtool.results.table import ResultsTable
+    from ovtool.selection.candidates import Candidate
+    from ovtool.selection.quantities import Quantity
 
 WIDE_QUALITY = 0.02
-"""Half-width of a quality interval beyond which a loss that matters would go unseen."""
-_SHARES = ("accuracy_top1", "accuracy_top5", "agreement_top1")
-"""Columns that count samples, so that their intervals are Wilson's."""
+"""Half-width of a quality interval that hides a relevant loss."""
+_PROPORTIONS = ("accuracy_top1", "accuracy_top5", "agreement_top1")
+"""Columns that count samples and have Wilson's interval."""
 _EXECUTED = ("flops_i8_pct", "flops_bf16_pct", "flops_f16_pct", "flops_f32_pct")
 _SOME_PCT, _MOST_PCT = 5.0, 50.0
 _SPARSE_PCT = 70.0
 _BATCH = (*CONFIG, "batch")
 _GROUP = ("environment", "device", "ran_on", "batch", "shape", "data_shape", "load")
-"""Columns in which rows are the same that can be compared."""
+"""Columns that are equal in comparable rows."""
 _SHOWN = 3
+_VERDICTS = {
+    "contended": "others_cpu_pct",
+    "throttled": "quota_wait_pct",
+    "unsteady": "drift_pct",
+}
+"""The column that shows why a measurement is not stable."""
+
+
+def explain_winner(
+    winner: Candidate, rival: Candidate | None, goal: Quantity, quality: QualityMetric | None
+) -> tuple[str, ...]:
+    """Return why the winner won, in sentences with figures and intervals.
+
+    Args:
+        winner: The winner.
+        rival: The best row of another configuration that fits.
+        goal: The quantity to optimize.
+        quality: Column of the quality; None if it was not evaluated.
+    """
+    reasons = [_explain_goal(winner, rival, goal)]
+    reasons += [f"Meets {check.limit_text}: {check.text}." for check in winner.checks]
+    references = {
+        "speedup_f32_x": "the uncompressed model in f32",
+        "speedup_default_x": "the uncompressed model in the device's default precision",
+    }
+    for column, reference in references.items():
+        ratio = get_figure(winner.row, column)
+        if winner.row[column] is not None and (ratio.known or ratio.value != 1):
+            reasons.append(f"Speed-up over {reference} at this load: {ratio_text(ratio)}.")
+    if quality is not None and winner.row[quality] is not None:
+        text = f"{column_label(quality)} {figure_text(winner.row, quality)}"
+        reasons.append(f"Quality: {text}{_samples_text(winner.row)}.")
+    return tuple(reasons)
+
+
+def _explain_goal(winner: Candidate, rival: Candidate | None, goal: Quantity) -> str:
+    reason = f"{'Lowest' if goal.lower else 'Highest'} {goal.label}: {goal.text(winner.row)}"
+    if rival is None:
+        return f"{reason}; no other configuration fits."
+    next_best = f"next is {rival.label} with {goal.text(rival.row)}"
+    if winner.figure.value == rival.figure.value:
+        return f"{reason}; {next_best}, the same."
+    if winner.figure.exact and rival.figure.exact:
+        return f"{reason}; {next_best}."
+    ratio = ratio_unpaired(winner.figure, rival.figure)
+    if not ratio.known:
+        return f"{reason}; {next_best} (no confidence interval)."
+    significance = "significant" if ratio.excludes(1.0) else "no significant difference"
+    interval = units.interval_text(ratio.value, ratio.low, ratio.high)
+    return f"{reason}; {next_best}: ratio {interval}, {significance}."
 
 
 @dataclass(frozen=True)
 class Context:
-    """What the rules know beside the row that they look at.
+    """What the rules know about the other rows.
 
     Args:
         rows: All rows of the table.
         labels: Names of their configurations.
-        table: Table of the rows.
-        min_quality: The limit of quality, if one was set.
+        table: The table of the rows.
+        min_quality: Limit of the quality, if set.
     """
 
     rows: Rows
@@ -61,36 +114,37 @@ class Context:
     table: ResultsTable
     min_quality: float | None = None
     knees: Knees = field(init=False)
-    _fine: Rows = field(init=False)
-    _beside: dict[int, Rows] = field(init=False, default_factory=dict)
+    _measured: Rows = field(init=False)
+    _comparable: dict[int, Rows] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         """Find the batch curves."""
-        fine = measured_rows(real_rows(self.rows))
-        object.__setattr__(self, "_fine", fine)
-        object.__setattr__(self, "knees", Knees(fine, self.labels))
+        measured = measured_rows(real_rows(self.rows))
+        object.__setattr__(self, "_measured", measured)
+        object.__setattr__(self, "knees", Knees(measured, self.labels))
 
-    def beside(self, row: Row) -> Rows:
-        """Return the rows of the same device, shapes, batch and load, its own too."""
-        kind = int(Rows.from_row(row).group_codes(_GROUP)[0])
-        if kind not in self._beside:
-            self._beside[kind] = self._fine.take(self._fine.group_codes(_GROUP) == kind)
-        return self._beside[kind]
+    def comparable(self, row: Row) -> Rows:
+        """Return the rows with the same device, shapes, batch and load, including the row."""
+        code = int(Rows.from_row(row).group_codes(_GROUP)[0])
+        if code not in self._comparable:
+            same = self._measured.group_codes(_GROUP) == code
+            self._comparable[code] = self._measured.take(same)
+        return self._comparable[code]
 
-    def alone(self, row: Row) -> Row | None:
-        """Return the row of one request at a time of the same configuration and batch.
+    def with_roofline(self, row: Row) -> Row | None:
+        """Return the row of the same configuration and batch that has a roofline.
 
-        That is what a roofline is calculated of; None where there is none.
+        A roofline is calculated for one request at a time; None if there is no such row.
         """
-        same = self._fine.group_codes(_BATCH) == int(Rows.from_row(row).group_codes(_BATCH)[0])
-        found = same & self._fine.known("memory_bound_pct")
-        return self._fine[int(found.argmax())] if found.any() else None
+        same = self._measured.group_codes(_BATCH) == int(Rows.from_row(row).group_codes(_BATCH)[0])
+        mask = same & self._measured.known("memory_bound_pct")
+        return self._measured[int(mask.argmax())] if mask.any() else None
 
     def baseline(self, row: Row) -> Row | None:
-        """Return its uncompressed variant in the device's default precision, measured beside."""
-        beside, wanted = self.beside(row), self.table.details_of(row).baseline
-        same = beside.equal("variant_id", wanted) & beside.equal("precision", "default")
-        return beside[int(same.argmax())] if wanted is not None and same.any() else None
+        """Return the comparable row of the uncompressed variant in default precision."""
+        rows, variant = self.comparable(row), self.table.details_of(row).baseline
+        same = rows.equal("variant_id", variant) & rows.equal("precision", "default")
+        return rows[int(same.argmax())] if variant is not None and same.any() else None
 
     def label(self, row: Row) -> str:
         """Return the name of a row."""
@@ -98,128 +152,129 @@ class Context:
 
 
 def explain(rows: Sequence[Row], context: Context) -> tuple[Note, ...]:
-    """Return what can be said of some rows, each thing once with the rows that it is about."""
-    found: dict[tuple[str, str, str], list[str]] = {}
+    """Return the notes of all rules on some rows; equal notes are merged."""
+    merged: dict[tuple[str, str, str], list[str]] = {}
     for row in rows:
         for rule in RULES:
             for note in rule(row, context):
-                evidence = found.setdefault((note.id, note.message, note.remedy), [])
+                evidence = merged.setdefault((note.id, note.message, note.remedy), [])
                 if note.evidence not in evidence:
                     evidence.append(note.evidence)
     notes = []
-    for (identifier, message, remedy), evidence in found.items():
+    for (note_id, message, remedy), evidence in merged.items():
         more = len(evidence) - _SHOWN
-        told = "; ".join(evidence[:_SHOWN]) + (f"; and {more} more" if more > 0 else "")
-        notes.append(Note(identifier, message, told, remedy))
+        text = "; ".join(evidence[:_SHOWN]) + (f"; and {more} more" if more > 0 else "")
+        notes.append(Note(note_id, message, text, remedy))
     return tuple(notes)
 
 
-def fastest(rows: Rows) -> list[Row]:
-    """Return the row of the most throughput of each configuration: what a report explains."""
-    found = (find_highest_throughput(same) for same in measured_rows(real_rows(rows)).groups())
-    return [row for row in found if row is not None]
+def fastest_rows(rows: Rows) -> list[Row]:
+    """Return the row with the highest throughput of each configuration."""
+    fastest = map(find_highest_throughput, measured_rows(real_rows(rows)).groups())
+    return [row for row in fastest if row is not None]
 
 
-def reduced_baseline(row: Row, context: Context) -> Iterator[Note]:
-    """INT8 gained little since what it is compared with runs in bf16 or f16 already.
+def _int8_gain(row: Row, context: Context) -> Iterator[Note]:
+    """INT8 gains little because its baseline already runs in bf16 or f16.
 
-    Little: less than half of its gain over f32, on a logarithmic scale.
+    Little: less than half of the speed-up over f32, on a logarithmic scale.
     """
     base = context.baseline(row)
     over_f32, over_default = get_figure(row, "speedup_f32_x"), get_figure(row, "speedup_default_x")
     if base is None or base == row or (row["flops_i8_pct"] or 0.0) < _MOST_PCT:
         return
-    ran_in = base["executed_precision"]
-    gained = over_f32.value > 1 and over_f32.excludes(1.0)
-    if ran_in in ("bf16", "f16") and gained and over_default.value < math.sqrt(over_f32.value):
+    precision = base["executed_precision"]
+    gains = _faster(over_f32)
+    if precision in ("bf16", "f16") and gains and over_default.value < math.sqrt(over_f32.value):
         yield make_note(
             "int8-baseline-reduced",
             f"{context.label(row)}: {ratio_text(over_f32)} against f32,"
-            f" {ratio_text(over_default)} against the default ({ran_in})",
+            f" {ratio_text(over_default)} against the default ({precision})",
         )
 
 
-def fell_back(row: Row, context: Context) -> Iterator[Note]:
-    """Layers run in a wider precision than the rest of the model."""
-    told = [n.evidence for n in context.table.details_of(row).notes if n.id == "int8-fallback"]
+def _precision_fallback(row: Row, context: Context) -> Iterator[Note]:
+    """Some layers run in a wider precision than the rest of the model."""
+    notes = context.table.details_of(row).notes
+    layers = [note.evidence for note in notes if note.id == "int8-fallback"]
     if (row["flops_i8_pct"] or 0.0) > 100 - _SOME_PCT:
-        told = []  # too little arithmetic to explain anything
+        layers = []  # too few FLOPs to matter
     f32 = row["flops_f32_pct"] or 0.0
     narrow = sum(row[name] or 0.0 for name in _EXECUTED[:-1])
-    wide = row["precision"] != "f32" and f32 >= _SOME_PCT and narrow >= _SOME_PCT
-    if not (wide or told):
+    in_f32 = row["precision"] != "f32" and f32 >= _SOME_PCT and narrow >= _SOME_PCT
+    if not (in_f32 or layers):
         return
-    shares = {n.split("_")[1]: row[n] / 100 for n in _EXECUTED if row[n]}
-    by_share = f"FLOPs in {units.percentages(shares)}" if shares else ""
+    shares = {name.split("_")[1]: row[name] / 100 for name in _EXECUTED if row[name]}
+    flops = [f"FLOPs in {units.percentages(shares)}"] if shares else []
     yield make_note(
-        f"fallback-{'f32' if wide else 'float'}",
-        f"{context.label(row)}: {'; '.join(part for part in (by_share, *told) if part)}",
+        f"fallback-{'f32' if in_f32 else 'float'}",
+        f"{context.label(row)}: {'; '.join([*flops, *layers])}",
     )
 
 
-def memory_bound(row: Row, context: Context) -> Iterator[Note]:
-    """Memory, not arithmetic, is the limit: shown by fewer bytes, or calculated by a roofline."""
+def _memory_bound(row: Row, context: Context) -> Iterator[Note]:
+    """Memory limits the speed: fewer bytes are faster, or a roofline shows it."""
     for evidence in _fewer_bytes_faster(row, context):
         yield make_note("memory-bound", evidence)
-    alone = context.alone(row)
-    if alone is not None and alone["memory_bound_pct"] > _MOST_PCT:
+    roofline = context.with_roofline(row)
+    if roofline is not None and roofline["memory_bound_pct"] > _MOST_PCT:
         yield make_note(
             "memory-bound-roofline",
-            f"{context.label(alone)}: {figure_text(alone, 'memory_bound_pct')} of the expected time"
-            f" in memory-bound layers; limit {figure_text(alone, 'limit_ms')} (calculated),"
-            f" p50 {figure_text(alone, 'latency_p50_ms')} (measured)",
+            f"{context.label(roofline)}: {figure_text(roofline, 'memory_bound_pct')} of the"
+            f" expected time in memory-bound layers; limit {figure_text(roofline, 'limit_ms')}"
+            f" (calculated), p50 {figure_text(roofline, 'latency_p50_ms')} (measured)",
         )
 
 
 def _fewer_bytes_faster(row: Row, context: Context) -> Iterator[str]:
-    """Yield pairs of variants of the same arithmetic and precisions, the smaller one faster."""
+    """Yield variants that are smaller and faster than the baseline, with the same arithmetic."""
     base = context.baseline(row)
     if base is None:
         return
-    for other in context.beside(row) if base == row else [row]:
+    for other in context.comparable(row) if base == row else [row]:
         if other == base or context.baseline(other) != base or other["precision"] != "default":
             continue
-        alike = _same_arithmetic(other, base)
-        sizes = [one["model_mib"] for one in (other, base)]
+        size, base_size = other["model_mib"], base["model_mib"]
         ratio = get_figure(other, "speedup_default_x")
-        if alike and None not in sizes and sizes[0] < sizes[1] and _faster(ratio):
+        smaller = None not in (size, base_size) and size < base_size
+        if smaller and _same_arithmetic(other, base) and _faster(ratio):
             yield (
                 f"{context.label(other)}: {ratio_text(ratio)} than {base['variant']},"
-                f" {units.text(sizes[0])} against {units.text(sizes[1])} MiB, both in"
+                f" {units.text(size)} against {units.text(base_size)} MiB, both in"
                 f" {base['executed_precision']}"
             )
 
 
-def _same_arithmetic(one: Row, other: Row) -> bool:
-    """Whether two variants do as many FLOPs, and in the same precisions, to a per cent."""
-    pairs = [(one[name], other[name]) for name in ("gflops", *_EXECUTED)]
+def _same_arithmetic(row: Row, base: Row) -> bool:
+    """Whether two rows have the same FLOPs in the same precisions, within 1 %."""
+    pairs = [(row[name], base[name]) for name in ("gflops", *_EXECUTED)]
     if any(None in pair for pair in pairs):
         return False
-    (mine, theirs), *shares = pairs
-    return abs(mine - theirs) <= 0.01 * theirs and all(abs(a - b) < 1.0 for a, b in shares)
+    (gflops, base_gflops), *shares = pairs
+    same_flops = abs(gflops - base_gflops) <= 0.01 * base_gflops
+    return bool(same_flops and all(abs(a - b) < 1.0 for a, b in shares))
 
 
 def _faster(ratio: Interval) -> bool:
     return ratio.value > 1 and ratio.excludes(1.0)
 
 
-def past_the_knee(row: Row, context: Context) -> Iterator[Note]:
-    """A batch beyond the knee, or the knee itself and what the next batch would give."""
+def _beyond_knee(row: Row, context: Context) -> Iterator[Note]:
+    """The batch is beyond the knee, or is the knee: what the next batch costs."""
     curve = context.knees.of(row)
     if curve is None or row["rate_rps"] is not None or row["batch"] < curve.row["batch"]:
         return
     larger = row if row["batch"] > curve.row["batch"] else curve.next_row
     if larger is None:
         return
-    gain, cost = against(larger, curve.row)
-    dearer = ratio_unpaired(cost, gain)
-    if not (dearer.value > 1 and dearer.excludes(1.0)):
-        return  # which of the two is the larger share is within the noise
-    sure = "" if gain.excludes(1.0) else " (no significant difference)"
+    gain, cost = throughput_and_latency(larger, curve.row)
+    if not _faster(ratio_unpaired(cost, gain)):
+        return  # no significant difference between gain and cost
+    significance = "" if gain.excludes(1.0) else " (no significant difference)"
     yield make_note(
         "knee",
-        f"{curve.label}: batch {larger['batch']} has {_change(gain.value)} throughput{sure} and"
-        f" {_change(cost.value)} p50 latency than batch {curve.row['batch']}",
+        f"{curve.label}: batch {larger['batch']} has {_change(gain.value)} throughput{significance}"
+        f" and {_change(cost.value)} p50 latency than batch {curve.row['batch']}",
     )
 
 
@@ -227,48 +282,39 @@ def _change(ratio: float) -> str:
     return f"{units.text(100 * abs(ratio - 1), 2)} % {'more' if ratio >= 1 else 'less'}"
 
 
-def machine(row: Row, context: Context) -> Iterator[Note]:
-    """The machine was not the model's alone, or did not run steadily."""
+def _not_stable(row: Row, context: Context) -> Iterator[Note]:
+    """The measurement was disturbed or did not stabilize."""
     verdict = row["verdict"]
     if verdict not in _VERDICTS:
         return
     column = _VERDICTS[verdict]
-    taken = row[column]
-    told = "" if taken is None else f", {column_label(column)} {figure_text(row, column)}"
-    guess = row["throughput_uncontended_fps"] if verdict == "contended" else None
-    alone = "" if guess is None else f"; ESTIMATE on idle cores {units.text(guess)} samples/s"
-    yield make_note(
-        f"measured-{verdict}",
-        f"{context.label(row)}: {figure_text(row, 'throughput_fps')}{told}{alone}",
-    )
+    evidence = f"{context.label(row)}: {figure_text(row, 'throughput_fps')}"
+    if row[column] is not None:
+        evidence += f", {column_label(column)} {figure_text(row, column)}"
+    estimate = row["throughput_uncontended_fps"] if verdict == "contended" else None
+    if estimate is not None:
+        evidence += f"; ESTIMATE on idle cores {units.text(estimate)} samples/s"
+    yield make_note(f"measured-{verdict}", evidence)
 
 
-_VERDICTS = {
-    "contended": "others_cpu_pct",
-    "throttled": "quota_wait_pct",
-    "unsteady": "drift_pct",
-}
-"""Column that shows why a measurement is not stable."""
-
-
-def sparse(row: Row, context: Context) -> Iterator[Note]:
-    """Many zeros, and no speed from them."""
+def _sparse_not_faster(row: Row, context: Context) -> Iterator[Note]:
+    """Many weights are zero, without a speed-up."""
     base = context.baseline(row)
-    ratio, share = get_figure(row, "speedup_default_x"), row["nonzero_pct"]
-    if base is None or base == row or share is None or share > _SPARSE_PCT:
+    ratio, nonzero_pct = get_figure(row, "speedup_default_x"), row["nonzero_pct"]
+    if base is None or base == row or nonzero_pct is None or nonzero_pct > _SPARSE_PCT:
         return
-    dense = base["nonzero_pct"]
-    if dense is None or share >= dense or not ratio.known or _faster(ratio):
+    dense_pct = base["nonzero_pct"]
+    if dense_pct is None or nonzero_pct >= dense_pct or not ratio.known or _faster(ratio):
         return
     yield make_note(
         "sparse-not-faster",
-        f"{context.label(row)}: {units.text(share)} % of the weights are not zero,"
+        f"{context.label(row)}: {units.text(nonzero_pct)} % of the weights are not zero,"
         f" {ratio_text(ratio)} against the uncompressed model",
     )
 
 
-def ran_elsewhere(row: Row, context: Context) -> Iterator[Note]:
-    """A virtual device handed the work to another device than its name suggests."""
+def _device_fallback(row: Row, context: Context) -> Iterator[Note]:
+    """A virtual device ran on other devices than its name suggests."""
     device, ran_on = row["device"], row["ran_on"]
     absent = not_behind(device, ran_on.split(", ")) if ran_on and is_virtual(device) else []
     if absent:
@@ -278,53 +324,61 @@ def ran_elsewhere(row: Row, context: Context) -> Iterator[Note]:
         )
 
 
-def quality_open(row: Row, context: Context) -> Iterator[Note]:
-    """The interval of the quality is too wide to tell, and how many samples would settle it."""
+def _wide_quality(row: Row, context: Context) -> Iterator[Note]:
+    """The interval of the quality is wide: how many samples are enough."""
     column = context.table.quality_metric
     if column is None or row[column] is None:
         return
-    mine, samples, limit = get_figure(row, column), row["quality_samples"], context.min_quality
-    half = (mine.high - mine.low) / 2
-    open_limit = limit is not None and mine.known and mine.low < limit < mine.high
-    if not open_limit and not half > WIDE_QUALITY:
+    quality, samples, limit = get_figure(row, column), row["quality_samples"], context.min_quality
+    wide = (quality.high - quality.low) / 2 > WIDE_QUALITY
+    needed = []
+    if limit is not None and quality.known and quality.low < limit < quality.high:
+        needed.append(_enough_samples(column, quality, samples, limit))
+    if wide:
+        needed.append(_enough_samples(column, quality, samples, None))
+    if not needed:
         return
-    told = []
-    if open_limit and limit is not None:
-        told.append(_enough(column, mine, samples, limit, f"to tell it from the limit {limit:g}"))
-    if half > WIDE_QUALITY:
-        told.append(_enough(column, mine, samples, None, f"for an interval of ±{WIDE_QUALITY:g}"))
-    on = f" on {samples:.0f} samples" if samples is not None else ""
+    figure = f"{column_label(column)} {figure_text(row, column)}{_samples_text(row)}"
+    evidence = ", ".join(filter(None, needed))
     yield make_note(
-        "quality-interval-wide",
-        f"{row['variant']}: {column_label(column)} {figure_text(row, column)}{on};"
-        f" {', '.join(part for part in told if part)}".rstrip("; "),
+        "quality-interval-wide", f"{row['variant']}: {'; '.join(filter(None, [figure, evidence]))}"
     )
 
 
-def _enough(
-    column: str, mine: Interval, samples: float | None, limit: float | None, what: str
+def _samples_text(row: Row) -> str:
+    samples = row["quality_samples"]
+    return "" if samples is None else f" on {samples:.0f} samples"
+
+
+def _enough_samples(
+    column: str, quality: Interval, samples: float | None, limit: float | None
 ) -> str:
-    """Say how many samples are enough: by Wilson's score, else by the interval's own width."""
-    if column in _SHARES:
+    """Return the number of samples that separates a quality from a limit, or narrows its interval.
+
+    By Wilson's interval for proportions, else by the width of the interval itself.
+    """
+    purpose = f"for the limit {limit:g}" if limit is not None else f"for ±{WIDE_QUALITY:g}"
+    if column in _PROPORTIONS:
         if limit is None:
-            return f"about {samples_for_half_width(mine.value, WIDE_QUALITY)} samples {what}"
-        needed = samples_to_distinguish(mine.value, limit)
-        return f"about {needed} samples {what}" if needed else ""
-    side = mine.high if limit is None or limit > mine.value else 2 * mine.value - mine.low
-    distance = WIDE_QUALITY if limit is None else abs(limit - mine.value)
-    if samples is None or not distance:
-        return ""
-    return f"about {math.ceil(samples * ((side - mine.value) / distance) ** 2)} samples {what}"
+            needed: int | None = samples_for_half_width(quality.value, WIDE_QUALITY)
+        else:
+            needed = samples_to_distinguish(quality.value, limit)
+    else:
+        low_side = limit is not None and limit <= quality.value
+        half = quality.value - quality.low if low_side else quality.high - quality.value
+        target = WIDE_QUALITY if limit is None else abs(limit - quality.value)
+        needed = math.ceil(samples * (half / target) ** 2) if samples and target else None
+    return f"about {needed} samples {purpose}" if needed else ""
 
 
 Rule = Callable[[Row, Context], Iterator[Note]]
 RULES: tuple[Rule, ...] = (
-    reduced_baseline,
-    fell_back,
-    memory_bound,
-    past_the_knee,
-    machine,
-    sparse,
-    ran_elsewhere,
-    quality_open,
+    _int8_gain,
+    _precision_fallback,
+    _memory_bound,
+    _beyond_knee,
+    _not_stable,
+    _sparse_not_faster,
+    _device_fallback,
+    _wide_quality,
 )

@@ -1,4 +1,4 @@
-"""The knee of a batch curve: the batch beyond which latency costs more than throughput gains."""
+"""The knee of a batch curve: the batch beyond which latency grows faster than throughput."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
 
 LATENCY = "latency_p50_ms"
 _CURVE = (*CONFIG, "load")
-"""Columns in which the rows of a batch curve are the same."""
+"""Columns that are equal in all rows of a batch curve."""
 
 
 @dataclass(frozen=True, slots=True)
 class Knee:
-    """The knee of the rows that differ in nothing but the batch.
+    """The knee of the rows that differ only in the batch.
 
     Args:
         label: Variant, device and load of the curve.
         row: The row of the knee.
-        next_row: That of the next larger batch; None where there is none: the curve may bend
-            beyond what was measured.
-        gain: Throughput at that batch / at the knee.
-        cost: p50 latency of a request at that batch / at the knee.
-        batches: All that were measured, the smallest first.
+        next_row: The row of the next larger batch; None if the knee is the largest batch: the
+            curve may bend beyond it.
+        gain: Throughput at the next batch / at the knee.
+        cost: p50 latency of a request at the next batch / at the knee.
+        batches: All measured batches, the smallest first.
     """
 
     label: str
@@ -41,7 +41,7 @@ class Knee:
     batches: tuple[int, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON types."""
+        """Return the knee as JSON types."""
         return {
             "label": self.label,
             "batch": self.row["batch"],
@@ -54,61 +54,60 @@ class Knee:
         }
 
 
-def knee(throughputs: Sequence[float], latencies: Sequence[float]) -> int:
-    """Return the index of the knee: the point of the most power, throughput / latency.
+def find_knee(throughputs: Sequence[float], latencies: Sequence[float]) -> int:
+    """Return the index of the knee: the point of maximum power, throughput / latency.
 
-    Up to it every share of throughput that is gained costs a smaller share of latency, beyond it a
-    larger one (Giessler et al. 1978; Kleinrock 1979, "Power and deterministic rules of thumb for
-    probabilistic problems in computer communications").  Neither units nor how far beyond the knee
-    was measured move it, as they move the chord that Kneedle (Satopaa et al. 2011) compares with.
-    Of equal ones the first is taken.
+    Up to the knee, a relative gain of throughput costs a smaller relative gain of latency; beyond
+    it, a larger one (Giessler et al. 1978; Kleinrock 1979, "Power and deterministic rules of thumb
+    for probabilistic problems in computer communications").  Neither the units nor the range of
+    batches moves the knee, unlike the chord of Kneedle (Satopaa et al. 2011).  The first of equal
+    points counts.
 
     Args:
-        throughputs: Above 0, in the order of the batches.
-        latencies: Above 0, of the same batches.
+        throughputs: Positive values in the order of the batches.
+        latencies: Positive values of the same batches.
 
     Raises:
-        ValueError: The two differ in length, are empty, or hold a figure that is not above 0.
+        ValueError: The lengths differ, there are no values, or a value is not positive.
     """
     if len(throughputs) != len(latencies) or not throughputs:
-        raise ValueError(f"{len(throughputs)} throughputs against {len(latencies)} latencies")
+        raise ValueError(f"{len(throughputs)} throughputs, {len(latencies)} latencies")
     if any(not v > 0 for v in (*throughputs, *latencies)):
-        raise ValueError("a knee needs figures above 0")
+        raise ValueError("throughputs and latencies must be positive")
     powers = [t / latency for t, latency in zip(throughputs, latencies, strict=True)]
     return powers.index(max(powers))
 
 
 class Knees(Sequence[Knee]):
-    """The knee of every batch curve of at least two batches, in the order of the table.
+    """The knee of every batch curve with at least two batches, in the order of the table.
 
-    Rows whose requests arrived on their own are left out: their throughput is that of arrivals.
-    A knee is looked for when it is asked for: there may be tens of thousands of curves.
+    Open-loop rows are left out: their throughput is the arrival rate.  A knee is computed on
+    access, since there may be tens of thousands of curves.
 
     Args:
-        rows: Of a table.
+        rows: Rows of a table.
         labels: Names of their configurations.
     """
 
     def __init__(self, rows: Rows, labels: Mapping[Config, str]) -> None:
         self._labels = labels
-        fine = measured_rows(real_rows(rows))
-        positive = [fine.numbers(name) > 0 for name in ("throughput_fps", LATENCY)]
-        fine = fine.take(positive[0] & positive[1] & ~fine.known("rate_rps"))
-        self._rows = fine
-        kinds, batches = fine.group_codes(_CURVE), fine.numbers("batch")
-        order = np.lexsort((batches, kinds))  # stable: of rows of the same batch the last counts
-        kinds, batches = kinds[order], batches[order]
-        last = np.append((np.diff(kinds) != 0) | (np.diff(batches) != 0), True)[: order.size]
-        order, kinds = order[last], kinds[last]
-        starts = np.flatnonzero(np.diff(kinds, prepend=-1))
+        measured = measured_rows(real_rows(rows))
+        positive = [measured.numbers(name) > 0 for name in ("throughput_fps", LATENCY)]
+        self._rows = measured.take(positive[0] & positive[1] & ~measured.known("rate_rps"))
+        codes, batches = self._rows.group_codes(_CURVE), self._rows.numbers("batch")
+        order = np.lexsort((batches, codes))  # stable: the last row of equal batches counts
+        codes, batches = codes[order], batches[order]
+        last = np.append((np.diff(codes) != 0) | (np.diff(batches) != 0), True)[: order.size]
+        order, codes = order[last], codes[last]
+        starts = np.flatnonzero(np.diff(codes, prepend=-1))
         sizes = np.diff(starts, append=order.size)
         first = np.minimum.reduceat(order, starts) if order.size else starts
         curves = [n for n in np.argsort(first).tolist() if sizes[n] > 1]
         self._curves = [order[starts[n] : starts[n] + sizes[n]] for n in curves]
-        self._number = {int(kinds[starts[n]]): place for place, n in enumerate(curves)}
+        self._positions = {int(codes[starts[n]]): position for position, n in enumerate(curves)}
 
     def __len__(self) -> int:
-        """Return how many curves there are."""
+        """Return the number of curves."""
         return len(self._curves)
 
     @overload
@@ -116,28 +115,28 @@ class Knees(Sequence[Knee]):
     @overload
     def __getitem__(self, index: slice) -> Sequence[Knee]: ...
     def __getitem__(self, index: int | slice) -> Knee | Sequence[Knee]:
-        """Return the knee of one curve, or of some."""
+        """Return the knee of one or several curves."""
         if isinstance(index, slice):
             return [self._knee(self._rows.take(curve)) for curve in self._curves[index]]
         return self._knee(self._rows.take(self._curves[index]))
 
     def of(self, row: Row) -> Knee | None:
-        """Return the knee of the curve that a row is on; None where it is on none."""
-        number = self._number.get(int(Rows.from_row(row).group_codes(_CURVE)[0]))
-        return None if number is None else self[number]
+        """Return the knee of a row's curve; None if the row is on no curve."""
+        position = self._positions.get(int(Rows.from_row(row).group_codes(_CURVE)[0]))
+        return None if position is None else self[position]
 
     def _knee(self, rows: Rows) -> Knee:
-        place = knee(rows.numbers("throughput_fps").tolist(), rows.numbers(LATENCY).tolist())
-        row, beyond = rows[place], rows[place + 1] if place + 1 < len(rows) else None
-        gain, cost = (None, None) if beyond is None else against(beyond, row)
+        index = find_knee(rows.numbers("throughput_fps").tolist(), rows.numbers(LATENCY).tolist())
+        row, next_row = rows[index], rows[index + 1] if index + 1 < len(rows) else None
+        gain, cost = (None, None) if next_row is None else throughput_and_latency(next_row, row)
         label = f"{self._labels[Config.from_row(row)]}, {row['load']}"
-        return Knee(label, row, beyond, gain, cost, tuple(r["batch"] for r in rows))
+        return Knee(label, row, next_row, gain, cost, tuple(r["batch"] for r in rows))
 
 
-def against(row: Row, other: Row) -> tuple[Interval, Interval]:
-    """Return throughput and p50 latency of a row over those of another."""
+def throughput_and_latency(row: Row, base: Row) -> tuple[Interval, Interval]:
+    """Return the ratios of throughput and p50 latency of a row to those of another row."""
     gain, cost = (
-        ratio_unpaired(get_figure(row, name), get_figure(other, name))
+        ratio_unpaired(get_figure(row, name), get_figure(base, name))
         for name in ("throughput_fps", LATENCY)
     )
     return gain, cost

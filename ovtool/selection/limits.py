@@ -1,4 +1,4 @@
-"""The user's limits, and how a row stands to them."""
+"""The limits of a choice, and the check of a row against them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ovtool.core import units
-from ovtool.selection.quantities import Quantity, cost, measured_in, sustained_rate
+from ovtool.selection.quantities import (
+    Quantity,
+    column_quantity,
+    cost_quantity,
+    sustained_rate_quantity,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
     from ovtool.core.statistics import Interval
@@ -28,64 +31,62 @@ Outcome = Literal["met", "uncertain", "missed", "unknown"]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One limit against one row.
+    """A row's figure against a limit.
 
-    The value decides whether a limit is kept; the interval says how sure that is.  Without an
-    interval the value is taken as it is.
+    The value decides whether the limit is satisfied; the interval shows the certainty.
+
+    Args:
+        quantity: The limited quantity.
+        limit: The limit.
+        figure: The row's figure.
+        text: The figure with its interval, unit and source.
     """
 
     quantity: Quantity
     limit: float
     figure: Interval
     text: str
-    """The figure with its interval and unit, and what it comes from."""
 
     @property
-    def upper(self) -> bool:
-        """Whether the limit is a greatest value, and not a least one."""
-        return self.quantity.lower
-
-    @property
-    def kept(self) -> bool:
-        """Whether the value keeps the limit."""
-        return bool(kept(self.figure.value, self.limit, self.upper))
+    def satisfied(self) -> bool:
+        """Whether the value satisfies the limit; an unknown value does not."""
+        return bool(_satisfied(self.figure.value, self.limit, self.quantity.lower))
 
     @property
     def outcome(self) -> Outcome:
-        """``met`` or ``missed`` by the whole interval, ``uncertain`` when it straddles."""
+        """``met`` or ``missed`` by the whole interval, ``uncertain`` if it straddles the limit."""
         if math.isnan(self.figure.value):
             return "unknown"
         if self.figure.known and self.figure.low < self.limit < self.figure.high:
             return "uncertain"
-        return "met" if self.kept else "missed"
+        return "met" if self.satisfied else "missed"
 
     @property
     def excess(self) -> float:
-        """By what share of the limit it is missed; 0 when kept, NaN when unknown."""
-        return float(excess(self.figure.value, self.limit, self.upper))
+        """Excess over the limit as a fraction of it; 0 if satisfied, NaN if unknown."""
+        return float(_excess(self.figure.value, self.limit, self.quantity.lower))
 
     @property
     def limit_text(self) -> str:
         """The limit in words."""
-        return Asked(self.quantity, self.limit).text
+        return Limit(self.quantity, self.limit).text
 
     @property
     def miss_text(self) -> str:
-        """By how much it is missed, in words."""
+        """The distance from the limit in words."""
         if self.outcome == "unknown":
-            told = self.quantity.words
-            return f"{told} is not known{self.text.partition(units.UNKNOWN)[2]}"
-        by = units.text(abs(self.figure.value - self.limit))
-        unit = self.quantity.column.unit
-        side = "over" if self.upper else "under"
-        straddles = ", within its interval" if self.outcome == "uncertain" else ""
+            return f"{self.quantity.label} is unknown{self.text.partition(units.UNKNOWN)[2]}"
+        distance = units.text(abs(self.figure.value - self.limit))
+        unit = f" {self.quantity.column.unit}".rstrip()
+        side = "over" if self.quantity.lower else "under"
+        uncertain = ", within the interval" if self.outcome == "uncertain" else ""
         return (
-            f"{self.quantity.words} {self.text}: {by}{' ' + unit if unit else ''} "
-            f"({units.text(100 * self.excess, 2)} %) {side} {self.limit:g}{straddles}"
+            f"{self.quantity.label} {self.text}: {distance}{unit} "
+            f"({units.text(100 * self.excess, 2)} %) {side} {self.limit:g}{uncertain}"
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON types."""
+        """Return the check as JSON types."""
         value = self.figure.value
         return {
             "column": self.quantity.column.name,
@@ -99,66 +100,57 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A limit that was set, and the quantity that it is about."""
+class Limit:
+    """A limit of a quantity: a maximum if lower is better, else a minimum."""
 
     quantity: Quantity
-    limit: float
+    value: float
 
     @property
     def text(self) -> str:
         """The limit in words."""
-        least = "at most" if self.quantity.lower else "at least"
-        unit = self.quantity.column.unit
-        return f"{self.quantity.words} {least} {self.limit:g}{' ' + unit if unit else ''}"
+        bound = "at most" if self.quantity.lower else "at least"
+        unit = f" {self.quantity.column.unit}".rstrip()
+        return f"{self.quantity.label} {bound} {self.value:g}{unit}"
 
     def check(self, row: Row, figure: Interval) -> Check:
-        """Hold a row with its figure against it."""
-        return Check(self.quantity, self.limit, figure, self.quantity.text(row))
+        """Return the check of a row with its figure."""
+        return Check(self.quantity, self.value, figure, self.quantity.text(row))
 
-    def kept(self, figures: Figures) -> NDArray[np.bool_]:
-        """Return which figures keep it."""
-        return np.asarray(kept(figures.value, self.limit, self.quantity.lower))
+    def satisfied(self, figures: Figures) -> NDArray[np.bool_]:
+        """Return a mask of the figures that satisfy the limit."""
+        return _satisfied(figures.value, self.value, self.quantity.lower)
 
     def excess(self, figures: Figures) -> NDArray[np.float64]:
-        """Return by what share of the limit each figure misses it; NaN where unknown."""
-        return np.asarray(excess(figures.value, self.limit, self.quantity.lower))
+        """Return the excess of each figure as a fraction of the limit; NaN if unknown."""
+        return _excess(figures.value, self.value, self.quantity.lower)
 
 
-def kept(value: _Values, limit: float, upper: bool) -> NDArray[np.bool_]:
-    """Return whether values keep a limit; one that is unknown does not."""
+def _satisfied(value: _Values, limit: float, upper: bool) -> NDArray[np.bool_]:
     return np.asarray(value <= limit if upper else value >= limit)
 
 
-def excess(value: _Values, limit: float, upper: bool) -> NDArray[np.float64]:
-    """Return by what share of a limit values miss it; 0 where kept, NaN where unknown."""
+def _excess(value: _Values, limit: float, upper: bool) -> NDArray[np.float64]:
     over = np.asarray(value) - limit
-    return np.maximum(0.0, over if upper else -over) / limit
+    return np.asarray(np.maximum(0.0, over if upper else -over) / limit)
 
 
-def asked(spec: ChoiceSpec, table: ResultsTable) -> tuple[Asked, ...]:
-    """Return the limits that are set.
+def list_limits(spec: ChoiceSpec, table: ResultsTable) -> tuple[Limit, ...]:
+    """Return the limits that are set, with their quantities.
 
     Args:
-        spec: The limits, and the latency percentile of the latency limit.
-        table: Table of the rows: its quality metric and details.
+        spec: The limits, and the percentile of the latency limit.
+        table: The table of the rows: its quality metric and details.
     """
-    return tuple(_asked(spec, table))
-
-
-def _asked(spec: ChoiceSpec, table: ResultsTable) -> Iterator[Asked]:
-    columns = (
-        (f"latency_p{spec.percentile}_ms", spec.max_latency_ms),
-        ("throughput_fps", spec.min_throughput_fps),
-        (table.quality_metric or "agreement_top1", spec.min_quality),
-        ("model_mib", spec.max_model_mib),
-        ("peak_rss_mib", spec.max_memory_mib),
-        ("energy_mj_per_sample", spec.max_energy_mj),
-    )
-    for column, limit in columns:
-        if limit is not None:
-            yield Asked(measured_in(column), limit)
-    if spec.max_cost is not None and (prices := spec.price_table()) is not None:
-        yield Asked(cost(prices), spec.max_cost)
-    if spec.rate is not None:
-        yield Asked(sustained_rate(table), spec.rate)
+    values: list[tuple[Quantity, float | None]] = [
+        (column_quantity(f"latency_p{spec.percentile}_ms"), spec.max_latency_ms),
+        (column_quantity("throughput_fps"), spec.min_throughput_fps),
+        (column_quantity(table.quality_metric or "agreement_top1"), spec.min_quality),
+        (column_quantity("model_mib"), spec.max_model_mib),
+        (column_quantity("peak_rss_mib"), spec.max_memory_mib),
+        (column_quantity("energy_mj_per_sample"), spec.max_energy_mj),
+    ]
+    if (prices := spec.price_table()) is not None:
+        values.append((cost_quantity(prices), spec.max_cost))
+    values.append((sustained_rate_quantity(table), spec.rate))
+    return tuple(Limit(quantity, value) for quantity, value in values if value is not None)

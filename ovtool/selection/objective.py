@@ -1,11 +1,11 @@
-"""What a choice is best at: one quantity, or several with weights.
+"""The objective of a choice: one quantity, or several with weights.
 
-Several are made one figure by the weighted product of ratios: each figure as a share of the best
-one (1 is the best, less is worse), raised to its weight, the weights adding up to 1.  That is the
-weighted product model (Bridgman 1922, Dimensional Analysis; Miller and Starr 1969); a geometric
-mean is the one mean of normalized figures whose order does not depend on what they are normalized
-by (Fleming and Wallace 1986, How not to lie with statistics).  So neither units nor the other rows
-move the order of two rows.  A weight of 2 means: 1 % more of this outweighs 2 % less of that.
+Several quantities are combined by the weighted product of ratios: each figure as a fraction of the
+best one (1 is best), raised to its weight; the weights add up to 1.  This is the weighted product
+model (Bridgman 1922, Dimensional Analysis; Miller and Starr 1969).  The geometric mean is the only
+mean of normalized figures with an order that does not depend on the normalization (Fleming and
+Wallace 1986, How not to lie with statistics), so neither units nor other rows change the order of
+two rows.  A weight of 2 means: 1 % more of this quantity outweighs 2 % less of that.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ovtool.core.columns import Column
 from ovtool.core.errors import InputError, NothingMeasuredError, OvtoolError
 from ovtool.results.rows import Figures, measured_rows
 from ovtool.selection.choice_spec import parse_objective
-from ovtool.selection.quantities import Quantity, cost, measured_in
+from ovtool.selection.quantities import Quantity, column_quantity, cost_quantity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,36 +35,39 @@ SCORE = Column(
     "score",
     "score",
     "derived",
-    "weighted geometric mean of the shares of the best; 1: the best in all",
+    "weighted geometric mean of the fractions of the best; 1: the best in all",
     better="higher",
     interval=True,
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """One of the quantities of an objective, with its share of the weight."""
+class WeightedQuantity:
+    """A quantity of an objective, with its share of the weight."""
 
     quantity: Quantity
     weight: float
 
 
-def score(figures: Sequence[Figures], parts: Sequence[Part], best: Sequence[float]) -> Figures:
-    """Return the weighted geometric mean of rows' figures as shares of the best ones.
+def score(
+    figures: Sequence[Figures], parts: Sequence[WeightedQuantity], best: Sequence[float]
+) -> Figures:
+    """Return the weighted geometric mean of rows' figures as fractions of the best ones.
 
-    The interval goes from all figures at their worse ends to all at their better ends: they err
-    together (a slow moment lowers throughput and raises latency), so it is not too narrow.
+    The interval reaches from all figures at their worse ends to all at their better ends: their
+    errors are correlated (a slow moment lowers throughput and raises latency), so it is not too
+    narrow.
 
     Args:
-        figures: One for each part, of the same rows.
-        parts: What they are, and their weights.
-        best: The best value of each; its own interval cancels when rows are compared.
+        figures: Figures of the same rows, one for each part.
+        parts: The quantities and their weights.
+        best: Best value of each quantity; its own interval cancels when rows are compared.
     """
 
     def product(ends: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
         total = np.ones(len(ends[0]))
         for end, part, top in zip(ends, parts, best, strict=True):
-            with np.errstate(all="ignore"):  # what cannot be divided by is unknown
+            with np.errstate(all="ignore"):  # a division by 0 is unknown
                 share = top / end if part.quantity.lower else end / top
             total *= np.where(np.isfinite(share) & (share >= 0), share, np.nan) ** part.weight
         return total
@@ -75,26 +78,27 @@ def score(figures: Sequence[Figures], parts: Sequence[Part], best: Sequence[floa
     return Figures(product([f.value for f in figures]), product(worse), product(better))
 
 
-def goal(spec: ChoiceSpec, rows: Rows, table: ResultsTable) -> Quantity:
-    """Return the quantity that a choice is best at; of several objectives their score.
+def resolve_objective(spec: ChoiceSpec, rows: Rows, table: ResultsTable) -> Quantity:
+    """Return the quantity to optimize; for several objectives their score.
 
     Args:
         spec: The objective, the latency percentile and the prices.
-        rows: What is chosen from: the best of each figure among them has the score 1.
-        table: Table of the rows.
+        rows: Rows to choose from: the best figure among them has the score 1.
+        table: The table of the rows.
 
     Raises:
-        InputError: The objective was not measured in any row.
+        InputError: No row has a figure of the objective.
+        NothingMeasuredError: The rows are estimates, which have no figure of the objective.
     """
     prices = spec.price_table()
     parts = [
-        Part(_quantity(name, spec.percentile, table, prices), weight)
+        WeightedQuantity(_quantity(name, spec.percentile, table, prices), weight)
         for name, weight in parse_objective(spec.objective).items()
     ]
     known = [part.quantity.of(rows).value for part in parts]
     for part, values in zip(parts, known, strict=True):
         if np.isnan(values).all():
-            raise _nowhere(part.quantity, rows, table)
+            raise _no_figure_error(part.quantity, rows, table)
     if len(parts) == 1:
         return parts[0].quantity
     best = [
@@ -106,19 +110,19 @@ def goal(spec: ChoiceSpec, rows: Rows, table: ResultsTable) -> Quantity:
         return score([part.quantity.of(rows) for part in parts], parts, best)
 
     def evidence(row: Row) -> str:
-        return ", ".join(f"{p.quantity.words} {p.quantity.text(row)}" for p in parts)
+        return ", ".join(f"{p.quantity.label} {p.quantity.text(row)}" for p in parts)
 
     return Quantity(SCORE, of, evidence)
 
 
 def _quantity(name: str, percentile: int, table: ResultsTable, prices: Prices | None) -> Quantity:
-    if name == "cost" and prices is not None:  # ChoiceSpec refuses a cost without prices
-        return cost(prices)
+    if name == "cost" and prices is not None:  # ChoiceSpec rejects a cost without prices
+        return cost_quantity(prices)
     if name == "quality":
         if table.quality_metric is None:
-            raise InputError("quality was measured in no row", "sweep with --data")
-        return measured_in(table.quality_metric)
-    return measured_in(
+            raise InputError("no row has a quality", "sweep with --data")
+        return column_quantity(table.quality_metric)
+    return column_quantity(
         {
             "throughput": "throughput_fps",
             "latency": f"latency_p{percentile}_ms",
@@ -129,25 +133,23 @@ def _quantity(name: str, percentile: int, table: ResultsTable, prices: Prices | 
     )
 
 
-def _nowhere(quantity: Quantity, rows: Rows, table: ResultsTable) -> OvtoolError:
+def _no_figure_error(quantity: Quantity, rows: Rows, table: ResultsTable) -> OvtoolError:
     """Return the error of a quantity that no row has."""
-    name = quantity.column.name
     if not measured_rows(rows):
         return NothingMeasuredError(
-            f"{quantity.words} was measured in no row, and a compiler's estimates are of the"
-            " latency alone",
-            "choose by latency",
+            f"no row has {quantity.label}: compilers estimate latency only", "choose by latency"
         )
+    name = quantity.column.name
     if name == "cost_per_million":
-        machines = ", ".join(dict.fromkeys(one.machine for one in table.environments))
-        return InputError(f"no machine has a price: {machines}", "add a pattern that matches it")
-    why = [
+        machines = ", ".join(dict.fromkeys(e.machine for e in table.environments))
+        return InputError(f"no machine has a price: {machines}", "add a pattern that matches")
+    reasons = [
         reason
         for environment in table.environments
-        for what, reason in environment.unknown.items()
-        if "energy" in what and name.startswith("energy")
+        for counter, reason in environment.unknown.items()
+        if "energy" in counter and name.startswith("energy")
     ]
     return InputError(
-        f"{quantity.words} was measured in no row" + (f": {why[0]}" if why else ""),
-        "choose by another objective",
+        f"no row has {quantity.label}" + (f": {reasons[0]}" if reasons else ""),
+        "choose another objective",
     )

@@ -1,4 +1,4 @@
-"""The Pareto front: the rows that no other row beats in everything that is known of them."""
+"""The Pareto front: the rows that no other row dominates in the known figures."""
 
 from __future__ import annotations
 
@@ -21,85 +21,86 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Front:
-    """The rows of a front.
+    """The rows of a Pareto front.
 
     Args:
-        columns: That were compared.
-        left_out: Columns that no row has.
-        rows: Those of the front, the most throughput first.
-        labels: Their names.
-        of: How many rows were compared.
+        columns: Compared columns.
+        left_out: Columns without a figure in any row.
+        rows: Rows of the front, the highest throughput first.
+        labels: Names of the rows.
+        compared: Number of compared rows.
     """
 
     columns: tuple[str, ...]
     left_out: tuple[str, ...]
     rows: Rows
     labels: tuple[str, ...]
-    of: int
+    compared: int
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON types, with the figures that were compared."""
-        kept = ("environment", "trial", "variant", "device", "batch", "load", "precision")
+        """Return the front as JSON types, with the compared figures."""
+        identity = ("environment", "trial", "variant", "device", "batch", "load", "precision")
         return {
             "columns": list(self.columns),
             "left_out": list(self.left_out),
-            "compared": self.of,
+            "compared": self.compared,
             "rows": [
-                {"label": label} | {name: row[name] for name in (*kept, *self.columns)}
+                {"label": label} | {name: row[name] for name in (*identity, *self.columns)}
                 for label, row in zip(self.labels, self.rows, strict=True)
             ],
         }
 
 
-def front(rows: Rows, percentile: int, quality: str | None, labels: Mapping[Config, str]) -> Front:
-    """Return the front over throughput, latency, quality, size and energy.
+def find_front(
+    rows: Rows, percentile: int, quality: str | None, labels: Mapping[Config, str]
+) -> Front:
+    """Return the front of throughput, latency, quality, size and energy.
 
     Args:
-        rows: Of the table; failed and emulated ones take no part.
-        percentile: Of the latency.
-        quality: Column of quality; None where it was not evaluated.
+        rows: Rows of a table; failed, emulated and estimated rows are left out.
+        percentile: Latency percentile.
+        quality: Column of the quality; None if it was not evaluated.
         labels: Names of the configurations.
     """
-    wanted = ["throughput_fps", f"latency_p{percentile}_ms", "model_mib", "energy_mj_per_sample"]
-    wanted[2:2] = [quality] if quality else []
-    fine = measured_rows(real_rows(rows))
-    columns = [name for name in wanted if fine.known(name).any()]
+    names = ["throughput_fps", f"latency_p{percentile}_ms", "model_mib", "energy_mj_per_sample"]
+    names[2:2] = [quality] if quality else []
+    measured = measured_rows(real_rows(rows))
+    columns = [name for name in names if measured.known(name).any()]
     signs = [-1.0 if BY_NAME[name].better == "lower" else 1.0 for name in columns]
-    values = [sign * fine.numbers(name) for sign, name in zip(signs, columns, strict=True)]
-    found = not_dominated(np.column_stack(values)) if values else []
-    throughput = fine.take(found).numbers("throughput_fps")
-    kept = fine.take(found).take(np.argsort(-throughput, kind="stable"))
+    values = [sign * measured.numbers(name) for sign, name in zip(signs, columns, strict=True)]
+    front = measured.take(find_non_dominated(np.column_stack(values)) if values else [])
+    front = front.take(np.argsort(-front.numbers("throughput_fps"), kind="stable"))
     return Front(
         tuple(columns),
-        tuple(name for name in wanted if name not in columns),
-        kept,
-        tuple(row_label(row, labels) for row in kept),
-        len(fine),
+        tuple(name for name in names if name not in columns),
+        front,
+        tuple(row_label(row, labels) for row in front),
+        len(measured),
     )
 
 
-def not_dominated(values: NDArray[np.float64]) -> list[int]:
-    """Return the rows that no other one dominates, in their order.
+def find_non_dominated(values: NDArray[np.float64]) -> list[int]:
+    """Return the indices of the rows that no other row dominates, in their order.
 
-    One row dominates another if it is at least as good in every figure that is known of the other,
-    and better in one of them.  A figure that is not known speaks neither for the row that lacks
-    it, nor against the others.  A row of which nothing is known is on no front.
+    A row dominates another row if it is at least as good in every known figure of the other row,
+    and better in one.  An unknown figure counts neither for its row nor against other rows.  A row
+    without a known figure is not on the front.
 
     Args:
-        values: [rows, figures], more is better, NaN where unknown.
+        values: [rows, figures], higher is better, NaN where unknown.
     """
     index = np.flatnonzero(~np.isnan(values).all(axis=1))
     values = values[index]
     done = np.zeros(len(index), bool)
-    # Rows that are good in all go first: they rule most others out early.
+    # Rows that are good in all figures come first: they eliminate most rows early.
     ranks = np.nansum(values.argsort(axis=0).argsort(axis=0) * ~np.isnan(values), axis=1)
     order = np.argsort(-ranks, kind="stable")
     index, values = index[order], values[order]
     while not done.all():
-        mine, counts = values[done.argmin()], ~np.isnan(values)
-        worse_nowhere = ((mine >= values) | ~counts).all(axis=1)
-        better_once = ((mine > values) & counts).any(axis=1)
-        done |= ((mine == values) | (np.isnan(mine) & ~counts)).all(axis=1)  # those as good, too
-        kept = ~(worse_nowhere & better_once)
+        pivot, known = values[done.argmin()], ~np.isnan(values)
+        nowhere_worse = ((pivot >= values) | ~known).all(axis=1)
+        somewhere_better = ((pivot > values) & known).any(axis=1)
+        done |= ((pivot == values) | (np.isnan(pivot) & ~known)).all(axis=1)  # and its equals
+        kept = ~(nowhere_worse & somewhere_better)
         index, values, done = index[kept], values[kept], done[kept]
     return sorted(index.tolist())

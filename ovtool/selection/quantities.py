@@ -1,4 +1,4 @@
-"""Quantities that limits and objectives are about: a column, or a figure worked out from a row."""
+"""Quantities of limits and objectives: a column, or a figure computed from a row."""
 
 from __future__ import annotations
 
@@ -17,19 +17,17 @@ if TYPE_CHECKING:
     from ovtool.results.table import ResultsTable
     from ovtool.selection.prices import Prices
 
-NOT_KEPT = "rate-not-kept"
-"""Id of the note of a row whose requests arrived faster than they were served."""
-_PER_MILLION = 1e6 / 3600
+_HOURLY_TO_MILLION = 1e6 / 3600
 
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """A figure of rows, under the name, unit and direction of a column.
+    """A figure of rows, with the name, unit and direction of a column.
 
     Args:
-        column: What it is called, its unit, and which way is better.
-        of: The figures of some rows; NaN where unknown.
-        evidence: What the figure of a row comes from, in words; empty where that is the column.
+        column: Name, unit and direction.
+        of: Figures of rows; NaN where unknown.
+        evidence: Source of a row's figure; empty if the figure is the column.
     """
 
     column: Column
@@ -37,24 +35,25 @@ class Quantity:
     evidence: Callable[[Row], str] = lambda _: ""
 
     @property
-    def words(self) -> str:
-        """What it is called inside a sentence."""
-        return column_label(self.column.name) if self.column.name in BY_NAME else self.column.title
+    def label(self) -> str:
+        """The name inside a sentence."""
+        name = self.column.name
+        return column_label(name) if name in BY_NAME else self.column.title
 
     @property
     def lower(self) -> bool:
-        """Whether less is better."""
+        """Whether lower figures are better."""
         return self.column.better == "lower"
 
     def text(self, row: Row) -> str:
-        """Return the figure of a row with its interval, its unit and what it comes from."""
-        shown = interval_text(self.of(Rows.from_row(row))[0], self.column)
+        """Return the figure of a row with its interval, unit and source."""
+        figure = interval_text(self.of(Rows.from_row(row))[0], self.column)
         evidence = self.evidence(row)
-        return f"{shown} ({evidence})" if evidence else shown
+        return f"{figure} ({evidence})" if evidence else figure
 
 
-def measured_in(name: str) -> Quantity:
-    """Return the quantity of a column; a row that is an estimate answers any latency with it."""
+def column_quantity(name: str) -> Quantity:
+    """Return the quantity of a column; estimated rows use their estimate for every latency."""
 
     def evidence(row: Row) -> str:
         return "the compiler's estimate" if resolve_column(row, name) != name else ""
@@ -62,11 +61,11 @@ def measured_in(name: str) -> Quantity:
     return Quantity(BY_NAME[name], lambda rows: resolve_figures(rows, name), evidence)
 
 
-def cost(prices: Prices) -> Quantity:
-    """Return what a million samples cost at the measured throughput, on the machine of the row.
+def cost_quantity(prices: Prices) -> Quantity:
+    """Return the cost of a million samples on the machine of the row.
 
-    ``price per hour / (throughput in samples/s * 3600) * 1e6``: the machine is paid for whole, and
-    is taken to be busy all the time.  Unknown where the machine has no price.
+    ``price per hour / (throughput in samples/s * 3600) * 1e6``: the machine is assumed to be fully
+    used.  Unknown if the machine has no price.
     """
 
     def of(rows: Rows) -> Figures:
@@ -74,7 +73,7 @@ def cost(prices: Prices) -> Quantity:
         for machine in rows.unique("machine"):
             price = prices.of(machine)
             if price is not None:
-                factor[rows.equal("machine", machine)] = price * _PER_MILLION
+                factor[rows.equal("machine", machine)] = price * _HOURLY_TO_MILLION
         value, low, high = (
             np.where(end > 0, end, np.nan) for end in (rate.value, rate.low, rate.high)
         )
@@ -98,43 +97,42 @@ def cost(prices: Prices) -> Quantity:
     return Quantity(column, of, evidence)
 
 
-def sustained_rate(table: ResultsTable) -> Quantity:
-    """Return the requests a second that a row sustains.
+def sustained_rate_quantity(table: ResultsTable) -> Quantity:
+    """Return the sustained request rate of a row.
 
-    Where requests arrived on their own, the rate that was kept up with, or what was served of one
-    that was not; else throughput / batch with every request kept busy: a capacity, which says
-    nothing of how long requests wait when they arrive at random.
+    In an open loop: the arrival rate, or the rate served if the device did not keep up.  In a
+    closed loop: throughput / batch, a capacity without the waiting time of random arrivals.
     """
 
-    def kept(row: Row) -> bool:
-        return all(note.id != NOT_KEPT for note in table.details_of(row).notes)
+    def sustained(row: Row) -> bool:
+        return all(note.id != "rate-not-kept" for note in table.details_of(row).notes)
 
     def of(rows: Rows) -> Figures:
-        rate, batch = get_figures(rows, "throughput_fps"), rows.numbers("batch")
-        arrived = get_figures(rows, "rate_rps")
-        own = rows.known("rate_rps")
-        own[own] = [kept(row) for row in rows.take(own)]
+        served, batch = get_figures(rows, "throughput_fps"), rows.numbers("batch")
+        arrivals = get_figures(rows, "rate_rps")
+        by_arrivals = rows.known("rate_rps")
+        by_arrivals[by_arrivals] = [sustained(row) for row in rows.take(by_arrivals)]
         low, high = (
-            np.where(arrived.known, end, arrived.value) for end in (arrived.low, arrived.high)
+            np.where(arrivals.known, end, arrivals.value) for end in (arrivals.low, arrivals.high)
         )
         return Figures(
-            np.where(own, arrived.value, rate.value / batch),
-            np.where(own, low, rate.low / batch),
-            np.where(own, high, rate.high / batch),
+            np.where(by_arrivals, arrivals.value, served.value / batch),
+            np.where(by_arrivals, low, served.low / batch),
+            np.where(by_arrivals, high, served.high / batch),
         )
 
     def evidence(row: Row) -> str:
         if row["rate_rps"] is None:
-            return "throughput / batch, every request kept busy"
-        if kept(row):
-            return "requests that arrived at this rate were kept up with"
-        return f"served of {row['rate_rps']:g} requests/s that arrived"
+            return "closed loop: throughput / batch"
+        if sustained(row):
+            return "open loop: this arrival rate was sustained"
+        return f"open loop: served of {row['rate_rps']:g} requests/s"
 
     column = Column(
         "sustained_rps",
         "sustained rate",
         "derived",
-        "requests a second that are kept up with",
+        "request rate that is sustained",
         "requests/s",
         "higher",
         interval=True,

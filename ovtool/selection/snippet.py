@@ -1,4 +1,4 @@
-"""A Python program that compiles a model as a row of the table was measured."""
+"""A Python program that compiles a model with the settings of a row."""
 
 from __future__ import annotations
 
@@ -16,56 +16,54 @@ if TYPE_CHECKING:
     from ovtool.results.rows import Row
     from ovtool.results.table import RowDetails
 
-ELSEWHERE = "the model is not here as it was measured: put in its path"
+REPLACE_PATH = "the measured model is not at this path: replace it"
 
 
-def snippet(row: Row, behind: RowDetails) -> str:
-    """Return the program: read, set the shapes, compile, queue of as many requests.
+def build_snippet(row: Row, details: RowDetails) -> str:
+    """Return a program that reads, reshapes and compiles the model, and creates a request queue.
 
-    The shapes are written out where the variant's folder is here and still holds what was
-    measured; elsewhere the ones that were asked for are set, and the batch by the layouts.
+    If the variant's folder exists and is unchanged, the snippet reshapes to explicit shapes;
+    otherwise it sets the requested shapes, and the batch by layout.
     """
-    variant = _here(row, behind)
-    path = str(variant.xml.resolve()) if variant else str(Path(behind.folder or ".") / "model.xml")
+    variant = _load_variant(row, details)
+    path = str(variant.xml.resolve()) if variant else str(Path(details.folder or ".") / "model.xml")
     lines = ["import openvino as ov", "", "core = ov.Core()"]
-    lines.append(f"model = core.read_model({path!r})" + ("" if variant else f"  # {ELSEWHERE}"))
-    lines += _shapes(row, behind, variant)
-    properties = "".join(f"    {k!r}: {v!r},\n" for k, v in behind.properties.items())
+    lines.append(f"model = core.read_model({path!r})" + ("" if variant else f"  # {REPLACE_PATH}"))
+    lines += _reshape_lines(row, details, variant)
+    properties = "".join(f"    {k!r}: {v!r},\n" for k, v in details.properties.items())
     lines.append(f"properties = {{\n{properties}}}" if properties else "properties = {}")
     device = unmark_device(row["device"])
     lines.append(f"compiled = core.compile_model(model, {device!r}, properties)")
-    if row["requests"] is not None:
-        lines.append(f"queue = ov.AsyncInferQueue(compiled, {row['requests']:.0f})")
-    else:
-        lines.append("queue = ov.AsyncInferQueue(compiled)")
+    requests = "" if row["requests"] is None else f", {row['requests']:.0f}"
+    lines.append(f"queue = ov.AsyncInferQueue(compiled{requests})")
     return "\n".join(lines) + "\n"
 
 
-def _here(row: Row, behind: RowDetails) -> Variant | None:
-    """Return the variant of a row if its folder is on this machine and unchanged."""
-    if behind.folder is None:
+def _load_variant(row: Row, details: RowDetails) -> Variant | None:
+    """Return the variant of a row if its folder exists on this machine and is unchanged."""
+    if details.folder is None:
         return None
     try:
-        found = Variant.load(behind.folder)
+        variant = Variant.load(details.folder)
     except (InputError, OSError):
         return None
-    return found if found.id == row["variant_id"] else None
+    return variant if variant.id == row["variant_id"] else None
 
 
-def _shapes(row: Row, behind: RowDetails, variant: Variant | None) -> Iterator[str]:
-    given = dict(behind.shapes)
+def _reshape_lines(row: Row, details: RowDetails, variant: Variant | None) -> Iterator[str]:
+    requested = dict(details.shapes)
     if variant is None:
-        if given:
-            yield f"model.reshape({ {name: list(shape) for name, shape in given.items()}!r})"
-        if not behind.open_shapes:
+        if requested:
+            yield f"model.reshape({ {name: list(shape) for name, shape in requested.items()}!r})"
+        if not details.open_shapes:
             yield f"ov.set_batch(model, {row['batch']})"
         return
-    wanted = {}
+    shapes = {}
     for port in variant.record.inputs:
-        own = zip(port.shape, given.get(port.name, port.shape), strict=True)
-        shape = [size if asked == OPEN else asked for size, asked in own]
-        if port.layout is not None and port.batch_axis is not None and not behind.open_shapes:
+        sizes = zip(port.shape, requested.get(port.name, port.shape), strict=True)
+        shape = [own if size == OPEN else size for own, size in sizes]
+        if port.layout is not None and port.batch_axis is not None and not details.open_shapes:
             shape[port.batch_axis] = row["batch"]
-        wanted[port.name] = shape
-    if wanted != {port.name: list(port.shape) for port in variant.record.inputs}:
-        yield f"model.reshape({wanted!r})"
+        shapes[port.name] = shape
+    if shapes != {port.name: list(port.shape) for port in variant.record.inputs}:
+        yield f"model.reshape({shapes!r})"

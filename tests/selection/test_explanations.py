@@ -48,7 +48,7 @@ def test_int8_gains_little_over_bf16(tmp_path):
     assert "1.2" in note.evidence
 
 
-def test_int8_gains_what_it_can_over_f32(tmp_path):
+def test_int8_gain_over_f32_baseline_has_no_note(tmp_path):
     models = (sweeps.Model("fp32", 17.8, {"f32": 7.0, "default": 7.0}), MODELS[1])
     figures = {("int8", "default"): I8}
     assert "int8-baseline-reduced" not in explained(
@@ -58,7 +58,7 @@ def test_int8_gains_what_it_can_over_f32(tmp_path):
     assert "int8-baseline-reduced" not in explained(tmp_path / "2", fast, figures)
 
 
-def test_layers_fell_back(tmp_path):
+def test_precision_fallback(tmp_path):
     partly = I8 | {"flops_i8_pct": 70.0, "flops_bf16_pct": 0.0, "flops_f32_pct": 30.0}
     note = explained(tmp_path, figures={("int8", "default"): partly})["fallback-f32"]
     assert "i8 70.0 %, f32 30.0 %" in note.evidence
@@ -116,7 +116,7 @@ def test_past_the_knee(tmp_path):
 
 
 @pytest.mark.parametrize("verdict", ["contended", "throttled", "unsteady"])
-def test_the_machine(tmp_path, verdict):
+def test_disturbed_measurement(tmp_path, verdict):
     def disturbed(one):
         more = {"others_cpu_pct": 31.0, "throughput_uncontended_fps": 400.0, "drift_pct": 9.0}
         return replace(one, verdict=verdict, figures={**one.figures, **more})
@@ -133,7 +133,7 @@ def sparsity(path, share, fast=False):
     return explained(path, models, figures | {("pruned", "default"): {"nonzero_pct": share}})
 
 
-def test_sparse_without_speed(tmp_path):
+def test_sparse_without_speedup(tmp_path):
     note = sparsity(tmp_path, 40.0)["sparse-not-faster"]
     assert "40.0 % of the weights are not zero" in note.evidence
     assert "faster" not in note.evidence
@@ -162,16 +162,16 @@ def quality(path, right, samples, limit=None):
     )
 
 
-def test_quality_that_is_not_settled(tmp_path):
+def test_wide_quality_interval_names_enough_samples(tmp_path):
     note = quality(tmp_path, 47, 50, 0.9)["quality-interval-wide"]
-    assert "about 217 samples to tell it from the limit 0.9" in note.evidence
+    assert "about 217 samples for the limit 0.9" in note.evidence
     assert wilson(204, 217).low > 0.9, "0.94 of them"
     assert wilson(203, 216).low < 0.9
     found = quality(tmp_path / "2", 9400, 10000, 0.9).get("quality-interval-wide")
     assert found is None or "int8" not in found.evidence
 
 
-def test_the_same_of_many_rows_is_one_note(tmp_path):
+def test_equal_notes_of_rows_are_merged(tmp_path):
     figures = {("int8", "default"): I8, ("fp32", "default"): BF16}
     found = explained(tmp_path, figures=figures, batches=(1, 2, 4, 8, 16))
     assert "and 2 more" in found["int8-baseline-reduced"].evidence

@@ -82,7 +82,7 @@ def print_choice(choice: Choice, *, json: bool) -> None:
     if choice.runners_up:
         console.print_line("Runners-up:")
     for runner in choice.runners_up:
-        console.print_line(f"- {runner.label}: {runner.lacks}")
+        console.print_line(f"- {runner.label}: {runner.shortfall}")
     rows = [(choice.label, choice.winner), *((r.label, r.row) for r in choice.runners_up)]
     _print_rows("configuration", rows, choice.front.columns)
     console.print_notes(choice.warnings)
@@ -92,8 +92,8 @@ def print_front(front: Front) -> None:
     """Print a Pareto front."""
     rows = list(zip(front.labels, front.rows, strict=True))
     caption = (
-        f"{len(rows)} of {front.of} rows: no other row is better in one of these figures and at"
-        " least as good in all others."
+        f"{len(rows)} of {front.compared} rows: no other row is better in one of these figures and"
+        " at least as good in all others."
     )
     if front.left_out:
         from ovtool.results.labels import column_label

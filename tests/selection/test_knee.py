@@ -1,0 +1,71 @@
+"""The knee of a batch curve."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ovtool.results.labels import config_labels
+from ovtool.results.table import load_results
+from ovtool.selection.knee import Knees, find_knee
+from tests.helpers import sweeps
+
+above = st.floats(0.01, 1e4)
+
+
+curves = st.lists(st.tuples(above, above), min_size=1, max_size=8)
+
+
+@given(curves, above, above)
+def test_units_do_not_move_the_knee(curve, a, b):
+    throughputs, latencies = zip(*curve, strict=True)
+    place = find_knee(throughputs, latencies)
+    scaled = find_knee([a * t for t in throughputs], [b * v for v in latencies])
+    power = [t / v for t, v in curve]
+    assert power[scaled] == pytest.approx(power[place])
+
+
+@given(curves, st.floats(1.01, 10))
+def test_batch_without_gain_does_not_move_the_knee(curve, factor):
+    throughputs, latencies = map(list, zip(*curve, strict=True))
+    place = find_knee(throughputs, latencies)
+    more = find_knee([*throughputs, throughputs[-1]], [*latencies, latencies[-1] * factor])
+    assert more == place
+
+
+def test_knee_is_the_point_of_maximum_power():
+    assert find_knee([100, 190, 350, 360], [10, 10.5, 11.4, 21.7]) == 2
+    assert find_knee([100, 103], [10, 19]) == 0
+    for wrong in (([], []), ([1], []), ([0], [1]), ([1], [math.nan])):
+        with pytest.raises(ValueError, match="throughputs"):
+            find_knee(*wrong)
+
+
+def test_every_batch_curve_has_a_knee(tmp_path):
+    rows = load_results([sweeps.whole(tmp_path / "s")]).records
+    found = Knees(rows, config_labels(rows))
+    assert len(found) == 4 * 2, "variants and precisions x loads"
+    assert all(k.batches == (1, 2, 4, 8) for k in found)
+    assert all(k.next_row["batch"] > k.row["batch"] for k in found)
+    assert found[0].to_json()["throughput_ratio"]["value"] > 1
+
+
+def test_single_batch_has_no_knee(tmp_path):
+    rows = load_results([sweeps.whole(tmp_path / "s", batches=(4,))]).records
+    found = Knees(rows, config_labels(rows))
+    assert len(found) == 0
+    assert not list(found)
+    assert found.of(rows[0]) is None
+
+
+def test_knee_of_a_row_is_of_its_own_curve(tmp_path):
+    rows = load_results([sweeps.whole(tmp_path / "s")]).records
+    found = Knees(rows, config_labels(rows))
+    for row in rows:
+        one = found.of(row)
+        assert (one.row["variant_id"], one.row["precision"], one.row["load"]) == (
+            row["variant_id"], row["precision"], row["load"],
+        )  # fmt: skip
+        assert row["batch"] in one.batches
+    assert [one.label for one in found[1:3]] == [found[1].label, found[2].label]

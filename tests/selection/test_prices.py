@@ -1,0 +1,49 @@
+"""Price tables."""
+
+from __future__ import annotations
+
+import pytest
+
+from ovtool.core.errors import InputError
+from ovtool.selection import prices
+from ovtool.selection.prices import Prices
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("p.yaml", "currency: EUR\nprices:\n  '*EPYC*': 0.08\n  mini: 0.01\n"),
+        ("p.csv", "machine,price_per_hour,currency\n*EPYC*,0.08,EUR\nmini,0.01,EUR\n"),
+    ],
+)
+def test_price_table_of_yaml_and_csv(tmp_path, name, text):
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    found = prices.read(tmp_path / name)
+    assert found == Prices("EUR", (("*EPYC*", 0.08), ("mini", 0.01)))
+    assert found.of("AMD epyc, 2 cores") == 0.08
+    assert found.of("minimal") is None
+    assert found.of(None) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("p.yaml", ""),
+        ("p.yaml", "currency: EUR\nprices: {}"),
+        ("p.yaml", "currency: EUR\nprices: {a: 0}"),
+        ("p.yaml", "currency: EUR\nprices: {a: .nan}"),
+        ("p.yaml", "currency: EUR\nprices: {a: 1}\nmore: 1"),
+        ("p.yaml", "{"),
+        ("p.yaml", "!!python/object/apply:os.system ['true']"),
+        ("p.csv", ""),
+        ("p.csv", "a,b\n1,2\n"),
+        ("p.csv", "machine,price_per_hour,currency\na,1,EUR\nb,1,USD\n"),
+        ("p.csv", "machine,price_per_hour,currency\na,1,EUR\na,2,EUR\n"),
+        ("p.csv", "machine,price_per_hour,currency\na,,EUR\n"),
+    ],
+)
+def test_invalid_price_table_is_an_error_of_one_line(tmp_path, name, text):
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=name.replace(".", "[.]")) as caught:
+        prices.read(tmp_path / name)
+    assert "\n" not in str(caught.value)
