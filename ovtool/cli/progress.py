@@ -86,9 +86,9 @@ def show_progress() -> Iterator[TerminalProgress]:
 
 
 @contextmanager
-def show_sweep(busy: TerminalProgress) -> Iterator[SweepView]:
+def show_sweep(progress: TerminalProgress) -> Iterator[SweepView]:
     """Yield a view of a sweep that is removed at the end, also after an error."""
-    view = SweepView(busy)
+    view = SweepView(progress)
     try:
         yield view
     finally:
@@ -101,22 +101,22 @@ class SweepView:
     The view draws only on calls, and no call occurs during a measurement.
     """
 
-    def __init__(self, busy: TerminalProgress) -> None:
+    def __init__(self, progress: TerminalProgress) -> None:
         self._console = get_console(stderr=True)
-        self._busy = busy
+        self._progress = progress
         self._live: Live | None = None
         self._current: dict[str, MeasurementProgress] = {}
         self._total = self._done = self._reused = 0
-        self._began = time.monotonic()
+        self._start_s = time.monotonic()
 
     def planned(self, plan: SweepPlan, finished: int) -> None:
         """Print the number of trials and the devices that are left out."""
-        self._busy.close()
-        self._total, self._reused, self._began = len(plan.trials), finished, time.monotonic()
+        self._progress.close()
+        self._total, self._reused, self._start_s = len(plan.trials), finished, time.monotonic()
         for missing in plan.unavailable:
-            self._say(f"{missing.device} left out: {missing.reason}")
+            self._print(f"{missing.device} left out: {missing.reason}")
         reused = f", {finished} reused" if finished else ""
-        self._say(f"{self._total} trial{'s' if self._total != 1 else ''}{reused}")
+        self._print(f"{self._total} trial{'s' if self._total != 1 else ''}{reused}")
         if self._console.is_terminal and finished < self._total:
             from rich.live import Live
 
@@ -133,7 +133,7 @@ class SweepView:
         """Print the line of a finished trial."""
         self._done += 1
         self._current.pop(measurement.trial.id, None)
-        self._say(f"{self._done + self._reused}/{self._total} {outcome_text(measurement)}")
+        self._print(f"{self._done + self._reused}/{self._total} {outcome_text(measurement)}")
         if self._live is not None:
             self._live.update(self._render(), refresh=True)
 
@@ -143,7 +143,7 @@ class SweepView:
             self._live.stop()
             self._live = None
 
-    def _say(self, text: str) -> None:
+    def _print(self, text: str) -> None:
         write_line(self._console, text)
 
     def _render(self) -> RenderableType:
@@ -154,11 +154,11 @@ class SweepView:
         rows = Table.grid(padding=(0, 2))
         for step in self._current.values():
             rows.add_row(Text(step.trial.label), step.stage, _estimate_text(step))
-        elapsed = time.monotonic() - self._began
-        left = self._total - self._reused - self._done
-        ahead = units.duration(elapsed / self._done * left) + " remaining" if self._done else ""
-        finished = f"{self._done + self._reused} of {self._total} trials"
-        bar = f"{finished}  {units.duration(elapsed)}  {ahead}"
+        elapsed = time.monotonic() - self._start_s
+        finished = self._done + self._reused
+        rest_s = elapsed / self._done * (self._total - finished) if self._done else None
+        remaining = "" if rest_s is None else f"{units.duration(rest_s)} remaining"
+        bar = f"{finished} of {self._total} trials  {units.duration(elapsed)}  {remaining}"
         return Group(rows, Text(bar, style="bold"))
 
 

@@ -1,6 +1,8 @@
 """``ovtool`` itself: its help, shell completion and log."""
 
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -35,6 +37,20 @@ def test_help_of_a_verb_shows_its_example(ovtool, words):
 def test_help_shows_defaults_that_depend_on_other_options(ovtool):
     assert "[default: (name of the folder)]" in plain(ovtool("convert", "--help").out)
     assert "--shape)]" in plain(ovtool("sweep", "--help").out)
+
+
+def test_help_imports_no_verb():
+    program = (
+        "import sys; sys.argv = ['ovtool', '--help']\n"
+        "from ovtool.cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print([n for n in sys.modules if n.startswith('ovtool.cli.commands.')], file=sys.stderr)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert ran.stderr.splitlines()[-1] == "[]"
 
 
 def test_no_verb_shows_the_help_and_is_wrong_use(ovtool):

@@ -1,4 +1,4 @@
-"""A recipe of five steps that is killed resumes and ends with the same files."""
+"""``ovtool run``: a recipe of five steps that is killed resumes and ends with the same files."""
 
 import signal
 import subprocess
