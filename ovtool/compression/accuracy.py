@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ovtool.compression import layer_sensitivity, ptq
@@ -48,11 +48,11 @@ class Attempt:
     Args:
         candidate: Description.
         settings: Settings that differ from those given.
+        seconds: Duration of quantization and evaluation.
         metric: Value of the metric; None where the candidate failed.
         ci_low: Lower bound of the metric's confidence interval.
         ci_high: Upper bound of the metric's confidence interval.
         drop: Drop against the uncompressed graph; positive for a loss.
-        seconds: Duration of quantization and evaluation.
         holds: Whether the drop is within the limit.
         certain: Whether the minimum allowed metric lies outside the interval.
         error: Why the candidate failed.
@@ -60,13 +60,13 @@ class Attempt:
 
     candidate: str
     settings: dict[str, Any]
-    metric: float | None
-    ci_low: float | None
-    ci_high: float | None
-    drop: float | None
     seconds: float
-    holds: bool
-    certain: bool
+    metric: float | None = None
+    ci_low: float | None = None
+    ci_high: float | None = None
+    drop: float | None = None
+    holds: bool = False
+    certain: bool = True
     error: str | None = None
 
 
@@ -158,7 +158,9 @@ class _Search:
                 raise  # the data is wrong, or the model cannot be quantized
             error = str(failure)
         seconds = round(time.monotonic() - started, 3)
-        attempt = self._attempt(candidate, changed, in_float, metric, error, seconds)
+        attempt = Attempt(candidate, changed, seconds, error=error)
+        if metric is not None:
+            attempt = self._evaluated(attempt, metric, in_float)
         self.attempts.append(attempt)
         self._save(started)
         progress.note(self._line(attempt))
@@ -167,23 +169,18 @@ class _Search:
     def _quantize(self, settings: QuantizationSettings) -> ov.Model:
         return ptq.quantize(self.context.model, settings, self.feed)
 
-    def _attempt(
-        self,
-        candidate: str,
-        changed: dict[str, Any],
-        in_float: Interval,
-        metric: Interval | None,
-        error: str | None,
-        seconds: float,
-    ) -> Attempt:
-        if metric is None:
-            return Attempt(candidate, changed, None, None, None, None, seconds, False, True, error)
+    def _evaluated(self, attempt: Attempt, metric: Interval, in_float: Interval) -> Attempt:
         limit = self.settings.max_drop or 0.0
         drop = in_float.value - metric.value
-        low, high = (metric.low, metric.high) if metric.known else (None, None)
-        certain = metric.excludes(in_float.value - limit)
-        holds = drop <= limit + _ROUNDING
-        return Attempt(candidate, changed, metric.value, low, high, drop, seconds, holds, certain)
+        return replace(
+            attempt,
+            metric=metric.value,
+            ci_low=metric.low if metric.known else None,
+            ci_high=metric.high if metric.known else None,
+            drop=drop,
+            holds=drop <= limit + _ROUNDING,
+            certain=metric.excludes(in_float.value - limit),
+        )
 
     def _line(self, attempt: Attempt) -> str:
         if attempt.drop is None:

@@ -23,6 +23,7 @@ from ovtool.core import units
 from ovtool.core.errors import InputError
 from ovtool.core.progress import SILENT, Progress
 from ovtool.graph import flops
+from ovtool.graph.reference_run import ReferenceModel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -47,7 +48,6 @@ _MOVING = frozenset({
     "Transpose", "Unsqueeze", "VariadicSplit",
 })  # fmt: skip
 _NOT_COMPUTING = frozenset({"Result", "ShapeOf"})
-_EXACT = {"INFERENCE_PRECISION_HINT": "f32", "EXECUTION_MODE_HINT": "ACCURACY"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,13 +278,8 @@ def measure_sensitivity(
 
 def _outputs(model: ov.Model, data: Sequence[dict[int, Any]]) -> list[NDArray[Any]]:
     """Return the first output for each batch, computed on the CPU in f32."""
-    import openvino as ov
-
-    try:
-        compiled = ov.Core().compile_model(model, "CPU", _EXACT)
-        return [np.array(compiled(feed)[0]) for feed in data]
-    except RuntimeError as error:
-        raise InputError(f"the graph does not run on the CPU: {error}") from error
+    reference = ReferenceModel(model)
+    return [reference.run(inputs)[0] for inputs in data]
 
 
 def _macs_shares(model: ov.Model, feed: Mapping[int, NDArray[Any]]) -> dict[str, float] | None:

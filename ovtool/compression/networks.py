@@ -8,6 +8,7 @@ from ovtool.compression.method import MethodContext, MethodResult
 from ovtool.compression.registry import load_method
 from ovtool.core import files, variant
 from ovtool.core.errors import InputError
+from ovtool.core.third_party import captured, reason
 from ovtool.datasets.samples import sample_axis
 from ovtool.graph import flops
 
@@ -51,6 +52,27 @@ def restore_network(source: Network, target: Variant) -> Network:
             raise InputError(f"{weights} was changed after it was written", "compress again")
         source.load(weights)
     return source
+
+
+def run_example(network: Network, failure: str, hint: str = "") -> None:
+    """Run a network on its example in eval mode.
+
+    Args:
+        network: The network.
+        failure: Message if the network does not run.
+        hint: Hint if the network does not run.
+
+    Raises:
+        InputError: The network does not run.
+    """
+    import torch
+
+    try:
+        network.module.eval()
+        with captured(network.reference), torch.no_grad():
+            network(network.example)
+    except Exception as error:  # the user's code may raise anything
+        raise InputError(f"{failure}: {reason(error)}", hint) from error
 
 
 def replace_module(network: Network, old: torch.nn.Module, new: torch.nn.Module) -> None:
@@ -111,10 +133,19 @@ def convert_network(
 
 
 def convert_with_cost(
-    context: MethodContext[Any], network: Network, details: dict[str, Any]
+    context: MethodContext[Any],
+    network: Network,
+    parameters_before: int,
+    trained: TrainingResult | None,
+    details: dict[str, Any] | None = None,
 ) -> MethodResult:
-    """Do the same as :func:`convert_network`, with the FLOPs before and after in the details."""
-    result = convert_network(context, network, details)
+    """Do the same as :func:`convert_network`, with parameters, FLOPs and training in details."""
+    result = convert_network(context, network, {
+        **(details or {}),
+        "parameters_before": parameters_before,
+        "parameters_after": count_parameters(network.module),
+        **training_details(trained),
+    })  # fmt: skip
     result.details.update(compare_flops(context.model, result.model))
     return result
 

@@ -209,21 +209,20 @@ def train(
     return loop.run()
 
 
+@dataclass
 class _Loop:
-    def __init__(
-        self,
-        network: Network,
-        data: TrainingSet,
-        settings: TrainingSettings,
-        checkpoint: Path,
-        progress: Progress,
-        hooks: TrainingHooks,
-        task: str,
-    ) -> None:
+    network: Network
+    data: TrainingSet
+    settings: TrainingSettings
+    checkpoint: Path
+    progress: Progress
+    hooks: TrainingHooks
+    task: str
+
+    def __post_init__(self) -> None:
         import torch
 
-        self.network, self.data, self.settings = network, data, settings
-        self.checkpoint, self.progress, self.hooks, self.task = checkpoint, progress, hooks, task
+        network, data, settings, hooks = self.network, self.data, self.settings, self.hooks
         self.loss = hooks.loss or classification_loss(network.reference)
         torch.manual_seed(settings.seed)
         order = torch.randperm(len(data), generator=self._generator(0))
@@ -231,7 +230,7 @@ class _Loop:
         self.held_out, self.train_indices = order[:held_out], order[held_out:]
         if not len(self.train_indices):
             raise InputError(
-                f"{task}: all {len(data)} samples are held out to choose the best epoch",
+                f"{self.task}: all {len(data)} samples are held out to choose the best epoch",
                 f"lower validation_share ({settings.validation_share:g}), or add data",
             )
         self.modules = {"network": network.module, **hooks.extra}

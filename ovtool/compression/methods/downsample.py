@@ -22,12 +22,13 @@ from ovtool.compression.networks import (
     convert_with_cost,
     count_parameters,
     replace_module,
+    run_example,
     training_details,
 )
 from ovtool.core import variant
 from ovtool.core.errors import InputError
 from ovtool.core.shapes import parse_shape
-from ovtool.core.third_party import captured, reason
+from ovtool.core.third_party import reason
 from ovtool.datasets.samples import DerivedSamples, Sample
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from ovtool.core.variant import Port, Preprocessing, Step
     from ovtool.datasets.samples import Samples
     from ovtool.models.network import Network
+
+_SIZE_HINT = "use a size that its layers support, or set layer instead of size"
 
 
 def _size(value: object) -> object:
@@ -93,12 +96,11 @@ def _resize(context: MethodContext[DownsampleSettings], size: tuple[int, int]) -
         _reshape(model, inputs, size)
     else:
         network = context.inputs.network()
-        details["parameters_before"] = details["parameters_after"] = count_parameters(
-            network.module
-        )
-        details["images"] = {port.name: port.layout for port in inputs if _is_image(port)}
-        _resize_example(network, details["images"], size)
-        _run_example(network, _unsupported(size))
+        images = {port.name: port.layout or "" for port in inputs if _is_image(port)}
+        count = count_parameters(network.module)
+        details = {"parameters_before": count, "parameters_after": count, "images": images}
+        _resize_example(network, images, size)
+        run_example(network, _unsupported(size), _SIZE_HINT)
         trained = retrain(network, _with_resized_samples(context, size))
         details |= training_details(trained)
         context.progress.start("converting")
@@ -147,19 +149,11 @@ def _reshape(model: ov.Model, inputs: tuple[Port, ...], size: tuple[int, int]) -
     try:
         model.reshape(shapes)
     except RuntimeError as error:
-        raise _error(_unsupported(size), reason(error)) from error
+        raise InputError(f"{_unsupported(size)}: {reason(error)}", _SIZE_HINT) from error
 
 
-def _unsupported(size: tuple[int, int]) -> tuple[str, str]:
-    """Return message and hint for a model that does not support a size."""
-    return (
-        f"the model does not support images of {size[0]}x{size[1]}",
-        "use a size that its layers support, or set layer instead of size",
-    )
-
-
-def _error(message: tuple[str, str], cause: str) -> InputError:
-    return InputError(f"{message[0]}: {cause}", message[1])
+def _unsupported(size: tuple[int, int]) -> str:
+    return f"the model does not support images of {size[0]}x{size[1]}"
 
 
 def _resize_example(network: Network, images: Mapping[str, str], size: tuple[int, int]) -> None:
@@ -226,23 +220,17 @@ def _check_batch(before: ov.Model, after: ov.Model, size: tuple[int, int]) -> No
         try:
             shapes = [output.get_partial_shape() for output in close_batch(model, batch=2).outputs]
         except RuntimeError as error:
-            raise _error(_unsupported(size), reason(error)) from error
+            raise InputError(f"{_unsupported(size)}: {reason(error)}", _SIZE_HINT) from error
         firsts.append([str(s[0]) if s.rank.is_static and len(s) else "" for s in shapes])
     if firsts[0] != firsts[1]:
-        raise _error(_unsupported(size), "a layer changes the number of samples")
+        raise InputError(f"{_unsupported(size)}: a layer changes the number of samples", _SIZE_HINT)
 
 
 def _pool(context: MethodContext[DownsampleSettings]) -> MethodResult:
     network = context.create_network("downsample")
     _insert(network, context.settings)
     trained = retrain(network, context)
-    size = count_parameters(network.module)
-    details = {
-        "parameters_before": size,
-        "parameters_after": size,
-        **training_details(trained),
-    }
-    result = convert_with_cost(context, network, details)
+    result = convert_with_cost(context, network, count_parameters(network.module), trained)
     shapes = [[o.shape for o in variant.ports(m)["outputs"]] for m in (context.model, result.model)]
     if shapes[0] != shapes[1]:
         context.progress.note(f"output shapes change from {shapes[0]} to {shapes[1]}")
@@ -261,8 +249,7 @@ def _insert(network: Network, settings: DownsampleSettings) -> None:
     target = find_module(network, name, "layer")
     ranks: list[int] = []
     handle = target.register_forward_pre_hook(lambda _, inputs: ranks.append(inputs[0].ndim))
-    hint = "use a layer on the main path, not on a residual branch"
-    _run_example(network, (f"{network.reference} does not run", ""))
+    run_example(network, f"{network.reference} does not run")
     handle.remove()
     kinds = {
         "average": {3: torch.nn.AvgPool1d, 4: torch.nn.AvgPool2d, 5: torch.nn.AvgPool3d},
@@ -274,25 +261,11 @@ def _insert(network: Network, settings: DownsampleSettings) -> None:
             f"layer: the input of {name} {actual}; pooling needs 3 to 5", "use a layer of images"
         )
     replace_module(network, target, torch.nn.Sequential(kinds[ranks[0]](settings.stride), target))
-    _run_example(
-        network, (f"{network.reference} does not run with a pooling layer before {name}", hint)
+    run_example(
+        network,
+        f"{network.reference} does not run with a pooling layer before {name}",
+        "use a layer on the main path, not on a residual branch",
     )
-
-
-def _run_example(network: Network, message: tuple[str, str]) -> None:
-    """Run a network on its example; ``message`` has the start of the error and the hint.
-
-    Raises:
-        InputError: The network does not run.
-    """
-    import torch
-
-    try:
-        network.module.eval()
-        with captured(network.reference), torch.no_grad():
-            network(network.example)
-    except Exception as error:  # the user's code may raise anything
-        raise _error(message, reason(error)) from error
 
 
 def _rebuild(network: Network, step: Step) -> None:

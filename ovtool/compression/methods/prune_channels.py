@@ -22,12 +22,7 @@ from pydantic import Field
 from ovtool.compression.distillation import DistillationSettings, retrain, training_needs
 from ovtool.compression.layer_selection import find_modules
 from ovtool.compression.method import Method, MethodContext, MethodResult, Names, Patterns
-from ovtool.compression.networks import (
-    convert_with_cost,
-    count_flops,
-    count_parameters,
-    training_details,
-)
+from ovtool.compression.networks import convert_with_cost, count_flops, count_parameters
 from ovtool.compression.registry import METHODS
 from ovtool.compression.training import classification_loss, load_training_set
 from ovtool.core.errors import InputError
@@ -327,13 +322,10 @@ def _apply(context: MethodContext[PruneChannelsSettings]) -> MethodResult:
         "torch_pruning": version("torch-pruning"),
         "ratio_of_channels": ratio,
         "channels": {n: [old, remaining[n]] for n, old in widths.items() if remaining[n] != old},
-        "parameters_before": size,
-        "parameters_after": count_parameters(network.module),
         "pruning_history": pruner.history,
         **({"training_between": between} if between else {}),
-        **training_details(trained),
     }
-    return convert_with_cost(context, network, details)
+    return convert_with_cost(context, network, size, trained, details)
 
 
 def _rebuild(network: Network, step: Step) -> None:

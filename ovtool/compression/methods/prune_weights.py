@@ -18,7 +18,12 @@ from pydantic import Field, model_validator
 from ovtool.compression.distillation import DistillationSettings, retrain, training_needs
 from ovtool.compression.layer_selection import torch_ignored_scope
 from ovtool.compression.method import IgnoredScopeSettings, Method, MethodContext, MethodResult
-from ovtool.compression.networks import convert_with_cost, count_parameters, training_details
+from ovtool.compression.networks import (
+    compare_flops,
+    convert_network,
+    count_parameters,
+    training_details,
+)
 from ovtool.compression.nncf_adapter import make_hookable, quiet_nncf
 from ovtool.compression.training import TrainingHooks
 from ovtool.core.errors import InputError
@@ -82,7 +87,8 @@ def _apply(context: MethodContext[PruneWeightsSettings]) -> MethodResult:
     details["zeroed"] = {
         name: {"weights": total, "zeros": zeros} for name, (zeros, total) in counts.items()
     }
-    result = convert_with_cost(context, network, details)
+    result = convert_network(context, network, details)
+    details |= compare_flops(context.model, result.model)
     return replace(result, verify=_verify_zeros(sum(zeros for zeros, _ in counts.values())))
 
 

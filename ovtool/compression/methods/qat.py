@@ -27,6 +27,7 @@ from ovtool.compression.ptq import PresetSettings
 from ovtool.core.errors import InputError
 from ovtool.core.progress import SILENT
 from ovtool.graph import census
+from ovtool.graph.reference_run import ReferenceModel
 from ovtool.models.network import tensors_of
 
 if TYPE_CHECKING:
@@ -138,13 +139,11 @@ def _verify(
     """Return a function that compares the saved graph with the trained network."""
 
     def verify(saved: ov.Model) -> dict[str, Any]:
-        import openvino as ov
-
         counted = census.count(saved)
         if not counted.quantized_activations or all(s.bits > 8 for s in counted.shares):
             raise InputError("qat quantizes no layer", "ignore fewer layers")
-        compiled = ov.Core().compile_model(saved, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-        difference = _mean_difference(network, compiled, batches)
+        reference = ReferenceModel(saved)
+        difference = _mean_difference(network, reference, batches)
         if not difference <= _TOLERANCE:
             raise InputError(
                 f"the saved graph differs from the trained network: mean difference "
@@ -153,14 +152,14 @@ def _verify(
             )
         return {
             "mean_difference": round(difference, 6),
-            "run_in_8_bits": _count_8_bit_layers(compiled),
+            "run_in_8_bits": _count_8_bit_layers(reference.compiled),
         }
 
     return verify
 
 
 def _mean_difference(
-    network: Network, compiled: Any, batches: Sequence[Mapping[int, Any]]
+    network: Network, graph: ReferenceModel, batches: Sequence[Mapping[int, Any]]
 ) -> float:
     """Return the mean absolute difference over the largest absolute value, for the worst output."""
     import torch
@@ -171,7 +170,7 @@ def _mean_difference(
         with torch.no_grad():
             inputs = {name: torch.as_tensor(batch[i]) for i, name in enumerate(network.example)}
             expected = tensors_of(network(inputs), network.reference)
-        results = compiled(dict(batch)).to_tuple()
+        results = graph.run(batch)
         pairs.append([(e.numpy(), r) for e, r in zip(expected, results, strict=True)])
     worst = 0.0
     for output in zip(*pairs, strict=True):

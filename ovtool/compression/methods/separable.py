@@ -22,10 +22,9 @@ from ovtool.compression.networks import (
     convert_with_cost,
     count_parameters,
     replace_module,
-    training_details,
+    run_example,
 )
 from ovtool.core.errors import InputError
-from ovtool.core.third_party import captured, reason
 
 if TYPE_CHECKING:
     import torch
@@ -77,13 +76,7 @@ def _apply(context: MethodContext[SeparableSettings]) -> MethodResult:
             "lower min_channels or raise max_error; grouped and 1x1 convolutions are not supported",
         )
     trained = retrain(network, context)
-    details = {
-        "separable": rows,
-        "parameters_before": size,
-        "parameters_after": count_parameters(network.module),
-        **training_details(trained),
-    }
-    return convert_with_cost(context, network, details)
+    return convert_with_cost(context, network, size, trained, {"separable": rows})
 
 
 def _select(network: Network, settings: SeparableSettings) -> dict[str, torch.nn.Module]:
@@ -96,10 +89,8 @@ def _select(network: Network, settings: SeparableSettings) -> dict[str, torch.nn
     ignored = find_modules(network, settings.ignored_names, (), "ignored_names")
     skipped = {inner for module in ignored.values() for inner in module.modules()}
     for name in settings.layers:
-        if reason_text := _unsuitable(named[name], settings.rank):
-            raise InputError(
-                f"layers: {name} {reason_text}", "select convolutions with a kernel above 1"
-            )
+        if cause := _unsuitable(named[name], settings.rank):
+            raise InputError(f"layers: {name} {cause}", "select convolutions with a kernel above 1")
     if named:
         inner = {f"{n}.{m}" if m else n: x for n, y in named.items() for m, x in y.named_modules()}
         candidates = {n: m for n, m in inner.items() if not _unsuitable(m, settings.rank)}
@@ -148,11 +139,7 @@ def _random_inputs(network: Network) -> dict[str, torch.Tensor]:
     modules = network.module.named_modules()
     handles = [module.register_forward_pre_hook(record(name)) for name, module in modules]
     try:
-        network.module.eval()
-        with captured(network.reference), torch.no_grad():
-            network(network.example)
-    except Exception as error:  # the user's code may raise anything
-        raise InputError(f"PyTorch cannot run {network.reference}: {reason(error)}") from error
+        run_example(network, f"{network.reference} does not run")
     finally:
         for handle in handles:
             handle.remove()

@@ -112,12 +112,9 @@ def test_the_difference_is_the_mean_over_the_largest(monkeypatch):
     network = residual()
     monkeypatch.setattr(type(network), "__call__", lambda *_: torch.tensor([[4.0, -8.0]]))
 
-    class Compiled:
-        def __call__(self, _):
-            return self
-
-        def to_tuple(self):
-            return (np.array([[5.0, -8.0]]),)
+    class Graph:
+        def run(self, _):
+            return [np.array([[5.0, -8.0]])]
 
     batches = [{0: np.zeros((1, 1, 8, 8), np.float32)}]
-    assert qat._mean_difference(network, Compiled(), batches) == pytest.approx(0.5 / 8)
+    assert qat._mean_difference(network, Graph(), batches) == pytest.approx(0.5 / 8)
