@@ -1,55 +1,58 @@
-"""The layers of a graph, and what one inference asks of each."""
+"""Counts of the operations, parameters and bytes of one inference, layer by layer."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ovtool.graph import flops
-from ovtool.graph import op_rules as rules
-from ovtool.graph.op_formulas import elements
-from ovtool.graph.uncounted import why
+from ovtool.graph import flops, op_rules
+from ovtool.graph.operations import (
+    NO_WORK,
+    count_elements,
+    find_constants,
+    is_compile_time,
+    is_static,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import openvino as ov
 
-    from ovtool.graph.op_rules import Kind
+    from ovtool.graph.op_rules import RuleKind
 
 BITS = {"f32": 32, "f16": 16, "i8": 8, "i4": 4}
-"""Precisions in which the bytes of weights and activations are told; bf16 takes those of f16."""
+"""Precisions in which bytes of weights and activations are reported; bf16 takes as many as f16."""
 _FLOATS = ("f64", "f32", "f16", "bf16")
-_UNMEASURED = ("Parameter", "Result", "Constant")
 _NO_WEIGHTS = ("FakeQuantize", "FakeConvert", "ReadValue")
-"""Operations whose floating-point constants are ranges, scales or first states, and no weights."""
+"""Types with floating-point constants that are ranges, scales or initial states, not weights."""
 
 
 @dataclass(frozen=True, slots=True)
-class LayerWork:
-    """What one inference asks of an operation.
+class LayerCounts:
+    """Counts of one operation.
 
     Args:
-        name: Of the operation.
-        type: Of the operation.
-        kind: What it is counted as; None where nothing tells how.
-        macs: Multiply-adds; None where they cannot be told.
-        other_flops: Operations beside multiply-adds, as :mod:`ovtool.graph.op_rules` counts them;
-            None where they cannot be told.
-        parameters: Values of its weights, biases and scales, without single numbers of a formula;
-            what layers share counts at the first.
-        weight_bytes: What these take as they are stored, tables and scales of theirs included.
-        input_elements: Values that it reads, besides its parameters.
-        input_bytes: Of these, in the graph's own types.
-        output_elements: Values that it writes.
-        output_bytes: Of these, in the graph's own types.
-        output_shape: Of its first output; None where it is open.
-        uncounted: Why its operations are not known; None where they are.
+        name: Friendly name of the operation.
+        type: Type of the operation.
+        kind: How the operation is counted; None if its type has no rule.
+        macs: Multiply-adds; None if unknown.
+        other_flops: Operations except multiply-adds, see :mod:`ovtool.graph.op_rules`; None if
+            unknown.
+        parameters: Values of weights, biases and scales, without scalars of a formula. Parameters
+            that layers share count for the first one.
+        weight_bytes: Stored bytes of the parameters, tables and scales included.
+        input_elements: Values that the operation reads, without parameters.
+        input_bytes: Bytes of these, in the types of the graph.
+        output_elements: Values that the operation writes.
+        output_bytes: Bytes of these, in the types of the graph.
+        output_shape: Shape of the first output; None if dynamic.
+        uncounted: Why the arithmetic is unknown; None if it is known.
     """
 
     name: str
     type: str
-    kind: Kind | None
+    kind: RuleKind | None
     macs: int | None
     other_flops: int | None
     parameters: int
@@ -63,52 +66,61 @@ class LayerWork:
 
     @property
     def counted(self) -> bool:
-        """Whether its operations are known."""
+        """Whether the arithmetic is known."""
         return self.macs is not None and self.other_flops is not None
 
     @property
     def flops(self) -> int | None:
-        """``2 macs + other_flops``; None where they cannot be told."""
+        """``2 macs + other_flops``; None if unknown."""
         if self.macs is None or self.other_flops is None:
             return None
         return 2 * self.macs + self.other_flops
 
     @property
     def activation_elements(self) -> int:
-        """Values that it reads and writes, besides its parameters; none for a view."""
+        """Values that the operation reads and writes, without parameters; 0 for a view."""
         return 0 if self.kind == "view" else self.input_elements + self.output_elements
 
     @property
     def moved_bytes(self) -> int:
-        """Bytes that it reads and writes, as they are stored."""
+        """Stored bytes that the operation reads and writes; 0 for a view."""
         if self.kind == "view":
             return 0
         weights = self.weight_bytes
-        if self.type == "Gather":  # of a table only the rows that are looked up
+        if self.type == "Gather":  # reads the selected rows of a table only
             weights = min(weights, self.output_bytes)
         return weights + self.input_bytes + self.output_bytes
 
     @property
     def intensity(self) -> float | None:
-        """FLOPs for each byte that is read or written; None where either is unknown or none."""
+        """FLOPs per byte that is read or written; None if either is unknown or 0."""
         return self.flops / self.moved_bytes if self.flops and self.moved_bytes else None
 
     def activation_bytes(self, precision: str) -> float:
-        """What the values that it reads and writes take in one of :data:`BITS`."""
+        """Return the bytes of the values read and written, in a precision of :data:`BITS`."""
         return self.activation_elements * BITS[precision] / 8
 
     def parameter_bytes(self, precision: str) -> float:
-        """What its parameters take in one of :data:`BITS`, without scales."""
+        """Return the bytes of the parameters, in a precision of :data:`BITS`, without scales."""
         return self.parameters * BITS[precision] / 8
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Sums over layers; the arithmetic of those that are not counted is not in them."""
+    """Sums over layers, without the arithmetic of uncounted ones.
+
+    Args:
+        layers: Number of layers.
+        uncounted: Number of layers with unknown arithmetic.
+        macs: Multiply-adds.
+        other_flops: Operations except multiply-adds.
+        parameters: Values of weights, biases and scales.
+        weight_bytes: Stored bytes of the parameters.
+        moved_bytes: Stored bytes that are read and written.
+    """
 
     layers: int
     uncounted: int
-    """Of the layers, those whose arithmetic cannot be told."""
     macs: int
     other_flops: int
     parameters: int
@@ -116,8 +128,8 @@ class Totals:
     moved_bytes: int
 
     @property
-    def told(self) -> bool:
-        """Whether any layer's arithmetic is in the sums: else these are unknown, and not 0."""
+    def known(self) -> bool:
+        """Whether a layer is counted; if not, the arithmetic is unknown rather than 0."""
         return self.uncounted < self.layers or not self.layers
 
     @property
@@ -127,11 +139,11 @@ class Totals:
 
     @property
     def intensity(self) -> float | None:
-        """FLOPs for each byte that is read or written; None without any, or where not told."""
-        return self.flops / self.moved_bytes if self.moved_bytes and self.told else None
+        """FLOPs per byte that is read or written; None if unknown or without bytes."""
+        return self.flops / self.moved_bytes if self.moved_bytes and self.known else None
 
     @classmethod
-    def of(cls, layers: Sequence[LayerWork]) -> Totals:
+    def of(cls, layers: Sequence[LayerCounts]) -> Totals:
         """Return the sums over some layers."""
         return cls(
             len(layers),
@@ -146,23 +158,23 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """What one inference asks for, layer by layer, in the order of the graph."""
+    """Counts of the layers of a graph, in its order."""
 
-    layers: tuple[LayerWork, ...]
+    layers: tuple[LayerCounts, ...]
 
     @property
     def total(self) -> Totals:
-        """Sums over all layers that are counted."""
+        """Sums over all layers."""
         return Totals.of(self.layers)
 
     @property
-    def not_counted(self) -> tuple[LayerWork, ...]:
-        """Layers whose operations cannot be told, which the sums leave out."""
+    def not_counted(self) -> tuple[LayerCounts, ...]:
+        """Layers with unknown arithmetic."""
         return tuple(layer for layer in self.layers if not layer.counted)
 
     def by_type(self) -> dict[str, Totals]:
-        """Return the sums by type of operation, the most FLOPs first."""
-        types: dict[str, list[LayerWork]] = {}
+        """Return the sums by type of operation, most FLOPs first."""
+        types: dict[str, list[LayerCounts]] = {}
         for layer in self.layers:
             types.setdefault(layer.type, []).append(layer)
         sums = {name: Totals.of(layers) for name, layers in types.items()}
@@ -170,52 +182,55 @@ class Analysis:
 
 
 def analyze(model: ov.Model) -> Analysis:
-    """Count what one inference of a graph asks for.
+    """Count the operations, parameters and bytes of one inference.
 
     Args:
-        model: With static shapes; operations whose shapes stay open are not counted, and named by
+        model: A graph with static shapes. Operations with dynamic shapes are not counted, see
             :attr:`Analysis.not_counted`.
     """
-    compiled: set[str] = set()
-    stored: set[str] = set()
-    sized = {one.get_friendly_name(): one for one in flops.sized(model).get_ordered_ops()}
-    found = []
+    compile_time: set[str] = set()
+    counted: set[str] = set()
+    inferred = {o.get_friendly_name(): o for o in flops.infer_shapes(model).get_ordered_ops()}
+    layers = []
     for operation in model.get_ordered_ops():
         name = operation.get_friendly_name()
-        if rules.at_compile_time(operation, compiled):
-            compiled.add(name)
-        elif operation.get_type_name() not in _UNMEASURED:
-            found.append(_layer(operation, sized.get(name, operation), compiled, stored))
-    return Analysis(tuple(found))
+        if is_compile_time(operation, compile_time):
+            compile_time.add(name)
+        elif operation.get_type_name() not in NO_WORK:
+            twin = inferred.get(name, operation)
+            layers.append(_count_layer(operation, twin, compile_time, counted))
+    return Analysis(tuple(layers))
 
 
-def _layer(stored_as: Any, operation: Any, compiled: set[str], stored: set[str]) -> LayerWork:
+def _count_layer(
+    stored: Any, operation: Any, compile_time: set[str], counted_constants: set[str]
+) -> LayerCounts:
     """Count one operation.
 
     Args:
-        stored_as: The operation in the graph as it is stored.
-        operation: The same where shapes are known best.
-        compiled: Names of what is computed when the graph is compiled.
-        stored: Names of the constants that counted already; those of this one are added.
+        stored: The operation in the stored graph.
+        operation: The same operation in the graph with more known shapes.
+        compile_time: Names of the operations that the compiler computes.
+        counted_constants: Names of the constants that are counted already; those of this operation
+            are added.
     """
     kind = operation.get_type_name()
-    rule = rules.RULES.get(kind)
-    static = _static(operation)
+    rule = op_rules.RULES.get(kind)
+    static = is_static(operation)
     read: list[Any] = []
     weights: list[Any] = []
-    for place, value in enumerate(stored_as.inputs()):
-        source = value.get_source_output()
-        if source.get_node().get_friendly_name() in compiled:
+    for index, source in enumerate(stored.input_values()):
+        if source.get_node().get_friendly_name() in compile_time:
             weights.append(source)
         else:
-            read.append(operation.input_value(place))
-    parameters, weight_bytes = _parameters(kind, weights, stored)
+            read.append(operation.input_value(index))
+    parameters, weight_bytes = _count_parameters(kind, weights, counted_constants)
     written = operation.outputs()
-    known = rule is not None and (static or rule.kind == "view")  # which does and moves nothing
-    macs = _macs(operation) if known else None
+    known = rule is not None and (static or rule.kind == "view")  # a view computes nothing
+    macs = _count_macs(operation) if known else None
     others = rule.operations(operation) if known and rule else None
     counted = macs is not None and others is not None
-    return LayerWork(
+    return LayerCounts(
         name=operation.get_friendly_name(),
         type=kind,
         kind=rule.kind if rule else None,
@@ -223,16 +238,16 @@ def _layer(stored_as: Any, operation: Any, compiled: set[str], stored: set[str])
         other_flops=others if counted else None,
         parameters=parameters,
         weight_bytes=weight_bytes,
-        input_elements=sum(map(_elements, read)),
-        input_bytes=sum(map(_bytes, read)),
-        output_elements=sum(map(_elements, written)),
-        output_bytes=sum(map(_bytes, written)),
+        input_elements=sum(map(_count_elements, read)),
+        input_bytes=sum(map(_count_bytes, read)),
+        output_elements=sum(map(_count_elements, written)),
+        output_bytes=sum(map(_count_bytes, written)),
         output_shape=tuple(map(int, operation.get_output_shape(0))) if static and written else None,
-        uncounted=None if counted else why(kind, static=static),
+        uncounted=None if counted else op_rules.uncounted_reason(kind, static=static),
     )
 
 
-def _macs(operation: Any) -> int | None:
+def _count_macs(operation: Any) -> int | None:
     rule = flops.RULES.get(operation.get_type_name())
     if rule is None:
         return 0
@@ -240,32 +255,28 @@ def _macs(operation: Any) -> int | None:
     return None if doubled is None else doubled // 2
 
 
-def _parameters(kind: str, weights: Sequence[Any], stored: set[str]) -> tuple[int, int]:
-    """Return the number of parameters among the constant inputs, and the bytes stored for them."""
+def _count_parameters(
+    kind: str, weights: Sequence[Any], counted_constants: set[str]
+) -> tuple[int, int]:
+    """Return the number of parameters among the constant inputs, and their stored bytes."""
     count = size = 0
     for value in weights:
         if value.get_element_type().get_type_name() not in _FLOATS or kind in _NO_WEIGHTS:
-            continue  # shapes, axes and places
-        if kind not in flops.RULES and _elements(value) == 1:
-            continue  # a number of a formula
-        behind = list(rules.constants_behind(value))
-        new = [c for c in behind if c.get_friendly_name() not in stored]
+            continue  # shapes, axes and positions
+        if kind not in flops.RULES and _count_elements(value) == 1:
+            continue  # a scalar of a formula
+        constants = find_constants(value)
+        new = [c for c in constants if c.get_friendly_name() not in counted_constants]
         if new:
-            count += _elements(value)
+            count += _count_elements(value)
         size += sum(c.get_byte_size() for c in new)
-        stored.update(c.get_friendly_name() for c in new)
+        counted_constants.update(c.get_friendly_name() for c in new)
     return count, size
 
 
-def _static(operation: Any) -> bool:
-    values = [*(i.get_source_output() for i in operation.inputs()), *operation.outputs()]
-    return all(value.get_partial_shape().is_static for value in values)
+def _count_elements(value: Any) -> int:
+    return 0 if value.get_partial_shape().is_dynamic else count_elements(value.get_shape())
 
 
-def _elements(value: Any) -> int:
-    shape = value.get_partial_shape()
-    return 0 if shape.is_dynamic else elements(value.get_shape())
-
-
-def _bytes(value: Any) -> int:
-    return -(-_elements(value) * int(value.get_element_type().bitwidth) // 8)
+def _count_bytes(value: Any) -> int:
+    return -(-_count_elements(value) * int(value.get_element_type().bitwidth) // 8)

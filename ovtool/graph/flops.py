@@ -1,23 +1,24 @@
-"""Floating point operations of a model, operation by operation.  1 MAC = 2 FLOPs.
+"""Floating point operations (FLOPs) of a model, operation by operation. 1 MAC = 2 FLOPs.
 
-Counted are the operations that do the arithmetic; ``|x|`` is the product of a shape:
+These are the operations that are counted; ``|x|`` is the product of a shape:
 
-- Convolution, weights [C_out, C_in, K...]: ``2 |output| C_in |K|``.  Strides, dilation and padding
-  show in the output's shape; what is multiplied with padding counts too.
+- Convolution, weights [C_out, C_in, K...]: ``2 |output| C_in |K|``.  The shape of the
+  output reflects strides, dilation and padding; products with padding count too.
 - GroupConvolution, weights [G, C_out/G, C_in/G, K...]: ``2 |output| (C_in/G) |K|``.
-- ConvolutionBackpropData, weights [C_in, C_out, K...]: ``2 |input| C_out |K|``, since each input
-  value is spread over a kernel; what padding cuts off counts too.
+- ConvolutionBackpropData, weights [C_in, C_out, K...]: ``2 |input| C_out |K|``, since a
+  kernel multiplies each input value; products that padding cuts off count too.
 - GroupConvolutionBackpropData, weights [G, C_in/G, C_out/G, K...]: ``2 |input| (C_out/G) |K|``.
 - DeformableConvolution, weights [C_out, C_in/G, K...]: ``2 |output| (C_in/G) |K|``.
 - MatMul of [..., M, K] and [..., K, N], after transposing: ``2 |output| K``.
 - GroupedMatMul of [T, K] or [G, M, K], and [G, N, K]: ``2 |output| K``, each row by the weights of
   one group.
 - Einsum of two operands: 2 x the product of the extents of all labels, as if each product were
-  formed.  One operand multiplies nothing; of more the order is not told, so these are unknown.
+  formed. One operand multiplies nothing. With more operands, the order of the products is unknown,
+  and so are the FLOPs.
 - ScaledDotProductAttention, query [..., L, E], key [..., S, E], value [..., S, V]:
-  ``2 |... L| S (E + V)``, the two products, without what a causal mask may save.
+  ``2 |... L| S (E + V)``, both products; savings by a causal mask are ignored.
 - LSTM, GRU and RNN, weights W of the inputs and R of the state: ``2 batch (|W| + |R|)`` for a cell,
-  times the time steps for a sequence; both directions are in W and R.
+  times the time steps for a sequence; W and R hold both directions.
 
 Activations, biases, pooling and normalization are not counted.
 """
@@ -29,7 +30,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from ovtool.graph.geometry import Geometry, extents, geometries
+from ovtool.graph.geometry import Geometry, compute_geometries, parse_einsum
+from ovtool.graph.operations import count_elements, is_static
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -37,21 +39,21 @@ if TYPE_CHECKING:
     import openvino as ov
 
 BODIES = ("TensorIterator", "Loop", "If")
-"""Operations that hold models of their own, run as often as the data says."""
-_REACH = 12
-"""Followers that are kept: nothing is fused farther off, and a residual path goes on for ever."""
+"""Types of operations that contain graphs; the data determines how often these run."""
+_MAX_FOLLOWERS = 12
+"""Nothing is fused over a longer distance, and a residual path has no end."""
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """The arithmetic of a model.
+class OperationCost:
+    """The arithmetic of the operations of a graph.
 
     Args:
         flops: FLOPs by the friendly name of an operation.
-        followers: By the same names, what follows an operation up to the next that is counted,
-            nearest first: a plugin may name a fused layer after these alone.
-        uncounted: Operations whose FLOPs cannot be told from the model.
-        geometries: By the same names, the sizes of what is multiplied.
+        followers: By the same names, the operations up to the next counted one, the nearest first.
+            A plugin may name a fused layer after these alone.
+        uncounted: Operations with unknown FLOPs.
+        geometries: By the same names, the sizes of the arithmetic.
     """
 
     flops: Mapping[str, int]
@@ -61,33 +63,31 @@ class Work:
 
     @property
     def total(self) -> int | None:
-        """FLOPs of one inference; None where some cannot be told."""
+        """FLOPs of one inference; None if those of an operation are unknown."""
         return None if self.uncounted else sum(self.flops.values())
 
 
-def layer_flops(model: ov.Model) -> dict[str, int]:
+def count_flops(model: ov.Model) -> dict[str, int]:
     """Return the FLOPs of one inference by the friendly name of the operation.
 
-    Args:
-        model: With static shapes; an operation whose shapes stay open, or whose FLOPs cannot be
-            told, is left out, and named by :func:`work`.
+    Operations with dynamic shapes or unknown FLOPs are omitted; :func:`compute_cost` lists them.
     """
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for operation in model.get_ordered_ops():
         rule = RULES.get(operation.get_type_name())
-        if rule is not None and _static(operation):
+        if rule is not None and is_static(operation):
             name, flops = operation.get_friendly_name(), rule(operation)
             if flops:  # an Einsum of one operand multiplies nothing
-                found[name] = found.get(name, 0) + flops
-    return found
+                counts[name] = counts.get(name, 0) + flops
+    return counts
 
 
-def sized(model: ov.Model) -> ov.Model:
-    """Return a model, or where shapes stay open a copy in which more of them are known.
+def infer_shapes(model: ov.Model) -> ov.Model:
+    """Return a graph with static shapes as it is, any other as a copy with more known shapes.
 
-    OpenVINO computes no shape through an Identity, so the copy is without these.
+    OpenVINO infers no shape through an Identity, so the copy has none.
     """
-    if all(map(_static, model.get_ordered_ops())):
+    if all(map(is_static, model.get_ordered_ops())):
         return model
     copied = model.clone()
     for operation in copied.get_ordered_ops():
@@ -97,48 +97,48 @@ def sized(model: ov.Model) -> ov.Model:
     return copied
 
 
-def work(model: ov.Model) -> Work:
-    """Return the arithmetic of a model with static shapes."""
-    model = sized(model)
-    counted = layer_flops(model)
+def compute_cost(model: ov.Model) -> OperationCost:
+    """Return the arithmetic of the operations of a graph with static shapes."""
+    model = infer_shapes(model)
+    counts = count_flops(model)
     operations = model.get_ordered_ops()
-    return Work(
-        counted,
+    return OperationCost(
+        counts,
         {
-            operation.get_friendly_name(): tuple(islice(_followers(operation), _REACH))
+            operation.get_friendly_name(): tuple(islice(_followers(operation), _MAX_FOLLOWERS))
             for operation in operations
-            if operation.get_friendly_name() in counted
+            if operation.get_friendly_name() in counts
         },
-        tuple(o.get_friendly_name() for o in operations if _cannot_be_told(o)),
-        geometries(model),
+        tuple(o.get_friendly_name() for o in operations if _is_uncounted(o)),
+        compute_geometries(model),
     )
 
 
 def _followers(operation: Any) -> Iterator[str]:
-    """Yield the names of what follows an operation, breadth first, up to the next counted ones."""
+    """Yield the names of the operations up to the next counted ones, breadth first."""
     seen: set[str] = set()
     front = [operation]
     while front:
-        targets = [
-            i.get_node() for one in front for o in one.outputs() for i in o.get_target_inputs()
+        readers = [
+            i.get_node() for node in front for o in node.outputs() for i in o.get_target_inputs()
         ]
         front = []
-        for one in targets:
-            name = one.get_friendly_name()
-            if name not in seen and one.get_type_name() not in RULES:
+        for node in readers:
+            name = node.get_friendly_name()
+            if name not in seen and node.get_type_name() not in RULES:
                 seen.add(name)
-                front.append(one)
+                front.append(node)
                 yield name
 
 
-def _cannot_be_told(operation: Any) -> bool:
+def _is_uncounted(operation: Any) -> bool:
     kind = operation.get_type_name()
     if kind in RULES:
-        return not _static(operation) or RULES[kind](operation) is None
+        return not is_static(operation) or RULES[kind](operation) is None
     return kind in BODIES and any(
-        one.get_type_name() in RULES or _cannot_be_told(one)
+        node.get_type_name() in RULES or _is_uncounted(node)
         for body in _bodies(operation)
-        for one in body.get_ops()
+        for node in body.get_ops()
     )
 
 
@@ -148,34 +148,40 @@ def _bodies(operation: Any) -> list[Any]:
     return [operation.get_function()]
 
 
-def _static(operation: Any) -> bool:
-    values = [*(i.get_source_output() for i in operation.inputs()), *operation.outputs()]
-    return all(value.get_partial_shape().is_static for value in values)
-
-
-def _size(shape: Any) -> int:
-    return math.prod(int(d) for d in shape)
-
-
 def _convolution(skipped: int, weights: int = 1) -> Callable[[Any], int]:
-    """Return the rule for weights whose first dimensions are in the output's shape already."""
-    return lambda o: 2 * _size(o.get_output_shape(0)) * _size(o.get_input_shape(weights)[skipped:])
+    """Return the rule for weights with ``skipped`` dimensions that the output has too."""
+
+    def rule(operation: Any) -> int:
+        per_value = count_elements(operation.get_input_shape(weights)[skipped:])
+        return 2 * count_elements(operation.get_output_shape(0)) * per_value
+
+    return rule
 
 
 def _transposed_convolution(skipped: int) -> Callable[[Any], int]:
-    """Return the rule for weights whose first dimensions are in the input's shape already."""
-    return lambda o: 2 * _size(o.get_input_shape(0)) * _size(o.get_input_shape(1)[skipped:])
+    """Return the rule for weights with ``skipped`` dimensions that the input has too."""
+
+    def rule(operation: Any) -> int:
+        per_value = count_elements(operation.get_input_shape(1)[skipped:])
+        return 2 * count_elements(operation.get_input_shape(0)) * per_value
+
+    return rule
 
 
 def _matmul(operation: Any) -> int:
     left = operation.get_input_shape(0)
     transposed = operation.get_attributes()["transpose_a"] and len(left) > 1
-    return 2 * _size(operation.get_output_shape(0)) * int(left[-2 if transposed else -1])
+    return 2 * count_elements(operation.get_output_shape(0)) * int(left[-2 if transposed else -1])
+
+
+def _grouped_matmul(operation: Any) -> int:
+    inner = int(operation.get_input_shape(0)[-1])
+    return 2 * count_elements(operation.get_output_shape(0)) * inner
 
 
 def _einsum(operation: Any) -> int | None:
-    shapes = [operation.get_input_shape(i) for i in range(operation.get_input_size())]
-    operands, _ = extents(operation.get_attributes()["equation"], shapes)
+    shapes = [operation.get_input_shape(i) for i in range(operation.get_inputcount_elements())]
+    operands, _ = parse_einsum(operation.get_attributes()["equation"], shapes)
     if len(operands) != 2:
         return 0 if len(operands) == 1 else None
     left, right = operands
@@ -184,21 +190,21 @@ def _einsum(operation: Any) -> int | None:
 
 def _attention(operation: Any) -> int:
     query, key, value = (operation.get_input_shape(i) for i in range(3))
-    rows = _size(operation.get_output_shape(0)[:-1])
+    rows = count_elements(operation.get_output_shape(0)[:-1])
     return 2 * rows * int(key[-2]) * int(query[-1] + value[-1])
 
 
 def _recurrent(weights: int, *, steps: bool) -> Callable[[Any], int]:
-    """Return the rule for W and R at inputs ``weights`` and the next; X is [batch, (steps,) n]."""
+    """Return the rule for W and R at input ``weights`` and the next; X is [batch, (steps,) n]."""
 
     def rule(operation: Any) -> int:
-        each = sum(_size(operation.get_input_shape(weights + i)) for i in range(2))
-        return 2 * _size(operation.get_input_shape(0)[: 2 if steps else 1]) * each
+        per_step = sum(count_elements(operation.get_input_shape(weights + i)) for i in range(2))
+        return 2 * count_elements(operation.get_input_shape(0)[: 2 if steps else 1]) * per_step
 
     return rule
 
 
-# From the type of an operation with static shapes to its FLOPs; None where they cannot be told.
+# FLOPs by type, for operations with static shapes; a rule returns None for unknown FLOPs.
 RULES: Mapping[str, Callable[[Any], int | None]] = {
     "Convolution": _convolution(1),
     "GroupConvolution": _convolution(2),
@@ -206,7 +212,7 @@ RULES: Mapping[str, Callable[[Any], int | None]] = {
     "GroupConvolutionBackpropData": _transposed_convolution(2),
     "DeformableConvolution": _convolution(1, weights=2),
     "MatMul": _matmul,
-    "GroupedMatMul": lambda o: 2 * _size(o.get_output_shape(0)) * int(o.get_input_shape(0)[-1]),
+    "GroupedMatMul": _grouped_matmul,
     "Einsum": _einsum,
     "ScaledDotProductAttention": _attention,
     "LSTMCell": _recurrent(3, steps=False),

@@ -1,9 +1,9 @@
-"""What an operation multiplies, as sizes: what its speed depends on beside its FLOPs.
+"""Sizes of the arithmetic of an operation, which determine its speed together with its FLOPs.
 
-Two layers of the same FLOPs may take times that differ tenfold: a depthwise convolution reads much
-for each multiplication, a first layer has too few channels to fill a vector, a product of one row
-reads each weight once.  So an operation is told as a matrix product of [rows, inputs] and
-[inputs, outputs], done ``kernel`` times, with the kind that says what it is in the network.
+Two layers of the same FLOPs may differ tenfold in time: a depthwise convolution reads much data for
+each multiplication, a first layer has too few channels to fill a vector, a product of one row reads
+each weight once. So an operation is described as a matrix product of [rows, inputs] and
+[inputs, outputs], repeated ``kernel`` times, with a kind for its role in the network.
 """
 
 from __future__ import annotations
@@ -12,18 +12,20 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from ovtool.graph.operations import VARYING_TYPES, count_elements, is_static, source_names
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     import openvino as ov
 
-Kind = Literal["stem", "convolution", "pointwise", "depthwise", "grouped", "product", "attention"]
-"""``stem``: a convolution of at most :data:`STEM` channels, as the first one of a network;
-``pointwise``: of 1x1; ``product``: rows by weights, recurrent cells too; ``attention``: a product
-of two activations."""
+GeometryKind = Literal[
+    "stem", "convolution", "pointwise", "depthwise", "grouped", "product", "attention"
+]
+"""``stem``: a convolution of at most :data:`STEM` channels, such as the first one of a network;
+``pointwise``: a 1x1 convolution; ``product``: rows by weights, recurrent cells included;
+``attention``: a product of two activations."""
 STEM = 4
-EACH_TIME = ("Multinomial", "RandomUniform", "ReadValue")
-"""Operations whose result is another at each inference, even if all inputs are constants."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +33,16 @@ class Geometry:
     """The sizes of an operation.
 
     Args:
-        kind: What it is.
+        kind: Role in the network.
         rows: Positions of the output (batch x height x width, or rows of a matrix).
         inputs: Channels that one output value sums over, or the inner dimension of a product.
-        outputs: Channels of the output, of one group, or columns of a product.
+        outputs: Channels of the output in one group, or columns of a product.
         kernel: Kernel positions that one output value sums over.
-        stride: Input positions for one output position.
-        weights: Stored values; 0 where both sides are activations.
+        stride: Input positions for each output position.
+        weights: Number of weights; 0 if both operands are activations.
     """
 
-    kind: Kind
+    kind: GeometryKind
     rows: int
     inputs: int
     outputs: int
@@ -49,40 +51,38 @@ class Geometry:
     weights: int = 0
 
 
-def geometries(model: ov.Model) -> dict[str, Geometry]:
-    """Return the sizes of a model's operations by friendly name.
+def compute_geometries(model: ov.Model) -> dict[str, Geometry]:
+    """Return the sizes of the operations of a graph by friendly name.
 
-    Args:
-        model: An operation whose shapes stay open is left out.
+    Operations with dynamic shapes are omitted.
     """
-    found: dict[str, Geometry] = {}
+    sizes: dict[str, Geometry] = {}
     constant: set[str] = set()
     for operation in model.get_ordered_ops():
-        kind = operation.get_type_name()
-        sources = [value.get_node().get_name() for value in operation.input_values()]
-        fresh = kind in EACH_TIME
-        if kind == "Constant" or (sources and not fresh and constant.issuperset(sources)):
+        kind, sources = operation.get_type_name(), source_names(operation)
+        varies = kind in VARYING_TYPES
+        if kind == "Constant" or (sources and not varies and constant.issuperset(sources)):
             constant.add(operation.get_name())
-        elif kind in _RULES and _static(operation):
+        elif kind in _RULES and is_static(operation):
             fixed = [name in constant for name in sources]
-            if (sizes := _RULES[kind](operation, fixed)) is not None:
-                found[operation.get_friendly_name()] = sizes
-    return found
+            if (geometry := _RULES[kind](operation, fixed)) is not None:
+                sizes[operation.get_friendly_name()] = geometry
+    return sizes
 
 
-def extents(
+def parse_einsum(
     equation: str, shapes: Sequence[Sequence[int]]
 ) -> tuple[list[dict[str, int]], set[str]]:
-    """Return the extents of an einsum's labels by operand, and the labels that its result keeps.
+    """Return the extents of the labels of each einsum operand, and the labels of the result.
 
-    What an ellipsis stands for has labels of its own, counted from the right.  Without ``->`` the
-    result keeps the labels that are there once.
+    Each dimension of an ellipsis gets a label, counted from the right. Without ``->``, the result
+    keeps the labels that occur once.
 
-    >>> extents("bik,bkj->bij", [(2, 3, 4), (2, 4, 5)])[0]
+    >>> parse_einsum("bik,bkj->bij", [(2, 3, 4), (2, 4, 5)])[0]
     [{'b': 2, 'i': 3, 'k': 4}, {'b': 2, 'k': 4, 'j': 5}]
     """
     left, arrow, right = equation.replace(" ", "").partition("->")
-    found: list[dict[str, int]] = []
+    operands: list[dict[str, int]] = []
     hidden: set[str] = set()
     for term, shape in zip(left.split(","), shapes, strict=True):
         before, _, after = term.partition("...")
@@ -91,15 +91,12 @@ def extents(
         sizes: dict[str, int] = {}
         for label, size in zip([*before, *dots, *after], shape, strict=True):
             sizes[label] = max(int(size), sizes.get(label, 1))
-        found.append(sizes)
+        operands.append(sizes)
     if arrow:
-        return found, set(right.replace(".", "")) | (hidden if "." in right else set())
-    return found, {label for label in left if label.isalpha() and left.count(label) == 1} | hidden
-
-
-def _static(operation: Any) -> bool:
-    values = [*operation.input_values(), *operation.outputs()]
-    return all(value.get_partial_shape().is_static for value in values)
+        return operands, set(right.replace(".", "")) | (hidden if "." in right else set())
+    return operands, {
+        label for label in left if label.isalpha() and left.count(label) == 1
+    } | hidden
 
 
 def _shape(operation: Any, index: int) -> list[int]:
@@ -133,12 +130,12 @@ def _grouped_transposed(operation: Any, _: list[bool]) -> Geometry:
 
 
 def _convolved(operation: Any, weights: list[int], groups: int, *, backwards: bool) -> Geometry:
-    """Return the sizes for weights [outputs, inputs, kernel...] of one of the groups."""
+    """Return the sizes for weights [outputs, inputs, kernel...] of one group."""
     outputs, inputs, *window = weights
     positions = _shape(operation, 0) if backwards else list(operation.get_output_shape(0))
     rows = int(positions[0]) * math.prod(int(size) for size in positions[2:])
     kernel, stride = math.prod(window), math.prod(operation.get_attributes()["strides"])
-    kind: Kind = "convolution"
+    kind: GeometryKind = "convolution"
     if groups > 1 and inputs == 1:
         kind, outputs = "depthwise", groups * outputs
     elif groups > 1:
@@ -152,13 +149,13 @@ def _convolved(operation: Any, weights: list[int], groups: int, *, backwards: bo
 
 def _matmul(operation: Any, fixed: list[bool]) -> Geometry:
     left, right = _shape(operation, 0), _shape(operation, 1)
-    told = operation.get_attributes()
-    inner = left[-2 if told["transpose_a"] and len(left) > 1 else -1]
-    columns = 1 if len(right) == 1 else right[-2 if told["transpose_b"] else -1]
-    size = math.prod(int(d) for d in operation.get_output_shape(0))
+    attributes = operation.get_attributes()
+    inner = left[-2 if attributes["transpose_a"] and len(left) > 1 else -1]
+    columns = 1 if len(right) == 1 else right[-2 if attributes["transpose_b"] else -1]
+    size = count_elements(operation.get_output_shape(0))
     if fixed[1]:
         return Geometry("product", size // columns, inner, columns, weights=math.prod(right))
-    rows = 1 if len(left) == 1 else left[-1 if told["transpose_a"] else -2]
+    rows = 1 if len(left) == 1 else left[-1 if attributes["transpose_a"] else -2]
     if fixed[0]:
         return Geometry("product", size // rows, inner, rows, weights=math.prod(left))
     return Geometry("attention", rows, inner, columns)
@@ -171,9 +168,9 @@ def _attention(operation: Any, _: list[bool]) -> Geometry:
 
 
 def _einsum(operation: Any, fixed: list[bool]) -> Geometry | None:
-    """Return the sizes of a product of two operands; labels of both that are kept are a batch."""
-    shapes = [_shape(operation, place) for place in range(len(fixed))]
-    operands, kept = extents(operation.get_attributes()["equation"], shapes)
+    """Return the sizes of a product of two operands; shared labels of the result are a batch."""
+    shapes = [_shape(operation, index) for index in range(len(fixed))]
+    operands, kept = parse_einsum(operation.get_attributes()["equation"], shapes)
     if len(operands) != 2:
         return None
     left, right = operands
@@ -181,7 +178,7 @@ def _einsum(operation: Any, fixed: list[bool]) -> Geometry | None:
     batch = math.prod(size for label, size in both.items() if label in kept)
     inner = math.prod(size for label, size in both.items() if label not in kept)
     rows, columns = (
-        math.prod(size for label, size in one.items() if label not in both) for one in operands
+        math.prod(size for label, size in sizes.items() if label not in both) for sizes in operands
     )
     if fixed[1]:
         return Geometry("product", batch * rows, inner, columns, weights=math.prod(shapes[1]))
@@ -193,14 +190,14 @@ def _einsum(operation: Any, fixed: list[bool]) -> Geometry | None:
 def _recurrent(weights: int) -> Callable[[Any, list[bool]], Geometry]:
     """Return the rule for W [..., gates, inputs] and R [..., gates, states] at two inputs.
 
-    The products of one time step are of so many rows as there are samples.
+    The products of one time step have one row for each sample.
     """
 
     def rule(operation: Any, _: list[bool]) -> Geometry:
         w, r = _shape(operation, weights), _shape(operation, weights + 1)
         rows = _shape(operation, 0)[0]
-        stored = math.prod(w) + math.prod(r)
-        return Geometry("product", rows, w[-1] + r[-1], w[-2], weights=stored)
+        weight_count = math.prod(w) + math.prod(r)
+        return Geometry("product", rows, w[-1] + r[-1], w[-2], weights=weight_count)
 
     return rule
 

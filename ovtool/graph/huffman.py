@@ -1,6 +1,6 @@
-"""Huffman codes of stored weights, and the sizes that they come to (Han et al. 2016).
+"""Sizes of weights under Huffman codes (Han et al. 2016, Deep Compression).
 
-Sizes are counted from real codes, but on paper: no engine reads an IR coded this way.
+The sizes come from real codes, but are theoretical: no engine reads an IR in this form.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _LENGTH_BITS = 8
-"""A canonical code is stored as a list of symbols with the length of each one's code word."""
+"""A canonical code is stored as a list of symbols, each with the length of its code word."""
 _GAP_BITS = (5, 8)
-"""Widths of relative indices; the paper has 5 in fully connected layers, 8 in convolutions."""
+"""Widths of relative indices; the paper uses 5 in fully connected layers, 8 in convolutions."""
 
 
 def entropy_bits(counts: NDArray[np.int64]) -> float:
-    """Return the entropy of a distribution (Shannon 1948), in bits a symbol.
+    """Return the entropy of a distribution (Shannon 1948), in bits per symbol.
 
     Args:
-        counts: How often each symbol occurs, all above 0.
+        counts: Positive numbers of occurrences of each symbol.
     """
     shares = counts / counts.sum()
     return float(-(shares * np.log2(shares)).sum())
@@ -32,41 +32,40 @@ def entropy_bits(counts: NDArray[np.int64]) -> float:
 def code_lengths(counts: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the lengths of an optimal prefix code (Huffman 1952), in bits.
 
-    A single symbol has one bit: a code word of none cannot be told from another.
+    A single symbol has one bit, since an empty code word cannot be decoded.
 
     Args:
-        counts: How often each symbol occurs, all above 0.
+        counts: Positive numbers of occurrences of each symbol.
     """
     total = len(counts)
     if total == 1:
         return np.ones(1, np.int64)
     order = np.argsort(counts, kind="stable")
-    leaves = deque((int(counts[place]), int(place)) for place in order)
+    leaves = deque((int(counts[symbol]), int(symbol)) for symbol in order)
     joined: deque[tuple[int, int]] = deque()
-    above = np.zeros(2 * total - 1, np.int64)
+    parent = np.zeros(2 * total - 1, np.int64)
     for new in range(total, 2 * total - 1):
         weight = 0
         for _ in range(2):
-            # Joined nodes come into being in the order of their weight: two queues, no heap.
-            first = leaves if not joined or (leaves and leaves[0] <= joined[0]) else joined
-            found = first.popleft()
-            weight += found[0]
-            above[found[1]] = new
+            # Joined nodes arise in the order of their weight, so two queues replace a heap.
+            queue = leaves if not joined or (leaves and leaves[0] <= joined[0]) else joined
+            child_weight, child = queue.popleft()
+            weight += child_weight
+            parent[child] = new
         joined.append((weight, new))
     lengths = np.zeros(2 * total - 1, np.int64)
     for node in range(2 * total - 3, -1, -1):
-        lengths[node] = lengths[above[node]] + 1
+        lengths[node] = lengths[parent[node]] + 1
     return lengths[:total]
 
 
 def coded_bits(counts: NDArray[np.int64], symbol_bits: int, limit: float) -> float:
-    """Return the size of symbols under their Huffman code, with the code itself.
+    """Return the size of symbols under their Huffman code, including the code.
 
     Args:
-        counts: How often each symbol occurs, all above 0.
-        symbol_bits: Width of a symbol in the list that tells the code.
-        limit: Where the size is certainly not below this, it is returned in its place: a code of a
-            million symbols is not made for nothing.
+        counts: Positive numbers of occurrences of each symbol.
+        symbol_bits: Width of a symbol in the stored code.
+        limit: Upper limit of the result. The code is not built if it cannot be below the limit.
     """
     table = len(counts) * (symbol_bits + _LENGTH_BITS)
     if entropy_bits(counts) * counts.sum() + table >= limit:
@@ -75,30 +74,30 @@ def coded_bits(counts: NDArray[np.int64], symbol_bits: int, limit: float) -> flo
 
 
 def sparse_bits(
-    places: NDArray[np.int64], counts: NDArray[np.int64], symbol_bits: int, limit: float
+    positions: NDArray[np.int64], counts: NDArray[np.int64], symbol_bits: int, limit: float
 ) -> float:
-    """Return the size of sparse weights as Deep Compression stores them.
+    """Return the size of sparse weights in the format of Deep Compression.
 
-    Each weight that is not zero has its distance from the one before it; where that does not fit,
-    a zero is stored in between.  Distances and values have a Huffman code each.
+    Each nonzero weight is stored with its distance from the previous one. A distance out of range
+    needs a filler, a zero in between. Distances and values have a Huffman code each.
 
     Args:
-        places: Of the weights that are not zero, ascending.
-        counts: How often each value that is not zero occurs.
+        positions: Ascending positions of the nonzero weights.
+        counts: Numbers of occurrences of each nonzero value.
         symbol_bits: Width of a value.
-        limit: As in :func:`coded_bits`.
+        limit: Upper limit of the result; see :func:`coded_bits`.
     """
-    if not len(places):
+    if not len(positions):
         return min(limit, float(symbol_bits))
     if (entropy_bits(counts) + 1) * counts.sum() >= limit:
-        return limit  # a distance has a bit at least, and fillers only add to it
+        return limit  # each distance takes at least a bit
     best = limit
-    distances = np.diff(places, prepend=-1)
+    distances = np.diff(positions, prepend=-1)
     for width in _GAP_BITS:
         fillers = int(((distances - 1) >> width).sum())
-        # A filler's own distance is the longest: 2^width.
-        left = distances - (((distances - 1) >> width) << width)
-        gaps = np.bincount(left, minlength=(1 << width) + 1)
+        # The distance of a filler is the longest one, 2^width.
+        remainders = distances - (((distances - 1) >> width) << width)
+        gaps = np.bincount(remainders, minlength=(1 << width) + 1)
         gaps[1 << width] += fillers
         values = np.append(counts, fillers) if fillers else counts
         coded = coded_bits(gaps[gaps > 0], width, best) + coded_bits(values, symbol_bits, best)

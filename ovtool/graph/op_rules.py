@@ -1,41 +1,41 @@
-"""What each type of operation does: how many operations beside multiply-adds, and what it moves.
+"""Rules for the arithmetic of each type of operation, except for its multiply-adds.
 
-The multiply-adds of convolutions, matrix products, attention and recurrent cells are those of
-:mod:`ovtool.graph.flops`.  Everything else counts one for each addition, multiplication,
-comparison or function evaluated; ``|x|`` is the number of values of x:
+:mod:`ovtool.graph.flops` counts the multiply-adds of convolutions, matrix products, attention and
+recurrent cells. Here each addition, multiplication, comparison or function evaluation counts as
+one operation; ``|x|`` is the number of values of x:
 
-- elementwise operations, activations, random values and conversions of color: ``|output|``, one for
-  each value, whatever the function.
-- reduction, also by segments, by embedding bags, by scattering or by the overlap of columns:
-  one for each value that goes into a result; bags count each value looked up, twice where it is
-  weighted, and ``|output|`` for a mean.  Greedy CTC decoding is the reduction of its classes.
-- pooling: ``|output| |K|`` (each value of a window is added or compared once); adaptive pooling
-  the same with windows of ``floor(i I / O)`` to ``ceil((i + 1) I / O)``.
-- softmax: ``5 |x|`` (largest, difference, exponential, sum, quotient).
-- normalization: of mean and variance ``5 |x|`` (sum, difference, square, sum of these, quotient),
-  of the mean alone ``2 |x|``, of the length alone ``3 |x|`` (square, sum, quotient), with mean and
-  variance given ``2 |x|`` (difference, quotient), by a window of neighbours (LRN)
-  ``(|K| + 5) |x|`` (the sum over the window; square, scale, bias, power, quotient).  Scale and
-  shift are operations of their own in the graph, and count there, but where the operation holds
-  them: ``2 |x|`` more, for the scale alone ``|x|``.
-- interpolation: ``2 |output| points`` for the points that a value is mixed from: 2 an axis where
-  linear, 4 where cubic, none where the nearest one is taken.  Where a grid, offsets or regions say
-  which points, the same, and samples that are pooled count once more; where they lie is not
-  counted.  What lies outside is mixed as well, as what is multiplied with padding counts.
-- selection and search: TopK ``|x|`` to select (linear: C++ ``std::nth_element``) and
-  ``|output| ceil(log2 k)`` to sort what is selected; of n sorted values ``ceil(log2(n + 1))`` for
-  each that is looked for (binary search: Knuth, The Art of Computer Programming 3, 6.2.1).
+- Elementwise operations, activations, random values and color conversions: ``|output|``, one for
+  each value and any function.
+- Reductions, also by segments, embedding bags, scattering or overlap of columns: one for each
+  reduced value. Bags count each value that is looked up, twice if weighted, and ``|output|`` for a
+  mean. Greedy CTC decoding is a reduction of its classes.
+- Pooling: ``|output| |K|`` (each value of a window is added or compared once); adaptive pooling
+  likewise, with windows from ``floor(i I / O)`` to ``ceil((i + 1) I / O)``.
+- Softmax: ``5 |x|`` (maximum, difference, exponential, sum, quotient).
+- Normalization of mean and variance: ``5 |x|`` (sum, difference, square, sum of squares, quotient);
+  of the mean only: ``2 |x|``; of the length only: ``3 |x|`` (square, sum, quotient); with known
+  mean and variance: ``2 |x|`` (difference, quotient); by a window of neighbors (LRN):
+  ``(|K| + 5) |x|`` (sum over the window; square, scale, bias, power, quotient). Scale and shift
+  count as the separate operations that they are, or ``2 |x|`` more if the operation contains both,
+  ``|x|`` for the scale only.
+- Interpolation: ``2 |output| points``, for the points that a value depends on: 2 on each axis if
+  linear, 4 if cubic, none if nearest. The same applies if a grid, offsets or regions determine the
+  points; pooled samples count once more. Computing the positions is not counted. Points outside of
+  the image count, as products with padding do.
+- Selection and search: TopK ``|x|`` to select (linear: C++ ``std::nth_element``) and
+  ``|output| ceil(log2 k)`` to sort the selection; ``ceil(log2(n + 1))`` for each search among n
+  sorted values (binary search: Knuth, The Art of Computer Programming 3, 6.2.1).
 - Fourier transform of N points: ``5 N log2 N``, of real ones ``2.5 N log2 N``, the convention of
-  benchFFT (fftw.org/speed/method.html) for any N and any algorithm; with a window N more.
-- attention and recurrent cells, beside their multiply-adds: what the graph that they stand for
-  counts, that is scale, mask and softmax of the scores; biases, gates and states.
-- data movement (reshaping, joining, cutting, looking up, changing type or quantizing): 0.
+  benchFFT (fftw.org/speed/method.html) for any N and any algorithm; N more with a window.
+- Attention and recurrent cells: the operations of the equivalent graph, that is scale, mask and
+  softmax of the scores; biases, gates and states.
+- Data movement (reshaping, joining, slicing, lookup, type conversion, quantization): 0.
 
-What has no rule, and what a rule cannot tell, is not counted, never taken as zero:
-:mod:`ovtool.graph.uncounted` says why.
+Operations without a rule, or with unknown arithmetic, are not counted, rather than counted as zero;
+:func:`uncounted_reason` returns the reason.
 
-What the graph computes from constants and shapes alone is done once, when it is compiled, and is
-not work of an inference.
+Results that depend on constants and shapes only are computed once, by the compiler, and are not
+part of an inference.
 """
 
 from __future__ import annotations
@@ -45,13 +45,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ovtool.graph import flops
 from ovtool.graph import op_formulas as formulas
-from ovtool.graph.geometry import EACH_TIME
 from ovtool.graph.op_formulas import each_input, each_output, nothing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
-Kind = Literal[
+RuleKind = Literal[
     "multiply-add", "pooling", "reduction", "elementwise", "normalization", "interpolation",
     "search", "transform", "movement", "view",
 ]  # fmt: skip
@@ -62,12 +61,11 @@ class Rule:
     """How a type of operation is counted.
 
     Args:
-        kind: A ``view`` moves no data, it is only looked at in another shape.
-        operations: Of an operation with static shapes: how many beside multiply-adds; None where
-            its attributes or inputs do not tell.
+        kind: A ``view`` reshapes data without moving it.
+        operations: Number of operations except multiply-adds, for static shapes; None if unknown.
     """
 
-    kind: Kind
+    kind: RuleKind
     operations: Callable[[Any], int | None]
 
 
@@ -96,7 +94,7 @@ _MOVEMENTS = (
     "Transpose", "VariadicSplit",
 )  # fmt: skip
 _VIEWS = ("Identity", "Reshape", "ShapeOf", "Squeeze", "Unsqueeze")
-_BESIDE_PRODUCTS: Mapping[str, Callable[[Any], int | None]] = {
+_EXCEPT_PRODUCTS: Mapping[str, Callable[[Any], int | None]] = {
     "DeformableConvolution": formulas.deformable_convolution,
     "Einsum": formulas.einsum,
     "ScaledDotProductAttention": formulas.attention,
@@ -108,9 +106,9 @@ _BESIDE_PRODUCTS: Mapping[str, Callable[[Any], int | None]] = {
     "RNNSequence": formulas.recurrent(3, weights=3),
 }
 
-# From the type of an operation to how it is counted; a type that is not here is not counted.
+# Rules by type; other types are not counted.
 RULES: Mapping[str, Rule] = {
-    **{name: Rule("multiply-add", _BESIDE_PRODUCTS.get(name, nothing)) for name in flops.RULES},
+    **{name: Rule("multiply-add", _EXCEPT_PRODUCTS.get(name, nothing)) for name in flops.RULES},
     **{name: Rule("elementwise", each_output()) for name in _ELEMENTWISE},
     **{name: Rule("reduction", each_input()) for name in _REDUCTIONS},
     **{name: Rule("movement", nothing) for name in _MOVEMENTS},
@@ -127,7 +125,7 @@ RULES: Mapping[str, Rule] = {
     "BatchNormInference": Rule("normalization", each_output(4)),
     "GroupNormalization": Rule("normalization", each_input(7)),
     "MVN": Rule("normalization", formulas.mean_variance),
-    "LRN": Rule("normalization", formulas.neighbours),
+    "LRN": Rule("normalization", formulas.local_response),
     "GRN": Rule("normalization", each_input(3)),
     "NormalizeL2": Rule("normalization", each_input(3)),
     "RMS": Rule("normalization", each_input(4)),
@@ -154,39 +152,64 @@ RULES: Mapping[str, Rule] = {
 }
 
 
-_SHAPES = ("i32", "i64")
-"""Types of shapes, axes and places; weights in whole numbers are of fewer bits."""
+_BOXES = "the number of comparisons depends on the boxes"
+_VALUES = "the size of its output depends on the values"
+_ALGORITHM = "its algorithm has no convention"
+_SHAPES = "it depends on shapes only, but its inputs are not constant"
+
+NO_RULE_REASONS: Mapping[str, str] = {
+    "BinaryConvolution": "products of single bits are not FLOPs",
+    "CTCLoss": "the number of paths depends on the label lengths",
+    "DetectionOutput": _BOXES,
+    "GenerateProposals": _BOXES,
+    "ISTFT": _ALGORITHM,
+    "If": "the branch depends on its condition",
+    "Inverse": _ALGORITHM,
+    "Loop": "the number of iterations depends on its condition",
+    "MatrixNms": _BOXES,
+    "MulticlassNms": _BOXES,
+    "Multinomial": _ALGORITHM,
+    "NMSRotated": _BOXES,
+    "NonMaxSuppression": _BOXES,
+    "NonZero": _VALUES,
+    "PriorBox": _SHAPES,
+    "PriorBoxClustered": _SHAPES,
+    "Proposal": _BOXES,
+    "SparseFillEmptyRows": _VALUES,
+    "StringTensorPack": "strings have no fixed size",
+    "StringTensorUnpack": "strings have no fixed size",
+    "TensorIterator": "its body is a separate graph that runs for each slice",
+    "Unique": _VALUES,
+}
+"""Reasons by type, for types without a rule."""
+
+DYNAMIC = "a shape is dynamic"
+RULE_LIMITS: Mapping[str, str] = {
+    "DFT": "its axes are not constant",
+    "Einsum": "the order of its products is undefined",
+    "IDFT": "its axes are not constant",
+    "IRDFT": "its axes are not constant",
+    "Interpolate": "the number of interpolated points depends on the scale",
+    "LRN": "its axes are not constant",
+    "PSROIPooling": "the number of averaged values depends on the regions",
+    "RDFT": "its axes or sizes are not constant",
+    "ROIAlign": "the number of sampled points depends on the regions",
+    "ROIAlignRotated": "the number of sampled points depends on the regions",
+    "ROIPooling": "the number of compared values depends on the regions",
+    "STFT": "its frame size is not constant",
+}
+"""Reasons by type, for types with a rule that does not cover all attributes."""
 
 
-def at_compile_time(operation: Any, known: set[str]) -> bool:
-    """Whether an operation needs nothing that an inference brings.
+def uncounted_reason(kind: str, *, static: bool) -> str:
+    """Return why an operation is not counted.
 
     Args:
-        operation: One of a graph in topological order.
-        known: Names of those before it of which this is so.
+        kind: Type of the operation.
+        static: Whether all its shapes are known.
     """
-    kind = operation.get_type_name()
-    if kind == "Constant":
-        return True
-    if kind in EACH_TIME:
-        return False
-    if kind == "ShapeOf":
-        return bool(operation.input_value(0).get_partial_shape().is_static)
-    inputs = [value.get_source_output().get_node() for value in operation.inputs()]
-    return bool(inputs) and all(node.get_friendly_name() in known for node in inputs)
-
-
-def constants_behind(output: Any) -> Iterator[Any]:
-    """Yield the constants that a value is made of, each once, without those of shapes and axes."""
-    seen: set[str] = set()
-    front = [output.get_node()]
-    while front:
-        node = front.pop()
-        if node.get_friendly_name() in seen:
-            continue
-        seen.add(node.get_friendly_name())
-        if node.get_type_name() == "Constant":
-            if node.get_element_type().get_type_name() not in _SHAPES:
-                yield node
-        elif node.get_type_name() != "ShapeOf":
-            front += [value.get_source_output().get_node() for value in node.inputs()]
+    if kind in NO_RULE_REASONS:
+        return NO_RULE_REASONS[kind]
+    if not static:
+        return DYNAMIC
+    return RULE_LIMITS.get(kind, "its type has no rule")

@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     import openvino as ov
 
 NO_WORK = ("Parameter", "Result", "Constant")
 """Types of nodes that compute nothing."""
+VARYING_TYPES = ("Multinomial", "RandomUniform", "ReadValue")
+"""Types of operations with a new result at each inference, even if all inputs are constants."""
+_SHAPE_TYPES = ("i32", "i64")
+"""Element types of shapes, axes and positions; integer weights have fewer bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +59,37 @@ def is_static(node: Any) -> bool:
 def count_elements(shape: Iterable[Any]) -> int:
     """Return the number of elements of a static shape."""
     return math.prod(int(size) for size in shape)
+
+
+def is_compile_time(operation: Any, known: set[str]) -> bool:
+    """Return whether the compiler can compute an operation, from constants and shapes only.
+
+    Args:
+        operation: An operation of a graph in topological order.
+        known: Friendly names of the earlier operations that the compiler can compute.
+    """
+    kind = operation.get_type_name()
+    if kind == "Constant":
+        return True
+    if kind in VARYING_TYPES:
+        return False
+    if kind == "ShapeOf":
+        return bool(operation.input_value(0).get_partial_shape().is_static)
+    sources = [value.get_node().get_friendly_name() for value in operation.input_values()]
+    return bool(sources) and known.issuperset(sources)
+
+
+def find_constants(output: Any) -> Iterator[Any]:
+    """Yield the constants that a value depends on, each once, except shapes and axes."""
+    seen: set[str] = set()
+    stack = [output.get_node()]
+    while stack:
+        node = stack.pop()
+        if node.get_friendly_name() in seen:
+            continue
+        seen.add(node.get_friendly_name())
+        if node.get_type_name() == "Constant":
+            if node.get_element_type().get_type_name() not in _SHAPE_TYPES:
+                yield node
+        elif node.get_type_name() != "ShapeOf":
+            stack += [value.get_node() for value in node.input_values()]

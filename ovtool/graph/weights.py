@@ -1,11 +1,13 @@
-"""The weights of a graph: where these are stored, their values, and the layers that use them."""
+"""Weights of a graph: their constants, their values, and the layers that use them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+
+from ovtool.graph.operations import count_elements
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
     import openvino as ov
     from numpy.typing import NDArray
 
-# Layers that hold weights, and the inputs that may be them.
+# Inputs that may be weights, by type of layer.
 _WEIGHT_INPUTS = {
     "Convolution": (1,),
     "ConvolutionBackpropData": (1,),
@@ -22,9 +24,7 @@ _WEIGHT_INPUTS = {
     "MatMul": (0, 1),
     "Gather": (0,),
 }
-
-
-# Axes of the weights that tell output channels apart; of MatMul, all but the one summed over.
+# Axes of the weights that are output channels; of MatMul, all axes except the summed one.
 _CHANNEL_AXES = {
     "Convolution": (0,),
     "ConvolutionBackpropData": (1,),
@@ -32,63 +32,55 @@ _CHANNEL_AXES = {
     "GroupConvolutionBackpropData": (0, 2),
     "Gather": (0,),
 }
-
-
-# What stands between stored weights and the layer: decompression and changes of shape.
+# Types of nodes between the constant and the layer: decompression and reshaping.
 _PASSED = {"Convert", "FakeConvert", "FakeQuantize", "Multiply", "Reshape", "Subtract", "Transpose"}
-
-
 _SHAPING = {"Convert", "Reshape", "Transpose"}
-
-
 _FLOATS = {"f16", "bf16", "f32", "f64"}
-
-
-_LEAST_GATHERED = 1024  # a smaller table is a shape or an index, not an embedding
+_MIN_EMBEDDING = 1024  # a smaller table holds shapes or indices
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class LayerWeights:
     """Weights of a layer.
 
     Args:
         layer: The operation that uses them.
-        index: The input that they are.
-        constant: What is stored.
-        passed: Operations between the layer and the constant, from the layer on.
+        index: The index of its input.
+        constant: The constant that stores them.
+        path: Operations between the layer and the constant, starting at the layer.
     """
 
     layer: Any
     index: int
     constant: Any
-    passed: tuple[Any, ...]
+    path: tuple[Any, ...]
 
     @property
     def name(self) -> str:
-        """The layer's name."""
+        """The name of the layer."""
         return str(self.layer.get_friendly_name())
 
     @property
     def plain(self) -> bool:
-        """Whether floating-point weights are stored as they are, up to their shape."""
+        """Whether the constant holds the weights in floating point, up to their shape."""
         return self.constant.get_element_type().get_type_name() in _FLOATS and all(
-            node.get_type_name() in _SHAPING for node in self.passed
+            node.get_type_name() in _SHAPING for node in self.path
         )
 
     @property
     def channel_axes(self) -> tuple[int, ...]:
-        """The axes of :meth:`values` that tell output channels apart."""
+        """The axes of :meth:`values` that are output channels."""
         kind, rank = self.layer.get_type_name(), len(self.layer.input(self.index).get_shape())
         if kind in _CHANNEL_AXES:
             return _CHANNEL_AXES[kind]
-        turned = self.layer.get_attributes()[f"transpose_{'ab'[self.index]}"]
-        summed = max(0, rank - (1 if bool(turned) == bool(self.index) else 2))
+        transposed = self.layer.get_attributes()[f"transpose_{'ab'[self.index]}"]
+        summed = max(0, rank - (1 if bool(transposed) == bool(self.index) else 2))
         return tuple(axis for axis in range(rank) if axis != summed)
 
     def values(self) -> NDArray[np.float32]:
-        """Return plain weights in the shape that the layer reads."""
+        """Return plain weights in the shape of the input."""
         array: NDArray[np.float32] = self.constant.get_data(dtype=np.float32)
-        for node in reversed(self.passed):
+        for node in reversed(self.path):
             if node.get_type_name() == "Reshape":
                 array = array.reshape(list(node.output(0).get_shape()))
             elif node.get_type_name() == "Transpose":
@@ -96,76 +88,133 @@ class Stored:
         return array
 
     def replace(self, node: Any) -> None:
-        """Let all that reads these weights read a node of the same shape and type instead."""
+        """Replace these weights for all readers by a node of the same shape and type."""
         source = self.layer.input_value(self.index)
         name = self.constant.get_friendly_name()
         source.replace(node.output(0))
         node.set_friendly_name(f"{name}/values")
 
 
-def weights(model: ov.Model) -> Iterator[Stored]:
-    """Yield the weights of convolutions, matrix products and embeddings, in the graph's order.
+def find_weights(model: ov.Model) -> Iterator[LayerWeights]:
+    """Yield the weights of convolutions, matrix products and embeddings, in the order of the graph.
 
-    Weights that several layers read come once for each.
+    Weights that several layers share are yielded for each layer.
     """
     for operation in model.get_ordered_ops():
         for index in _WEIGHT_INPUTS.get(operation.get_type_name(), ()):
-            found = _behind(operation, index)
-            if found is not None:
-                yield found
+            weights = _trace_weights(operation, index)
+            if weights is not None:
+                yield weights
 
 
-def _behind(operation: Any, index: int) -> Stored | None:
-    """Return what is stored behind an input, or None where that is no constant."""
-    gathered = operation.get_type_name() == "Gather"
-    if gathered and codebook(operation):
-        return None  # it is passed on the way to the layer that it decodes for
-    node, passed = operation.input_value(index).get_node(), []
-    while node.get_type_name() in _PASSED or codebook(node):
-        passed.append(node)
-        node = node.input_value(1 if codebook(node) == "stored" else 0).get_node()
-    if node.get_type_name() != "Constant" or (gathered and size(node) < _LEAST_GATHERED):
+def _trace_weights(operation: Any, index: int) -> LayerWeights | None:
+    """Return the weights at an input, or None if the input does not come from a constant."""
+    is_gather = operation.get_type_name() == "Gather"
+    if is_gather and codebook_kind(operation):
+        return None  # it is on the path to the layer that it decodes for
+    node, path = operation.input_value(index).get_node(), []
+    while node.get_type_name() in _PASSED or codebook_kind(node):
+        path.append(node)
+        node = node.input_value(1 if codebook_kind(node) == "stored" else 0).get_node()
+    if node.get_type_name() != "Constant" or (is_gather and weight_count(node) < _MIN_EMBEDDING):
         return None
-    return Stored(operation, index, node, tuple(passed))
+    return LayerWeights(operation, index, node, tuple(path))
 
 
-def codebook(node: Any) -> Literal["stored", "computed"] | None:
-    """Return how weights that are looked up in a table have their places in it.
+def codebook_kind(node: Any) -> Literal["stored", "computed"] | None:
+    """Return whether the indices into a table of weights are stored or computed.
 
-    ``stored`` as a constant, whose bits count then and not the table's, or ``computed`` in the
-    graph by a hash; None for what is no such table.
+    ``stored`` indices are a constant, and its bits count instead of those of the table.
+    ``computed`` indices are a hash in the graph. The kind of any other node is None.
     """
     if node.get_type_name() != "Gather":
         return None
-    places = node.input_value(1)
-    while places.get_node().get_type_name() in {"Convert", "Reshape"}:
-        places = places.get_node().input_value(0)
-    if _elements(places.get_partial_shape()) <= _size_of_input(node):
+    indices = node.input_value(1)
+    while indices.get_node().get_type_name() in {"Convert", "Reshape"}:
+        indices = indices.get_node().input_value(0)
+    if _count_static(indices.get_partial_shape()) <= _count_static(
+        node.input_value(0).get_partial_shape()
+    ):
         return None
-    if places.get_node().get_type_name() == "Constant":
+    if indices.get_node().get_type_name() == "Constant":
         return "stored"
-    return "computed" if _of_constants(places.get_node()) else None
+    return "computed" if _is_constant(indices.get_node()) else None
 
 
-def _of_constants(node: Any) -> bool:
-    """Whether a value is computed without anything that a model is given."""
+def _is_constant(node: Any) -> bool:
+    """Return whether a value depends neither on inputs nor on states."""
     if node.get_type_name() in {"Parameter", "ReadValue"}:
         return False
-    return all(_of_constants(port.get_source_output().get_node()) for port in node.inputs())
+    return all(_is_constant(value.get_node()) for value in node.input_values())
 
 
-def _size_of_input(node: Any) -> int:
-    shape = node.input_value(0).get_partial_shape()
-    return int(shape.get_length()) if shape.is_static and len(shape) == 0 else _elements(shape)
-
-
-def size(constant: Any) -> int:
+def weight_count(constant: Any) -> int:
     """Return the number of elements of a constant."""
-    return _elements(constant.get_output_partial_shape(0))
+    return count_elements(constant.get_output_shape(0))
 
 
-def _elements(shape: Any) -> int:
-    product = 1
-    for dimension in shape:
-        product *= dimension.get_length() if dimension.is_static else 0
-    return product
+def _count_static(shape: Any) -> int:
+    """Return the number of elements of a shape; 0 if it is dynamic."""
+    return count_elements(shape.to_shape()) if shape.is_static else 0
+
+
+@dataclass(frozen=True, slots=True)
+class TypeShare:
+    """The weights that are stored in one type."""
+
+    type: str
+    bits: int
+    layers: int
+    weights: int
+    share_pct: float
+
+
+@dataclass(frozen=True, slots=True)
+class WeightTypes:
+    """Types in which the layers of a model store their weights.
+
+    Args:
+        shares: Weights by type, the widest first.
+        quantized_activations: Number of FakeQuantize operations that are not on weights.
+    """
+
+    shares: tuple[TypeShare, ...]
+    quantized_activations: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the counts as JSON types."""
+        return {
+            "weights": [asdict(share) for share in self.shares],
+            "quantized_activations": self.quantized_activations,
+        }
+
+
+def count_weight_types(model: ov.Model) -> WeightTypes:
+    """Count the weights of convolutions, matrix products and embeddings by their stored type.
+
+    Biases, scales and zero points are not counted. Shared weights count once.
+    """
+    weights = list(find_weights(model))
+    constants = {w.constant.get_friendly_name(): w.constant for w in weights}
+    on_weights = {node.get_friendly_name() for w in weights for node in w.path}
+    by_type: dict[str, list[Any]] = {}
+    for constant in constants.values():
+        by_type.setdefault(constant.get_element_type().get_type_name(), []).append(constant)
+    counts = {name: sum(map(weight_count, same)) for name, same in by_type.items()}
+    total = sum(counts.values())
+    shares = [
+        TypeShare(
+            name,
+            same[0].get_element_type().bitwidth,
+            len(same),
+            counts[name],
+            round(100 * counts[name] / total, 2),
+        )
+        for name, same in by_type.items()
+    ]
+    operations = model.get_ordered_ops()
+    quantizers = {o.get_friendly_name() for o in operations if o.get_type_name() == "FakeQuantize"}
+    return WeightTypes(
+        tuple(sorted(shares, key=lambda share: (-share.bits, share.type))),
+        len(quantizers - on_weights),
+    )
