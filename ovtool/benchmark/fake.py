@@ -18,7 +18,7 @@ from ovtool.core.trial import Trial
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ovtool.graph.runtime_layers import Layer
+    from ovtool.graph.runtime import Layer
 
 Script = Callable[[Trial, int], float]
 """Returns the latency in ms of an inference, by trial and round; may raise TrialFailedError."""

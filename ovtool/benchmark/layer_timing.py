@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from ovtool.benchmark import loops, windows
-from ovtool.graph import runtime_layers as layers
+from ovtool.graph import runtime
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ovtool.graph.flops import Work
+    from ovtool.graph.flops import OperationCost
     from ovtool.system.counters import Counters
 
 _ROUNDS = 10
@@ -31,7 +31,7 @@ _MIN_INFERENCES = 3
 
 
 def profile_layers(
-    plain: Any, compiled: Any, work: Work, seconds: float, machine: Counters
+    plain: Any, compiled: Any, cost: OperationCost, seconds: float, machine: Counters
 ) -> dict[str, Any]:
     """Time the layers, and the model with and without counters in alternation, so drift cancels.
 
@@ -40,7 +40,7 @@ def profile_layers(
     Args:
         plain: A warm ``InferRequest`` of the model compiled without counters.
         compiled: The same model compiled with counters.
-        work: FLOPs and bytes of the model.
+        cost: FLOPs and bytes of the model.
         seconds: Time with counters; half of it is added without them.
         machine: Counters of the machine.
     """
@@ -48,7 +48,7 @@ def profile_layers(
     for index in range(len(compiled.inputs)):
         request.set_input_tensor(index, plain.get_input_tensor(index))
     loops.make_infer(request)()
-    device = layers.only_device(compiled)
+    device = runtime.find_single_device(compiled)
     means = device is not None and device.startswith("CPU")
     counters = _LayerTimes(request, means=means, streams=_streams(compiled))
     without: list[float] = []
@@ -62,7 +62,7 @@ def profile_layers(
     others_s = windows.compute_others_s(spent)
     mean_ms = sum(counted) / len(counted)
     read = counters.layers(device)
-    timed = layers.timed(layers.executed(compiled, work), read, work)
+    timed = runtime.merge_times(runtime.read_layers(compiled, cost), read, cost)
     return {
         "latency_ms": sum(without) / len(without),
         "latency_counted_ms": mean_ms,
@@ -70,9 +70,9 @@ def profile_layers(
         "others_cpu_pct": None
         if others_s is None
         else 100 * others_s / (seconds * (psutil.cpu_count() or 1)),
-        "flops": work.total,
-        "attributed": layers.attributed(timed, work.flops),
-        "layers": [layers.as_json(layer) for layer in timed],
+        "flops": cost.total,
+        "attributed": runtime.attributed_share(timed, cost.flops),
+        "layers": [runtime.layer_to_json(layer) for layer in timed],
     }
 
 
@@ -99,13 +99,13 @@ class _LayerTimes:
             for name, time_us in self._read().items():
                 self._sums[name] = self._sums.get(name, 0.0) + time_us
 
-    def layers(self, device: str | None) -> list[layers.Layer]:
+    def layers(self, device: str | None) -> list[runtime.Layer]:
         """Return the executed layers with their mean times."""
         return [
-            layers.Layer(
+            runtime.Layer(
                 name=name,
                 type=self._profiles[name].node_type,
-                precision=layers.precision_of(self._profiles[name].exec_type),
+                precision=runtime.parse_precision(self._profiles[name].exec_type),
                 primitive=self._profiles[name].exec_type,
                 time_ms=mean_us / 1000,
                 device=device,
@@ -129,7 +129,7 @@ class _LayerTimes:
         times_us: dict[str, float] = {}
         for entry in self._request.profiling_info:
             if entry.status == entry.Status.EXECUTED:
-                name = layers.without_part(entry.node_name)
+                name = runtime.strip_part(entry.node_name)
                 self._profiles[name] = entry
                 times_us[name] = times_us.get(name, 0.0) + entry.real_time.total_seconds() * 1e6
         return times_us

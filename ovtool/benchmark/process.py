@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ovtool.benchmark.worker_protocol import WorkerProfile
-    from ovtool.graph.runtime_layers import Layer
+    from ovtool.graph.runtime import Layer
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ovtool.core.measurement import Window
     from ovtool.core.notes import Note
     from ovtool.core.trial import Trial
-    from ovtool.graph.runtime_layers import Layer
+    from ovtool.graph.runtime import Layer
 
 
 class TrialFailedError(Exception):

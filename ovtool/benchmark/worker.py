@@ -19,8 +19,8 @@ from ovtool.benchmark import layer_timing, loops
 from ovtool.core.device_names import is_virtual
 from ovtool.core.units import mib
 from ovtool.datasets import synthetic
-from ovtool.graph import runtime_layers as layers
-from ovtool.graph.flops import Work, work
+from ovtool.graph import runtime
+from ovtool.graph.flops import OperationCost, compute_cost
 from ovtool.system import child_process
 from ovtool.system.counters import Counters
 from ovtool.system.energy import Meter
@@ -47,7 +47,7 @@ class Worker:
         self.ran_on: list[str] = []
         self.requests = 1
         self.rounds = 0
-        self.work = Work({}, {})
+        self.cost = OperationCost({}, {})
 
     def open(self, request: dict[str, Any]) -> dict[str, Any]:
         """Compile, fill the inputs, run the first inference, warm up every request."""
@@ -55,7 +55,7 @@ class Worker:
         device = request["device"]
         self.core.get_versions(device)  # loads the plugins, which is not part of compiling
         model = self._model()
-        self.work = work(model)
+        self.cost = compute_cost(model)
         properties = dict(request["properties"])
         properties["CACHE_DIR"] = request["cache"] or ""
         started = time.perf_counter_ns()
@@ -73,7 +73,7 @@ class Worker:
         for infer_request in self.queue:
             loops.make_infer(infer_request)()
         self.counters = Counters()
-        executing = layers.only_device(self.compiled) if is_virtual(device) else None
+        executing = runtime.find_single_device(self.compiled) if is_virtual(device) else None
         self.meter = Meter.for_device(Path("/"), executing or device)
         if request["warm_up"]:
             reply |= self._warm_up()
@@ -127,12 +127,13 @@ class Worker:
         except RuntimeError:
             loaded = None
         quota = self.host.cgroup_cpus()
+        layers = runtime.read_layers(self.compiled, self.cost)
         return {
             "usable_cpus": self.host.usable_cpus(),
             "quota_cpus": None if isinstance(quota, Unknown) else quota,
             "precision": hint.get_type_name() if hint is not None else None,
-            "layers": layers.summary(layers.executed(self.compiled, self.work), self.work),
-            "flops": self.work.total,
+            "layers": runtime.summarize_layers(layers, self.cost),
+            "flops": self.cost.total,
             "streams": _to_int(read("NUM_STREAMS")),
             "threads": _to_int(read("INFERENCE_NUM_THREADS")),
             "pinned": _to_int(read("ENABLE_CPU_PINNING")),
@@ -214,14 +215,16 @@ class Worker:
         properties = self.job["properties"] | {"PERF_COUNT": "YES"}
         counted = self.core.compile_model(self._model(), self.job["device"], properties)
         return layer_timing.profile_layers(
-            self.queue[0], counted, self.work, request["seconds"], self.counters
+            self.queue[0], counted, self.cost, request["seconds"], self.counters
         )
 
     def layers(self, request: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - without arguments
         """Return the executed layers, without running them."""
-        executed = layers.executed(self.compiled, self.work)
+        executed = runtime.read_layers(self.compiled, self.cost)
         return {
-            "layers": None if executed is None else [layers.as_json(layer) for layer in executed]
+            "layers": None
+            if executed is None
+            else [runtime.layer_to_json(layer) for layer in executed]
         }
 
     def _run(self, seconds: float, rate: float | None = None) -> loops.Recording:

@@ -11,7 +11,7 @@ from ovtool.core import device_names, units
 from ovtool.core.measurement import Window
 from ovtool.core.notes import Note, make_note
 from ovtool.devices import plugin_errors
-from ovtool.graph import runtime_layers as layers
+from ovtool.graph import runtime
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,7 +34,7 @@ class WorkerProfile:
         others_cpu_pct: CPU time of other processes as a share of the machine's; None where unknown.
     """
 
-    layers: tuple[layers.Layer, ...]
+    layers: tuple[runtime.Layer, ...]
     latency_ms: float
     latency_counted_ms: float
     inferences: int
@@ -153,13 +153,15 @@ def parse_round(reply: Mapping[str, Any]) -> RawRound:
 
 def parse_profile(reply: Mapping[str, Any]) -> WorkerProfile:
     """Read the reply of ``profile``; raises as :func:`parse_opened` does."""
-    return WorkerProfile(**dict(reply) | {"layers": tuple(map(layers.from_json, reply["layers"]))})
+    return WorkerProfile(
+        **dict(reply) | {"layers": tuple(map(runtime.layer_from_json, reply["layers"]))}
+    )
 
 
-def parse_layers(reply: Mapping[str, Any]) -> tuple[layers.Layer, ...] | None:
+def parse_layers(reply: Mapping[str, Any]) -> tuple[runtime.Layer, ...] | None:
     """Read the reply of ``layers``; raises as :func:`parse_opened` does."""
     executed = reply["layers"]
-    return None if executed is None else tuple(map(layers.from_json, executed))
+    return None if executed is None else tuple(map(runtime.layer_from_json, executed))
 
 
 def _layer_notes(summary: Mapping[str, Any] | None) -> list[Note]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import openvino as ov
     from numpy.typing import NDArray
 
-    from ovtool.graph.weights import Stored
+    from ovtool.graph.weights import LayerWeights
 
 # Index types that the CPU plugin reads correctly, the narrowest first: maximum entries -> type.
 _INDEX_TYPES = {2: "u1", 4: "u2", 16: "u4", 256: "u8", 1 << 16: "u16"}
@@ -57,7 +57,7 @@ class Codebook:
 
 
 def write_codebook(
-    stored: Stored, codebook: Codebook, scale: NDArray[np.float32] | None = None
+    stored: LayerWeights, codebook: Codebook, scale: NDArray[np.float32] | None = None
 ) -> None:
     """Replace a layer's weights by ``Gather(values, indices)``.
 

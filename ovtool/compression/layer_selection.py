@@ -12,7 +12,7 @@ from pydantic import Field
 from ovtool.compression.method import IgnoredScopeSettings
 from ovtool.core.errors import InputError
 from ovtool.core.registry import suggestion
-from ovtool.graph.weights import Stored, size, weights
+from ovtool.graph.weights import LayerWeights, find_weights, weight_count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +34,7 @@ class LayerSelectionSettings(IgnoredScopeSettings):
 
 def select_weights(
     model: ov.Model, settings: LayerSelectionSettings, *, embeddings: bool
-) -> list[Stored]:
+) -> list[LayerWeights]:
     """Return the uncompressed weights of the selected layers, shared weights once.
 
     Args:
@@ -46,13 +46,13 @@ def select_weights(
         InputError: An ignored name, type or pattern matches no layer.
     """
     check_ignored(model, settings)
-    by_source: dict[tuple[str, int], Stored] = {}
-    for stored in weights(model):
+    by_source: dict[tuple[str, int], LayerWeights] = {}
+    for stored in find_weights(model):
         source = stored.layer.input_value(stored.index)
         if stored.plain and (embeddings or stored.layer.get_type_name() != "Gather"):
             key = (source.get_node().get_friendly_name(), source.get_index())
             by_source.setdefault(key, stored)
-    large = [s for s in by_source.values() if size(s.constant) >= settings.min_weights]
+    large = [s for s in by_source.values() if weight_count(s.constant) >= settings.min_weights]
     first = 1 if settings.keep_first else 0
     last = len(large) - (1 if settings.keep_last else 0)
     return [stored for stored in large[first:last] if not _is_ignored(stored.layer, settings)]

@@ -289,7 +289,7 @@ def _macs_shares(model: ov.Model, feed: Mapping[int, NDArray[Any]]) -> dict[str,
         static.reshape({index: list(array.shape) for index, array in feed.items()})
     except RuntimeError:
         return None
-    context = flops.work(static)
+    context = flops.compute_cost(static)
     return {name: f / context.total for name, f in context.flops.items()} if context.total else None
 
 

@@ -115,7 +115,7 @@ def count_flops(model: ov.Model) -> int | None:
         closed = close_batch(model)
     except RuntimeError:  # a graph may have a fixed batch inside, e.g. in a Reshape
         return None
-    return flops.work(closed).total
+    return flops.compute_cost(closed).total
 
 
 def convert_network(

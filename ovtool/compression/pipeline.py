@@ -20,7 +20,8 @@ from ovtool.core import files, units, variant
 from ovtool.core.errors import InputError
 from ovtool.core.progress import SILENT, Progress
 from ovtool.datasets.samples import CachedSamples, fingerprint
-from ovtool.graph import census, storage
+from ovtool.graph import storage
+from ovtool.graph.weights import count_weight_types
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from ovtool.compression.method import Need
     from ovtool.core.variant import Preprocessing, Step, Variant
     from ovtool.datasets.samples import Samples
-    from ovtool.graph.census import Census
+    from ovtool.graph.weights import WeightTypes
 
 
 SCRATCH = ".part"
@@ -179,7 +180,7 @@ def _run(
     def describe(xml: Path) -> dict[str, Any]:
         context.progress.start("checking")
         saved = _reader().read_model(xml)
-        after = census.count(saved)
+        after = count_weight_types(saved)
         if filecmp.cmp(xml.with_suffix(".bin"), parent.bin, shallow=False) and (
             _outline(saved) == _outline(_reader().read_model(parent.xml))
         ):
@@ -190,7 +191,7 @@ def _run(
             result.network.save(xml.with_name(variant.NETWORK))
             weights = files.sha256(xml.with_name(variant.NETWORK))
         verified = result.verify(saved) if result.verify is not None else {}
-        stored = storage.storage(xml, saved).to_json()
+        stored = storage.measure_storage(xml, saved).to_json()
         details = {**after.to_json(), storage.KEY: stored, **result.details, **verified}
         finished = step.model_copy(update={"seconds": seconds, "details": details})
         record = parent.record
@@ -207,7 +208,9 @@ def _run(
         }
 
     compressed = variant.save(out, result.model, describe, replace)
-    context.progress.note(f"{name}: {_summary(census.count(result.model), compressed, parent)}")
+    context.progress.note(
+        f"{name}: {_summary(count_weight_types(result.model), compressed, parent)}"
+    )
     return compressed
 
 
@@ -217,7 +220,7 @@ def _outline(model: ov.Model) -> tuple[object, ...]:
     return variant.ports(model)["inputs"], Counter(types)
 
 
-def _summary(counted: Census, compressed: Variant, parent: Variant) -> str:
+def _summary(counted: WeightTypes, compressed: Variant, parent: Variant) -> str:
     layers = sum(share.layers for share in counted.shares)
     shares = ", ".join(
         f"{units.text(share.share_pct)} % {share.type} ({share.layers} of {layers} layers)"

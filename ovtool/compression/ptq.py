@@ -16,7 +16,7 @@ from ovtool.compression.layer_selection import ignored_scope
 from ovtool.compression.method import IgnoredScopeSettings
 from ovtool.compression.nncf_adapter import quiet_nncf
 from ovtool.core.errors import InputError
-from ovtool.graph import weights as stored_weights
+from ovtool.graph.weights import codebook_kind, find_weights
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -167,8 +167,8 @@ def quantize(
 def _check_codebooks(model: ov.Model) -> None:
     layers = [
         stored.layer
-        for stored in stored_weights.weights(model)
-        if any(stored_weights.codebook(node) for node in stored.passed)
+        for stored in find_weights(model)
+        if any(codebook_kind(node) for node in stored.path)
     ]
     if layers:
         raise InputError(

@@ -19,7 +19,7 @@ from ovtool.compression.layer_selection import LayerSelectionSettings, select_we
 from ovtool.compression.method import MethodContext, MethodResult
 from ovtool.compression.networks import convert_network
 from ovtool.core.errors import InputError
-from ovtool.graph.weights import weights
+from ovtool.graph.weights import find_weights
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ovtool.compression.method import Need
-    from ovtool.graph.weights import Stored
+    from ovtool.graph.weights import LayerWeights
     from ovtool.models.network import Network
 
 _TOLERANCE = 1e-5  # of the largest weight: f32 arithmetic of merging a normalization
@@ -86,7 +86,7 @@ class _CodebookWriter:
         self._index = 0
         self._error = self._total = 0.0
 
-    def codebook(self, stored: Stored, values: NDArray[np.float32]) -> Codebook | None:
+    def codebook(self, stored: LayerWeights, values: NDArray[np.float32]) -> Codebook | None:
         """Return the codebook of a layer; None if it is not smaller than the weights."""
         codebook = self._build(values, self._index)
         self._index += 1
@@ -101,7 +101,7 @@ class _CodebookWriter:
         self._total += float(np.square(values).sum(dtype=np.float64))
         return codebook
 
-    def write(self, stored: Stored) -> None:
+    def write(self, stored: LayerWeights) -> None:
         """Replace the weights of a layer."""
         codebook = self.codebook(stored, stored.values())
         if codebook is not None:
@@ -119,7 +119,9 @@ class _CodebookWriter:
 
 
 def _train_values(
-    context: MethodContext[SharedWeightsSettings], selected: list[Stored], writer: _CodebookWriter
+    context: MethodContext[SharedWeightsSettings],
+    selected: list[LayerWeights],
+    writer: _CodebookWriter,
 ) -> MethodResult:
     network = context.create_network("retraining")
     context.progress.start("sharing weights", len(selected))
@@ -164,7 +166,7 @@ def _write_all(
     modules = {n: module for n, module in shareable_modules(network).items() if n in codebooks}
     remaining = set(codebooks)
     replaced = set()
-    for stored in weights(model):
+    for stored in find_weights(model):
         source = stored.layer.input_value(stored.index).get_node().get_friendly_name()
         match = match_module(stored, modules) if stored.plain and source not in replaced else None
         if match is not None:
@@ -213,7 +215,9 @@ def shareable_modules(network: Network) -> dict[str, torch.nn.Module]:
     return {name: module for name, module in candidates.items() if users[id(module.weight)] == 1}
 
 
-def match_module(stored: Stored, modules: Mapping[str, torch.nn.Module]) -> ModuleMatch | None:
+def match_module(
+    stored: LayerWeights, modules: Mapping[str, torch.nn.Module]
+) -> ModuleMatch | None:
     """Return the module with these weights; None without a match.
 
     The conversion may have multiplied each output channel by a factor, which is estimated and
@@ -236,7 +240,7 @@ def match_module(stored: Stored, modules: Mapping[str, torch.nn.Module]) -> Modu
     return None
 
 
-def module_weights(module: torch.nn.Module, stored: Stored) -> NDArray[np.float32]:
+def module_weights(module: torch.nn.Module, stored: LayerWeights) -> NDArray[np.float32]:
     """Return the weights of a module in the shape that a layer of the graph reads.
 
     Grouped convolutions have one more axis in the graph, with the same order of weights.

@@ -180,7 +180,7 @@ def _grouped_matmul(operation: Any) -> int:
 
 
 def _einsum(operation: Any) -> int | None:
-    shapes = [operation.get_input_shape(i) for i in range(operation.get_inputcount_elements())]
+    shapes = [operation.get_input_shape(i) for i in range(operation.get_input_size())]
     operands, _ = parse_einsum(operation.get_attributes()["equation"], shapes)
     if len(operands) != 2:
         return 0 if len(operands) == 1 else None

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ovtool.core.shapes import Named
     from ovtool.core.trial import Trial
     from ovtool.core.variant import Variant
-    from ovtool.graph.counts import Analysis, LayerWork, Totals
+    from ovtool.graph.counts import Analysis, LayerCounts, Totals
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +80,10 @@ class Analyzed:
 
 def _sums(totals: Totals) -> dict[str, Any]:
     found = asdict(totals) | {"flops": totals.flops, "intensity": totals.intensity}
-    return found if totals.told else found | dict.fromkeys(("macs", "other_flops", "flops"))
+    return found if totals.known else found | dict.fromkeys(("macs", "other_flops", "flops"))
 
 
-def row(layer: LayerWork) -> dict[str, Any]:
+def row(layer: LayerCounts) -> dict[str, Any]:
     """Return a layer as a row of the table: its counts, and its bytes at each precision."""
     return asdict(layer) | {
         "flops": layer.flops,

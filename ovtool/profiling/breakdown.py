@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from ovtool.graph.runtime_layers import Layer
+    from ovtool.graph.runtime import Layer
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class Slice:
 
     Args:
         name: Of the layer; empty for several.
-        label: The same for people: see :attr:`ovtool.graph.runtime_layers.Layer.label`.
+        label: The same for people: see :attr:`ovtool.graph.runtime.Layer.label`.
         type: The plugin's own.
         precision: What it computes in; None where that is not told.
         device: Where it runs; None where that is not told, or in several places.

@@ -17,7 +17,7 @@ from ovtool.core.notes import Note, make_note
 from ovtool.core.progress import SILENT, Progress
 from ovtool.datasets.spec import DataSpec
 from ovtool.devices.selection import find_emulated, select_available
-from ovtool.graph import runtime_layers as layers
+from ovtool.graph import runtime
 from ovtool.models.references import Reference, variant_beside
 from ovtool.profiling import breakdown
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ovtool.benchmark.worker_protocol import WorkerProfile
     from ovtool.core.trial import Trial
     from ovtool.core.variant import Variant
-    from ovtool.graph.runtime_layers import Layer
+    from ovtool.graph.runtime import Layer
     from ovtool.profiling.breakdown import Slice
     from ovtool.roofline.calibration import Calibration
     from ovtool.roofline.predict import RooflineComparison
@@ -96,17 +96,17 @@ class Profile:
     @property
     def flops_shares(self) -> dict[str, float]:
         """Share of the FLOPs by precision."""
-        return layers.shares(self.layers, "flops")
+        return runtime.precision_shares(self.layers, "flops")
 
     @property
     def time_shares(self) -> dict[str, float]:
         """Share of the layers' time by precision."""
-        return layers.shares(self.layers, "time")
+        return runtime.precision_shares(self.layers, "time")
 
     @property
     def fallbacks(self) -> list[Layer]:
         """Layers of an INT8 model that compute in something else, most FLOPs first."""
-        return layers.fallbacks(self.layers)
+        return runtime.find_fallbacks(self.layers)
 
     def _limits(self, name: str) -> dict[str, Any]:
         """Return a layer's limits; empty where they were not asked for."""

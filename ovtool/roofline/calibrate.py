@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ovtool.core.measurement import Measurement
     from ovtool.core.notes import Note
     from ovtool.core.sweep_spec import MeasurementSettings
-    from ovtool.graph.runtime_layers import Layer
+    from ovtool.graph.runtime import Layer
     from ovtool.roofline.probes import Probe
 
 INT8 = "i8"

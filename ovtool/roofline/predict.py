@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ovtool.benchmark.session import Session
     from ovtool.core.trial import Trial
-    from ovtool.graph.runtime_layers import Layer
+    from ovtool.graph.runtime import Layer
     from ovtool.roofline.calibration import Calibration
     from ovtool.roofline.model import DeviceRates, LayerPrediction, Prediction
 

@@ -204,9 +204,9 @@ def _baseline(variant: Variant, swept: Iterable[Variant]) -> str | None:
 def _weight_figures(variant: Variant) -> dict[str, float | None]:
     """Return the figures of the weights of a variant, by column."""
     from ovtool.core.columns import FIGURES
-    from ovtool.graph.storage import storage_of
+    from ovtool.graph.storage import load_storage
 
-    return {k: v for k, v in storage_of(variant).to_json().items() if k in FIGURES}
+    return {k: v for k, v in load_storage(variant).to_json().items() if k in FIGURES}
 
 
 def _select_metric(

@@ -157,16 +157,16 @@ def test_a_result_that_is_not_finite_is_not_saved(tmp_path, monkeypatch, dense):
 
     broken = Method(load_method("fp16").settings, frozenset(), spoil, "")
     monkeypatch.setattr("ovtool.compression.pipeline.load_method", lambda _: broken)
-    monkeypatch.setattr("ovtool.compression.pipeline.census.count", iter_counts())
+    monkeypatch.setattr("ovtool.compression.pipeline.count_weight_types", iter_counts())
     with pytest.raises(InputError, match="NaN"):
         compress(dense, "fp16", {}, None, out=tmp_path / "q", name="q")
     assert list(tmp_path.iterdir()) == []
 
 
 def iter_counts():
-    from ovtool.graph.census import Census
+    from ovtool.graph.weights import WeightTypes
 
-    counts = iter([Census((), 0), Census((), 1), Census((), 1)])
+    counts = iter([WeightTypes((), 0), WeightTypes((), 1), WeightTypes((), 1)])
     return lambda _: next(counts)
 
 

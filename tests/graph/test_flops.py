@@ -1,4 +1,4 @@
-"""FLOPs against figures worked out by hand."""
+"""FLOPs, compared with counts by hand."""
 
 import numpy as np
 import openvino as ov
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openvino import opset15 as op
 
-from ovtool.graph.flops import layer_flops, work
+from ovtool.graph.flops import compute_cost, count_flops
 from tests.helpers.graphs import convolutional, fully_connected
 
 small = st.integers(1, 5)
@@ -27,9 +27,9 @@ def named(node, name):
 
 
 def counted(node, *inputs):
-    """The FLOPs of the one operation of a model."""
-    (found,) = layer_flops(ov.Model([op.result(node.output(0))], list(inputs), "m")).values()
-    return found
+    """FLOPs of the only counted operation of a model."""
+    (flops,) = count_flops(ov.Model([op.result(node.output(0))], list(inputs), "m")).values()
+    return flops
 
 
 def conv(x, kernels, stride=1, pad=0, dilation=1):
@@ -37,14 +37,14 @@ def conv(x, kernels, stride=1, pad=0, dilation=1):
     return op.convolution(x, kernels, [stride] * n, [pad] * n, [pad] * n, [dilation] * n)
 
 
-def test_a_convolution_worked_out_by_hand():
+def test_convolution_by_hand():
     x = parameter(1, 9, 25, 25)
     y = conv(x, weights(64, 9, 7, 7))
     assert list(y.shape) == [1, 64, 19, 19]
     assert counted(y, x) == 20_377_728
 
 
-def test_the_mnist_network_worked_out_by_hand():
+def test_mnist_network_by_hand():
     x = parameter(1, 1, 28, 28)
     h = x
     for name, before, after in (("conv1", 1, 5), ("conv2", 5, 10)):
@@ -53,9 +53,9 @@ def test_the_mnist_network_worked_out_by_hand():
     h = op.reshape(h, op.constant(np.array([1, 250])), special_zero=False)
     h = named(op.matmul(h, weights(250, 128), False, False), "fc1")
     h = named(op.matmul(op.relu(h), weights(10, 128), False, True), "fc2")
-    found = work(ov.Model([op.result(h)], [x], "mnist"))
-    assert found.flops == {"conv1": 60_840, "conv2": 108_900, "fc1": 64_000, "fc2": 2_560}
-    assert found.total == 236_300
+    cost = compute_cost(ov.Model([op.result(h)], [x], "mnist"))
+    assert cost.flops == {"conv1": 60_840, "conv2": 108_900, "fc1": 64_000, "fc2": 2_560}
+    assert cost.total == 236_300
 
 
 @given(*[small] * 6)
@@ -67,14 +67,14 @@ def test_stride_padding_dilation_and_batch_count_by_the_output(n, c_in, c_out, s
 
 
 @given(small, small, small)
-def test_groups_share_the_channels(groups, c_in, c_out):
+def test_groups_divide_the_channels(groups, c_in, c_out):
     x = parameter(2, groups * c_in, 6, 6)
     one = [1, 1]
     y = op.group_convolution(x, weights(groups, c_out, c_in, 3, 3), one, [0, 0], [0, 0], one)
     assert counted(y, x) == 2 * (2 * groups * c_out * 4 * 4) * c_in * 9
 
 
-def test_a_transposed_convolution_does_the_work_of_the_one_that_it_turns_round():
+def test_transposed_convolution_counts_as_the_convolution_that_it_transposes():
     x, two, none, one = parameter(1, 8, 5, 5), [2, 2], [0, 0], [1, 1]
     y = op.convolution_backprop_data(x, weights(8, 4, 2, 2), two, None, none, none, one)
     assert list(y.shape) == [1, 4, 10, 10]
@@ -88,7 +88,7 @@ def test_a_transposed_convolution_does_the_work_of_the_one_that_it_turns_round()
 
 
 @given(small, small, small, small, st.booleans(), st.booleans())
-def test_a_matrix_product_in_any_orientation(b, m, n, k, left, right):
+def test_matrix_product_in_any_orientation(b, m, n, k, left, right):
     x = parameter(b, 2, *((k, m) if left else (m, k)))
     y = parameter(*((n, k) if right else (k, n)))
     assert counted(op.matmul(x, y, left, right), x, y) == 2 * b * 2 * m * n * k
@@ -102,7 +102,7 @@ def test_products_with_a_vector(left, right, flops):
     assert counted(op.matmul(x, y, False, False), x, y) == flops
 
 
-def test_a_vector_on_the_left_is_not_transposed():
+def test_vector_on_the_left_is_not_transposed():
     x, y = parameter(7), parameter(7, 3)
     assert counted(op.matmul(x, y, True, False), x, y) == 42
 
@@ -115,7 +115,7 @@ def test_attention_is_two_products():
 
 @pytest.mark.parametrize("directions", [1, 2])
 @pytest.mark.parametrize(("kind", "gates"), [("lstm", 4), ("gru", 3), ("rnn", 1)])
-def test_a_recurrent_sequence_counts_every_step_and_direction(kind, gates, directions):
+def test_recurrent_sequence_counts_every_step_and_direction(kind, gates, directions):
     batch, steps, inputs, hidden = 2, 10, 8, 16
     x = parameter(batch, steps, inputs)
     state = weights(batch, directions, hidden)
@@ -134,7 +134,7 @@ def test_a_recurrent_sequence_counts_every_step_and_direction(kind, gates, direc
 
 
 @pytest.mark.parametrize(("kind", "gates"), [("lstm", 4), ("gru", 3), ("rnn", 1)])
-def test_a_recurrent_cell_is_one_step(kind, gates):
+def test_recurrent_cell_is_one_step(kind, gates):
     x, state = parameter(2, 8), weights(2, 16)
     states = [state, state] if kind == "lstm" else [state]
     rest = [weights(gates * 16, 8), weights(gates * 16, 16), weights(gates * 16)]
@@ -145,27 +145,27 @@ def test_a_recurrent_cell_is_one_step(kind, gates):
     assert counted(y, x) == 2 * 2 * gates * 16 * (8 + 16)
 
 
-def test_the_small_networks():
+def test_small_networks():
     model = convolutional(batch=4)
-    assert layer_flops(model) == {
+    assert count_flops(model) == {
         "conv0": 2 * 4 * 32 * 256 * 3 * 9,
         "conv1": 2 * 4 * 32 * 256 * 32 * 9,
         "classifier": 2 * 4 * 10 * 32,
     }
     dense = fully_connected()
     dense.reshape([3, 64])
-    assert layer_flops(dense) == {f"fc{i}": 2 * 3 * 64 * 64 for i in range(4)}
+    assert count_flops(dense) == {f"fc{i}": 2 * 3 * 64 * 64 for i in range(4)}
 
 
-def test_shapes_that_stay_open_are_unknown_and_not_zero():
-    found = work(convolutional())
-    assert found.flops == {}
-    assert found.uncounted == ("conv0", "conv1", "classifier")
-    assert found.total is None
+def test_dynamic_shapes_are_unknown_and_not_zero():
+    cost = compute_cost(convolutional())
+    assert cost.flops == {}
+    assert cost.uncounted == ("conv0", "conv1", "classifier")
+    assert cost.total is None
 
 
 @pytest.mark.parametrize("with_product", [True, False])
-def test_a_branch_that_computes_is_unknown_and_not_zero(with_product):
+def test_branch_with_products_is_unknown_and_not_zero(with_product):
     a, b = parameter(1, 8), parameter(1, 8)
     product = op.matmul(a, weights(8, 8), False, False) if with_product else op.sigmoid(a)
     then, other = ov.Model([op.result(product)], [a], "a"), ov.Model([op.result(b)], [b], "b")
@@ -175,12 +175,12 @@ def test_a_branch_that_computes_is_unknown_and_not_zero(with_product):
     branch.set_else_body(other)
     branch.set_input(x.output(0), a, b)
     y = branch.set_output(then.get_results()[0], other.get_results()[0])
-    found = work(ov.Model([op.result(y)], [condition, x], "m"))
-    assert found.uncounted == ((branch.get_friendly_name(),) if with_product else ())
-    assert found.total == (None if with_product else 0)
+    cost = compute_cost(ov.Model([op.result(y)], [condition, x], "m"))
+    assert cost.uncounted == ((branch.get_friendly_name(),) if with_product else ())
+    assert cost.total == (None if with_product else 0)
 
 
-def test_a_loop_that_computes_is_unknown_and_not_zero():
+def test_loop_with_products_is_unknown_and_not_zero():
     step = parameter(1, 1, 8)
     body = ov.Model([op.result(op.matmul(step, weights(8, 8), False, False))], [step], "step")
     x = parameter(1, 5, 8)
@@ -188,21 +188,21 @@ def test_a_loop_that_computes_is_unknown_and_not_zero():
     loop.set_body(body)
     loop.set_sliced_input(step, x.output(0), 0, 1, 1, -1, 1)
     y = loop.get_concatenated_slices(body.get_results()[0].output(0), 0, 1, 1, -1, 1)
-    assert work(ov.Model([op.result(y)], [x], "m")).total is None
+    assert compute_cost(ov.Model([op.result(y)], [x], "m")).total is None
 
 
-def test_followers_go_on_to_the_next_product():
+def test_followers_reach_the_next_product():
     model = convolutional(batch=1)
-    found = work(model).followers
+    cost = compute_cost(model).followers
     kinds = {o.get_friendly_name(): o.get_type_name() for o in model.get_ops()}
-    assert [kinds[name] for name in found["conv0"]] == ["Add", "Relu"]
-    assert [kinds[name] for name in found["conv1"]] == ["Add", "Relu", "ReduceMean"]
+    assert [kinds[name] for name in cost["conv0"]] == ["Add", "Relu"]
+    assert [kinds[name] for name in cost["conv1"]] == ["Add", "Relu", "ReduceMean"]
 
 
-def test_a_residual_path_gives_few_followers_however_long_it_is():
+def test_long_residual_path_has_few_followers():
     x = parameter(1, 8)
     h = x
     for _ in range(40):
         h = op.add(h, op.relu(op.matmul(h, weights(8, 8), False, False)))
-    found = work(ov.Model([op.result(h)], [x], "m")).followers
-    assert max(map(len, found.values())) < 20
+    cost = compute_cost(ov.Model([op.result(h)], [x], "m")).followers
+    assert max(map(len, cost.values())) < 20

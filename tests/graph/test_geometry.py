@@ -1,12 +1,12 @@
-"""Sizes of operations, from real graphs."""
+"""Geometries of operations in graphs."""
 
 import numpy as np
 import openvino as ov
 import pytest
 from openvino import opset15 as op
 
-from ovtool.graph.flops import layer_flops
-from ovtool.graph.geometry import Geometry, geometries
+from ovtool.graph.flops import count_flops
+from ovtool.graph.geometry import Geometry, compute_geometries
 
 
 def array(*shape):
@@ -17,9 +17,9 @@ def sizes(make, *shape):
     x = op.parameter(list(shape), ov.Type.f32)
     node = make(x)
     model = ov.Model([op.result(node)], [x])
-    (found,) = geometries(model).values()
-    (flops,) = layer_flops(model).values()
-    return found, flops
+    (geometry,) = compute_geometries(model).values()
+    (flops,) = count_flops(model).values()
+    return geometry, flops
 
 
 def convolution(weights, stride=1, pad=0):
@@ -85,35 +85,35 @@ def transposed(weights):
         ),
     ],
 )
-def test_sizes(make, shape, expected):
-    found, flops = sizes(make, *shape)
-    assert found == expected
+def test_geometry(make, shape, expected):
+    geometry, flops = sizes(make, *shape)
+    assert geometry == expected
     if expected.kind not in ("attention", "depthwise"):
-        work = 2 * found.rows * found.inputs * found.outputs * found.kernel
-        assert flops == work
+        expected_flops = 2 * geometry.rows * geometry.inputs * geometry.outputs * geometry.kernel
+        assert flops == expected_flops
 
 
-def test_weights_that_are_decompressed_are_constant_still():
+def test_decompressed_weights_are_weights():
     scaled = op.multiply(op.convert(op.constant(np.ones((4, 8), np.int8)), "f32"), array(4, 1))
-    found, _ = sizes(lambda x: op.matmul(x, scaled, False, True), 3, 8)
-    assert found == Geometry("product", 3, 8, 4, weights=32)
+    geometry, _ = sizes(lambda x: op.matmul(x, scaled, False, True), 3, 8)
+    assert geometry == Geometry("product", 3, 8, 4, weights=32)
 
 
-def test_a_state_is_no_weight_though_it_starts_from_a_constant():
-    found, _ = sizes(lambda x: op.matmul(x, op.read_value(array(8, 4), "s"), False, False), 3, 8)
-    assert found == Geometry("attention", 3, 8, 4)
+def test_state_with_a_constant_initial_value_is_not_a_weight():
+    geometry, _ = sizes(lambda x: op.matmul(x, op.read_value(array(8, 4), "s"), False, False), 3, 8)
+    assert geometry == Geometry("attention", 3, 8, 4)
 
 
-def test_recurrent_cells_are_products_of_a_step():
+def test_recurrent_cell_is_the_product_of_a_step():
     def cell(x):
         state = array(2, 16)
         return op.gru_cell(x, state, array(48, 8), array(48, 16), array(48), 16)
 
-    found, _ = sizes(cell, 2, 8)
-    assert found == Geometry("product", 2, 24, 48, weights=48 * 24)
+    geometry, _ = sizes(cell, 2, 8)
+    assert geometry == Geometry("product", 2, 24, 48, weights=48 * 24)
 
 
-def test_what_stays_open_is_left_out():
+def test_dynamic_shapes_are_omitted():
     x = op.parameter([-1, 8], ov.Type.f32)
     model = ov.Model([op.result(op.matmul(x, array(8, 4), False, False))], [x])
-    assert geometries(model) == {}
+    assert compute_geometries(model) == {}

@@ -10,7 +10,7 @@ frequencies = st.lists(st.integers(1, 10_000), min_size=1, max_size=60)
 
 
 def code_words(lengths):
-    """The canonical code of these lengths, as texts of 0 and 1."""
+    """The canonical code of these lengths, as strings of 0 and 1."""
     words, word, before = [""] * len(lengths), 0, 0
     for length, place in sorted((int(n), place) for place, n in enumerate(lengths)):
         word <<= length - before
@@ -19,7 +19,7 @@ def code_words(lengths):
     return words
 
 
-def decoded(bits, words):
+def decode(bits, words):
     places, word = {word: place for place, word in enumerate(words)}, ""
     for bit in bits:
         word += bit
@@ -30,7 +30,7 @@ def decoded(bits, words):
 
 
 def heap_bits(counts):
-    """The size by the textbook's heap: the sum of all joined weights."""
+    """Size by the usual heap: the sum of all joined weights."""
     heap, total = list(counts), 0
     heapq.heapify(heap)
     while len(heap) > 1:
@@ -41,7 +41,7 @@ def heap_bits(counts):
 
 
 @given(frequencies)
-def test_a_code_is_optimal_and_within_a_bit_of_the_entropy(counts):
+def test_code_is_optimal_and_within_a_bit_of_the_entropy(counts):
     array = np.array(counts)
     lengths = huffman.code_lengths(array)
     mean = (array * lengths).sum() / array.sum()
@@ -53,22 +53,22 @@ def test_a_code_is_optimal_and_within_a_bit_of_the_entropy(counts):
 
 
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=300))
-def test_what_is_coded_is_decoded(symbols):
+def test_coded_symbols_can_be_decoded(symbols):
     kinds, places, counts = np.unique(symbols, return_inverse=True, return_counts=True)
     words = code_words(huffman.code_lengths(counts))
     bits = "".join(words[place] for place in places)
-    assert [kinds[place] for place in decoded(bits, words)] == symbols
+    assert [kinds[place] for place in decode(bits, words)] == symbols
     table = len(kinds) * (8 + huffman._LENGTH_BITS)
     assert huffman.coded_bits(counts, 8, 1e9) == len(bits) + table
 
 
-def test_a_code_that_cannot_be_shorter_is_not_made(monkeypatch):
+def test_code_that_cannot_be_shorter_is_not_built(monkeypatch):
     monkeypatch.setattr(huffman, "code_lengths", None)
     assert huffman.coded_bits(np.ones(1000, np.int64), 32, 32 * 1000) == 32 * 1000
 
 
 def relative(weights, width):
-    """Deep Compression's pairs of distance and value, with zeros where a distance is too long."""
+    """Pairs of distance and value as in Deep Compression, with fillers for long distances."""
     longest, pairs, since = 1 << width, [], 0
     for weight in weights:
         since += 1
@@ -79,7 +79,7 @@ def relative(weights, width):
             pairs.append((since, 0))
             since = 0
     while pairs and pairs[-1][1] == 0:
-        pairs.pop()  # the end is known
+        pairs.pop()  # the length is known
     return pairs
 
 
@@ -87,7 +87,7 @@ def relative(weights, width):
     st.lists(st.tuples(st.integers(0, 700), st.integers(1, 9)), min_size=1, max_size=60),
     st.integers(0, 50),
 )
-def test_sparse_weights_take_what_their_relative_indices_take(runs, tail):
+def test_sparse_size_is_that_of_the_relative_indices(runs, tail):
     weights = [w for zeros, value in runs for w in (*[0] * zeros, value)] + [0] * tail
     array = np.array(weights)
     places = np.flatnonzero(array)
@@ -95,7 +95,7 @@ def test_sparse_weights_take_what_their_relative_indices_take(runs, tail):
     sizes = []
     for width in huffman._GAP_BITS:
         pairs = relative(weights, width)
-        # Walking the distances finds every weight again.
+        # The distances locate every weight.
         ends = np.cumsum([distance for distance, _ in pairs]) - 1
         assert [(e, v) for e, (_, v) in zip(ends, pairs, strict=True) if v] == list(
             zip(places, array[places], strict=True)

@@ -1,4 +1,4 @@
-"""What real compiled models say of their layers, and what is made of it."""
+"""Layers of compiled models, and figures of them."""
 
 import json
 from dataclasses import replace
@@ -13,16 +13,16 @@ from hypothesis import strategies as st
 from openvino import opset15 as op
 
 from ovtool.benchmark import layer_timing
-from ovtool.graph import runtime_layers as layers
-from ovtool.graph.flops import Work, work
-from ovtool.graph.runtime_layers import (
+from ovtool.graph import runtime
+from ovtool.graph.flops import OperationCost, compute_cost
+from ovtool.graph.runtime import (
     Layer,
-    attributed,
-    executed,
-    fallbacks,
-    shares,
-    summary,
-    timed,
+    attributed_share,
+    find_fallbacks,
+    merge_times,
+    precision_shares,
+    read_layers,
+    summarize_layers,
 )
 from ovtool.system.counters import Counters
 from tests.helpers import graphs as models
@@ -39,109 +39,111 @@ LAYERS = st.builds(
 )
 
 
-def compiled(model, device="CPU", properties=F32):
-    done = ov.Core().compile_model(model, device, properties)
-    counted = work(model)
-    return executed(done, counted), counted
+def compile_layers(model, device="CPU", properties=F32):
+    compiled = ov.Core().compile_model(model, device, properties)
+    cost = compute_cost(model)
+    return read_layers(compiled, cost), cost
 
 
-def computing(found):
-    return {layer.name: layer for layer in found if layer.computes}
+def compute_layers(layers):
+    return {layer.name: layer for layer in layers if layer.computes}
 
 
 @pytest.mark.parametrize("device", ["CPU", "HETERO:CPU", "AUTO:CPU"])
-def test_every_layer_says_what_it_runs_in_and_does(device):
-    found, counted = compiled(models.convolutional(batch=2), device)
-    compute = computing(found)
+def test_every_layer_has_its_precision_and_flops(device):
+    layers, cost = compile_layers(models.convolutional(batch=2), device)
+    compute = compute_layers(layers)
     assert {layer.precision for layer in compute.values()} == {"f32"}
-    assert {layer.device for layer in found} == {"CPU"}
-    assert sum(layer.flops for layer in compute.values()) == counted.total
-    assert attributed(found, counted.flops) == 1
+    assert {layer.device for layer in layers} == {"CPU"}
+    assert sum(layer.flops for layer in compute.values()) == cost.total
+    assert attributed_share(layers, cost.flops) == 1
     assert compute["conv0"].type == "Convolution"
-    assert compute["conv0"].flops == counted.flops["conv0"]
+    assert compute["conv0"].flops == cost.flops["conv0"]
     assert "conv0" in compute["conv0"].original
-    assert all(layer.time_ms is None for layer in found), "nothing ran"
+    assert all(layer.time_ms is None for layer in layers)
 
 
-def test_what_is_prepared_while_compiling_is_no_layer():
-    found, _ = compiled(models.convolutional(batch=1))
-    kinds = {layer.type for layer in found}
+def test_constants_are_not_layers():
+    layers, _ = compile_layers(models.convolutional(batch=1))
+    kinds = {layer.type for layer in layers}
     assert kinds.isdisjoint({"Const", "Input", "Output"})
     weights = models.convolutional(batch=1)
     graph = ov.Core().compile_model(weights, "CPU", F32).get_runtime_model()
-    assert len(found) < len(graph.get_ops())
+    assert len(layers) < len(graph.get_ops())
 
 
 @pytest.mark.parametrize("fused", [True, False])
-def test_fused_attention_and_biases_lose_no_work(fused):
-    """The plugin lists the bias for the product, and one product of two for the attention."""
-    found, counted = compiled(models.attention(fused))
-    assert attributed(found, counted.flops) == 1
-    compute = computing(found)
-    assert compute["up/bias"].flops == counted.flops["up/product"]
+def test_fused_attention_and_biases_keep_their_flops(fused):
+    """The plugin lists the bias for the product, and one of the two products of the attention."""
+    layers, cost = compile_layers(models.attention(fused))
+    assert attributed_share(layers, cost.flops) == 1
+    compute = compute_layers(layers)
+    assert compute["up/bias"].flops == cost.flops["up/product"]
     both = 2 * 2 * 4 * 24 * 24 * 16
     attention = [layer for layer in compute.values() if layer.flops == both]
     assert len(attention) == 1
     assert len(compute) == 7
 
 
-def test_what_is_not_in_int8_is_found_in_an_int8_model():
-    found, counted = compiled(models.convolutional(batch=1, int8=("conv0", "classifier")))
-    total = counted.total
-    assert shares(found) == pytest.approx(
+def test_fallbacks_of_an_int8_model():
+    layers, cost = compile_layers(models.convolutional(batch=1, int8=("conv0", "classifier")))
+    total = cost.total
+    assert precision_shares(layers) == pytest.approx(
         {
-            "f32": counted.flops["conv1"] / total,
-            "i8": (counted.flops["conv0"] + counted.flops["classifier"]) / total,
+            "f32": cost.flops["conv1"] / total,
+            "i8": (cost.flops["conv0"] + cost.flops["classifier"]) / total,
         }
     )
-    assert [layer.flops for layer in fallbacks(found)] == [counted.flops["conv1"]]
-    told = json.loads(json.dumps(summary(found, counted)))
-    assert told["fallbacks"] == ["conv1"]
-    assert told["fallback_share"] == pytest.approx(counted.flops["conv1"] / total)
-    assert told["compute_layers"] == 3
-    assert told["attributed"] == 1
-    assert told["layer_share"] == pytest.approx({"i8": 2 / 3, "f32": 1 / 3})
+    assert [layer.flops for layer in find_fallbacks(layers)] == [cost.flops["conv1"]]
+    document = json.loads(json.dumps(summarize_layers(layers, cost)))
+    assert document["fallbacks"] == ["conv1"]
+    assert document["fallback_share"] == pytest.approx(cost.flops["conv1"] / total)
+    assert document["compute_layers"] == 3
+    assert document["attributed"] == 1
+    assert document["layer_share"] == pytest.approx({"i8": 2 / 3, "f32": 1 / 3})
 
 
-def test_a_wholly_quantized_model_has_nothing_to_name():
-    found, _ = compiled(models.convolutional(batch=1, int8=("conv0", "conv1", "classifier")))
-    assert shares(found) == {"i8": 1}
-    assert fallbacks(found) == []
+def test_fully_quantized_model_has_no_fallback():
+    layers, _ = compile_layers(models.convolutional(batch=1, int8=("conv0", "conv1", "classifier")))
+    assert precision_shares(layers) == {"i8": 1}
+    assert find_fallbacks(layers) == []
 
 
-def test_compressed_weights_do_not_make_a_layer_run_in_int8():
-    """The plugin calls the layer u8, and multiplies in floating point."""
+def test_layer_with_compressed_weights_runs_in_f32():
+    """The plugin reports u8, but computes in floating point."""
     x = op.parameter([1, 64], ov.Type.f32)
     stored = op.constant(np.arange(64 * 64).reshape(64, 64).astype(np.uint8))
     weights = op.multiply(op.convert(stored, "f32"), op.constant(np.float32(0.01)))
     y = op.matmul(x, weights, False, True, name="product")
     model = ov.Model([op.result(op.relu(y))], [x], "m")
-    found, counted = compiled(model)
-    assert attributed(found, counted.flops) == 1
-    assert shares(found) == {"f32": 1}
+    layers, cost = compile_layers(model)
+    assert attributed_share(layers, cost.flops) == 1
+    assert precision_shares(layers) == {"f32": 1}
 
 
-def test_operations_that_no_layer_names_lower_the_share_and_are_no_zero():
+def test_unassigned_operations_lower_the_attributed_share():
     model = models.convolutional(batch=1)
-    done = ov.Core().compile_model(model, "CPU", F32)
-    other = Work({"conv0": 100, "elsewhere": 300}, {"conv0": (), "elsewhere": ("nowhere", "conv0")})
-    found = executed(done, other)
-    assert attributed(found, other.flops) == 0.25
-    left = [layer for layer in found if layer.computes and layer.flops is None]
-    assert len(left) == 2, "they compute, and how much is not known"
+    compiled = ov.Core().compile_model(model, "CPU", F32)
+    other = OperationCost(
+        {"conv0": 100, "elsewhere": 300}, {"conv0": (), "elsewhere": ("nowhere", "conv0")}
+    )
+    layers = read_layers(compiled, other)
+    assert attributed_share(layers, other.flops) == 0.25
+    unknown = [layer for layer in layers if layer.computes and layer.flops is None]
+    assert len(unknown) == 2
 
 
-def test_a_plugin_that_hides_its_graph_has_no_layers():
+def test_plugin_without_a_runtime_graph_has_no_layers():
     class Hidden:
         def get_runtime_model(self):
             raise RuntimeError("not implemented")
 
-    assert executed(Hidden(), Work({}, {})) is None
-    assert summary(None, Work({}, {})) is None
+    assert read_layers(Hidden(), OperationCost({}, {})) is None
+    assert summarize_layers(None, OperationCost({}, {})) is None
 
 
 @pytest.mark.parametrize(
-    ("primitive", "runtime", "named"),
+    ("primitive", "runtime_precision", "precision"),
     [
         ("brgconv_avx512_1x1_I8", "u8", "i8"),
         ("brgemm_avx512_i8", "i8", "i8"),
@@ -154,67 +156,68 @@ def test_a_plugin_that_hides_its_graph_has_no_layers():
         ("DPU", "", None),
     ],
 )
-def test_the_primitive_names_the_precision_before_the_graph_does(primitive, runtime, named):
-    assert layers.precision_of(primitive, runtime) == named
+def test_precision_of_the_primitive_takes_precedence(primitive, runtime_precision, precision):
+    assert runtime.parse_precision(primitive, runtime_precision) == precision
 
 
 @given(st.lists(LAYERS, max_size=8))
-def test_shares_add_up_or_are_not_there(found):
-    for weight in ("flops", "time", "layers"):
-        told = shares(found, weight)
-        assert not told or sum(told.values()) == pytest.approx(1)
-        assert list(told.values()) == sorted(told.values(), reverse=True)
-        assert all(share > 0 for share in told.values())
+def test_shares_sum_to_one_or_are_empty(layers):
+    for share_of in ("flops", "time", "layers"):
+        shares = precision_shares(layers, share_of)
+        values = list(shares.values())
+        assert not values or sum(values) == pytest.approx(1)
+        assert values == sorted(values, reverse=True)
+        assert all(share > 0 for share in values)
 
 
 @given(st.lists(LAYERS, max_size=8))
-def test_fallbacks_are_computing_layers_outside_int8_the_largest_first(found):
-    back = fallbacks(found)
-    assert all(layer.computes and layer.precision != "i8" for layer in back)
-    sizes = [layer.flops or 0 for layer in back]
+def test_fallbacks_are_compute_layers_outside_int8_the_largest_first(layers):
+    fallbacks = find_fallbacks(layers)
+    assert all(layer.computes and layer.precision != "i8" for layer in fallbacks)
+    sizes = [layer.flops or 0 for layer in fallbacks]
     assert sizes == sorted(sizes, reverse=True)
-    integer = any(layer.computes and layer.precision == "i8" for layer in found)
-    others = sum(layer.computes and layer.precision != "i8" for layer in found)
-    assert len(back) == (others if integer else 0)
+    integer = any(layer.computes and layer.precision == "i8" for layer in layers)
+    others = sum(layer.computes and layer.precision != "i8" for layer in layers)
+    assert len(fallbacks) == (others if integer else 0)
 
 
 @given(LAYERS)
-def test_a_layer_travels_as_json(layer):
+def test_layer_survives_json(layer):
     layer = replace(layer, original=("a", "b"))
-    assert layers.from_json(json.loads(json.dumps(layers.as_json(layer)))) == layer
+    assert runtime.layer_from_json(json.loads(json.dumps(runtime.layer_to_json(layer)))) == layer
 
 
 @pytest.mark.parametrize("device", ["CPU", "HETERO:CPU", "AUTO:CPU"])
-def test_the_time_of_each_layer_is_taken(device):
+def test_time_of_each_layer_is_measured(device):
     model = models.convolutional(batch=16)
-    counted, core = work(model), ov.Core()
+    cost, core = compute_cost(model), ov.Core()
     plain = core.compile_model(model, device, F32)
     request = plain.create_infer_request()
     request.infer()
     counting = core.compile_model(model, device, F32 | {"PERF_COUNT": "YES"})
-    profile = layer_timing.profile_layers(request, counting, counted, 0.05, Counters())
-    told = json.loads(json.dumps(profile))
-    found = {one["name"]: layers.from_json(one) for one in told["layers"]}
-    assert {"conv0", "conv1"} <= set(found)
-    for layer in found.values():
+    profile = layer_timing.profile_layers(request, counting, cost, 0.05, Counters())
+    document = json.loads(json.dumps(profile))
+    layers = {d["name"]: runtime.layer_from_json(d) for d in document["layers"]}
+    assert {"conv0", "conv1"} <= set(layers)
+    for layer in layers.values():
         assert layer.time_ms is not None
         assert layer.device == "CPU"
         assert layer.precision == "f32"
-    assert found["conv1"].time_ms > 0
-    assert found["conv1"].flops == counted.flops["conv1"]
-    assert told["attributed"] == 1
-    assert told["flops"] == counted.total
-    assert told["inferences"] >= 3
-    assert min(told["latency_ms"], told["latency_counted_ms"]) > 0
+    assert layers["conv1"].time_ms > 0
+    assert layers["conv1"].flops == cost.flops["conv1"]
+    assert document["attributed"] == 1
+    assert document["flops"] == cost.total
+    assert document["inferences"] >= 3
+    assert min(document["latency_ms"], document["latency_counted_ms"]) > 0
 
 
-class Told:
-    """A request whose counters say what a test wants."""
+class FakeRequest:
+    """A request with the profiling information that a test sets."""
 
     def __init__(self):
         self.profiling_info = []
 
-    def says(self, **times_us):
+    def set_times(self, **times_us):
         self.profiling_info = [
             SimpleNamespace(
                 node_name=name,
@@ -231,45 +234,45 @@ class Told:
 @pytest.mark.parametrize(
     ("means", "streams", "mean_ms"),
     [
-        pytest.param(True, 1, 0.010, id="a mean of four, the first of which took 90 us"),
-        pytest.param(True, 2, 0.030, id="a mean that the first cannot be taken out of"),
-        pytest.param(False, None, 0.020, id="the last inference each time"),
+        pytest.param(True, 1, 0.010, id="mean-of-four-without-the-first"),
+        pytest.param(True, 2, 0.030, id="mean-with-the-first"),
+        pytest.param(False, None, 0.020, id="last-inference"),
     ],
 )
-def test_counters_are_averaged_as_the_plugin_counts(means, streams, mean_ms):
-    request = Told()
-    request.says(a=90)
+def test_counters_are_averaged_as_the_plugin_reports_them(means, streams, mean_ms):
+    request = FakeRequest()
+    request.set_times(a=90)
     counters = layer_timing._LayerTimes(request, means=means, streams=streams)
     for reading in (20, 10, 30):
-        request.says(a=reading)
+        request.set_times(a=reading)
         counters.record()
     (layer,) = counters.layers("CPU")
     assert layer.time_ms == pytest.approx(mean_ms)
     assert (layer.name, layer.type, layer.precision) == ("a", "Convolution", "f32")
 
 
-def test_the_counters_of_a_cpu_belong_to_the_compiled_model():
-    """What the averaging rests on: a request that has not run tells them too."""
+def test_counters_of_a_cpu_belong_to_the_compiled_model():
+    """The averaging relies on this: a request that has not run reports them too."""
     model = models.convolutional(batch=16)
     counting = ov.Core().compile_model(model, "CPU", F32 | {"PERF_COUNT": "YES"})
     first, second = counting.create_infer_request(), counting.create_infer_request()
     first.infer()
 
     def read(request):
-        return {one.node_name: one.real_time for one in request.profiling_info}
+        return {info.node_name: info.real_time for info in request.profiling_info}
 
-    assert read(second) == read(first), "they are the compiled model's, not the request's"
+    assert read(second) == read(first)
 
 
-def test_layers_that_the_graph_does_not_show_keep_their_time():
-    counted = Work({"a": 10, "b": 20}, {"a": (), "b": ()})
+def test_layers_outside_of_the_runtime_graph_keep_their_time():
+    cost = OperationCost({"a": 10, "b": 20}, {"a": (), "b": ()})
     shown = [Layer("a", "Convolution", "i8", "p", flops=10, original=("a",))]
     seen = [
         Layer("a", "conv", None, "q", time_ms=1.0),
         Layer("copy", "Reorder", "f32", "r", time_ms=2.0),
     ]
-    found = timed(shown, seen, counted)
-    assert found == (replace(shown[0], time_ms=1.0), seen[1])
-    hidden = timed(None, [*seen, Layer("b", "Convolution", "f16", "", time_ms=3.0)], counted)
+    layers = merge_times(shown, seen, cost)
+    assert layers == (replace(shown[0], time_ms=1.0), seen[1])
+    hidden = merge_times(None, [*seen, Layer("b", "Convolution", "f16", "", time_ms=3.0)], cost)
     assert [layer.flops for layer in hidden] == [10, None, 20]
     assert [layer.time_ms for layer in hidden] == [1.0, 2.0, 3.0]

@@ -4,17 +4,17 @@ import pytest
 from openvino import opset15 as op
 
 from ovtool.graph import huffman
-from ovtool.graph.storage import storage, storage_of
+from ovtool.graph.storage import load_storage, measure_storage
 from tests.compression.samples import compress
 from tests.helpers.graphs import embedding, save
 
 
-def of(variant):
-    return storage(variant.xml, ov.Core().read_model(variant.xml))
+def measure(variant):
+    return measure_storage(variant.xml, ov.Core().read_model(variant.xml))
 
 
 def two_layers(tmp_path, weights):
-    """The same weights in two layers, which are stored once."""
+    """Two layers with the same weights, which are stored once."""
     x = op.parameter([1, weights.shape[1]], ov.Type.f32, name="x")
     x.output(0).set_names({"x"})
     h = x
@@ -24,28 +24,28 @@ def two_layers(tmp_path, weights):
     return save(tmp_path / "two", ov.Model([op.result(h)], [x], "two"))
 
 
-def test_what_is_counted_and_coded(tmp_path):
+def test_counts_and_coded_size(tmp_path):
     rng = np.random.default_rng(0)
     weights = rng.choice([0.0, 0.5, -1.5], (64, 64), p=[0.7, 0.2, 0.1]).astype(np.float32)
-    made = two_layers(tmp_path, weights)
-    assert made.record.bin_bytes < 1.1 * weights.nbytes, "stored once"
-    found = of(made)
-    assert (found.parameters, found.distinct_weights, found.distinct_most) == (4096, 3, 3)
-    assert found.nonzero_pct == pytest.approx(100 * (weights != 0).mean(), abs=1e-3)
+    variant = two_layers(tmp_path, weights)
+    assert variant.record.bin_bytes < 1.1 * weights.nbytes, "stored once"
+    storage = measure(variant)
+    assert (storage.parameters, storage.distinct_weights, storage.distinct_most) == (4096, 3, 3)
+    assert storage.nonzero_pct == pytest.approx(100 * (weights != 0).mean(), abs=1e-3)
     counts = np.unique(weights, return_counts=True)[1]
     dense = huffman.coded_bits(counts, 32, 1e9)
     places = np.flatnonzero(weights)
-    some = np.unique(weights[weights != 0], return_counts=True)[1]
-    coded = huffman.sparse_bits(places, some, 32, dense)
-    size = made.record.xml_bytes + made.record.bin_bytes
-    assert found.coded_mib * 2**20 == pytest.approx(size - weights.nbytes + coded / 8, abs=1)
+    nonzero_counts = np.unique(weights[weights != 0], return_counts=True)[1]
+    coded = huffman.sparse_bits(places, nonzero_counts, 32, dense)
+    size = variant.record.xml_bytes + variant.record.bin_bytes
+    assert storage.coded_mib * 2**20 == pytest.approx(size - weights.nbytes + coded / 8, abs=1)
 
 
-def test_weights_that_no_code_shortens_are_as_they_are(conv):
-    found = of(conv)
-    assert found.parameters == 3 * 32 * 9 + 32 * 32 * 9 + 320
-    assert found.coded_mib == conv.model_mib
-    assert found.nonzero_pct == 100
+def test_incompressible_weights_keep_their_size(conv):
+    storage = measure(conv)
+    assert storage.parameters == 3 * 32 * 9 + 32 * 32 * 9 + 320
+    assert storage.coded_mib == conv.model_mib
+    assert storage.nonzero_pct == 100
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_weights_that_no_code_shortens_are_as_they_are(conv):
     ],
     ids=lambda value: value if isinstance(value, str) else value.get("mode", ""),
 )
-def test_zeros_are_those_that_the_engine_computes(tmp_path, method, settings):
+def test_zeros_equal_those_of_the_compiled_weights(tmp_path, method, settings):
     rng = np.random.default_rng(7)
     weights = rng.standard_normal((64, 64)).astype(np.float32)
     weights[rng.random(weights.shape) < 0.6] = 0
@@ -78,18 +78,18 @@ def test_zeros_are_those_that_the_engine_computes(tmp_path, method, settings):
     other = op.constant(rng.permutation(weights))
     nodes[1].input(1).replace_source_output(other.output(0))
     parent = save(tmp_path / "sparse", model)
-    made = compress(parent, method, settings, None, out=tmp_path / "m", name="m")
+    variant = compress(parent, method, settings, None, out=tmp_path / "m", name="m")
     zeros = total = 0
-    for node in ov.Core().read_model(made.xml).get_ordered_ops():
+    for node in ov.Core().read_model(variant.xml).get_ordered_ops():
         if node.get_type_name() == "MatMul":
             source = ov.Model([op.result(node.input_value(1))], [], "weights")
             values = ov.Core().compile_model(source, "CPU")({})[0]
             zeros, total = zeros + (values == 0).sum(), total + values.size
-    found = storage_of(made)
-    assert found.parameters == total == 2 * 64 * 64
-    assert found.nonzero_pct == pytest.approx(100 - 100 * zeros / total, abs=1e-3)
-    assert found == of(made)
+    storage = load_storage(variant)
+    assert storage.parameters == total == 2 * 64 * 64
+    assert storage.nonzero_pct == pytest.approx(100 - 100 * zeros / total, abs=1e-3)
+    assert storage == measure(variant)
 
 
-def test_embeddings_count(tmp_path):
-    assert of(save(tmp_path / "text", embedding())).parameters == 50 * 32 + 8 * 32
+def test_embeddings_are_counted(tmp_path):
+    assert measure(save(tmp_path / "text", embedding())).parameters == 50 * 32 + 8 * 32

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ovtool.graph.runtime_layers import Layer
+from ovtool.graph.runtime import Layer
 from ovtool.profiling.breakdown import by_kind, by_layer
 
 LAYERS = [

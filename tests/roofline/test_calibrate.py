@@ -16,7 +16,7 @@ from ovtool.core.sweep_folder import SweepFolder
 from ovtool.core.sweep_spec import MeasurementSettings, SweepSpec
 from ovtool.core.trial import Trial
 from ovtool.graph.geometry import Geometry
-from ovtool.graph.runtime_layers import Layer
+from ovtool.graph.runtime import Layer
 from ovtool.roofline import calibration, probes
 from ovtool.roofline import predict as predicting
 from ovtool.roofline.probes import Probe

@@ -190,7 +190,7 @@ def test_probe_contains_operations_of_its_kind(kind, int8):
     from ovtool.graph import geometry
 
     small = min((p for p in probes.probes() if p.kind == kind), key=lambda p: p.rows)
-    result = geometry.geometries(small.build(int8=int8))
+    result = geometry.compute_geometries(small.build(int8=int8))
     own = [geometry for name, geometry in result.items() if not name.startswith(probes.SINK)]
     counted = [size for size in own if size.kind == ("product" if kind == "stream" else kind)]
     if kind in (*COMPUTE_KINDS, "stream"):
@@ -204,12 +204,14 @@ def test_branch_outputs_are_not_converted(precision):
     """What follows the last convolution would stay in f32: a copy of each branch's output."""
     import openvino as ov
 
-    from ovtool.graph import runtime_layers as layers
-    from ovtool.graph.flops import work
+    from ovtool.graph import runtime
+    from ovtool.graph.flops import compute_cost
 
     model = probes.Probe("pointwise", 8, 16, 32, copies=12).build()
     properties = {"INFERENCE_PRECISION_HINT": precision}
-    result = layers.executed(ov.Core().compile_model(model, "CPU", properties), work(model))
+    result = runtime.read_layers(
+        ov.Core().compile_model(model, "CPU", properties), compute_cost(model)
+    )
     assert sum(layer.type == "Convolution" for layer in result) == 1 + 12 + 1
     assert sum(layer.type in ("Reorder", "Convert") for layer in result) <= 3
     kept = {layer.precision for layer in result if layer.type in ("Convolution", "Pooling")}

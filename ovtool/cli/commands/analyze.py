@@ -11,7 +11,7 @@ from ovtool.core.notes import Note, make_note
 from ovtool.core.shapes import parse_named_shapes, shape_text, shapes_text
 
 if TYPE_CHECKING:
-    from ovtool.graph.counts import LayerWork
+    from ovtool.graph.counts import LayerCounts
     from ovtool.profiling.analyze import Analyzed
 
 EXAMPLES = ("ovtool analyze variants/fp32 --batch 8 --speed 4TFLOPS",)
@@ -69,7 +69,7 @@ def print_analysis(result: Analyzed, *, flops_per_s: float | None, top: int, jso
     console.print_line(
         f"{_count_text(total.macs)} MACs ({_count_text(2 * total.macs)} FLOPs, 2 per MAC) and"
         f" {_count_text(total.other_flops)} other operations: {_count_text(total.flops)} FLOPs"
-        if total.told
+        if total.known
         else "MACs and FLOPs: unknown, no layer is counted"
     )
     console.print_line(
@@ -133,7 +133,7 @@ def _print_layers(result: Analyzed, top: int) -> None:
     console.print_layer_table(headings, cells, names, caption, right=headings[:4])
 
 
-def _layer_cells(layer: LayerWork, total: int) -> list[str]:
+def _layer_cells(layer: LayerCounts, total: int) -> list[str]:
     share = None if layer.flops is None else 100 * layer.flops / total
     return [
         _count_text(layer.flops),
@@ -153,8 +153,8 @@ def _print_types(result: Analyzed) -> None:
             (
                 name,
                 str(sums.layers) + (f", {sums.uncounted} not counted" if sums.uncounted else ""),
-                _count_text(sums.macs if sums.told else None),
-                _count_text(sums.other_flops if sums.told else None),
+                _count_text(sums.macs if sums.known else None),
+                _count_text(sums.other_flops if sums.known else None),
                 _count_text(sums.parameters),
                 units.text(units.mib(sums.moved_bytes)),
                 units.text(sums.intensity),

@@ -27,7 +27,7 @@ from ovtool.compression.networks import (
 from ovtool.compression.nncf_adapter import make_hookable, quiet_nncf
 from ovtool.compression.training import TrainingHooks
 from ovtool.core.errors import InputError
-from ovtool.graph import storage
+from ovtool.graph.storage import count_nonzero
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -209,7 +209,7 @@ def _verify_zeros(expected: int) -> Callable[[ov.Model], dict[str, Any]]:
     """Return a function that counts the zeros of the saved graph."""
 
     def verify(saved: ov.Model) -> dict[str, Any]:
-        total, nonzero = storage.counted(saved)
+        total, nonzero = count_nonzero(saved)
         zeros = total - nonzero
         if zeros < expected:
             raise InputError(

@@ -26,8 +26,8 @@ from ovtool.compression.nncf_adapter import CalibrationFeed, make_hookable, quie
 from ovtool.compression.ptq import PresetSettings
 from ovtool.core.errors import InputError
 from ovtool.core.progress import SILENT
-from ovtool.graph import census
 from ovtool.graph.reference_run import ReferenceModel
+from ovtool.graph.weights import count_weight_types
 from ovtool.models.network import tensors_of
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def _verify(
     """Return a function that compares the saved graph with the trained network."""
 
     def verify(saved: ov.Model) -> dict[str, Any]:
-        counted = census.count(saved)
+        counted = count_weight_types(saved)
         if not counted.quantized_activations or all(s.bits > 8 for s in counted.shares):
             raise InputError("qat quantizes no layer", "ignore fewer layers")
         reference = ReferenceModel(saved)

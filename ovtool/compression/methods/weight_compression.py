@@ -18,7 +18,7 @@ from ovtool.compression.method import (
 )
 from ovtool.compression.nncf_adapter import CalibrationFeed, quiet_nncf
 from ovtool.core.errors import InputError
-from ovtool.graph import weights as stored_weights
+from ovtool.graph.weights import find_weights
 
 if TYPE_CHECKING:
     import nncf
@@ -234,7 +234,7 @@ def _advanced(settings: WeightCompressionSettings) -> nncf.AdvancedCompressionPa
 
 def _has_convolutions(context: MethodContext[WeightCompressionSettings]) -> bool:
     ignored = context.settings.ignored_types
-    kinds = {stored.layer.get_type_name() for stored in stored_weights.weights(context.model)}
+    kinds = {stored.layer.get_type_name() for stored in find_weights(context.model)}
     return any("Convolution" in kind and kind not in ignored for kind in kinds)
 
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from ovtool.cli import console
 from ovtool.cli.commands.profile import print_profile
 from ovtool.core.notes import make_note
-from ovtool.graph.runtime_layers import Layer
+from ovtool.graph.runtime import Layer
 from ovtool.profiling.run import Profile
 from ovtool.roofline.predict import LayerRoofline, RooflineComparison
 

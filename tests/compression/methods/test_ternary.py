@@ -9,7 +9,7 @@ from openvino import opset15 as op
 from ovtool.compression import codebook as tables
 from ovtool.compression.methods import ternary
 from ovtool.core.errors import InputError
-from ovtool.graph import weights as stored_weights
+from ovtool.graph.weights import find_weights
 from tests.compression.samples import compress
 from tests.helpers.graphs import constant, save
 
@@ -61,7 +61,7 @@ def run(model):
 def expected(codes_of, halved):
     """The model with weights that numpy put in few values."""
     model = every_kind(halved)
-    for stored in stored_weights.weights(model):
+    for stored in find_weights(model):
         values = stored.values()
         axes = AXES[stored.name]
         rows = np.moveaxis(values, axes, range(len(axes)))
@@ -92,7 +92,7 @@ def test_the_ir_computes_what_numpy_says_in_that_many_bits(tmp_path, method, bit
 
 def test_the_outer_layers_stay_unless_asked(every, tmp_path):
     made = compress(every, "ternary", {}, None, out=tmp_path / "t", name="t")
-    kept = [s.name for s in stored_weights.weights(ov.Core().read_model(made.xml)) if s.plain]
+    kept = [s.name for s in find_weights(ov.Core().read_model(made.xml)) if s.plain]
     assert kept == ["conv", "left"]
 
 
@@ -100,7 +100,7 @@ def test_layers_are_ignored_by_name_type_and_size(every, tmp_path):
     settings = {"ignored_names": "conv", "ignored_types": "GroupConvolution", "keep_last": False,
                 "min_weights": 1000, "keep_first": False}  # fmt: skip
     made = compress(every, "binary", settings, None, out=tmp_path / "t", name="t")
-    kept = [s.name for s in stored_weights.weights(ov.Core().read_model(made.xml)) if s.plain]
+    kept = [s.name for s in find_weights(ov.Core().read_model(made.xml)) if s.plain]
     assert kept == ["conv", "grouped", "left"]
     with pytest.raises(InputError, match=r"'konv'.*'conv'"):
         compress(every, "binary", {"ignored_names": "konv"}, None, out=tmp_path / "u", name="u")
@@ -137,7 +137,7 @@ def test_three_bytes_are_read_as_openvino_packs_them(kind, values):
     from ovtool.graph import storage
 
     packed = pack_data(np.array(values, np.uint8), getattr(ov.Type, kind))
-    assert storage.unpacked_of_three(packed, int(kind[1])).tolist()[:8] == values
+    assert storage.unpack_three_bytes(packed, int(kind[1])).tolist()[:8] == values
 
 
 @given(st.sampled_from([1, 2, 4]), st.data())
@@ -147,4 +147,4 @@ def test_packed_values_are_read_back(bits, data):
     values = np.array(data.draw(st.lists(st.integers(0, 2**bits - 1), min_size=1, max_size=40)))
     packed = tables.low_bit_constant(values, f"u{bits}", "packed").data.view(np.uint8)
     assert packed.nbytes == -(-len(values) * bits // 8)
-    assert storage.unpacked(packed, bits, len(values)).tolist() == values.tolist()
+    assert storage.unpack_bits(packed, bits, len(values)).tolist() == values.tolist()

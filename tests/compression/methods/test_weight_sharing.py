@@ -15,7 +15,7 @@ from ovtool.compression.pipeline import apply_method
 from ovtool.core import variant
 from ovtool.core.errors import InputError
 from ovtool.datasets.samples import Sample
-from ovtool.graph import weights as stored_weights
+from ovtool.graph.weights import find_weights
 from ovtool.models.network import Network
 from tests.compression.samples import compress
 from tests.helpers.graphs import embedding, save
@@ -29,7 +29,7 @@ def run(model, rows):
 def decoded(model):
     """The weights of each layer, computed by the engine itself."""
     found = {}
-    for stored in stored_weights.weights(model):
+    for stored in find_weights(model):
         source = stored.layer.input_value(stored.index)
         found[stored.name] = run(ov.Model([op.result(source)], [], "weights"), {})
     return found
@@ -38,7 +38,7 @@ def decoded(model):
 def plain(variant_or_model):
     model = getattr(variant_or_model, "xml", variant_or_model)
     model = ov.Core().read_model(model) if not isinstance(model, ov.Model) else model
-    return {stored.name: stored for stored in stored_weights.weights(model)}
+    return {stored.name: stored for stored in find_weights(model)}
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_a_table_keeps_zeros_and_takes_the_nearest(found, clusters, start):
 
 def test_pruned_zeros_stay_and_are_coded(tmp_path, conv):
     model = ov.Core().read_model(conv.xml)
-    for stored in list(stored_weights.weights(model)):
+    for stored in list(find_weights(model)):
         values = stored.values()
         sparse = np.where(np.abs(values) < np.quantile(np.abs(values), 0.9), 0, values)
         stored.replace(op.constant(sparse))

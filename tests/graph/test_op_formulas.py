@@ -1,4 +1,4 @@
-"""Products beside brute force, and fused operations beside the graphs that they stand for."""
+"""Formulas of products against brute force, and of fused operations against equivalent graphs."""
 
 import itertools
 import math
@@ -13,8 +13,8 @@ from openvino import opset17
 
 from ovtool.graph import flops
 from ovtool.graph.counts import analyze
-from ovtool.graph.geometry import Geometry, geometries
-from tests.graph.test_op_rules import counted, data, refused
+from ovtool.graph.geometry import Geometry, compute_geometries
+from tests.graph.test_op_rules import count_node, data, is_rule_limit
 
 
 @st.composite
@@ -23,23 +23,23 @@ def equations(draw):
     sizes = {label: draw(st.integers(1, 4)) for label in "abcde"}
     term = st.lists(st.sampled_from("abcde"), min_size=1, max_size=3, unique=True)
     left, right = draw(term), draw(term)
-    there = sorted({*left, *right})
-    kept = draw(st.lists(st.sampled_from(there), unique=True))
+    labels = sorted({*left, *right})
+    kept = draw(st.lists(st.sampled_from(labels), unique=True))
     equation = f"{''.join(left)},{''.join(right)}->{''.join(kept)}"
-    return equation, {x: sizes[x] for x in there}, [[sizes[x] for x in t] for t in (left, right)]
+    return equation, {x: sizes[x] for x in labels}, [[sizes[x] for x in t] for t in (left, right)]
 
 
 @settings(max_examples=100, deadline=None)
 @given(equations())
-def test_an_einsum_multiplies_once_for_each_choice_of_all_indices(drawn):
+def test_einsum_multiplies_once_for_each_index(drawn):
     equation, sizes, shapes = drawn
     node = ops.einsum([data(*shape) for shape in shapes], equation)
     loops = sum(1 for _ in itertools.product(*(range(size) for size in sizes.values())))
-    found = counted(node)
-    assert (found.macs, found.other_flops) == (loops, 0)
+    result = count_node(node)
+    assert (result.macs, result.other_flops) == (loops, 0)
     expected = np.einsum(equation, *(np.ones(shape) for shape in shapes))
-    assert found.output_shape == expected.shape, "the labels mean what they mean to numpy"
-    assert expected.sum() == loops, "of ones, each product adds one to the result"
+    assert result.output_shape == expected.shape, "same labels as numpy"
+    assert expected.sum() == loops, "each product of ones adds 1"
 
 
 @pytest.mark.parametrize(
@@ -54,29 +54,29 @@ def test_an_einsum_multiplies_once_for_each_choice_of_all_indices(drawn):
         ("ii,i->i", (4, 4), (4,), 4),
     ],
 )
-def test_einsums_worked_out_by_hand(equation, left, right, macs):
+def test_einsums_by_hand(equation, left, right, macs):
     node = ops.einsum([data(*left), data(*right)], equation)
-    assert counted(node).macs == macs
+    assert count_node(node).macs == macs
 
 
 @pytest.mark.parametrize(
     ("equation", "shape", "sums"),
     [("ij->ji", (3, 4), 0), ("ij->i", (3, 4), 12), ("ii->i", (4, 4), 0), ("ii->", (4, 4), 4)],
 )
-def test_an_einsum_of_one_operand_multiplies_nothing(equation, shape, sums):
+def test_einsum_of_one_operand_has_no_products(equation, shape, sums):
     node = ops.einsum([data(*shape)], equation)
-    found = counted(node)
-    assert (found.macs, found.other_flops) == (0, sums)
-    assert flops.work(ov.Model([node], [node.input_value(0).get_node()], "m")).flops == {}
+    result = count_node(node)
+    assert (result.macs, result.other_flops) == (0, sums)
+    assert flops.compute_cost(ov.Model([node], [node.input_value(0).get_node()], "m")).flops == {}
 
 
-def test_an_einsum_of_three_is_unknown_and_not_zero():
+def test_einsum_of_three_operands_is_unknown_and_not_zero():
     inputs = [data(2, 3), data(3, 4), data(4, 5)]
     node = ops.einsum(inputs, "ij,jk,kl->il")
-    assert refused(node) == "the order of its products is open"
-    found = flops.work(ov.Model([node], inputs, "m"))
-    assert found.uncounted == (node.get_friendly_name(),)
-    assert found.total is None
+    assert is_rule_limit(node)
+    result = flops.compute_cost(ov.Model([node], inputs, "m"))
+    assert result.uncounted == (node.get_friendly_name(),)
+    assert result.total is None
 
 
 def weights(*shape):
@@ -91,43 +91,43 @@ def weights(*shape):
         ("jk,bij->bik", None, (2, 3, 4), Geometry("product", 6, 4, 5, weights=20)),
     ],
 )
-def test_the_sizes_of_an_einsum_are_those_of_its_matrix_product(equation, left, right, expected):
+def test_geometry_of_einsum_is_that_of_its_matrix_product(equation, left, right, expected):
     operands = [data(*shape) if shape else weights(4, 5) for shape in (left, right)]
     node = ops.einsum(operands, equation)
-    inputs = [one for one in operands if one.get_type_name() == "Parameter"]
+    inputs = [node for node in operands if node.get_type_name() == "Parameter"]
     model = ov.Model([node], inputs, "m")
-    (found,) = geometries(model).values()
-    assert found == expected
-    if found.weights:
-        (doubled,) = flops.layer_flops(model).values()
-        assert doubled == 2 * found.rows * found.inputs * found.outputs
+    (result,) = compute_geometries(model).values()
+    assert result == expected
+    if result.weights:
+        (doubled,) = flops.count_flops(model).values()
+        assert doubled == 2 * result.rows * result.inputs * result.outputs
 
 
-def test_what_an_ellipsis_of_both_operands_stands_for_is_a_batch():
+def test_ellipsis_of_both_operands_is_a_batch():
     x = data(6, 2, 3, 4)
     node = ops.einsum([x, weights(2, 4, 5)], "...ij,...jk->...ik")
-    (found,) = geometries(ov.Model([node], [x], "m")).values()
-    assert found == Geometry("product", 6 * 2 * 3, 4, 5, weights=40)
+    (result,) = compute_geometries(ov.Model([node], [x], "m")).values()
+    assert result == Geometry("product", 6 * 2 * 3, 4, 5, weights=40)
 
 
-def test_a_compiled_einsum_is_known_to_do_its_work():
-    from ovtool.graph import runtime_layers as layers
+def test_compiled_einsum_has_its_cost():
+    from ovtool.graph import runtime
 
     x = data(2, 6, 16)
     y = ops.einsum([x, weights(16, 32)], "bij,jk->bik")
     model = ov.Model([ops.result(y)], [x], "m")
     compiled = ov.Core().compile_model(model, "CPU")
-    work = flops.work(model)
-    assert layers.attributed(layers.executed(compiled, work), work.flops) == 1.0
+    cost = flops.compute_cost(model)
+    assert runtime.attributed_share(runtime.read_layers(compiled, cost), cost.flops) == 1.0
 
 
-def test_each_row_is_multiplied_by_the_weights_of_one_group():
-    """Ten tokens, three experts; as many FLOPs as one product of all rows by one expert."""
+def test_grouped_matmul_multiplies_each_row_by_one_group():
+    """Ten tokens and three experts have the FLOPs of ten rows by one expert."""
     ends = data(3, kind=np.int32)
     routed = opset17.grouped_matmul(data(10, 8), data(3, 5, 8), ends)
-    assert counted(routed).macs == 10 * 8 * 5
-    alike = opset17.grouped_matmul(data(3, 4, 8), data(3, 5, 8))
-    assert counted(alike).macs == 3 * 4 * 8 * 5
+    assert count_node(routed).macs == 10 * 8 * 5
+    batched = opset17.grouped_matmul(data(3, 4, 8), data(3, 5, 8))
+    assert count_node(batched).macs == 3 * 4 * 8 * 5
 
 
 def totals(model):
@@ -136,21 +136,21 @@ def totals(model):
 
 
 def outputs(model, seed=0):
-    """What the CPU computes from random inputs."""
+    """Outputs of the CPU for random inputs."""
     rng = np.random.default_rng(seed)
     compiled = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    taken = [rng.normal(size=tuple(port.shape)).astype(np.float32) for port in model.inputs]
-    return compiled(taken)[0]
+    inputs = [rng.normal(size=tuple(port.shape)).astype(np.float32) for port in model.inputs]
+    return compiled(inputs)[0]
 
 
-def same(fused, plain):
-    """Assert that two graphs of the same inputs compute the same, and count the same."""
+def assert_equivalent(fused, plain):
+    """Assert that two graphs have the same outputs and counts."""
     np.testing.assert_allclose(outputs(fused), outputs(plain), rtol=1e-4, atol=1e-5)
     assert totals(fused) == totals(plain)
 
 
 @pytest.mark.parametrize("masked", [True, False])
-def test_attention_counts_as_its_products_scale_mask_and_softmax(masked):
+def test_attention_counts_as_its_graph(masked):
     def graph(fused):
         q, k, v = data(1, 4, 10, 8), data(1, 4, 6, 8), data(1, 4, 6, 5)
         mask = [data(10, 6)] if masked else []
@@ -163,29 +163,29 @@ def test_attention_counts_as_its_products_scale_mask_and_softmax(masked):
             node = ops.matmul(ops.softmax(scores, 3), v, False, False)
         return ov.Model([ops.result(node)], [q, k, v, *mask], "m")
 
-    same(graph(True), graph(False))
+    assert_equivalent(graph(True), graph(False))
 
 
-def test_a_causal_mask_is_added_too():
+def test_causal_mask_is_counted():
     q, k, v = data(1, 4, 6, 8), data(1, 4, 6, 8), data(1, 4, 6, 8)
     node = ops.scaled_dot_product_attention(q, k, v, causal=True)
-    assert counted(node).other_flops == 4 * 6 * 6 * (1 + 1 + 5)
+    assert count_node(node).other_flops == 4 * 6 * 6 * (1 + 1 + 5)
 
 
-def test_a_mask_that_stands_for_none_is_not_added():
+def test_scalar_mask_is_not_counted():
     q, k, v = data(1, 4, 10, 8), data(1, 4, 6, 8), data(1, 4, 6, 8)
     nothing, scale = ops.constant(np.float32(0)), ops.constant(np.float32(0.5))
     node = ops.scaled_dot_product_attention(q, k, v, nothing, scale)
-    assert counted(node).other_flops == 4 * 10 * 6 * (1 + 5)
+    assert count_node(node).other_flops == 4 * 10 * 6 * (1 + 5)
 
 
 INPUTS, HIDDEN, BATCH = 8, 16, 2
 
 
-def gates(many, biases=None):
-    """Random weights of the input and of the state, and biases, for so many gates."""
+def gates(count, biases=None):
+    """Random weights of the input and of the state, and biases."""
     rng = np.random.default_rng(1)
-    shapes = [(many * HIDDEN, INPUTS), (many * HIDDEN, HIDDEN), ((biases or many) * HIDDEN,)]
+    shapes = [(count * HIDDEN, INPUTS), (count * HIDDEN, HIDDEN), ((biases or count) * HIDDEN,)]
     return [rng.normal(size=shape).astype(np.float32) / 4 for shape in shapes]
 
 
@@ -198,7 +198,7 @@ def parts(value, count):
     return ops.split(value, ops.constant(np.int64(1)), count).outputs()
 
 
-def test_an_lstm_cell_counts_as_its_graph():
+def test_lstm_cell_counts_as_its_graph():
     w, r, b = gates(4)
 
     def graph(fused):
@@ -212,15 +212,15 @@ def test_an_lstm_cell_counts_as_its_graph():
             node = ops.multiply(ops.sigmoid(o), ops.tanh(state))
         return ov.Model([ops.result(node.output(0))], [x, h, c], "m")
 
-    same(graph(True), graph(False))
+    assert_equivalent(graph(True), graph(False))
 
 
 @pytest.mark.parametrize("reset_after", [True, False])
-def test_a_gru_cell_counts_as_its_graph(reset_after):
+def test_gru_cell_counts_as_its_graph(reset_after):
     w, r, b = gates(3, 4 if reset_after else 3)
 
     def new(x, h, reset):
-        """Return what may replace the state: reset before or after its product."""
+        """Candidate state: reset before or after its product."""
         own, last = w[2 * HIDDEN :], r[2 * HIDDEN :]
         bias = b[2 * HIDDEN : 3 * HIDDEN]
         if not reset_after:
@@ -240,10 +240,10 @@ def test_a_gru_cell_counts_as_its_graph(reset_after):
             node = ops.add(change, ops.multiply(z, h))
         return ov.Model([ops.result(node)], [x, h], "m")
 
-    same(graph(True), graph(False))
+    assert_equivalent(graph(True), graph(False))
 
 
-def test_an_rnn_cell_counts_as_its_graph():
+def test_rnn_cell_counts_as_its_graph():
     w, r, b = gates(1)
 
     def graph(fused):
@@ -254,14 +254,14 @@ def test_an_rnn_cell_counts_as_its_graph():
             node = ops.tanh(summed(x, w, h, r, b))
         return ov.Model([ops.result(node)], [x, h], "m")
 
-    same(graph(True), graph(False))
+    assert_equivalent(graph(True), graph(False))
 
 
 @pytest.mark.parametrize("directions", [1, 2])
 @pytest.mark.parametrize(
     ("kind", "count", "each"), [("lstm", 4, 17), ("gru", 3, 14), ("rnn", 1, 3)]
 )
-def test_a_sequence_counts_each_step_of_each_direction(kind, count, each, directions):
+def test_sequence_counts_each_step_and_direction(kind, count, each, directions):
     steps = 5
     states = [weights(BATCH, directions, HIDDEN)] * (2 if kind == "lstm" else 1)
     node = getattr(ops, f"{kind}_sequence")(
@@ -274,4 +274,4 @@ def test_a_sequence_counts_each_step_of_each_direction(kind, count, each, direct
         HIDDEN,
         "forward" if directions == 1 else "bidirectional",
     )
-    assert counted(node).other_flops == BATCH * steps * directions * HIDDEN * each
+    assert count_node(node).other_flops == BATCH * steps * directions * HIDDEN * each
