@@ -221,11 +221,7 @@ class Worker:
     def layers(self, request: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - without arguments
         """Return the executed layers, without running them."""
         executed = runtime.read_layers(self.compiled, self.cost)
-        return {
-            "layers": None
-            if executed is None
-            else [runtime.layer_to_json(layer) for layer in executed]
-        }
+        return {"layers": None if executed is None else list(map(runtime.layer_to_json, executed))}
 
     def _run(self, seconds: float, rate: float | None = None) -> loops.Recording:
         if rate is not None:

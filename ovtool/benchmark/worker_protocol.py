@@ -153,9 +153,8 @@ def parse_round(reply: Mapping[str, Any]) -> RawRound:
 
 def parse_profile(reply: Mapping[str, Any]) -> WorkerProfile:
     """Read the reply of ``profile``; raises as :func:`parse_opened` does."""
-    return WorkerProfile(
-        **dict(reply) | {"layers": tuple(map(runtime.layer_from_json, reply["layers"]))}
-    )
+    layers = tuple(map(runtime.layer_from_json, reply["layers"]))
+    return WorkerProfile(**dict(reply) | {"layers": layers})
 
 
 def parse_layers(reply: Mapping[str, Any]) -> tuple[runtime.Layer, ...] | None:
