@@ -1,4 +1,4 @@
-"""Chromium without a window and without a network, driven over a pipe (DevTools protocol)."""
+"""Headless Chromium without a network, controlled over a pipe (DevTools protocol)."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ _FLAGS = (
     "--disable-component-update", "--disable-sync", "--host-resolver-rules=MAP * ~NOTFOUND",
     "--remote-debugging-pipe",
 )  # fmt: skip
-# Vega-Lite, of every chart that is as wide as its column and has a line for each name.
+# A warning of Vega-Lite on every chart with container width and discrete height.
 _HARMLESS = 'Dropping "fit-y" because spec has discrete height'
 
 
 def executable() -> str | None:
-    return next((found for name in NAMES if (found := shutil.which(name))), None)
+    return next((path for name in NAMES if (path := shutil.which(name))), None)
 
 
 class Browser:
-    """One tab.  ``problems`` are what a reader of the console would see, and what was asked for."""
+    """One tab.  ``problems`` are errors, warnings, dialogs and network requests of the page."""
 
     def __init__(self, profile: Path) -> None:
         command = executable()
         assert command is not None, MISSING
-        mine_out, its_in = _pipe()
-        its_out, mine_in = _pipe()
+        parent_out, child_in = _pipe()
+        child_out, parent_in = _pipe()
         self._pid = os.posix_spawn(
             command,
             [command, *_FLAGS, f"--user-data-dir={profile}"],
@@ -44,13 +44,13 @@ class Browser:
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
                 (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
-                (os.POSIX_SPAWN_DUP2, its_out, 3),
-                (os.POSIX_SPAWN_DUP2, its_in, 4),
+                (os.POSIX_SPAWN_DUP2, child_out, 3),
+                (os.POSIX_SPAWN_DUP2, child_in, 4),
             ],
         )
-        os.close(its_in)
-        os.close(its_out)
-        self._from, self._to = os.fdopen(mine_out, "rb"), os.fdopen(mine_in, "wb")
+        os.close(child_in)
+        os.close(child_out)
+        self._reader, self._writer = os.fdopen(parent_out, "rb"), os.fdopen(parent_in, "wb")
         self._buffer, self._number, self._session = b"", 0, None
         self.problems: list[str] = []
         self._loaded = False
@@ -65,8 +65,8 @@ class Browser:
         )  # fmt: skip
 
     def close(self) -> None:
-        self._to.close()
-        self._from.close()
+        self._writer.close()
+        self._reader.close()
         os.kill(self._pid, signal.SIGTERM)
         os.waitpid(self._pid, 0)
 
@@ -75,13 +75,13 @@ class Browser:
         self.problems.clear()
         self.resize(width, height)
         self.media(scheme=scheme)
-        self._drawn("Page.navigate", url=page.resolve().as_uri())
+        self._load("Page.navigate", url=page.resolve().as_uri())
 
-    def again(self) -> None:
-        """Read the page again, as a browser does when told to by the page."""
-        self._drawn("Page.reload")
+    def reload(self) -> None:
+        """Reload the page, and wait until its charts are drawn."""
+        self._load("Page.reload")
 
-    def _drawn(self, method: str, **params) -> None:
+    def _load(self, method: str, **params) -> None:
         self._loaded = False
         self.send(method, **params)
         while not self._loaded:
@@ -99,7 +99,7 @@ class Browser:
         self.send("Emulation.setEmulatedMedia", media=medium, features=features)
 
     def evaluate(self, script: str):
-        """Return the value of an expression in the page, of a promise once it is kept."""
+        """Return the value of an expression in the page; waits for a promise."""
         answer = self.send(
             "Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True
         )
@@ -122,8 +122,8 @@ class Browser:
         message = {"id": self._number, "method": method, "params": params}
         if self._session is not None:
             message["sessionId"] = self._session
-        self._to.write(json.dumps(message).encode() + b"\0")
-        self._to.flush()
+        self._writer.write(json.dumps(message).encode() + b"\0")
+        self._writer.flush()
         while True:
             answer = self._receive()
             if answer.get("id") == self._number:
@@ -132,35 +132,39 @@ class Browser:
 
     def _receive(self):
         while b"\0" not in self._buffer:
-            block = os.read(self._from.fileno(), 1 << 20)
+            block = os.read(self._reader.fileno(), 1 << 20)
             assert block, "the browser ended"
             self._buffer += block
         line, _, self._buffer = self._buffer.partition(b"\0")
         message = json.loads(line)
-        self._note(message.get("method"), message.get("params", {}))
+        self._record(message.get("method"), message.get("params", {}))
         return message
 
-    def _note(self, event, told) -> None:
+    def _record(self, event, params) -> None:
         if event == "Page.loadEventFired":
             self._loaded = True
         elif event == "Runtime.exceptionThrown":
-            self.problems.append(f"exception: {json.dumps(told['exceptionDetails'])[:500]}")
-        elif event == "Runtime.consoleAPICalled" and told["type"] in ("error", "warning", "assert"):
-            text = " ".join(str(one.get("value")) for one in told["args"])
+            self.problems.append(f"exception: {json.dumps(params['exceptionDetails'])[:500]}")
+        elif event == "Runtime.consoleAPICalled" and params["type"] in (
+            "error",
+            "warning",
+            "assert",
+        ):
+            text = " ".join(str(argument.get("value")) for argument in params["args"])
             if _HARMLESS not in text:
                 self.problems.append(f"console: {text}")
-        elif event == "Log.entryAdded" and told["entry"]["level"] in ("error", "warning"):
-            self.problems.append(f"log: {told['entry']['text']}")
+        elif event == "Log.entryAdded" and params["entry"]["level"] in ("error", "warning"):
+            self.problems.append(f"log: {params['entry']['text']}")
         elif event == "Page.javascriptDialogOpening":
-            self.problems.append(f"dialog: {told['message']}")
+            self.problems.append(f"dialog: {params['message']}")
         elif event == "Network.requestWillBeSent":
-            url = told["request"]["url"]
+            url = params["request"]["url"]
             if not url.startswith(("file:", "data:")):
-                self.problems.append(f"asked for {url}")
+                self.problems.append(f"request: {url}")
 
 
 def _pipe() -> tuple[int, int]:
-    """Return a pipe whose ends are none of the numbers that the browser takes."""
+    """Return a pipe with file descriptors that the browser does not use."""
     ends = []
     for end in os.pipe():
         ends.append(fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10))

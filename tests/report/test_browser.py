@@ -44,7 +44,7 @@ def _measured(trial):
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """Two devices, a hostile name, a contended row, a failed one and an absent device."""
+    """Two devices, a hostile name, a contended row, a failed row and an unavailable device."""
     root = tmp_path_factory.mktemp("page")
     trials = sweeps.trials(MODELS, batches=(1, 4, 16), devices=("CPU", "GPU.0"))
     measurements = [_measured(trial) for trial in trials]
@@ -106,7 +106,7 @@ def marks(page, chart, kind="symbol"):
 
 
 def drawn_rows(page):
-    """Row to throughput of the points of the first chart; the recommended one has a ring too."""
+    """Throughput by row of the points, and of the ring, of the first chart."""
     return {mark["row"]: mark["throughput_fps"] for mark in marks(page, "latency-throughput")}
 
 
@@ -206,7 +206,7 @@ def test_filters_survive_a_reload(page):
     choose(page, "device", "CPU")
     choose(page, "text", "int8 stable")
     before = page.evaluate("shown.join()")
-    page.again()
+    page.reload()
     assert page.evaluate("document.getElementById('filter-device').value") == "CPU"
     assert page.evaluate("document.getElementById('filter-text').value") == "int8 stable"
     assert page.evaluate("shown.join()") == before

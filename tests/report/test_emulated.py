@@ -1,8 +1,9 @@
-"""What an emulated device did is marked wherever it is shown, and neither drawn nor chosen."""
+"""Rows of emulated devices: marked in every output, neither drawn nor chosen."""
 
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -24,19 +25,19 @@ from tests.helpers.report_pages import column_of, page_of
 MARKED = "GPU (emulated)"
 
 
-def played(measurement):
-    """As a sweep marks what ran on an emulated device."""
+def emulated(measurement):
+    """The measurement as on an emulated device."""
     note = make_note("emulated", mark_device(measurement.trial.device))
     return replace(measurement, emulated=True, notes=(*measurement.notes, note))
 
 
 def table_of(folder, devices):
-    """The emulated GPU is several times as fast as the CPU, and is wrong about it."""
-    made = [
-        played(sweeps.measure(t)) if "GPU" in t.device else sweeps.measure(t)
+    """The emulated GPU is several times faster than the CPU."""
+    measurements = [
+        emulated(sweeps.measure(t)) if "GPU" in t.device else sweeps.measure(t)
         for t in sweeps.trials(batches=(1, 8), devices=devices)
     ]
-    return load_results([sweeps.make(folder, made)])
+    return load_results([sweeps.make(folder, measurements)])
 
 
 @pytest.fixture(scope="module")
@@ -49,15 +50,15 @@ def alone(tmp_path_factory):
     return table_of(tmp_path_factory.mktemp("e") / "s", ["GPU"])
 
 
-def test_a_journal_keeps_the_mark_and_older_ones_have_none():
-    one = sweeps.measure(sweeps.trials(devices=["GPU"])[0])
-    document = played(one).to_json()
-    assert Measurement.from_json(json.dumps(document)) == played(one)
+def test_journal_keeps_the_mark_and_older_journals_have_none():
+    measurement = sweeps.measure(sweeps.trials(devices=["GPU"])[0])
+    document = emulated(measurement).to_json()
+    assert Measurement.from_json(json.dumps(document)) == emulated(measurement)
     del document["emulated"]
     assert not Measurement.from_json(json.dumps(document)).emulated
 
 
-def test_the_table_marks_the_rows(both):
+def test_table_marks_the_rows(both):
     rows = both.rows
     marked = rows[rows["emulated"].notna()]
     assert set(marked["device"]) == {MARKED}
@@ -66,49 +67,46 @@ def test_the_table_marks_the_rows(both):
     assert marked["throughput_fps"].max() > rows[rows["device"] == "CPU"]["throughput_fps"].max()
 
 
-def test_the_choice_leaves_them_out_and_says_so(both):
+def test_choice_excludes_the_rows_with_a_warning(both):
     choice = choose_from(both)
     assert choice.winner["device"] == "CPU"
-    told = [choice.label, *choice.ties, *(runner.label for runner in choice.runners_up)]
-    assert not any("GPU" in text for text in told)
+    labels = [choice.label, *choice.ties, *(runner.label for runner in choice.runners_up)]
+    assert not any("GPU" in label for label in labels)
     note = {note.id: note for note in choice.warnings}["emulated-left-out"]
     assert note.evidence == f"16 rows of {MARKED}"
 
 
-def test_with_nothing_else_there_is_no_choice(alone):
-    with pytest.raises(NothingMeasuredError, match="16 rows") as told:
+def test_emulated_rows_alone_give_no_choice(alone):
+    with pytest.raises(NothingMeasuredError, match=re.escape(f"16 rows of {MARKED}")):
         choose_from(alone)
-    assert f"16 rows of {MARKED}" in str(told.value)
 
 
-def test_charts_leave_them_out_and_say_so(both, alone):
-    drawn = draw_sweep_charts(both)
-    assert {"latency-throughput", "speedup-f32"} <= {chart.name for chart in drawn.drawn}
-    assert not any("GPU" in json.dumps(chart.standalone_spec) for chart in drawn.drawn)
-    assert any(f"16 rows of {MARKED}" in rows for rows in drawn.excluded_rows)
+def test_charts_exclude_the_rows_with_a_count(both, alone):
+    charts = draw_sweep_charts(both)
+    assert {"latency-throughput", "speedup-f32"} <= {chart.name for chart in charts.drawn}
+    assert not any("GPU" in json.dumps(chart.standalone_spec) for chart in charts.drawn)
+    assert any(f"16 rows of {MARKED}" in rows for rows in charts.excluded_rows)
     assert draw_sweep_charts(alone).drawn == ()
 
 
-def test_every_row_of_the_summary_is_marked_even_where_there_is_one_device(both, alone):
+def test_summary_marks_every_row_even_of_a_single_device(both, alone):
     names = [row.name.split("\n")[0] for row in summarize_table(alone).rows]
     assert names
     assert all(MARKED in name for name in names)
     assert f"16 rows of {MARKED}" in summarize_table(both).caption
-    assert (
-        "emulated"
-        not in summarize_table(both.with_rows(both.rows[both.rows["device"] == "CPU"])).caption
-    )
+    cpu_only = both.with_rows(both.rows[both.rows["device"] == "CPU"])
+    assert MARKED not in summarize_table(cpu_only).caption
 
 
-def test_a_virtual_device_is_marked_and_says_what_it_came_to(tmp_path):
+def test_virtual_device_is_marked_with_the_device_it_ran_on(tmp_path):
     trials = sweeps.trials(batches=(1,), devices=["AUTO"])
-    made = [played(sweeps.measure(trial, ran_on="GPU.0")) for trial in trials]
-    rows = summarize_table(load_results([sweeps.make(tmp_path / "s", made)])).rows
+    measurements = [emulated(sweeps.measure(trial, ran_on="GPU.0")) for trial in trials]
+    rows = summarize_table(load_results([sweeps.make(tmp_path / "s", measurements)])).rows
     assert rows
     assert all("AUTO (emulated) (ran on GPU.0)" in row.name for row in rows)
 
 
-def test_page_and_markdown_say_it(both, alone):
+def test_page_and_markdown_count_the_rows(both, alone):
     content = build_content(both, ChoiceSpec())
     shown = page_of(content)
     devices = column_of(shown, "device")
@@ -118,16 +116,16 @@ def test_page_and_markdown_say_it(both, alone):
         assert f"16 rows of {MARKED}" in text
     nothing = build_content(alone, ChoiceSpec())
     assert nothing.choice is None
-    assert "on a real device" in nothing.no_choice
+    assert f"16 rows of {MARKED}" in nothing.no_choice
 
 
-def test_notes_say_it_once_with_the_trials(both):
+def test_note_lists_the_trials_once(both):
     (note,) = [n for n in both.notes if n.id == "emulated"]
     assert note.evidence.startswith(MARKED)
     assert "latency (emulated)" in note.evidence
 
 
-def test_failed_rows_are_no_left_out_figures(tmp_path):
+def test_failed_rows_are_not_counted_as_excluded(tmp_path):
     (trial,) = sweeps.trials([sweeps.INT8], batches=(1,), loads=("latency",), devices=["GPU"])
     (real,) = sweeps.trials([sweeps.INT8], batches=(1,), loads=("latency",))
     made = [played(sweeps.failed(trial, "no")), sweeps.measure(real)]

@@ -56,8 +56,8 @@ def test_report_without_measurements_has_no_recommendation(tmp_path, reason):
 
 def test_limit_that_no_row_meets_names_the_nearest_row(tmp_path):
     folder = sweeps.whole(tmp_path / "s", batches=(1,))
-    made = report([folder], out=tmp_path / "out", choice=ChoiceSpec(max_latency_ms=0.1))
-    text = made.page.read_text()
+    files = report([folder], out=tmp_path / "out", choice=ChoiceSpec(max_latency_ms=0.1))
+    text = files.page.read_text()
     answer = text[text.index('id="no-recommendation"') : text.index("</section>")]
     assert "int8" in answer
     assert "0.1" in answer
