@@ -21,6 +21,7 @@ _FLAGS = (
     "--disable-component-update", "--disable-sync", "--host-resolver-rules=MAP * ~NOTFOUND",
     "--remote-debugging-pipe",
 )  # fmt: skip
+_COMPLAINTS = ("error", "warning", "assert")
 # A warning of Vega-Lite on every chart with container width and discrete height.
 _HARMLESS = 'Dropping "fit-y" because spec has discrete height'
 
