@@ -128,8 +128,8 @@ def test_note_lists_the_trials_once(both):
 def test_failed_rows_are_not_counted_as_excluded(tmp_path):
     (trial,) = sweeps.trials([sweeps.INT8], batches=(1,), loads=("latency",), devices=["GPU"])
     (real,) = sweeps.trials([sweeps.INT8], batches=(1,), loads=("latency",))
-    made = [played(sweeps.failed(trial, "no")), sweeps.measure(real)]
-    content = build_content(load_results([sweeps.make(tmp_path / "s", made)]), ChoiceSpec())
+    measurements = [emulated(sweeps.failed(trial, "no")), sweeps.measure(real)]
+    content = build_content(load_results([sweeps.make(tmp_path / "s", measurements)]), ChoiceSpec())
     assert "emulated-left-out" not in {note.id for note in content.choice.warnings}
     assert content.charts.excluded_rows == ()
     (failed,) = content.failed
