@@ -10,6 +10,8 @@ import typer
 from ovtool.cli.command import COMPRESSION, DATA, HOW, MODEL, OUTPUT, WHAT, option
 from ovtool.core.errors import InputError
 from ovtool.core.registry import suggestion
+from ovtool.core.variant import Preprocessing
+from ovtool.models.options import SourceOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
 
     from ovtool.api import DataSpec
     from ovtool.core.metrics import Metric
-    from ovtool.models.options import SourceOptions
 
 M = TypeVar("M", bound="BaseModel")
 SOURCE = (
@@ -155,25 +156,23 @@ Json = Annotated[bool, option(OUTPUT, "", "Print one JSON document.", "--json")]
 
 def build_source_options(
     *,
-    weights: str | None,
-    shapes: list[str] | None,
-    layouts: list[str] | None,
-    mean: str | None,
-    scale: str | None,
-    channels: str,
-    resize: str,
-    size: str | None,
-    trust: bool,
-    tolerance: float | None,
+    weights: Weights = None,
+    shape: Shapes = None,
+    layout: Layouts = None,
+    mean: Mean = None,
+    scale: Scale = None,
+    channels: Channels = "RGB",
+    resize: Resize = "crop",
+    size: Size = None,
+    trust: Trust = False,
+    tolerance: Tolerance = None,
 ) -> SourceOptions:
-    """Return the options of a source model.
+    """Return how a source model is read; :mod:`.spec_options` makes options of the parameters.
 
     Raises:
         InputError: A value is not valid.
     """
     from ovtool.core.shapes import parse_named, parse_named_shapes
-    from ovtool.core.variant import Preprocessing
-    from ovtool.models.options import SourceOptions
 
     pixels: dict[str, Any] = {}
     if mean is not None:
@@ -187,8 +186,8 @@ def build_source_options(
         preprocessing = _validate(Preprocessing, pixels | {"channels": channels, "resize": resize})
     values = {
         "weights": weights,
-        "input_shapes": parse_named_shapes(shapes or ()),
-        "layouts": parse_named(layouts or (), "--layout"),
+        "input_shapes": parse_named_shapes(shape or ()),
+        "layouts": parse_named(layout or (), "--layout"),
         "preprocessing": preprocessing,
         "trust": trust,
         "tolerance": tolerance,

@@ -1,4 +1,4 @@
-"""Options of the command line from the fields of a spec: name, help, default and validation."""
+"""Decorators that give a command the options of a spec or of a source model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
-from ovtool.cli.options import split_words
+from ovtool.cli.options import build_source_options, split_words
 from ovtool.core.errors import InputError
 from ovtool.core.fields import validated
 
@@ -29,23 +29,43 @@ def with_options_of(model: type[BaseModel]) -> Callable[[Command], Command]:
     Each field of the model is an option, see :func:`ovtool.core.fields.option`.  The command gets
     the validated model.
     """
-    fields = dict(_options(model))
+    parameters = [_parameter(name, field) for name, field in _options(model)]
+    return _replace_argument("spec", parameters, lambda options: _parse_spec(model, options))
+
+
+def with_source_options(command: Command) -> Command:
+    """Replace the argument ``source_options`` of a command by the options of a source model."""
+    parameters = inspect.signature(build_source_options, eval_str=True).parameters.values()
+    return _replace_argument(
+        "source_options", [*parameters], lambda options: build_source_options(**options)
+    )(command)
+
+
+def _replace_argument(
+    name: str,
+    parameters: Sequence[inspect.Parameter],
+    build: Callable[[dict[str, Any]], Any],
+) -> Callable[[Command], Command]:
+    """Return a decorator that replaces an argument of a command by options.
+
+    Args:
+        name: Name of the argument.
+        parameters: The options.
+        build: Returns the argument from the values of the options.
+    """
 
     def decorate(command: Command) -> Command:
         @functools.wraps(command)
-        def with_spec(**values: Any) -> None:
-            options = {name: values.pop(name, None) for name in fields}
-            command(**values, spec=_parse_spec(model, options))
+        def replaced(**values: Any) -> None:
+            options = {p.name: values.pop(p.name, p.default) for p in parameters}
+            command(**values, **{name: build(options)})
 
         signature = inspect.signature(command, eval_str=True)
-        own = [p for p in signature.parameters.values() if p.name != "spec"]
-        parameters = [
-            *(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own),
-            *(_parameter(name, field) for name, field in fields.items()),
-        ]
-        with_spec.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-        with_spec.__annotations__ = {p.name: p.annotation for p in parameters}
-        return with_spec
+        own = [p for p in signature.parameters.values() if p.name != name]
+        merged = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in (*own, *parameters)]
+        replaced.__signature__ = signature.replace(parameters=merged)  # type: ignore[attr-defined]
+        replaced.__annotations__ = {p.name: p.annotation for p in merged}
+        return replaced
 
     return decorate
 

@@ -18,7 +18,7 @@ LOG = logging.getLogger("ovtool")
 
 
 @dataclass(frozen=True)
-class Ran:
+class Result:
     """Exit code and output of a command."""
 
     status: int
@@ -51,7 +51,7 @@ def ovtool(monkeypatch, capfd):
         before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         capfd.readouterr()
         try:
-            with pytest.raises(SystemExit) as left:
+            with pytest.raises(SystemExit) as end:
                 main()
         finally:
             for number, handler in before.items():
@@ -59,7 +59,7 @@ def ovtool(monkeypatch, capfd):
             for listening in [h for h in LOG.handlers if isinstance(h, logging.FileHandler)]:
                 LOG.removeHandler(listening)
                 listening.close()
-        return Ran(left.value.code or 0, *capfd.readouterr())
+        return Result(end.value.code or 0, *capfd.readouterr())
 
     return run
 

@@ -44,7 +44,7 @@ def test_a_wrong_or_repeated_setting_is_refused(pairs):
 
 
 def test_preprocessing_is_unset_without_image_options():
-    unset = dict.fromkeys(("weights", "shapes", "layouts", "mean", "scale", "size", "tolerance"))
+    unset = dict.fromkeys(("weights", "shape", "layout", "mean", "scale", "size", "tolerance"))
     default = options.build_source_options(**unset, channels="RGB", resize="crop", trust=False)
     assert default.preprocessing is None
     images = unset | {"mean": "1,2,3", "size": "8x9"}

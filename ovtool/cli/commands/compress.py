@@ -9,18 +9,22 @@ import typer
 from ovtool.cli import options
 from ovtool.cli.command import DATA, option
 from ovtool.cli.commands.convert import print_variant
+from ovtool.cli.spec_options import with_source_options
+from ovtool.models.options import SourceOptions
 
 EXAMPLES = (
     "ovtool compress variants/resnet int8 --data images/ --set preset=mixed --out variants/int8",
 )
 
 
+@with_source_options
 def command(
     model: options.Model,
     method: Annotated[
         str, typer.Argument(help="Method; 'ovtool methods' lists them.", show_default=False)
     ],
     out: options.Out,
+    source_options: SourceOptions,
     set_: options.Setting = None,
     max_drop: options.MaxDrop = None,
     time_limit: options.TimeLimit = None,
@@ -32,16 +36,6 @@ def command(
     ] = None,
     validation_data: options.ValidationData = None,
     metric: options.MetricName = None,
-    weights: options.Weights = None,
-    shape: options.Shapes = None,
-    layout: options.Layouts = None,
-    mean: options.Mean = None,
-    scale: options.Scale = None,
-    channels: options.Channels = "RGB",
-    resize: options.Resize = "crop",
-    size: options.Size = None,
-    trust: options.Trust = False,
-    tolerance: options.Tolerance = None,
     name: options.Name = None,
     force: options.Force = False,
     json: options.Json = False,
@@ -50,18 +44,6 @@ def command(
     from ovtool import api
     from ovtool.cli import progress
 
-    source_options = options.build_source_options(
-        weights=weights,
-        shapes=shape,
-        layouts=layout,
-        mean=mean,
-        scale=scale,
-        channels=channels,
-        resize=resize,
-        size=size,
-        trust=trust,
-        tolerance=tolerance,
-    )
     with progress.show_progress() as bar:
         variant = api.compress(
             model,

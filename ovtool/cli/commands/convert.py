@@ -11,23 +11,17 @@ from ovtool.core import units
 
 if TYPE_CHECKING:
     from ovtool.core.variant import Variant
+from ovtool.cli.spec_options import with_source_options
+from ovtool.models.options import SourceOptions
 
 EXAMPLES = ("ovtool convert resnet.onnx --out variants/resnet --mean 127 --scale 128",)
 
 
+@with_source_options
 def command(
     source: Annotated[str, typer.Argument(help=options.SOURCE, show_default=False)],
     out: options.Out,
-    weights: options.Weights = None,
-    shape: options.Shapes = None,
-    layout: options.Layouts = None,
-    mean: options.Mean = None,
-    scale: options.Scale = None,
-    channels: options.Channels = "RGB",
-    resize: options.Resize = "crop",
-    size: options.Size = None,
-    trust: options.Trust = False,
-    tolerance: options.Tolerance = None,
+    source_options: SourceOptions,
     name: options.Name = None,
     force: options.Force = False,
     json: options.Json = False,
@@ -36,18 +30,6 @@ def command(
     from ovtool import api
     from ovtool.cli import progress
 
-    source_options = options.build_source_options(
-        weights=weights,
-        shapes=shape,
-        layouts=layout,
-        mean=mean,
-        scale=scale,
-        channels=channels,
-        resize=resize,
-        size=size,
-        trust=trust,
-        tolerance=tolerance,
-    )
     with progress.show_progress() as bar:
         variant = api.convert(
             source, out=out, name=name, options=source_options, progress=bar, replace=force

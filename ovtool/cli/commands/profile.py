@@ -181,14 +181,14 @@ def _print_kinds(rows: Sequence[Slice]) -> None:
     )
 
 
-def _fallback_text(profile: Profile, shown: int = 5) -> str:
+def _fallback_text(profile: Profile, max_names: int = 5) -> str:
     fallbacks = profile.fallbacks
     named = ", ".join(
-        f"{layer.label} ({units.text(layer.precision)})" for layer in fallbacks[:shown]
+        f"{layer.label} ({units.text(layer.precision)})" for layer in fallbacks[:max_names]
     )
     total = sum(layer.flops or 0 for layer in profile.layers)
     share = f", {units.text(100 * sum(b.flops or 0 for b in fallbacks) / total)} % of FLOPs"
-    more = f" and {len(fallbacks) - shown} more" if len(fallbacks) > shown else ""
+    more = f" and {len(fallbacks) - max_names} more" if len(fallbacks) > max_names else ""
     count = f"{len(fallbacks)} {'layer' if len(fallbacks) == 1 else 'layers'}"
     return f"{count}{share if total else ''}: {named}{more}"
 

@@ -13,11 +13,11 @@ def pair(tmp_path_factory):
     """A sweep, and a sweep in which INT8 runs at half the speed."""
     folder = tmp_path_factory.mktemp("compared")
     old = sweeps.whole(folder / "old", batches=(1, 2))
-    made = [
+    measurements = [
         at_speed(sweeps.measure(t), 0.5 if t.variant == sweeps.INT8.id else 1.0)
         for t in sweeps.trials(batches=(1, 2))
     ]
-    return old, sweeps.make(folder / "new", made)
+    return old, sweeps.make(folder / "new", measurements)
 
 
 def test_compare_counts_the_worse_trials(ovtool, pair):

@@ -37,38 +37,38 @@ GPU = Device(
 
 
 @pytest.fixture
-def shown(monkeypatch, capsys):
-    def show(*devices, why=False, inside=False):
-        monkeypatch.setattr(hardware.HardwareInventory, "in_container", lambda _: inside)
+def print_for(monkeypatch, capsys):
+    def show(*devices, why=False, in_container=False):
+        monkeypatch.setattr(hardware.HardwareInventory, "in_container", lambda _: in_container)
         print_devices(list(devices), why=why, json=False)
         return capsys.readouterr()
 
     return show
 
 
-def test_the_table_has_capabilities_and_versions(shown):
-    out = shown(CPU, NPU).out
+def test_the_table_has_capabilities_and_versions(print_for):
+    out = print_for(CPU, NPU).out
     for text in ("Example CPU", "FP32 INT8", "1 to 8", "8.0 GiB", "plugin", "2026.4.1", "1.35"):
         assert text in out
 
 
-def test_a_missing_device_points_to_why(shown):
-    ran = shown(CPU, GPU)
+def test_a_missing_device_points_to_why(print_for):
+    ran = print_for(CPU, GPU)
     assert GPU.unavailable_reason in ran.out
     assert "--why" in ran.err
-    assert shown(CPU).err == ""
+    assert print_for(CPU).err == ""
 
 
-@pytest.mark.parametrize("inside", [False, True])
-def test_each_step_lists_the_likelier_remedy_first(shown, inside):
-    ran = shown(CPU, GPU, why=True, inside=inside)
+@pytest.mark.parametrize("in_container", [False, True])
+def test_each_step_lists_the_likelier_remedy_first(print_for, in_container):
+    ran = print_for(CPU, GPU, why=True, in_container=in_container)
     remedies = ["load the module", "pass it in"]
     expected = [
         "Example CPU",
         "no node",
         "ok       hardware: 8086:1",
         "MISSING  device node: no node",
-        *(reversed(remedies) if inside else remedies),
+        *(reversed(remedies) if in_container else remedies),
         "unknown  library: cannot be read",
         "MISSING  plugin: plugin error",
         "do this",
@@ -76,7 +76,7 @@ def test_each_step_lists_the_likelier_remedy_first(shown, inside):
     lines = ran.out.splitlines()
     assert len(lines) == len(expected)
     assert all(line.endswith(end) for line, end in zip(lines, expected, strict=True))
-    assert len(ran.err.splitlines()) == inside
+    assert len(ran.err.splitlines()) == in_container
 
 
 def test_devices_of_this_machine_are_listed(ovtool):

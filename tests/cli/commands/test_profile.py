@@ -13,7 +13,7 @@ from ovtool.profiling.run import Profile
 from ovtool.roofline.predict import LayerRoofline, RooflineComparison
 
 
-def profiled(**fields):
+def make_profile(**fields):
     """A profile with invented figures."""
     layers = (
         Layer("encoder/" * 8 + "product", "FullyConnected", "i8", "p_i8", 40_000_000, 2.0, "CPU"),
@@ -53,7 +53,7 @@ def printed(monkeypatch, capsys):
 
 @pytest.mark.parametrize("width", [80, 200])
 def test_a_profile_fits_narrow_and_wide_terminals(printed, width):
-    lines = printed(profiled(), width)
+    lines = printed(make_profile(), width)
     assert max(map(len, lines)) <= width
     first = next(line for line in lines if line.lstrip().startswith("2.000"))
     assert first.split()[:7] == ["2.000", "57.1", "57.1", "FullyConnected", "i8", "0.0400", "20.0"]
@@ -65,7 +65,7 @@ def test_a_profile_fits_narrow_and_wide_terminals(printed, width):
 
 def test_a_profile_shows_latency_precisions_and_fallback_layers(printed):
     text = "\n".join(
-        printed(profiled(notes=(make_note("device-fallback", "AUTO ran on CPU"),)), 200)
+        printed(make_profile(notes=(make_note("device-fallback", "AUTO ran on CPU"),)), 200)
     )
     for value in ("net", "CPU", "i8+bf16", "batch 2", "latency", "4.00 ms", "4.20 ms", "+5 %",
                   "3.50 ms", "400", "0.0250 GFLOP", "12.5 GFLOP/s", "i8 80.0 %, bf16 20.0 %",
@@ -77,7 +77,7 @@ def test_a_profile_shows_latency_precisions_and_fallback_layers(printed):
 
 
 def test_layers_beyond_top_are_summed(printed):
-    text = "\n".join(printed(profiled(), 100, top=1))
+    text = "\n".join(printed(make_profile(), 100, top=1))
     rest = next(line for line in text.splitlines() if "2 more" in line)
     assert "1.500 ms, 42.9 %" in rest
     assert "stem/conv" not in text.partition("layers")[2].partition(rest)[0]
@@ -85,7 +85,7 @@ def test_layers_beyond_top_are_summed(printed):
 
 def test_unknown_figures_are_not_zero(printed):
     hidden = (Layer("a", "Conv", None, "", None, 1.0, None),)
-    profile = profiled(layers=hidden, gflops=None, executed_precision=None, attributed=None)
+    profile = make_profile(layers=hidden, gflops=None, executed_precision=None, attributed=None)
     lines = printed(profile, 100)
     assert "unknown" in lines[0]
     assert any(line.startswith("arithmetic: unknown") for line in lines)
@@ -98,10 +98,10 @@ def test_the_device_is_a_column_if_there_are_several(printed):
         Layer("a", "Conv", "f16", "", 10, 1.0, "GPU"),
         Layer("b", "Conv", "f32", "", 10, 0.5, "CPU"),
     )
-    lines = printed(profiled(layers=both), 100)
+    lines = printed(make_profile(layers=both), 100)
     heading = next(line for line in lines if "sum %" in line)
     assert "device" in heading
-    assert "device" not in "".join(printed(profiled(), 100))
+    assert "device" not in "".join(printed(make_profile(), 100))
 
 
 def test_the_json_document_has_every_layer(ovtool, small):
@@ -122,9 +122,9 @@ def test_the_table_goes_to_stdout_and_progress_to_stderr(ovtool, small, tmp_path
     assert ran.err.splitlines()[0] not in ran.out
 
 
-def compared(**fields):
-    """Invented limits of the layers of :func:`profiled`."""
-    names = [layer.name for layer in profiled().layers]
+def make_comparison(**fields):
+    """Invented limits of the layers of :func:`make_profile`."""
+    names = [layer.name for layer in make_profile().layers]
     values = {
         "latency_ms": 3.6,
         "latency_ms_ci_low": 3.0,
@@ -146,7 +146,7 @@ def compared(**fields):
 
 @pytest.mark.parametrize("width", [80, 200])
 def test_limits_are_columns_next_to_the_measured_time(printed, width):
-    lines = printed(profiled(roofline=compared()), width)
+    lines = printed(make_profile(roofline=make_comparison()), width)
     assert max(map(len, lines)) <= width
     first = next(line for line in lines if line.lstrip().startswith("2.000"))
     assert first.split()[:7] == ["2.000", "1.800", "1.500", "75", "compute", "FullyConnected", "i8"]
@@ -159,6 +159,6 @@ def test_limits_are_columns_next_to_the_measured_time(printed, width):
 
 
 def test_a_prediction_without_calibration_of_a_layer_is_unknown(printed):
-    roofline = compared(latency_ms=None, limit_ms=None, unknown=("copy",))
-    lines = printed(profiled(roofline=roofline), 200)
+    roofline = make_comparison(latency_ms=None, limit_ms=None, unknown=("copy",))
+    lines = printed(make_profile(roofline=roofline), 200)
     assert any("unknown" in line and line.endswith("copy") for line in lines)
