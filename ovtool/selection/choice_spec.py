@@ -1,4 +1,4 @@
-"""What a choice is best at, and under which limits: one list for command line, recipe and API.
+"""Objective and limits of a choice: one list for command line, recipe and API.
 
 A new limit is a field of :class:`ChoiceSpec`, and its meaning in :mod:`ovtool.selection.limits`.
 """
@@ -16,7 +16,7 @@ from ovtool.core.fields import Positive, option
 from ovtool.core.registry import suggestion
 from ovtool.core.trial import Percentile
 from ovtool.core.variant import Record
-from ovtool.selection.prices import Prices, read
+from ovtool.selection.prices import Prices, read_prices
 
 _OBJECTIVE, _LIMITS = "Objective", "Limits"
 
@@ -38,7 +38,7 @@ def parse_objective(text: str) -> dict[str, float]:
         if name not in OBJECTIVES:
             raise InputError(f"unknown objective {name!r}", suggestion(name, list(OBJECTIVES)))
         if name in weights:
-            raise InputError(f"objective {name} is given twice", "give each objective one weight")
+            raise InputError(f"objective given twice: {name}", "give each objective one weight")
         try:
             weight = float(number) if equals else 1.0
         except ValueError:
@@ -142,4 +142,4 @@ class ChoiceSpec(Record):
         Raises:
             InputError: The file is missing or is not a price table.
         """
-        return read(self.prices) if isinstance(self.prices, str) else self.prices
+        return read_prices(self.prices) if isinstance(self.prices, str) else self.prices

@@ -55,7 +55,7 @@ class Prices:
         return next(matches, None)
 
 
-def read(path: str | Path) -> Prices:
+def read_prices(path: str | Path) -> Prices:
     """Read a price table: CSV by the file's suffix, else YAML.
 
     Raises:

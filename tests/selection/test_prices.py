@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ovtool.core.errors import InputError
-from ovtool.selection import prices
-from ovtool.selection.prices import Prices
+from ovtool.selection.prices import Prices, read_prices
 
 
 @pytest.mark.parametrize(
@@ -18,11 +17,11 @@ from ovtool.selection.prices import Prices
 )
 def test_price_table_of_yaml_and_csv(tmp_path, name, text):
     (tmp_path / name).write_text(text, encoding="utf-8")
-    found = prices.read(tmp_path / name)
-    assert found == Prices("EUR", (("*EPYC*", 0.08), ("mini", 0.01)))
-    assert found.of("AMD epyc, 2 cores") == 0.08
-    assert found.of("minimal") is None
-    assert found.of(None) is None
+    prices = read_prices(tmp_path / name)
+    assert prices == Prices("EUR", (("*EPYC*", 0.08), ("mini", 0.01)))
+    assert prices.of("AMD epyc, 2 cores") == 0.08
+    assert prices.of("minimal") is None
+    assert prices.of(None) is None
 
 
 @pytest.mark.parametrize(
@@ -45,5 +44,5 @@ def test_price_table_of_yaml_and_csv(tmp_path, name, text):
 def test_invalid_price_table_is_an_error_of_one_line(tmp_path, name, text):
     (tmp_path / name).write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=name.replace(".", "[.]")) as caught:
-        prices.read(tmp_path / name)
+        read_prices(tmp_path / name)
     assert "\n" not in str(caught.value)

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.comparison.test_compare import at_speed
 from tests.helpers import sweeps
+from tests.helpers.compared_sweeps import at_speed
 
 
 @pytest.fixture(scope="module")
