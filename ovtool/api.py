@@ -14,12 +14,9 @@ no partial files.  ``SweepSpec`` and ``ChoiceSpec`` raise :class:`pydantic.Valid
 """
 
 from ovtool.comparison.compare import compare
-from ovtool.compile_check.compile_check import (
-    check,
-    install_npu_compiler,
-    npu_compiler_folder,
-    npu_compiler_offer,
-)
+from ovtool.compile_check.compile_check import check
+from ovtool.compile_check.npu.install import install_npu_compiler, npu_compiler_offer
+from ovtool.compile_check.npu.offline import npu_compiler_folder
 from ovtool.compression.compress import CompressionData, compress
 from ovtool.compression.sensitivity import sensitivity
 from ovtool.core.sweep_spec import FindRate, SweepSpec

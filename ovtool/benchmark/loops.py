@@ -11,7 +11,7 @@ import functools
 import itertools
 import time
 from bisect import bisect_right
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -212,15 +212,8 @@ def _add(
             "inferences": len(current),
             "latency_mean_ms": sum(current) / len(current),
             "latency_max_ms": max(current),
+            **asdict(read),
             "cpu_s": cpu_s,
-            "busy_s": read.busy_s,
-            "steal_s": read.steal_s,
-            "delay_s": read.delay_s,
-            "stalled_s": read.stalled_s,
-            "switches": read.switches,
-            "quota_wait_s": read.quota_wait_s,
-            "throttles": read.throttles,
-            "clock_mhz": read.clock_mhz,
         }
     )
     recorded.latencies_ms.append(current)

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
     from ovtool.benchmark.session import Job
     from ovtool.compile_check.compiling import Compiler, Outcome
-    from ovtool.compile_check.npu.install import Offer
     from ovtool.compile_check.suspects import Search
     from ovtool.core.shapes import Named
     from ovtool.core.trial import Trial
@@ -271,33 +270,3 @@ def check_compiles(
         compiler_error=plugin_errors.condense(outcome.error, 300),
         search=search,
     )
-
-
-def npu_compiler_folder() -> Path | None:
-    """Return the folder of the installed offline NPU compiler; None where it is not installed."""
-    return offline.find_installed()
-
-
-def npu_compiler_offer() -> Offer:
-    """Look up the downloads of :func:`install_npu_compiler`, their sources and sizes.
-
-    Raises:
-        MissingDependencyError: Wine or pip is missing.
-        InputError: Nothing needs to be installed, or pip does not find the packages.
-    """
-    from ovtool.compile_check.npu.install import look_up_offer
-
-    return look_up_offer()
-
-
-def install_npu_compiler(
-    offer: Offer, *, progress: Progress = SILENT, replace: bool = False
-) -> Path:
-    """Download, build and test the offline NPU compiler; return its folder.
-
-    Raises:
-        InputError: The compiler is already installed, a download fails, or the result does not run.
-    """
-    from ovtool.compile_check.npu.install import install
-
-    return install(offer, progress=progress, replace=replace)

@@ -22,7 +22,7 @@ PLATFORMS = tuple(offline.PLATFORMS)
 def skip_reason():
     if offline.find_native_library() is not None:
         return ""
-    if offline.find_installed() is None:
+    if offline.npu_compiler_folder() is None:
         return "the NPU compiler is not installed: run make test-npu-offline"
     try:
         offline.Wine.locate(offline.install_folder())

@@ -86,8 +86,8 @@ class Offer:
     compiler: str
 
 
-def look_up_offer() -> Offer:
-    """Look up the packages to download.
+def npu_compiler_offer() -> Offer:
+    """Look up the packages of :func:`install_npu_compiler`, their sources and sizes.
 
     Raises:
         MissingDependencyError: Wine or pip is missing, or this is not x86-64 Linux.
@@ -116,11 +116,13 @@ def look_up_offer() -> Offer:
     return Offer(target, tuple(downloads), mingw)
 
 
-def install(offer: Offer, *, progress: Progress = SILENT, replace: bool = False) -> Path:
+def install_npu_compiler(
+    offer: Offer, *, progress: Progress = SILENT, replace: bool = False
+) -> Path:
     """Download, build and test the compiler; a failure leaves no folder.
 
     Args:
-        offer: From :func:`look_up_offer`.
+        offer: From :func:`npu_compiler_offer`.
         progress: Receives the stages.
         replace: Whether to replace an existing installation.
 

@@ -58,7 +58,7 @@ def install_folder() -> Path:
     return files.user_folder() / "npu-compiler" / version("openvino")
 
 
-def find_installed() -> Path | None:
+def npu_compiler_folder() -> Path | None:
     """Return the folder of the compiler for Wine; None where it is not installed."""
     folder = install_folder()
     return folder if (folder / LIBRARIES / PROGRAM).is_file() else None
@@ -88,7 +88,7 @@ def compiler(platform: str, timeout_s: float = COMPILE_S) -> Compiler:
     if find_native_library() is not None:
         by = "the NPU compiler of this OpenVINO package, without an NPU"
         return LocalCompiler("NPU", by, platform_properties(platform), timeout_s)
-    folder = find_installed()
+    folder = npu_compiler_folder()
     if folder is None:
         raise MissingDependencyError(
             f"no NPU.{platform} on this machine, and the offline compiler is not installed", INSTALL

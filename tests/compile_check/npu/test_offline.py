@@ -161,7 +161,7 @@ def index(tmp_path, monkeypatch):
 def test_offer_has_packages_sources_sizes_and_licenses(wine, index):
     wine()
     index_used = index()
-    result = install.look_up_offer()
+    result = install.npu_compiler_offer()
     openvino, zig = result.downloads
     version = offline.install_folder().name
     assert openvino.name == f"openvino=={version}"
@@ -179,7 +179,7 @@ def test_installed_c_compiler_for_windows_is_used(wine, index, tmp_path):
     wine()
     index()
     mingw = script(tmp_path / "wine" / install.MINGW, "#!/bin/sh\n")
-    result = install.look_up_offer()
+    result = install.npu_compiler_offer()
     assert result.compiler == str(mingw)
     assert len(result.downloads) == 1
 
@@ -188,8 +188,8 @@ def test_installed_c_compiler_for_windows_is_used(wine, index, tmp_path):
 def test_installation_is_complete_and_tested(wine, index):
     calls = wine()
     index()
-    folder = install.install(install.look_up_offer())
-    assert folder == offline.find_installed() == offline.install_folder()
+    folder = install.install_npu_compiler(install.npu_compiler_offer())
+    assert folder == offline.npu_compiler_folder() == offline.install_folder()
     assert {p.name for p in (folder / "libs").iterdir()} == {
         *install.DLLS,
         "ovnpu.exe",
@@ -206,8 +206,8 @@ def test_compiler_that_does_not_run_leaves_nothing(wine, index):
     wine("echo no such instruction")
     index()
     with pytest.raises(InputError, match="no such instruction"):
-        install.install(install.look_up_offer())
-    assert offline.find_installed() is None
+        install.install_npu_compiler(install.npu_compiler_offer())
+    assert offline.npu_compiler_folder() is None
     assert list(offline.install_folder().parent.iterdir()) == []
 
 
@@ -216,28 +216,28 @@ def test_package_without_the_compiler_leaves_nothing(wine, index):
     wine()
     index(names=install.DLLS[:3])
     with pytest.raises(InputError, match=install.DLLS[3]):
-        install.install(install.look_up_offer())
-    assert offline.find_installed() is None
+        install.install_npu_compiler(install.npu_compiler_offer())
+    assert offline.npu_compiler_folder() is None
 
 
 @LINUX
 def test_existing_installation_is_replaced_on_request_only(wine, index):
     wine()
     index()
-    offer = install.look_up_offer()
-    folder = install.install(offer)
+    offer = install.npu_compiler_offer()
+    folder = install.install_npu_compiler(offer)
     mark = files.write_text(folder / "mark", "old")
     with pytest.raises(InputError, match=folder.name):
-        install.install(offer)
+        install.install_npu_compiler(offer)
     assert mark.exists()
-    install.install(offer, replace=True)
+    install.install_npu_compiler(offer, replace=True)
     assert not mark.exists()
 
 
 def test_package_with_the_compiler_needs_no_installation(monkeypatch, tmp_path):
     monkeypatch.setattr(offline, "find_native_library", lambda: tmp_path / "compiler.dll")
     with pytest.raises(InputError, match=r"compiler\.dll"):
-        install.look_up_offer()
+        install.npu_compiler_offer()
 
 
 def test_failed_download_has_pips_error(tmp_path):
