@@ -95,8 +95,8 @@ class DeviceDifference:
             )
             if first.earlier:
                 where += f"; earlier, without effect there: {', '.join(first.earlier[:3])}"
-        error = f"{subject}: {_percent(self.error)} of the largest output, tolerance"
-        return make_note("device-difference", f"{error} {_percent(self.tolerance)}; {where}")
+        error = f"error {_percent(self.error)}, tolerance {_percent(self.tolerance)}"
+        return make_note("device-difference", f"{subject}: {error} of the largest output; {where}")
 
 
 def _percent(error: float) -> str:

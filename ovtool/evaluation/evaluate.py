@@ -38,7 +38,7 @@ class Quality:
         executed_precision: The executed precision; None if unknown.
         figures: Quality figures by column name.
         notes: Warnings.
-        difference: Difference from the same variant on the CPU in f32; None if it ran there.
+        difference: Difference from the same variant on the CPU in f32; None for that run.
     """
 
     variant: str
