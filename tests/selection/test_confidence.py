@@ -20,27 +20,27 @@ figures = st.builds(
 )
 
 
-def arrays(found):
-    return Figures(*np.array([(f.value, f.low, f.high) for f in found], float).T)
+def arrays(intervals):
+    return Figures(*np.array([(f.value, f.low, f.high) for f in intervals], float).T)
 
 
-def best_shares(found, **options):
-    return module.best_shares(arrays(found), **options)
+def best_shares(intervals, **options):
+    return module.best_shares(arrays(intervals), **options)
 
 
-def confidence(found, groups, lower):
+def confidence(intervals, groups, lower):
     return module.estimate_confidence(
-        arrays(found), np.unique(list(groups), return_inverse=True)[1], lower
+        arrays(intervals), np.unique(list(groups), return_inverse=True)[1], lower
     )
 
 
 @settings(max_examples=30)
 @given(st.lists(figures, min_size=1, max_size=6), st.booleans())
-def test_shares_add_up_and_mirror_the_other_direction(found, lower):
-    shares = best_shares(found, lower=lower, resamples=500)
+def test_shares_add_up_and_mirror_the_other_direction(intervals, lower):
+    shares = best_shares(intervals, lower=lower, resamples=500)
     assert math.isclose(shares.sum(), 1)
     assert (shares >= 0).all()
-    mirrored = [Interval(-f.value, -f.high, -f.low) for f in found]
+    mirrored = [Interval(-f.value, -f.high, -f.low) for f in intervals]
     other = best_shares(mirrored, lower=not lower, resamples=500)
     assert other == pytest.approx(shares)
 
@@ -84,5 +84,5 @@ def test_unknown_confidence_is_none():
 
 def test_shares_of_a_configuration_are_added():
     near = [Interval(v, v - 1, v + 1) for v in (10.0, 9.9, 9.8)]
-    found = confidence(near, ["int8", "int8", "fp32"], lower=False)
-    assert found.row < found.configuration < 1
+    result = confidence(near, ["int8", "int8", "fp32"], lower=False)
+    assert result.row < result.configuration < 1

@@ -66,8 +66,8 @@ def test_precision_fallback(tmp_path):
     assert not {"fallback-f32", "fallback-float"} & set(whole)
 
     def noted(one):
-        told = make_note("int8-fallback", "2 layers: conv1, conv2")
-        return replace(one, notes=(told,)) if one.trial.variant_name == "int8" else one
+        expected = make_note("int8-fallback", "2 layers: conv1, conv2")
+        return replace(one, notes=(expected,)) if one.trial.variant_name == "int8" else one
 
     assert "conv1" in explained(tmp_path / "3", change=noted)["fallback-float"].evidence
     little = explained(tmp_path / "4", figures={("int8", "default"): I8}, change=noted)
@@ -103,9 +103,9 @@ def test_memory_bound_by_the_roofline(tmp_path):
 
 
 def test_past_the_knee(tmp_path):
-    found = explained(tmp_path, batches=(1, 8))
-    assert "batch 8 has" in found["knee"].evidence
-    assert "p50 latency than batch 1" in found["knee"].evidence
+    notes = explained(tmp_path, batches=(1, 8))
+    assert "batch 8 has" in notes["knee"].evidence
+    assert "p50 latency than batch 1" in notes["knee"].evidence
 
     def scales(one):
         grown = {n: 4.0 for n in one.figures if n.startswith("latency_p50")}
@@ -141,12 +141,12 @@ def test_sparse_without_speedup(tmp_path):
     assert "sparse-not-faster" not in sparsity(tmp_path / "3", 40.0, fast=True)
 
 
-@pytest.mark.parametrize(("ran_on", "told"), [("CPU", True), ("GPU.0", False)])
-def test_auto_on_the_cpu(tmp_path, ran_on, told):
-    found = explained(tmp_path, devices=("AUTO",), change=lambda one: replace(one, ran_on=ran_on))
-    assert ("device-fallback" in found) == told
-    if told:
-        assert "AUTO ran on CPU" in found["device-fallback"].evidence
+@pytest.mark.parametrize(("ran_on", "expected"), [("CPU", True), ("GPU.0", False)])
+def test_auto_on_the_cpu(tmp_path, ran_on, expected):
+    notes = explained(tmp_path, devices=("AUTO",), change=lambda one: replace(one, ran_on=ran_on))
+    assert ("device-fallback" in notes) == expected
+    if expected:
+        assert "AUTO ran on CPU" in notes["device-fallback"].evidence
 
 
 def quality(path, right, samples, limit=None):
@@ -167,11 +167,11 @@ def test_wide_quality_interval_names_enough_samples(tmp_path):
     assert "about 217 samples for the limit 0.9" in note.evidence
     assert wilson(204, 217).low > 0.9, "0.94 of them"
     assert wilson(203, 216).low < 0.9
-    found = quality(tmp_path / "2", 9400, 10000, 0.9).get("quality-interval-wide")
-    assert found is None or "int8" not in found.evidence
+    note = quality(tmp_path / "2", 9400, 10000, 0.9).get("quality-interval-wide")
+    assert note is None or "int8" not in note.evidence
 
 
 def test_equal_notes_of_rows_are_merged(tmp_path):
     figures = {("int8", "default"): I8, ("fp32", "default"): BF16}
-    found = explained(tmp_path, figures=figures, batches=(1, 2, 4, 8, 16))
-    assert "and 2 more" in found["int8-baseline-reduced"].evidence
+    notes = explained(tmp_path, figures=figures, batches=(1, 2, 4, 8, 16))
+    assert "and 2 more" in notes["int8-baseline-reduced"].evidence

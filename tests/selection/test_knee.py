@@ -44,28 +44,28 @@ def test_knee_is_the_point_of_maximum_power():
 
 def test_every_batch_curve_has_a_knee(tmp_path):
     rows = load_results([sweeps.whole(tmp_path / "s")]).records
-    found = Knees(rows, config_labels(rows))
-    assert len(found) == 4 * 2, "variants and precisions x loads"
-    assert all(k.batches == (1, 2, 4, 8) for k in found)
-    assert all(k.next_row["batch"] > k.row["batch"] for k in found)
-    assert found[0].to_json()["throughput_ratio"]["value"] > 1
+    knees = Knees(rows, config_labels(rows))
+    assert len(knees) == 4 * 2, "variants and precisions x loads"
+    assert all(k.batches == (1, 2, 4, 8) for k in knees)
+    assert all(k.next_row["batch"] > k.row["batch"] for k in knees)
+    assert knees[0].to_json()["throughput_ratio"]["value"] > 1
 
 
 def test_single_batch_has_no_knee(tmp_path):
     rows = load_results([sweeps.whole(tmp_path / "s", batches=(4,))]).records
-    found = Knees(rows, config_labels(rows))
-    assert len(found) == 0
-    assert not list(found)
-    assert found.of(rows[0]) is None
+    knees = Knees(rows, config_labels(rows))
+    assert len(knees) == 0
+    assert not list(knees)
+    assert knees.of(rows[0]) is None
 
 
 def test_knee_of_a_row_is_of_its_own_curve(tmp_path):
     rows = load_results([sweeps.whole(tmp_path / "s")]).records
-    found = Knees(rows, config_labels(rows))
+    knees = Knees(rows, config_labels(rows))
     for row in rows:
-        one = found.of(row)
+        one = knees.of(row)
         assert (one.row["variant_id"], one.row["precision"], one.row["load"]) == (
             row["variant_id"], row["precision"], row["load"],
         )  # fmt: skip
         assert row["batch"] in one.batches
-    assert [one.label for one in found[1:3]] == [found[1].label, found[2].label]
+    assert [one.label for one in knees[1:3]] == [knees[1].label, knees[2].label]

@@ -19,10 +19,10 @@ def test_weights_decide_between_objectives(limited_table):
 
     assert batch("throughput=99,latency=1") == 8
     assert batch("throughput=1,latency=9") == 1
-    found = choose_from(limited_table, ChoiceSpec(objective="throughput=1,latency=1"))
-    assert "score" in found.reasons[0]
-    assert "samples/s" in found.reasons[0], "and what it is made of"
-    assert 0 < found.confidence.row <= 1
+    choice = choose_from(limited_table, ChoiceSpec(objective="throughput=1,latency=1"))
+    assert "score" in choice.reasons[0]
+    assert "samples/s" in choice.reasons[0], "and its parts"
+    assert 0 < choice.confidence.row <= 1
 
 
 @given(
@@ -30,10 +30,10 @@ def test_weights_decide_between_objectives(limited_table):
     st.floats(0.01, 100),
 )
 def test_weights_add_up_independently_of_their_scale(weights, factor):
-    found = parse_objective(",".join(f"{k}={v!r}" for k, v in weights.items()))
+    parsed = parse_objective(",".join(f"{k}={v!r}" for k, v in weights.items()))
     scaled = parse_objective(",".join(f"{k}={v * factor!r}" for k, v in weights.items()))
-    assert math.isclose(sum(found.values()), 1)
-    assert scaled == pytest.approx(found)
+    assert math.isclose(sum(parsed.values()), 1)
+    assert scaled == pytest.approx(parsed)
 
 
 @pytest.mark.parametrize(

@@ -15,34 +15,34 @@ value = st.one_of(st.integers(0, 4).map(float), st.just(math.nan))
 points = st.lists(st.tuples(value, value, value), max_size=14)
 
 
-def dominates(one, other):
-    known = [(a, b) for a, b in zip(one, other, strict=True) if not math.isnan(b)]
+def dominates(row, other):
+    known = [(a, b) for a, b in zip(row, other, strict=True) if not math.isnan(b)]
     return all(a >= b for a, b in known) and any(a > b for a, b in known)
 
 
 @given(points)
-def test_front_is_the_set_of_non_dominated_rows(found):
+def test_front_is_the_set_of_non_dominated_rows(rows):
     expected = [
         i
-        for i, one in enumerate(found)
-        if not all(map(math.isnan, one)) and not any(dominates(o, one) for o in found)
+        for i, row in enumerate(rows)
+        if not all(map(math.isnan, row)) and not any(dominates(other, row) for other in rows)
     ]
-    assert find_non_dominated(np.array(found).reshape(len(found), 3)) == expected
+    assert find_non_dominated(np.array(rows).reshape(len(rows), 3)) == expected
 
 
 def test_front_of_a_sweep(tmp_path):
     rows = load_results([sweeps.whole(tmp_path / "s")]).records
-    found = find_front(rows, 99, "agreement_top1", config_labels(rows))
-    assert found.left_out == ("energy_mj_per_sample",)
-    assert {r["variant"] for r in found.rows} == {"fp32", "int8", "int8-weights"}
-    assert found.compared == len(rows)
-    assert len(found.rows) < len(rows)
-    assert not {r["precision"] for r in found.rows} & {"f32"}, "slower, and no better"
+    front = find_front(rows, 99, "agreement_top1", config_labels(rows))
+    assert front.left_out == ("energy_mj_per_sample",)
+    assert {r["variant"] for r in front.rows} == {"fp32", "int8", "int8-weights"}
+    assert front.compared == len(rows)
+    assert len(front.rows) < len(rows)
+    assert not {r["precision"] for r in front.rows} & {"f32"}, "slower, and no better"
 
 
 def test_front_of_many_rows():
     rng = np.random.default_rng(0)
     values = rng.normal(size=(20_000, 4))
     values[rng.random(values.shape) < 0.2] = np.nan
-    found = find_non_dominated(values)
-    assert 0 < len(found) < len(values)
+    front = find_non_dominated(values)
+    assert 0 < len(front) < len(values)

@@ -20,13 +20,13 @@ EUROS = Prices("EUR", (("*cpu a*", 0.5), ("*cpu b*", 5.0)))
 
 def test_cost_follows_the_measured_throughput(tmp_path):
     machines = load_results([sweeps.whole(tmp_path / e, env=e) for e in "abc"])
-    found = choose_from(machines, ChoiceSpec(prices=EUROS, objective="cost"))
-    row = found.winner
+    choice = choose_from(machines, ChoiceSpec(prices=EUROS, objective="cost"))
+    row = choice.winner
     assert "Example CPU a" in row["machine"]
-    assert f"{0.5 / 3600 * 1e6 / row['throughput_fps']:.3g} [" in found.reasons[0]
-    assert "EUR/million samples" in found.reasons[0]
-    assert "0.5 EUR/h at" in found.reasons[0]
-    assert {"objective-on-unknown"} <= {n.id for n in found.warnings}, "c has no price"
+    assert f"{0.5 / 3600 * 1e6 / row['throughput_fps']:.3g} [" in choice.reasons[0]
+    assert "EUR/million samples" in choice.reasons[0]
+    assert "0.5 EUR/h at" in choice.reasons[0]
+    assert {"objective-on-unknown"} <= {n.id for n in choice.warnings}, "c has no price"
     limit = 5.0 / 3600 * 1e6 / row["throughput_fps"] / 2
     kept = choose_from(machines, ChoiceSpec(max_cost=limit, prices=EUROS, objective="size"))
     assert "Example CPU a" in kept.winner["machine"], "b is dear, and c without a price"
@@ -46,22 +46,22 @@ def arrivals(rate, kept):
 def test_rate_is_sustained_by_capacity_or_by_arrivals(tmp_path):
     busy = sweeps.measure(Trial(sweeps.FP32.id, "fp32", "CPU", 2, hint="throughput"))
     capacity = busy.figures["throughput_fps"] / 2
-    found = choose_from(
+    choice = choose_from(
         load_results([sweeps.make(tmp_path / "a", [busy])]), ChoiceSpec(rate=0.9 * capacity)
     )
-    assert found.checks[0].outcome == "met", "its lower end sustains it"
-    assert "throughput / batch" in found.checks[0].text
-    assert "rate-by-capacity" in {n.id for n in found.warnings}
+    assert choice.checks[0].outcome == "met", "its lower end sustains it"
+    assert "throughput / batch" in choice.checks[0].text
+    assert "rate-by-capacity" in {n.id for n in choice.warnings}
     near = choose_from(
         load_results([sweeps.make(tmp_path / "b", [busy])]), ChoiceSpec(rate=0.995 * capacity)
     )
     assert near.checks[0].outcome == "uncertain"
 
     kept = load_results([sweeps.make(tmp_path / "c", [arrivals(100.0, True)])])
-    found = choose_from(kept, ChoiceSpec(rate=100))
-    assert found.checks[0].outcome == "met"
-    assert "open loop" in found.checks[0].text
-    assert "rate-by-capacity" not in {n.id for n in found.warnings}
+    choice = choose_from(kept, ChoiceSpec(rate=100))
+    assert choice.checks[0].outcome == "met"
+    assert "open loop" in choice.checks[0].text
+    assert "rate-by-capacity" not in {n.id for n in choice.warnings}
     with pytest.raises(NothingFitsError, match="sustained rate"):
         choose_from(kept, ChoiceSpec(rate=101))
     late = load_results([sweeps.make(tmp_path / "d", [arrivals(9000.0, False)])])

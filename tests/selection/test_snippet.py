@@ -34,14 +34,14 @@ def test_snippet_compiles_the_measured_model(tmp_path, here, shapes):
     )
     if not here:
         (made.folder / "variant.json").unlink()
-    found = choose_from(load_results([folder]))
+    choice = choose_from(load_results([folder]))
     names = {}
-    exec(compile(found.snippet, "snippet", "exec"), names)
+    exec(compile(choice.snippet, "snippet", "exec"), names)
     compiled, queue = names["compiled"], names["queue"]
     height = 24 if shapes else 16
     assert list(compiled.input(0).shape) == [4, 3, height, 16]
     hint = compiled.get_property("PERFORMANCE_HINT")
     assert hint == "THROUGHPUT"
-    assert len(queue) == found.winner["requests"]
+    assert len(queue) == choice.winner["requests"]
     queue.start_async({0: np.zeros((4, 3, height, 16), np.float32)})
     queue.wait_all()
