@@ -21,8 +21,8 @@ from ovtool.core.statistics import Interval
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ovtool.benchmark.session import CompiledInfo, RawRound
-    from ovtool.benchmark.windows import HostLoad, Stretch
+    from ovtool.benchmark.session import CompiledInfo, RawRound, Stretch
+    from ovtool.benchmark.windows import HostLoad
     from ovtool.core.trial import Trial
 
 ENOUGH_UNDISTURBED_S = 0.2

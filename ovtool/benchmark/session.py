@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from ovtool.benchmark.windows import Stretch
     from ovtool.core.measurement import Window
     from ovtool.core.notes import Note
     from ovtool.core.trial import Trial
@@ -43,6 +42,23 @@ class CompiledInfo:
     first_inference_ms: float | None = None
     loaded_from_cache: bool | None = None
     ran_on: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A few consecutive inferences, short enough to lie between the turns of other processes.
+
+    Args:
+        seconds: Length.
+        inferences: Completed inferences.
+        cpu_s: CPU time of the process.
+        delay_s: Time that runnable threads waited for a processor.
+    """
+
+    seconds: float
+    inferences: int
+    cpu_s: float
+    delay_s: float
 
 
 @dataclass(frozen=True, slots=True)

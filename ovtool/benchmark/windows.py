@@ -19,7 +19,7 @@ from ovtool.core.statistics import Interval
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ovtool.benchmark.session import RawRound
+    from ovtool.benchmark.session import RawRound, Stretch
     from ovtool.core.measurement import Verdict, Window
     from ovtool.system.counters import Reading
 
@@ -143,23 +143,6 @@ def compute_pause_s(w: Window, typical: float | None, latency_ms: float) -> floa
     idle_s = w.seconds * (1 - share / typical)
     gap_s = (w.latency_max_ms - latency_ms) / 1000
     return min(idle_s, gap_s) if min(idle_s, gap_s) > PAUSED_S else 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """A few consecutive inferences, short enough to lie between the turns of other processes.
-
-    Args:
-        seconds: Length.
-        inferences: Completed inferences.
-        cpu_s: CPU time of the process.
-        delay_s: Time that runnable threads waited for a processor.
-    """
-
-    seconds: float
-    inferences: int
-    cpu_s: float
-    delay_s: float
 
 
 STRETCH_WAIT_SHARE = 0.01

@@ -5,8 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ovtool.benchmark.session import CompiledInfo, EnergyUse, Job, RawRound, TrialFailedError
-from ovtool.benchmark.windows import Stretch
+from ovtool.benchmark.session import (
+    CompiledInfo,
+    EnergyUse,
+    Job,
+    RawRound,
+    Stretch,
+    TrialFailedError,
+)
 from ovtool.core import device_names, units
 from ovtool.core.measurement import Window
 from ovtool.core.notes import Note, make_note

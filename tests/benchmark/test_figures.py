@@ -3,8 +3,8 @@ import math
 import pytest
 
 from ovtool.benchmark import figures
-from ovtool.benchmark.session import CompiledInfo, EnergyUse, RawRound
-from ovtool.benchmark.windows import HostLoad, Stretch
+from ovtool.benchmark.session import CompiledInfo, EnergyUse, RawRound, Stretch
+from ovtool.benchmark.windows import HostLoad
 from ovtool.core.columns import FIGURES
 from ovtool.core.measurement import Window
 from ovtool.core.trial import Trial

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ovtool.benchmark.session import Stretch
 from ovtool.benchmark.windows import (
     CAUSES,
     HostLoad,
-    Stretch,
     classify_windows,
     compute_wait_share,
     select_undisturbed,
