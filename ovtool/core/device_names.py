@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 KINDS = ("CPU", "GPU", "NPU")
 VIRTUAL = {
-    "AUTO": "takes the first device of its list that can run the model; without one, it chooses",
-    "MULTI": "runs requests on several devices at once",
-    "HETERO": "splits a model over several devices",
-    "BATCH": "gathers single requests into batches for one device",
+    "AUTO": "selects the first device of its list that can run the model; no list: any device",
+    "MULTI": "runs requests on several devices in parallel",
+    "HETERO": "splits a model across several devices",
+    "BATCH": "combines single requests into batches for one device",
 }
-"""Devices that hand the work to others, and what they do."""
+"""Virtual devices, which delegate the work, and their behavior."""
 NEEDS_A_LIST = ("MULTI", "HETERO", "BATCH")
 EMULATED, ESTIMATE = "emulated", "estimate"
-"""Marks of a device that something else plays, and of one that an estimate stands for."""
+"""Marks of emulated devices and of devices with estimates."""
 
 
 def mark_device(text: str, mark: str = EMULATED) -> str:
@@ -34,7 +34,7 @@ def mark_device(text: str, mark: str = EMULATED) -> str:
 
 
 def unmark_device(text: str) -> str:
-    """Return the text that :func:`mark_device` was given."""
+    """Return a text without the mark of :func:`mark_device`."""
     return text.removesuffix(f" ({EMULATED})").removesuffix(f" ({ESTIMATE})")
 
 
@@ -44,17 +44,17 @@ def kind_of(name: str) -> str:
 
 
 def npu_platform(name: str) -> str | None:
-    """Return the platform that the name of an NPU gives, which need not be here; None without one.
+    """Return the platform in the name of an NPU, available or not; None without a platform.
 
     >>> npu_platform("NPU.4000"), npu_platform("NPU"), npu_platform("AUTO:NPU.4000,CPU")
     ('4000', None, None)
     """
-    found = re.fullmatch(r"NPU\.([0-9]{2,})", name)
-    return found[1] if found else None
+    match = re.fullmatch(r"NPU\.([0-9]{2,})", name)
+    return match[1] if match else None
 
 
 def members(name: str) -> tuple[str, ...]:
-    """Return the devices that a virtual one hands its work to; none where it chooses itself.
+    """Return the member devices of a virtual device; empty without a list.
 
     >>> members("AUTO:GPU.1,-CPU"), members("BATCH:GPU(8)"), members("CPU"), members("AUTO")
     (('GPU.1',), ('GPU',), (), ())
@@ -63,16 +63,16 @@ def members(name: str) -> tuple[str, ...]:
 
 
 def _listed(name: str) -> tuple[str, ...]:
-    """Return the list of a virtual device; a leading ``-`` marks what it shall not take."""
+    """Return the list of a virtual device; a leading ``-`` excludes a device."""
     parts = (part.strip().partition("(")[0] for part in name.partition(":")[2].split(","))
     return tuple(part for part in parts if part)
 
 
 def check(name: str) -> None:
-    """Check a name that a user wrote.
+    """Check the name of a device.
 
     Raises:
-        InputError: It is none of OpenVINO's, or a virtual device lacks its list.
+        InputError: The name is unknown, or a virtual device needs a list.
     """
     kind = kind_of(name)
     if kind not in (*KINDS, *VIRTUAL):
@@ -80,7 +80,7 @@ def check(name: str) -> None:
     if kind in KINDS:
         if ":" in name:
             raise InputError(
-                f"unknown device {name!r}: {kind} takes no list", f"AUTO:{name.partition(':')[2]}"
+                f"unknown device {name!r}: {kind} has no list", f"AUTO:{name.partition(':')[2]}"
             )
         return
     listed = members(name)
@@ -90,43 +90,39 @@ def check(name: str) -> None:
                 f"unknown device {member!r} in {name!r}", suggestion(member, list(KINDS))
             )
     if kind in NEEDS_A_LIST and not listed:
-        raise InputError(
-            f"{name} does not say which devices it is of", f"write {kind}:GPU,CPU or {kind}:CPU"
-        )
+        raise InputError(f"{name} needs a list of devices", f"{kind}:GPU,CPU or {kind}:CPU")
     if kind == "BATCH" and len(listed) > 1:
-        raise InputError(f"{name}: BATCH is of one device", f"write BATCH:{listed[0]}")
+        raise InputError(f"{name}: BATCH supports one device", f"BATCH:{listed[0]}")
 
 
 def is_virtual(name: str) -> bool:
-    """Whether the work is handed to other devices."""
+    """Whether a device delegates the work to other devices."""
     return kind_of(name) in VIRTUAL
 
 
-def same_device(asked: str, told: str) -> bool:
-    """Whether two names may mean one device: ``GPU`` is any of ``GPU.0``, ``GPU.1``."""
-    if kind_of(asked) != kind_of(told):
-        return False
-    return asked == told or "." not in asked or "." not in told
+def same_device(a: str, b: str) -> bool:
+    """Whether two names may mean the same device: ``GPU`` is any of ``GPU.0``, ``GPU.1``."""
+    return kind_of(a) == kind_of(b) and (a == b or "." not in a or "." not in b)
 
 
 def may_run_on(name: str, device: str) -> bool:
-    """Whether a device is another one, or may hand its work to it.
+    """Whether ``name`` is ``device``, or a virtual device that may delegate to it.
 
-    A virtual device that names none may take every one but those that it shall not take.
+    A virtual device without a list may delegate to every device that it does not exclude.
 
     >>> [may_run_on(name, "GPU.0") for name in ("GPU", "AUTO:GPU.1,CPU", "AUTO", "AUTO:-GPU")]
     [True, False, True, False]
     """
-    taken = members(name) if is_virtual(name) else (name,)
-    if taken:
-        return any(same_device(one, device) for one in taken)
-    return not any(same_device(one.removeprefix("-"), device) for one in _listed(name))
+    candidates = members(name) if is_virtual(name) else (name,)
+    if candidates:
+        return any(same_device(candidate, device) for candidate in candidates)
+    return not any(same_device(part.removeprefix("-"), device) for part in _listed(name))
 
 
 def not_behind(device: str, ran_on: Sequence[str]) -> list[str]:
-    """Return the devices whose figures a virtual one's could be taken for, and that did not run.
+    """Return the members of a virtual device that did not run, although its name suggests them.
 
-    AUTO runs on one device of its list: only where that is the CPU did the others stand back.
+    AUTO runs on one device of its list: the other members count only if the CPU ran.
 
     >>> not_behind("AUTO:GPU,CPU", ["CPU"]), not_behind("AUTO:GPU,CPU", ["GPU.0"])
     (['GPU'], [])
@@ -136,4 +132,4 @@ def not_behind(device: str, ran_on: Sequence[str]) -> list[str]:
         if {kind_of(name) for name in ran_on} != {"CPU"}:
             return []
         return [m for m in listed or ("GPU", "NPU") if kind_of(m) != "CPU"]
-    return [m for m in listed if not any(same_device(m, told) for told in ran_on)]
+    return [m for m in listed if not any(same_device(m, name) for name in ran_on)]

@@ -1,26 +1,26 @@
-"""Every error that ovtool raises on purpose, each with what to do about it.
+"""The errors that ovtool raises on purpose, each with a hint.
 
     OvtoolError
     |-- InputError              exit 2: wrong use or bad input; names the file, option or line
     |-- MissingError            exit 3
     |   |-- MissingDependencyError    an optional package is not installed
-    |   `-- MissingDeviceError        a device that was asked for is not there
-    |-- LimitNotMetError        exit 1: nothing fits the limits that were asked for
-    `-- NothingMeasuredError    exit 4: every trial failed, or there was none
+    |   `-- MissingDeviceError        a requested device is not available
+    |-- LimitNotMetError        exit 1: no result meets the limits
+    `-- NothingMeasuredError    exit 4: no trial was measured
 
-The command line catches ``OvtoolError`` once, prints ``str(error)`` and ``error.hint`` in a line
-each and exits with ``error.exit_code``.  Anything else is a bug of ovtool and shows its traceback.
+The command line catches ``OvtoolError`` in one place, prints ``str(error)`` and ``error.hint`` on a
+line each, and exits with ``error.exit_code``.  Any other exception is a bug and prints a traceback.
 """
 
 from __future__ import annotations
 
 
 class OvtoolError(Exception):
-    """Base of the family.
+    """Base class of the errors.
 
     Args:
         message: What is wrong and where, in one line.
-        hint: What to do about it, in one line; empty when the message says it all.
+        hint: What to do, in one line; may be empty.
     """
 
     exit_code = 2
@@ -40,7 +40,7 @@ class InputError(OvtoolError):
 
 
 class MissingError(OvtoolError):
-    """Something that is needed is not on this machine."""
+    """A requirement is missing on this machine."""
 
     exit_code = 3
 
@@ -50,7 +50,7 @@ class MissingDependencyError(MissingError):
 
 
 class MissingDeviceError(MissingError):
-    """A device that was asked for is not there."""
+    """A requested device is not available."""
 
 
 class LimitNotMetError(OvtoolError):
@@ -60,6 +60,6 @@ class LimitNotMetError(OvtoolError):
 
 
 class NothingMeasuredError(OvtoolError):
-    """There is no measured result to show or choose from."""
+    """No result was measured."""
 
     exit_code = 4

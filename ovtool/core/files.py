@@ -1,4 +1,4 @@
-"""Writing so that a crash leaves either the old file or the new one, and hashing."""
+"""Atomic writes, hashes and checks of files."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 
 def user_folder() -> Path:
-    """Return the folder in which ovtool keeps what it made for a user; it may not be there yet."""
+    """Return the cache folder of ovtool, which may not exist yet."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(cache) / "ovtool"
 
 
 def sha256(*paths: Path) -> str:
-    """Return the SHA-256 of the contents of the files, one after another, in hexadecimal."""
+    """Return the SHA-256 of the concatenated contents of files, in hexadecimal."""
     digest = hashlib.sha256()
     for path in paths:
         with path.open("rb") as stream:
@@ -37,27 +37,27 @@ def existing_file(path: str | Path, what: str) -> Path:
     """Return the path of a non-empty file.
 
     Raises:
-        InputError: There is no such file, it is a folder, or it is empty.
+        InputError: The file does not exist, is a folder, or is empty.
     """
-    found = Path(path)
-    if not found.exists():
-        raise InputError(f"{what} not found: {found}")
-    if not found.is_file():
-        raise InputError(f"{what} is not a file: {found}")
-    if found.stat().st_size == 0:
-        raise InputError(f"{what} is empty: {found}")
-    return found
+    file = Path(path)
+    if not file.exists():
+        raise InputError(f"{what} not found: {file}")
+    if not file.is_file():
+        raise InputError(f"{what} is not a file: {file}")
+    if file.stat().st_size == 0:
+        raise InputError(f"{what} is empty: {file}")
+    return file
 
 
 @contextlib.contextmanager
 def new_folder(target: Path, replace: bool = False) -> Iterator[Path]:
-    """Yield a temporary folder beside ``target`` that takes its name if the block succeeds.
+    """Yield a temporary folder next to ``target`` that is renamed to it if the block succeeds.
 
     Raises:
-        InputError: ``target`` exists and ``replace`` is not set, or the disk is full or read-only.
+        InputError: ``target`` exists without ``replace``, or the disk is full or read-only.
     """
     if target.exists() and not replace:
-        raise InputError(f"already there: {target}", "give another --out, or --force to replace it")
+        raise InputError(f"folder exists: {target}", "use another --out, or --force to replace it")
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
     with writing(target):
         temporary.mkdir(parents=True)
@@ -76,10 +76,10 @@ def new_folder(target: Path, replace: bool = False) -> Iterator[Path]:
 
 
 def write_file(target: Path, write: Callable[[Path], object]) -> Path:
-    """Let ``write`` make a file under a temporary name, then give it its own.
+    """Write a file under a temporary name, then rename it to ``target``.
 
     Raises:
-        InputError: The folder cannot be made, or the disk is full or read-only.
+        InputError: The folder is not writable, or the disk is full or read-only.
     """
     temporary = target.with_name(f".{target.stem}.{uuid.uuid4().hex[:8]}.tmp{target.suffix}")
     with writing(target):
@@ -93,13 +93,13 @@ def write_file(target: Path, write: Callable[[Path], object]) -> Path:
 
 
 def write_text(target: Path, content: str) -> Path:
-    """Write UTF-8 text, as :func:`write_file` does."""
+    """Write UTF-8 text, see :func:`write_file`."""
     return write_file(target, lambda path: path.write_text(content, encoding="utf-8"))
 
 
 @contextlib.contextmanager
 def writing(target: Path) -> Iterator[None]:
-    """Turn what an operating system says of a full or read-only disk into one clear line."""
+    """Convert an operating system error of writing ``target`` into an :class:`InputError`."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""The figures of quality that a user may choose by: their short names and their columns."""
+"""Quality metrics: short names and columns."""
 
 from __future__ import annotations
 
@@ -13,4 +13,4 @@ COLUMNS: dict[Metric, QualityMetric] = {
     "agreement": "agreement_top1",
     "characters": "accuracy_characters",
 }
-"""All of them are better when higher."""
+"""Higher is better for every metric."""

@@ -1,4 +1,4 @@
-"""How the library tells what it is doing, without knowing of terminals."""
+"""The progress interface of the library, independent of terminals."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """What a step reports to; the command line draws it, a caller may ignore it."""
+    """Receives the progress of a step; the command line draws it."""
 
     def start(self, task: str, total: int | None = None) -> None:
-        """Begin a task; ``total`` is its number of steps where that is known."""
+        """Begin a task; ``total`` is the number of its steps, if known."""
 
     def advance(self, steps: int = 1) -> None:
-        """Count steps of the running task as done."""
+        """Count completed steps of the current task."""
 
     def note(self, text: str) -> None:
-        """Say something that stays on the screen."""
+        """Print a line that stays on the screen."""
 
     def close(self) -> None:
-        """End the task: nothing is drawn until the next one begins."""
+        """End the task; nothing is drawn until the next task begins."""
 
 
 class Silent:
-    """Reports nothing."""
+    """Ignores all progress."""
 
     def start(self, task: str, total: int | None = None) -> None:
         """Ignore."""

@@ -1,6 +1,6 @@
-"""Plug points as one visible table each: name -> ``module:function`` -> what to install.
+"""Plug points, each as one table: name -> ``module:function`` -> optional dependency.
 
-Nothing is imported until an entry is used, so listing what exists costs nothing.
+An entry is imported on use, so listing a table is cheap.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One row of a table.
+    """A row of a table.
 
     Args:
-        target: ``module:function`` that does the work.
-        summary: What it is, in a few words, for lists and help.
-        extra: Name of the optional dependency group (``pip install 'ovtool[extra]'``) it needs.
+        target: ``module:function`` of the implementation.
+        summary: A few words for lists and help.
+        extra: Optional dependency group that it needs (``pip install 'ovtool[extra]'``).
     """
 
     target: str
@@ -34,14 +34,14 @@ class Entry:
 
 
 def suggestion(name: str, known: Mapping[str, object] | list[str]) -> str:
-    """Return ``"did you mean X?"`` for a misspelt name, or the list of known ones."""
+    """Return ``"did you mean X?"`` for a misspelled name, or the list of known names."""
     close = difflib.get_close_matches(name, list(known), n=1)
     return f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
 
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """A table of interchangeable parts of one kind (``"method"``, ``"source"``, ...)."""
+    """A table of interchangeable implementations of a kind (``"method"``, ``"source"``, ...)."""
 
     kind: str
     entries: Mapping[str, Entry]
@@ -51,14 +51,14 @@ class Registry:
         return iter(self.entries)
 
     def __contains__(self, name: object) -> bool:
-        """Return whether there is such a row."""
+        """Return whether the table has a row with this name."""
         return name in self.entries
 
     def entry(self, name: str) -> Entry:
         """Return a row.
 
         Raises:
-            InputError: There is no such row; the hint suggests the nearest name.
+            InputError: The name is unknown; the hint suggests the nearest name.
         """
         if name not in self.entries:
             raise InputError(f"unknown {self.kind} {name!r}", suggestion(name, dict(self.entries)))
@@ -68,8 +68,8 @@ class Registry:
         """Import and return the function of a row.
 
         Raises:
-            InputError: There is no such row.
-            MissingDependencyError: A package that it needs is not installed.
+            InputError: The name is unknown.
+            MissingDependencyError: A required package is not installed.
         """
         entry = self.entry(name)
         module, _, attribute = entry.target.partition(":")
@@ -82,24 +82,24 @@ class Registry:
 def missing_package(
     what: str, error: ModuleNotFoundError, extra: str | None
 ) -> MissingDependencyError:
-    """Return the error that says which package ``what`` needs and how to install it."""
+    """Return the error of a missing package that ``what`` needs, with the install command."""
     package = (error.name or str(error)).partition(".")[0]
-    wanted = f"'ovtool[{extra}]'" if extra else package
+    requirement = f"'ovtool[{extra}]'" if extra else package
     return MissingDependencyError(
-        f"{what} needs the package {package}, which is not installed", f"pip install {wanted}"
+        f"{what} needs the package {package}, which is not installed", f"pip install {requirement}"
     )
 
 
 def package_folder(what: str, package: str, extra: str) -> Path:
-    """Return the folder of an installed package, which is found and not imported.
+    """Return the folder of an installed package without importing the package.
 
     Args:
-        what: What needs it, for the message.
-        package: Its import name.
-        extra: The optional dependency group that it is in.
+        what: Feature that needs the package, for the message.
+        package: Import name.
+        extra: Optional dependency group of the package.
 
     Raises:
-        MissingDependencyError: It is not installed.
+        MissingDependencyError: The package is not installed.
     """
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:

@@ -1,4 +1,4 @@
-"""Shapes of a model's inputs: how they are written, and several of them side by side."""
+"""Shapes of model inputs: their text form, and sets of shapes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 OPEN = -1
-"""A dimension whose size is left open."""
+"""An open dimension."""
 
 Shape = tuple[int, ...]
 Named = tuple[tuple[str, Shape], ...]
@@ -19,7 +19,7 @@ Named = tuple[tuple[str, Shape], ...]
 
 
 def parse_shape(text: str) -> Shape:
-    """Return the shape that ``1x3x224x224`` or ``?x3x?x?`` means; open dimensions are -1.
+    """Return the shape of a text such as ``1x3x224x224`` or ``?x3x?x?``; open dimensions are -1.
 
     Raises:
         InputError: A dimension is neither a positive number nor ``?`` or ``-1``.
@@ -27,18 +27,19 @@ def parse_shape(text: str) -> Shape:
     dimensions = text.strip().lower().split("x")
     if not all(re.fullmatch(r"[1-9][0-9]{0,11}|\?|-1", part, re.ASCII) for part in dimensions):
         raise InputError(
-            f"not a shape: {text!r}", "write sizes with x between, ? where open: 1x3x224x224, ?x128"
+            f"not a shape: {text!r}",
+            "sizes with x between them, ? for an open dimension: 1x3x224x224, ?x128",
         )
     return tuple(OPEN if part in {"?", "-1"} else int(part) for part in dimensions)
 
 
 def shape_text(shape: Iterable[int]) -> str:
-    """Return a shape as :func:`parse_shape` reads it."""
+    """Return a shape as text, the inverse of :func:`parse_shape`."""
     return "x".join("?" if size == OPEN else str(size) for size in shape)
 
 
 def shapes_text(shapes: Iterable[tuple[str, Iterable[int]]]) -> str:
-    """Return named shapes in words.
+    """Return named shapes as text.
 
     >>> shapes_text([("ids", (1, 128)), ("mask", (1, -1))])
     'ids=1x128 mask=1x?'
@@ -47,14 +48,14 @@ def shapes_text(shapes: Iterable[tuple[str, Iterable[int]]]) -> str:
 
 
 def name_and_value(text: str, option: str) -> tuple[str, str]:
-    """Return both parts of ``NAME=VALUE``; a name may hold ``=`` and ``:``.
+    """Return both parts of ``NAME=VALUE``; a name may contain ``=`` and ``:``.
 
     Raises:
-        InputError: One of them is missing.
+        InputError: The name or the value is missing.
     """
     name, _, value = (part.strip() for part in text.rpartition("="))
     if not name or not value:
-        raise InputError(f"{option} {text!r} is not NAME=VALUE", "NAME: an input's name")
+        raise InputError(f"{option} {text!r} is not NAME=VALUE", "NAME is the name of an input")
     return name, value
 
 
@@ -62,17 +63,17 @@ def parse_named(texts: Iterable[str], option: str) -> dict[str, str]:
     """Return the values of ``NAME=VALUE`` texts by name.
 
     Args:
-        texts: What was given.
-        option: The option they were given to, for messages.
+        texts: Values of the option.
+        option: Name of the option, for messages.
 
     Raises:
-        InputError: A name or value is missing, or a name comes twice.
+        InputError: A name or a value is missing, or a name repeats.
     """
     values: dict[str, str] = {}
     for text in texts:
         name, value = name_and_value(text, option)
         if name in values:
-            raise InputError(f"{option} is given twice for {name!r}")
+            raise InputError(f"{option} repeats the name {name!r}")
         values[name] = value
     return values
 
@@ -81,37 +82,37 @@ def parse_named_shapes(texts: Iterable[str]) -> dict[str, Shape]:
     """Return the shapes of ``NAME=SHAPE`` texts by name.
 
     Raises:
-        InputError: One of them is not ``NAME=SHAPE``.
+        InputError: A text is not ``NAME=SHAPE``.
     """
     return {name: parse_shape(shape) for name, shape in parse_named(texts, "--shape").items()}
 
 
 def shape_sets(shapes: Mapping[str, Sequence[Shape]]) -> tuple[dict[str, Shape], ...]:
-    """Return the shapes of all inputs together, set by set.
+    """Return the sets of shapes of all inputs.
 
-    The first shapes of all inputs are the first set, and so on; an input with one shape has it in
-    all sets.
+    The first shapes of all inputs form the first set, and so on.  A single shape of an input is in
+    every set.
 
     Args:
-        shapes: Input name to its shapes, at least one.
+        shapes: Input name to one or more shapes.
 
     Raises:
-        InputError: Two inputs have several shapes each, and not as many.
+        InputError: Two inputs have different numbers of shapes, both above 1.
     """
-    counts = {name: len(several) for name, several in shapes.items() if len(several) > 1}
+    counts = {name: len(options) for name, options in shapes.items() if len(options) > 1}
     if len(set(counts.values())) > 1:
         listed = ", ".join(f"{name} has {count}" for name, count in counts.items())
         raise InputError(
             f"inputs have different numbers of shapes: {listed}",
-            "give as many for each input, or one that stands for all",
+            "give every input the same number of shapes, or one shape",
         )
     total = next(iter(counts.values()), 1 if shapes else 0)
     return tuple(
-        {name: several[min(place, len(several) - 1)] for name, several in shapes.items()}
-        for place in range(total)
+        {name: options[min(index, len(options) - 1)] for name, options in shapes.items()}
+        for index in range(total)
     )
 
 
 def port_name(names: Iterable[str], kind: str, place: int) -> str:
-    """Return what an input or output is called: the first of its names, or its place."""
+    """Return the name of an input or output: the first of its names, or ``kind_index``."""
     return min(names, default=f"{kind}_{place}")

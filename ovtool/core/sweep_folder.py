@@ -1,7 +1,7 @@
 """The sweep folder: ``plan.json``, ``journal.jsonl``, ``environment.json``, ``results.parquet``.
 
-The journal has one line a measurement, flushed to disk before the next trial begins, so a sweep
-that was killed at any moment goes on where it stopped and neither loses nor repeats a trial.
+The journal has one line per measurement, which is on the disk before the next trial begins.  A
+killed sweep resumes without losing or repeating a trial.
 """
 
 from __future__ import annotations
@@ -35,28 +35,28 @@ _R = TypeVar("_R", bound=Record)
 
 
 class PlannedVariant(Record):
-    """What a report says of a variant without opening it; ``folder`` may be of another machine."""
+    """A variant as reports show it without its files; ``folder`` may be of another machine."""
 
     name: str
     folder: str
     model_mib: float
     compressed: bool
     baseline: str | None = None
-    """Id of the uncompressed variant of the same source, which speed-ups and agreement refer to."""
+    """Id of the uncompressed variant of the same source: baseline of speed-ups and agreement."""
     steps: tuple[str, ...] = ()
     weights: dict[str, float | None] = Field(default_factory=dict)
-    """Figures of its weights, by column."""
+    """Figures of the weights, by column."""
 
 
 class Unavailable(Record):
-    """A device that was asked for and is not there: its trials are left out."""
+    """A requested device that is not available; the plan has no trials of it."""
 
     device: str
     reason: str
 
 
 class SweepPlan(Record):
-    """All that a sweep means to measure."""
+    """The variants and trials of a sweep."""
 
     schema_version: Literal[1] = 1
     name: str
@@ -74,12 +74,12 @@ class Environment(Record):
 
     id: str
     machine: str
-    """One line for people: processor, cores, memory, system."""
+    """Description in one line: processor, cores, memory, system."""
     facts: dict[str, Any]
     unknown: dict[str, str] = Field(default_factory=dict)
-    """What could not be read, and why."""
+    """Facts that are unknown, and the reasons."""
     moment: dict[str, Any] = Field(default_factory=dict)
-    """What changes from minute to minute (clock, load, date) and is no part of the id."""
+    """Volatile facts (clock, load, date), which are not part of the id."""
 
 
 @dataclass(frozen=True)
@@ -93,21 +93,21 @@ class SweepFolder:
         """Return an existing sweep folder.
 
         Raises:
-            InputError: It is not there or holds no plan.
+            InputError: The folder does not exist or has no plan.
         """
-        found = Path(path)
-        if not found.is_dir():
-            raise InputError(f"sweep folder not found: {found}")
-        if not (found / PLAN).is_file():
-            raise InputError(f"no sweep in {found}: it has no {PLAN}", "ovtool sweep makes one")
-        return cls(found)
+        folder = Path(path)
+        if not folder.is_dir():
+            raise InputError(f"sweep folder not found: {folder}")
+        if not (folder / PLAN).is_file():
+            raise InputError(f"not a sweep folder: {folder} has no {PLAN}", "run ovtool sweep")
+        return cls(folder)
 
     @property
     def plan(self) -> SweepPlan:
         """The plan.
 
         Raises:
-            InputError: It is missing or damaged.
+            InputError: The file is missing or damaged.
         """
         return _read_record(SweepPlan, self.path / PLAN)
 
@@ -116,7 +116,7 @@ class SweepFolder:
         """The environment.
 
         Raises:
-            InputError: It is missing or damaged.
+            InputError: The file is missing or damaged.
         """
         return _read_record(Environment, self.path / ENVIRONMENT)
 
@@ -129,10 +129,10 @@ class SweepFolder:
         files.write_text(self.path / ENVIRONMENT, environment.model_dump_json(indent=1))
 
     def measurements(self) -> Iterator[Measurement]:
-        """Read the journal; a last line torn by a crash is left out.
+        """Yield the measurements of the journal; an incomplete last line is skipped.
 
         Raises:
-            InputError: A line that is not the last is damaged.
+            InputError: Another line is damaged.
         """
         journal = self.path / JOURNAL
         if not journal.exists():
@@ -146,27 +146,27 @@ class SweepFolder:
                 except ValueError as error:
                     raise InputError(
                         f"{journal}, line {number}: not a measurement ({_first_line(error)})",
-                        "the file was changed by hand or comes from another version",
+                        "the file was edited, or another version of ovtool wrote it",
                     ) from error
 
     def append(self, measurements: Iterable[Measurement]) -> None:
-        """Add lines in one piece and wait until they are on the disk.
+        """Append measurements in one write, and wait until they are on the disk.
 
         Raises:
-            InputError: The disk is full or cannot be written; finished lines stay whole.
+            InputError: The disk is full or not writable; earlier lines stay complete.
         """
         lines = b"".join(
             json.dumps(m.to_json(), allow_nan=False).encode() + b"\n" for m in measurements
         )
         journal = self.path / JOURNAL
-        # Without a buffer: closing one would write what is left of a line that was taken back.
+        # Unbuffered: closing a buffered file would write the rest of a line that was removed.
         with files.writing(journal), journal.open("a+b", buffering=0) as stream:
             whole = _whole_length(stream)
             stream.truncate(whole)
             try:
-                left = memoryview(lines)
-                while left:
-                    left = left[stream.write(left) :]
+                remaining = memoryview(lines)
+                while remaining:
+                    remaining = remaining[stream.write(remaining) :]
                 os.fsync(stream.fileno())
             except OSError:
                 stream.truncate(whole)
@@ -174,7 +174,7 @@ class SweepFolder:
 
 
 def _whole_length(stream: Any) -> int:
-    """Return the length of a journal up to its last line end, so a torn line is dropped."""
+    """Return the length of a journal up to its last line end."""
     end = int(stream.seek(0, os.SEEK_END))
     while end > 0:
         start = max(0, end - 65536)

@@ -1,4 +1,4 @@
-"""Running other people's code: what it prints goes to the log, what it raises becomes one line."""
+"""Third-party code: its output goes to the log, its errors become one line."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LOG = logging.getLogger("ovtool")
 
 
 def reason(error: BaseException) -> str:
-    """Return the telling part of a message, in one line of at most 300 characters."""
+    """Return the relevant part of an error message, in one line of at most 300 characters."""
     noise = re.compile(
         r"Exception from |Check '|FrontEnd API failed|Summary:|Loading input model|Exception:|"
         r"While validating|\s*$"
@@ -28,9 +28,9 @@ def reason(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def captured(what: str) -> Iterator[None]:
-    """Send what Python code prints and warns of to the log rather than to the user's terminal.
+    """Send the output and the warnings of Python code to the log instead of the terminal.
 
-    The root logger is restored: OpenVINO's converter raises its level and leaves it so on errors.
+    The root logger is restored: OpenVINO's converter raises its level and keeps it on errors.
     """
     printed = io.StringIO()
     root = logging.getLogger()

@@ -1,4 +1,4 @@
-"""A trial: one thing to measure, written down before it is measured."""
+"""A trial: one configuration to measure."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ class Trial:
     """Variant x device x batch x load x precision.
 
     Args:
-        variant: Id of the variant (the hash of its files), so a changed model is another trial.
-        variant_name: Its name, for people; no part of the id.
+        variant: Id of the variant: the hash of its files, so a changed model is another trial.
+        variant_name: Name of the variant; not part of the trial's id.
         device: ``CPU``, ``GPU.0``, ``NPU`` ...
         batch: Samples in one inference request.
-        hint: OpenVINO's performance hint; None when streams and threads are given by hand.
-        streams: ``NUM_STREAMS``; None leaves it to the hint.
-        requests: Requests in flight; None takes the device's optimal number.
-        threads: ``INFERENCE_NUM_THREADS``; None leaves it to the device.
-        precision: ``INFERENCE_PRECISION_HINT``, or ``default`` for the device's own.
-        shapes: (input name, dimensions) that the model is compiled with, instead of its own; -1
-            stays for the batch, and with ``data_shapes`` for what is left open.
-        data_shapes: (input name, dimensions) of what is inferred, where the model is compiled with
-            open dimensions; -1 stays for the batch.  Empty: the model's dimensions are all fixed.
-        rate: Requests that arrive a second, with Poisson gaps; None keeps every request busy.
-        max_latency_ms: Look for the highest such rate that keeps the percentile within this.
-        percentile: Of the latency, that ``max_latency_ms`` is about.
-        pinning: ``ENABLE_CPU_PINNING``: whether threads are bound to processors; None leaves it to
-            the device.
+        hint: Performance hint; None with explicit streams, requests or threads.
+        streams: ``NUM_STREAMS``; None: by the hint.
+        requests: Requests in flight; None: the device's optimal number.
+        threads: ``INFERENCE_NUM_THREADS``; None: by the device.
+        precision: ``INFERENCE_PRECISION_HINT``, or ``default`` for the default of the device.
+        shapes: (input name, dimensions) of the compiled model, instead of the model's shapes; -1 is
+            the batch, and with ``data_shapes`` an open dimension.
+        data_shapes: (input name, dimensions) of inference with a model that is compiled with open
+            dimensions; -1 is the batch.  Empty: all dimensions of the compiled model are fixed.
+        rate: Arrival rate of an open loop in requests/s, with Poisson gaps; None: closed loop.
+        max_latency_ms: Limit of a search for the highest arrival rate.
+        percentile: Latency percentile of ``max_latency_ms``.
+        pinning: ``ENABLE_CPU_PINNING``: whether threads are bound to processors; None: by the
+            device.
     """
 
     variant: str
@@ -62,27 +62,27 @@ class Trial:
 
     @property
     def open_loop(self) -> bool:
-        """Whether requests arrive on their own, whether or not the ones before are done."""
+        """Whether requests arrive independently of completions."""
         return self.rate is not None or self.max_latency_ms is not None
 
     @property
     def id(self) -> str:
-        """Hash of its content: the same trial has the same id on every machine."""
+        """Hash of the content: the same trial has the same id on every machine."""
         return self._hash("variant_name")
 
     @property
     def group(self) -> str:
-        """Hash of all but variant and precision: trials of one group are compared by rounds."""
+        """Hash without variant and precision: the trials of a group are compared by rounds."""
         return self._hash("variant_name", "variant", "precision")
 
     @property
     def configuration(self) -> tuple[object, ...]:
-        """What its quality belongs to: all but the batch and the load."""
+        """Key of the quality: everything except the batch and the load."""
         return self.variant, self.device, self.precision, self.shapes, self.data_shapes
 
     @property
     def load(self) -> str:
-        """The load in words: the hint, or what was set by hand, and how requests arrive."""
+        """The load as text: the hint or the explicit settings, and the arrivals."""
         parts: list[str] = [self.hint] if self.hint else []
         for name in ("streams", "requests", "threads"):
             value = getattr(self, name)
@@ -98,21 +98,21 @@ class Trial:
 
     @property
     def label(self) -> str:
-        """One line for people."""
+        """The trial as one line of text."""
         precision = "" if self.precision == "default" else f" {self.precision}"
         shapes = f" {shapes_text(self.shapes)}" if self.shapes else ""
         data = f" data {shapes_text(self.data_shapes)}" if self.data_shapes else ""
-        what = f"{self.variant_name}{precision} {self.device} batch {self.batch}"
-        return f"{what} {self.load}{shapes}{data}"
+        name = f"{self.variant_name}{precision} {self.device} batch {self.batch}"
+        return f"{name} {self.load}{shapes}{data}"
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON types."""
+        """Return the trial as JSON types."""
         return asdict(self)
 
     def _hash(self, *skipped: str) -> str:
-        """Hash the content; fields that came later count only where they say something.
+        """Hash the content; fields added later count only if they are set.
 
-        So journals from before there were such fields are still found.
+        So the ids in older journals stay valid.
         """
         content = {
             name: value

@@ -1,4 +1,4 @@
-"""Units, sizes, and how figures are written for people."""
+"""Units, sizes, and figures as text."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def mib(size_bytes: float) -> float:
 
 
 def text(value: object, digits: int = 3) -> str:
-    """Return a value as a person reads it: ``digits`` significant ones, ``-`` for unknown.
+    """Return a value as text: ``digits`` significant digits, ``-`` for unknown.
 
     >>> text(0.0123456), text(1234.5), text(None), text(float("nan"))
     ('0.0123', '1234', '-', '-')
@@ -42,7 +42,7 @@ def text(value: object, digits: int = 3) -> str:
 
 
 def percentages(shares: Mapping[str, float]) -> str:
-    """Return shares of 1 by name as a person reads them.
+    """Return named shares of 1 as percentages.
 
     >>> percentages({"i8": 0.984, "bf16": 0.016})
     'i8 98.4 %, bf16 1.60 %'
@@ -51,7 +51,7 @@ def percentages(shares: Mapping[str, float]) -> str:
 
 
 def shortened(name: str, width: int) -> str:
-    """Return a name in at most ``width`` characters, cut after two thirds: its ends tell most.
+    """Return a name in at most ``width`` characters; the omitted part is after two thirds.
 
     >>> shortened("features.0.conv/Convolution", 16)
     'features.0…ution'
@@ -63,7 +63,7 @@ def shortened(name: str, width: int) -> str:
 
 
 def interval_text(value: float | None, low: float | None, high: float | None) -> str:
-    """Return ``value [low, high]`` with the value's decimals, or as many as tell the limits apart.
+    """Return ``value [low, high]`` with the value's decimals, or enough to separate the limits.
 
     >>> interval_text(2.345, 2.31, 2.4), interval_text(0.0, 0.0, 0.161)
     ('2.35 [2.31, 2.40]', '0.00 [0.00, 0.16]')
@@ -79,7 +79,7 @@ def interval_text(value: float | None, low: float | None, high: float | None) ->
 
 
 def finite(value: Any) -> Any:
-    """Return JSON types with None for what is no finite number, and lists for tuples.
+    """Return JSON types with None for NaN and infinity, and lists for tuples.
 
     >>> finite({"a": (1, float("nan"))})
     {'a': [1, None]}
@@ -107,21 +107,21 @@ _PREFIXES = {"": 1, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15}
 
 
 def parse_speed(written: str) -> float:
-    """Return the operations a second that ``4TFLOPS`` means.
+    """Return the operations per second of a text such as ``4TFLOPS``.
 
     >>> parse_speed("4 TFLOPS"), parse_speed("800gflop/s")
     (4000000000000.0, 800000000000.0)
 
     Raises:
-        InputError: It is no number above 0 with such a unit.
+        InputError: The text is not a positive number with a FLOPS unit.
     """
-    found = re.fullmatch(r"\s*([0-9.eE+-]+)\s*([KMGTP]?)FLOP(?:S|/S)\s*", written.upper())
+    match = re.fullmatch(r"\s*([0-9.eE+-]+)\s*([KMGTP]?)FLOP(?:S|/S)\s*", written.upper())
     try:
-        value = float(found[1]) * _PREFIXES[found[2]] if found else math.nan
+        value = float(match[1]) * _PREFIXES[match[2]] if match else math.nan
     except ValueError:
         value = math.nan
     if not (math.isfinite(value) and value > 0):
         raise InputError(
-            f"not a speed: {written!r}", "a number and its unit, as 4TFLOPS or 800GFLOPS"
+            f"not a speed: {written!r}", "write a number with its unit: 4TFLOPS, 800GFLOPS"
         )
     return value

@@ -1,1 +1,1 @@
-"""Where the time of one compiled model goes, and what its graph asks for."""
+"""Layer times of a compiled model, and operation counts of its graph."""

@@ -1,4 +1,4 @@
-"""The verb that counts what one inference of a model asks for, without running it."""
+"""The verb ``analyze``: count operations, parameters and bytes of one inference."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Analyzed:
-    """What :func:`analyze` found.
+class ModelAnalysis:
+    """Operations, parameters and bytes of one inference.
 
     Args:
-        variant: Its name.
-        batch: Samples in the inference that was counted.
-        shapes: Of the inputs.
-        analysis: The layers.
-        files: What was written; None without a folder.
+        variant: Name of the variant.
+        batch: Samples of the inference.
+        shapes: Shapes of the inputs.
+        analysis: Counts of the layers.
+        files: Written files; None without a folder.
     """
 
     variant: str
@@ -47,11 +47,11 @@ class Analyzed:
     files: LayerFiles | None = None
 
     def least_s(self, flops_per_s: float) -> float:
-        """Return ``FLOPs / speed``: no inference is faster, memory and overhead are left out."""
+        """Return ``FLOPs / speed``, a lower bound of the latency without memory and overhead."""
         return self.analysis.total.flops / flops_per_s
 
     def bytes_at(self, precision: str) -> tuple[float, float]:
-        """Return what all parameters, and all values read and written, take in a precision."""
+        """Return the bytes of all parameters and of all activations in a precision."""
         layers = self.analysis.layers
         return (
             sum(layer.parameter_bytes(precision) for layer in layers),
@@ -59,28 +59,28 @@ class Analyzed:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON types."""
-        found = self.analysis
+        """Return the analysis as JSON types."""
+        analysis = self.analysis
         return {
             "variant": self.variant,
             "batch": self.batch,
             "shapes": {name: list(shape) for name, shape in self.shapes},
-            "total": _sums(found.total),
+            "total": _sums(analysis.total),
             "bytes_at": {
                 precision: dict(
                     zip(("parameters", "activations"), self.bytes_at(precision), strict=True)
                 )
                 for precision in counts.BITS
             },
-            "by_type": {name: _sums(sums) for name, sums in found.by_type().items()},
-            "layers": [row(layer) for layer in found.layers],
-            "not_counted": [layer.name for layer in found.not_counted],
+            "by_type": {name: _sums(sums) for name, sums in analysis.by_type().items()},
+            "layers": [row(layer) for layer in analysis.layers],
+            "not_counted": [layer.name for layer in analysis.not_counted],
         }
 
 
 def _sums(totals: Totals) -> dict[str, Any]:
-    found = asdict(totals) | {"flops": totals.flops, "intensity": totals.intensity}
-    return found if totals.known else found | dict.fromkeys(("macs", "other_flops", "flops"))
+    sums = asdict(totals) | {"flops": totals.flops, "intensity": totals.intensity}
+    return sums if totals.known else sums | dict.fromkeys(("macs", "other_flops", "flops"))
 
 
 def row(layer: LayerCounts) -> dict[str, Any]:
@@ -102,19 +102,19 @@ def analyze(
     out: str | Path | None = None,
     progress: Progress = SILENT,
     replace: bool = False,
-) -> Analyzed:
-    """Count the operations, parameters and bytes of each layer of a model; nothing is run.
+) -> ModelAnalysis:
+    """Count the operations, parameters and bytes of each layer of a model, without inference.
 
     Args:
-        model: A variant, its folder, or what :func:`ovtool.api.convert` takes.
-        batch: Samples in an inference; None takes the batch in ``shapes``, else 1.
-        shapes: Of inputs, where the model leaves dimensions open.
+        model: A variant, its folder, or a model that :func:`ovtool.api.convert` reads.
+        batch: Samples per inference; None: the batch in ``shapes``, else 1.
+        shapes: Input shapes for the model's open dimensions.
         out: Folder for a table and a document.
-        progress: Told of the stages.
-        replace: Whether a folder of that name may be replaced.
+        progress: Receives the stages.
+        replace: Whether an existing folder may be replaced.
 
     Raises:
-        InputError: A dimension stays open, or the model does not take the batch or the shapes.
+        InputError: A dimension stays open, or the model does not support the batch or the shapes.
     """
     from ovtool.core.trial_grid import plan_trials, single_spec
 
@@ -124,12 +124,13 @@ def analyze(
         folder = stack.enter_context(files.new_folder(Path(out), replace)) if out else None
         variant = variant_beside(model, Path(out) if out else None, scratch, progress)
         (trial,) = plan_trials([variant], ["CPU"], spec)
-        fixed = _shapes(trial, variant)
-        found = Analyzed(variant.name, trial.batch, fixed, counts.analyze(_graph(variant, fixed)))
-        return found if folder is None or out is None else _written(found, folder, Path(out))
+        fixed = _fixed_shapes(trial, variant)
+        analysis = counts.analyze(_read_graph(variant, fixed))
+        result = ModelAnalysis(variant.name, trial.batch, fixed, analysis)
+        return result if folder is None or out is None else _write(result, folder, Path(out))
 
 
-def _shapes(trial: Trial, variant: Variant) -> Named:
+def _fixed_shapes(trial: Trial, variant: Variant) -> Named:
     from ovtool.benchmark.session import TrialFailedError
 
     jobs.require_fixed_shapes(trial, variant, "counting")
@@ -140,7 +141,7 @@ def _shapes(trial: Trial, variant: Variant) -> Named:
     return tuple(zip(job.names, job.shapes, strict=True))
 
 
-def _graph(variant: Variant, shapes: Named) -> ov.Model:
+def _read_graph(variant: Variant, shapes: Named) -> ov.Model:
     import openvino as ov
 
     model = ov.Core().read_model(variant.xml)
@@ -148,14 +149,14 @@ def _graph(variant: Variant, shapes: Named) -> ov.Model:
     return model
 
 
-def _written(found: Analyzed, folder: Path, target: Path) -> Analyzed:
-    """Write the parts into a folder that will be called ``target``."""
+def _write(result: ModelAnalysis, folder: Path, target: Path) -> ModelAnalysis:
+    """Write the files into a folder that will be renamed to ``target``."""
     from ovtool.core.shapes import shape_text
 
     rows = [
         row(layer) | {"output_shape": shape_text(layer.output_shape or ())}
-        for layer in found.analysis.layers
+        for layer in result.analysis.layers
     ]
     columns = list(rows[0]) if rows else []
-    parts = write_layer_report(folder, target, "analysis", found.to_json(), rows, columns)
-    return replace(found, files=parts)
+    parts = write_layer_report(folder, target, "analysis", result.to_json(), rows, columns)
+    return replace(result, files=parts)

@@ -1,4 +1,4 @@
-"""The layers of a profile as the rows of a table: by time, and by type and precision."""
+"""The layers of a profile as table rows: by layer, and by type and precision."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """A part of the time of one inference, of one layer or of all that are alike.
+    """The time of one layer, or of a group of layers, in one inference.
 
     Args:
-        name: Of the layer; empty for several.
-        label: The same for people: see :attr:`ovtool.graph.runtime.Layer.label`.
-        type: The plugin's own.
-        precision: What it computes in; None where that is not told.
-        device: Where it runs; None where that is not told, or in several places.
-        primitive: The implementation; empty for several.
-        layers: How many they are.
-        time_ms: Their time, of one inference.
-        share_pct: Of the time of all layers.
-        cumulative_pct: The same, with all rows above.
-        gflops: Their arithmetic, of one inference; None where they are not known to do any.
-        gflops_per_s: Arithmetic a second; None where either is unknown.
+        name: Name of the layer; empty for a group.
+        label: Short name, see :attr:`ovtool.graph.runtime.Layer.label`.
+        type: Type of the plugin.
+        precision: Executed precision; None if unknown.
+        device: Device of the layers; None if unknown or different.
+        primitive: Implementation; empty for a group.
+        layers: Number of layers.
+        time_ms: Time per inference.
+        share_pct: Share of the time of all layers.
+        cumulative_pct: Share of this row and all rows above.
+        gflops: Arithmetic per inference; None if unknown.
+        gflops_per_s: Arithmetic rate; None if unknown.
     """
 
     name: str
@@ -61,17 +61,17 @@ def _ranked(groups: Iterable[Sequence[Layer]]) -> list[Slice]:
     ordered = sorted(groups, key=lambda group: -_time_ms(group))
     total_ms = sum(_time_ms(group) for group in ordered)
     rows: list[Slice] = []
-    so_far_ms = 0.0
+    cumulative_ms = 0.0
     for group in ordered:
-        so_far_ms += _time_ms(group)
-        rows.append(_slice(group, total_ms, so_far_ms))
+        cumulative_ms += _time_ms(group)
+        rows.append(_slice(group, total_ms, cumulative_ms))
     return rows
 
 
-def _slice(group: Sequence[Layer], total_ms: float, so_far_ms: float) -> Slice:
+def _slice(group: Sequence[Layer], total_ms: float, cumulative_ms: float) -> Slice:
     first, single, time_ms = group[0], len(group) == 1, _time_ms(group)
-    known = [layer.flops for layer in group if layer.flops is not None]
-    gflops = sum(known) / 1e9 if known else None
+    flops = [layer.flops for layer in group if layer.flops is not None]
+    gflops = sum(flops) / 1e9 if flops else None
     return Slice(
         name=first.name if single else "",
         label=first.label if single else "",
@@ -82,7 +82,7 @@ def _slice(group: Sequence[Layer], total_ms: float, so_far_ms: float) -> Slice:
         layers=len(group),
         time_ms=time_ms,
         share_pct=100 * time_ms / total_ms if total_ms else 0.0,
-        cumulative_pct=100 * so_far_ms / total_ms if total_ms else 0.0,
+        cumulative_pct=100 * cumulative_ms / total_ms if total_ms else 0.0,
         gflops=gflops,
         gflops_per_s=1000 * gflops / time_ms if gflops is not None and time_ms else None,
     )

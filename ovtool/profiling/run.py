@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -34,31 +35,31 @@ if TYPE_CHECKING:
     from ovtool.roofline.predict import RooflineComparison
 
 COMPILE_S = 300.0
-"""Longest time for all but the inferences."""
+"""Maximum time of everything except the inferences."""
 _SHOWN_ELSEWHERE = ("executed-layers", "int8-fallback")
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What :func:`profile` found.
+    """Time and precision of each layer of a compiled model.
 
     Args:
-        variant: Its name.
-        device: Where it ran.
-        precision: What was asked for.
-        executed_precision: What the compiled model says it runs in.
-        batch: Samples in a request.
-        load: The hint.
-        latency_ms: Mean of one request without counters.
-        latency_counted_ms: The same with counters: the layers' times are parts of this.
-        inferences: Requests with counters.
-        gflops: Arithmetic of one sample; None where it cannot be told.
-        attributed: Share of the known FLOPs that some layer is known to do.
-        others_cpu_pct: Share of the machine that others took meanwhile; None where not told.
-        layers: Those that ran, the slowest first.
-        notes: What else is worth knowing.
-        files: What was written; None without a folder.
-        roofline: What the device's calibration says of it; None where that was not asked for.
+        variant: Name of the variant.
+        device: Name of the device.
+        precision: Requested inference precision.
+        executed_precision: Precision that the compiled model reports.
+        batch: Samples per request.
+        load: Performance hint.
+        latency_ms: Mean latency of a request without counters.
+        latency_counted_ms: Mean latency with counters, of which the layer times are parts.
+        inferences: Number of requests with counters.
+        gflops: Arithmetic of one sample; None if unknown.
+        attributed: Share of the known FLOPs that is attributed to layers.
+        others_cpu_pct: CPU share of other processes; None if unknown.
+        layers: Executed layers, the slowest first.
+        notes: Warnings and advice.
+        files: Written files; None without a folder.
+        roofline: Comparison with the device's calibration; None if not requested.
     """
 
     variant: str
@@ -80,7 +81,7 @@ class Profile:
 
     @property
     def layers_ms(self) -> float:
-        """Time of all layers, of one request."""
+        """Time of all layers per request."""
         return sum(layer.time_ms or 0.0 for layer in self.layers)
 
     @property
@@ -105,27 +106,27 @@ class Profile:
 
     @property
     def fallbacks(self) -> list[Layer]:
-        """Layers of an INT8 model that compute in something else, most FLOPs first."""
+        """Layers of an INT8 model that execute in another precision, most FLOPs first."""
         return runtime.find_fallbacks(self.layers)
 
-    def _limits(self, name: str) -> dict[str, Any]:
-        """Return a layer's limits; empty where they were not asked for."""
+    def _roofline_of(self, name: str) -> dict[str, Any]:
+        """Return the roofline figures of a layer; empty without a roofline."""
         return {} if self.roofline is None else asdict(self.roofline.layers[name])
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the layers as rows of a table, the slowest first."""
-        return [asdict(row) | self._limits(row.name) for row in self.by_layer]
+        return [asdict(row) | self._roofline_of(row.name) for row in self.by_layer]
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON types."""
-        found = asdict(replace(self, roofline=None))
-        del found["files"]
+        """Return the profile as JSON types."""
+        document = asdict(replace(self, roofline=None))
+        del document["files"]
         if self.roofline is not None:
-            found["roofline"] = self.roofline.to_json()
-        for layer, row in zip(found["layers"], self.by_layer, strict=True):
-            told = {"share_pct": row.share_pct, "gflops_per_s": row.gflops_per_s}
-            layer.update(told | self._limits(row.name))
-        return found | {
+            document["roofline"] = self.roofline.to_json()
+        for layer, row in zip(document["layers"], self.by_layer, strict=True):
+            figures = {"share_pct": row.share_pct, "gflops_per_s": row.gflops_per_s}
+            layer.update(figures | self._roofline_of(row.name))
+        return document | {
             "layers_ms": self.layers_ms,
             "by_kind": [
                 {k: v for k, v in asdict(row).items() if k not in ("name", "label", "primitive")}
@@ -152,45 +153,47 @@ def profile(
     progress: Progress = SILENT,
     replace: bool = False,
 ) -> Profile:
-    """Time each layer of a model on a device, one request at a time, in a process of its own.
+    """Measure the time of each layer of a model on a device, one request at a time.
 
     Args:
-        model: A variant, its folder, or what :func:`ovtool.api.convert` takes: that is converted
-            into ``<out>-source`` beside ``out``, or for this time only.
-        device: Where to run.
-        batch: Samples in a request.
-        precision: Inference precision asked for.
+        model: A variant, its folder, or a model that :func:`ovtool.api.convert` reads; it is
+            converted into ``<out>-source`` next to ``out``, or temporarily.
+        device: Name of the device.
+        batch: Samples per request.
+        precision: Requested inference precision.
         hint: Performance hint; under ``throughput`` a request has the threads of one stream.
-        shapes: Dimensions of inputs that stay open otherwise.
-        data: What the request carries; random inputs without it.
-        seconds: How long to infer with counters; half of it goes to the same without them.
+        shapes: Input shapes for the model's open dimensions.
+        data: Samples of the request; None: random inputs.
+        seconds: Measuring time with counters; half as long without counters.
         out: Folder for a table, a document and charts.
-        roofline: Whether each layer is set against what the device was calibrated to reach.
-        progress: Told of the stages.
-        replace: Whether a folder of that name may be replaced.
+        roofline: Whether to compare each layer with the device's calibration.
+        progress: Receives the stages.
+        replace: Whether an existing folder may be replaced.
 
     Raises:
-        InputError: The model cannot run so, or its process died or took too long; or a roofline is
-            asked for under a hint that devices are not calibrated under.
-        MissingError: The device is not there, or not calibrated.
+        InputError: The model does not run with these settings, the worker failed, or a roofline is
+            requested under a hint without calibration.
+        MissingError: The device is not available, or not calibrated.
     """
     from ovtool.core.trial_grid import plan_trials, single_spec
+    from ovtool.roofline.predict import compare_with_roofline
 
     spec = single_spec(batch=batch, precision=precision, hint=hint, shapes=shapes)
-    there, _ = select_available([device], strict=True)
-    known = _calibration(there[0], hint) if roofline else None
+    devices, _ = select_available([device], strict=True)
+    calibration = _calibration(devices[0], hint) if roofline else None
     with contextlib.ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ovtool-profile-")))
         folder = stack.enter_context(files.new_folder(Path(out), replace)) if out else None
         variant = variant_beside(model, Path(out) if out else None, scratch, progress)
-        (trial,) = plan_trials([variant], there, spec)
-        found = _profiled(trial, variant, data, seconds, scratch, progress)
-        if known is not None:
-            found = _compared(found, known)
-        return found if folder is None or out is None else _written(found, folder, Path(out))
+        (trial,) = plan_trials([variant], devices, spec)
+        measured = _measure(trial, variant, data, seconds, scratch, progress)
+        if calibration is not None:
+            comparison = compare_with_roofline(measured.layers, calibration)
+            measured = dataclasses.replace(measured, roofline=comparison)
+        return measured if folder is None or out is None else _write(measured, folder, Path(out))
 
 
-def _profiled(
+def _measure(
     trial: Trial,
     variant: Variant,
     data: DataSpec | str | None,
@@ -209,26 +212,17 @@ def _profiled(
         session = runner.open(_with_inputs(job, variant, data, scratch, progress))
         with contextlib.closing(session):
             progress.close()
-            return _made(trial, session.info, session.profile(seconds))
+            return _build_profile(trial, session.info, session.profile(seconds))
     except TrialFailedError as error:
         raise InputError(f"{trial.label}: {error}") from error
 
 
 def _calibration(device: str, hint: str) -> Calibration:
-    from ovtool.roofline import predict as predicting
+    from ovtool.roofline.predict import HINT, require_calibration
 
-    if hint != predicting.HINT:
-        raise InputError(
-            f"devices are calibrated under the {predicting.HINT} hint, not under {hint}",
-            f"--hint {predicting.HINT}",
-        )
-    return predicting.require_calibration(device)
-
-
-def _compared(found: Profile, known: Calibration) -> Profile:
-    from ovtool.roofline import predict as predicting
-
-    return replace(found, roofline=predicting.compare_with_roofline(found.layers, known))
+    if hint != HINT:
+        raise InputError(f"no roofline under the hint {hint}", f"use --hint {HINT}")
+    return require_calibration(device)
 
 
 def _with_inputs(
@@ -243,26 +237,26 @@ def _with_inputs(
     return replace(job, inputs=write_request(samples, job, scratch / "request.npz"))
 
 
-def _made(trial: Trial, opened: CompiledInfo, told: WorkerProfile) -> Profile:
-    played = bool(find_emulated([trial.device]))
+def _build_profile(trial: Trial, info: CompiledInfo, measured: WorkerProfile) -> Profile:
+    emulated = bool(find_emulated([trial.device]))
     return Profile(
         variant=trial.variant_name,
-        device=mark_device(trial.device) if played else trial.device,
+        device=mark_device(trial.device) if emulated else trial.device,
         precision=trial.precision,
-        executed_precision=opened.executed_precision,
+        executed_precision=info.executed_precision,
         batch=trial.batch,
         load=trial.load,
-        latency_ms=told.latency_ms,
-        latency_counted_ms=told.latency_counted_ms,
-        inferences=told.inferences,
-        gflops=opened.figures.get("gflops"),
-        attributed=told.attributed,
-        others_cpu_pct=told.others_cpu_pct,
-        layers=tuple(sorted(told.layers, key=lambda layer: -(layer.time_ms or 0.0))),
+        latency_ms=measured.latency_ms,
+        latency_counted_ms=measured.latency_counted_ms,
+        inferences=measured.inferences,
+        gflops=info.figures.get("gflops"),
+        attributed=measured.attributed,
+        others_cpu_pct=measured.others_cpu_pct,
+        layers=tuple(sorted(measured.layers, key=lambda layer: -(layer.time_ms or 0.0))),
         notes=(
-            *(note for note in opened.notes if note.id not in _SHOWN_ELSEWHERE),
-            *_contended(told.others_cpu_pct),
-            *([make_note("emulated", mark_device(trial.device))] if played else []),
+            *(note for note in info.notes if note.id not in _SHOWN_ELSEWHERE),
+            *_contended(measured.others_cpu_pct),
+            *([make_note("emulated", mark_device(trial.device))] if emulated else []),
         ),
     )
 
@@ -273,16 +267,16 @@ def _contended(others_cpu_pct: float | None) -> list[Note]:
     return [make_note("contended", f"{others_cpu_pct:.0f} % of the machine")]
 
 
-def _written(found: Profile, folder: Path, target: Path) -> Profile:
-    """Write the parts into a folder that will be called ``target``."""
-    rows = found.rows()
+def _write(measured: Profile, folder: Path, target: Path) -> Profile:
+    """Write the files into a folder that will be renamed to ``target``."""
+    rows = measured.rows()
     columns = [name for name in breakdown.Slice.__slots__ if name != "layers"]
-    if found.roofline is not None:
+    if measured.roofline is not None:
         from ovtool.roofline.predict import LayerRoofline
 
         columns += LayerRoofline.__slots__
-    told = found.to_json()
+    document = measured.to_json()
     parts = write_layer_report(
-        folder, target, "profile", told, rows, columns, draw_profile(told, rows)
+        folder, target, "profile", document, rows, columns, draw_profile(document, rows)
     )
-    return replace(found, files=parts)
+    return replace(measured, files=parts)

@@ -1,5 +1,6 @@
 import builtins
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -172,7 +173,7 @@ def test_only_a_variant_is_replaced_and_never_the_source(tmp_path):
     source = conv_onnx(tmp_path / "net.onnx")
     out = tmp_path / "out"
     first = make(source, out)
-    with pytest.raises(InputError, match="already there"):
+    with pytest.raises(InputError, match=re.escape(str(tmp_path))):
         make(source, out)
     assert make(source, out, replace=True).id == first.id
     inside = conv_onnx(out / "inside.onnx")

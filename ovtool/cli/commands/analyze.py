@@ -12,7 +12,7 @@ from ovtool.core.shapes import parse_named_shapes, shape_text, shapes_text
 
 if TYPE_CHECKING:
     from ovtool.graph.counts import LayerCounts
-    from ovtool.profiling.analyze import Analyzed
+    from ovtool.profiling.analyze import ModelAnalysis
 
 EXAMPLES = ("ovtool analyze variants/fp32 --batch 8 --speed 4TFLOPS",)
 
@@ -51,7 +51,9 @@ def command(
     print_analysis(result, flops_per_s=flops_per_s, top=top, json=json)
 
 
-def print_analysis(result: Analyzed, *, flops_per_s: float | None, top: int, json: bool) -> None:
+def print_analysis(
+    result: ModelAnalysis, *, flops_per_s: float | None, top: int, json: bool
+) -> None:
     """Print the counts.
 
     Args:
@@ -120,7 +122,7 @@ def _time_text(seconds: float) -> str:
     return f"{units.text(seconds)} s"
 
 
-def _print_layers(result: Analyzed, top: int) -> None:
+def _print_layers(result: ModelAnalysis, top: int) -> None:
     """Print the layers with the most FLOPs."""
     ranked = sorted(result.analysis.layers, key=lambda layer: -(layer.flops or 0))
     total = result.analysis.total.flops or 1
@@ -145,7 +147,7 @@ def _layer_cells(layer: LayerCounts, total: int) -> list[str]:
     ]
 
 
-def _print_types(result: Analyzed) -> None:
+def _print_types(result: ModelAnalysis) -> None:
     headings = ("type", "layers", "MACs", "other", "parameters", "MiB moved", "FLOP/byte")
     console.print_table(
         headings,
@@ -165,7 +167,7 @@ def _print_types(result: Analyzed) -> None:
     )
 
 
-def _print_precisions(result: Analyzed) -> None:
+def _print_precisions(result: ModelAnalysis) -> None:
     from ovtool.graph.counts import BITS
 
     headings = ("all layers in", "parameters", "activations read and written")
@@ -176,7 +178,7 @@ def _print_precisions(result: Analyzed) -> None:
     )
 
 
-def _uncounted_notes(result: Analyzed) -> list[Note]:
+def _uncounted_notes(result: ModelAnalysis) -> list[Note]:
     layers = result.analysis.not_counted
     if not layers:
         return []
