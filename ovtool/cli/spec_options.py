@@ -155,17 +155,17 @@ def _values(
 ) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name, field in model.model_fields.items():
-        if name not in names or (value := options[name]) is None or value == ():
-            continue
-        if (nested := _nested(field)) is not None:
+        value = options.get(name)
+        if name in names and (nested := _nested(field)) is not None:
             part = _values(nested, options, names)
             required = [n for n, f in nested.model_fields.items() if f.is_required()]
-            absent = [names[n] for n in required if n not in part]
-            if value and not absent:
+            if value and all(n in part for n in required):
                 values[name] = part
             elif value or any(n in part for n in required):
-                option = absent[0] if value else names[required[0]]
-                raise InputError(f"{names[name]} and {option} require each other")
+                needed = ", ".join(names[n] for n in required)
+                raise InputError(f"{names[name]} and {needed} require each other")
+        elif name not in names or value is None or value == ():
+            continue
         elif dict in _leaves(field.annotation):
             values[name] = _shapes(value, names[name])
         elif tuple in _leaves(field.annotation):

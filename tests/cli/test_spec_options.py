@@ -1,81 +1,79 @@
-"""Options that come from the fields of a spec."""
+"""Options of the command line from the fields of a spec."""
 
-from typing import Literal
+import inspect
 
 import pytest
-import typer
 
-from ovtool.cli.command import PanelCommand
-from ovtool.cli.spec_options import with_options_of
+from ovtool.cli.spec_options import _parse_spec, with_options_of
 from ovtool.core.errors import InputError
-from ovtool.core.fields import Positive, option
-from ovtool.core.sweep_spec import SweepSpec
-from ovtool.core.variant import Record
+from ovtool.core.sweep_spec import FindRate, SweepSpec
 from ovtool.selection.choice_spec import ChoiceSpec
 
 
-class Search(Record):
-    max_ms: Positive = option(..., "Limit.", panel="Load")
+def options_of(model):
+    @with_options_of(model)
+    def command(*, spec: model) -> None:
+        commands.append(spec)
 
-
-class Spec(Record):
-    devices: tuple[str, ...] = option(("CPU",), "Devices.", panel="Load", flag="--device")
-    rates: tuple[Positive | Literal["busy"], ...] = option((), "Rates.", panel="Load")
-    seconds: Positive = option(2.0, "Time.", panel="Load", default_text="two")
-    search: Search | None = option(None, "Search.", panel="Load")
-    internal: int = 3
-
-
-@pytest.fixture
-def parse():
-    """Return the spec that a command gets for some arguments."""
-    received = []
-
-    @with_options_of(Spec)
-    def command(name: str, spec: Spec) -> None:
-        received.append((name, spec))
-
-    app = typer.Typer(add_completion=False)
-    app.command(cls=PanelCommand)(command)
-
-    def run(*arguments):
-        app(["model", *arguments], standalone_mode=False)
-        name, spec = received.pop()
-        assert name == "model"
-        return spec
-
-    return run
-
-
-def test_defaults_are_those_of_the_fields(parse):
-    assert parse() == Spec()
-
-
-def test_values_are_parsed_and_validated(parse):
-    spec = parse("--device", "CPU,NPU", "--rates", "5,busy", "--seconds", "0.5")
-    assert spec == Spec(devices=("CPU", "NPU"), rates=(5, "busy"), seconds=0.5)
-
-
-def test_a_nested_spec_needs_its_flag_and_its_required_options(parse):
-    assert parse("--search", "--max-ms", "20").search == Search(max_ms=20)
-    for arguments in (["--search"], ["--max-ms", "20"]):
-        with pytest.raises(InputError, match="--search and --max-ms"):
-            parse(*arguments)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "flag"), [(("--seconds", "-1"), "--seconds"), (("--rates", "soon"), "--rates")]
-)
-def test_an_invalid_value_names_its_option(parse, arguments, flag):
-    with pytest.raises(InputError, match=flag):
-        parse(*arguments)
-
-
-def test_fields_without_option_metadata_are_not_options(parse):
-    with pytest.raises(typer.TyperException, match="--internal"):
-        parse("--internal", "4")
+    commands = []
+    return command, commands
 
 
 @pytest.mark.parametrize("model", [SweepSpec, ChoiceSpec])
-def test_every_field_has_a_description(model):
-    assert all(field.description for field in model.model_fields.values())
+def test_every_field_with_a_panel_is_an_option(model):
+    command, _ = options_of(model)
+    parameters = inspect.signature(command).parameters
+    fields = {name for name, field in model.model_fields.items() if field.json_schema_extra}
+    assert fields <= set(parameters)
+    assert "spec" not in parameters
+    assert "precisions_of" not in parameters
+
+
+@pytest.mark.parametrize("model", [SweepSpec, ChoiceSpec])
+def test_no_option_gives_the_defaults(model):
+    command, specs = options_of(model)
+    command()
+    assert specs == [model()]
+
+
+def test_texts_become_the_values_of_the_fields():
+    values = {
+        "devices": ["CPU,NPU", "MULTI:CPU,GPU"],
+        "batches": ["1,2", "4"],
+        "rates": ["50,busy"],
+        "shapes": ["x=1x32,1x128", "y=1,2"],
+        "pinning": False,
+        "rounds": 5,
+    }
+    command, specs = options_of(SweepSpec)
+    command(**values)
+    (spec,) = specs
+    assert spec.devices == ("CPU", "NPU", "MULTI:CPU,GPU")
+    assert spec.batches == (1, 2, 4)
+    assert spec.rates == (50.0, "busy")
+    assert spec.shapes == {"x": ((1, 32), (1, 128)), "y": ((1,), (2,))}
+    assert (spec.pinning, spec.rounds) == (False, 5)
+
+
+def test_a_nested_spec_has_a_flag_and_its_options():
+    options = {"find_rate": True, "max_latency_ms": 20.0, "percentile": 90}
+    command, specs = options_of(SweepSpec)
+    command(**options)
+    assert specs[0].find_rate == FindRate(max_latency_ms=20, percentile=90)
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        ({"find_rate": True}, ["--find-rate", "--max-latency-ms"]),
+        ({"max_latency_ms": 20.0}, ["--find-rate", "--max-latency-ms"]),
+        ({"find_rate": True, "max_latency_ms": -1.0}, ["--max-latency-ms", "-1"]),
+        ({"batches": ["x"]}, ["--batch", "'x'"]),
+        ({"timeout_s": 0.0}, ["--timeout", "0"]),
+    ],
+)
+def test_an_error_names_the_option(options, names):
+    values = dict.fromkeys(inspect.signature(options_of(SweepSpec)[0]).parameters) | options
+    with pytest.raises(InputError) as caught:
+        _parse_spec(SweepSpec, values)
+    assert all(name in str(caught.value) for name in names)

@@ -49,7 +49,7 @@ def test_a_recipe_goes_the_whole_way(done):
     assert [s.method for s in done.variants[3].record.steps] == ["fp16", "int8"]
     assert (done.sweep.measured, done.sweep.failed, done.sweep.reused) == (5, 0, 0)
     assert done.report.page.is_file()
-    assert done.nothing is None
+    assert done.no_choice is None
     assert done.choice.objective == "latency"
     precisions = {
         (row.trial.variant_name, row.trial.precision)
@@ -59,7 +59,7 @@ def test_a_recipe_goes_the_whole_way(done):
 
 
 @pytest.mark.slow
-def test_again_it_reuses_everything(recipe, done):
+def test_a_repeated_run_reuses_everything(recipe, done):
     variants = state(done.folder / "variants")
     journal = (done.sweep.folder / JOURNAL).read_bytes()
     again = api.run(recipe, out=done.folder)
@@ -70,36 +70,36 @@ def test_again_it_reuses_everything(recipe, done):
 
 
 @pytest.mark.slow
-def test_a_limit_that_nothing_meets_is_kept_for_the_end(recipe, done):
+def test_an_unmet_limit_still_writes_the_report(recipe, done):
     strict = recipe.with_name("strict.yaml")
     strict.write_text(recipe.read_text() + "  max_latency_ms: 0.000001\n")
     strict.write_text(strict.read_text().replace("{objective: latency}\n", "\n"))
     found = api.run(strict, out=done.folder)
     assert found.choice is None
-    assert found.nothing.exit_code == 1
-    assert "nearest" in str(found.nothing)
-    assert found.report.page.is_file(), "the report is there all the same"
+    assert found.no_choice.exit_code == 1
+    assert found.no_choice.nearest is not None
+    assert found.report.page.is_file(), "the report is written anyway"
 
 
-def test_a_recipe_runs_code_only_if_that_is_allowed(owned, tmp_path):
+def test_a_recipe_imports_code_only_with_trust(owned, tmp_path):
     path = tmp_path / "r.yaml"
     path.write_text(RECIPE.replace("SOURCE", owned.torch))
-    with pytest.raises(InputError, match="imports code: classifier_in_torch:make") as caught:
+    with pytest.raises(InputError, match="classifier_in_torch:make") as caught:
         api.run(path, out=tmp_path / "out")
     assert "--trust" in caught.value.hint
     assert not (tmp_path / "out").exists()
 
 
-def test_a_device_that_is_none_is_said_before_the_work(recipe, tmp_path):
+def test_an_unknown_device_fails_before_the_compression(recipe, tmp_path):
     path = recipe.with_name("device.yaml")
     path.write_text(recipe.read_text().replace("sweep: {", "sweep: {devices: [XPU], "))
-    with pytest.raises(InputError, match="unknown device 'XPU'"):
+    with pytest.raises(InputError, match="'XPU'"):
         api.run(path, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow
-def test_what_a_changed_recipe_or_source_touches_is_made_again(owned, tmp_path):
+def test_only_results_of_changed_parts_are_made_again(owned, tmp_path):
     write_onnx(tmp_path / "net.onnx")
     for name in ("labelled.npz", "unlabelled.npz"):
         (tmp_path / name).write_bytes((owned.folder / name).read_bytes())
@@ -116,7 +116,7 @@ def test_what_a_changed_recipe_or_source_touches_is_made_again(owned, tmp_path):
     assert ids[0][:2] == ids[1][:2]
     assert ids[0][2] != ids[1][2]
     table = load_results([second.sweep.folder])
-    assert len(table.rows) == 4, "the rows of the variant that is gone are not shown"
+    assert len(table.rows) == 4, "removed variants have no rows"
     assert "earlier-plan" in [note.id for note in table.notes]
 
     write_onnx(tmp_path / "net.onnx", seed=5)
@@ -129,6 +129,6 @@ def test_a_sweep_does_not_mix_samples(recipe, done, owned):
     other = recipe.with_name("other.yaml")
     other.write_text(recipe.read_text().replace("limit: 20", "limit: 10"))
     before = (done.sweep.folder / JOURNAL).read_bytes()
-    with pytest.raises(InputError, match=r"was measured on .*20 samples, not on .*10 samples"):
+    with pytest.raises(InputError, match=r"20 samples.*10 samples"):
         api.run(other, out=done.folder)
     assert (done.sweep.folder / JOURNAL).read_bytes() == before
