@@ -148,22 +148,20 @@ def _bodies(operation: Any) -> list[Any]:
     return [operation.get_function()]
 
 
-def _convolution(skipped: int, weights: int = 1) -> Callable[[Any], int]:
-    """Return the rule for weights with ``skipped`` dimensions that the output has too."""
+def _convolution(
+    skipped: int, *, weights: int = 1, transposed: bool = False
+) -> Callable[[Any], int]:
+    """Return the rule for weights at an input.
+
+    Args:
+        skipped: Leading dimensions of the weights that the output has too; if transposed, the data.
+        weights: Index of the input of the weights.
+        transposed: Whether the convolution is transposed.
+    """
 
     def rule(operation: Any) -> int:
-        per_value = count_elements(operation.get_input_shape(weights)[skipped:])
-        return 2 * count_elements(operation.get_output_shape(0)) * per_value
-
-    return rule
-
-
-def _transposed_convolution(skipped: int) -> Callable[[Any], int]:
-    """Return the rule for weights with ``skipped`` dimensions that the input has too."""
-
-    def rule(operation: Any) -> int:
-        per_value = count_elements(operation.get_input_shape(1)[skipped:])
-        return 2 * count_elements(operation.get_input_shape(0)) * per_value
+        shape = operation.get_input_shape(0) if transposed else operation.get_output_shape(0)
+        return 2 * count_elements([*shape, *operation.get_input_shape(weights)[skipped:]])
 
     return rule
 
@@ -208,8 +206,8 @@ def _recurrent(weights: int, *, steps: bool) -> Callable[[Any], int]:
 RULES: Mapping[str, Callable[[Any], int | None]] = {
     "Convolution": _convolution(1),
     "GroupConvolution": _convolution(2),
-    "ConvolutionBackpropData": _transposed_convolution(1),
-    "GroupConvolutionBackpropData": _transposed_convolution(2),
+    "ConvolutionBackpropData": _convolution(1, transposed=True),
+    "GroupConvolutionBackpropData": _convolution(2, transposed=True),
     "DeformableConvolution": _convolution(1, weights=2),
     "MatMul": _matmul,
     "GroupedMatMul": _grouped_matmul,

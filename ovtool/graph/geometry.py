@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     import openvino as ov
 
+    GeometryRule = Callable[[Any, list[bool]], "Geometry | None"]
+    """Computes the sizes of an operation; takes whether each input is constant."""
+
 GeometryKind = Literal[
     "stem", "convolution", "pointwise", "depthwise", "grouped", "product", "attention"
 ]
@@ -103,48 +106,34 @@ def _shape(operation: Any, index: int) -> list[int]:
     return [int(size) for size in operation.get_input_shape(index)]
 
 
-def _convolution(operation: Any, _: list[bool]) -> Geometry:
-    """Weights are [outputs, inputs, kernel...]."""
-    weights = _shape(operation, 1)
-    return _convolved(operation, weights, 1, backwards=False)
+def _convolution(*, grouped: bool = False, transposed: bool = False) -> GeometryRule:
+    """Return the rule for weights [(groups,) outputs, inputs, kernel...].
 
+    A transposed convolution has its inputs before its outputs, and spreads each input value over a
+    kernel.
+    """
 
-def _transposed(operation: Any, _: list[bool]) -> Geometry:
-    """Weights are [inputs, outputs, kernel...]; each input value is spread over a kernel."""
-    weights = _shape(operation, 1)
-    swapped = [weights[1], weights[0], *weights[2:]]
-    return _convolved(operation, swapped, 1, backwards=True)
+    def rule(operation: Any, _: list[bool]) -> Geometry:
+        weights = _shape(operation, 1)
+        groups = weights.pop(0) if grouped else 1
+        outputs, inputs, *window = weights
+        positions = list(operation.get_output_shape(0))
+        if transposed:
+            outputs, inputs, positions = inputs, outputs, _shape(operation, 0)
+        rows = int(positions[0]) * count_elements(positions[2:])
+        kernel, stride = math.prod(window), math.prod(operation.get_attributes()["strides"])
+        kind: GeometryKind = "convolution"
+        if groups > 1 and inputs == 1:
+            kind, outputs = "depthwise", groups * outputs
+        elif groups > 1:
+            kind, rows = "grouped", groups * rows
+        elif kernel == 1:
+            kind = "pointwise"
+        elif inputs <= STEM:
+            kind = "stem"
+        return Geometry(kind, rows, inputs, outputs, kernel, stride, groups * math.prod(weights))
 
-
-def _grouped(operation: Any, _: list[bool]) -> Geometry:
-    """Weights are [groups, outputs / groups, inputs / groups, kernel...]."""
-    weights = _shape(operation, 1)
-    return _convolved(operation, weights[1:], weights[0], backwards=False)
-
-
-def _grouped_transposed(operation: Any, _: list[bool]) -> Geometry:
-    """Weights are [groups, inputs / groups, outputs / groups, kernel...]."""
-    weights = _shape(operation, 1)
-    swapped = [weights[2], weights[1], *weights[3:]]
-    return _convolved(operation, swapped, weights[0], backwards=True)
-
-
-def _convolved(operation: Any, weights: list[int], groups: int, *, backwards: bool) -> Geometry:
-    """Return the sizes for weights [outputs, inputs, kernel...] of one group."""
-    outputs, inputs, *window = weights
-    positions = _shape(operation, 0) if backwards else list(operation.get_output_shape(0))
-    rows = int(positions[0]) * math.prod(int(size) for size in positions[2:])
-    kernel, stride = math.prod(window), math.prod(operation.get_attributes()["strides"])
-    kind: GeometryKind = "convolution"
-    if groups > 1 and inputs == 1:
-        kind, outputs = "depthwise", groups * outputs
-    elif groups > 1:
-        kind, rows = "grouped", groups * rows
-    elif kernel == 1:
-        kind = "pointwise"
-    elif inputs <= STEM:
-        kind = "stem"
-    return Geometry(kind, rows, inputs, outputs, kernel, stride, groups * math.prod(weights))
+    return rule
 
 
 def _matmul(operation: Any, fixed: list[bool]) -> Geometry:
@@ -187,7 +176,7 @@ def _einsum(operation: Any, fixed: list[bool]) -> Geometry | None:
     return Geometry("attention", rows, inner, columns)
 
 
-def _recurrent(weights: int) -> Callable[[Any, list[bool]], Geometry]:
+def _recurrent(weights: int) -> GeometryRule:
     """Return the rule for W [..., gates, inputs] and R [..., gates, states] at two inputs.
 
     The products of one time step have one row for each sample.
@@ -202,11 +191,11 @@ def _recurrent(weights: int) -> Callable[[Any, list[bool]], Geometry]:
     return rule
 
 
-_RULES: Mapping[str, Callable[[Any, list[bool]], Geometry | None]] = {
-    "Convolution": _convolution,
-    "GroupConvolution": _grouped,
-    "ConvolutionBackpropData": _transposed,
-    "GroupConvolutionBackpropData": _grouped_transposed,
+_RULES: Mapping[str, GeometryRule] = {
+    "Convolution": _convolution(),
+    "GroupConvolution": _convolution(grouped=True),
+    "ConvolutionBackpropData": _convolution(transposed=True),
+    "GroupConvolutionBackpropData": _convolution(grouped=True, transposed=True),
     "MatMul": _matmul,
     "Einsum": _einsum,
     "ScaledDotProductAttention": _attention,

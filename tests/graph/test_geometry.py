@@ -37,6 +37,12 @@ def transposed(weights):
     )
 
 
+def grouped_transposed(weights):
+    return lambda x: op.group_convolution_backprop_data(
+        x, array(*weights), [2, 2], None, [0, 0], [0, 0], [1, 1]
+    )
+
+
 @pytest.mark.parametrize(
     ("make", "shape", "expected"),
     [
@@ -57,6 +63,11 @@ def transposed(weights):
             transposed((6, 5, 2, 2)),
             (1, 6, 4, 4),
             Geometry("convolution", 16, 6, 5, 4, 4, 120),
+        ),
+        (
+            grouped_transposed((2, 3, 4, 2, 2)),
+            (1, 6, 4, 4),
+            Geometry("grouped", 32, 3, 4, 4, 4, 96),
         ),
         (
             lambda x: op.matmul(x, array(20, 30), False, False),
