@@ -39,7 +39,7 @@ def test_watching_ends_with_a_page_that_does_not_reload(tmp_path, monkeypatch, c
 
     monkeypatch.setattr("ovtool.api.watch_sweeps", watch_sweeps)
     monkeypatch.setattr(report.signal, "signal", lambda *_: next(calls))
-    report.command([str(folder)], watch=True)
+    report.command(sweeps=[str(folder)], watch=True)
     assert 'http-equiv="refresh"' not in (folder / "index.html").read_text()[:2000]
     captured = capsys.readouterr()
     assert "index.html" in captured.out
