@@ -23,7 +23,7 @@ from ovtool.core.sweep_spec import FindRate, SweepSpec
 from ovtool.datasets.spec import DataSpec
 from ovtool.devices.selection import devices
 from ovtool.evaluation.evaluate import evaluate, evaluate_each
-from ovtool.models.references import convert
+from ovtool.models.convert import convert
 from ovtool.profiling.analyze import analyze
 from ovtool.profiling.run import profile
 from ovtool.recipes import catalogue as recipes

@@ -24,7 +24,7 @@ from ovtool.core.trial_grid import plan_trials, single_spec
 from ovtool.core.variant import fix_shapes
 from ovtool.devices import plugin_errors, rules
 from ovtool.devices.discovery import discover, resolve
-from ovtool.models.references import Reference, existing
+from ovtool.models.convert import ModelReference, load_variant
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -107,7 +107,7 @@ class CompileRequest:
 
 
 def check(
-    model: Reference,
+    model: ModelReference,
     *,
     devices: Sequence[str] = ("CPU",),
     batch: int | None = None,
@@ -139,7 +139,7 @@ def check(
         MissingDeviceError: A device is not available.
         MissingDependencyError: The offline NPU compiler is not installed.
     """
-    variant = existing(model)
+    variant = load_variant(model)
     spec = single_spec(batch=batch, precision=precision, shapes=shapes)
     names = list(dict.fromkeys(devices))
     requests = {t.device: _trial_request(t, variant) for t in plan_trials([variant], names, spec)}

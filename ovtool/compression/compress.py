@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ovtool.core.progress import SILENT, Progress
 from ovtool.core.variant import RECORD, Variant
 from ovtool.datasets.spec import DataSpec
-from ovtool.models.references import Reference, as_variant
+from ovtool.models.convert import ModelReference, load_or_convert
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -44,7 +44,7 @@ class CompressionData:
 
 
 def compress(
-    model: Reference,
+    model: ModelReference,
     method: str,
     *,
     out: str | Path,
@@ -92,7 +92,7 @@ def compress(
     if not is_variant:  # the user names the code on the command line, which permits running it
         network_options = network_options.model_copy(update={"trust": True})
     source = target.with_name(f"{target.name}-source")
-    parent = as_variant(model, source, options=options, progress=progress)
+    parent = load_or_convert(model, source, options=options, progress=progress)
     inputs = MethodInputs(
         calibration=_load_samples(data.calibration, parent, progress),
         training=_load_samples(data.training, parent, progress),
@@ -137,22 +137,22 @@ def create_evaluator(
 def _network_factory(parent: Variant, options: SourceOptions) -> Callable[[], Network] | None:
     """Return a function that creates the PyTorch network of a variant; None if it has none."""
     from ovtool.compression.networks import is_trainable, restore_network
-    from ovtool.models.trainable import makes_networks, network_of
+    from ovtool.models.network import is_torch_kind, load_source_network
 
     source = parent.record.source
-    if not makes_networks(source.kind) or not is_trainable(parent):
+    if not is_torch_kind(source.kind) or not is_trainable(parent):
         return None
-    return lambda: restore_network(network_of(source, options), parent)
+    return lambda: restore_network(load_source_network(source, options), parent)
 
 
 def _teacher_factory(options: SourceOptions) -> Callable[[str], Network]:
     def load(reference: str) -> Network:
         from ovtool.compression.networks import restore_network
-        from ovtool.models.trainable import network_named, network_of
+        from ovtool.models.network import load_network, load_source_network
 
         if (Path(reference) / RECORD).is_file():
             variant = Variant.load(reference)
-            return restore_network(network_of(variant.record.source, options), variant)
-        return network_named(reference, options)
+            return restore_network(load_source_network(variant.record.source, options), variant)
+        return load_network(reference, options)
 
     return load

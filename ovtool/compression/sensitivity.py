@@ -15,7 +15,7 @@ from ovtool.core import files, units
 from ovtool.core.errors import InputError
 from ovtool.core.progress import SILENT, Progress
 from ovtool.datasets.spec import DataSpec
-from ovtool.models.references import Reference, variant_beside
+from ovtool.models.convert import ModelReference, load_or_convert_next_to
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -74,7 +74,7 @@ class SensitivityReport:
 
 
 def sensitivity(
-    model: Reference,
+    model: ModelReference,
     *,
     data: DataSpec | str,
     method: str = "int8",
@@ -121,7 +121,7 @@ def sensitivity(
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(files.new_folder(target, replace)) if target else None
         scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="ovtool-sensitivity-"))
-        variant = variant_beside(model, target, Path(scratch), progress)
+        variant = load_or_convert_next_to(model, target, Path(scratch), progress)
         spec = DataSpec(data) if isinstance(data, str) else data
         inputs = CompressionData(validation=validation, metric=metric)
         result = measure_sensitivity(

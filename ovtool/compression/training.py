@@ -13,7 +13,7 @@ from pydantic import Field
 from ovtool.compression.method import MethodSettings
 from ovtool.core import files
 from ovtool.core.errors import InputError
-from ovtool.models.network import tensors_of
+from ovtool.models.network import flatten_outputs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -371,7 +371,7 @@ class _Loop:
 
 def first_output(outputs: Any, reference: str) -> torch.Tensor:
     """Return the first output, which training and evaluation use."""
-    return tensors_of(outputs, reference)[0]
+    return flatten_outputs(outputs, reference)[0]
 
 
 def classification_loss(reference: str) -> Loss:

@@ -10,7 +10,7 @@ from ovtool.core.errors import InputError
 from ovtool.core.progress import SILENT, Progress
 from ovtool.datasets.spec import DataSpec
 from ovtool.devices.selection import find_emulated, select_available
-from ovtool.models.references import Reference, existing
+from ovtool.models.convert import ModelReference, load_variant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,10 +51,10 @@ class Quality:
 
 
 def evaluate(
-    model: Reference,
+    model: ModelReference,
     data: DataSpec | str,
     *,
-    baseline: Reference | None = None,
+    baseline: ModelReference | None = None,
     device: str = "CPU",
     precision: str = "default",
     batch: int = 1,
@@ -76,10 +76,10 @@ def evaluate(
 
 
 def evaluate_each(
-    model: Reference,
+    model: ModelReference,
     data: DataSpec | str,
     *,
-    baseline: Reference | None = None,
+    baseline: ModelReference | None = None,
     devices: Sequence[str] = ("CPU",),
     precisions: Sequence[str] = ("default", EXACT),
     batch: int = 1,
@@ -116,8 +116,8 @@ def evaluate_each(
 
     names, _ = select_available(devices, strict=True)
     spec = DataSpec(data) if isinstance(data, str) else data
-    variant = existing(model)
-    base = existing(baseline) if baseline is not None else None
+    variant = load_variant(model)
+    base = load_variant(baseline) if baseline is not None else None
     samples = spec.load(variant, progress)
     if not samples.labelled and base is None:
         raise InputError(

@@ -1,105 +1,155 @@
-"""A source -> a variant on disk, compared with the source it came from."""
+"""Convert a source to a variant, check its outputs against the source, and reuse variants."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ovtool.core import units, variant
+from ovtool.core import files, units, variant
 from ovtool.core.errors import InputError
+from ovtool.core.progress import SILENT, Progress
+from ovtool.core.variant import RECORD, Variant
 from ovtool.models.batch import open_batch
-from ovtool.models.fingerprint import fingerprint
+from ovtool.models.bundled import networks
 from ovtool.models.inputs import apply_options, name_ports
+from ovtool.models.options import SourceOptions
 from ovtool.models.output_check import compare_with_source
-from ovtool.models.source_table import SOURCES, kind_of
+from ovtool.models.registry import COMPANIONS, SOURCES, kind_of
 
 if TYPE_CHECKING:
-    from ovtool.core.progress import Progress
-    from ovtool.models.options import SourceOptions
     from ovtool.models.source import SourceModel
+
+ModelReference = str | Path | Variant
+"""A variant, its folder, or a source for :func:`convert`."""
 
 
 def convert(
-    reference: str,
-    out: Path,
-    name: str | None,
-    options: SourceOptions,
-    progress: Progress,
+    source: str | Path,
     *,
-    replace: bool,
-) -> variant.Variant:
-    """Read a source and save it as a variant; the source is not changed.
+    out: str | Path,
+    name: str | None = None,
+    options: SourceOptions | None = None,
+    progress: Progress = SILENT,
+    replace: bool = False,
+) -> Variant:
+    """Convert a model to OpenVINO IR and compare its outputs with the source's.
 
     Args:
-        reference: A file, folder, ``module:function`` or ``sample:NAME``; see :mod:`.table`.
-        out: The variant's folder, which is made.
-        name: The variant's name; None for one made of the reference.
-        options: What else is known of the source.
-        progress: Told of the steps, and of the largest difference from the source.
-        replace: Whether a variant that is there already may be replaced.
+        source: A model file or folder, ``module:function`` or ``sample:NAME``.
+        out: Folder of the new variant.
+        name: Name of the variant; by default that of the folder.
+        options: Weights, shapes, layouts, preprocessing, trust and tolerance.
+        progress: Receives the stages and the largest difference.
+        replace: Whether to replace an existing variant.
 
     Raises:
-        InputError: The source cannot be read, or its conversion gives other outputs than it does;
-            then nothing is left on disk.
-        MissingDependencyError: A package that reads it is not installed.
+        InputError: The source is not readable, or the outputs differ beyond the tolerance; nothing
+            is left on disk.
+        MissingDependencyError: A package for the kind of source is not installed.
     """
+    reference, target, options = str(source), Path(out), options or SourceOptions()
     kind = kind_of(reference)
     _check_options(kind, options)
-    variant.check_target(out, replace)
-    if out.exists() and Path(reference).resolve().is_relative_to(out.resolve()):
-        raise InputError(f"the source lies in the folder to replace: {out}", "give another --out")
+    variant.check_target(target, replace)
+    if target.exists() and Path(reference).resolve().is_relative_to(target.resolve()):
+        raise InputError(f"the folder to replace contains the source: {target}", "change --out")
     progress.start(f"converting {reference}", 3)
-    source: SourceModel = SOURCES.load(kind)(reference, options)
-    name_ports(source.model)
-    apply_options(source.model, options, source.layouts)
+    read: SourceModel = SOURCES.load(kind)(reference, options)
+    name_ports(read.model)
+    apply_options(read.model, options, read.layouts)
     progress.advance()
-    opened = open_batch(source.model, options.seed)
+    batched = open_batch(read.model, options.seed)
     progress.advance()
 
     def describe(xml: Path) -> dict[str, Any]:
-        check = compare_with_source(xml, source, options)
+        fingerprint = source_fingerprint(reference, options)
         return {
-            "name": name or default_name(reference),
-            "source": source.source.model_copy(
-                update={"fingerprint": fingerprint(reference, options)}
-            ),
-            **variant.ports(opened.model),
-            "batch": "dynamic" if opened.dynamic else "static",
-            "batch_note": opened.note,
-            "preprocessing": options.preprocessing or source.preprocessing,
-            "check": check,
+            "name": name or target.resolve().name,
+            "source": read.source.model_copy(update={"fingerprint": fingerprint}),
+            **variant.ports(batched.model),
+            "batch": "dynamic" if batched.dynamic else "static",
+            "batch_note": batched.note,
+            "preprocessing": options.preprocessing or read.preprocessing,
+            "check": compare_with_source(xml, read, options),
         }
 
-    made = variant.save(out, opened.model, describe, replace)
+    converted = variant.save(target, batched.model, describe, replace)
     progress.advance()
-    _report(made, progress)
-    return made
+    _report(converted, progress)
+    return converted
 
 
-def converted(
-    reference: str, folder: Path, name: str | None, options: SourceOptions, progress: Progress
-) -> variant.Variant:
-    """Return the variant of a source in a folder of its own, made when it is not there or is old.
+def load_or_convert(
+    model: ModelReference,
+    folder: Path,
+    *,
+    name: str | None = None,
+    options: SourceOptions | None = None,
+    progress: Progress = SILENT,
+) -> Variant:
+    """Return a variant, or convert a source into ``folder``, reusing an up-to-date conversion.
 
     Raises:
-        InputError: As :func:`convert`, or the folder holds something else.
+        InputError: As :func:`convert`, or the folder contains another model.
     """
-    if not (folder / variant.RECORD).is_file():
-        return convert(reference, folder, name, options, progress, replace=False)
-    found = variant.Variant.load(folder)
-    if found.record.steps or found.record.source.reference != reference:
-        raise InputError(f"{folder} holds another model", "give another --out")
-    now = fingerprint(reference, options)
-    same = now is not None and now == found.record.source.fingerprint
-    if same and found.record.versions == variant.versions() and found.name == (name or found.name):
-        progress.note(f"{found.name}: reused, {folder} came from the same source and versions")
-        return found
-    return convert(reference, folder, name, options, progress, replace=True)
+    if is_variant(model):
+        return load_variant(model)
+    reference, options = str(model), options or SourceOptions()
+    if not (folder / RECORD).is_file():
+        new_name = name or default_name(reference)
+        return convert(reference, out=folder, name=new_name, options=options, progress=progress)
+    stored = Variant.load(folder)
+    if stored.record.steps or stored.record.source.reference != reference:
+        raise InputError(f"{folder} contains another model", "change --out")
+    fingerprint = source_fingerprint(reference, options)
+    same = fingerprint is not None and fingerprint == stored.record.source.fingerprint
+    if same and stored.record.versions == variant.versions() and name in (None, stored.name):
+        progress.note(f"{stored.name}: reused, {folder} has the same source and versions")
+        return stored
+    return convert(
+        reference,
+        out=folder,
+        name=name or default_name(reference),
+        options=options,
+        progress=progress,
+        replace=True,
+    )
+
+
+def load_or_convert_next_to(
+    model: ModelReference, out: Path | None, scratch: Path, progress: Progress = SILENT
+) -> Variant:
+    """Return a variant, or convert a source into ``<out>-source``, or into ``scratch``."""
+    if is_variant(model):
+        return load_variant(model)
+    name = default_name(str(model))
+    folder = scratch / name if out is None else out.with_name(f"{out.name}-source")
+    return load_or_convert(model, folder, name=name, progress=progress)
+
+
+def is_variant(model: ModelReference) -> bool:
+    """Whether a reference is a variant or its folder."""
+    return isinstance(model, Variant) or (Path(model) / RECORD).is_file()
+
+
+def load_variant(model: ModelReference) -> Variant:
+    """Return an existing variant.
+
+    Raises:
+        InputError: The reference is not a variant.
+    """
+    if isinstance(model, Variant):
+        return model
+    if not is_variant(model):
+        raise InputError(f"no variant in {model}: {RECORD} is missing", "run ovtool convert first")
+    return Variant.load(model)
 
 
 def default_name(reference: str) -> str:
-    """Return a name that can be a folder's, made of a reference.
+    """Return a folder name for a reference.
 
     >>> default_name("models/resnet 18.onnx"), default_name("nets:tiny"), default_name("sample:a")
     ('resnet-18', 'tiny', 'a')
@@ -113,24 +163,57 @@ def default_name(reference: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", plain).strip("-.") or "model"
 
 
+def source_fingerprint(reference: str, options: SourceOptions) -> str | None:
+    """Return a hash of a source's files and reading options, without reading the model.
+
+    None for ``module:function``, which can import anything.  The packages of a sample are pinned
+    to one version each, and the untrained networks are in one file.
+
+    Raises:
+        InputError: The reference is not a source.
+    """
+    kind = kind_of(reference)
+    reading = options.model_dump(mode="json", exclude={"trust", "tolerance"})
+    digest = hashlib.sha256(json.dumps(reading, sort_keys=True).encode())
+    if kind == "torch":
+        return None
+    if kind == "sample":
+        digest.update(f"{reference} {files.sha256(Path(networks.__file__))}".encode())
+        return digest.hexdigest()
+    path = Path(reference)
+    if not path.exists():
+        return None
+    for part in _source_files(path):
+        digest.update(f"{part.name} {files.sha256(part)}".encode())
+    if options.weights is not None and Path(options.weights).is_file():
+        digest.update(files.sha256(Path(options.weights)).encode())
+    return digest.hexdigest()
+
+
+def _source_files(path: Path) -> list[Path]:
+    if path.is_dir():
+        return sorted(p for p in path.rglob("*") if p.is_file())
+    companions = [path.with_suffix(s) for s in COMPANIONS.get(path.suffix.lower(), ())]
+    return [path, *(p for p in companions if p.is_file())]
+
+
 def _check_options(kind: str, options: SourceOptions) -> None:
-    """Refuse what would have no effect on a source of this kind."""
-    modules = ("torch", "torch-file")
-    if options.weights is not None and kind not in modules:
-        raise InputError("weights are for module:function; this source brings its own", "drop them")
-    if options.input_dtypes and kind not in modules:
-        raise InputError(
-            "input types are for module:function; this source has its own", "drop them"
-        )
+    """Reject options that have no effect on a source of this kind."""
+    if kind in ("torch", "torch-file"):
+        return
+    if options.weights is not None:
+        raise InputError("--weights requires module:function", "remove --weights")
+    if options.input_dtypes:
+        raise InputError("input types require module:function", "remove the input types")
 
 
-def _report(made: variant.Variant, progress: Progress) -> None:
-    check = made.record.check
+def _report(converted: Variant, progress: Progress) -> None:
+    check = converted.record.check
     for difference in check.differences if check else ():
         progress.note(
-            f"{made.name}: output {difference.output} differs by at most "
+            f"{converted.name}: output {difference.output} differs by at most "
             f"{units.text(difference.max_abs_difference)} from {check.against if check else ''}, "
-            f"of values up to {units.text(difference.largest_value)}"
+            f"with values up to {units.text(difference.largest_value)}"
         )
-    if made.record.batch_note:
-        progress.note(f"{made.name}: the batch stays as it is: {made.record.batch_note}")
+    if converted.record.batch_note:
+        progress.note(f"{converted.name}: the batch stays static: {converted.record.batch_note}")

@@ -1,4 +1,4 @@
-"""Names, shapes and layouts of a model's inputs, and the random inputs it is checked on."""
+"""Names, shapes and layouts of a model's inputs, and random inputs for checks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ovtool.core.third_party import reason
 from ovtool.core.variant import ports
 from ovtool.datasets import synthetic
 from ovtool.datasets.samples import numpy_type
-from ovtool.models.options import SourceOptions, filled
+from ovtool.models.options import SourceOptions, fill_shape
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +26,7 @@ IMAGE_CHANNELS = frozenset({1, 3, 4})
 
 
 def name_ports(model: ov.Model) -> None:
-    """Give every input and output without a name the one that its record will show."""
+    """Name every unnamed input and output as in its record."""
     for model_ports, records in zip(
         (model.inputs, model.outputs), ports(model).values(), strict=True
     ):
@@ -36,15 +36,15 @@ def name_ports(model: ov.Model) -> None:
 
 
 def apply_options(model: ov.Model, options: SourceOptions, layouts: Mapping[str, str]) -> None:
-    """Set the shapes and layouts that the user gave, and guess the layout of images.
+    """Set the requested shapes and layouts, and infer the layout of images.
 
     Args:
-        model: Changed in place.
-        options: What the user said.
-        layouts: What the source says of its own; the user's word goes before it.
+        model: Modified in place.
+        options: Requested shapes and layouts.
+        layouts: Layouts of the source; requested layouts take precedence.
 
     Raises:
-        InputError: An input is not there, or a shape or layout does not fit it.
+        InputError: An input does not exist, or a shape or layout does not fit.
     """
     import openvino as ov
 
@@ -61,9 +61,9 @@ def apply_options(model: ov.Model, options: SourceOptions, layouts: Mapping[str,
             model.reshape(shapes)
         except RuntimeError as error:
             raise InputError(f"--shape does not fit the model: {reason(error)}") from error
-    wanted = {**layouts, **options.layouts}
+    requested = {**layouts, **options.layouts}
     for name, port in by_name.items():
-        letters = wanted.get(name) or _image_layout(port)
+        letters = requested.get(name) or _image_layout(port)
         if letters:
             _set_layout(port, name, letters)
 
@@ -85,7 +85,7 @@ def _set_layout(port: Any, name: str, letters: str) -> None:
 
 
 def _image_layout(port: Any) -> str | None:
-    """Return the layout of an image by its shape's own evidence; None where there is none."""
+    """Infer an image layout from the shape; None when ambiguous."""
     shape = port.get_partial_shape()
     node = port.get_node()
     if not node.layout.empty or shape.rank.is_dynamic or shape.rank.get_length() != 4:
@@ -101,33 +101,35 @@ def _image_layout(port: Any) -> str | None:
 
 
 def check_shapes(model: ov.Model) -> dict[str, tuple[int, ...]]:
-    """Return a shape to run each input in; open dimensions are filled, the batch with 1.
+    """Return a static shape for each input, with batch 1.
 
     Raises:
-        InputError: The model does not even say how many dimensions an input has.
+        InputError: An input has a dynamic rank.
     """
     shapes = {}
     for port, name in zip(model.inputs, (p.name for p in ports(model)["inputs"]), strict=True):
         partial = port.get_partial_shape()
         if partial.rank.is_dynamic:
             raise InputError(
-                f"input {name!r} may have any number of dimensions",
-                f"give its shape, ? where open: --shape {name}=1x3x?x?",
+                f"input {name!r} has a dynamic rank",
+                f"set its shape, with ? for a dynamic dimension: --shape {name}=1x3x?x?",
             )
-        sizes = filled((d.get_length() if d.is_static else OPEN for d in partial), batch_axis(port))
-        shapes[name] = tuple(map(_within, partial, sizes))
+        sizes = fill_shape(
+            (d.get_length() if d.is_static else OPEN for d in partial), batch_axis(port)
+        )
+        shapes[name] = tuple(map(_clip_to_dimension, partial, sizes))
     return shapes
 
 
-def _within(dimension: ov.Dimension, size: int) -> int:
-    """Return the size within the limits that the model sets to a dimension."""
-    most = dimension.get_max_length()
-    chosen: int = max(dimension.get_min_length(), size if most == OPEN else min(size, most))
-    return chosen
+def _clip_to_dimension(dimension: ov.Dimension, size: int) -> int:
+    """Return the size clipped to a dimension's limits."""
+    maximum = dimension.get_max_length()
+    clipped: int = max(dimension.get_min_length(), size if maximum == OPEN else min(size, maximum))
+    return clipped
 
 
 def batch_axis(port: Any) -> int | None:
-    """Return the input's batch dimension: the N of its layout, or 0 where it has none."""
+    """Return an input's batch dimension: the N of its layout, or 0 without a layout."""
     layout = port.get_node().layout
     if not layout.empty:
         import openvino as ov
@@ -143,7 +145,7 @@ def batch_axis(port: Any) -> int | None:
 def with_batch(
     model: ov.Model, shapes: Mapping[str, tuple[int, ...]], batch: int
 ) -> dict[str, tuple[int, ...]]:
-    """Return the shapes with another batch, where the model leaves it open."""
+    """Return the shapes with another batch for inputs with a dynamic batch."""
     changed = dict(shapes)
     for port, (name, shape) in zip(model.inputs, shapes.items(), strict=True):
         axis = batch_axis(port)
@@ -155,19 +157,19 @@ def with_batch(
 def random_inputs(
     model: ov.Model, shapes: Mapping[str, tuple[int, ...]], seed: int
 ) -> dict[str, Array]:
-    """Return random inputs that the model takes; masks hide some of it, which is compared too.
+    """Return random inputs in the model's valid range, with masks of random zeros and ones.
 
     Raises:
-        InputError: An input is of a type that has no numbers.
+        InputError: NumPy lacks the type of an input.
     """
     generator = np.random.default_rng(seed)
     inputs = {}
     for port, values in zip(
         ports(model)["inputs"], synthetic.input_ranges(model).values(), strict=True
     ):
-        wanted = synthetic.ZEROS_AND_ONES if values.kind == "ones" else values
+        value_range = synthetic.ZEROS_AND_ONES if values.kind == "ones" else values
         inputs[port.name] = synthetic.generate(
-            wanted, shapes[port.name], numpy_type(port), generator
+            value_range, shapes[port.name], numpy_type(port), generator
         )
     return inputs
 

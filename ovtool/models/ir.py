@@ -1,4 +1,4 @@
-"""OpenVINO IR: ``x.xml`` and, where the model has constants, ``x.bin``."""
+"""OpenVINO IR: ``x.xml`` and, for a model with constants, ``x.bin``."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from ovtool.core import files
 from ovtool.core.errors import InputError
 from ovtool.core.third_party import reason
-from ovtool.core.variant import Source
-from ovtool.models.source import SourceModel, run_in_openvino
+from ovtool.graph.reference_run import ReferenceModel
+from ovtool.models.source import SourceModel, from_files
 
 if TYPE_CHECKING:
     from ovtool.models.options import SourceOptions
@@ -20,28 +20,26 @@ def read(reference: str, _options: SourceOptions) -> SourceModel:
     """Read an IR.
 
     Raises:
-        InputError: A file is missing, truncated or something else than it is called.
+        InputError: A file is missing, truncated or not an IR.
     """
     import openvino as ov
 
     xml = files.existing_file(reference, "model")
     with xml.open("rb") as stream:
         if b"<net" not in stream.read(_HEAD_BYTES):
-            raise InputError(f"not an OpenVINO IR: {xml}", "its XML begins with <net ...>")
+            raise InputError(f"not an OpenVINO IR: {xml}", "the XML of an IR starts with <net ...>")
     weights = xml.with_suffix(".bin")
     try:
-        # Mapped into memory, the file could not be replaced on Windows while the model is in use.
+        # Without memory mapping: on Windows a mapped file cannot be replaced.
         model = ov.Core().read_model(xml, config={"ENABLE_MMAP": False})
     except RuntimeError as error:
         if not weights.is_file() and "weights" in str(error):
-            raise InputError(f"{weights} is missing: {xml} needs its weights") from error
-        raise InputError(f"cannot read {xml}: {reason(error)}", "is it complete?") from error
+            raise InputError(f"weights file {weights} of {xml} is missing") from error
+        raise InputError(
+            f"cannot read {xml}: {reason(error)}", "the file may be incomplete"
+        ) from error
     if not model.outputs:
-        raise InputError(f"there is no model in {xml}")
+        raise InputError(f"{xml} contains no model")
     parts = [xml, weights] if weights.is_file() else [xml]
-    return SourceModel(
-        source=Source(kind="ir", reference=reference, sha256=files.sha256(*parts)),
-        model=model,
-        reference=run_in_openvino(model.clone()),
-        against="the source IR in OpenVINO",
-    )
+    runtime = (ReferenceModel(model.clone()).run, "the source IR in OpenVINO")
+    return from_files("ir", reference, parts, model, runtime)

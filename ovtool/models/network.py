@@ -1,4 +1,4 @@
-"""A torch network that can be trained, and its way into an OpenVINO graph and back to disk."""
+"""Trainable torch networks: conversion to OpenVINO, weights on disk, and loading from a source."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from ovtool.core.errors import InputError
 from ovtool.core.third_party import captured, reason
 from ovtool.core.variant import name_the_unnamed
+from ovtool.models.options import SourceOptions
+from ovtool.models.registry import SOURCES, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,18 +20,22 @@ if TYPE_CHECKING:
     import openvino as ov
     import torch
 
-    from ovtool.core.variant import Port
+    from ovtool.core.variant import Port, Source
+
+
+RUNS_CODE = ("torch", "torch-file")
+"""Kinds of source that run code named by, or contained in, a file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A torch module with an example of its inputs.
+    """A torch module with example inputs.
 
     Args:
-        module: The network; methods change copies of it, see :meth:`copy`.
-        example: Argument name to tensor, in the order of the arguments.
-        by_name: Whether inputs are passed as keyword arguments.
-        reference: What the user called it, for messages.
+        module: The network; modify a :meth:`copy` only.
+        example: Argument name to tensor, in argument order.
+        by_name: Whether inputs are keyword arguments.
+        reference: Name of the source, for messages.
     """
 
     module: torch.nn.Module
@@ -44,18 +50,18 @@ class Network:
         return self.module(*(inputs[name] for name in self.example))
 
     def copy(self) -> Network:
-        """Return a network of its own weights, whose module may be changed."""
+        """Return a deep copy."""
         return replace(self, module=copy.deepcopy(self.module))
 
     def to_openvino(self, inputs: Sequence[Port] = ()) -> ov.Model:
         """Convert the module by tracing it in eval mode.
 
         Args:
-            inputs: Ports of a variant of the same network, whose shapes and layouts the graph
-                gets; without them it has the shapes of the example.
+            inputs: Ports of a variant of the same network, which set shapes and layouts; by
+                default the graph has the shapes of the example.
 
         Raises:
-            InputError: The module cannot be traced or converted.
+            InputError: Tracing or conversion failed.
         """
         import openvino as ov
         import torch
@@ -65,8 +71,8 @@ class Network:
         try:
             with captured(self.reference), torch.no_grad():
                 model = ov.convert_model(self.module, example_input=example)
-        except Exception as error:  # tracing runs the user's code, which may raise anything
-            raise unconverted(self.reference, error) from error
+        except Exception as error:  # tracing runs user code, which can raise anything
+            raise conversion_error(self.reference, error) from error
         shapes = {name: tuple(tensor.shape) for name, tensor in self.example.items()}
         name_inputs(model, shapes, self.reference)
         if inputs:
@@ -78,7 +84,7 @@ class Network:
         return model
 
     def save(self, path: Path) -> None:
-        """Write the weights as safetensors; those that modules share are written for each."""
+        """Write the weights as safetensors; shared weights are written once per module."""
         from safetensors.torch import save_file
 
         state = self.module.state_dict()
@@ -86,10 +92,10 @@ class Network:
                    state.items()}, path)  # fmt: skip
 
     def load(self, path: Path) -> None:
-        """Load weights that :meth:`save` wrote.
+        """Load weights written by :meth:`save`.
 
         Raises:
-            InputError: The file is damaged or of another network.
+            InputError: The file is damaged or belongs to another network.
         """
         from safetensors import SafetensorError
         from safetensors.torch import load_file
@@ -102,17 +108,16 @@ class Network:
             ) from error
 
 
-def unconverted(reference: str, error: Exception) -> InputError:
-    """Return the error of a module that OpenVINO does not take."""
+def conversion_error(reference: str, error: Exception) -> InputError:
+    """Return the error for a module that OpenVINO does not convert."""
     return InputError(
         f"OpenVINO cannot convert {reference}: {reason(error)}",
-        "do the example input's shapes fit the model? An operation that is not supported may be "
-        "in its ONNX export",
+        "check the shapes of the example input, or export the model to ONNX",
     )
 
 
 def name_inputs(model: ov.Model, shapes: Mapping[str, tuple[int, ...]], reference: str) -> None:
-    """Name a converted module's inputs as its arguments, and set their shapes.
+    """Name a converted module's inputs after its arguments, and set their shapes.
 
     Raises:
         InputError: An argument is not an input of the converted model.
@@ -121,20 +126,20 @@ def name_inputs(model: ov.Model, shapes: Mapping[str, tuple[int, ...]], referenc
 
     if len(model.inputs) != len(shapes):
         raise InputError(
-            f"{reference} takes {', '.join(shapes)}, but {len(model.inputs)} of these are "
-            "inputs of the converted model",
-            "leave arguments that are not used out of the example",
+            f"{reference} has the arguments {', '.join(shapes)}; the converted model has "
+            f"{len(model.inputs)} inputs",
+            "remove unused arguments from the example",
         )
     for port, name in zip(model.inputs, shapes, strict=True):
         port.get_tensor().set_names({name})
     model.reshape({name: ov.PartialShape(list(shape)) for name, shape in shapes.items()})
 
 
-def tensors_of(outputs: Any, reference: str) -> list[torch.Tensor]:
-    """Return the tensors of nested outputs, in the order in which a trace has them.
+def flatten_outputs(outputs: Any, reference: str) -> list[torch.Tensor]:
+    """Return the tensors of nested outputs, in trace order.
 
     Raises:
-        InputError: Something among them is no tensor.
+        InputError: An output is not a tensor.
     """
     import torch
 
@@ -145,5 +150,55 @@ def tensors_of(outputs: Any, reference: str) -> list[torch.Tensor]:
     if isinstance(outputs, Mapping):
         outputs = list(outputs.values())
     if isinstance(outputs, tuple | list):
-        return [tensor for output in outputs for tensor in tensors_of(output, reference)]
-    raise InputError(f"{reference} returns {type(outputs).__name__} among its outputs, no tensor")
+        return [tensor for output in outputs for tensor in flatten_outputs(output, reference)]
+    raise InputError(f"{reference} returns a {type(outputs).__name__}; outputs must be tensors")
+
+
+def is_torch_kind(kind: str) -> bool:
+    """Whether sources of a kind are torch modules."""
+    return kind in (*RUNS_CODE, "sample")
+
+
+def load_source_network(source: Source, options: SourceOptions) -> Network:
+    """Return the network of a variant's source.
+
+    Args:
+        source: The variant's source record.
+        options: Weights and shapes of the conversion; ``trust`` permits running the source's code.
+
+    Raises:
+        InputError: The source is not a torch module, requires trust, or has changed.
+    """
+    if source.kind in RUNS_CODE and not options.trust:
+        raise InputError(
+            f"this step trains the source, which runs its code: {source.reference}",
+            "review the code, then pass --trust",
+        )
+    network, digest = _load(source.reference, source.kind, options)
+    if source.sha256 is not None and digest != source.sha256:
+        raise InputError(
+            f"{source.reference} has changed since the conversion: its code or weights differ",
+            "pass the same --weights, or convert it again",
+        )
+    return network
+
+
+def load_network(reference: str, options: SourceOptions) -> Network:
+    """Return the network of a reference; raises as :func:`load_source_network`."""
+    kind = kind_of(reference)
+    if kind in RUNS_CODE and not options.trust:
+        raise InputError(f"{reference} runs code", "review the code, then pass --trust")
+    return _load(reference, kind, SourceOptions(trust=options.trust))[0]
+
+
+def _load(reference: str, kind: str, options: SourceOptions) -> tuple[Network, str | None]:
+    if not is_torch_kind(kind):
+        raise InputError(
+            f"this step needs a PyTorch module; {reference} is not one",
+            "start from module:function or a sample: model",
+        )
+    read = SOURCES.load(kind)(reference, options.model_copy(update={"trust": True}))
+    network: Network | None = read.network
+    if network is None:
+        raise InputError(f"{reference} has no PyTorch module")
+    return network, read.source.sha256

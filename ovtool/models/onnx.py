@@ -1,4 +1,4 @@
-"""ONNX, compared with onnxruntime where that is installed."""
+"""ONNX models, checked with onnxruntime if installed."""
 
 from __future__ import annotations
 
@@ -9,8 +9,15 @@ import numpy as np
 from ovtool.core import files
 from ovtool.core.errors import InputError
 from ovtool.core.third_party import reason
-from ovtool.core.variant import Source
-from ovtool.models.source import Array, Inputs, Reference, SourceModel, own_reading, read_with
+from ovtool.models.source import (
+    Array,
+    Inputs,
+    Reference,
+    SourceModel,
+    from_files,
+    openvino_runtime,
+    read_with,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,39 +28,33 @@ if TYPE_CHECKING:
 
 
 def read(reference: str, _options: SourceOptions) -> SourceModel:
-    """Read an ONNX file; data that it keeps in other files must lie in its own folder.
+    """Read an ONNX file; external data must be in the same folder.
 
     Raises:
-        InputError: The file is missing, truncated, no ONNX, or reaches outside its folder.
+        InputError: The file is missing, truncated, not ONNX, or refers to files outside its folder.
     """
     path = files.existing_file(reference, "model")
     model = read_with("onnx", path, "ONNX")
-    run, against = _reference(path, model)
-    return SourceModel(
-        source=Source(kind="onnx", reference=reference, sha256=files.sha256(path)),
-        model=model,
-        reference=run,
-        against=against,
-    )
+    return from_files("onnx", reference, [path], model, _runtime(path, model))
 
 
-def _reference(path: Path, model: ov.Model) -> tuple[Reference, str]:
+def _runtime(path: Path, model: ov.Model) -> tuple[Reference, str]:
     try:
         import onnxruntime
         from onnxruntime.capi import onnxruntime_pybind11_state as state
     except ModuleNotFoundError:
-        return own_reading(model, "onnxruntime is not installed", "pip install 'ovtool[onnx]'")
+        return openvino_runtime(model, "onnxruntime is not installed", "pip install 'ovtool[onnx]'")
     named = (error for error in vars(state).values() if isinstance(error, type))
     failures: tuple[type[Exception], ...] = (
         ValueError,
         *(error for error in named if issubclass(error, Exception)),
     )
     settings = onnxruntime.SessionOptions()
-    settings.log_severity_level = 4  # failures are raised; the terminal is not its to write on
+    settings.log_severity_level = 4  # errors are raised; nothing is written to the terminal
     try:
         session = onnxruntime.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
     except failures as error:
-        return own_reading(model, f"onnxruntime cannot load it, {reason(error)}")
+        return openvino_runtime(model, f"onnxruntime cannot load the file, {reason(error)}")
     names = [value.name for value in session.get_inputs()]
 
     def run(inputs: Inputs) -> list[Array]:

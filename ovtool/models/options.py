@@ -1,4 +1,4 @@
-"""What may be said of a source model beside its name."""
+"""Options for reading a source; importing them loads no library."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ if TYPE_CHECKING:
 
 
 class SourceOptions(Record):
-    """How to read a source; all of it is optional, and applies where it is not known otherwise."""
+    """Options for reading a source; each applies where the source does not define the value."""
 
     weights: str | None = None
-    """safetensors or state dict for a ``module:function``."""
+    """safetensors file or state dict for ``module:function``."""
     input_shapes: dict[str, tuple[int, ...]] = Field(default_factory=dict)
-    """Input name to shape; -1 leaves a dimension open."""
+    """Input name to shape; -1 is a dynamic dimension."""
     input_dtypes: dict[str, str] = Field(default_factory=dict)
-    """Input name to type (``f32``, ``i64``, ...), for a torch module without example input."""
+    """Input name to type (``f32``, ``i64``, ...), for a torch module without an example input."""
     layouts: dict[str, str] = Field(default_factory=dict)
-    """Input name to layout, as OpenVINO writes it: ``NCHW``, ``NHWC``, ``NC``, ``N...``."""
+    """Input name to OpenVINO layout: ``NCHW``, ``NHWC``, ``NC``, ``N...``."""
     preprocessing: Preprocessing | None = None
     trust: bool = False
-    """Whether a file may run the code that it holds."""
+    """Whether a file may run the code it contains."""
     tolerance: float | None = Field(default=None, gt=0)
-    """Largest difference from the source's outputs, as a share of their largest value."""
+    """Maximum difference from the source's outputs, relative to their largest absolute value."""
     seed: int = Field(default=0, ge=0)
-    """Of the random inputs that the outputs are compared on."""
+    """Seed of the random inputs of the output check."""
 
 
-def filled(shape: Iterable[int], batch_axis: int | None = 0) -> tuple[int, ...]:
-    """Return a shape to run in: open dimensions take 1 (the batch), 64 (an image) or 8."""
+def fill_shape(shape: Iterable[int], batch_axis: int | None = 0) -> tuple[int, ...]:
+    """Return a static shape: dynamic dimensions become 1 (batch), 64 (image) or 8."""
     sizes = tuple(shape)
     other = 64 if len(sizes) == 4 else 8
     return tuple(

@@ -1,4 +1,4 @@
-"""Paddle: ``x.pdmodel`` with ``x.pdiparams``, compared with paddle where that is installed."""
+"""Paddle models (``x.pdmodel`` with ``x.pdiparams``), checked with paddle if installed."""
 
 from __future__ import annotations
 
@@ -7,8 +7,16 @@ from typing import TYPE_CHECKING
 from ovtool.core import files
 from ovtool.core.errors import InputError
 from ovtool.core.third_party import captured, reason
-from ovtool.core.variant import Source, ports
-from ovtool.models.source import Array, Inputs, Reference, SourceModel, own_reading, read_with
+from ovtool.core.variant import ports
+from ovtool.models.source import (
+    Array,
+    Inputs,
+    Reference,
+    SourceModel,
+    from_files,
+    openvino_runtime,
+    read_with,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,39 +30,33 @@ def read(reference: str, _options: SourceOptions) -> SourceModel:
     """Read a Paddle inference model.
 
     Raises:
-        InputError: The file is missing, truncated, something else, or of the newer ``.json`` kind.
+        InputError: The file is missing, truncated, not Paddle, or a newer ``.json`` program.
     """
     path = files.existing_file(reference, "model")
     if path.suffix.lower() == ".json":
         raise InputError(
             f"OpenVINO does not read Paddle's .json programs: {path}",
-            "save it as .pdmodel (FLAGS_enable_pir_api=0), or make ONNX of it with paddle2onnx",
+            "save it as .pdmodel (FLAGS_enable_pir_api=0), or convert it to ONNX with paddle2onnx",
         )
     model = read_with("paddle", path, "Paddle")
     weights = path.with_suffix(".pdiparams")
     parts = [path, weights] if weights.is_file() else [path]
-    run, against = _reference(path, weights, model)
-    return SourceModel(
-        source=Source(kind="paddle", reference=reference, sha256=files.sha256(*parts)),
-        model=model,
-        reference=run,
-        against=against,
-    )
+    return from_files("paddle", reference, parts, model, _runtime(path, weights, model))
 
 
-def _reference(path: Path, weights: Path, model: ov.Model) -> tuple[Reference, str]:
+def _runtime(path: Path, weights: Path, model: ov.Model) -> tuple[Reference, str]:
     try:
         with captured("paddle"):
             import paddle
             from paddle import inference
     except ModuleNotFoundError:
-        return own_reading(model, "paddle is not installed", "pip install 'ovtool[paddle]'")
+        return openvino_runtime(model, "paddle is not installed", "pip install 'ovtool[paddle]'")
     settings = inference.Config(str(path), str(weights) if weights.is_file() else "")
     settings.disable_glog_info()
     try:
         predictor = inference.create_predictor(settings)
     except (RuntimeError, ValueError, NotImplementedError, OSError) as error:
-        return own_reading(model, f"paddle cannot load it, {reason(error)}")
+        return openvino_runtime(model, f"paddle cannot load the file, {reason(error)}")
     names = {key: _variant_name(key, model) for key in predictor.get_input_names()}
 
     def run(inputs: Inputs) -> list[Array]:
@@ -74,4 +76,4 @@ def _variant_name(key: str, model: ov.Model) -> str:
     for port, record in zip(model.inputs, ports(model)["inputs"], strict=True):
         if key in port.get_names():
             return record.name
-    raise InputError(f"OpenVINO's reading has no input {key!r}, which the source has")
+    raise InputError(f"OpenVINO lacks the source's input {key!r}")

@@ -1,17 +1,19 @@
-"""What every kind of source is read into, and running a graph exactly as it is."""
+"""A source model, as read from every kind of source."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ovtool.core import files
 from ovtool.core.errors import InputError
 from ovtool.core.third_party import reason
-from ovtool.core.variant import Preprocessing, Source, ports
+from ovtool.core.variant import Preprocessing, Source
+from ovtool.graph.reference_run import ReferenceModel
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,70 +25,71 @@ if TYPE_CHECKING:
 Array = NDArray[np.generic]
 Inputs = Mapping[str, Array]
 Reference = Callable[[Inputs], list[Array]]
-"""Runs the source itself: input name to array -> outputs, in the order of the model's.  Raises
-``InputError`` when the source does not take such inputs."""
-
-EXACT = {
-    "INFERENCE_PRECISION_HINT": "f32",
-    "EXECUTION_MODE_HINT": "ACCURACY",
-    "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0",
-}
-"""Settings under which the CPU calculates what the graph says and nothing less precise."""
+"""Runs the source model in its own runtime: inputs by name -> outputs in model order.  Raises
+``InputError`` when the source does not accept the inputs."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceModel:
-    """A source that has been read, and what runs the original to compare with."""
+    """A source that has been read, with a reference run of the original.
+
+    Args:
+        source: Record of the source.
+        model: OpenVINO model.
+        reference: Runs the source model.
+        against: Name and version of the reference runtime, such as ``onnxruntime 1.32.0``.
+        preprocessing: Preprocessing that belongs to the source.
+        layouts: Input layouts that belong to the source.
+        network: Trainable network of a torch source.
+    """
 
     source: Source
     model: ov.Model
     reference: Reference
     against: str
-    """What ``reference`` is, in words: ``onnxruntime 1.32.0``."""
     preprocessing: Preprocessing | None = None
     layouts: Mapping[str, str] = field(default_factory=dict)
     network: Network | None = None
-    """What can be trained, where the source is a torch module."""
 
 
-def own_reading(model: ov.Model, because: str, hint: str = "") -> tuple[Reference, str]:
-    """Return the reference, and its description, where the source's own runtime cannot be used.
+def from_files(
+    kind: str,
+    reference: str,
+    parts: Sequence[Path],
+    model: ov.Model,
+    runtime: tuple[Reference, str],
+) -> SourceModel:
+    """Return a source read from files.
 
-    What it tells apart is only what was done after reading; so the description says why.
+    Args:
+        kind: Row of the registry.
+        reference: Path, as given by the user.
+        parts: Files of the source, hashed for its record.
+        model: OpenVINO model.
+        runtime: Reference run of the source, and its name.
     """
-    untouched = model.clone()
-    shown = f"{because}: {hint}" if hint else because
-    return run_in_openvino(untouched), f"OpenVINO's own reading ({shown})"
+    source = Source(kind=kind, reference=reference, sha256=files.sha256(*parts))
+    return SourceModel(source, model, *runtime)
 
 
-def run_in_openvino(model: ov.Model) -> Reference:
-    """Return a function that runs a graph on the CPU in f32; it is compiled when first called."""
-    names = [port.name for port in ports(model)["inputs"]]
-    compiled: list[Any] = []
+def openvino_runtime(model: ov.Model, why: str, hint: str = "") -> tuple[Reference, str]:
+    """Return OpenVINO as the fallback reference runtime, with the reason in its name.
 
-    def run(inputs: Inputs) -> list[Array]:
-        import openvino as ov
-
-        try:
-            if not compiled:
-                compiled.append(ov.Core().compile_model(model, "CPU", EXACT))
-            results = compiled[0]([inputs[name] for name in names])
-        except RuntimeError as error:
-            raise InputError(f"OpenVINO cannot run the model: {reason(error)}") from error
-        return [np.array(results[i]) for i in range(len(compiled[0].outputs))]
-
-    return run
+    The fallback only checks the steps after reading the source.
+    """
+    explanation = f"{why}: {hint}" if hint else why
+    return ReferenceModel(model.clone()).run, f"OpenVINO's own reading ({explanation})"
 
 
 def read_with(frontend: str, path: Path, what: str) -> ov.Model:
     """Read a file with one of OpenVINO's frontends.
 
-    The frontend is named, because ``Core.read_model`` tries them all on a file it does not
-    recognise, and some of them write to the terminal what they think of it.
+    The frontend is explicit: ``Core.read_model`` tries all frontends on an unrecognized file, and
+    some of them write to the terminal.
 
     Raises:
-        InputError: The file is not of that format, truncated, or has an operation that OpenVINO
-            does not know.
+        InputError: The file has another format, is truncated, or contains an operation that
+            OpenVINO does not support.
     """
     import openvino as ov
 
@@ -96,15 +99,15 @@ def read_with(frontend: str, path: Path, what: str) -> ov.Model:
         model: ov.Model = reader.convert(reader.load(str(path)))
     except failures as error:
         why = reason(error)
-        hint = "is the file complete?" if "parse" in why else ""
+        hint = "the file may be incomplete" if "parse" in why else ""
         raise InputError(f"cannot read {path} as {what}: {why}", hint) from error
     if not model.outputs:
-        raise InputError(f"cannot read {path} as {what}: there is no model in it")
+        raise InputError(f"cannot read {path} as {what}: the model has no outputs")
     return model
 
 
 def _frontend_failures() -> tuple[type[Exception], ...]:
-    """Return what OpenVINO's frontends raise; these derive from nothing narrower than Exception."""
+    """Return the exceptions of OpenVINO's frontends, which share no narrower base class."""
     import openvino as ov
 
     named = [getattr(ov.frontend, name) for name in dir(ov.frontend) if name.endswith("Failure")]

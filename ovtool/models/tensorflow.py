@@ -1,4 +1,4 @@
-"""TensorFlow SavedModel, frozen graph and Lite, compared with tensorflow if it is installed."""
+"""TensorFlow SavedModel, frozen graph and Lite, checked with tensorflow if installed."""
 
 from __future__ import annotations
 
@@ -14,8 +14,15 @@ import numpy as np
 from ovtool.core import files
 from ovtool.core.errors import InputError
 from ovtool.core.third_party import LOG, captured, reason
-from ovtool.core.variant import Source
-from ovtool.models.source import Array, Inputs, Reference, SourceModel, own_reading, read_with
+from ovtool.models.source import (
+    Array,
+    Inputs,
+    Reference,
+    SourceModel,
+    from_files,
+    openvino_runtime,
+    read_with,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,14 +32,14 @@ if TYPE_CHECKING:
     from ovtool.models.options import SourceOptions
 
 _NOT_INSTALLED = ("tensorflow is not installed", "pip install 'ovtool[tensorflow]'")
-_TFLITE_MAGIC = b"TFL3"  # bytes 4 to 8: the file identifier of the schema
+_TFLITE_MAGIC = b"TFL3"  # file identifier of the schema, bytes 4 to 8
 
 
 def read(reference: str, _options: SourceOptions) -> SourceModel:
     """Read a SavedModel folder (or the ``saved_model.pb`` in it) or a frozen graph ``x.pb``.
 
     Raises:
-        InputError: There is no model in the folder, or the file is truncated or no graph.
+        InputError: The folder has no model, or the file is truncated or not a graph.
     """
     path = Path(reference)
     if path.name == "saved_model.pb" and path.is_file():
@@ -40,83 +47,72 @@ def read(reference: str, _options: SourceOptions) -> SourceModel:
     if path.is_dir():
         if not (path / "saved_model.pb").is_file():
             raise InputError(
-                f"no model in the folder {path}", "a SavedModel has a saved_model.pb, an IR a .xml"
+                f"no model in the folder {path}",
+                "a SavedModel contains saved_model.pb, an IR a .xml",
             )
-        hashed = sorted(part for part in path.rglob("*") if part.is_file())
+        parts = sorted(part for part in path.rglob("*") if part.is_file())
     else:
-        hashed = [files.existing_file(path, "model")]
+        parts = [files.existing_file(path, "model")]
     with _native_messages_in_log():
         model = read_with("tf", path, "TensorFlow")
-    run, against = _reference(path, model)
-    return SourceModel(
-        source=Source(kind="tensorflow", reference=reference, sha256=files.sha256(*hashed)),
-        model=model,
-        reference=run,
-        against=against,
-    )
+    return from_files("tensorflow", reference, parts, model, _runtime(path, model))
 
 
 def read_tflite(reference: str, _options: SourceOptions) -> SourceModel:
     """Read a TensorFlow Lite file.
 
     Raises:
-        InputError: The file is missing, truncated or something else.
+        InputError: The file is missing, truncated or not TensorFlow Lite.
     """
     path = files.existing_file(reference, "model")
     with path.open("rb") as stream:
         if stream.read(8)[4:] != _TFLITE_MAGIC:
             raise InputError(f"not a TensorFlow Lite model: {path}")
     model = read_with("tflite", path, "TensorFlow Lite")
-    run, against = _lite_reference(path, model)
-    return SourceModel(
-        source=Source(kind="tflite", reference=reference, sha256=files.sha256(path)),
-        model=model,
-        reference=run,
-        against=against,
-    )
+    return from_files("tflite", reference, [path], model, _lite_runtime(path, model))
 
 
 @contextlib.contextmanager
 def _native_messages_in_log() -> Iterator[None]:
-    """Keep what the C++ parser writes to the terminal about a file that is not a graph."""
+    """Redirect what the C++ parser writes to the terminal into the log."""
     sys.stderr.flush()
     terminal = os.dup(2)
-    with tempfile.TemporaryFile() as said:
-        os.dup2(said.fileno(), 2)
+    with tempfile.TemporaryFile() as captured_stderr:
+        os.dup2(captured_stderr.fileno(), 2)
         try:
             yield
         finally:
             os.dup2(terminal, 2)
             os.close(terminal)
-            said.seek(0)
-            for line in said.read().decode(errors="replace").splitlines():
+            captured_stderr.seek(0)
+            for line in captured_stderr.read().decode(errors="replace").splitlines():
                 LOG.debug("tensorflow frontend: %s", line)
 
 
-def _reference(path: Path, model: ov.Model) -> tuple[Reference, str]:
+def _runtime(path: Path, model: ov.Model) -> tuple[Reference, str]:
     if not path.is_dir():
-        return own_reading(model, "a frozen graph does not say what its outputs are")
+        return openvino_runtime(model, "a frozen graph does not declare its outputs")
     try:
         with _native_messages_in_log(), captured("tensorflow"):
             import tensorflow as tf
     except ModuleNotFoundError:
-        return own_reading(model, *_NOT_INSTALLED)
+        return openvino_runtime(model, *_NOT_INSTALLED)
     failures = (OSError, ValueError, TypeError, tf.errors.OpError)
     try:
         with _native_messages_in_log(), captured("tensorflow"):
             signatures = tf.saved_model.load(str(path)).signatures
     except failures as error:
-        return own_reading(model, f"tensorflow cannot load it, {reason(error)}")
+        return openvino_runtime(model, f"tensorflow cannot load the model, {reason(error)}")
     if "serving_default" not in signatures:
-        return own_reading(model, "the SavedModel has no serving_default signature")
+        return openvino_runtime(model, "the SavedModel has no serving_default signature")
     signature = signatures["serving_default"]
-    inputs_of = _named(model.inputs, list(signature.structured_input_signature[1]))
-    outputs_of = _named(model.outputs, list(signature.structured_outputs))
+    inputs_of = _match_names(model.inputs, list(signature.structured_input_signature[1]))
+    outputs_of = _match_names(model.outputs, list(signature.structured_outputs))
 
     def run(inputs: Inputs) -> list[Array]:
-        given = {key: tf.constant(inputs[name]) for key, name in inputs_of.items()}
+        tensors = {key: tf.constant(inputs[name]) for key, name in inputs_of.items()}
         try:
-            outputs = signature(**given)
+            outputs = signature(**tensors)
         except failures as error:
             raise InputError(f"tensorflow cannot run {path}: {reason(error)}") from error
         return [np.asarray(outputs[key]) for key in outputs_of]
@@ -124,43 +120,46 @@ def _reference(path: Path, model: ov.Model) -> tuple[Reference, str]:
     return run, f"tensorflow {tf.__version__}"
 
 
-def _lite_reference(path: Path, model: ov.Model) -> tuple[Reference, str]:
+def _lite_runtime(path: Path, model: ov.Model) -> tuple[Reference, str]:
     try:
         with _native_messages_in_log(), captured("tensorflow"):
             import tensorflow as tf
 
             interpreter = tf.lite.Interpreter(str(path))
     except ModuleNotFoundError:
-        return own_reading(model, *_NOT_INSTALLED)
+        return openvino_runtime(model, *_NOT_INSTALLED)
     except (ValueError, RuntimeError) as error:
-        return own_reading(model, f"tensorflow cannot load it, {reason(error)}")
-    given = {detail["name"]: detail["index"] for detail in interpreter.get_input_details()}
-    made = {detail["name"]: detail["index"] for detail in interpreter.get_output_details()}
-    inputs_of, outputs_of = _named(model.inputs, list(given)), _named(model.outputs, list(made))
+        return openvino_runtime(model, f"tensorflow cannot load the model, {reason(error)}")
+    input_index = {detail["name"]: detail["index"] for detail in interpreter.get_input_details()}
+    output_index = {detail["name"]: detail["index"] for detail in interpreter.get_output_details()}
+    inputs_of, outputs_of = (
+        _match_names(model.inputs, list(input_index)),
+        _match_names(model.outputs, list(output_index)),
+    )
 
     def run(inputs: Inputs) -> list[Array]:
         try:
             for key, name in inputs_of.items():
-                interpreter.resize_tensor_input(given[key], inputs[name].shape)
+                interpreter.resize_tensor_input(input_index[key], inputs[name].shape)
             with _native_messages_in_log():
                 interpreter.allocate_tensors()
             for key, name in inputs_of.items():
-                interpreter.set_tensor(given[key], inputs[name])
+                interpreter.set_tensor(input_index[key], inputs[name])
             interpreter.invoke()
         except (ValueError, RuntimeError) as error:
             raise InputError(f"tensorflow cannot run {path}: {reason(error)}") from error
-        return [interpreter.get_tensor(made[key]).copy() for key in outputs_of]
+        return [interpreter.get_tensor(output_index[key]).copy() for key in outputs_of]
 
     return run, f"tensorflow {tf.__version__}, TensorFlow Lite interpreter"
 
 
-def _named(model_ports: list[Any], keys: list[str]) -> dict[str, str]:
-    """Return the source's name -> the variant's name, in the order of the model's ports."""
+def _match_names(model_ports: list[Any], keys: list[str]) -> dict[str, str]:
+    """Return source name -> variant name, in the order of the model's ports."""
     matched = {}
     for index, port in enumerate(model_ports):
         names = sorted(port.get_names())
         key = next((key for key in keys if key in names), None)
         if key is None:
-            raise InputError(f"OpenVINO's port {index} {names} is none of the source's {keys}")
+            raise InputError(f"OpenVINO's port {index} {names} does not match the source's {keys}")
         matched[key] = names[0]
     return matched

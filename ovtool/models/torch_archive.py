@@ -1,10 +1,10 @@
-"""Whether a torch archive can be loaded without running code that it brings along.
+"""Check that loading a torch archive runs no code from the file.
 
-``torch.export.load`` unpickles some parts of a ``.pt2``, evaluates strings as Python (sizes by
-``sympy.sympify``, guards by ``exec``), resolves names of operations to any attribute of ``torch``,
-and writes names into the Python code it generates (torch 2.13, ``torch/_export/serde/serialize.py``
-and ``torch/export/pt2_archive/_package.py``).  So everything in the archive is held against what
-``torch.export.save`` writes for a plain network, and anything else is refused.
+``torch.export.load`` unpickles parts of a ``.pt2``, evaluates strings as Python (sizes by
+``sympy.sympify``, guards by ``exec``), resolves operation names to any attribute of ``torch``, and
+writes names into generated Python code (torch 2.13, ``torch/_export/serde/serialize.py`` and
+``torch/export/pt2_archive/_package.py``).  The check accepts only what ``torch.export.save`` writes
+for a plain network.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _SLACK_BYTES = 1 << 16
-_HINT = "export it again with torch.export.save, or --trust to run whatever code the file holds"
+_HINT = "export it again with torch.export.save, or pass --trust to run the code in the file"
 
 _RECORDS = re.compile(
     r"models/model\.json|data/weights/(weight_\d+|model_weights_config\.json)|"
@@ -61,29 +61,33 @@ _PLAIN_NODES = (
 _MAX_EXPRESSION = 20_000
 
 
-def refuse_inflated(stream: BinaryIO, size: int, shown: Path) -> None:
-    """Refuse a zip archive that grows when it is read; torch stores everything uncompressed.
+class UnsafeFileError(InputError):
+    """Loading the file could run code in it."""
+
+
+def refuse_inflated(stream: BinaryIO, size: int, path: Path) -> None:
+    """Reject a zip archive that expands when read; torch stores everything uncompressed.
 
     Raises:
-        InputError: It is no zip archive, or its contents are larger than itself.
+        InputError: The file is not a zip archive, or its contents are larger than the file.
     """
     try:
         with zipfile.ZipFile(stream) as archive:
             total = sum(entry.file_size for entry in archive.infolist())
     except (zipfile.BadZipFile, ValueError, OSError) as error:
-        raise InputError(f"not a torch archive, or truncated: {shown}") from error
+        raise InputError(f"not a torch archive, or truncated: {path}") from error
     if total > size + _SLACK_BYTES:
-        raise InputError(f"{shown} would grow from {size} to {total} bytes when read", "save again")
+        raise InputError(f"{path} expands from {size} to {total} bytes when read", "save it again")
 
 
 def check_exported(path: Path) -> None:
-    """Refuse an archive of ``torch.export.save`` that could run code of its own when loaded.
+    """Reject an archive of ``torch.export.save`` that could run code when loaded.
 
-    It is read by torch's own reader, so that what is checked is what is loaded.
+    The check uses torch's own reader, so that it sees what is loaded.
 
     Raises:
-        InputError: It is no such archive, truncated, of an older format, or holds more than plain
-            tensors and a graph of known operations.
+        UnsafeFileError: The file contains more than plain tensors and known operations.
+        InputError: The file is not such an archive, truncated, or an older format.
     """
     from torch.export.pt2_archive._package import PT2ArchiveReader
 
@@ -95,7 +99,7 @@ def check_exported(path: Path) -> None:
             names = archive.get_file_names()
     except (RuntimeError, AssertionError, ValueError) as error:
         raise InputError(
-            f"not an archive of torch.export.save, or of an older format: {path}", _HINT
+            f"not an archive of torch.export.save, or an older format: {path}", _HINT
         ) from error
     for name in names:
         if not _RECORDS.fullmatch(name):
@@ -110,8 +114,8 @@ def check_exported(path: Path) -> None:
         raise InputError(f"{path} is damaged: {reason(error)}", "export it again") from error
 
 
-def _refusal(path: Path, what: str) -> InputError:
-    return InputError(f"{path} holds {what}, by which it could run code", _HINT)
+def _refusal(path: Path, what: str) -> UnsafeFileError:
+    return UnsafeFileError(f"{path} contains {what}, which could run code", _HINT)
 
 
 def _check_payloads(path: Path, config: bytes) -> None:
@@ -123,7 +127,7 @@ def _check_payloads(path: Path, config: bytes) -> None:
 
 
 def _check_sample_inputs(path: Path, content: bytes) -> None:
-    """Refuse sample inputs that ``weights_only`` does: torch would unpickle them all the same."""
+    """Reject sample inputs that ``weights_only`` rejects: torch would unpickle them anyway."""
     import pickle
 
     import torch
@@ -139,7 +143,7 @@ def _check_sample_inputs(path: Path, content: bytes) -> None:
 
 
 def _check_strings(path: Path, key: str, value: Any) -> None:
-    """Hold every string of the graph against the rule for its key."""
+    """Check every string of the graph against the rule for its key."""
     if key in _FREE_TEXT:
         return
     if key in {"as_custom_obj", "custom_obj"} or (key == "custom_obj_values" and value):
@@ -169,7 +173,7 @@ def _is_operation(text: str) -> bool:
 
 
 def is_plain_expression(text: str) -> bool:
-    """Whether a size or guard is arithmetic of symbols, sizes and known functions, no more."""
+    """Whether a size or guard is arithmetic of symbols, sizes and known functions only."""
     if len(text) > _MAX_EXPRESSION:
         return False
     try:
@@ -185,7 +189,7 @@ def _is_plain(node: ast.AST) -> bool:
     if isinstance(node, ast.Name):
         return node.id == "inf" or re.fullmatch(r"[suzf]\d+", node.id) is not None
     if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
-        # L['x'] of a guard: an input by its name
+        # L['x'] of a guard: an input by name
         index = node.slice
         text = index.value if isinstance(index, ast.Constant) else None
         return node.value.id == "L" and isinstance(text, str) and _is_identifier(text)
@@ -203,7 +207,7 @@ def _is_plain_call(node: ast.Call) -> bool:
         )
     if not isinstance(node.func, ast.Name) or node.func.id not in _FUNCTIONS:
         return False
-    if node.func.id != "Symbol":  # any other function evaluates a string that it is given
+    if node.func.id != "Symbol":  # other functions evaluate string arguments
         return not node.keywords and all(map(_is_plain, node.args))
     assumptions = (k.value for k in node.keywords)
     return (
@@ -216,7 +220,7 @@ def _is_plain_call(node: ast.Call) -> bool:
 
 
 def _is_plain_structure(text: str) -> bool:
-    """Whether a pytree is made of tuples, lists and dicts with plain keys."""
+    """Whether a pytree consists of tuples, lists and dicts with plain keys."""
     version, root = json.loads(text)
     return version == 1 and _is_plain_branch(root)
 

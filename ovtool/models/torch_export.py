@@ -1,4 +1,4 @@
-"""A torch ``ExportedProgram`` saved by ``torch.export.save``: ``x.pt2``."""
+"""Torch ``ExportedProgram`` files of ``torch.export.save``: ``x.pt2``."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from ovtool.core.errors import InputError
 from ovtool.core.shapes import OPEN
 from ovtool.core.third_party import captured, reason
 from ovtool.core.variant import Source
-from ovtool.models.network import name_inputs, unconverted
+from ovtool.models.network import conversion_error, name_inputs
 from ovtool.models.source import SourceModel
-from ovtool.models.torch import eager
+from ovtool.models.torch import eager_runtime
 from ovtool.models.torch_archive import check_exported
 
 if TYPE_CHECKING:
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 
 def read(reference: str, options: SourceOptions) -> SourceModel:
-    """Read an exported program; its sizes are open where it was exported so.
+    """Read an exported program, including its dynamic dimensions.
 
     Raises:
-        InputError: The file is missing, truncated, could run code of its own and is not trusted,
-            or has an operation that OpenVINO does not know.
+        InputError: The file is missing, truncated, could run code and is not trusted, or contains
+            an operation that OpenVINO does not support.
     """
     import openvino as ov
     import torch
@@ -41,10 +41,10 @@ def read(reference: str, options: SourceOptions) -> SourceModel:
     try:
         with captured(reference):
             model = ov.convert_model(program)
-            # The guards are about the shapes of torch's own run; OpenVINO checks its own.
+            # Guards check the shapes of torch's run only.
             module = program.module(check_guards=False)
-    except Exception as error:  # torch's decompositions raise anything
-        raise unconverted(reference, error) from error
+    except Exception as error:  # torch's decompositions can raise anything
+        raise conversion_error(reference, error) from error
     source = Source(kind="torch-export", reference=reference, sha256=files.sha256(path))
     name_inputs(model, shapes, reference)
 
@@ -55,27 +55,27 @@ def read(reference: str, options: SourceOptions) -> SourceModel:
     return SourceModel(
         source=source,
         model=model,
-        reference=eager(reference, list(shapes), call),
+        reference=eager_runtime(reference, list(shapes), call),
         against=f"torch {torch.__version__}, the exported program",
     )
 
 
 def _load(path: Path) -> torch.export.ExportedProgram:
-    # Not torch.export.load: on an error it goes on to an older format, which is a pickle.
+    # Not torch.export.load: on an error it tries an older format, which is a pickle.
     from torch.export.pt2_archive._package import load_pt2
 
     try:
         with captured(str(path)):
             programs = load_pt2(str(path)).exported_programs
-    except Exception as error:  # a damaged file fails in any way
+    except Exception as error:  # a damaged file can raise anything
         raise InputError(f"cannot load {path}: {reason(error)}", "export it again") from error
     if "model" not in programs:
-        raise InputError(f"there is no exported program in {path}")
+        raise InputError(f"{path} contains no exported program")
     return programs["model"]
 
 
 def _shapes(program: torch.export.ExportedProgram, path: Path) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of the program's inputs, -1 where they were exported as dynamic."""
+    """Return the shapes of the program's inputs; -1 is a dynamic dimension."""
     import torch
 
     values = {node.name: node.meta.get("val") for node in program.graph.nodes}
@@ -83,6 +83,6 @@ def _shapes(program: torch.export.ExportedProgram, path: Path) -> dict[str, tupl
     for name in program.graph_signature.user_inputs:
         value = values.get(name)
         if not isinstance(value, torch.Tensor):
-            raise InputError(f"{path}: its input {name!r} is not a tensor", "export it without")
+            raise InputError(f"{path}: input {name!r} is not a tensor", "export without this input")
         shapes[name] = tuple(size if isinstance(size, int) else OPEN for size in value.shape)
     return shapes

@@ -15,7 +15,7 @@ from ovtool.core.errors import InputError
 from ovtool.core.progress import SILENT, Progress
 from ovtool.core.variant import fix_shapes
 from ovtool.graph import counts
-from ovtool.models.references import Reference, variant_beside
+from ovtool.models.convert import ModelReference, load_or_convert_next_to
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -95,7 +95,7 @@ def row(layer: LayerCounts) -> dict[str, Any]:
 
 
 def analyze(
-    model: Reference,
+    model: ModelReference,
     *,
     batch: int | None = None,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
@@ -122,7 +122,7 @@ def analyze(
     with contextlib.ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ovtool-analyze-")))
         folder = stack.enter_context(files.new_folder(Path(out), replace)) if out else None
-        variant = variant_beside(model, Path(out) if out else None, scratch, progress)
+        variant = load_or_convert_next_to(model, Path(out) if out else None, scratch, progress)
         (trial,) = plan_trials([variant], ["CPU"], spec)
         fixed = _fixed_shapes(trial, variant)
         analysis = counts.analyze(_read_graph(variant, fixed))

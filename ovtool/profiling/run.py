@@ -19,7 +19,7 @@ from ovtool.core.progress import SILENT, Progress
 from ovtool.datasets.spec import DataSpec
 from ovtool.devices.selection import find_emulated, select_available
 from ovtool.graph import runtime
-from ovtool.models.references import Reference, variant_beside
+from ovtool.models.convert import ModelReference, load_or_convert_next_to
 from ovtool.profiling import breakdown
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ class Profile:
 
 
 def profile(
-    model: Reference,
+    model: ModelReference,
     *,
     device: str = "CPU",
     batch: int = 1,
@@ -184,7 +184,7 @@ def profile(
     with contextlib.ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ovtool-profile-")))
         folder = stack.enter_context(files.new_folder(Path(out), replace)) if out else None
-        variant = variant_beside(model, Path(out) if out else None, scratch, progress)
+        variant = load_or_convert_next_to(model, Path(out) if out else None, scratch, progress)
         (trial,) = plan_trials([variant], devices, spec)
         measured = _measure(trial, variant, data, seconds, scratch, progress)
         if calibration is not None:

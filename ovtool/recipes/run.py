@@ -10,7 +10,7 @@ from ovtool.compression import compress as compression
 from ovtool.core.errors import InputError, LimitNotMetError
 from ovtool.core.progress import SILENT, Progress
 from ovtool.datasets.spec import DataSpec
-from ovtool.models.references import as_variant
+from ovtool.models.convert import load_or_convert
 from ovtool.recipes.schema import DataSource, Recipe, find_recipe, read_recipe
 from ovtool.report.summary import Summary, summarize
 from ovtool.report.write import ReportFiles, report
@@ -102,7 +102,7 @@ def _make_variants(
 ) -> list[Variant]:
     """Convert the model and run the steps of every variant; shared first steps run once."""
     from ovtool.models.options import SourceOptions
-    from ovtool.models.source_table import kind_of
+    from ovtool.models.registry import kind_of
 
     model, data = plan.model, plan.data
     source = _located(model.source, base)
@@ -119,7 +119,7 @@ def _make_variants(
         trust=trust,
     )
     unchanged = next((name for name, v in plan.variants.items() if not v.steps), "source")
-    start = as_variant(
+    start = load_or_convert(
         source, folder / unchanged, name=unchanged, options=options, progress=progress
     )
     samples = compression.CompressionData(

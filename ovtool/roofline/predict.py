@@ -13,7 +13,7 @@ from ovtool.core.errors import InputError, MissingError
 from ovtool.core.notes import Note, make_note
 from ovtool.core.progress import SILENT, Progress
 from ovtool.devices.selection import describe_environment, select_available
-from ovtool.models.references import Reference, variant_beside
+from ovtool.models.convert import ModelReference, load_or_convert_next_to
 from ovtool.roofline import calibration
 from ovtool.roofline import model as roofline
 from ovtool.roofline.model import Task, memory_kind
@@ -86,7 +86,7 @@ class RooflineComparison:
 
 
 def predict(
-    model: Reference,
+    model: ModelReference,
     *,
     device: str = "CPU",
     batch: int = 1,
@@ -119,7 +119,7 @@ def predict(
     devices, _ = select_available([device], strict=True)
     rates = require_calibration(devices[0]).device_rates()
     with tempfile.TemporaryDirectory(prefix="ovtool-predict-") as scratch:
-        variant = variant_beside(model, None, Path(scratch), progress)
+        variant = load_or_convert_next_to(model, None, Path(scratch), progress)
         (trial,) = plan_trials([variant], devices, spec)
         try:
             session = ProcessRunner().open(jobs.prepare_job(trial, variant), warm_up=False)

@@ -17,7 +17,7 @@ from ovtool.core.variant import RECORD, Variant
 from ovtool.datasets.samples import check_metric, default_metric
 from ovtool.datasets.spec import DataSpec, VariantSamples
 from ovtool.devices.selection import describe_environment, find_emulated
-from ovtool.models.references import Reference, as_variant, existing
+from ovtool.models.convert import ModelReference, load_or_convert, load_variant
 from ovtool.sweep.measurer import Measurer, Observer, SilentObserver
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class SweepResult:
 
 
 def sweep(
-    variants: Sequence[Reference],
+    variants: Sequence[ModelReference],
     *,
     out: str | Path,
     name: str | None = None,
@@ -144,13 +144,13 @@ def sweep(
     )
 
 
-def _load(model: Reference, folder: Path, progress: Progress) -> Variant:
+def _load(model: ModelReference, folder: Path, progress: Progress) -> Variant:
     if isinstance(model, Variant) or (Path(model) / RECORD).is_file():
-        return existing(model)
+        return load_variant(model)
     from ovtool.models.convert import default_name
 
     name = default_name(str(model))
-    return as_variant(model, folder / "variants" / name, name=name, progress=progress)
+    return load_or_convert(model, folder / "variants" / name, name=name, progress=progress)
 
 
 def _describe_variants(variants: Iterable[Variant]) -> dict[str, PlannedVariant]:

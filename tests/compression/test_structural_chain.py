@@ -7,8 +7,8 @@ import torch
 
 from ovtool import api
 from ovtool.compression.networks import restore_network
+from ovtool.models.network import load_source_network
 from ovtool.models.options import SourceOptions
-from ovtool.models.trainable import network_of
 
 TRUST = SourceOptions(trust=True, layouts={"input": "NCHW"})
 CODE = """
@@ -50,7 +50,7 @@ def run(variant, x):
 
 
 def same_network(variant, x):
-    net = restore_network(network_of(variant.record.source, TRUST), variant)
+    net = restore_network(load_source_network(variant.record.source, TRUST), variant)
     with torch.no_grad():
         expected = net.module.eval()(torch.from_numpy(x)).numpy()
     return np.abs(run(variant, x) - expected).max() < 1e-3 * np.abs(expected).max()

@@ -7,8 +7,8 @@ import torch
 
 from ovtool import api
 from ovtool.compression.networks import restore_network
+from ovtool.models.network import load_source_network
 from ovtool.models.options import SourceOptions
-from ovtool.models.trainable import network_of
 
 CODE = """
 import torch
@@ -41,7 +41,9 @@ def test_a_users_module_is_trained_and_its_network_saved(here):
     )  # fmt: skip
     epochs = made.record.steps[0].details["training"]["epochs"]
     assert epochs[-1]["loss"] < epochs[0]["loss"] / 2
-    network = restore_network(network_of(made.record.source, SourceOptions(trust=True)), made)
+    network = restore_network(
+        load_source_network(made.record.source, SourceOptions(trust=True)), made
+    )
     x = torch.randn(4, 1, 8, 8)
     with torch.no_grad():
         expected = network.module.eval()(x).numpy()

@@ -111,7 +111,7 @@ def test_recognizer_needs_the_transformer_scheme_in_int8(tmp_path):
     if importlib.util.find_spec("rapidocr") is None:
         pytest.skip("ovtool[ocr] is not installed")
     options = SourceOptions(input_shapes={"x": (-1, 3, 48, 320)})
-    plain = api.convert("sample:text-recogniser", out=tmp_path / "plain", options=options)
+    plain = api.convert("sample:text-recognizer", out=tmp_path / "plain", options=options)
     data = api.DataSpec("sample:text-lines-calibration", limit=20)
     evaluator = GraphEvaluator(
         api.DataSpec("sample:text-lines-test", limit=20).load(plain), plain, "characters"

@@ -368,7 +368,7 @@ def test_text_recognizer_agrees_with_onnx(tmp_path):
     """The network is an ONNX file only; torch and fvcore cannot trace it."""
     pytest.importorskip("onnxruntime", reason="extra onnx is not installed")
     try:
-        path = samples.text_recogniser()
+        path = samples.text_recognizer()
     except Exception as error:  # noqa: BLE001 - any missing dependency
         pytest.skip(f"extra ocr is not installed: {error}")
     variant = api.convert(path, out=tmp_path / "fp32")

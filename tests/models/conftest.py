@@ -6,7 +6,7 @@ from ovtool.core.progress import Silent
 
 
 class Notes(Silent):
-    """Remembers what was noted."""
+    """A progress that records its notes."""
 
     def __init__(self) -> None:
         self.texts: list[str] = []

@@ -146,7 +146,6 @@ def test_the_tolerance_is_the_users(tmp_path, monkeypatch):
 
 
 def test_what_is_not_finite_where_the_source_is_counts_as_different():
-    from ovtool.models.output_check import _difference
 
     x = np.array([1.0, np.nan, np.inf])
     assert _difference("y", x, x).max_abs_difference == 0

@@ -4,16 +4,14 @@ import pytest
 from openvino import opset15 as op
 
 from ovtool.core.errors import InputError
-from ovtool.core.progress import SILENT
 from ovtool.models.convert import convert
 from ovtool.models.inputs import random_inputs
-from ovtool.models.options import SourceOptions
 from tests.helpers.graphs import ROWS, embedding
 
 SHAPES = {"ids": (4, 200), "mask": (4, 200)}
 
 
-def test_a_comparison_uses_the_whole_table_and_both_values_of_a_mask():
+def test_random_inputs_cover_the_table_and_both_mask_values():
     made = random_inputs(embedding(), SHAPES, seed=0)
     assert set(np.unique(made["ids"])) == set(range(ROWS))
     assert set(np.unique(made["mask"])) == {0, 1}
@@ -22,25 +20,22 @@ def test_a_comparison_uses_the_whole_table_and_both_values_of_a_mask():
     }
 
 
-def test_random_inputs_are_those_of_the_seed():
+def test_random_inputs_are_seeded():
     one, same, other = (random_inputs(embedding(), SHAPES, seed)["ids"] for seed in (1, 1, 2))
     assert (one == same).all()
     assert (one != other).any()
 
 
-def test_a_type_without_numbers_is_refused():
+def test_type_without_numpy_equivalent_raises():
     x = op.parameter([2], ov.Type.bf16, name="x")
     x.output(0).set_names({"x"})
     with pytest.raises(InputError, match=r"input x.*bf16"):
         random_inputs(ov.Model([op.result(op.relu(x))], [x], "m"), {"x": (2,)}, 0)
 
 
-def test_a_text_model_is_converted_with_its_dimensions_open(tmp_path):
+def test_text_model_keeps_dynamic_dimensions(tmp_path):
     ov.save_model(embedding(), tmp_path / "text.xml")
-    options = SourceOptions()
-    made = convert(
-        str(tmp_path / "text.xml"), tmp_path / "out", None, options, SILENT, replace=False
-    )
-    assert made.record.batch == "dynamic"
-    assert [port.shape for port in made.record.inputs] == [(-1, -1)] * 2
-    assert "ids 2x8, mask 2x8" in made.record.check.inputs
+    variant = convert(tmp_path / "text.xml", out=tmp_path / "out")
+    assert variant.record.batch == "dynamic"
+    assert [port.shape for port in variant.record.inputs] == [(-1, -1)] * 2
+    assert "ids 2x8, mask 2x8" in variant.record.check.inputs

@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import save_file
 
 from ovtool.core.errors import InputError, MissingDependencyError
-from ovtool.core.progress import SILENT
-from ovtool.models.convert import convert
+from ovtool.models.convert import convert, default_name
 from ovtool.models.options import SourceOptions
+from ovtool.models.torch_archive import UnsafeFileError
 from tests.models.source_models import Net, exported
 
 NETS = """
@@ -83,10 +83,13 @@ def nets(tmp_path, monkeypatch):
 
 
 def make(reference, out, **options):
-    return convert(str(reference), out, None, SourceOptions(**options), SILENT, replace=False)
+    reference = str(reference)
+    return convert(
+        reference, out=out, name=default_name(reference), options=SourceOptions(**options)
+    )
 
 
-def test_a_function_of_the_users_code_becomes_a_variant(nets, capfd):
+def test_function_of_user_code_is_converted(nets, capfd):
     path = list(sys.path)
     record = make("nets:with_example", nets / "out").record
     assert (record.name, record.batch, record.source.kind) == ("with_example", "dynamic", "torch")
@@ -99,17 +102,17 @@ def test_a_function_of_the_users_code_becomes_a_variant(nets, capfd):
     assert sys.path == path
 
 
-def test_an_example_is_made_of_the_shapes_given(nets):
+def test_example_is_built_from_requested_shapes(nets):
     record = make("nets:net", nets / "out", input_shapes={"image": (-1, 3, -1, -1)}).record
     assert record.inputs[0].shape == (-1, 3, -1, -1)
-    with pytest.raises(InputError, match="without an example") as raised:
+    with pytest.raises(InputError, match="nets:net") as raised:
         make("nets:net", nets / "none")
     assert "--shape image=" in raised.value.hint
-    with pytest.raises(InputError, match="no input 'imgae'") as raised:
+    with pytest.raises(InputError, match="'imgae'") as raised:
         make("nets:net", nets / "none", input_shapes={"imgae": (1, 3, 8, 8)})
     assert "image" in raised.value.hint
     options = {"input_dtypes": {"image": "q7"}, "input_shapes": {"image": (1, 3, 8, 8)}}
-    with pytest.raises(InputError, match="no such type"):
+    with pytest.raises(InputError, match="q7"):
         make("nets:net", nets / "none", **options)
 
 
@@ -123,46 +126,46 @@ def test_inputs_by_name_and_outputs_by_name(nets):
     assert record.check.max_abs_difference == 0
 
 
-def test_any_number_of_inputs_and_nested_outputs(nets):
+def test_variadic_inputs_and_nested_outputs(nets):
     record = make("nets:rest", nets / "out").record
     assert [p.name for p in record.inputs] == ["input_0", "input_1"]
     assert [p.name for p in record.outputs] == ["output_0", "output_1"]
 
 
-def test_a_batch_baked_into_the_code_stays_static(nets):
+def test_hard_coded_batch_stays_static(nets):
     record = make("nets:fixed", nets / "out").record
     assert record.batch == "static"
     assert record.inputs[0].shape == (1, 2, 3)
 
 
 @pytest.mark.parametrize(
-    ("reference", "message"),
+    ("reference", "value"),
     [
-        ("nets:nets", "no function 'nets'"),
-        ("nets:constant", "no function 'constant'"),
-        ("no_such_nets:net", "no Python module 'no_such_nets'"),
-        ("nets:raises", "raised ValueError: boom and more"),
-        ("nets:leaves", "raised SystemExit"),
-        ("nets:number", "returned int, not a torch.nn.Module"),
-        ("nets:odd", "example input 'image' is str"),
-        ("nets:broken", "OpenVINO cannot convert nets:broken: .*no such layer"),
-        ("nets:unknown", "OpenVINO cannot convert nets:unknown: .*zeta"),
+        ("nets:nets", "'nets'"),
+        ("nets:constant", "'constant'"),
+        ("no_such_nets:net", "'no_such_nets'"),
+        ("nets:raises", "ValueError: boom and more"),
+        ("nets:leaves", "SystemExit"),
+        ("nets:number", "int"),
+        ("nets:odd", "'image' .*str"),
+        ("nets:broken", "nets:broken: .*no such layer"),
+        ("nets:unknown", "nets:unknown: .*zeta"),
     ],
 )
-def test_a_wrong_function_is_one_clear_line(nets, reference, message):
-    with pytest.raises(InputError, match=message) as raised:
+def test_invalid_function_raises_one_line(nets, reference, value):
+    with pytest.raises(InputError, match=value) as raised:
         make(reference, nets / "out")
     assert "\n" not in str(raised.value)
     assert not (nets / "out").exists()
 
 
-def test_a_package_that_the_users_code_misses_is_named(nets):
+def test_missing_package_of_user_code_is_named(nets):
     with pytest.raises(MissingDependencyError, match="a_package_that_is_not_there"):
         make("nets:needs", nets / "out")
 
 
 @pytest.mark.parametrize("name", ["w.safetensors", "w.pt", "old.pt"])
-def test_weights_are_loaded_whatever_file_they_are_in(nets, name):
+def test_weights_load_from_every_format(nets, name):
     torch.manual_seed(1)
     state = {key: torch.randn_like(value) for key, value in Net().state_dict().items()}
     if name == "w.safetensors":
@@ -176,20 +179,20 @@ def test_weights_are_loaded_whatever_file_they_are_in(nets, name):
     assert loaded.check.max_abs_difference < 1e-4
 
 
-def test_weights_that_do_not_fit_say_what_is_missing(nets):
+def test_mismatched_weights_raise_with_the_keys(nets):
     state = Net().state_dict()
     state["more"] = state.pop("conv.bias")
     torch.save(state, "w.pt")
-    with pytest.raises(InputError, match=r"1 missing \(conv.bias\); 1 unexpected \(more\)"):
+    with pytest.raises(InputError, match=r"conv.bias.*more"):
         make("nets:with_example", nets / "out", weights="w.pt")
     state = Net().state_dict() | {"conv.bias": torch.zeros(7)}
     torch.save(state, "w.pt")
     with pytest.raises(InputError, match=r"conv\.bias"):
         make("nets:with_example", nets / "out", weights="w.pt")
     (nets / "w.safetensors").write_bytes(b"\xff" * 50)
-    with pytest.raises(InputError, match="as safetensors"):
+    with pytest.raises(InputError, match=r"w\.safetensors"):
         make("nets:with_example", nets / "out", weights="w.safetensors")
-    with pytest.raises(InputError, match="weights not found"):
+    with pytest.raises(InputError, match=r"none\.pt"):
         make("nets:with_example", nets / "out", weights="none.pt")
 
 
@@ -201,7 +204,7 @@ class Hostile:
 
 
 @pytest.mark.parametrize("kind", ["module", "pickle", "in a state dict", "old format", "weights"])
-def test_pickles_are_refused_without_running_their_code(nets, kind):
+def test_pickles_raise_without_running_code(nets, kind):
     hostile = torch.nn.Linear(2, 2) if kind == "module" else Hostile()
     if kind == "pickle":
         (nets / "m.pkl").write_bytes(pickle.dumps(hostile))
@@ -210,23 +213,23 @@ def test_pickles_are_refused_without_running_their_code(nets, kind):
     else:
         torch.save(hostile, "m.pkl", _use_new_zipfile_serialization=kind != "old format")
     options = {"weights": "m.pkl"} if kind == "weights" else {}
-    with pytest.raises(InputError, match="is a pickle") as raised:
+    with pytest.raises(UnsafeFileError) as raised:
         make("nets:with_example" if options else "m.pkl", nets / "out", **options)
     assert "--trust" in raised.value.hint
     assert not (nets / "ran").exists()
 
 
-def test_a_trusted_module_is_loaded(nets):
+def test_trusted_module_loads(nets):
     torch.save(torch.nn.Linear(3, 2), "m.pt")
     record = make("m.pt", nets / "out", trust=True, input_shapes={"input": (1, 3)}).record
     assert record.inputs[0].shape == (-1, 3)
     torch.save(torch.nn.Linear(3, 2).state_dict(), "state.pt")
     for trust in (True, False):
-        with pytest.raises(InputError, match="weights but no model") as raised:
+        with pytest.raises(InputError, match=r"state\.pt") as raised:
             make("state.pt", nets / "none", trust=trust)
     assert "module:function --weights state.pt" in raised.value.hint
     torch.save(Hostile(), "hostile.pt")
-    with pytest.raises(InputError, match=r"not a torch\.nn\.Module"):
+    with pytest.raises(InputError, match=r"hostile\.pt"):
         make("hostile.pt", nets / "none", trust=True)
     assert (nets / "ran").exists()
 
@@ -235,22 +238,22 @@ def test_a_trusted_module_is_loaded(nets):
     # torch.jit deprecates itself in favour of torch.export
     "ignore:`torch.jit:DeprecationWarning"
 )
-def test_torchscript_is_a_pickle_too(nets):
+def test_torchscript_requires_trust(nets):
     torch.jit.trace(torch.nn.Linear(3, 2), torch.zeros(1, 3)).save("m.pt")
-    with pytest.raises(InputError, match="is a pickle"):
+    with pytest.raises(UnsafeFileError):
         make("m.pt", nets / "out")
     record = make("m.pt", nets / "out", trust=True, input_shapes={"input": (1, 3)}).record
     assert record.check.max_abs_difference < 1e-6
 
 
 @pytest.mark.parametrize("content", [b"hello\n" * 9, b"PK\x03\x04" + bytes(90), b"\x80\x02}"])
-def test_what_is_no_torch_file(nets, content):
+def test_invalid_torch_file_raises(nets, content):
     (nets / "m.pt").write_bytes(content)
-    with pytest.raises(InputError, match=r"not a torch|is a pickle"):
+    with pytest.raises(InputError, match=r"m\.pt"):
         make("m.pt", nets / "out")
 
 
-def test_an_exported_program_keeps_its_shapes(nets):
+def test_exported_program_keeps_dynamic_shapes(nets):
     record = make(exported(nets / "m.pt2"), nets / "out").record
     assert record.source.kind == "torch-export"
     assert record.inputs[0].shape == (-1, 3, 8, 8)
@@ -259,7 +262,7 @@ def test_an_exported_program_keeps_its_shapes(nets):
     assert "image 2x3x8x8" in record.check.inputs
 
 
-def test_an_exported_program_of_fixed_batch_is_opened(nets):
+def test_exported_program_with_static_batch_becomes_dynamic(nets):
     record = make(exported(nets / "m.pt2", dynamic=False), nets / "out").record
     assert record.batch == "dynamic"
-    assert "not in image 2x3x8x8" in record.check.inputs
+    assert "image 2x3x8x8" in record.check.inputs

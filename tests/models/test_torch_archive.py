@@ -12,10 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ovtool.core.errors import InputError
-from ovtool.core.progress import SILENT
 from ovtool.models.convert import convert
-from ovtool.models.options import SourceOptions
-from ovtool.models.torch_archive import check_exported, is_plain_expression
+from ovtool.models.torch_archive import UnsafeFileError, check_exported, is_plain_expression
 from tests.models.source_models import exported
 
 EVIL = "__import__('pathlib').Path('ran').touch()"
@@ -130,11 +128,11 @@ CHANGES = [
 
 
 @pytest.mark.parametrize(("record", "change"), CHANGES, ids=[c.__name__ for _, c in CHANGES])
-def test_what_could_run_code_is_refused(tmp_path, monkeypatch, genuine, record, change):
+def test_code_in_an_archive_raises(tmp_path, monkeypatch, genuine, record, change):
     monkeypatch.chdir(tmp_path)
     written(tmp_path / "net.pt2", edited(genuine, record, change))
-    with pytest.raises(InputError, match="could run code") as raised:
-        convert("net.pt2", tmp_path / "out", None, SourceOptions(), SILENT, replace=False)
+    with pytest.raises(UnsafeFileError) as raised:
+        convert("net.pt2", out=tmp_path / "out")
     assert "--trust" in raised.value.hint
     assert not (tmp_path / "ran").exists()
     assert "antigravity" not in sys.modules
@@ -152,15 +150,15 @@ def test_what_could_run_code_is_refused(tmp_path, monkeypatch, genuine, record, 
     ],
     ids=lambda records: next(iter(records)),
 )
-def test_records_other_than_of_a_plain_network_are_refused(tmp_path, monkeypatch, genuine, records):
+def test_unknown_records_raise(tmp_path, monkeypatch, genuine, records):
     monkeypatch.chdir(tmp_path)
     path = written(tmp_path / "net.pt2", {**genuine, **records})
-    with pytest.raises(InputError, match="could run code"):
+    with pytest.raises(UnsafeFileError):
         check_exported(path)
     assert not (tmp_path / "ran").exists()
 
 
-def test_the_older_format_is_refused(tmp_path, monkeypatch):
+def test_older_format_raises(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     records = {
         "version": b"8.20",
@@ -168,19 +166,19 @@ def test_the_older_format_is_refused(tmp_path, monkeypatch):
         "serialized_state_dict.pt": pickled(Hostile()),
         "serialized_constants.pt": pickled({}),
     }
-    with pytest.raises(InputError, match="older format"):
+    with pytest.raises(InputError, match=r"net\.pt2"):
         check_exported(written(tmp_path / "net.pt2", records))
     assert not (tmp_path / "ran").exists()
 
 
-def test_an_archive_that_grows_is_refused(tmp_path, genuine):
+def test_inflated_archive_raises(tmp_path, genuine):
     bomb = {**genuine, "net/data/weights/weight_0": bytes(50_000_000)}
-    with pytest.raises(InputError, match="would grow"):
+    with pytest.raises(InputError, match=r"50\d{6}"):
         check_exported(written(tmp_path / "net.pt2", bomb, zipfile.ZIP_DEFLATED))
 
 
 @pytest.mark.parametrize("damage", ["half", "text", "json", "nested", "no weights"])
-def test_a_damaged_archive_is_one_clear_line(tmp_path, genuine, damage):
+def test_damaged_archive_raises_one_line(tmp_path, genuine, damage):
     path = written(tmp_path / "net.pt2", genuine)
     if damage == "half":
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
@@ -192,7 +190,7 @@ def test_a_damaged_archive_is_one_clear_line(tmp_path, genuine, damage):
         written(path, {**genuine, GRAPH: b"[" * 100_000})
     else:
         written(path, {name: c for name, c in genuine.items() if name != WEIGHTS})
-    with pytest.raises(InputError, match=r"truncated|damaged") as raised:
+    with pytest.raises(InputError, match=r"net\.pt2") as raised:
         check_exported(path)
     assert "\n" not in str(raised.value)
 
@@ -203,7 +201,7 @@ class Guarded(torch.nn.Module):
         return half[:, :, : image.shape[2] // 2 + 1]
 
 
-def test_sizes_and_guards_of_a_genuine_archive_pass(tmp_path):
+def test_genuine_sizes_and_guards_pass(tmp_path):
     image = {0: torch.export.Dim("n"), 2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO}
     program = torch.export.export(
         Guarded(), (torch.zeros(2, 3, 8, 8),), dynamic_shapes={"image": image}
@@ -225,7 +223,7 @@ def test_sizes_and_guards_of_a_genuine_archive_pass(tmp_path):
         "1 + (L['x'].size()[2] // 2) <= 2*L['x'].size()[2]",
     ],
 )
-def test_sizes_and_guards_that_torch_writes_are_plain(text):
+def test_torch_expressions_are_plain(text):
     assert is_plain_expression(text)
 
 
@@ -252,10 +250,10 @@ def test_sizes_and_guards_that_torch_writes_are_plain(text):
         "",
     ],
 )
-def test_what_is_more_than_arithmetic_is_not_plain(text):
+def test_other_expressions_are_not_plain(text):
     assert not is_plain_expression(text)
 
 
 @given(st.text(max_size=60))
-def test_any_text_is_judged_without_an_error(text):
+def test_any_text_is_classified(text):
     assert is_plain_expression(text) in {True, False}

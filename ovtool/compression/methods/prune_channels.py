@@ -28,7 +28,7 @@ from ovtool.compression.training import classification_loss, load_training_set
 from ovtool.core.errors import InputError
 from ovtool.core.registry import missing_package
 from ovtool.core.third_party import captured, reason
-from ovtool.models.network import tensors_of
+from ovtool.models.network import flatten_outputs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -127,7 +127,7 @@ class _ChannelPruner:
                 iterative_steps=steps,
                 ignored_layers=list(ignored.values()),
                 round_to=settings.round_to if settings.round_to > 1 else None,
-                forward_fn=lambda _, example: tensors_of(network(example), network.reference),
+                forward_fn=lambda _, example: flatten_outputs(network(example), network.reference),
                 # The library's defaults are dictionaries that all pruners share.
                 in_channel_groups={},
                 out_channel_groups={},
@@ -212,7 +212,7 @@ def _shapes(network: Network) -> list[list[int]]:
     import torch
 
     with torch.no_grad():
-        outputs = tensors_of(network(network.example), network.reference)
+        outputs = flatten_outputs(network(network.example), network.reference)
     return [list(output.shape) for output in outputs]
 
 
@@ -334,7 +334,7 @@ def _rebuild(network: Network, step: Step) -> None:
         graph = tp.DependencyGraph().build_dependency(
             network.module,
             dict(network.example),
-            forward_fn=lambda _, example: tensors_of(network(example), network.reference),
+            forward_fn=lambda _, example: flatten_outputs(network(example), network.reference),
         )
         graph.load_pruning_history(step.details["pruning_history"])
 

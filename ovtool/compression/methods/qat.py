@@ -28,7 +28,7 @@ from ovtool.core.errors import InputError
 from ovtool.core.progress import SILENT
 from ovtool.graph.reference_run import ReferenceModel
 from ovtool.graph.weights import count_weight_types
-from ovtool.models.network import tensors_of
+from ovtool.models.network import flatten_outputs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -169,7 +169,7 @@ def _mean_difference(
     for batch in batches:
         with torch.no_grad():
             inputs = {name: torch.as_tensor(batch[i]) for i, name in enumerate(network.example)}
-            expected = tensors_of(network(inputs), network.reference)
+            expected = flatten_outputs(network(inputs), network.reference)
         results = graph.run(batch)
         pairs.append([(e.numpy(), r) for e, r in zip(expected, results, strict=True)])
     worst = 0.0

