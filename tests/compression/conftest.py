@@ -19,7 +19,7 @@ def dense(tmp_path_factory):
 
 
 @pytest.fixture
-def told():
+def progress():
     return Notes()
 
 

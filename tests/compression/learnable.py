@@ -100,26 +100,6 @@ def context(tmp_path, method, settings, given, parent=None):
     return MethodContext(None, parsed, parent, given, tmp_path / "scratch", SILENT)
 
 
-class Stops:
-    """A progress that interrupts when a task begins, like Ctrl-C."""
-
-    def __init__(self, task):
-        self.task = task
-
-    def start(self, task, _total=None):
-        if task.startswith(self.task):
-            raise KeyboardInterrupt
-
-    def advance(self, steps=1):
-        pass
-
-    def note(self, text):
-        pass
-
-    def close(self):
-        pass
-
-
 def outputs(network, x):
     """Return what a network says of [batch, ...] in eval mode, as an array."""
     network.module.eval()

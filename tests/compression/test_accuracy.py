@@ -13,8 +13,7 @@ from ovtool.core.errors import InputError, LimitNotMetError
 from ovtool.core.statistics import Interval
 from ovtool.core.variant import Variant
 from tests.compression.outliers import evaluator, pictures, saved
-from tests.compression.samples import compress
-from tests.compression.test_method_table import types_of
+from tests.compression.samples import compress, types_of
 
 LIMIT = {"max_drop": 0.1}
 
@@ -29,7 +28,7 @@ def products(tmp_path_factory):
     return saved(tmp_path_factory.mktemp("products") / "products", "matmul")
 
 
-class Scripted:
+class ScriptedEvaluator:
     """A judge that says what a test tells it to, the graph in float first."""
 
     metric = "accuracy_top1"
@@ -46,104 +45,106 @@ class Scripted:
         return Interval(value, value - self.half, value + self.half)
 
 
-def search(parent, settings, judged, out, method="int8", **options):
-    inputs = MethodInputs(calibration=pictures(100, 1), evaluator=judged)
+def search(parent, settings, quality, out, method="int8", **options):
+    inputs = MethodInputs(calibration=pictures(100, 1), evaluator=quality)
     return apply_method(parent, method, settings, inputs, out=out, name="q", **options)
 
 
-def details(made):
-    return made.record.steps[-1].details
+def details(compressed):
+    return compressed.record.steps[-1].details
 
 
 @pytest.mark.slow
-def test_a_product_with_outliers_is_saved_by_model_type_transformer(products, tmp_path, told):
-    judged = evaluator(products)
-    made = search(products, LIMIT, judged, tmp_path / "q", progress=told)
-    found = details(made)
-    assert [(attempt["candidate"], attempt["holds"]) for attempt in found["attempts"]] == [
+def test_a_product_with_outliers_is_saved_by_model_type_transformer(products, tmp_path, progress):
+    quality = evaluator(products)
+    compressed = search(products, LIMIT, quality, tmp_path / "q", progress=progress)
+    actual = details(compressed)
+    assert [(attempt["candidate"], attempt["holds"]) for attempt in actual["attempts"]] == [
         ("settings as given", False),
         ("model_type transformer", True),
     ]
-    first, last = found["attempts"]
+    first, last = actual["attempts"]
     assert first["drop"] > 0.2
-    assert found["chosen"] == last["settings"] == {"model_type": "transformer"}
+    assert actual["chosen"] == last["settings"] == {"model_type": "transformer"}
     assert last["ci_low"] <= last["metric"] <= last["ci_high"]
     # The figures are those of the saved model.
-    assert judged(ov.Core().read_model(made.xml)).value == last["metric"]
-    assert found["in_float"]["value"] - last["metric"] == last["drop"] <= 0.1
-    assert any(note.startswith("settings as given: agreement_top1") for note in told.notes)
-    assert Variant.load(made.folder).record == made.record
+    assert quality(ov.Core().read_model(compressed.xml)).value == last["metric"]
+    assert actual["in_float"]["value"] - last["metric"] == last["drop"] <= 0.1
+    assert any(note.startswith("settings as given: agreement_top1") for note in progress.notes)
+    assert Variant.load(compressed.folder).record == compressed.record
 
 
 @pytest.mark.slow
 def test_a_convolution_with_outliers_is_saved_by_leaving_it_in_float(convolutions, tmp_path):
-    judged = evaluator(convolutions)
-    made = search(convolutions, LIMIT, judged, tmp_path / "q")
-    found = details(made)
-    assert [attempt["holds"] for attempt in found["attempts"]] == [False] * 4 + [True]
-    assert found["chosen"]["ignored_names"] == ["second"]
-    assert found["sensitivity"][0]["layers"] == ["second"]
-    assert types_of(made)["f32"]["layers"] == 1
-    assert types_of(made)["i8"]["layers"] == 2
-    assert judged(ov.Core().read_model(made.xml)).value >= 0.9
-    assert Variant.load(made.folder).record == made.record
+    quality = evaluator(convolutions)
+    compressed = search(convolutions, LIMIT, quality, tmp_path / "q")
+    actual = details(compressed)
+    assert [attempt["holds"] for attempt in actual["attempts"]] == [False] * 4 + [True]
+    assert actual["chosen"]["ignored_names"] == ["second"]
+    assert actual["sensitivity"][0]["layers"] == ["second"]
+    assert types_of(compressed)["f32"]["layers"] == 1
+    assert types_of(compressed)["i8"]["layers"] == 2
+    assert quality(ov.Core().read_model(compressed.xml)).value >= 0.9
+    assert Variant.load(compressed.folder).record == compressed.record
 
 
 def test_what_holds_at_once_is_what_is_made_without_a_limit(conv, pictures, tmp_path):
-    limited = MethodInputs(calibration=pictures, evaluator=Scripted(0.9, 0.9))
-    made = apply_method(conv, "int8", LIMIT, limited, out=tmp_path / "q", name="q")
+    limited = MethodInputs(calibration=pictures, evaluator=ScriptedEvaluator(0.9, 0.9))
+    compressed = apply_method(conv, "int8", LIMIT, limited, out=tmp_path / "q", name="q")
     plain = compress(conv, "int8", {}, pictures, out=tmp_path / "p", name="q")
-    assert made.record.sha256 == plain.record.sha256
-    assert len(details(made)["attempts"]) == 1
+    assert compressed.record.sha256 == plain.record.sha256
+    assert len(details(compressed)["attempts"]) == 1
 
 
 def test_a_drop_of_just_the_limit_holds(products, tmp_path):
-    made = search(products, {"max_drop": 0.01}, Scripted(0.98, 0.97), tmp_path / "q")
-    assert details(made)["attempts"][0]["holds"]
+    compressed = search(products, {"max_drop": 0.01}, ScriptedEvaluator(0.98, 0.97), tmp_path / "q")
+    assert details(compressed)["attempts"][0]["holds"]
 
 
 @pytest.mark.parametrize(("half", "certain"), [(0.005, True), (0.05, False)])
-def test_too_few_samples_to_be_certain_is_said(products, tmp_path, told, half, certain):
-    judged = Scripted(0.9, 0.89, half=half)
-    made = search(products, {"max_drop": 0.02}, judged, tmp_path / "q", progress=told)
-    assert details(made)["attempts"][0]["certain"] is certain
-    assert ("too few samples" in " ".join(told.notes)) is not certain
+def test_too_few_samples_to_be_certain_is_said(products, tmp_path, progress, half, certain):
+    quality = ScriptedEvaluator(0.9, 0.89, half=half)
+    compressed = search(products, {"max_drop": 0.02}, quality, tmp_path / "q", progress=progress)
+    assert details(compressed)["attempts"][0]["certain"] is certain
+    assert ("too few samples" in " ".join(progress.notes)) is not certain
 
 
 @pytest.mark.slow
 def test_nothing_that_holds_is_an_error_with_the_best(products, tmp_path):
-    judged = Scripted(0.9, 0.3, 0.5, 0.4, 0.45, *[0.2] * 20)
+    quality = ScriptedEvaluator(0.9, 0.3, 0.5, 0.4, 0.45, *[0.2] * 20)
     with pytest.raises(LimitNotMetError, match=r"max_drop 0\.0100") as caught:
-        search(products, {"max_drop": 0.01}, judged, tmp_path / "q")
+        search(products, {"max_drop": 0.01}, quality, tmp_path / "q")
     assert caught.value.exit_code == 1
     assert "model_type transformer: accuracy_top1 0.500" in str(caught.value)
     assert "drop 0.4000" in str(caught.value)
     assert not (tmp_path / "q").exists()
-    assert judged.calls > 5  # layers were left in float too
+    assert quality.calls > 5  # layers were left in float too
 
 
 def test_the_time_limit_ends_the_search(products, tmp_path):
-    judged = Scripted(0.9, 0.3)
+    quality = ScriptedEvaluator(0.9, 0.3)
     settings = {"max_drop": 0.01, "time_limit_s": 1e-6}
     with pytest.raises(LimitNotMetError, match=r"max_drop 0\.0100 in 0 s"):
-        search(products, settings, judged, tmp_path / "q")
-    assert judged.calls <= 2
+        search(products, settings, quality, tmp_path / "q")
+    assert quality.calls <= 2
 
 
 @pytest.mark.slow
-def test_a_killed_search_goes_on_where_it_was(convolutions, tmp_path, told):
-    whole = search(convolutions, LIMIT, Scripted(0.9, 0.1, 0.2, 0.3, 0.4, 0.88), tmp_path / "whole")
-    killed = Scripted(0.9, 0.1, 0.2, 0.3, 0.4, KeyboardInterrupt())
+def test_a_killed_search_goes_on_where_it_was(convolutions, tmp_path, progress):
+    uninterrupted = search(
+        convolutions, LIMIT, ScriptedEvaluator(0.9, 0.1, 0.2, 0.3, 0.4, 0.88), tmp_path / "whole"
+    )
+    killed = ScriptedEvaluator(0.9, 0.1, 0.2, 0.3, 0.4, KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
         search(convolutions, LIMIT, killed, tmp_path / "q")
     (state,) = tmp_path.glob(f".q.*/{STATE}")
     assert len(json.loads(state.read_text())["attempts"]) == 4
-    rest = Scripted(0.88)
-    made = search(convolutions, LIMIT, rest, tmp_path / "q", progress=told)
+    rest = ScriptedEvaluator(0.88)
+    compressed = search(convolutions, LIMIT, rest, tmp_path / "q", progress=progress)
     assert rest.calls == 1
-    assert any("4 candidates" in note for note in told.notes)
-    assert made.record.sha256 == whole.record.sha256
-    assert details(made)["chosen"] == details(whole)["chosen"]
+    assert any("4 candidates" in note for note in progress.notes)
+    assert compressed.record.sha256 == uninterrupted.record.sha256
+    assert details(compressed)["chosen"] == details(uninterrupted)["chosen"]
     assert not state.exists()
 
 
@@ -157,26 +158,26 @@ def test_a_search_killed_after_its_end_makes_the_model_again(products, tmp_path,
     with monkeypatch.context() as patched:
         patched.setattr(variant, "save", killed)
         with pytest.raises(KeyboardInterrupt):
-            search(products, LIMIT, Scripted(0.9, 0.1, 0.9), tmp_path / "q")
-    again = Scripted()
-    made = search(products, LIMIT, again, tmp_path / "q")
+            search(products, LIMIT, ScriptedEvaluator(0.9, 0.1, 0.9), tmp_path / "q")
+    again = ScriptedEvaluator()
+    compressed = search(products, LIMIT, again, tmp_path / "q")
     assert again.calls == 0
-    assert details(made)["chosen"] == {"model_type": "transformer"}
+    assert details(compressed)["chosen"] == {"model_type": "transformer"}
 
 
 @pytest.mark.slow
 def test_a_candidate_that_cannot_be_judged_is_kept_with_its_reason(products, tmp_path):
-    judged = Scripted(0.9, 0.1, InputError("the graph does not run"), 0.9)
-    made = search(products, LIMIT, judged, tmp_path / "q")
-    failed = details(made)["attempts"][1]
+    quality = ScriptedEvaluator(0.9, 0.1, InputError("the graph does not run"), 0.9)
+    compressed = search(products, LIMIT, quality, tmp_path / "q")
+    failed = details(compressed)["attempts"][1]
     assert failed["error"] == "the graph does not run"
     assert (failed["metric"], failed["holds"]) == (None, False)
 
 
 def test_fp8_takes_a_limit_too(products, tmp_path):
-    made = search(products, LIMIT, Scripted(0.9, 0.89), tmp_path / "q", method="fp8")
-    assert details(made)["attempts"][0]["holds"]
-    assert list(types_of(made)) == ["f8e4m3"]
+    compressed = search(products, LIMIT, ScriptedEvaluator(0.9, 0.89), tmp_path / "q", method="fp8")
+    assert details(compressed)["attempts"][0]["holds"]
+    assert list(types_of(compressed)) == ["f8e4m3"]
 
 
 def test_a_limit_needs_samples_to_judge_by(conv, pictures, tmp_path):
@@ -187,8 +188,8 @@ def test_a_limit_needs_samples_to_judge_by(conv, pictures, tmp_path):
 
 @pytest.mark.slow
 def test_another_metric_is_other_work(products, tmp_path):
-    first = search(products, LIMIT, Scripted(0.9, 0.9), tmp_path / "q")
-    other = Scripted(0.9, 0.1, 0.9)
+    first = search(products, LIMIT, ScriptedEvaluator(0.9, 0.9), tmp_path / "q")
+    other = ScriptedEvaluator(0.9, 0.1, 0.9)
     other.metric = "agreement_top1"
     second = search(products, LIMIT, other, tmp_path / "q", replace=True)
     assert first.record.steps[-1].data != second.record.steps[-1].data
@@ -208,4 +209,4 @@ def test_another_metric_is_other_work(products, tmp_path):
 )  # fmt: skip
 def test_what_is_set_already_is_not_tried_again(given, changes):
     settings = parse_settings("int8", given)
-    assert [set(one) for one in _escalation(settings)] == changes
+    assert [set(item) for item in _escalation(settings)] == changes

@@ -134,10 +134,10 @@ def test_layers_that_cannot_be_compared(tmp_path, layers, message, hint):
 
 
 def test_teachers_are_found_by_reference_and_must_fit(tmp_path):
-    asked = []
+    requested = []
 
     def teacher(reference):
-        asked.append(reference)
+        requested.append(reference)
         return residual() if reference == "fits" else flat(0) if reference == "flat" else wide
 
     wide = Network(
@@ -147,7 +147,7 @@ def test_teachers_are_found_by_reference_and_must_fit(tmp_path):
     settings = {**ALL, "soft": 1}
     given = inputs(teacher=teacher)
     retrain(residual(), context(tmp_path / "a", "train", {**settings, "teacher": "fits"}, given))
-    assert asked == ["fits"]
+    assert requested == ["fits"]
     with pytest.raises(InputError, match=r"\[160, 4\].*\[160, 9\]"):
         retrain(
             residual(), context(tmp_path / "b", "train", {**settings, "teacher": "wide"}, given)

@@ -9,7 +9,7 @@ from ovtool.compression import kmeans
 
 numbers = st.lists(
     st.floats(-100, 100, allow_subnormal=False).map(lambda x: round(x, 3)), min_size=2, max_size=40
-).map(lambda found: np.sort(np.array(found)))
+).map(lambda actual: np.sort(np.array(actual)))
 how = st.sampled_from(["linear", "density", "random"])
 
 
@@ -20,26 +20,26 @@ def error(ordered, centroids):
 @given(numbers, st.integers(1, 8), how)
 def test_centroids_are_means_of_what_is_nearest_and_none_is_idle(ordered, clusters, start):
     first = kmeans.initial_centroids(ordered, clusters, start, 0)
-    found = kmeans.run_lloyd(ordered, first, 500)
-    places = kmeans.nearest_centroids(ordered, found)
-    assert set(places) == set(range(len(found)))
-    assert len(found) <= clusters
-    for place, centroid in enumerate(found):
+    actual = kmeans.run_lloyd(ordered, first, 500)
+    places = kmeans.nearest_centroids(ordered, actual)
+    assert set(places) == set(range(len(actual)))
+    assert len(actual) <= clusters
+    for place, centroid in enumerate(actual):
         assert centroid == pytest.approx(ordered[places == place].mean(), abs=1e-9)
-    distances = np.abs(ordered[:, None] - found)
-    assert np.abs(ordered - found[places]) == pytest.approx(distances.min(1), abs=1e-9)
-    assert error(ordered, found) <= error(ordered, first) + 1e-9
+    distances = np.abs(ordered[:, None] - actual)
+    assert np.abs(ordered - actual[places]) == pytest.approx(distances.min(1), abs=1e-9)
+    assert error(ordered, actual) <= error(ordered, first) + 1e-9
 
 
 def test_separate_groups_are_found_best():
     ordered = np.sort(np.concatenate([np.arange(4) * 0.1 + base for base in (-50, 0, 3, 40)]))
-    found = kmeans.run_lloyd(ordered, kmeans.initial_centroids(ordered, 4, "density", 0), 100)
+    actual = kmeans.run_lloyd(ordered, kmeans.initial_centroids(ordered, 4, "density", 0), 100)
     splits = itertools.combinations(range(1, len(ordered)), 3)
     best = min(
         sum(np.square(part - part.mean()).sum() for part in np.split(ordered, split))
         for split in splits
     )
-    assert error(ordered, found) == pytest.approx(best)
+    assert error(ordered, actual) == pytest.approx(best)
 
 
 def test_starts_are_those_of_the_paper():

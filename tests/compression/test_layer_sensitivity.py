@@ -57,17 +57,17 @@ def outputs(model):
 
 
 def test_the_layer_with_outliers_is_the_most_sensitive(parent):
-    found = measured(parent)
-    assert found.layers[0].name == "second"
-    assert {cost.name for cost in found.layers} == {"first", "second", "classifier"}
-    assert found.layers[0].sqnr_db < found.layers[1].sqnr_db - 10
-    assert sum(cost.macs_share for cost in found.layers) == pytest.approx(1)
+    actual = measured(parent)
+    assert actual.layers[0].name == "second"
+    assert {cost.name for cost in actual.layers} == {"first", "second", "classifier"}
+    assert actual.layers[0].sqnr_db < actual.layers[1].sqnr_db - 10
+    assert sum(cost.macs_share for cost in actual.layers) == pytest.approx(1)
     macs = {"first": 64 * 27, "second": 64 * 144, "classifier": 4 * 64}
-    shares = {cost.name: cost.macs_share for cost in found.layers}
+    shares = {cost.name: cost.macs_share for cost in actual.layers}
     assert shares == pytest.approx({n: m / sum(macs.values()) for n, m in macs.items()})
-    assert found.samples == 32
+    assert actual.samples == 32
     # One layer makes nearly all of the noise, so all together are about as noisy as it.
-    assert found.noise == pytest.approx(found.layers[0].noise, rel=0.3)
+    assert actual.noise == pytest.approx(actual.layers[0].noise, rel=0.3)
 
 
 def test_switched_off_it_is_the_model_and_switched_on_what_nncf_made(parent):
@@ -91,62 +91,62 @@ def test_layers_of_a_transformer_block_are_told_apart(tmp_path):
 
     samples = Listed(list(rng.standard_normal((6, 24, 64)).astype(np.float32)))
     settings = parse_settings("int8", {"model_type": "transformer"})
-    found = measure_sensitivity(graph(block), samples, block.record.inputs, settings)
-    names = {cost.name for cost in found.layers}
+    actual = measure_sensitivity(graph(block), samples, block.record.inputs, settings)
+    names = {cost.name for cost in actual.layers}
     assert {"q/product", "k/product", "v/product", "up/product", "down/product"} <= names
-    assert all(0 < cost.noise < 0.1 for cost in found.layers if "product" in cost.name)
+    assert all(0 < cost.noise < 0.1 for cost in actual.layers if "product" in cost.name)
 
 
 def test_a_judge_tells_what_the_metric_loses(parent):
-    found = measured(parent, evaluator=evaluator(parent))
-    assert found.metric == "agreement_top1"
-    assert found.in_float == 1
-    drops = {cost.name: cost.metric_drop for cost in found.layers}
+    actual = measured(parent, evaluator=evaluator(parent))
+    assert actual.metric == "agreement_top1"
+    assert actual.in_float == 1
+    drops = {cost.name: cost.metric_drop for cost in actual.layers}
     assert drops["second"] > 0.2
     assert drops["classifier"] < 0.1
 
 
 def test_many_layers_go_by_blocks(parent):
-    found = measured(parent, max_rows=2)
-    assert sorted(len(cost.layers) for cost in found.layers) == [1, 2]
-    assert found.layers[0].layers == ("second", "classifier")
-    assert found.layers[0].name == "second ... classifier (2 layers)"
+    actual = measured(parent, max_rows=2)
+    assert sorted(len(cost.layers) for cost in actual.layers) == [1, 2]
+    assert actual.layers[0].layers == ("second", "classifier")
+    assert actual.layers[0].name == "second ... classifier (2 layers)"
 
 
 def test_what_the_time_does_not_suffice_for_is_said(parent):
-    found = measured(parent, time_limit_s=1e-6)
-    assert [cost.name for cost in found.layers] == ["first"]
-    assert found.not_reached == ("second", "classifier")
+    actual = measured(parent, time_limit_s=1e-6)
+    assert [cost.name for cost in actual.layers] == ["first"]
+    assert actual.not_reached == ("second", "classifier")
 
 
 def test_ignored_layers_have_no_row_and_all_ignored_is_an_error(parent):
-    found = measured(parent, {"ignored_names": "first"})
-    assert {cost.name for cost in found.layers} == {"second", "classifier"}
+    actual = measured(parent, {"ignored_names": "first"})
+    assert {cost.name for cost in actual.layers} == {"second", "classifier"}
     with pytest.raises(InputError):
         measured(parent, {"ignored_types": "Convolution, MatMul"})
 
 
 def test_progress_counts_layers(parent):
-    told = Notes()
-    measured(parent, progress=told)
-    assert ("quantizing one layer at a time", 3) in told.tasks
+    progress = Notes()
+    measured(parent, progress=progress)
+    assert ("quantizing one layer at a time", 3) in progress.tasks
 
 
 @given(NOISES, st.floats(0.01, 1))
 def test_the_cheapest_set_takes_the_noise_and_has_no_layer_too_many(pairs, share):
-    found = select_cheapest(costs(pairs), share)
+    actual = select_cheapest(costs(pairs), share)
     noise = {f"l{i}": n for i, (n, _) in enumerate(pairs)}
     goal = share * sum(noise.values())
-    assert sum(noise[name] for name in found) >= goal * (1 - 1e-9)
-    for name in found:
-        assert sum(noise[other] for other in found if other != name) < goal
+    assert sum(noise[name] for name in actual) >= goal * (1 - 1e-9)
+    for name in actual:
+        assert sum(noise[other] for other in actual if other != name) < goal
 
 
 @given(st.integers(0, 100), st.integers(0, 100))
 def test_of_equally_noisy_layers_the_cheaper_goes_first(a, b):
-    found = select_cheapest(costs([(1.0, a / 100), (1.0, b / 100)]), 0.5)
-    assert len(found) == 1
-    assert (a, b)[int(found[0][1])] == min(a, b)
+    actual = select_cheapest(costs([(1.0, a / 100), (1.0, b / 100)]), 0.5)
+    assert len(actual) == 1
+    assert (a, b)[int(actual[0][1])] == min(a, b)
 
 
 def test_layers_whose_outputs_are_not_finite_go_first():
@@ -165,8 +165,8 @@ def test_blocks_hold_every_layer_once_and_are_even(layers, most):
 def test_noise_does_not_depend_on_the_scale_of_the_outputs(factor, count):
     rng = np.random.default_rng(count)
     a = [rng.standard_normal((2, 3)) for _ in range(count)]
-    b = [one + 0.1 * rng.standard_normal((2, 3)) for one in a]
-    scaled = relative_noise([factor * one for one in a], [factor * one for one in b])
+    b = [item + 0.1 * rng.standard_normal((2, 3)) for item in a]
+    scaled = relative_noise([factor * item for item in a], [factor * item for item in b])
     assert scaled == pytest.approx(relative_noise(a, b))
     assert relative_noise(a, a) == 0
 

@@ -65,13 +65,13 @@ def test_a_graph_without_a_network_says_which_step_left_it(trained, tmp_path):
 def test_weights_that_are_not_the_recorded_ones(source, trained, tmp_path):
     with pytest.raises(InputError, match="linear"):
         restore_network(linear(), trained)
-    made = apply_method(source, "train", QUICK, inputs(), out=tmp_path / "t", name="t")
-    weights = made.folder / NETWORK
+    compressed = apply_method(source, "train", QUICK, inputs(), out=tmp_path / "t", name="t")
+    weights = compressed.folder / NETWORK
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
     with pytest.raises(InputError, match=weights.name):
-        restore_network(residual(), made)
+        restore_network(residual(), compressed)
     weights.unlink()
     with pytest.raises(InputError, match=weights.name):
-        restore_network(residual(), made)
+        restore_network(residual(), compressed)

@@ -65,18 +65,18 @@ def test_channels_then_training_then_int8(here):
         return api.compress(before, method, out=out, data=given, options=TRUST, settings=settings)
 
     trained = {"epochs": 12, "learning_rate": 0.02, "batch_size": 32}
-    whole = step("nets_of_structure:make", "train", "v/whole", **trained)
-    small = step(whole, "prune-channels", "v/channels", ratio=0.5, epochs=0)
+    large = step("nets_of_structure:make", "train", "v/whole", **trained)
+    small = step(large, "prune-channels", "v/channels", ratio=0.5, epochs=0)
     taught = step(small, "train", "v/taught", **trained, soft=1, teacher="v/whole")
     int8 = step(taught, "int8", "v/int8", subset_size=50)
     assert [s.method for s in int8.record.steps] == ["train", "prune-channels", "train", "int8"]
-    for made in (whole, small, taught):
-        assert same_network(made, x)
+    for compressed in (large, small, taught):
+        assert same_network(compressed, x)
     assert int8.record.steps[-1].details["weights"][-1]["type"] == "i8"
     assert int8.record.network_sha256 is None
-    right = {v.name: float((run(v, x).argmax(1) == labels).mean()) for v in (whole, taught, int8)}
+    right = {v.name: float((run(v, x).argmax(1) == labels).mean()) for v in (large, taught, int8)}
     assert min(right.values()) > 0.9, right
-    sizes = [v.record.bin_bytes for v in (whole, small, taught, int8)]
+    sizes = [v.record.bin_bytes for v in (large, small, taught, int8)]
     assert sizes[1] == sizes[2] < sizes[0] / 2.5
     assert sizes[3] < sizes[2] / 2
 
@@ -85,7 +85,7 @@ def test_channels_then_training_then_int8(here):
 def test_every_change_of_structure_in_one_chain(here):
     x, _ = here
     given = api.CompressionData(training="train.npz")
-    made = api.convert("nets_of_structure:make", out="v/source", options=TRUST)
+    compressed = api.convert("nets_of_structure:make", out="v/source", options=TRUST)
     for place, (method, settings) in enumerate(
         [
             ("separable", {"layers": "block.0,block.3", "epochs": 1}),
@@ -93,13 +93,13 @@ def test_every_change_of_structure_in_one_chain(here):
             ("downsample", {"layer": "entry", "epochs": 0}),
         ]
     ):
-        made = api.compress(
-            made, method, out=f"v/{place}", data=given, options=TRUST, settings=settings
+        compressed = api.compress(
+            compressed, method, out=f"v/{place}", data=given, options=TRUST, settings=settings
         )
-        assert same_network(made, x), method
-    made = api.compress(
-        made, "downsample", out="v/d", data=given, options=TRUST,
+        assert same_network(compressed, x), method
+    compressed = api.compress(
+        compressed, "downsample", out="v/d", data=given, options=TRUST,
         settings={"size": "4x4", "epochs": 1},
     )  # fmt: skip
-    assert made.record.inputs[0].shape[2:] == (4, 4)
-    assert same_network(made, np.ascontiguousarray(x[:, :, ::2, ::2]))
+    assert compressed.record.inputs[0].shape[2:] == (4, 4)
+    assert same_network(compressed, np.ascontiguousarray(x[:, :, ::2, ::2]))

@@ -35,22 +35,22 @@ def here(tmp_path, monkeypatch):
 def test_a_users_module_is_trained_and_its_network_saved(here):
     source = api.convert("nets_to_train:make", out="v/source")
     given = api.CompressionData(training="train.npz")
-    made = api.compress(
+    compressed = api.compress(
         source, "train", out="v/t", data=given, options=SourceOptions(trust=True),
         settings={"epochs": 6, "learning_rate": 0.03, "batch_size": 16},
     )  # fmt: skip
-    epochs = made.record.steps[0].details["training"]["epochs"]
+    epochs = compressed.record.steps[0].details["training"]["epochs"]
     assert epochs[-1]["loss"] < epochs[0]["loss"] / 2
     network = restore_network(
-        load_source_network(made.record.source, SourceOptions(trust=True)), made
+        load_source_network(compressed.record.source, SourceOptions(trust=True)), compressed
     )
     x = torch.randn(4, 1, 8, 8)
     with torch.no_grad():
         expected = network.module.eval()(x).numpy()
-    compiled = ov.Core().compile_model(made.xml, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = ov.Core().compile_model(compressed.xml, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     assert np.abs(compiled(x.numpy())[0] - expected).max() < 1e-4
     small = api.compress(
-        made,
+        compressed,
         "int8",
         out="v/q",
         data=api.CompressionData(calibration="train.npz"),

@@ -22,8 +22,8 @@ from ovtool.core.errors import InputError
 from ovtool.core.progress import SILENT
 from ovtool.datasets.samples import Sample
 from ovtool.models.network import Network
-from tests.compression.learnable import CLASSES, Patterns, Stops, linear, outputs, residual
-from tests.compression.samples import Listed
+from tests.compression.learnable import CLASSES, Patterns, linear, outputs, residual
+from tests.compression.samples import Listed, StoppingProgress
 
 
 def rows(count=12, seed=0):
@@ -40,8 +40,8 @@ def run(network, data, tmp_path, hooks=None, progress=SILENT, **settings):
     return train(network, data, TrainingSettings(**settings), tmp_path / "t.pt", progress, hooks)
 
 
-def same(one, other):
-    a, b = one.module.state_dict(), other.module.state_dict()
+def same(item, other):
+    a, b = item.module.state_dict(), other.module.state_dict()
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
@@ -122,24 +122,26 @@ def test_a_network_learns_and_the_best_epoch_is_kept(tmp_path):
 @pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
 def test_the_seed_decides_the_weights(tmp_path, optimizer):
     settings = {"epochs": 1, "batch_size": 32, "optimizer": optimizer}
-    made = []
+    compressed = []
     for place, seed in enumerate((5, 5, 6)):
-        made.append(residual())
-        run(made[-1], patterns(), tmp_path / str(place), seed=seed, **settings)
-    assert same(made[0], made[1])
-    assert not same(made[0], made[2])
+        compressed.append(residual())
+        run(compressed[-1], patterns(), tmp_path / str(place), seed=seed, **settings)
+    assert same(compressed[0], compressed[1])
+    assert not same(compressed[0], compressed[2])
 
 
 def test_an_interrupted_training_ends_with_the_same_weights(tmp_path):
     settings = {"epochs": 4, "batch_size": 24, "learning_rate": 3e-3}
-    whole, broken, again = residual(), residual(), residual()
-    expected = run(whole, patterns(), tmp_path / "whole", **settings)
+    uninterrupted, broken, again = residual(), residual(), residual()
+    expected = run(uninterrupted, patterns(), tmp_path / "whole", **settings)
     with pytest.raises(KeyboardInterrupt):
-        run(broken, patterns(), tmp_path, progress=Stops("training, epoch 3"), **settings)
+        run(
+            broken, patterns(), tmp_path, progress=StoppingProgress("training, epoch 3"), **settings
+        )
     torch.rand(7)  # another process has drawn other numbers
     done = run(again, patterns(), tmp_path, **settings)
     assert done == expected
-    assert same(again, whole)
+    assert same(again, uninterrupted)
 
 
 def test_patience_ends_a_training_that_gets_worse(tmp_path):
@@ -165,7 +167,7 @@ def test_no_epoch_begins_after_the_time_limit_also_when_resumed(tmp_path, monkey
     monkeypatch.setattr(training, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
     settings = {"epochs": 9, "time_limit_s": 15.0}
     with pytest.raises(KeyboardInterrupt):
-        run(linear(), rows(), tmp_path, progress=Stops("training, epoch 2"), **settings)
+        run(linear(), rows(), tmp_path, progress=StoppingProgress("training, epoch 2"), **settings)
     done = run(linear(), rows(), tmp_path, **settings)
     assert (done.stopped, len(done.epochs)) == ("time", 2)
 

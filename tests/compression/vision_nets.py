@@ -87,32 +87,17 @@ def outputs(variant, images):
     return compiled(images)[0]
 
 
-def said(net, images):
+def network_outputs(net, images):
     """What a torch network gives."""
     with torch.no_grad():
         return net({"x": torch.from_numpy(images)}).numpy()
 
 
-def alike(a, b):
+def outputs_close(a, b):
     """Whether outputs are equal but for the order of sums, as a share of the largest."""
     return a.shape == b.shape and np.abs(a - b).max() <= 1e-4 * max(1, np.abs(b).max())
 
 
-class Stopping:
-    """A progress that stops the work, as Ctrl-C does, when a task begins with some words."""
-
-    def __init__(self, words):
-        self.words = words
-
-    def start(self, task, total=None):  # noqa: ARG002 - as a progress is called
-        if task.startswith(self.words):
-            raise KeyboardInterrupt
-
-    def advance(self, steps=1):
-        pass
-
-    def note(self, text):
-        pass
-
-    def close(self):
-        pass
+def details(variant):
+    """Details of the last step."""
+    return variant.record.steps[-1].details

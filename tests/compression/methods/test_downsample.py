@@ -15,17 +15,17 @@ from ovtool.compression.pipeline import apply_method
 from ovtool.compression.registry import parse_settings
 from ovtool.core.errors import InputError
 from ovtool.core.variant import Port
-from tests.compression.samples import Notes
+from tests.compression.samples import Notes, StoppingProgress
 from tests.compression.vision_nets import (
     Patterns,
     Residual,
-    Stopping,
-    alike,
     compress,
+    details,
     network,
+    network_outputs,
     outputs,
+    outputs_close,
     parent,
-    said,
 )
 from tests.helpers.graphs import convolutional, save
 
@@ -37,86 +37,84 @@ def source(tmp_path_factory):
     return parent(tmp_path_factory.mktemp("residual") / "residual")
 
 
-def details(made):
-    return made.record.steps[-1].details
-
-
 def smaller(count=4):
     return np.ascontiguousarray(Patterns(count).images[:, :, ::2, ::2])
 
 
 def test_a_graph_takes_smaller_images_without_torch(conv, tmp_path):
     settings = PLAIN | {"size": "8x12"}
-    made = apply_method(conv, "downsample", settings, MethodInputs(), out=tmp_path / "d", name="d")
-    assert made.record.inputs[0].shape == (-1, 3, 8, 12)
-    assert made.record.inputs[0].layout == "NCHW"
-    assert made.record.preprocessing == conv.record.preprocessing.model_copy(
+    compressed = apply_method(
+        conv, "downsample", settings, MethodInputs(), out=tmp_path / "d", name="d"
+    )
+    assert compressed.record.inputs[0].shape == (-1, 3, 8, 12)
+    assert compressed.record.inputs[0].layout == "NCHW"
+    assert compressed.record.preprocessing == conv.record.preprocessing.model_copy(
         update={"size": (8, 12)}
     )
-    assert made.record.network_sha256 is None
-    found = details(made)
+    assert compressed.record.network_sha256 is None
+    actual = details(compressed)
     macs = 9 * (3 * 32 + 32 * 32)
-    assert found["flops_before"] == 2 * (256 * macs + 320)
-    assert found["flops_after"] == 2 * (96 * macs + 320)
+    assert actual["flops_before"] == 2 * (256 * macs + 320)
+    assert actual["flops_after"] == 2 * (96 * macs + 320)
     images = np.random.default_rng(0).standard_normal((2, 3, 8, 12)).astype(np.float32)
     graph = ov.Core().read_model(conv.xml)
     graph.reshape([2, 3, 8, 12])
     compiled = ov.Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    assert alike(outputs(made, images), compiled(images)[0])
+    assert outputs_close(outputs(compressed, images), compiled(images)[0])
     again = apply_method(
         conv, "downsample", settings, MethodInputs(), out=tmp_path / "d", name="d", progress=Notes()
     )
-    assert again.record.created == made.record.created  # reused
+    assert again.record.created == compressed.record.created  # reused
 
 
 @pytest.mark.slow
 def test_a_network_is_trained_on_smaller_images(source, tmp_path):
     settings = {"size": "8x8", "epochs": 4, "learning_rate": 0.01, "batch_size": 32, "soft": 1}
-    made = compress(source, "downsample", settings, tmp_path / "d")
-    losses = [epoch["loss"] for epoch in details(made)["training"]["epochs"]]
+    compressed = compress(source, "downsample", settings, tmp_path / "d")
+    losses = [epoch["loss"] for epoch in details(compressed)["training"]["epochs"]]
     assert losses[-1] < losses[0]
-    net = restore_network(network(), made)
+    net = restore_network(network(), compressed)
     assert net.example["x"].shape == (1, 3, 8, 8)
-    assert alike(outputs(made, smaller()), said(net, smaller()))
+    assert outputs_close(outputs(compressed, smaller()), network_outputs(net, smaller()))
     small = Patterns()
     small.images = smaller(96)
     then = compress(
-        made, "train", {"epochs": 1}, tmp_path / "t", training=small,
-        make=lambda: restore_network(network(), made),
+        compressed, "train", {"epochs": 1}, tmp_path / "t", training=small,
+        make=lambda: restore_network(network(), compressed),
     )  # fmt: skip
-    assert then.record.inputs == made.record.inputs
+    assert then.record.inputs == compressed.record.inputs
     assert then.record.preprocessing.size == (8, 8)
 
 
 @pytest.mark.parametrize("pooling", ["average", "max"])
 def test_a_pooling_layer_is_put_before_a_layer(source, tmp_path, pooling):
     settings = PLAIN | {"layer": "depthwise", "pooling": pooling}
-    made = compress(source, "downsample", settings, tmp_path / "d")
-    found = details(made)
+    compressed = compress(source, "downsample", settings, tmp_path / "d")
+    actual = details(compressed)
     full = 256 * 9 * (3 * 16 + 16 * 24 + 24 * 16)
     last = 9 * 16 * 32
-    assert found["flops_before"] == 2 * (full + 256 * 9 * 16 + 64 * last + 128)
-    assert found["flops_after"] == 2 * (full + 64 * 9 * 16 + 16 * last + 128)
-    assert found["parameters_before"] == found["parameters_after"]
-    assert made.record.preprocessing == source.record.preprocessing
+    assert actual["flops_before"] == 2 * (full + 256 * 9 * 16 + 64 * last + 128)
+    assert actual["flops_after"] == 2 * (full + 64 * 9 * 16 + 16 * last + 128)
+    assert actual["parameters_before"] == actual["parameters_after"]
+    assert compressed.record.preprocessing == source.record.preprocessing
     images = Patterns(4).images
-    net, plain = restore_network(network(), made), network().module
+    net, plain = restore_network(network(), compressed), network().module
     pool = nn.AvgPool2d(2) if pooling == "average" else nn.MaxPool2d(2)
     plain.depthwise = nn.Sequential(pool, plain.depthwise)
     with torch.no_grad():
-        assert alike(said(net, images), plain(torch.from_numpy(images)).numpy())
-    assert alike(outputs(made, images), said(net, images))
+        assert outputs_close(network_outputs(net, images), plain(torch.from_numpy(images)).numpy())
+    assert outputs_close(outputs(compressed, images), network_outputs(net, images))
 
 
 @pytest.mark.slow
 def test_stopped_and_run_again_it_ends_with_the_same_weights(source, tmp_path):
     settings = {"layer": "last", "epochs": 2}
-    whole = compress(source, "downsample", settings, tmp_path / "whole")
-    stopping = Stopping("retraining, epoch 2")
+    uninterrupted = compress(source, "downsample", settings, tmp_path / "whole")
+    stopping = StoppingProgress("retraining, epoch 2")
     with pytest.raises(KeyboardInterrupt):
         compress(source, "downsample", settings, tmp_path / "again", progress=stopping)
     again = compress(source, "downsample", settings, tmp_path / "again")
-    assert again.record.network_sha256 == whole.record.network_sha256
+    assert again.record.network_sha256 == uninterrupted.record.network_sha256
 
 
 class Flat(Residual):
@@ -203,20 +201,20 @@ def test_any_order_of_dimensions_is_resized_where_height_and_width_are(letters, 
     layout = "".join(letters)
     sides = {"N": 2, "C": 3, "H": 50, "W": 60}
     port = Port(name="x", shape=tuple(sides[c] for c in layout), dtype="f32", layout=layout)
-    (made,) = resized_ports((port,), size)
+    (compressed,) = resized_ports((port,), size)
     expected = sides | dict(zip("HW", size, strict=True))
-    assert made.shape == tuple(expected[c] for c in layout)
+    assert compressed.shape == tuple(expected[c] for c in layout)
     image = torch.rand(port.shape)
     resized = _interpolated(image, [layout.index("H"), layout.index("W")], size)
-    assert resized.shape == made.shape
+    assert resized.shape == compressed.shape
     assert float(resized.mean()) == pytest.approx(0.5, abs=0.25)
 
 
 def test_images_are_averaged_and_not_picked():
     rows = torch.tensor([0.0, 0, 8, 8, 0, 0, 8, 8]).repeat(1, 1, 8, 1)
-    made = _interpolated(rows, [2, 3], (8, 2))
-    assert made.shape == (1, 1, 8, 2)
-    assert torch.allclose(made.mean(), torch.tensor(4.0), atol=0.5)
-    whole = _interpolated(torch.full((1, 1, 8, 8), 201, dtype=torch.uint8), [2, 3], (4, 4))
-    assert whole.dtype == torch.uint8
-    assert whole.unique().tolist() == [201]
+    compressed = _interpolated(rows, [2, 3], (8, 2))
+    assert compressed.shape == (1, 1, 8, 2)
+    assert torch.allclose(compressed.mean(), torch.tensor(4.0), atol=0.5)
+    uninterrupted = _interpolated(torch.full((1, 1, 8, 8), 201, dtype=torch.uint8), [2, 3], (4, 4))
+    assert uninterrupted.dtype == torch.uint8
+    assert uninterrupted.unique().tolist() == [201]

@@ -12,16 +12,17 @@ from ovtool.compression.methods import prune_channels
 from ovtool.compression.networks import restore_network
 from ovtool.core.errors import InputError, MissingDependencyError
 from ovtool.core.progress import SILENT
+from tests.compression.samples import StoppingProgress
 from tests.compression.vision_nets import (
     Patterns,
     Residual,
-    Stopping,
-    alike,
     compress,
+    details,
     network,
+    network_outputs,
     outputs,
+    outputs_close,
     parent,
-    said,
 )
 
 PLAIN = {"epochs": 0}
@@ -32,20 +33,16 @@ def source(tmp_path_factory):
     return parent(tmp_path_factory.mktemp("residual") / "residual")
 
 
-def details(made):
-    return made.record.steps[-1].details
-
-
-def shapes(made):
-    net = restore_network(network(), made)
+def shapes(compressed):
+    net = restore_network(network(), compressed)
     return {n: tuple(p.shape) for n, p in net.module.named_parameters() if p.ndim > 1}
 
 
 @pytest.mark.parametrize("importance", ["l1", "l2", "taylor"])
 def test_the_layers_shrink_and_the_saved_network_is_the_saved_graph(source, tmp_path, importance):
     settings = PLAIN | {"ratio": 0.5, "importance": importance}
-    made = compress(source, "prune-channels", settings, tmp_path / "half")
-    assert shapes(made) == {
+    compressed = compress(source, "prune-channels", settings, tmp_path / "half")
+    assert shapes(compressed) == {
         "stem.0.weight": (8, 3, 3, 3),
         "first.weight": (12, 8, 3, 3),
         "second.weight": (8, 12, 3, 3),  # what is added to the stem's goes with it
@@ -53,60 +50,64 @@ def test_the_layers_shrink_and_the_saved_network_is_the_saved_graph(source, tmp_
         "last.weight": (16, 8, 3, 3),
         "classifier.weight": (4, 16),  # its outputs stay
     }
-    found = details(made)
-    assert found["channels"]["first"] == [24, 12]
-    assert found["parameters_after"] == sum(
-        p.numel() for p in restore_network(network(), made).module.parameters()
+    actual = details(compressed)
+    assert actual["channels"]["first"] == [24, 12]
+    assert actual["parameters_after"] == sum(
+        p.numel() for p in restore_network(network(), compressed).module.parameters()
     )
-    assert found["flops_after"] < 0.3 * found["flops_before"]
-    assert made.record.bin_bytes < 0.4 * source.record.bin_bytes
+    assert actual["flops_after"] < 0.3 * actual["flops_before"]
+    assert compressed.record.bin_bytes < 0.4 * source.record.bin_bytes
     images = Patterns().images[:4]
-    assert alike(outputs(made, images), said(restore_network(network(), made), images))
+    assert outputs_close(
+        outputs(compressed, images), network_outputs(restore_network(network(), compressed), images)
+    )
 
 
 def test_flops_are_counted_by_hand(source, tmp_path):
-    found = details(compress(source, "prune-channels", PLAIN | {"ratio": 0.5}, tmp_path / "half"))
+    actual = details(compress(source, "prune-channels", PLAIN | {"ratio": 0.5}, tmp_path / "half"))
 
     def macs(stem, first, last):
         full = 256 * 9 * (3 * stem + 2 * stem * first + stem)
         return full + 64 * 9 * stem * last + last * 4
 
-    assert found["flops_before"] == 2 * macs(16, 24, 32)
-    assert found["flops_after"] == 2 * macs(8, 12, 16)
+    assert actual["flops_before"] == 2 * macs(16, 24, 32)
+    assert actual["flops_after"] == 2 * macs(8, 12, 16)
 
 
 def test_the_channels_of_least_norm_go(source, tmp_path):
     weak = [1, 5, 7]
 
     def make():
-        made = network()
+        compressed = network()
         with torch.no_grad():
             for name in ("first.weight", "norm.weight"):
-                made.module.get_parameter(name)[weak] *= 1e-3
-            made.module.second.weight[:, weak] *= 1e-3
-        return made
+                compressed.module.get_parameter(name)[weak] *= 1e-3
+            compressed.module.second.weight[:, weak] *= 1e-3
+        return compressed
 
     weakened = parent(tmp_path / "weak", make)
     for importance in ("l1", "l2", "taylor", "bn_scale"):
         settings = PLAIN | {"ratio": 0.125, "importance": importance}
-        made = compress(weakened, "prune-channels", settings, tmp_path / importance, make=make)
-        history = {name: places for name, _, places in details(made)["pruning_history"]}
+        compressed = compress(
+            weakened, "prune-channels", settings, tmp_path / importance, make=make
+        )
+        history = {name: places for name, _, places in details(compressed)["pruning_history"]}
         assert history["first"] == weak
 
 
 @pytest.mark.slow
 def test_a_share_of_the_flops_is_removed(source, tmp_path):
     settings = PLAIN | {"ratio": 0.4, "ratio_of": "flops", "ranking": "network"}
-    found = details(compress(source, "prune-channels", settings, tmp_path / "flops"))
-    removed = 1 - found["flops_after"] / found["flops_before"]
+    actual = details(compress(source, "prune-channels", settings, tmp_path / "flops"))
+    removed = 1 - actual["flops_after"] / actual["flops_before"]
     assert 0.4 <= removed < 0.55
-    assert found["ratio_of_channels"] < 0.4  # for the arithmetic falls with its square
+    assert actual["ratio_of_channels"] < 0.4  # for the arithmetic falls with its square
 
 
 def test_ignored_layers_and_multiples(source, tmp_path):
     settings = PLAIN | {"ratio": 0.3, "round_to": 8, "ignored_names": "last"}
-    made = compress(source, "prune-channels", settings, tmp_path / "eights")
-    left = shapes(made)
+    compressed = compress(source, "prune-channels", settings, tmp_path / "eights")
+    left = shapes(compressed)
     assert left["last.weight"][0] == 32
     assert left["first.weight"][:2] == (16, 8)
 
@@ -114,27 +115,31 @@ def test_ignored_layers_and_multiples(source, tmp_path):
 @pytest.mark.slow
 def test_several_steps_with_training_between(source, tmp_path):
     settings = {"ratio": 0.5, "steps": 2, "epochs": 2, "step_epochs": 1, "learning_rate": 0.01}
-    made = compress(source, "prune-channels", settings, tmp_path / "steps")
-    found = details(made)
-    assert shapes(made)["first.weight"] == (12, 8, 3, 3)
-    assert [len(t["epochs"]) for t in found["training_between"]] == [1]
-    losses = [epoch["loss"] for epoch in found["training"]["epochs"]]
-    assert losses[-1] < found["training_between"][0]["epochs"][0]["loss"]
+    compressed = compress(source, "prune-channels", settings, tmp_path / "steps")
+    actual = details(compressed)
+    assert shapes(compressed)["first.weight"] == (12, 8, 3, 3)
+    assert [len(t["epochs"]) for t in actual["training_between"]] == [1]
+    losses = [epoch["loss"] for epoch in actual["training"]["epochs"]]
+    assert losses[-1] < actual["training_between"][0]["epochs"][0]["loss"]
     images = Patterns().images[:4]
-    assert alike(outputs(made, images), said(restore_network(network(), made), images))
+    assert outputs_close(
+        outputs(compressed, images), network_outputs(restore_network(network(), compressed), images)
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("words", ["retraining after step 1, epoch 2", "retraining, epoch 2"])
 def test_stopped_and_run_again_it_ends_with_the_same_weights(source, tmp_path, words):
     settings = {"ratio": 0.5, "steps": 2, "epochs": 3, "step_epochs": 2, "soft": 1}
-    whole = compress(source, "prune-channels", settings, tmp_path / "whole")
+    uninterrupted = compress(source, "prune-channels", settings, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        compress(source, "prune-channels", settings, tmp_path / "again", progress=Stopping(words))
+        compress(
+            source, "prune-channels", settings, tmp_path / "again", progress=StoppingProgress(words)
+        )
     assert list(tmp_path.glob(".again.*.part/*.pt"))
     again = compress(source, "prune-channels", settings, tmp_path / "again")
-    assert again.record.network_sha256 == whole.record.network_sha256
-    assert again.bin.read_bytes() == whole.bin.read_bytes()
+    assert again.record.network_sha256 == uninterrupted.record.network_sha256
+    assert again.bin.read_bytes() == uninterrupted.bin.read_bytes()
     assert not list(tmp_path.glob(".again.*"))
 
 
@@ -149,7 +154,9 @@ def test_pruning_twice_restores_both(source, tmp_path):
     )
     assert shapes(twice)["first.weight"][0] < shapes(once)["first.weight"][0] < 24
     images = Patterns().images[:4]
-    assert alike(outputs(twice, images), said(restore_network(network(), twice), images))
+    assert outputs_close(
+        outputs(twice, images), network_outputs(restore_network(network(), twice), images)
+    )
 
 
 def test_frozen_parameters_stay_frozen():
@@ -209,11 +216,11 @@ def test_an_output_that_is_named_stays(tmp_path):
         return network(Both)
 
     settings = PLAIN | {"ignored_names": "stem", "ratio": 0.5}
-    made = compress(
+    compressed = compress(
         parent(tmp_path / "b", make), "prune-channels", settings, tmp_path / "c", make=make
     )
-    assert [port.shape[1] for port in made.record.outputs] == [4, 16]
-    assert details(made)["channels"] == {"last": [32, 16]}
+    assert [port.shape[1] for port in compressed.record.outputs] == [4, 16]
+    assert details(compressed)["channels"] == {"last": [32, 16]}
 
 
 def test_a_missing_library_says_how_to_install_it(source, tmp_path, monkeypatch):

@@ -15,8 +15,8 @@ from ovtool.compression.networks import restore_network
 from ovtool.compression.pipeline import apply_method
 from ovtool.compression.registry import parse_settings
 from ovtool.core.errors import InputError
-from tests.compression.learnable import Patterns, Stops, inputs, outputs, residual, saved
-from tests.compression.samples import Notes
+from tests.compression.learnable import Patterns, inputs, outputs, residual, saved
+from tests.compression.samples import Notes, StoppingProgress
 
 F32 = {"INFERENCE_PRECISION_HINT": "f32"}
 WEIGHTS = 8 * 9 + 64 * 9 + 4 * 128
@@ -40,17 +40,17 @@ def zeros_in(variant):
     }
 
 
-def said(variant, x):
+def network_outputs(variant, x):
     return ov.Core().compile_model(variant.xml, "CPU", F32)(x)[0]
 
 
 @pytest.mark.parametrize("mode", ["local", "global"])
 def test_the_smallest_weights_become_zero_and_stay_so_in_training(source, tmp_path, mode):
-    made = apply_method(
+    compressed = apply_method(
         source, "prune-weights", {**QUICK, "mode": mode, "ratio": 0.7}, inputs(),
         out=tmp_path / "z", name="z",
     )  # fmt: skip
-    zeros, details = zeros_in(made), made.record.steps[0].details
+    zeros, details = zeros_in(compressed), compressed.record.steps[0].details
     assert sum(zeros.values()) / WEIGHTS == pytest.approx(0.7, abs=0.005)
     if mode == "local":
         assert zeros == {"stem": 50, "body": 403, "head": 358}  # int((n - 1) * ratio) + 1
@@ -61,22 +61,24 @@ def test_the_smallest_weights_become_zero_and_stay_so_in_training(source, tmp_pa
     assert details["storage"]["nonzero_pct"] == pytest.approx(
         100 - details["sparsity_pct"], abs=0.01
     )
-    told = {name.split(".")[0]: row["zeros"] for name, row in details["zeroed"].items()}
-    assert told == zeros
+    progress = {name.split(".")[0]: row["zeros"] for name, row in details["zeroed"].items()}
+    assert progress == zeros
     assert details["flops_before"] == details["flops_after"] == 2 * (64 * 72 + 64 * 576 + 512)
     assert len(details["training"]["epochs"]) == 2
     x = Patterns(4, seed=3).images
-    network = restore_network(residual(), made)
-    assert np.abs(said(made, x) - outputs(network, x)).max() < 1e-4
+    network = restore_network(residual(), compressed)
+    assert np.abs(network_outputs(compressed, x) - outputs(network, x)).max() < 1e-4
     assert np.abs(outputs(network, x) - outputs(residual(), x)).max() > 0.01
 
 
 def test_without_training_only_the_smallest_change(source, tmp_path):
     given = inputs(training=None)
-    made = apply_method(source, "prune-weights", {"epochs": 0}, given, out=tmp_path / "z", name="z")
+    compressed = apply_method(
+        source, "prune-weights", {"epochs": 0}, given, out=tmp_path / "z", name="z"
+    )
     before, after = (
         residual().module.body.weight,
-        restore_network(residual(), made).module.body.weight,
+        restore_network(residual(), compressed).module.body.weight,
     )
     gone = after == 0
     assert gone.float().mean() == pytest.approx(0.5, abs=0.002)
@@ -96,10 +98,10 @@ def test_without_training_only_the_smallest_change(source, tmp_path):
     ],
 )
 def test_ignored_layers_keep_their_weights(source, tmp_path, settings, left):
-    made = apply_method(
+    compressed = apply_method(
         source, "prune-weights", {"epochs": 0, **settings}, inputs(), out=tmp_path / "z", name="z"
     )
-    zeros = zeros_in(made)
+    zeros = zeros_in(compressed)
     assert zeros.pop(left) == 0
     assert all(zeros.values())
 
@@ -128,34 +130,38 @@ def test_learnt_masks_reach_the_ratio_and_go_on_where_they_were(source, tmp_path
         **QUICK, "mode": "regularization", "ratio": 0.6, "mask_epochs": 6,
         "mask_learning_rate": 0.5,
     }  # fmt: skip
-    made = apply_method(source, "prune-weights", settings, inputs(), out=tmp_path / "a", name="z")
-    details = made.record.steps[0].details
-    assert sum(zeros_in(made).values()) == round(0.6 * WEIGHTS)
+    compressed = apply_method(
+        source, "prune-weights", settings, inputs(), out=tmp_path / "a", name="z"
+    )
+    details = compressed.record.steps[0].details
+    assert sum(zeros_in(compressed).values()) == round(0.6 * WEIGHTS)
     assert details["masks_closed_pct"] > 30
     assert len(details["mask_training"]["epochs"]) == 6
-    accuracy = (said(made, Patterns(seed=7).images).argmax(1) == Patterns().labels).mean()
+    accuracy = (
+        network_outputs(compressed, Patterns(seed=7).images).argmax(1) == Patterns().labels
+    ).mean()
     assert accuracy > 0.7
     for task in ("learning masks, epoch 4", "retraining, epoch 2"):
         with pytest.raises(KeyboardInterrupt):
             apply_method(
                 source, "prune-weights", settings, inputs(), out=tmp_path / "b", name="z",
-                progress=Stops(task),
+                progress=StoppingProgress(task),
             )  # fmt: skip
     again = apply_method(source, "prune-weights", settings, inputs(), out=tmp_path / "b", name="z")
-    assert again.record.sha256 == made.record.sha256
-    assert again.record.network_sha256 == made.record.network_sha256
+    assert again.record.sha256 == compressed.record.sha256
+    assert again.record.network_sha256 == compressed.record.network_sha256
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
 
 
 def test_masks_that_did_not_close_are_told(source, tmp_path):
-    told = Notes()
+    progress = Notes()
     settings = {"epochs": 0, "mode": "regularization", "mask_epochs": 1}
-    made = apply_method(
-        source, "prune-weights", settings, inputs(), out=tmp_path / "z", name="z", progress=told
+    compressed = apply_method(
+        source, "prune-weights", settings, inputs(), out=tmp_path / "z", name="z", progress=progress
     )
-    assert made.record.steps[0].details["masks_closed_pct"] < 45
-    assert any("masks" in note and "50 %" in note for note in told.notes)
-    assert sum(zeros_in(made).values()) == WEIGHTS // 2
+    assert compressed.record.steps[0].details["masks_closed_pct"] < 45
+    assert any("masks" in note and "50 %" in note for note in progress.notes)
+    assert sum(zeros_in(compressed).values()) == WEIGHTS // 2
 
 
 def test_zeros_last_through_a_training_after_it(source, tmp_path):
@@ -181,8 +187,8 @@ def test_zeros_are_counted_where_zero_means_zero(source, tmp_path):
     )
     for mode in ("int8_sym", "int8_asym"):
         out = tmp_path / mode
-        made = apply_method(first, "weights", {"mode": mode}, inputs(), out=out, name="w")
-        assert made.record.steps[-1].details["storage"]["nonzero_pct"] <= 50
+        compressed = apply_method(first, "weights", {"mode": mode}, inputs(), out=out, name="w")
+        assert compressed.record.steps[-1].details["storage"]["nonzero_pct"] <= 50
 
 
 @pytest.mark.parametrize(
@@ -203,13 +209,14 @@ IN_ANOTHER_PROCESS = """
 import sys; from pathlib import Path
 from ovtool.compression.pipeline import apply_method
 from ovtool.core.variant import Variant
-from tests.compression.learnable import Stops, material
+from tests.compression.learnable import inputs
+from tests.compression.samples import StoppingProgress
 source, out, method, stop = sys.argv[1:]
 settings = {"epochs": 2, "batch_size": 32, "learning_rate": 3e-3}
 if method == "prune-weights":
     settings |= {"mode": "regularization", "mask_epochs": 4, "mask_learning_rate": 0.5}
-made = apply_method(Variant.load(source), method, settings, material(), out=Path(out), name="z",
-                **({"progress": Stops(stop)} if stop else {}))
+made = apply_method(Variant.load(source), method, settings, inputs(), out=Path(out), name="z",
+                **({"progress": StoppingProgress(stop)} if stop else {}))
 print(made.record.sha256, made.record.network_sha256)
 """
 
@@ -227,6 +234,6 @@ def test_it_goes_on_in_another_process(source, tmp_path, method, stop):
         )  # fmt: skip
         return done.stdout if done.returncode == 0 else done.stderr.splitlines()[-1]
 
-    whole = run("1", "whole")
+    uninterrupted = run("1", "whole")
     assert run("2", "part", f"{stop}, epoch 2") == "KeyboardInterrupt"
-    assert run("3", "part") == whole
+    assert run("3", "part") == uninterrupted

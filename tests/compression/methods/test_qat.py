@@ -11,7 +11,8 @@ from ovtool.compression.networks import is_trainable, restore_network
 from ovtool.compression.pipeline import apply_method
 from ovtool.compression.registry import parse_settings
 from ovtool.core.errors import InputError
-from tests.compression.learnable import Patterns, Stops, inputs, residual, saved
+from tests.compression.learnable import Patterns, inputs, residual, saved
+from tests.compression.samples import StoppingProgress
 
 QUICK = {"epochs": 8, "batch_size": 32, "learning_rate": 3e-3, "subset_size": 40}
 
@@ -27,13 +28,13 @@ def accuracy(variant, samples):
 
 
 @pytest.fixture(scope="module")
-def made(source):
+def compressed(source):
     out = source.folder.with_name("made")
     return apply_method(source, "qat", QUICK, inputs(), out=out, name="made")
 
 
-def test_it_is_stored_and_run_in_8_bits_and_learns(source, made):
-    details = made.record.steps[0].details
+def test_it_is_stored_and_run_in_8_bits_and_learns(source, compressed):
+    details = compressed.record.steps[0].details
     assert {row["type"] for row in details["weights"]} == {"i8"}
     assert details["quantized_activations"] >= 3
     assert details["run_in_8_bits"] == {"layers": 3, "in_8_bits": 3}
@@ -43,46 +44,46 @@ def test_it_is_stored_and_run_in_8_bits_and_learns(source, made):
     losses = [epoch["loss"] for epoch in details["training"]["epochs"]]
     assert losses[-1] < losses[0] / 2
     held_out = Patterns(seed=7)
-    assert accuracy(made, held_out) > 0.8 > accuracy(source, held_out) + 0.2
-    assert made.record.inputs == source.record.inputs
+    assert accuracy(compressed, held_out) > 0.8 > accuracy(source, held_out) + 0.2
+    assert compressed.record.inputs == source.record.inputs
 
 
-def test_later_steps_cannot_train_it(made):
-    assert not is_trainable(made)
+def test_later_steps_cannot_train_it(compressed):
+    assert not is_trainable(compressed)
     with pytest.raises(InputError, match=r"made .* qat"):
-        restore_network(residual(), made)
+        restore_network(residual(), compressed)
 
 
-def test_an_interrupted_one_ends_with_the_same_files(source, made, tmp_path):
+def test_an_interrupted_one_ends_with_the_same_files(source, compressed, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         apply_method(
             source, "qat", QUICK, inputs(), out=tmp_path / "q", name="made",
-            progress=Stops("retraining, epoch 2"),
+            progress=StoppingProgress("retraining, epoch 2"),
         )  # fmt: skip
     assert [path.suffix for path in tmp_path.iterdir()] == [".part"]
     again = apply_method(source, "qat", QUICK, inputs(), out=tmp_path / "q", name="made")
-    assert again.record.sha256 == made.record.sha256
+    assert again.record.sha256 == compressed.record.sha256
     assert [path.name for path in tmp_path.iterdir()] == ["q"]
 
 
 def test_settings_reach_nncf(source, tmp_path):
     settings = {"epochs": 0, "ignored_types": "linear", "preset": "mixed", "target_device": "npu"}
-    made = apply_method(source, "qat", settings, inputs(), out=tmp_path / "q", name="q")
-    rows = {row["type"]: row["layers"] for row in made.record.steps[0].details["weights"]}
+    compressed = apply_method(source, "qat", settings, inputs(), out=tmp_path / "q", name="q")
+    rows = {row["type"]: row["layers"] for row in compressed.record.steps[0].details["weights"]}
     assert rows == {"i8": 2, "f32": 1}
-    assert "training" not in made.record.steps[0].details
+    assert "training" not in compressed.record.steps[0].details
 
 
 def test_it_learns_from_a_teacher_too(source, tmp_path):
     unlabelled = inputs(training=Patterns(labelled=False))
     settings = {**QUICK, "hard": 0, "soft": 1, "feature": 1, "feature_layers": "body"}
-    made = apply_method(source, "qat", settings, unlabelled, out=tmp_path / "q", name="q")
-    losses = [epoch["loss"] for epoch in made.record.steps[0].details["training"]["epochs"]]
+    compressed = apply_method(source, "qat", settings, unlabelled, out=tmp_path / "q", name="q")
+    losses = [epoch["loss"] for epoch in compressed.record.steps[0].details["training"]["epochs"]]
     assert losses[-1] < losses[0]
 
 
-def test_a_graph_that_differs_from_the_network_is_refused(made):
-    model = ov.Core().read_model(made.xml)
+def test_a_graph_that_differs_from_the_network_is_refused(compressed):
+    model = ov.Core().read_model(compressed.xml)
     torch.manual_seed(1)
     other = residual(seed=5)
     with pytest.raises(InputError, match=f"{qat._TOLERANCE:g}"):

@@ -9,8 +9,7 @@ from ovtool.compression.registry import parse_settings
 from ovtool.core import files
 from ovtool.core.errors import InputError
 from tests.compression.outliers import pictures, saved
-from tests.compression.samples import Listed, compress
-from tests.compression.test_method_table import closeness, types_of
+from tests.compression.samples import Listed, closeness, compress, types_of
 
 
 def quantizers(variant):
@@ -24,7 +23,7 @@ def products(tmp_path_factory):
 
 
 def test_without_settings_it_is_what_nncf_makes_of_the_model(conv, pictures, tmp_path):
-    made = compress(conv, "int8", {}, pictures, out=tmp_path / "q", name="q")
+    compressed = compress(conv, "int8", {}, pictures, out=tmp_path / "q", name="q")
     again = compress(conv, "int8", {}, pictures, out=tmp_path / "again", name="q")
     rows = [sample.inputs["x"][None] for sample in pictures]
     with quiet_nncf("test"):
@@ -34,8 +33,12 @@ def test_without_settings_it_is_what_nncf_makes_of_the_model(conv, pictures, tmp
             ov.Core().read_model(conv.xml), nncf.Dataset(rows), subset_size=len(rows)
         )
     ov.save_model(bare, tmp_path / "bare.xml", compress_to_fp16=False)
-    assert files.sha256(made.bin) == files.sha256(again.bin) == files.sha256(tmp_path / "bare.bin")
-    assert files.sha256(made.xml) == files.sha256(again.xml)
+    assert (
+        files.sha256(compressed.bin)
+        == files.sha256(again.bin)
+        == files.sha256(tmp_path / "bare.bin")
+    )
+    assert files.sha256(compressed.xml) == files.sha256(again.xml)
 
 
 @pytest.mark.parametrize(
@@ -53,10 +56,10 @@ def test_without_settings_it_is_what_nncf_makes_of_the_model(conv, pictures, tmp
 )
 def test_settings_reach_nncf(products, tmp_path, settings, stated):
     plain = compress(products, "int8", {}, pictures(12, 1), out=tmp_path / "p", name="q")
-    made = compress(products, "int8", settings, pictures(12, 1), out=tmp_path / "q", name="q")
-    info = ov.Core().read_model(made.xml).get_rt_info(["nncf", "quantization"]).astype(dict)
+    compressed = compress(products, "int8", settings, pictures(12, 1), out=tmp_path / "q", name="q")
+    info = ov.Core().read_model(compressed.xml).get_rt_info(["nncf", "quantization"]).astype(dict)
     assert stated in str(info["advanced_parameters"].value).replace('"', "'")
-    assert files.sha256(made.xml, made.bin) != files.sha256(plain.xml, plain.bin)
+    assert files.sha256(compressed.xml, compressed.bin) != files.sha256(plain.xml, plain.bin)
 
 
 @pytest.mark.slow
@@ -77,10 +80,10 @@ def test_the_range_of_activations_decides_where_the_quantizers_end(conv, tmp_pat
     ends = {}
     for kind in ("minmax", "mean_minmax"):
         chosen = {"activations_range": kind}
-        made = compress(conv, "int8", chosen, rising, out=tmp_path / kind, name="q")
+        compressed = compress(conv, "int8", chosen, rising, out=tmp_path / kind, name="q")
         (ends[kind],) = [
             float(np.max(q.input_value(2).get_node().get_data()))
-            for q in quantizers(made)
+            for q in quantizers(compressed)
             if q.input_value(0).get_node().get_type_name() == "Parameter"
         ]
     assert ends == pytest.approx({"minmax": 11, "mean_minmax": 5.5}, rel=0.02)
@@ -88,10 +91,10 @@ def test_the_range_of_activations_decides_where_the_quantizers_end(conv, tmp_pat
 
 @pytest.mark.parametrize("mode", ["e4m3", "e5m2"])
 def test_fp8_stores_weights_as_floats_of_eight_bits(conv, pictures, tmp_path, mode):
-    made = compress(conv, "fp8", {"mode": mode}, pictures, out=tmp_path / "q", name="q")
-    assert list(types_of(made)) == [f"f8{mode}"]
-    assert made.record.bin_bytes < conv.record.bin_bytes / 3
-    assert closeness(made, conv, pictures) > 0.98
+    compressed = compress(conv, "fp8", {"mode": mode}, pictures, out=tmp_path / "q", name="q")
+    assert list(types_of(compressed)) == [f"f8{mode}"]
+    assert compressed.record.bin_bytes < conv.record.bin_bytes / 3
+    assert closeness(compressed, conv, pictures) > 0.98
 
 
 @pytest.mark.parametrize(
@@ -112,3 +115,39 @@ def test_fp8_stores_weights_as_floats_of_eight_bits(conv, pictures, tmp_path, mo
 def test_what_takes_no_effect_is_refused(method, settings, message):
     with pytest.raises(InputError, match=message):
         parse_settings(method, settings)
+
+
+def test_int8_quantizes_weights_and_activations(conv, pictures, tmp_path, progress):
+    before = files.sha256(conv.xml, conv.bin)
+    compressed = compress(
+        conv, "int8", {}, pictures, out=tmp_path / "q", name="small8", progress=progress
+    )
+    step = compressed.record.steps[-1]
+    assert types_of(compressed)["i8"]["share_pct"] == 100
+    assert step.details["quantized_activations"] >= 2
+    assert step.details["calibration_samples"] == 12
+    assert compressed.record.bin_bytes < conv.record.bin_bytes / 3
+    assert closeness(compressed, conv, pictures) > 0.99
+    assert files.sha256(conv.xml, conv.bin) == before
+    assert ("calibrating", 12) in progress.tasks
+    assert progress.steps == 12
+    assert progress.tasks[-1] == ("checking", None)
+    assert any("12 samples of listed" in note for note in progress.notes)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"fast_bias_correction": "false"},
+        {"model_type": "transformer"},
+        {"preset": "mixed", "target_device": "npu"},
+    ],
+)
+def test_int8_settings_reach_nncf(conv, pictures, tmp_path, settings):
+    compressed = compress(conv, "int8", settings, pictures, out=tmp_path / "q", name="q")
+    stated = ov.Core().read_model(compressed.xml).get_rt_info(["nncf", "quantization"]).astype(dict)
+    written = {key: str(value.value if hasattr(value, "value") else value).lower()
+               for key, value in stated.items()}  # fmt: skip
+    for key, value in settings.items():
+        assert str(value).lower() in written[key]
+    assert closeness(compressed, conv, pictures) > 0.98

@@ -13,15 +13,16 @@ from torch import nn
 from ovtool.compression.methods.separable import fit, product
 from ovtool.compression.networks import restore_network
 from ovtool.core.errors import InputError
+from tests.compression.samples import StoppingProgress
 from tests.compression.vision_nets import (
     Patterns,
-    Stopping,
-    alike,
     compress,
+    details,
     network,
+    network_outputs,
     outputs,
+    outputs_close,
     parent,
-    said,
 )
 
 PLAIN = {"epochs": 0}
@@ -30,10 +31,6 @@ PLAIN = {"epochs": 0}
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
     return parent(tmp_path_factory.mktemp("residual") / "residual")
-
-
-def details(made):
-    return made.record.steps[-1].details
 
 
 @given(sizes=st.tuples(*[st.integers(1, 5)] * 4), rank=st.integers(1, 4), seed=st.integers(0, 1000))
@@ -55,52 +52,55 @@ def test_the_fit_is_the_best_of_its_rank(sizes, rank, seed):
 
 
 def test_full_convolutions_become_depthwise_and_pointwise(source, tmp_path):
-    made = compress(source, "separable", PLAIN, tmp_path / "s")
-    found = details(made)
-    assert [row["layer"] for row in found["separable"]] == ["first", "second", "last"]
-    assert all(0 < row["relative_error"] < 1 for row in found["separable"])
-    net = restore_network(network(), made)
+    compressed = compress(source, "separable", PLAIN, tmp_path / "s")
+    actual = details(compressed)
+    assert [row["layer"] for row in actual["separable"]] == ["first", "second", "last"]
+    assert all(0 < row["relative_error"] < 1 for row in actual["separable"])
+    net = restore_network(network(), compressed)
     assert net.module.first[0].weight.shape == (16, 1, 3, 3)
     assert net.module.first[1].weight.shape == (24, 16, 1, 1)
     assert net.module.stem[0].weight.shape == (16, 3, 3, 3)  # fewer channels than min_channels
     macs = {"stem": 256 * 3 * 16 * 9, "first": 256 * 16 * (9 + 24), "second": 256 * 24 * (9 + 16)}
     macs |= {"depthwise": 256 * 16 * 9, "last": 16 * 64 * 9 + 64 * 16 * 32, "classifier": 128}
-    assert found["flops_after"] == 2 * sum(macs.values()) < found["flops_before"] / 3
-    assert found["parameters_after"] == sum(p.numel() for p in net.module.parameters())
-    assert made.record.bin_bytes < source.record.bin_bytes / 3
+    assert actual["flops_after"] == 2 * sum(macs.values()) < actual["flops_before"] / 3
+    assert actual["parameters_after"] == sum(p.numel() for p in net.module.parameters())
+    assert compressed.record.bin_bytes < source.record.bin_bytes / 3
     images = Patterns().images[:4]
-    assert alike(outputs(made, images), said(net, images))
+    assert outputs_close(outputs(compressed, images), network_outputs(net, images))
 
 
 def separable():
     """A network whose full convolution is separable already, and has a stride and a bias."""
-    made = network()
-    last = made.module.last
+    compressed = network()
+    last = compressed.module.last
     with torch.no_grad():
         last.weight.copy_(torch.einsum("oi,ixy->oixy", torch.randn(32, 16), torch.randn(16, 3, 3)))
-    return made
+    return compressed
 
 
 def test_a_convolution_that_is_separable_loses_nothing(tmp_path):
     source = parent(tmp_path / "source", separable)
     settings = PLAIN | {"max_error": 0.01}
-    made = compress(source, "separable", settings, tmp_path / "s", make=separable)
-    (row,) = details(made)["separable"]  # the others are farther off than max_error
+    compressed = compress(source, "separable", settings, tmp_path / "s", make=separable)
+    (row,) = details(compressed)["separable"]  # the others are farther off than max_error
     assert row["layer"] == "last"
     assert row["relative_error"] < 1e-5
     images = Patterns().images[:4]
-    assert alike(outputs(made, images), outputs(source, images))
+    assert outputs_close(outputs(compressed, images), outputs(source, images))
 
 
 def test_a_higher_rank_is_nearer(source, tmp_path):
     errors = []
     for rank in (1, 2, 3):
         settings = PLAIN | {"rank": rank, "layers": "first"}
-        made = compress(source, "separable", settings, tmp_path / f"s{rank}")
-        (row,) = details(made)["separable"]
+        compressed = compress(source, "separable", settings, tmp_path / f"s{rank}")
+        (row,) = details(compressed)["separable"]
         errors.append(row["relative_error"])
         images = Patterns().images[:4]
-        assert alike(outputs(made, images), said(restore_network(network(), made), images))
+        assert outputs_close(
+            outputs(compressed, images),
+            network_outputs(restore_network(network(), compressed), images),
+        )
     assert errors == sorted(errors, reverse=True)
 
 
@@ -110,8 +110,8 @@ def test_which_layers_are_replaced(source, tmp_path):
         ("ignored", {"ignored_names": "first,last"}, ["second"]),
         ("wide", {"min_channels": 20}, ["second"]),
     ):
-        made = compress(source, "separable", PLAIN | settings, tmp_path / name)
-        assert [row["layer"] for row in details(made)["separable"]] == layers
+        compressed = compress(source, "separable", PLAIN | settings, tmp_path / name)
+        assert [row["layer"] for row in details(compressed)["separable"]] == layers
 
 
 class Padded(nn.Conv2d):
@@ -131,9 +131,9 @@ class Scaled(nn.Conv2d):
 def with_layer(layer):
     def make():
         torch.manual_seed(0)
-        made = network()
-        made.module.second = layer(24, 16, 3, padding=0 if layer is Padded else 1)
-        return made
+        compressed = network()
+        compressed.module.second = layer(24, 16, 3, padding=0 if layer is Padded else 1)
+        return compressed
 
     return make
 
@@ -142,10 +142,10 @@ def test_a_subclass_keeps_its_padding(tmp_path):
     make = with_layer(Padded)
     source = parent(tmp_path / "source", make)
     settings = PLAIN | {"layers": "second", "rank": 5}
-    made = compress(source, "separable", settings, tmp_path / "s", make=make)
-    net, images = restore_network(make(), made), Patterns().images[:4]
+    compressed = compress(source, "separable", settings, tmp_path / "s", make=make)
+    net, images = restore_network(make(), compressed), Patterns().images[:4]
     assert isinstance(net.module.second[0], Padded)
-    assert alike(outputs(made, images), said(net, images))
+    assert outputs_close(outputs(compressed, images), network_outputs(net, images))
 
 
 @pytest.mark.parametrize(
@@ -175,10 +175,10 @@ def test_a_layer_that_does_more_is_refused(tmp_path):
 @pytest.mark.slow
 def test_stopped_and_run_again_it_ends_with_the_same_weights(source, tmp_path):
     settings = {"epochs": 3, "feature": 1, "feature_layers": "last"}
-    whole = compress(source, "separable", settings, tmp_path / "whole")
-    stopping = Stopping("retraining, epoch 3")
+    uninterrupted = compress(source, "separable", settings, tmp_path / "whole")
+    stopping = StoppingProgress("retraining, epoch 3")
     with pytest.raises(KeyboardInterrupt):
         compress(source, "separable", settings, tmp_path / "again", progress=stopping)
     again = compress(source, "separable", settings, tmp_path / "again")
-    assert again.record.network_sha256 == whole.record.network_sha256
-    assert again.bin.read_bytes() == whole.bin.read_bytes()
+    assert again.record.network_sha256 == uninterrupted.record.network_sha256
+    assert again.bin.read_bytes() == uninterrupted.bin.read_bytes()

@@ -58,7 +58,7 @@ def run(model):
     return ov.Core().compile_model(model, "CPU", config)(x)[0]
 
 
-def expected(codes_of, halved):
+def expected_model(codes_of, halved):
     """The model with weights that numpy put in few values."""
     model = every_kind(halved)
     for stored in find_weights(model):
@@ -76,31 +76,31 @@ def expected(codes_of, halved):
 @pytest.mark.parametrize("halved", [False, True])
 def test_the_ir_computes_what_numpy_says_in_that_many_bits(tmp_path, method, bits, halved):
     parent = save(tmp_path / "every", every_kind(halved))
-    whole = {"keep_first": False, "keep_last": False}
-    made = compress(parent, method, whole, None, out=tmp_path / "t", name="t")
-    assert made.record.steps[-1].details["layers"] == 5
-    wanted = run(expected(getattr(ternary, method), halved))
-    assert run(made.xml).ravel() == pytest.approx(wanted.ravel(), rel=1e-4, abs=1e-6)
-    compiled = ov.Core().compile_model(made.xml, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    settings = {"keep_first": False, "keep_last": False}
+    compressed = compress(parent, method, settings, None, out=tmp_path / "t", name="t")
+    assert compressed.record.steps[-1].details["layers"] == 5
+    expected = run(expected_model(getattr(ternary, method), halved))
+    assert run(compressed.xml).ravel() == pytest.approx(expected.ravel(), rel=1e-4, abs=1e-6)
+    compiled = ov.Core().compile_model(compressed.xml, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     left = [o.get_rt_info()["runtimePrecision"].astype(str)
             for o in compiled.get_runtime_model().get_ops()]  # fmt: skip
     assert f"u{bits}" not in left, "decoded while compiling, not at each inference"
     weights = sum(int(np.prod(shape)) for shape in SHAPES.values())
-    rest = made.record.bin_bytes - weights * bits / 8
+    rest = compressed.record.bin_bytes - weights * bits / 8
     assert 0 < rest < 2000, "scales, axes and biases"
 
 
 def test_the_outer_layers_stay_unless_asked(every, tmp_path):
-    made = compress(every, "ternary", {}, None, out=tmp_path / "t", name="t")
-    kept = [s.name for s in find_weights(ov.Core().read_model(made.xml)) if s.plain]
+    compressed = compress(every, "ternary", {}, None, out=tmp_path / "t", name="t")
+    kept = [s.name for s in find_weights(ov.Core().read_model(compressed.xml)) if s.plain]
     assert kept == ["conv", "left"]
 
 
 def test_layers_are_ignored_by_name_type_and_size(every, tmp_path):
     settings = {"ignored_names": "conv", "ignored_types": "GroupConvolution", "keep_last": False,
                 "min_weights": 1000, "keep_first": False}  # fmt: skip
-    made = compress(every, "binary", settings, None, out=tmp_path / "t", name="t")
-    kept = [s.name for s in find_weights(ov.Core().read_model(made.xml)) if s.plain]
+    compressed = compress(every, "binary", settings, None, out=tmp_path / "t", name="t")
+    kept = [s.name for s in find_weights(ov.Core().read_model(compressed.xml)) if s.plain]
     assert kept == ["conv", "grouped", "left"]
     with pytest.raises(InputError, match=r"'konv'.*'conv'"):
         compress(every, "binary", {"ignored_names": "konv"}, None, out=tmp_path / "u", name="u")
@@ -116,10 +116,10 @@ rows = arrays.arrays(np.float32, (3, 7), elements=st.floats(-8, 8, width=32, all
 
 
 @given(rows)
-def test_scales_are_the_best_for_their_codes(found):
+def test_scales_are_the_best_for_their_codes(actual):
     for codes_of in (ternary.ternary, ternary.binary):
-        codes, scales = codes_of(found)
-        for row, code, scale in zip(found.astype(float), codes.astype(float), scales, strict=True):
+        codes, scales = codes_of(actual)
+        for row, code, scale in zip(actual.astype(float), codes.astype(float), scales, strict=True):
             best = row @ code / max(code @ code, 1)
             assert scale == pytest.approx(best, rel=1e-4, abs=1e-6)
 

@@ -4,8 +4,7 @@ import pytest
 from ovtool.compression.method import MissingInputError
 from ovtool.compression.registry import parse_settings
 from ovtool.core.errors import InputError
-from tests.compression.samples import Listed, compress
-from tests.compression.test_method_table import closeness, types_of
+from tests.compression.samples import Listed, closeness, compress, types_of
 
 INT4 = {"mode": "int4_sym", "group_size": 32, "all_layers": True}
 
@@ -31,39 +30,43 @@ def rows():
     ],
     ids=lambda option: next(iter(reversed(option.values()))) or "x",
 )
-def test_what_works_on_data_reads_it_and_says_so(dense, rows, tmp_path, told, option):
+def test_what_works_on_data_reads_it_and_says_so(dense, rows, tmp_path, progress, option):
     settings = {**INT4, **option, "subset_size": 6}
     with pytest.raises(MissingInputError) as caught:
         compress(dense, "weights", settings, None, out=tmp_path / "w", name="w")
     assert caught.value.need == "calibration"
-    made = compress(dense, "weights", settings, rows, out=tmp_path / "w", name="w", progress=told)
-    assert ("calibrating", 6) in told.tasks
-    assert made.record.steps[-1].details["calibration_samples"] == 6
-    assert "12 samples" in made.record.steps[-1].data
-    assert types_of(made)["i4"]["layers"] >= 1
-    assert closeness(made, dense, rows) > 0.9
+    compressed = compress(
+        dense, "weights", settings, rows, out=tmp_path / "w", name="w", progress=progress
+    )
+    assert ("calibrating", 6) in progress.tasks
+    assert compressed.record.steps[-1].details["calibration_samples"] == 6
+    assert "12 samples" in compressed.record.steps[-1].data
+    assert types_of(compressed)["i4"]["layers"] >= 1
+    assert closeness(compressed, dense, rows) > 0.9
 
 
 @pytest.mark.parametrize("option", ["scale_estimation", "gptq", "lora_correction"])
 def test_corrections_bring_the_outputs_nearer(dense, rows, tmp_path, option):
     bare = compress(dense, "weights", INT4, None, out=tmp_path / "a", name="a")
     settings = {**INT4, option: True}
-    made = compress(dense, "weights", settings, rows, out=tmp_path / "b", name="b")
-    assert closeness(made, dense, rows) > closeness(bare, dense, rows)
+    compressed = compress(dense, "weights", settings, rows, out=tmp_path / "b", name="b")
+    assert closeness(compressed, dense, rows) > closeness(bare, dense, rows)
 
 
-def test_awq_by_weights_needs_no_data(dense, tmp_path, told):
+def test_awq_by_weights_needs_no_data(dense, tmp_path, progress):
     settings = {**INT4, "awq": True, "awq_by": "weights"}
-    made = compress(dense, "weights", settings, None, out=tmp_path / "w", name="w", progress=told)
-    assert types_of(made)["i4"]["layers"] == 4
+    compressed = compress(
+        dense, "weights", settings, None, out=tmp_path / "w", name="w", progress=progress
+    )
+    assert types_of(compressed)["i4"]["layers"] == 4
 
 
 def test_a_codebook_of_ones_own_values(dense, tmp_path):
     settings = {"mode": "codebook", "codebook": "-1, -0.4, 0, 0.4, 1", "all_layers": True}
-    made = compress(dense, "weights", settings, None, out=tmp_path / "w", name="w")
-    assert sum(row["layers"] for row in types_of(made).values()) == 4
-    assert made.record.steps[-1].details["storage"]["distinct_most"] <= 5
-    assert made.record.bin_bytes < dense.record.bin_bytes / 3
+    compressed = compress(dense, "weights", settings, None, out=tmp_path / "w", name="w")
+    assert sum(row["layers"] for row in types_of(compressed).values()) == 4
+    assert compressed.record.steps[-1].details["storage"]["distinct_most"] <= 5
+    assert compressed.record.bin_bytes < dense.record.bin_bytes / 3
 
 
 @pytest.mark.slow
@@ -72,15 +75,15 @@ def test_a_codebook_found_by_nncf(dense, rows, tmp_path):
     with pytest.raises(MissingInputError) as caught:
         compress(dense, "weights", settings, None, out=tmp_path / "w", name="w")
     assert caught.value.need == "calibration"
-    made = compress(dense, "weights", settings, rows, out=tmp_path / "w", name="w")
-    assert made.record.steps[-1].details["storage"]["distinct_most"] <= 8
-    assert closeness(made, dense, rows) > 0.9
+    compressed = compress(dense, "weights", settings, rows, out=tmp_path / "w", name="w")
+    assert compressed.record.steps[-1].details["storage"]["distinct_most"] <= 8
+    assert closeness(compressed, dense, rows) > 0.9
 
 
 def test_the_other_layers_get_the_backup_type(dense, tmp_path):
     settings = {**INT4, "ratio": 0.5, "backup_mode": "none"}
-    made = compress(dense, "weights", settings, None, out=tmp_path / "w", name="w")
-    stored = types_of(made)
+    compressed = compress(dense, "weights", settings, None, out=tmp_path / "w", name="w")
+    stored = types_of(compressed)
     assert set(stored) == {"i4", "f32"}
 
 
@@ -89,8 +92,8 @@ def test_a_group_that_does_not_fit_is_adjusted_or_left(dense, tmp_path):
     with pytest.raises(InputError, match="int4_sym"):
         compress(dense, "weights", wide, None, out=tmp_path / "w", name="w")
     settings = {**wide, "group_size_fallback": "adjust"}
-    made = compress(dense, "weights", settings, None, out=tmp_path / "a", name="a")
-    assert types_of(made)["i4"]["layers"] == 4
+    compressed = compress(dense, "weights", settings, None, out=tmp_path / "a", name="a")
+    assert types_of(compressed)["i4"]["layers"] == 4
     left = {**wide, "group_size_fallback": "ignore"}
     with pytest.raises(InputError, match=r"weights .* dense$"):
         compress(dense, "weights", left, None, out=tmp_path / "i", name="i")
@@ -106,8 +109,8 @@ def test_float_modes_on_convolutions_fail_in_one_line_with_the_way_out(conv, tmp
     assert "\n" not in str(caught.value)
     assert "backup_mode=int8_asym" in caught.value.hint
     settings["backup_mode"] = "int8_asym"
-    made = compress(conv, "weights", settings, None, out=tmp_path / "v", name="v")
-    assert set(types_of(made)) == {"u8", "f8e4m3" if "8" in mode else "f4e2m1"}
+    compressed = compress(conv, "weights", settings, None, out=tmp_path / "v", name="v")
+    assert set(types_of(compressed)) == {"u8", "f8e4m3" if "8" in mode else "f4e2m1"}
 
 
 @pytest.mark.parametrize(
@@ -139,3 +142,57 @@ def test_every_mode_of_nncf_is_offered():
 
     offered = set(load_method("weights").settings.model_json_schema()["properties"]["mode"]["enum"])
     assert offered == {mode.value for mode in nncf.CompressWeightsMode}
+
+
+def test_fp16_halves_the_weights(conv, tmp_path, pictures):
+    compressed = compress(conv, "fp16", {}, None, out=tmp_path / "h", name="half")
+    assert compressed.record.bin_bytes < conv.record.bin_bytes * 0.52
+    assert types_of(compressed)["f16"]["share_pct"] == 100
+    assert compressed.record.steps[-1].data is None
+    assert closeness(compressed, conv, pictures) > 0.9999
+
+
+@pytest.mark.parametrize(
+    ("settings", "stored"),
+    [
+        ({"mode": "int8_sym"}, "i8"),
+        ({"mode": "int8_asym"}, "u8"),
+        ({"mode": "int4_sym", "group_size": 32, "all_layers": True}, "i4"),
+        ({"mode": "int4_asym", "group_size": "32", "all_layers": "true"}, "u4"),
+        ({"mode": "int3_sym", "group_size": 32, "all_layers": True}, "u3"),
+        ({"mode": "int2_sym", "group_size": 32, "all_layers": True}, "u2"),
+        ({"mode": "nf4", "group_size": 32, "all_layers": True}, "nf4"),
+        ({"mode": "cb4", "all_layers": True}, "u4"),
+        ({"mode": "fp4", "group_size": 32, "all_layers": True}, "f4e2m1"),
+        ({"mode": "mxfp4", "all_layers": True}, "f4e2m1"),
+        ({"mode": "nvfp4", "all_layers": True}, "f4e2m1"),
+        ({"mode": "fp8_e4m3", "group_size": 32, "all_layers": True}, "f8e4m3"),
+        ({"mode": "mxfp8_e4m3", "all_layers": True}, "f8e4m3"),
+    ],
+)
+def test_every_mode_runs_and_stores_its_type(dense, tmp_path, settings, stored):
+    compressed = compress(dense, "weights", settings, None, out=tmp_path / "w", name="w")
+    row = types_of(compressed)[stored]
+    assert (row["layers"], row["share_pct"]) == (4, 100)
+    assert compressed.record.bin_bytes < dense.record.bin_bytes / 3
+
+
+def test_ratio_leaves_some_layers_in_8_bits(dense, tmp_path, progress):
+    settings = {"mode": "int4_sym", "group_size": 32, "ratio": "0.5", "all_layers": True}
+    compressed = compress(
+        dense, "weights", settings, None, out=tmp_path / "w", name="w", progress=progress
+    )
+    stored = types_of(compressed)
+    assert 0 < stored["i4"]["share_pct"] <= 50
+    assert stored["i4"]["layers"] + stored["u8"]["layers"] == 4
+    assert f"% i4 ({stored['i4']['layers']} of 4 layers)" in progress.notes[-1]
+
+
+def test_4_bits_apply_only_to_the_classifier_of_a_convolution_network(conv, tmp_path, progress):
+    settings = {"mode": "int4_sym", "group_size": 32, "all_layers": True}
+    compressed = compress(
+        conv, "weights", settings, None, out=tmp_path / "w", name="w", progress=progress
+    )
+    assert types_of(compressed)["i4"]["layers"] == 1
+    assert types_of(compressed)["i4"]["share_pct"] < 5
+    assert "i4 (1 of 3 layers)" in progress.notes[-1]

@@ -28,11 +28,11 @@ def run(model, rows):
 
 def decoded(model):
     """The weights of each layer, computed by the engine itself."""
-    found = {}
+    actual = {}
     for stored in find_weights(model):
         source = stored.layer.input_value(stored.index)
-        found[stored.name] = run(ov.Model([op.result(source)], [], "weights"), {})
-    return found
+        actual[stored.name] = run(ov.Model([op.result(source)], [], "weights"), {})
+    return actual
 
 
 def plain(variant_or_model):
@@ -53,35 +53,35 @@ def plain(variant_or_model):
 def test_shared_weights_are_few_small_and_what_the_engine_reads(
     conv, pictures, tmp_path, settings, most, kind
 ):
-    made = compress(conv, "weight-sharing", settings, None, out=tmp_path / "s", name="s")
-    before, after = plain(conv), ov.Core().read_model(made.xml)
-    wanted = {}
+    compressed = compress(conv, "weight-sharing", settings, None, out=tmp_path / "s", name="s")
+    before, after = plain(conv), ov.Core().read_model(compressed.xml)
+    expected = {}
     for name, values in decoded(after).items():
-        wanted[name] = cluster_weights(
+        expected[name] = cluster_weights(
             before[name].values(), WeightSharingSettings(**settings)
         ).weights()
-        assert np.array_equal(values, wanted[name])
+        assert np.array_equal(values, expected[name])
         assert len(np.unique(values)) <= most
     # The whole model too: the same as one with these weights written out.
     model = ov.Core().read_model(conv.xml)
     for name, stored in plain(model).items():
-        stored.replace(op.constant(wanted[name]))
+        stored.replace(op.constant(expected[name]))
     rows = np.stack([sample.inputs["x"] for sample in pictures])
-    assert run(made.xml, rows) == pytest.approx(run(model, rows), rel=1e-4, abs=1e-6)
-    weights = made.record.steps[-1].details["weights"]
+    assert run(compressed.xml, rows) == pytest.approx(run(model, rows), rel=1e-4, abs=1e-6)
+    weights = compressed.record.steps[-1].details["weights"]
     assert [row["type"] for row in weights] == [kind]
     bits = weights[0]["bits"]
-    count = sum(values.size for values in wanted.values())
-    assert made.record.bin_bytes < count * bits / 8 + 3 * most * 4 + 600
-    details = made.record.steps[-1].details
+    count = sum(values.size for values in expected.values())
+    assert compressed.record.bin_bytes < count * bits / 8 + 3 * most * 4 + 600
+    details = compressed.record.steps[-1].details
     assert details["shared_layers"] == 3
     assert details["storage"]["distinct_most"] <= most
 
 
 def test_embeddings_share_too_and_layers_that_would_grow_do_not(tmp_path):
     parent = save(tmp_path / "text", embedding())
-    made = compress(parent, "weight-sharing", {"bits": 8}, None, out=tmp_path / "s", name="s")
-    details = made.record.steps[-1].details
+    compressed = compress(parent, "weight-sharing", {"bits": 8}, None, out=tmp_path / "s", name="s")
+    details = compressed.record.steps[-1].details
     assert (details["shared_layers"], details["layers_that_would_not_shrink"]) == (1, 1)
     assert sorted(row["type"] for row in details["weights"]) == ["f32", "u8"]
 
@@ -103,8 +103,8 @@ some = st.lists(st.floats(-4, 4, width=32, allow_subnormal=False) | st.just(0.0)
 
 
 @given(some, st.integers(2, 9), st.sampled_from(["linear", "density", "random"]))
-def test_a_table_keeps_zeros_and_takes_the_nearest(found, clusters, start):
-    values = np.array(found, np.float32)
+def test_a_table_keeps_zeros_and_takes_the_nearest(actual, clusters, start):
+    values = np.array(actual, np.float32)
     table = cluster_weights(values, WeightSharingSettings(clusters=clusters, start=start))
     assert len(table.values) <= clusters
     assert ((table.weights() == 0) | (values != 0)).all()
@@ -119,10 +119,10 @@ def test_pruned_zeros_stay_and_are_coded(tmp_path, conv):
         sparse = np.where(np.abs(values) < np.quantile(np.abs(values), 0.9), 0, values)
         stored.replace(op.constant(sparse))
     parent = save(tmp_path / "sparse", model)
-    made = compress(parent, "weight-sharing", {}, None, out=tmp_path / "s", name="s")
-    storage = made.record.steps[-1].details["storage"]
+    compressed = compress(parent, "weight-sharing", {}, None, out=tmp_path / "s", name="s")
+    storage = compressed.record.steps[-1].details["storage"]
     assert storage["nonzero_pct"] == pytest.approx(10, abs=0.5)
-    assert storage["coded_mib"] < made.model_mib - 0.25 * storage["parameters"] / 8 / 2**20
+    assert storage["coded_mib"] < compressed.model_mib - 0.25 * storage["parameters"] / 8 / 2**20
 
 
 @given(st.integers(1, 400), st.floats(0.01, 0.9), st.integers(0, 5))
@@ -152,9 +152,9 @@ def test_a_hash_is_even_and_its_neighbours_are_apart(count, buckets):
 def test_the_graph_computes_the_same_places(shape, buckets):
     chosen = PositionHash.seeded(buckets, 3)
     model = ov.Model([op.result(chosen.operations(shape))], [], "places")
-    found = ov.Core().compile_model(model, "CPU")({})[0]
-    assert found.shape == shape
-    assert np.array_equal(found.ravel(), chosen.hash_positions(found.size))
+    actual = ov.Core().compile_model(model, "CPU")({})[0]
+    assert actual.shape == shape
+    assert np.array_equal(actual.ravel(), chosen.hash_positions(actual.size))
 
 
 def test_a_large_layer_stores_no_places_and_runs_as_a_plain_one(tmp_path):
@@ -165,28 +165,32 @@ def test_a_large_layer_stores_no_places_and_runs_as_a_plain_one(tmp_path):
     h = op.matmul(x, op.constant(weights), False, True, name="product")
     h.output(0).set_names({"y"})
     parent = save(tmp_path / "wide", ov.Model([op.result(h)], [x], "wide"))
-    made = compress(parent, "hashed-weights", {"ratio": 1 / 64}, None, out=tmp_path / "h", name="h")
-    assert made.record.bin_bytes < 512 * 256 / 64 * 4 + 500
-    assert made.model_mib < parent.model_mib / 16
-    details = made.record.steps[-1].details
+    compressed = compress(
+        parent, "hashed-weights", {"ratio": 1 / 64}, None, out=tmp_path / "h", name="h"
+    )
+    assert compressed.record.bin_bytes < 512 * 256 / 64 * 4 + 500
+    assert compressed.model_mib < parent.model_mib / 16
+    details = compressed.record.steps[-1].details
     assert (details["table_values"], details["shared_weights"]) == (2048, 512 * 256)
     assert details["storage"]["parameters"] == 2048, "what is stored"
     rows = rng.standard_normal((3, 256)).astype(np.float32)
     few = hash_weights(weights, 1 / 64, 0).weights()
-    assert run(made.xml, rows) == pytest.approx(rows @ few.T, rel=1e-3, abs=1e-3)
-    compiled = ov.Core().compile_model(made.xml, "CPU")
+    assert run(compressed.xml, rows) == pytest.approx(rows @ few.T, rel=1e-3, abs=1e-3)
+    compiled = ov.Core().compile_model(compressed.xml, "CPU")
     kinds = {o.get_rt_info()["layerType"].astype(str)
              for o in compiled.get_runtime_model().get_ops()}  # fmt: skip
     assert kinds.isdisjoint({"Range", "Gather", "Eltwise", "Math"}), "folded while compiling"
 
 
 def test_hashing_a_small_layer_stores_places_where_they_take_less(conv, tmp_path):
-    made = compress(conv, "hashed-weights", {"ratio": 1 / 64}, None, out=tmp_path / "h", name="h")
-    details = made.record.steps[-1].details
+    compressed = compress(
+        conv, "hashed-weights", {"ratio": 1 / 64}, None, out=tmp_path / "h", name="h"
+    )
+    details = compressed.record.steps[-1].details
     assert details["shared_weights"] == 3 * 32 * 9 + 32 * 32 * 9 + 320
     assert details["table_values"] == sum(round(n / 64) for n in (864, 9216, 320))
     assert {row["type"] for row in details["weights"]} == {"u4", "u8"}
-    for values in decoded(ov.Core().read_model(made.xml)).values():
+    for values in decoded(ov.Core().read_model(compressed.xml)).values():
         assert len(np.unique(values)) <= max(1, round(values.size / 64))
 
 
@@ -255,13 +259,13 @@ def training(parent, method, settings, out, **options):
 def test_shared_values_are_trained_and_the_graph_is_the_networks(
     trained, tmp_path, method, settings, most
 ):
-    made = training(trained, method, settings, tmp_path / "s")
-    details = made.record.steps[-1].details
+    compressed = training(trained, method, settings, tmp_path / "s")
+    details = compressed.record.steps[-1].details
     assert len(details["training"]["epochs"]) == 2
     assert details["shared_layers"] == 3
     fresh = network()
     before = {n: p.clone() for n, p in fresh.module.named_parameters() if p.ndim > 1}
-    fresh.load(made.folder / variant.NETWORK)
+    fresh.load(compressed.folder / variant.NETWORK)
     for name, weight in fresh.module.named_parameters():
         if weight.ndim > 1:
             assert len(weight.unique()) <= most
@@ -271,8 +275,8 @@ def test_shared_values_are_trained_and_the_graph_is_the_networks(
         assert fresh.module.first.weight[:, 0].all()
     rows = np.random.default_rng(2).standard_normal((2, 3, 8, 8)).astype(np.float32)
     with torch.no_grad():
-        wanted = fresh.module(torch.from_numpy(rows)).numpy()
-    assert run(made.xml, rows) == pytest.approx(wanted, rel=1e-3, abs=1e-4)
+        expected = fresh.module(torch.from_numpy(rows)).numpy()
+    assert run(compressed.xml, rows) == pytest.approx(expected, rel=1e-3, abs=1e-4)
     stored = {row["type"]: row["layers"] for row in details["weights"]}
     assert sum(stored.values()) == 3
     assert "f32" not in stored
@@ -281,8 +285,8 @@ def test_shared_values_are_trained_and_the_graph_is_the_networks(
 @pytest.mark.slow
 def test_training_moves_values_and_not_what_shares_them(trained, tmp_path):
     untrained = training(trained, "weight-sharing", {"learning_rate": 1e-12}, tmp_path / "a")
-    made = training(trained, "weight-sharing", {}, tmp_path / "b")
-    a, b = (load_file(v.folder / variant.NETWORK) for v in (untrained, made))
+    compressed = training(trained, "weight-sharing", {}, tmp_path / "b")
+    a, b = (load_file(v.folder / variant.NETWORK) for v in (untrained, compressed))
     for name in ("first.weight", "grouped.weight", "last.weight"):
         pairs = {*zip(a[name].flatten().tolist(), b[name].flatten().tolist(), strict=True)}
         assert len(pairs) == len(a[name].unique()) == len({y for _, y in pairs})
@@ -307,8 +311,8 @@ def test_the_gradient_of_a_value_is_the_sum_of_its_weights(tmp_path):
 @pytest.mark.slow
 def test_ignored_layers_are_neither_shared_nor_stored_so(trained, tmp_path):
     last = list(plain(trained))[-1]
-    made = training(trained, "weight-sharing", {"ignored_names": last}, tmp_path / "s")
-    weights = made.record.steps[-1].details["weights"]
+    compressed = training(trained, "weight-sharing", {"ignored_names": last}, tmp_path / "s")
+    weights = compressed.record.steps[-1].details["weights"]
     assert {row["type"]: row["layers"] for row in weights} == {"f32": 1, "u4": 2}
 
 
