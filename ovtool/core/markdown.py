@@ -16,8 +16,8 @@ def escape(text: str) -> str:
     return re.sub(r"([\\`*_|\[\]])", r"\\\1", flat)
 
 
-def note(found: Note) -> str:
+def note(item: Note) -> str:
     """Return a note as an item of a list."""
-    evidence = f" ({escape(found.evidence)})" if found.evidence else ""
-    remedy = f" To do: {escape(found.remedy)}." if found.remedy else ""
-    return f"- {escape(found.message)}{evidence}.{remedy}"
+    evidence = f" ({escape(item.evidence)})" if item.evidence else ""
+    remedy = f" To do: {escape(item.remedy)}." if item.remedy else ""
+    return f"- {escape(item.message)}{evidence}.{remedy}"

@@ -1,4 +1,4 @@
-"""What a trial came to: a measurement, or a failure with its reason.  Immutable and versioned."""
+"""The result of a trial: a measurement or a failure.  Immutable and versioned."""
 
 from __future__ import annotations
 
@@ -160,13 +160,13 @@ class Measurement:
         Raises:
             ValueError: It is not a measurement of this version (pydantic's message says where).
         """
-        found: Measurement = _adapter().validate_json(data)
-        return found
+        measurement: Measurement = _adapter().validate_json(data)
+        return measurement
 
 
 @cache
 def _adapter() -> Any:
-    """Build the reader once, and only where results are read: the worker has no use for it."""
+    """Return the reader; pydantic is imported only where results are read."""
     from pydantic import TypeAdapter
 
     return TypeAdapter(Measurement)

@@ -1,4 +1,4 @@
-"""A variant: an OpenVINO IR (``model.xml``, ``model.bin``) with ``variant.json`` beside it.
+"""A variant: an OpenVINO IR (``model.xml``, ``model.bin``) with ``variant.json`` next to it.
 
 The record says where the model came from, every step taken with its settings, and how far its
 outputs were seen to differ from the source's.  The unchanged conversion is a variant too.  What is
@@ -185,12 +185,12 @@ class Variant:
             where = ".".join(str(part) for part in first["loc"])
             raise InputError(f"{record_path}: {where}: {first['msg']}") from error
         for name, size in ((MODEL, record.xml_bytes), (WEIGHTS, record.bin_bytes)):
-            found = path / name
-            if not found.is_file():
-                raise InputError(f"{found} is missing", "convert the source again")
-            if found.stat().st_size != size:
+            file = path / name
+            if not file.is_file():
+                raise InputError(f"{file} is missing", "convert the source again")
+            if file.stat().st_size != size:
                 raise InputError(
-                    f"{found} was changed: {found.stat().st_size} bytes, recorded {size}",
+                    f"{file} was changed: {file.stat().st_size} bytes, recorded {size}",
                     "convert the source again",
                 )
         return cls(path, record)
