@@ -71,7 +71,7 @@ def profile_layers(
         if others_s is None
         else 100 * others_s / (seconds * (psutil.cpu_count() or 1)),
         "flops": cost.total,
-        "attributed": runtime.attributed_share(timed, cost.flops),
+        "attributed": runtime.compute_attributed_share(timed, cost.flops),
         "layers": [runtime.layer_to_json(layer) for layer in timed],
     }
 

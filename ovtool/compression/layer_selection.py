@@ -12,7 +12,7 @@ from pydantic import Field
 from ovtool.compression.method import IgnoredScopeSettings
 from ovtool.core.errors import InputError
 from ovtool.core.registry import suggestion
-from ovtool.graph.weights import LayerWeights, find_weights, weight_count
+from ovtool.graph.weights import LayerWeights, count_weights, find_weights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,7 +52,7 @@ def select_weights(
         if stored.plain and (embeddings or stored.layer.get_type_name() != "Gather"):
             key = (source.get_node().get_friendly_name(), source.get_index())
             by_source.setdefault(key, stored)
-    large = [s for s in by_source.values() if weight_count(s.constant) >= settings.min_weights]
+    large = [s for s in by_source.values() if count_weights(s.constant) >= settings.min_weights]
     first = 1 if settings.keep_first else 0
     last = len(large) - (1 if settings.keep_last else 0)
     return [stored for stored in large[first:last] if not _is_ignored(stored.layer, settings)]

@@ -16,7 +16,7 @@ from ovtool.compression.layer_selection import ignored_scope
 from ovtool.compression.method import IgnoredScopeSettings
 from ovtool.compression.nncf_adapter import quiet_nncf
 from ovtool.core.errors import InputError
-from ovtool.graph.weights import codebook_kind, find_weights
+from ovtool.graph.weights import classify_codebook, find_weights
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -168,7 +168,7 @@ def _check_codebooks(model: ov.Model) -> None:
     layers = [
         stored.layer
         for stored in find_weights(model)
-        if any(codebook_kind(node) for node in stored.path)
+        if any(classify_codebook(node) for node in stored.path)
     ]
     if layers:
         raise InputError(

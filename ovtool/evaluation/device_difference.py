@@ -17,7 +17,7 @@ from ovtool.benchmark.session import Job, Runner, Session, TrialFailedError
 from ovtool.core import units
 from ovtool.core.notes import Note, make_note
 from ovtool.datasets.samples import FirstSamples
-from ovtool.evaluation.divergence import find_divergence, relative_error
+from ovtool.evaluation.divergence import compute_relative_error, find_divergence
 from ovtool.evaluation.evaluator import infer_output, infer_samples
 from ovtool.graph.operations import sort_operations
 from ovtool.graph.reference_run import EXACT_PROPERTIES
@@ -124,7 +124,7 @@ def compare_with_cpu(
     exact = replace(job, trial=trial, properties=EXACT_PROPERTIES, notes=())
     with contextlib.closing(runner.open(exact, warm_up=False)) as reference:
         expected = infer_output(reference, few, index)
-        error = relative_error(infer_output(session, few, index), expected)
+        error = compute_relative_error(infer_output(session, few, index), expected)
     difference = DeviceDifference(error, tolerance, len(few))
     if error <= tolerance:
         return difference
@@ -192,7 +192,7 @@ class _Search:
             arrays = self._save_with_results(comparable, xml)
             outputs, exact = (self._infer(job, xml) for job in (self.job, self.exact))
         return {
-            position: max(relative_error(outputs[i], exact[i]) for i in indices)
+            position: max(compute_relative_error(outputs[i], exact[i]) for i in indices)
             for position, indices in arrays.items()
         }
 

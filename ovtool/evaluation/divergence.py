@@ -25,7 +25,7 @@ WIDTH = 6
 """Operations that are compared at a time."""
 
 
-def relative_error(values: NDArray[np.generic], exact: NDArray[np.generic]) -> float:
+def compute_relative_error(values: NDArray[np.generic], exact: NDArray[np.generic]) -> float:
     """Return the largest difference relative to the largest exact value.
 
     The error is 0 if both are equal, NaN and infinities included. It is infinite if only one value

@@ -188,7 +188,7 @@ class _Evaluation:
     def _trial(self, device: str, precision: str, batch: int) -> Trial:
         from ovtool.core.trial_grid import plan_trials, single_spec
         from ovtool.devices import rules
-        from ovtool.evaluation.evaluator import sample_shapes
+        from ovtool.evaluation.evaluator import read_sample_shapes
 
         if precision == EXACT:
             exact = rules.exact_properties(device)
@@ -198,7 +198,7 @@ class _Evaluation:
                     "evaluate its member devices",
                 )
             precision = exact["INFERENCE_PRECISION_HINT"]
-        shapes = dict(sample_shapes(self.samples, self.variant))
+        shapes = dict(read_sample_shapes(self.samples, self.variant))
         spec = single_spec(batch=batch, precision=precision, shapes=shapes)
         (trial,) = plan_trials([self.variant], [device], spec)
         return trial

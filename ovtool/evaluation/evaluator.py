@@ -171,7 +171,7 @@ def _infer_reference(
     Raises:
         InputError: The variant does not run on the CPU in f32.
     """
-    shapes = sample_shapes(samples, variant)
+    shapes = read_sample_shapes(samples, variant)
     trial = Trial(variant.id, variant.name, "CPU", 1, precision="f32", shapes=shapes)
     try:
         session = runner.open(jobs.build_job(trial, variant, EXACT_PROPERTIES))
@@ -181,7 +181,7 @@ def _infer_reference(
         raise InputError(f"{variant.name} does not run on the CPU in f32: {error}") from error
 
 
-def sample_shapes(samples: Samples, variant: Variant) -> Named:
+def read_sample_shapes(samples: Samples, variant: Variant) -> Named:
     """Return the shapes of the samples for inputs with open dimensions; the batch stays open."""
     sample = next(iter(samples))
     shapes = []

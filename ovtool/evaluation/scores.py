@@ -83,7 +83,7 @@ def score(outputs: Array, labels: Labels | None = None, reference: Array | None 
             " uncompressed model"
         )
     figures = {"quality_samples": float(len(outputs))}
-    notes = non_finite_notes("output", np.isfinite(outputs.astype(np.float64)))
+    notes = check_finite("output", np.isfinite(outputs.astype(np.float64)))
     classes = _class_scores(outputs)
     if labels is not None and classes is None:
         shape = ["samples", *outputs.shape[1:]]
@@ -94,7 +94,7 @@ def score(outputs: Array, labels: Labels | None = None, reference: Array | None 
         notes += against_labels.notes
     if reference is not None:
         finite = np.isfinite(reference.astype(np.float64))
-        notes += non_finite_notes("reference", finite)
+        notes += check_finite("reference", finite)
         figures |= _agreement(outputs, reference)
     return Score(figures, notes)
 
@@ -134,13 +134,13 @@ def _accuracy(scores: NDArray[np.float64], labels: Labels) -> Score:
             "do the labels start at 1, or count a background class?",
         )
     top1 = _top1(scores)
-    figures = proportion_figures("accuracy_top1", int((top1 == labels).sum()), len(labels))
+    figures = make_proportion_figures("accuracy_top1", int((top1 == labels).sum()), len(labels))
     if classes >= TOP5_CLASSES:
         of_label = scores[np.arange(len(labels)), labels][:, None]
         before = np.arange(classes)[None, :] < labels[:, None]
         rank = ((scores > of_label) | ((scores == of_label) & before)).sum(1)
         hits = int(((rank < 5) & (top1 >= 0)).sum())
-        figures |= proportion_figures("accuracy_top5", hits, len(labels))
+        figures |= make_proportion_figures("accuracy_top5", hits, len(labels))
     return Score(figures, _shift_notes(top1, labels))
 
 
@@ -166,7 +166,7 @@ def _agreement(outputs: Array, reference: Array) -> dict[str, float]:
     if classes is not None and expected is not None:
         top1 = _top1(classes)
         same = int(((top1 == _top1(expected)) & (top1 >= 0)).sum())
-        figures |= proportion_figures("agreement_top1", same, len(outputs))
+        figures |= make_proportion_figures("agreement_top1", same, len(outputs))
     cosines, differences = [], []
     for pair in zip(outputs, reference, strict=True):
         a, b = (array.astype(np.float64).reshape(-1) for array in pair)
@@ -174,7 +174,7 @@ def _agreement(outputs: Array, reference: Array) -> dict[str, float]:
         with np.errstate(invalid="ignore", over="ignore"):
             differences.append(float(np.abs(a - b).max(initial=0.0)))
     if np.isfinite(cosines).all():
-        figures |= interval_figures("output_cosine", mean_interval(cosines), -1.0, 1.0)
+        figures |= make_interval_figures("output_cosine", mean_interval(cosines), -1.0, 1.0)
     if np.isfinite(differences).all():
         figures["output_max_abs_difference"] = max(differences)
     return figures
@@ -192,7 +192,7 @@ def _cosine(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     return float(np.clip(a @ b / lengths, -1.0, 1.0))
 
 
-def non_finite_notes(
+def check_finite(
     what: Literal["output", "reference"], is_finite: NDArray[np.bool_]
 ) -> tuple[Note, ...]:
     """Return a note if outputs are not finite.
@@ -209,12 +209,14 @@ def non_finite_notes(
     return (make_note(f"{what}-not-finite", evidence),)
 
 
-def proportion_figures(name: str, hits: int, count: int) -> dict[str, float]:
+def make_proportion_figures(name: str, hits: int, count: int) -> dict[str, float]:
     """Return a proportion of samples with its confidence interval."""
-    return interval_figures(name, wilson(hits, count), 0.0, 1.0)
+    return make_interval_figures(name, wilson(hits, count), 0.0, 1.0)
 
 
-def interval_figures(name: str, interval: Interval, low: float, high: float) -> dict[str, float]:
+def make_interval_figures(
+    name: str, interval: Interval, low: float, high: float
+) -> dict[str, float]:
     """Return a figure with its confidence interval, clipped to the range from low to high."""
     figures = {name: interval.value}
     if interval.known:

@@ -15,10 +15,10 @@ from ovtool.core.errors import InputError
 from ovtool.core.statistics import Interval, bootstrap_rate, wilson
 from ovtool.evaluation.scores import (
     Score,
+    check_finite,
     check_labels,
-    interval_figures,
-    non_finite_notes,
-    proportion_figures,
+    make_interval_figures,
+    make_proportion_figures,
 )
 
 if TYPE_CHECKING:
@@ -124,15 +124,15 @@ def score_texts(
     accuracy = _accuracy(edits, [len(text) for text in texts])
     figures = {
         "quality_samples": float(len(outputs)),
-        **interval_figures("accuracy_characters", accuracy, -np.inf, 1.0),
+        **make_interval_figures("accuracy_characters", accuracy, -np.inf, 1.0),
     }
     if reference is not None:
         same = sum(
             text == decode_line(line, letters)
             for text, line in zip(decoded, reference, strict=True)
         )
-        figures |= proportion_figures("agreement_top1", same, len(decoded))
-    return Score(figures, non_finite_notes("output", outputs != UNREADABLE))
+        figures |= make_proportion_figures("agreement_top1", same, len(decoded))
+    return Score(figures, check_finite("output", outputs != UNREADABLE))
 
 
 def _accuracy(edits: Sequence[int], lengths: Sequence[int]) -> Interval:

@@ -243,7 +243,7 @@ def _count_layer(
         output_elements=sum(map(_count_elements, written)),
         output_bytes=sum(map(_count_bytes, written)),
         output_shape=tuple(map(int, operation.get_output_shape(0))) if static and written else None,
-        uncounted=None if counted else op_rules.uncounted_reason(kind, static=static),
+        uncounted=None if counted else op_rules.explain_uncounted(kind, static=static),
     )
 
 

@@ -19,7 +19,7 @@ _GAP_BITS = (5, 8)
 """Widths of relative indices; the paper uses 5 in fully connected layers, 8 in convolutions."""
 
 
-def entropy_bits(counts: NDArray[np.int64]) -> float:
+def compute_entropy_bits(counts: NDArray[np.int64]) -> float:
     """Return the entropy of a distribution (Shannon 1948), in bits per symbol.
 
     Args:
@@ -29,7 +29,7 @@ def entropy_bits(counts: NDArray[np.int64]) -> float:
     return float(-(shares * np.log2(shares)).sum())
 
 
-def code_lengths(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+def compute_code_lengths(counts: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the lengths of an optimal prefix code (Huffman 1952), in bits.
 
     A single symbol has one bit, since an empty code word cannot be decoded.
@@ -59,7 +59,7 @@ def code_lengths(counts: NDArray[np.int64]) -> NDArray[np.int64]:
     return lengths[:total]
 
 
-def coded_bits(counts: NDArray[np.int64], symbol_bits: int, limit: float) -> float:
+def compute_coded_bits(counts: NDArray[np.int64], symbol_bits: int, limit: float) -> float:
     """Return the size of symbols under their Huffman code, including the code.
 
     Args:
@@ -68,12 +68,12 @@ def coded_bits(counts: NDArray[np.int64], symbol_bits: int, limit: float) -> flo
         limit: Upper limit of the result. The code is not built if it cannot be below the limit.
     """
     table = len(counts) * (symbol_bits + _LENGTH_BITS)
-    if entropy_bits(counts) * counts.sum() + table >= limit:
+    if compute_entropy_bits(counts) * counts.sum() + table >= limit:
         return limit
-    return min(limit, float((counts * code_lengths(counts)).sum()) + table)
+    return min(limit, float((counts * compute_code_lengths(counts)).sum()) + table)
 
 
-def sparse_bits(
+def compute_sparse_bits(
     positions: NDArray[np.int64], counts: NDArray[np.int64], symbol_bits: int, limit: float
 ) -> float:
     """Return the size of sparse weights in the format of Deep Compression.
@@ -85,11 +85,11 @@ def sparse_bits(
         positions: Ascending positions of the nonzero weights.
         counts: Numbers of occurrences of each nonzero value.
         symbol_bits: Width of a value.
-        limit: Upper limit of the result; see :func:`coded_bits`.
+        limit: Upper limit of the result; see :func:`compute_coded_bits`.
     """
     if not len(positions):
         return min(limit, float(symbol_bits))
-    if (entropy_bits(counts) + 1) * counts.sum() >= limit:
+    if (compute_entropy_bits(counts) + 1) * counts.sum() >= limit:
         return limit  # each distance takes at least a bit
     best = limit
     distances = np.diff(positions, prepend=-1)
@@ -100,6 +100,8 @@ def sparse_bits(
         gaps = np.bincount(remainders, minlength=(1 << width) + 1)
         gaps[1 << width] += fillers
         values = np.append(counts, fillers) if fillers else counts
-        coded = coded_bits(gaps[gaps > 0], width, best) + coded_bits(values, symbol_bits, best)
+        coded = compute_coded_bits(gaps[gaps > 0], width, best) + compute_coded_bits(
+            values, symbol_bits, best
+        )
         best = min(best, coded)
     return best

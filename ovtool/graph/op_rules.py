@@ -32,7 +32,7 @@ one operation; ``|x|`` is the number of values of x:
 - Data movement (reshaping, joining, slicing, lookup, type conversion, quantization): 0.
 
 Operations without a rule, or with unknown arithmetic, are not counted, rather than counted as zero;
-:func:`uncounted_reason` returns the reason.
+:func:`explain_uncounted` returns the reason.
 
 Results that depend on constants and shapes only are computed once, by the compiler, and are not
 part of an inference.
@@ -201,7 +201,7 @@ RULE_LIMITS: Mapping[str, str] = {
 """Reasons by type, for types with a rule that does not cover all attributes."""
 
 
-def uncounted_reason(kind: str, *, static: bool) -> str:
+def explain_uncounted(kind: str, *, static: bool) -> str:
     """Return why an operation is not counted.
 
     Args:

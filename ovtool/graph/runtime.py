@@ -118,13 +118,15 @@ def find_single_device(compiled: Any) -> str | None:
     return str(devices[0]) if len(devices) == 1 else None
 
 
-def attributed_share(layers: Sequence[Layer], flops: Mapping[str, int]) -> float | None:
+def compute_attributed_share(layers: Sequence[Layer], flops: Mapping[str, int]) -> float | None:
     """Return the share of the FLOPs of a model that belong to a layer; None without FLOPs."""
     total = sum(flops.values())
     return sum(layer.flops or 0 for layer in layers) / total if total else None
 
 
-def precision_shares(layers: Sequence[Layer], share_of: ShareOf = "flops") -> dict[str, float]:
+def compute_precision_shares(
+    layers: Sequence[Layer], share_of: ShareOf = "flops"
+) -> dict[str, float]:
     """Return the share of each precision, the largest first; empty if unknown.
 
     Args:
@@ -158,12 +160,12 @@ def summarize_layers(layers: Sequence[Layer] | None, cost: OperationCost) -> dic
     fallbacks = find_fallbacks(layers)
     total = sum(layer.flops or 0 for layer in layers)
     return {
-        "flops_share": precision_shares(layers),
-        "layer_share": precision_shares(layers, "layers"),
+        "flops_share": compute_precision_shares(layers),
+        "layer_share": compute_precision_shares(layers, "layers"),
         "compute_layers": sum(layer.computes for layer in layers),
         "fallbacks": [layer.label for layer in fallbacks],
         "fallback_share": sum(f.flops or 0 for f in fallbacks) / total if total else None,
-        "attributed": attributed_share(layers, cost.flops),
+        "attributed": compute_attributed_share(layers, cost.flops),
     }
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ovtool.core import units
 from ovtool.graph import huffman
-from ovtool.graph.weights import codebook_kind, find_weights
+from ovtool.graph.weights import classify_codebook, find_weights
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -123,10 +123,10 @@ def _measure_layer(weights: LayerWeights) -> _LayerStorage:
     flat, nonzero = symbols.ravel(), np.flatnonzero(~_find_zeros(weights, symbols))
     counts = _count_symbols(flat, bits)
     stored_bits = flat.size * bits
-    coded_bits = huffman.coded_bits(counts, bits, stored_bits)
+    coded_bits = huffman.compute_coded_bits(counts, bits, stored_bits)
     if len(nonzero) < flat.size:
         nonzero_counts = _count_symbols(flat[nonzero], bits)
-        coded_bits = huffman.sparse_bits(nonzero, nonzero_counts, bits, coded_bits)
+        coded_bits = huffman.compute_sparse_bits(nonzero, nonzero_counts, bits, coded_bits)
     return _LayerStorage(flat.size, len(nonzero), len(counts), stored_bits, coded_bits)
 
 
@@ -179,7 +179,7 @@ def unpack_three_bytes(packed: NDArray[np.uint8], bits: int) -> NDArray[np.uint8
 def _find_zeros(weights: LayerWeights, symbols: NDArray[Any]) -> NDArray[np.bool_]:
     """Return which weights are zero; scales are never zero."""
     for node in reversed(weights.path):
-        if codebook_kind(node) == "stored":
+        if classify_codebook(node) == "stored":
             table = node.input_value(0).get_node()
             while table.get_type_name() == "Convert":
                 table = table.input_value(0).get_node()

@@ -110,18 +110,18 @@ def find_weights(model: ov.Model) -> Iterator[LayerWeights]:
 def _trace_weights(operation: Any, index: int) -> LayerWeights | None:
     """Return the weights at an input, or None if the input does not come from a constant."""
     is_gather = operation.get_type_name() == "Gather"
-    if is_gather and codebook_kind(operation):
+    if is_gather and classify_codebook(operation):
         return None  # it is on the path to the layer that it decodes for
     node, path = operation.input_value(index).get_node(), []
-    while node.get_type_name() in _PASSED or codebook_kind(node):
+    while node.get_type_name() in _PASSED or classify_codebook(node):
         path.append(node)
-        node = node.input_value(1 if codebook_kind(node) == "stored" else 0).get_node()
-    if node.get_type_name() != "Constant" or (is_gather and weight_count(node) < _MIN_EMBEDDING):
+        node = node.input_value(1 if classify_codebook(node) == "stored" else 0).get_node()
+    if node.get_type_name() != "Constant" or (is_gather and count_weights(node) < _MIN_EMBEDDING):
         return None
     return LayerWeights(operation, index, node, tuple(path))
 
 
-def codebook_kind(node: Any) -> Literal["stored", "computed"] | None:
+def classify_codebook(node: Any) -> Literal["stored", "computed"] | None:
     """Return whether the indices into a table of weights are stored or computed.
 
     ``stored`` indices are a constant, and its bits count instead of those of the table.
@@ -148,7 +148,7 @@ def _is_constant(node: Any) -> bool:
     return all(_is_constant(value.get_node()) for value in node.input_values())
 
 
-def weight_count(constant: Any) -> int:
+def count_weights(constant: Any) -> int:
     """Return the number of elements of a constant."""
     return count_elements(constant.get_output_shape(0))
 
@@ -200,7 +200,7 @@ def count_weight_types(model: ov.Model) -> WeightTypes:
     by_type: dict[str, list[Any]] = {}
     for constant in constants.values():
         by_type.setdefault(constant.get_element_type().get_type_name(), []).append(constant)
-    counts = {name: sum(map(weight_count, same)) for name, same in by_type.items()}
+    counts = {name: sum(map(count_weights, same)) for name, same in by_type.items()}
     total = sum(counts.values())
     shares = [
         TypeShare(

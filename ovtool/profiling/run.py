@@ -97,12 +97,12 @@ class Profile:
     @property
     def flops_shares(self) -> dict[str, float]:
         """Share of the FLOPs by precision."""
-        return runtime.precision_shares(self.layers, "flops")
+        return runtime.compute_precision_shares(self.layers, "flops")
 
     @property
     def time_shares(self) -> dict[str, float]:
         """Share of the layers' time by precision."""
-        return runtime.precision_shares(self.layers, "time")
+        return runtime.compute_precision_shares(self.layers, "time")
 
     @property
     def fallbacks(self) -> list[Layer]:

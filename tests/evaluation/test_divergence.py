@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from ovtool.evaluation.divergence import find_divergence, relative_error
+from ovtool.evaluation.divergence import compute_relative_error, find_divergence
 
 TOLERANCE = 0.1
 
@@ -138,16 +138,16 @@ def test_divergence_is_located_on_one_of_two_interleaved_branches():
     ],
 )
 def test_relative_error(values, exact, expected):
-    assert relative_error(np.array(values), np.array(exact)) == pytest.approx(expected)
+    assert compute_relative_error(np.array(values), np.array(exact)) == pytest.approx(expected)
 
 
 def test_relative_error_of_small_types_does_not_overflow():
-    assert relative_error(np.array([0], np.uint8), np.array([255], np.uint8)) == 1
-    assert relative_error(np.array([-6e4], np.float16), np.array([6e4], np.float16)) == 2
+    assert compute_relative_error(np.array([0], np.uint8), np.array([255], np.uint8)) == 1
+    assert compute_relative_error(np.array([-6e4], np.float16), np.array([6e4], np.float16)) == 2
 
 
 @given(hnp.arrays(np.float32, (3, 4), elements=st.floats(-1e6, 1e6, width=32)), st.floats(0.1, 10))
 def test_relative_error_does_not_depend_on_the_scale(values, scale):
     changed = values.astype(np.float64) * 1.25
-    error = relative_error(changed * scale, values.astype(np.float64) * scale)
+    error = compute_relative_error(changed * scale, values.astype(np.float64) * scale)
     assert error == pytest.approx(0.25 if np.any(values) else 0)

@@ -43,28 +43,28 @@ def heap_bits(counts):
 @given(frequencies)
 def test_code_is_optimal_and_within_a_bit_of_the_entropy(counts):
     array = np.array(counts)
-    lengths = huffman.code_lengths(array)
+    lengths = huffman.compute_code_lengths(array)
     mean = (array * lengths).sum() / array.sum()
     assert (array * lengths).sum() == heap_bits(counts)
-    assert mean >= huffman.entropy_bits(array) - 1e-9
+    assert mean >= huffman.compute_entropy_bits(array) - 1e-9
     if len(counts) > 1:
-        assert mean < huffman.entropy_bits(array) + 1
+        assert mean < huffman.compute_entropy_bits(array) + 1
         assert sum(2.0 ** -int(n) for n in lengths) == 1, "Kraft: complete"
 
 
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=300))
 def test_coded_symbols_can_be_decoded(symbols):
     kinds, places, counts = np.unique(symbols, return_inverse=True, return_counts=True)
-    words = code_words(huffman.code_lengths(counts))
+    words = code_words(huffman.compute_code_lengths(counts))
     bits = "".join(words[place] for place in places)
     assert [kinds[place] for place in decode(bits, words)] == symbols
     table = len(kinds) * (8 + huffman._LENGTH_BITS)
-    assert huffman.coded_bits(counts, 8, 1e9) == len(bits) + table
+    assert huffman.compute_coded_bits(counts, 8, 1e9) == len(bits) + table
 
 
 def test_code_that_cannot_be_shorter_is_not_built(monkeypatch):
-    monkeypatch.setattr(huffman, "code_lengths", None)
-    assert huffman.coded_bits(np.ones(1000, np.int64), 32, 32 * 1000) == 32 * 1000
+    monkeypatch.setattr(huffman, "compute_code_lengths", None)
+    assert huffman.compute_coded_bits(np.ones(1000, np.int64), 32, 32 * 1000) == 32 * 1000
 
 
 def relative(weights, width):
@@ -103,6 +103,6 @@ def test_sparse_size_is_that_of_the_relative_indices(runs, tail):
         size = 0
         for column, bits in ((0, width), (1, 32)):
             stream = np.unique([pair[column] for pair in pairs], return_counts=True)[1]
-            size += huffman.coded_bits(stream, bits, 1e9)
+            size += huffman.compute_coded_bits(stream, bits, 1e9)
         sizes.append(size)
-    assert huffman.sparse_bits(places, counts, 32, 1e9) == min(sizes)
+    assert huffman.compute_sparse_bits(places, counts, 32, 1e9) == min(sizes)

@@ -19,7 +19,7 @@ from ovtool.graph.op_rules import (
     NO_RULE_REASONS,
     RULE_LIMITS,
     RULES,
-    uncounted_reason,
+    explain_uncounted,
 )
 
 X = (2, 3, 8, 8)
@@ -348,9 +348,9 @@ def test_types_without_a_rule_have_a_reason_and_limits_need_a_rule():
     ],
 )
 def test_reason_is_the_most_specific(kind, static, reason):
-    assert uncounted_reason(kind, static=static) == reason
+    assert explain_uncounted(kind, static=static) == reason
 
 
 def test_unknown_type_has_a_reason():
     known = {DYNAMIC, *NO_RULE_REASONS.values(), *RULE_LIMITS.values()}
-    assert uncounted_reason("SomethingNew", static=True) not in known
+    assert explain_uncounted("SomethingNew", static=True) not in known

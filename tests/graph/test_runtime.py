@@ -17,10 +17,10 @@ from ovtool.graph import runtime
 from ovtool.graph.flops import OperationCost, compute_cost
 from ovtool.graph.runtime import (
     Layer,
-    attributed_share,
+    compute_attributed_share,
+    compute_precision_shares,
     find_fallbacks,
     merge_times,
-    precision_shares,
     read_layers,
     summarize_layers,
 )
@@ -56,7 +56,7 @@ def test_every_layer_has_its_precision_and_flops(device):
     assert {layer.precision for layer in compute.values()} == {"f32"}
     assert {layer.device for layer in layers} == {"CPU"}
     assert sum(layer.flops for layer in compute.values()) == cost.total
-    assert attributed_share(layers, cost.flops) == 1
+    assert compute_attributed_share(layers, cost.flops) == 1
     assert compute["conv0"].type == "Convolution"
     assert compute["conv0"].flops == cost.flops["conv0"]
     assert "conv0" in compute["conv0"].original
@@ -76,7 +76,7 @@ def test_constants_are_not_layers():
 def test_fused_attention_and_biases_keep_their_flops(fused):
     """The plugin lists the bias for the product, and one of the two products of the attention."""
     layers, cost = compile_layers(models.attention(fused))
-    assert attributed_share(layers, cost.flops) == 1
+    assert compute_attributed_share(layers, cost.flops) == 1
     compute = compute_layers(layers)
     assert compute["up/bias"].flops == cost.flops["up/product"]
     both = 2 * 2 * 4 * 24 * 24 * 16
@@ -88,7 +88,7 @@ def test_fused_attention_and_biases_keep_their_flops(fused):
 def test_fallbacks_of_an_int8_model():
     layers, cost = compile_layers(models.convolutional(batch=1, int8=("conv0", "classifier")))
     total = cost.total
-    assert precision_shares(layers) == pytest.approx(
+    assert compute_precision_shares(layers) == pytest.approx(
         {
             "f32": cost.flops["conv1"] / total,
             "i8": (cost.flops["conv0"] + cost.flops["classifier"]) / total,
@@ -105,7 +105,7 @@ def test_fallbacks_of_an_int8_model():
 
 def test_fully_quantized_model_has_no_fallback():
     layers, _ = compile_layers(models.convolutional(batch=1, int8=("conv0", "conv1", "classifier")))
-    assert precision_shares(layers) == {"i8": 1}
+    assert compute_precision_shares(layers) == {"i8": 1}
     assert find_fallbacks(layers) == []
 
 
@@ -117,8 +117,8 @@ def test_layer_with_compressed_weights_runs_in_f32():
     y = op.matmul(x, weights, False, True, name="product")
     model = ov.Model([op.result(op.relu(y))], [x], "m")
     layers, cost = compile_layers(model)
-    assert attributed_share(layers, cost.flops) == 1
-    assert precision_shares(layers) == {"f32": 1}
+    assert compute_attributed_share(layers, cost.flops) == 1
+    assert compute_precision_shares(layers) == {"f32": 1}
 
 
 def test_unassigned_operations_lower_the_attributed_share():
@@ -128,7 +128,7 @@ def test_unassigned_operations_lower_the_attributed_share():
         {"conv0": 100, "elsewhere": 300}, {"conv0": (), "elsewhere": ("nowhere", "conv0")}
     )
     layers = read_layers(compiled, other)
-    assert attributed_share(layers, other.flops) == 0.25
+    assert compute_attributed_share(layers, other.flops) == 0.25
     unknown = [layer for layer in layers if layer.computes and layer.flops is None]
     assert len(unknown) == 2
 
@@ -163,7 +163,7 @@ def test_precision_of_the_primitive_takes_precedence(primitive, runtime_precisio
 @given(st.lists(LAYERS, max_size=8))
 def test_shares_sum_to_one_or_are_empty(layers):
     for share_of in ("flops", "time", "layers"):
-        shares = precision_shares(layers, share_of)
+        shares = compute_precision_shares(layers, share_of)
         values = list(shares.values())
         assert not values or sum(values) == pytest.approx(1)
         assert values == sorted(values, reverse=True)

@@ -33,10 +33,10 @@ def test_counts_and_coded_size(tmp_path):
     assert (storage.parameters, storage.distinct_weights, storage.distinct_most) == (4096, 3, 3)
     assert storage.nonzero_pct == pytest.approx(100 * (weights != 0).mean(), abs=1e-3)
     counts = np.unique(weights, return_counts=True)[1]
-    dense = huffman.coded_bits(counts, 32, 1e9)
+    dense = huffman.compute_coded_bits(counts, 32, 1e9)
     places = np.flatnonzero(weights)
     nonzero_counts = np.unique(weights[weights != 0], return_counts=True)[1]
-    coded = huffman.sparse_bits(places, nonzero_counts, 32, dense)
+    coded = huffman.compute_sparse_bits(places, nonzero_counts, 32, dense)
     size = variant.record.xml_bytes + variant.record.bin_bytes
     assert storage.coded_mib * 2**20 == pytest.approx(size - weights.nbytes + coded / 8, abs=1)
 

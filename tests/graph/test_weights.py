@@ -5,7 +5,7 @@ import openvino as ov
 import pytest
 from openvino import opset15 as op
 
-from ovtool.graph.weights import TypeShare, codebook_kind, count_weight_types, find_weights
+from ovtool.graph.weights import TypeShare, classify_codebook, count_weight_types, find_weights
 from tests.helpers.graphs import convolutional, embedding, fully_connected
 
 VALUES = np.arange(32, dtype=np.float32).reshape(4, 8)
@@ -37,7 +37,7 @@ def test_indices_of_a_codebook_are_the_weights():
     table = op.constant(np.array([-1, 0, 1], np.float32))
     indices = op.constant((VALUES % 3).astype(np.uint8))
     node = op.gather(table, op.convert(indices, "i32"), op.constant(np.int32(0)))
-    assert codebook_kind(node) == "stored"
+    assert classify_codebook(node) == "stored"
     (weights,) = find_weights(product(node, transposed=True))
     assert weights.constant.get_element_type() == ov.Type.u8
 
