@@ -24,14 +24,9 @@ PANELS = (MODEL, DATA, COMPRESSION, WHAT, LOAD, HOW, OBJECTIVE, LIMITS, INSTALL,
 
 
 def option(panel: str, metavar: str, text: str, /, *names: str, **rules: Any) -> Any:
-    """Return an option in a panel of ``--help``.
+    """Return an option in a panel of ``--help``; a flag has no ``metavar`` (placeholder).
 
-    Args:
-        panel: One of :data:`PANELS`.
-        metavar: Placeholder of the value; empty for a flag.
-        text: Help text.
-        names: Names such as ``--out``; by default the name of the parameter.
-        rules: Other arguments of :class:`typer.Option`.
+    ``names`` such as ``--out`` default to the name of the parameter.
     """
     return typer.Option(*names, help=text, metavar=metavar or None, rich_help_panel=panel, **rules)
 
@@ -40,10 +35,13 @@ class PanelCommand(TyperCommand):
     """A command with its panels in the order of :data:`PANELS`, and ``--help`` in the last one."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """Return the parameters, sorted by panel."""
+        """Return the positional arguments, then the options panel by panel."""
         if (help_option := self.get_help_option(ctx)) is not None:
             help_option.rich_help_panel = OUTPUT
-        return sorted(super().get_params(ctx), key=_position)
+        order = (None, *PANELS)
+        return sorted(
+            super().get_params(ctx), key=lambda p: order.index(getattr(p, "rich_help_panel", None))
+        )
 
 
 class LazyGroup(TyperGroup):
@@ -74,9 +72,3 @@ def format_examples(*examples: str) -> str:
 
     lines = [f"[bold]{escape(example)}[/bold]" for example in examples]
     return "\n\n".join(["Example:" if len(lines) == 1 else "Examples:", *lines])
-
-
-def _position(parameter: Any) -> int:
-    """Return where a parameter stands: positional arguments, then panel by panel."""
-    panel = getattr(parameter, "rich_help_panel", None)
-    return PANELS.index(panel) + 1 if panel in PANELS else 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from ovtool.core import units
 
@@ -60,22 +60,14 @@ def print_table(
     caption: str = "",
     right: Collection[str] = (),
 ) -> None:
-    """Print a table; long cells fold, so that no text is cut.
-
-    Args:
-        headings: Column headings.
-        rows: Cells of each row; a cell may have several lines.
-        caption: Text below the table.
-        right: Headings of the right-aligned columns.
-    """
+    """Print a table; long cells fold, ``right`` names the right-aligned columns."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for heading in headings:
-        justify: Literal["right", "left"] = "right" if heading in right else "left"
-        table.add_column(heading, overflow="fold", justify=justify)
+        table.add_column(heading, overflow="fold", justify="right" if heading in right else "left")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     get_console().print(table)
@@ -90,15 +82,7 @@ def print_layer_table(
     caption: str = "",
     right: Collection[str] = (),
 ) -> None:
-    """Print a table of layers, each name shortened to the width that the figures leave.
-
-    Args:
-        headings: Column headings; the last column holds the names.
-        rows: Cells of each row without the name.
-        names: Layer name of each row.
-        caption: Text below the table.
-        right: Headings of the right-aligned columns.
-    """
+    """Print a table with the layer names as last column, shortened to the remaining width."""
     widths = [max(map(len, column)) for column in zip(headings[:-1], *rows, strict=True)]
     room = max(_MIN_NAME_WIDTH, get_console().width - sum(widths) - 2 * len(widths) - 2)
     cells = [[*row, units.shortened(name, room)] for row, name in zip(rows, names, strict=True)]

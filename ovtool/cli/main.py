@@ -123,10 +123,7 @@ def main() -> None:
     except typer.TyperException as error:
         status = _print_usage_error(error)
     except Stopped as stopped:
-        print(
-            "stopped: finished results are kept; run the same command to resume",
-            file=sys.stderr,
-        )
+        print("stopped: finished results are kept; run the same command to resume", file=sys.stderr)
         status = stopped.exit_code
     except BrokenPipeError:
         status = _discard_output()

@@ -49,11 +49,7 @@ Layouts = Annotated[
 ]
 Mean = Annotated[
     str | None,
-    option(
-        MODEL,
-        "NUMBERS",
-        "Mean of pixels 0..255 to subtract, one number or one per channel: 127,127,127.",
-    ),
+    option(MODEL, "NUMBERS", "Mean of pixels 0..255, one number or one per channel: 1,2,3."),
 ]
 Scale = Annotated[
     str | None, option(MODEL, "NUMBERS", "Divisor of the pixels, after the mean is subtracted.")
@@ -64,21 +60,14 @@ Size = Annotated[str | None, option(MODEL, "HxW", "Height and width of images: 2
 Trust = Annotated[bool, option(MODEL, "", "Load pickles; a pickle can run any code.", "--trust")]
 Tolerance = Annotated[
     float | None,
-    option(
-        MODEL,
-        "RATIO",
-        "Maximum difference from the source, relative to the source's largest output.",
-    ),
+    option(MODEL, "RATIO", "Maximum difference from the source, relative to its largest output."),
 ]
 
 Data = Annotated[
     str | None, option(DATA, "DATA", "Image folder, .npz, .npy, sample:NAME or noise.")
 ]
 HeldOutData = Annotated[
-    str,
-    option(
-        DATA, "DATA", "Held-out samples: image folder, .npz, .npy, sample:NAME or noise.", "--data"
-    ),
+    str, option(DATA, "DATA", "Held-out image folder, .npz, .npy, sample:NAME or noise.", "--data")
 ]
 Labels = Annotated[str | None, option(DATA, "CSV", "Labels (file,label) of an image folder.")]
 Limit = Annotated[int | None, option(DATA, "N", "Maximum number of samples.", min=1)]
@@ -92,13 +81,7 @@ MetricName = Annotated[
 
 Setting = Annotated[
     list[str] | None,
-    option(
-        COMPRESSION,
-        "KEY=VALUE",
-        "Setting of the method; 'ovtool methods METHOD' lists them.",
-        "--set",
-        "-s",
-    ),
+    option(COMPRESSION, "KEY=VALUE", "Setting; 'ovtool methods METHOD' lists them.", "--set", "-s"),
 ]
 MaxDrop = Annotated[
     float | None,
@@ -123,14 +106,7 @@ Devices = Annotated[
 Batch = Annotated[int, option(WHAT, "N", "Samples per request.", min=1)]
 OpenBatch = Annotated[
     int | None,
-    option(
-        WHAT,
-        "N",
-        "Samples per request.",
-        "--batch",
-        min=1,
-        show_default="1, or the batch in --shape",
-    ),
+    option(WHAT, "N", "Samples per request.", min=1, show_default="1, or the batch in --shape"),
 ]
 Precision = Annotated[
     str, option(WHAT, "PRECISION", "Inference precision: default, f32, bf16 or f16.")
@@ -167,11 +143,7 @@ def build_source_options(
     trust: Trust = False,
     tolerance: Tolerance = None,
 ) -> SourceOptions:
-    """Return how a source model is read; :mod:`.spec_options` makes options of the parameters.
-
-    Raises:
-        InputError: A value is not valid.
-    """
+    """Return how a source model is read; :mod:`.spec_options` makes options of the parameters."""
     from ovtool.core.shapes import parse_named, parse_named_shapes
 
     pixels: dict[str, Any] = {}
@@ -196,11 +168,7 @@ def build_source_options(
 
 
 def build_data_spec(data: str | None, labels: str | None, limit: int | None) -> DataSpec | None:
-    """Return the samples of ``--data``, or None without.
-
-    Raises:
-        InputError: There are labels without samples.
-    """
+    """Return the samples of ``--data``, or None without."""
     from ovtool.api import DataSpec
 
     if data is None:

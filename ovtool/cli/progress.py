@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from ovtool.cli.console import get_console, write_line
@@ -75,24 +74,14 @@ class TerminalProgress:
         )
 
 
-@contextmanager
-def show_progress() -> Iterator[TerminalProgress]:
-    """Yield a progress that is removed at the end, also after an error."""
-    progress = TerminalProgress()
-    try:
-        yield progress
-    finally:
-        progress.close()
+def show_progress() -> closing[TerminalProgress]:
+    """Return a context with a progress that is removed at the end, also after an error."""
+    return closing(TerminalProgress())
 
 
-@contextmanager
-def show_sweep(progress: TerminalProgress) -> Iterator[SweepView]:
-    """Yield a view of a sweep that is removed at the end, also after an error."""
-    view = SweepView(progress)
-    try:
-        yield view
-    finally:
-        view.close()
+def show_sweep(progress: TerminalProgress) -> closing[SweepView]:
+    """Return a context with a view of a sweep that is removed at the end, also after an error."""
+    return closing(SweepView(progress))
 
 
 class SweepView:

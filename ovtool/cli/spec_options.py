@@ -26,8 +26,8 @@ Command = Callable[..., None]
 def with_options_of(model: type[BaseModel]) -> Callable[[Command], Command]:
     """Return a decorator that replaces the argument ``spec`` of a command by options.
 
-    Each field of the model is an option, see :func:`ovtool.core.fields.option`.  The command gets
-    the validated model.
+    Each :func:`ovtool.core.fields.option_field` of the model is an option.  The command gets the
+    validated model.
     """
     parameters = [_parameter(name, field) for name, field in _options(model)]
     return _replace_argument("spec", parameters, lambda options: _parse_spec(model, options))
@@ -42,16 +42,11 @@ def with_source_options(command: Command) -> Command:
 
 
 def _replace_argument(
-    name: str,
-    parameters: Sequence[inspect.Parameter],
-    build: Callable[[dict[str, Any]], Any],
+    name: str, parameters: Sequence[inspect.Parameter], build: Callable[[dict[str, Any]], Any]
 ) -> Callable[[Command], Command]:
     """Return a decorator that replaces an argument of a command by options.
 
-    Args:
-        name: Name of the argument.
-        parameters: The options.
-        build: Returns the argument from the values of the options.
+    ``build`` returns the argument from the values of the options.
     """
 
     def decorate(command: Command) -> Command:
@@ -93,7 +88,7 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     if _nested(field) is not None:
         default = False
     option = typer.Option(
-        extra["flag"] or f"--{name.replace('_', '-')}",
+        _flag(name, field),
         help=field.description,
         show_default=extra["default_text"] or _default_text(field),
         metavar=extra["metavar"] or None,
@@ -102,6 +97,11 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option]
     )
+
+
+def _flag(name: str, field: FieldInfo) -> str:
+    extra: Any = field.json_schema_extra
+    return extra["flag"] or f"--{name.replace('_', '-')}"
 
 
 def _option_type(field: FieldInfo) -> Any:
@@ -138,15 +138,8 @@ def _default_text(field: FieldInfo) -> bool | str:
 
 
 def _parse_spec(model: type[BaseModel], options: Mapping[str, Any]) -> BaseModel:
-    """Return the spec of the options.
-
-    Raises:
-        InputError: A value is not valid; the message names the option.
-    """
-    names: dict[str, str] = {}
-    for name, field in _options(model):
-        extra: Any = field.json_schema_extra
-        names[name] = (extra["flag"] or f"--{name.replace('_', '-')}").partition("/")[0]
+    """Return the spec of the options; an error names the option."""
+    names = {name: _flag(name, field).partition("/")[0] for name, field in _options(model)}
     return validated(model, _values(model, options, names), names)
 
 

@@ -19,34 +19,30 @@ T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
 
 
-def option(
-    default: Any,
-    description: str,
-    *,
+def option_field(
     panel: str,
+    metavar: str,
+    default: Any,
+    text: str,
+    /,
+    *,
     flag: str = "",
-    metavar: str = "",
     default_text: str = "",
     **rules: Any,
 ) -> Any:
     """Return a pydantic field that is also an option of the command line.
 
     Args:
-        default: Default value.
-        description: Help text: of the option, the recipe's key and the model's field.
         panel: Panel of ``--help`` that lists the option.
+        metavar: Placeholder of the value in ``--help``; empty for a flag.
+        default: Default value.
+        text: Help text: of the option, the recipe's key and the model's field.
         flag: Name of the option, such as ``--device``; empty: ``--`` and the field's name.
-        metavar: Placeholder of the value in ``--help``.
         default_text: Default in words, where the value does not say what happens.
         rules: Constraints of :func:`pydantic.Field`.
     """
-    extra: dict[str, Any] = {
-        "panel": panel,
-        "flag": flag,
-        "metavar": metavar,
-        "default_text": default_text,
-    }
-    return Field(default, description=description, json_schema_extra=extra, **rules)
+    extra: Any = {"panel": panel, "flag": flag, "metavar": metavar, "default_text": default_text}
+    return Field(default, description=text, json_schema_extra=extra, **rules)
 
 
 def _not_empty(value: T) -> T:

@@ -12,7 +12,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, PlainValidator, model_validator
 
 from ovtool.core.errors import InputError
-from ovtool.core.fields import Positive, option
+from ovtool.core.fields import Positive, option_field
 from ovtool.core.registry import suggestion
 from ovtool.core.trial import Percentile
 from ovtool.core.variant import Record
@@ -74,59 +74,53 @@ def _price_source(value: object) -> str | Prices | None:
 class ChoiceSpec(Record):
     """Objective and limits of a choice; a limit that is None does not apply."""
 
-    objective: Annotated[str, BeforeValidator(_objective)] = option(
+    objective: Annotated[str, BeforeValidator(_objective)] = option_field(
+        _OBJECTIVE,
+        "OBJECTIVE",
         "throughput",
         "Objective: throughput, latency, size, energy, quality, memory or cost; or several with"
         " weights: throughput=2,latency=1.",
-        panel=_OBJECTIVE,
-        metavar="OBJECTIVE",
     )
-    percentile: Percentile = option(
-        99,
-        "Latency percentile of limit and objective: 50, 90 or 99.",
-        panel=_OBJECTIVE,
-        metavar="P",
+    percentile: Percentile = option_field(
+        _OBJECTIVE, "P", 99, "Latency percentile of limit and objective: 50, 90 or 99."
     )
-    prices: Annotated[str | Prices | None, PlainValidator(_price_source)] = option(
+    prices: Annotated[str | Prices | None, PlainValidator(_price_source)] = option_field(
+        _OBJECTIVE,
+        "FILE",
         None,
         "Price table: YAML (currency: EUR, prices: {'*EPYC*': 0.08}, per hour of the machines that"
         " match) or CSV (machine,price_per_hour,currency).",
-        panel=_OBJECTIVE,
-        metavar="FILE",
     )
-    max_latency_ms: Positive | None = option(
-        None, "Maximum latency per request.", panel=_LIMITS, metavar="MS"
+    max_latency_ms: Positive | None = option_field(
+        _LIMITS, "MS", None, "Maximum latency per request."
     )
-    min_throughput_fps: Positive | None = option(
-        None, "Minimum throughput in samples/s.", panel=_LIMITS, metavar="FPS"
+    min_throughput_fps: Positive | None = option_field(
+        _LIMITS, "FPS", None, "Minimum throughput in samples/s."
     )
-    min_quality: float | None = option(
+    min_quality: float | None = option_field(
+        _LIMITS,
+        "SHARE",
         None,
         "Minimum quality (top-1, agreement or characters), 0 to 1.",
-        panel=_LIMITS,
-        metavar="SHARE",
         ge=0,
         le=1,
     )
-    max_model_mib: Positive | None = option(
-        None, "Maximum model size.", panel=_LIMITS, metavar="MIB"
+    max_model_mib: Positive | None = option_field(_LIMITS, "MIB", None, "Maximum model size.")
+    max_memory_mib: Positive | None = option_field(
+        _LIMITS, "MIB", None, "Maximum memory of the process."
     )
-    max_memory_mib: Positive | None = option(
-        None, "Maximum memory of the process.", panel=_LIMITS, metavar="MIB"
+    max_energy_mj: Positive | None = option_field(_LIMITS, "MJ", None, "Maximum energy per sample.")
+    max_cost: Positive | None = option_field(
+        _LIMITS, "COST", None, "Maximum cost of a million samples; needs --prices."
     )
-    max_energy_mj: Positive | None = option(
-        None, "Maximum energy per sample.", panel=_LIMITS, metavar="MJ"
+    rate: Positive | None = option_field(
+        _LIMITS, "RPS", None, "Minimum sustained request rate in requests/s."
     )
-    max_cost: Positive | None = option(
-        None, "Maximum cost of a million samples; needs --prices.", panel=_LIMITS, metavar="COST"
-    )
-    rate: Positive | None = option(
-        None, "Minimum sustained request rate in requests/s.", panel=_LIMITS, metavar="RPS"
-    )
-    allow_estimates: bool = option(
+    allow_estimates: bool = option_field(
+        _LIMITS,
+        "",
         False,
         "Allow rows with a compiler's estimate for a device that is not available.",
-        panel=_LIMITS,
     )
 
     @model_validator(mode="after")

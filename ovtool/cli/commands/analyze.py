@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from ovtool.cli import console, options
+from ovtool.cli import console, options, progress
 from ovtool.cli.command import WHAT, option
 from ovtool.core import units
 from ovtool.core.notes import Note, make_note
@@ -23,11 +23,7 @@ def command(
     shape: options.Shapes = None,
     speed: Annotated[
         str | None,
-        option(
-            WHAT,
-            "FLOPS",
-            "Peak speed of a device, such as 4TFLOPS, for a lower bound of the latency.",
-        ),
+        option(WHAT, "FLOPS", "Peak speed of a device, for a lower latency bound: 4TFLOPS."),
     ] = None,
     top: options.Top = 15,
     out: options.OutFolder = None,
@@ -36,7 +32,6 @@ def command(
 ) -> None:
     """Count operations, parameters and bytes of each layer; no inference runs."""
     from ovtool import api
-    from ovtool.cli import progress
 
     flops_per_s = None if speed is None else units.parse_speed(speed)
     with progress.show_progress() as bar:
@@ -54,13 +49,9 @@ def command(
 def print_analysis(
     result: ModelAnalysis, *, flops_per_s: float | None, top: int, json: bool
 ) -> None:
-    """Print the counts.
+    """Print the counts of the ``top`` layers; the JSON document has all layers.
 
-    Args:
-        result: The counts.
-        flops_per_s: Peak speed of a device, for a lower bound of the latency.
-        top: Number of layers to print.
-        json: Whether to print one JSON document with all layers.
+    With ``flops_per_s``, the peak speed of a device, also print a lower bound of the latency.
     """
     if json:
         bound = None if flops_per_s is None else result.least_s(flops_per_s) * units.MS_PER_S
@@ -100,10 +91,9 @@ def _count_text(value: float | None) -> str:
     """
     if value is None or value < 10_000:
         return units.text(None if value is None else int(value))
-    for prefix, scale in (("T", 1e12), ("G", 1e9), ("M", 1e6)):
-        if value >= scale:
-            return f"{units.text(value / scale)} {prefix}"
-    return f"{units.text(value / 1e3)} k"
+    prefixes = {"T": 1e12, "G": 1e9, "M": 1e6, "k": 1e3}
+    prefix, scale = next(item for item in prefixes.items() if value >= item[1])
+    return f"{units.text(value / scale)} {prefix}"
 
 
 def _mib_text(size: float) -> str:
@@ -128,8 +118,7 @@ def _print_layers(result: ModelAnalysis, top: int) -> None:
     total = result.analysis.total.flops or 1
     headings = ("FLOPs", "%", "parameters", "FLOP/byte", "type", "output", "layer")
     cells = [_layer_cells(layer, total) for layer in ranked[:top]]
-    names = [layer.name for layer in ranked[:top]]
-    rest = ranked[top:]
+    names, rest = [layer.name for layer in ranked[:top]], ranked[top:]
     share = 100 * sum(layer.flops or 0 for layer in rest) / total
     caption = f"and {len(rest)} more layers with {units.text(share)} % of the FLOPs" if rest else ""
     console.print_layer_table(headings, cells, names, caption, right=headings[:4])
@@ -149,33 +138,27 @@ def _layer_cells(layer: LayerCounts, total: int) -> list[str]:
 
 def _print_types(result: ModelAnalysis) -> None:
     headings = ("type", "layers", "MACs", "other", "parameters", "MiB moved", "FLOP/byte")
-    console.print_table(
-        headings,
-        [
-            (
-                name,
-                str(sums.layers) + (f", {sums.uncounted} not counted" if sums.uncounted else ""),
-                _count_text(sums.macs if sums.known else None),
-                _count_text(sums.other_flops if sums.known else None),
-                _count_text(sums.parameters),
-                units.text(units.mib(sums.moved_bytes)),
-                units.text(sums.intensity),
-            )
-            for name, sums in result.analysis.by_type().items()
-        ],
-        right=headings[1:],
-    )
+    rows = [
+        (
+            name,
+            str(sums.layers) + (f", {sums.uncounted} not counted" if sums.uncounted else ""),
+            _count_text(sums.macs if sums.known else None),
+            _count_text(sums.other_flops if sums.known else None),
+            _count_text(sums.parameters),
+            units.text(units.mib(sums.moved_bytes)),
+            units.text(sums.intensity),
+        )
+        for name, sums in result.analysis.by_type().items()
+    ]
+    console.print_table(headings, rows, right=headings[1:])
 
 
 def _print_precisions(result: ModelAnalysis) -> None:
     from ovtool.graph.counts import BITS
 
     headings = ("all layers in", "parameters", "activations read and written")
-    console.print_table(
-        headings,
-        [(precision, *map(_mib_text, result.bytes_at(precision))) for precision in BITS],
-        right=headings[1:],
-    )
+    rows = [(precision, *map(_mib_text, result.bytes_at(precision))) for precision in BITS]
+    console.print_table(headings, rows, right=headings[1:])
 
 
 def _uncounted_notes(result: ModelAnalysis) -> list[Note]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ovtool.cli import console, options
+from ovtool.cli import console, options, progress
 from ovtool.cli.command import HOW, WHAT, option
 from ovtool.core import units
 from ovtool.core.shapes import parse_named_shapes, shapes_text
@@ -46,7 +46,6 @@ def command(
     'ovtool devices --install-npu-compiler' installs on Linux.
     """
     from ovtool import api
-    from ovtool.cli import progress
 
     with progress.show_progress() as bar:
         checks = api.check(
@@ -97,16 +96,13 @@ def print_checks(checks: Sequence[CompileCheck], *, json: bool) -> None:
         names = ", ".join(check.device for check in checks if check.by == by)
         console.print_line(f"{names}: compiled by {by}")
     for check in checks:
-        if not check.compiles:
-            _print_failure(check)
-
-
-def _print_failure(check: CompileCheck) -> None:
-    console.print_line(f"\n{check.device} does not compile the model: {check.error}.")
-    if check.search is not None:
-        _print_suspects(check.search)
-    console.print_line(f"  Compiler error: {check.compiler_error}")
-    console.print_line(f"  Remedy: {check.remedy}.")
+        if check.compiles:
+            continue
+        console.print_line(f"\n{check.device} does not compile the model: {check.error}.")
+        if check.search is not None:
+            _print_suspects(check.search)
+        console.print_line(f"  Compiler error: {check.compiler_error}")
+        console.print_line(f"  Remedy: {check.remedy}.")
 
 
 def _print_suspects(search: Search) -> None:
@@ -123,9 +119,5 @@ def _suspect_text(suspect: Suspect) -> str:
     named = f"{suspect.type} {suspect.name!r}"
     if not suspect.fails_alone:
         return f"{named}: fails only after the operations from {suspect.fails_from!r} on"
-    more = (
-        f"; {suspect.untested_same_type} more of this type, not tested"
-        if suspect.untested_same_type
-        else ""
-    )
-    return f"{named}: fails alone{more}"
+    more = suspect.untested_same_type
+    return f"{named}: fails alone{f'; {more} more of this type, not tested' if more else ''}"

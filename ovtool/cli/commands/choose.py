@@ -29,13 +29,7 @@ def command(
     spec: ChoiceSpec,
     front: Annotated[bool, option(OUTPUT, "", "Print the Pareto front.", "--front")] = False,
     snippet: Annotated[
-        bool,
-        option(
-            OUTPUT,
-            "",
-            "Print only a Python program that compiles the model with these settings.",
-            "--snippet",
-        ),
+        bool, option(OUTPUT, "", "Print only a Python program with these settings.", "--snippet")
     ] = False,
     json: options.Json = False,
 ) -> None:
@@ -76,9 +70,8 @@ def print_choice(choice: Choice, *, json: bool) -> None:
     if choice.explanations:
         console.print_line("Explanations:")
     for note in choice.explanations:
-        console.print_line(
-            f"- {note.message} ({note.evidence})" + (f"; {note.remedy}" if note.remedy else "")
-        )
+        remedy = f"; {note.remedy}" if note.remedy else ""
+        console.print_line(f"- {note.message} ({note.evidence}){remedy}")
     if choice.runners_up:
         console.print_line("Runners-up:")
     for runner in choice.runners_up:
@@ -107,16 +100,9 @@ def _print_rows(
 ) -> None:
     from ovtool.results.labels import column_heading, figure_text
 
-    figures = [BY_NAME[name] for name in columns]
+    def cell(row: Row, name: str) -> str:
+        return figure_text(row, name).removesuffix(f" {BY_NAME[name].unit}").replace(" [", "\n[")
+
     headings = [column_heading(name) for name in columns]
-    cells = [
-        (
-            label,
-            *(
-                figure_text(row, c.name).removesuffix(f" {c.unit}").replace(" [", "\n[")
-                for c in figures
-            ),
-        )
-        for label, row in rows
-    ]
+    cells = [(label, *(cell(row, name) for name in columns)) for label, row in rows]
     console.print_table((heading, *headings), cells, caption, right=headings)

@@ -37,21 +37,11 @@ def command(
     ] = "10%",
     rerun: Annotated[
         list[str] | None,
-        option(
-            HOW,
-            "SWEEP",
-            "Repetition of sweep A, repeatable: the variation between runs is measured"
-            " instead of assumed.",
-        ),
+        option(HOW, "SWEEP", "Repetition of sweep A, to measure the noise; repeatable."),
     ] = None,
     noise: Annotated[
         str | None,
-        option(
-            HOW,
-            "PERCENT",
-            "Assumed standard deviation of the throughput between two runs.",
-            show_default="3%",
-        ),
+        option(HOW, "PERCENT", "Assumed standard deviation between two runs.", show_default="3%"),
     ] = None,
     out: Annotated[
         str | None, option(OUTPUT, "FILE", "Markdown file to write.", "--out", "-o")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ovtool.cli import options
+from ovtool.cli import options, progress
 from ovtool.cli.command import DATA, option
 from ovtool.cli.commands.convert import print_variant
 from ovtool.cli.spec_options import with_source_options
@@ -42,7 +42,6 @@ def command(
 ) -> None:
     """Compress a model by one method into a new variant; the model stays unchanged."""
     from ovtool import api
-    from ovtool.cli import progress
 
     with progress.show_progress() as bar:
         variant = api.compress(

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ovtool.cli import console, options
+from ovtool.cli import console, options, progress
+from ovtool.cli.spec_options import with_source_options
 from ovtool.core import units
+from ovtool.models.options import SourceOptions
 
 if TYPE_CHECKING:
     from ovtool.core.variant import Variant
-from ovtool.cli.spec_options import with_source_options
-from ovtool.models.options import SourceOptions
 
 EXAMPLES = ("ovtool convert resnet.onnx --out variants/resnet --mean 127 --scale 128",)
 
@@ -28,7 +28,6 @@ def command(
 ) -> None:
     """Convert a model to OpenVINO IR and compare its outputs with the source's."""
     from ovtool import api
-    from ovtool.cli import progress
 
     with progress.show_progress() as bar:
         variant = api.convert(
@@ -53,6 +52,5 @@ def print_variant(variant: Variant, *, json: bool) -> None:
             shape = "x".join("?" if d == -1 else str(d) for d in port.shape)
             print(f"  {kind} {port.name}: {port.dtype} {shape} {port.layout or ''}".rstrip())
     for step in record.steps:
-        print(
-            f"  step {step.method}: {step.seconds:.1f} s{f', on {step.data}' if step.data else ''}"
-        )
+        data = f", on {step.data}" if step.data else ""
+        print(f"  step {step.method}: {step.seconds:.1f} s{data}")

@@ -6,31 +6,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ovtool.cli import console, options
+from ovtool.cli import console, options, progress
 from ovtool.cli.command import INSTALL, OUTPUT, WHAT, option
-from ovtool.core import device_names as devicename
 from ovtool.core import units
+from ovtool.core.device_names import is_virtual
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ovtool.compile_check.npu.install import Offer
     from ovtool.devices.discovery import Device
-    from ovtool.roofline.calibration import Calibration, Overhead, Peak, Rate
+    from ovtool.roofline.calibration import Calibration, Peak, Rate
 
-EXAMPLES = (
-    "ovtool devices",
-    "ovtool devices --why",
-    "ovtool devices --calibrate --device CPU",
-)
+EXAMPLES = ("ovtool devices", "ovtool devices --why", "ovtool devices --calibrate --device CPU")
 
 
 def command(
     why: Annotated[
-        bool,
-        option(
-            OUTPUT, "", "Diagnose each missing GPU or NPU step by step, with remedies.", "--why"
-        ),
+        bool, option(OUTPUT, "", "Diagnose each missing GPU or NPU, with remedies.", "--why")
     ] = False,
     calibrate: Annotated[
         bool,
@@ -64,23 +57,15 @@ def command(
         _install(yes=yes, force=force)
         return
     if calibrate:
-        _calibrate(device, json=json)
+        with progress.show_progress() as bar:
+            calibration = api.calibrate(device, progress=bar)
+        print_calibration(calibration, json=json)
         return
     print_devices(api.devices(), why=why, json=json)
 
 
-def _calibrate(device: str, *, json: bool) -> None:
-    from ovtool import api
-    from ovtool.cli import progress
-
-    with progress.show_progress() as bar:
-        calibration = api.calibrate(device, progress=bar)
-    print_calibration(calibration, json=json)
-
-
 def _install(*, yes: bool, force: bool) -> None:
     from ovtool import api
-    from ovtool.cli import progress
 
     installed = api.npu_compiler_folder()
     if installed is not None and not force:
@@ -96,7 +81,7 @@ def _install(*, yes: bool, force: bool) -> None:
     print(f"installed: {folder}")
 
 
-_GIGA = 1e9
+_GIGA, _MICRO = 1e9, 1e-6
 _STATUS = {"ok": "ok", "missing": "MISSING", "unknown": "unknown"}
 
 
@@ -108,10 +93,8 @@ def print_devices(devices: list[Device], *, why: bool, json: bool) -> None:
     if why:
         _print_diagnosis(devices)
         return
-    console.print_table(
-        ("device", "kind", "name", "precisions", "streams", "requests", "memory", "versions"),
-        [_device_row(device) for device in devices],
-    )
+    headings = ("device", "kind", "name", "precisions", "streams", "requests", "memory", "versions")
+    console.print_table(headings, [_device_row(device) for device in devices])
     if not all(device.available for device in devices):
         console.print_status(
             "some devices are not available; ovtool devices --why shows the reasons and remedies"
@@ -123,21 +106,17 @@ def _device_row(device: Device) -> tuple[str, ...]:
     memory_bytes = properties.get("memory_bytes")
     memory = "" if memory_bytes is None else f"{memory_bytes / 2**30:.1f} GiB"
     precision = properties.get("default_precision")
-    runs = " ".join(device.capabilities) + (f"\ndefault {precision}" if precision else "")
-    kind = "virtual" if devicename.is_virtual(device.name) else device.kind
+    precisions = " ".join(device.capabilities) + (f"\ndefault {precision}" if precision else "")
+    versions = {"plugin": device.plugin, "driver": properties.get("driver")}
     return (
         device.name,
-        kind,
+        "virtual" if is_virtual(device.name) else device.kind,
         device.full_name if device.available else f"not available: {device.unavailable_reason}",
-        runs.strip(),
+        precisions.strip(),
         _range_text(properties.get("streams")),
         _range_text(properties.get("requests")),
         memory,
-        "\n".join(
-            f"{what} {str(version).partition('-')[0]}"
-            for what, version in (("plugin", device.plugin), ("driver", properties.get("driver")))
-            if version
-        ),
+        "\n".join(f"{k} {str(v).partition('-')[0]}" for k, v in versions.items() if v),
     )
 
 
@@ -160,17 +139,17 @@ def _print_diagnosis(devices: list[Device]) -> None:
         console.print_line(f"{device.name}: not available: {device.unavailable_reason}", "bold")
         for finding in device.diagnosis:
             console.print_line(f"  {_STATUS[finding.status]:7}  {finding.step}: {finding.evidence}")
-            remedies = {
-                "on this machine": finding.remedy,
-                "in a container": finding.container_remedy,
-            }
             if finding.status != "missing":
                 continue
+            remedies = [
+                ("on this machine", finding.remedy),
+                ("in a container", finding.container_remedy),
+            ]
             if finding.remedy == finding.container_remedy:
-                remedies = {"remedy": finding.remedy}
+                remedies = [("remedy", finding.remedy)]
             elif in_container:
-                remedies = dict(reversed(remedies.items()))
-            for where, remedy in remedies.items():
+                remedies.reverse()
+            for where, remedy in remedies:
                 if remedy:
                     console.print_line(f"           {where}: {remedy}")
     if in_container and not all(device.available for device in devices):
@@ -181,8 +160,8 @@ def print_offer(offer: Offer) -> None:
     """Print the downloads of the NPU compiler: purpose, source, size and license."""
     console.print_status("Downloads through pip:")
     for download in offer.downloads:
-        known = download.size_mib is not None
-        size = f"{units.text(download.size_mib)} MiB" if known else "unknown size"
+        mib = download.size_mib
+        size = "unknown size" if mib is None else f"{units.text(mib)} MiB"
         facts = f"{download.name}, {size}, license {download.license}: {download.purpose}"
         console.print_status(f"- {facts}\n  {download.url}")
     if offer.compiler:
@@ -201,15 +180,13 @@ def print_calibration(calibration: Calibration, *, json: bool) -> None:
     rows = [
         (f"matrix product, {p.precision}, {p.hint} hint", _peak_text(p)) for p in calibration.peaks
     ]
-    if (ends := calibration.bandwidth()) is not None:
-        rows += [
-            (f"bandwidth, {_size_text(rate)}", f"{_rate_text(rate)} GB/s")
-            for rate in dict.fromkeys(ends)
-        ]
-    rows += [
-        ("overhead per layer", _overhead_text(calibration.layer)),
-        ("overhead per inference", _overhead_text(calibration.inference)),
-    ]
+    for rate in dict.fromkeys(calibration.bandwidth() or ()):
+        speed = _interval_text(_GIGA, rate.value, rate.ci_low, rate.ci_high)
+        size = f"{units.text(units.mib(rate.sizes[0]))} MiB of activations"
+        rows.append((f"bandwidth, {size}", f"{speed} GB/s"))
+    for part, overhead in (("layer", calibration.layer), ("inference", calibration.inference)):
+        figures = (overhead.value_s, overhead.ci_low_s, overhead.ci_high_s)
+        rows.append((f"overhead per {part}", f"{_interval_text(_MICRO, *figures)} us"))
     console.print_table(("quantity", "measured"), rows)
     console.print_table(
         ("layer kind", "precision", "measurements", "min", "max", "unit"),
@@ -219,39 +196,23 @@ def print_calibration(calibration: Calibration, *, json: bool) -> None:
     console.print_line(f"calibrated {calibration.summary}")
     for reason in calibration.left_out:
         console.print_status(f"left out: {reason}")
-    disturbed = sum(rate.verdict != "stable" for rate in calibration.rates)
-    if disturbed:
+    if disturbed := sum(rate.verdict != "stable" for rate in calibration.rates):
         console.print_status(
             f"warning: {disturbed} of {len(calibration.rates)} measurements are not stable;"
             " calibrate again on a quiet machine"
         )
 
 
-def _peak_text(peak: Peak) -> str:
-    value, low, high = (
-        None if v is None else v / _GIGA for v in (peak.flops_per_s, peak.ci_low, peak.ci_high)
-    )
-    streams = "" if peak.streams is None else f" ({peak.streams} stream{'s' * (peak.streams > 1)})"
-    return f"{units.interval_text(value, low, high)} GFLOP/s{streams}"
-
-
-def _rate_text(rate: Rate) -> str:
-    value, low, high = (
-        None if v is None else v / _GIGA for v in (rate.value, rate.ci_low, rate.ci_high)
-    )
+def _interval_text(unit: float, *figures: float | None) -> str:
+    """Return a value and the ends of its interval in a unit."""
+    value, low, high = (None if figure is None else figure / unit for figure in figures)
     return units.interval_text(value, low, high)
 
 
-def _size_text(rate: Rate) -> str:
-    return f"{units.text(units.mib(rate.sizes[0]))} MiB of activations"
-
-
-def _overhead_text(overhead: Overhead) -> str:
-    value, low, high = (
-        None if v is None else 1e6 * v
-        for v in (overhead.value_s, overhead.ci_low_s, overhead.ci_high_s)
-    )
-    return f"{units.interval_text(value, low, high)} us"
+def _peak_text(peak: Peak) -> str:
+    streams = "" if peak.streams is None else f" ({peak.streams} stream{'s' * (peak.streams > 1)})"
+    speed = _interval_text(_GIGA, peak.flops_per_s, peak.ci_low, peak.ci_high)
+    return f"{speed} GFLOP/s{streams}"
 
 
 def _kind_rows(rates: Sequence[Rate]) -> list[tuple[str, ...]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ovtool.cli import console, options
+from ovtool.cli import console, options, progress
 from ovtool.cli.command import DATA, LIMITS, WHAT, option
 from ovtool.core import units
 from ovtool.core.columns import BY_NAME
@@ -30,9 +30,7 @@ def command(
     limit: options.Limit = None,
     baseline: Annotated[
         str | None,
-        option(
-            DATA, "VARIANT", "Uncompressed variant; its f32 outputs on the CPU are the reference."
-        ),
+        option(DATA, "VARIANT", "Uncompressed variant; its CPU f32 outputs are the reference."),
     ] = None,
     device: options.Devices = None,
     precision: Annotated[
@@ -63,7 +61,6 @@ def command(
     On a few samples, the outputs are also compared with f32 on the CPU.
     """
     from ovtool import api
-    from ovtool.cli import progress
 
     spec = options.build_data_spec(data, labels, limit)
     assert spec is not None  # noqa: S101 - --data is required
@@ -102,11 +99,10 @@ def print_quality(results: Sequence[Quality], *, json: bool) -> None:
 
 
 def _print_quality(quality: Quality) -> None:
+    columns = [BY_NAME[name] for name in _column_names(quality)]
     rows = [
-        (BY_NAME[name].title, f"{_figure_text(quality, name)} {BY_NAME[name].unit}".strip(),
-         BY_NAME[name].meaning)
-        for name in _column_names(quality)
-    ]  # fmt: skip
+        (c.title, f"{_figure_text(quality, c.name)} {c.unit}".strip(), c.meaning) for c in columns
+    ]
     if quality.difference is not None:
         meaning = _ERROR_MEANING.format(quality.difference.samples)
         rows.append((_ERROR, _error_text(quality), meaning))
@@ -131,9 +127,7 @@ def _print_table(results: Sequence[Quality]) -> None:
         for quality in results
     ]
     samples = int(results[0].figures["quality_samples"])
-    compared = next(
-        (quality.difference.samples for quality in results if quality.difference is not None), 0
-    )
+    compared = next((q.difference.samples for q in results if q.difference is not None), 0)
     caption = (
         f"{results[0].variant} on {samples} samples; exact: the most accurate mode of the device."
         f" {_ERROR}: {_ERROR_MEANING.format(compared)}."
@@ -158,6 +152,5 @@ def _error_text(quality: Quality) -> str:
     if quality.difference is None:
         return "reference"
     error, divergence = quality.difference.error, quality.difference.divergence
-    return f"{units.text(100 * error)} %" + (
-        f"\ndiverges at {divergence.name}" if divergence else ""
-    )
+    place = f"\ndiverges at {divergence.name}" if divergence else ""
+    return f"{units.text(100 * error)} %{place}"

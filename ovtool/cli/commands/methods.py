@@ -18,8 +18,7 @@ EXAMPLES = ("ovtool methods int8",)
 
 def command(
     method: Annotated[
-        str | None,
-        typer.Argument(help="Method, to print its settings.", show_default=False),
+        str | None, typer.Argument(help="Method, to print its settings.", show_default=False)
     ] = None,
     json: options.Json = False,
 ) -> None:
@@ -59,9 +58,8 @@ def print_method(method: MethodInfo, *, json: bool) -> None:
 
 def _needs_text(method: MethodInfo) -> str:
     """Return the data that a method always needs, and its optional dependency group."""
-    return ", ".join(
-        [*sorted(method.needs), *([f"ovtool[{method.extra}]"] if method.extra else [])]
-    )
+    extra = [f"ovtool[{method.extra}]"] if method.extra else []
+    return ", ".join([*sorted(method.needs), *extra])
 
 
 def _default_text(value: object) -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Annotated
 
-from ovtool.cli import console, options
+from ovtool.cli import console, options, progress
 from ovtool.cli.command import HOW, LOAD, WHAT, option
 from ovtool.core import units
 from ovtool.core.shapes import parse_named_shapes
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 
     from ovtool.profiling.breakdown import Slice
     from ovtool.profiling.run import Profile
-    from ovtool.roofline.predict import RooflineComparison
+    from ovtool.roofline.predict import LayerRoofline, RooflineComparison
 
 EXAMPLES = ("ovtool profile variants/resnet-int8 --batch 8 --roofline --out reports/layers",)
 
@@ -32,13 +31,7 @@ def command(
     data: options.Data = None,
     seconds: Annotated[
         float,
-        option(
-            HOW,
-            "SECONDS",
-            "Duration of the inference with performance counters.",
-            min=0.01,
-            max=3600,
-        ),
+        option(HOW, "SECONDS", "Duration of the inference with counters.", min=0.01, max=3600),
     ] = 2.0,
     roofline: Annotated[
         bool,
@@ -57,7 +50,6 @@ def command(
 ) -> None:
     """Measure the time and the precision of each layer, one request at a time."""
     from ovtool import api
-    from ovtool.cli import progress
 
     with progress.show_progress() as bar:
         profile = api.profile(
@@ -78,22 +70,13 @@ def command(
 
 
 def print_profile(profile: Profile, *, top: int, json: bool) -> None:
-    """Print a profile.
-
-    Args:
-        profile: The profile.
-        top: Number of layers to print.
-        json: Whether to print one JSON document with all layers.
-    """
+    """Print a profile with its ``top`` slowest layers; the JSON document has all layers."""
     if json:
         console.print_json(profile.to_json())
         return
     console.print_line(_header_text(profile))
     console.print_line(_arithmetic_text(profile))
-    if profile.roofline is None:
-        _print_layers(profile.by_layer, top)
-    else:
-        _print_limits(profile.by_layer, profile.roofline, top)
+    _print_layers(profile.by_layer, profile.roofline, top)
     _print_kinds(profile.by_kind)
     if profile.roofline is not None:
         _print_prediction(profile.roofline, profile.latency_ms)
@@ -126,66 +109,72 @@ def _arithmetic_text(profile: Profile) -> str:
     return f"arithmetic: {units.text(profile.gflops)} GFLOP per sample, {units.text(rate)} GFLOP/s"
 
 
-def _print_layers(rows: Sequence[Slice], top: int) -> None:
-    """Print the slowest layers, with a device column if there are several devices."""
-    devices = {row.device for row in rows}
-    headings = ["ms", "%", "sum %", "type", "dtype", *["device"] * (len(devices) > 1)]
-    headings += ["GFLOP", "GFLOP/s", "layer"]
-    cells = [
-        [
-            f"{row.time_ms:.3f}",
-            f"{row.share_pct:.1f}",
-            f"{row.cumulative_pct:.1f}",
-            row.type,
-            units.text(row.precision),
-            *[units.text(row.device)] * (len(devices) > 1),
-            units.text(row.gflops),
-            units.text(row.gflops_per_s),
-        ]
-        for row in rows[:top]
+def _print_layers(rows: Sequence[Slice], roofline: RooflineComparison | None, top: int) -> None:
+    """Print the slowest layers: with their predicted times and limits, or with their FLOPs.
+
+    Without a roofline, there is a device column if there are several devices.
+    """
+    if roofline is None:
+        several = len({row.device for row in rows}) > 1
+        headings = ["ms", "%", "sum %", "type", "dtype", *["device"] * several, "GFLOP", "GFLOP/s"]
+        cells = [_layer_cells(row, several) for row in rows[:top]]
+    else:
+        headings = ["ms", "predicted", "limit", "%", "bound by", "type", "dtype"]
+        cells = [_limit_cells(row, roofline.layers[row.name]) for row in rows[:top]]
+    caption = ""
+    if rest := rows[top:]:
+        rest_ms, rest_pct = sum(r.time_ms for r in rest), sum(r.share_pct for r in rest)
+        caption = f"and {len(rest)} more layers: {rest_ms:.3f} ms, {rest_pct:.1f} %"
+    names = [row.label for row in rows[:top]]
+    right = ("ms", "%", "sum %", "GFLOP", "GFLOP/s", "predicted", "limit")
+    console.print_layer_table([*headings, "layer"], cells, names, caption, right)
+
+
+def _layer_cells(row: Slice, with_device: bool) -> list[str]:
+    return [
+        f"{row.time_ms:.3f}",
+        f"{row.share_pct:.1f}",
+        f"{row.cumulative_pct:.1f}",
+        row.type,
+        units.text(row.precision),
+        *[units.text(row.device)] * with_device,
+        units.text(row.gflops),
+        units.text(row.gflops_per_s),
     ]
-    console.print_layer_table(
-        headings,
-        cells,
-        [r.label for r in rows[:top]],
-        _rest_text(rows, top),
-        right=("ms", "%", "sum %", "GFLOP", "GFLOP/s"),
-    )
 
 
-def _rest_text(rows: Sequence[Slice], top: int) -> str:
-    """Return the sums over the layers that are not printed."""
-    rest = rows[top:]
-    if not rest:
-        return ""
-    rest_ms, rest_pct = sum(r.time_ms for r in rest), sum(r.share_pct for r in rest)
-    return f"and {len(rest)} more layers: {rest_ms:.3f} ms, {rest_pct:.1f} %"
+def _limit_cells(row: Slice, limits: LayerRoofline) -> list[str]:
+    return [
+        f"{row.time_ms:.3f}",
+        _fixed_text(limits.predicted_ms, 3),
+        _fixed_text(limits.limit_ms, 3),
+        _fixed_text(limits.limit_pct, 0),
+        limits.bound or units.UNKNOWN,
+        row.type,
+        units.text(row.precision),
+    ]
 
 
 def _print_kinds(rows: Sequence[Slice]) -> None:
-    console.print_table(
-        ("type", "dtype", "layers", "ms", "%", "GFLOP", "GFLOP/s"),
-        [
-            (
-                row.type,
-                units.text(row.precision),
-                str(row.layers),
-                f"{row.time_ms:.3f}",
-                f"{row.share_pct:.1f}",
-                units.text(row.gflops),
-                units.text(row.gflops_per_s),
-            )
-            for row in rows
-        ],
-        right=("layers", "ms", "%", "GFLOP", "GFLOP/s"),
-    )
+    headings = ("type", "dtype", "layers", "ms", "%", "GFLOP", "GFLOP/s")
+    cells = [
+        (
+            row.type,
+            units.text(row.precision),
+            str(row.layers),
+            f"{row.time_ms:.3f}",
+            f"{row.share_pct:.1f}",
+            units.text(row.gflops),
+            units.text(row.gflops_per_s),
+        )
+        for row in rows
+    ]
+    console.print_table(headings, cells, right=headings[2:])
 
 
 def _fallback_text(profile: Profile, max_names: int = 5) -> str:
     fallbacks = profile.fallbacks
-    named = ", ".join(
-        f"{layer.label} ({units.text(layer.precision)})" for layer in fallbacks[:max_names]
-    )
+    named = ", ".join(f"{b.label} ({units.text(b.precision)})" for b in fallbacks[:max_names])
     total = sum(layer.flops or 0 for layer in profile.layers)
     share = f", {units.text(100 * sum(b.flops or 0 for b in fallbacks) / total)} % of FLOPs"
     more = f" and {len(fallbacks) - max_names} more" if len(fallbacks) > max_names else ""
@@ -193,50 +182,23 @@ def _fallback_text(profile: Profile, max_names: int = 5) -> str:
     return f"{count}{share if total else ''}: {named}{more}"
 
 
-def _print_limits(rows: Sequence[Slice], comparison: RooflineComparison, top: int) -> None:
-    """Print the slowest layers with their predicted times and limits."""
-    cells = []
-    for row in rows[:top]:
-        limits = comparison.layers[row.name]
-        cells.append(
-            [
-                f"{row.time_ms:.3f}",
-                _ms_text(limits.predicted_ms),
-                _ms_text(limits.limit_ms),
-                units.UNKNOWN if limits.limit_pct is None else f"{limits.limit_pct:.0f}",
-                limits.bound or units.UNKNOWN,
-                row.type,
-                units.text(row.precision),
-            ]
-        )
-    headings = ("ms", "predicted", "limit", "%", "bound by", "type", "dtype", "layer")
-    console.print_layer_table(
-        headings,
-        cells,
-        [r.label for r in rows[:top]],
-        _rest_text(rows, top),
-        right=("ms", "predicted", "limit", "%"),
-    )
-
-
 def _print_prediction(comparison: RooflineComparison, latency_ms: float) -> None:
     """Print the predicted latency, its limit and the bounds."""
     if comparison.latency_ms is None or comparison.limit_ms is None:
         named = ", ".join(comparison.unknown[:3]) + (" ..." if len(comparison.unknown) > 3 else "")
         console.print_line(
-            f"predicted: unknown; {len(comparison.unknown)} layers without calibration: {named}",
+            f"predicted: unknown; {len(comparison.unknown)} layers without calibration: {named}"
         )
     else:
         off = 100 * (comparison.latency_ms / latency_ms - 1)
-        low, high = (
-            math.nan if end is None else end
-            for end in (comparison.latency_ms_ci_low, comparison.latency_ms_ci_high)
+        interval = units.interval_text(
+            comparison.latency_ms, comparison.latency_ms_ci_low, comparison.latency_ms_ci_high
         )
         console.print_line(
-            f"predicted: {units.interval_text(comparison.latency_ms, low, high)} ms per request,"
+            f"predicted: {interval} ms per request,"
             f" measured {units.text(latency_ms)} ms ({off:+.0f} %);"
             f" limit {units.text(comparison.limit_ms)} ms,"
-            f" {100 * comparison.limit_ms / latency_ms:.0f} % of the measured time",
+            f" {100 * comparison.limit_ms / latency_ms:.0f} % of the measured time"
         )
     total_ms = sum(comparison.by_bound_ms.values())
     if total_ms:
@@ -245,9 +207,9 @@ def _print_prediction(comparison: RooflineComparison, latency_ms: float) -> None
         console.print_line(f"bound by (share of predicted time): {units.percentages(ordered)}")
     console.print_line(
         "limit: from the device's peak and bandwidth; %: limit / measured time;"
-        f" calibrated {comparison.calibrated}",
+        f" calibrated {comparison.calibrated}"
     )
 
 
-def _ms_text(value: float | None) -> str:
-    return units.UNKNOWN if value is None else f"{value:.3f}"
+def _fixed_text(value: float | None, decimals: int) -> str:
+    return units.UNKNOWN if value is None else f"{value:.{decimals}f}"

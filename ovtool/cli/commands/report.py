@@ -8,7 +8,7 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
-from ovtool.cli import console, options
+from ovtool.cli import console, options, progress
 from ovtool.cli.command import OUTPUT, option
 from ovtool.cli.spec_options import with_options_of
 from ovtool.selection.choice_spec import ChoiceSpec
@@ -29,12 +29,7 @@ def command(
     spec: ChoiceSpec,
     profile: Annotated[
         list[str] | None,
-        option(
-            OUTPUT,
-            "FOLDER",
-            "Output folder of 'ovtool profile', to add its layers to the page; repeatable.",
-            show_default=False,
-        ),
+        option(OUTPUT, "FOLDER", "Output folder of 'ovtool profile' to include; repeatable."),
     ] = None,
     out: Annotated[
         str | None,
@@ -44,29 +39,17 @@ def command(
     ] = None,
     watch: Annotated[
         bool,
-        option(
-            OUTPUT,
-            "",
-            "Write the report again whenever a sweep makes progress, until Ctrl-C.",
-            "--watch",
-        ),
+        option(OUTPUT, "", "Write the report again at each progress, until Ctrl-C.", "--watch"),
     ] = False,
     json: options.Json = False,
 ) -> None:
     """Write the offline page, the tables and the charts of one or more sweeps."""
     from ovtool import api
-    from ovtool.cli import progress
     from ovtool.core.errors import InputError
 
     if watch and json:
         raise InputError("--json and --watch exclude each other", "give one of them")
-    write = functools.partial(
-        api.report,
-        sweeps,
-        out=out,
-        choice=spec,
-        profiles=profile or (),
-    )
+    write = functools.partial(api.report, sweeps, out=out, choice=spec, profiles=profile or ())
     if watch:
         _watch(sweeps, write)
         return

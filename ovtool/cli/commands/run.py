@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
-from ovtool.cli import console, options
+from ovtool.cli import console, options, progress
 from ovtool.cli.command import MODEL, OUTPUT, option
 from ovtool.cli.commands.choose import print_choice
 from ovtool.cli.commands.report import print_report, report_paths
@@ -20,13 +20,7 @@ EXAMPLES = ("ovtool run recipes/efficientnet-lite0.yaml --out reports/demo",)
 def command(
     recipe: options.Recipe,
     trust: Annotated[
-        bool,
-        option(
-            MODEL,
-            "",
-            "Allow the recipe to import code (module:function) or to load a pickle.",
-            "--trust",
-        ),
+        bool, option(MODEL, "", "Allow the recipe to import code or to load a pickle.", "--trust")
     ] = False,
     strict: options.Strict = False,
     retry_failed: options.RetryFailed = False,
@@ -38,7 +32,6 @@ def command(
 ) -> None:
     """Run a recipe: convert, compress, sweep, report, choose."""
     from ovtool import api
-    from ovtool.cli import progress
 
     with progress.show_progress() as bar, progress.show_sweep(bar) as view:
         result = api.run(
@@ -58,15 +51,14 @@ def command(
 def print_run(result: RecipeRun, *, json: bool) -> None:
     """Print the table, the recommendation and the paths of the report."""
     if json:
-        console.print_json(
-            {
-                "folder": str(result.folder),
-                "sweep": asdict(result.sweep) | {"folder": str(result.sweep.folder)},
-                "summary": asdict(result.summary),
-                "report": report_paths(result.report),
-                "choice": result.choice.to_json() if result.choice else None,
-            }
-        )
+        document = {
+            "folder": str(result.folder),
+            "sweep": asdict(result.sweep) | {"folder": str(result.sweep.folder)},
+            "summary": asdict(result.summary),
+            "report": report_paths(result.report),
+            "choice": result.choice.to_json() if result.choice else None,
+        }
+        console.print_json(document)
         return
     print_trials(result.sweep, result.summary)
     if result.choice is not None:

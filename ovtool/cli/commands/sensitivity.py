@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from ovtool.cli import console, options
+from ovtool.cli import console, options, progress
 from ovtool.cli.command import COMPRESSION, DATA, HOW, option
 from ovtool.core import units
 
@@ -32,10 +32,7 @@ def command(
     method: Annotated[str, option(COMPRESSION, "METHOD", "Quantization: int8 or fp8.")] = "int8",
     set_: options.Setting = None,
     max_rows: Annotated[
-        int | None,
-        option(
-            HOW, "N", "Maximum number of rows; beyond it, layers are measured in blocks.", min=1
-        ),
+        int | None, option(HOW, "N", "Maximum number of rows; beyond it, rows are blocks.", min=1)
     ] = None,
     time_limit: options.TimeLimit = None,
     top: options.Top = 15,
@@ -45,7 +42,6 @@ def command(
 ) -> None:
     """Measure the cost of quantizing each layer alone, with all other layers in float."""
     from ovtool import api
-    from ovtool.cli import progress
 
     spec = options.build_data_spec(data, labels, limit)
     with progress.show_progress() as bar:
@@ -66,13 +62,7 @@ def command(
 
 
 def print_sensitivity(result: SensitivityReport, *, top: int, json: bool) -> None:
-    """Print the cost of quantizing each layer.
-
-    Args:
-        result: Costs of the layers.
-        top: Number of layers to print.
-        json: Whether to print one JSON document with all layers.
-    """
+    """Print the cost of quantizing the ``top`` layers; the JSON document has all layers."""
     if json:
         console.print_json(result.to_json())
         return
@@ -94,7 +84,7 @@ def print_sensitivity(result: SensitivityReport, *, top: int, json: bool) -> Non
     if costs.not_reached:
         console.print_status(
             f"warning: time limit reached before {len(costs.not_reached)} layers were measured:"
-            f" {', '.join(costs.not_reached)}",
+            f" {', '.join(costs.not_reached)}"
         )
 
 

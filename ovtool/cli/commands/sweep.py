@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ovtool.cli import console, options
+from ovtool.cli import console, options, progress
 from ovtool.cli.command import OUTPUT, option
 from ovtool.cli.spec_options import with_options_of
 from ovtool.core.sweep_spec import SweepSpec
@@ -31,14 +31,7 @@ def command(
         typer.Argument(help="Variants, or any models that convert reads.", show_default=False),
     ],
     out: Annotated[
-        str,
-        option(
-            OUTPUT,
-            "FOLDER",
-            "Sweep folder; the same command resumes an existing one.",
-            "--out",
-            "-o",
-        ),
+        str, option(OUTPUT, "FOLDER", "Sweep folder; the same command resumes it.", "--out", "-o")
     ],
     spec: SweepSpec,
     data: options.Data = None,
@@ -51,7 +44,6 @@ def command(
 ) -> None:
     """Measure variants over devices, shapes, batches and loads; the same command resumes."""
     from ovtool import api
-    from ovtool.cli import progress
 
     with progress.show_progress() as bar, progress.show_sweep(bar) as view:
         result = api.sweep(
