@@ -98,7 +98,7 @@ class SweepView:
         self._total = self._done = self._reused = 0
         self._start_s = time.monotonic()
 
-    def planned(self, plan: SweepPlan, finished: int) -> None:
+    def on_plan(self, plan: SweepPlan, finished: int) -> None:
         """Print the number of trials and the devices that are left out."""
         self._progress.close()
         self._total, self._reused, self._start_s = len(plan.trials), finished, time.monotonic()
@@ -112,13 +112,13 @@ class SweepView:
             self._live = Live(console=self._console, auto_refresh=False, transient=True)
             self._live.start()
 
-    def progressed(self, step: MeasurementProgress) -> None:
+    def on_progress(self, step: MeasurementProgress) -> None:
         """Draw the running trials."""
         self._current[step.trial.id] = step
         if self._live is not None:
             self._live.update(self._render(), refresh=True)
 
-    def finished(self, measurement: Measurement) -> None:
+    def on_measurement(self, measurement: Measurement) -> None:
         """Print the line of a finished trial."""
         self._done += 1
         self._current.pop(measurement.trial.id, None)

@@ -112,7 +112,7 @@ class Estimator:
         """Return an estimate or a failure with its reason for each trial."""
         rows = []
         for trial in trials:
-            self.observer.progressed(MeasurementProgress(trial, "compiling for an estimate"))
+            self.observer.on_progress(MeasurementProgress(trial, "compiling for an estimate"))
             try:
                 rows.append(self._estimate(trial))
             except (TrialFailedError, InputError) as error:

@@ -32,27 +32,18 @@ if TYPE_CHECKING:
 class Observer(Protocol):
     """Receives the progress of a sweep, between measurements and never during one."""
 
-    def planned(self, plan: SweepPlan, finished: int) -> None:
+    def on_plan(self, plan: SweepPlan, finished: int) -> None:
         """Receive the plan, and the number of trials that are already finished."""
 
-    def progressed(self, step: MeasurementProgress) -> None:
+    def on_progress(self, step: MeasurementProgress) -> None:
         """Receive a step of the current trial."""
 
-    def finished(self, measurement: Measurement) -> None:
+    def on_measurement(self, measurement: Measurement) -> None:
         """Receive a measurement that is on the disk."""
 
 
-class SilentObserver:
+class SilentObserver(Observer):
     """Ignores all progress."""
-
-    def planned(self, plan: SweepPlan, finished: int) -> None:
-        """Ignore."""
-
-    def progressed(self, step: MeasurementProgress) -> None:
-        """Ignore."""
-
-    def finished(self, measurement: Measurement) -> None:
-        """Ignore."""
 
 
 class Measurer:
@@ -111,7 +102,7 @@ class Measurer:
             self._settings,
             self._environment,
             evaluate=self._evaluate,
-            on_progress=self._observer.progressed,
+            on_progress=self._observer.on_progress,
         )
         rows |= {m.trial.id: m for m in measured}
         return [self._mark(rows[trial.id]) for trial in trials]

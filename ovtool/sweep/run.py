@@ -126,8 +126,8 @@ def sweep(
             environment,
             measure_group,
             retry_failed=retry_failed,
-            on_start=lambda finished: observer.planned(plan, finished),
-            on_finished=observer.finished,
+            on_start=lambda finished: observer.on_plan(plan, finished),
+            on_finished=observer.on_measurement,
         )
     write_sweep_rows(folder)
     if all(m.status == "failed" for m in SweepFolder(folder).measurements()):

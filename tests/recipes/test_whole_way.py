@@ -27,13 +27,13 @@ class Heard:
     def __init__(self):
         self.planned_with, self.stages, self.measurements = None, [], []
 
-    def planned(self, plan, finished):
+    def on_plan(self, plan, finished):
         self.planned_with = (len(plan.trials), finished)
 
-    def progressed(self, step):
+    def on_progress(self, step):
         self.stages.append(step.stage)
 
-    def finished(self, measurement):
+    def on_measurement(self, measurement):
         self.measurements.append(measurement)
 
 
