@@ -55,7 +55,7 @@ def compare(
 
     Args:
         a: Folder of the baseline sweep.
-        b: Folder of the sweep to compare with it.
+        b: Folder of the sweep to compare with the baseline.
         reruns: Folders of repetitions of A.  The figures of A become the mean of all runs, and the
             variation between runs is measured instead of assumed.
         noise_pct: Assumed standard deviation between runs of a throughput, in percent; by default
@@ -69,8 +69,12 @@ def compare(
         NothingMeasuredError: No trial was measured in both sweeps.
     """
     noise = Noise() if noise_pct is None else Noise(noise_pct)
-    sweep_a, sweep_b, *rerun_sweeps = (read_sweep(path) for path in (a, b, *reruns))
-    _require_distinct([sweep_a, sweep_b, *rerun_sweeps])
+    sweeps = [read_sweep(path) for path in (a, b, *reruns)]
+    paths = [sweep.path.resolve() for sweep in sweeps]
+    for path in paths:
+        if paths.count(path) > 1:
+            raise InputError(f"sweep given twice: {path}", "repeat the sweep into another folder")
+    sweep_a, sweep_b, *rerun_sweeps = sweeps
     margin = WITHIN_PCT if within_pct is None else within_pct
     comparison = compare_sweeps(
         sweep_a, sweep_b, reruns=rerun_sweeps, noise=noise, within_pct=margin
@@ -142,13 +146,6 @@ def _measured_pairs(a: SweepData, b: SweepData, matching: Matching) -> list[Matc
             f"{first.label}: {first.a.reason or first.b.reason}",
         )
     return measured
-
-
-def _require_distinct(sweeps: Sequence[SweepData]) -> None:
-    paths = [sweep.path.resolve() for sweep in sweeps]
-    for path in paths:
-        if paths.count(path) > 1:
-            raise InputError(f"sweep given twice: {path}", "repeat the sweep into another folder")
 
 
 def _summary(sweep: SweepData) -> str:

@@ -45,19 +45,13 @@ class Comparison:
     """The result of a comparison of sweep B with sweep A.
 
     Args:
-        a: The baseline.
-        b: The sweep that is compared with it.
         differences: Differences of environments and settings, those of the machine first.
         noise: The variation between runs.
         within_pct: Smaller changes count as no change.
         detectable_pct: Median of the smallest detectable losses.
         changes: Speed by trial, the worst first.
         quality: Quality by variant, device and precision.
-        sizes: Sizes of the models.
         only_a: Trials of A only.
-        only_b: Trials of B only.
-        failures: Failed trials.
-        notes: Warnings.
     """
 
     a: Side
@@ -90,14 +84,8 @@ class Comparison:
         return (*losses, *(f"{f.label}: fails in B: {f.reason_b}" for f in self.failures if f.new))
 
     def check(self, limit_pct: float) -> None:
-        """Fail on regressions.
-
-        Raises:
-            LimitNotMetError: There is a significant loss of at least the limit, or a trial of A
-                fails in B.
-        """
-        regressions = self.regressions(limit_pct)
-        if regressions:
+        """Raise LimitNotMetError if there are :meth:`regressions`."""
+        if regressions := self.regressions(limit_pct):
             count = len(regressions)
             more = f" (and {count - 1} more)" if count > 1 else ""
             raise LimitNotMetError(

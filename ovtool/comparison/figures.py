@@ -41,10 +41,8 @@ class Change:
         label: The trial.
         column: The figure; ``throughput_uncontended_fps`` if it comes from CPU time.
         a: In A: the geometric mean of its runs, with the interval within a run.
-        b: In B.
         ratio: B / A with its 95 % interval, which includes the variation between runs.
         p: p-value of the difference, adjusted for the number of figures; NaN if unknown.
-        outcome: B against A.
         remarks: Why the outcome is unknown, and other differences between the two.
     """
 
@@ -68,15 +66,14 @@ class Change:
 class FigureComparison:
     """A change before the correction for multiple comparisons.
 
-    Args:
-        change: The change; its p-value and outcome are still unknown.
-        error: Standard error of the ratio's logarithm.
-        degrees: Degrees of freedom of the error; None if the error is known.
+    The p-value and the outcome of the change are still unknown.
     """
 
     change: Change
     error: float
+    """Standard error of the ratio's logarithm."""
     degrees: int | None
+    """Degrees of freedom of the error; None if the error is known."""
 
     @property
     def p(self) -> float:
@@ -159,7 +156,11 @@ def compare_figure(pair: MatchedTrial, column: str, noise: Noise) -> FigureCompa
         _variance(m, i, spread) for m, i in zip(runs, of_runs.figures, strict=True)
     )
     error = math.sqrt(math.fsum(variances) / len(variances) ** 2 + variance_b)
-    unknown = of_runs.unknown or _unknown(a, b, error)
+    unknown = of_runs.unknown
+    if not unknown and not (a.value > 0 and b.value > 0):
+        unknown = NO_FIGURE
+    elif not unknown and math.isnan(error):
+        unknown = NO_INTERVAL
     value = b.value / a.value if a.value > 0 else math.nan
     half = statistics.critical(0.05, spread.degrees) * error
     ratio = Interval(value, value * math.exp(-half), value * math.exp(half))
@@ -199,12 +200,6 @@ def _variance(measurement: Measurement, figure: Interval, spread: Spread) -> flo
     return within + spread.sd**2
 
 
-def _unknown(a: Interval, b: Interval, error: float) -> str:
-    if not (a.value > 0 and b.value > 0):
-        return NO_FIGURE
-    return NO_INTERVAL if math.isnan(error) else ""
-
-
 def _remarks(pair: MatchedTrial, column: str) -> Iterator[str]:
     a, b = pair.a, pair.b
     if a.rounds and a.rounds == b.rounds and (a.finished, a.figures) == (b.finished, b.figures):
@@ -215,9 +210,7 @@ def _remarks(pair: MatchedTrial, column: str) -> Iterator[str]:
         in_a, in_b = a.figures.get(name), b.figures.get(name)
         if in_a is not None and in_b is not None and in_a != in_b:
             yield f"{name} {in_a:g} in A, {in_b:g} in B"
-    for verb, old, new in (
-        ("runs in", a.executed_precision, b.executed_precision),
-        ("ran on", a.ran_on, b.ran_on),
-    ):
+    precisions = (a.executed_precision, b.executed_precision)
+    for verb, (old, new) in {"runs in": precisions, "ran on": (a.ran_on, b.ran_on)}.items():
         if old and new and old != new:
             yield f"{verb} {old} in A, {new} in B"

@@ -46,9 +46,7 @@ On a virtual machine of 2 processors with five to ten running processes, the est
 class Spread:
     """Standard deviation between runs of a figure's logarithm.
 
-    Args:
-        sd: The standard deviation.
-        degrees: Its degrees of freedom; None for an allowance.
+    ``degrees`` are its degrees of freedom; None for an allowance.
     """
 
     sd: float
@@ -106,19 +104,14 @@ class Noise:
 
 @dataclass(frozen=True, slots=True)
 class RepeatedFigure:
-    """One figure of the same trial in several runs.
-
-    Args:
-        device: The device.
-        column: The figure.
-        group: The group of trials that were measured in turn and share their drift.
-        logs: Logarithm of the figure in each run.
-    """
+    """One figure of the same trial in several runs."""
 
     device: str
     column: str
     group: str
+    """The group of trials that were measured in turn and share their drift."""
     logs: tuple[float, ...]
+    """Logarithm of the figure in each run."""
 
 
 def measure_noise(repeated: Sequence[RepeatedFigure]) -> dict[tuple[str, str], Spread]:

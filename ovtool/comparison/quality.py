@@ -30,13 +30,9 @@ class QualityChange:
 
     Args:
         label: Variant, precision and device.
-        column: The metric.
-        a: In A.
-        b: In B.
         difference: B - A with its 95 % interval, as of independent samples: too wide if both were
             evaluated on the same samples.
         p: p-value of the difference, adjusted for the number of variants.
-        outcome: B against A.
         remark: Why the outcome is unknown, or why it is the same.
     """
 
@@ -72,13 +68,7 @@ class SizeChange:
 def compare_quality(
     a: SweepData, b: SweepData, pairs: Sequence[MatchedTrial]
 ) -> tuple[QualityChange, ...]:
-    """Compare the quality of each variant, device, precision and shape.
-
-    Args:
-        a: The baseline.
-        b: The sweep that is compared with it.
-        pairs: Their matched trials.
-    """
+    """Compare the quality of each variant, device, precision and shape of matched trials."""
     metrics = {a.plan.quality_metric, b.plan.quality_metric}
     if None in metrics:
         return ()

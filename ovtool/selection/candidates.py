@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ovtool.results.labels import row_label
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -37,16 +36,10 @@ class Candidate:
         return all(check.satisfied for check in self.checks)
 
 
-class Candidates(Sequence[Candidate]):
-    """The rows with a known figure of the objective.
+class Candidates:
+    """The rows with a known figure of ``goal``, the quantity to optimize.
 
     The figures that decide are computed for all rows together; a candidate is built on access.
-
-    Args:
-        rows: Rows to choose from.
-        goal: The quantity to optimize.
-        limits: The limits.
-        labels: Names of the configurations.
     """
 
     def __init__(
@@ -63,35 +56,25 @@ class Candidates(Sequence[Candidate]):
         """Return the number of candidates."""
         return len(self.rows)
 
-    @overload
-    def __getitem__(self, index: int) -> Candidate: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Candidate]: ...
-    def __getitem__(self, index: int | slice) -> Candidate | Sequence[Candidate]:
-        """Return one or several candidates."""
-        if isinstance(index, slice):
-            return [self[position] for position in range(*index.indices(len(self)))]
+    def __getitem__(self, index: int) -> Candidate:
+        """Return a candidate."""
         row = self.rows[index]
         checks = tuple(
             limit.check(row, figures[index])
             for limit, figures in zip(self.limits, self._limited, strict=True)
         )
-        return Candidate(row, self.label(index), self.figures[index], checks)
-
-    def label(self, index: int) -> str:
-        """Return the name of a row."""
-        return row_label(self.rows[index], self._labels)
+        return Candidate(row, row_label(row, self._labels), self.figures[index], checks)
 
     def labels(self, indices: Iterable[int]) -> tuple[str, ...]:
         """Return the names of several rows."""
-        return tuple(self.label(int(index)) for index in indices)
+        return tuple(row_label(self.rows[int(index)], self._labels) for index in indices)
 
     @cached_property
     def fits(self) -> NDArray[np.bool_]:
         """Mask of the rows that meet every limit."""
         fits = np.ones(len(self), bool)
         for limit, figures in zip(self.limits, self._limited, strict=True):
-            fits &= limit.satisfied(figures)
+            fits &= limit.satisfied(figures.value)
         return fits
 
     @cached_property
@@ -99,21 +82,18 @@ class Candidates(Sequence[Candidate]):
         """Sum of the excesses over the limits, as fractions of them; NaN if a figure is unknown."""
         excess = np.zeros(len(self))
         for limit, figures in zip(self.limits, self._limited, strict=True):
-            excess += limit.excess(figures)
+            excess += limit.excess(figures.value)
         return excess
 
     def unknown(self) -> list[tuple[Quantity, int]]:
         """Return the limited quantities that some rows lack, with the number of these rows."""
         counts = [int(np.isnan(figures.value).sum()) for figures in self._limited]
-        return [
-            (limit.quantity, count)
-            for limit, count in zip(self.limits, counts, strict=True)
-            if count
-        ]
+        limits = zip(self.limits, counts, strict=True)
+        return [(limit.quantity, count) for limit, count in limits if count]
 
     @cached_property
     def nearest_first(self) -> NDArray[np.intp]:
-        """Indices in order: rows that fit, the best first; then the others by their excess.
+        """Indices in order: rows that fit, the best first; then all other rows by their excess.
 
         Ties go to the higher throughput, then to the smaller batch.
         """

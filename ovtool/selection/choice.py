@@ -93,7 +93,6 @@ class Choice:
 
     Args:
         objective: The requested objective: one, or several with weights.
-        label: Name of the winner.
         winner: Values by column; None if unknown.
         properties: OpenVINO properties to compile with.
         snippet: Python program that compiles the model with them.
@@ -101,8 +100,6 @@ class Choice:
         reasons: Why the winner won, in sentences with figures.
         runners_up: The best row of each other configuration, the nearest first.
         ties: Names of the rows without a significant difference to the winner.
-        warnings: What to know before relying on the choice.
-        confidence: Probability that no other row that fits is better.
         explanations: Why the winner and the runners-up are as fast, slow or uncertain as they are.
         front: The Pareto front of all rows, whether they fit or not.
         knees: The knee of every batch curve.
@@ -125,7 +122,7 @@ class Choice:
 
     @property
     def ties_text(self) -> str:
-        """The names of some ties, and the number of the others."""
+        """The names of some ties, and the number of further ties."""
         more = len(self.ties) - _TIES
         return "; ".join(self.ties[:_TIES]) + (f"; and {more} more" if more > 0 else "")
 
@@ -179,10 +176,6 @@ def choose(sweeps: Sequence[str | Path], *, spec: ChoiceSpec | None = None) -> C
 
     Ties go to the higher throughput, then to the smaller batch.
 
-    Args:
-        sweeps: Sweep folders, of one machine or of several.
-        spec: Objective and limits of the recommended row.
-
     Raises:
         NothingFitsError: No row meets the limits; the error carries the nearest miss.
         NothingMeasuredError: No row was measured.
@@ -224,9 +217,7 @@ def choose_from(table: ResultsTable, spec: ChoiceSpec | None = None) -> Choice:
             winner, rivals[0] if rivals and rivals[0].fits else None, goal, table.quality_metric
         ),
         runners_up=tuple(
-            RunnerUp(
-                rival.label, _shortfall(rival, winner, goal=goal, tied=tied[index]), dict(rival.row)
-            )
+            RunnerUp(rival.label, _shortfall(rival, winner, goal, tied[index]), dict(rival.row))
             for index, rival in zip(next_best, rivals, strict=True)
         ),
         ties=candidates.labels(fitting[1:][tied[fitting[1:]]]),
@@ -241,11 +232,7 @@ def choose_from(table: ResultsTable, spec: ChoiceSpec | None = None) -> Choice:
 
 
 def _eligible_rows(rows: Rows, *, allow_estimates: bool) -> Rows:
-    """Return the rows that can be chosen.
-
-    Raises:
-        NothingMeasuredError: There are no such rows.
-    """
+    """Return the rows that can be chosen; raise NothingMeasuredError if there are none."""
     eligible = measured_rows(real_rows(rows))
     if allow_estimates:
         eligible += estimated_rows(rows)
@@ -279,7 +266,7 @@ def _tied(winner: Candidate, candidates: Candidates) -> NDArray[np.bool_]:
     return np.asarray(tied, bool)
 
 
-def _shortfall(candidate: Candidate, winner: Candidate, *, goal: Quantity, tied: bool) -> str:
+def _shortfall(candidate: Candidate, winner: Candidate, goal: Quantity, tied: bool) -> str:
     """Return the missed limits of a candidate, or its distance from the winner."""
     if not candidate.fits:
         return "; ".join(check.miss_text for check in candidate.checks if not check.satisfied)

@@ -34,7 +34,6 @@ class Confidence:
         configuration: Probability that a row of its configuration is best.
         text: The probabilities in a sentence.
         resamples: Number of resamples; 0 without a probability.
-        caveat: What the probabilities leave out.
     """
 
     row: float | None
@@ -52,10 +51,7 @@ class Confidence:
 def estimate_confidence(figures: Figures, groups: NDArray[np.intp], lower: bool) -> Confidence:
     """Return the probability that the first figure is the best.
 
-    Args:
-        figures: Figures of the rows that fit, the winner first.
-        groups: Configuration of each row, as a number.
-        lower: Whether lower figures are better.
+    ``groups`` has the configuration of each row; with ``lower``, lower figures are better.
     """
     count = len(groups)
     if count == 1:
@@ -82,16 +78,7 @@ def best_shares(
 
     A parametric bootstrap (Efron and Tibshirani 1993, section 6.5): each figure is drawn
     independently from a normal distribution around its value.  Both halves are scaled separately,
-    so 2.5 % of the draws fall below the interval and 2.5 % above it.
-
-    Args:
-        figures: Figures with known intervals.
-        lower: Whether lower figures are better.
-        resamples: Number of resamples.
-        seed: Seed of the random generator.
-
-    Returns:
-        One share per figure; the shares add up to 1.
+    so 2.5 % of the draws fall below the interval and 2.5 % above it.  The shares add up to 1.
     """
     sign = -1.0 if lower else 1.0
     values, first, last = sign * figures.value, sign * figures.low, sign * figures.high

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ovtool.core import units
@@ -46,11 +45,7 @@ _BATCH = (*CONFIG, "batch")
 _GROUP = ("environment", "device", "ran_on", "batch", "shape", "data_shape", "load")
 """Columns that are equal in comparable rows."""
 _SHOWN = 3
-_VERDICTS = {
-    "contended": "others_cpu_pct",
-    "throttled": "quota_wait_pct",
-    "unsteady": "drift_pct",
-}
+_VERDICTS = {"contended": "others_cpu_pct", "throttled": "quota_wait_pct", "unsteady": "drift_pct"}
 """The column that shows why a measurement is not stable."""
 
 
@@ -59,14 +54,11 @@ def explain_winner(
 ) -> tuple[str, ...]:
     """Return why the winner won, in sentences with figures and intervals.
 
-    Args:
-        winner: The winner.
-        rival: The best row of another configuration that fits.
-        goal: The quantity to optimize.
-        quality: Column of the quality; None if it was not evaluated.
+    ``rival`` is the best row of another configuration that fits; ``quality`` is the column of the
+    quality, None if it was not evaluated.
     """
     reasons = [_explain_goal(winner, rival, goal)]
-    reasons += [f"Meets {check.limit_text}: {check.text}." for check in winner.checks]
+    reasons += [f"Meets {check.limit.text}: {check.text}." for check in winner.checks]
     references = {
         "speedup_f32_x": "the uncompressed model in f32",
         "speedup_default_x": "the uncompressed model in the device's default precision",
@@ -98,30 +90,20 @@ def _explain_goal(winner: Candidate, rival: Candidate | None, goal: Quantity) ->
     return f"{reason}; {next_best}: ratio {interval}, {significance}."
 
 
-@dataclass(frozen=True)
 class Context:
-    """What the rules know about the other rows.
+    """The rows and batch curves that the rules compare a row with."""
 
-    Args:
-        rows: All rows of the table.
-        labels: Names of their configurations.
-        table: The table of the rows.
-        min_quality: Limit of the quality, if set.
-    """
-
-    rows: Rows
-    labels: Mapping[Config, str]
-    table: ResultsTable
-    min_quality: float | None = None
-    knees: Knees = field(init=False)
-    _measured: Rows = field(init=False)
-    _comparable: dict[int, Rows] = field(init=False, default_factory=dict)
-
-    def __post_init__(self) -> None:
-        """Find the batch curves."""
-        measured = measured_rows(real_rows(self.rows))
-        object.__setattr__(self, "_measured", measured)
-        object.__setattr__(self, "knees", Knees(measured, self.labels))
+    def __init__(
+        self,
+        rows: Rows,
+        labels: Mapping[Config, str],
+        table: ResultsTable,
+        min_quality: float | None = None,
+    ) -> None:
+        self.labels, self.table, self.min_quality = labels, table, min_quality
+        self._measured = measured_rows(real_rows(rows))
+        self.knees = Knees(self._measured, labels)
+        self._comparable: dict[int, Rows] = {}
 
     def comparable(self, row: Row) -> Rows:
         """Return the rows with the same device, shapes, batch and load, including the row."""

@@ -63,10 +63,6 @@ def find_knee(throughputs: Sequence[float], latencies: Sequence[float]) -> int:
     batches moves the knee, unlike the chord of Kneedle (Satopaa et al. 2011).  The first of equal
     points counts.
 
-    Args:
-        throughputs: Positive values in the order of the batches.
-        latencies: Positive values of the same batches.
-
     Raises:
         ValueError: The lengths differ, there are no values, or a value is not positive.
     """
@@ -83,10 +79,6 @@ class Knees(Sequence[Knee]):
 
     Open-loop rows are left out: their throughput is the arrival rate.  A knee is computed on
     access, since there may be tens of thousands of curves.
-
-    Args:
-        rows: Rows of a table.
-        labels: Names of their configurations.
     """
 
     def __init__(self, rows: Rows, labels: Mapping[Config, str]) -> None:

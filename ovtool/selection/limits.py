@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ovtool.core.statistics import Interval
-    from ovtool.results.rows import Figures, Row
+    from ovtool.results.rows import Row
     from ovtool.results.table import ResultsTable
     from ovtool.selection.choice_spec import ChoiceSpec
 
@@ -33,65 +33,54 @@ Outcome = Literal["met", "uncertain", "missed", "unknown"]
 class Check:
     """A row's figure against a limit.
 
-    The value decides whether the limit is satisfied; the interval shows the certainty.
-
-    Args:
-        quantity: The limited quantity.
-        limit: The limit.
-        figure: The row's figure.
-        text: The figure with its interval, unit and source.
+    The value decides whether the limit is satisfied; the interval shows the certainty.  ``text``
+    is the figure with its interval, unit and source.
     """
 
-    quantity: Quantity
-    limit: float
+    limit: Limit
     figure: Interval
     text: str
 
     @property
     def satisfied(self) -> bool:
         """Whether the value satisfies the limit; an unknown value does not."""
-        return bool(_satisfied(self.figure.value, self.limit, self.quantity.lower))
+        return bool(self.limit.satisfied(self.figure.value))
 
     @property
     def outcome(self) -> Outcome:
         """``met`` or ``missed`` by the whole interval, ``uncertain`` if it straddles the limit."""
         if math.isnan(self.figure.value):
             return "unknown"
-        if self.figure.known and self.figure.low < self.limit < self.figure.high:
+        if self.figure.known and self.figure.low < self.limit.value < self.figure.high:
             return "uncertain"
         return "met" if self.satisfied else "missed"
 
     @property
     def excess(self) -> float:
         """Excess over the limit as a fraction of it; 0 if satisfied, NaN if unknown."""
-        return float(_excess(self.figure.value, self.limit, self.quantity.lower))
-
-    @property
-    def limit_text(self) -> str:
-        """The limit in words."""
-        return Limit(self.quantity, self.limit).text
+        return float(self.limit.excess(self.figure.value))
 
     @property
     def miss_text(self) -> str:
-        """The distance from the limit in words."""
+        """The distance from the limit as text."""
+        quantity, limit = self.limit.quantity, self.limit.value
         if self.outcome == "unknown":
-            return f"{self.quantity.label} is unknown{self.text.partition(units.UNKNOWN)[2]}"
-        distance = units.text(abs(self.figure.value - self.limit))
-        unit = f" {self.quantity.column.unit}".rstrip()
-        side = "over" if self.quantity.lower else "under"
+            return f"{quantity.label} is unknown{self.text.partition(units.UNKNOWN)[2]}"
+        distance = f"{units.text(abs(self.figure.value - limit))} {quantity.column.unit}".rstrip()
+        side = "over" if quantity.lower else "under"
         uncertain = ", within the interval" if self.outcome == "uncertain" else ""
         return (
-            f"{self.quantity.label} {self.text}: {distance}{unit} "
-            f"({units.text(100 * self.excess, 2)} %) {side} {self.limit:g}{uncertain}"
+            f"{quantity.label} {self.text}: {distance} "
+            f"({units.text(100 * self.excess, 2)} %) {side} {limit:g}{uncertain}"
         )
 
     def to_json(self) -> dict[str, Any]:
         """Return the check as JSON types."""
-        value = self.figure.value
+        value, column = self.figure.value, self.limit.quantity.column
         return {
-            "column": self.quantity.column.name,
-            "unit": self.quantity.column.unit,
-            "limit": self.limit,
+            "column": column.name,
+            "unit": column.unit,
+            "limit": self.limit.value,
             "value": None if math.isnan(value) else value,
             "text": self.text,
             "outcome": self.outcome,
@@ -108,40 +97,27 @@ class Limit:
 
     @property
     def text(self) -> str:
-        """The limit in words."""
+        """The limit as text."""
         bound = "at most" if self.quantity.lower else "at least"
         unit = f" {self.quantity.column.unit}".rstrip()
         return f"{self.quantity.label} {bound} {self.value:g}{unit}"
 
     def check(self, row: Row, figure: Interval) -> Check:
         """Return the check of a row with its figure."""
-        return Check(self.quantity, self.value, figure, self.quantity.text(row))
+        return Check(self, figure, self.quantity.text(row))
 
-    def satisfied(self, figures: Figures) -> NDArray[np.bool_]:
-        """Return a mask of the figures that satisfy the limit."""
-        return _satisfied(figures.value, self.value, self.quantity.lower)
+    def satisfied(self, values: _Values) -> NDArray[np.bool_]:
+        """Return a mask of the values that satisfy the limit."""
+        return np.asarray(values <= self.value if self.quantity.lower else values >= self.value)
 
-    def excess(self, figures: Figures) -> NDArray[np.float64]:
-        """Return the excess of each figure as a fraction of the limit; NaN if unknown."""
-        return _excess(figures.value, self.value, self.quantity.lower)
-
-
-def _satisfied(value: _Values, limit: float, upper: bool) -> NDArray[np.bool_]:
-    return np.asarray(value <= limit if upper else value >= limit)
-
-
-def _excess(value: _Values, limit: float, upper: bool) -> NDArray[np.float64]:
-    over = np.asarray(value) - limit
-    return np.asarray(np.maximum(0.0, over if upper else -over) / limit)
+    def excess(self, values: _Values) -> NDArray[np.float64]:
+        """Return the excess of each value as a fraction of the limit; NaN if unknown."""
+        over = np.asarray(values) - self.value
+        return np.asarray(np.maximum(0.0, over if self.quantity.lower else -over) / self.value)
 
 
 def list_limits(spec: ChoiceSpec, table: ResultsTable) -> tuple[Limit, ...]:
-    """Return the limits that are set, with their quantities.
-
-    Args:
-        spec: The limits, and the percentile of the latency limit.
-        table: The table of the rows: its quality metric and details.
-    """
+    """Return the limits that are set, with their quantities."""
     values: list[tuple[Quantity, float | None]] = [
         (column_quantity(f"latency_p{spec.percentile}_ms"), spec.max_latency_ms),
         (column_quantity("throughput_fps"), spec.min_throughput_fps),

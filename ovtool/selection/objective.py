@@ -56,12 +56,8 @@ def score(
 
     The interval reaches from all figures at their worse ends to all at their better ends: their
     errors are correlated (a slow moment lowers throughput and raises latency), so it is not too
-    narrow.
-
-    Args:
-        figures: Figures of the same rows, one for each part.
-        parts: The quantities and their weights.
-        best: Best value of each quantity; its own interval cancels when rows are compared.
+    narrow.  ``best`` has the best value of each quantity; its own interval cancels when rows are
+    compared.
     """
 
     def product(ends: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
@@ -81,10 +77,7 @@ def score(
 def resolve_objective(spec: ChoiceSpec, rows: Rows, table: ResultsTable) -> Quantity:
     """Return the quantity to optimize; for several objectives their score.
 
-    Args:
-        spec: The objective, the latency percentile and the prices.
-        rows: Rows to choose from: the best figure among them has the score 1.
-        table: The table of the rows.
+    The best figure among ``rows``, the rows to choose from, has the score 1.
 
     Raises:
         InputError: No row has a figure of the objective.
@@ -122,15 +115,14 @@ def _quantity(name: str, percentile: int, table: ResultsTable, prices: Prices | 
         if table.quality_metric is None:
             raise InputError("no row has a quality", "sweep with --data")
         return column_quantity(table.quality_metric)
-    return column_quantity(
-        {
-            "throughput": "throughput_fps",
-            "latency": f"latency_p{percentile}_ms",
-            "size": "model_mib",
-            "energy": "energy_mj_per_sample",
-            "memory": "peak_rss_mib",
-        }[name]
-    )
+    columns = {
+        "throughput": "throughput_fps",
+        "latency": f"latency_p{percentile}_ms",
+        "size": "model_mib",
+        "energy": "energy_mj_per_sample",
+        "memory": "peak_rss_mib",
+    }
+    return column_quantity(columns[name])
 
 
 def _no_figure_error(quantity: Quantity, rows: Rows, table: ResultsTable) -> OvtoolError:
@@ -143,13 +135,8 @@ def _no_figure_error(quantity: Quantity, rows: Rows, table: ResultsTable) -> Ovt
     if name == "cost_per_million":
         machines = ", ".join(dict.fromkeys(e.machine for e in table.environments))
         return InputError(f"no machine has a price: {machines}", "add a pattern that matches")
-    reasons = [
-        reason
-        for environment in table.environments
-        for counter, reason in environment.unknown.items()
-        if "energy" in counter and name.startswith("energy")
-    ]
-    return InputError(
-        f"no row has {quantity.label}" + (f": {reasons[0]}" if reasons else ""),
-        "choose another objective",
-    )
+    counters = [item for environment in table.environments for item in environment.unknown.items()]
+    is_energy = name.startswith("energy")
+    reasons = [reason for counter, reason in counters if is_energy and "energy" in counter]
+    because = f": {reasons[0]}" if reasons else ""
+    return InputError(f"no row has {quantity.label}{because}", "choose another objective")

@@ -21,21 +21,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Front:
-    """The rows of a Pareto front.
-
-    Args:
-        columns: Compared columns.
-        left_out: Columns without a figure in any row.
-        rows: Rows of the front, the highest throughput first.
-        labels: Names of the rows.
-        compared: Number of compared rows.
-    """
+    """The rows of a Pareto front, the highest throughput first."""
 
     columns: tuple[str, ...]
     left_out: tuple[str, ...]
+    """Columns without a figure in any row."""
     rows: Rows
     labels: tuple[str, ...]
     compared: int
+    """Number of compared rows."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the front as JSON types, with the compared figures."""
@@ -56,11 +50,8 @@ def find_front(
 ) -> Front:
     """Return the front of throughput, latency, quality, size and energy.
 
-    Args:
-        rows: Rows of a table; failed, emulated and estimated rows are left out.
-        percentile: Latency percentile.
-        quality: Column of the quality; None if it was not evaluated.
-        labels: Names of the configurations.
+    Failed, excluded and estimated rows are left out.  ``quality`` is the column of the quality;
+    None if it was not evaluated.
     """
     names = ["throughput_fps", f"latency_p{percentile}_ms", "model_mib", "energy_mj_per_sample"]
     names[2:2] = [quality] if quality else []

@@ -33,26 +33,20 @@ class _Table(Record):
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """Prices by machine.
-
-    Args:
-        currency: Currency of all prices.
-        per_hour: (pattern, price) pairs.  A pattern with ``*`` and ``?`` matches the column
-            ``machine`` case-insensitively; the first match counts.
-    """
+    """Prices by machine."""
 
     currency: str
     per_hour: tuple[tuple[str, float], ...]
+    """(pattern, price) pairs.  A pattern with ``*`` and ``?`` matches the column ``machine``
+    case-insensitively; the first match counts."""
 
     def of(self, machine: str | None) -> float | None:
         """Return the price of an hour; None without a match: unknown, not free."""
         name = (machine or "").casefold()
-        matches = (
-            price
-            for pattern, price in self.per_hour
-            if fnmatch.fnmatchcase(name, pattern.casefold())
-        )
-        return next(matches, None)
+        for pattern, price in self.per_hour:
+            if fnmatch.fnmatchcase(name, pattern.casefold()):
+                return price
+        return None
 
 
 def read_prices(path: str | Path) -> Prices:

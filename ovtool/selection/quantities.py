@@ -22,17 +22,13 @@ _HOURLY_TO_MILLION = 1e6 / 3600
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """A figure of rows, with the name, unit and direction of a column.
-
-    Args:
-        column: Name, unit and direction.
-        of: Figures of rows; NaN where unknown.
-        evidence: Source of a row's figure; empty if the figure is the column.
-    """
+    """A figure of rows, with the name, unit and direction of a column."""
 
     column: Column
     of: Callable[[Rows], Figures]
+    """Figures of rows; NaN where unknown."""
     evidence: Callable[[Row], str] = lambda _: ""
+    """Source of a row's figure; empty if the figure is the column."""
 
     @property
     def label(self) -> str:

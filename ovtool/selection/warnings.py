@@ -23,15 +23,7 @@ if TYPE_CHECKING:
 def find_warnings(
     winner: Candidate, candidates: Candidates, rows: Rows, spec: ChoiceSpec, table: ResultsTable
 ) -> tuple[Note, ...]:
-    """Return what to know before relying on a choice.
-
-    Args:
-        winner: The recommended row.
-        candidates: The rows it was chosen from.
-        rows: All rows of the table.
-        spec: The limits.
-        table: The table of the rows.
-    """
+    """Return what to know before relying on a choice; ``rows`` are all rows of the table."""
     return (
         *_winner_warnings(winner),
         *_quality_warnings(winner, candidates, spec, table.quality_metric),
@@ -45,10 +37,11 @@ def _winner_warnings(winner: Candidate) -> Iterator[Note]:
         yield make_note("winner-estimated", winner.row["device"])
     for check in winner.checks:
         if check.outcome == "uncertain":
-            yield make_note("limit-uncertain", f"{check.limit_text}: {check.text}")
-        if check.quantity.column.name == "sustained_rps" and winner.row["rate_rps"] is None:
-            evidence = f"{check.quantity.label} {check.text}"
-            yield make_note("rate-by-capacity", evidence, rate=check.limit)
+            yield make_note("limit-uncertain", f"{check.limit.text}: {check.text}")
+        quantity = check.limit.quantity
+        if quantity.column.name == "sustained_rps" and winner.row["rate_rps"] is None:
+            evidence = f"{quantity.label} {check.text}"
+            yield make_note("rate-by-capacity", evidence, rate=check.limit.value)
 
 
 def _quality_warnings(

@@ -325,11 +325,7 @@ def test_a_sweep_without_measurements_exits_with_4(ovtool, tmp_path):
 
 @pytest.mark.parametrize(
     ("arguments", "named"),
-    [
-        ((), "'source'"),
-        (("m.onnx",), "'--out'"),
-        (("m.onnx", "n.onnx", "--out", "x"), "n.onnx"),
-    ],
+    [((), "'source'"), (("m.onnx",), "'--out'"), (("m.onnx", "n.onnx", "--out", "x"), "n.onnx")],
 )
 def test_wrong_use_is_one_line_with_the_help_command(refused, arguments, named):
     refusal = refused("convert", *arguments)

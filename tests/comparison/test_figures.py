@@ -32,10 +32,7 @@ def test_copy_is_the_same_with_a_remark(base):
 
 
 def test_open_loop_compares_latency_and_rate_search_compares_rate(tmp_path):
-    trials = [
-        replace(TRIALS[0], rate=50.0),
-        replace(TRIALS[0], max_latency_ms=20.0, percentile=99),
-    ]
+    trials = [replace(TRIALS[0], rate=50.0), replace(TRIALS[0], max_latency_ms=20.0, percentile=99)]
     made = [sweeps.measure(t) for t in trials]
     rate = {"rate_rps": 90.0, "rate_rps_ci_low": 89.0, "rate_rps_ci_high": 91.0}
     made[1] = replace(made[1], figures={**made[1].figures, **rate})

@@ -127,11 +127,7 @@ def test_objective_without_figures_has_the_reason(table):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"objective": "thruput"}, "thruput"),
-        ({"percentile": 95}, "95"),
-    ],
+    ("arguments", "message"), [({"objective": "thruput"}, "thruput"), ({"percentile": 95}, "95")]
 )
 def test_invalid_arguments_are_errors(table, arguments, message):
     with pytest.raises(ValidationError, match=message):

@@ -13,10 +13,7 @@ from ovtool.selection import confidence as module
 
 NONE = Interval(1.0, math.nan, math.nan)
 figures = st.builds(
-    lambda v, a, b: Interval(v, v - a, v + b),
-    st.floats(1, 100),
-    st.floats(0, 10),
-    st.floats(0, 10),
+    lambda v, a, b: Interval(v, v - a, v + b), st.floats(1, 100), st.floats(0, 10), st.floats(0, 10)
 )
 
 

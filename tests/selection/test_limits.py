@@ -18,7 +18,7 @@ from ovtool.results.labels import figure_text
 from ovtool.results.table import load_results
 from ovtool.selection.choice import NothingFitsError, choose_from
 from ovtool.selection.choice_spec import ChoiceSpec
-from ovtool.selection.limits import Check
+from ovtool.selection.limits import Check, Limit
 from ovtool.selection.quantities import column_quantity
 from tests.helpers import sweeps
 from tests.helpers.report_pages import page_of
@@ -100,18 +100,17 @@ finite = st.floats(0.01, 1e6)
 @given(finite, finite, st.floats(0, 0.5), st.sampled_from(["latency_p99_ms", "throughput_fps"]))
 def test_check_is_satisfied_exactly_without_excess(value, limit, half, column):
     shown = Interval(value, value * (1 - half), value * (1 + half))
-    check = Check(column_quantity(column), limit, shown, "")
+    check = Check(Limit(column_quantity(column), limit), shown, "")
     assert check.satisfied == (check.excess == 0)
     if check.outcome == "met":
         assert check.satisfied
     if check.outcome == "missed":
         assert not check.satisfied
-        assert check.limit_text.split()[0] in check.miss_text
+        assert check.limit.text.split()[0] in check.miss_text
 
 
 def test_unknown_figure_satisfies_no_limit():
-    check = Check(
-        column_quantity("throughput_fps"), 1.0, Interval(math.nan, math.nan, math.nan), "-"
-    )
+    limit = Limit(column_quantity("throughput_fps"), 1.0)
+    check = Check(limit, Interval(math.nan, math.nan, math.nan), "-")
     assert not check.satisfied
     assert check.outcome == "unknown"
