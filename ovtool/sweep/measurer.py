@@ -42,8 +42,17 @@ class Observer(Protocol):
         """Receive a measurement that is on the disk."""
 
 
-class SilentObserver(Observer):
+class SilentObserver:
     """Ignores all progress."""
+
+    def on_plan(self, plan: SweepPlan, finished: int) -> None:
+        """Ignore."""
+
+    def on_progress(self, step: MeasurementProgress) -> None:
+        """Ignore."""
+
+    def on_measurement(self, measurement: Measurement) -> None:
+        """Ignore."""
 
 
 class Measurer:
