@@ -21,7 +21,7 @@ from ovtool.compression.compress import CompressionData, compress
 from ovtool.compression.sensitivity import sensitivity
 from ovtool.core.sweep_spec import FindRate, SweepSpec
 from ovtool.datasets.spec import DataSpec
-from ovtool.devices.selection import devices
+from ovtool.devices.discovery import devices
 from ovtool.evaluation.evaluate import evaluate, evaluate_each
 from ovtool.models.convert import convert
 from ovtool.profiling.analyze import analyze

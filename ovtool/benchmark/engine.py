@@ -11,8 +11,8 @@ import random
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -92,17 +92,12 @@ def measure_group(
 ) -> list[Measurement]:
     """Measure a group of trials, and return a measurement or a failure for each, in order.
 
-    Args:
-        jobs: The trials of one group (see :attr:`ovtool.core.trial.Trial.group`).
-        runner: Opens the sessions.
-        settings: Duration and precision.
-        environment: Id of the environment, for the measurements.
-        evaluate: Evaluates the quality of a trial after the rounds.
-        on_progress: Receives each step between the rounds, never during a round.
+    ``evaluate`` runs after the rounds; ``on_progress`` runs between the rounds, never in a round.
     """
     outcomes: dict[str, Measurement] = {}
     runs: list[_Run] = []
-    with _pool(runner) as pool:
+    scratch = tempfile.TemporaryDirectory(prefix="ovtool-cache-", ignore_cleanup_errors=True)
+    with scratch as folder, closing(Pool(runner, Path(folder))) as pool:
         runner.prepare(len(jobs))
         for job in jobs:
             on_progress(MeasurementProgress(job.trial, "compiling"))
@@ -122,16 +117,6 @@ def measure_group(
         for run in runs:
             outcomes[run.trial.id] = _outcome(run, settings, environment, group_id)
     return [outcomes[job.trial.id] for job in jobs]
-
-
-@contextmanager
-def _pool(runner: Runner) -> Iterator[Pool]:
-    with tempfile.TemporaryDirectory(prefix="ovtool-cache-", ignore_cleanup_errors=True) as folder:
-        pool = Pool(runner, Path(folder))
-        try:
-            yield pool
-        finally:
-            pool.close()
 
 
 def _create_run(slot: Slot) -> _Run:
@@ -254,12 +239,13 @@ def _measure_starts(
             pool.session(run.slot)
             pool.fill_cache(run.slot)
         except TrialFailedError as error:
-            run.start = ({}, [_no_cached_start(str(error))])
+            run.start = ({}, [make_note("no-cached-start", str(error))])
             continue
         finally:
             pool.park(run.slot)
         if run.slot.blob_mib is None:
-            run.start = ({}, [_no_cached_start("the device wrote no model cache")])
+            reason = "the device wrote no model cache"
+            run.start = ({}, [make_note("no-cached-start", reason)])
         else:
             ready.append(run)
     runner.prepare(len(ready))
@@ -272,20 +258,17 @@ def _measure_cached_start(slot: Slot, runner: Runner) -> tuple[dict[str, float],
     try:
         session = runner.open(slot.job, slot.cache, warm_up=False)
     except TrialFailedError as error:
-        return values, [_no_cached_start(str(error))]
+        return values, [make_note("no-cached-start", str(error))]
     session.close()
     info = session.info
     if info.loaded_from_cache is False:
-        return values, [_no_cached_start("the device did not load the model from its cache")]
+        reason = "the device did not load the model from its cache"
+        return values, [make_note("no-cached-start", reason)]
     if info.compile_ms is not None:
         values["compile_cached_ms"] = info.compile_ms
     if info.first_inference_ms is not None:
         values["first_inference_cached_ms"] = info.first_inference_ms
     return values, []
-
-
-def _no_cached_start(reason: str) -> Note:
-    return make_note("no-cached-start", reason)
 
 
 def _outcome(

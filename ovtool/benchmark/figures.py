@@ -49,32 +49,26 @@ def summarize(
 ) -> Summary:
     """Return the known figures of a trial, the verdict, and notes with evidence.
 
-    Args:
-        trial: The trial.
-        info: The compiled model.
-        rounds: At least one round, each with its index.
-        host: The processors of the host.
-        target_pct: Target half width of the headline's interval.
-        rate: Arrivals per second in an open loop; None for a closed loop.
+    ``rounds`` are at least one, each with its index.  ``target_pct`` is the half width of the
+    headline's interval, ``rate`` the arrivals per second in an open loop.
     """
     raw = [r for _, r in rounds]
     selected = select_windows(raw, host)
     undisturbed = select_undisturbed([r.stretches for r in raw])
-    figures = _start_figures(info) | _latency_figures(selected) | _counter_figures(selected, host)
+    starts = {"compile_cold_ms": info.compile_ms, "first_inference_ms": info.first_inference_ms}
+    figures = dict(info.figures) | {n: ms for n, ms in starts.items() if ms is not None}
+    figures |= _latency_figures(selected) | _counter_figures(selected, host)
     _put(figures, "throughput_fps", selected.rate(trial.batch))
     drift = _compute_drift(selected, trial)
     if drift.known:
         figures["drift_pct"] = drift.value
-    peaks = [r.peak_rss_mib for r in raw if r.peak_rss_mib is not None]
-    if peaks:
-        figures["peak_rss_mib"] = max(peaks)
-    growths = [r.rss_growth_mib for r in raw if r.rss_growth_mib is not None]
-    if growths:
-        figures["rss_growth_mib"] = max(growths)
-    notes = [*_add_energy(figures, trial, raw)]
-    if host.uses_cpu:
-        notes = [*_add_uncontended(figures, trial, selected, undisturbed), *notes]
-    notes += _add_rate(figures, trial.batch, rate)
+    for name in ("peak_rss_mib", "rss_growth_mib"):
+        known = [value for r in raw if (value := getattr(r, name)) is not None]
+        if known:
+            figures[name] = max(known)
+    energy = _add_energy(figures, trial, raw)
+    notes = _add_uncontended(figures, trial, selected, undisturbed) if host.uses_cpu else []
+    notes += energy + _add_rate(figures, trial.batch, rate)
     if figures["inferences"] < 100:
         notes.append(make_note("few-inferences", f"{figures['inferences']:.0f} inferences"))
     verdict = determine_verdict(
@@ -94,19 +88,9 @@ def compute_headline(trial: Trial, selected: SelectedWindows) -> Interval:
 
 
 def _put(figures: dict[str, float], name: str, interval: Interval) -> None:
-    """Add a figure, and its interval where known."""
     figures[name] = interval.value
     if interval.known:
         figures[f"{name}_ci_low"], figures[f"{name}_ci_high"] = interval.low, interval.high
-
-
-def _start_figures(info: CompiledInfo) -> dict[str, float]:
-    figures = dict(info.figures)
-    if info.compile_ms is not None:
-        figures["compile_cold_ms"] = info.compile_ms
-    if info.first_inference_ms is not None:
-        figures["first_inference_ms"] = info.first_inference_ms
-    return figures
 
 
 def _latency_figures(selected: SelectedWindows) -> dict[str, float]:
@@ -125,7 +109,6 @@ def _latency_figures(selected: SelectedWindows) -> dict[str, float]:
 
 
 def _counter_figures(selected: SelectedWindows, host: HostLoad) -> dict[str, float]:
-    """Return the counters of the selected windows, without the unknown ones."""
     windows = selected.windows
     seconds = math.fsum(w.seconds for w in windows)
     figures: dict[str, float] = {
@@ -198,11 +181,8 @@ def _add_uncontended(
         return [make_note("no-threads")]
     use = _busy_share(selected, threads)
     scale = threads * (1.0 if use is None else use)
-    _put(
-        figures,
-        "throughput_uncontended_fps",
-        Interval(by_cpu.value * scale, by_cpu.low * scale, by_cpu.high * scale),
-    )
+    rate = Interval(by_cpu.value * scale, by_cpu.low * scale, by_cpu.high * scale)
+    _put(figures, "throughput_uncontended_fps", rate)
     if use is None:
         return [make_note("uncontended-cpu-time", f"{threads:.0f} threads, assumed to be busy")]
     return []
@@ -239,12 +219,8 @@ def _add_rate(figures: dict[str, float], batch: int, rate: float | None) -> list
     # n Poisson arrivals have a standard deviation of sqrt(n).
     scatter = 3 / math.sqrt(max(1.0, figures["inferences"]))
     if served < requested * (1 - max(0.02, scatter)):
-        return [
-            make_note(
-                "rate-not-kept",
-                f"{units.text(requested)} samples/s requested, {units.text(served)} served",
-            )
-        ]
+        evidence = f"{units.text(requested)} samples/s requested, {units.text(served)} served"
+        return [make_note("rate-not-kept", evidence)]
     return []
 
 

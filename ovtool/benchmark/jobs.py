@@ -62,12 +62,7 @@ def prepare_job(trial: Trial, variant: Variant) -> Job:
 
 
 def require_fixed_shapes(trial: Trial, variant: Variant, operation: str) -> None:
-    """Check that every dimension except the batch is fixed.
-
-    Args:
-        trial: The trial, with its shapes.
-        variant: The variant of the trial.
-        operation: The operation that needs fixed shapes.
+    """Check that every dimension except the batch is fixed, as ``operation`` needs it.
 
     Raises:
         InputError: A dimension stays open.
@@ -111,7 +106,12 @@ def _compiled_shape(port: Port, axis: int | None, trial: Trial, variant: Variant
     given = _given(port, trial.shapes, "shape")
     shape = [own if size == OPEN else size for own, size in zip(port.shape, given, strict=True)]
     if axis is not None:
-        _check_batch(port.shape[axis], trial, variant)
+        if port.shape[axis] not in (OPEN, trial.batch):
+            reason = f": {variant.record.batch_note}" if variant.record.batch_note else ""
+            raise TrialFailedError(
+                f"{variant.name} has a fixed batch of {port.shape[axis]}, but the trial has batch"
+                f" {trial.batch}{reason}"
+            )
         if given[axis] not in (OPEN, trial.batch):
             raise TrialFailedError(
                 f"the shape {shape_text(given)} of input {port.name} has batch {given[axis]},"
@@ -126,14 +126,6 @@ def _compiled_shape(port: Port, axis: int | None, trial: Trial, variant: Variant
                 f" with --shape {port.name}={shape_text(port.shape)}, or use --data-shape"
             )
     return tuple(trial.batch if index == axis else size for index, size in enumerate(shape))
-
-
-def _check_batch(own: int, trial: Trial, variant: Variant) -> None:
-    if own not in (OPEN, trial.batch):
-        raise TrialFailedError(
-            f"{variant.name} has a fixed batch of {own}, but the trial has batch {trial.batch}"
-            f"{': ' + variant.record.batch_note if variant.record.batch_note else ''}"
-        )
 
 
 def _data_shape(port: Port, axis: int | None, compiled: Shape, trial: Trial) -> Shape:

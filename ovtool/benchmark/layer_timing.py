@@ -35,14 +35,8 @@ def profile_layers(
 ) -> dict[str, Any]:
     """Time the layers, and the model with and without counters in alternation, so drift cancels.
 
-    One request is in flight at a time.
-
-    Args:
-        plain: A warm ``InferRequest`` of the model compiled without counters.
-        compiled: The same model compiled with counters.
-        cost: FLOPs and bytes of the model.
-        seconds: Time with counters; half of it is added without them.
-        machine: Counters of the machine.
+    One request is in flight at a time.  ``plain`` is a warm ``InferRequest`` of the model compiled
+    without counters; the time without counters is half of ``seconds`` and is added.
     """
     request = compiled.create_infer_request()
     for index in range(len(compiled.inputs)):
@@ -77,12 +71,9 @@ def profile_layers(
 
 
 class _LayerTimes:
-    """Mean times of the layers, in microseconds by name.
+    """Mean times of the layers, in microseconds by name, from a request that has run once.
 
-    Args:
-        request: A request that has run once.
-        means: Whether the counters are means of all inferences so far.
-        streams: Streams of the compiled model; None where unknown.
+    ``means`` says that the counters are means of all inferences so far.
     """
 
     def __init__(self, request: Any, *, means: bool, streams: int | None) -> None:
@@ -93,7 +84,6 @@ class _LayerTimes:
         self._first = self._read() if means and streams == 1 else None
 
     def record(self) -> None:
-        """Record a completed inference."""
         self._inferences += 1
         if not self._means:
             for name, time_us in self._read().items():

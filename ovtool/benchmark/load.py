@@ -64,12 +64,7 @@ class Bracket:
 def search_highest_rate(
     probe: Callable[[float], Probe], limit: Limit, capacity: float
 ) -> Bracket | Interval:
-    """Search between zero and the closed-loop throughput.
-
-    Args:
-        probe: Measures a rate.
-        limit: The limit.
-        capacity: Closed-loop throughput in requests per second.
+    """Search between zero and the closed-loop ``capacity``, in requests per second.
 
     Returns:
         The bracket; or the latency at the lowest rate, where that misses the limit.
@@ -128,8 +123,5 @@ def check_limit(limit: Limit, figures: Mapping[str, float]) -> list[Note]:
         return []
     low = figures.get(f"{name}_ci_low", latency)
     certainty = "" if low <= limit.latency_ms else ", beyond the interval"
-    return [
-        make_note(
-            "limit-missed-later", f"limit {limit}, measured {units.text(latency)} ms{certainty}"
-        )
-    ]
+    evidence = f"limit {limit}, measured {units.text(latency)} ms{certainty}"
+    return [make_note("limit-missed-later", evidence)]

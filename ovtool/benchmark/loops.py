@@ -133,16 +133,9 @@ def run_open_loop(
 ) -> Recording:
     """Run an open loop, which starts requests at scheduled times with exponential gaps.
 
-    The arrivals are a Poisson process.  An arrival waits while no request is idle, and its latency
-    counts from the scheduled time.  A loop that schedules each arrival after the previous
-    completion would hide the queue ("coordinated omission").
-
-    Args:
-        queue: An ``AsyncInferQueue``.
-        rate: Arrivals per second.
-        seconds: Duration of the arrivals.
-        counters: Read about every 100 ms.
-        seed: Seed of the gaps.
+    The arrivals are a Poisson process of ``rate`` per second.  An arrival waits while no request is
+    idle, and its latency counts from the scheduled time.  A loop that schedules each arrival after
+    the previous completion would hide the queue ("coordinated omission").
     """
     generator = np.random.default_rng(seed)
     count = max(1, int(rate * seconds * 2) + 20)

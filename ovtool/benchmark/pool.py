@@ -24,9 +24,8 @@ class Slot:
     """A trial in the pool.
 
     Args:
-        job: The trial.
         info: The compiled model, from the first compilation, without a cache.
-        session: The open session; None while the trial is parked.
+        session: None while the trial is parked.
         cache: The model cache, once filled.
         blob_mib: Size of the cached model; None where the device writes no cache.
     """
@@ -40,12 +39,7 @@ class Slot:
 
 @dataclass(slots=True)
 class Pool:
-    """Opens sessions, and parks some where memory cannot hold all of them.
-
-    Args:
-        runner: Opens the sessions.
-        scratch: Folder for model caches.
-    """
+    """Opens sessions, and parks some where memory cannot hold all; ``scratch`` holds the caches."""
 
     runner: Runner
     scratch: Path

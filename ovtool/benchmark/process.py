@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ovtool.benchmark import worker_protocol
 from ovtool.benchmark.session import Job, RawRound, TrialFailedError
+from ovtool.devices import plugin_errors
 from ovtool.system.child_process import ChildProcess, WorkerError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from ovtool.benchmark.worker_protocol import WorkerProfile
@@ -25,12 +25,7 @@ _COMMAND = (sys.executable, "-P", "-m", "ovtool.benchmark.worker")
 
 @dataclass(slots=True)
 class ProcessRunner:
-    """Opens sessions in worker processes.
-
-    Args:
-        timeout_s: Time limit of compiling and of each round.
-        seed: Seed of the random inputs.
-    """
+    """Opens sessions in worker processes; the time limit is that of compiling and of each round."""
 
     timeout_s: float = 300.0
     seed: int = 0
@@ -120,18 +115,12 @@ class ProcessSession:
         self._worker.close()
 
     def _request(self, method: str, parse: Callable[[dict[str, Any]], T], **arguments: Any) -> T:
-        with _failing_trial():
+        try:
             reply = self._worker.request(method, **arguments)
             return self._worker.parse(method, lambda: parse(reply))
-
-
-@contextmanager
-def _failing_trial() -> Iterator[None]:
-    """Turn the failure of a worker into that of its trial."""
-    try:
-        yield
-    except WorkerError as error:
-        reason = str(error)
-        if error.failure == "error":
-            reason = worker_protocol.explain_error(reason)
-        raise TrialFailedError(reason) from error
+        except WorkerError as error:
+            reason = str(error)
+            if error.failure == "error":
+                known = plugin_errors.explain(reason)
+                reason = plugin_errors.condense(reason) if known is None else known.line
+            raise TrialFailedError(reason) from error

@@ -21,17 +21,13 @@ class TrialFailedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class CompiledInfo:
-    """A compiled model, ready to be measured.
+    """A compiled model, ready to be measured; None is unknown.
 
     Args:
         figures: Figures that are known after compiling, by the names of ``columns.FIGURES``.
-        executed_precision: Precision that the compiled model reports; None where unknown.
+        executed_precision: Precision that the compiled model reports.
         properties: OpenVINO properties of the compilation.
-        notes: Notes on the figures.
-        compile_ms: Compile time.
-        first_inference_ms: Time of the first inference.
-        loaded_from_cache: Whether the model was loaded from a cache; None where unknown.
-        ran_on: Execution devices; None where unknown.
+        ran_on: Execution devices.
     """
 
     figures: Mapping[str, float]
@@ -48,11 +44,7 @@ class CompiledInfo:
 class Stretch:
     """A few consecutive inferences, short enough to lie between the turns of other processes.
 
-    Args:
-        seconds: Length.
-        inferences: Completed inferences.
-        cpu_s: CPU time of the process.
-        delay_s: Time that runnable threads waited for a processor.
+    ``delay_s`` is the time that runnable threads of the process waited for a processor.
     """
 
     seconds: float
@@ -66,9 +58,8 @@ class RawRound:
     """The raw data of a round.
 
     Args:
-        windows: The windows.
         latencies_ms: The latency of each inference, by window.
-        stretches: Short stretches, where one request at a time is in flight.
+        stretches: Only where one request at a time is in flight.
         energy: Energy of the whole round; None where no counter is readable.
         energy_unknown: Why the energy is unknown.
         peak_rss_mib: Peak resident memory of the process so far.
@@ -102,12 +93,10 @@ class Session(Protocol):
         """The compiled model."""
 
     def measure(self, seconds: float, rate: float | None = None) -> RawRound:
-        """Measure a round.
+        """Measure a round of about ``seconds``.
 
-        Args:
-            seconds: Approximate length.
-            rate: Open loop: arrivals per second, with Poisson gaps; the latency counts from the
-                scheduled arrival.  None for a closed loop, which keeps every request busy.
+        An open loop has ``rate`` arrivals per second, with Poisson gaps, and the latency counts
+        from the scheduled arrival.  A closed loop, without a rate, keeps every request busy.
 
         Raises:
             TrialFailedError: The worker died, timed out or sent an invalid reply.
@@ -116,10 +105,8 @@ class Session(Protocol):
     def infer(self, inputs: Path, outputs: Path) -> None:
         """Infer the samples of an ``.npz`` into another.
 
-        Args:
-            inputs: Input name -> samples ``[n, ...]``, each without a batch dimension.
-            outputs: New file with ``arr_0``, ``arr_1`` ... in the order of the outputs, as
-                ``[n, ...]``.
+        ``inputs`` has samples ``[n, ...]`` by input name, each without a batch dimension;
+        ``outputs`` gets ``arr_0``, ``arr_1`` ... as ``[n, ...]``, in the order of the outputs.
 
         Raises:
             TrialFailedError: As for :meth:`measure`.
@@ -133,10 +120,7 @@ class Session(Protocol):
         """
 
     def save_cache(self, folder: Path) -> float | None:
-        """Fill a model cache, for another process to load.
-
-        Args:
-            folder: An empty folder.
+        """Fill a model cache in an empty folder, for another process to load.
 
         Returns:
             Size of the compiled model in MiB; None where the device writes no cache.
@@ -156,12 +140,9 @@ class Runner(Protocol):
         """Prepare for ``count`` sessions; their processes may start in parallel."""
 
     def open(self, job: Job, cache: Path | None = None, *, warm_up: bool = True) -> Session:
-        """Compile a trial's model, run the first inference and warm up.
+        """Compile a trial's model, run the first inference and, if requested, warm up.
 
-        Args:
-            job: The trial.
-            cache: A folder filled by :meth:`Session.save_cache`; None compiles without a cache.
-            warm_up: Whether to warm up for measuring.
+        ``cache`` is a folder filled by :meth:`Session.save_cache`; None compiles without a cache.
 
         Raises:
             TrialFailedError: The model does not compile or run, with the device's reason.
@@ -176,13 +157,10 @@ class Job:
     """A trial with everything that a runner needs.
 
     Args:
-        trial: The trial.
-        xml: The IR.
         names: Input names, in the order of the model's inputs.
         shapes: Compiled shape of each input; -1 for an open dimension.
         data_shapes: Shape of the data of each input, without open dimensions.
         batch_axes: Batch dimension of each input; None for an input without a batch.
-        properties: OpenVINO properties.
         inputs: ``.npz`` of inputs for one request; None for seeded random inputs.
         notes: Changes that the device's rules required.
     """

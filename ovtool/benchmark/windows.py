@@ -10,7 +10,7 @@ import math
 from collections import Counter
 from dataclasses import dataclass
 from statistics import median
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal
 
 from ovtool.core import statistics, units
 from ovtool.core.notes import Note, make_note
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from ovtool.system.counters import Reading
 
 Cause = Literal["paused", "quota", "clock", "hypervisor", "others"]
-CAUSES: tuple[Cause, ...] = get_args(Cause)
 
 OTHERS_SHARE = 0.05
 """Maximum share of the machine's CPU time that other processes use in a quiet window."""
@@ -48,10 +47,8 @@ TICK_S = 0.01
 class HostLoad:
     """The processors of the host, and whether the trial's work runs on them.
 
-    Args:
-        cpus: Logical processors of the host.
-        usable: Logical processors that the worker may use.
-        uses_cpu: Whether the device is the CPU, so that CPU time measures its work.
+    ``usable`` processors are those that the worker may use.  With ``uses_cpu`` the device is the
+    CPU, so that CPU time measures its work.
     """
 
     cpus: int
@@ -130,12 +127,8 @@ def _demand_share(w: Window) -> float | None:
 def compute_pause_s(w: Window, typical: float | None, latency_ms: float) -> float:
     """Return how long the process was stopped in a window; 0 where it was not.
 
-    A stopped process neither runs nor waits for a processor; a slow one does.
-
-    Args:
-        w: The window.
-        typical: The trial's typical :func:`_demand_share`; None where unknown.
-        latency_ms: The trial's typical latency.
+    A stopped process neither runs nor waits for a processor; a slow one does.  ``typical`` is the
+    trial's typical :func:`_demand_share`, ``latency_ms`` its typical latency.
     """
     share = _demand_share(w)
     if share is None or not typical:
@@ -177,7 +170,6 @@ class SelectedWindows:
     """The windows that represent a trial: the quiet ones where there are enough, else all.
 
     Args:
-        windows: The selected windows.
         latencies_ms: Latencies of the inferences, by window.
         blocks: Round of each window.
         causes: Cause of disturbance of each window of all rounds; None for a quiet window.
@@ -244,7 +236,8 @@ def determine_verdict(
     of all windows.
     """
     if not selected.quiet:
-        return _VERDICTS[_main_cause(selected.causes)]
+        disturbed = Counter(cause for cause in selected.causes if cause is not None)
+        return _VERDICTS[disturbed.most_common(1)[0][0]]
     others, waited = figures.get("others_cpu_pct", 0.0), figures.get("cpu_wait_pct", 100.0)
     if others > 100 * OTHERS_SHARE and waited > 100 * WAIT_SHARE:
         return "contended"
@@ -262,11 +255,6 @@ _VERDICTS: dict[Cause, Verdict] = {
     "hypervisor": "contended",
     "others": "contended",
 }
-
-
-def _main_cause(causes: Sequence[Cause | None]) -> Cause:
-    counted = Counter(cause for cause in causes if cause is not None)
-    return counted.most_common(1)[0][0]
 
 
 _EVIDENCE: dict[Cause, tuple[str, str]] = {
@@ -293,10 +281,6 @@ def describe_disturbances(
         notes.append(make_note(f"disturbed-{cause}", evidence))
     unexplained = verdict == "unsteady" and "paused" not in selected.causes
     if selected.quiet and unexplained and "drift_pct" in figures:
-        notes.append(
-            make_note(
-                "throughput-not-stable",
-                f"{figures['drift_pct']:+.1f} % from the first round to the last",
-            )
-        )
+        evidence = f"{figures['drift_pct']:+.1f} % from the first round to the last"
+        notes.append(make_note("throughput-not-stable", evidence))
     return notes

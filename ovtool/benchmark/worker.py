@@ -81,9 +81,8 @@ class Worker:
 
     def _model(self) -> Any:
         model = self.core.read_model(self.job["xml"])
-        self.ranges = list(
-            synthetic.input_ranges(model).values()
-        )  # before reshaping folds the shapes
+        # The ranges are read before reshaping folds the shapes.
+        self.ranges = list(synthetic.input_ranges(model).values())
         shapes = self.job["shapes"]
         model.reshape({i: ov.PartialShape(shape) for i, shape in enumerate(shapes)})
         return model
@@ -115,7 +114,6 @@ class Worker:
 
     def _describe(self) -> dict[str, Any]:
         known = set(self.compiled.get_property("SUPPORTED_PROPERTIES"))
-
         behind = self._behind()
 
         def read(name: str) -> Any:
@@ -196,7 +194,7 @@ class Worker:
             reply["energy_unknown"] = unknown.because
         else:
             reply["energy"] = {
-                "joules": after.since(before),
+                "joules": (after - before) / 1e6,
                 "seconds": seconds,
                 "inferences": recorded.completed,
                 "source": self.meter.source,

@@ -16,7 +16,6 @@ from ovtool.benchmark.session import (
 from ovtool.core import device_names, units
 from ovtool.core.measurement import Window
 from ovtool.core.notes import Note, make_note
-from ovtool.devices import plugin_errors
 from ovtool.graph import runtime
 
 if TYPE_CHECKING:
@@ -28,16 +27,14 @@ ATTRIBUTED = 0.995
 
 @dataclass(frozen=True, slots=True)
 class WorkerProfile:
-    """The profile of a compiled model.
+    """The profile of a compiled model; None is unknown.
 
     Args:
-        layers: The executed layers, with times.
         latency_ms: Mean latency of a request without performance counters.
         latency_counted_ms: Mean latency with performance counters.
         inferences: Number of requests with counters.
-        flops: FLOPs of a request; None where unknown.
-        attributed: Share of the FLOPs that layers account for; None without known FLOPs.
-        others_cpu_pct: CPU time of other processes as a share of the machine's; None where unknown.
+        attributed: Share of the FLOPs that layers account for.
+        others_cpu_pct: CPU time of other processes as a share of the machine's.
     """
 
     layers: tuple[runtime.Layer, ...]
@@ -62,11 +59,8 @@ def determine_placement(
 ) -> Placement:
     """Return the execution devices of a trial.
 
-    Args:
-        device: The requested device.
-        execution_devices: ``EXECUTION_DEVICES`` of the compiled model; AUTO puts a temporary
-            device in parentheses.
-        operations: Number of operations by device, where several devices share the model.
+    AUTO puts a temporary device in parentheses in ``execution_devices``.  ``operations`` has the
+    number of operations by device, where several devices share the model.
 
     Raises:
         TrialFailedError: Another device executes the model.
@@ -79,18 +73,15 @@ def determine_placement(
         if not all(device_names.same_device(device, name) for name in ran_on):
             raise TrialFailedError(f"the model ran on {listed}, not on {device}")
         return Placement(listed)
-    notes = [] if operations is None else [_spread_note(operations)]
+    notes = []
+    if operations is not None:
+        shown = ", ".join(f"{name} {count}" for name, count in operations.items())
+        notes.append(make_note("placement", shown))
     absent = device_names.not_behind(device, ran_on)
     if absent:
-        notes.append(
-            make_note("device-fallback", f"{device} ran on {listed}, not on {' or '.join(absent)}")
-        )
+        evidence = f"{device} ran on {listed}, not on {' or '.join(absent)}"
+        notes.append(make_note("device-fallback", evidence))
     return Placement(listed, tuple(notes))
-
-
-def _spread_note(operations: Mapping[str, int]) -> Note:
-    shown = ", ".join(f"{name} {count}" for name, count in operations.items())
-    return make_note("placement", shown)
 
 
 def parse_opened(reply: Mapping[str, Any], job: Job) -> CompiledInfo:
@@ -100,17 +91,11 @@ def parse_opened(reply: Mapping[str, Any], job: Job) -> CompiledInfo:
         KeyError: A field is missing; ValueError or TypeError for a field of another form.
         TrialFailedError: The device or the precision is not the requested one.
     """
-    placement = determine_placement(
-        job.trial.device, reply["execution_devices"], reply.get("placement")
-    )
+    devices, operations = reply["execution_devices"], reply.get("placement")
+    placement = determine_placement(job.trial.device, devices, operations)
     _check_precision(job.trial.precision, reply["precision"])
-    figures = {
-        **{name: reply[name] for name in ("streams", "requests", "threads")},
-        "pinned": reply["pinned"],
-        "usable_cpus": reply["usable_cpus"],
-        "quota_cpus": reply["quota_cpus"],
-    }
     layer_summary, flops = reply["layers"], reply["flops"]
+    shares = layer_summary and layer_summary["layer_share"]
     notes = [*job.notes, *placement.notes, *_layer_notes(layer_summary)]
     if flops is None:
         notes.append(make_note("no-flops"))
@@ -119,12 +104,11 @@ def parse_opened(reply: Mapping[str, Any], job: Job) -> CompiledInfo:
         notes.append(make_note("random-inputs", shown))
     if not reply.get("steady", True):
         notes.append(make_note("warm-up-unsteady", f"{reply['warm_up_s']:.1f} s of warm-up"))
-    known = {n: float(value) for n, value in figures.items() if value is not None}
+    names = ("streams", "requests", "threads", "pinned", "usable_cpus", "quota_cpus")
+    known = {name: float(reply[name]) for name in names if reply[name] is not None}
     return CompiledInfo(
         figures=known | _arithmetic(layer_summary, flops, job.trial.batch),
-        executed_precision=name_executed_precision(
-            reply["precision"], layer_summary and layer_summary["layer_share"]
-        ),
+        executed_precision=name_executed_precision(reply["precision"], shares),
         properties=job.properties,
         notes=tuple(notes),
         compile_ms=float(reply["compile_ms"]),
@@ -135,7 +119,6 @@ def parse_opened(reply: Mapping[str, Any], job: Job) -> CompiledInfo:
 
 
 def _check_precision(requested: str, actual: str | None) -> None:
-    """Reject a precision that differs from the requested one."""
     if requested != "default" and actual is not None and actual != requested:
         raise TrialFailedError(
             f"requested precision {requested}, but the device runs {actual};"
@@ -182,14 +165,11 @@ def _layer_notes(summary: Mapping[str, Any] | None) -> list[Note]:
     if fallbacks:
         count = f"{len(fallbacks)} of {summary['compute_layers']} layers"
         flops = "" if share is None else f", {units.text(100 * share)} % of FLOPs"
-        more = ", ..." if len(fallbacks) > 3 else ""
-        notes.append(
-            make_note("int8-fallback", f"{count}{flops}: {', '.join(fallbacks[:3])}{more}")
-        )
-    if summary["attributed"] is not None and summary["attributed"] < ATTRIBUTED:
-        notes.append(
-            make_note("flops-unattributed", f"{100 * summary['attributed']:.0f} % of FLOPs mapped")
-        )
+        listed = ", ".join(fallbacks[:3]) + (", ..." if len(fallbacks) > 3 else "")
+        notes.append(make_note("int8-fallback", f"{count}{flops}: {listed}"))
+    mapped = summary["attributed"]
+    if mapped is not None and mapped < ATTRIBUTED:
+        notes.append(make_note("flops-unattributed", f"{100 * mapped:.0f} % of FLOPs mapped"))
     return notes
 
 
@@ -210,9 +190,7 @@ def _arithmetic(
 def name_executed_precision(hint: str | None, shares: Mapping[str, float] | None) -> str | None:
     """Return the executed precision: the hint, with ``i8+`` where layers run in INT8.
 
-    Args:
-        hint: ``INFERENCE_PRECISION_HINT`` of the compiled model; None where unknown.
-        shares: Shares of the computing layers by executed precision; None where unknown.
+    ``shares`` are those of the computing layers by executed precision.  None is unknown.
     """
     if hint and (shares or {}).get("i8"):
         return f"i8+{hint}"
@@ -223,9 +201,3 @@ def parse_blob_mib(reply: Mapping[str, Any]) -> float | None:
     """Read the size of a saved cache; raises as :func:`parse_opened` does."""
     blob_mib = reply["blob_mib"]
     return None if blob_mib is None else float(blob_mib)
-
-
-def explain_error(error: str) -> str:
-    """Return a plugin's exception on one line: meaning and remedy where the error is known."""
-    known = plugin_errors.explain(error)
-    return plugin_errors.condense(error) if known is None else known.line

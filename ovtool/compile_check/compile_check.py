@@ -47,19 +47,17 @@ class CompileCheck:
     """The result of a trial compile.  Nothing was run.
 
     Args:
-        variant: Name of the variant.
-        device: Target device: ``CPU``, ``NPU.4000``.
+        device: Target device, such as ``NPU.4000``.
         by: Description of the compiler.
         openvino: OpenVINO version of the compiler.
         shapes: Fixed input shapes by input name.
         precision: Requested precision.
-        compiles: Whether the variant compiles.
-        compile_s: Compile time; None after a failure.
+        compile_s: None after a failure.
         blob_mib: Size of the compiled model; None after a failure or without an export.
         compiler_estimate_ms: The compiler's own estimate of the latency of one inference, not a
             measurement; None where the compiler estimates nothing.
         of_one_sample: Whether the plugin splits batches: size and estimate are of one sample.
-        error: Meaning of the failure; empty where the variant compiles.
+        error: Meaning of the failure.
         remedy: What to do about the failure.
         compiler_error: The compiler's own error.
         search: The suspected operations; None where the variant compiles or the error does not
@@ -87,25 +85,6 @@ class CompileCheck:
         return asdict(self) | {"shapes": {name: list(shape) for name, shape in self.shapes}}
 
 
-@dataclass(frozen=True, slots=True)
-class CompileRequest:
-    """A model to compile.
-
-    Args:
-        variant: Name of the variant.
-        xml: The saved model.
-        shapes: Fixed input shapes by name, in the order of the inputs.
-        precision: Requested precision.
-        properties: OpenVINO properties.
-    """
-
-    variant: str
-    xml: Path
-    shapes: Named
-    precision: str
-    properties: Mapping[str, str]
-
-
 def check(
     model: ModelReference,
     *,
@@ -119,16 +98,8 @@ def check(
     """Compile a variant for devices, including NPU platforms that this machine does not have.
 
     Nothing is run.  After a failure, parts of the graph are compiled to find the operations at
-    fault.
-
-    Args:
-        model: A variant or its folder.
-        devices: ``CPU``, ``GPU``, ``NPU``, or NPU platforms: ``NPU.3720``, ``NPU.4000`` ...
-        batch: Samples per request; None takes the batch of ``shapes``, else 1.
-        precision: Requested inference precision.
-        shapes: Input shapes for the model's open dimensions.
-        timeout_s: Time limit of one trial compile.
-        progress: Receives the stages.
+    fault.  ``devices`` may name NPU platforms: ``NPU.3720``, ``NPU.4000`` ...  Without ``batch``,
+    the batch is that of ``shapes``, else 1.  ``timeout_s`` limits one trial compile.
 
     Returns:
         One check per device.
@@ -142,38 +113,26 @@ def check(
     variant = load_variant(model)
     spec = single_spec(batch=batch, precision=precision, shapes=shapes)
     names = list(dict.fromkeys(devices))
-    requests = {t.device: _trial_request(t, variant) for t in plan_trials([variant], names, spec)}
+    trial_jobs = {t.device: _build_job(t, variant) for t in plan_trials([variant], names, spec)}
     discovered = discover()
     compilers = {name: select_compiler(name, discovered, timeout_s) for name in names}
     return [
-        check_compiles(requests[name], name, compilers[name], progress=progress) for name in names
+        check_compiles(trial_jobs[name], name, compilers[name], progress=progress) for name in names
     ]
 
 
-def _trial_request(trial: Trial, variant: Variant) -> CompileRequest:
+def _build_job(trial: Trial, variant: Variant) -> Job:
     jobs.require_fixed_shapes(trial, variant, "a trial compile")
     try:
-        job = jobs.build_job(trial, variant, rules.trial_properties(trial))
+        return jobs.build_job(trial, variant, rules.trial_properties(trial))
     except TrialFailedError as error:
         raise InputError(str(error)) from error
-    return build_request(job, variant)
-
-
-def build_request(job: Job, variant: Variant) -> CompileRequest:
-    """Return the trial compile of a job whose shapes are all fixed."""
-    shapes = tuple(zip(job.names, job.shapes, strict=True))
-    return CompileRequest(variant.name, variant.xml, shapes, job.trial.precision, job.properties)
 
 
 def select_compiler(
     device: str, devices: Sequence[Device], timeout_s: float = COMPILE_S
 ) -> Compiler:
     """Return the compiler for a device: its plugin on this machine, or the offline NPU compiler.
-
-    Args:
-        device: ``CPU``, ``GPU.0``, ``NPU``, or an NPU platform such as ``NPU.4000``.
-        devices: The devices of this machine.
-        timeout_s: Time limit of one compile.
 
     Raises:
         InputError: The device is virtual or unknown.
@@ -209,39 +168,35 @@ def _select_npu_compiler(platform: str, devices: Sequence[Device], timeout_s: fl
 
 
 def check_compiles(
-    request: CompileRequest,
+    job: Job,
     device: str,
     compiler: Compiler,
     *,
     find_suspects: bool = True,
     progress: Progress = SILENT,
 ) -> CompileCheck:
-    """Compile a model for a device, and search a failure's suspects.
+    """Compile a job's model for a device, and search a failure's suspects.
 
-    Args:
-        request: The model.
-        device: The target device, by the user's name.
-        compiler: From :func:`select_compiler`.
-        find_suspects: Whether to search the operations at fault, which takes more compiles.
-        progress: Receives the stages.
+    The job's shapes are all fixed.  The search for the operations at fault takes more compiles.
 
     Raises:
         InputError: The shapes do not fit the model.
     """
     import openvino as ov
 
-    model = ov.Core().read_model(request.xml)
-    fix_shapes(model, request.shapes, request.variant)
+    name, shapes = job.trial.variant_name, tuple(zip(job.names, job.shapes, strict=True))
+    model = ov.Core().read_model(job.xml)
+    fix_shapes(model, shapes, name)
     with tempfile.TemporaryDirectory(prefix="ovtool-check-") as scratch:
 
         def compile_part(part: ov.Model) -> Outcome:
             ov.save_model(part, Path(scratch) / MODEL, compress_to_fp16=False)
-            outcome = compiler.compile(Path(scratch) / MODEL, request.properties)
+            outcome = compiler.compile(Path(scratch) / MODEL, job.properties)
             progress.advance()
             return outcome
 
         with compiler:
-            progress.start(f"compiling {request.variant} for {device}")
+            progress.start(f"compiling {name} for {device}")
             outcome = compile_part(model)
             explanation = compiling.explain(outcome)
             search = None
@@ -249,12 +204,12 @@ def check_compiles(
                 progress.start(f"searching for the operations that fail on {device}")
                 search = suspects.search(model, compile_part)
     result = CompileCheck(
-        variant=request.variant,
+        variant=name,
         device=device,
         by=compiler.by,
         openvino=outcome.version,
-        shapes=request.shapes,
-        precision=request.precision,
+        shapes=shapes,
+        precision=job.trial.precision,
         compiles=outcome.compiled,
         compile_s=outcome.compile_s,
         blob_mib=None if outcome.blob_bytes is None else units.mib(outcome.blob_bytes),

@@ -36,16 +36,18 @@ _SPLIT_BATCH = "The model was reshaped to batch size 1 on the plugin side"
 its default unless ``NPU_BATCH_MODE`` is ``COMPILER``."""
 
 _REPLACE = "replace the operations listed, or run them on another device (HETERO:NPU,CPU)"
-_TIMEOUT = Explanation(
-    "compile-timeout", "compiling exceeded the time limit", "try a smaller model or batch"
-)
-_DIED = Explanation(
-    "compiler-died",
-    "the compiler crashed",
-    "report the crash to the compiler's developers with the model, or replace the operations"
-    " listed",
-    operations=True,
-)
+_EXPLANATIONS = {
+    "timeout": Explanation(
+        "compile-timeout", "compiling exceeded the time limit", "try a smaller model or batch"
+    ),
+    "died": Explanation(
+        "compiler-died",
+        "the compiler crashed",
+        "report the crash to the compiler's developers with the model, or replace the operations"
+        " listed",
+        operations=True,
+    ),
+}
 _REJECTED = Explanation(
     "compiler-rejects", "the compiler rejects the model", _REPLACE, operations=True
 )
@@ -64,13 +66,11 @@ for the failure of a trial."""
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The outcome of a trial compile.
+    """The outcome of a trial compile; None is unknown.
 
     Args:
         failure: How compiling failed; None where the model compiles.
         error: The compiler's error, on one line.
-        blob_bytes: Size of the compiled model; None where the plugin cannot export it.
-        compile_s: Time of compiling.
         estimate_ms: The compiler's own latency estimate; nothing was run.
         execution_devices: Devices that the compiled model would run on.
         version: OpenVINO version of the compiler.
@@ -111,14 +111,7 @@ class Compiler(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LocalCompiler:
-    """OpenVINO's plugin on this machine.
-
-    Args:
-        device: OpenVINO device name.
-        by: Description of the compiler.
-        always: Properties of every compile.
-        timeout_s: Time limit of one compile.
-    """
+    """OpenVINO's plugin on this machine; every compile has the properties ``always``."""
 
     device: str
     by: str = "the plugin on this machine"
@@ -146,10 +139,10 @@ class LocalCompiler:
             worker.stop()
             log = worker.read_stderr()
         if "rejection" in reply:
-            return Outcome("rejected", _join_lines(reply["rejection"]), version=version)
-        return _compiled(
-            log, blob, float(reply["compile_s"]), str(reply["execution_devices"]), version
-        )
+            error_line = " | ".join(reply["rejection"].strip().split("\n"))
+            return Outcome("rejected", error_line, version=version)
+        devices = str(reply["execution_devices"])
+        return _compiled(log, blob, float(reply["compile_s"]), devices, version)
 
     def __enter__(self) -> Self:
         """Do nothing: each compile starts its own worker."""
@@ -162,11 +155,7 @@ class LocalCompiler:
 def read_outcome(log: Path, blob: Path, exit_code: int | None, timeout_s: float) -> Outcome:
     """Read the outcome of a program such as ``npu/ovnpu.c``, which prints ``@key value`` lines.
 
-    Args:
-        log: The program's output.
-        blob: File of the compiled model, if any; removed.
-        exit_code: None where the program exceeded the time limit.
-        timeout_s: The time limit.
+    The file of the compiled model is removed.  ``exit_code`` is None after the time limit.
     """
     text = log.read_text("utf-8", "replace")
     lines = text.splitlines()
@@ -199,14 +188,8 @@ def _compiled(log: str, blob: Path, compile_s: float, devices: str, version: str
     )
 
 
-def _join_lines(text: str) -> str:
-    return " | ".join(text.strip().split("\n"))
-
-
 def explain(outcome: Outcome) -> Explanation:
     """Return the meaning of a failed compile, and the remedy."""
-    if outcome.failure == "timeout":
-        return _TIMEOUT
-    if outcome.failure == "died":
-        return _DIED
+    if outcome.failure in _EXPLANATIONS:
+        return _EXPLANATIONS[outcome.failure]
     return plugin_errors.explain(outcome.error, _COMPILER_ERRORS) or _REJECTED

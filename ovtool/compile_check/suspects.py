@@ -29,7 +29,6 @@ class Suspect:
 
     Args:
         name: Friendly name.
-        type: Operation type.
         fails_alone: Whether the operation fails without the operations before it.
         error: The compiler's error for the smallest failing part with this operation.
         fails_from: For an operation that compiles alone, the name of the first operation of the
@@ -65,9 +64,7 @@ class Search:
 def search(model: ov.Model, compile_part: Callable[[ov.Model], Outcome]) -> Search:
     """Search for the operations that a compiler fails on.
 
-    Args:
-        model: A model of fixed shapes that does not compile; unchanged afterwards.
-        compile_part: Compiles a part of the model.
+    The model has fixed shapes, does not compile, and is unchanged afterwards.
     """
     if model.get_sinks():
         return Search(note="a stateful model cannot be compiled in parts")
@@ -104,7 +101,6 @@ class _Bisection:
         return Search(tuple(suspects), not pending, self.count, note)
 
     def fails(self, segment: Sequence[Any]) -> bool:
-        """Compile a segment of operations."""
         self.count += 1
         with self.graph.cut(segment) as part:
             outcome = self.compile_part(part)

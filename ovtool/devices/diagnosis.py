@@ -21,14 +21,13 @@ Status = Literal["ok", "missing", "unknown"]
 
 @dataclass(frozen=True, slots=True)
 class DiagnosisStep:
-    """The result of one step.
+    """The result of one step; the remedies are empty where nothing is missing.
 
     Args:
         step: The component.
-        status: Whether the component is present.
         evidence: What the step observed.
-        remedy: The remedy on Debian or Ubuntu; empty where nothing is missing.
-        container_remedy: The remedy for a container; empty where nothing is missing.
+        remedy: The remedy on Debian or Ubuntu.
+        container_remedy: The remedy for a container.
     """
 
     step: str
@@ -136,10 +135,7 @@ def diagnose(
 ) -> tuple[DiagnosisStep, ...]:
     """Return the diagnosis of a device that OpenVINO does not list.
 
-    Args:
-        kind: ``CPU``, ``GPU`` or ``NPU``.
-        plugin_error: The error of the plugin; empty where the plugin loads and lists no device.
-        inventory: The hardware; a test gives its own.
+    ``plugin_error`` is empty where the plugin loads and lists no device.
     """
     known = _KINDS.get(kind)
     steps = [] if known is None else list(_run_steps(known, inventory or HardwareInventory()))

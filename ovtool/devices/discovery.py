@@ -9,11 +9,14 @@ import psutil
 
 from ovtool.core import device_names
 from ovtool.core.device_names import KINDS, VIRTUAL, kind_of
+from ovtool.core.errors import MissingDeviceError
 from ovtool.devices.diagnosis import DiagnosisStep, diagnose, find_cause
+from ovtool.system.environment import environment
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from ovtool.core.sweep_folder import Environment
     from ovtool.devices.hardware import HardwareInventory
 
 
@@ -23,14 +26,12 @@ class Device:
 
     Args:
         name: OpenVINO's name: ``CPU``, ``GPU.0``, ``NPU``.
-        available: Whether the device is available.
         full_name: The plugin's description; empty for an unavailable device.
         unavailable_reason: Why the device is not available, on one line.
         plugin: Version of the plugin; None for an unavailable device.
         capabilities: Supported data types and features (``FP32``, ``BF16``, ``INT8`` ...).
         properties: Other properties: the ranges of ``streams`` and ``requests``, ``memory_bytes``,
             ``driver`` ...
-        diagnosis: The diagnosis of an unavailable device.
     """
 
     name: str
@@ -62,11 +63,7 @@ class Device:
 
 
 def discover(inventory: HardwareInventory | None = None) -> list[Device]:
-    """Return every available device, and CPU, GPU and NPU with a diagnosis where unavailable.
-
-    Args:
-        inventory: The hardware for the diagnosis; a test gives its own.
-    """
+    """Return every available device, and CPU, GPU and NPU with a diagnosis where unavailable."""
     import openvino as ov
 
     core = ov.Core()
@@ -113,10 +110,6 @@ def resolve(
     ``GPU`` is the first GPU, as in OpenVINO, and ``NPU.4000`` an NPU of that platform.  A virtual
     device is available with all devices of its list; ``AUTO``, which selects one, with any of them.
 
-    Args:
-        requested: Device names.
-        devices: From :func:`discover`.
-
     Raises:
         InputError: A device name is unknown.
     """
@@ -140,14 +133,47 @@ def resolve(
     return list(dict.fromkeys(available)), missing
 
 
-def may_be_emulated(name: str, devices: Sequence[Device]) -> bool:
-    """Whether a device is emulated, or may dispatch work to an emulated device.
+def devices() -> list[Device]:
+    """Return the devices that OpenVINO sees, virtual ones last.
 
-    Args:
-        name: OpenVINO's name of the device.
-        devices: From :func:`discover`.
+    The list includes CPU, GPU and NPU where they are not available, with a diagnosis.
     """
-    return any(device.emulated and device_names.may_run_on(name, device.name) for device in devices)
+    return [*discover(), *discover_virtual()]
+
+
+def select_available(requested: Sequence[str], *, strict: bool) -> tuple[list[str], dict[str, str]]:
+    """Return the available devices, and the reasons of the missing ones.
+
+    Raises:
+        InputError: A device name is unknown.
+        MissingDeviceError: No device is available, or ``strict`` and a device is missing.
+    """
+    available, missing = resolve(requested, discover())
+    require_devices(available, missing, strict=strict)
+    return available, missing
+
+
+def require_devices(available: Sequence[str], missing: Mapping[str, str], *, strict: bool) -> None:
+    """Check that a device is available; raise as :func:`select_available` does."""
+    if missing and (strict or not available):
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in missing.items())
+        raise MissingDeviceError(f"not available: {reasons}", "see ovtool devices --why")
+
+
+def find_emulated(names: Sequence[str]) -> frozenset[str]:
+    """Return the devices that are emulated, or may dispatch work to an emulated device."""
+    emulated = [device.name for device in discover() if device.emulated]
+    return frozenset(n for n in names if any(device_names.may_run_on(n, e) for e in emulated))
+
+
+def describe_environment() -> Environment:
+    """Return the current environment, with the available devices."""
+    facts = {
+        d.name: {"name": d.full_name, "plugin": d.plugin, "driver": d.properties.get("driver")}
+        for d in discover()
+        if d.available
+    }
+    return environment(facts)
 
 
 def _find(name: str, devices: Sequence[Device]) -> Device:

@@ -85,12 +85,7 @@ def _user() -> str:
 class HardwareInventory:
     """The hardware of a machine; tests give their own files, user and libraries.
 
-    Args:
-        root: Folder with ``/sys``, ``/dev`` and ``/etc``.
-        system: ``sys.platform``.
-        load: Loads a library and returns the error; None after success.
-        may_open: Whether this user may read and write a file.
-        user: Name of this user.
+    ``load`` loads a library and returns the error; None after success.
     """
 
     root: Path = field(default_factory=lambda: Path("/"))

@@ -23,10 +23,7 @@ class KnownError:
     """A known error.
 
     Args:
-        id: Short name of the error.
         pattern: Regular expression; ``meaning`` and ``remedy`` may use its groups.
-        meaning: What the error means.
-        remedy: What to do about it.
         operations: Whether single operations of the model may be the cause.
     """
 
@@ -128,10 +125,7 @@ def explain(text: str, more: tuple[KnownError, ...] = ()) -> Explanation | None:
 
 
 def condense(text: str, limit: int = 500) -> str:
-    """Return an OpenVINO exception on one line of at most ``limit`` characters.
-
-    Source locations are left out.
-    """
+    """Return an OpenVINO exception without source locations, on one line of at most ``limit``."""
     noise = re.compile(r"^(Exception from src|Check '|While validating|\s*$)")
     parts = [part.strip() for part in re.split(r"\s+\|\s+|\n", text)]
     kept = [part for part in parts if not noise.match(part)] or parts

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ovtool.core.errors import InputError
 from ovtool.core.progress import SILENT, Progress
 from ovtool.datasets.spec import DataSpec
-from ovtool.devices.selection import find_emulated, select_available
+from ovtool.devices.discovery import find_emulated, select_available
 from ovtool.models.convert import ModelReference, load_variant
 
 if TYPE_CHECKING:

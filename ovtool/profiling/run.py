@@ -17,7 +17,7 @@ from ovtool.core.errors import InputError
 from ovtool.core.notes import Note, make_note
 from ovtool.core.progress import SILENT, Progress
 from ovtool.datasets.spec import DataSpec
-from ovtool.devices.selection import find_emulated, select_available
+from ovtool.devices.discovery import find_emulated, select_available
 from ovtool.graph import runtime
 from ovtool.models.convert import ModelReference, load_or_convert_next_to
 from ovtool.profiling import breakdown

@@ -15,7 +15,7 @@ from ovtool.core.statistics import Interval
 from ovtool.core.trial import Hint, Trial
 from ovtool.core.units import MS_PER_S
 from ovtool.core.variant import Source, Variant
-from ovtool.devices.selection import describe_environment, find_emulated, select_available
+from ovtool.devices.discovery import describe_environment, find_emulated, select_available
 from ovtool.roofline import calibration, probes
 from ovtool.roofline.calibration import Calibration, Peak, ProbeMeasurement
 from ovtool.roofline.model import COMPUTE_KINDS
@@ -59,15 +59,8 @@ class _ProbeRun:
 class _ProbeBench:
     """Measures probes on one device.
 
-    Args:
-        device: Device name.
-        runner: Opens measuring sessions.
-        settings: Measurement time and target precision.
-        environment: Environment id.
-        scratch: Folder for the probes' files.
-        progress: Receives a note per stage.
-        base: Precision of the layers of an INT8 probe that are not quantized.
-        failures: Reasons why probes failed, by precision.
+    ``base`` is the precision of the layers of an INT8 probe that are not quantized; ``failures``
+    are the reasons why probes failed, by precision.
     """
 
     device: str
@@ -146,15 +139,8 @@ def calibrate(
     """Measure the rates of a device with each kind of operation, and store them.
 
     Each probe runs in its own process, in interleaved rounds like the trials of a sweep.  All run
-    under the latency hint; matrix products run under the throughput hint too, for their peak.
-
-    Args:
-        device: A physical device.
-        settings: Measurement time and target precision.
-        runner: Opens measuring sessions; by default worker processes.
-        probe_list: Probes to measure; by default all.
-        precisions: Precisions to try; by default those of the device kind, and ``i8``.
-        progress: Receives a note per stage.
+    under the latency hint; matrix products run under the throughput hint too, for their peak.  By
+    default, all probes run in the precisions of the device kind and in ``i8``.
 
     Raises:
         InputError: The device is virtual or emulated.
@@ -298,11 +284,7 @@ def _peak(precision: str, rows: Sequence[tuple[_ProbeRun, Measurement, Any]]) ->
 def _evaluate(
     measurements: Sequence[ProbeMeasurement], peaks: Sequence[Peak], bench: _ProbeBench
 ) -> dict[str, Any]:
-    """Return the fields of a calibration that follow from the probes.
-
-    Raises:
-        NothingMeasuredError: There are no overheads, or no rates.
-    """
+    """Return the fields of a calibration that follow from the probes."""
     failures = [reasons[0] + _more(reasons) for reasons in bench.failures.values()]
     overheads = calibration.fit_overheads(measurements)
     if overheads is None:

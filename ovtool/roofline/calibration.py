@@ -159,11 +159,8 @@ class ProbeMeasurement:
     """A measured probe.
 
     Args:
-        name: Probe name.
-        kind: Probe kind.
-        copies: Number of layers of that kind in the probe.
+        copies: Number of layers of the kind in the probe.
         seconds: Time of one inference, with its interval.
-        verdict: Verdict of the measurement.
         tasks: Executed layers; empty when the device does not report them.
     """
 
@@ -287,11 +284,8 @@ def fit_rates(
 ) -> DeviceRates:
     """Fit a surface to the rates of each kind and precision.
 
-    Args:
-        rates: Measured rates.
-        layer_s: Overhead per layer.
-        inference_s: Overhead per inference.
-        peaks: FLOP/s of the fastest network of matrix products, by precision.
+    ``layer_s`` and ``inference_s`` are the overheads, ``peaks`` the FLOP/s of the fastest network
+    of matrix products, by precision.
     """
     groups: dict[tuple[str, str], list[Rate]] = {}
     for rate in rates:

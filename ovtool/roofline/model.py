@@ -61,7 +61,6 @@ class Task:
     """The work of one layer in one inference.
 
     Args:
-        name: Layer name.
         kind: One of :data:`COMPUTE_KINDS` or :data:`MEMORY_KINDS`, or :data:`VIEW`.
         precision: Execution precision; None when unknown.
         flops: Floating-point operations; 0 for a memory kind.
@@ -206,9 +205,8 @@ class DeviceRates:
     def prediction_error(self, task: Task, expected: TimeTerms) -> tuple[str, float]:
         """Return which rates a task's predicted time rests on, and their relative error.
 
-        Returns:
-            The kind of the rates, and the root mean square of their relative errors in
-            leave-one-out cross-validation; NaN for too few measurements.
+        The error is the root mean square in leave-one-out cross-validation; NaN for too few
+        measurements.
         """
         kind, computed = self._compute_surface(task)
         if computed is not None and expected.compute_s >= expected.memory_s:
@@ -232,7 +230,6 @@ class LayerPrediction:
     """Predicted time and limit of a layer.
 
     Args:
-        task: The layer.
         limit: Time terms by the device's peak and bandwidth.
         expected: Time terms by the rates of the layer's kind.
         source: Kind of the rates that the prediction rests on.
@@ -265,10 +262,8 @@ class LayerPrediction:
 class Prediction:
     """Predicted time and limit of a model.
 
-    Args:
-        layers: Predicted layers.
-        unknown: Names of layers whose precision or kind is not calibrated.
-        inference_s: Overhead per inference.
+    ``unknown`` names the layers whose precision or kind is not calibrated; ``inference_s`` is the
+    overhead per inference.
     """
 
     layers: tuple[LayerPrediction, ...]
@@ -337,11 +332,6 @@ def predict_layer(
 
     Weights are read at the bandwidth for the weights of the whole model: one layer's weights may
     fit a cache, but the other layers evict them between inferences.
-
-    Args:
-        task: The layer.
-        rates: The device.
-        model_weight_bytes: Weight bytes of all layers.
     """
     if task.kind == VIEW:
         nothing = TimeTerms(0.0, 0.0, 0.0)

@@ -12,7 +12,7 @@ from ovtool.benchmark.session import TrialFailedError
 from ovtool.core.errors import InputError, MissingError
 from ovtool.core.notes import Note, make_note
 from ovtool.core.progress import SILENT, Progress
-from ovtool.devices.selection import describe_environment, select_available
+from ovtool.devices.discovery import describe_environment, select_available
 from ovtool.models.convert import ModelReference, load_or_convert_next_to
 from ovtool.roofline import calibration
 from ovtool.roofline import model as roofline
@@ -37,7 +37,6 @@ class LayerRoofline:
 
     Args:
         limit_ms: Minimum time by peak and bandwidth.
-        predicted_ms: Predicted time.
         bound: Largest term of the limit: compute, memory or overhead.
         limit_pct: The limit in percent of the measured time.
         intensity: FLOPs per byte; None for a layer without arithmetic.
@@ -52,15 +51,12 @@ class LayerRoofline:
 
 @dataclass(frozen=True, slots=True)
 class RooflineComparison:
-    """A profile compared with its device's calibration.
+    """A profile compared with its device's calibration; None is unknown.
 
     Args:
-        latency_ms: Predicted latency of one request; None with an unknown layer.
-        latency_ms_ci_low: Lower end of its 95 % interval; None when unknown.
-        latency_ms_ci_high: Upper end.
-        limit_ms: Minimum time of all layers, without overheads; None with an unknown layer.
+        latency_ms: Predicted latency of one request, with its 95 % interval.
+        limit_ms: Minimum time of all layers, without overheads.
         by_bound_ms: Predicted time of the layers, by bound.
-        layers: Layers by name.
         unknown: Names of layers without a prediction.
         peaks: GFLOP/s by precision.
         bandwidths: GB/s of memory and of the fastest cache.
@@ -97,15 +93,7 @@ def predict(
     """Predict the latency of a model on a calibrated device, under the latency hint.
 
     The model is compiled, since the device's runtime graph shows fused layers and execution
-    precisions; no inference is timed.
-
-    Args:
-        model: A variant, its folder, or a source for :func:`ovtool.api.convert`.
-        device: A calibrated device.
-        batch: Samples per request.
-        precision: Requested inference precision.
-        shapes: Shapes of inputs with dynamic dimensions.
-        progress: Receives the stages.
+    precisions; no inference is timed.  ``model`` may be a source for :func:`ovtool.api.convert`.
 
     Raises:
         MissingError: The device is not available, or has no calibration in this environment.
@@ -197,15 +185,7 @@ def compare_with_roofline(layers: Sequence[Layer], stored: Calibration) -> Roofl
 
 
 def roofline_figures(layers: Sequence[Layer], rates: DeviceRates) -> dict[str, float]:
-    """Return the roofline figures of a model for its row of results.
-
-    Args:
-        layers: Executed layers.
-        rates: Rates of their device.
-
-    Returns:
-        ``limit_ms`` and ``memory_bound_pct``; empty when a layer is not calibrated.
-    """
+    """Return ``limit_ms`` and ``memory_bound_pct``; empty when a layer is not calibrated."""
     prediction = roofline.predict(layer_tasks(layers), rates)
     expected_ms = sum(prediction.by_bound.values())
     if prediction.limit_ms is None or not expected_ms:
@@ -215,12 +195,7 @@ def roofline_figures(layers: Sequence[Layer], rates: DeviceRates) -> dict[str, f
 
 
 class TrialRooflines:
-    """Roofline figures of measured trials, for devices with a calibration.
-
-    Args:
-        environment: Environment id.
-        emulated: Devices without roofline figures.
-    """
+    """Roofline figures of measured trials, for devices with a calibration that are not emulated."""
 
     def __init__(self, environment: str, emulated: frozenset[str] = frozenset()) -> None:
         self._environment, self._emulated = environment, emulated

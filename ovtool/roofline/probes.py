@@ -50,9 +50,6 @@ class Probe:
         rows: Rows of a matrix product, height and width of an image, or bytes of a memory kind.
         inputs: Input channels, or the inner dimension.
         outputs: Output channels, or columns.
-        kernel: Kernel height and width.
-        stride: Stride of a convolution.
-        groups: Groups of a convolution.
         copies: Number of operations of that kind.
     """
 

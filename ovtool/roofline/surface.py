@@ -55,11 +55,7 @@ class Surface:
 
     @classmethod
     def fit(cls, sizes: Sequence[Sequence[float]], figures: Sequence[float]) -> Surface:
-        """Fit a surface to positive figures at positive sizes.
-
-        Args:
-            sizes: Sizes of each measurement, [measurements, sizes].
-            figures: Measured figures, [measurements].
+        """Fit a surface to positive figures at positive sizes, [measurements, sizes].
 
         Raises:
             ValueError: There are no measurements, or a value is not positive.
@@ -107,7 +103,6 @@ def _solve(points: Array, values: Array, scale: float) -> tuple[Array, Array]:
 
 
 def _cross_validation_error(points: Array, values: Array, scale: float) -> float:
-    """Return the root mean square of the relative errors in leave-one-out cross-validation."""
     n = len(values)
     if n < 3:
         return math.nan

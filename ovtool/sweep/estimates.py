@@ -13,14 +13,13 @@ from ovtool.benchmark import jobs
 from ovtool.benchmark.engine import MeasurementProgress, failed_measurement, utc_now
 from ovtool.benchmark.session import TrialFailedError
 from ovtool.compile_check import compile_check
-from ovtool.compile_check.compile_check import build_request
 from ovtool.compile_check.npu import offline
 from ovtool.core.device_names import kind_of, npu_platform
 from ovtool.core.errors import InputError, MissingError
 from ovtool.core.measurement import Measurement
 from ovtool.core.notes import make_note
 from ovtool.devices import discovery
-from ovtool.devices.selection import require_devices
+from ovtool.devices.discovery import require_devices
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -128,9 +127,8 @@ class Estimator:
         job = jobs.prepare_job(trial, variant)
         if trial.batch > 1:
             job = replace(job, properties={**job.properties, **WHOLE_BATCH})
-        request = build_request(job, variant)
         compiler = self.compilers[trial.device]
-        result = compile_check.check_compiles(request, trial.device, compiler, find_suspects=False)
+        result = compile_check.check_compiles(job, trial.device, compiler, find_suspects=False)
         if not result.compiles:
             command = f"ovtool check {variant.folder} --device {trial.device}"
             raise TrialFailedError(
@@ -152,7 +150,7 @@ class Estimator:
             environment=self.environment,
             status="estimated",
             figures={name: value for name, value in figures.items() if value is not None},
-            properties=dict(request.properties),
+            properties=dict(job.properties),
             notes=(
                 make_note("estimate", f"{trial.device} by {result.by}, openvino {result.openvino}"),
             ),

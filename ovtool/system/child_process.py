@@ -42,11 +42,7 @@ _STDERR_LINES = 3
 class WorkerError(Exception):
     """A worker did not answer a request; the message is one line.
 
-    Args:
-        failure: How it failed.
-        message: What happened, or the error that the worker reported.
-        method: The request.
-        exit_code: Exit code of a worker that died; negative for a signal.
+    ``exit_code`` is that of a worker that died; negative for a signal.
     """
 
     def __init__(
@@ -60,29 +56,19 @@ class ChildProcess:
     """A worker process and the pipes to and from it.
 
     Its stderr goes to a temporary file.  The worker ends when its standard input closes, so it does
-    not outlive this process.
-
-    Args:
-        command: The program and its arguments.
-        timeout_s: Time limit of the start and of each request.
-        environment: Variables added to those of this process.
+    not outlive this process.  ``timeout_s`` limits the start and each request; ``environment`` is
+    added to the variables of this process.
     """
 
     def __init__(
-        self,
-        command: Sequence[str],
-        timeout_s: float,
-        environment: Mapping[str, str] | None = None,
+        self, command: Sequence[str], timeout_s: float, environment: Mapping[str, str] | None = None
     ) -> None:
         self._timeout_s = timeout_s
         self._oom_kills = Host().oom_kills()
         self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
+        pipe = subprocess.PIPE
         self._process = _start(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._stderr,
-            environment=environment,
+            command, environment or {}, stdin=pipe, stdout=pipe, stderr=self._stderr
         )
         self._replies: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._ready = False
@@ -215,10 +201,8 @@ def serve(create_worker: Callable[[], object]) -> None:
     """Answer requests until ``close`` or the end of standard input: the main loop of a worker.
 
     A request names a method of the worker, which takes the whole request and returns the reply.
-    What plugins print to stdout goes to stderr, apart from the replies.
-
-    Args:
-        create_worker: Creates the worker; the ready message follows.
+    What plugins print to stdout goes to stderr, apart from the replies.  The ready message follows
+    the creation of the worker.
     """
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
@@ -266,29 +250,17 @@ def run_program(
     environment: Mapping[str, str],
     folder: Path | None = None,
 ) -> int | None:
-    """Run a program to its end, with all its output in a file.
+    """Run a program to its end, with all its output in the file ``log``, which is overwritten.
 
     A file rather than a pipe, since services that the program leaves behind would hold a pipe open.
-
-    Args:
-        command: The program and its arguments.
-        log: File for stdout and stderr; overwritten.
-        timeout_s: Time limit, after which the program is killed.
-        environment: Variables added to those of this process.
-        folder: Working directory; None for the current one.
+    ``environment`` is added to the variables of this process.
 
     Returns:
-        The exit code; None after the time limit.
+        The exit code; None for a program that exceeded the time limit and was killed.
     """
     with log.open("wb") as stream:
-        process = _start(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            environment=environment,
-            folder=folder,
-        )
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": stream, "stderr": subprocess.STDOUT}
+        process = _start(command, environment, cwd=folder, **pipes)
         try:
             return process.wait(timeout_s)
         except subprocess.TimeoutExpired:
@@ -314,23 +286,11 @@ def kill_tree(process: subprocess.Popen[bytes]) -> None:
 
 
 def _start(
-    command: Sequence[str],
-    *,
-    stdin: int,
-    stdout: int | IO[bytes],
-    stderr: int | IO[bytes],
-    environment: Mapping[str, str] | None,
-    folder: Path | None = None,
+    command: Sequence[str], environment: Mapping[str, str], **options: Any
 ) -> subprocess.Popen[bytes]:
-    own_group: dict[str, Any] = {"start_new_session": True}
+    """Start a program in a process group of its own, with ``environment`` added."""
     if sys.platform == "win32":
-        own_group = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
-    return subprocess.Popen(
-        list(command),
-        stdin=stdin,
-        stdout=stdout,
-        stderr=stderr,
-        env=dict(os.environ) | dict(environment or {}),
-        cwd=folder,
-        **own_group,
-    )
+        options["creationflags"] = subprocess.CREATE_NEW_PROCESS_GROUP
+    else:
+        options["start_new_session"] = True
+    return subprocess.Popen(list(command), env={**os.environ, **environment}, **options)

@@ -83,11 +83,7 @@ class OwnTimes(NamedTuple):
 
 
 class Counters:
-    """Reads the counters, from files that stay open.
-
-    Args:
-        root: Folder with ``/proc`` and ``/sys``.
-    """
+    """Reads the counters, from files that stay open, below a root with ``/proc`` and ``/sys``."""
 
     def __init__(self, root: Path = Path("/")) -> None:
         self._root = root
@@ -249,7 +245,6 @@ class _Delays:
         return (self._ended_ns + sum(self._last_ns.values())) / NS_PER_S
 
     def read_known(self) -> float:
-        """Return the sum of the known threads."""
         for thread, file in self._kept.items():
             with suppress(OSError, IndexError, ValueError):
                 self._last_ns[thread] = int(file.read().split()[1])

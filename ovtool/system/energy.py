@@ -25,10 +25,8 @@ _CLASSES = {"GPU": ("sys/class/drm", "card"), "NPU": ("sys/class/accel", "accel"
 class Counter:
     """A file with an increasing number of microjoules.
 
-    Args:
-        name: Name of the domain, such as ``RAPL package-0``.
-        path: The file.
-        range_uj: Value at which the counter wraps to 0; None for 64 bits, which never wraps.
+    ``name`` is the domain, such as ``RAPL package-0``.  The counter wraps to 0 at ``range_uj``;
+    None for 64 bits, which never wraps.
     """
 
     name: str
@@ -57,17 +55,6 @@ class CounterSet:
     source: str
 
 
-@dataclass(frozen=True, slots=True)
-class Energy:
-    """Energy since the meter was opened."""
-
-    total_uj: int
-
-    def since(self, earlier: Energy) -> float:
-        """Return joules since an earlier reading of the same meter."""
-        return (self.total_uj - earlier.total_uj) / 1e6
-
-
 class Meter:
     """Reads the counters of a device.
 
@@ -83,27 +70,24 @@ class Meter:
 
     @classmethod
     def for_device(cls, root: Path, device: str) -> Meter | Unknown:
-        """Return the meter of a device, or why the device has no meter.
-
-        Args:
-            root: Folder with ``/sys``.
-            device: OpenVINO device name: ``CPU``, ``GPU.1``, ``NPU``.
-        """
+        """Return the meter of a device such as ``GPU.1``, or why the device has no meter."""
         counter_set = find_counters(root, device)
         if isinstance(counter_set, Unknown):
             return counter_set
         try:
             meter = cls(counter_set)
         except OSError as error:
-            return _explain_refusal(error, root)
+            remedy = "; only root may read it: sudo chmod a+r"
+            refused = isinstance(error, PermissionError)
+            return Unknown(reason(error, root) + (remedy if refused else ""))
         first = meter.read()
         if isinstance(first, Unknown):
             meter.close()
             return first
         return meter
 
-    def read(self) -> Energy | Unknown:
-        """Return the energy so far, or why a counter is not readable."""
+    def read(self) -> int | Unknown:
+        """Return the microjoules since the first reading, or why a counter is not readable."""
         try:
             now_uj = [int(file.read()) for file in self._files]
             pairs = zip(self._counters, self._last_uj or now_uj, now_uj, strict=True)
@@ -111,7 +95,7 @@ class Meter:
         except (OSError, ValueError) as error:
             return Unknown(f"{self.source}: {getattr(error, 'strerror', None) or error}")
         self._last_uj = now_uj
-        return Energy(self._total_uj)
+        return self._total_uj
 
     def close(self) -> None:
         """Close the files."""
@@ -120,12 +104,7 @@ class Meter:
 
 
 def find_counters(root: Path, device: str) -> CounterSet | Unknown:
-    """Find the counters of a device, without checking permissions.
-
-    Args:
-        root: Folder with ``/sys``.
-        device: OpenVINO device name: ``CPU``, ``GPU.1``, ``NPU``.
-    """
+    """Find the counters of a device such as ``GPU.1``, without checking permissions."""
     kind, _, number = device.partition(".")
     if kind == "CPU":
         return _packages(root)
@@ -143,9 +122,9 @@ def find_counters(root: Path, device: str) -> CounterSet | Unknown:
     own = _hwmon(root, cards[index])
     if own is not None:
         return CounterSet((own,), own.name)
-    if kind == "NPU" or _integrated(root, cards[index]):
-        return _shared(root, device)
-    return Unknown(f"/{cards[index]}/device/hwmon has no energy counter")
+    if kind == "GPU" and not _integrated(root, cards[index]):
+        return Unknown(f"/{cards[index]}/device/hwmon has no energy counter")
+    return _shared(root, device)
 
 
 def _shared(root: Path, device: str) -> CounterSet | Unknown:
@@ -218,10 +197,3 @@ def _numbered(root: Path, folder: str, prefix: str) -> list[str]:
         return []
     numbered = [n for n in names if re.fullmatch(rf"{re.escape(prefix)}\d+", n)]
     return sorted(numbered, key=lambda name: int(name.removeprefix(prefix)))
-
-
-def _explain_refusal(error: OSError, root: Path) -> Unknown:
-    text = reason(error, root)
-    if isinstance(error, PermissionError):
-        text += "; only root may read it: sudo chmod a+r"
-    return Unknown(text)

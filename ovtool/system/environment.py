@@ -20,12 +20,7 @@ if TYPE_CHECKING:
 
 
 def environment(devices: Mapping[str, Mapping[str, Any]], host: Host | None = None) -> Environment:
-    """Return the current environment.
-
-    Args:
-        devices: Facts of each device by name (full name, plugin, driver).
-        host: The host; a test gives its own.
-    """
+    """Return the current environment, with facts of each device (full name, plugin, driver)."""
     import openvino as ov
 
     hardware = host or Host()

@@ -1,6 +1,7 @@
 """Windows, their causes of disturbance, and undisturbed stretches."""
 
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from ovtool.benchmark.session import Stretch
 from ovtool.benchmark.windows import (
-    CAUSES,
+    Cause,
     HostLoad,
     classify_windows,
     compute_wait_share,
@@ -51,7 +52,7 @@ def test_undisturbed_windows_are_quiet():
     assert classify_windows([], TWO) == []
 
 
-@pytest.mark.parametrize("cause", CAUSES)
+@pytest.mark.parametrize("cause", get_args(Cause))
 def test_each_cause_is_recognized(cause):
     assert causes_of(DISTURBED[cause]) == [cause]
 

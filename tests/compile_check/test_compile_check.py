@@ -5,11 +5,13 @@ import json
 import openvino as ov
 import pytest
 
+from ovtool.benchmark.session import Job
 from ovtool.compile_check import compile_check
-from ovtool.compile_check.compile_check import CompileRequest, check_compiles, select_compiler
+from ovtool.compile_check.compile_check import check_compiles, select_compiler
 from ovtool.compile_check.compiling import INSTALL, LocalCompiler, Outcome
 from ovtool.compile_check.npu import offline
 from ovtool.core.errors import InputError, MissingDependencyError, MissingDeviceError
+from ovtool.core.trial import Trial
 from ovtool.devices import plugin_errors
 from ovtool.devices.discovery import Device
 from tests.compile_check.graphs import with_segments
@@ -52,18 +54,19 @@ def no_segments(model):
 
 
 @pytest.fixture
-def request_of(tmp_path):
+def job_of(tmp_path):
     def make(model=None, shape=(8, 16)):
         ov.save_model(model or with_segments(static=False), tmp_path / "m.xml")
         properties = {"PERFORMANCE_HINT": "LATENCY"}
-        return CompileRequest("m", tmp_path / "m.xml", (("x", shape),), "default", properties)
+        trial = Trial("id", "m", "NPU.4000", shape[0])
+        return Job(trial, tmp_path / "m.xml", ("x",), (shape,), (shape,), (0,), properties)
 
     return make
 
 
-def test_success_has_the_compilers_estimate(request_of):
+def test_success_has_the_compilers_estimate(job_of):
     compiler = Scripted(good)
-    result = check_compiles(request_of(), "NPU.4000", compiler)
+    result = check_compiles(job_of(), "NPU.4000", compiler)
     assert result.compiles
     assert (result.blob_mib, result.compile_s) == (3.0, 1.5)
     assert result.compiler_estimate_ms == 0.322
@@ -73,15 +76,15 @@ def test_success_has_the_compilers_estimate(request_of):
     assert json.loads(json.dumps(result.to_json()))["shapes"] == {"x": [8, 16]}
 
 
-def test_compiled_model_has_fixed_shapes(request_of):
+def test_compiled_model_has_fixed_shapes(job_of):
     compiler = Scripted(good)
-    check_compiles(request_of(), "NPU.4000", compiler)
+    check_compiles(job_of(), "NPU.4000", compiler)
     (model,) = compiler.models
     assert list(model.inputs[0].get_partial_shape().to_shape()) == [8, 16]
 
 
-def test_failure_has_a_suspect_and_a_remedy(request_of):
-    result = check_compiles(request_of(), "NPU.4000", Scripted(no_segments))
+def test_failure_has_a_suspect_and_a_remedy(job_of):
+    result = check_compiles(job_of(), "NPU.4000", Scripted(no_segments))
     assert not result.compiles
     explanation = plugin_errors.explain(UNSUPPORTED)
     assert (result.error, result.remedy) == (explanation.meaning, explanation.remedy)
@@ -91,28 +94,28 @@ def test_failure_has_a_suspect_and_a_remedy(request_of):
     assert (result.blob_mib, result.compile_s, result.compiler_estimate_ms) == (None, None, None)
 
 
-def test_no_search_for_an_error_that_concerns_no_operation(request_of):
+def test_no_search_for_an_error_that_concerns_no_operation(job_of):
     error = "Wrong value f32 for property key INFERENCE_PRECISION_HINT. Supported values: f16, i8"
     compiler = Scripted(lambda _: Outcome("rejected", error))
-    result = check_compiles(request_of(), "NPU.4000", compiler)
+    result = check_compiles(job_of(), "NPU.4000", compiler)
     assert result.search is None
     assert len(compiler.models) == 1
     assert result.error == plugin_errors.explain(error).meaning
 
 
-def test_compiler_context_is_left_after_an_exception(request_of):
+def test_compiler_context_is_left_after_an_exception(job_of):
     def broken(_):
         raise KeyboardInterrupt
 
     compiler = Scripted(broken)
     with pytest.raises(KeyboardInterrupt):
-        check_compiles(request_of(), "NPU.4000", compiler)
+        check_compiles(job_of(), "NPU.4000", compiler)
     assert compiler.open == 0
 
 
-def test_shapes_that_do_not_fit_are_rejected(request_of):
+def test_shapes_that_do_not_fit_are_rejected(job_of):
     with pytest.raises(InputError, match="x=8x17"):
-        check_compiles(request_of(shape=(8, 17)), "CPU", Scripted(good))
+        check_compiles(job_of(shape=(8, 17)), "CPU", Scripted(good))
 
 
 @pytest.mark.parametrize(

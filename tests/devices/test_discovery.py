@@ -145,15 +145,15 @@ EMULATED = Device("GPU.0", available=True, full_name="Emulated Intel Xe-LP (Open
         ("AUTO:-GPU", False),
     ],
 )
-def test_virtual_device_may_be_emulated_by_its_members(name, expected):
+def test_virtual_device_may_be_emulated_by_its_members(name, expected, monkeypatch):
     devices = [CPU, EMULATED, Device("GPU.1", available=True, full_name="Intel Arc")]
-    assert discovery.may_be_emulated(name, devices) is expected
+    monkeypatch.setattr(discovery, "discover", lambda: devices)
+    assert discovery.find_emulated([name]) == ({name} if expected else set())
 
 
-def test_emulated_is_read_from_the_full_name():
+def test_emulated_is_read_from_the_full_name(monkeypatch):
     json = EMULATED.to_json()
     assert (json["kind"], json["virtual"], json["emulated"]) == ("GPU", False, True)
     assert not any(device.to_json()["emulated"] for device in FULL)
-    assert not any(
-        discovery.may_be_emulated(name, FULL) for name in ("AUTO", "GPU", "AUTO:-CPU", "CPU")
-    )
+    monkeypatch.setattr(discovery, "discover", lambda: FULL)
+    assert not discovery.find_emulated(["AUTO", "GPU", "AUTO:-CPU", "CPU"])

@@ -54,15 +54,7 @@ _NO_C_LIBRARY = (
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """A package to download.
-
-    Args:
-        name: Package name and version.
-        url: Source.
-        size_mib: Size; None where the server does not report it.
-        license: License of the package.
-        purpose: What the package is needed for.
-    """
+    """A package to download; the size is None where the server does not report it."""
 
     name: str
     url: str
@@ -75,10 +67,7 @@ class Download:
 class Offer:
     """The installation steps, for the user's consent.
 
-    Args:
-        target: The new folder.
-        downloads: The packages.
-        compiler: The installed C compiler for the program; empty for a downloaded one.
+    ``compiler`` is the installed C compiler for the program; empty for a downloaded one.
     """
 
     target: Path
@@ -120,11 +109,6 @@ def install_npu_compiler(
     offer: Offer, *, progress: Progress = SILENT, replace: bool = False
 ) -> Path:
     """Download, build and test the compiler; a failure leaves no folder.
-
-    Args:
-        offer: From :func:`npu_compiler_offer`.
-        progress: Receives the stages.
-        replace: Whether to replace an existing installation.
 
     Raises:
         InputError: The compiler is already installed, a download fails, or the result does not run.
@@ -193,11 +177,6 @@ def _size_mib(url: str) -> float | None:
 
 
 def _pip(arguments: Sequence[str], scratch: Path) -> None:
-    """Run pip.
-
-    Raises:
-        InputError: pip fails; the message has the last line of its output.
-    """
     log = scratch / "pip.log"
     quiet = ["--disable-pip-version-check", "--no-input", "--quiet"]
     command = [sys.executable, "-m", "pip", arguments[0], *quiet, *arguments[1:]]
@@ -215,11 +194,6 @@ def _run_checked(
 
 
 def _unpack(wheel: Path, libraries: Path) -> None:
-    """Extract the libraries and licenses from OpenVINO's package.
-
-    Raises:
-        InputError: The package lacks a library.
-    """
     with zipfile.ZipFile(wheel) as package:
         by_name = {name.rpartition("/")[2]: name for name in package.namelist()}
         for name in DLLS:
@@ -239,7 +213,6 @@ def _extract(package: zipfile.ZipFile, name: str, target: Path) -> None:
 
 
 def _build(program: Path, compiler: str, packages: Sequence[str], work: Path) -> None:
-    """Build the Windows program that calls the libraries."""
     command, environment = [compiler], {}
     if not compiler:
         tools = work / "tools"
@@ -258,11 +231,7 @@ def _build(program: Path, compiler: str, packages: Sequence[str], work: Path) ->
 
 
 def _test(folder: Path, work: Path) -> None:
-    """Run the program once, which also creates Wine's prefix.
-
-    Raises:
-        InputError: The program does not print OpenVINO's version.
-    """
+    """Run the program once, which also creates Wine's prefix."""
     wine = offline.Wine.locate(folder / offline.PREFIX)
     log = work / "test.log"
     program = str(folder / offline.LIBRARIES / offline.PROGRAM)

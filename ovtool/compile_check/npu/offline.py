@@ -76,11 +76,7 @@ def find_native_library() -> Path | None:
 
 
 def compiler(platform: str, timeout_s: float = COMPILE_S) -> Compiler:
-    """Return the offline compiler for an NPU platform.
-
-    Args:
-        platform: One of :data:`PLATFORMS`.
-        timeout_s: Time limit of one compile.
+    """Return the offline compiler for one of the :data:`PLATFORMS`.
 
     Raises:
         MissingDependencyError: The compiler is not installed.
@@ -164,14 +160,7 @@ class Wine:
 
 @dataclass(frozen=True, slots=True)
 class WineCompiler:
-    """The Windows compiler in Wine; a lock admits one process per folder.
-
-    Args:
-        folder: The installation.
-        platform: The NPU platform.
-        wine: Wine's programs.
-        timeout_s: Time limit of one compile.
-    """
+    """The Windows compiler in Wine; a lock admits one process per folder."""
 
     folder: Path
     platform: str
