@@ -105,12 +105,13 @@ class Calibration(Record):
         peaks = {p.precision: p.flops_per_s for p in self.peaks if p.hint == "latency"}
         return fit_rates(self.rates, self.layer.value_s, self.inference.value_s, peaks)
 
-    def bandwidth(self) -> tuple[Rate, Rate] | None:
+    def bandwidths(self) -> dict[str, Rate]:
         """Return the elementwise bandwidth of memory (most bytes) and of the fastest cache."""
         moved = [r for r in self.rates if r.kind == MEMORY_KINDS[0]]
         if not moved:
-            return None
-        return max(moved, key=lambda r: r.sizes), max(moved, key=lambda r: r.value)
+            return {}
+        largest, fastest = max(moved, key=lambda r: r.sizes), max(moved, key=lambda r: r.value)
+        return {"memory": largest, "cache": fastest}
 
 
 def path(environment: str, device: str) -> Path:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING, Literal
 
 from ovtool.core.statistics import Z975, Interval
@@ -128,34 +129,10 @@ class TimeTerms:
     @property
     def bound(self) -> Bound:
         """The largest term."""
-        terms: dict[Bound, float] = {
-            "compute": self.compute_s,
-            "memory": self.memory_s,
-            "overhead": self.overhead_s,
-        }
-        return max(terms, key=lambda term: terms[term])
-
-
-def time_terms(
-    flops: float, moved_bytes: float, peak: float, bandwidth: float, overhead_s: float = 0.0
-) -> TimeTerms:
-    """Return the terms of a layer's time.
-
-    Args:
-        flops: Floating-point operations.
-        moved_bytes: Bytes read and written.
-        peak: FLOP/s.
-        bandwidth: Bytes per second.
-        overhead_s: Fixed time per layer.
-
-    Raises:
-        ValueError: A count is negative, or a rate is not positive.
-    """
-    if flops < 0 or moved_bytes < 0 or overhead_s < 0:
-        raise ValueError("FLOPs, bytes and overhead must not be negative")
-    if not (peak > 0 and bandwidth > 0):
-        raise ValueError("peak and bandwidth must be positive")
-    return TimeTerms(flops / peak, moved_bytes / bandwidth, overhead_s)
+        terms: tuple[tuple[Bound, float], ...] = (
+            ("compute", self.compute_s), ("memory", self.memory_s), ("overhead", self.overhead_s),
+        )  # fmt: skip
+        return max(terms, key=itemgetter(1))[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,11 +170,10 @@ class DeviceRates:
     def _compute_surface(self, task: Task) -> tuple[str, Surface | None]:
         """Return the calibrated kind that represents a task, and its rates."""
         kind = task.kind
-        surface = self.compute.get((kind, task.precision or ""))
-        while surface is None and kind in _SUBSTITUTE_KIND:
+        precision = task.precision or ""
+        while (kind, precision) not in self.compute and kind in _SUBSTITUTE_KIND:
             kind = _SUBSTITUTE_KIND[kind]
-            surface = self.compute.get((kind, task.precision or ""))
-        return kind, surface
+        return kind, self.compute.get((kind, precision))
 
     def _memory_surface(self, task: Task) -> Surface | None:
         return self.memory.get(task.kind) or self.memory.get(MEMORY_KINDS[0])
@@ -215,14 +191,14 @@ class DeviceRates:
         surface = self.stream if reads_weights else self._memory_surface(task)
         return STREAM if reads_weights else task.kind, surface.error if surface else math.nan
 
-    def data_bandwidth(self, task: Task) -> float:
-        """Return the bytes per second of a task's activations; infinite when not calibrated."""
-        surface = self._memory_surface(task)
-        return math.inf if surface is None else surface.at((max(task.data_bytes, 1),))
-
-    def weight_bandwidth(self, model_weight_bytes: float) -> float:
-        """Return the bytes per second at which a model's weights are read."""
-        return math.inf if self.stream is None else self.stream.at((max(model_weight_bytes, 1),))
+    def memory_s(self, task: Task, model_weight_bytes: float) -> float:
+        """Return the time of reading and writing a task's bytes; 0 when not calibrated."""
+        seconds, surface = 0.0, self._memory_surface(task)
+        if self.stream is not None:
+            seconds += task.weight_bytes / self.stream.at((max(model_weight_bytes, 1),))
+        if surface is not None:
+            seconds += task.data_bytes / surface.at((max(task.data_bytes, 1),))
+        return seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,11 +245,6 @@ class Prediction:
     layers: tuple[LayerPrediction, ...]
     unknown: tuple[str, ...] = ()
     inference_s: float = 0.0
-
-    @property
-    def by_name(self) -> dict[str, LayerPrediction]:
-        """Predicted layers by name."""
-        return {layer.task.name: layer for layer in self.layers}
 
     @property
     def latency_ms(self) -> float | None:
@@ -336,8 +307,7 @@ def predict_layer(
     if task.kind == VIEW:
         nothing = TimeTerms(0.0, 0.0, 0.0)
         return LayerPrediction(task, nothing, nothing)
-    memory_s = task.weight_bytes / rates.weight_bandwidth(model_weight_bytes)
-    memory_s += task.data_bytes / rates.data_bandwidth(task)
+    memory_s = rates.memory_s(task, model_weight_bytes)
     if not task.flops:
         expected = TimeTerms(0.0, memory_s, rates.layer_s)
         return LayerPrediction(task, expected, expected, *rates.prediction_error(task, expected))

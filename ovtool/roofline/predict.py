@@ -165,11 +165,8 @@ def compare_with_roofline(layers: Sequence[Layer], stored: Calibration) -> Roofl
     """Compare profiled layers with a calibration of their device."""
     rates = stored.device_rates()
     prediction = roofline.predict(layer_tasks(layers), rates)
-    expected, latency = prediction.by_name, prediction.latency
+    expected, latency = {p.task.name: p for p in prediction.layers}, prediction.latency
     interval = latency if latency is not None and latency.known else None
-    bandwidths = {}
-    if (ends := stored.bandwidth()) is not None:
-        bandwidths = {"memory": ends[0].value / 1e9, "cache": ends[1].value / 1e9}
     return RooflineComparison(
         latency_ms=prediction.latency_ms,
         latency_ms_ci_low=None if interval is None else interval.low,
@@ -179,7 +176,7 @@ def compare_with_roofline(layers: Sequence[Layer], stored: Calibration) -> Roofl
         layers={layer.name: _layer_roofline(layer, expected.get(layer.name)) for layer in layers},
         unknown=prediction.unknown,
         peaks={name: peak / 1e9 for name, peak in rates.peaks.items()},
-        bandwidths=bandwidths,
+        bandwidths={level: rate.value / 1e9 for level, rate in stored.bandwidths().items()},
         calibrated=stored.summary,
     )
 

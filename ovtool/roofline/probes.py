@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +23,7 @@ import numpy as np
 from ovtool.roofline.model import COMPUTE_KINDS, MEMORY_KINDS, STREAM
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     import openvino as ov
 
@@ -38,7 +38,6 @@ _CACHED_BYTES = 8e6
 """Maximum weight bytes of a probe with several products, so that they stay in a cache."""
 SINK = "sink"
 """Name prefix of the layers that consume the outputs of branches."""
-_LEVELS = {"activations": 256, "weights": 255}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +82,7 @@ def probes() -> list[Probe]:
     all_probes += [Probe(MEMORY_KINDS[0], size, copies=1) for size in (2**24, 2**26)]
     all_probes += [Probe(STREAM, 1, 1024, 1024, copies=count) for count in (1, 4, 8, 24)]
     for kind in COMPUTE_KINDS:
-        all_probes += [_with_copies(probe) for probe in _SIZES[kind]()]
+        all_probes += [_with_copies(Probe(kind, *sizes)) for sizes in _SIZES[kind]]
     return all_probes
 
 
@@ -97,35 +96,17 @@ def _with_copies(probe: Probe) -> Probe:
     copies = min(max(count, minimum), _COPIES[1])
     if probe.kind == "product":  # ``stream`` measures weights that come from memory
         copies = min(copies, max(1, int(_CACHED_BYTES / (4 * probe.inputs * probe.outputs))))
-    return Probe(
-        probe.kind, probe.rows, probe.inputs, probe.outputs, probe.kernel, probe.stride,
-        probe.groups, copies,
-    )  # fmt: skip
+    return replace(probe, copies=copies)
 
 
-def _products() -> Iterator[Probe]:
-    for rows in (1, 8, 64, 512):
-        for width in (64, 128, 256, 512, 1024, 2048):
-            if rows * width * width <= 64 * 1024 * 1024:
-                yield Probe("product", rows, width, width)
-
-
-def _attentions() -> Iterator[Probe]:
-    for length, size in ((16, 32), (64, 32), (128, 64), (384, 64)):
-        yield Probe("attention", length, size, length)
-
-
-def _stems() -> Iterator[Probe]:
-    for side, inputs, outputs, kernel, stride in (
+# The columns are those of Probe: rows, inputs, outputs, kernel, stride, groups.
+_SIZES: dict[str, tuple[tuple[int, ...], ...]] = {
+    "stem": (
         (28, 1, 16, 3, 1), (28, 1, 32, 5, 1), (32, 3, 32, 3, 1), (64, 3, 32, 3, 2),
         (224, 3, 32, 3, 2), (224, 3, 16, 3, 1), (112, 3, 64, 7, 2), (224, 3, 64, 7, 2),
         (128, 3, 64, 3, 1), (32, 3, 24, 3, 1), (64, 3, 8, 3, 2),
-    ):  # fmt: skip
-        yield Probe("stem", side, inputs, outputs, kernel, stride)
-
-
-def _convolutions() -> Iterator[Probe]:
-    for side, inputs, outputs, kernel, stride in (
+    ),
+    "convolution": (
         (7, 16, 16, 3, 1), (7, 64, 64, 3, 1), (7, 256, 256, 3, 1), (7, 512, 512, 3, 1),
         (14, 32, 32, 3, 1), (14, 128, 128, 3, 1), (14, 256, 256, 3, 1), (14, 128, 256, 3, 2),
         (28, 16, 16, 3, 1), (28, 64, 64, 3, 1), (28, 128, 128, 3, 1), (28, 20, 50, 5, 1),
@@ -133,47 +114,34 @@ def _convolutions() -> Iterator[Probe]:
         (28, 24, 24, 3, 1), (14, 40, 40, 3, 1), (14, 8, 8, 3, 1), (56, 8, 8, 3, 1),
         (28, 8, 24, 3, 2), (7, 72, 72, 3, 1), (112, 16, 16, 3, 1), (112, 16, 32, 3, 1),
         (28, 32, 32, 5, 1), (14, 64, 64, 5, 1), (14, 96, 96, 7, 1),
-    ):  # fmt: skip
-        yield Probe("convolution", side, inputs, outputs, kernel, stride)
-
-
-def _pointwise() -> Iterator[Probe]:
-    for side, inputs, outputs in (
+    ),
+    "pointwise": (
         (7, 32, 128), (7, 128, 512), (7, 512, 128), (7, 1024, 256), (7, 320, 1280),
         (14, 16, 64), (14, 64, 384), (14, 384, 64), (14, 512, 512),
         (28, 32, 192), (28, 192, 32), (28, 256, 256), (28, 40, 240),
         (56, 24, 144), (56, 144, 24), (56, 64, 256), (56, 256, 64),
         (7, 40, 200), (7, 200, 40), (14, 24, 8), (28, 8, 56), (14, 56, 20), (56, 40, 8),
         (112, 16, 96), (112, 32, 16), (112, 64, 64),
-    ):  # fmt: skip
-        yield Probe("pointwise", side, inputs, outputs)
-
-
-def _depthwise() -> Iterator[Probe]:
-    for side, channels, kernel, stride in (
-        (7, 64, 3, 1), (7, 512, 3, 1), (7, 512, 5, 1), (7, 1152, 3, 1),
-        (14, 128, 3, 1), (14, 480, 3, 1), (14, 480, 5, 1), (14, 512, 3, 2), (14, 240, 5, 2),
-        (28, 96, 3, 1), (28, 240, 5, 1), (28, 192, 3, 2), (56, 144, 3, 1), (56, 144, 3, 2),
-        (7, 72, 3, 1), (14, 40, 5, 1), (28, 24, 3, 1), (28, 56, 3, 2), (56, 8, 3, 1),
-        (56, 144, 5, 2), (112, 32, 3, 1), (112, 96, 3, 2), (112, 128, 3, 1),
-    ):  # fmt: skip
-        yield Probe("depthwise", side, 1, channels, kernel, stride, channels)
-
-
-def _grouped() -> Iterator[Probe]:
-    for side, each, groups in ((7, 32, 16), (14, 16, 16), (28, 8, 16), (56, 4, 32)):
-        yield Probe("grouped", side, each, each * groups, 3, 1, groups)
-
-
-_SIZES: Mapping[str, Callable[[], Iterator[Probe]]] = {
-    "stem": _stems,
-    "convolution": _convolutions,
-    "pointwise": _pointwise,
-    "depthwise": _depthwise,
-    "grouped": _grouped,
-    "product": _products,
-    "attention": _attentions,
-}
+    ),
+    "depthwise": tuple(
+        (rows, 1, channels, kernel, stride, channels) for rows, channels, kernel, stride in (
+            (7, 64, 3, 1), (7, 512, 3, 1), (7, 512, 5, 1), (7, 1152, 3, 1),
+            (14, 128, 3, 1), (14, 480, 3, 1), (14, 480, 5, 1), (14, 512, 3, 2), (14, 240, 5, 2),
+            (28, 96, 3, 1), (28, 240, 5, 1), (28, 192, 3, 2), (56, 144, 3, 1), (56, 144, 3, 2),
+            (7, 72, 3, 1), (14, 40, 5, 1), (28, 24, 3, 1), (28, 56, 3, 2), (56, 8, 3, 1),
+            (56, 144, 5, 2), (112, 32, 3, 1), (112, 96, 3, 2), (112, 128, 3, 1),
+        )
+    ),
+    "grouped": (
+        (7, 32, 512, 3, 1, 16), (14, 16, 256, 3, 1, 16), (28, 8, 128, 3, 1, 16),
+        (56, 4, 128, 3, 1, 32),
+    ),
+    "product": tuple(
+        (rows, width, width) for rows in (1, 8, 64, 512)
+        for width in (64, 128, 256, 512, 1024, 2048) if rows * width * width <= 64 * 1024 * 1024
+    ),
+    "attention": ((16, 32, 16), (64, 32, 64), (128, 64, 128), (384, 64, 384)),
+}  # fmt: skip
 
 
 class _Network:
@@ -198,21 +166,16 @@ class _Network:
         from openvino import opset15 as op
 
         values = self._random.standard_normal(shape) / math.sqrt(fan_in)
-        return self._quantized(op.constant(values.astype(np.float32)), "weights")
+        return self.quantized(op.constant(values.astype(np.float32)), levels=255)
 
-    def values(self, node: Any) -> Any:
-        """Return activations, quantized if the probe is."""
-        return self._quantized(node, "activations")
-
-    def _quantized(self, node: Any, what: str) -> Any:
+    def quantized(self, node: Any, levels: int = 256) -> Any:
+        """Return activations, or with 255 levels weights, quantized if the probe is."""
         from openvino import opset15 as op
 
         if not self.int8:
             return node
-        levels = _LEVELS[what]
-        limit = 4.0
-        high = limit * 127 / 128 if levels == 256 else limit
-        ends = [op.constant(np.float32(v)) for v in (-limit, high)]
+        high = 4.0 * 127 / 128 if levels == 256 else 4.0
+        ends = [op.constant(np.float32(v)) for v in (-4.0, high)]
         return op.fake_quantize(node, *ends, *ends, levels)
 
     def convolution(self, x: Any, probe: Probe, name: str = "") -> Any:
@@ -230,7 +193,7 @@ class _Network:
             each = probe.outputs // probe.groups
             kernels = self.weights(probe.groups, each, probe.inputs, *window, fan_in=fan_in)
             node = op.group_convolution(x, kernels, stride, pad, pad, ones)
-        output = self.values(node)
+        output = self.quantized(node)
         for named in (node, output) if name else ():
             named.set_friendly_name(name)
         return output
@@ -258,7 +221,7 @@ def _branches(probe: Probe, int8: bool) -> ov.Model:
     net = _Network(int8=int8)
     stem = probe.kind == "stem"
     x = net.parameter(1, probe.inputs if stem else 3, probe.rows, probe.rows)
-    h = net.values(x)
+    h = net.quantized(x)
     if not stem:
         channels = probe.inputs * probe.groups
         h = net.convolution(h, Probe("stem", probe.rows, 3, channels, kernel=3))
@@ -278,10 +241,10 @@ def _product(probe: Probe, int8: bool) -> ov.Model:
 
     net = _Network(int8=int8)
     x = net.parameter(probe.rows, probe.inputs)
-    h = net.values(x)
+    h = net.quantized(x)
     for _ in range(probe.copies):
         rows = net.weights(probe.outputs, probe.inputs, fan_in=probe.inputs)
-        h = net.values(op.matmul(h, rows, False, True))
+        h = net.quantized(op.matmul(h, rows, False, True))
     return net.model([h], [x])
 
 

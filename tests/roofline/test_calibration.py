@@ -169,7 +169,7 @@ def test_device_rates_use_the_peaks_of_the_latency_hint():
 
 
 def test_bandwidth_separates_memory_and_cache():
-    memory, cache = example().bandwidth()
+    memory, cache = (example().bandwidths()[level] for level in ("memory", "cache"))
     assert (memory.value, cache.value) == (1e10, 4e10)
 
 

@@ -180,7 +180,7 @@ def print_calibration(calibration: Calibration, *, json: bool) -> None:
     rows = [
         (f"matrix product, {p.precision}, {p.hint} hint", _peak_text(p)) for p in calibration.peaks
     ]
-    for rate in dict.fromkeys(calibration.bandwidth() or ()):
+    for rate in dict.fromkeys(calibration.bandwidths().values()):
         speed = _interval_text(_GIGA, rate.value, rate.ci_low, rate.ci_high)
         size = f"{units.text(units.mib(rate.sizes[0]))} MiB of activations"
         rows.append((f"bandwidth, {size}", f"{speed} GB/s"))
