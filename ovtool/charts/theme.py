@@ -90,12 +90,7 @@ def _config(
             "value": {"color": ink, "fontSize": 11},
             "single": {"color": category[0]},
             "chosen": {"stroke": ink, "strokeWidth": 1.5, "opacity": 1},
-            "front": {
-                "color": line,
-                "strokeWidth": 7,
-                "strokeOpacity": 0.5,
-                "strokeCap": "round",
-            },
+            "front": {"color": line, "strokeWidth": 7, "strokeOpacity": 0.5, "strokeCap": "round"},
             "reference": {"color": soft, "strokeDash": [4, 3], "strokeWidth": 1.5},
         },
     }

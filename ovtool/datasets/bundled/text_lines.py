@@ -135,8 +135,7 @@ def _font(size: float) -> ImageFont.FreeTypeFont:
     font = ImageFont.load_default(size)
     if not isinstance(font, ImageFont.FreeTypeFont):
         raise MissingDependencyError(
-            "text lines require Pillow with FreeType",
-            "pip install --force-reinstall pillow",
+            "text lines require Pillow with FreeType", "pip install --force-reinstall pillow"
         )
     return font
 
