@@ -41,22 +41,14 @@ Point = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A chart: file name, title, caption and specification.
-
-    Args:
-        name: File name without suffix.
-        title: Title.
-        caption: How to read the chart.
-        spec: Vega-Lite specification.
-        points: The subset of points that the chart shows without a filter; empty for a chart with
-            data of its own.
-    """
+    """A chart: file name without suffix, title, how to read it, and Vega-Lite specification."""
 
     name: str
     title: str
     caption: str
     spec: dict[str, Any]
     points: Sequence[Point] = ()
+    """The points that the chart shows without a filter; empty for a chart with its own data."""
 
     @property
     def standalone_spec(self) -> dict[str, Any]:
@@ -128,25 +120,18 @@ def require(*names: str) -> list[dict[str, Any]]:
 
 def first_of_each(*fields: str, by: str = "row") -> list[dict[str, Any]]:
     """Return the transforms that keep one point of each group, with the smallest ``by``."""
-    return [
-        {
-            "window": [{"op": "row_number", "as": "rank"}],
-            "sort": [{"field": by, "order": "ascending"}],
-            "groupby": list(fields),
-        },
-        {"filter": "datum.rank === 1"},
-    ]
+    ranks = {"window": [{"op": "row_number", "as": "rank"}], "sort": [_ascending(by)]}
+    return [ranks | {"groupby": list(fields)}, {"filter": "datum.rank === 1"}]
 
 
 def fastest_configs() -> list[dict[str, Any]]:
     """Return the transforms that keep the :data:`MAX_CONFIGS` fastest configurations."""
-    return [
-        {
-            "window": [{"op": "dense_rank", "as": "place"}],
-            "sort": [{"field": "speed_rank", "order": "ascending"}],
-        },
-        {"filter": f"datum.place <= {MAX_CONFIGS}"},
-    ]
+    places = {"window": [{"op": "dense_rank", "as": "place"}], "sort": [_ascending("speed_rank")]}
+    return [places, {"filter": f"datum.place <= {MAX_CONFIGS}"}]
+
+
+def _ascending(field: str) -> dict[str, str]:
+    return {"field": field, "order": "ascending"}
 
 
 def points_of_fastest(data: Sequence[Point]) -> list[Point]:
@@ -163,6 +148,13 @@ def truncation_text(data: Sequence[Point], field: str = "config") -> str:
     return f" Shows the {MAX_CONFIGS} fastest of {count}; filter to see more."
 
 
+def over_values(values: Sequence[Point]) -> alt.Chart:
+    """Return an empty chart with data of its own."""
+    import altair as alt
+
+    return alt.Chart(alt.InlineData(values=values))
+
+
 def over_points(*transforms: dict[str, Any]) -> alt.Chart:
     """Return an empty chart over the points."""
     import altair as alt
@@ -176,15 +168,10 @@ def over_points(*transforms: dict[str, Any]) -> alt.Chart:
 def layered_spec(
     layers: Sequence[alt.Chart], height: float | dict[str, Any], *transforms: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return the specification of layers drawn on top of each other, without altair's config.
+    """Return the specification of layers from bottom to top, without altair's config.
 
-    Validation against the schema is off: it would dominate the time of a report.  The tests draw
-    every chart.
-
-    Args:
-        layers: From bottom to top.
-        height: In pixels, or :func:`step_height`.
-        transforms: Transforms of the points that precede those of the layers.
+    The transforms precede those of the layers.  Validation against the schema is off: it would
+    dominate the time of a report.  The tests draw every chart.
     """
     import altair as alt
 
@@ -207,11 +194,8 @@ def config_axis(field: str = "config") -> alt.Y:
     """Return the axis with a line for each name, in the order of the table."""
     import altair as alt
 
-    return alt.Y(
-        f"{field}:N",
-        title=None,
-        sort=alt.EncodingSortField(field="order", op="min", order="ascending"),
-    )
+    by_order = alt.EncodingSortField(field="order", op="min", order="ascending")
+    return alt.Y(f"{field}:N", title=None, sort=by_order)
 
 
 def config_color(data: Sequence[Point]) -> alt.Color:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ovtool.charts.drawing import LOG_RATIO, Chart, OmittedChart, layered_spec, tooltips
+from ovtool.charts.drawing import (
+    LOG_RATIO,
+    Chart,
+    OmittedChart,
+    layered_spec,
+    over_values,
+    tooltips,
+)
 from ovtool.core import units
 from ovtool.results.labels import config_labels
 from ovtool.results.rows import (
@@ -19,19 +26,12 @@ from ovtool.results.rows import (
     real_rows,
 )
 
-if TYPE_CHECKING:
-    import altair as alt
-
 HOLLOW: dict[str, Any] = {"filled": False, "strokeWidth": 2, "strokeDash": [3, 2]}
 """Mark of an estimate, a diamond; a measured latency is a filled circle."""
 
 
 def draw_latency_estimates(rows: Rows) -> Chart | OmittedChart:
-    """Draw the estimate of each configuration next to measured latencies.
-
-    Args:
-        rows: All rows of the table.
-    """
+    """Draw the estimate of each configuration next to measured latencies."""
     import altair as alt
 
     name, title = "latency-estimates", "Latency: compiler estimates and measurements"
@@ -52,17 +52,17 @@ def draw_latency_estimates(rows: Rows) -> Chart | OmittedChart:
     x = alt.X("x:Q", title="request latency, ms", scale=scale)
     y = alt.Y("config:N", title=None, sort=configs)
     tooltip = tooltips(config="variant", kind="figure", device="device", label="ms")
-    circles = alt.Chart(alt.InlineData(values=[p for p in points if p["kind"] == "measured"]))
-    diamonds = alt.Chart(alt.InlineData(values=estimates))
+    circles = over_values([point for point in points if point["kind"] == "measured"])
+    diamonds = over_values(estimates)
+    marks = (
+        circles.mark_point(style="single", filled=True, size=70, opacity=1),
+        diamonds.mark_point(style="single", shape="diamond", size=90, opacity=1, **HOLLOW),
+    )
+    texts = (chart.mark_text(style="value", dy=-11) for chart in (circles, diamonds))
     layers = [
         circles.mark_rule(style="single", strokeWidth=2).encode(x=alt.X("low:Q"), x2="high:Q", y=y),
-        circles.mark_point(style="single", filled=True, size=70, opacity=1).encode(
-            x=x, y=y, tooltip=tooltip
-        ),
-        diamonds.mark_point(style="single", shape="diamond", size=90, opacity=1, **HOLLOW).encode(
-            x=x, y=y, tooltip=tooltip
-        ),
-        *(_text(chart, x, y) for chart in (circles, diamonds)),
+        *(mark.encode(x=x, y=y, tooltip=tooltip) for mark in marks),
+        *(text.encode(x=x, y=y, text="label:N") for text in texts),
     ]
     return Chart(
         name,
@@ -92,8 +92,3 @@ def _point(group: Rows, label: str, config: Config) -> dict[str, Any] | None:
         "high": value.high if value.known else None,
         "label": f"{prefix}{units.text(value.value)}, batch {row['batch']}",
     }
-
-
-def _text(chart: alt.Chart, x: alt.X, y: alt.Y) -> alt.Chart:
-    text: alt.Chart = chart.mark_text(style="value", dy=-11).encode(x=x, y=y, text="label:N")
-    return text

@@ -75,11 +75,8 @@ _LABEL_WIDTH, _LABEL_HEIGHT = 12.0, 10.0
 def place_labels(xs: Sequence[float], ys: Sequence[float]) -> list[LabelOffset | None]:
     """Return an offset for the label of each point, None if there is no room for the label.
 
-    Greedy, in the given order: the first offset that covers no point and no earlier label.
-
-    Args:
-        xs: Positions in pixels, rightward.
-        ys: Positions in pixels, downward.
+    Positions are in pixels, y downward.  Greedy, in the given order: the first offset that covers
+    no point and no earlier label.
     """
     if len(xs) > MAX_LABELS:
         return [None] * len(xs)
@@ -108,11 +105,8 @@ def with_label_offsets(data: Sequence[Point]) -> list[Point]:
         [WIDTH * x_axis.position(p["latency_p50_ms"]) for p in shown],
         [HEIGHT * (1 - y_axis.position(p["throughput_fps"])) for p in shown],
     )
-    by_row = {
-        p["row"]: {"dx": offset.dx, "dy": offset.dy}
-        for p, offset in zip(shown, offsets, strict=True)
-        if offset
-    }
+    pairs = zip(shown, offsets, strict=True)
+    by_row = {p["row"]: {"dx": offset.dx, "dy": offset.dy} for p, offset in pairs if offset}
     return [point | by_row.get(point["row"], {}) for point in data]
 
 
@@ -126,11 +120,8 @@ def draw_latency_throughput(data: Sequence[Point]) -> Chart | OmittedChart:
         return OmittedChart(name, title, "no row has both figures")
     by_label = alt.selection_point(name="by_config", fields=["config"], bind="legend")
     by_load = alt.selection_point(name="by_load", fields=["load"], bind="legend")
-    x = alt.X(
-        "latency_p50_ms:Q",
-        title="p50 request latency, ms",
-        scale=Axis.of(axis_values(shown, "latency_p50_ms")).scale,
-    )
+    scale = Axis.of(axis_values(shown, "latency_p50_ms")).scale
+    x = alt.X("latency_p50_ms:Q", title="p50 request latency, ms", scale=scale)
     y = _throughput_axis(shown)
     ring = " Ring: recommended row." if with_figures(shown, "best") else ""
     style: dict[str, Any] = {

@@ -8,9 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ovtool.charts.layers import draw_roofline, draw_time_by_layer
 from ovtool.charts.render import write_charts
-from ovtool.charts.roofline import draw_roofline
-from ovtool.charts.time_by_layer import draw_time_by_layer
 from ovtool.core import files
 from ovtool.core.errors import InputError
 
@@ -43,16 +42,9 @@ def write_layer_report(
     columns: Sequence[str],
     charts: Sequence[Chart] = (),
 ) -> LayerFiles:
-    """Write a per-layer result into a folder, and return the paths after its renaming.
+    """Write a per-layer result into a folder, and return the paths after its renaming to target.
 
-    Args:
-        folder: Where to write.
-        target: Final name of the folder.
-        name: Name of the document, without ``.json``.
-        document: The whole result.
-        rows: Rows of the table.
-        columns: Columns of the table; other fields of the rows are ignored.
-        charts: The charts.
+    ``name`` is that of the document, without ``.json``.  Only the columns of the rows are written.
     """
     files.write_text(folder / f"{name}.json", json.dumps(document, indent=2) + "\n")
     with (folder / LAYERS).open("w", newline="", encoding="utf-8") as stream:
@@ -68,12 +60,7 @@ def write_layer_report(
 
 
 def draw_profile(profile: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[Chart]:
-    """Draw the charts of a profile: time by layer, and the roofline of a calibrated device.
-
-    Args:
-        profile: The profile as JSON types.
-        rows: Its layers, the slowest first.
-    """
+    """Draw the time by layer, the slowest first in ``rows``, and the roofline if calibrated."""
     caption = _caption(profile)
     charts = [draw_time_by_layer(rows, caption)]
     if (limits := profile.get("roofline")) is not None:
@@ -82,10 +69,7 @@ def draw_profile(profile: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) 
 
 
 def load_profile_charts(folders: Sequence[str | Path]) -> list[Chart]:
-    """Draw the charts of saved profiles.
-
-    Args:
-        folders: Folders that ``ovtool profile --out`` wrote.
+    """Draw the charts of profiles that ``ovtool profile --out`` wrote.
 
     Raises:
         InputError: A folder holds no profile or a damaged one.

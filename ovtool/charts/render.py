@@ -40,11 +40,7 @@ _EMPTY_SPEC: dict[str, Any] = {"data": {"values": []}, "mark": "point"}
 
 
 class ChartRenderer:
-    """A pool of processes that draw charts until the end of a ``with`` block.
-
-    Args:
-        workers: Number of processes.
-    """
+    """A pool of processes that draw charts until the end of a ``with`` block."""
 
     def __init__(self, workers: int = 2) -> None:
         self._workers = workers
@@ -173,12 +169,7 @@ def _draw(spec: dict[str, Any]) -> tuple[str, bytes]:
 
 @contextlib.contextmanager
 def _translate_errors(name: str) -> Iterator[None]:
-    """Name the chart in the errors of the pool.
-
-    Raises:
-        OvtoolError: A process ended unexpectedly.
-        RuntimeError: The chart is invalid.
-    """
+    """Name the chart in the errors of the pool."""
     try:
         yield
     except BrokenProcessPool as error:

@@ -8,6 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ovtool.charts.config_charts import (
+    draw_quality,
+    draw_quality_vs_size,
+    draw_size,
+    draw_speedup,
+    draw_startup,
+)
 from ovtool.charts.drawing import Chart, OmittedChart
 from ovtool.charts.latency_estimates import draw_latency_estimates
 from ovtool.charts.latency_throughput import (
@@ -15,9 +22,6 @@ from ovtool.charts.latency_throughput import (
     draw_latency_throughput,
     with_label_offsets,
 )
-from ovtool.charts.quality import draw_quality, draw_quality_vs_size
-from ovtool.charts.size_and_startup import draw_size, draw_startup
-from ovtool.charts.speedup import draw_speedup
 from ovtool.core.columns import BY_NAME
 from ovtool.results.labels import config_labels, row_count_text
 from ovtool.results.rows import (
@@ -39,41 +43,25 @@ if TYPE_CHECKING:
     from ovtool.results.table import ResultsTable
 
 _FIGURES = (
-    "latency_p50_ms",
-    "throughput_fps",
-    "speedup_f32_x",
-    "speedup_default_x",
-    "model_mib",
-    "compile_cold_ms",
-    "compile_cached_ms",
-    "first_inference_ms",
-)
+    "latency_p50_ms", "throughput_fps", "speedup_f32_x", "speedup_default_x", "model_mib",
+    "compile_cold_ms", "compile_cached_ms", "first_inference_ms",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Charts:
-    """The charts of a table.
-
-    Args:
-        drawn: The charts.
-        omitted: The charts without data.
-        excluded_rows: Which rows no chart shows, and why; each a sentence without its period.
-        points: The points of the charts; ``row`` is the index into the table.
-    """
+    """The charts of a table, and the points that they share."""
 
     drawn: tuple[Chart, ...]
     omitted: tuple[OmittedChart, ...] = ()
     excluded_rows: tuple[str, ...] = ()
+    """Which rows no chart shows, and why; each a sentence without its period."""
     points: Sequence[Point] = ()
+    """``row`` of a point is its index in the table."""
 
 
 def draw_sweep_charts(table: ResultsTable, best: int | None = None) -> Charts:
-    """Draw all charts that the table has figures for.
-
-    Args:
-        table: A table of :func:`ovtool.results.table.load_results`, or some of its rows.
-        best: Index of the recommended row.
-    """
+    """Draw all charts that the table has figures for; ``best`` is the recommended row's index."""
     rows = table.records
     labels = config_labels(measured_rows(real_rows(rows)))
     excluded_devices = row_count_text(excluded_rows(measured_rows(rows)))
@@ -97,16 +85,10 @@ def draw_sweep_charts(table: ResultsTable, best: int | None = None) -> Charts:
         excluded.append(f"{excluded_devices}: emulated devices are for tests only")
     if estimates:
         excluded.append(f"{estimates}: estimates, shown only in the chart of estimates")
-    return Charts(
-        tuple(
-            chart if chart.points else replace(chart, points=points)
-            for chart in charts
-            if isinstance(chart, Chart)
-        ),
-        tuple(chart for chart in charts if isinstance(chart, OmittedChart)),
-        tuple(excluded),
-        points,
-    )
+    drawn = (chart for chart in charts if isinstance(chart, Chart))
+    omitted = tuple(chart for chart in charts if isinstance(chart, OmittedChart))
+    with_points = (chart if chart.points else replace(chart, points=points) for chart in drawn)
+    return Charts(tuple(with_points), omitted, tuple(excluded), points)
 
 
 def build_points(
@@ -114,14 +96,8 @@ def build_points(
 ) -> list[Point]:
     """Return a point for each row: its index in the table, its names and its figures.
 
-    Unknown figures are absent.  An interval has both bounds or none.
-
-    Args:
-        rows: All rows, in the order of the table; failed rows and rows of emulated devices have no
-            point.
-        labels: Names of the configurations.
-        quality: Column of quality; None if quality was not evaluated.
-        best: Index of the recommended row.
+    Failed rows and rows of emulated devices have no point.  Unknown figures are absent.  An
+    interval has both bounds or none.
     """
     shown = rows.equal("status", "ok") & is_real(rows)
     indices, kept = np.flatnonzero(shown).tolist(), rows.take(shown)
@@ -153,10 +129,8 @@ def build_points(
 
 def _speed_ranks(rows: Rows) -> dict[Config, int]:
     """Return the rank of each configuration by its highest throughput, from 0."""
-    best = {
-        c: np.nan_to_num(r.numbers("throughput_fps")).max()
-        for c, r in group_by_config(rows).items()
-    }
+    groups = group_by_config(rows).items()
+    best = {c: np.nan_to_num(group.numbers("throughput_fps")).max() for c, group in groups}
     ranked = sorted(best, key=lambda config: -best[config])
     return {config: rank for rank, config in enumerate(ranked)}
 

@@ -143,7 +143,7 @@ def sensitivity(
 
 def _write(report: SensitivityReport, folder: Path, target: Path) -> SensitivityReport:
     """Write the files into a folder that becomes ``target``."""
-    from ovtool.charts.noise_by_layer import draw_noise_by_layer
+    from ovtool.charts.layers import draw_noise_by_layer
 
     document = report.to_json()
     rows = document["layers"]

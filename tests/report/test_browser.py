@@ -8,7 +8,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from ovtool.charts.speedup import LATENCY, THROUGHPUT
+from ovtool.charts.config_charts import LATENCY, THROUGHPUT
 from ovtool.report.content import latency_throughput_front
 from ovtool.report.write import report
 from ovtool.results.labels import config_labels
