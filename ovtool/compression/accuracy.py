@@ -45,17 +45,8 @@ _MAX_HALVINGS = 12  # of the noise: 36 dB
 class Attempt:
     """A candidate and its evaluation.
 
-    Args:
-        candidate: Description.
-        settings: Settings that differ from those given.
-        seconds: Duration of quantization and evaluation.
-        metric: Value of the metric; None where the candidate failed.
-        ci_low: Lower bound of the metric's confidence interval.
-        ci_high: Upper bound of the metric's confidence interval.
-        drop: Drop against the uncompressed graph; positive for a loss.
-        holds: Whether the drop is within the limit.
-        certain: Whether the minimum allowed metric lies outside the interval.
-        error: Why the candidate failed.
+    ``settings`` are those that differ from the given ones; ``drop`` is positive for a loss;
+    ``certain``: the minimum allowed metric lies outside the confidence interval.
     """
 
     candidate: str

@@ -24,12 +24,9 @@ _WIDEST_TYPE = "i32"
 class Codebook:
     """Shared weights.
 
-    Args:
-        values: [entries] the shared values.
-        indices: Index of each weight's value, in the shape of the weights.
-        zero_first: Whether the first value is zero and training keeps it.
-        compute: Creates the operations that compute the indices in a graph, for a shape; None if
-            the graph stores the indices.
+    ``values`` are [entries]; ``indices`` have the shape of the weights. ``zero_first``: the first
+    value is zero and training keeps it. ``compute`` creates the operations that compute the indices
+    for a shape, in place of stored indices.
     """
 
     values: NDArray[np.float32]
@@ -63,10 +60,7 @@ def write_codebook(
 
     The plugins fold it during compilation, so the layer runs like a layer with plain weights.
 
-    Args:
-        stored: The weights.
-        codebook: Codebook with indices in the shape that the layer reads.
-        scale: Factor of the values, broadcast; None for no factor.
+    The indices have the shape that the layer reads; ``scale`` is a factor that broadcasts.
     """
     import openvino as ov
     from openvino import opset15 as op

@@ -25,15 +25,10 @@ if TYPE_CHECKING:
 class CompressionData:
     """Samples and the loss for compression methods.
 
-    Args:
-        calibration: Calibration samples.
-        training: Training samples.
-        validation: Held-out samples that settings are chosen by; use neither the calibration
-            samples nor the samples of the final evaluation.
-        metric: Metric of the validation; defaults to the metric of the labels (top-1, or
-            characters for texts), without labels to agreement.
-        loss: Returns the loss of a PyTorch network's outputs and the labels; replaces the
-            cross-entropy.
+    ``validation`` are held-out samples that settings are chosen by, neither the calibration samples
+    nor those of the final evaluation. ``metric`` defaults to the metric of the labels (top-1, or
+    characters for texts), to agreement without labels. ``loss`` returns the loss of a PyTorch
+    network's outputs and the labels, in place of the cross-entropy.
     """
 
     calibration: DataSpec | str | None = None

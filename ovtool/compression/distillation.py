@@ -87,12 +87,8 @@ def retrain(
 ) -> TrainingResult | None:
     """Train a network in place by the settings of a step; return None for zero epochs.
 
-    Args:
-        network: The network to train.
-        context: Context of a method with :class:`DistillationSettings`.
-        hooks: Additions of the method; its loss replaces the hard loss.
-        stage: Name of the checkpoint, for a method that trains several times.
-        epochs: Overrides the setting.
+    The loss of ``hooks`` replaces the hard loss. ``stage`` names the checkpoint, for a method that
+    trains several times; ``epochs`` overrides the setting.
 
     Raises:
         InputError: No training data is available, or training fails (see :func:`.training.train`).
@@ -273,10 +269,8 @@ def soft_loss(student: torch.Tensor, teacher: torch.Tensor, temperature: float) 
 
     The factor keeps its gradients as large as those of hard targets (Hinton et al. 2015, 2.1).
 
-    Args:
-        student: Logits, [samples, classes].
-        teacher: Logits, [samples, classes].
-        temperature: T.
+    The logits are [samples, classes]. The factor keeps the gradients as large as those of hard
+    targets.
     """
     import torch
 

@@ -17,12 +17,8 @@ def initial_centroids(
 ) -> NDArray[np.float64]:
     """Return the initial centroids, as Deep Compression compares them (Han et al. 2016, 3.2).
 
-    Args:
-        ordered: The numbers, ascending.
-        clusters: Number of centroids; coinciding centroids are merged.
-        how: ``linear`` divides the range evenly, ``density`` divides the numbers evenly,
-            ``random`` selects numbers (Forgy).
-        seed: Seed of ``random``.
+    ``linear`` divides the range of the ascending numbers evenly, ``density`` divides the numbers
+    evenly, ``random`` selects numbers (Forgy). Coinciding centroids are merged.
     """
     if how == "linear":
         centroids = np.linspace(ordered[0], ordered[-1], clusters)
@@ -37,16 +33,11 @@ def initial_centroids(
 def run_lloyd(
     ordered: NDArray[np.float64], centroids: NDArray[np.float64], iterations: int
 ) -> NDArray[np.float64]:
-    """Return the centroids after Lloyd's algorithm (1982).
+    """Return the centroids after Lloyd's algorithm (1982); numbers and centroids are ascending.
 
     One-dimensional clusters are runs of the sorted numbers, so a step is a search and a difference
     of cumulative sums per cluster. An empty cluster keeps its centroid, since it may get numbers
     later; the result has no empty clusters.
-
-    Args:
-        ordered: The numbers, ascending.
-        centroids: Initial centroids, ascending.
-        iterations: Maximum number of steps.
     """
     sums = np.concatenate([[0.0], np.cumsum(ordered)])
     bounds = np.empty(0, np.int64)

@@ -37,10 +37,7 @@ def select_weights(
 ) -> list[LayerWeights]:
     """Return the uncompressed weights of the selected layers, shared weights once.
 
-    Args:
-        model: The graph.
-        settings: Layers to skip.
-        embeddings: Whether to include the tables of embeddings (Gather).
+    ``embeddings``: whether to include the tables of embeddings (Gather).
 
     Raises:
         InputError: An ignored name, type or pattern matches no layer.
@@ -93,10 +90,7 @@ def torch_ignored_scope(
     Names are NNCF's names of calls (``conv1/conv2d/0``) and of weights (``conv1.weight``); types
     are NNCF's too (``conv2d``, ``linear``).
 
-    Args:
-        module: In eval mode; not changed.
-        example: Inputs as a dict or a tuple.
-        settings: Layers to skip.
+    The module is in eval mode and is not changed.
     """
     import nncf.torch
 
@@ -141,12 +135,9 @@ def _scope(settings: IgnoredScopeSettings) -> nncf.IgnoredScope:
 
 
 def find_module(network: Network, name: str, setting: str) -> torch.nn.Module:
-    """Return a module of a PyTorch network by its name.
+    """Return a module of a PyTorch network by its name in ``named_modules``.
 
-    Args:
-        network: The network.
-        name: As ``named_modules`` gives it, e.g. ``layer4.0.conv1``.
-        setting: The setting that the name comes from, for the message.
+    ``setting`` is the setting that the name comes from, for the message.
 
     Raises:
         InputError: The network has no such module; the hint suggests the nearest name.

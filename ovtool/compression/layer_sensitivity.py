@@ -54,12 +54,8 @@ _NOT_COMPUTING = frozenset({"Result", "ShapeOf"})
 class LayerCost:
     """Cost of quantizing one layer, or a block of neighboring layers.
 
-    Args:
-        layers: Names, in the order of the graph.
-        type: Type of the layer, or all types in the block.
-        macs_share: Share of the model's multiply-adds, 0 to 1; None if unknown.
-        noise: Power of the error of the first output over the power of that output.
-        metric_drop: Drop of the metric; None without an evaluator.
+    ``macs_share`` is the share of the model's multiply-adds, 0 to 1, None if unknown. ``noise`` is
+    the power of the error of the first output over the power of that output.
     """
 
     layers: tuple[str, ...]
@@ -92,13 +88,8 @@ class LayerCost:
 class Sensitivity:
     """Cost of quantizing each layer.
 
-    Args:
-        layers: Costs, the most sensitive layer first.
-        noise: Noise with all layers quantized.
-        metric: Name in ``columns.py``; None without an evaluator.
-        in_float: Value of the metric without quantization.
-        samples: Number of calibration samples compared.
-        not_reached: Layers not measured within the time limit.
+    The most sensitive layer comes first. ``noise`` is the noise with all layers quantized,
+    ``in_float`` the metric without quantization; the time limit ended before ``not_reached``.
     """
 
     layers: tuple[LayerCost, ...]
@@ -219,16 +210,10 @@ def measure_sensitivity(
 ) -> Sensitivity:
     """Quantize one layer of a graph at a time and compare the first output with the graph's own.
 
-    Args:
-        model: Graph in floating point; not changed.
-        samples: Calibration samples; outputs are compared on :data:`COMPARED_SAMPLES` of them,
-            evenly spread.
-        inputs: Inputs of the graph.
-        settings: Settings of the quantization; ignored layers have no row.
-        evaluator: Measures the metric as well, on all validation samples for each layer.
-        max_rows: Maximum number of rows; more layers are measured in blocks of neighbors.
-        time_limit_s: Seconds after which no further layer is measured.
-        progress: Receives the layers.
+    Outputs are compared on :data:`COMPARED_SAMPLES` of the calibration samples, evenly spread; the
+    evaluator measures the metric on all validation samples, for each layer. More layers than
+    ``max_rows`` are measured in blocks of neighbors. After ``time_limit_s`` no further layer is
+    measured. The graph is not changed; ignored layers have no row.
 
     Raises:
         InputError: The graph cannot be quantized, no layer is quantized, or it does not run.
@@ -306,14 +291,10 @@ quantized part takes time too."""
 
 
 def select_cheapest(costs: Sequence[LayerCost], share: float) -> tuple[str, ...]:
-    """Select a few cheap layers that cause a share of all noise, assuming that noise adds up.
+    """Select a few cheap layers that cause a share (0 to 1) of all noise, assuming that it adds up.
 
     Greedy knapsack (Dantzig 1957): layers with the most noise per multiply-add come first; then
     redundant layers are dropped, the most expensive first.
-
-    Args:
-        costs: Costs of all layers.
-        share: Share of the noise to remove, 0 to 1.
     """
     infinite = any(math.isinf(cost.noise) for cost in costs)
     noise = [float(math.isinf(c.noise)) if infinite else c.noise for c in costs]

@@ -53,14 +53,9 @@ class QualityEvaluator(Protocol):
 class MethodInputs:
     """What a step may use; None where it is not available.
 
-    Args:
-        calibration: Samples; their labels are not used.
-        training: Samples to train on.
-        evaluator: Measures the quality that settings are chosen by.
-        network: Creates the PyTorch network that the parent was converted from.
-        teacher: Creates another PyTorch network from a reference, for distillation.
-        loss: Returns the training loss of the network's outputs and the labels; replaces the
-            default loss.
+    The labels of ``calibration`` are not used. ``network`` creates the PyTorch network that the
+    parent was converted from, ``teacher`` another one from a reference, for distillation. ``loss``
+    returns the training loss of the network's outputs and the labels, in place of the default.
     """
 
     calibration: Samples | None = None
@@ -79,14 +74,9 @@ class MethodInputs:
 class MethodContext(Generic[S]):
     """One application of a method to one variant.
 
-    Args:
-        model: A copy of the parent's graph, which the method may change.
-        settings: Settings of the method.
-        parent: The variant to compress.
-        inputs: Samples, networks and the loss.
-        scratch: Folder for checkpoints. It is created by the first write, an interrupted step with
-            the same parent, settings and data resumes from it, and a finished step removes it.
-        progress: Receives tasks and notes.
+    ``model`` is a copy of the parent's graph, which the method may change. ``scratch`` is a folder
+    for checkpoints: the first write creates it, an interrupted step with the same parent, settings
+    and data resumes from it, and a finished step removes it.
     """
 
     model: ov.Model
@@ -122,12 +112,9 @@ class MethodContext(Generic[S]):
 class MethodResult:
     """What a method returns.
 
-    Args:
-        model: The compressed graph.
-        details: Facts for the record that only the method knows, as JSON types.
-        network: The PyTorch network that later steps can train; None where the graph has none.
-        verify: Called with the saved graph. It returns more details, or raises InputError where
-            the files do not hold what the method promises.
+    ``details`` are facts for the record that only the method knows, as JSON types. ``network`` can
+    be trained by later steps. ``verify`` is called with the saved graph: it returns more details,
+    or raises InputError where the files do not hold what the method promises.
     """
 
     model: ov.Model

@@ -27,11 +27,7 @@ def is_trainable(candidate: Variant) -> bool:
 
 
 def restore_network(source: Network, target: Variant) -> Network:
-    """Turn the network of a source into the network of a variant made from the source.
-
-    Args:
-        source: A fresh network of the source; its module is changed.
-        target: The variant.
+    """Turn a fresh network of a source in place into the network of a variant made from the source.
 
     Raises:
         InputError: A step left PyTorch, or the saved weights were changed.
@@ -55,16 +51,7 @@ def restore_network(source: Network, target: Variant) -> Network:
 
 
 def run_example(network: Network, failure: str, hint: str = "") -> None:
-    """Run a network on its example in eval mode.
-
-    Args:
-        network: The network.
-        failure: Message if the network does not run.
-        hint: Hint if the network does not run.
-
-    Raises:
-        InputError: The network does not run.
-    """
+    """Run a network on its example in eval mode; an InputError has the message and hint."""
     import torch
 
     try:
@@ -121,9 +108,7 @@ def count_flops(model: ov.Model) -> int | None:
 def convert_network(
     context: MethodContext[Any], network: Network, details: dict[str, Any]
 ) -> MethodResult:
-    """Return the result of a method that changed a network: the network and its graph.
-
-    The graph gets the ports of the parent.
+    """Return the result of a method that changed a network, with the ports of the parent.
 
     Raises:
         InputError: OpenVINO cannot convert the network.

@@ -43,8 +43,7 @@ class _TextToLog(io.StringIO):
 def quiet_nncf(task: str) -> Iterator[None]:
     """Run NNCF inside; its log, progress bars and warnings go to the ``ovtool.nncf`` logger.
 
-    Args:
-        task: The task, for the message of an error.
+    ``task`` is part of the message of an error.
 
     Raises:
         InputError: NNCF or OpenVINO rejected the model or the settings.
@@ -131,17 +130,10 @@ def make_hookable(module: torch.nn.Module) -> torch.nn.Module:
 
 
 class CalibrationFeed:
-    """Calibration batches as NNCF iterates over them; reports progress.
+    """Calibration batches as NNCF iterates over them, of at most ``limit`` samples.
 
     NNCF iterates once for each algorithm that needs statistics and drops the iterator when it has
     enough samples. Then it computes without counting: ``next_task`` names that work.
-
-    Args:
-        samples: Calibration samples.
-        inputs: Inputs of the graph.
-        limit: Maximum number of samples.
-        progress: Receives the samples read.
-        next_task: Task to report after the last sample.
     """
 
     def __init__(

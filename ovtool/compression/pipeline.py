@@ -57,17 +57,9 @@ def apply_method(
     An existing variant in ``out`` is reused if it has the same parent, steps, settings, data and
     versions.
 
-    Args:
-        parent: The variant to compress; its files are only read.
-        method: Name in ``METHODS``.
-        settings: As for :func:`parse_settings`; the rest have their defaults.
-        inputs: Samples and networks. The result is also run on a calibration sample. A method
-            that uses fewer samples spreads them over the data but reads all: load a subset of a
-            large data set.
-        out: Folder to create.
-        name: Name of the variant.
-        progress: Receives tasks and notes.
-        replace: Whether to replace a different variant in ``out``.
+    The files of the parent are only read. The result is also run on a calibration sample. A method
+    that uses fewer samples spreads them over the data but reads all: load a subset of a large data
+    set. ``replace``: whether to replace a different variant in ``out``.
 
     Raises:
         InputError: The method, a setting, the data or the model is wrong, the result does not

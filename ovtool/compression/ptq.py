@@ -124,17 +124,10 @@ class Fp8Settings(QuantizationSettings):
 def quantize(
     model: ov.Model, settings: QuantizationSettings, feed: CalibrationFeed, *, stored: bool = True
 ) -> ov.Model:
-    """Return a quantized copy of a graph.
+    """Return a quantized copy of a graph; the same settings and data give the same result.
 
-    The same graph, settings and data give the same result.
-
-    Args:
-        model: Graph in floating point; not changed.
-        settings: :class:`Int8Settings` or :class:`Fp8Settings`; ``max_drop`` and ``time_limit_s``
-            have no effect.
-        feed: Calibration data.
-        stored: Whether to store weights in 8 bits; False keeps them in float, each with the
-            quantizer that rounds it.
+    ``max_drop`` and ``time_limit_s`` have no effect. Without ``stored``, weights stay in float,
+    each with the quantizer that rounds it.
 
     Raises:
         InputError: NNCF rejected the model or the settings, an ignored name matches no layer, or

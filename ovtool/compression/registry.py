@@ -97,13 +97,9 @@ class SettingInfo:
 class MethodInfo:
     """Description of a method for users.
 
-    Args:
-        name: Name in the table.
-        summary: What the method does, in a few words.
-        needs: Inputs that the method requires with any settings.
-        changes: What becomes smaller or faster, and where.
-        extra: Optional dependency group to install (``pip install 'ovtool[extra]'``).
-        settings: All settings.
+    ``needs`` are the inputs required with any settings; ``changes``: what becomes smaller or
+    faster, and where; ``extra``: the optional dependencies to install (``pip install
+    'ovtool[extra]'``).
     """
 
     name: str

@@ -28,15 +28,7 @@ METHODS = ("int8", "fp8")
 
 @dataclass(frozen=True, slots=True)
 class SensitivityReport:
-    """Result of :func:`sensitivity`.
-
-    Args:
-        variant: Name of the variant.
-        method: Quantization method.
-        settings: Settings of the method.
-        result: Costs of the layers.
-        files: Files written; None without an output folder.
-    """
+    """Costs of the layers of a variant; ``files`` are None without an output folder."""
 
     variant: str
     method: str

@@ -59,9 +59,7 @@ def shared_training_needs(settings: SharedWeightsSettings) -> frozenset[Need]:
 def share_weights(context: MethodContext[Any], build: BuildCodebook) -> MethodResult:
     """Replace weights by codebooks, and train their values if the settings have epochs.
 
-    Args:
-        context: Context of a method with :class:`SharedWeightsSettings`.
-        build: Builds the codebook of a layer.
+    The context is of a method with :class:`SharedWeightsSettings`.
 
     Raises:
         InputError: Training inputs are missing, or no layer matches a module of the network.
@@ -188,10 +186,8 @@ def _write_all(
 class ModuleMatch:
     """The module with the weights of a layer of the graph.
 
-    Args:
-        module: Name of the module.
-        scale: Factor of each output channel from a normalization that the conversion merged, in a
-            shape that broadcasts; None for no factor.
+    ``scale`` is a factor of each output channel from a normalization that the conversion merged; it
+    broadcasts.
     """
 
     module: str

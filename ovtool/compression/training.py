@@ -70,12 +70,9 @@ class Epoch:
 
 @dataclass(frozen=True, slots=True)
 class TrainingResult:
-    """Result of a training.
+    """Result of a training; ``best`` is the number of the epoch, from 1, with the kept weights.
 
-    Args:
-        epochs: Results of the epochs.
-        best: Number of the epoch, from 1, with the kept weights; None for the last epoch.
-        stopped: What ended the training.
+    Without held-out samples ``best`` is None and the last weights are kept.
     """
 
     epochs: tuple[Epoch, ...]
@@ -89,12 +86,7 @@ class TrainingResult:
 
 @dataclass(frozen=True, slots=True)
 class TrainingSet:
-    """Samples as tensors.
-
-    Args:
-        inputs: Input name to [samples, ...].
-        labels: [samples] class indices; None without labels.
-    """
+    """Inputs by name, [samples, ...], and class indices, [samples], if there are labels."""
 
     inputs: dict[str, torch.Tensor]
     labels: torch.Tensor | None
@@ -161,13 +153,11 @@ def load_training_set(samples: Samples, progress: Progress) -> TrainingSet:
 class TrainingHooks:
     """Additions of a method to the training loop.
 
-    Args:
-        loss: Replaces the cross-entropy of the first output and the labels.
-        penalty: Added to the loss of each step.
-        after_step: Called after each update of the weights, e.g. to restore zeros.
-        extra: Further modules to train, e.g. projections; checkpoints include them.
-        rates: Suffix of parameter names to their initial learning rate; these parameters have no
-            weight decay.
+    ``loss`` replaces the cross-entropy of the first output and the labels; ``penalty`` is added to
+    the loss of each step; ``after_step`` is called after each update of the weights, e.g. to
+    restore zeros. ``extra`` are further modules to train, e.g. projections; checkpoints include
+    them. ``rates`` maps suffixes of parameter names to initial learning rates; these parameters
+    have no weight decay.
     """
 
     loss: Loss | None = None
@@ -192,14 +182,8 @@ def train(
     of an epoch depends on the seed and the epoch's number only, and the checkpoint holds the state
     of PyTorch's generator. With held-out samples, the weights of the best epoch are kept.
 
-    Args:
-        network: The module to train; it ends in eval mode.
-        data: Training data.
-        settings: Settings of the loop.
-        checkpoint: File to write after each epoch.
-        progress: Receives epochs with loss and metric.
-        hooks: Additions of the method.
-        task: Name of the training in the progress.
+    The network ends in eval mode. A checkpoint is written after each epoch. ``task`` names the
+    training in the progress.
 
     Raises:
         InputError: The loss is infinite or NaN, labels are missing or out of range, no sample is

@@ -48,8 +48,7 @@ def test_parse_settings_rejects_wrong_settings(method, settings, message):
 
 def test_parse_settings_reads_text():
     parsed = parse_settings(
-        "int8",
-        {"subset_size": "16", "fast_bias_correction": "false", "ignored_names": "a, b"},
+        "int8", {"subset_size": "16", "fast_bias_correction": "false", "ignored_names": "a, b"}
     )
     assert parsed.subset_size == 16
     assert parsed.fast_bias_correction is False

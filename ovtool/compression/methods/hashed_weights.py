@@ -51,9 +51,8 @@ class PositionHash:
     A position is ``high * PRIME + low``. The hash is a polynomial in ``low`` with coefficients that
     are linear in ``high``; more buckets than the prime need two polynomials.
 
-    Args:
-        buckets: Number of buckets, below the square of the prime.
-        coefficients: [1 or 2, terms, 2], from 0 to below the prime.
+    There are fewer ``buckets`` than the square of the prime. ``coefficients`` are
+    [1 or 2, terms, 2], from 0 to below the prime.
     """
 
     buckets: int
@@ -113,11 +112,8 @@ def hash_weights(
     number, and so do the signals of an untrained network. The paper's hash of the sign is omitted:
     it would make the means vanish.
 
-    Args:
-        values: Weights of a layer.
-        ratio: Number of shared values per weight.
-        seed: Seed of the hash.
-        keep_spread: Whether to scale the values to the standard deviation of the weights.
+    ``ratio`` is the number of shared values per weight. ``keep_spread`` scales the values to the
+    standard deviation of the weights.
     """
     buckets = max(1, round(values.size * ratio))
     position_hash = PositionHash.seeded(buckets, seed)

@@ -94,14 +94,9 @@ def _conditional_needs(settings: PruneChannelsSettings) -> frozenset[Need]:
 
 
 class _ChannelPruner:
-    """Removes channels from a network, in steps.
+    """Removes a share of the channels from a network in place, in steps.
 
-    Args:
-        network: The network; its module is changed.
-        settings: Settings of the method.
-        ratio: Share of channels to remove in total.
-        steps: Number of steps.
-        compute_gradients: Sets the gradient of the loss for every parameter, for ``taylor``.
+    ``compute_gradients`` sets the gradient of the loss for every parameter, for ``taylor``.
     """
 
     def __init__(

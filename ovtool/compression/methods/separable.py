@@ -187,12 +187,8 @@ def _replace(
 def fit(weight: torch.Tensor, rank: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the least-squares separable weights for each input channel.
 
-    Args:
-        weight: [C_out, C_in, K...].
-        rank: Depthwise filters per input channel.
-
-    Returns:
-        Depthwise filters [C_in, rank, K...] and pointwise weights [C_out, C_in, rank].
+    Weights [C_out, C_in, K...] give depthwise filters [C_in, rank, K...] and pointwise weights
+    [C_out, C_in, rank].
     """
     import torch
 

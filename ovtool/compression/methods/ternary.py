@@ -30,14 +30,11 @@ class LowBitSettings(LayerSelectionSettings):
 
 
 def ternary(rows: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Return codes of -1, 0 and 1 and the scale of each channel (Li et al. 2016, TWN).
+    """Return codes of -1, 0 and 1 and the scale of each row (Li et al. 2016, TWN).
 
     A weight is 0 up to ``0.7 * mean|w|``; the scale is the mean magnitude of the rest, which
-    minimizes the squared error for these codes. The paper computes both per layer; this function
-    computes them per output channel.
-
-    Args:
-        rows: [channels, weights per channel].
+    minimizes the squared error for these codes. The paper computes both per layer; a row here is an
+    output channel.
     """
     sizes = np.abs(rows)
     codes = np.sign(rows) * (sizes > 0.7 * sizes.mean(1, keepdims=True))
@@ -47,12 +44,9 @@ def ternary(rows: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.flo
 
 
 def binary(rows: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Return codes of -1 and 1 and the scale ``mean|w|`` of each channel (Rastegari et al. 2016).
+    """Return codes of -1 and 1 and the scale ``mean|w|`` of each row (Rastegari et al. 2016).
 
     These are the weights of XNOR-Net (Binary-Weight-Network); activations are not changed.
-
-    Args:
-        rows: [channels, weights per channel].
     """
     codes = np.where(rows < 0, -1, 1).astype(np.int8)
     return codes, np.abs(rows).mean(1).astype(np.float32)

@@ -49,8 +49,7 @@ class WeightCompressionSettings(IgnoredScopeSettings):
         "codebook", "adaptive_codebook",
     ] = Field("int8_asym", description="storage type of the weights")  # fmt: skip
     group_size: int | None = Field(
-        None,
-        description="number of weights per scale, -1 for a channel; none: default of the mode",
+        None, description="number of weights per scale, -1 for a channel; none: default of the mode"
     )
     group_size_fallback: Literal["error", "ignore", "adjust"] = Field(
         "error",

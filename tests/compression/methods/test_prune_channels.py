@@ -191,10 +191,7 @@ class Both(Residual):
         (Residual, {"ignored_patterns": "."}, "^prune-channels .* Residual$"),
         (Residual, {"ignored_names": "frist"}, "ignored: .*'frist'"),
         pytest.param(
-            Residual,
-            {"ratio_of": "flops", "ratio": 0.998},
-            "99.8%",
-            marks=pytest.mark.slow,
+            Residual, {"ratio_of": "flops", "ratio": 0.998}, "99.8%", marks=pytest.mark.slow
         ),
         (Told, {}, "torch-pruning .* Told"),
         (Both, {}, "Both from"),
