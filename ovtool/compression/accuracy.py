@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from ovtool.compression import layer_sensitivity, ptq
 from ovtool.compression.layer_sensitivity import LayerCost
+from ovtool.compression.method import MethodResult
 from ovtool.core import files, units
 from ovtool.core.errors import InputError, LimitNotMetError
 from ovtool.core.statistics import Interval
@@ -61,18 +62,10 @@ class Attempt:
     error: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class AccuracySearchResult:
-    """The model that holds the limit, and the course of the search as JSON types."""
-
-    model: ov.Model
-    details: dict[str, Any]
-
-
 def quantize_within_limit(
     context: MethodContext[Any], samples: Samples, feed: CalibrationFeed
-) -> AccuracySearchResult:
-    """Return the first quantization of a graph that holds ``max_drop``.
+) -> MethodResult:
+    """Return the first quantization of a graph that holds ``max_drop``, with the search's course.
 
     Attempts are saved in ``context.scratch``: an interrupted search does not repeat them, and
     their duration counts.
@@ -103,15 +96,15 @@ class _Search:
         self.costs: list[LayerCost] | None = None
         self._resume()
 
-    def run(self) -> AccuracySearchResult:
+    def run(self) -> MethodResult:
         progress = self.context.progress
         if self.in_float is None:
             progress.start("evaluating the model without quantization")
             started = time.monotonic()
             self.in_float = self.evaluator(self.context.model)
             self._save(started)
-        for changed in _escalation(self.settings):
-            model = self._try(_describe(changed), changed, self.in_float)
+        for candidate, changed in _escalation(self.settings).items():
+            model = self._try(candidate, changed, self.in_float)
             if model is not None:
                 return self._result(model)
         best = self._best()
@@ -237,7 +230,7 @@ class _Search:
             "raise max_drop or time_limit_s, or calibrate on more samples like those of validation",
         )
 
-    def _result(self, model: ov.Model) -> AccuracySearchResult:
+    def _result(self, model: ov.Model) -> MethodResult:
         chosen = next(attempt for attempt in self.attempts if attempt.holds)
         details = {
             "metric": self.evaluator.metric,
@@ -246,7 +239,7 @@ class _Search:
             "attempts": [asdict(attempt) for attempt in self.attempts],
             "sensitivity": [cost.to_json() for cost in self.costs or ()],
         }
-        return AccuracySearchResult(model, units.finite(details))
+        return MethodResult(model, units.finite(details))
 
     def _save(self, started: float) -> None:
         """Add the time since ``started`` and write the state of the search."""
@@ -277,23 +270,17 @@ class _Search:
         self.context.progress.note(f"resumed after {len(self.attempts)} candidates")
 
 
-def _escalation(settings: QuantizationSettings) -> Iterator[dict[str, Any]]:
-    """Yield changes of the settings, the cheapest first, without repeating the given settings."""
-    yield {}
+def _escalation(settings: QuantizationSettings) -> dict[str, dict[str, Any]]:
+    """Return changes of the settings by their description, the cheapest first."""
     transformer = {} if settings.model_type == "transformer" else {"model_type": "transformer"}
     full = {"fast_bias_correction": False} if settings.fast_bias_correction else {}
     if not settings.bias_correction:
         full = {"fast_bias_correction": False, "bias_correction": True}
+    candidates: dict[str, dict[str, Any]] = {"settings as given": {}}
     if transformer:
-        yield transformer
+        candidates["model_type transformer"] = transformer
     if full:
-        yield full
+        candidates["full bias correction"] = full
     if transformer and full:
-        yield {**transformer, **full}
-
-
-def _describe(changed: dict[str, Any]) -> str:
-    parts = ["model_type transformer"] if "model_type" in changed else []
-    if "fast_bias_correction" in changed:
-        parts.append("full bias correction")
-    return " and ".join(parts) or "settings as given"
+        candidates["model_type transformer and full bias correction"] = {**transformer, **full}
+    return candidates

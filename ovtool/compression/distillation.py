@@ -87,8 +87,8 @@ def retrain(
 ) -> TrainingResult | None:
     """Train a network in place by the settings of a step; return None for zero epochs.
 
-    The loss of ``hooks`` replaces the hard loss. ``stage`` names the checkpoint, for a method that
-    trains several times; ``epochs`` overrides the setting.
+    ``stage`` names the checkpoint, for a method that trains several times; ``epochs`` overrides the
+    setting.
 
     Raises:
         InputError: No training data is available, or training fails (see :func:`.training.train`).
@@ -100,15 +100,13 @@ def retrain(
         return None
     samples = context.samples("training", "retraining")
     hooks = replace(hooks) if hooks is not None else TrainingHooks()
-    if context.inputs.loss is not None:
-        custom = context.inputs.loss
-        hooks.loss = hooks.loss or (lambda _, outputs, labels: custom(outputs, labels))
+    hooks.loss = hard_loss(network, context)
     if settings.keep_zeros:
         hooks.after_step = _restore_zeros(network, hooks.after_step)
     data = load_training_set(samples, context.progress)
     checkpoint: Path = context.scratch / f"{stage.replace(' ', '-')}.pt"
     if not settings.uses_teacher:
-        hooks.loss = _weighted(hooks.loss or classification_loss(network.reference), settings.hard)
+        hooks.loss = _weighted(hooks.loss, settings.hard)
         return train(network, data, settings, checkpoint, context.progress, hooks, stage)
     with _Distillation(network, _load_teacher(context), settings, hooks) as distillation:
         return train(
@@ -133,6 +131,14 @@ def _restore_zeros(network: Network, after: Callable[[], None] | None) -> Callab
             after()
 
     return restore
+
+
+def hard_loss(network: Network, context: MethodContext[Any]) -> Loss:
+    """Return the loss against the labels: the user's, or the cross-entropy."""
+    custom = context.inputs.loss
+    if custom is None:
+        return classification_loss(network.reference)
+    return lambda _, outputs, labels: custom(outputs, labels)
 
 
 def _weighted(loss: Loss, weight: float) -> Loss:

@@ -19,67 +19,56 @@ if TYPE_CHECKING:
 
     from ovtool.compression.method import Method, MethodSettings, Need
 
-_METHODS = "ovtool.compression.methods"
+_ROWS: dict[str, tuple[str, ...]] = {
+    "binary": ("ternary:BINARY", "two values for each output channel: 1 bit for each weight"),
+    "downsample": (
+        "downsample:DOWNSAMPLE",
+        "smaller images, or a pooling layer before a layer: less computation",
+    ),
+    "fp16": ("weight_compression:FP16", "weights as 16-bit floats: half the size"),
+    "fp8": (
+        "quantization:FP8",
+        "post-training quantization of weights and activations to 8-bit floats",
+    ),
+    "hashed-weights": (
+        "hashed_weights:HASHED_WEIGHTS",
+        "weights that share values by a hash of their position (HashedNets)",
+    ),
+    "int8": (
+        "quantization:INT8",
+        "post-training quantization of weights and activations to 8-bit integers",
+    ),
+    "prune-channels": (
+        "prune_channels:PRUNE_CHANNELS",
+        "structured pruning: removes channels and all that depends on them",
+        "pruning",
+    ),
+    "prune-weights": (
+        "prune_weights:PRUNE_WEIGHTS",
+        "unstructured pruning: sets single weights to 0 and retrains the rest",
+    ),
+    "qat": ("qat:QAT", "quantization-aware training to 8-bit integers, where int8 loses accuracy"),
+    "separable": (
+        "separable:SEPARABLE",
+        "depthwise separable convolutions in place of full convolutions",
+    ),
+    "ternary": ("ternary:TERNARY", "three values for each output channel: 2 bits for each weight"),
+    "train": (
+        "train:TRAIN",
+        "training on labels or on the outputs of a teacher (knowledge distillation)",
+    ),
+    "weight-sharing": (
+        "weight_sharing:WEIGHT_SHARING",
+        "weights that share a few values, clustered by k-means (Deep Compression)",
+    ),
+    "weights": (
+        "weight_compression:WEIGHTS",
+        "weight-only compression to 8 bits or fewer, for memory-bound models",
+    ),
+}
 METHODS = Registry(
     "method",
-    {
-        "binary": Entry(
-            f"{_METHODS}.ternary:BINARY",
-            "two values for each output channel: 1 bit for each weight",
-        ),
-        "downsample": Entry(
-            f"{_METHODS}.downsample:DOWNSAMPLE",
-            "smaller images, or a pooling layer before a layer: less computation",
-        ),
-        "fp16": Entry(
-            f"{_METHODS}.weight_compression:FP16", "weights as 16-bit floats: half the size"
-        ),
-        "fp8": Entry(
-            f"{_METHODS}.quantization:FP8",
-            "post-training quantization of weights and activations to 8-bit floats",
-        ),
-        "hashed-weights": Entry(
-            f"{_METHODS}.hashed_weights:HASHED_WEIGHTS",
-            "weights that share values by a hash of their position (HashedNets)",
-        ),
-        "int8": Entry(
-            f"{_METHODS}.quantization:INT8",
-            "post-training quantization of weights and activations to 8-bit integers",
-        ),
-        "prune-channels": Entry(
-            f"{_METHODS}.prune_channels:PRUNE_CHANNELS",
-            "structured pruning: removes channels and all that depends on them",
-            "pruning",
-        ),
-        "prune-weights": Entry(
-            f"{_METHODS}.prune_weights:PRUNE_WEIGHTS",
-            "unstructured pruning: sets single weights to 0 and retrains the rest",
-        ),
-        "qat": Entry(
-            f"{_METHODS}.qat:QAT",
-            "quantization-aware training to 8-bit integers, where int8 loses accuracy",
-        ),
-        "separable": Entry(
-            f"{_METHODS}.separable:SEPARABLE",
-            "depthwise separable convolutions in place of full convolutions",
-        ),
-        "ternary": Entry(
-            f"{_METHODS}.ternary:TERNARY",
-            "three values for each output channel: 2 bits for each weight",
-        ),
-        "train": Entry(
-            f"{_METHODS}.train:TRAIN",
-            "training on labels or on the outputs of a teacher (knowledge distillation)",
-        ),
-        "weight-sharing": Entry(
-            f"{_METHODS}.weight_sharing:WEIGHT_SHARING",
-            "weights that share a few values, clustered by k-means (Deep Compression)",
-        ),
-        "weights": Entry(
-            f"{_METHODS}.weight_compression:WEIGHTS",
-            "weight-only compression to 8 bits or fewer, for memory-bound models",
-        ),
-    },
+    {name: Entry(f"ovtool.compression.methods.{row[0]}", *row[1:]) for name, row in _ROWS.items()},
 )
 
 

@@ -7,8 +7,9 @@ layers of the graph by the weights themselves.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import Field
@@ -22,7 +23,7 @@ from ovtool.core.errors import InputError
 from ovtool.graph.weights import find_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import openvino as ov
     import torch
@@ -32,15 +33,11 @@ if TYPE_CHECKING:
     from ovtool.graph.weights import LayerWeights
     from ovtool.models.network import Network
 
+    BuildCodebook = Callable[[NDArray[np.float32], int], Codebook]
+    """Returns the codebook of a layer from its weights and its number."""
+
 _TOLERANCE = 1e-5  # of the largest weight: f32 arithmetic of merging a normalization
 _MIN_WEIGHTS_PER_CHANNEL = 4
-
-
-class BuildCodebook(Protocol):
-    """Builds the codebook of a layer; ``index`` is the number of the layer."""
-
-    def __call__(self, values: NDArray[np.float32], index: int) -> Codebook:
-        """Return the codebook."""
 
 
 class SharedWeightsSettings(LayerSelectionSettings, DistillationSettings):
@@ -100,13 +97,11 @@ class _CodebookWriter:
         return codebook
 
     def write(self, stored: LayerWeights) -> None:
-        """Replace the weights of a layer."""
         codebook = self.codebook(stored, stored.values())
         if codebook is not None:
             write_codebook(stored, codebook)
 
-    def details(self) -> dict[str, Any]:
-        """Return the details of the step; the error is the error before training."""
+    def details(self) -> dict[str, Any]:  # the error is the error before training
         return {
             "shared_layers": self.layers,
             "layers_that_would_not_shrink": self.skipped,
@@ -205,9 +200,7 @@ def shareable_modules(network: Network) -> dict[str, torch.nn.Module]:
         for name, module in network.module.named_modules()
         if isinstance(module, kinds) and not parametrize.is_parametrized(module)
     }
-    users: dict[int, int] = {}
-    for module in candidates.values():
-        users[id(module.weight)] = users.get(id(module.weight), 0) + 1
+    users = Counter(id(module.weight) for module in candidates.values())
     return {name: module for name, module in candidates.items() if users[id(module.weight)] == 1}
 
 
@@ -236,13 +229,12 @@ def match_module(
     return None
 
 
-def module_weights(module: torch.nn.Module, stored: LayerWeights) -> NDArray[np.float32]:
+def module_weights(module: Any, stored: LayerWeights) -> NDArray[np.float32]:
     """Return the weights of a module in the shape that a layer of the graph reads.
 
     Grouped convolutions have one more axis in the graph, with the same order of weights.
     """
-    weight: Any = module.weight
-    array: NDArray[np.float32] = weight.detach().cpu().float().numpy()
+    array: NDArray[np.float32] = module.weight.detach().cpu().float().numpy()
     return array.reshape(list(stored.layer.input(stored.index).get_shape())).copy()
 
 

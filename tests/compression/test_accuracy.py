@@ -209,4 +209,4 @@ def test_another_metric_is_other_work(products, tmp_path):
 )  # fmt: skip
 def test_what_is_set_already_is_not_tried_again(given, changes):
     settings = parse_settings("int8", given)
-    assert [set(item) for item in _escalation(settings)] == changes
+    assert [set(item) for item in _escalation(settings).values()] == changes

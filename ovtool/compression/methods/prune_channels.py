@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from ovtool.compression.distillation import DistillationSettings, retrain, training_needs
+from ovtool.compression.distillation import DistillationSettings, hard_loss, retrain, training_needs
 from ovtool.compression.layer_selection import find_modules
 from ovtool.compression.method import Method, MethodContext, MethodResult, Names, Patterns
 from ovtool.compression.networks import convert_with_cost, count_flops, count_parameters
 from ovtool.compression.registry import METHODS
-from ovtool.compression.training import classification_loss, load_training_set
+from ovtool.compression.training import load_training_set
 from ovtool.core.errors import InputError
 from ovtool.core.registry import missing_package
 from ovtool.core.third_party import captured, reason
@@ -238,18 +238,12 @@ def _gradient_function(
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(settings.seed))
     indices = order[: settings.taylor_samples]
 
-    custom = context.inputs.loss
-
     def compute(network: Network) -> None:
-        loss = classification_loss(network.reference)
+        loss = hard_loss(network, context)
         network.module.eval()
         network.module.zero_grad(set_to_none=True)
         for batch in data.batches(indices, settings.batch_size):
-            outputs = network(batch.inputs)
-            if custom is not None:
-                value = custom(outputs, batch.labels)
-            else:
-                value = loss(batch.inputs, outputs, batch.labels)
+            value = loss(batch.inputs, network(batch.inputs), batch.labels)
             (value * len(batch) / len(indices)).backward()
 
     return compute

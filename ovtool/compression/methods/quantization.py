@@ -23,8 +23,8 @@ def _apply(context: MethodContext[Any]) -> MethodResult:
     )
     details = {"calibration_samples": feed.count}
     if settings.max_drop is not None:
-        search = accuracy.quantize_within_limit(context, samples, feed)
-        return MethodResult(search.model, details | search.details)
+        result = accuracy.quantize_within_limit(context, samples, feed)
+        return MethodResult(result.model, details | result.details)
     context.progress.start("reading the graph")
     return MethodResult(ptq.quantize(context.model, settings, feed), details)
 

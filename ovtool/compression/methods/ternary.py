@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import Field
@@ -12,14 +12,12 @@ from ovtool.compression.layer_selection import LayerSelectionSettings, select_we
 from ovtool.compression.method import Method, MethodContext, MethodResult
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
-
-class Encode(Protocol):
-    """Returns codes and scales of weights [channels, weights per channel]."""
-
-    def __call__(self, rows: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-        """Return codes [channels, weights per channel] and scales [channels]."""
+    Encoding = tuple[NDArray[np.int8], NDArray[np.float32]]
+    """Codes [channels, weights per channel] and scales [channels]."""
 
 
 class LowBitSettings(LayerSelectionSettings):
@@ -29,7 +27,7 @@ class LowBitSettings(LayerSelectionSettings):
     keep_last: bool = Field(True, description="skip the last layer")
 
 
-def ternary(rows: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+def ternary(rows: NDArray[np.float32]) -> Encoding:
     """Return codes of -1, 0 and 1 and the scale of each row (Li et al. 2016, TWN).
 
     A weight is 0 up to ``0.7 * mean|w|``; the scale is the mean magnitude of the rest, which
@@ -43,7 +41,7 @@ def ternary(rows: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.flo
     return codes.astype(np.int8), scales.astype(np.float32)
 
 
-def binary(rows: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+def binary(rows: NDArray[np.float32]) -> Encoding:
     """Return codes of -1 and 1 and the scale ``mean|w|`` of each row (Rastegari et al. 2016).
 
     These are the weights of XNOR-Net (Binary-Weight-Network); activations are not changed.
@@ -53,7 +51,9 @@ def binary(rows: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.floa
 
 
 def _apply(
-    context: MethodContext[LowBitSettings], encode: Encode, levels: list[int]
+    context: MethodContext[LowBitSettings],
+    encode: Callable[[NDArray[np.float32]], Encoding],
+    levels: list[int],
 ) -> MethodResult:
     """Replace weights by a codebook of ``levels`` and scales.
 
