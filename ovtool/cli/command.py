@@ -11,15 +11,15 @@ from typer.core import TyperCommand, TyperGroup
 MODEL = "Model"
 DATA = "Data"
 COMPRESSION = "Compression"
-WHAT = "What to measure"
+TARGET = "What to measure"
 LOAD = "Load"
-HOW = "How to measure"
+MEASUREMENT = "How to measure"
 OBJECTIVE = "Objective"
 LIMITS = "Limits"
 INSTALL = "Installation"
 OUTPUT = "Output"
 
-PANELS = (MODEL, DATA, COMPRESSION, WHAT, LOAD, HOW, OBJECTIVE, LIMITS, INSTALL, OUTPUT)
+PANELS = (MODEL, DATA, COMPRESSION, TARGET, LOAD, MEASUREMENT, OBJECTIVE, LIMITS, INSTALL, OUTPUT)
 """The panels of options, in the order in which ``--help`` prints them."""
 
 

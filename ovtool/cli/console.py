@@ -1,4 +1,4 @@
-"""What every verb prints with: lines, tables, JSON and notes."""
+"""Output of all verbs: lines, tables, JSON and notes."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from ovtool.cli.command import COMPRESSION, DATA, HOW, MODEL, OUTPUT, WHAT, option
+from ovtool.cli.command import COMPRESSION, DATA, MEASUREMENT, MODEL, OUTPUT, TARGET, option
 from ovtool.core.errors import InputError
 from ovtool.core.registry import suggestion
 from ovtool.core.variant import Preprocessing
@@ -98,27 +98,27 @@ TimeLimit = Annotated[
     option(COMPRESSION, "SECONDS", "Time after which no further setting is tried.", "--time-limit"),
 ]
 
-Device = Annotated[str, option(WHAT, "DEVICE", "Device.")]
+Device = Annotated[str, option(TARGET, "DEVICE", "Device.")]
 Devices = Annotated[
     list[str] | None,
-    option(WHAT, "DEVICES", "Devices: CPU,GPU,NPU.", "--device", show_default="CPU"),
+    option(TARGET, "DEVICES", "Devices: CPU,GPU,NPU.", "--device", show_default="CPU"),
 ]
-Batch = Annotated[int, option(WHAT, "N", "Samples per request.", min=1)]
+Batch = Annotated[int, option(TARGET, "N", "Samples per request.", min=1)]
 OpenBatch = Annotated[
     int | None,
-    option(WHAT, "N", "Samples per request.", min=1, show_default="1, or the batch in --shape"),
+    option(TARGET, "N", "Samples per request.", min=1, show_default="1, or the batch in --shape"),
 ]
 Precision = Annotated[
-    str, option(WHAT, "PRECISION", "Inference precision: default, f32, bf16 or f16.")
+    str, option(TARGET, "PRECISION", "Inference precision: default, f32, bf16 or f16.")
 ]
 Top = Annotated[
     int, option(OUTPUT, "N", "Number of layers to print; --out and --json have all.", min=1)
 ]
 Strict = Annotated[
-    bool, option(HOW, "", "Fail if a requested device is not available.", "--strict")
+    bool, option(MEASUREMENT, "", "Fail if a requested device is not available.", "--strict")
 ]
 RetryFailed = Annotated[
-    bool, option(HOW, "", "Measure trials again that failed before.", "--retry-failed")
+    bool, option(MEASUREMENT, "", "Measure trials again that failed before.", "--retry-failed")
 ]
 
 Out = Annotated[str, option(OUTPUT, "FOLDER", "Output folder.", "--out", "-o")]

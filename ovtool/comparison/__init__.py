@@ -1,1 +1,1 @@
-"""Two sweeps side by side: what improved, what regressed, and with what certainty."""
+"""Comparison of two sweeps: improvements and regressions, each with its certainty."""

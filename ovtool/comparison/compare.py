@@ -1,4 +1,4 @@
-"""Compare two sweeps: what became better or worse, and with what certainty.
+"""Compare two sweeps: improvements and regressions, each with its certainty.
 
 Each matched trial has the ratio B / A of its figures.  On either side, the variance is that within
 the run (the interval of the sweep) plus that between runs (:mod:`.noise`), plus the drift of a

@@ -56,7 +56,7 @@ class Matching:
 def match_trials(a: SweepData, b: SweepData, reruns: Sequence[SweepData] = ()) -> Matching:
     """Match the trials of two sweeps by the model's hash, else by the variant's name.
 
-    Emulated devices and estimates are left out; a note says so.
+    Excluded devices and estimates are left out; a note lists them.
     """
     in_a, in_b = _comparable(a), _comparable(b)
     by_id = {m.trial.id: m for m in in_b}

@@ -112,7 +112,7 @@ def quality_table(comparison: Comparison) -> TextTable:
 
 
 def size_lines(comparison: Comparison) -> list[str]:
-    """Return the variants whose size changed."""
+    """Return the changes of model sizes."""
     return [
         f"{size.variant}: {units.text(size.a_mib)} MiB in A, {units.text(size.b_mib)} MiB in B"
         f" ({size.change_pct:+.1f} %)"

@@ -38,7 +38,7 @@ def option_field(
         default: Default value.
         text: Help text: of the option, the recipe's key and the model's field.
         flag: Name of the option, such as ``--device``; empty: ``--`` and the field's name.
-        default_text: Default in words, where the value does not say what happens.
+        default_text: Text of the default, where the value alone is not clear.
         rules: Constraints of :func:`pydantic.Field`.
     """
     extra: Any = {"panel": panel, "flag": flag, "metavar": metavar, "default_text": default_text}

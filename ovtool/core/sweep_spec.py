@@ -16,31 +16,35 @@ from ovtool.core.variant import Record
 BUSY: Literal["busy"] = "busy"
 """Arrival rate of the closed loop: every request is kept busy."""
 
-_WHAT, _LOAD, _HOW = "What to measure", "Load", "How to measure"
+_TARGET, _LOAD, _MEASUREMENT = "What to measure", "Load", "How to measure"
 
 
 class MeasurementSettings(Record):
     """How long and how often the trials of a group are measured."""
 
     target_pct: Positive = option_field(
-        _HOW,
+        _MEASUREMENT,
         "PERCENT",
         2.0,
         "Half-width of the throughput's 95 % confidence interval at which measuring stops, in %.",
     )
-    rounds: int = option_field(_HOW, "N", 8, "Minimum rounds of each trial.", ge=3)
-    round_s: Positive = option_field(_HOW, "SECONDS", 0.3, "Length of a round.")
+    rounds: int = option_field(_MEASUREMENT, "N", 8, "Minimum rounds of each trial.", ge=3)
+    round_s: Positive = option_field(_MEASUREMENT, "SECONDS", 0.3, "Length of a round.")
     max_seconds: Positive = option_field(
-        _HOW, "SECONDS", 10.0, "Maximum measuring time of a trial."
+        _MEASUREMENT, "SECONDS", 10.0, "Maximum measuring time of a trial."
     )
     timeout_s: Positive = option_field(
-        _HOW, "SECONDS", 300.0, "Maximum time of a compilation or of one round.", flag="--timeout"
+        _MEASUREMENT,
+        "SECONDS",
+        300.0,
+        "Maximum time of a compilation or of one round.",
+        flag="--timeout",
     )
     seed: Annotated[int, Field(ge=0, strict=True)] = option_field(
-        _HOW, "N", 0, "Seed of the round order, the random inputs and the arrivals."
+        _MEASUREMENT, "N", 0, "Seed of the round order, the random inputs and the arrivals."
     )
     starts: bool = option_field(
-        _HOW,
+        _MEASUREMENT,
         "",
         True,
         "Measure the start from the model cache too, in a new process.",
@@ -61,7 +65,7 @@ class SweepSpec(MeasurementSettings):
     """Axes of a sweep, every combination of which is a trial, and the measurement settings."""
 
     devices: Annotated[tuple[str, ...], NotEmpty] = option_field(
-        _WHAT,
+        _TARGET,
         "DEVICES",
         ("CPU",),
         "Devices: CPU,GPU,NPU. A virtual device such as AUTO:GPU,CPU needs its own option."
@@ -69,7 +73,7 @@ class SweepSpec(MeasurementSettings):
         flag="--device",
     )
     batches: Annotated[tuple[Count, ...], NotEmpty] | None = option_field(
-        _WHAT,
+        _TARGET,
         "N,N...",
         None,
         "Batch sizes: 1,2,4.",
@@ -77,7 +81,7 @@ class SweepSpec(MeasurementSettings):
         default_text="1, or the batch in --shape",
     )
     precisions: Annotated[tuple[Precision, ...], NotEmpty] = option_field(
-        _WHAT,
+        _TARGET,
         "PRECISIONS",
         ("default",),
         "Inference precisions: default, f32, bf16, f16.",
@@ -88,7 +92,7 @@ class SweepSpec(MeasurementSettings):
         description="Inference precisions by variant name; other variants use precisions.",
     )
     shapes: ShapeSets = option_field(
-        _WHAT,
+        _TARGET,
         "NAME=SHAPES",
         {},
         "Shapes of an input: ids=1x32,1x128. The first shapes of all inputs form one set, the"
@@ -96,7 +100,7 @@ class SweepSpec(MeasurementSettings):
         flag="--shape",
     )
     data_shapes: ShapeSets = option_field(
-        _WHAT,
+        _TARGET,
         "NAME=SHAPES",
         {},
         "Shapes to infer with: ids=1x100. The compiled model keeps its own dimensions or those of"
@@ -104,7 +108,7 @@ class SweepSpec(MeasurementSettings):
         flag="--data-shape",
     )
     with_estimates: bool = option_field(
-        _WHAT,
+        _TARGET,
         "",
         False,
         "Add rows with the compiler's latency estimate for NPU platforms that are not available"

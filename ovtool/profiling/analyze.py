@@ -46,7 +46,7 @@ class ModelAnalysis:
     analysis: Analysis
     files: LayerFiles | None = None
 
-    def least_s(self, flops_per_s: float) -> float:
+    def lower_bound_s(self, flops_per_s: float) -> float:
         """Return ``FLOPs / speed``, a lower bound of the latency without memory and overhead."""
         return self.analysis.total.flops / flops_per_s
 

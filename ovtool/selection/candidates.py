@@ -86,7 +86,7 @@ class Candidates:
         return excess
 
     def unknown(self) -> list[tuple[Quantity, int]]:
-        """Return the limited quantities that some rows lack, with the number of these rows."""
+        """Return the limited quantities with unknown figures, and the number of these rows."""
         counts = [int(np.isnan(figures.value).sum()) for figures in self._limited]
         limits = zip(self.limits, counts, strict=True)
         return [(limit.quantity, count) for limit, count in limits if count]

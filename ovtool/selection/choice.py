@@ -128,7 +128,7 @@ class Choice:
 
     @property
     def headline(self) -> str:
-        """What to run, in one sentence."""
+        """The recommended settings in one sentence."""
         row = self.winner
         counts = ", ".join(
             f"{row[name]:.0f} {name if row[name] != 1 else name[:-1]}"

@@ -1,6 +1,6 @@
 """Why the winner won, and why rows are as fast, slow or uncertain as they are.
 
-A rule looks at one row and at the rows measured with it, and yields a note only if the figures
+A rule compares a row with the rows measured with it, and yields a note only if the figures
 show it.  Equal notes of several rows are merged.
 """
 
@@ -242,7 +242,7 @@ def _faster(ratio: Interval) -> bool:
 
 
 def _beyond_knee(row: Row, context: Context) -> Iterator[Note]:
-    """The batch is beyond the knee, or is the knee: what the next batch costs."""
+    """The batch is the knee or beyond it: the cost of the next batch."""
     curve = context.knees.of(row)
     if curve is None or row["rate_rps"] is not None or row["batch"] < curve.row["batch"]:
         return

@@ -1,4 +1,4 @@
-"""Warnings about a choice: what limits the trust in it."""
+"""Warnings about a choice."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def find_warnings(
     winner: Candidate, candidates: Candidates, rows: Rows, spec: ChoiceSpec, table: ResultsTable
 ) -> tuple[Note, ...]:
-    """Return what to know before relying on a choice; ``rows`` are all rows of the table."""
+    """Return the warnings about a choice; ``rows`` are all rows of the table."""
     return (
         *_winner_warnings(winner),
         *_quality_warnings(winner, candidates, spec, table.quality_metric),

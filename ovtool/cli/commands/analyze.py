@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 from ovtool.cli import console, options, progress
-from ovtool.cli.command import WHAT, option
+from ovtool.cli.command import TARGET, option
 from ovtool.core import units
 from ovtool.core.notes import Note, make_note
 from ovtool.core.shapes import parse_named_shapes, shape_text, shapes_text
@@ -23,7 +23,7 @@ def command(
     shape: options.Shapes = None,
     speed: Annotated[
         str | None,
-        option(WHAT, "FLOPS", "Peak speed of a device, for a lower latency bound: 4TFLOPS."),
+        option(TARGET, "FLOPS", "Peak speed of a device, for a lower latency bound: 4TFLOPS."),
     ] = None,
     top: options.Top = 15,
     out: options.OutFolder = None,
@@ -43,20 +43,15 @@ def command(
             progress=bar,
             replace=force,
         )
-    print_analysis(result, flops_per_s=flops_per_s, top=top, json=json)
-
-
-def print_analysis(
-    result: ModelAnalysis, *, flops_per_s: float | None, top: int, json: bool
-) -> None:
-    """Print the counts of the ``top`` layers; the JSON document has all layers.
-
-    With ``flops_per_s``, the peak speed of a device, also print a lower bound of the latency.
-    """
     if json:
-        bound = None if flops_per_s is None else result.least_s(flops_per_s) * units.MS_PER_S
+        bound = None if flops_per_s is None else result.lower_bound_s(flops_per_s) * units.MS_PER_S
         console.print_json(result.to_json() | {"lower_bound_ms": bound})
-        return
+    else:
+        _print_analysis(result, flops_per_s, top)
+
+
+def _print_analysis(result: ModelAnalysis, flops_per_s: float | None, top: int) -> None:
+    """Print the counts; with the peak speed of a device, also a lower bound of the latency."""
     total, shapes = result.analysis.total, shapes_text(result.shapes)
     console.print_line(f"{result.variant}, batch {result.batch}, {shapes}: {total.layers} layers")
     console.print_line(
@@ -75,7 +70,7 @@ def print_analysis(
     if flops_per_s is not None:
         console.print_line(
             f"lower bound at {_count_text(flops_per_s)} FLOPS:"
-            f" {_time_text(result.least_s(flops_per_s))} per inference (FLOPs / speed,"
+            f" {_time_text(result.lower_bound_s(flops_per_s))} per inference (FLOPs / speed,"
             " without memory and overhead)"
         )
     if result.files is not None:

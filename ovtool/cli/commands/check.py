@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ovtool.cli import console, options, progress
-from ovtool.cli.command import HOW, WHAT, option
+from ovtool.cli.command import MEASUREMENT, TARGET, option
 from ovtool.core import units
 from ovtool.core.shapes import parse_named_shapes, shapes_text
 
@@ -25,7 +25,7 @@ def command(
     device: Annotated[
         list[str] | None,
         option(
-            WHAT,
+            TARGET,
             "DEVICES",
             "Devices, or NPU platforms that need not be present: NPU.3720 (Meteor Lake),"
             " NPU.4000 (Lunar Lake), NPU.5010 (Panther Lake).",
@@ -36,7 +36,7 @@ def command(
     batch: options.OpenBatch = None,
     precision: options.Precision = "default",
     timeout: Annotated[
-        float, option(HOW, "SECONDS", "Maximum time of one compilation.", min=1)
+        float, option(MEASUREMENT, "SECONDS", "Maximum time of one compilation.", min=1)
     ] = 600.0,
     json: options.Json = False,
 ) -> None:
@@ -57,7 +57,10 @@ def command(
             timeout_s=timeout,
             progress=bar,
         )
-    print_checks(checks, json=json)
+    if json:
+        console.print_json([check.to_json() for check in checks])
+    else:
+        _print_checks(checks)
     if not all(check.compiles for check in checks):
         raise typer.Exit(1)
 
@@ -67,11 +70,7 @@ ESTIMATE = "compiler's estimate, ms"
 _FIGURES = ("compiled size, MiB", "compile, s", ESTIMATE)
 
 
-def print_checks(checks: Sequence[CompileCheck], *, json: bool) -> None:
-    """Print the trial compiles of one variant."""
-    if json:
-        console.print_json([check.to_json() for check in checks])
-        return
+def _print_checks(checks: Sequence[CompileCheck]) -> None:
     rows = [
         (
             check.device,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ovtool.cli import console, options
-from ovtool.cli.command import HOW, LIMITS, OUTPUT, option
+from ovtool.cli.command import LIMITS, MEASUREMENT, OUTPUT, option
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,11 +37,16 @@ def command(
     ] = "10%",
     rerun: Annotated[
         list[str] | None,
-        option(HOW, "SWEEP", "Repetition of sweep A, to measure the noise; repeatable."),
+        option(MEASUREMENT, "SWEEP", "Repetition of sweep A, to measure the noise; repeatable."),
     ] = None,
     noise: Annotated[
         str | None,
-        option(HOW, "PERCENT", "Assumed standard deviation between two runs.", show_default="3%"),
+        option(
+            MEASUREMENT,
+            "PERCENT",
+            "Assumed standard deviation between two runs.",
+            show_default="3%",
+        ),
     ] = None,
     out: Annotated[
         str | None, option(OUTPUT, "FILE", "Markdown file to write.", "--out", "-o")
@@ -60,7 +65,12 @@ def command(
         within_pct=options.parse_percent(within, "--within"),
         out=out,
     )
-    print_comparison(comparison, out, json=json)
+    if json:
+        console.print_json(comparison.to_json())
+    else:
+        _print_comparison(comparison)
+    if out is not None:
+        console.print_status(f"written: {out}")
     if limit_pct is not None:
         comparison.check(limit_pct)
 
@@ -69,17 +79,8 @@ MAX_ROWS = 60
 """Printed rows of a table or list; unchanged rows come last."""
 
 
-def print_comparison(comparison: Comparison, out: str | None, *, json: bool) -> None:
-    """Print a comparison: the result, the differences of the environments, then all figures."""
-    if json:
-        console.print_json(comparison.to_json())
-    else:
-        _print_text(comparison)
-    if out is not None:
-        console.print_status(f"written: {out}")
-
-
-def _print_text(comparison: Comparison) -> None:
+def _print_comparison(comparison: Comparison) -> None:
+    """Print the result, the differences of the environments, then all figures."""
     from ovtool.comparison import text
 
     if not comparison.same_machine:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ovtool.cli import console, options, progress
-from ovtool.cli.command import INSTALL, OUTPUT, WHAT, option
+from ovtool.cli.command import INSTALL, OUTPUT, TARGET, option
 from ovtool.core import units
 from ovtool.core.device_names import is_virtual
 
@@ -28,7 +28,7 @@ def command(
     calibrate: Annotated[
         bool,
         option(
-            WHAT,
+            TARGET,
             "",
             "Measure peaks of --device (some minutes on a quiet machine), for predictions and"
             " 'ovtool profile --roofline'.",

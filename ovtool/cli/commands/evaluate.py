@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ovtool.cli import console, options, progress
-from ovtool.cli.command import DATA, LIMITS, WHAT, option
+from ovtool.cli.command import DATA, LIMITS, TARGET, option
 from ovtool.core import units
 from ovtool.core.columns import BY_NAME
 
@@ -36,7 +36,7 @@ def command(
     precision: Annotated[
         list[str] | None,
         option(
-            WHAT,
+            TARGET,
             "PRECISIONS",
             "Inference precisions: default, f32, bf16, f16, or exact (the most accurate mode"
             " of the device).",
@@ -62,12 +62,10 @@ def command(
     """
     from ovtool import api
 
-    spec = options.build_data_spec(data, labels, limit)
-    assert spec is not None  # noqa: S101 - --data is required
     with progress.show_progress() as bar:
         results = api.evaluate_each(
             model,
-            spec,
+            api.DataSpec(data, labels, limit),
             baseline=baseline,
             devices=options.split_words(device) or ["CPU"],
             precisions=options.split_words(precision) or ["default"],

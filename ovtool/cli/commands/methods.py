@@ -9,8 +9,6 @@ import typer
 from ovtool.cli import console, options
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from ovtool.compression.registry import MethodInfo
 
 EXAMPLES = ("ovtool methods int8",)
@@ -25,26 +23,19 @@ def command(
     """List the compression methods, or the settings of one method."""
     from ovtool.compression import registry
 
-    if method is None:
-        print_methods(registry.list_methods(), json=json)
+    methods = registry.list_methods() if method is None else [registry.describe_method(method)]
+    if json:
+        documents = [m.to_json() for m in methods]
+        console.print_json(documents if method is None else documents[0])
+    elif method is None:
+        rows = [(m.name, m.summary, _needs_text(m), m.changes) for m in methods]
+        console.print_table(("method", "effect", "needs", "changes"), rows)
     else:
-        print_method(registry.describe_method(method), json=json)
+        _print_method(methods[0])
 
 
-def print_methods(methods: Sequence[MethodInfo], *, json: bool) -> None:
-    """Print the compression methods."""
-    if json:
-        console.print_json([method.to_json() for method in methods])
-        return
-    rows = [(m.name, m.summary, _needs_text(m), m.changes) for m in methods]
-    console.print_table(("method", "effect", "needs", "changes"), rows)
-
-
-def print_method(method: MethodInfo, *, json: bool) -> None:
+def _print_method(method: MethodInfo) -> None:
     """Print a method and its settings, with the defaults as ``--set`` reads them."""
-    if json:
-        console.print_json(method.to_json())
-        return
     print(f"{method.name}: {method.summary}")
     print(f"changes: {method.changes}")
     if needs := _needs_text(method):

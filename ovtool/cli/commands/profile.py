@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 from ovtool.cli import console, options, progress
-from ovtool.cli.command import HOW, LOAD, WHAT, option
+from ovtool.cli.command import LOAD, MEASUREMENT, TARGET, option
 from ovtool.core import units
 from ovtool.core.shapes import parse_named_shapes
 
@@ -31,12 +31,14 @@ def command(
     data: options.Data = None,
     seconds: Annotated[
         float,
-        option(HOW, "SECONDS", "Duration of the inference with counters.", min=0.01, max=3600),
+        option(
+            MEASUREMENT, "SECONDS", "Duration of the inference with counters.", min=0.01, max=3600
+        ),
     ] = 2.0,
     roofline: Annotated[
         bool,
         option(
-            WHAT,
+            TARGET,
             "",
             "Compare each layer with the peaks of the calibrated device"
             " ('ovtool devices --calibrate').",

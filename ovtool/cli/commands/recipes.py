@@ -32,7 +32,7 @@ def list_(json: options.Json = False) -> None:
 @app.command(
     "show",
     cls=PanelCommand,
-    epilog=format_examples("ovtool recipes show efficientnet-lite0 > mine.yaml"),
+    epilog=format_examples("ovtool recipes show efficientnet-lite0 > my-recipe.yaml"),
 )
 def show_(recipe: options.Recipe) -> None:
     """Print a recipe, as a start for a new one."""

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from ovtool.cli import console, options, progress
 from ovtool.cli.command import MODEL, OUTPUT, option
 from ovtool.cli.commands.choose import print_choice
 from ovtool.cli.commands.report import print_report, report_paths
 from ovtool.cli.commands.sweep import print_trials
-
-if TYPE_CHECKING:
-    from ovtool.recipes.run import RecipeRun
 
 EXAMPLES = ("ovtool run recipes/efficientnet-lite0.yaml --out reports/demo",)
 
@@ -43,13 +40,6 @@ def command(
             observer=view,
             progress=bar,
         )
-    print_run(result, json=json)
-    if result.no_choice is not None:
-        raise result.no_choice
-
-
-def print_run(result: RecipeRun, *, json: bool) -> None:
-    """Print the table, the recommendation and the paths of the report."""
     if json:
         document = {
             "folder": str(result.folder),
@@ -59,10 +49,12 @@ def print_run(result: RecipeRun, *, json: bool) -> None:
             "choice": result.choice.to_json() if result.choice else None,
         }
         console.print_json(document)
-        return
-    print_trials(result.sweep, result.summary)
-    if result.choice is not None:
+    else:
+        print_trials(result.sweep, result.summary)
+        if result.choice is not None:
+            print()
+            print_choice(result.choice, json=False)
         print()
-        print_choice(result.choice, json=False)
-    print()
-    print_report(result.report, json=False)
+        print_report(result.report, json=False)
+    if result.no_choice is not None:
+        raise result.no_choice

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 from ovtool.cli import console, options, progress
-from ovtool.cli.command import COMPRESSION, DATA, HOW, option
+from ovtool.cli.command import COMPRESSION, DATA, MEASUREMENT, option
 from ovtool.core import units
 
 if TYPE_CHECKING:
     from ovtool.compression.layer_sensitivity import LayerCost
-    from ovtool.compression.sensitivity import SensitivityReport
 
 EXAMPLES = (
     "ovtool sensitivity variants/fp32 --data images/ --validation-data held-out/ --out reports/s",
@@ -32,7 +31,8 @@ def command(
     method: Annotated[str, option(COMPRESSION, "METHOD", "Quantization: int8 or fp8.")] = "int8",
     set_: options.Setting = None,
     max_rows: Annotated[
-        int | None, option(HOW, "N", "Maximum number of rows; beyond it, rows are blocks.", min=1)
+        int | None,
+        option(MEASUREMENT, "N", "Maximum number of rows; beyond it, rows are blocks.", min=1),
     ] = None,
     time_limit: options.TimeLimit = None,
     top: options.Top = 15,
@@ -43,11 +43,10 @@ def command(
     """Measure the cost of quantizing each layer alone, with all other layers in float."""
     from ovtool import api
 
-    spec = options.build_data_spec(data, labels, limit)
     with progress.show_progress() as bar:
         result = api.sensitivity(
             model,
-            data=spec or data,
+            data=api.DataSpec(data, labels, limit),
             method=method,
             settings=options.parse_settings(set_),
             validation=validation_data,
@@ -58,11 +57,6 @@ def command(
             progress=bar,
             replace=force,
         )
-    print_sensitivity(result, top=top, json=json)
-
-
-def print_sensitivity(result: SensitivityReport, *, top: int, json: bool) -> None:
-    """Print the cost of quantizing the ``top`` layers; the JSON document has all layers."""
     if json:
         console.print_json(result.to_json())
         return

@@ -57,11 +57,7 @@ def command(
             observer=view,
             progress=bar,
         )
-    print_sweep(result, api.summarize([result.folder]), json=json)
-
-
-def print_sweep(result: SweepResult, summary: Summary, *, json: bool) -> None:
-    """Print the results of a sweep."""
+    summary = api.summarize([result.folder])
     if json:
         console.print_json(asdict(result) | {"folder": str(result.folder)})
         return
@@ -72,11 +68,10 @@ def print_sweep(result: SweepResult, summary: Summary, *, json: bool) -> None:
 def print_trials(result: SweepResult, summary: Summary) -> None:
     """Print the table of a sweep and the number of trials by outcome."""
     console.print_table(summary.headings, [row.cells for row in summary.rows], summary.caption)
-    parts = [f"{result.measured} measured"]
-    if result.estimated:
-        parts.append(f"{result.estimated} estimated by the compiler without inference")
-    if result.reused:
-        parts.append(f"{result.reused} reused")
-    if result.failed:
-        parts.append(f"{result.failed} failed (reasons in the report)")
-    print(f"trials: {', '.join(parts)}")
+    counts = {
+        "estimated by the compiler without inference": result.estimated,
+        "reused": result.reused,
+        "failed (reasons in the report)": result.failed,
+    }
+    parts = [f"{count} {outcome}" for outcome, count in counts.items() if count]
+    print(f"trials: {', '.join([f'{result.measured} measured', *parts])}")
