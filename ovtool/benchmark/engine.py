@@ -296,7 +296,7 @@ def _outcome(
         figures=combined,
         properties=dict(info.properties),
         notes=tuple(notes),
-        taken_with=group_id,
+        group_id=group_id,
         rounds=summary.rounds,
         finished=utc_now(),
     )

@@ -18,26 +18,26 @@ Verdict = Literal["stable", "contended", "throttled", "unsteady"]
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """About 100 ms of measuring, from one completion to another, and what the machine did in it.
+    """About 100 ms of measuring between two completions, with the machine's counters.
 
-    What the system does not tell is None.
+    Unknown counters are None.
 
     Args:
-        seconds: Its length, without the time that reading the counters took.
-        inferences: Completed in it.
-        latency_mean_ms: Of those.
-        latency_max_ms: Of those.
+        seconds: Length, without the time to read the counters.
+        inferences: Completed inference requests.
+        latency_mean_ms: Mean latency of these requests.
+        latency_max_ms: Maximum latency of these requests.
         cpu_s: CPU time of the measuring process.
         busy_s: CPU time of the whole machine.
-        steal_s: What a hypervisor gave to others.
-        delay_s: Time for which threads of the process were ready to run and waited for a
-            processor, summed over the threads.
-        stalled_s: CPU pressure: time for which some task of the machine waited for a processor.
+        steal_s: CPU time that the hypervisor gave to other virtual machines.
+        delay_s: Time for which runnable threads of the process waited for a processor, summed over
+            the threads.
+        stalled_s: CPU pressure: time for which any task of the machine waited for a processor.
         switches: Involuntary context switches of the process.
-        quota_wait_s: Time for which a control group's CPU quota held the process back, summed over
-            processors.
-        throttles: Times that the processor throttled itself for heat or power.
-        clock_mhz: Mean clock of the processors that the process may use.
+        quota_wait_s: Time for which the CPU quota of a control group throttled the process, summed
+            over the processors.
+        throttles: Number of times that the processor throttled for heat or power.
+        clock_mhz: Mean clock of the usable processors.
     """
 
     seconds: float
@@ -57,15 +57,15 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """The windows measured without a pause; rounds of a group's trials alternate.
+    """Consecutive windows; the rounds of a group's trials alternate.
 
     Args:
-        index: Of the round, the same for all trials measured in it.
-        windows: The raw windows.
-        quiet: Indices of the windows that nothing disturbed; None where that was not judged.
-        undisturbed_s: Time in which every processor that the process could use was its own, by
-            stretches of a few inferences; None where that is not known.
-        undisturbed_inferences: Completed in that time.
+        index: Number of the round, the same for all trials of the group.
+        windows: Raw windows.
+        quiet: Indices of the undisturbed windows; None if unknown.
+        undisturbed_s: Total length of the stretches of a few inferences in which no other process
+            used the usable processors; None if unknown.
+        undisturbed_inferences: Inferences completed in these stretches.
     """
 
     index: int
@@ -87,24 +87,24 @@ class Round:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """A trial's outcome.
+    """The outcome of a trial.
 
     Args:
-        trial: What was measured.
-        environment: Hash of the machine and software it ran on (``environment.json``).
-        status: ``ok``, ``failed``, or ``estimated`` where it was compiled and nothing was run.
-        reason: Why it failed, in one line; empty when it did not.
-        verdict: How the measuring went; None when it failed.
-        executed_precision: What the compiled model says it runs in, such as ``bf16``.
-        ran_on: Devices that did the work, as the compiled model says; None where it does not.
-        figures: Names of ``columns.FIGURES`` to values; a name left out is unknown.
-        properties: OpenVINO properties it was compiled with.
-        notes: Warnings and advice, and why a figure is empty.
-        rounds: The raw windows.
-        taken_with: Shared by measurements whose rounds alternated, so that the rounds of one index
-            may be compared.
-        finished: When, in UTC, ISO 8601.
-        emulated: Whether it may have run on an emulated device, whose figures are for tests alone.
+        trial: The measured configuration.
+        environment: Hash of the machine and software, see ``environment.json``.
+        status: ``ok``, ``failed``, or ``estimated``: compiled without inference.
+        reason: Reason of the failure, in one line; otherwise empty.
+        verdict: Stability of the measurement; None after a failure.
+        executed_precision: Precision that the compiled model reports, such as ``bf16``.
+        figures: Names of :data:`ovtool.core.columns.FIGURES` to values; unknown figures are absent.
+        properties: OpenVINO properties of the compilation.
+        notes: Warnings, advice, and reasons of unknown figures.
+        rounds: Raw windows by round.
+        group_id: Id shared by measurements with alternating rounds, which are compared round by
+            round.
+        finished: Time of completion in UTC, ISO 8601.
+        ran_on: Devices that executed the model, as the compiled model reports; None if unknown.
+        emulated: Whether an emulated device may have executed the model: for tests only.
     """
 
     trial: Trial
@@ -117,31 +117,31 @@ class Measurement:
     properties: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[Note, ...] = ()
     rounds: tuple[Round, ...] = ()
-    taken_with: str = ""
+    group_id: str = ""
     finished: str = ""
     ran_on: str | None = None
     emulated: bool = False
     schema_version: Literal[1] = 1
 
     def __post_init__(self) -> None:
-        """Refuse figures that columns.py does not declare."""
+        """Reject undeclared figures."""
         unknown = set(self.figures) - FIGURES
         if unknown:
             raise ValueError(f"figures not declared in columns.py: {', '.join(sorted(unknown))}")
 
     @property
     def on_cpu(self) -> bool:
-        """Whether the CPU did the work, so that CPU time tells of it."""
+        """Whether the CPU executed the model, so that CPU time is meaningful."""
         return (self.ran_on or self.trial.device) == "CPU"
 
     @property
     def device(self) -> str:
-        """The trial's device, marked where it is emulated or was estimated for."""
+        """Device of the trial, marked if it is emulated or estimated."""
         return self._marked(self.trial.device)
 
     @property
     def label(self) -> str:
-        """One line for people, marked as the device is."""
+        """Label of the trial, marked like the device."""
         return self._marked(self.trial.label)
 
     def _marked(self, text: str) -> str:
@@ -150,15 +150,15 @@ class Measurement:
         return mark_device(text, EMULATED) if self.emulated else text
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON types."""
+        """Return the measurement as JSON types."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, data: str | bytes) -> Measurement:
-        """Read and check one line of a journal.
+        """Parse one line of a journal.
 
         Raises:
-            ValueError: It is not a measurement of this version (pydantic's message says where).
+            ValueError: The line is not a measurement of this version; the message has the field.
         """
         measurement: Measurement = _adapter().validate_json(data)
         return measurement
@@ -166,7 +166,7 @@ class Measurement:
 
 @cache
 def _adapter() -> Any:
-    """Return the reader; pydantic is imported only where results are read."""
+    """Return the parser; pydantic is imported on use."""
     from pydantic import TypeAdapter
 
     return TypeAdapter(Measurement)

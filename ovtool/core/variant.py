@@ -1,12 +1,13 @@
 """A variant: an OpenVINO IR (``model.xml``, ``model.bin``) with ``variant.json`` next to it.
 
-The record says where the model came from, every step taken with its settings, and how far its
-outputs were seen to differ from the source's.  The unchanged conversion is a variant too.  What is
-measured and evaluated is always the saved IR, found by the hash of its two files.
+The record has the source, every compression step with its settings, and the differences between
+the outputs of the conversion and of the source.  The uncompressed conversion is a variant too.
+Measurements and evaluations use the saved IR; the hash of its files is the id.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,18 +31,16 @@ if TYPE_CHECKING:
 
 MODEL, WEIGHTS, RECORD = "model.xml", "model.bin", "variant.json"
 NETWORK = "network.safetensors"
-"""Weights of the torch network that the graph was made of, where later steps can train it."""
-
+"""Weights of the PyTorch network of the graph, if later steps can train it."""
 
 TRAINING = frozenset({"train"})
-"""Methods that leave a network as large as it was."""
-
+"""Methods that keep the size of a network."""
 
 _NUMBERED = re.compile(r"[A-Z]\w*_\d+")
 
 
 class Record(BaseModel):
-    """Base of everything that is stored: unknown keys are refused, values do not change."""
+    """Base of stored records: immutable, without unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -51,11 +50,11 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class Preprocessing(Record):
-    """What is done to an image before it enters the network, as ``(pixel - mean) / scale``.
+    """Preprocessing of an image: ``(pixel - mean) / scale`` after resizing.
 
     ``size`` is [height, width].  ``resize`` is ``crop`` (shorter side to ``size / crop_fraction``,
-    then the centre) or ``stretch``.  ``mean`` and ``scale`` are in units of 0..255 pixels, one
-    figure or one a channel.
+    then a center crop) or ``stretch``.  ``mean`` and ``scale`` are in units of pixels from 0 to
+    255: one value, or one for each channel.
     """
 
     size: tuple[Size, Size] | None = None
@@ -67,7 +66,7 @@ class Preprocessing(Record):
 
 
 class Port(Record):
-    """One input or output: ``shape`` has -1 for a dimension that is open."""
+    """An input or output; open dimensions of ``shape`` are -1."""
 
     name: str
     shape: tuple[int, ...]
@@ -76,12 +75,12 @@ class Port(Record):
 
     @property
     def batch_axis(self) -> int | None:
-        """Index of the batch dimension; None when the layout does not tell."""
+        """Index of the batch dimension; None if the layout has none."""
         return self.layout.index("N") if self.layout and "N" in self.layout else None
 
 
 class OutputDifference(Record):
-    """How far an output of the conversion lies from the source's on the same inputs."""
+    """Difference between an output of the conversion and of the source for the same inputs."""
 
     output: str
     max_abs_difference: float
@@ -90,25 +89,25 @@ class OutputDifference(Record):
 
 
 class ConversionCheck(Record):
-    """Outputs compared after a conversion; ``against`` names what computed the source's."""
+    """Comparison of outputs after a conversion; ``against`` is the runtime of the source."""
 
     against: str
     tolerance: float
-    """Largest difference allowed, as a share of the output's largest absolute value."""
+    """Maximum difference as a fraction of the largest absolute value of the output."""
     inputs: str
     differences: tuple[OutputDifference, ...]
 
     @property
     def max_abs_difference(self) -> float:
-        """The largest difference over all outputs."""
+        """Maximum difference over all outputs."""
         return max((d.max_abs_difference for d in self.differences), default=0.0)
 
 
 class Source(Record):
-    """Where a model came from.
+    """Source of a model.
 
-    ``sha256`` is of its files, or None where it has none.  ``fingerprint`` also covers the options
-    that it was read with, and is None where no file tells whether it changed.
+    ``sha256`` is the hash of the files; None without files.  ``fingerprint`` also covers the
+    options of the conversion; None if no file shows whether the source changed.
     """
 
     kind: str
@@ -118,24 +117,24 @@ class Source(Record):
 
 
 class Step(Record):
-    """One compression step with every setting it ran with, defaults included."""
+    """A compression step with all settings, including defaults."""
 
     method: str
     settings: dict[str, Any]
     data: str | None = None
-    """What it was calibrated on: the reference and the number of samples."""
+    """Calibration data: the reference and the number of samples."""
     seconds: float
     details: dict[str, Any] = Field(default_factory=dict)
 
 
 class VariantRecord(Record):
-    """What ``variant.json`` holds."""
+    """Content of ``variant.json``."""
 
     schema_version: Literal[1] = 1
     name: str
     source: Source
     parent: str | None = None
-    """Id of the variant that the last step was applied to."""
+    """Id of the input variant of the last step."""
     steps: tuple[Step, ...] = ()
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
@@ -144,22 +143,19 @@ class VariantRecord(Record):
     preprocessing: Preprocessing | None = None
     check: ConversionCheck | None = None
     sha256: str
-    """Of model.xml and model.bin together; its first 12 digits are the variant's id."""
+    """Hash of model.xml and model.bin; the first 12 digits are the id of the variant."""
     network_sha256: str | None = None
-    """Of network.safetensors, where there is one."""
+    """Hash of network.safetensors; None without this file."""
     xml_bytes: int
     bin_bytes: int
     created: str
     versions: dict[str, str]
 
-    def same_work(self, other: VariantRecord) -> bool:
-        """Whether the other record came from the same source by the same steps and versions."""
-
-        def work(record: VariantRecord) -> tuple[object, ...]:
-            steps = [(s.method, s.settings, s.data) for s in record.steps]
-            return record.source, record.parent, steps, record.preprocessing, record.versions
-
-        return work(self) == work(other)
+    @property
+    def provenance(self) -> tuple[object, ...]:
+        """Source, steps and versions; records with equal provenance describe the same variant."""
+        steps = [(s.method, s.settings, s.data) for s in self.steps]
+        return self.source, self.parent, steps, self.preprocessing, self.versions
 
 
 @dataclass(frozen=True)
@@ -171,10 +167,10 @@ class Variant:
 
     @classmethod
     def load(cls, folder: str | Path) -> Variant:
-        """Read a variant's folder and check that its files are the ones recorded.
+        """Read a variant, and check the sizes of its files.
 
         Raises:
-            InputError: A file is missing or was changed, or ``variant.json`` cannot be read.
+            InputError: A file is missing or has another size, or ``variant.json`` is invalid.
         """
         path = Path(folder)
         record_path = files.existing_file(path / RECORD, "variant record")
@@ -197,53 +193,52 @@ class Variant:
 
     @cached_property
     def intact(self) -> bool:
-        """Whether the two files still have the hash that was recorded (reads them whole)."""
+        """Whether the files have the recorded hash; reads them completely."""
         return files.sha256(self.xml, self.bin) == self.record.sha256
 
     @property
     def name(self) -> str:
-        """The name it was given."""
+        """Name of the variant."""
         return self.record.name
 
     @property
     def id(self) -> str:
-        """First 12 hexadecimal digits of the hash of its two files."""
+        """First 12 hexadecimal digits of the hash of the files."""
         return self.record.sha256[:12]
 
     @property
     def xml(self) -> Path:
-        """The IR's graph."""
+        """Path of the graph."""
         return self.folder / MODEL
 
     @property
     def bin(self) -> Path:
-        """The IR's weights."""
+        """Path of the weights."""
         return self.folder / WEIGHTS
 
     @property
     def model_mib(self) -> float:
-        """Size of both files."""
+        """Size of both files in MiB."""
         return units.mib(self.record.xml_bytes + self.record.bin_bytes)
 
     @property
     def compressed(self) -> bool:
-        """Whether any step but training was taken; what is not compressed is a baseline."""
+        """Whether the variant has steps other than training; otherwise it is a baseline."""
         return any(step.method not in TRAINING for step in self.record.steps)
 
 
 def check_target(target: Path, replace: bool = False) -> None:
-    """Check that a variant may be made in a folder, before the work that fills it.
+    """Check that a variant may be saved in a folder.
 
     Raises:
-        InputError: The folder exists and ``replace`` is not set, or it holds anything but a
-            variant: that is never replaced.
+        InputError: The folder exists without ``replace``, or is not a variant.
     """
     if not target.exists():
         return
     if not replace:
-        raise InputError(f"already there: {target}", "give another --out, or --force to replace it")
+        raise InputError(f"folder exists: {target}", "use another --out, or --force to replace it")
     if not (target / RECORD).is_file():
-        raise InputError(f"not a variant, so it is not replaced: {target}", "give another --out")
+        raise InputError(f"folder exists and is not a variant: {target}", "use another --out")
 
 
 def save(
@@ -252,27 +247,26 @@ def save(
     describe: Callable[[Path], dict[str, Any]],
     replace: bool = False,
 ) -> Variant:
-    """Save a model as a variant, in a folder that appears whole or not at all.
+    """Save a model as a variant; on an error no folder is left.
 
     Args:
-        target: The folder to make.
-        model: The graph, saved as it is (no further conversion of weights).
-        describe: Called with the path of the saved ``model.xml`` before the folder gets its name,
-            so that the saved file can be checked; returns the record's fields other than those
-            about the files.  An error it raises leaves nothing behind.
-        replace: Whether a folder of that name may be replaced.
+        target: Folder of the variant.
+        model: The graph, saved without further conversion of weights.
+        describe: Receives the path of the saved ``model.xml`` and can check it; returns the fields
+            of the record except those of the files.
+        replace: Whether an existing variant may be replaced.
 
     Raises:
-        InputError: The folder is there already, or cannot be written.
+        InputError: The folder exists, or is not writable.
     """
     import openvino as ov
 
     check_target(target, replace)
-    name_the_unnamed(model)
+    assign_stable_names(model)
     with files.new_folder(target, replace) as folder:
         ov.save_model(model, folder / MODEL, compress_to_fp16=False)
         weights = folder / WEIGHTS
-        weights.touch()  # a model without constants has no .bin of its own
+        weights.touch()  # OpenVINO writes no .bin for a model without constants
         record = VariantRecord(
             sha256=files.sha256(folder / MODEL, weights),
             xml_bytes=(folder / MODEL).stat().st_size,
@@ -285,35 +279,35 @@ def save(
     return Variant(target, record)
 
 
-def name_the_unnamed(model: ov.Model, numbered: bool = False) -> None:
-    """Give a model and operations without a name one that depends on the graph alone.
+def assign_stable_names(model: ov.Model, numbered: bool = False) -> None:
+    """Replace generated names of model and operations by names that depend on the graph only.
 
-    OpenVINO would write a number that counts all those the process ever made, and the same model
-    would have another hash in every process.
+    OpenVINO numbers generated names by a counter of the process, so the hash of the same model
+    would differ between processes.
 
     Args:
-        model: Whose operations are named.
-        numbered: Whether names such as ``Multiply_2758`` count as none for every operation, not
-            for constants alone: OpenVINO gives them to what it fuses and folds while it converts.
-            Other sources may name their operations so.
+        model: Changed in place.
+        numbered: Whether names such as ``Multiply_2758`` count as generated for every operation,
+            not only for constants.  OpenVINO's conversion generates them when it fuses and folds;
+            other sources may use such names.
     """
     if re.fullmatch(r"Model\d+", model.get_friendly_name()):
         model.set_friendly_name("model")
     operations = model.get_ordered_ops()
-    taken = {operation.get_friendly_name() for operation in operations}
+    used = {operation.get_friendly_name() for operation in operations}
     for place, operation in enumerate(operations):
-        given = operation.get_friendly_name()
-        counted = numbered or operation.get_type_name() == "Constant"
-        if given == operation.get_name() or (counted and _NUMBERED.fullmatch(given)):
+        current = operation.get_friendly_name()
+        replaceable = numbered or operation.get_type_name() == "Constant"
+        if current == operation.get_name() or (replaceable and _NUMBERED.fullmatch(current)):
             name = f"{operation.get_type_name()}.{place}"
-            while name in taken:
+            while name in used:
                 name += "'"
-            taken.add(name)
+            used.add(name)
             operation.set_friendly_name(name)
 
 
 def ports(model: ov.Model) -> dict[str, tuple[Port, ...]]:
-    """Return the record's ``inputs`` and ``outputs`` of a graph, layouts included."""
+    """Return the ``inputs`` and ``outputs`` of a graph, with layouts."""
 
     def port(kind: str, index: int, output: Any) -> Port:
         shape = tuple(d.get_length() if d.is_static else -1 for d in output.get_partial_shape())
@@ -333,32 +327,27 @@ def ports(model: ov.Model) -> dict[str, tuple[Port, ...]]:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of what shapes a variant, without importing any of it."""
+    """Return the versions of the packages that affect a variant, without importing them."""
     from importlib.metadata import PackageNotFoundError, version
 
-    found = {}
+    installed = {}
     for package in ("ovtool", "openvino", "nncf", "torch", "onnx"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+        with contextlib.suppress(PackageNotFoundError):
+            installed[package] = version(package)
+    return installed
 
 
 def fix_shapes(model: ov.Model, shapes: Named, name: str) -> None:
-    """Give the inputs of a graph these shapes, in their order.
-
-    Args:
-        model: Changed in place.
-        shapes: A name for people and a shape for each input.
-        name: Of the variant.
+    """Set the shapes of all inputs of a graph in place, in the order of the inputs.
 
     Raises:
-        InputError: The graph does not take them.
+        InputError: The variant ``name`` does not support the shapes.
     """
     import openvino as ov
 
     try:
         model.reshape({i: ov.PartialShape(list(shape)) for i, (_, shape) in enumerate(shapes)})
     except RuntimeError as error:
-        raise InputError(f"{name} does not take {shapes_text(shapes)}: {reason(error)}") from error
+        raise InputError(
+            f"{name} does not support {shapes_text(shapes)}: {reason(error)}"
+        ) from error

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ovtool.core.errors import InputError
 from ovtool.core.third_party import captured, reason
-from ovtool.core.variant import name_the_unnamed
+from ovtool.core.variant import assign_stable_names
 from ovtool.models.options import SourceOptions
 from ovtool.models.registry import SOURCES, kind_of
 
@@ -80,7 +80,7 @@ class Network:
         for port, parameter in zip(inputs, model.get_parameters(), strict=bool(inputs)):
             if port.layout:
                 parameter.set_layout(ov.Layout(port.layout))
-        name_the_unnamed(model, numbered=True)
+        assign_stable_names(model, numbered=True)
         return model
 
     def save(self, path: Path) -> None:

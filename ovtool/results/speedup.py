@@ -53,7 +53,7 @@ def compute_speedup(row: Measurement, baseline: Measurement) -> Speedup:
     """
     if row.trial == baseline.trial:
         return Speedup(Interval(1.0, math.nan, math.nan), "rounds")
-    if row.taken_with and row.taken_with == baseline.taken_with:
+    if row.group_id and row.group_id == baseline.group_id:
         disturbed = {row.verdict, baseline.verdict} & {"contended", "throttled"}
         if disturbed and row.on_cpu and baseline.on_cpu:
             ratio = _paired_ratio(row, baseline, by_cpu_time=True)

@@ -30,8 +30,8 @@ def test_rounds_alternate_in_random_order(tmp_path):
         "round after round"
     )
     assert [row.trial.variant_name for row in rows] == ["a", "b", "c"]
-    assert len({row.taken_with for row in rows}) == 1
-    assert rows[0].taken_with
+    assert len({row.group_id for row in rows}) == 1
+    assert rows[0].group_id
     assert [r.index for r in rows[0].rounds] == list(range(8))
 
 
@@ -193,7 +193,7 @@ def test_with_little_memory_each_is_opened_from_its_cache_for_every_round(tmp_pa
         tmp_path, runner, "a", "b", settings=MeasurementSettings(rounds=9, starts=False)
     )
     assert [row.status for row in rows] == ["ok", "ok"]
-    assert rows[0].taken_with == rows[1].taken_with
+    assert rows[0].group_id == rows[1].group_id
     assert [r.index for r in rows[0].rounds] == [r.index for r in rows[1].rounds] == [0, 1, 2]
     ready = 0
     for event, _ in runner.events:

@@ -17,28 +17,28 @@ STEPS = (Step(method="int8", settings={"preset": "mixed"}, data="d (3)", seconds
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def saved(tmp_path_factory):
     steps = Preprocessing(size=(16, 16), mean=(1.0, 2.0, 3.0), scale=(4.0,))
     folder = tmp_path_factory.mktemp("variant") / "conv"
     return save(folder, convolutional(), preprocessing=steps, steps=STEPS)
 
 
 @pytest.fixture
-def copy(made, tmp_path):
-    """The variant's folder, to be damaged."""
+def copy(saved, tmp_path):
+    """A copy of the variant, for damage."""
     for name in (MODEL, WEIGHTS, RECORD):
-        (tmp_path / name).write_bytes((made.folder / name).read_bytes())
+        (tmp_path / name).write_bytes((saved.folder / name).read_bytes())
     return tmp_path
 
 
-def test_what_was_saved_is_loaded(made):
-    read = Variant.load(str(made.folder))
-    assert read.record == made.record
-    assert read.id == made.record.sha256[:12]
+def test_a_saved_variant_is_loaded(saved):
+    read = Variant.load(str(saved.folder))
+    assert read.record == saved.record
+    assert read.id == saved.record.sha256[:12]
     assert read.name == "conv"
     assert read.compressed
     assert read.intact
-    size = sum((made.folder / name).stat().st_size for name in (MODEL, WEIGHTS))
+    size = sum((saved.folder / name).stat().st_size for name in (MODEL, WEIGHTS))
     assert read.model_mib == size / 2**20
     assert read.record.inputs == (
         Port(name="x", shape=(-1, 3, 16, 16), dtype="f32", layout="NCHW"),
@@ -48,74 +48,75 @@ def test_what_was_saved_is_loaded(made):
     assert read.record.preprocessing.mean == (1.0, 2.0, 3.0)
 
 
-def test_the_saved_ir_computes_the_same(made):
+def test_a_saved_model_computes_the_same_outputs(saved):
     rows = np.random.default_rng(0).standard_normal((2, 3, 16, 16)).astype(np.float32)
     exact = {"INFERENCE_PRECISION_HINT": "f32"}
-    saved, own = (
+    read, original = (
         ov.compile_model(model, "CPU", exact)(rows)[0]
-        for model in (ov.Core().read_model(made.xml), convolutional())
+        for model in (ov.Core().read_model(saved.xml), convolutional())
     )
-    np.testing.assert_array_equal(saved, own)
+    np.testing.assert_array_equal(read, original)
 
 
-def test_the_same_graph_is_the_same_variant_and_another_is_not(tmp_path):
-    """OpenVINO names what has no name by counting, which must not reach the hash."""
+def test_equal_graphs_have_equal_ids(tmp_path):
+    """OpenVINO numbers unnamed operations; the numbers must not affect the hash."""
 
     def unnamed(seed=0):
         model = fully_connected(seed)
         return ov.Model(model.get_results(), model.get_parameters())
 
-    one, same = (save(tmp_path / n, unnamed()) for n in "ab")
+    first, same = (save(tmp_path / n, unnamed()) for n in "ab")
     other = save(tmp_path / "c", unnamed(seed=1))
-    assert one.id == same.id
-    assert one.id != other.id
+    assert first.id == same.id
+    assert first.id != other.id
 
 
-def test_a_model_without_weights_has_an_empty_file_of_them(tmp_path):
+def test_a_model_without_weights_has_an_empty_weights_file(tmp_path):
     x = op.parameter([1, 2], ov.Type.f32, name="x")
-    made = save(tmp_path / "bare", ov.Model([op.result(op.relu(x))], [x]))
-    assert made.record.bin_bytes == 0
-    assert Variant.load(made.folder).intact
+    saved = save(tmp_path / "bare", ov.Model([op.result(op.relu(x))], [x]))
+    assert saved.record.bin_bytes == 0
+    assert Variant.load(saved.folder).intact
 
 
-def test_a_check_that_fails_leaves_nothing(tmp_path):
+def test_a_failed_check_leaves_no_folder(tmp_path):
     def describe(xml):
         assert xml.is_file()
-        raise InputError("the outputs differ")
+        raise InputError("outputs differ")
 
-    with pytest.raises(InputError, match="the outputs differ"):
+    with pytest.raises(InputError, match="outputs differ"):
         variant.save(tmp_path / "v", fully_connected(), describe)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_there_is_replaced_only_when_asked_and_only_if_it_is_a_variant(copy, tmp_path):
+def test_only_variants_are_replaced_and_only_on_request(copy, tmp_path):
     with pytest.raises(InputError, match=re.escape(str(tmp_path))):
         variant.check_target(copy)
     variant.check_target(copy, replace=True)
     photos = tmp_path / "photos"
     photos.mkdir()
     (photos / "a.jpg").write_text("x")
-    with pytest.raises(InputError, match="not a variant, so it is not replaced"):
+    with pytest.raises(InputError, match=r"photos$"):
         variant.save(photos, fully_connected(), lambda _: {}, replace=True)
     assert (photos / "a.jpg").read_text() == "x"
 
 
 @pytest.mark.parametrize("name", [MODEL, WEIGHTS, RECORD])
-def test_a_missing_file_is_named(copy, name):
+def test_a_missing_file_is_reported(copy, name):
     (copy / name).unlink()
-    with pytest.raises(InputError, match=rf"{name}( is missing)?$"):
+    with pytest.raises(InputError, match=name):
         Variant.load(copy)
 
 
 @pytest.mark.parametrize("name", [MODEL, WEIGHTS])
-def test_a_file_of_another_size_is_named(copy, name):
+def test_a_file_of_another_size_is_reported(copy, name):
+    size = (copy / name).stat().st_size
     with (copy / name).open("ab") as stream:
         stream.write(b"x")
-    with pytest.raises(InputError, match=rf"{name} was changed: \d+ bytes, recorded \d+"):
+    with pytest.raises(InputError, match=rf"{name}.* {size + 1} .* {size}$"):
         Variant.load(copy)
 
 
-def test_a_changed_file_of_the_same_size_is_found_by_its_hash(copy):
+def test_a_changed_file_of_the_same_size_has_another_hash(copy):
     weights = bytearray((copy / WEIGHTS).read_bytes())
     weights[10] ^= 1
     (copy / WEIGHTS).write_bytes(weights)
@@ -126,7 +127,7 @@ def test_a_changed_file_of_the_same_size_is_found_by_its_hash(copy):
     ("change", "where"),
     [
         ({"schema_version": 2}, "schema_version"),
-        ({"command": "rm -rf"}, "command: Extra inputs are not permitted"),
+        ({"command": "rm -rf"}, "command"),
         ({"inputs": [{"name": "x"}]}, r"inputs\.0\.shape"),
         ({"xml_bytes": "many"}, "xml_bytes"),
         ({"batch": "perhaps"}, "batch"),
@@ -134,7 +135,7 @@ def test_a_changed_file_of_the_same_size_is_found_by_its_hash(copy):
         ({"sha256": None}, "sha256"),
     ],
 )
-def test_a_wrong_record_says_where(copy, change, where):
+def test_an_invalid_record_names_the_field(copy, change, where):
     record = json.loads((copy / RECORD).read_text())
     (copy / RECORD).write_text(json.dumps(record | change))
     with pytest.raises(InputError, match=rf"variant\.json: {where}") as caught:
@@ -143,7 +144,7 @@ def test_a_wrong_record_says_where(copy, change, where):
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff\xfe\x00\x01", b"[" * 5000])
-def test_a_hostile_record_is_one_clear_line(copy, content):
+def test_a_malformed_record_gives_an_error_of_one_line(copy, content):
     (copy / RECORD).write_bytes(content)
     with pytest.raises(InputError, match=r"variant\.json") as caught:
         Variant.load(copy)
@@ -151,8 +152,8 @@ def test_a_hostile_record_is_one_clear_line(copy, content):
 
 
 @given(st.binary(max_size=80))
-def test_no_bytes_make_more_than_an_input_error(tmp_path_factory, content):
-    folder = tmp_path_factory.mktemp("hostile")
+def test_any_bytes_as_record_give_an_input_error(tmp_path_factory, content):
+    folder = tmp_path_factory.mktemp("malformed")
     (folder / RECORD).write_bytes(content)
     with pytest.raises(InputError):
         Variant.load(folder)
@@ -173,10 +174,10 @@ def test_no_bytes_make_more_than_an_input_error(tmp_path_factory, content):
         ({"steps": (STEPS[0].model_copy(update={"settings": {}}),)}, False),
     ],
 )
-def test_the_same_work_is_the_same_source_steps_and_versions(made, change, same):
-    assert made.record.same_work(made.record.model_copy(update=change)) is same
+def test_provenance_is_source_steps_and_versions(saved, change, same):
+    assert (saved.record.model_copy(update=change).provenance == saved.record.provenance) is same
 
 
 @pytest.mark.parametrize(("layout", "axis"), [("NCHW", 0), ("CN", 1), ("HWC", None), (None, None)])
-def test_the_batch_is_where_the_layout_says(layout, axis):
+def test_the_layout_has_the_batch_axis(layout, axis):
     assert Port(name="x", shape=(1, 2), dtype="f32", layout=layout).batch_axis == axis

@@ -122,7 +122,7 @@ def measure(
         figures=figures,
         properties={"PERFORMANCE_HINT": str(trial.hint).upper()},
         rounds=tuple(windows),
-        taken_with=trial.group,
+        group_id=trial.group,
         finished="2026-01-01T00:00:00Z",
     )
     return replace(made, **changes)  # type: ignore[arg-type]

@@ -65,7 +65,7 @@ def test_few_common_rounds_fall_back_to_figures_with_note(tmp_path):
 def test_rounds_of_different_sweeps_are_not_paired(tmp_path):
     trials = sweeps.trials(batches=(1,), loads=("latency",))
     base = [sweeps.measure(t) for t in trials if t.variant == sweeps.FP32.id]
-    other = [sweeps.measure(t, taken_with="later") for t in trials if t.variant == sweeps.INT8.id]
+    other = [sweeps.measure(t, group_id="later") for t in trials if t.variant == sweeps.INT8.id]
     table = load_results([sweeps.make(tmp_path / "a", base), sweeps.make(tmp_path / "b", other)])
     assert single_row(table, variant="int8")["speedup_f32_x"] > 1
     note = next(n for n in table.notes if n.id == "speedup-unpaired")
@@ -175,13 +175,13 @@ rounds = st.lists(
 
 
 @given(rounds, rounds, st.sampled_from(["", "a", "b"]))
-def test_speedup_of_any_rounds_is_positive_or_unknown(rounds_a, rounds_b, taken_with):
+def test_speedup_of_any_rounds_is_positive_or_unknown(rounds_a, rounds_b, group_id):
     trials = sweeps.trials(batches=(1,), loads=("latency",))
     base = sweeps.measure(trials[0], rounds=1)
     row = sweeps.measure(trials[2], rounds=1)
     result = compute_speedup(
-        replace(row, rounds=rounds_a, verdict="contended", taken_with="a"),
-        replace(base, rounds=rounds_b, taken_with=taken_with),
+        replace(row, rounds=rounds_a, verdict="contended", group_id="a"),
+        replace(base, rounds=rounds_b, group_id=group_id),
     )
     assert math.isnan(result.ratio.value) or result.ratio.value > 0
     if result.ratio.known:
