@@ -12,6 +12,7 @@ subtracted.  Other plugins report the last inference, so their counters are read
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -66,7 +67,7 @@ def profile_layers(
         else 100 * others_s / (seconds * (psutil.cpu_count() or 1)),
         "flops": cost.total,
         "attributed": runtime.compute_attributed_share(timed, cost.flops),
-        "layers": [runtime.layer_to_json(layer) for layer in timed],
+        "layers": [asdict(layer) for layer in timed],
     }
 
 

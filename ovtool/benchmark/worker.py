@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -219,7 +220,7 @@ class Worker:
     def layers(self, request: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - without arguments
         """Return the executed layers, without running them."""
         executed = runtime.read_layers(self.compiled, self.cost)
-        return {"layers": None if executed is None else list(map(runtime.layer_to_json, executed))}
+        return {"layers": None if executed is None else list(map(asdict, executed))}
 
     def _run(self, seconds: float, rate: float | None = None) -> loops.Recording:
         if rate is not None:

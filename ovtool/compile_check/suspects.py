@@ -153,8 +153,7 @@ class _Graph:
 
     def __init__(self, model: ov.Model) -> None:
         self._model = model
-        split = sort_operations(model)
-        self.operations, self._fixed = split.moving, split.fixed
+        self.operations, self._fixed = sort_operations(model)
 
     @contextlib.contextmanager
     def cut(self, segment: Sequence[Any]) -> Iterator[ov.Model]:

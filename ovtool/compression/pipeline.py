@@ -10,6 +10,7 @@ import os
 import shutil
 import time
 from collections import Counter
+from dataclasses import asdict
 from dataclasses import replace as with_fields
 from typing import TYPE_CHECKING, Any
 
@@ -183,7 +184,7 @@ def _run(
             result.network.save(xml.with_name(variant.NETWORK))
             weights = files.sha256(xml.with_name(variant.NETWORK))
         verified = result.verify(saved) if result.verify is not None else {}
-        stored = storage.measure_storage(xml, saved).to_json()
+        stored = asdict(storage.measure_storage(xml, saved))
         details = {**after.to_json(), storage.KEY: stored, **result.details, **verified}
         finished = step.model_copy(update={"seconds": seconds, "details": details})
         record = parent.record

@@ -42,8 +42,6 @@ class Divergence:
     """The operation where outputs first diverge: its inputs are within the tolerance.
 
     Args:
-        name: Friendly name.
-        type: Type of the operation.
         error: Largest difference, relative to the largest value on the CPU in f32.
         input_error: Largest such error of the operations that it reads.
         compared: Number of operations that were compared.
@@ -79,11 +77,7 @@ class DeviceDifference:
     search_failure: str = ""
 
     def note(self, subject: str) -> Note | None:
-        """Return a warning; None within the tolerance.
-
-        Args:
-            subject: The variant, device and precision, for people.
-        """
+        """Return a warning about a variant, device and precision; None within the tolerance."""
         if self.error <= self.tolerance:
             return None
         where = f"first divergence unknown: {self.search_failure}"
@@ -104,17 +98,11 @@ def _percent(error: float) -> str:
 
 
 def compare_with_cpu(
-    session: Session, job: Job, samples: Samples, index: int, runner: Runner, tolerance: float
+    session: Session, job: Job, samples: Samples, runner: Runner, tolerance: float
 ) -> DeviceDifference:
-    """Compare the outputs of a session with those of the CPU in f32.
+    """Compare the first output of a session with that of the CPU in f32, for the first samples.
 
-    Args:
-        session: The session on the device, opened for ``job``.
-        job: The job on the device.
-        samples: The first few of these are compared.
-        index: Index of the output that is compared.
-        runner: Opens the sessions on the CPU, and those of the search.
-        tolerance: Largest error without a warning.
+    The runner opens the sessions on the CPU, and those of the search.
 
     Raises:
         TrialFailedError: The device failed, or the model does not run on the CPU.
@@ -123,13 +111,13 @@ def compare_with_cpu(
     trial = replace(job.trial, device="CPU", precision="f32")
     exact = replace(job, trial=trial, properties=EXACT_PROPERTIES, notes=())
     with contextlib.closing(runner.open(exact, warm_up=False)) as reference:
-        expected = infer_output(reference, few, index)
-        error = compute_relative_error(infer_output(session, few, index), expected)
+        expected = infer_output(reference, few)
+        error = compute_relative_error(infer_output(session, few), expected)
     difference = DeviceDifference(error, tolerance, len(few))
     if error <= tolerance:
         return difference
     try:
-        located = _Search(job, exact, few, runner).locate(index, tolerance)
+        located = _Search(job, exact, few, runner).locate(tolerance)
     except TrialFailedError as failure:
         located = str(failure)
     if isinstance(located, str):
@@ -143,10 +131,10 @@ class _Search:
     exact: Job
     samples: Samples
     runner: Runner
-    _operations: tuple[Any, ...] = field(default=(), init=False)
+    _operations: list[Any] = field(default_factory=list, init=False)
 
-    def locate(self, index: int, tolerance: float) -> Divergence | str:
-        """Return the operation where an output first diverges, or why it is unknown.
+    def locate(self, tolerance: float) -> Divergence | str:
+        """Return the operation where the first output diverges, or why it is unknown.
 
         Raises:
             TrialFailedError: A run failed.
@@ -157,13 +145,13 @@ class _Search:
         if model.get_sinks():
             return "the model keeps state between inferences"
         model.reshape({i: ov.PartialShape(list(s)) for i, s in enumerate(self.job.shapes)})
-        self._operations = sort_operations(model).moving
+        self._operations = sort_operations(model)[0]
         positions = {node.get_name(): position for position, node in enumerate(self._operations)}
         sources = [
             [positions[name] for name in map(_source_name, node.inputs()) if name in positions]
             for node in self._operations
         ]
-        end = positions.get(_source_name(model.outputs[index].get_node().input(0)))
+        end = positions.get(_source_name(model.outputs[0].get_node().input(0)))
         if end is None:
             return "the output is a constant or an input"
         point = find_divergence(sources, end, self.compute_errors, tolerance)
@@ -184,10 +172,8 @@ class _Search:
         comparable = [p for p in positions if _is_comparable(self._operations[p])]
         if not comparable:
             return {}
-        scratch = tempfile.TemporaryDirectory(
-            prefix="ovtool-divergence-", ignore_cleanup_errors=True
-        )
-        with scratch as folder:
+        prefix = "ovtool-divergence-"
+        with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as folder:
             xml = Path(folder) / "probe.xml"
             arrays = self._save_with_results(comparable, xml)
             outputs, exact = (self._infer(job, xml) for job in (self.job, self.exact))
@@ -207,7 +193,7 @@ class _Search:
         from openvino import opset15 as op
 
         model = self._read_model()
-        nodes = sort_operations(model).moving
+        nodes, _ = sort_operations(model)
         results, by_name = [], {}
         for position in positions:
             for port in nodes[position].outputs():

@@ -30,10 +30,6 @@ def compute_relative_error(values: NDArray[np.generic], exact: NDArray[np.generi
 
     The error is 0 if both are equal, NaN and infinities included. It is infinite if only one value
     of a pair is finite, if all exact values are zero and others are not, or if the shapes differ.
-
-    Args:
-        values: Values of any shape.
-        exact: Exact values.
     """
     if values.shape != exact.shape:
         return math.inf
@@ -55,7 +51,6 @@ class DivergencePoint:
 
     Args:
         position: Position in the order of operations.
-        error: Relative error of the output.
         input_error: Largest error of the operations that it reads; 0 if it reads inputs only.
         earlier: Positions of earlier operations beyond the tolerance. Their errors vanish before
             this operation, or are on another branch.
@@ -185,14 +180,11 @@ class _Search:
         return sorted(seen - self.incomparable)
 
     def ancestors(self, position: int) -> set[int]:
-        """Return all operations that an operation depends on."""
-        seen: set[int] = set()
-        stack = list(self.sources[position])
-        while stack:
-            source = stack.pop()
-            if source not in seen:
-                seen.add(source)
-                stack += self.sources[source]
+        """Return all operations that an operation depends on; sources precede their readers."""
+        seen = set(self.sources[position])
+        for earlier in range(position - 1, -1, -1):
+            if earlier in seen:
+                seen.update(self.sources[earlier])
         return seen
 
 

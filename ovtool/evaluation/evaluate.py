@@ -33,7 +33,6 @@ class Quality:
 
     Args:
         variant: Name of the variant.
-        device: Where the variant ran.
         precision: The requested precision.
         executed_precision: The executed precision; None if unknown.
         figures: Quality figures by column name.
@@ -102,9 +101,6 @@ def evaluate_each(
         tolerance: Largest difference from the CPU in f32 without a warning, relative to the
             largest output; 0.05 by default.
         progress: Receives the stages.
-
-    Returns:
-        The quality for each device and precision.
 
     Raises:
         InputError: There are neither labels nor a baseline, or the model does not run.
@@ -213,7 +209,5 @@ class _Evaluation:
 
     def _compare_with_cpu(self, job: Job, session: Session) -> DeviceDifference:
         from ovtool.evaluation.device_difference import compare_with_cpu
-        from ovtool.evaluation.scores import select_output
 
-        index = select_output(self.variant.record.outputs)
-        return compare_with_cpu(session, job, self.samples, index, self.runner, self.tolerance)
+        return compare_with_cpu(session, job, self.samples, self.runner, self.tolerance)

@@ -21,7 +21,7 @@ from ovtool.core.statistics import Interval
 from ovtool.core.trial import Trial
 from ovtool.core.units import MIB
 from ovtool.datasets.samples import batches, check_metric, read_labels, sample_axis
-from ovtool.evaluation.scores import Score, score, select_output
+from ovtool.evaluation.scores import Score, score
 from ovtool.evaluation.text import load_alphabet, score_texts, select_classes
 from ovtool.graph.reference_run import EXACT_PROPERTIES, ReferenceModel
 
@@ -50,7 +50,6 @@ class Evaluator:
 
     Args:
         samples: Loads the held-out samples, preprocessed for a variant.
-        variants: Variants by id.
         baselines: Id of the uncompressed variant by id of each variant; None without a baseline.
         runner: Opens the session that computes the outputs of a baseline.
         known: Configurations of trials that are evaluated already.
@@ -75,7 +74,7 @@ class Evaluator:
         samples = self.samples(variant)
         labels = read_labels(samples)
         reduce = select_classes if isinstance(labels, tuple) else None
-        outputs = infer_output(session, samples, select_output(variant.record.outputs), reduce)
+        outputs = infer_output(session, samples, reduce)
         result = _score(outputs, labels, variant, self._reference(trial.variant, reduce))
         self.known.add(trial.configuration)
         return result.figures, list(result.notes)
@@ -86,9 +85,9 @@ class Evaluator:
             return None
         if baseline not in self._references:
             uncompressed = self.variants[baseline]
-            samples = self.samples(uncompressed)
-            outputs = _infer_reference(uncompressed, samples, self.runner, reduce)
-            self._references[baseline] = outputs
+            self._references[baseline] = _infer_reference(
+                uncompressed, self.samples(uncompressed), self.runner, reduce
+            )
         return self._references[baseline]
 
 
@@ -120,34 +119,28 @@ class GraphEvaluator:
         Raises:
             InputError: The graph does not run, or the samples lack labels for the metric.
         """
+        import openvino as ov
+
         check_metric(self.kind, self.samples)
-        labels, reference = None, None
-        if self.kind == "agreement":
-            reference = self._uncompressed()
-        else:
+        labels = None
+        if self.kind != "agreement":
             labels = read_labels(self.samples)
-        figures = _score(self._outputs(model), labels, self.variant, reference).figures
+        elif self._reference is None:
+            self._reference = self._outputs(ov.Core().read_model(self.variant.xml))
+        figures = _score(self._outputs(model), labels, self.variant, self._reference).figures
         if self.metric not in figures:
             raise InputError(f"{self.variant.name} has no {self.metric}: it is not a classifier")
         value = figures[self.metric]
         low = figures.get(f"{self.metric}_ci_low", value)
         return Interval(value, low, figures.get(f"{self.metric}_ci_high", value))
 
-    def _uncompressed(self) -> NDArray[Any]:
-        if self._reference is None:
-            import openvino as ov
-
-            self._reference = self._outputs(ov.Core().read_model(self.variant.xml))
-        return self._reference
-
     def _outputs(self, model: ov.Model) -> NDArray[Any]:
         inputs = self.variant.record.inputs
-        index = select_output(self.variant.record.outputs)
         reference = ReferenceModel(model)
         collected = []
         for batch in batches(self.samples, inputs, 1):
             arrays = {position: batch.inputs[port.name] for position, port in enumerate(inputs)}
-            output = reference.run(arrays)[index]
+            output = reference.run(arrays)[0]
             collected.append(select_classes(output) if self.kind == "characters" else output)
         return np.concatenate(collected)
 
@@ -174,9 +167,9 @@ def _infer_reference(
     shapes = read_sample_shapes(samples, variant)
     trial = Trial(variant.id, variant.name, "CPU", 1, precision="f32", shapes=shapes)
     try:
-        session = runner.open(jobs.build_job(trial, variant, EXACT_PROPERTIES))
-        with contextlib.closing(session):
-            return infer_output(session, samples, select_output(variant.record.outputs), reduce)
+        job = jobs.build_job(trial, variant, EXACT_PROPERTIES)
+        with contextlib.closing(runner.open(job)) as session:
+            return infer_output(session, samples, reduce)
     except TrialFailedError as error:
         raise InputError(f"{variant.name} does not run on the CPU in f32: {error}") from error
 
@@ -192,10 +185,8 @@ def read_sample_shapes(samples: Samples, variant: Variant) -> Named:
     return tuple(shapes)
 
 
-def infer_output(
-    session: Session, samples: Samples, index: int = 0, reduce: Reduce | None = None
-) -> NDArray[Any]:
-    """Return one output of all samples, [samples, ...], reduced chunk by chunk if requested.
+def infer_output(session: Session, samples: Samples, reduce: Reduce | None = None) -> NDArray[Any]:
+    """Return the first output of all samples, [samples, ...], reduced by chunks if requested.
 
     Raises:
         TrialFailedError: The device failed.
@@ -203,7 +194,7 @@ def infer_output(
     collected = []
     for chunk in _chunks(samples):
         with infer_samples(session, chunk) as outputs:
-            output = outputs[f"arr_{index}"]
+            output = outputs["arr_0"]
         collected.append(output if reduce is None else reduce(output))
     return np.concatenate(collected)
 
@@ -253,7 +244,6 @@ def _check_shapes(sample: Sample, job: Job) -> None:
 
 
 def _request_shape(sample: Shape, axis: int | None, batch: int) -> Shape:
-    """Return the shape of a request with samples of a shape."""
     return tuple(sample) if axis is None else (*sample[:axis], batch, *sample[axis:])
 
 

@@ -13,16 +13,12 @@ import numpy as np
 
 from ovtool.core.errors import InputError
 from ovtool.core.notes import Note, make_note
-from ovtool.core.progress import SILENT, Progress
-from ovtool.core.registry import suggestion
 from ovtool.core.statistics import Interval, mean_interval, wilson
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
-
-    from ovtool.core.variant import Port
 
     Array = NDArray[np.generic]
     Labels = NDArray[np.integer]
@@ -38,40 +34,13 @@ class Score:
     notes: tuple[Note, ...] = ()
 
 
-def select_output(
-    outputs: Sequence[Port], name: str | None = None, progress: Progress = SILENT
-) -> int:
-    """Return the index of the output that quality is measured on.
-
-    Args:
-        outputs: Ports of the model.
-        name: Name of the output; the first output by default.
-        progress: Gets a note if the model has several outputs and ``name`` is None.
-
-    Raises:
-        InputError: No output has this name.
-    """
-    names = [port.name for port in outputs]
-    if name is not None:
-        if name not in names:
-            raise InputError(f"no output {name!r}", suggestion(name, names))
-        return names.index(name)
-    if len(names) > 1:
-        progress.note(f"quality is measured on output {names[0]}, not on {', '.join(names[1:])}")
-    return 0
-
-
 def score(outputs: Array, labels: Labels | None = None, reference: Array | None = None) -> Score:
     """Return the quality of one output over all samples.
 
     An output that is not finite is never correct and never agrees. Of equal scores, the lower class
-    ranks first, as in ``argmax``.
-
-    Args:
-        outputs: [samples, classes] or [samples, classes, 1, 1] of a classifier. Outputs of any
-            other shape are only compared with ``reference``.
-        labels: [samples] class indices.
-        reference: Outputs of the uncompressed model on the same samples, of the same shape.
+    ranks first, as in ``argmax``. A classifier returns [samples, classes] or
+    [samples, classes, 1, 1]. Outputs of any other shape are only compared with the reference, the
+    outputs of the uncompressed model on the same samples. Labels are [samples] class indices.
 
     Raises:
         InputError: There are no samples, the shapes differ, or a label is not a class of the model.
@@ -86,15 +55,13 @@ def score(outputs: Array, labels: Labels | None = None, reference: Array | None 
     notes = check_finite("output", np.isfinite(outputs.astype(np.float64)))
     classes = _class_scores(outputs)
     if labels is not None and classes is None:
-        shape = ["samples", *outputs.shape[1:]]
-        notes += (make_note("labels-unused", f"output {shape}"),)
-    if labels is not None and classes is not None:
+        notes += (make_note("labels-unused", f"output {['samples', *outputs.shape[1:]]}"),)
+    elif labels is not None and classes is not None:
         against_labels = _accuracy(classes, labels)
         figures |= against_labels.figures
         notes += against_labels.notes
     if reference is not None:
-        finite = np.isfinite(reference.astype(np.float64))
-        notes += check_finite("reference", finite)
+        notes += check_finite("reference", np.isfinite(reference.astype(np.float64)))
         figures |= _agreement(outputs, reference)
     return Score(figures, notes)
 
@@ -151,12 +118,8 @@ def _shift_notes(top1: NDArray[np.int64], labels: Labels) -> tuple[Note, ...]:
     for shift in (1, -1):
         shifted = wilson(int((top1 == labels + shift).sum()), count)
         if shifted.low > unshifted.high:
-            return (
-                make_note(
-                    "labels-shifted",
-                    f"top-1 {unshifted.value:.3f}, and {shifted.value:.3f} with label {shift:+d}",
-                ),
-            )
+            text = f"top-1 {unshifted.value:.3f}, and {shifted.value:.3f} with label {shift:+d}"
+            return (make_note("labels-shifted", text),)
     return ()
 
 
@@ -195,12 +158,7 @@ def _cosine(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
 def check_finite(
     what: Literal["output", "reference"], is_finite: NDArray[np.bool_]
 ) -> tuple[Note, ...]:
-    """Return a note if outputs are not finite.
-
-    Args:
-        what: The outputs of the model, or those of the uncompressed model.
-        is_finite: [samples, ...].
-    """
+    """Return a note if outputs [samples, ...] are not finite."""
     finite = np.asarray(is_finite.reshape(len(is_finite), -1).all(1))
     bad = int((~finite).sum())
     if not bad:

@@ -81,10 +81,6 @@ def decode_line(steps: NDArray[np.integer], letters: Alphabet) -> str:
     """Return the text of a line by greedy CTC decoding: merge repeated classes, drop blanks.
 
     The text of a line with an unreadable step is empty.
-
-    Args:
-        steps: [steps] classes.
-        letters: The text of each class.
     """
     if (steps == UNREADABLE).any():
         return ""
@@ -101,13 +97,8 @@ def score_texts(
     """Return the accuracy of recognized lines.
 
     Character accuracy is 1 - (edits of all lines) / (characters of all labels). It is negative if
-    the edits outnumber the characters. Its interval resamples lines.
-
-    Args:
-        outputs: [lines, steps] highest classes.
-        texts: Labels of the lines.
-        letters: The text of each class.
-        reference: Highest classes of the uncompressed model on the same lines.
+    the edits outnumber the characters. Its interval resamples lines. The outputs, and those of the
+    uncompressed model for reference, are the highest classes, [lines, steps].
 
     Raises:
         InputError: There are no lines, a label is missing, or a label is empty.

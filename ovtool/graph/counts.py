@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ovtool.graph import flops, op_rules
+from ovtool.graph import flops, op_formulas, op_rules
 from ovtool.graph.operations import (
     NO_WORK,
     count_elements,
@@ -33,8 +33,6 @@ class LayerCounts:
     """Counts of one operation.
 
     Args:
-        name: Friendly name of the operation.
-        type: Type of the operation.
         kind: How the operation is counted; None if its type has no rule.
         macs: Multiply-adds; None if unknown.
         other_flops: Operations except multiply-adds, see :mod:`ovtool.graph.op_rules`; None if
@@ -43,9 +41,6 @@ class LayerCounts:
             that layers share count for the first one.
         weight_bytes: Stored bytes of the parameters, tables and scales included.
         input_elements: Values that the operation reads, without parameters.
-        input_bytes: Bytes of these, in the types of the graph.
-        output_elements: Values that the operation writes.
-        output_bytes: Bytes of these, in the types of the graph.
         output_shape: Shape of the first output; None if dynamic.
         uncounted: Why the arithmetic is unknown; None if it is known.
     """
@@ -107,17 +102,7 @@ class LayerCounts:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Sums over layers, without the arithmetic of uncounted ones.
-
-    Args:
-        layers: Number of layers.
-        uncounted: Number of layers with unknown arithmetic.
-        macs: Multiply-adds.
-        other_flops: Operations except multiply-adds.
-        parameters: Values of weights, biases and scales.
-        weight_bytes: Stored bytes of the parameters.
-        moved_bytes: Stored bytes that are read and written.
-    """
+    """Sums over layers; ``uncounted`` is the number of layers with unknown arithmetic."""
 
     layers: int
     uncounted: int
@@ -184,9 +169,7 @@ class Analysis:
 def analyze(model: ov.Model) -> Analysis:
     """Count the operations, parameters and bytes of one inference.
 
-    Args:
-        model: A graph with static shapes. Operations with dynamic shapes are not counted, see
-            :attr:`Analysis.not_counted`.
+    Operations with dynamic shapes are not counted, see :attr:`Analysis.not_counted`.
     """
     compile_time: set[str] = set()
     counted: set[str] = set()
@@ -205,36 +188,31 @@ def analyze(model: ov.Model) -> Analysis:
 def _count_layer(
     stored: Any, operation: Any, compile_time: set[str], counted_constants: set[str]
 ) -> LayerCounts:
-    """Count one operation.
+    """Count one operation of the stored graph; ``operation`` is its twin with more known shapes.
 
-    Args:
-        stored: The operation in the stored graph.
-        operation: The same operation in the graph with more known shapes.
-        compile_time: Names of the operations that the compiler computes.
-        counted_constants: Names of the constants that are counted already; those of this operation
-            are added.
+    The constants of the operation are added to those that are counted already.
     """
     kind = operation.get_type_name()
     rule = op_rules.RULES.get(kind)
     static = is_static(operation)
     read: list[Any] = []
     weights: list[Any] = []
-    for index, source in enumerate(stored.input_values()):
+    for source, inferred in zip(stored.input_values(), operation.input_values(), strict=True):
         if source.get_node().get_friendly_name() in compile_time:
             weights.append(source)
         else:
-            read.append(operation.input_value(index))
+            read.append(inferred)
     parameters, weight_bytes = _count_parameters(kind, weights, counted_constants)
     written = operation.outputs()
     known = rule is not None and (static or rule.kind == "view")  # a view computes nothing
-    macs = _count_macs(operation) if known else None
+    doubled = flops.RULES.get(kind, op_formulas.nothing)(operation) if known else None
     others = rule.operations(operation) if known and rule else None
-    counted = macs is not None and others is not None
+    counted = doubled is not None and others is not None
     return LayerCounts(
         name=operation.get_friendly_name(),
         type=kind,
         kind=rule.kind if rule else None,
-        macs=macs if counted else None,
+        macs=doubled // 2 if doubled is not None and counted else None,
         other_flops=others if counted else None,
         parameters=parameters,
         weight_bytes=weight_bytes,
@@ -245,14 +223,6 @@ def _count_layer(
         output_shape=tuple(map(int, operation.get_output_shape(0))) if static and written else None,
         uncounted=None if counted else op_rules.explain_uncounted(kind, static=static),
     )
-
-
-def _count_macs(operation: Any) -> int | None:
-    rule = flops.RULES.get(operation.get_type_name())
-    if rule is None:
-        return 0
-    doubled = rule(operation)
-    return None if doubled is None else doubled // 2
 
 
 def _count_parameters(

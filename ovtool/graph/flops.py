@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     import openvino as ov
 
-BODIES = ("TensorIterator", "Loop", "If")
+_BODIES = ("TensorIterator", "Loop", "If")
 """Types of operations that contain graphs; the data determines how often these run."""
 _MAX_FOLLOWERS = 12
 """Nothing is fused over a longer distance, and a residual path has no end."""
@@ -46,14 +46,10 @@ _MAX_FOLLOWERS = 12
 
 @dataclass(frozen=True, slots=True)
 class OperationCost:
-    """The arithmetic of the operations of a graph.
+    """The arithmetic of the operations of a graph, by friendly name.
 
-    Args:
-        flops: FLOPs by the friendly name of an operation.
-        followers: By the same names, the operations up to the next counted one, the nearest first.
-            A plugin may name a fused layer after these alone.
-        uncounted: Operations with unknown FLOPs.
-        geometries: By the same names, the sizes of the arithmetic.
+    ``followers`` are the operations up to the next counted one, the nearest first. A plugin may
+    name a fused layer after these alone. ``uncounted`` operations have unknown FLOPs.
     """
 
     flops: Mapping[str, int]
@@ -135,17 +131,11 @@ def _is_uncounted(operation: Any) -> bool:
     kind = operation.get_type_name()
     if kind in RULES:
         return not is_static(operation) or RULES[kind](operation) is None
-    return kind in BODIES and any(
-        node.get_type_name() in RULES or _is_uncounted(node)
-        for body in _bodies(operation)
-        for node in body.get_ops()
-    )
-
-
-def _bodies(operation: Any) -> list[Any]:
-    if operation.get_type_name() == "If":
-        return [operation.get_function(index) for index in range(2)]
-    return [operation.get_function()]
+    if kind not in _BODIES:
+        return False
+    branches = [(0,), (1,)] if kind == "If" else [()]
+    nodes = (node for branch in branches for node in operation.get_function(*branch).get_ops())
+    return any(node.get_type_name() in RULES or _is_uncounted(node) for node in nodes)
 
 
 def _convolution(
@@ -153,10 +143,7 @@ def _convolution(
 ) -> Callable[[Any], int]:
     """Return the rule for weights at an input.
 
-    Args:
-        skipped: Leading dimensions of the weights that the output has too; if transposed, the data.
-        weights: Index of the input of the weights.
-        transposed: Whether the convolution is transposed.
+    ``skipped`` counts their leading dimensions that the output, if transposed the data, has too.
     """
 
     def rule(operation: Any) -> int:
@@ -168,13 +155,8 @@ def _convolution(
 
 def _matmul(operation: Any) -> int:
     left = operation.get_input_shape(0)
-    transposed = operation.get_attributes()["transpose_a"] and len(left) > 1
+    transposed = operation.get_attributes().get("transpose_a") and len(left) > 1
     return 2 * count_elements(operation.get_output_shape(0)) * int(left[-2 if transposed else -1])
-
-
-def _grouped_matmul(operation: Any) -> int:
-    inner = int(operation.get_input_shape(0)[-1])
-    return 2 * count_elements(operation.get_output_shape(0)) * inner
 
 
 def _einsum(operation: Any) -> int | None:
@@ -210,7 +192,7 @@ RULES: Mapping[str, Callable[[Any], int | None]] = {
     "GroupConvolutionBackpropData": _convolution(2, transposed=True),
     "DeformableConvolution": _convolution(1, weights=2),
     "MatMul": _matmul,
-    "GroupedMatMul": _grouped_matmul,
+    "GroupedMatMul": _matmul,
     "Einsum": _einsum,
     "ScaledDotProductAttention": _attention,
     "LSTMCell": _recurrent(3, steps=False),

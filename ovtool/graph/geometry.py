@@ -36,7 +36,6 @@ class Geometry:
     """The sizes of an operation.
 
     Args:
-        kind: Role in the network.
         rows: Positions of the output (batch x height x width, or rows of a matrix).
         inputs: Channels that one output value sums over, or the inner dimension of a product.
         outputs: Channels of the output in one group, or columns of a product.
@@ -55,10 +54,7 @@ class Geometry:
 
 
 def compute_geometries(model: ov.Model) -> dict[str, Geometry]:
-    """Return the sizes of the operations of a graph by friendly name.
-
-    Operations with dynamic shapes are omitted.
-    """
+    """Return the sizes of the operations with static shapes, by friendly name."""
     sizes: dict[str, Geometry] = {}
     constant: set[str] = set()
     for operation in model.get_ordered_ops():
@@ -151,8 +147,7 @@ def _matmul(operation: Any, fixed: list[bool]) -> Geometry:
 
 
 def _attention(operation: Any, _: list[bool]) -> Geometry:
-    """Query [..., L, E] and key [..., S, E]."""
-    query, key = _shape(operation, 0), _shape(operation, 1)
+    query, key = _shape(operation, 0), _shape(operation, 1)  # [..., L, E] and [..., S, E]
     return Geometry("attention", query[-2], query[-1], key[-2])
 
 
@@ -177,10 +172,7 @@ def _einsum(operation: Any, fixed: list[bool]) -> Geometry | None:
 
 
 def _recurrent(weights: int) -> GeometryRule:
-    """Return the rule for W [..., gates, inputs] and R [..., gates, states] at two inputs.
-
-    The products of one time step have one row for each sample.
-    """
+    """Return the rule for W [..., gates, inputs] and R [..., gates, states], for one time step."""
 
     def rule(operation: Any, _: list[bool]) -> Geometry:
         w, r = _shape(operation, weights), _shape(operation, weights + 1)

@@ -5,7 +5,7 @@ The sizes come from real codes, but are theoretical: no engine reads an IR in th
 
 from __future__ import annotations
 
-from collections import deque
+import heapq
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,11 +20,7 @@ _GAP_BITS = (5, 8)
 
 
 def compute_entropy_bits(counts: NDArray[np.int64]) -> float:
-    """Return the entropy of a distribution (Shannon 1948), in bits per symbol.
-
-    Args:
-        counts: Positive numbers of occurrences of each symbol.
-    """
+    """Return the entropy (Shannon 1948) of positive counts of symbols, in bits per symbol."""
     shares = counts / counts.sum()
     return float(-(shares * np.log2(shares)).sum())
 
@@ -33,26 +29,17 @@ def compute_code_lengths(counts: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the lengths of an optimal prefix code (Huffman 1952), in bits.
 
     A single symbol has one bit, since an empty code word cannot be decoded.
-
-    Args:
-        counts: Positive numbers of occurrences of each symbol.
     """
     total = len(counts)
     if total == 1:
         return np.ones(1, np.int64)
-    order = np.argsort(counts, kind="stable")
-    leaves = deque((int(counts[symbol]), int(symbol)) for symbol in order)
-    joined: deque[tuple[int, int]] = deque()
+    heap = list(zip(counts.tolist(), range(total), strict=True))
+    heapq.heapify(heap)
     parent = np.zeros(2 * total - 1, np.int64)
-    for new in range(total, 2 * total - 1):
-        weight = 0
-        for _ in range(2):
-            # Joined nodes arise in the order of their weight, so two queues replace a heap.
-            queue = leaves if not joined or (leaves and leaves[0] <= joined[0]) else joined
-            child_weight, child = queue.popleft()
-            weight += child_weight
-            parent[child] = new
-        joined.append((weight, new))
+    for joined in range(total, 2 * total - 1):
+        (weight, left), (other_weight, right) = heapq.heappop(heap), heapq.heappop(heap)
+        parent[[left, right]] = joined
+        heapq.heappush(heap, (weight + other_weight, joined))
     lengths = np.zeros(2 * total - 1, np.int64)
     for node in range(2 * total - 3, -1, -1):
         lengths[node] = lengths[parent[node]] + 1
@@ -60,12 +47,9 @@ def compute_code_lengths(counts: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def compute_coded_bits(counts: NDArray[np.int64], symbol_bits: int, limit: float) -> float:
-    """Return the size of symbols under their Huffman code, including the code.
+    """Return the size of symbols of a width under their Huffman code, including the code.
 
-    Args:
-        counts: Positive numbers of occurrences of each symbol.
-        symbol_bits: Width of a symbol in the stored code.
-        limit: Upper limit of the result. The code is not built if it cannot be below the limit.
+    The result is at most the limit. The code is not built if its size cannot be below the limit.
     """
     table = len(counts) * (symbol_bits + _LENGTH_BITS)
     if compute_entropy_bits(counts) * counts.sum() + table >= limit:
@@ -79,13 +63,8 @@ def compute_sparse_bits(
     """Return the size of sparse weights in the format of Deep Compression.
 
     Each nonzero weight is stored with its distance from the previous one. A distance out of range
-    needs a filler, a zero in between. Distances and values have a Huffman code each.
-
-    Args:
-        positions: Ascending positions of the nonzero weights.
-        counts: Numbers of occurrences of each nonzero value.
-        symbol_bits: Width of a value.
-        limit: Upper limit of the result; see :func:`compute_coded_bits`.
+    needs a filler, a zero in between. Distances and values have a Huffman code each. Positions are
+    ascending. The limit is that of :func:`compute_coded_bits`.
     """
     if not len(positions):
         return min(limit, float(symbol_bits))

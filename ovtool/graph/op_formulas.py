@@ -161,11 +161,8 @@ def recurrent(operations: int, *, weights: int) -> Callable[[Any], int]:
     """Return the rule for ``operations`` on each value of the state in each step.
 
     LSTM 17: two sums and a function for each of 4 gates, 3 for the cell, 2 for the output. GRU 14:
-    the same sums for 3 gates, 1 to reset, 4 to update; a separate bias is 1 more. RNN 3.
-
-    Args:
-        operations: Number of operations on each value.
-        weights: Index of the input W, [gates hidden, n] or [directions, gates hidden, n].
+    the same sums for 3 gates, 1 to reset, 4 to update; a separate bias is 1 more. RNN 3. Input
+    ``weights`` is W, [gates hidden, n] or [directions, gates hidden, n].
     """
 
     def rule(operation: Any) -> int:

@@ -60,9 +60,8 @@ RuleKind = Literal[
 class Rule:
     """How a type of operation is counted.
 
-    Args:
-        kind: A ``view`` reshapes data without moving it.
-        operations: Number of operations except multiply-adds, for static shapes; None if unknown.
+    A ``view`` reshapes data without moving it. ``operations`` computes the number of operations
+    except multiply-adds from static shapes; None if unknown.
     """
 
     kind: RuleKind
@@ -106,95 +105,84 @@ _EXCEPT_PRODUCTS: Mapping[str, Callable[[Any], int | None]] = {
     "RNNSequence": formulas.recurrent(3, weights=3),
 }
 
+_OFFSET_BAG = formulas.embedding_bag(weights=4)
+_PACKED_BAG = formulas.embedding_bag(weights=2)
+
+
+def _share(kind: RuleKind, operations: Callable[[Any], int | None], *types: str) -> dict[str, Rule]:
+    return dict.fromkeys(types, Rule(kind, operations))
+
+
 # Rules by type; other types are not counted.
 RULES: Mapping[str, Rule] = {
     **{name: Rule("multiply-add", _EXCEPT_PRODUCTS.get(name, nothing)) for name in flops.RULES},
-    **{name: Rule("elementwise", each_output()) for name in _ELEMENTWISE},
-    **{name: Rule("reduction", each_input()) for name in _REDUCTIONS},
-    **{name: Rule("movement", nothing) for name in _MOVEMENTS},
-    **{name: Rule("view", nothing) for name in _VIEWS},
-    "AvgPool": Rule("pooling", formulas.pooling),
-    "MaxPool": Rule("pooling", formulas.pooling),
-    "AdaptiveAvgPool": Rule("pooling", formulas.adaptive_pooling),
-    "AdaptiveMaxPool": Rule("pooling", formulas.adaptive_pooling),
+    **_share("elementwise", each_output(), *_ELEMENTWISE),
+    **_share("reduction", each_input(), *_REDUCTIONS),
+    **_share("movement", nothing, *_MOVEMENTS),
+    **_share("view", nothing, *_VIEWS),
+    **_share("pooling", formulas.pooling, "AvgPool", "MaxPool"),
+    **_share("pooling", formulas.adaptive_pooling, "AdaptiveAvgPool", "AdaptiveMaxPool"),
     "ROIPooling": Rule("pooling", formulas.roi_pooling),
-    "ROIAlign": Rule("pooling", formulas.roi_align),
-    "ROIAlignRotated": Rule("pooling", formulas.roi_align),
-    "PSROIPooling": Rule("pooling", formulas.position_sensitive_pooling),
-    "DeformablePSROIPooling": Rule("pooling", formulas.position_sensitive_pooling),
+    **_share("pooling", formulas.roi_align, "ROIAlign", "ROIAlignRotated"),
+    **_share(
+        "pooling", formulas.position_sensitive_pooling, "PSROIPooling", "DeformablePSROIPooling"
+    ),
     "BatchNormInference": Rule("normalization", each_output(4)),
     "GroupNormalization": Rule("normalization", each_input(7)),
     "MVN": Rule("normalization", formulas.mean_variance),
     "LRN": Rule("normalization", formulas.local_response),
-    "GRN": Rule("normalization", each_input(3)),
-    "NormalizeL2": Rule("normalization", each_input(3)),
+    **_share("normalization", each_input(3), "GRN", "NormalizeL2"),
     "RMS": Rule("normalization", each_input(4)),
-    "Softmax": Rule("normalization", each_input(5)),
-    "LogSoftmax": Rule("normalization", each_input(5)),
+    **_share("normalization", each_input(5), "Softmax", "LogSoftmax"),
     "Interpolate": Rule("interpolation", formulas.interpolation),
     "GridSample": Rule("interpolation", formulas.grid_sample),
     "RegionYolo": Rule("elementwise", formulas.region_yolo),
-    "ScatterElementsUpdate": Rule("movement", formulas.scattering),
-    "ScatterNDUpdate": Rule("movement", formulas.scattering),
-    "EmbeddingBagOffsets": Rule("reduction", formulas.embedding_bag(weights=4)),
-    "EmbeddingBagOffsetsSum": Rule("reduction", formulas.embedding_bag(weights=4)),
-    "EmbeddingBagPacked": Rule("reduction", formulas.embedding_bag(weights=2)),
-    "EmbeddingBagPackedSum": Rule("reduction", formulas.embedding_bag(weights=2)),
+    **_share("movement", formulas.scattering, "ScatterElementsUpdate", "ScatterNDUpdate"),
+    **_share("reduction", _OFFSET_BAG, "EmbeddingBagOffsets", "EmbeddingBagOffsetsSum"),
+    **_share("reduction", _PACKED_BAG, "EmbeddingBagPacked", "EmbeddingBagPackedSum"),
     "EmbeddingSegmentsSum": Rule("reduction", formulas.embedding_bag(weights=5)),
     "TopK": Rule("search", formulas.top_k),
     "Bucketize": Rule("search", formulas.binary_search(values=0, ordered=1)),
     "SearchSorted": Rule("search", formulas.binary_search(values=1, ordered=0)),
-    "DFT": Rule("transform", formulas.fourier),
-    "IDFT": Rule("transform", formulas.fourier),
-    "RDFT": Rule("transform", formulas.fourier),
-    "IRDFT": Rule("transform", formulas.fourier),
+    **_share("transform", formulas.fourier, "DFT", "IDFT", "RDFT", "IRDFT"),
     "STFT": Rule("transform", formulas.short_time_fourier),
 }
 
 
-_BOXES = "the number of comparisons depends on the boxes"
-_VALUES = "the size of its output depends on the values"
-_ALGORITHM = "its algorithm has no convention"
-_SHAPES = "it depends on shapes only, but its inputs are not constant"
+_BOX_SELECTIONS = (
+    "DetectionOutput", "GenerateProposals", "MatrixNms", "MulticlassNms", "NMSRotated",
+    "NonMaxSuppression", "Proposal",
+)  # fmt: skip
 
 NO_RULE_REASONS: Mapping[str, str] = {
     "BinaryConvolution": "products of single bits are not FLOPs",
     "CTCLoss": "the number of paths depends on the label lengths",
-    "DetectionOutput": _BOXES,
-    "GenerateProposals": _BOXES,
-    "ISTFT": _ALGORITHM,
     "If": "the branch depends on its condition",
-    "Inverse": _ALGORITHM,
     "Loop": "the number of iterations depends on its condition",
-    "MatrixNms": _BOXES,
-    "MulticlassNms": _BOXES,
-    "Multinomial": _ALGORITHM,
-    "NMSRotated": _BOXES,
-    "NonMaxSuppression": _BOXES,
-    "NonZero": _VALUES,
-    "PriorBox": _SHAPES,
-    "PriorBoxClustered": _SHAPES,
-    "Proposal": _BOXES,
-    "SparseFillEmptyRows": _VALUES,
-    "StringTensorPack": "strings have no fixed size",
-    "StringTensorUnpack": "strings have no fixed size",
     "TensorIterator": "its body is a separate graph that runs for each slice",
-    "Unique": _VALUES,
+    **dict.fromkeys(_BOX_SELECTIONS, "the number of comparisons depends on the boxes"),
+    **dict.fromkeys(("ISTFT", "Inverse", "Multinomial"), "its algorithm has no convention"),
+    **dict.fromkeys(
+        ("NonZero", "SparseFillEmptyRows", "Unique"), "the size of its output depends on the values"
+    ),
+    **dict.fromkeys(
+        ("PriorBox", "PriorBoxClustered"),
+        "it depends on shapes only, but its inputs are not constant",
+    ),
+    **dict.fromkeys(("StringTensorPack", "StringTensorUnpack"), "strings have no fixed size"),
 }
 """Reasons by type, for types without a rule."""
 
 DYNAMIC = "a shape is dynamic"
 RULE_LIMITS: Mapping[str, str] = {
-    "DFT": "its axes are not constant",
+    **dict.fromkeys(("DFT", "IDFT", "IRDFT", "LRN"), "its axes are not constant"),
     "Einsum": "the order of its products is undefined",
-    "IDFT": "its axes are not constant",
-    "IRDFT": "its axes are not constant",
     "Interpolate": "the number of interpolated points depends on the scale",
-    "LRN": "its axes are not constant",
     "PSROIPooling": "the number of averaged values depends on the regions",
     "RDFT": "its axes or sizes are not constant",
-    "ROIAlign": "the number of sampled points depends on the regions",
-    "ROIAlignRotated": "the number of sampled points depends on the regions",
+    **dict.fromkeys(
+        ("ROIAlign", "ROIAlignRotated"), "the number of sampled points depends on the regions"
+    ),
     "ROIPooling": "the number of compared values depends on the regions",
     "STFT": "its frame size is not constant",
 }
@@ -202,12 +190,7 @@ RULE_LIMITS: Mapping[str, str] = {
 
 
 def explain_uncounted(kind: str, *, static: bool) -> str:
-    """Return why an operation is not counted.
-
-    Args:
-        kind: Type of the operation.
-        static: Whether all its shapes are known.
-    """
+    """Return why an operation of a type, with or without static shapes, is not counted."""
     if kind in NO_RULE_REASONS:
         return NO_RULE_REASONS[kind]
     if not static:

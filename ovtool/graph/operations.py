@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,21 +18,11 @@ _SHAPE_TYPES = ("i32", "i64")
 """Element types of shapes, axes and positions; integer weights have fewer bits."""
 
 
-@dataclass(frozen=True, slots=True)
-class Operations:
-    """The operations of a graph.
+def sort_operations(model: ov.Model) -> tuple[list[Any], set[str]]:
+    """Return the operations that depend on an input, sorted, and the names of all other nodes.
 
-    Args:
-        moving: Operations that depend on an input, each after its sources.
-        fixed: Names of the nodes that depend on no input, constants included.
+    Each operation comes after its sources. The order is the same for the same file.
     """
-
-    moving: tuple[Any, ...]
-    fixed: frozenset[str]
-
-
-def sort_operations(model: ov.Model) -> Operations:
-    """Sort the operations of a graph. The order is the same for the same file."""
     moving: list[Any] = []
     fixed: set[str] = set()
     for node in model.get_ordered_ops():
@@ -42,7 +31,7 @@ def sort_operations(model: ov.Model) -> Operations:
             fixed.add(node.get_name())
         elif kind not in NO_WORK:
             moving.append(node)
-    return Operations(tuple(moving), frozenset(fixed))
+    return moving, fixed
 
 
 def source_names(node: Any) -> list[str]:
@@ -64,9 +53,7 @@ def count_elements(shape: Iterable[Any]) -> int:
 def is_compile_time(operation: Any, known: set[str]) -> bool:
     """Return whether the compiler can compute an operation, from constants and shapes only.
 
-    Args:
-        operation: An operation of a graph in topological order.
-        known: Friendly names of the earlier operations that the compiler can compute.
+    ``known`` holds the friendly names of the earlier operations for which this is true.
     """
     kind = operation.get_type_name()
     if kind == "Constant":

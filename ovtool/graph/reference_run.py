@@ -33,10 +33,7 @@ class ReferenceModel:
     """A graph that runs on the CPU in f32, with nothing quantized that the graph does not quantize.
 
     The first run compiles the graph. Each run is a new inference of the same request, so a graph
-    with state carries its state from run to run.
-
-    Args:
-        model: The graph. Changes after the first run have no effect.
+    with state carries its state from run to run. Changes after the first run have no effect.
     """
 
     model: ov.Model
@@ -61,10 +58,7 @@ class ReferenceModel:
     def run(
         self, inputs: Mapping[str, NDArray[Any]] | Mapping[int, NDArray[Any]]
     ) -> list[NDArray[Any]]:
-        """Return the outputs, in the order of the graph.
-
-        Args:
-            inputs: Arrays [batch, ...] by the name or by the position of the graph's inputs.
+        """Return the outputs for arrays [batch, ...] by the name or position of an input.
 
         Raises:
             InputError: The graph does not run on these inputs.

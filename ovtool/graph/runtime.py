@@ -14,7 +14,7 @@ attention is not listed at all. Such operations belong to the layer of their fol
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from ovtool.graph.geometry import Geometry
@@ -51,7 +51,6 @@ class Layer:
     """A layer that a device executes.
 
     Args:
-        name: Name in the runtime graph.
         type: Type in the runtime graph, such as ``FullyConnected``.
         precision: Executed precision: ``i8`` (also for u8), ``bf16``, ``f16``, ``f32`` or another;
             None if unknown.
@@ -93,14 +92,8 @@ class Layer:
 def read_layers(compiled: Any, cost: OperationCost) -> list[Layer] | None:
     """Return the layers of a compiled model in the order of execution.
 
-    Constants, and layers that depend on constants only, are omitted.
-
-    Args:
-        compiled: An ``ov.CompiledModel``.
-        cost: Cost of the same model, with the same shapes.
-
-    Returns:
-        The layers; None if the plugin does not expose its runtime graph.
+    Constants, and layers that depend on constants only, are omitted. The result is None if the
+    plugin does not expose its runtime graph. The cost is that of the same model and shapes.
     """
     try:
         graph = compiled.get_runtime_model()
@@ -129,15 +122,12 @@ def compute_precision_shares(
 ) -> dict[str, float]:
     """Return the share of each precision, the largest first; empty if unknown.
 
-    Args:
-        layers: Executed layers.
-        share_of: ``flops``, ``time``, or ``layers`` for the number of layers with arithmetic.
+    The share is of FLOPs, of time, or of the number of layers with arithmetic.
     """
     sums: dict[str, float] = {}
     for layer in layers:
         values = {"flops": layer.flops, "time": layer.time_ms, "layers": int(layer.computes)}
-        value = values[share_of]
-        if value:
+        if value := values[share_of]:
             name = layer.precision or "unknown"
             sums[name] = sums.get(name, 0) + value
     total = sum(sums.values())
@@ -172,13 +162,10 @@ def summarize_layers(layers: Sequence[Layer] | None, cost: OperationCost) -> dic
 def merge_times(
     layers: Sequence[Layer] | None, profiled: Sequence[Layer], cost: OperationCost
 ) -> tuple[Layer, ...]:
-    """Return the layers that took time, with their times.
+    """Return the layers from :func:`read_layers` that took time, with their times.
 
-    Args:
-        layers: Layers from :func:`read_layers`.
-        profiled: Layers of the profiling information, with times. A layer that is not in the
-            runtime graph is kept, so that the sum of the times stays complete.
-        cost: Cost of the model.
+    A profiled layer that is not in the runtime graph is kept, so that the sum of the times stays
+    complete.
     """
     known = {layer.name: layer for layer in layers or ()}
     timed = [
@@ -192,7 +179,7 @@ def parse_precision(primitive: str, runtime: str | None = None) -> str | None:
     """Return the precision of a layer; the primitive takes precedence, see the module."""
     suffix = _PRECISION_SUFFIX.search(primitive.lower())
     precision = suffix.group(1) if suffix else runtime
-    return {"u8": "i8"}.get(precision, precision) if precision else None
+    return "i8" if precision == "u8" else precision or None
 
 
 def strip_part(name: str) -> str:
@@ -200,21 +187,10 @@ def strip_part(name: str) -> str:
     return _PART_PREFIX.sub("", name)
 
 
-def layer_to_json(layer: Layer) -> dict[str, Any]:
-    """Return a layer as JSON types."""
-    return asdict(layer)
-
-
-def layer_from_json(data: Mapping[str, Any]) -> Layer:
-    """Return the layer that :func:`layer_to_json` wrote."""
-    geometry = data["geometry"]
-    return Layer(
-        **{
-            **data,
-            "original": tuple(data["original"]),
-            "geometry": None if geometry is None else Geometry(**geometry),
-        }
-    )
+def layer_from_json(data: dict[str, Any]) -> Layer:
+    """Return a layer from the JSON types of its fields."""
+    geometry = data["geometry"] and Geometry(**data["geometry"])
+    return Layer(**data | {"original": tuple(data["original"]), "geometry": geometry})
 
 
 def _executed_nodes(graph: Any) -> Iterator[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,7 +34,6 @@ class Storage:
 
     Args:
         parameters: Number of weights; shared weights count once.
-        nonzero_pct: Percentage of nonzero weights; None without weights.
         distinct_weights: Distinct stored values, before scales, summed over the layers.
         distinct_most: Maximum of the distinct values of a layer.
         coded_mib: Theoretical size of both files with the smallest representation of each layer:
@@ -53,10 +52,6 @@ class Storage:
     weights_mib: float
     coded_weights_mib: float
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the figures as JSON types."""
-        return asdict(self)
-
 
 @dataclass(frozen=True, slots=True)
 class _LayerStorage:
@@ -68,12 +63,7 @@ class _LayerStorage:
 
 
 def measure_storage(xml: Path, model: ov.Model) -> Storage:
-    """Measure all stored weights of a saved model.
-
-    Args:
-        xml: File of the model; the file of the weights is in the same folder.
-        model: The model, as read from this file.
-    """
+    """Measure all stored weights of a saved model, as read from this file."""
     layers = _measure_layers(model)
     total = sum(layer.weights for layer in layers)
     saved = sum(layer.stored_bits - layer.coded_bits for layer in layers)
@@ -96,7 +86,9 @@ def count_nonzero(model: ov.Model) -> tuple[int, int]:
 
 
 def _measure_layers(model: ov.Model) -> list[_LayerStorage]:
-    by_address = {_address(weights): weights for weights in find_weights(model)}
+    # Constants of equal values are stored, and read, once.
+    arrays = ((weights, weights.constant.data) for weights in find_weights(model))
+    by_address = {(data.ctypes.data, data.nbytes): weights for weights, data in arrays}
     return [_measure_layer(weights) for weights in by_address.values()]
 
 
@@ -109,12 +101,6 @@ def load_storage(variant: Variant) -> Storage:
     if recorded is not None:
         return Storage(**recorded)
     return measure_storage(variant.xml, ov.Core().read_model(variant.xml))
-
-
-def _address(weights: LayerWeights) -> tuple[int, int]:
-    """Return the memory of weights: constants of equal values are stored, and read, once."""
-    data = weights.constant.data
-    return data.ctypes.data, data.nbytes
 
 
 def _measure_layer(weights: LayerWeights) -> _LayerStorage:

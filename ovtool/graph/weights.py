@@ -41,14 +41,7 @@ _MIN_EMBEDDING = 1024  # a smaller table holds shapes or indices
 
 @dataclass(frozen=True, slots=True)
 class LayerWeights:
-    """Weights of a layer.
-
-    Args:
-        layer: The operation that uses them.
-        index: The index of its input.
-        constant: The constant that stores them.
-        path: Operations between the layer and the constant, starting at the layer.
-    """
+    """Weights at one input of a layer; ``path`` leads from the layer to their constant."""
 
     layer: Any
     index: int
@@ -171,11 +164,9 @@ class TypeShare:
 
 @dataclass(frozen=True, slots=True)
 class WeightTypes:
-    """Types in which the layers of a model store their weights.
+    """Types in which the layers of a model store their weights, the widest first.
 
-    Args:
-        shares: Weights by type, the widest first.
-        quantized_activations: Number of FakeQuantize operations that are not on weights.
+    ``quantized_activations`` is the number of FakeQuantize operations that are not on weights.
     """
 
     shares: tuple[TypeShare, ...]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -206,7 +206,7 @@ def _weight_figures(variant: Variant) -> dict[str, float | None]:
     from ovtool.core.columns import FIGURES
     from ovtool.graph.storage import load_storage
 
-    return {k: v for k, v in load_storage(variant).to_json().items() if k in FIGURES}
+    return {k: v for k, v in asdict(load_storage(variant)).items() if k in FIGURES}
 
 
 def _select_metric(

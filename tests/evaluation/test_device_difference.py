@@ -117,7 +117,7 @@ def compare(variant, runner, samples=None, tolerance=0.05):
     job = jobs.build_job(trial, variant, {})
     with contextlib.closing(runner.open(job)) as session:
         samples = samples or RandomSamples(3, 16, 16)
-        return compare_with_cpu(session, job, samples, 0, runner, tolerance)
+        return compare_with_cpu(session, job, samples, runner, tolerance)
 
 
 def test_equal_outputs_need_no_search(net):

@@ -7,8 +7,7 @@ from hypothesis.extra import numpy as hnp
 from ovtool.core.columns import FIGURES
 from ovtool.core.errors import InputError
 from ovtool.core.statistics import wilson
-from ovtool.core.variant import Port
-from ovtool.evaluation.scores import score, select_output
+from ovtool.evaluation.scores import score
 
 RNG = np.random.default_rng(0)
 
@@ -160,23 +159,3 @@ def test_correct_labels_are_not_reported_as_shifted():
 def test_inputs_that_do_not_match_are_rejected(outputs, labels, reference, values):
     with pytest.raises(InputError, match=values):
         score(outputs, labels, reference)
-
-
-class Notes:
-    notes = ()
-
-    def note(self, text):
-        self.notes += (text,)
-
-
-def test_first_output_is_the_default():
-    ports = [Port(name=name, shape=(-1, 2), dtype="f32") for name in ("scores", "boxes")]
-    progress = Notes()
-    assert select_output(ports, None, progress) == 0
-    (note,) = progress.notes
-    assert note.index("scores") < note.index("boxes")
-    assert select_output(ports, "boxes", progress) == 1
-    assert len(progress.notes) == 1
-    with pytest.raises(InputError, match="'box'") as caught:
-        select_output(ports, "box")
-    assert "boxes" in caught.value.hint

@@ -51,19 +51,11 @@ def grouped_transposed(weights):
             (1, 9, 25, 25),
             Geometry("convolution", 361, 9, 64, 49, 1, 64 * 9 * 49),
         ),
-        (
-            convolution((32, 3, 3, 3), 2, 1),
-            (2, 3, 8, 8),
-            Geometry("stem", 32, 3, 32, 9, 4, 864),
-        ),
+        (convolution((32, 3, 3, 3), 2, 1), (2, 3, 8, 8), Geometry("stem", 32, 3, 32, 9, 4, 864)),
         (convolution((6, 5, 1, 1)), (2, 5, 4, 4), Geometry("pointwise", 32, 5, 6, weights=30)),
         (grouped((8, 1, 1, 3, 3)), (1, 8, 5, 5), Geometry("depthwise", 25, 1, 8, 9, 1, 72)),
         (grouped((2, 4, 3, 3, 3)), (1, 6, 5, 5), Geometry("grouped", 50, 3, 4, 9, 1, 216)),
-        (
-            transposed((6, 5, 2, 2)),
-            (1, 6, 4, 4),
-            Geometry("convolution", 16, 6, 5, 4, 4, 120),
-        ),
+        (transposed((6, 5, 2, 2)), (1, 6, 4, 4), Geometry("convolution", 16, 6, 5, 4, 4, 120)),
         (
             grouped_transposed((2, 3, 4, 2, 2)),
             (1, 6, 4, 4),
@@ -84,11 +76,7 @@ def grouped_transposed(weights):
             (20, 7),
             Geometry("product", 7, 20, 30, weights=600),
         ),
-        (
-            lambda x: op.matmul(x, x, False, True),
-            (2, 4, 8, 16),
-            Geometry("attention", 8, 16, 8),
-        ),
+        (lambda x: op.matmul(x, x, False, True), (2, 4, 8, 16), Geometry("attention", 8, 16, 8)),
         (
             lambda x: op.scaled_dot_product_attention(x, x, x),
             (1, 4, 8, 16),

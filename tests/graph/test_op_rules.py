@@ -14,13 +14,7 @@ from openvino import opset15 as ops
 
 from ovtool.graph import flops
 from ovtool.graph.counts import analyze
-from ovtool.graph.op_rules import (
-    DYNAMIC,
-    NO_RULE_REASONS,
-    RULE_LIMITS,
-    RULES,
-    explain_uncounted,
-)
+from ovtool.graph.op_rules import DYNAMIC, NO_RULE_REASONS, RULE_LIMITS, RULES, explain_uncounted
 
 X = (2, 3, 8, 8)
 """The shape of most inputs, of 384 values."""

@@ -31,10 +31,10 @@ def nodes(model):
 
 
 def test_operations_are_sorted_by_their_dependence_on_inputs(graph):
-    operations = sort_operations(graph)
-    assert [node.get_friendly_name() for node in operations.moving] == ["product", "flat"]
+    operations, fixed = sort_operations(graph)
+    assert [node.get_friendly_name() for node in operations] == ["product", "flat"]
     names = {node.get_name(): name for name, node in nodes(graph).items()}
-    assert {names[name] for name in operations.fixed} == {"scale", "factor", "shape"}
+    assert {names[name] for name in fixed} == {"scale", "factor", "shape"}
 
 
 def test_compiler_computes_what_depends_on_constants(graph):
