@@ -25,7 +25,6 @@ from ovtool.graph.reference_run import EXACT_PROPERTIES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import openvino as ov
     from numpy.typing import NDArray
 
     from ovtool.datasets.samples import Samples
@@ -141,7 +140,7 @@ class _Search:
         """
         import openvino as ov
 
-        model = self._read_model()
+        model = ov.Core().read_model(self.job.xml)
         if model.get_sinks():
             return "the model keeps state between inferences"
         model.reshape({i: ov.PartialShape(list(s)) for i, s in enumerate(self.job.shapes)})
@@ -182,26 +181,19 @@ class _Search:
             for position, indices in arrays.items()
         }
 
-    def _read_model(self) -> ov.Model:
-        import openvino as ov
-
-        return ov.Core().read_model(self.job.xml)
-
     def _save_with_results(self, positions: Sequence[int], target: Path) -> dict[int, list[int]]:
         """Save the graph with results for some operations; return the indices of their outputs."""
         import openvino as ov
         from openvino import opset15 as op
 
-        model = self._read_model()
+        model = ov.Core().read_model(self.job.xml)
         nodes, _ = sort_operations(model)
-        results, by_name = [], {}
+        by_name = {}
         for position in positions:
             for port in nodes[position].outputs():
-                result = op.result(port)
-                result.set_friendly_name(f"probe-{position}-{port.get_index()}")
-                by_name[result.get_friendly_name()] = position
-                results.append(result)
-        model.add_results(results)
+                name = f"probe-{position}-{port.get_index()}"
+                model.add_results([op.result(port, name=name)])
+                by_name[name] = position
         ov.save_model(model, target, compress_to_fp16=False)
         indices: dict[int, list[int]] = {}
         for index, output in enumerate(ov.Core().read_model(target).outputs):

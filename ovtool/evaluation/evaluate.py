@@ -15,7 +15,7 @@ from ovtool.models.convert import ModelReference, load_variant
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ovtool.benchmark.session import Job, Runner, Session
+    from ovtool.benchmark.session import Runner
     from ovtool.core.notes import Note
     from ovtool.core.trial import Trial
     from ovtool.core.variant import Variant
@@ -124,18 +124,11 @@ def evaluate_each(
         raise InputError(f"the tolerance {tolerance:g} is not positive", "0.05 is 5 %")
     runner = ProcessRunner()
     variants = {v.id: v for v in (variant, base) if v is not None}
-    evaluator = Evaluator(
-        lambda _: samples, variants, {variant.id: base.id if base else None}, runner
-    )
-    evaluation = _Evaluation(
-        variant,
-        samples,
-        evaluator,
-        runner,
-        find_emulated(names),
-        TOLERANCE if tolerance is None else tolerance,
-        progress,
-    )
+    baselines = {variant.id: base.id if base else None}
+    evaluator = Evaluator(lambda _: samples, variants, baselines, runner)
+    limit = TOLERANCE if tolerance is None else tolerance
+    emulated = find_emulated(names)
+    evaluation = _Evaluation(variant, samples, evaluator, runner, emulated, limit, progress)
     pairs = dict.fromkeys((device, precision) for device in names for precision in precisions)
     return [evaluation.run(device, precision, batch) for device, precision in pairs]
 
@@ -154,60 +147,50 @@ class _Evaluation:
 
     def run(self, device: str, precision: str, batch: int) -> Quality:
         """Evaluate on a device in a precision."""
+        from ovtool.benchmark import jobs
         from ovtool.benchmark.session import TrialFailedError
         from ovtool.core.device_names import mark_device
         from ovtool.core.notes import make_note
+        from ovtool.devices import rules
+        from ovtool.evaluation.device_difference import compare_with_cpu
 
         self.progress.start(f"evaluating {self.variant.name} on {device} in {precision}")
-        trial = self._trial(device, precision, batch)
+        exact = rules.exact_properties(device) if precision == EXACT else {}
+        if precision == EXACT and not exact:
+            raise InputError(
+                f"precision {EXACT} is not supported by the virtual device {device}",
+                "evaluate its member devices",
+            )
+        trial = self._trial(device, exact.get("INFERENCE_PRECISION_HINT", precision), batch)
         self.evaluator.known.clear()  # "exact" and its precision by name are the same trial
         difference = None
         try:
-            job = self._job(trial, exact=precision == EXACT)
+            job = jobs.prepare_job(trial, self.variant)
+            job = replace(job, properties={**job.properties, **exact})
             with contextlib.closing(self.runner.open(job)) as session:
                 figures, notes = self.evaluator(trial, session)
                 executed = session.info.executed_precision
                 if (device, precision) != ("CPU", EXACT):
-                    difference = self._compare_with_cpu(job, session)
+                    difference = compare_with_cpu(
+                        session, job, self.samples, self.runner, self.tolerance
+                    )
         except TrialFailedError as error:
             raise InputError(f"{trial.label}: {error}") from error
         shown = mark_device(device) if device in self.emulated else device
         if difference is not None:
             note = difference.note(f"{self.variant.name} on {shown} in {executed or precision}")
-            notes = [*notes, *([note] if note else [])]
+            notes += [note] if note else []
         if device in self.emulated:
-            notes = [*notes, make_note("emulated", shown)]
+            notes.append(make_note("emulated", shown))
         return Quality(
             self.variant.name, shown, precision, executed, figures, tuple(notes), difference
         )
 
     def _trial(self, device: str, precision: str, batch: int) -> Trial:
         from ovtool.core.trial_grid import plan_trials, single_spec
-        from ovtool.devices import rules
         from ovtool.evaluation.evaluator import read_sample_shapes
 
-        if precision == EXACT:
-            exact = rules.exact_properties(device)
-            if not exact:
-                raise InputError(
-                    f"precision {EXACT} is not supported by the virtual device {device}",
-                    "evaluate its member devices",
-                )
-            precision = exact["INFERENCE_PRECISION_HINT"]
         shapes = dict(read_sample_shapes(self.samples, self.variant))
         spec = single_spec(batch=batch, precision=precision, shapes=shapes)
         (trial,) = plan_trials([self.variant], [device], spec)
         return trial
-
-    def _job(self, trial: Trial, *, exact: bool) -> Job:
-        from ovtool.benchmark import jobs
-        from ovtool.devices import rules
-
-        job = jobs.prepare_job(trial, self.variant)
-        properties = rules.exact_properties(trial.device) if exact else {}
-        return replace(job, properties={**job.properties, **properties})
-
-    def _compare_with_cpu(self, job: Job, session: Session) -> DeviceDifference:
-        from ovtool.evaluation.device_difference import compare_with_cpu
-
-        return compare_with_cpu(session, job, self.samples, self.runner, self.tolerance)
