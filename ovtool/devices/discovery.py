@@ -10,12 +10,14 @@ import psutil
 from ovtool.core import device_names
 from ovtool.core.device_names import KINDS, VIRTUAL, kind_of
 from ovtool.core.errors import MissingDeviceError
+from ovtool.core.notes import make_note
 from ovtool.devices.diagnosis import DiagnosisStep, diagnose, find_cause
 from ovtool.system.environment import environment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from ovtool.core.notes import Note
     from ovtool.core.sweep_folder import Environment
     from ovtool.devices.hardware import HardwareInventory
 
@@ -160,10 +162,14 @@ def require_devices(available: Sequence[str], missing: Mapping[str, str], *, str
         raise MissingDeviceError(f"not available: {reasons}", "see ovtool devices --why")
 
 
-def find_emulated(names: Sequence[str]) -> frozenset[str]:
-    """Return the devices that are emulated, or may dispatch work to an emulated device."""
+def find_caveats(names: Sequence[str]) -> dict[str, Note]:
+    """Return a note for each device whose figures say nothing about real hardware."""
     emulated = [device.name for device in discover() if device.emulated]
-    return frozenset(n for n in names if any(device_names.may_run_on(n, e) for e in emulated))
+    return {
+        name: make_note("emulated", device_names.mark_device(name))
+        for name in names
+        if any(device_names.may_run_on(name, other) for other in emulated)
+    }
 
 
 def describe_environment() -> Environment:

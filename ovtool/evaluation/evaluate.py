@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from ovtool.core.errors import InputError
 from ovtool.core.progress import SILENT, Progress
 from ovtool.datasets.spec import DataSpec
-from ovtool.devices.discovery import find_emulated, select_available
+from ovtool.devices.discovery import find_caveats, select_available
 from ovtool.models.convert import ModelReference, load_variant
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ovtool.benchmark.session import Runner
     from ovtool.core.notes import Note
@@ -127,8 +127,8 @@ def evaluate_each(
     baselines = {variant.id: base.id if base else None}
     evaluator = Evaluator(lambda _: samples, variants, baselines, runner)
     limit = TOLERANCE if tolerance is None else tolerance
-    emulated = find_emulated(names)
-    evaluation = _Evaluation(variant, samples, evaluator, runner, emulated, limit, progress)
+    caveats = find_caveats(names)
+    evaluation = _Evaluation(variant, samples, evaluator, runner, caveats, limit, progress)
     pairs = dict.fromkeys((device, precision) for device in names for precision in precisions)
     return [evaluation.run(device, precision, batch) for device, precision in pairs]
 
@@ -141,7 +141,7 @@ class _Evaluation:
     samples: Samples
     evaluator: Evaluator
     runner: Runner
-    emulated: frozenset[str]
+    caveats: Mapping[str, Note]
     tolerance: float
     progress: Progress
 
@@ -150,7 +150,6 @@ class _Evaluation:
         from ovtool.benchmark import jobs
         from ovtool.benchmark.session import TrialFailedError
         from ovtool.core.device_names import mark_device
-        from ovtool.core.notes import make_note
         from ovtool.devices import rules
         from ovtool.evaluation.device_difference import compare_with_cpu
 
@@ -176,12 +175,12 @@ class _Evaluation:
                     )
         except TrialFailedError as error:
             raise InputError(f"{trial.label}: {error}") from error
-        shown = mark_device(device) if device in self.emulated else device
+        shown = mark_device(device) if device in self.caveats else device
         if difference is not None:
             note = difference.note(f"{self.variant.name} on {shown} in {executed or precision}")
             notes += [note] if note else []
-        if device in self.emulated:
-            notes.append(make_note("emulated", shown))
+        if device in self.caveats:
+            notes.append(self.caveats[device])
         return Quality(
             self.variant.name, shown, precision, executed, figures, tuple(notes), difference
         )

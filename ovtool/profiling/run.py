@@ -17,7 +17,7 @@ from ovtool.core.errors import InputError
 from ovtool.core.notes import Note, make_note
 from ovtool.core.progress import SILENT, Progress
 from ovtool.datasets.spec import DataSpec
-from ovtool.devices.discovery import find_emulated, select_available
+from ovtool.devices.discovery import find_caveats, select_available
 from ovtool.graph import runtime
 from ovtool.models.convert import ModelReference, load_or_convert_next_to
 from ovtool.profiling import breakdown
@@ -238,10 +238,10 @@ def _with_inputs(
 
 
 def _build_profile(trial: Trial, info: CompiledInfo, measured: WorkerProfile) -> Profile:
-    emulated = bool(find_emulated([trial.device]))
+    caveat = find_caveats([trial.device]).get(trial.device)
     return Profile(
         variant=trial.variant_name,
-        device=mark_device(trial.device) if emulated else trial.device,
+        device=mark_device(trial.device) if caveat else trial.device,
         precision=trial.precision,
         executed_precision=info.executed_precision,
         batch=trial.batch,
@@ -256,7 +256,7 @@ def _build_profile(trial: Trial, info: CompiledInfo, measured: WorkerProfile) ->
         notes=(
             *(note for note in info.notes if note.id not in _SHOWN_ELSEWHERE),
             *_contended(measured.others_cpu_pct),
-            *([make_note("emulated", mark_device(trial.device))] if emulated else []),
+            *([caveat] if caveat else []),
         ),
     )
 

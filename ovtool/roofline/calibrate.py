@@ -15,7 +15,7 @@ from ovtool.core.statistics import Interval
 from ovtool.core.trial import Hint, Trial
 from ovtool.core.units import MS_PER_S
 from ovtool.core.variant import Source, Variant
-from ovtool.devices.discovery import describe_environment, find_emulated, select_available
+from ovtool.devices.discovery import describe_environment, find_caveats, select_available
 from ovtool.roofline import calibration, probes
 from ovtool.roofline.calibration import Calibration, Peak, ProbeMeasurement
 from ovtool.roofline.model import COMPUTE_KINDS
@@ -153,7 +153,7 @@ def calibrate(
     if is_virtual(device):
         raise InputError(f"{device} is a virtual device", "calibrate its member devices instead")
     (name,), _ = select_available([device], strict=True)
-    if find_emulated([name]):
+    if find_caveats([name]):
         raise InputError(f"{name} is emulated: its speed is not that of a real device")
     now = describe_environment()
     selected = probes.probes() if probe_list is None else list(probe_list)

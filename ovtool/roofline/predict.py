@@ -192,10 +192,10 @@ def roofline_figures(layers: Sequence[Layer], rates: DeviceRates) -> dict[str, f
 
 
 class TrialRooflines:
-    """Roofline figures of measured trials, for devices with a calibration that are not emulated."""
+    """Roofline figures of measured trials, for devices with a calibration."""
 
-    def __init__(self, environment: str, emulated: frozenset[str] = frozenset()) -> None:
-        self._environment, self._emulated = environment, emulated
+    def __init__(self, environment: str) -> None:
+        self._environment = environment
         self._rates: dict[str, DeviceRates | InputError | None] = {}
 
     def of(self, trial: Trial, session: Session) -> tuple[dict[str, float], list[Note]]:
@@ -203,7 +203,7 @@ class TrialRooflines:
 
         An unreadable calibration, or layers that are not available, fail no measurement.
         """
-        if trial.hint != HINT or trial.open_loop or trial.device in self._emulated:
+        if trial.hint != HINT or trial.open_loop:
             return {}, []
         rates = self._device_rates(trial.device)
         if rates is None:

@@ -9,13 +9,11 @@ from ovtool.benchmark import jobs
 from ovtool.benchmark.engine import failed_measurement, measure_group
 from ovtool.benchmark.process import ProcessRunner
 from ovtool.benchmark.session import TrialFailedError
-from ovtool.core.device_names import mark_device
-from ovtool.core.notes import make_note
 from ovtool.evaluation.evaluator import Evaluator, write_request
 from ovtool.roofline.predict import TrialRooflines
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from ovtool.benchmark.engine import MeasurementProgress
@@ -66,7 +64,7 @@ class Measurer:
         environment: Id of the environment.
         observer: Receives the progress.
         scratch: Folder of the request inputs.
-        emulated: Emulated devices, which mark their measurements.
+        caveats: Notes by device, for devices whose measurements are not real.
     """
 
     def __init__(
@@ -78,16 +76,16 @@ class Measurer:
         environment: str,
         observer: Observer,
         scratch: Path,
-        emulated: frozenset[str] = frozenset(),
+        caveats: Mapping[str, Note] | None = None,
     ) -> None:
         self._variants = {v.id: v for v in variants}
         self._samples, self._settings = samples, settings
         self._environment, self._observer, self._scratch = environment, observer, scratch
-        self._emulated = emulated
+        self._caveats = caveats or {}
         self._runner = ProcessRunner(timeout_s=settings.timeout_s, seed=settings.seed)
         self._requests: dict[object, Path] = {}
         self._evaluator: Evaluator | None = None
-        self._rooflines = TrialRooflines(environment, emulated)
+        self._rooflines = TrialRooflines(environment)
         self.evaluated: set[tuple[object, ...]] = set()
         """Configurations with known quality."""
         if samples is not None:
@@ -125,10 +123,9 @@ class Measurer:
         return quality[0] | figures, [*quality[1], *notes]
 
     def _mark(self, measurement: Measurement) -> Measurement:
-        device = measurement.trial.device
-        if device not in self._emulated:
+        note = self._caveats.get(measurement.trial.device)
+        if note is None:
             return measurement
-        note = make_note("emulated", mark_device(device))
         return replace(measurement, emulated=True, notes=(*measurement.notes, note))
 
     def _job(self, trial: Trial) -> Job:

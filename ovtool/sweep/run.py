@@ -16,7 +16,7 @@ from ovtool.core.trial_grid import plan_trials
 from ovtool.core.variant import RECORD, Variant
 from ovtool.datasets.samples import check_metric, default_metric
 from ovtool.datasets.spec import DataSpec, VariantSamples
-from ovtool.devices.discovery import describe_environment, find_emulated
+from ovtool.devices.discovery import describe_environment, find_caveats
 from ovtool.models.convert import ModelReference, load_or_convert, load_variant
 from ovtool.sweep.measurer import Measurer, Observer, SilentObserver
 
@@ -108,7 +108,7 @@ def sweep(
             environment.id,
             observer,
             Path(scratch),
-            find_emulated(targets.measured),
+            find_caveats(targets.measured),
         )
         measurer.evaluated |= _evaluated_configurations(folder)
         estimator = Estimator(

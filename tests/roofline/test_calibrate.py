@@ -204,8 +204,6 @@ def test_rates_are_fitted_once_per_device(monkeypatch):
         {"limit_ms", "memory_bound_pct"}
     ] * 3
     assert fits == ["CPU"]
-    emulated = predicting.TrialRooflines(stored.environment, frozenset(["CPU"]))
-    assert emulated.of(trial, Session()) == ({}, [])
 
 
 @pytest.mark.slow
