@@ -31,6 +31,11 @@ def option(panel: str, metavar: str, text: str, /, *names: str, **rules: Any) ->
     return typer.Option(*names, help=text, metavar=metavar or None, rich_help_panel=panel, **rules)
 
 
+def argument(text: str, metavar: str | None = None) -> Any:
+    """Return a positional argument."""
+    return typer.Argument(help=text, metavar=metavar, show_default=False)
+
+
 class PanelCommand(TyperCommand):
     """A command with its panels in the order of :data:`PANELS`, and ``--help`` in the last one."""
 

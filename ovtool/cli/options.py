@@ -5,9 +5,16 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-import typer
-
-from ovtool.cli.command import COMPRESSION, DATA, MEASUREMENT, MODEL, OUTPUT, TARGET, option
+from ovtool.cli.command import (
+    COMPRESSION,
+    DATA,
+    MEASUREMENT,
+    MODEL,
+    OUTPUT,
+    TARGET,
+    argument,
+    option,
+)
 from ovtool.core.errors import InputError
 from ovtool.core.registry import suggestion
 from ovtool.core.variant import Preprocessing
@@ -22,18 +29,16 @@ if TYPE_CHECKING:
     from ovtool.core.metrics import Metric
 
 M = TypeVar("M", bound="BaseModel")
-SOURCE = (
-    "Model: IR (.xml), .onnx, SavedModel folder, .tflite, .pdmodel, .pt2, module:function or"
-    " sample:NAME."
-)
 
-Model = Annotated[
-    str, typer.Argument(help="Variant, or any model that convert reads.", show_default=False)
-]
-Sweeps = Annotated[list[str], typer.Argument(help="Sweep folders.", show_default=False)]
-Recipe = Annotated[
-    str, typer.Argument(help="Recipe file, or the name of a bundled recipe.", show_default=False)
-]
+
+def out_option(default: str | bool = True) -> Any:
+    """Return the option of the output folder, with the text of its default."""
+    return option(OUTPUT, "FOLDER", "Output folder.", "--out", "-o", show_default=default)
+
+
+Model = Annotated[str, argument("Variant, or any model that convert reads.")]
+Sweeps = Annotated[list[str], argument("Sweep folders.")]
+Recipe = Annotated[str, argument("Recipe file, or the name of a bundled recipe.")]
 
 Weights = Annotated[
     str | None, option(MODEL, "FILE", "Weights for module:function: .safetensors or a state dict.")
@@ -122,7 +127,7 @@ RetryFailed = Annotated[
 ]
 
 Out = Annotated[str, option(OUTPUT, "FOLDER", "Output folder.", "--out", "-o")]
-OutFolder = Annotated[str | None, option(OUTPUT, "FOLDER", "Output folder.", "--out", "-o")]
+OutFolder = Annotated[str | None, out_option()]
 Name = Annotated[
     str | None, option(OUTPUT, "NAME", "Name of the variant.", show_default="name of the folder")
 ]

@@ -34,7 +34,17 @@ class TerminalProgress:
             self.note(task)
             return
         self.close()
-        self._bars = self._new(known=total is not None)
+        from rich import progress
+
+        columns = [progress.BarColumn(bar_width=20), progress.MofNCompleteColumn()]
+        self._bars = progress.Progress(
+            progress.SpinnerColumn(),
+            progress.TextColumn("{task.description}", markup=False),
+            *(columns if total is not None else []),
+            progress.TimeElapsedColumn(),
+            console=self._console,
+            transient=True,
+        )
         self._bars.start()
         self._task = self._bars.add_task(task, total=total)
 
@@ -52,26 +62,6 @@ class TerminalProgress:
         if self._bars is not None:
             self._bars.stop()
             self._bars, self._task = None, None
-
-    def _new(self, *, known: bool) -> Bars:
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            SpinnerColumn,
-            TextColumn,
-            TimeElapsedColumn,
-        )
-
-        counted = [BarColumn(bar_width=20), MofNCompleteColumn()] if known else []
-        return Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}", markup=False),
-            *counted,
-            TimeElapsedColumn(),
-            console=self._console,
-            transient=True,
-        )
 
 
 def show_progress() -> closing[TerminalProgress]:
@@ -105,7 +95,7 @@ class SweepView:
         for missing in plan.unavailable:
             self._print(f"{missing.device} left out: {missing.reason}")
         reused = f", {finished} reused" if finished else ""
-        self._print(f"{self._total} trial{'s' if self._total != 1 else ''}{reused}")
+        self._print(f"{units.count_text(self._total, 'trial')}{reused}")
         if self._console.is_terminal and finished < self._total:
             from rich.live import Live
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ovtool.comparison.figures import LEVEL, Change
 from ovtool.comparison.noise import Noise
+from ovtool.core import units
 from ovtool.core.errors import LimitNotMetError
 from ovtool.results.labels import column_label
 
@@ -89,8 +90,8 @@ class Comparison:
             count = len(regressions)
             more = f" (and {count - 1} more)" if count > 1 else ""
             raise LimitNotMetError(
-                f"{count} {'regression' if count == 1 else 'regressions'} of at least"
-                f" {limit_pct:g} %: {regressions[0]}{more}"
+                f"{units.count_text(count, 'regression')} of at least {limit_pct:g} %:"
+                f" {regressions[0]}{more}"
             )
 
     def to_json(self) -> dict[str, Any]:

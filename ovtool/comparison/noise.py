@@ -95,9 +95,9 @@ class Noise:
             f"{column} on {device} {units.text(100 * math.expm1(spread.sd), 2)} %"
             for (device, column), spread in self.measured.items()
         )
-        count = f"{self.reruns} rerun{'' if self.reruns == 1 else 's'} of A"
+        reruns = units.count_text(self.reruns, "rerun")
         return (
-            f"Standard deviation between two runs, measured with {count}: {spreads}."
+            f"Standard deviation between two runs, measured with {reruns} of A: {spreads}."
             f" Other figures: {self.allowance_pct:g} %, assumed."
         )
 

@@ -36,12 +36,13 @@ def headline(comparison: Comparison) -> str:
     """Return the result in one sentence."""
     outcomes = [change.outcome for change in comparison.changes]
     counts = ", ".join(f"{outcomes.count(name)} {name}" for name in OUTCOMES if name in outcomes)
-    trials = len({change.label for change in comparison.changes})
+    figures = units.count_text(len(outcomes), "figure")
+    trials = units.count_text(len({change.label for change in comparison.changes}), "trial")
     broken = sum(failure.new for failure in comparison.failures)
-    failing = f"; {_count(broken, 'trial')} of A failed in B" if broken else ""
+    failing = f"; {units.count_text(broken, 'trial')} of A failed in B" if broken else ""
     return (
         f"B ({comparison.b.name}) against A ({comparison.a.name}): {counts} of"
-        f" {_count(len(outcomes), 'figure')} of {_count(trials, 'trial')}{failing}."
+        f" {figures} of {trials}{failing}."
     )
 
 
@@ -140,7 +141,3 @@ def _outcome(outcome: str, remarks: Iterable[str], numbers: dict[str, int]) -> s
     """Return an outcome with the numbers of its remarks; new remarks are added to ``numbers``."""
     shown = [str(numbers.setdefault(remark, len(numbers) + 1)) for remark in remarks]
     return f"{outcome} ({', '.join(shown)})" if shown else outcome
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ovtool.core.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 MIB = 2**20
 MS_PER_S = 1000.0
@@ -48,6 +48,25 @@ def percentages(shares: Mapping[str, float]) -> str:
     'i8 98.4 %, bf16 1.60 %'
     """
     return ", ".join(f"{name} {text(100.0 * share)} %" for name, share in shares.items())
+
+
+def listing(items: Sequence[str], limit: int, separator: str = ", ") -> str:
+    """Return the first items, and the number of further items.
+
+    >>> listing(["a", "b", "c"], 2), listing(["a"], 2)
+    ('a, b and 1 more', 'a')
+    """
+    more = f" and {len(items) - limit} more" if len(items) > limit else ""
+    return separator.join(items[:limit]) + more
+
+
+def count_text(number: int, noun: str) -> str:
+    """Return a number with its noun.
+
+    >>> count_text(1, "trial"), count_text(2, "trial")
+    ('1 trial', '2 trials')
+    """
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def shortened(name: str, width: int) -> str:

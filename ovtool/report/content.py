@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ovtool.charts.sweep_charts import draw_sweep_charts
+from ovtool.core import units
 from ovtool.core.errors import LimitNotMetError, NothingMeasuredError
 from ovtool.report.summary import summarize_table
 from ovtool.results.environments import flatten_facts
@@ -211,8 +212,7 @@ def _index(rows: Rows, winner: Row) -> int | None:
 
 
 def _title(sweeps: list[str]) -> str:
-    more = f" and {len(sweeps) - _MAX_SWEEPS} more" if len(sweeps) > _MAX_SWEEPS else ""
-    return (", ".join(sweeps[:_MAX_SWEEPS]) + more) or "no rows"
+    return units.listing(sweeps, _MAX_SWEEPS) or "no rows"
 
 
 def _objective(spec: ChoiceSpec, table: ResultsTable) -> str:

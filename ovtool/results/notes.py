@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ovtool.core import units
 from ovtool.core.notes import Note, make_note
 from ovtool.results.speedup import CPU_TIME_DOUBT, SPEEDUPS
 
@@ -110,6 +111,4 @@ def _group_positions(
 
 def rows_text(labels: Sequence[str]) -> str:
     """Return the number of rows, and the names of some."""
-    more = f" and {len(labels) - _EXAMPLES} more" if len(labels) > _EXAMPLES else ""
-    count = f"{len(labels)} {'row' if len(labels) == 1 else 'rows'}"
-    return f"{count}: {'; '.join(labels[:_EXAMPLES])}{more}"
+    return f"{units.count_text(len(labels), 'row')}: {units.listing(labels, _EXAMPLES, '; ')}"

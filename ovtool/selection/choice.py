@@ -48,8 +48,6 @@ if TYPE_CHECKING:
     from ovtool.selection.quantities import Quantity
 
 MAX_RUNNERS_UP = 5
-_TIES = 3
-"""Number of ties that a sentence names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +121,7 @@ class Choice:
     @property
     def ties_text(self) -> str:
         """The names of some ties, and the number of further ties."""
-        more = len(self.ties) - _TIES
-        return "; ".join(self.ties[:_TIES]) + (f"; and {more} more" if more > 0 else "")
+        return units.listing(self.ties, 3, "; ")
 
     @property
     def headline(self) -> str:

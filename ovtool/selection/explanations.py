@@ -142,12 +142,10 @@ def explain(rows: Sequence[Row], context: Context) -> tuple[Note, ...]:
                 evidence = merged.setdefault((note.id, note.message, note.remedy), [])
                 if note.evidence not in evidence:
                     evidence.append(note.evidence)
-    notes = []
-    for (note_id, message, remedy), evidence in merged.items():
-        more = len(evidence) - _SHOWN
-        text = "; ".join(evidence[:_SHOWN]) + (f"; and {more} more" if more > 0 else "")
-        notes.append(Note(note_id, message, text, remedy))
-    return tuple(notes)
+    return tuple(
+        Note(note_id, message, units.listing(evidence, _SHOWN, "; "), remedy)
+        for (note_id, message, remedy), evidence in merged.items()
+    )
 
 
 def fastest_rows(rows: Rows) -> list[Row]:

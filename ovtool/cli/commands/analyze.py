@@ -161,5 +161,5 @@ def _uncounted_notes(result: ModelAnalysis) -> list[Note]:
     if not layers:
         return []
     types = "; ".join(dict.fromkeys(f"{layer.type}: {layer.uncounted}" for layer in layers))
-    names = ", ".join(layer.name for layer in layers[:3]) + (" ..." if len(layers) > 3 else "")
+    names = units.listing([layer.name for layer in layers], 3)
     return [make_note("layers-not-counted", f"{len(layers)} layers ({types}): {names}")]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ovtool.cli import console, options, progress
-from ovtool.cli.command import MEASUREMENT, TARGET, option
+from ovtool.cli.command import MEASUREMENT, TARGET, argument, option
 from ovtool.core import units
 from ovtool.core.shapes import parse_named_shapes, shapes_text
 
@@ -21,7 +21,7 @@ EXAMPLES = ("ovtool check variants/resnet-int8 --device NPU.3720,NPU.4000,NPU.50
 
 
 def command(
-    variant: Annotated[str, typer.Argument(help="Variant.", show_default=False)],
+    variant: Annotated[str, argument("Variant.")],
     device: Annotated[
         list[str] | None,
         option(

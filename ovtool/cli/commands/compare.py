@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from ovtool.cli import console, options
-from ovtool.cli.command import LIMITS, MEASUREMENT, OUTPUT, option
+from ovtool.cli.command import LIMITS, MEASUREMENT, OUTPUT, argument, option
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,10 +17,8 @@ EXAMPLES = ("ovtool compare sweeps/2026.3 sweeps/2026.4 --fail-on-regression 5% 
 
 
 def command(
-    a: Annotated[str, typer.Argument(metavar="A", help="Baseline sweep.", show_default=False)],
-    b: Annotated[
-        str, typer.Argument(metavar="B", help="Sweep to compare with A.", show_default=False)
-    ],
+    a: Annotated[str, argument("Baseline sweep.", "A")],
+    b: Annotated[str, argument("Sweep to compare with A.", "B")],
     fail_on_regression: Annotated[
         str | None,
         option(

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from ovtool.cli import options, progress
-from ovtool.cli.command import DATA, option
+from ovtool.cli.command import DATA, argument, option
 from ovtool.cli.commands.convert import print_variant
 from ovtool.cli.spec_options import with_source_options
 from ovtool.models.options import SourceOptions
@@ -20,9 +18,7 @@ EXAMPLES = (
 @with_source_options
 def command(
     model: options.Model,
-    method: Annotated[
-        str, typer.Argument(help="Method; 'ovtool methods' lists them.", show_default=False)
-    ],
+    method: Annotated[str, argument("Method; 'ovtool methods' lists them.")],
     out: options.Out,
     source_options: SourceOptions,
     set_: options.Setting = None,

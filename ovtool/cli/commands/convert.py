@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from ovtool.cli import console, options, progress
+from ovtool.cli.command import argument
 from ovtool.cli.spec_options import with_source_options
 from ovtool.core import units
 from ovtool.models.options import SourceOptions
@@ -14,12 +13,16 @@ from ovtool.models.options import SourceOptions
 if TYPE_CHECKING:
     from ovtool.core.variant import Variant
 
+_SOURCE = (
+    "Model: IR (.xml), .onnx, SavedModel folder, .tflite, .pdmodel, .pt2, module:function or"
+    " sample:NAME."
+)
 EXAMPLES = ("ovtool convert resnet.onnx --out variants/resnet --mean 127 --scale 128",)
 
 
 @with_source_options
 def command(
-    source: Annotated[str, typer.Argument(help=options.SOURCE, show_default=False)],
+    source: Annotated[str, argument(_SOURCE)],
     out: options.Out,
     source_options: SourceOptions,
     name: options.Name = None,

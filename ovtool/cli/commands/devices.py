@@ -210,7 +210,7 @@ def _interval_text(unit: float, *figures: float | None) -> str:
 
 
 def _peak_text(peak: Peak) -> str:
-    streams = "" if peak.streams is None else f" ({peak.streams} stream{'s' * (peak.streams > 1)})"
+    streams = "" if peak.streams is None else f" ({units.count_text(peak.streams, 'stream')})"
     speed = _interval_text(_GIGA, peak.flops_per_s, peak.ci_low, peak.ci_high)
     return f"{speed} GFLOP/s{streams}"
 

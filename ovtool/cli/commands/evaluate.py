@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from ovtool.cli import console, options, progress
-from ovtool.cli.command import DATA, LIMITS, TARGET, option
+from ovtool.cli.command import DATA, LIMITS, TARGET, argument, option
 from ovtool.core import units
 from ovtool.core.columns import BY_NAME
 
@@ -24,7 +22,7 @@ EXAMPLES = (
 
 
 def command(
-    model: Annotated[str, typer.Argument(help="Folder of a variant.", show_default=False)],
+    model: Annotated[str, argument("Folder of a variant.")],
     data: options.HeldOutData,
     labels: options.Labels = None,
     limit: options.Limit = None,

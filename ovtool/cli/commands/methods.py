@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from ovtool.cli import console, options
+from ovtool.cli.command import argument
 
 if TYPE_CHECKING:
     from ovtool.compression.registry import MethodInfo
@@ -15,9 +14,7 @@ EXAMPLES = ("ovtool methods int8",)
 
 
 def command(
-    method: Annotated[
-        str | None, typer.Argument(help="Method, to print its settings.", show_default=False)
-    ] = None,
+    method: Annotated[str | None, argument("Method, to print its settings.")] = None,
     json: options.Json = False,
 ) -> None:
     """List the compression methods, or the settings of one method."""

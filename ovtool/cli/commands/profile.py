@@ -176,21 +176,18 @@ def _print_kinds(rows: Sequence[Slice]) -> None:
 
 def _fallback_text(profile: Profile, max_names: int = 5) -> str:
     fallbacks = profile.fallbacks
-    named = ", ".join(f"{b.label} ({units.text(b.precision)})" for b in fallbacks[:max_names])
+    names = [f"{b.label} ({units.text(b.precision)})" for b in fallbacks]
     total = sum(layer.flops or 0 for layer in profile.layers)
     share = f", {units.text(100 * sum(b.flops or 0 for b in fallbacks) / total)} % of FLOPs"
-    more = f" and {len(fallbacks) - max_names} more" if len(fallbacks) > max_names else ""
-    count = f"{len(fallbacks)} {'layer' if len(fallbacks) == 1 else 'layers'}"
-    return f"{count}{share if total else ''}: {named}{more}"
+    count = units.count_text(len(fallbacks), "layer")
+    return f"{count}{share if total else ''}: {units.listing(names, max_names)}"
 
 
 def _print_prediction(comparison: RooflineComparison, latency_ms: float) -> None:
     """Print the predicted latency, its limit and the bounds."""
     if comparison.latency_ms is None or comparison.limit_ms is None:
-        named = ", ".join(comparison.unknown[:3]) + (" ..." if len(comparison.unknown) > 3 else "")
-        console.print_line(
-            f"predicted: unknown; {len(comparison.unknown)} layers without calibration: {named}"
-        )
+        count, names = len(comparison.unknown), units.listing(comparison.unknown, 3)
+        console.print_line(f"predicted: unknown; {count} layers without calibration: {names}")
     else:
         off = 100 * (comparison.latency_ms / latency_ms - 1)
         interval = units.interval_text(

@@ -31,12 +31,7 @@ def command(
         list[str] | None,
         option(OUTPUT, "FOLDER", "Output folder of 'ovtool profile' to include; repeatable."),
     ] = None,
-    out: Annotated[
-        str | None,
-        option(
-            OUTPUT, "FOLDER", "Output folder.", "--out", "-o", show_default="first sweep folder"
-        ),
-    ] = None,
+    out: Annotated[str | None, options.out_option("first sweep folder")] = None,
     watch: Annotated[
         bool,
         option(OUTPUT, "", "Write the report again at each progress, until Ctrl-C.", "--watch"),

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Annotated
 
 from ovtool.cli import console, options, progress
-from ovtool.cli.command import MODEL, OUTPUT, option
+from ovtool.cli.command import MODEL, option
 from ovtool.cli.commands.choose import print_choice
 from ovtool.cli.commands.report import print_report, report_paths
 from ovtool.cli.commands.sweep import print_trials
@@ -21,10 +21,7 @@ def command(
     ] = False,
     strict: options.Strict = False,
     retry_failed: options.RetryFailed = False,
-    out: Annotated[
-        str | None,
-        option(OUTPUT, "FOLDER", "Output folder.", "--out", "-o", show_default="reports/NAME"),
-    ] = None,
+    out: Annotated[str | None, options.out_option("reports/NAME")] = None,
     json: options.Json = False,
 ) -> None:
     """Run a recipe: convert, compress, sweep, report, choose."""

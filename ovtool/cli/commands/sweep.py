@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from ovtool.cli import console, options, progress
-from ovtool.cli.command import OUTPUT, option
+from ovtool.cli.command import OUTPUT, argument, option
 from ovtool.cli.spec_options import with_options_of
 from ovtool.core.sweep_spec import SweepSpec
 
@@ -26,10 +24,7 @@ EXAMPLES = (
 
 @with_options_of(SweepSpec)
 def command(
-    variants: Annotated[
-        list[str],
-        typer.Argument(help="Variants, or any models that convert reads.", show_default=False),
-    ],
+    variants: Annotated[list[str], argument("Variants, or any models that convert reads.")],
     out: Annotated[
         str, option(OUTPUT, "FOLDER", "Sweep folder; the same command resumes it.", "--out", "-o")
     ],
