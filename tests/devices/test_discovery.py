@@ -148,7 +148,7 @@ EMULATED = Device("GPU.0", available=True, full_name="Emulated Intel Xe-LP (Open
 def test_virtual_device_may_be_emulated_by_its_members(name, expected, monkeypatch):
     devices = [CPU, EMULATED, Device("GPU.1", available=True, full_name="Intel Arc")]
     monkeypatch.setattr(discovery, "discover", lambda: devices)
-    assert discovery.find_emulated([name]) == ({name} if expected else set())
+    assert set(discovery.find_caveats([name])) == ({name} if expected else set())
 
 
 def test_emulated_is_read_from_the_full_name(monkeypatch):
@@ -156,4 +156,4 @@ def test_emulated_is_read_from_the_full_name(monkeypatch):
     assert (json["kind"], json["virtual"], json["emulated"]) == ("GPU", False, True)
     assert not any(device.to_json()["emulated"] for device in FULL)
     monkeypatch.setattr(discovery, "discover", lambda: FULL)
-    assert not discovery.find_emulated(["AUTO", "GPU", "AUTO:-CPU", "CPU"])
+    assert not discovery.find_caveats(["AUTO", "GPU", "AUTO:-CPU", "CPU"])
