@@ -12,7 +12,7 @@ INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 SOURCES := ovtool tests
 
 .DEFAULT_GOAL := help
-.PHONY: help demo digits sentences test test-npu-offline test-gpu-emulated gpu-runtime check lint bench clean
+.PHONY: help demo digits sentences test test-npu-offline test-gpu-emulated gpu-runtime check lint bench docs clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +71,13 @@ lint: $(VENV)/.dev ## Lint, types and import rules alone
 bench: $(VENV)/.dev ## Measure ovtool itself beside benchmark_app
 	$(BIN)/python -m pytest tests/benchmarks -m benchmark -s
 
+$(VENV)/.docs: $(VENV)/.demo
+	$(PIP) install --quiet $(INDEX) -c constraints.txt -e '.[docs]'
+	@touch $@
+
+docs: $(VENV)/.docs ## Build the documentation into site/; broken links are errors
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 clean: ## Remove the environment, caches and the demo's results
-	rm -rf $(VENV) $(GPU_VENV) reports/demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist
+	rm -rf $(VENV) $(GPU_VENV) site reports/demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist
 	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
