@@ -83,7 +83,7 @@ def list_methods() -> str:
 
 def list_sources() -> str:
     """Return the source formats of models."""
-    from ovtool.models.source_table import SOURCES
+    from ovtool.models.registry import SOURCES
 
     return _registry_table("format", SOURCES.entries)
 

@@ -76,5 +76,12 @@ def test_links_of_root_pages_lead_to_pages_of_the_site():
     )
 
 
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=lambda page: page.name)
+def test_named_files_exist(page):
+    text = re.sub(r"^\d\. Write .*", "", page.read_text(), flags=re.MULTILINE)
+    paths = re.findall(r"`((?:ovtool|tests|docs|docker|recipes)/[\w./-]+)`", text)
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
 def test_readme_is_short():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 150
