@@ -1,9 +1,9 @@
-# Everything runs in .venv, made by the first target that needs it and reused by the others.
+# Everything runs in .venv, which the first target that needs it creates.
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python)
 VENV ?= .venv
-# Holds what plays a GPU in tests, and nothing else: its TBB must not meet OpenVINO's by accident.
+# The emulated GPU of tests, in its own environment: its TBB must not replace OpenVINO's.
 GPU_VENV ?= .venv-gpu
-# Where torch's CPU build is found, if pip's own index does not have it: see README, "Installing".
+# Index of PyTorch's CPU build, if pip's own index has none: docs/quickstart.md, "Install".
 TORCH_INDEX ?=
 
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
@@ -14,7 +14,7 @@ SOURCES := ovtool tests
 .DEFAULT_GOAL := help
 .PHONY: help demo digits sentences test test-npu-offline test-gpu-emulated gpu-runtime check lint bench docs clean
 
-help: ## Show what can be made
+help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(BIN)/python:
@@ -68,7 +68,7 @@ lint: $(VENV)/.dev ## Lint, types and import rules alone
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.dev ## Measure ovtool itself beside benchmark_app
+bench: $(VENV)/.dev ## Measure ovtool itself against benchmark_app
 	$(BIN)/python -m pytest tests/benchmarks -m benchmark -s
 
 $(VENV)/.docs: $(VENV)/.demo

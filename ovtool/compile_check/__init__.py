@@ -1,1 +1,1 @@
-"""Whether a model compiles for a device, also for one that is not present."""
+"""Trial compilation for devices, also for an NPU that is not present."""

@@ -1,1 +1,1 @@
-"""What every room builds on: errors, units, trials, measurements, variants, sweep folders."""
+"""Shared types and helpers: errors, units, trials, measurements, variants, sweep folders."""

@@ -1,1 +1,1 @@
-"""Devices: what is there, what is not and why, and what each kind demands of a trial."""
+"""Devices: discovery, diagnosis of missing devices, and the requirements of each kind of device."""

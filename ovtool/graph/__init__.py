@@ -1,1 +1,1 @@
-"""What a graph holds and asks for: operations, weights, FLOPs, storage."""
+"""Analysis of graphs: operations, weights, FLOPs, storage."""

@@ -1,1 +1,1 @@
-"""What the user has -> an OpenVINO model, one file a kind; :mod:`.convert` saves a variant."""
+"""Source models read into OpenVINO models, one file per format; :mod:`.convert` saves a variant."""

@@ -1,1 +1,1 @@
-"""A whole workflow written down as YAML: its schema, its run, the bundled ones."""
+"""Workflows as YAML: the schema, the run, the bundled recipes."""

@@ -1,1 +1,1 @@
-"""The results table: one row a measurement, of one or many sweeps."""
+"""The results table: one row per measurement, of one or many sweeps."""

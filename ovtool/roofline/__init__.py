@@ -1,1 +1,1 @@
-"""What a device can reach, measured once, and the latency to expect from it."""
+"""Peaks of a device, measured once, and the latency predicted from them."""

@@ -1,1 +1,1 @@
-"""Which configuration to deploy under the limits, and why."""
+"""The configuration to deploy under the limits, with reasons."""

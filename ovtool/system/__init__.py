@@ -1,1 +1,1 @@
-"""What the machine tells: processors, control groups, counters, energy."""
+"""Counters of the machine: processors, control groups, energy."""
