@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from ovtool.core import files
 from ovtool.core.errors import InputError
 from ovtool.core.registry import suggestion
-from ovtool.datasets.load_request import LazySamples, LoadRequest
-from ovtool.datasets.samples import Sample, numpy_type, sample_shape
+from ovtool.datasets.samples import LazySamples, LoadRequest, Sample, numpy_type, sample_shape
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -45,24 +45,18 @@ class _Dimensions:
 
 @dataclass(frozen=True, slots=True)
 class ImageTransform:
-    """Preprocessing of an image for one input.
-
-    Args:
-        port: The input.
-        steps: Channel order, resizing and crop.
-        size: [height, width].
-        mean: [channels], in units of 0..255 pixels.
-        scale: [channels], in units of 0..255 pixels.
-        channels_first: Whether the input is [channels, height, width], not
-            [height, width, channels].
-    """
+    """Preprocessing of an image for an input."""
 
     port: Port
     steps: Preprocessing
+    """Channel order, resizing and crop."""
     size: tuple[int, int]
+    """[height, width]."""
     mean: NDArray[np.float32]
+    """[channels], in units of 0..255 pixels, as ``scale``."""
     scale: NDArray[np.float32]
     channels_first: bool
+    """Whether the input is [channels, height, width], not [height, width, channels]."""
 
 
 def make_transform(
@@ -117,11 +111,6 @@ def load_image(
     """Return a preprocessed image, without the batch dimension.
 
     ``u8`` inputs receive raw pixels: such models normalize their input themselves.
-
-    Args:
-        path: The image file.
-        transform: The preprocessing.
-        crop: The region to use, as fractions.
 
     Raises:
         InputError: The file is damaged, too large or not an image; the message names it.

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 from ovtool.core import files
 from ovtool.core.errors import InputError
 from ovtool.datasets.image_transform import WHOLE_IMAGE, Box, load_image, make_transform
-from ovtool.datasets.load_request import LazySamples, LoadRequest
-from ovtool.datasets.samples import Sample
+from ovtool.datasets.samples import LazySamples, LoadRequest, Sample
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from ovtool.core.errors import InputError
-from ovtool.datasets.load_request import LazySamples, LoadRequest
-from ovtool.datasets.samples import random_sample
+from ovtool.datasets.samples import LazySamples, LoadRequest, random_sample
 
 DEFAULT_COUNT = 32
 

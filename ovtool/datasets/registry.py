@@ -1,12 +1,4 @@
-"""Registry of dataset kinds: one row a kind, each with its loader.
-
-Supported datasets:
-
-- a folder of images, with a class per subfolder, a CSV of labels, or no labels
-- an ``.npz`` or ``.npy`` file of arrays in the model's input format
-- ``sample:NAME``: a dataset of an optional package
-- ``noise`` or ``noise:N``: random values, for smoke tests only
-"""
+"""Registry of dataset kinds: one row a kind, each with its loader."""
 
 from __future__ import annotations
 
@@ -16,7 +8,7 @@ from typing import TYPE_CHECKING
 from ovtool.core.errors import InputError
 from ovtool.core.progress import SILENT, Progress
 from ovtool.core.registry import Entry, Registry
-from ovtool.datasets.load_request import LoadRequest
+from ovtool.datasets.samples import LoadRequest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +42,8 @@ def load_samples(
     """Return the samples of a dataset, preprocessed for a model.
 
     Args:
-        reference: Path or name of the dataset.
+        reference: Folder of images with a class per subfolder, a CSV of labels or no labels;
+            ``.npz`` or ``.npy`` file in the model's input format; ``sample:NAME``; ``noise[:N]``.
         inputs: The model's inputs.
         preprocessing: Preprocessing of images; arrays are used unchanged.
         labels: A CSV of ``file,label`` for a folder of images.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -14,12 +14,16 @@ from ovtool.core.errors import InputError
 from ovtool.datasets import synthetic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from ovtool.core.metrics import Metric
-    from ovtool.core.variant import Port
+    from ovtool.core.progress import Progress
+    from ovtool.core.variant import Port, Preprocessing
+
+Item = TypeVar("Item")
 
 _NUMPY_TYPES = {
     **{f"f{bits}": f"float{bits}" for bits in (16, 32, 64)},
@@ -31,17 +35,13 @@ _NUMPY_TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One sample, preprocessed, without a batch dimension.
-
-    Args:
-        inputs: Input name to array, of the input's type.
-        label: Class index or text; None in a dataset without labels.
-        origin: File, or array and row, for messages.
-    """
+    """A preprocessed sample by input name, without a batch dimension."""
 
     inputs: dict[str, NDArray[np.generic]]
     label: int | str | None
+    """Class index or text; None in a dataset without labels."""
     origin: str
+    """File, or array and row, for messages."""
 
 
 class Samples(Protocol):
@@ -64,17 +64,52 @@ class Samples(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Samples stacked along the batch dimension.
-
-    Args:
-        inputs: Input name to array, with the batch dimension.
-        labels: Labels of the real samples, in order.
-        count: Number of real samples; the padding after them repeats the last sample.
-    """
+    """Samples stacked along the batch dimension, by input name."""
 
     inputs: dict[str, NDArray[np.generic]]
     labels: tuple[int | str | None, ...]
+    """Labels of the real samples, in order."""
     count: int
+    """Number of real samples; the padding after them repeats the last sample."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadRequest:
+    """Arguments of :func:`ovtool.datasets.registry.load_samples`."""
+
+    reference: str
+    inputs: tuple[Port, ...]
+    preprocessing: Preprocessing | None
+    labels: Path | None
+    limit: int | None
+    seed: int
+    progress: Progress
+
+    def subset(self, items: Sequence[Item]) -> list[Item]:
+        """Return the random subset given by ``limit`` and ``seed``, in the original order."""
+        if self.limit is None or self.limit >= len(items):
+            return list(items)
+        rng = np.random.default_rng(self.seed)
+        indices = rng.choice(len(items), self.limit, replace=False)
+        return [items[index] for index in sorted(indices)]
+
+
+@dataclass(frozen=True, slots=True)
+class LazySamples(Generic[Item]):
+    """Samples that are read by key one at a time, anew on each pass."""
+
+    reference: str
+    items: Sequence[Item]
+    read: Callable[[Item], Sample]
+    labelled: bool
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self.items)
+
+    def __iter__(self) -> Iterator[Sample]:
+        """Read the samples in order."""
+        return map(self.read, self.items)
 
 
 def read_labels(samples: Samples) -> NDArray[np.int64] | tuple[str, ...] | None:
@@ -214,11 +249,6 @@ def batches(samples: Iterable[Sample], inputs: Sequence[Port], batch: int) -> It
 
     The last batch is padded by repeating its last sample.
 
-    Args:
-        samples: The samples.
-        inputs: The model's inputs.
-        batch: Batch size, at least 1.
-
     Raises:
         InputError: ``batch`` is above 1 and an input has no batch dimension.
     """
@@ -226,14 +256,9 @@ def batches(samples: Iterable[Sample], inputs: Sequence[Port], batch: int) -> It
     for name, axis in axes.items():
         if axis is None and batch > 1:
             raise InputError(f"input {name} has no batch dimension: batch {batch} is not supported")
-    for group in _groups(samples, batch):
-        yield _stack(group, axes, batch)
-
-
-def _groups(samples: Iterable[Sample], size: int) -> Iterator[list[Sample]]:
     iterator = iter(samples)
-    while group := list(itertools.islice(iterator, size)):
-        yield group
+    while group := list(itertools.islice(iterator, batch)):
+        yield _stack(group, axes, batch)
 
 
 def _stack(samples: list[Sample], axes: dict[str, int | None], batch: int) -> Batch:

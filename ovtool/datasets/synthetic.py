@@ -25,18 +25,15 @@ Kind = Literal["normal", "whole", "ones", "count"]
 
 @dataclass(frozen=True, slots=True)
 class ValueRange:
-    """The valid values of an input.
-
-    Args:
-        kind: ``normal`` is N(0, 1); ``whole`` is uniform over 0..``maximum``; ``ones``; ``count``
-            counts up from 0 along the last axis and restarts after ``maximum``.
-        maximum: Largest value of ``whole`` and ``count``; None is the largest of the type.
-        reason: Evidence for the range.
-    """
+    """The valid values of an input."""
 
     kind: Kind
+    """``normal`` is N(0, 1); ``whole`` is uniform over 0..``maximum``; ``ones``; ``count`` counts
+    up from 0 along the last axis and restarts after ``maximum``."""
     maximum: int | None = None
+    """Largest value of ``whole`` and ``count``; None is the largest of the type."""
     reason: str = ""
+    """Evidence for the range."""
 
     @property
     def text(self) -> str:
@@ -97,14 +94,7 @@ def input_ranges(model: ov.Model) -> dict[str, ValueRange]:
 def generate(
     values: ValueRange, shape: Sequence[int], dtype: np.dtype[Any], generator: np.random.Generator
 ) -> NDArray[Any]:
-    """Return random values in a range.
-
-    Args:
-        values: The range.
-        shape: Static shape of the array.
-        dtype: Type of the array; a maximum that it cannot represent exactly is lowered.
-        generator: Random generator.
-    """
+    """Return random values in a range; a maximum that ``dtype`` cannot represent is lowered."""
     size = tuple(shape)
     if values.kind == "ones":
         return np.ones(size, dtype)
@@ -128,12 +118,10 @@ def _max_exact_integer(dtype: np.dtype[Any]) -> int:
 
 
 # Operations whose output contains the values of their first input unchanged.
-_PASS_THROUGH = frozenset(
-    {
-        "Convert", "ConvertLike", "Reshape", "Unsqueeze", "Squeeze", "Transpose", "Broadcast",
-        "Tile", "Slice", "StridedSlice", "Split", "VariadicSplit", "Reverse",
-    }
-)  # fmt: skip
+_PASS_THROUGH = frozenset({
+    "Convert", "ConvertLike", "Reshape", "Unsqueeze", "Squeeze", "Transpose", "Broadcast",
+    "Tile", "Slice", "StridedSlice", "Split", "VariadicSplit", "Reverse",
+})  # fmt: skip
 _BAGS = frozenset({"EmbeddingBagOffsets", "EmbeddingBagOffsetsSum", "EmbeddingBagPacked",
                    "EmbeddingBagPackedSum", "EmbeddingSegmentsSum"})  # fmt: skip
 

@@ -36,14 +36,10 @@ class BatchedModel:
 
 
 def open_batch(model: ov.Model, seed: int) -> BatchedModel:
-    """Make the batch dimension of every input dynamic.
+    """Return a copy of a model with a dynamic batch dimension of every input.
 
     The batch stays static unless, in f32 on the CPU, a batch of two equals its samples run one by
     one.  Inputs without a layout get ``N...``.
-
-    Args:
-        model: Not modified.
-        seed: Seed of the random inputs.
     """
     import openvino as ov
 

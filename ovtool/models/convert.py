@@ -98,24 +98,19 @@ def load_or_convert(
     if is_variant(model):
         return load_variant(model)
     reference, options = str(model), options or SourceOptions()
-    if not (folder / RECORD).is_file():
-        new_name = name or default_name(reference)
-        return convert(reference, out=folder, name=new_name, options=options, progress=progress)
-    stored = Variant.load(folder)
-    if stored.record.steps or stored.record.source.reference != reference:
-        raise InputError(f"{folder} contains another model", "change --out")
-    fingerprint = source_fingerprint(reference, options)
-    same = fingerprint is not None and fingerprint == stored.record.source.fingerprint
-    if same and stored.record.versions == variant.versions() and name in (None, stored.name):
-        progress.note(f"{stored.name}: reused, {folder} has the same source and versions")
-        return stored
+    exists = (folder / RECORD).is_file()
+    if exists:
+        stored = Variant.load(folder)
+        if stored.record.steps or stored.record.source.reference != reference:
+            raise InputError(f"{folder} contains another model", "change --out")
+        fingerprint = source_fingerprint(reference, options)
+        same = fingerprint is not None and fingerprint == stored.record.source.fingerprint
+        if same and stored.record.versions == variant.versions() and name in (None, stored.name):
+            progress.note(f"{stored.name}: reused, {folder} has the same source and versions")
+            return stored
+    name = name or default_name(reference)
     return convert(
-        reference,
-        out=folder,
-        name=name or default_name(reference),
-        options=options,
-        progress=progress,
-        replace=True,
+        reference, out=folder, name=name, options=options, progress=progress, replace=exists
     )
 
 

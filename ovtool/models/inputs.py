@@ -27,21 +27,16 @@ IMAGE_CHANNELS = frozenset({1, 3, 4})
 
 def name_ports(model: ov.Model) -> None:
     """Name every unnamed input and output as in its record."""
-    for model_ports, records in zip(
-        (model.inputs, model.outputs), ports(model).values(), strict=True
-    ):
-        for port, record in zip(model_ports, records, strict=True):
-            if not port.get_names():
-                port.get_tensor().set_names({record.name})
+    records = [record for side in ports(model).values() for record in side]
+    for port, record in zip((*model.inputs, *model.outputs), records, strict=True):
+        if not port.get_names():
+            port.get_tensor().set_names({record.name})
 
 
 def apply_options(model: ov.Model, options: SourceOptions, layouts: Mapping[str, str]) -> None:
-    """Set the requested shapes and layouts, and infer the layout of images.
+    """Set the requested shapes and layouts in place, and infer the layout of images.
 
-    Args:
-        model: Modified in place.
-        options: Requested shapes and layouts.
-        layouts: Layouts of the source; requested layouts take precedence.
+    Requested layouts take precedence over ``layouts``, those of the source.
 
     Raises:
         InputError: An input does not exist, or a shape or layout does not fit.
@@ -52,9 +47,8 @@ def apply_options(model: ov.Model, options: SourceOptions, layouts: Mapping[str,
     for option, names in (("--shape", options.input_shapes), ("--layout", options.layouts)):
         for name in names:
             if name not in by_name:
-                raise InputError(
-                    f"{option}: the model has no input {name!r}", suggestion(name, list(by_name))
-                )
+                hint = suggestion(name, list(by_name))
+                raise InputError(f"{option}: the model has no input {name!r}", hint)
     if options.input_shapes:
         shapes = {by_name[n]: ov.PartialShape(list(s)) for n, s in options.input_shapes.items()}
         try:
@@ -114,9 +108,8 @@ def check_shapes(model: ov.Model) -> dict[str, tuple[int, ...]]:
                 f"input {name!r} has a dynamic rank",
                 f"set its shape, with ? for a dynamic dimension: --shape {name}=1x3x?x?",
             )
-        sizes = fill_shape(
-            (d.get_length() if d.is_static else OPEN for d in partial), batch_axis(port)
-        )
+        static = (d.get_length() if d.is_static else OPEN for d in partial)
+        sizes = fill_shape(static, batch_axis(port))
         shapes[name] = tuple(map(_clip_to_dimension, partial, sizes))
     return shapes
 
@@ -163,14 +156,12 @@ def random_inputs(
         InputError: NumPy lacks the type of an input.
     """
     generator = np.random.default_rng(seed)
+    ranges = synthetic.input_ranges(model).values()
     inputs = {}
-    for port, values in zip(
-        ports(model)["inputs"], synthetic.input_ranges(model).values(), strict=True
-    ):
-        value_range = synthetic.ZEROS_AND_ONES if values.kind == "ones" else values
-        inputs[port.name] = synthetic.generate(
-            value_range, shapes[port.name], numpy_type(port), generator
-        )
+    for port, values in zip(ports(model)["inputs"], ranges, strict=True):
+        valid = synthetic.ZEROS_AND_ONES if values.kind == "ones" else values
+        shape = shapes[port.name]
+        inputs[port.name] = synthetic.generate(valid, shape, numpy_type(port), generator)
     return inputs
 
 

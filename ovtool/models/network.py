@@ -22,26 +22,21 @@ if TYPE_CHECKING:
 
     from ovtool.core.variant import Port, Source
 
-
 RUNS_CODE = ("torch", "torch-file")
 """Kinds of source that run code named by, or contained in, a file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A torch module with example inputs.
-
-    Args:
-        module: The network; modify a :meth:`copy` only.
-        example: Argument name to tensor, in argument order.
-        by_name: Whether inputs are keyword arguments.
-        reference: Name of the source, for messages.
-    """
+    """A torch module with example inputs; modify a :meth:`copy` only."""
 
     module: torch.nn.Module
     example: dict[str, torch.Tensor]
+    """Argument name to tensor, in argument order."""
     by_name: bool
+    """Whether inputs are keyword arguments."""
     reference: str
+    """Name of the source, for messages."""
 
     def __call__(self, inputs: Mapping[str, torch.Tensor]) -> Any:
         """Run the module on tensors by argument name and return what it returns."""
@@ -56,9 +51,8 @@ class Network:
     def to_openvino(self, inputs: Sequence[Port] = ()) -> ov.Model:
         """Convert the module by tracing it in eval mode.
 
-        Args:
-            inputs: Ports of a variant of the same network, which set shapes and layouts; by
-                default the graph has the shapes of the example.
+        The ports of a variant of the same network set shapes and layouts; by default the graph has
+        the shapes of the example.
 
         Raises:
             InputError: Tracing or conversion failed.
@@ -87,9 +81,8 @@ class Network:
         """Write the weights as safetensors; shared weights are written once per module."""
         from safetensors.torch import save_file
 
-        state = self.module.state_dict()
-        save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in
-                   state.items()}, path)  # fmt: skip
+        state = self.module.state_dict().items()
+        save_file({name: t.detach().cpu().contiguous().clone() for name, t in state}, path)
 
     def load(self, path: Path) -> None:
         """Load weights written by :meth:`save`.
@@ -160,11 +153,7 @@ def is_torch_kind(kind: str) -> bool:
 
 
 def load_source_network(source: Source, options: SourceOptions) -> Network:
-    """Return the network of a variant's source.
-
-    Args:
-        source: The variant's source record.
-        options: Weights and shapes of the conversion; ``trust`` permits running the source's code.
+    """Return the network of a variant's source, with the weights and shapes of the conversion.
 
     Raises:
         InputError: The source is not a torch module, requires trust, or has changed.

@@ -31,25 +31,17 @@ Reference = Callable[[Inputs], list[Array]]
 
 @dataclass(frozen=True, slots=True)
 class SourceModel:
-    """A source that has been read, with a reference run of the original.
-
-    Args:
-        source: Record of the source.
-        model: OpenVINO model.
-        reference: Runs the source model.
-        against: Name and version of the reference runtime, such as ``onnxruntime 1.32.0``.
-        preprocessing: Preprocessing that belongs to the source.
-        layouts: Input layouts that belong to the source.
-        network: Trainable network of a torch source.
-    """
+    """A source that has been read, with a reference run of the original."""
 
     source: Source
     model: ov.Model
     reference: Reference
     against: str
+    """Name and version of the reference runtime, such as ``onnxruntime 1.32.0``."""
     preprocessing: Preprocessing | None = None
     layouts: Mapping[str, str] = field(default_factory=dict)
     network: Network | None = None
+    """Trainable network of a torch source."""
 
 
 def from_files(
@@ -59,15 +51,7 @@ def from_files(
     model: ov.Model,
     runtime: tuple[Reference, str],
 ) -> SourceModel:
-    """Return a source read from files.
-
-    Args:
-        kind: Row of the registry.
-        reference: Path, as given by the user.
-        parts: Files of the source, hashed for its record.
-        model: OpenVINO model.
-        runtime: Reference run of the source, and its name.
-    """
+    """Return a source read from files, with a hash of all its parts in the record."""
     source = Source(kind=kind, reference=reference, sha256=files.sha256(*parts))
     return SourceModel(source, model, *runtime)
 

@@ -132,10 +132,8 @@ def _lite_runtime(path: Path, model: ov.Model) -> tuple[Reference, str]:
         return openvino_runtime(model, f"tensorflow cannot load the model, {reason(error)}")
     input_index = {detail["name"]: detail["index"] for detail in interpreter.get_input_details()}
     output_index = {detail["name"]: detail["index"] for detail in interpreter.get_output_details()}
-    inputs_of, outputs_of = (
-        _match_names(model.inputs, list(input_index)),
-        _match_names(model.outputs, list(output_index)),
-    )
+    inputs_of = _match_names(model.inputs, list(input_index))
+    outputs_of = _match_names(model.outputs, list(output_index))
 
     def run(inputs: Inputs) -> list[Array]:
         try:

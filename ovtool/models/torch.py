@@ -39,10 +39,12 @@ def read(reference: str, options: SourceOptions) -> SourceModel:
             fit; or the conversion fails.
         MissingDependencyError: The user's code imports a package that is not installed.
     """
+    import torch
+
     result, code = _call(reference)
     pair = isinstance(result, tuple | list) and len(result) == 2
     module, example = result if pair else (result, None)
-    if not _is_module(module):
+    if not isinstance(module, torch.nn.Module):
         raise InputError(
             f"{reference} returned {type(module).__name__}, not a torch.nn.Module",
             "return the module, or (module, example_input)",
@@ -58,13 +60,9 @@ def read(reference: str, options: SourceOptions) -> SourceModel:
 def from_module(
     module: torch.nn.Module, example_input: object, options: SourceOptions, source: Source
 ) -> SourceModel:
-    """Convert a module by tracing it.
+    """Convert a module, switched to eval mode, by tracing it.
 
-    Args:
-        module: The module, switched to eval mode.
-        example_input: Example input, or None to build one from ``options.input_shapes``.
-        options: Shapes and types of the example.
-        source: Record of the source.
+    Without an example input, ``options`` define its shapes and types.
 
     Raises:
         InputError: There is no example, or tracing or conversion fails.
@@ -83,13 +81,7 @@ def from_module(
 
 
 def eager_runtime(reference: str, names: list[str], call: Any) -> Reference:
-    """Return a reference run by torch.
-
-    Args:
-        reference: Name of the source, for messages.
-        names: Input names, in order.
-        call: Maps tensors by name to the module's outputs.
-    """
+    """Return a reference run by torch; ``call`` maps tensors by name to the module's outputs."""
     import torch
 
     def run(inputs: Inputs) -> list[Array]:
@@ -125,14 +117,13 @@ def _example(
             f"{reference} has an example input, which defines the types", "remove the input types"
         )
     if isinstance(example_input, Mapping):
-        tensors = dict(
-            sorted(example_input.items(), key=lambda pair: _position(pair[0], parameters))
-        )
+        names = sorted(example_input, key=lambda name: _position(name, parameters))
+        tensors = {name: example_input[name] for name in names}
     else:
         values: list[Any] = [example_input]
         if isinstance(example_input, tuple | list):
             values = list(example_input)
-        names = [*parameters[: len(values)]]
+        names = parameters[: len(values)]
         names += [f"input_{i}" for i in range(len(names), len(values))]
         tensors = dict(zip(names, values, strict=True))
     for name, value in tensors.items():
@@ -179,12 +170,6 @@ def _parameters(module: torch.nn.Module) -> list[str]:
         return []
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return [p.name for p in parameters if p.kind in named]
-
-
-def _is_module(value: object) -> bool:
-    import torch
-
-    return isinstance(value, torch.nn.Module)
 
 
 def _call(reference: str) -> tuple[Any, Path | None]:

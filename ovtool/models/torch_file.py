@@ -49,11 +49,10 @@ def _unpickle(path: Path) -> torch.nn.Module:
             scripted = any(name.endswith("/constants.pkl") for name in archive.namelist())
     try:
         with captured(str(path)):
-            module = (
-                torch.jit.load(path, "cpu")
-                if scripted
-                else torch.load(path, "cpu", weights_only=False)
-            )
+            if scripted:
+                module = torch.jit.load(path, "cpu")
+            else:
+                module = torch.load(path, "cpu", weights_only=False)
     except Exception as error:  # code in the file can raise anything
         raise InputError(f"cannot load {path}: {reason(error)}") from error
     if isinstance(module, Mapping):

@@ -60,50 +60,35 @@ class EnvironmentSummary:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """All parts of a report.
-
-    Args:
-        title: Names of the sweeps.
-        objective: Objective and limits of the recommendation as a phrase.
-        choice: The recommendation; None if no row meets the limits or nothing was measured.
-        no_choice: Why there is no recommendation; empty if there is one.
-        summary: The table of variants; None if nothing was measured.
-        charts: The charts.
-        rows: The rows of the page, in the order of the table.
-        total: Number of rows of the table.
-        best: Index of the recommended row in ``rows``; None without a recommendation.
-        failed: The trials that failed.
-        environments: The environments.
-        background: Notes and unavailable devices.
-        explanations: Why the fastest row of each configuration, and the recommended row, are as
-            fast, slow or uncertain as they are.
-        front: The Pareto front in throughput, latency, quality, size and energy.
-        knees: The knees of all batch curves.
-    """
+    """All parts of a report."""
 
     title: str
     objective: str
+    """Objective and limits of the recommendation as a phrase."""
     choice: Choice | None
+    """The recommendation; None if no row meets the limits or nothing was measured."""
     no_choice: str
+    """Why no row is recommended; empty with a recommendation."""
     summary: Summary | None
+    """The table of variants; None if nothing was measured."""
     charts: Charts
     rows: Rows
+    """The rows of the page, in the order of the table."""
     total: int
+    """Number of rows of the table."""
     best: int | None
+    """Index of the recommended row in ``rows``; None without a recommendation."""
     failed: tuple[FailedTrial, ...]
     environments: tuple[EnvironmentSummary, ...]
     table: ResultsTable
     explanations: tuple[Note, ...]
+    """Of the fastest row of each configuration and of the recommended row."""
     front: Front
     knees: Sequence[Knee]
 
 
 def build_content(table: ResultsTable, spec: ChoiceSpec) -> Content:
     """Return the parts of a report, also if no row meets the limits or nothing was measured.
-
-    Args:
-        table: The table of results.
-        spec: Objective and limits of the recommendation.
 
     Raises:
         InputError: The objective was not measured.
@@ -155,14 +140,9 @@ def build_content(table: ResultsTable, spec: ChoiceSpec) -> Content:
 def select_rows(rows: Rows, always: Collection[str] = (), limit: int = MAX_ROWS) -> Rows:
     """Return all rows, or the most informative ones if there are too many.
 
-    The order of preference: the rows of some trials, the Pareto front of latency and throughput,
-    the rows of highest throughput and of lowest latency of each configuration, the rows of batch 1
-    under the latency hint, failed rows, and the remaining rows in order.
-
-    Args:
-        rows: All rows of a table.
-        always: Trials that come first.
-        limit: Maximum number of rows.
+    The order of preference: the rows of the trials in ``always``, the Pareto front of latency and
+    throughput, the rows of highest throughput and of lowest latency of each configuration, the rows
+    of batch 1 under the latency hint, failed rows, and the remaining rows in order.
     """
     if len(rows) <= limit:
         return rows
@@ -190,9 +170,8 @@ def _by_preference(rows: Rows, always: Collection[str]) -> Iterator[list[int]]:
     indices = np.flatnonzero(_is_drawn(rows))
     drawn = rows.take(indices)
     for values in (-drawn.numbers("throughput_fps"), drawn.numbers("latency_p50_ms")):
-        yield indices[
-            first_of_each_group(drawn.group_codes(), np.argsort(values, kind="stable"))
-        ].tolist()
+        order = np.argsort(values, kind="stable")
+        yield indices[first_of_each_group(drawn.group_codes(), order)].tolist()
     single = (drawn.numbers("batch") == 1) & drawn.equal("load", "latency")
     yield indices[single].tolist()
     yield np.flatnonzero(~rows.equal("status", "ok")).tolist()
@@ -226,10 +205,7 @@ def _environments(rows: Rows, table: ResultsTable) -> tuple[EnvironmentSummary, 
     names = environment_labels(rows)
     return tuple(
         EnvironmentSummary(
-            names.get(env.id, env.id),
-            env.machine,
-            dict(flatten_facts(env.facts)),
-            dict(env.unknown),
+            names.get(e.id, e.id), e.machine, dict(flatten_facts(e.facts)), dict(e.unknown)
         )
-        for env in table.environments
+        for e in table.environments
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections import Counter
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -42,23 +43,10 @@ TEMPLATE, SCRIPT = "page.html.j2", "page.js"
 MAX_LISTED = 100
 """Maximum number of lines of a static list or table."""
 _DEFAULT_COLUMNS = (
-    "variant",
-    "device",
-    "batch",
-    "load",
-    "executed_precision",
-    "latency_p50_ms",
-    "latency_p99_ms",
-    "throughput_fps",
-    "speedup_f32_x",
-    "speedup_default_x",
-    "accuracy_top1",
-    "accuracy_characters",
-    "agreement_top1",
-    "model_mib",
-    "verdict",
-    "reason",
-)
+    "variant", "device", "batch", "load", "executed_precision", "latency_p50_ms", "latency_p99_ms",
+    "throughput_fps", "speedup_f32_x", "speedup_default_x", "accuracy_top1", "accuracy_characters",
+    "agreement_top1", "model_mib", "verdict", "reason",
+)  # fmt: skip
 """Columns that the table shows until the reader selects all columns."""
 
 
@@ -89,29 +77,22 @@ class GroupedNote:
 
 @dataclass(frozen=True, slots=True)
 class FrontTable:
-    """A Pareto front as text.
-
-    Args:
-        figures: Names of the compared figures.
-        unknown: Names of the figures that no row has.
-        headings: Names of the compared figures with units.
-        rows: The name of each row and its figures without units.
-    """
+    """A Pareto front as text."""
 
     figures: list[str]
+    """Names of the compared figures."""
     unknown: list[str]
+    """Names of the figures that no row has."""
     headings: list[str]
+    """Names of the compared figures with units."""
     rows: list[tuple[str, tuple[str, ...]]]
+    """The name of each row and its figures without units."""
 
 
 def render_page(content: Content, library: str, reload_s: int | None = None) -> str:
-    """Return the page as HTML.
+    """Return the page as HTML; a browser reloads the page every ``reload_s``.
 
-    Args:
-        content: The parts of the report.
-        library: The script that draws the charts, from
-            :meth:`ovtool.charts.render.ChartRenderer.library`.
-        reload_s: Interval at which a browser reloads the page; None to not reload.
+    The library comes from :meth:`ovtool.charts.render.ChartRenderer.library`.
     """
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
@@ -202,9 +183,7 @@ _FILTERS: dict[str, tuple[str, Callable[[Row], str]]] = {
 
 def _count(values: Sequence[str]) -> dict[str, int]:
     """Return the number of rows for each value, with numbers sorted and names as in the table."""
-    counts: dict[str, int] = {}
-    for value in values:
-        counts[value] = counts.get(value, 0) + 1
+    counts = Counter(values)
     if all(value.isdigit() for value in counts):
         return dict(sorted(counts.items(), key=lambda item: int(item[0])))
     return counts
@@ -223,11 +202,8 @@ def _by_field(points: Sequence[Point]) -> dict[str, list[Any]]:
 def _specs(charts: Charts) -> dict[str, Any]:
     """Return the specifications; ``linked`` charts share the points of the page."""
     return {
-        chart.name: {
-            "spec": chart.spec | {"description": chart.title},
-            "linked": bool(chart.points),
-        }
-        for chart in charts.drawn
+        c.name: {"spec": c.spec | {"description": c.title}, "linked": bool(c.points)}
+        for c in charts.drawn
     }
 
 

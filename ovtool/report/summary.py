@@ -64,9 +64,6 @@ class Summary:
 def summarize(sweeps: Sequence[str | Path]) -> Summary:
     """Return size, quality, latency, throughput and speed-up of each variant and precision.
 
-    Args:
-        sweeps: Sweep folders.
-
     Raises:
         InputError: A folder is not a sweep.
         NothingMeasuredError: No trial was measured or estimated.
@@ -95,14 +92,9 @@ def summarize_table(table: ResultsTable) -> Summary:
             f"Estimates: {row_count_text(estimates)}, by the device's compiler for a single"
             " inference; nothing was run."
         )
+    quality_title = BY_NAME[quality].title if quality else "quality"
     return Summary(
-        headings=(
-            "variant",
-            BY_NAME[quality].title if quality else "quality",
-            "latency, ms",
-            "samples/s",
-            "speed-up, x",
-        ),
+        headings=("variant", quality_title, "latency, ms", "samples/s", "speed-up, x"),
         rows=tuple(_row(labels[c], group, quality) for c, group in group_by_config(rows).items()),
         caption=" ".join(caption),
     )
@@ -110,20 +102,21 @@ def summarize_table(table: ResultsTable) -> Summary:
 
 def _row(label: str, group: Rows, quality: str | None) -> SummaryRow:
     fastest, quickest = find_highest_throughput(group), find_lowest_latency(group)
+    throughput = speedup = units.UNKNOWN
+    if fastest is not None:
+        throughput = f"{compact(fastest, 'throughput_fps')}\n{_load(fastest)}"
+        f32, default = (compact(fastest, f"speedup_{name}_x") for name in ("f32", "default"))
+        speedup = f"f32 {f32}\ndefault {default}"
+    latency = _estimate(group)
+    if quickest is not None:
+        p50, p99 = (compact(quickest, f"latency_{name}_ms") for name in ("p50", "p99"))
+        latency = f"p50 {p50}\np99 {p99}\n{_load(quickest)}"
     return SummaryRow(
         name=f"{label}\n{units.text(group[0]['model_mib'])} MiB",
         quality=units.UNKNOWN if quality is None else compact(group[0], quality, "\n"),
-        latency=_estimate(group)
-        if quickest is None
-        else f"p50 {compact(quickest, 'latency_p50_ms')}\np99 {compact(quickest, 'latency_p99_ms')}"
-        f"\n{_load(quickest)}",
-        throughput=units.UNKNOWN
-        if fastest is None
-        else f"{compact(fastest, 'throughput_fps')}\n{_load(fastest)}",
-        speedup=units.UNKNOWN
-        if fastest is None
-        else f"f32 {compact(fastest, 'speedup_f32_x')}"
-        f"\ndefault {compact(fastest, 'speedup_default_x')}",
+        latency=latency,
+        throughput=throughput,
+        speedup=speedup,
     )
 
 

@@ -24,10 +24,6 @@ def watch_sweeps(
 
     A change counts when the files are the same in two polls.  The state is read before the caller
     continues, so that a change during the caller's work is not lost.
-
-    Args:
-        sweeps: Sweep folders.
-        sleep: Waits for some seconds.
     """
     reported = before = sweep_state(sweeps)
     unsettled = 0

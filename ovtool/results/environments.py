@@ -9,14 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _MACHINE_FACTS = (
-    "cpu",
-    "cpu_flags",
-    "physical_cores",
-    "logical_cpus",
-    "memory_gib",
-    "architecture",
-    "host",
-)
+    "cpu", "cpu_flags", "physical_cores", "logical_cpus", "memory_gib", "architecture", "host",
+)  # fmt: skip
 """Facts that identify a machine, next to the names of its devices (``devices.NAME.name``)."""
 
 

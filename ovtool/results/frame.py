@@ -14,22 +14,14 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from ovtool.results.sweep_rows import SweepInfo
+    from ovtool.results.sweep_data import SweepInfo
 
 NAMES = tuple(name for column in COLUMNS for name in column.names)
-QUALITY = tuple(
-    name
-    for column in (
-        "accuracy_top1",
-        "accuracy_top5",
-        "accuracy_characters",
-        "agreement_top1",
-        "output_cosine",
-        "output_max_abs_difference",
-        "quality_samples",
-    )
-    for name in BY_NAME[column].names
-)
+_QUALITY_COLUMNS = (
+    "accuracy_top1", "accuracy_top5", "accuracy_characters", "agreement_top1", "output_cosine",
+    "output_max_abs_difference", "quality_samples",
+)  # fmt: skip
+QUALITY = tuple(name for column in _QUALITY_COLUMNS for name in BY_NAME[column].names)
 
 
 def column_types() -> dict[str, str]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from ovtool.results.sweep_rows import SweepInfo
+    from ovtool.results.sweep_data import SweepInfo
 
 _EXAMPLES = 3
 """Number of rows that a note names."""
@@ -25,18 +25,14 @@ _EXAMPLES = 3
 
 @dataclass(frozen=True, slots=True)
 class MeasurementNotes:
-    """Notes of measurements as arrays, in the order of the journals.
-
-    Args:
-        texts: Id, message and remedy of the different notes.
-        numbers: Position in ``texts`` of each note.
-        rows: Index of the row of each note.
-        evidence: Of each note.
-    """
+    """Notes of measurements as arrays, in the order of the journals."""
 
     texts: tuple[tuple[str, str, str], ...]
+    """Id, message and remedy of the different notes."""
     numbers: NDArray[np.int64]
+    """Position in ``texts`` of each note."""
     rows: NDArray[np.int64]
+    """Index of the row of each note."""
     evidence: pa.Array
 
 
@@ -64,9 +60,8 @@ def progress_notes(sweeps: Sequence[SweepInfo]) -> Iterator[Note]:
         if sweep.outdated:
             yield make_note("earlier-plan", f"{sweep.name}: {sweep.outdated} trials")
         if sweep.remaining:
-            yield make_note(
-                "sweep-unfinished", f"{sweep.name}: {sweep.remaining} of {sweep.planned} trials"
-            )
+            evidence = f"{sweep.name}: {sweep.remaining} of {sweep.planned} trials"
+            yield make_note("sweep-unfinished", evidence)
 
 
 def group_notes(notes: MeasurementNotes, frame: pd.DataFrame) -> Iterator[Note]:

@@ -181,11 +181,6 @@ class Rows(Sequence[Row]):
         """The rows as a data frame."""
         return self._columns.frame.iloc[self._positions]
 
-    @property
-    def positions(self) -> NDArray[np.intp]:
-        """Positions of the rows in their data frame."""
-        return self._positions
-
     def take(self, selection: NDArray[Any] | Sequence[int]) -> Rows:
         """Return the rows of a mask, or the rows of indices in their order."""
         kept = self._positions[np.asarray(selection)] if len(selection) else self._positions[:0]
@@ -241,12 +236,7 @@ class Rows(Sequence[Row]):
 
 
 def first_of_each_group(codes: NDArray[np.intp], order: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Return the first row of each group in an order of the rows.
-
-    Args:
-        codes: Group of each row.
-        order: Indices of rows.
-    """
+    """Return the index of the first row of each group in an order of the rows."""
     _, first = np.unique(codes[order], return_index=True)
     return order[np.sort(first)]
 

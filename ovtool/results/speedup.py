@@ -68,10 +68,8 @@ def compute_speedup(row: Measurement, baseline: Measurement) -> Speedup:
 def add_speedups(frame: pd.DataFrame, measurements: Sequence[Measurement] | None = None) -> None:
     """Fill the speed-ups that are unknown and for which the frame holds the baseline.
 
-    Args:
-        frame: Rows with a unique index.  The columns ``_group``, ``_baseline``, ``_open_loop`` and
-            ``_method_PRECISION`` are required.
-        measurements: Of the rows, in their order.  None: speed-ups come from the figures alone.
+    The frame has a unique index and the columns ``_group``, ``_baseline``, ``_open_loop`` and
+    ``_method_PRECISION``.  Without measurements of its rows, speed-ups come from the figures alone.
     """
     import numpy as np
 

@@ -1,11 +1,13 @@
-"""One sweep as it was measured: its plan, its environment and its measurements."""
+"""A sweep as measured: its plan, its environment and its measurements."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ovtool.core.sweep_folder import SweepFolder
+from ovtool.core.metrics import QualityMetric
+from ovtool.core.sweep_folder import SweepFolder, Unavailable
+from ovtool.core.variant import Record
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,21 +18,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SweepData:
-    """The content of a sweep folder.
-
-    Args:
-        path: The folder.
-        plan: The current plan.
-        environment: The machine and software.
-        measurements: Of the trials of the plan; of a trial measured twice, the later one.
-        outdated: Number of trials in the journal that the current plan does not have.
-    """
+    """The content of a sweep folder."""
 
     path: Path
     plan: SweepPlan
     environment: Environment
     measurements: tuple[Measurement, ...]
+    """Of the trials of the plan; of a trial measured twice, the later one."""
     outdated: int
+    """Number of trials in the journal that the current plan does not have."""
 
     @property
     def real(self) -> tuple[Measurement, ...]:
@@ -46,6 +42,28 @@ class SweepData:
     def name(self) -> str:
         """The name of the sweep in reports."""
         return self.plan.name
+
+
+class SweepInfo(Record):
+    """What a table needs to know of a sweep besides its rows."""
+
+    name: str
+    quality_metric: QualityMetric | None
+    unavailable: tuple[Unavailable, ...]
+    baselines: tuple[str, ...]
+    """Ids of the uncompressed variants."""
+    variants: tuple[str, ...]
+    """Ids, in the order of the plan."""
+    shapes: tuple[str, ...]
+    data_shapes: tuple[str, ...]
+    planned: int
+    """Number of trials of the plan."""
+    remaining: int
+    """Number of trials not measured yet."""
+    outdated: int
+    """Number of trials of earlier plans."""
+    notes: tuple[tuple[str, str, str], ...]
+    """Id, message and remedy of each note of the measurements; the rows hold the evidence."""
 
 
 def read_sweep(path: str | Path) -> SweepData:

@@ -20,21 +20,11 @@ from pydantic import ValidationError
 
 from ovtool.core import files
 from ovtool.core.columns import COLUMNS, DETAILS
-from ovtool.core.metrics import QualityMetric
 from ovtool.core.shapes import shapes_text
-from ovtool.core.sweep_folder import (
-    ENVIRONMENT,
-    JOURNAL,
-    PLAN,
-    RESULTS,
-    Environment,
-    SweepFolder,
-    Unavailable,
-)
-from ovtool.core.variant import Record
+from ovtool.core.sweep_folder import ENVIRONMENT, JOURNAL, PLAN, RESULTS, Environment, SweepFolder
 from ovtool.results.frame import NAMES, column_types, fill_quality, sort_positions
 from ovtool.results.speedup import add_speedups
-from ovtool.results.sweep_data import SweepData, read_sweep
+from ovtool.results.sweep_data import SweepData, SweepInfo, read_sweep
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,43 +35,14 @@ if TYPE_CHECKING:
     from ovtool.core.measurement import Measurement
 
 DETAIL_COLUMNS = (
-    "line",
-    "label",
-    "group",
-    "baseline",
-    "open_loop",
-    "finished",
-    "method_f32",
-    "method_default",
-)
+    "line", "label", "group", "baseline", "open_loop", "finished", "method_f32", "method_default",
+)  # fmt: skip
 """Details that the table is computed from; their columns have the names with ``_`` in front."""
 _VERSION = 3
 """Incremented when the same measurement becomes another row, or the file has another structure."""
 _METADATA_KEY = b"ovtool"
 _SAMPLED_BYTES = 65536
 """Bytes that are hashed at either end of a journal; a journal only grows at its end."""
-
-
-class SweepInfo(Record):
-    """What a table needs to know of a sweep besides its rows."""
-
-    name: str
-    quality_metric: QualityMetric | None
-    unavailable: tuple[Unavailable, ...]
-    baselines: tuple[str, ...]
-    """Ids of the uncompressed variants."""
-    variants: tuple[str, ...]
-    """Ids, in the order of the plan."""
-    shapes: tuple[str, ...]
-    data_shapes: tuple[str, ...]
-    planned: int
-    """Number of trials of the plan."""
-    remaining: int
-    """Number of trials not measured yet."""
-    outdated: int
-    """Number of trials of earlier plans."""
-    notes: tuple[tuple[str, str, str], ...]
-    """Id, message and remedy of each note of the measurements; the rows hold the evidence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +131,7 @@ def empty_rows() -> pa.Table:
 
 
 def _details_field() -> pa.Field:
-    """Return the column of details; :data:`.columns.DETAILS` says what its fields are."""
+    """Return the column of details; :data:`.columns.DETAILS` describes its fields."""
     import pyarrow as pa
 
     fields: dict[str, Any] = dict.fromkeys(DETAIL_COLUMNS, pa.string()) | {
@@ -191,12 +152,9 @@ def _build(sweep: SweepData) -> SweepRows:
     import pyarrow as pa
 
     notes: dict[tuple[str, str, str], int] = {}
-    details = [
-        _details(sweep, measurement, line, notes)
-        for line, measurement in enumerate(sweep.measurements)
-    ]
-    rows = [_row(sweep, measurement) for measurement in sweep.measurements]
-    frame = pd.DataFrame(rows, columns=list(NAMES)).astype(column_types())
+    details = [_details(sweep, m, line, notes) for line, m in enumerate(sweep.measurements)]
+    public = [_row(sweep, measurement) for measurement in sweep.measurements]
+    frame = pd.DataFrame(public, columns=list(NAMES)).astype(column_types())
     kept = pd.DataFrame(details, columns=list(DETAIL_COLUMNS)).astype(
         dict.fromkeys(DETAIL_COLUMNS, "str") | {"line": "int64", "open_loop": "bool"}
     )
@@ -207,13 +165,10 @@ def _build(sweep: SweepData) -> SweepRows:
         for row, method in zip(details, frame[f"_{name}"], strict=True):
             row[name] = method if isinstance(method, str) else None
     info = _info(sweep, notes)
-    order = sort_positions(frame, [info])
-    table = pa.Table.from_pandas(
-        frame.iloc[order], schema=public_schema(), preserve_index=False
-    ).append_column(
-        _details_field(), pa.array([details[i] for i in order], type=_details_field().type)
-    )
-    return SweepRows(info, sweep.environment, table)
+    order, field = sort_positions(frame, [info]), _details_field()
+    rows = pa.Table.from_pandas(frame.iloc[order], schema=public_schema(), preserve_index=False)
+    structs = pa.array([details[i] for i in order], type=field.type)
+    return SweepRows(info, sweep.environment, rows.append_column(field, structs))
 
 
 def _info(sweep: SweepData, notes: Iterable[tuple[str, str, str]]) -> SweepInfo:
@@ -236,7 +191,7 @@ def _info(sweep: SweepData, notes: Iterable[tuple[str, str, str]]) -> SweepInfo:
 
 def _row(sweep: SweepData, measurement: Measurement) -> dict[str, Any]:
     """Return the public columns of a measurement; columns left out are unknown."""
-    trial = measurement.trial
+    trial, environment = measurement.trial, sweep.environment
     variant = sweep.plan.variants.get(trial.variant)
     known = {n: value for n, value in measurement.figures.items() if math.isfinite(value)}
     planned = {} if variant is None else {"model_mib": variant.model_mib, **variant.weights}
@@ -257,9 +212,7 @@ def _row(sweep: SweepData, measurement: Measurement) -> dict[str, Any]:
         "status": measurement.status,
         "verdict": measurement.verdict,
         "reason": measurement.reason or None,
-        "machine": sweep.environment.machine
-        if measurement.environment == sweep.environment.id
-        else None,
+        "machine": environment.machine if measurement.environment == environment.id else None,
         "environment": measurement.environment,
         "sweep": sweep.name,
         "trial": trial.id,
@@ -273,6 +226,7 @@ def _details(
     """Return the details of a measurement, and add its notes to those of the sweep."""
     trial = measurement.trial
     variant = sweep.plan.variants.get(trial.variant)
+    numbers = (notes.setdefault((n.id, n.message, n.remedy), len(notes)) for n in measurement.notes)
     return {
         "line": line,
         "label": measurement.label,
@@ -283,11 +237,8 @@ def _details(
         "method_f32": None,
         "method_default": None,
         "notes": [
-            {
-                "note": notes.setdefault((n.id, n.message, n.remedy), len(notes)),
-                "evidence": n.evidence,
-            }
-            for n in measurement.notes
+            {"note": number, "evidence": note.evidence}
+            for number, note in zip(numbers, measurement.notes, strict=True)
         ],
         "properties": dict(measurement.properties),
         "folder": None if variant is None else variant.folder,

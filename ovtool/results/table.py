@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ovtool.core.shapes import Named
     from ovtool.core.sweep_folder import Environment
     from ovtool.results.rows import Row
-    from ovtool.results.sweep_rows import SweepInfo
+    from ovtool.results.sweep_data import SweepInfo
 
 _KEY = ["environment", "trial"]
 
@@ -44,44 +44,36 @@ class UnavailableDevice:
 
 @dataclass(frozen=True, slots=True)
 class RowDetails:
-    """What belongs to a row and is not a column: how to run the trial again, and its notes.
-
-    Args:
-        properties: OpenVINO properties that the model was compiled with.
-        notes: Of the measurement.
-        folder: Of the variant on the machine of the sweep; None where the plan does not have it.
-        shapes: (input name, dimensions) that the model was compiled with instead of its own.
-        open_shapes: Whether the model was compiled with open dimensions.
-        baseline: Id of the uncompressed variant; None where the sweep has none.
-    """
+    """What belongs to a row and is not a column: how to run the trial again, and its notes."""
 
     properties: Mapping[str, str] = field(default_factory=dict)
+    """OpenVINO properties that the model was compiled with."""
     notes: tuple[Note, ...] = ()
     folder: str | None = None
+    """Folder of the variant on the machine of the sweep; None if the variant is not in the plan."""
     shapes: Named = ()
+    """(input name, dimensions) that replace the shapes of the model."""
     open_shapes: bool = False
+    """Whether the model was compiled with open dimensions."""
     baseline: str | None = None
+    """Id of the uncompressed variant."""
 
 
 @dataclass(frozen=True, eq=False)
 class ResultsTable:
-    """Rows of sweeps and what belongs to them.
-
-    Args:
-        rows: The columns of ``columns.COLUMNS`` in their order.
-        environments: Machines and software of the rows, each once, in the order of the sweeps.
-        unavailable: Requested devices that were not available.
-        notes: Of the measurements, and on how figures were computed.
-        quality_metric: The column that stands for quality; None where quality was not evaluated.
-        details: Of each row, by (environment, trial).
-    """
+    """Rows of sweeps and what belongs to them."""
 
     rows: pd.DataFrame
+    """The columns of ``columns.COLUMNS`` in their order."""
     environments: tuple[Environment, ...] = ()
+    """Machines and software of the rows, each once, in the order of the sweeps."""
     unavailable: tuple[UnavailableDevice, ...] = ()
     notes: tuple[Note, ...] = ()
+    """Of the measurements, and on how figures were computed."""
     quality_metric: QualityMetric | None = None
+    """The column of quality; None if quality was not evaluated."""
     details: Mapping[tuple[str, str], RowDetails] = field(default_factory=dict)
+    """Details of each row by (environment, trial)."""
 
     @cached_property
     def records(self) -> Rows:
@@ -103,9 +95,6 @@ def load_results(folders: Sequence[str | Path]) -> ResultsTable:
     A trial measured twice in the same environment is one row: the last one of a journal, the latest
     one of several sweeps.  Rows of different environments are never averaged.  Failed trials are
     rows too.
-
-    Args:
-        folders: Sweep folders.
 
     Raises:
         InputError: A folder is not a sweep, or a file in it is damaged.
@@ -130,8 +119,7 @@ def load_results(folders: Sequence[str | Path]) -> ResultsTable:
     notes += table_notes.group_notes(_measurement_notes(infos, details, starts, lines), frame)
     metric = _quality_metric(infos, notes)
     environments = {sweep.environment.id: sweep.environment for sweep in sweeps}
-    machines = {identifier: environment.machine for identifier, environment in environments.items()}
-    frame["machine"] = frame["environment"].map(machines)
+    frame["machine"] = frame["environment"].map({id_: e.machine for id_, e in environments.items()})
     ordered = frame[list(NAMES)].iloc[sort_positions(frame, infos)]
     unavailable = (
         UnavailableDevice(info.name, device.device, device.reason)
@@ -151,11 +139,8 @@ def load_results(folders: Sequence[str | Path]) -> ResultsTable:
 class _Details(Mapping[tuple[str, str], RowDetails]):
     """Details of rows by (environment, trial), decoded on access.
 
-    Args:
-        keys: Environment and trial of each row; the index is the position in ``details``.
-        details: Arrow structs of all sweeps.
-        starts: Position of the first row of each sweep.
-        notes: Note texts of each sweep.
+    The index of ``keys`` is the position in ``details``; ``starts`` is that of the first row of
+    each sweep, and ``notes`` the note texts of each sweep.
     """
 
     def __init__(

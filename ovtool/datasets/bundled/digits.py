@@ -17,8 +17,7 @@ import numpy as np
 
 from ovtool.core import files
 from ovtool.core.errors import InputError, MissingDependencyError
-from ovtool.datasets.load_request import LazySamples, LoadRequest
-from ovtool.datasets.samples import Sample, numpy_type, sample_shape
+from ovtool.datasets.samples import LazySamples, LoadRequest, Sample, numpy_type, sample_shape
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -16,51 +16,33 @@ from ovtool.datasets.images import ImageItem, image_samples
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ovtool.datasets.load_request import LazySamples, LoadRequest
-    from ovtool.datasets.samples import Samples
+    from ovtool.datasets.samples import LazySamples, LoadRequest, Samples
 
 EXTRA = "demo"
+_DIGITS = "ovtool.datasets.bundled.digits:load"
+_SENTENCES = "ovtool.datasets.bundled.sentences:load"
+_TEXT_LINES = "ovtool.datasets.bundled.text_lines:load"
+_MODULE = "ovtool.datasets.bundled.images"
 SAMPLES = Registry(
     "sample",
     {
-        "imagenet20": Entry(
-            "ovtool.datasets.bundled.images:imagenet20",
-            "20 ImageNet images, labelled 0..999",
-            EXTRA,
-        ),
+        "imagenet20": Entry(f"{_MODULE}:imagenet20", "20 ImageNet images, labelled 0..999", EXTRA),
         "photographs": Entry(
-            "ovtool.datasets.bundled.images:photographs",
-            "72 views of 12 photographs, unlabelled",
-            EXTRA,
+            f"{_MODULE}:photographs", "72 views of 12 photographs, unlabelled", EXTRA
         ),
-        "digits-train": Entry(
-            "ovtool.datasets.bundled.digits:load", "8,000 digits of MNIST, labelled 0..9"
-        ),
-        "digits-calibration": Entry("ovtool.datasets.bundled.digits:load", "500 of digits-train"),
-        "digits-validation": Entry("ovtool.datasets.bundled.digits:load", "1,000 other digits"),
-        "digits-test": Entry("ovtool.datasets.bundled.digits:load", "1,000 other digits"),
-        "sentences-train": Entry(
-            "ovtool.datasets.bundled.sentences:load",
-            "7,568 sentences, labelled 0 or 1",
-            "sentences",
-        ),
-        "sentences-calibration": Entry(
-            "ovtool.datasets.bundled.sentences:load", "300 of sentences-train", "sentences"
-        ),
-        "sentences-validation": Entry(
-            "ovtool.datasets.bundled.sentences:load", "1,000 other sentences", "sentences"
-        ),
-        "sentences-test": Entry(
-            "ovtool.datasets.bundled.sentences:load", "2,000 other sentences", "sentences"
-        ),
+        "digits-train": Entry(_DIGITS, "8,000 digits of MNIST, labelled 0..9"),
+        "digits-calibration": Entry(_DIGITS, "500 of digits-train"),
+        "digits-validation": Entry(_DIGITS, "1,000 other digits"),
+        "digits-test": Entry(_DIGITS, "1,000 other digits"),
+        "sentences-train": Entry(_SENTENCES, "7,568 sentences, labelled 0 or 1", "sentences"),
+        "sentences-calibration": Entry(_SENTENCES, "300 of sentences-train", "sentences"),
+        "sentences-validation": Entry(_SENTENCES, "1,000 other sentences", "sentences"),
+        "sentences-test": Entry(_SENTENCES, "2,000 other sentences", "sentences"),
         "text-lines-calibration": Entry(
-            "ovtool.datasets.bundled.text_lines:load",
-            "200 rendered lines, labelled with their texts",
+            _TEXT_LINES, "200 rendered lines, labelled with their texts"
         ),
-        "text-lines-validation": Entry(
-            "ovtool.datasets.bundled.text_lines:load", "200 other lines"
-        ),
-        "text-lines-test": Entry("ovtool.datasets.bundled.text_lines:load", "300 other lines"),
+        "text-lines-validation": Entry(_TEXT_LINES, "200 other lines"),
+        "text-lines-test": Entry(_TEXT_LINES, "300 other lines"),
     },
 )
 # Real photographs of everyday things; the package also has drawings, masks, text and micrographs.

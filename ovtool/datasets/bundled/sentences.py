@@ -19,8 +19,7 @@ import numpy as np
 
 from ovtool.core.errors import InputError, MissingDependencyError
 from ovtool.core.registry import missing_package, package_folder
-from ovtool.datasets.load_request import LazySamples, LoadRequest
-from ovtool.datasets.samples import Sample, numpy_type, sample_shape
+from ovtool.datasets.samples import LazySamples, LoadRequest, Sample, numpy_type, sample_shape
 
 ARCHIVE = "vaderSentiment-3.3.2.tar.gz"
 ENVIRONMENT_VARIABLE = "OVTOOL_SENTENCES"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,20 +60,15 @@ SAMPLES = Registry(
 
 @dataclass(frozen=True, slots=True)
 class TorchSample:
-    """A torch module and its metadata.
-
-    Args:
-        module: The network.
-        example: Example input, or inputs by name.
-        files: Weights, or the code of an untrained network; hashed for the record.
-        layout: Layout of every input.
-        preprocessing: Preprocessing of images.
-    """
+    """A torch module and its metadata."""
 
     module: torch.nn.Module
     example: torch.Tensor | dict[str, torch.Tensor]
+    """Example input, or inputs by name."""
     files: tuple[Path, ...]
+    """Weights, or the code of an untrained network; hashed for the record."""
     layout: str
+    """Layout of every input."""
     preprocessing: Preprocessing | None = None
 
 
@@ -119,26 +115,6 @@ def efficientnet_lite0() -> TorchSample:
     )
 
 
-def lenet_300_100() -> TorchSample:
-    """Return LeNet-300-100, untrained."""
-    return _for_digits(networks.lenet_300_100)
-
-
-def lenet_5() -> TorchSample:
-    """Return LeNet-5, untrained."""
-    return _for_digits(networks.lenet_5)
-
-
-def digits_cnn() -> TorchSample:
-    """Return the convolution network, untrained."""
-    return _for_digits(networks.digits_cnn)
-
-
-def digits_resnet() -> TorchSample:
-    """Return the residual network, untrained."""
-    return _for_digits(networks.digits_resnet)
-
-
 def _for_digits(make: Callable[[], torch.nn.Module]) -> TorchSample:
     import torch
 
@@ -151,6 +127,12 @@ def _for_digits(make: Callable[[], torch.nn.Module]) -> TorchSample:
             size=(28, 28), resize="stretch", channels="L", mean=(0.0,), scale=(255.0,)
         ),
     )
+
+
+lenet_300_100 = functools.partial(_for_digits, networks.lenet_300_100)
+lenet_5 = functools.partial(_for_digits, networks.lenet_5)
+digits_cnn = functools.partial(_for_digits, networks.digits_cnn)
+digits_resnet = functools.partial(_for_digits, networks.digits_resnet)
 
 
 def minilm() -> TorchSample:

@@ -28,15 +28,13 @@ def lenet_300_100() -> torch.nn.Module:
     """Return LeNet-300-100 (LeCun et al. 1998): 266,610 parameters in three dense layers."""
     from torch import nn
 
-    return nn.Sequential(
-        _named(
-            flatten=nn.Flatten(),
-            fc1=nn.Linear(784, 300),
-            relu1=nn.ReLU(),
-            fc2=nn.Linear(300, 100),
-            relu2=nn.ReLU(),
-            fc3=nn.Linear(100, 10),
-        )
+    return _sequential(
+        flatten=nn.Flatten(),
+        fc1=nn.Linear(784, 300),
+        relu1=nn.ReLU(),
+        fc2=nn.Linear(300, 100),
+        relu2=nn.ReLU(),
+        fc3=nn.Linear(100, 10),
     )
 
 
@@ -48,17 +46,15 @@ def lenet_5() -> torch.nn.Module:
     """
     from torch import nn
 
-    return nn.Sequential(
-        _named(
-            conv1=nn.Conv2d(1, 20, 5),
-            pool1=nn.MaxPool2d(2),
-            conv2=nn.Conv2d(20, 50, 5),
-            pool2=nn.MaxPool2d(2),
-            flatten=nn.Flatten(),
-            fc1=nn.Linear(800, 500),
-            relu=nn.ReLU(),
-            fc2=nn.Linear(500, 10),
-        )
+    return _sequential(
+        conv1=nn.Conv2d(1, 20, 5),
+        pool1=nn.MaxPool2d(2),
+        conv2=nn.Conv2d(20, 50, 5),
+        pool2=nn.MaxPool2d(2),
+        flatten=nn.Flatten(),
+        fc1=nn.Linear(800, 500),
+        relu=nn.ReLU(),
+        fc2=nn.Linear(500, 10),
     )
 
 
@@ -66,16 +62,14 @@ def digits_cnn() -> torch.nn.Module:
     """Return four 3x3 convolutions with batch norm: 61,050 parameters."""
     from torch import nn
 
-    return nn.Sequential(
-        _named(
-            block1=_convolution(1, 16),
-            block2=_convolution(16, 32, stride=2),
-            block3=_convolution(32, 64, stride=2),
-            block4=_convolution(64, 64),
-            pool=nn.AdaptiveAvgPool2d(1),
-            flatten=nn.Flatten(),
-            classifier=nn.Linear(64, 10),
-        )
+    return _sequential(
+        block1=_convolution(1, 16),
+        block2=_convolution(16, 32, stride=2),
+        block3=_convolution(32, 64, stride=2),
+        block4=_convolution(64, 64),
+        pool=nn.AdaptiveAvgPool2d(1),
+        flatten=nn.Flatten(),
+        classifier=nn.Linear(64, 10),
     )
 
 
@@ -84,13 +78,7 @@ def digits_resnet() -> torch.nn.Module:
     from torch import nn
 
     class Block(nn.Module):  # type: ignore[misc] # torch is untyped here
-        """Two 3x3 convolutions with a shortcut, a 1x1 convolution when the shape changes.
-
-        Args:
-            inputs: Input channels.
-            outputs: Output channels.
-            stride: Stride of the first convolution and of the shortcut.
-        """
+        """Two 3x3 convolutions with a shortcut, a 1x1 convolution when the shape changes."""
 
         def __init__(self, inputs: int, outputs: int, stride: int) -> None:
             super().__init__()
@@ -110,16 +98,14 @@ def digits_resnet() -> torch.nn.Module:
             out: torch.Tensor = self.bn2(self.conv2(inner)) + self.shortcut(x)
             return nn.functional.relu(out)
 
-    return nn.Sequential(
-        _named(
-            stem=_convolution(1, 16),
-            stage1=Block(16, 16, 1),
-            stage2=Block(16, 32, 2),
-            stage3=Block(32, 64, 2),
-            pool=nn.AdaptiveAvgPool2d(1),
-            flatten=nn.Flatten(),
-            classifier=nn.Linear(64, 10),
-        )
+    return _sequential(
+        stem=_convolution(1, 16),
+        stage1=Block(16, 16, 1),
+        stage2=Block(16, 32, 2),
+        stage3=Block(32, 64, 2),
+        pool=nn.AdaptiveAvgPool2d(1),
+        flatten=nn.Flatten(),
+        classifier=nn.Linear(64, 10),
     )
 
 
@@ -127,10 +113,8 @@ def sentence_classifier(folder: Path) -> torch.nn.Module:
     """Return a pretrained sentence encoder with a zero logistic head.
 
     The encoder is frozen and has no dropout.  Its token embeddings are averaged and normalized to
-    length 1, as in the training of all-MiniLM-L6-v2 (Reimers and Gurevych 2019).
-
-    Args:
-        folder: Folder of the encoder in transformers' format.
+    length 1, as in the training of all-MiniLM-L6-v2 (Reimers and Gurevych 2019).  The folder
+    holds the encoder in transformers' format.
     """
     import torch
     from safetensors.torch import load_file
@@ -175,5 +159,7 @@ def _convolution(inputs: int, outputs: int, stride: int = 1) -> torch.nn.Module:
     )
 
 
-def _named(**layers: torch.nn.Module) -> OrderedDict[str, torch.nn.Module]:
-    return OrderedDict(layers)
+def _sequential(**layers: torch.nn.Module) -> torch.nn.Module:
+    from torch import nn
+
+    return nn.Sequential(OrderedDict(layers))
