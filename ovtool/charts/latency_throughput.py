@@ -61,13 +61,8 @@ class LabelOffset:
     dy: int
 
 
-_OFFSETS = (
-    LabelOffset(0, -11),
-    LabelOffset(0, 12),
-    LabelOffset(11, 0),
-    LabelOffset(-11, 0),
-    LabelOffset(9, -9),
-    LabelOffset(-9, 9),
+_OFFSETS = tuple(
+    LabelOffset(dx, dy) for dx, dy in ((0, -11), (0, 12), (11, 0), (-11, 0), (9, -9), (-9, 9))
 )
 _LABEL_WIDTH, _LABEL_HEIGHT = 12.0, 10.0
 

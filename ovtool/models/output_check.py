@@ -59,8 +59,13 @@ def compare_with_source(xml: Path, source: SourceModel, options: SourceOptions) 
             )
         compared.append(inputs_text(inputs))
         for port, ours, theirs in zip(described["outputs"], actual, expected, strict=True):
-            difference = output_difference(port.name, ours, theirs)
-            differences[port.name] = _larger(differences.get(port.name), difference)
+            new = output_difference(port.name, ours, theirs)
+            previous = differences.get(port.name, new)
+            differences[port.name] = OutputDifference(
+                output=port.name,
+                max_abs_difference=max(previous.max_abs_difference, new.max_abs_difference),
+                largest_value=max(previous.largest_value, new.largest_value),
+            )
     check = ConversionCheck(
         against=source.against,
         tolerance=options.tolerance or DEFAULT_TOLERANCE,
@@ -96,16 +101,6 @@ def output_difference(name: str, actual: Array, expected: Array) -> OutputDiffer
         output=name,
         max_abs_difference=float(difference) if comparable.all() else float("inf"),
         largest_value=float(np.abs(theirs[np.isfinite(theirs)]).max(initial=0.0)),
-    )
-
-
-def _larger(previous: OutputDifference | None, new: OutputDifference) -> OutputDifference:
-    if previous is None:
-        return new
-    return OutputDifference(
-        output=new.output,
-        max_abs_difference=max(previous.max_abs_difference, new.max_abs_difference),
-        largest_value=max(previous.largest_value, new.largest_value),
     )
 
 

@@ -22,13 +22,18 @@ EXTRA = "demo"
 _DIGITS = "ovtool.datasets.bundled.digits:load"
 _SENTENCES = "ovtool.datasets.bundled.sentences:load"
 _TEXT_LINES = "ovtool.datasets.bundled.text_lines:load"
-_MODULE = "ovtool.datasets.bundled.images"
 SAMPLES = Registry(
     "sample",
     {
-        "imagenet20": Entry(f"{_MODULE}:imagenet20", "20 ImageNet images, labelled 0..999", EXTRA),
+        "imagenet20": Entry(
+            "ovtool.datasets.bundled.images:imagenet20",
+            "20 ImageNet images, labelled 0..999",
+            EXTRA,
+        ),
         "photographs": Entry(
-            f"{_MODULE}:photographs", "72 views of 12 photographs, unlabelled", EXTRA
+            "ovtool.datasets.bundled.images:photographs",
+            "72 views of 12 photographs, unlabelled",
+            EXTRA,
         ),
         "digits-train": Entry(_DIGITS, "8,000 digits of MNIST, labelled 0..9"),
         "digits-calibration": Entry(_DIGITS, "500 of digits-train"),
