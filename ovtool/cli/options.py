@@ -149,7 +149,7 @@ def build_source_options(
     tolerance: Tolerance = None,
 ) -> SourceOptions:
     """Return how a source model is read; :mod:`.spec_options` makes options of the parameters."""
-    from ovtool.core.shapes import parse_named, parse_named_shapes
+    from ovtool.core.shapes import OPEN, parse_named, parse_named_shapes, parse_shape
 
     pixels: dict[str, Any] = {}
     if mean is not None:
@@ -157,7 +157,9 @@ def build_source_options(
     if scale is not None:
         pixels["scale"] = _parse_numbers(scale, "--scale")
     if size is not None:
-        pixels["size"] = _parse_size(size)
+        pixels["size"] = parse_shape(size)
+        if len(pixels["size"]) != 2 or OPEN in pixels["size"]:
+            raise InputError(f"--size: {size!r} is not HEIGHTxWIDTH", "write it as 224x224")
     preprocessing = None
     if pixels or channels != "RGB" or resize != "crop":
         preprocessing = _validate(Preprocessing, pixels | {"channels": channels, "resize": resize})
@@ -201,14 +203,12 @@ def parse_settings(pairs: list[str] | None, **options: float | None) -> dict[str
     return settings | given
 
 
-def parse_percent(text: str | None, option: str) -> float | None:
+def parse_percent(text: str, option: str) -> float:
     """Return a percentage; the sign is required, because ``0.05`` could mean 5 %.
 
     Raises:
         InputError: The text is not a number of at least 0 with a ``%``.
     """
-    if text is None:
-        return None
     try:
         value = float(text.strip().removesuffix("%"))
     except ValueError:
@@ -247,15 +247,6 @@ def _parse_numbers(text: str, option: str) -> tuple[float, ...]:
         return tuple(float(part) for part in text.split(","))
     except ValueError as error:
         raise InputError(f"{option}: {text!r} is not a number or a list such as 1,2,3") from error
-
-
-def _parse_size(text: str) -> tuple[int, ...]:
-    from ovtool.core.shapes import OPEN, parse_shape
-
-    shape = parse_shape(text)
-    if len(shape) != 2 or OPEN in shape:
-        raise InputError(f"--size: {text!r} is not HEIGHTxWIDTH", "write it as 224x224")
-    return shape
 
 
 def _validate(model: type[M], values: dict[str, Any]) -> M:

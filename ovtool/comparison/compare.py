@@ -27,7 +27,7 @@ from ovtool.comparison.figures import (
 )
 from ovtool.comparison.markdown import to_markdown
 from ovtool.comparison.matching import MatchedTrial, Matching, match_trials
-from ovtool.comparison.noise import Noise, RepeatedFigure, measure_noise
+from ovtool.comparison.noise import ALLOWANCE_PCT, Noise, RepeatedFigure, measure_noise
 from ovtool.comparison.quality import compare_quality, compare_sizes
 from ovtool.core import files, statistics
 from ovtool.core.errors import InputError, NothingMeasuredError
@@ -45,8 +45,8 @@ def compare(
     b: str | Path,
     *,
     reruns: Sequence[str | Path] = (),
-    noise_pct: float | None = None,
-    within_pct: float | None = None,
+    noise_pct: float = ALLOWANCE_PCT,
+    within_pct: float = WITHIN_PCT,
     out: str | Path | None = None,
 ) -> Comparison:
     """Compare sweep B with sweep A: releases, drivers, machines or commits.
@@ -58,9 +58,8 @@ def compare(
         b: Folder of the sweep to compare with the baseline.
         reruns: Folders of repetitions of A.  The figures of A become the mean of all runs, and the
             variation between runs is measured instead of assumed.
-        noise_pct: Assumed standard deviation between runs of a throughput, in percent; by default
-            :data:`ovtool.comparison.noise.ALLOWANCE_PCT`.
-        within_pct: Smaller changes count as no change; by default :data:`WITHIN_PCT`.
+        noise_pct: Assumed standard deviation between runs of a throughput, in percent.
+        within_pct: Smaller changes count as no change.
         out: Markdown file to write.
 
     Raises:
@@ -68,16 +67,15 @@ def compare(
             percentage is out of range, or ``out`` cannot be written.
         NothingMeasuredError: No trial was measured in both sweeps.
     """
-    noise = Noise() if noise_pct is None else Noise(noise_pct)
+    noise = Noise(noise_pct)
     sweeps = [read_sweep(path) for path in (a, b, *reruns)]
     paths = [sweep.path.resolve() for sweep in sweeps]
     for path in paths:
         if paths.count(path) > 1:
             raise InputError(f"sweep given twice: {path}", "repeat the sweep into another folder")
     sweep_a, sweep_b, *rerun_sweeps = sweeps
-    margin = WITHIN_PCT if within_pct is None else within_pct
     comparison = compare_sweeps(
-        sweep_a, sweep_b, reruns=rerun_sweeps, noise=noise, within_pct=margin
+        sweep_a, sweep_b, reruns=rerun_sweeps, noise=noise, within_pct=within_pct
     )
     if out is not None:
         files.write_text(Path(out), to_markdown(comparison))
@@ -96,7 +94,7 @@ def compare_sweeps(
     if not (math.isfinite(within_pct) and 0 < within_pct < 100):
         raise InputError(
             f"margin for no change out of range: {within_pct:g} %",
-            "use a value between 0 and 100 %",
+            "use more than 0 and below 100 %",
         )
     matching = match_trials(a, b, reruns)
     pairs = _measured_pairs(a, b, matching)

@@ -1,4 +1,4 @@
-"""Which row to run: the best by an objective among the rows that meet the limits.
+"""Choice of the best row by an objective among the rows that meet the limits.
 
 The value decides, both against a limit and between rows; the interval shows the certainty.  A
 limit within the winner's interval is a warning.  A row without a significant difference to the
@@ -90,17 +90,14 @@ class Choice:
     """The recommended row.
 
     Args:
-        objective: The requested objective: one, or several with weights.
         winner: Values by column; None if unknown.
         properties: OpenVINO properties to compile with.
-        snippet: Python program that compiles the model with them.
-        checks: The winner against the limits.
+        snippet: Python program that compiles the model with the properties.
         reasons: Why the winner won, in sentences with figures.
         runners_up: The best row of each other configuration, the nearest first.
         ties: Names of the rows without a significant difference to the winner.
         explanations: Why the winner and the runners-up are as fast, slow or uncertain as they are.
         front: The Pareto front of all rows, whether they fit or not.
-        knees: The knee of every batch curve.
     """
 
     objective: str
@@ -242,8 +239,7 @@ def _eligible_rows(rows: Rows, *, allow_estimates: bool) -> Rows:
         )
     if excluded := row_count_text(excluded_rows(measured_rows(rows))):
         raise NothingMeasuredError(
-            f"nothing measured on a real device; left out: {excluded}",
-            "sweep on an available device",
+            f"nothing measured on a real device; left out: {excluded}", "sweep an available device"
         )
     failed = f": all {len(rows)} trials failed" if rows else ""
     raise NothingMeasuredError(f"nothing measured{failed}")

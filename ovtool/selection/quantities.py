@@ -78,7 +78,7 @@ def cost_quantity(prices: Prices) -> Quantity:
     def evidence(row: Row) -> str:
         price = prices.of(row["machine"])
         if price is None:
-            return "its machine has no price"
+            return "the machine has no price"
         return f"{price:g} {prices.currency}/h at {figure_text(row, 'throughput_fps')}"
 
     column = Column(

@@ -19,7 +19,7 @@ def test_words_are_split_except_in_virtual_devices(texts, words):
     assert options.split_words(texts) == words
 
 
-@pytest.mark.parametrize(("text", "value"), [(None, None), ("5%", 5), (" 0.5 % ", 0.5)])
+@pytest.mark.parametrize(("text", "value"), [("5%", 5), (" 0.5 % ", 0.5)])
 def test_a_percentage_has_a_sign(text, value):
     assert options.parse_percent(text, "--noise") == value
 

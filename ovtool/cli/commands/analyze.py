@@ -52,6 +52,8 @@ def command(
 
 def _print_analysis(result: ModelAnalysis, flops_per_s: float | None, top: int) -> None:
     """Print the counts; with the peak speed of a device, also a lower bound of the latency."""
+    from ovtool.graph.counts import BITS
+
     total, shapes = result.analysis.total, shapes_text(result.shapes)
     console.print_line(f"{result.variant}, batch {result.batch}, {shapes}: {total.layers} layers")
     console.print_line(
@@ -66,7 +68,9 @@ def _print_analysis(result: ModelAnalysis, flops_per_s: float | None, top: int) 
     )
     _print_layers(result, top)
     _print_types(result)
-    _print_precisions(result)
+    headings = ("all layers in", "parameters", "activations read and written")
+    rows = [(precision, *map(_mib_text, result.bytes_at(precision))) for precision in BITS]
+    console.print_table(headings, rows, right=headings[1:])
     if flops_per_s is not None:
         console.print_line(
             f"lower bound at {_count_text(flops_per_s)} FLOPS:"
@@ -145,14 +149,6 @@ def _print_types(result: ModelAnalysis) -> None:
         )
         for name, sums in result.analysis.by_type().items()
     ]
-    console.print_table(headings, rows, right=headings[1:])
-
-
-def _print_precisions(result: ModelAnalysis) -> None:
-    from ovtool.graph.counts import BITS
-
-    headings = ("all layers in", "parameters", "activations read and written")
-    rows = [(precision, *map(_mib_text, result.bytes_at(precision))) for precision in BITS]
     console.print_table(headings, rows, right=headings[1:])
 
 

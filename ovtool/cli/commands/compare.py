@@ -36,14 +36,8 @@ def command(
         option(MEASUREMENT, "SWEEP", "Repetition of sweep A, to measure the noise; repeatable."),
     ] = None,
     noise: Annotated[
-        str | None,
-        option(
-            MEASUREMENT,
-            "PERCENT",
-            "Assumed standard deviation between two runs.",
-            show_default="3%",
-        ),
-    ] = None,
+        str, option(MEASUREMENT, "PERCENT", "Assumed standard deviation between two runs.")
+    ] = "3%",
     out: Annotated[
         str | None, option(OUTPUT, "FILE", "Markdown file to write.", "--out", "-o")
     ] = None,
@@ -52,7 +46,9 @@ def command(
     """Compare sweep B with sweep A: releases, drivers, machines or commits."""
     from ovtool import api
 
-    limit_pct = options.parse_percent(fail_on_regression, "--fail-on-regression")
+    limit_pct = None
+    if fail_on_regression is not None:
+        limit_pct = options.parse_percent(fail_on_regression, "--fail-on-regression")
     comparison = api.compare(
         a,
         b,
