@@ -9,8 +9,14 @@ from typing import TYPE_CHECKING
 
 from ovtool.core.columns import COLUMNS, DETAILS
 from ovtool.core.notes import Note, make_note
-from ovtool.results import notes as table_notes
 from ovtool.results.frame import NAMES, QUALITY, column_types, fill_quality, sort_positions
+from ovtool.results.notes import (
+    MeasurementNotes,
+    group_notes,
+    progress_notes,
+    rows_text,
+    speedup_notes,
+)
 from ovtool.results.rows import Rows
 from ovtool.results.speedup import add_speedups
 from ovtool.results.sweep_rows import DETAIL_COLUMNS, empty_rows, load_sweep_rows
@@ -114,9 +120,9 @@ def load_results(folders: Sequence[str | Path]) -> ResultsTable:
     if len(sweeps) > 1:
         fill_quality(frame)
         add_speedups(frame)
-    notes += table_notes.speedup_notes(frame)
-    notes += table_notes.progress_notes(infos)
-    notes += table_notes.group_notes(_measurement_notes(infos, details, starts, lines), frame)
+    notes += speedup_notes(frame)
+    notes += progress_notes(infos)
+    notes += group_notes(_measurement_notes(infos, details, starts, lines), frame)
     metric = _quality_metric(infos, notes)
     environments = {sweep.environment.id: sweep.environment for sweep in sweeps}
     frame["machine"] = frame["environment"].map({id_: e.machine for id_, e in environments.items()})
@@ -207,7 +213,7 @@ def _measurement_notes(
     details: pa.StructArray,
     starts: NDArray[np.int64],
     lines: NDArray[np.int64],
-) -> table_notes.MeasurementNotes:
+) -> MeasurementNotes:
     """Return the notes of all measurements in the order of the journals."""
     import numpy as np
     import pyarrow as pa
@@ -222,7 +228,7 @@ def _measurement_notes(
     first = np.cumsum([0, *(len(sweep.notes) for sweep in sweeps)])
     sweep_of = np.searchsorted(starts, rows, side="right") - 1
     own = pc.struct_field(flat, "note").to_numpy(zero_copy_only=False).astype(np.int64)
-    return table_notes.MeasurementNotes(
+    return MeasurementNotes(
         texts=tuple(texts),
         numbers=np.array(numbers, dtype=np.int64)[first[sweep_of] + own],
         rows=rows,
@@ -240,7 +246,7 @@ def _drop_repeated(frame: pd.DataFrame, notes: list[Note]) -> pd.DataFrame:
     different = frame[repeated].drop_duplicates(content)
     labels = list(different.loc[different.duplicated(_KEY), "_label"])
     if labels:
-        notes.append(make_note("measured-twice", table_notes.rows_text(labels)))
+        notes.append(make_note("measured-twice", rows_text(labels)))
     latest = frame[repeated].sort_values("_finished", ascending=False, kind="stable")
     kept = latest.drop_duplicates(_KEY).index
     return frame[~repeated | frame.index.isin(kept)]
