@@ -59,8 +59,6 @@ OnProgress = Callable[[MeasurementProgress], None]
 
 @dataclass(slots=True)
 class _Run:
-    """A trial during measuring."""
-
     slot: Slot
     host: HostLoad
     rate: float | None = None
@@ -196,14 +194,12 @@ def _continues(run: _Run, settings: MeasurementSettings, on_progress: OnProgress
     headline = figures.compute_headline(run.trial, selected)
     count = len(run.rounds)
     rate = selected.rate(run.trial.batch)
-    on_progress(
-        MeasurementProgress(run.trial, f"round {count}", rate.value, headline.half_width_pct)
-    )
+    stage, half_width_pct = f"round {count}", headline.half_width_pct
+    on_progress(MeasurementProgress(run.trial, stage, rate.value, half_width_pct))
     if not selected.quiet and not _quiet_in_time(run, selected, settings):
         headline = selected.cpu_rate(run.trial.batch)
-    run.converged_rounds = (
-        run.converged_rounds + 1 if headline.half_width_pct <= settings.target_pct else 0
-    )
+    converged = headline.half_width_pct <= settings.target_pct
+    run.converged_rounds = run.converged_rounds + 1 if converged else 0
     if run.elapsed_s >= settings.max_seconds and count >= min(windows.MIN_ROUNDS, settings.rounds):
         return False
     return count < settings.rounds or run.converged_rounds < CONVERGED_ROUNDS

@@ -1,7 +1,4 @@
-"""A runner with scripted latencies, for tests of plans, journals, reports and choices.
-
-A test with this runner proves nothing about a device.
-"""
+"""A runner with scripted latencies for tests, which proves nothing about a device."""
 
 from __future__ import annotations
 
@@ -99,11 +96,7 @@ class FakeSession:
         return 1.0
 
     def infer(self, inputs: Path, outputs: Path) -> None:
-        """Fail: there are no outputs.
-
-        Raises:
-            TrialFailedError: Always.
-        """
+        """Raise TrialFailedError: there are no outputs."""
         raise TrialFailedError(f"the fake session cannot infer {inputs} into {outputs}")
 
     def close(self) -> None:

@@ -81,8 +81,7 @@ def summarize(
 def compute_headline(trial: Trial, selected: SelectedWindows) -> Interval:
     """Return the figure that decides when a trial has converged.
 
-    In a closed loop that is the throughput.  In an open loop the arrivals set the throughput, so
-    it is the median latency.
+    It is the throughput; in an open loop, where arrivals set the throughput, the median latency.
     """
     return selected.latency_ms(0.5) if trial.open_loop else selected.rate(trial.batch)
 

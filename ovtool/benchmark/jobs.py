@@ -129,7 +129,6 @@ def _compiled_shape(port: Port, axis: int | None, trial: Trial, variant: Variant
 
 
 def _data_shape(port: Port, axis: int | None, compiled: Shape, trial: Trial) -> Shape:
-    """Return the fixed shape of the data of an input."""
     given = _given(port, trial.data_shapes, "data shape")
     shape = []
     for index, (fixed, requested) in enumerate(zip(compiled, given, strict=True)):

@@ -1,8 +1,7 @@
-"""Times the layers of a compiled model, by the counters of the property ``PERF_COUNT``.
+"""Times the layers of a compiled model, by ``InferRequest.profiling_info`` with ``PERF_COUNT``.
 
-The counters are those of ``InferRequest.profiling_info``.  The runtime graph's ``execTimeMcs`` has
-the same times on a CPU, but includes the conversion of constants, which runs once; and a plugin
-that hides its graph still fills the profiling information.
+The ``execTimeMcs`` of the runtime graph has the same times on a CPU, but includes the conversion of
+constants, which runs once; and a plugin that hides its graph still fills the profiling information.
 
 The CPU plugin reports the means of all inferences of a stream since compiling, in whole
 microseconds, so the last reading has the means; with one stream, the first inference is
@@ -91,7 +90,6 @@ class _LayerTimes:
                 self._sums[name] = self._sums.get(name, 0.0) + time_us
 
     def layers(self, device: str | None) -> list[runtime.Layer]:
-        """Return the executed layers with their mean times."""
         return [
             runtime.Layer(
                 name=name,

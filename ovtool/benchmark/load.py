@@ -93,13 +93,7 @@ def compute_probe_s(rate: float, percentile: int) -> float:
 
 
 def probe_session(session: Session, rate: float, limit: Limit, host: HostLoad) -> Probe:
-    """Measure a rate, longer where its interval contains the limit.
-
-    Disturbed windows are excluded where enough windows are quiet.
-
-    Raises:
-        TrialFailedError: The session failed.
-    """
+    """Measure a rate by its quiet windows if enough; longer where its interval has the limit."""
     rounds: list[RawRound] = []
     while True:
         rounds.append(session.measure(compute_probe_s(rate, limit.percentile), rate))

@@ -39,7 +39,10 @@ class Slot:
 
 @dataclass(slots=True)
 class Pool:
-    """Opens sessions, and parks some where memory cannot hold all; ``scratch`` holds the caches."""
+    """Opens sessions, and parks some where memory cannot hold all; ``scratch`` holds the caches.
+
+    Methods raise TrialFailedError where a model does not compile or run.
+    """
 
     runner: Runner
     scratch: Path
@@ -48,11 +51,7 @@ class Pool:
     """Whether a session was ever parked for lack of memory."""
 
     def add(self, job: Job) -> Slot:
-        """Compile a trial without a cache.
-
-        Raises:
-            TrialFailedError: The model does not compile or run.
-        """
+        """Compile a trial without a cache."""
         self._make_room(job)
         session = self.runner.open(job)
         slot = Slot(job, session.info, session)
@@ -60,11 +59,7 @@ class Pool:
         return slot
 
     def session(self, slot: Slot) -> Session:
-        """Return the session of a slot; reopen a parked one from its cache.
-
-        Raises:
-            TrialFailedError: The session cannot be reopened.
-        """
+        """Return the session of a slot; reopen a parked one from its cache."""
         self.slots.remove(slot)  # the least recently used slot comes first
         if slot.session is None:
             self._make_room(slot.job)
@@ -73,11 +68,7 @@ class Pool:
         return slot.session
 
     def fill_cache(self, slot: Slot) -> None:
-        """Fill the model cache of a slot, once.
-
-        Raises:
-            TrialFailedError: The session failed.
-        """
+        """Fill the model cache of a slot, once."""
         if slot.cache is None and slot.session is not None:
             folder = self.scratch / f"cache-{slot.job.trial.id}"
             folder.mkdir(exist_ok=True)

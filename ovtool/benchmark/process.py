@@ -38,11 +38,7 @@ class ProcessRunner:
             worker.wait_until_ready()
 
     def open(self, job: Job, cache: Path | None = None, *, warm_up: bool = True) -> ProcessSession:
-        """Compile in a worker; see :class:`ovtool.benchmark.session.Runner`.
-
-        Raises:
-            TrialFailedError: The model does not compile or run, or the worker died or timed out.
-        """
+        """Compile in a worker; see :class:`ovtool.benchmark.session.Runner`."""
         worker = self._ready.pop() if self._ready else self._start_worker()
         return ProcessSession(job, worker, self.seed, cache, warm_up)
 
@@ -94,11 +90,7 @@ class ProcessSession:
         return self._request("save_cache", worker_protocol.parse_blob_mib, folder=str(folder))
 
     def profile(self, seconds: float) -> WorkerProfile:
-        """Time each layer for about ``seconds``.
-
-        Raises:
-            TrialFailedError: As for :meth:`measure`.
-        """
+        """Time each layer for about ``seconds``."""
         return self._request("profile", worker_protocol.parse_profile, seconds=seconds)
 
     def layers(self) -> tuple[Layer, ...] | None:

@@ -86,7 +86,10 @@ class EnergyUse:
 
 
 class Session(Protocol):
-    """A compiled model that is idle between its rounds."""
+    """A compiled model that is idle between its rounds.
+
+    Methods raise TrialFailedError where the worker died, timed out or sent an invalid reply.
+    """
 
     @property
     def info(self) -> CompiledInfo:
@@ -97,9 +100,6 @@ class Session(Protocol):
 
         An open loop has ``rate`` arrivals per second, with Poisson gaps, and the latency counts
         from the scheduled arrival.  A closed loop, without a rate, keeps every request busy.
-
-        Raises:
-            TrialFailedError: The worker died, timed out or sent an invalid reply.
         """
 
     def infer(self, inputs: Path, outputs: Path) -> None:
@@ -107,26 +107,15 @@ class Session(Protocol):
 
         ``inputs`` has samples ``[n, ...]`` by input name, each without a batch dimension;
         ``outputs`` gets ``arr_0``, ``arr_1`` ... as ``[n, ...]``, in the order of the outputs.
-
-        Raises:
-            TrialFailedError: As for :meth:`measure`.
         """
 
     def layers(self) -> tuple[Layer, ...] | None:
-        """Return the executed layers, without times; None where the device does not show them.
-
-        Raises:
-            TrialFailedError: As for :meth:`measure`.
-        """
+        """Return the executed layers, without times; None where the device does not show them."""
 
     def save_cache(self, folder: Path) -> float | None:
         """Fill a model cache in an empty folder, for another process to load.
 
-        Returns:
-            Size of the compiled model in MiB; None where the device writes no cache.
-
-        Raises:
-            TrialFailedError: As for :meth:`measure`.
+        Return its size in MiB; None where the device writes no cache.
         """
 
     def close(self) -> None:

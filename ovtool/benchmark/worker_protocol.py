@@ -30,8 +30,7 @@ class WorkerProfile:
     """The profile of a compiled model; None is unknown.
 
     Args:
-        latency_ms: Mean latency of a request without performance counters.
-        latency_counted_ms: Mean latency with performance counters.
+        latency_ms: Mean latency of a request; ``latency_counted_ms`` with performance counters.
         inferences: Number of requests with counters.
         attributed: Share of the FLOPs that layers account for.
         others_cpu_pct: CPU time of other processes as a share of the machine's.

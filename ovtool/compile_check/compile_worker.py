@@ -1,7 +1,4 @@
-"""Worker process of a trial compile: ``python -m ovtool.compile_check.compile_worker``.
-
-See :func:`ovtool.system.child_process.serve`.
-"""
+"""Worker process of a trial compile: ``python -m ovtool.compile_check.compile_worker``."""
 
 from __future__ import annotations
 

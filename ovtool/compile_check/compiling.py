@@ -1,7 +1,4 @@
-"""Trial compiles in child processes, and what compiler errors mean.
-
-A compiler that crashes or hangs costs one outcome.
-"""
+"""Trial compiles in child processes, and what compiler errors mean."""
 
 from __future__ import annotations
 

@@ -116,7 +116,6 @@ class _Bisection:
         return bad
 
     def describe_last(self, prefix: Sequence[Any]) -> Suspect:
-        """Return the last operation of a failing prefix as a suspect."""
         last = prefix[-1]
         name, kind = last.get_friendly_name(), last.get_type_name()
         if self.fails([last]):

@@ -49,8 +49,6 @@ class _Library:
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """The components and remedies of one kind of device."""
-
     title: str
     matches: Callable[[PciDevice], bool]
     hardware_remedy: str

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovtool.benchmark.jobs import prepare_job
+from ovtool.core.device_names import is_virtual, kind_of
 from ovtool.core.errors import InputError, NothingMeasuredError
 from ovtool.core.progress import SILENT, Progress
 from ovtool.core.statistics import Interval
@@ -16,6 +17,7 @@ from ovtool.core.trial import Hint, Trial
 from ovtool.core.units import MS_PER_S
 from ovtool.core.variant import Source, Variant
 from ovtool.devices.discovery import describe_environment, find_caveats, select_available
+from ovtool.devices.rules import get_rules
 from ovtool.roofline import calibration, probes
 from ovtool.roofline.calibration import Calibration, Peak, ProbeMeasurement
 from ovtool.roofline.model import COMPUTE_KINDS
@@ -35,20 +37,10 @@ INT8 = "i8"
 _GROUP_SIZE = 12
 """Number of probes measured in interleaved rounds."""
 _PEAK_KIND = "product"
-_HINTS: tuple[Hint, ...] = ("latency", "throughput")
-
-
-def probe_settings() -> MeasurementSettings:
-    """Return short measurement settings, since there are hundreds of probes."""
-    from ovtool.core.sweep_spec import MeasurementSettings
-
-    return MeasurementSettings(round_s=0.1, rounds=5, max_seconds=1.0, starts=False)
 
 
 @dataclass(frozen=True, slots=True)
 class _ProbeRun:
-    """A probe in a precision under a hint."""
-
     probe: Probe
     precision: str
     """``i8``, or the precision of a trial."""
@@ -148,7 +140,7 @@ def calibrate(
         NothingMeasuredError: Too few probes succeeded.
     """
     from ovtool.benchmark.process import ProcessRunner
-    from ovtool.core.device_names import is_virtual
+    from ovtool.core.sweep_spec import MeasurementSettings
 
     if is_virtual(device):
         raise InputError(f"{device} is a virtual device", "calibrate its member devices instead")
@@ -157,13 +149,15 @@ def calibrate(
         raise InputError(f"{name} is emulated: its speed is not that of a real device")
     now = describe_environment()
     selected = probes.probes() if probe_list is None else list(probe_list)
+    # The settings are short, since there are hundreds of probes.
+    settings = settings or MeasurementSettings(round_s=0.1, rounds=5, max_seconds=1.0, starts=False)
+    supported = get_rules(kind_of(name)).precisions or ("default",)  # the most accurate first
+    if precisions is None:
+        precisions = (*supported, INT8)
     with tempfile.TemporaryDirectory(prefix="ovtool-calibrate-") as scratch:
         bench = _ProbeBench(
-            name, runner or ProcessRunner(), settings or probe_settings(), now.id, Path(scratch),
-            progress, _device_precisions(name)[0],
-        )  # fmt: skip
-        if precisions is None:
-            precisions = (*_device_precisions(name), INT8)
+            name, runner or ProcessRunner(), settings, now.id, Path(scratch), progress, supported[0]
+        )
         measurements, peaks = _measure_all(bench, selected, precisions)
     result = Calibration(
         environment=now.id,
@@ -177,19 +171,12 @@ def calibrate(
     return result
 
 
-def _device_precisions(device: str) -> tuple[str, ...]:
-    """Return the precisions of a device kind, the most accurate first."""
-    from ovtool.core.device_names import kind_of
-    from ovtool.devices.rules import get_rules
-
-    return get_rules(kind_of(device)).precisions or ("default",)
-
-
 def _measure_all(
     bench: _ProbeBench, selected: Sequence[Probe], precisions: Sequence[str]
 ) -> tuple[list[ProbeMeasurement], list[Peak]]:
-    """Measure the probes in every precision that the device supports."""
     products = [p for p in selected if p.kind == _PEAK_KIND]
+    most_rows = max((p.rows for p in products), default=0)
+    largest = [p for p in products if p.rows == most_rows]
     memory = [p for p in selected if p.kind not in COMPUTE_KINDS]
     compute = [p for p in selected if p.kind in COMPUTE_KINDS and p.kind != _PEAK_KIND]
     bench.announce("bytes and overheads", len(memory))
@@ -197,29 +184,17 @@ def _measure_all(
     peaks: list[Peak] = []
     for precision in precisions:
         bench.announce(f"products in {precision}", len(products))
-        by_hint = {
-            hint: list(
-                bench.measure([_ProbeRun(p, precision, hint) for p in _select(hint, products)])
-            )
-            for hint in _HINTS
-        }
-        for rows in by_hint.values():
-            peaks += _peak(precision, rows)
-        measurements += [_probe_measurement(*row) for row in by_hint["latency"]]
-        if not by_hint["latency"] and products:
+        latency_rows = list(bench.measure([_ProbeRun(p, precision) for p in products]))
+        throughput_runs = [_ProbeRun(p, precision, "throughput") for p in largest]
+        peaks += _peak(precision, latency_rows)
+        peaks += _peak(precision, list(bench.measure(throughput_runs)))
+        measurements += [_probe_measurement(*row) for row in latency_rows]
+        if not latency_rows and products:
             continue  # precision not supported: the reason is in bench.failures
         others = [p for p in compute if precision != INT8 or p.kind != "attention"]
         bench.announce(f"layers in {precision}", len(others))
         measurements += _measure(bench, [_ProbeRun(p, precision) for p in others])
     return measurements, peaks
-
-
-def _select(hint: Hint, products: Sequence[Probe]) -> list[Probe]:
-    """Return the products to measure under a hint: for the throughput peak, those of most rows."""
-    if hint == "latency" or not products:
-        return list(products)
-    most = max(p.rows for p in products)
-    return [p for p in products if p.rows == most]
 
 
 def _measure(bench: _ProbeBench, runs: Sequence[_ProbeRun]) -> list[ProbeMeasurement]:
@@ -284,8 +259,10 @@ def _peak(precision: str, rows: Sequence[tuple[_ProbeRun, Measurement, Any]]) ->
 def _evaluate(
     measurements: Sequence[ProbeMeasurement], peaks: Sequence[Peak], bench: _ProbeBench
 ) -> dict[str, Any]:
-    """Return the fields of a calibration that follow from the probes."""
-    failures = [reasons[0] + _more(reasons) for reasons in bench.failures.values()]
+    failures = [
+        reasons[0] + (f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else "")
+        for reasons in bench.failures.values()
+    ]
     overheads = calibration.fit_overheads(measurements)
     if overheads is None:
         raise NothingMeasuredError(f"cannot calibrate {bench.device}", "; ".join(failures[:1]))
@@ -307,7 +284,3 @@ def _evaluate(
         "rates": rates,
         "left_out": (*failures, *left_out),
     }
-
-
-def _more(reasons: Sequence[str]) -> str:
-    return f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""

@@ -121,11 +121,7 @@ def path(environment: str, device: str) -> Path:
 
 
 def write(calibration: Calibration) -> Path:
-    """Write a calibration, replacing an older one.
-
-    Raises:
-        InputError: The folder is not writable.
-    """
+    """Write a calibration, replacing an older one."""
     target = path(calibration.environment, calibration.device)
     return files.write_text(target, calibration.model_dump_json(indent=1) + "\n")
 

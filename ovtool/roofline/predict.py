@@ -121,21 +121,12 @@ def predict(
 
 
 def find_calibration(device: str) -> Calibration | None:
-    """Return a device's calibration in the current environment; None without one.
-
-    Raises:
-        InputError: The file is not readable.
-    """
+    """Return a device's calibration in the current environment; None without one."""
     return calibration.read(describe_environment().id, device)
 
 
 def require_calibration(device: str) -> Calibration:
-    """Return a device's calibration in the current environment.
-
-    Raises:
-        InputError: The file is not readable.
-        MissingError: The device has no calibration.
-    """
+    """Return a device's calibration in the current environment; raise MissingError without one."""
     stored = find_calibration(device)
     if stored is None:
         raise MissingError(

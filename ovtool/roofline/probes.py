@@ -1,8 +1,7 @@
 """Probes: small networks of one kind of operation that a calibration measures.
 
-A calibration measures probes only, never a user's network.  Probe sizes are typical of networks for
-images, text and tables, a few doublings apart.  One inference takes between tens of microseconds
-and a few milliseconds.
+Probe sizes are typical of networks for images, text and tables, a few doublings apart.  One
+inference takes between tens of microseconds and a few milliseconds.
 
 Convolution probes have parallel branches.  A first convolution of three channels converts the input
 to the device's internal layout, and a pooling layer that reads one corner of each output prevents a
@@ -145,8 +144,6 @@ _SIZES: dict[str, tuple[tuple[int, ...], ...]] = {
 
 
 class _Network:
-    """Builder of a probe: random constants and optional INT8 quantization."""
-
     def __init__(self, *, int8: bool) -> None:
         self.int8 = int8
         self._random = np.random.default_rng(0)
@@ -199,7 +196,6 @@ class _Network:
         return output
 
     def model(self, results: list[Any], inputs: list[Any]) -> ov.Model:
-        """Return the finished model."""
         import openvino as ov
         from openvino import opset15 as op
 

@@ -41,8 +41,8 @@ class Surface:
         length_scale: Correlation length, in doublings of a size.
         error: Root mean square of the relative errors in leave-one-out cross-validation; NaN for
             fewer than three measurements.
-        minimum: Logarithm of the smallest figure returned: half of the smallest measured one.
-        maximum: Logarithm of the largest figure returned: twice the largest measured one.
+        minimum: Logarithm of half of the smallest measured figure, the smallest one returned.
+        maximum: Logarithm of twice the largest measured figure, the largest one returned.
     """
 
     points: Array

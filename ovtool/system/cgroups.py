@@ -1,11 +1,8 @@
-"""The control groups of this process: their limits and counters.
+"""The control groups of this process: their limits and counters; see cgroups(7).
 
-Linux has two versions of control groups.  A system may use both, with each controller, such as
-``cpu``, in one of them.  ``/proc/self/cgroup`` has the group, ``/proc/self/mountinfo`` its mount.
-The limits of all ancestors apply.
-
-Functions raise ``OSError`` or ``ValueError`` where the files are missing or not understood.  See
-cgroups(7).
+A system may use both versions, with each controller, such as ``cpu``, in one of them.  The limits
+of all ancestors apply.  Functions raise ``OSError`` or ``ValueError`` where the files are missing
+or not understood.
 """
 
 from __future__ import annotations

@@ -1,9 +1,7 @@
 """Child processes: workers that answer requests in JSON lines, and programs that run to their end.
 
-:class:`ChildProcess` starts a worker, exchanges requests and replies with it within a time limit,
-and explains its death.  :func:`serve` is the worker's side.  :func:`run_program` runs any other
-program.  Every child has a process group of its own, so Ctrl-C in the terminal does not reach it,
-and a child is killed together with the processes that it started.
+Every child has a process group of its own, so Ctrl-C in the terminal does not reach it, and a child
+is killed together with the processes that it started.
 """
 
 from __future__ import annotations

@@ -104,13 +104,8 @@ class Counters:
         """Return the current counters."""
         cpu_s, machine = time.process_time(), self._machine()
         values = {name: self._value(name) for name in _SOURCES}
-        return Reading(
-            cpu_s=cpu_s,
-            busy_s=machine.busy_s,
-            steal_s=machine.steal_s,
-            switches=self._switches(),
-            **values,
-        )
+        values["switches"] = self._switches()
+        return Reading(cpu_s, machine.busy_s, machine.steal_s, **values)
 
     def own(self) -> OwnTimes:
         """Return the times of this process only, fast enough for every few milliseconds.
@@ -188,8 +183,6 @@ def _read_psutil() -> _MachineTimes:
 
 
 class _Source(Protocol):
-    """The source of one counter."""
-
     def read(self) -> float:
         """Return the value; raise OSError or ValueError."""
 
@@ -199,8 +192,6 @@ class _Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Files:
-    """Open files, and the value of their contents."""
-
     files: Sequence[OpenFile]
     value: Callable[[list[str]], float]
 
@@ -277,11 +268,7 @@ class _Delays:
 
 
 def parse_pressure(pressure: str) -> float:
-    """Return the time in which some thread waited, from ``/proc/pressure/cpu``.
-
-    Raises:
-        ValueError: The content lacks the line.
-    """
+    """Return the time in which some thread waited, by ``/proc/pressure/cpu``, or raise ValueError."""
     match = re.search(r"^some .*\btotal=(\d+)", pressure, re.MULTILINE)
     if match is None:
         raise ValueError("/proc/pressure/cpu has no total of some")
@@ -333,11 +320,7 @@ def _clock(root: Path) -> _Source:
 
 
 def _cpu_folders(root: Path) -> list[Path]:
-    """Return the folders of the processors by number, at least one.
-
-    Raises:
-        OSError: There are no such folders.
-    """
+    """Return the folders of the processors by number, at least one; else raise OSError."""
     folder = root / _CPUS
     folders = [path for path in folder.iterdir() if re.fullmatch(r"cpu\d+", path.name)]
     if not folders:

@@ -34,11 +34,7 @@ class Counter:
     range_uj: int | None = None
 
     def used_uj(self, earlier_uj: int, later_uj: int) -> int:
-        """Return the energy between two readings, across at most one wrap.
-
-        Raises:
-            ValueError: The counter decreased by more than a wrap.
-        """
+        """Return the energy between two readings, or raise ValueError after more than one wrap."""
         used_uj = later_uj - earlier_uj
         if used_uj < 0:
             used_uj += self.range_uj or 0

@@ -76,11 +76,7 @@ class OpenFile:
 
 
 def open_files(paths: Iterable[Path]) -> tuple[OpenFile, ...]:
-    """Open all files or none.
-
-    Raises:
-        OSError: A file cannot be opened.
-    """
+    """Open all files, or none and raise OSError."""
     with ExitStack() as stack:
         files = tuple(stack.enter_context(closing(OpenFile(path))) for path in paths)
         stack.pop_all()

@@ -28,14 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 DLLS = (
-    "openvino.dll",
-    "openvino_c.dll",
-    "openvino_ir_frontend.dll",
-    "openvino_intel_npu_plugin.dll",
-    "openvino_intel_npu_compiler.dll",
-    "openvino_intel_npu_compiler_loader.dll",
-    "tbb12.dll",
-)
+    "openvino.dll", "openvino_c.dll", "openvino_ir_frontend.dll", "openvino_intel_npu_plugin.dll",
+    "openvino_intel_npu_compiler.dll", "openvino_intel_npu_compiler_loader.dll", "tbb12.dll",
+)  # fmt: skip
 ZIG = "ziglang"
 MINGW = "x86_64-w64-mingw32-gcc"
 PIP_S, BUILD_S, FIRST_S = 1800.0, 600.0, 300.0
@@ -43,12 +38,8 @@ PIP_S, BUILD_S, FIRST_S = 1800.0, 600.0, 300.0
 _LOOK_UP_S = 20.0
 _LICENSES = {ZIG: "MIT"}
 _NO_C_LIBRARY = (
-    "-O0",
-    "-fno-stack-protector",
-    "-fno-sanitize=undefined",
-    "-nostdlib",
-    "-Wl,-e,start",
-)
+    "-O0", "-fno-stack-protector", "-fno-sanitize=undefined", "-nostdlib", "-Wl,-e,start",
+)  # fmt: skip
 """Compiler options for a program without a C library, which takes minutes to build."""
 
 
@@ -140,7 +131,6 @@ def _windows_options() -> list[str]:
 
 
 def _look_up(requirement: str, options: Sequence[str], purpose: str) -> Download:
-    """Look up a package with pip, and its size on the server."""
     with tempfile.TemporaryDirectory(prefix="ovtool-npu-compiler-") as scratch:
         report = Path(scratch) / "report.json"
         command = ["install", "--dry-run", "--ignore-installed", "--no-deps", "--target", scratch]

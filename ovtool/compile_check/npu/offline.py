@@ -16,15 +16,8 @@ from typing import TYPE_CHECKING, Self
 
 from filelock import FileLock, Timeout
 
-from ovtool.compile_check.compiling import (
-    BLOB,
-    COMPILE_S,
-    INSTALL,
-    LOG,
-    LOG_ENVIRONMENT,
-    LocalCompiler,
-    read_outcome,
-)
+from ovtool.compile_check import compiling
+from ovtool.compile_check.compiling import BLOB, COMPILE_S, LocalCompiler
 from ovtool.core import files
 from ovtool.core.errors import InputError, MissingDependencyError
 from ovtool.system.child_process import run_program
@@ -87,7 +80,8 @@ def compiler(platform: str, timeout_s: float = COMPILE_S) -> Compiler:
     folder = npu_compiler_folder()
     if folder is None:
         raise MissingDependencyError(
-            f"no NPU.{platform} on this machine, and the offline compiler is not installed", INSTALL
+            f"no NPU.{platform} on this machine, and the offline compiler is not installed",
+            compiling.INSTALL,
         )
     return WineCompiler(folder, platform, Wine.locate(folder / PREFIX), timeout_s)
 
@@ -139,14 +133,8 @@ class Wine:
 
     def run(self, command: list[str], log: Path, timeout_s: float, folder: Path) -> int | None:
         """Run a Windows program; see :func:`ovtool.system.child_process.run_program`."""
-        environment = LOG_ENVIRONMENT | self.environment
-        return run_program(
-            [self.loader, *command],
-            log,
-            timeout_s=timeout_s,
-            environment=environment,
-            folder=folder,
-        )
+        command, variables = [self.loader, *command], compiling.LOG_ENVIRONMENT | self.environment
+        return run_program(command, log, timeout_s=timeout_s, environment=variables, folder=folder)
 
     def end(self) -> None:
         """Stop Wine's services, which would stay for some time."""
@@ -178,9 +166,9 @@ class WineCompiler:
         settings = {**properties, **platform_properties(self.platform)}
         program = str(self.folder / LIBRARIES / PROGRAM)
         command = [program, "compile", xml.name, BLOB, "NPU", *itertools.chain(*settings.items())]
-        log = xml.with_name(LOG)
+        log = xml.with_name(compiling.LOG)
         code = self.wine.run(command, log, self.timeout_s, xml.parent)
-        return read_outcome(log, xml.with_name(BLOB), code, self.timeout_s)
+        return compiling.read_outcome(log, xml.with_name(BLOB), code, self.timeout_s)
 
     def __enter__(self) -> Self:
         """Wait for other ovtool processes: stopping Wine's services stops its programs.
