@@ -44,7 +44,9 @@ def profile_layers(
     loops.make_infer(request)()
     device = runtime.find_single_device(compiled)
     means = device is not None and device.startswith("CPU")
-    counters = _LayerTimes(request, means=means, streams=_streams(compiled))
+    known = "NUM_STREAMS" in compiled.get_property("SUPPORTED_PROPERTIES")
+    streams = compiled.get_property("NUM_STREAMS") if known else None
+    counters = _LayerTimes(request, means=means, streams=streams)
     without: list[float] = []
     counted: list[float] = []
     began, opened = time.perf_counter(), machine.read()
@@ -122,13 +124,6 @@ class _LayerTimes:
                 self._profiles[name] = entry
                 times_us[name] = times_us.get(name, 0.0) + entry.real_time.total_seconds() * 1e6
         return times_us
-
-
-def _streams(compiled: Any) -> int | None:
-    if "NUM_STREAMS" not in compiled.get_property("SUPPORTED_PROPERTIES"):
-        return None
-    streams = compiled.get_property("NUM_STREAMS")
-    return int(streams) if isinstance(streams, int) else None
 
 
 def _measure_latencies(

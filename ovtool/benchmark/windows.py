@@ -232,8 +232,8 @@ def determine_verdict(
 ) -> Verdict:
     """Return the verdict: the main disturbance, else whether the figure converged.
 
-    Other processes whose CPU time per window is below the resolution of the clock show in the sum
-    of all windows.
+    The sum of all windows also shows other processes with less CPU time per window than the
+    resolution of the clock.
     """
     if not selected.quiet:
         disturbed = Counter(cause for cause in selected.causes if cause is not None)

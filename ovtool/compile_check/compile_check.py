@@ -6,7 +6,7 @@ The only evidence is a trial compile: the operations that a plugin claims to sup
 from __future__ import annotations
 
 import tempfile
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -198,12 +198,12 @@ def check_compiles(
         with compiler:
             progress.start(f"compiling {name} for {device}")
             outcome = compile_part(model)
-            explanation = compiling.explain(outcome)
+            explanation = None if outcome.compiled else compiling.explain(outcome)
             search = None
-            if find_suspects and not outcome.compiled and explanation.operations:
+            if find_suspects and explanation and explanation.operations:
                 progress.start(f"searching for the operations that fail on {device}")
                 search = suspects.search(model, compile_part)
-    result = CompileCheck(
+    return CompileCheck(
         variant=name,
         device=device,
         by=compiler.by,
@@ -215,13 +215,8 @@ def check_compiles(
         blob_mib=None if outcome.blob_bytes is None else units.mib(outcome.blob_bytes),
         compiler_estimate_ms=outcome.estimate_ms,
         of_one_sample=outcome.of_one_sample,
-    )
-    if outcome.compiled:
-        return result
-    return replace(
-        result,
-        error=explanation.meaning,
-        remedy=explanation.remedy,
+        error=explanation.meaning if explanation else "",
+        remedy=explanation.remedy if explanation else "",
         compiler_error=plugin_errors.condense(outcome.error, 300),
         search=search,
     )

@@ -101,13 +101,14 @@ class Compiler(Protocol):
 
     def __enter__(self) -> Self:
         """Prepare the compiler."""
+        return self
 
     def __exit__(self, *_: object) -> None:
         """Stop everything that the compiler started."""
 
 
 @dataclass(frozen=True, slots=True)
-class LocalCompiler:
+class LocalCompiler(Compiler):
     """OpenVINO's plugin on this machine; every compile has the properties ``always``."""
 
     device: str
@@ -141,12 +142,8 @@ class LocalCompiler:
         devices = str(reply["execution_devices"])
         return _compiled(log, blob, float(reply["compile_s"]), devices, version)
 
-    def __enter__(self) -> Self:
-        """Do nothing: each compile starts its own worker."""
-        return self
-
     def __exit__(self, *_: object) -> None:
-        """Do nothing: no worker is left."""
+        """Do nothing: each compile has its own worker."""
 
 
 def read_outcome(log: Path, blob: Path, exit_code: int | None, timeout_s: float) -> Outcome:

@@ -109,11 +109,7 @@ class _Bisection:
 
     def find_shortest_prefix(self, segment: Sequence[Any]) -> int:
         """Return the length of the shortest failing prefix of a failing segment."""
-        good, bad = 0, len(segment)
-        while bad - good > 1:
-            middle = (good + bad) // 2
-            good, bad = (good, middle) if self.fails(segment[:middle]) else (middle, bad)
-        return bad
+        return _bisect(0, len(segment), lambda length: self.fails(segment[:length]))
 
     def describe_last(self, prefix: Sequence[Any]) -> Suspect:
         last = prefix[-1]
@@ -124,13 +120,18 @@ class _Bisection:
             return Suspect(
                 name, kind, fails_alone=True, error=error, untested_same_type=len(same) - 1
             )
-        bad, good = 0, len(prefix) - 1
-        while good - bad > 1:
-            middle = (good + bad) // 2
-            good, bad = (good, middle) if self.fails(prefix[middle:]) else (middle, bad)
-        error = self.errors.get(_end_names(prefix[bad:]), "")
-        fails_from = prefix[bad].get_friendly_name()
+        start = _bisect(len(prefix) - 1, 0, lambda start: self.fails(prefix[start:]))
+        error = self.errors.get(_end_names(prefix[start:]), "")
+        fails_from = prefix[start].get_friendly_name()
         return Suspect(name, kind, fails_alone=False, error=error, fails_from=fails_from)
+
+
+def _bisect(good: int, bad: int, fails: Callable[[int], bool]) -> int:
+    """Return the failing position next to one that does not fail."""
+    while abs(bad - good) > 1:
+        middle = (good + bad) // 2
+        good, bad = (good, middle) if fails(middle) else (middle, bad)
+    return bad
 
 
 def _end_names(segment: Sequence[Any]) -> tuple[str, str]:

@@ -61,23 +61,11 @@ class _Kind:
     uses_opencl: bool = False
 
 
-def _is_gpu(pci: PciDevice) -> bool:
-    return pci.vendor == INTEL and pci.code.startswith("0x03")
-
-
-def _is_npu(pci: PciDevice) -> bool:
-    return pci.vendor == INTEL and (pci.device in NPUS or pci.code.startswith("0x1200"))
-
-
 _IN_IMAGE = "in the image: RUN apt-get update && apt-get install -y --no-install-recommends {}"
-_NPU_LIBRARIES = (
-    "in the image: install the same packages, or mount libze_intel_npu.so.1 and"
-    " libnpu_driver_compiler.so of the host"
-)
 _KINDS = {
     "GPU": _Kind(
         title="Intel GPU",
-        matches=_is_gpu,
+        matches=lambda pci: pci.code.startswith("0x03"),
         hardware_remedy="enable the GPU in the firmware settings, or use another machine;"
         " a virtual machine needs PCI passthrough",
         modules=("i915", "xe"),
@@ -99,7 +87,7 @@ _KINDS = {
     ),
     "NPU": _Kind(
         title="Intel NPU",
-        matches=_is_npu,
+        matches=lambda pci: pci.device in NPUS or pci.code.startswith("0x1200"),
         hardware_remedy="use a Core Ultra processor (Meteor Lake or later), and enable its NPU in"
         " the firmware settings; a virtual machine needs PCI passthrough",
         modules=("intel_vpu",),
@@ -121,7 +109,8 @@ _KINDS = {
                 "NPU driver in user space",
                 ("libze_intel_npu.so.1", "libze_intel_vpu.so.1"),
                 plugin_errors.NPU_DRIVER,
-                _NPU_LIBRARIES,
+                "in the image: install the same packages, or mount libze_intel_npu.so.1 and"
+                " libnpu_driver_compiler.so of the host",
             ),
         ),
     ),
@@ -165,7 +154,7 @@ def _check_hardware(kind: _Kind, inventory: HardwareInventory) -> DiagnosisStep:
     devices = inventory.pci()
     if isinstance(devices, Unknown):
         return DiagnosisStep("hardware", "unknown", f"unknown: {devices.because}")
-    matching = [device for device in devices if kind.matches(device)]
+    matching = [d for d in devices if d.vendor == INTEL and kind.matches(d)]
     if matching:
         return DiagnosisStep("hardware", "ok", "; ".join(device.text for device in matching))
     displays = [d for d in devices if kind.uses_opencl and d.code.startswith("0x03")]

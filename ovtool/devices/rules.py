@@ -107,17 +107,14 @@ def trial_properties(trial: Trial) -> dict[str, str]:
     properties = dict(get_rules(kind).always)
     if "NPU" in list_kinds(trial.device) and kind != "NPU":
         properties |= _forward_to_npu(trial.device)
-    if trial.hint:
-        properties["PERFORMANCE_HINT"] = trial.hint.upper()
-    if trial.streams is not None:
-        properties["NUM_STREAMS"] = str(trial.streams)
-    if trial.threads is not None:
-        properties["INFERENCE_NUM_THREADS"] = str(trial.threads)
-    if trial.pinning is not None:
-        properties["ENABLE_CPU_PINNING"] = "YES" if trial.pinning else "NO"
-    if trial.precision != "default":
-        properties["INFERENCE_PRECISION_HINT"] = trial.precision
-    return properties
+    settings = {
+        "PERFORMANCE_HINT": trial.hint.upper() if trial.hint else None,
+        "NUM_STREAMS": trial.streams,
+        "INFERENCE_NUM_THREADS": trial.threads,
+        "ENABLE_CPU_PINNING": {True: "YES", False: "NO", None: None}[trial.pinning],
+        "INFERENCE_PRECISION_HINT": None if trial.precision == "default" else trial.precision,
+    }
+    return properties | {name: str(v) for name, v in settings.items() if v is not None}
 
 
 def _forward_to_npu(device: str) -> dict[str, str]:

@@ -238,7 +238,7 @@ class LayerPrediction:
 class Prediction:
     """Predicted time and limit of a model.
 
-    ``unknown`` names the layers whose precision or kind is not calibrated; ``inference_s`` is the
+    ``unknown`` names the layers without a calibrated precision or kind; ``inference_s`` is the
     overhead per inference.
     """
 
@@ -285,7 +285,7 @@ class Prediction:
         return totals
 
 
-def predict(tasks: Sequence[Task], rates: DeviceRates) -> Prediction:
+def predict_tasks(tasks: Sequence[Task], rates: DeviceRates) -> Prediction:
     """Predict the time of a model from its layers, which run sequentially."""
     weight_bytes = sum(task.weight_bytes for task in tasks)
     layers = [predict_layer(task, rates, weight_bytes) for task in tasks]

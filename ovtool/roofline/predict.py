@@ -15,8 +15,7 @@ from ovtool.core.progress import SILENT, Progress
 from ovtool.devices.discovery import describe_environment, select_available
 from ovtool.models.convert import ModelReference, load_or_convert_next_to
 from ovtool.roofline import calibration
-from ovtool.roofline import model as roofline
-from ovtool.roofline.model import Task, memory_kind
+from ovtool.roofline.model import Task, memory_kind, predict_tasks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -117,7 +116,7 @@ def predict(
             raise InputError(f"{trial.label}: {error}") from error
     if layers is None:
         raise InputError(f"no prediction for {device}: the device does not report executed layers")
-    return roofline.predict(layer_tasks(layers), rates)
+    return predict_tasks(layer_tasks(layers), rates)
 
 
 def find_calibration(device: str) -> Calibration | None:
@@ -155,7 +154,7 @@ def layer_tasks(layers: Iterable[Layer]) -> list[Task]:
 def compare_with_roofline(layers: Sequence[Layer], stored: Calibration) -> RooflineComparison:
     """Compare profiled layers with a calibration of their device."""
     rates = stored.device_rates()
-    prediction = roofline.predict(layer_tasks(layers), rates)
+    prediction = predict_tasks(layer_tasks(layers), rates)
     expected, latency = {p.task.name: p for p in prediction.layers}, prediction.latency
     interval = latency if latency is not None and latency.known else None
     return RooflineComparison(
@@ -174,7 +173,7 @@ def compare_with_roofline(layers: Sequence[Layer], stored: Calibration) -> Roofl
 
 def roofline_figures(layers: Sequence[Layer], rates: DeviceRates) -> dict[str, float]:
     """Return ``limit_ms`` and ``memory_bound_pct``; empty when a layer is not calibrated."""
-    prediction = roofline.predict(layer_tasks(layers), rates)
+    prediction = predict_tasks(layer_tasks(layers), rates)
     expected_ms = sum(prediction.by_bound.values())
     if prediction.limit_ms is None or not expected_ms:
         return {}

@@ -144,52 +144,47 @@ _SIZES: dict[str, tuple[tuple[int, ...], ...]] = {
 
 
 class _Network:
-    def __init__(self, *, int8: bool) -> None:
-        self.int8 = int8
+    def __init__(self, *, int8: bool = False) -> None:
+        from openvino import opset15
+
+        self.op, self.int8 = opset15, int8
         self._random = np.random.default_rng(0)
 
     def parameter(self, *shape: int, name: str = "x") -> Any:
-        """Return an input whose layout has no batch dimension."""
+        """Return an input with a layout without a batch dimension."""
         import openvino as ov
-        from openvino import opset15 as op
 
-        node = op.parameter(list(shape), ov.Type.f32, name=name)
+        node = self.op.parameter(list(shape), ov.Type.f32, name=name)
         node.output(0).set_names({name})
         node.set_layout(ov.Layout("?" * len(shape)))
         return node
 
     def weights(self, *shape: int, fan_in: int) -> Any:
         """Return random weights scaled by ``1 / sqrt(fan_in)``, to keep the activations' scale."""
-        from openvino import opset15 as op
-
         values = self._random.standard_normal(shape) / math.sqrt(fan_in)
-        return self.quantized(op.constant(values.astype(np.float32)), levels=255)
+        return self.quantized(self.op.constant(values.astype(np.float32)), levels=255)
 
     def quantized(self, node: Any, levels: int = 256) -> Any:
         """Return activations, or with 255 levels weights, quantized if the probe is."""
-        from openvino import opset15 as op
-
         if not self.int8:
             return node
         high = 4.0 * 127 / 128 if levels == 256 else 4.0
-        ends = [op.constant(np.float32(v)) for v in (-4.0, high)]
-        return op.fake_quantize(node, *ends, *ends, levels)
+        ends = [self.op.constant(np.float32(v)) for v in (-4.0, high)]
+        return self.op.fake_quantize(node, *ends, *ends, levels)
 
     def convolution(self, x: Any, probe: Probe, name: str = "") -> Any:
         """Return a convolution with its quantization, named if ``name`` is given."""
-        from openvino import opset15 as op
-
         pad = [probe.kernel // 2] * 2
         stride, ones = [probe.stride] * 2, [1, 1]
         window = (probe.kernel, probe.kernel)
         fan_in = probe.inputs * probe.kernel**2
         if probe.groups == 1:
             kernels = self.weights(probe.outputs, probe.inputs, *window, fan_in=fan_in)
-            node = op.convolution(x, kernels, stride, pad, pad, ones)
+            node = self.op.convolution(x, kernels, stride, pad, pad, ones)
         else:
             each = probe.outputs // probe.groups
             kernels = self.weights(probe.groups, each, probe.inputs, *window, fan_in=fan_in)
-            node = op.group_convolution(x, kernels, stride, pad, pad, ones)
+            node = self.op.group_convolution(x, kernels, stride, pad, pad, ones)
         output = self.quantized(node)
         for named in (node, output) if name else ():
             named.set_friendly_name(name)
@@ -197,11 +192,10 @@ class _Network:
 
     def model(self, results: list[Any], inputs: list[Any]) -> ov.Model:
         import openvino as ov
-        from openvino import opset15 as op
 
         for index, result in enumerate(results):
             result.output(0).set_names({f"y{index}"})
-        return ov.Model([op.result(result) for result in results], inputs, "probe")
+        return ov.Model([self.op.result(result) for result in results], inputs, "probe")
 
 
 def _max_pool(x: Any, stride: int, pad: int, kernel: int) -> Any:
@@ -212,8 +206,6 @@ def _max_pool(x: Any, stride: int, pad: int, kernel: int) -> Any:
 
 
 def _branches(probe: Probe, int8: bool) -> ov.Model:
-    from openvino import opset15 as op
-
     net = _Network(int8=int8)
     stem = probe.kind == "stem"
     x = net.parameter(1, probe.inputs if stem else 3, probe.rows, probe.rows)
@@ -226,41 +218,35 @@ def _branches(probe: Probe, int8: bool) -> ov.Model:
         corner = _max_pool(net.convolution(h, probe), -(-probe.rows // probe.stride), 0, 2)
         corner.set_friendly_name(f"{SINK}{len(corners)}")
         corners.append(corner)
-    joined = op.concat(corners, 1)
+    joined = net.op.concat(corners, 1)
     joined.set_friendly_name(f"{SINK}s")
     last = Probe("pointwise", 1, probe.outputs * probe.copies, 8)
     return net.model([net.convolution(joined, last, name=SINK)], [x])
 
 
 def _product(probe: Probe, int8: bool) -> ov.Model:
-    from openvino import opset15 as op
-
     net = _Network(int8=int8)
     x = net.parameter(probe.rows, probe.inputs)
     h = net.quantized(x)
     for _ in range(probe.copies):
         rows = net.weights(probe.outputs, probe.inputs, fan_in=probe.inputs)
-        h = net.quantized(op.matmul(h, rows, False, True))
+        h = net.quantized(net.op.matmul(h, rows, False, True))
     return net.model([h], [x])
 
 
 def _attention(probe: Probe, _int8: bool) -> ov.Model:
-    from openvino import opset15 as op
-
-    net = _Network(int8=False)
+    net = _Network()
     shape = (1, 8, probe.rows, probe.inputs)
     q, k, v = (net.parameter(*shape, name=name) for name in "qkv")
     h = q
     for _ in range(probe.copies):
-        h = op.scaled_dot_product_attention(h, k, v)
+        h = net.op.scaled_dot_product_attention(h, k, v)
     return net.model([h], [q, k, v])
 
 
 def _moving(probe: Probe, _int8: bool) -> ov.Model:
-    """Return a network whose layers each read ``rows / 2`` bytes and write the same amount."""
-    from openvino import opset15 as op
-
-    net = _Network(int8=False)
+    """Return a network of layers that each read ``rows / 2`` bytes and write the same amount."""
+    net = _Network()
     channels = 16
     side = max(2, round(math.sqrt(probe.rows / 2 / 4 / channels)))
     x = net.parameter(1, channels, side, side)
@@ -270,18 +256,20 @@ def _moving(probe: Probe, _int8: bool) -> ov.Model:
             if probe.kind == "pooling":
                 h = _max_pool(h, 1, 1, 3)
             elif index % 2:
-                h = op.softmax(h, 3)
+                h = net.op.softmax(h, 3)
             else:
-                h = op.mvn(h, op.constant(np.array([3])), True, 1e-5, "inside_sqrt")
+                h = net.op.mvn(h, net.op.constant(np.array([3])), True, 1e-5, "inside_sqrt")
         return net.model([h], [x])
     if probe.kind == "reduce":
-        return net.model([op.reduce_mean(x, op.constant(np.array([2, 3])), keep_dims=True)], [x])
+        return net.model(
+            [net.op.reduce_mean(x, net.op.constant(np.array([2, 3])), keep_dims=True)], [x]
+        )
     if probe.kind == "transpose":
         orders = tuple(itertools.permutations(range(4)))[1 : probe.copies + 1]
-        return net.model([op.transpose(x, op.constant(np.array(o))) for o in orders], [x])
+        return net.model([net.op.transpose(x, net.op.constant(np.array(o))) for o in orders], [x])
     # Distinct constants: OpenVINO merges identical operations.
-    constants = [op.constant(np.float32(1 + index)) for index in range(probe.copies)]
-    return net.model([op.add(x, constant) for constant in constants], [x])
+    constants = [net.op.constant(np.float32(1 + index)) for index in range(probe.copies)]
+    return net.model([net.op.add(x, constant) for constant in constants], [x])
 
 
 def _reorder(probe: Probe, int8: bool) -> ov.Model:
@@ -295,13 +283,11 @@ def _reorder(probe: Probe, int8: bool) -> ov.Model:
 
 
 def _overhead(probe: Probe, _int8: bool) -> ov.Model:
-    from openvino import opset15 as op
-
-    net = _Network(int8=False)
+    net = _Network()
     x = net.parameter(1, probe.rows)
     h = x
     for _ in range(probe.copies):
-        h = op.softmax(h, 1)
+        h = net.op.softmax(h, 1)
     return net.model([h], [x])
 
 

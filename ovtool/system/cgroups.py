@@ -107,8 +107,8 @@ def oom_kills(root: Path) -> int | None:
 def groups(root: Path, controller: str) -> list[Group]:
     """Return the group of this process for a controller, then its visible ancestors.
 
-    A container sees its own group as the root of the mount, whatever its path on the host.  The
-    list is empty where the system has no such controller.
+    A container sees its own group as the root of the mount.  The list is empty where the system
+    has no such controller.
 
     Raises:
         OSError: ``/proc`` is not readable, or the groups are not mounted.

@@ -164,7 +164,7 @@ def parse_stat(stat: str) -> _MachineTimes:
     """Return the busy and steal time since boot from ``/proc/stat`` (proc_stat(5)).
 
     Raises:
-        ValueError: The content lacks the fields of Linux 2.6.
+        ValueError: Fields of Linux 2.6 are missing.
     """
     name, *ticks = stat.partition("\n")[0].split()
     if name != "cpu" or len(ticks) < 7:
@@ -268,7 +268,7 @@ class _Delays:
 
 
 def parse_pressure(pressure: str) -> float:
-    """Return the time in which some thread waited, by ``/proc/pressure/cpu``, or raise ValueError."""
+    """Return the time in which some thread waited, or raise ValueError; see proc_pressure(5)."""
     match = re.search(r"^some .*\btotal=(\d+)", pressure, re.MULTILINE)
     if match is None:
         raise ValueError("/proc/pressure/cpu has no total of some")

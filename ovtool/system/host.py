@@ -136,7 +136,7 @@ class Host:
 
     def governor(self) -> str | Unknown:
         """Return the frequency governor of the first processor."""
-        return self._read("sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+        return read(self.root, "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 
     def cgroup_cpus(self) -> float | Unknown | None:
         """Return the CPU quota of the control groups in processors; None without a quota."""
@@ -184,11 +184,8 @@ class Host:
         except (OSError, ValueError) as error:
             return Unknown(reason(error, self.root))
 
-    def _read(self, path: str) -> str | Unknown:
-        return read(self.root, path)
-
     def _lines(self, path: str) -> list[str]:
-        text = self._read(path)
+        text = read(self.root, path)
         return [] if isinstance(text, Unknown) else text.splitlines()
 
 

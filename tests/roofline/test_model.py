@@ -108,7 +108,9 @@ def test_view_takes_no_time():
 
 
 def test_uncalibrated_precision_is_unknown():
-    prediction = roofline.predict([product(), product(name="other", precision="i8")], rates_of())
+    prediction = roofline.predict_tasks(
+        [product(), product(name="other", precision="i8")], rates_of()
+    )
     assert prediction.unknown == ("other",)
     assert prediction.latency_ms is None
     assert prediction.limit_ms is None
@@ -122,7 +124,7 @@ def test_uncalibrated_kind_uses_its_substitute():
 
 
 def test_latency_is_the_sum_of_layers_plus_overhead():
-    prediction = roofline.predict([product(), product(name="two")], rates_of())
+    prediction = roofline.predict_tasks([product(), product(name="two")], rates_of())
     assert prediction.latency_ms == pytest.approx(2 * 10.001 + 0.005)
     assert prediction.limit_ms == pytest.approx(10)
     assert prediction.by_bound == {"compute": pytest.approx(2 * 10.001)}
@@ -140,24 +142,24 @@ def test_interval_adds_errors_linearly_within_a_kind_and_in_quadrature_between_k
         layer_s=0.0,
         inference_s=0.0,
     )
-    single = roofline.predict([product()], known).latency
-    double = roofline.predict([product(), product(name="two")], known).latency
+    single = roofline.predict_tasks([product()], known).latency
+    double = roofline.predict_tasks([product(), product(name="two")], known).latency
     assert single.high / single.value == pytest.approx(1 + 1.96 * 0.1, rel=1e-3)
     assert single.value / single.low == pytest.approx(1 + 1.96 * 0.1, rel=1e-3)
     assert double.high / double.value == pytest.approx(single.high / single.value)
     data = product(0, 0, 10**8, name="add", kind="elementwise", geometry=None)
-    both = roofline.predict([product(), data], known).latency
+    both = roofline.predict_tasks([product(), data], known).latency
     share = 1.96 * math.hypot(10 * 0.1, 10 * 0.3) / 20
     assert both.high / both.value == pytest.approx(1 + share, rel=1e-3)
 
 
 def test_unknown_error_counts_as_100_percent():
-    prediction = roofline.predict([product()], rates_of()).latency
+    prediction = roofline.predict_tasks([product()], rates_of()).latency
     assert prediction.value == pytest.approx(10.006)
     assert prediction.high / prediction.value == pytest.approx(1 + 1.96, rel=1e-3)
-    assert roofline.predict([product(precision="i8")], rates_of()).latency is None
+    assert roofline.predict_tasks([product(precision="i8")], rates_of()).latency is None
     view = product(0, 0, 10, kind="view", geometry=None)
-    alone = roofline.predict([view], rates_of()).latency
+    alone = roofline.predict_tasks([view], rates_of()).latency
     assert alone.low == alone.value == alone.high
 
 

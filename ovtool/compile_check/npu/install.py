@@ -178,9 +178,12 @@ def _run_checked(
 ) -> None:
     code = run_program(command, log, timeout_s=timeout_s, environment=environment)
     if code != 0:
-        last_line = log.read_text("utf-8", "replace").strip().rpartition("\n")[2][:300]
-        reason = "time limit exceeded" if code is None else last_line or f"exit code {code}"
+        reason = "time limit exceeded" if code is None else _last_line(log) or f"exit code {code}"
         raise InputError(f"{problem}: {reason}", f"the command was: {' '.join(command)}")
+
+
+def _last_line(log: Path) -> str:
+    return log.read_text("utf-8", "replace").strip().rpartition("\n")[2][:300]
 
 
 def _unpack(wheel: Path, libraries: Path) -> None:
@@ -229,7 +232,5 @@ def _test(folder: Path, work: Path) -> None:
         wine.run([program, "version"], log, FIRST_S, work)
     finally:
         wine.end()
-    output = log.read_text("utf-8", "replace")
-    if "@version " not in output:
-        last = output.strip().rpartition("\n")[2][:300]
-        raise InputError(f"the compiler does not run in Wine: {last or 'no output'}")
+    if "@version " not in log.read_text("utf-8", "replace"):
+        raise InputError(f"the compiler does not run in Wine: {_last_line(log) or 'no output'}")
