@@ -74,10 +74,6 @@ class _Run:
     def trial(self) -> Trial:
         return self.slot.job.trial
 
-    @property
-    def raw(self) -> list[RawRound]:
-        return [r for _, r in self.rounds]
-
 
 def measure_group(
     jobs: Sequence[Job],
@@ -190,7 +186,7 @@ def _measure_round(run: _Run, index: int, pool: Pool, settings: MeasurementSetti
 def _continues(run: _Run, settings: MeasurementSettings, on_progress: OnProgress) -> bool:
     if run.failure:
         return False
-    selected = windows.select_windows(run.raw, run.host)
+    selected = windows.select_windows([raw for _, raw in run.rounds], run.host)
     headline = figures.compute_headline(run.trial, selected)
     count = len(run.rounds)
     rate = selected.rate(run.trial.batch)

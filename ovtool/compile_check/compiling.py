@@ -1,20 +1,24 @@
-"""Trial compiles in child processes, and what compiler errors mean."""
+"""Trial compiles in child processes, and what compiler errors mean.
+
+``python -m ovtool.compile_check.compiling`` is the worker process of a trial compile.
+"""
 
 from __future__ import annotations
 
 import re
 import sys
-from contextlib import closing
+import time
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 from ovtool.devices import plugin_errors
 from ovtool.devices.plugin_errors import Explanation, KnownError
-from ovtool.system.child_process import ChildProcess, WorkerError
+from ovtool.system.child_process import ChildProcess, WorkerError, serve
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 BLOB, LOG = "compiled.blob", "compile.log"
 COMPILE_S = 600.0
@@ -25,7 +29,7 @@ INSTALL = "ovtool devices --install-npu-compiler"
 
 Failure = Literal["rejected", "died", "timeout"]
 
-_COMMAND = (sys.executable, "-P", "-m", "ovtool.compile_check.compile_worker")
+_COMMAND = (sys.executable, "-P", "-m", "ovtool.compile_check.compiling")
 _ESTIMATE = re.compile(r"Estimated inference latency:\s*([0-9.]+)\s*(us|ms|s)\b")
 _MS_PER_UNIT = {"us": 1e-3, "ms": 1.0, "s": 1e3}
 _SPLIT_BATCH = "The model was reshaped to batch size 1 on the plugin side"
@@ -146,6 +150,29 @@ class LocalCompiler(Compiler):
         """Do nothing: each compile has its own worker."""
 
 
+class CompileWorker:
+    """Compiles a model, and exports it where the plugin can."""
+
+    def compile(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return the time and the devices; ``rejection`` is the error of a model that fails."""
+        import openvino as ov
+
+        device = request["device"]
+        try:
+            core = ov.Core()
+            model = core.read_model(request["xml"])
+            core.get_versions(device)  # loads the plugin, which is not part of compiling
+            started = time.perf_counter()
+            compiled = core.compile_model(model, device, request["properties"])
+            compile_s = time.perf_counter() - started
+            devices = " ".join(compiled.get_property("EXECUTION_DEVICES"))
+        except RuntimeError as error:
+            return {"rejection": str(error)}
+        with suppress(RuntimeError):  # the model compiles; not every plugin exports it
+            Path(request["blob"]).write_bytes(compiled.export_model().getvalue())
+        return {"compile_s": round(compile_s, 3), "execution_devices": devices}
+
+
 def read_outcome(log: Path, blob: Path, exit_code: int | None, timeout_s: float) -> Outcome:
     """Read the outcome of a program such as ``npu/ovnpu.c``, which prints ``@key value`` lines.
 
@@ -187,3 +214,7 @@ def explain(outcome: Outcome) -> Explanation:
     if outcome.failure in _EXPLANATIONS:
         return _EXPLANATIONS[outcome.failure]
     return plugin_errors.explain(outcome.error, _COMPILER_ERRORS) or _REJECTED
+
+
+if __name__ == "__main__":
+    serve(CompileWorker)
