@@ -52,19 +52,10 @@ def compress(
 ) -> Variant:
     """Compress a model by one method into another variant; the files of the model are not changed.
 
-    A model that is not a variant is first converted into ``<out>-source`` next to ``out``.
-
-    Args:
-        model: The model to compress.
-        method: Name in ``ovtool.compression.registry.METHODS``.
-        out: Folder of the new variant.
-        settings: Settings of the method; the rest have their defaults.
-        data: Samples by their purpose; a single set is for calibration.
-        name: Name of the variant; defaults to the name of the folder.
-        options: How to read a model that is not a variant, and how to create the PyTorch network
-            of a variant again; ``trust`` allows running the code that its record names.
-        progress: Receives the tasks.
-        replace: Whether to replace an existing folder.
+    A model that is not a variant is first converted into ``<out>-source`` next to ``out``. ``data``
+    are samples by their purpose, or a single set for calibration. ``options`` define how to read a
+    model that is not a variant, and how to create the PyTorch network of a variant again; ``trust``
+    allows running the code that its record names. ``name`` defaults to the name of the folder.
 
     Raises:
         InputError: A setting, the data or the model is wrong.

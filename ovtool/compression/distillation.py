@@ -19,12 +19,12 @@ from ovtool.compression.training import (
     TrainingResult,
     TrainingSettings,
     classification_loss,
-    first_output,
     load_training_set,
     train,
 )
 from ovtool.core.errors import InputError
 from ovtool.core.registry import suggestion
+from ovtool.models.network import flatten_outputs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -142,12 +142,7 @@ def hard_loss(network: Network, context: MethodContext[Any]) -> Loss:
 
 
 def _weighted(loss: Loss, weight: float) -> Loss:
-    def weighted(
-        inputs: Mapping[str, torch.Tensor], outputs: Any, labels: torch.Tensor | None
-    ) -> torch.Tensor:
-        return weight * loss(inputs, outputs, labels)
-
-    return loss if weight == 1 else weighted
+    return loss if weight == 1 else lambda *batch: weight * loss(*batch)
 
 
 def _load_teacher(context: MethodContext[Any]) -> Network:
@@ -197,7 +192,7 @@ class _Distillation:
 
     def _record(self, role: str, name: str) -> Any:
         def hook(_module: object, _inputs: object, output: Any) -> None:
-            self.features[role, name] = first_output(output, name)
+            self.features[role, name] = flatten_outputs(output, name)[0]
 
         return hook
 
@@ -215,7 +210,8 @@ class _Distillation:
         torch.manual_seed(self.settings.seed)
         for ours, theirs in self.pairs:
             a, b = self.features["student", ours], self.features["teacher", theirs]
-            if a.ndim != b.ndim or (a.ndim > 2 and not _same_positions(a, b)):
+            positions = slice(2, None) if a.ndim == 4 else slice(1, -1)
+            if a.ndim != b.ndim or (a.ndim > 2 and a.shape[positions] != b.shape[positions]):
                 raise InputError(
                     f"feature_layers: shapes {list(a.shape)} of {ours} and {list(b.shape)} of "
                     f"{theirs} differ in more than the width"
@@ -253,7 +249,8 @@ class _Distillation:
         """Return the weighted losses against the teacher's outputs and its predicted class."""
         import torch
 
-        ours, theirs = first_output(outputs, "the student"), first_output(targets, "the teacher")
+        ours = flatten_outputs(outputs, "the student")[0]
+        theirs = flatten_outputs(targets, "the teacher")[0]
         if ours.shape != theirs.shape:
             raise InputError(
                 f"output shapes differ: {list(ours.shape)} of the student, {list(theirs.shape)} of "
@@ -289,7 +286,3 @@ def soft_loss(student: torch.Tensor, teacher: torch.Tensor, temperature: float) 
 def _pair(layers: str) -> tuple[str, str]:
     ours, _, theirs = layers.partition("=")
     return ours, theirs or ours
-
-
-def _same_positions(a: torch.Tensor, b: torch.Tensor) -> bool:
-    return bool(a.shape[2:] == b.shape[2:] if a.ndim == 4 else a.shape[1:-1] == b.shape[1:-1])

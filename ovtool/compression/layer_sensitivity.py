@@ -274,8 +274,8 @@ def _macs_shares(model: ov.Model, feed: Mapping[int, NDArray[Any]]) -> dict[str,
         static.reshape({index: list(array.shape) for index, array in feed.items()})
     except RuntimeError:
         return None
-    context = flops.compute_cost(static)
-    return {name: f / context.total for name, f in context.flops.items()} if context.total else None
+    cost = flops.compute_cost(static)
+    return {name: f / cost.total for name, f in cost.flops.items()} if cost.total else None
 
 
 def _blocks(layers: Sequence[str], max_blocks: int) -> list[tuple[str, ...]]:

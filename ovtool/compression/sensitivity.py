@@ -81,25 +81,19 @@ def sensitivity(
 ) -> SensitivityReport:
     """Measure what quantizing each layer of a model costs, the most sensitive layer first.
 
-    Args:
-        model: A variant in float, its folder, or a model for :func:`ovtool.api.convert`, which is
-            converted into ``<out>-source`` next to ``out``, or temporarily without ``out``.
-        data: Samples to calibrate and to compare outputs on.
-        method: ``int8`` or ``fp8``.
-        settings: Settings of the method; ``max_drop`` and ``time_limit_s`` have no effect.
-        validation: Samples to measure the metric on as well, all of them for each layer.
-        metric: Defaults to top-1 with labels, to agreement without.
-        max_rows: Maximum number of rows; more layers are measured in blocks of neighbors.
-        time_limit_s: Seconds after which no further layer is measured.
-        out: Folder for a table, a document and a chart.
-        progress: Receives the layers.
-        replace: Whether to replace an existing folder.
+    A model that is not a variant in float is converted into ``<out>-source`` next to ``out``, or
+    temporarily without ``out``. ``method`` is ``int8`` or ``fp8``; its settings ``max_drop`` and
+    ``time_limit_s`` have no effect. ``data`` are for calibration and to compare outputs on; the
+    metric is measured on all ``validation`` samples, for each layer. ``max_rows`` and
+    ``time_limit_s`` are as for :func:`~ovtool.compression.layer_sensitivity.measure_sensitivity`.
+    ``out`` is the folder for a table, a document and a chart.
 
     Raises:
         InputError: A setting, the data or the model is wrong.
     """
     import openvino as ov
 
+    from ovtool.charts.layers import draw_noise_by_layer
     from ovtool.compression.layer_sensitivity import MAX_ROWS, measure_sensitivity
     from ovtool.compression.registry import parse_settings
     from ovtool.core.registry import suggestion
@@ -130,16 +124,9 @@ def sensitivity(
         if folder is None or target is None:
             return report
         progress.start("writing the chart")
-        return _write(report, folder, target)
-
-
-def _write(report: SensitivityReport, folder: Path, target: Path) -> SensitivityReport:
-    """Write the files into a folder that becomes ``target``."""
-    from ovtool.charts.layers import draw_noise_by_layer
-
-    document = report.to_json()
-    rows = document["layers"]
-    columns = ["name", "type", "macs_share", "sqnr_db", "noise", "metric_drop"]
-    chart = draw_noise_by_layer(rows, report.caption)
-    written = write_layer_report(folder, target, "sensitivity", document, rows, columns, [chart])
-    return with_fields(report, files=written)
+        document = report.to_json()
+        rows = document["layers"]
+        columns = ["name", "type", "macs_share", "sqnr_db", "noise", "metric_drop"]
+        charts = [draw_noise_by_layer(rows, report.caption)]
+        written = write_layer_report(folder, target, "sensitivity", document, rows, columns, charts)
+        return with_fields(report, files=written)

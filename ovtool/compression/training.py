@@ -319,7 +319,7 @@ class _Loop:
         correct = 0
         with torch.no_grad():
             for batch in self.data.batches(self.held_out, self.settings.batch_size):
-                scores = first_output(self.network(batch.inputs), self.network.reference)
+                scores = flatten_outputs(self.network(batch.inputs), self.network.reference)[0]
                 correct += int((scores.flatten(1).argmax(1) == batch.labels).sum())
         return correct / len(self.held_out)
 
@@ -353,19 +353,10 @@ class _Loop:
         self.progress.note(f"{self.task}: resumed after epoch {len(self.finished)}")
 
 
-def first_output(outputs: Any, reference: str) -> torch.Tensor:
-    """Return the first output, which training and evaluation use."""
-    return flatten_outputs(outputs, reference)[0]
-
-
 def classification_loss(reference: str) -> Loss:
     """Return the cross-entropy loss of the first output, [samples, classes], and the labels."""
 
-    def loss(
-        inputs: Mapping[str, torch.Tensor],  # noqa: ARG001 - other losses need them
-        outputs: Any,
-        labels: torch.Tensor | None,
-    ) -> torch.Tensor:
+    def loss(_: object, outputs: Any, labels: torch.Tensor | None) -> torch.Tensor:
         import torch
 
         if labels is None:
@@ -373,7 +364,7 @@ def classification_loss(reference: str) -> Loss:
                 "the training data has no labels",
                 "use labelled data, or train with a teacher only: --set hard=0 --set soft=1",
             )
-        scores = first_output(outputs, reference).flatten(1)
+        scores = flatten_outputs(outputs, reference)[0].flatten(1)
         low, high = int(labels.min()), int(labels.max())
         if low < 0 or high >= scores.shape[1]:
             raise InputError(

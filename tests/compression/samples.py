@@ -2,10 +2,12 @@
 
 import numpy as np
 import openvino as ov
+from openvino import opset15 as op
 
 from ovtool.compression.method import MethodInputs
 from ovtool.compression.pipeline import apply_method
 from ovtool.datasets.samples import Sample
+from ovtool.graph.weights import find_weights
 
 
 class Notes:
@@ -61,9 +63,23 @@ def compress(parent, method, settings, samples, **options):
     return apply_method(parent, method, settings, MethodInputs(calibration=samples), **options)
 
 
+def run_graph(model, rows):
+    """Return the first output of a graph on the CPU in f32."""
+    return ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(rows)[0]
+
+
+def decode_weights(model):
+    """Return the weights of each layer as the engine computes them."""
+    return {
+        stored.name: run_graph(
+            ov.Model([op.result(stored.layer.input_value(stored.index))], [], "weights"), {}
+        )
+        for stored in find_weights(model)
+    }
+
+
 def outputs(variant, rows):
-    compiled = ov.Core().compile_model(variant.xml, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return compiled(rows)[0]
+    return run_graph(variant.xml, rows)
 
 
 def closeness(variant, parent, samples):

@@ -120,19 +120,14 @@ def resized_ports(inputs: tuple[Port, ...], size: tuple[int, int]) -> tuple[Port
         raise InputError(
             "size: no input has H and W in its layout", "convert with --layout, e.g. x=NCHW"
         )
-    resized = tuple(
-        port.model_copy(
-            update={
-                "shape": tuple(
-                    sides.get(letter, side)
-                    for letter, side in zip(port.layout or "", port.shape, strict=True)
-                )
-            }
-        )
-        if _is_image(port)
-        else port
-        for port in inputs
-    )
+
+    def resize(port: Port) -> Port:
+        if not _is_image(port):
+            return port
+        old = zip(port.layout or "", port.shape, strict=True)
+        return port.model_copy(update={"shape": tuple(sides.get(axis, side) for axis, side in old)})
+
+    resized = tuple(map(resize, inputs))
     if resized == inputs:
         raise InputError(f"size: the images are {size[0]}x{size[1]} already")
     return resized
@@ -210,11 +205,7 @@ def _with_resized_samples(
 
 
 def _check_batch(before: ov.Model, after: ov.Model, size: tuple[int, int]) -> None:
-    """Check that the outputs keep their batch dimension: a reshape may mix samples silently.
-
-    Raises:
-        InputError: The first dimension of an output changed.
-    """
+    """Check that the outputs keep their batch dimension: a reshape may mix samples silently."""
     firsts = []
     for model in (before, after):
         try:
@@ -238,11 +229,7 @@ def _pool(context: MethodContext[DownsampleSettings]) -> MethodResult:
 
 
 def _insert(network: Network, settings: DownsampleSettings) -> None:
-    """Insert the pooling layer before the layer, and run the network.
-
-    Raises:
-        InputError: The layer does not exist, its input is no image, or the network does not run.
-    """
+    """Insert the pooling layer before the layer, and run the network."""
     import torch
 
     name = settings.layer or ""

@@ -224,11 +224,7 @@ def _widths(module: torch.nn.Module) -> dict[str, int]:
 def _gradient_function(
     context: MethodContext[PruneChannelsSettings],
 ) -> Callable[[Network], None] | None:
-    """Return a function that sets the gradients of the mean loss on training samples.
-
-    Raises:
-        InputError: ``taylor`` needs training samples with labels, and they are not available.
-    """
+    """Return a function that sets the gradients of the mean loss on training samples."""
     import torch
 
     settings = context.settings
@@ -252,11 +248,6 @@ def _gradient_function(
 def _channel_ratio(
     network: Network, context: MethodContext[PruneChannelsSettings], compute_gradients: Any
 ) -> float:
-    """Return the ratio of channels to remove.
-
-    Raises:
-        InputError: The ratio is of FLOPs, and FLOPs are unknown or cannot be reduced so far.
-    """
     settings = context.settings
     if settings.ratio_of == "channels":
         return settings.ratio

@@ -79,8 +79,12 @@ def _apply(context: MethodContext[PruneWeightsSettings]) -> MethodResult:
         tensors[name].mul_(mask)
     trained = retrain(network, context)
     details |= training_details(trained)
-    counts = _count_zeros(network.module, masks)
-    _check_sparsity(counts, settings.ratio)
+    counts = {name: (int((t == 0).sum()), t.numel()) for name, t in tensors.items()}
+    all_zeros, all_weights = (sum(pair[i] for pair in counts.values()) for i in range(2))
+    if all_zeros < settings.ratio * all_weights - len(counts):  # NNCF rounds, in every tensor
+        raise InputError(
+            f"{all_zeros} of {all_weights} weights are 0, less than the ratio {settings.ratio:g}"
+        )
     for name, (zeros, total) in counts.items():
         if zeros == total:
             context.progress.note(f"warning: all {total} weights of {name} are 0")
@@ -89,7 +93,7 @@ def _apply(context: MethodContext[PruneWeightsSettings]) -> MethodResult:
     }
     result = convert_network(context, network, details)
     details |= compare_flops(context.model, result.model)
-    return replace(result, verify=_verify_zeros(sum(zeros for zeros, _ in counts.values())))
+    return replace(result, verify=_verify_zeros(all_zeros))
 
 
 def _masked(network: Network, settings: PruneWeightsSettings) -> Network:
@@ -115,7 +119,6 @@ def _masked(network: Network, settings: PruneWeightsSettings) -> Network:
 
 
 def _magnitude_masks(network: Network, settings: PruneWeightsSettings) -> dict[str, torch.Tensor]:
-    """Return NNCF's masks of the smallest weights, by name of the weights."""
     from nncf.torch.function_hook.pruning.magnitude import algo
 
     pruned = algo.get_pruned_modules(_masked(network, settings).module)
@@ -187,22 +190,6 @@ def _tensors(module: torch.nn.Module, masks: Mapping[str, torch.Tensor]) -> dict
 
 def _nothing_to_prune() -> InputError:
     return InputError("prune-weights has no weights to prune", "ignore fewer layers")
-
-
-def _count_zeros(
-    module: torch.nn.Module, masks: Mapping[str, torch.Tensor]
-) -> dict[str, tuple[int, int]]:
-    """Return the number of zeros and of all weights of each weight tensor."""
-    return {
-        name: (int((tensor == 0).sum()), tensor.numel())
-        for name, tensor in _tensors(module, masks).items()
-    }
-
-
-def _check_sparsity(counts: Mapping[str, tuple[int, int]], ratio: float) -> None:
-    zeros, total = (sum(pair[i] for pair in counts.values()) for i in range(2))
-    if zeros < ratio * total - len(counts):  # NNCF rounds, in every tensor
-        raise InputError(f"{zeros} of {total} weights are 0, less than the ratio {ratio:g}")
 
 
 def _verify_zeros(expected: int) -> Callable[[ov.Model], dict[str, Any]]:

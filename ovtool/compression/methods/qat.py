@@ -63,18 +63,20 @@ class QatSettings(PresetSettings, DistillationSettings):
 
 
 def _apply(context: MethodContext[QatSettings]) -> MethodResult:
+    from openvino._offline_transformations import compress_quantize_weights_transformation
+
     network = context.create_network("qat")
     network = replace(network, module=make_hookable(network.module).eval())
     ports, samples = context.parent.record.inputs, context.samples("calibration", "qat")
     feed = CalibrationFeed(samples, ports, context.settings.subset_size, context.progress)
     quantized = replace(network, module=_quantize(network, feed, context.settings))
     details: dict[str, Any] = {
-        "calibration_samples": min(context.settings.subset_size, len(samples)),
+        "calibration_samples": feed.count,
         "parameters": count_parameters(network.module),
     }
     details |= training_details(retrain(quantized, context))
     result = convert_network(context, quantized, details)
-    _store_in_8_bits(result.model)
+    compress_quantize_weights_transformation(result.model)  # to 8-bit integers
     details |= compare_flops(context.model, result.model)
     compared = list(CalibrationFeed(samples, ports, _COMPARED, SILENT))
     # A graph in 8 bits has no PyTorch network that later steps could train.
@@ -124,13 +126,6 @@ def _arguments(network: Network, batch: Mapping[int, Any]) -> Any:
     if network.by_name:
         return dict(zip(network.example, tensors, strict=True))
     return tuple(tensors)
-
-
-def _store_in_8_bits(model: ov.Model) -> None:
-    """Store the weights of FakeQuantize operations as 8-bit integers."""
-    from openvino._offline_transformations import compress_quantize_weights_transformation
-
-    compress_quantize_weights_transformation(model)
 
 
 def _verify(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -80,11 +81,7 @@ def _apply(context: MethodContext[SeparableSettings]) -> MethodResult:
 
 
 def _select(network: Network, settings: SeparableSettings) -> dict[str, torch.nn.Module]:
-    """Return the convolutions to replace, by name.
-
-    Raises:
-        InputError: A named layer is unsuitable.
-    """
+    """Return the convolutions to replace, by name."""
     named = find_modules(network, settings.layers, settings.layer_patterns, "layers")
     ignored = find_modules(network, settings.ignored_names, (), "ignored_names")
     skipped = {inner for module in ignored.values() for inner in module.modules()}
@@ -129,15 +126,12 @@ def _random_inputs(network: Network) -> dict[str, torch.Tensor]:
 
     shapes: dict[str, torch.Size] = {}
 
-    def record(name: str) -> Any:
-        def hook(_module: object, inputs: tuple[Any, ...]) -> None:
-            if inputs and isinstance(inputs[0], torch.Tensor):
-                shapes[name] = inputs[0].shape
-
-        return hook
+    def record(name: str, _module: object, inputs: tuple[Any, ...]) -> None:
+        if inputs and isinstance(inputs[0], torch.Tensor):
+            shapes[name] = inputs[0].shape
 
     modules = network.module.named_modules()
-    handles = [module.register_forward_pre_hook(record(name)) for name, module in modules]
+    handles = [module.register_forward_pre_hook(partial(record, name)) for name, module in modules]
     try:
         run_example(network, f"{network.reference} does not run")
     finally:
@@ -154,14 +148,9 @@ def _replace(
     settings: SeparableSettings,
     inputs: torch.Tensor | None,
 ) -> dict[str, Any] | None:
-    """Replace a convolution by the fitted pair.
+    """Replace a convolution by the fitted pair; return its row, with the error's Frobenius norm.
 
-    Returns:
-        Name, rank, and the relative error in the Frobenius norm; None where the error exceeds
-        ``max_error`` and the convolution stays.
-
-    Raises:
-        InputError: The layer computes more than a convolution.
+    If the error exceeds ``max_error``, the convolution stays and the result is None.
     """
     import torch
 

@@ -163,7 +163,7 @@ def _apply(context: MethodContext[WeightCompressionSettings]) -> MethodResult:
         samples = context.samples("calibration", "weights")
         inputs = context.parent.record.inputs
         feed = CalibrationFeed(samples, inputs, settings.subset_size, context.progress, task)
-        details["calibration_samples"] = min(settings.subset_size, len(samples))
+        details["calibration_samples"] = feed.count
     check_ignored(context.model, settings)
     context.progress.start(task)
     try:
@@ -250,11 +250,7 @@ WEIGHTS = Method(
 )
 
 
-class Fp16Settings(MethodSettings):
-    """FP16 has no settings."""
-
-
-def _apply_fp16(context: MethodContext[Fp16Settings]) -> MethodResult:
+def _apply_fp16(context: MethodContext[MethodSettings]) -> MethodResult:
     """Store weights as 16-bit floats; the engine widens them during compilation."""
     # The pass of ov.save_model(compress_to_fp16=True), on the graph: the pipeline saves it.
     from openvino._offline_transformations import compress_model_transformation
@@ -263,4 +259,4 @@ def _apply_fp16(context: MethodContext[Fp16Settings]) -> MethodResult:
     return MethodResult(context.model)
 
 
-FP16 = Method(Fp16Settings, frozenset(), _apply_fp16, "size")
+FP16 = Method(MethodSettings, frozenset(), _apply_fp16, "size")

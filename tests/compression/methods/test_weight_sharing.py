@@ -9,7 +9,6 @@ from safetensors.torch import load_file
 
 from ovtool.compression import shared_weights
 from ovtool.compression.method import MethodInputs, MissingInputError
-from ovtool.compression.methods.hashed_weights import PositionHash, hash_weights
 from ovtool.compression.methods.weight_sharing import WeightSharingSettings, cluster_weights
 from ovtool.compression.pipeline import apply_method
 from ovtool.core import variant
@@ -17,22 +16,8 @@ from ovtool.core.errors import InputError
 from ovtool.datasets.samples import Sample
 from ovtool.graph.weights import find_weights
 from ovtool.models.network import Network
-from tests.compression.samples import compress
+from tests.compression.samples import compress, decode_weights, run_graph
 from tests.helpers.graphs import embedding, save
-
-
-def run(model, rows):
-    config = {"INFERENCE_PRECISION_HINT": "f32"}
-    return ov.Core().compile_model(model, "CPU", config)(rows)[0]
-
-
-def decoded(model):
-    """The weights of each layer, computed by the engine itself."""
-    actual = {}
-    for stored in find_weights(model):
-        source = stored.layer.input_value(stored.index)
-        actual[stored.name] = run(ov.Model([op.result(source)], [], "weights"), {})
-    return actual
 
 
 def plain(variant_or_model):
@@ -50,13 +35,11 @@ def plain(variant_or_model):
         ({"bits": 6, "start": "density"}, 64, "u8"),
     ],
 )
-def test_shared_weights_are_few_small_and_what_the_engine_reads(
-    conv, pictures, tmp_path, settings, most, kind
-):
+def test_engine_reads_the_codebook_values(conv, pictures, tmp_path, settings, most, kind):
     compressed = compress(conv, "weight-sharing", settings, None, out=tmp_path / "s", name="s")
     before, after = plain(conv), ov.Core().read_model(compressed.xml)
     expected = {}
-    for name, values in decoded(after).items():
+    for name, values in decode_weights(after).items():
         expected[name] = cluster_weights(
             before[name].values(), WeightSharingSettings(**settings)
         ).weights()
@@ -67,7 +50,9 @@ def test_shared_weights_are_few_small_and_what_the_engine_reads(
     for name, stored in plain(model).items():
         stored.replace(op.constant(expected[name]))
     rows = np.stack([sample.inputs["x"] for sample in pictures])
-    assert run(compressed.xml, rows) == pytest.approx(run(model, rows), rel=1e-4, abs=1e-6)
+    assert run_graph(compressed.xml, rows) == pytest.approx(
+        run_graph(model, rows), rel=1e-4, abs=1e-6
+    )
     weights = compressed.record.steps[-1].details["weights"]
     assert [row["type"] for row in weights] == [kind]
     bits = weights[0]["bits"]
@@ -78,7 +63,7 @@ def test_shared_weights_are_few_small_and_what_the_engine_reads(
     assert details["storage"]["distinct_most"] <= most
 
 
-def test_embeddings_share_too_and_layers_that_would_grow_do_not(tmp_path):
+def test_embeddings_are_shared_and_layers_that_would_grow_are_skipped(tmp_path):
     parent = save(tmp_path / "text", embedding())
     compressed = compress(parent, "weight-sharing", {"bits": 8}, None, out=tmp_path / "s", name="s")
     details = compressed.record.steps[-1].details
@@ -92,7 +77,7 @@ def test_shared_weights_cannot_be_shared_again(conv, tmp_path):
         compress(once, "weight-sharing", {}, None, out=tmp_path / "t", name="t")
 
 
-def test_bits_and_clusters_are_one_setting(conv, tmp_path):
+def test_bits_and_clusters_are_exclusive(conv, tmp_path):
     with pytest.raises(InputError, match="bits and clusters"):
         compress(
             conv, "weight-sharing", {"bits": 2, "clusters": 4}, None, out=tmp_path / "s", name="s"
@@ -103,7 +88,7 @@ some = st.lists(st.floats(-4, 4, width=32, allow_subnormal=False) | st.just(0.0)
 
 
 @given(some, st.integers(2, 9), st.sampled_from(["linear", "density", "random"]))
-def test_a_table_keeps_zeros_and_takes_the_nearest(actual, clusters, start):
+def test_codebook_keeps_zeros_and_few_distinct_values(actual, clusters, start):
     values = np.array(actual, np.float32)
     table = cluster_weights(values, WeightSharingSettings(clusters=clusters, start=start))
     assert len(table.values) <= clusters
@@ -112,7 +97,7 @@ def test_a_table_keeps_zeros_and_takes_the_nearest(actual, clusters, start):
         assert np.array_equal(table.weights(), values)
 
 
-def test_pruned_zeros_stay_and_are_coded(tmp_path, conv):
+def test_pruned_zeros_stay_and_reduce_the_coded_size(tmp_path, conv):
     model = ov.Core().read_model(conv.xml)
     for stored in list(find_weights(model)):
         values = stored.values()
@@ -123,75 +108,6 @@ def test_pruned_zeros_stay_and_are_coded(tmp_path, conv):
     storage = compressed.record.steps[-1].details["storage"]
     assert storage["nonzero_pct"] == pytest.approx(10, abs=0.5)
     assert storage["coded_mib"] < compressed.model_mib - 0.25 * storage["parameters"] / 8 / 2**20
-
-
-@given(st.integers(1, 400), st.floats(0.01, 0.9), st.integers(0, 5))
-def test_a_hash_shares_means_among_positions_alone(count, ratio, seed):
-    values = np.random.default_rng(count).standard_normal(count).astype(np.float32)
-    table, other = hash_weights(values, ratio, seed), hash_weights(values + 1, ratio, seed)
-    assert len(table.values) == max(1, round(count * ratio))
-    assert np.array_equal(table.indices, other.indices)
-    for place in np.unique(table.indices):
-        assert table.values[place] == pytest.approx(values[table.indices == place].mean(), abs=1e-5)
-
-
-@pytest.mark.parametrize(("count", "buckets"), [(40_000, 100), (80_000, 100), (3_000_000, 90_000)])
-def test_a_hash_is_even_and_its_neighbours_are_apart(count, buckets):
-    places = PositionHash.seeded(buckets, 0).hash_positions(count)
-    expected = count / buckets
-    chi = (np.square(np.bincount(places, minlength=buckets) - expected) / expected).sum()
-    assert abs(chi - (buckets - 1)) < 6 * np.sqrt(2 * buckets), "chi-squared, six deviations"
-    for step in (1, 3, 9, 288):
-        together = (places[step:] == places[:-step]).mean()
-        assert abs(together - 1 / buckets) < 6 * np.sqrt(1 / buckets / count)
-
-
-@pytest.mark.parametrize(
-    ("shape", "buckets"), [((7, 11), 5), ((500, 300), 1000), ((1000, 3, 70), 60_000)]
-)
-def test_the_graph_computes_the_same_places(shape, buckets):
-    chosen = PositionHash.seeded(buckets, 3)
-    model = ov.Model([op.result(chosen.operations(shape))], [], "places")
-    actual = ov.Core().compile_model(model, "CPU")({})[0]
-    assert actual.shape == shape
-    assert np.array_equal(actual.ravel(), chosen.hash_positions(actual.size))
-
-
-def test_a_large_layer_stores_no_places_and_runs_as_a_plain_one(tmp_path):
-    rng = np.random.default_rng(0)
-    x = op.parameter([-1, 256], ov.Type.f32, name="x")
-    x.output(0).set_names({"x"})
-    weights = rng.standard_normal((512, 256)).astype(np.float32)
-    h = op.matmul(x, op.constant(weights), False, True, name="product")
-    h.output(0).set_names({"y"})
-    parent = save(tmp_path / "wide", ov.Model([op.result(h)], [x], "wide"))
-    compressed = compress(
-        parent, "hashed-weights", {"ratio": 1 / 64}, None, out=tmp_path / "h", name="h"
-    )
-    assert compressed.record.bin_bytes < 512 * 256 / 64 * 4 + 500
-    assert compressed.model_mib < parent.model_mib / 16
-    details = compressed.record.steps[-1].details
-    assert (details["table_values"], details["shared_weights"]) == (2048, 512 * 256)
-    assert details["storage"]["parameters"] == 2048, "what is stored"
-    rows = rng.standard_normal((3, 256)).astype(np.float32)
-    few = hash_weights(weights, 1 / 64, 0).weights()
-    assert run(compressed.xml, rows) == pytest.approx(rows @ few.T, rel=1e-3, abs=1e-3)
-    compiled = ov.Core().compile_model(compressed.xml, "CPU")
-    kinds = {o.get_rt_info()["layerType"].astype(str)
-             for o in compiled.get_runtime_model().get_ops()}  # fmt: skip
-    assert kinds.isdisjoint({"Range", "Gather", "Eltwise", "Math"}), "folded while compiling"
-
-
-def test_hashing_a_small_layer_stores_places_where_they_take_less(conv, tmp_path):
-    compressed = compress(
-        conv, "hashed-weights", {"ratio": 1 / 64}, None, out=tmp_path / "h", name="h"
-    )
-    details = compressed.record.steps[-1].details
-    assert details["shared_weights"] == 3 * 32 * 9 + 32 * 32 * 9 + 320
-    assert details["table_values"] == sum(round(n / 64) for n in (864, 9216, 320))
-    assert {row["type"] for row in details["weights"]} == {"u4", "u8"}
-    for values in decoded(ov.Core().read_model(compressed.xml)).values():
-        assert len(np.unique(values)) <= max(1, round(values.size / 64))
 
 
 class Labelled:
@@ -256,9 +172,7 @@ def training(parent, method, settings, out, **options):
     ("method", "settings", "most"),
     [("weight-sharing", {"bits": 3}, 8), ("hashed-weights", {"ratio": 0.01}, 12)],
 )
-def test_shared_values_are_trained_and_the_graph_is_the_networks(
-    trained, tmp_path, method, settings, most
-):
+def test_trained_values_are_in_the_network_and_the_graph(trained, tmp_path, method, settings, most):
     compressed = training(trained, method, settings, tmp_path / "s")
     details = compressed.record.steps[-1].details
     assert len(details["training"]["epochs"]) == 2
@@ -276,14 +190,14 @@ def test_shared_values_are_trained_and_the_graph_is_the_networks(
     rows = np.random.default_rng(2).standard_normal((2, 3, 8, 8)).astype(np.float32)
     with torch.no_grad():
         expected = fresh.module(torch.from_numpy(rows)).numpy()
-    assert run(compressed.xml, rows) == pytest.approx(expected, rel=1e-3, abs=1e-4)
+    assert run_graph(compressed.xml, rows) == pytest.approx(expected, rel=1e-3, abs=1e-4)
     stored = {row["type"]: row["layers"] for row in details["weights"]}
     assert sum(stored.values()) == 3
     assert "f32" not in stored
 
 
 @pytest.mark.slow
-def test_training_moves_values_and_not_what_shares_them(trained, tmp_path):
+def test_training_changes_values_but_not_indices(trained, tmp_path):
     untrained = training(trained, "weight-sharing", {"learning_rate": 1e-12}, tmp_path / "a")
     compressed = training(trained, "weight-sharing", {}, tmp_path / "b")
     a, b = (load_file(v.folder / variant.NETWORK) for v in (untrained, compressed))
@@ -293,8 +207,7 @@ def test_training_moves_values_and_not_what_shares_them(trained, tmp_path):
         assert pairs != {(x, x) for x, _ in pairs}
 
 
-def test_the_gradient_of_a_value_is_the_sum_of_its_weights(tmp_path):
-
+def test_gradient_of_a_value_is_the_sum_over_its_weights(tmp_path):
     module = torch.nn.Linear(6, 2, bias=False)
     values = module.weight.detach().numpy().copy()
     values[0, :2] = 0
@@ -309,7 +222,7 @@ def test_the_gradient_of_a_value_is_the_sum_of_its_weights(tmp_path):
 
 
 @pytest.mark.slow
-def test_ignored_layers_are_neither_shared_nor_stored_so(trained, tmp_path):
+def test_ignored_layers_stay_in_float(trained, tmp_path):
     last = list(plain(trained))[-1]
     compressed = training(trained, "weight-sharing", {"ignored_names": last}, tmp_path / "s")
     weights = compressed.record.steps[-1].details["weights"]
@@ -322,17 +235,7 @@ def test_training_needs_data_and_a_network(conv, tmp_path):
     assert caught.value.need == "training"
 
 
-def test_hashed_values_keep_the_spread_that_an_untrained_network_needs():
-    weights = np.random.default_rng(3).normal(0, 0.1, (100, 64)).astype(np.float32)
-    mean, spread = (
-        hash_weights(weights, 1 / 64, 0, keep_spread=keep).weights() for keep in (False, True)
-    )
-    assert mean.std() < 0.03
-    assert spread.std() == pytest.approx(0.1, rel=0.2)
-    assert np.corrcoef(mean.ravel(), spread.ravel())[0, 1] == pytest.approx(1)
-
-
-def test_what_is_looked_up_in_tables_is_not_quantized(conv, pictures, tmp_path):
+def test_shared_weights_cannot_be_quantized(conv, pictures, tmp_path):
     shared = compress(
         conv, "weight-sharing", {"min_weights": 1}, None, out=tmp_path / "s", name="s"
     )
