@@ -54,9 +54,7 @@ class DistillationSettings(TrainingSettings):
         "parent",
         description="parent: the network before this step; or a model reference, as for convert",
     )
-    keep_zeros: bool = Field(
-        True, description="weights that an earlier step set to 0 stay 0; false: trains them"
-    )
+    keep_zeros: bool = Field(True, description="zeros of earlier steps stay 0; false: trains them")
 
     @model_validator(mode="after")
     def _check_targets(self) -> DistillationSettings:

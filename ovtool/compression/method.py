@@ -189,10 +189,6 @@ def _split(value: object) -> object:
     return value
 
 
-def _listed(value: object) -> object:
-    return [value] if isinstance(value, str) else value
-
-
 def _check_patterns(patterns: tuple[str, ...]) -> tuple[str, ...]:
     for pattern in patterns:
         try:
@@ -203,7 +199,11 @@ def _check_patterns(patterns: tuple[str, ...]) -> tuple[str, ...]:
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
-Patterns = Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_check_patterns)]
+Patterns = Annotated[
+    tuple[str, ...],
+    BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
+    AfterValidator(_check_patterns),
+]
 
 
 class IgnoredScopeSettings(MethodSettings):
@@ -211,6 +211,4 @@ class IgnoredScopeSettings(MethodSettings):
 
     ignored_names: Names = Field((), description="layers to skip, by name")
     ignored_types: Names = Field((), description="layers to skip, by type, e.g. MatMul")
-    ignored_patterns: Patterns = Field(
-        (), description="layers to skip, by regular expression on the name"
-    )
+    ignored_patterns: Patterns = Field((), description="layers to skip, by regular expression")

@@ -57,9 +57,7 @@ class QuantizationSettings(CalibrationSettings):
     smooth_convolution: float = Field(
         _SMOOTH_CONVOLUTION, ge=-1, le=1, description="SmoothQuant alpha of convolutions"
     )
-    channel_alignment: bool = Field(
-        False, description="equalizes channel ranges between convolutions"
-    )
+    channel_alignment: bool = Field(False, description="equalizes channel ranges of convolutions")
     activations_range: Range = Field("auto", description="estimator of activation ranges")
     max_drop: float | None = Field(
         None,

@@ -43,9 +43,7 @@ _MIN_WEIGHTS_PER_CHANNEL = 4
 class SharedWeightsSettings(LayerSelectionSettings, DistillationSettings):
     """Settings of methods that share weights."""
 
-    epochs: int = Field(
-        0, ge=0, description="passes over the training data to train the shared values; 0: none"
-    )
+    epochs: int = Field(0, ge=0, description="epochs of training the shared values; 0: none")
 
 
 def shared_training_needs(settings: SharedWeightsSettings) -> frozenset[Need]:

@@ -37,9 +37,7 @@ class TrainingSettings(MethodSettings):
     """Settings of the training loop, part of the settings of every method that trains."""
 
     epochs: int = Field(5, ge=0, description="passes over the training data; 0: no training")
-    learning_rate: float = Field(
-        1e-3, gt=0, description="initial learning rate; the schedule lowers it"
-    )
+    learning_rate: float = Field(1e-3, gt=0, description="initial rate; the schedule lowers it")
     optimizer: Literal["adamw", "adam", "sgd"] = Field(
         "adamw", description="optimizer; sgd has Nesterov momentum 0.9"
     )
@@ -70,10 +68,7 @@ class Epoch:
 
 @dataclass(frozen=True, slots=True)
 class TrainingResult:
-    """Result of a training; ``best`` is the number of the epoch, from 1, with the kept weights.
-
-    Without held-out samples ``best`` is None and the last weights are kept.
-    """
+    """Result of a training; ``best`` is the epoch, from 1, of the kept weights; None: the last."""
 
     epochs: tuple[Epoch, ...]
     best: int | None
@@ -180,10 +175,8 @@ def train(
 
     The same seed, data and settings give the same weights, also after an interruption: the order
     of an epoch depends on the seed and the epoch's number only, and the checkpoint holds the state
-    of PyTorch's generator. With held-out samples, the weights of the best epoch are kept.
-
-    The network ends in eval mode. A checkpoint is written after each epoch. ``task`` names the
-    training in the progress.
+    of PyTorch's generator. With held-out samples, the weights of the best epoch are kept. The
+    network ends in eval mode. ``task`` names the training in the progress.
 
     Raises:
         InputError: The loss is infinite or NaN, labels are missing or out of range, no sample is
@@ -230,8 +223,7 @@ class _Loop:
 
     def run(self) -> TrainingResult:
         self._resume()
-        stopped = self._stop_reason()
-        while stopped is None:
+        while (stopped := self._stop_reason()) is None:
             started = time.monotonic()
             self.finished.append(self._run_epoch(len(self.finished) + 1))
             if self._best_epoch() == len(self.finished):
@@ -240,7 +232,6 @@ class _Loop:
                 }
             self.spent_s += time.monotonic() - started
             self._save()
-            stopped = self._stop_reason()
         best = self._best_epoch()
         if self.best_weights is not None:
             self.network.module.load_state_dict(self.best_weights)

@@ -59,22 +59,16 @@ class PruneChannelsSettings(DistillationSettings):
         "layer", description="whether channels are ranked per layer or across the network"
     )
     steps: int = Field(1, ge=1, description="number of pruning steps, with retraining in between")
-    step_epochs: int = Field(
-        1, ge=0, description="epochs of retraining after each pruning step but the last"
-    )
+    step_epochs: int = Field(1, ge=0, description="epochs of retraining between pruning steps")
     round_to: int = Field(
         1,
         ge=1,
         description="rounds the remaining channels down to a multiple; a layer with none left is "
         "skipped",
     )
-    taylor_samples: int = Field(
-        256, ge=1, description="training samples for the gradients of taylor"
-    )
+    taylor_samples: int = Field(256, ge=1, description="training samples for gradients of taylor")
     ignored_names: Names = Field((), description="modules to skip, with their submodules, by name")
-    ignored_patterns: Patterns = Field(
-        (), description="modules to skip, with their submodules, by regular expression"
-    )
+    ignored_patterns: Patterns = Field((), description="modules to skip, by regular expression")
 
 
 def _import_library() -> Any:
@@ -149,11 +143,6 @@ class _ChannelPruner:
                 f"{after}",
                 "add the layers of these outputs to ignored_names",
             )
-
-    @property
-    def history(self) -> list[Any]:
-        """Removed channels: module name, whether of its outputs, and indices."""
-        return [[name, out, list(idx)] for name, out, idx in self.pruner.pruning_history()]
 
 
 @contextlib.contextmanager
@@ -302,7 +291,8 @@ def _apply(context: MethodContext[PruneChannelsSettings]) -> MethodResult:
         "torch_pruning": version("torch-pruning"),
         "ratio_of_channels": ratio,
         "channels": {n: [old, remaining[n]] for n, old in widths.items() if remaining[n] != old},
-        "pruning_history": pruner.history,
+        # Module name, whether of its outputs, and indices.
+        "pruning_history": [[n, out, list(idx)] for n, out, idx in pruner.pruner.pruning_history()],
         **({"training_between": between} if between else {}),
     }
     return convert_with_cost(context, network, size, trained, details)

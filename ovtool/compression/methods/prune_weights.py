@@ -51,9 +51,7 @@ class PruneWeightsSettings(IgnoredScopeSettings, DistillationSettings):
         "their norms (global), or weights chosen by learned masks (needs training data)",
     )
     ratio: float = Field(0.5, gt=0, lt=1, description="share of the layers' weights to set to 0")
-    mask_epochs: int = Field(
-        10, ge=1, description="epochs to learn the masks of mode regularization"
-    )
+    mask_epochs: int = Field(10, ge=1, description="epochs to learn masks of mode regularization")
     mask_learning_rate: float = Field(
         0.05, gt=0, description="initial learning rate of the masks of mode regularization"
     )

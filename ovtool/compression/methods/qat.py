@@ -57,9 +57,7 @@ class QatSettings(PresetSettings, DistillationSettings):
     target_device: Literal["any", "cpu", "gpu", "npu"] = Field(
         "any", description="device with the quantization rules to apply"
     )
-    learning_rate: float = Field(
-        1e-4, gt=0, description="initial learning rate; the schedule lowers it"
-    )
+    learning_rate: float = Field(1e-4, gt=0, description="initial rate; the schedule lowers it")
 
 
 def _apply(context: MethodContext[QatSettings]) -> MethodResult:

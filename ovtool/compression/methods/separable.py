@@ -40,16 +40,12 @@ _TOLERANCE = 1e-3
 class SeparableSettings(DistillationSettings):
     """Settings of separable convolutions."""
 
-    layers: Names = Field(
-        (), description="convolutions to replace, by name; none: all suitable ones"
-    )
+    layers: Names = Field((), description="convolutions to replace, by name; none: all suitable")
     layer_patterns: Patterns = Field(
         (), description="convolutions to replace, by regular expression on the name"
     )
     ignored_names: Names = Field((), description="modules to skip, with their submodules")
-    min_channels: int = Field(
-        16, ge=2, description="minimum number of input channels, without layers"
-    )
+    min_channels: int = Field(16, ge=2, description="minimum of input channels, without layers")
     max_error: float | None = Field(
         None,
         gt=0,

@@ -23,8 +23,6 @@ from ovtool.graph.weights import find_weights
 if TYPE_CHECKING:
     import nncf
 
-    from ovtool.compression.method import Need
-
 # Group sizes that NNCF requires.
 _FIXED_GROUP = {"mxfp4": 32, "mxfp8_e4m3": 32, "nvfp4": 16}
 _INT8 = ("int8_sym", "int8_asym")
@@ -90,9 +88,7 @@ class WeightCompressionSettings(IgnoredScopeSettings):
     codebook: Annotated[tuple[float, ...], BeforeValidator(_numbers)] = Field(
         (), description="values of mode codebook, ascending; a scale multiplies them"
     )
-    codebook_size: int = Field(
-        16, ge=2, le=256, description="number of values of mode adaptive_codebook"
-    )
+    codebook_size: int = Field(16, ge=2, le=256, description="values of mode adaptive_codebook")
 
     @model_validator(mode="after")
     def _check_combination(self) -> WeightCompressionSettings:
@@ -237,16 +233,12 @@ def _has_convolutions(context: MethodContext[WeightCompressionSettings]) -> bool
     return any("Convolution" in kind and kind not in ignored for kind in kinds)
 
 
-def _conditional_needs(settings: WeightCompressionSettings) -> frozenset[Need]:
-    return frozenset({"calibration"}) if settings.needs_data else frozenset()
-
-
 WEIGHTS = Method(
     WeightCompressionSettings,
     frozenset(),
     _apply,
     "size; speed of memory-bound models on CPU, GPU and NPU",
-    conditional_needs=_conditional_needs,
+    conditional_needs=lambda settings: frozenset({"calibration"} if settings.needs_data else ()),
 )
 
 

@@ -37,9 +37,7 @@ class WeightSharingSettings(SharedWeightsSettings):
         "linear",
         description="initial centroids: even over the range, even over the weights, or random",
     )
-    keep_zeros: bool = Field(
-        True, description="zero is a shared value in layers with zeros, so zeros stay"
-    )
+    keep_zeros: bool = Field(True, description="zeros stay: zero is one of the shared values")
     iterations: int = Field(200, ge=1, description="maximum number of k-means steps")
 
     @model_validator(mode="after")
