@@ -1,16 +1,11 @@
 """Quantization within an accuracy limit: cheap candidates first, then layers in float.
 
 The candidates are, in this order: the settings as given; ``model_type`` transformer; the full bias
-correction; both; then the best of these with layers left in float. The sets of layers are to remove
-half of the quantization noise, three quarters and so on, each at the lowest cost
-(:func:`~ovtool.compression.layer_sensitivity.select_cheapest`). The first candidate that holds the
-limit is the result.
-
-A candidate *holds* the limit when its metric is at most ``max_drop`` below the metric of the
-uncompressed graph, on the same validation samples. The decision uses the values themselves. The
-confidence interval of the candidate's metric is recorded as evidence: where it contains the minimum
-allowed metric, the samples are too few, and the attempt has ``certain: false``. The interval is of
-the metric, not of the difference, so it is wider than a paired interval.
+correction; both; then the best of these with layers left in float, to remove half of the
+quantization noise, three quarters and so on, each at the lowest cost. The result is the first
+candidate with a metric at most ``max_drop`` below that of the uncompressed graph, on the same
+validation samples. The confidence interval of the metric, wider than a paired interval of the
+difference, is evidence: where it contains the minimum allowed metric, the samples are too few.
 """
 
 from __future__ import annotations

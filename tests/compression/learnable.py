@@ -1,4 +1,4 @@
-"""Networks and data that training makes something of within a second."""
+"""Networks and data that train within a second."""
 
 import numpy as np
 import torch
@@ -37,7 +37,7 @@ class Patterns:
 
 
 class Residual(torch.nn.Module):
-    """Two convolutions with batch normalization, one of them passed by, and a classifier."""
+    """Two convolutions with batch normalization, one of them residual, and a classifier."""
 
     def __init__(self, width=8):
         super().__init__()
@@ -70,7 +70,7 @@ def linear(outputs=CLASSES, seed=0):
 
 
 def inputs(network=residual, **others):
-    """Return what a method of torch works with: labelled patterns, a network made anew."""
+    """Return the inputs of a PyTorch method: labelled patterns and a fresh network."""
     samples = Patterns()
     return MethodInputs(
         **{"calibration": samples, "training": samples, "network": network, **others}
@@ -78,7 +78,7 @@ def inputs(network=residual, **others):
 
 
 def saved(folder, network):
-    """Return the variant that the conversion of a network is, with an open batch."""
+    """Save the conversion of a network as a variant with an open batch."""
     model = network.to_openvino()
     name, shape = next(iter(network.example.items()))
     model.reshape({name: [-1, *shape.shape[1:]]})
@@ -94,14 +94,14 @@ def saved(folder, network):
     return variant.save(folder, model, describe)
 
 
-def context(tmp_path, method, settings, given, parent=None):
-    """Return the work of a method that needs no graph."""
+def context(tmp_path, method, settings, method_inputs, parent=None):
+    """Return the context of a method that needs no graph."""
     parsed = parse_settings(method, settings)
-    return MethodContext(None, parsed, parent, given, tmp_path / "scratch", SILENT)
+    return MethodContext(None, parsed, parent, method_inputs, tmp_path / "scratch", SILENT)
 
 
 def outputs(network, x):
-    """Return what a network says of [batch, ...] in eval mode, as an array."""
+    """Return the output of a network for [batch, ...] in eval mode, as an array."""
     network.module.eval()
     with torch.no_grad():
         return network({next(iter(network.example)): torch.as_tensor(x)}).numpy()

@@ -1,4 +1,4 @@
-"""A network that INT8 ruins by one layer: a channel of its activations is far above the others."""
+"""A network with outliers: one channel of its activations is far above the rest."""
 
 import numpy as np
 import openvino as ov

@@ -55,7 +55,7 @@ def details(compressed):
 
 
 @pytest.mark.slow
-def test_a_product_with_outliers_is_saved_by_model_type_transformer(products, tmp_path, progress):
+def test_matmul_with_outliers_needs_model_type_transformer(products, tmp_path, progress):
     quality = evaluator(products)
     compressed = search(products, LIMIT, quality, tmp_path / "q", progress=progress)
     actual = details(compressed)
@@ -75,7 +75,7 @@ def test_a_product_with_outliers_is_saved_by_model_type_transformer(products, tm
 
 
 @pytest.mark.slow
-def test_a_convolution_with_outliers_is_saved_by_leaving_it_in_float(convolutions, tmp_path):
+def test_convolution_with_outliers_stays_in_float(convolutions, tmp_path):
     quality = evaluator(convolutions)
     compressed = search(convolutions, LIMIT, quality, tmp_path / "q")
     actual = details(compressed)
@@ -88,7 +88,7 @@ def test_a_convolution_with_outliers_is_saved_by_leaving_it_in_float(convolution
     assert Variant.load(compressed.folder).record == compressed.record
 
 
-def test_what_holds_at_once_is_what_is_made_without_a_limit(conv, pictures, tmp_path):
+def test_first_candidate_equals_quantization_without_a_limit(conv, pictures, tmp_path):
     limited = MethodInputs(calibration=pictures, evaluator=ScriptedEvaluator(0.9, 0.9))
     compressed = apply_method(conv, "int8", LIMIT, limited, out=tmp_path / "q", name="q")
     plain = compress(conv, "int8", {}, pictures, out=tmp_path / "p", name="q")
@@ -96,13 +96,13 @@ def test_what_holds_at_once_is_what_is_made_without_a_limit(conv, pictures, tmp_
     assert len(details(compressed)["attempts"]) == 1
 
 
-def test_a_drop_of_just_the_limit_holds(products, tmp_path):
+def test_drop_equal_to_the_limit_holds(products, tmp_path):
     compressed = search(products, {"max_drop": 0.01}, ScriptedEvaluator(0.98, 0.97), tmp_path / "q")
     assert details(compressed)["attempts"][0]["holds"]
 
 
 @pytest.mark.parametrize(("half", "certain"), [(0.005, True), (0.05, False)])
-def test_too_few_samples_to_be_certain_is_said(products, tmp_path, progress, half, certain):
+def test_too_few_samples_are_not_certain(products, tmp_path, progress, half, certain):
     quality = ScriptedEvaluator(0.9, 0.89, half=half)
     compressed = search(products, {"max_drop": 0.02}, quality, tmp_path / "q", progress=progress)
     assert details(compressed)["attempts"][0]["certain"] is certain
@@ -110,7 +110,7 @@ def test_too_few_samples_to_be_certain_is_said(products, tmp_path, progress, hal
 
 
 @pytest.mark.slow
-def test_nothing_that_holds_is_an_error_with_the_best(products, tmp_path):
+def test_unmet_limit_raises_with_the_best_attempt(products, tmp_path):
     quality = ScriptedEvaluator(0.9, 0.3, 0.5, 0.4, 0.45, *[0.2] * 20)
     with pytest.raises(LimitNotMetError, match=r"max_drop 0\.0100") as caught:
         search(products, {"max_drop": 0.01}, quality, tmp_path / "q")
@@ -121,7 +121,7 @@ def test_nothing_that_holds_is_an_error_with_the_best(products, tmp_path):
     assert quality.calls > 5  # layers were left in float too
 
 
-def test_the_time_limit_ends_the_search(products, tmp_path):
+def test_time_limit_stops_the_search(products, tmp_path):
     quality = ScriptedEvaluator(0.9, 0.3)
     settings = {"max_drop": 0.01, "time_limit_s": 1e-6}
     with pytest.raises(LimitNotMetError, match=r"max_drop 0\.0100 in 0 s"):
@@ -130,7 +130,7 @@ def test_the_time_limit_ends_the_search(products, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_killed_search_goes_on_where_it_was(convolutions, tmp_path, progress):
+def test_interrupted_search_resumes(convolutions, tmp_path, progress):
     uninterrupted = search(
         convolutions, LIMIT, ScriptedEvaluator(0.9, 0.1, 0.2, 0.3, 0.4, 0.88), tmp_path / "whole"
     )
@@ -149,7 +149,7 @@ def test_a_killed_search_goes_on_where_it_was(convolutions, tmp_path, progress):
 
 
 @pytest.mark.slow
-def test_a_search_killed_after_its_end_makes_the_model_again(products, tmp_path, monkeypatch):
+def test_search_interrupted_after_its_end_returns_the_same_model(products, tmp_path, monkeypatch):
     from ovtool.core import variant
 
     def killed(*_):
@@ -166,7 +166,7 @@ def test_a_search_killed_after_its_end_makes_the_model_again(products, tmp_path,
 
 
 @pytest.mark.slow
-def test_a_candidate_that_cannot_be_judged_is_kept_with_its_reason(products, tmp_path):
+def test_failed_candidate_is_recorded_with_its_error(products, tmp_path):
     quality = ScriptedEvaluator(0.9, 0.1, InputError("the graph does not run"), 0.9)
     compressed = search(products, LIMIT, quality, tmp_path / "q")
     failed = details(compressed)["attempts"][1]
@@ -174,20 +174,20 @@ def test_a_candidate_that_cannot_be_judged_is_kept_with_its_reason(products, tmp
     assert (failed["metric"], failed["holds"]) == (None, False)
 
 
-def test_fp8_takes_a_limit_too(products, tmp_path):
+def test_fp8_supports_max_drop(products, tmp_path):
     compressed = search(products, LIMIT, ScriptedEvaluator(0.9, 0.89), tmp_path / "q", method="fp8")
     assert details(compressed)["attempts"][0]["holds"]
     assert list(types_of(compressed)) == ["f8e4m3"]
 
 
-def test_a_limit_needs_samples_to_judge_by(conv, pictures, tmp_path):
+def test_max_drop_needs_validation_samples(conv, pictures, tmp_path):
     with pytest.raises(MissingInputError) as caught:
         compress(conv, "int8", LIMIT, pictures, out=tmp_path / "q", name="q")
     assert caught.value.need == "validation"
 
 
 @pytest.mark.slow
-def test_another_metric_is_other_work(products, tmp_path):
+def test_another_metric_is_another_step(products, tmp_path):
     first = search(products, LIMIT, ScriptedEvaluator(0.9, 0.9), tmp_path / "q")
     other = ScriptedEvaluator(0.9, 0.1, 0.9)
     other.metric = "agreement_top1"
@@ -207,6 +207,6 @@ def test_another_metric_is_other_work(products, tmp_path):
          [set(), {"fast_bias_correction", "bias_correction"}]),
     ],
 )  # fmt: skip
-def test_what_is_set_already_is_not_tried_again(given, changes):
+def test_given_settings_are_not_repeated(given, changes):
     settings = parse_settings("int8", given)
     assert [set(item) for item in _escalation(settings).values()] == changes

@@ -24,7 +24,7 @@ from tests.compression.learnable import (
 )
 
 ALL = {"epochs": 1, "batch_size": 200, "validation_share": 0}
-"""One step on all samples, so that the loss told is that of the first weights."""
+"""One step on all samples, so that the loss is that of the initial weights."""
 
 
 def softmax(x):
@@ -81,7 +81,7 @@ def test_the_loss_is_the_weighted_sum_of_four(tmp_path):
     assert trained.epochs[0].loss == pytest.approx(by_hand, rel=1e-4)
 
 
-def test_the_weight_of_the_labels_counts_without_a_teacher_too(tmp_path):
+def test_weight_of_the_hard_loss_applies_without_a_teacher(tmp_path):
     losses = [
         retrain(flat(1), context(tmp_path / str(hard), "train", {**ALL, "hard": hard}, inputs()))
         .epochs[0].loss
@@ -91,7 +91,7 @@ def test_the_weight_of_the_labels_counts_without_a_teacher_too(tmp_path):
 
 
 @pytest.mark.parametrize("target", ["soft", "predicted"])
-def test_a_student_without_labels_becomes_like_its_teacher(tmp_path, target):
+def test_student_learns_from_the_teacher_without_labels(tmp_path, target):
     given = inputs(lambda: flat(2), training=Patterns(labelled=False))
     settings = {"epochs": 40, "hard": 0, target: 1, "batch_size": 16, "learning_rate": 0.01}
     student, x = flat(1, width=32), Patterns().images
@@ -102,7 +102,7 @@ def test_a_student_without_labels_becomes_like_its_teacher(tmp_path, target):
     assert (outputs(student, x).argmax(1) == theirs).mean() > 0.9 > before
 
 
-def test_other_widths_are_projected_and_the_projection_is_trained(tmp_path):
+def test_features_of_other_widths_get_a_trained_projection(tmp_path):
     settings = {
         "hard": 0, "feature": 1, "feature_layers": "stem, body=body", "epochs": 8,
         "learning_rate": 0.01, "batch_size": 32,
@@ -126,14 +126,14 @@ def test_other_widths_are_projected_and_the_projection_is_trained(tmp_path):
         ("stem=head", r"stem.*head", ""),
     ],
 )
-def test_layers_that_cannot_be_compared(tmp_path, layers, message, hint):
+def test_unsuitable_feature_layers_raise(tmp_path, layers, message, hint):
     settings = {"feature": 1, "feature_layers": layers}
     with pytest.raises(InputError, match=message) as caught:
         retrain(residual(), context(tmp_path, "train", settings, inputs()))
     assert hint in (caught.value.hint or "")
 
 
-def test_teachers_are_found_by_reference_and_must_fit(tmp_path):
+def test_teacher_is_loaded_by_reference_and_checked(tmp_path):
     requested = []
 
     def teacher(reference):
@@ -158,19 +158,19 @@ def test_teachers_are_found_by_reference_and_must_fit(tmp_path):
         )
 
 
-def test_a_loss_of_the_users_takes_the_place_of_the_cross_entropy(tmp_path):
+def test_custom_loss_replaces_the_cross_entropy(tmp_path):
     given = inputs(loss=lambda outputs, labels: outputs.sum() * 0 + labels.float().mean() + 7)
     trained = retrain(flat(1), context(tmp_path, "train", ALL, given))
     assert trained.epochs[0].loss == pytest.approx(7 + 1.5)
 
 
-def test_zeros_stay_unless_it_is_asked_otherwise(tmp_path):
+def test_keep_zeros_keeps_zeros(tmp_path):
     kept = {}
     for keep in (True, False):
         student = flat(1)
         with torch.no_grad():
             student.module.middle.weight[:, ::2] = 0
-            student.module.head.weight.zero_()  # it starts so: nothing but zeros is no pruning
+            student.module.head.weight.zero_()  # initialized so: a tensor of zeros is not pruned
         called = []
         settings = {"epochs": 2, "keep_zeros": keep, "optimizer": "sgd", "weight_decay": 0.1}
         step = context(tmp_path / str(keep), "train", settings, inputs())
@@ -191,12 +191,12 @@ def test_zeros_stay_unless_it_is_asked_otherwise(tmp_path):
         ({"optimizer": "adan"}, "optimizer"),
     ],
 )
-def test_settings_that_say_nothing(settings, message):
+def test_settings_without_a_loss_raise(settings, message):
     with pytest.raises(InputError, match=message):
         parse_settings("train", settings)
 
 
-def test_what_training_lacks(tmp_path):
+def test_missing_training_inputs_raise(tmp_path):
     assert retrain(linear(), context(tmp_path, "train", {"epochs": 0}, inputs())) is None
     with pytest.raises(MissingInputError) as caught:
         retrain(linear(), context(tmp_path, "train", {}, inputs(training=None)))

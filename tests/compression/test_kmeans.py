@@ -18,7 +18,7 @@ def error(ordered, centroids):
 
 
 @given(numbers, st.integers(1, 8), how)
-def test_centroids_are_means_of_what_is_nearest_and_none_is_idle(ordered, clusters, start):
+def test_centroids_are_means_of_nonempty_clusters(ordered, clusters, start):
     first = kmeans.initial_centroids(ordered, clusters, start, 0)
     actual = kmeans.run_lloyd(ordered, first, 500)
     places = kmeans.nearest_centroids(ordered, actual)
@@ -31,7 +31,7 @@ def test_centroids_are_means_of_what_is_nearest_and_none_is_idle(ordered, cluste
     assert error(ordered, actual) <= error(ordered, first) + 1e-9
 
 
-def test_separate_groups_are_found_best():
+def test_separate_groups_get_one_centroid_each():
     ordered = np.sort(np.concatenate([np.arange(4) * 0.1 + base for base in (-50, 0, 3, 40)]))
     actual = kmeans.run_lloyd(ordered, kmeans.initial_centroids(ordered, 4, "density", 0), 100)
     splits = itertools.combinations(range(1, len(ordered)), 3)
@@ -42,7 +42,7 @@ def test_separate_groups_are_found_best():
     assert error(ordered, actual) == pytest.approx(best)
 
 
-def test_starts_are_those_of_the_paper():
+def test_initial_centroids_match_the_paper():
     ordered = np.array([0.0, 0.1, 0.2, 0.3, 10.0])
     assert kmeans.initial_centroids(ordered, 3, "linear", 0) == pytest.approx([0, 5, 10])
     assert kmeans.initial_centroids(ordered, 2, "density", 0) == pytest.approx([0.1, 0.3])

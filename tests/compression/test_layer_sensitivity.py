@@ -70,7 +70,7 @@ def test_the_layer_with_outliers_is_the_most_sensitive(parent):
     assert actual.noise == pytest.approx(actual.layers[0].noise, rel=0.3)
 
 
-def test_switched_off_it_is_the_model_and_switched_on_what_nncf_made(parent):
+def test_quantizer_switches_restore_both_models(parent):
     settings = parse_settings("int8", {"bias_correction": False})
     feed = CalibrationFeed(pictures(100, 1), parent.record.inputs, 100, SILENT)
     switches = QuantizerSwitches(ptq.quantize(graph(parent), settings, feed, stored=False))
@@ -85,7 +85,7 @@ def test_switched_off_it_is_the_model_and_switched_on_what_nncf_made(parent):
     np.testing.assert_allclose(outputs(switches.model), everything, rtol=1e-3, atol=1e-3)
 
 
-def test_layers_of_a_transformer_block_are_told_apart(tmp_path):
+def test_layers_of_a_transformer_block_have_separate_rows(tmp_path):
     block = save(tmp_path / "block", attention(fused=False), batch_note="")
     rng = np.random.default_rng(0)
 
@@ -97,7 +97,7 @@ def test_layers_of_a_transformer_block_are_told_apart(tmp_path):
     assert all(0 < cost.noise < 0.1 for cost in actual.layers if "product" in cost.name)
 
 
-def test_a_judge_tells_what_the_metric_loses(parent):
+def test_evaluator_adds_the_metric_drop(parent):
     actual = measured(parent, evaluator=evaluator(parent))
     assert actual.metric == "agreement_top1"
     assert actual.in_float == 1
@@ -106,14 +106,14 @@ def test_a_judge_tells_what_the_metric_loses(parent):
     assert drops["classifier"] < 0.1
 
 
-def test_many_layers_go_by_blocks(parent):
+def test_many_layers_are_measured_in_blocks(parent):
     actual = measured(parent, max_rows=2)
     assert sorted(len(cost.layers) for cost in actual.layers) == [1, 2]
     assert actual.layers[0].layers == ("second", "classifier")
     assert actual.layers[0].name == "second ... classifier (2 layers)"
 
 
-def test_what_the_time_does_not_suffice_for_is_said(parent):
+def test_layers_after_the_time_limit_are_listed(parent):
     actual = measured(parent, time_limit_s=1e-6)
     assert [cost.name for cost in actual.layers] == ["first"]
     assert actual.not_reached == ("second", "classifier")
@@ -133,7 +133,7 @@ def test_progress_counts_layers(parent):
 
 
 @given(NOISES, st.floats(0.01, 1))
-def test_the_cheapest_set_takes_the_noise_and_has_no_layer_too_many(pairs, share):
+def test_select_cheapest_removes_the_noise_without_redundant_layers(pairs, share):
     actual = select_cheapest(costs(pairs), share)
     noise = {f"l{i}": n for i, (n, _) in enumerate(pairs)}
     goal = share * sum(noise.values())
@@ -143,18 +143,18 @@ def test_the_cheapest_set_takes_the_noise_and_has_no_layer_too_many(pairs, share
 
 
 @given(st.integers(0, 100), st.integers(0, 100))
-def test_of_equally_noisy_layers_the_cheaper_goes_first(a, b):
+def test_cheaper_layer_of_equal_noise_is_selected(a, b):
     actual = select_cheapest(costs([(1.0, a / 100), (1.0, b / 100)]), 0.5)
     assert len(actual) == 1
     assert (a, b)[int(actual[0][1])] == min(a, b)
 
 
-def test_layers_whose_outputs_are_not_finite_go_first():
+def test_layers_with_infinite_noise_come_first():
     assert select_cheapest(costs([(5.0, 0.1), (math.inf, 0.8)]), 0.5) == ("l1",)
 
 
 @given(st.lists(st.text(min_size=1), min_size=1, max_size=40, unique=True), st.integers(1, 50))
-def test_blocks_hold_every_layer_once_and_are_even(layers, most):
+def test_blocks_cover_all_layers_evenly(layers, most):
     blocks = layer_sensitivity._blocks(layers, most)
     assert [name for block in blocks for name in block] == layers
     assert len(blocks) == min(most, len(layers))
@@ -171,7 +171,7 @@ def test_noise_does_not_depend_on_the_scale_of_the_outputs(factor, count):
     assert relative_noise(a, a) == 0
 
 
-def test_noise_of_what_is_not_finite_is_infinite():
+def test_noise_of_infinite_outputs_is_infinite():
     exact, broken = np.ones((1, 2)), np.array([[1.0, math.nan]])
     assert relative_noise([exact], [broken]) == math.inf
     assert LayerCost(("a",), "MatMul", None, math.inf).to_json()["sqnr_db"] is None

@@ -1,4 +1,4 @@
-"""The torch network of a saved variant, made again."""
+"""Restoring the PyTorch network of a saved variant."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def trained(source):
     return apply_method(source, "train", QUICK, inputs(), out=out, name="trained")
 
 
-def test_an_uncompressed_variant_has_the_sources_network(source):
+def test_uncompressed_variant_has_the_source_network(source):
     assert is_trainable(source)
     assert np.array_equal(
         outputs(restore_network(residual(), source), Patterns(4).images),
@@ -31,13 +31,13 @@ def test_an_uncompressed_variant_has_the_sources_network(source):
     )
 
 
-def test_the_same_network_is_converted_to_the_same_files(source, tmp_path):
-    """OpenVINO names what it fuses with a number that counts all that the process made."""
+def test_same_network_gives_the_same_files(source, tmp_path):
+    """OpenVINO numbers fused operations by a counter of the process."""
     again = saved(tmp_path / "source", residual())
     assert again.record.sha256 == source.record.sha256
 
 
-def test_steps_are_repeated_from_what_is_on_disk(trained, tmp_path):
+def test_restore_network_repeats_recorded_steps(trained, tmp_path):
     def network():
         return restore_network(residual(), trained)
 
@@ -54,7 +54,7 @@ def test_steps_are_repeated_from_what_is_on_disk(trained, tmp_path):
     assert np.abs(first - outputs(residual(), x)).max() > 1e-3
 
 
-def test_a_graph_without_a_network_says_which_step_left_it(trained, tmp_path):
+def test_error_names_the_step_that_left_no_network(trained, tmp_path):
     small = apply_method(trained, "int8", {}, inputs(), out=tmp_path / "q", name="q")
     assert not is_trainable(small)
     with pytest.raises(InputError, match=r"q .* int8") as caught:
@@ -62,7 +62,7 @@ def test_a_graph_without_a_network_says_which_step_left_it(trained, tmp_path):
     assert "int8" in caught.value.hint
 
 
-def test_weights_that_are_not_the_recorded_ones(source, trained, tmp_path):
+def test_changed_weights_raise(source, trained, tmp_path):
     with pytest.raises(InputError, match="linear"):
         restore_network(linear(), trained)
     compressed = apply_method(source, "train", QUICK, inputs(), out=tmp_path / "t", name="t")

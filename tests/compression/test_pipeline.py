@@ -76,8 +76,8 @@ def test_same_step_in_other_processes_writes_the_same_files(conv, tmp_path):
         "from ovtool.core.variant import Variant;"
         "v = Variant.load(sys.argv[1]);"
         "noise = load('noise:8', v.record.inputs, None);"
-        "made = apply_method(v, 'int8', {}, MethodInputs(calibration=noise),"
-        " out=Path(sys.argv[2]), name='q'); print(made.record.sha256)"
+        "compressed = apply_method(v, 'int8', {}, MethodInputs(calibration=noise),"
+        " out=Path(sys.argv[2]), name='q'); print(compressed.record.sha256)"
     )
     hashes = {
         subprocess.run(
@@ -149,7 +149,7 @@ def test_damaged_result_is_not_reused(conv, tmp_path):
         compress(conv, "weights", {}, None, out=tmp_path / "q", name="q")
 
 
-def test_folder_of_the_user_is_not_touched(conv, tmp_path):
+def test_user_folder_is_not_changed(conv, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "file").write_text("x")
     with pytest.raises(InputError, match=re.escape(str(tmp_path))):

@@ -82,7 +82,7 @@ def test_channels_then_training_then_int8(here):
 
 
 @pytest.mark.slow
-def test_every_change_of_structure_in_one_chain(here):
+def test_all_structural_methods_in_one_chain(here):
     x, _ = here
     given = api.CompressionData(training="train.npz")
     compressed = api.convert("nets_of_structure:make", out="v/source", options=TRUST)

@@ -32,7 +32,7 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_a_users_module_is_trained_and_its_network_saved(here):
+def test_user_module_is_trained_and_saved(here):
     source = api.convert("nets_to_train:make", out="v/source")
     given = api.CompressionData(training="train.npz")
     compressed = api.compress(
@@ -60,7 +60,7 @@ def test_a_users_module_is_trained_and_its_network_saved(here):
     assert small.record.network_sha256 is None
 
 
-def test_zeros_then_training_then_8_bits_of_a_users_module(here):
+def test_user_module_with_zeros_is_trained_and_quantized(here):
     trust = SourceOptions(trust=True)
     source = api.convert("nets_to_train:make", out="v/source")
     both = api.CompressionData(calibration="train.npz", training="train.npz")

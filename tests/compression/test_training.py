@@ -46,7 +46,7 @@ def same(item, other):
 
 
 @given(count=st.integers(1, 200), size=st.integers(1, 50))
-def test_batches_hold_every_sample_once_and_no_single_one_is_left_over(count, size):
+def test_batches_cover_all_samples_without_a_single_remainder(count, size):
     parts = split_batches(torch.arange(count), size)
     assert torch.cat(parts).tolist() == list(range(count))
     assert all(len(part) == size for part in parts[:-1])
@@ -66,7 +66,7 @@ def test_the_loss_is_the_cross_entropy_of_the_first_weights(tmp_path):
     assert (done.epochs[0].metric, done.best, done.stopped) == (None, None, "epochs")
 
 
-def test_an_epochs_loss_counts_every_sample_alike(tmp_path):
+def test_epoch_loss_is_the_mean_over_samples(tmp_path):
     def label(inputs, outputs, labels):
         return labels.float().mean() + 0 * outputs.sum()
 
@@ -77,7 +77,7 @@ def test_an_epochs_loss_counts_every_sample_alike(tmp_path):
     assert done.epochs[0].loss == pytest.approx(9 / 5)
 
 
-def test_the_rate_falls_as_a_cosine_and_others_have_their_own(tmp_path):
+def test_learning_rate_follows_the_schedule_per_group(tmp_path):
     """With a gradient of 1 everywhere, Nesterov's steps are known."""
     network = Network(
         torch.nn.Sequential(torch.nn.Linear(3, 1, bias=False), torch.nn.Linear(1, 1, bias=False)),
@@ -106,7 +106,7 @@ def test_the_rate_falls_as_a_cosine_and_others_have_their_own(tmp_path):
     assert float(last[1]) == pytest.approx(own, rel=1e-5)
 
 
-def test_a_network_learns_and_the_best_epoch_is_kept(tmp_path):
+def test_training_improves_and_keeps_the_best_epoch(tmp_path):
     network, data = residual(), patterns()
     done = run(network, data, tmp_path, epochs=4, batch_size=16, learning_rate=3e-3)
     metrics = [epoch.metric for epoch in done.epochs]
@@ -120,7 +120,7 @@ def test_a_network_learns_and_the_best_epoch_is_kept(tmp_path):
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
-def test_the_seed_decides_the_weights(tmp_path, optimizer):
+def test_seed_determines_the_weights(tmp_path, optimizer):
     settings = {"epochs": 1, "batch_size": 32, "optimizer": optimizer}
     compressed = []
     for place, seed in enumerate((5, 5, 6)):
@@ -130,7 +130,7 @@ def test_the_seed_decides_the_weights(tmp_path, optimizer):
     assert not same(compressed[0], compressed[2])
 
 
-def test_an_interrupted_training_ends_with_the_same_weights(tmp_path):
+def test_interrupted_training_gives_the_same_weights(tmp_path):
     settings = {"epochs": 4, "batch_size": 24, "learning_rate": 3e-3}
     uninterrupted, broken, again = residual(), residual(), residual()
     expected = run(uninterrupted, patterns(), tmp_path / "whole", **settings)
@@ -144,7 +144,7 @@ def test_an_interrupted_training_ends_with_the_same_weights(tmp_path):
     assert same(again, uninterrupted)
 
 
-def test_patience_ends_a_training_that_gets_worse(tmp_path):
+def test_patience_stops_training(tmp_path):
     network, data = residual(), patterns()
     settings = {"batch_size": 16, "learning_rate": 3e-3, "schedule": "constant"}
     run(network, data, tmp_path / "first", epochs=3, **settings)
@@ -162,7 +162,7 @@ def test_patience_ends_a_training_that_gets_worse(tmp_path):
     assert same(network, other)
 
 
-def test_no_epoch_begins_after_the_time_limit_also_when_resumed(tmp_path, monkeypatch):
+def test_no_epoch_starts_after_the_time_limit(tmp_path, monkeypatch):
     ticks = iter(range(0, 10_000, 10))
     monkeypatch.setattr(training, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
     settings = {"epochs": 9, "time_limit_s": 15.0}
@@ -172,7 +172,7 @@ def test_no_epoch_begins_after_the_time_limit_also_when_resumed(tmp_path, monkey
     assert (done.stopped, len(done.epochs)) == ("time", 2)
 
 
-def test_zeros_are_put_back_by_after_step(tmp_path):
+def test_after_step_restores_zeros(tmp_path):
     network = linear()
 
     def hold():
@@ -183,7 +183,7 @@ def test_zeros_are_put_back_by_after_step(tmp_path):
     assert (network.module.weight[1:] != 0).all()
 
 
-def test_batch_normalization_is_given_no_single_sample(tmp_path):
+def test_batch_normalization_gets_no_single_sample(tmp_path):
     network = linear()
     network = Network(
         torch.nn.Sequential(network.module, torch.nn.BatchNorm1d(CLASSES)),
@@ -203,13 +203,13 @@ def test_batch_normalization_is_given_no_single_sample(tmp_path):
         (torch.full((12,), -1), "label -1"),
     ],
 )
-def test_labels_that_do_not_fit(tmp_path, labels, message):
+def test_labels_out_of_range_raise(tmp_path, labels, message):
     data = TrainingSet(rows().inputs, labels)
     with pytest.raises(InputError, match=message):
         run(linear(), data, tmp_path, epochs=1)
 
 
-def test_a_loss_that_leaves_all_bounds(tmp_path):
+def test_infinite_loss_raises(tmp_path):
     def infinite(inputs, outputs, labels):
         return outputs.sum() / 0
 
@@ -218,7 +218,7 @@ def test_a_loss_that_leaves_all_bounds(tmp_path):
     assert "0.001" in caught.value.hint
 
 
-def test_nothing_left_to_train_on_or_to_train(tmp_path):
+def test_no_training_samples_or_weights_raises(tmp_path):
     with pytest.raises(InputError, match="3 samples"):
         run(linear(), rows(3), tmp_path, epochs=1, validation_share=0.9)
     frozen = linear()
@@ -227,7 +227,7 @@ def test_nothing_left_to_train_on_or_to_train(tmp_path):
         run(frozen, rows(), tmp_path, epochs=1)
 
 
-def test_what_cannot_be_read_into_memory(monkeypatch):
+def test_unreadable_training_data_raises(monkeypatch):
     shapes = [np.zeros(3, np.float32), np.zeros(4, np.float32)]
     with pytest.raises(InputError, match="listed"):
         load_training_set(Listed(shapes), SILENT)
@@ -236,7 +236,7 @@ def test_what_cannot_be_read_into_memory(monkeypatch):
         load_training_set(Listed([np.zeros(3, np.float32)] * 2), SILENT)
 
 
-def test_labels_count_only_where_every_sample_has_one():
+def test_labels_are_used_only_if_all_samples_have_them():
     class Half(Listed):
         def __iter__(self):
             for place, sample in enumerate(super().__iter__()):

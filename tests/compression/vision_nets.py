@@ -1,4 +1,4 @@
-"""Small torch networks, seeded, images whose class can be learned, and compressing with both."""
+"""Small seeded networks, images with learnable classes, and compression with both."""
 
 import numpy as np
 import openvino as ov
@@ -67,7 +67,7 @@ class Patterns:
 
 
 def parent(folder, make=network):
-    """The conversion of a network as a variant, with an open batch."""
+    """Save the conversion of a network as a variant with an open batch."""
     model = make().to_openvino()
     model.reshape([-1, 3, SIDE, SIDE])
     model.get_parameters()[0].set_layout(ov.Layout("NCHW"))
@@ -82,13 +82,13 @@ def compress(variant, method, settings, out, *, make=network, **options):
 
 
 def outputs(variant, images):
-    """What a saved graph gives in f32, run as it lies on disk."""
+    """Return the output of a saved graph in f32."""
     compiled = ov.Core().compile_model(variant.xml, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return compiled(images)[0]
 
 
 def network_outputs(net, images):
-    """What a torch network gives."""
+    """Return the output of a PyTorch network."""
     with torch.no_grad():
         return net({"x": torch.from_numpy(images)}).numpy()
 
@@ -99,5 +99,5 @@ def outputs_close(a, b):
 
 
 def details(variant):
-    """Details of the last step."""
+    """Return the details of the last step."""
     return variant.record.steps[-1].details

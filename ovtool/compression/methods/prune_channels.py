@@ -1,14 +1,10 @@
 """Structured pruning with torch-pruning: removes channels and everything that depends on them.
 
 Tracing the network determines which channels must be removed together, e.g. those that a residual
-connection adds (Fang et al. 2023, DepGraph). Their importance determines which are removed:
-
-- ``l1``, ``l2``: norm of their weights (Li et al. 2017), over all layers of the group.
-- ``bn_scale``: scale of their batch normalization (Liu et al. 2017, Network Slimming).
-- ``taylor``: estimated change of the loss, ``|weight * gradient|`` (Molchanov et al. 2019), with
-  gradients on training samples.
-
-The output layers of the network are not pruned.
+connection adds (Fang et al. 2023, DepGraph). Their importance is the norm of their weights over all
+layers of the group (``l1``, ``l2``, Li et al. 2017), the scale of their batch normalization
+(``bn_scale``, Liu et al. 2017), or the estimated change of the loss, ``|weight * gradient|`` on
+training samples (``taylor``, Molchanov et al. 2019). The output layers are not pruned.
 """
 
 from __future__ import annotations

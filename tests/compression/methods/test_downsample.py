@@ -41,7 +41,7 @@ def smaller(count=4):
     return np.ascontiguousarray(Patterns(count).images[:, :, ::2, ::2])
 
 
-def test_a_graph_takes_smaller_images_without_torch(conv, tmp_path):
+def test_size_changes_a_graph_without_torch(conv, tmp_path):
     settings = PLAIN | {"size": "8x12"}
     compressed = apply_method(
         conv, "downsample", settings, MethodInputs(), out=tmp_path / "d", name="d"
@@ -68,7 +68,7 @@ def test_a_graph_takes_smaller_images_without_torch(conv, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_network_is_trained_on_smaller_images(source, tmp_path):
+def test_network_is_trained_on_resized_images(source, tmp_path):
     settings = {"size": "8x8", "epochs": 4, "learning_rate": 0.01, "batch_size": 32, "soft": 1}
     compressed = compress(source, "downsample", settings, tmp_path / "d")
     losses = [epoch["loss"] for epoch in details(compressed)["training"]["epochs"]]
@@ -87,7 +87,7 @@ def test_a_network_is_trained_on_smaller_images(source, tmp_path):
 
 
 @pytest.mark.parametrize("pooling", ["average", "max"])
-def test_a_pooling_layer_is_put_before_a_layer(source, tmp_path, pooling):
+def test_pooling_layer_is_inserted(source, tmp_path, pooling):
     settings = PLAIN | {"layer": "depthwise", "pooling": pooling}
     compressed = compress(source, "downsample", settings, tmp_path / "d")
     actual = details(compressed)
@@ -107,7 +107,7 @@ def test_a_pooling_layer_is_put_before_a_layer(source, tmp_path, pooling):
 
 
 @pytest.mark.slow
-def test_stopped_and_run_again_it_ends_with_the_same_weights(source, tmp_path):
+def test_interrupted_step_gives_the_same_weights(source, tmp_path):
     settings = {"layer": "last", "epochs": 2}
     uninterrupted = compress(source, "downsample", settings, tmp_path / "whole")
     stopping = StoppingProgress("retraining, epoch 2")
@@ -148,7 +148,7 @@ class Mixing(Residual):
         (Residual, {"layer": "lsat"}, "layer: .*'lsat'"),
     ],
 )
-def test_what_cannot_be_done_is_said(tmp_path, kind, settings, message):
+def test_unsupported_networks_raise(tmp_path, kind, settings, message):
     def make():
         return network(kind)
 
@@ -159,14 +159,14 @@ def test_what_cannot_be_done_is_said(tmp_path, kind, settings, message):
 
 
 @pytest.mark.parametrize(("kind", "size"), [(Flat, "8x8"), (Mixing, "32x32")])
-def test_a_graph_with_its_size_built_in_is_refused(tmp_path, kind, size):
+def test_graph_with_a_fixed_size_raises(tmp_path, kind, size):
     before = parent(tmp_path / "before", lambda: network(kind))
     settings = PLAIN | {"size": size}
     with pytest.raises(InputError, match=f"images of {size}"):
         apply_method(before, "downsample", settings, MethodInputs(), out=tmp_path / "d", name="d")
 
 
-def test_inputs_without_a_layout_are_refused(tmp_path):
+def test_inputs_without_a_layout_raise(tmp_path):
     model = convolutional()
     model.get_parameters()[0].set_layout(ov.Layout(""))
     before = save(tmp_path / "before", model)
@@ -191,13 +191,13 @@ def test_inputs_without_a_layout_are_refused(tmp_path):
         ({"size": "?x8"}, "size"),
     ],
 )
-def test_wrong_settings_are_refused(settings, message):
+def test_wrong_settings_raise(settings, message):
     with pytest.raises(InputError, match=message):
         parse_settings("downsample", settings)
 
 
 @given(st.permutations("NCHW"), st.tuples(st.integers(1, 40), st.integers(1, 40)))
-def test_any_order_of_dimensions_is_resized_where_height_and_width_are(letters, size):
+def test_resize_follows_the_layout(letters, size):
     layout = "".join(letters)
     sides = {"N": 2, "C": 3, "H": 50, "W": 60}
     port = Port(name="x", shape=tuple(sides[c] for c in layout), dtype="f32", layout=layout)
@@ -210,7 +210,7 @@ def test_any_order_of_dimensions_is_resized_where_height_and_width_are(letters, 
     assert float(resized.mean()) == pytest.approx(0.5, abs=0.25)
 
 
-def test_images_are_averaged_and_not_picked():
+def test_images_are_resized_with_antialiasing():
     rows = torch.tensor([0.0, 0, 8, 8, 0, 0, 8, 8]).repeat(1, 1, 8, 1)
     compressed = _interpolated(rows, [2, 3], (8, 2))
     assert compressed.shape == (1, 1, 8, 2)

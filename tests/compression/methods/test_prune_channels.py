@@ -39,7 +39,7 @@ def shapes(compressed):
 
 
 @pytest.mark.parametrize("importance", ["l1", "l2", "taylor"])
-def test_the_layers_shrink_and_the_saved_network_is_the_saved_graph(source, tmp_path, importance):
+def test_pruned_network_and_graph_agree(source, tmp_path, importance):
     settings = PLAIN | {"ratio": 0.5, "importance": importance}
     compressed = compress(source, "prune-channels", settings, tmp_path / "half")
     assert shapes(compressed) == {
@@ -74,7 +74,7 @@ def test_flops_are_counted_by_hand(source, tmp_path):
     assert actual["flops_after"] == 2 * macs(8, 12, 16)
 
 
-def test_the_channels_of_least_norm_go(source, tmp_path):
+def test_channels_of_smallest_norm_are_removed(source, tmp_path):
     weak = [1, 5, 7]
 
     def make():
@@ -96,7 +96,7 @@ def test_the_channels_of_least_norm_go(source, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_share_of_the_flops_is_removed(source, tmp_path):
+def test_ratio_of_flops_is_removed(source, tmp_path):
     settings = PLAIN | {"ratio": 0.4, "ratio_of": "flops", "ranking": "network"}
     actual = details(compress(source, "prune-channels", settings, tmp_path / "flops"))
     removed = 1 - actual["flops_after"] / actual["flops_before"]
@@ -129,7 +129,7 @@ def test_several_steps_with_training_between(source, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("words", ["retraining after step 1, epoch 2", "retraining, epoch 2"])
-def test_stopped_and_run_again_it_ends_with_the_same_weights(source, tmp_path, words):
+def test_interrupted_step_gives_the_same_weights(source, tmp_path, words):
     settings = {"ratio": 0.5, "steps": 2, "epochs": 3, "step_epochs": 2, "soft": 1}
     uninterrupted = compress(source, "prune-channels", settings, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
@@ -169,8 +169,8 @@ def test_frozen_parameters_stay_frozen():
     assert frozen == ["first.weight"]
 
 
-class Told(Residual):
-    """Its code tells a number of channels."""
+class FixedWidth(Residual):
+    """A network with a channel count in its code."""
 
     def forward(self, x):
         x = torch.relu(self.stem(x))
@@ -178,7 +178,7 @@ class Told(Residual):
 
 
 class Both(Residual):
-    """Its middle layer is an output too."""
+    """A network with a middle layer as second output."""
 
     def forward(self, x):
         x = torch.relu(self.stem(x))
@@ -193,11 +193,11 @@ class Both(Residual):
         pytest.param(
             Residual, {"ratio_of": "flops", "ratio": 0.998}, "99.8%", marks=pytest.mark.slow
         ),
-        (Told, {}, "torch-pruning .* Told"),
+        (FixedWidth, {}, "torch-pruning .* FixedWidth"),
         (Both, {}, "Both from"),
     ],
 )
-def test_what_cannot_be_done_is_said(tmp_path, kind, settings, message):
+def test_unsupported_networks_raise(tmp_path, kind, settings, message):
     def make():
         return network(kind)
 
@@ -208,7 +208,7 @@ def test_what_cannot_be_done_is_said(tmp_path, kind, settings, message):
     assert not (tmp_path / "after").exists()
 
 
-def test_an_output_that_is_named_stays(tmp_path):
+def test_ignored_output_keeps_its_channels(tmp_path):
     def make():
         return network(Both)
 
@@ -220,14 +220,14 @@ def test_an_output_that_is_named_stays(tmp_path):
     assert details(compressed)["channels"] == {"last": [32, 16]}
 
 
-def test_a_missing_library_says_how_to_install_it(source, tmp_path, monkeypatch):
+def test_missing_library_names_the_extra(source, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch_pruning", None)
     with pytest.raises(MissingDependencyError, match="prune-channels") as caught:
         compress(source, "prune-channels", PLAIN, tmp_path / "x")
     assert caught.value.hint == "pip install 'ovtool[pruning]'"
 
 
-def test_taylor_takes_the_gradients_of_the_mean_loss():
+def test_taylor_uses_gradients_of_the_mean_loss():
     net = network()
     data = Patterns(24)
     settings = prune_channels.PruneChannelsSettings(

@@ -45,7 +45,7 @@ def network_outputs(variant, x):
 
 
 @pytest.mark.parametrize("mode", ["local", "global"])
-def test_the_smallest_weights_become_zero_and_stay_so_in_training(source, tmp_path, mode):
+def test_smallest_weights_stay_zero_in_training(source, tmp_path, mode):
     compressed = apply_method(
         source, "prune-weights", {**QUICK, "mode": mode, "ratio": 0.7}, inputs(),
         out=tmp_path / "z", name="z",
@@ -71,7 +71,7 @@ def test_the_smallest_weights_become_zero_and_stay_so_in_training(source, tmp_pa
     assert np.abs(outputs(network, x) - outputs(residual(), x)).max() > 0.01
 
 
-def test_without_training_only_the_smallest_change(source, tmp_path):
+def test_pruning_without_training_changes_only_zeroed_weights(source, tmp_path):
     given = inputs(training=None)
     compressed = apply_method(
         source, "prune-weights", {"epochs": 0}, given, out=tmp_path / "z", name="z"
@@ -106,7 +106,7 @@ def test_ignored_layers_keep_their_weights(source, tmp_path, settings, left):
     assert all(zeros.values())
 
 
-def test_what_cannot_be_ignored(source, tmp_path):
+def test_unknown_ignored_layers_raise(source, tmp_path):
     settings = {"epochs": 0, "ignored_names": "heat.weight", "ignored_types": "conv"}
     with pytest.raises(InputError) as caught:
         apply_method(source, "prune-weights", settings, inputs(), out=tmp_path / "z", name="z")
@@ -125,7 +125,7 @@ def test_what_cannot_be_ignored(source, tmp_path):
             )
 
 
-def test_learnt_masks_reach_the_ratio_and_go_on_where_they_were(source, tmp_path):
+def test_learned_masks_reach_the_ratio_and_resume(source, tmp_path):
     settings = {
         **QUICK, "mode": "regularization", "ratio": 0.6, "mask_epochs": 6,
         "mask_learning_rate": 0.5,
@@ -153,7 +153,7 @@ def test_learnt_masks_reach_the_ratio_and_go_on_where_they_were(source, tmp_path
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
 
 
-def test_masks_that_did_not_close_are_told(source, tmp_path):
+def test_masks_below_the_ratio_give_a_note(source, tmp_path):
     progress = Notes()
     settings = {"epochs": 0, "mode": "regularization", "mask_epochs": 1}
     compressed = apply_method(
@@ -164,7 +164,7 @@ def test_masks_that_did_not_close_are_told(source, tmp_path):
     assert sum(zeros_in(compressed).values()) == WEIGHTS // 2
 
 
-def test_zeros_last_through_a_training_after_it(source, tmp_path):
+def test_zeros_stay_in_later_training(source, tmp_path):
     first = apply_method(
         source, "prune-weights", {"epochs": 0}, inputs(), out=tmp_path / "z", name="z"
     )
@@ -175,7 +175,7 @@ def test_zeros_last_through_a_training_after_it(source, tmp_path):
     assert small.record.steps[-1].details["storage"]["nonzero_pct"] <= 50
 
 
-def test_a_saved_graph_with_too_few_zeros_is_refused(source):
+def test_saved_graph_with_too_few_zeros_raises(source):
     model = ov.Core().read_model(source.xml)
     with pytest.raises(InputError, match=rf"\b0 zeros .*{WEIGHTS} weights.*\b5$"):
         _verify_zeros(5)(model)
@@ -200,7 +200,7 @@ def test_zeros_are_counted_where_zero_means_zero(source, tmp_path):
         ({"keep_zeros": False}, "keep_zeros"),
     ],
 )
-def test_settings_that_make_no_sense(settings, message):
+def test_contradictory_settings_raise(settings, message):
     with pytest.raises(InputError, match=message):
         parse_settings("prune-weights", settings)
 
@@ -215,9 +215,9 @@ source, out, method, stop = sys.argv[1:]
 settings = {"epochs": 2, "batch_size": 32, "learning_rate": 3e-3}
 if method == "prune-weights":
     settings |= {"mode": "regularization", "mask_epochs": 4, "mask_learning_rate": 0.5}
-made = apply_method(Variant.load(source), method, settings, inputs(), out=Path(out), name="z",
+compressed = apply_method(Variant.load(source), method, settings, inputs(), out=Path(out), name="z",
                 **({"progress": StoppingProgress(stop)} if stop else {}))
-print(made.record.sha256, made.record.network_sha256)
+print(compressed.record.sha256, compressed.record.network_sha256)
 """
 
 
@@ -225,7 +225,7 @@ print(made.record.sha256, made.record.network_sha256)
 @pytest.mark.parametrize(
     ("method", "stop"), [("prune-weights", "learning masks"), ("qat", "retraining")]
 )
-def test_it_goes_on_in_another_process(source, tmp_path, method, stop):
+def test_training_resumes_in_another_process(source, tmp_path, method, stop):
     def run(seed, out, stop=""):
         done = subprocess.run(
             [sys.executable, "-W", "ignore", "-c", IN_ANOTHER_PROCESS, source.folder,

@@ -33,7 +33,7 @@ def compressed(source):
     return apply_method(source, "qat", QUICK, inputs(), out=out, name="made")
 
 
-def test_it_is_stored_and_run_in_8_bits_and_learns(source, compressed):
+def test_qat_stores_and_runs_8_bits_and_improves(source, compressed):
     details = compressed.record.steps[0].details
     assert {row["type"] for row in details["weights"]} == {"i8"}
     assert details["quantized_activations"] >= 3
@@ -48,13 +48,13 @@ def test_it_is_stored_and_run_in_8_bits_and_learns(source, compressed):
     assert compressed.record.inputs == source.record.inputs
 
 
-def test_later_steps_cannot_train_it(compressed):
+def test_later_steps_cannot_train_a_quantized_variant(compressed):
     assert not is_trainable(compressed)
     with pytest.raises(InputError, match=r"made .* qat"):
         restore_network(residual(), compressed)
 
 
-def test_an_interrupted_one_ends_with_the_same_files(source, compressed, tmp_path):
+def test_interrupted_step_writes_the_same_files(source, compressed, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         apply_method(
             source, "qat", QUICK, inputs(), out=tmp_path / "q", name="made",
@@ -74,7 +74,7 @@ def test_settings_reach_nncf(source, tmp_path):
     assert "training" not in compressed.record.steps[0].details
 
 
-def test_it_learns_from_a_teacher_too(source, tmp_path):
+def test_qat_supports_a_teacher(source, tmp_path):
     unlabelled = inputs(training=Patterns(labelled=False))
     settings = {**QUICK, "hard": 0, "soft": 1, "feature": 1, "feature_layers": "body"}
     compressed = apply_method(source, "qat", settings, unlabelled, out=tmp_path / "q", name="q")
@@ -82,7 +82,7 @@ def test_it_learns_from_a_teacher_too(source, tmp_path):
     assert losses[-1] < losses[0]
 
 
-def test_a_graph_that_differs_from_the_network_is_refused(compressed):
+def test_graph_that_differs_from_the_network_raises(compressed):
     model = ov.Core().read_model(compressed.xml)
     torch.manual_seed(1)
     other = residual(seed=5)
@@ -90,13 +90,13 @@ def test_a_graph_that_differs_from_the_network_is_refused(compressed):
         qat._verify(other, [{0: Patterns(2).images}])(model)
 
 
-def test_a_graph_without_8_bits_is_refused(source):
+def test_graph_without_8_bit_layers_raises(source):
     model = ov.Core().read_model(source.xml)
     with pytest.raises(InputError, match=r"^qat "):
         qat._verify(residual(), [])(model)
 
 
-def test_what_it_lacks(source, tmp_path):
+def test_missing_inputs_raise(source, tmp_path):
     for given, settings, need in (
         (inputs(calibration=None), {}, "calibration"),
         (inputs(training=None), {}, "training"),

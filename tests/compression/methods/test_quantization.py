@@ -22,7 +22,7 @@ def products(tmp_path_factory):
     return saved(tmp_path_factory.mktemp("products") / "products", "matmul")
 
 
-def test_without_settings_it_is_what_nncf_makes_of_the_model(conv, pictures, tmp_path):
+def test_default_settings_equal_nncf_quantize(conv, pictures, tmp_path):
     compressed = compress(conv, "int8", {}, pictures, out=tmp_path / "q", name="q")
     again = compress(conv, "int8", {}, pictures, out=tmp_path / "again", name="q")
     rows = [sample.inputs["x"][None] for sample in pictures]
@@ -63,7 +63,7 @@ def test_settings_reach_nncf(products, tmp_path, settings, stated):
 
 
 @pytest.mark.slow
-def test_smoothing_saves_a_product_whose_inputs_have_outliers(products, tmp_path):
+def test_smooth_quant_reduces_noise_of_inputs_with_outliers(products, tmp_path):
     some = pictures(100, 1)
     plain = compress(products, "int8", {}, some, out=tmp_path / "p", name="q")
     smooth = {"model_type": "transformer"}
@@ -75,7 +75,7 @@ def test_smoothing_saves_a_product_whose_inputs_have_outliers(products, tmp_path
     assert closeness(unsmoothed, products, some) < 0.9
 
 
-def test_the_range_of_activations_decides_where_the_quantizers_end(conv, tmp_path):
+def test_activations_range_changes_the_quantizers(conv, tmp_path):
     rising = Listed([np.full((3, 16, 16), index, np.float32) for index in range(12)])
     ends = {}
     for kind in ("minmax", "mean_minmax"):
@@ -112,7 +112,7 @@ def test_fp8_stores_weights_as_floats_of_eight_bits(conv, pictures, tmp_path, mo
         ("fp8", {"preset": "mixed"}, "unknown setting 'preset'"),
     ],
 )
-def test_what_takes_no_effect_is_refused(method, settings, message):
+def test_settings_without_effect_raise(method, settings, message):
     with pytest.raises(InputError, match=message):
         parse_settings(method, settings)
 

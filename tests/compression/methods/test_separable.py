@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given
-from hypothesis import settings as tried
+from hypothesis import settings as hypothesis_settings
 from torch import nn
 
 from ovtool.compression.methods.separable import fit, product
@@ -34,7 +34,7 @@ def source(tmp_path_factory):
 
 
 @given(sizes=st.tuples(*[st.integers(1, 5)] * 4), rank=st.integers(1, 4), seed=st.integers(0, 1000))
-@tried(max_examples=40)
+@hypothesis_settings(max_examples=40)
 def test_the_fit_is_the_best_of_its_rank(sizes, rank, seed):
     """Its error is that of the singular values it drops (Eckart and Young), channel by channel."""
     generator = torch.Generator().manual_seed(seed)
@@ -78,7 +78,7 @@ def separable():
     return compressed
 
 
-def test_a_convolution_that_is_separable_loses_nothing(tmp_path):
+def test_separable_convolution_is_replaced_exactly(tmp_path):
     source = parent(tmp_path / "source", separable)
     settings = PLAIN | {"max_error": 0.01}
     compressed = compress(source, "separable", settings, tmp_path / "s", make=separable)
@@ -89,7 +89,7 @@ def test_a_convolution_that_is_separable_loses_nothing(tmp_path):
     assert outputs_close(outputs(compressed, images), outputs(source, images))
 
 
-def test_a_higher_rank_is_nearer(source, tmp_path):
+def test_higher_rank_has_a_smaller_error(source, tmp_path):
     errors = []
     for rank in (1, 2, 3):
         settings = PLAIN | {"rank": rank, "layers": "first"}
@@ -104,7 +104,7 @@ def test_a_higher_rank_is_nearer(source, tmp_path):
     assert errors == sorted(errors, reverse=True)
 
 
-def test_which_layers_are_replaced(source, tmp_path):
+def test_layers_are_selected_by_pattern_name_and_width(source, tmp_path):
     for name, settings, layers in (
         ("pattern", {"layer_patterns": "stem|last"}, ["stem.0", "last"]),
         ("ignored", {"ignored_names": "first,last"}, ["second"]),
@@ -138,7 +138,7 @@ def with_layer(layer):
     return make
 
 
-def test_a_subclass_keeps_its_padding(tmp_path):
+def test_subclass_keeps_its_padding(tmp_path):
     make = with_layer(Padded)
     source = parent(tmp_path / "source", make)
     settings = PLAIN | {"layers": "second", "rank": 5}
@@ -159,12 +159,12 @@ def test_a_subclass_keeps_its_padding(tmp_path):
         ({"min_channels": 99}, "Residual"),
     ],
 )
-def test_what_cannot_be_replaced_is_said(source, tmp_path, settings, message):
+def test_unsuitable_layers_raise(source, tmp_path, settings, message):
     with pytest.raises(InputError, match=message):
         compress(source, "separable", PLAIN | settings, tmp_path / "s")
 
 
-def test_a_layer_that_does_more_is_refused(tmp_path):
+def test_layer_that_is_not_a_plain_convolution_raises(tmp_path):
     make = with_layer(Scaled)
     source = parent(tmp_path / "source", make)
     with pytest.raises(InputError, match=r"second \(Scaled\)") as caught:
@@ -173,7 +173,7 @@ def test_a_layer_that_does_more_is_refused(tmp_path):
 
 
 @pytest.mark.slow
-def test_stopped_and_run_again_it_ends_with_the_same_weights(source, tmp_path):
+def test_interrupted_step_gives_the_same_weights(source, tmp_path):
     settings = {"epochs": 3, "feature": 1, "feature_layers": "last"}
     uninterrupted = compress(source, "separable", settings, tmp_path / "whole")
     stopping = StoppingProgress("retraining, epoch 3")

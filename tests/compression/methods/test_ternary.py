@@ -3,10 +3,10 @@ import openvino as ov
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
+from hypothesis.extra import numpy as hypothesis_numpy
 from openvino import opset15 as op
 
-from ovtool.compression import codebook as tables
+from ovtool.compression import codebook
 from ovtool.compression.methods import ternary
 from ovtool.core.errors import InputError
 from ovtool.graph.weights import find_weights
@@ -74,7 +74,7 @@ def expected_model(codes_of, halved):
 
 @pytest.mark.parametrize(("method", "bits"), [("ternary", 2), ("binary", 1)])
 @pytest.mark.parametrize("halved", [False, True])
-def test_the_ir_computes_what_numpy_says_in_that_many_bits(tmp_path, method, bits, halved):
+def test_graph_computes_the_same_as_numpy_with_few_bits(tmp_path, method, bits, halved):
     parent = save(tmp_path / "every", every_kind(halved))
     settings = {"keep_first": False, "keep_last": False}
     compressed = compress(parent, method, settings, None, out=tmp_path / "t", name="t")
@@ -90,7 +90,7 @@ def test_the_ir_computes_what_numpy_says_in_that_many_bits(tmp_path, method, bit
     assert 0 < rest < 2000, "scales, axes and biases"
 
 
-def test_the_outer_layers_stay_unless_asked(every, tmp_path):
+def test_outer_layers_stay_by_default(every, tmp_path):
     compressed = compress(every, "ternary", {}, None, out=tmp_path / "t", name="t")
     kept = [s.name for s in find_weights(ov.Core().read_model(compressed.xml)) if s.plain]
     assert kept == ["conv", "left"]
@@ -106,13 +106,15 @@ def test_layers_are_ignored_by_name_type_and_size(every, tmp_path):
         compress(every, "binary", {"ignored_names": "konv"}, None, out=tmp_path / "u", name="u")
 
 
-def test_nothing_to_change_is_an_error(every, tmp_path):
+def test_no_suitable_layer_raises(every, tmp_path):
     settings = {"ignored_patterns": "."}
     with pytest.raises(InputError, match=r"ternary .* every$"):
         compress(every, "ternary", settings, None, out=tmp_path / "t", name="t")
 
 
-rows = arrays.arrays(np.float32, (3, 7), elements=st.floats(-8, 8, width=32, allow_subnormal=False))
+rows = hypothesis_numpy.arrays(
+    np.float32, (3, 7), elements=st.floats(-8, 8, width=32, allow_subnormal=False)
+)
 
 
 @given(rows)
@@ -131,7 +133,7 @@ def test_ternary_weights_are_zero_up_to_the_papers_threshold():
 
 
 @given(st.sampled_from(["u3", "u6"]), st.lists(st.integers(0, 7), min_size=8, max_size=8))
-def test_three_bytes_are_read_as_openvino_packs_them(kind, values):
+def test_packed_bytes_are_read(kind, values):
     from openvino.helpers import pack_data
 
     from ovtool.graph import storage
@@ -145,6 +147,6 @@ def test_packed_values_are_read_back(bits, data):
     from ovtool.graph import storage
 
     values = np.array(data.draw(st.lists(st.integers(0, 2**bits - 1), min_size=1, max_size=40)))
-    packed = tables.low_bit_constant(values, f"u{bits}", "packed").data.view(np.uint8)
+    packed = codebook.low_bit_constant(values, f"u{bits}", "packed").data.view(np.uint8)
     assert packed.nbytes == -(-len(values) * bits // 8)
     assert storage.unpack_bits(packed, bits, len(values)).tolist() == values.tolist()

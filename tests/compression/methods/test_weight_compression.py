@@ -30,7 +30,7 @@ def rows():
     ],
     ids=lambda option: next(iter(reversed(option.values()))) or "x",
 )
-def test_what_works_on_data_reads_it_and_says_so(dense, rows, tmp_path, progress, option):
+def test_methods_on_data_read_it_and_record_it(dense, rows, tmp_path, progress, option):
     settings = {**INT4, **option, "subset_size": 6}
     with pytest.raises(MissingInputError) as caught:
         compress(dense, "weights", settings, None, out=tmp_path / "w", name="w")
@@ -46,7 +46,7 @@ def test_what_works_on_data_reads_it_and_says_so(dense, rows, tmp_path, progress
 
 
 @pytest.mark.parametrize("option", ["scale_estimation", "gptq", "lora_correction"])
-def test_corrections_bring_the_outputs_nearer(dense, rows, tmp_path, option):
+def test_corrections_reduce_the_output_error(dense, rows, tmp_path, option):
     bare = compress(dense, "weights", INT4, None, out=tmp_path / "a", name="a")
     settings = {**INT4, option: True}
     compressed = compress(dense, "weights", settings, rows, out=tmp_path / "b", name="b")
@@ -61,7 +61,7 @@ def test_awq_by_weights_needs_no_data(dense, tmp_path, progress):
     assert types_of(compressed)["i4"]["layers"] == 4
 
 
-def test_a_codebook_of_ones_own_values(dense, tmp_path):
+def test_codebook_of_given_values(dense, tmp_path):
     settings = {"mode": "codebook", "codebook": "-1, -0.4, 0, 0.4, 1", "all_layers": True}
     compressed = compress(dense, "weights", settings, None, out=tmp_path / "w", name="w")
     assert sum(row["layers"] for row in types_of(compressed).values()) == 4
@@ -70,7 +70,7 @@ def test_a_codebook_of_ones_own_values(dense, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_codebook_found_by_nncf(dense, rows, tmp_path):
+def test_adaptive_codebook_is_computed_by_nncf(dense, rows, tmp_path):
     settings = {"mode": "adaptive_codebook", "codebook_size": 8, "all_layers": True}
     with pytest.raises(MissingInputError) as caught:
         compress(dense, "weights", settings, None, out=tmp_path / "w", name="w")
@@ -80,14 +80,14 @@ def test_a_codebook_found_by_nncf(dense, rows, tmp_path):
     assert closeness(compressed, dense, rows) > 0.9
 
 
-def test_the_other_layers_get_the_backup_type(dense, tmp_path):
+def test_remaining_layers_get_the_backup_type(dense, tmp_path):
     settings = {**INT4, "ratio": 0.5, "backup_mode": "none"}
     compressed = compress(dense, "weights", settings, None, out=tmp_path / "w", name="w")
     stored = types_of(compressed)
     assert set(stored) == {"i4", "f32"}
 
 
-def test_a_group_that_does_not_fit_is_adjusted_or_left(dense, tmp_path):
+def test_group_size_fallback_adjusts_or_skips(dense, tmp_path):
     wide = {**INT4, "group_size": 128}
     with pytest.raises(InputError, match="int4_sym"):
         compress(dense, "weights", wide, None, out=tmp_path / "w", name="w")
@@ -100,7 +100,7 @@ def test_a_group_that_does_not_fit_is_adjusted_or_left(dense, tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["fp8_e4m3", "fp4", "mxfp8_e4m3", "mxfp4"])
-def test_float_modes_on_convolutions_fail_in_one_line_with_the_way_out(conv, tmp_path, mode):
+def test_float_modes_on_convolutions_raise_with_a_hint(conv, tmp_path, mode):
     settings = {"mode": mode, "all_layers": True}
     if mode in ("fp8_e4m3", "fp4"):
         settings["group_size"] = 32
@@ -130,7 +130,7 @@ def test_float_modes_on_convolutions_fail_in_one_line_with_the_way_out(conv, tmp
         ({"mode": "mxfp4", "group_size_fallback": "adjust"}, "mxfp4 .* group_size_fallback"),
     ],
 )
-def test_settings_that_do_not_go_together_are_said(settings, message):
+def test_exclusive_settings_raise(settings, message):
     with pytest.raises(InputError, match=message):
         parse_settings("weights", settings)
 
