@@ -1,7 +1,6 @@
 """A chain of steps that change a user's network, through the API: each finds the one before."""
 
 import numpy as np
-import openvino as ov
 import pytest
 import torch
 
@@ -9,6 +8,7 @@ from ovtool import api
 from ovtool.compression.networks import restore_network
 from ovtool.models.network import load_source_network
 from ovtool.models.options import SourceOptions
+from tests.compression.samples import outputs
 
 TRUST = SourceOptions(trust=True, layouts={"input": "NCHW"})
 CODE = """
@@ -44,16 +44,11 @@ def here(tmp_path, monkeypatch):
     return x[180:], labels[180:]
 
 
-def run(variant, x):
-    compiled = ov.Core().compile_model(variant.xml, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return compiled(x)[0]
-
-
 def same_network(variant, x):
     net = restore_network(load_source_network(variant.record.source, TRUST), variant)
     with torch.no_grad():
         expected = net.module.eval()(torch.from_numpy(x)).numpy()
-    return np.abs(run(variant, x) - expected).max() < 1e-3 * np.abs(expected).max()
+    return np.abs(outputs(variant, x) - expected).max() < 1e-3 * np.abs(expected).max()
 
 
 @pytest.mark.slow
@@ -74,7 +69,9 @@ def test_channels_then_training_then_int8(here):
         assert same_network(compressed, x)
     assert int8.record.steps[-1].details["weights"][-1]["type"] == "i8"
     assert int8.record.network_sha256 is None
-    right = {v.name: float((run(v, x).argmax(1) == labels).mean()) for v in (large, taught, int8)}
+    right = {
+        v.name: float((outputs(v, x).argmax(1) == labels).mean()) for v in (large, taught, int8)
+    }
     assert min(right.values()) > 0.9, right
     sizes = [v.record.bin_bytes for v in (large, small, taught, int8)]
     assert sizes[1] == sizes[2] < sizes[0] / 2.5

@@ -81,12 +81,6 @@ def compress(variant, method, settings, out, *, make=network, **options):
     return apply_method(variant, method, settings, inputs, out=out, name=out.name, **options)
 
 
-def outputs(variant, images):
-    """Return the output of a saved graph in f32."""
-    compiled = ov.Core().compile_model(variant.xml, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return compiled(images)[0]
-
-
 def network_outputs(net, images):
     """Return the output of a PyTorch network."""
     with torch.no_grad():

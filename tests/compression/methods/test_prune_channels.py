@@ -12,7 +12,7 @@ from ovtool.compression.methods import prune_channels
 from ovtool.compression.networks import restore_network
 from ovtool.core.errors import InputError, MissingDependencyError
 from ovtool.core.progress import SILENT
-from tests.compression.samples import StoppingProgress
+from tests.compression.samples import StoppingProgress, outputs
 from tests.compression.vision_nets import (
     Patterns,
     Residual,
@@ -20,7 +20,6 @@ from tests.compression.vision_nets import (
     details,
     network,
     network_outputs,
-    outputs,
     outputs_close,
     parent,
 )

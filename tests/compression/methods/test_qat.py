@@ -12,7 +12,7 @@ from ovtool.compression.pipeline import apply_method
 from ovtool.compression.registry import parse_settings
 from ovtool.core.errors import InputError
 from tests.compression.learnable import Patterns, inputs, residual, saved
-from tests.compression.samples import StoppingProgress
+from tests.compression.samples import StoppingProgress, outputs
 
 QUICK = {"epochs": 8, "batch_size": 32, "learning_rate": 3e-3, "subset_size": 40}
 
@@ -23,8 +23,7 @@ def source(tmp_path_factory):
 
 
 def accuracy(variant, samples):
-    compiled = ov.Core().compile_model(variant.xml, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return (compiled(samples.images)[0].argmax(1) == samples.labels).mean()
+    return (outputs(variant, samples.images).argmax(1) == samples.labels).mean()
 
 
 @pytest.fixture(scope="module")

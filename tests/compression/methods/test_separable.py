@@ -13,14 +13,13 @@ from torch import nn
 from ovtool.compression.methods.separable import fit, product
 from ovtool.compression.networks import restore_network
 from ovtool.core.errors import InputError
-from tests.compression.samples import StoppingProgress
+from tests.compression.samples import StoppingProgress, outputs
 from tests.compression.vision_nets import (
     Patterns,
     compress,
     details,
     network,
     network_outputs,
-    outputs,
     outputs_close,
     parent,
 )

@@ -10,7 +10,7 @@ from ovtool.compression import codebook
 from ovtool.compression.methods import ternary
 from ovtool.core.errors import InputError
 from ovtool.graph.weights import find_weights
-from tests.compression.samples import compress
+from tests.compression.samples import compress, run_graph
 from tests.helpers.graphs import constant, save
 
 SHAPES = {"conv": (32, 32, 3, 3), "grouped": (4, 8, 8, 3, 3), "turned": (32, 16, 3, 3),
@@ -54,8 +54,7 @@ def every(tmp_path_factory):
 
 def run(model):
     x = np.random.default_rng(0).standard_normal((1, 32, 8, 8)).astype(np.float32)
-    config = {"INFERENCE_PRECISION_HINT": "f32"}
-    return ov.Core().compile_model(model, "CPU", config)(x)[0]
+    return run_graph(model, x)
 
 
 def expected_model(codes_of, halved):
