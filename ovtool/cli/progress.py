@@ -105,16 +105,14 @@ class SweepView:
     def on_progress(self, step: MeasurementProgress) -> None:
         """Draw the running trials."""
         self._current[step.trial.id] = step
-        if self._live is not None:
-            self._live.update(self._render(), refresh=True)
+        self._draw()
 
     def on_measurement(self, measurement: Measurement) -> None:
         """Print the line of a finished trial."""
         self._done += 1
         self._current.pop(measurement.trial.id, None)
         self._print(f"{self._done + self._reused}/{self._total} {outcome_text(measurement)}")
-        if self._live is not None:
-            self._live.update(self._render(), refresh=True)
+        self._draw()
 
     def close(self) -> None:
         """Remove the live rows."""
@@ -123,7 +121,11 @@ class SweepView:
             self._live = None
 
     def _print(self, text: str) -> None:
-        write_line(self._console, text)
+        write_line(self._console, text)  # the console of the live rows, which move down
+
+    def _draw(self) -> None:
+        if self._live is not None:
+            self._live.update(self._render(), refresh=True)
 
     def _render(self) -> RenderableType:
         from rich.console import Group

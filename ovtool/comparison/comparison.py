@@ -47,12 +47,10 @@ class Comparison:
 
     Args:
         differences: Differences of environments and settings, those of the machine first.
-        noise: The variation between runs.
         within_pct: Smaller changes count as no change.
         detectable_pct: Median of the smallest detectable losses.
         changes: Speed by trial, the worst first.
         quality: Quality by variant, device and precision.
-        only_a: Trials of A only.
     """
 
     a: Side

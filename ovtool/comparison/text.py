@@ -6,18 +6,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ovtool.comparison.figures import LEVEL, OUTCOMES
+from ovtool.comparison.quality import SAME_OUTPUTS
 from ovtool.core import units
 from ovtool.core.columns import BY_NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from ovtool.comparison.comparison import Comparison
+    from ovtool.comparison.figures import Change
+    from ovtool.comparison.quality import QualityChange
+    from ovtool.core.statistics import Interval
 
 
 @dataclass(frozen=True, slots=True)
 class TextRow:
-    """A row of a table; ``same`` rows have no change and no remark."""
+    """A row of a table; ``same`` rows have no change."""
 
     cells: tuple[str, ...]
     same: bool
@@ -74,17 +76,7 @@ def changes_table(comparison: Comparison) -> TextTable:
     """Return the figures of each trial, the worst first."""
     numbers: dict[str, int] = {}
     rows = tuple(
-        TextRow(
-            (
-                change.label,
-                f"{BY_NAME[change.column].title}, {BY_NAME[change.column].unit}",
-                units.text(change.a.value),
-                units.text(change.b.value),
-                units.interval_text(change.ratio.value, change.ratio.low, change.ratio.high),
-                _outcome(change.outcome, change.remarks, numbers),
-            ),
-            change.outcome == "same" and not change.remarks,
-        )
+        _row(change, f", {BY_NAME[change.column].unit}", change.ratio, change.remarks, numbers)
         for change in comparison.changes
     )
     return TextTable(("trial", "figure", "A", "B", "B / A", "B is"), rows, tuple(numbers))
@@ -94,22 +86,30 @@ def quality_table(comparison: Comparison) -> TextTable:
     """Return the quality of each variant."""
     numbers: dict[str, int] = {}
     rows = tuple(
-        TextRow(
-            (
-                change.label,
-                BY_NAME[change.column].title,
-                units.text(change.a.value),
-                units.text(change.b.value),
-                units.interval_text(
-                    change.difference.value, change.difference.low, change.difference.high
-                ),
-                _outcome(change.outcome, filter(None, [change.remark]), numbers),
-            ),
-            change.outcome == "same",
-        )
+        _row(change, "", change.difference, tuple(filter(None, [change.remark])), numbers)
         for change in comparison.quality
     )
     return TextTable(("variant", "quality", "A", "B", "B - A", "B is"), rows, tuple(numbers))
+
+
+def _row(
+    change: Change | QualityChange,
+    unit: str,
+    interval: Interval,
+    remarks: tuple[str, ...],
+    numbers: dict[str, int],
+) -> TextRow:
+    """Return the row of a change; new remarks are added to ``numbers``."""
+    shown = [str(numbers.setdefault(remark, len(numbers) + 1)) for remark in remarks]
+    cells = (
+        change.label,
+        f"{BY_NAME[change.column].title}{unit}",
+        units.text(change.a.value),
+        units.text(change.b.value),
+        units.interval_text(interval.value, interval.low, interval.high),
+        f"{change.outcome} ({', '.join(shown)})" if shown else change.outcome,
+    )
+    return TextRow(cells, change.outcome == "same" and set(remarks) <= {SAME_OUTPUTS})
 
 
 def size_lines(comparison: Comparison) -> list[str]:
@@ -135,9 +135,3 @@ def failure_lines(comparison: Comparison) -> list[str]:
         sides = [f"in {side}: {reason}" for side, reason in reasons.items() if reason]
         lines.append(f"{failure.label}: failed {'; '.join(sides)}")
     return lines
-
-
-def _outcome(outcome: str, remarks: Iterable[str], numbers: dict[str, int]) -> str:
-    """Return an outcome with the numbers of its remarks; new remarks are added to ``numbers``."""
-    shown = [str(numbers.setdefault(remark, len(numbers) + 1)) for remark in remarks]
-    return f"{outcome} ({', '.join(shown)})" if shown else outcome

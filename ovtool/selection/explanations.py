@@ -298,10 +298,8 @@ def _device_fallback(row: Row, context: Context) -> Iterator[Note]:
     device, ran_on = row["device"], row["ran_on"]
     absent = not_behind(device, ran_on.split(", ")) if ran_on and is_virtual(device) else []
     if absent:
-        yield make_note(
-            "device-fallback",
-            f"{context.label(row)}: {device} ran on {ran_on}, not on {' or '.join(absent)}",
-        )
+        evidence = f"{device} ran on {ran_on}, not on {' or '.join(absent)}"
+        yield make_note("device-fallback", f"{context.label(row)}: {evidence}")
 
 
 def _wide_quality(row: Row, context: Context) -> Iterator[Note]:

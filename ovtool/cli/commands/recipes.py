@@ -22,9 +22,8 @@ def list_(json: options.Json = False) -> None:
 
     recipes = api.recipes.list()
     if json:
-        console.print_json(
-            [{"name": r.name, "about": r.about, "path": str(r.path)} for r in recipes]
-        )
+        rows = [{"name": r.name, "about": r.about, "path": str(r.path)} for r in recipes]
+        console.print_json(rows)
         return
     console.print_table(("recipe", "about"), [(r.name, r.about) for r in recipes])
 

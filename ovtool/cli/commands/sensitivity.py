@@ -66,12 +66,9 @@ def command(
         console.print_line(f"{costs.metric} without quantization: {units.text(costs.in_float)}")
     headings = ["SQNR dB", "% of MACs", *["drop"] * (costs.metric is not None), "type", "layer"]
     rest = len(costs.layers) - top
-    console.print_table(
-        headings,
-        [_layer_cells(cost) for cost in costs.layers[:top]],
-        f"and {rest} less sensitive layers" if rest > 0 else "",
-        right=("SQNR dB", "% of MACs", "drop"),
-    )
+    caption = f"and {rest} less sensitive layers" if rest > 0 else ""
+    cells = [_layer_cells(cost) for cost in costs.layers[:top]]
+    console.print_table(headings, cells, caption, right=("SQNR dB", "% of MACs", "drop"))
     if result.files is not None:
         charts = ", ".join(str(path) for path in result.files.charts)
         console.print_line(f"written: {result.files.csv}, {result.files.document}, {charts}")
