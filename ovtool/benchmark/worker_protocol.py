@@ -76,7 +76,7 @@ def determine_placement(
     if operations is not None:
         shown = ", ".join(f"{name} {count}" for name, count in operations.items())
         notes.append(make_note("placement", shown))
-    absent = device_names.not_behind(device, ran_on)
+    absent = device_names.find_idle_members(device, ran_on)
     if absent:
         evidence = f"{device} ran on {listed}, not on {' or '.join(absent)}"
         notes.append(make_note("device-fallback", evidence))

@@ -1,6 +1,6 @@
 """Every column of the results: name, unit, direction and meaning, declared once.
 
-The table, CSV, page, Markdown and documentation are made from these rows.
+The table, CSV, page, Markdown and documentation use these rows.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ Kind = Literal["identity", "figure", "derived"]
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column; ``better`` says which way is good, ``interval`` that ``_ci_low/_ci_high`` exist.
+    """A column; with ``interval`` the columns ``_ci_low`` and ``_ci_high`` exist too.
 
-    ``identity`` columns say what a row is, ``figure`` ones were measured in its trial, ``derived``
-    ones are calculated from several rows when a table is made.
+    ``identity`` columns identify a row, ``figure`` columns are measured in its trial, ``derived``
+    columns are calculated from several rows of a table.
     """
 
     name: str
@@ -30,7 +30,7 @@ class Column:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The column's own name and those of its interval."""
+        """Names of the column and of its interval."""
         if not self.interval:
             return (self.name,)
         return (self.name, f"{self.name}_ci_low", f"{self.name}_ci_high")

@@ -119,12 +119,12 @@ def may_run_on(name: str, device: str) -> bool:
     return not any(same_device(part.removeprefix("-"), device) for part in _listed(name))
 
 
-def not_behind(device: str, ran_on: Sequence[str]) -> list[str]:
-    """Return the members of a virtual device that did not run, although its name suggests them.
+def find_idle_members(device: str, ran_on: Sequence[str]) -> list[str]:
+    """Return the members of a virtual device that did not run the model.
 
     AUTO runs on one device of its list: the other members count only if the CPU ran.
 
-    >>> not_behind("AUTO:GPU,CPU", ["CPU"]), not_behind("AUTO:GPU,CPU", ["GPU.0"])
+    >>> find_idle_members("AUTO:GPU,CPU", ["CPU"]), find_idle_members("AUTO:GPU,CPU", ["GPU.0"])
     (['GPU'], [])
     """
     listed = members(device)

@@ -1,4 +1,4 @@
-"""The errors that ovtool raises on purpose, each with a hint.
+"""The errors of ovtool, each with a hint.
 
     OvtoolError
     |-- InputError              exit 2: wrong use or bad input; names the file, option or line
@@ -16,12 +16,7 @@ from __future__ import annotations
 
 
 class OvtoolError(Exception):
-    """Base class of the errors.
-
-    Args:
-        message: What is wrong and where, in one line.
-        hint: What to do, in one line; may be empty.
-    """
+    """Base class: a message of what is wrong and where, and a hint of what to do (or empty)."""
 
     exit_code = 2
 

@@ -1,4 +1,4 @@
-"""Field types of pydantic models that users write, and plain messages for their mistakes."""
+"""Field types of pydantic models, and plain messages for validation errors."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from ovtool.core.shapes import Shape, parse_shape, shape_sets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from pydantic_core import ErrorDetails
 
@@ -98,12 +99,12 @@ _MESSAGES = {
     "model_type": "must be a mapping",
     "string_type": "must be text",
 }
-"""pydantic's messages that speak of Python types."""
+"""Replacements of pydantic's messages about Python types."""
 
 
 def validation_message(error: ErrorDetails) -> str:
     """Return one error of a :class:`pydantic.ValidationError` as text, without its place."""
-    if error["type"] == "value_error":  # of a validator of ovtool, which names the value
+    if error["type"] == "value_error":  # a validator of ovtool, with the value in the message
         return error["msg"].removeprefix("Value error, ")
     message = _MESSAGES.get(error["type"], error["msg"].replace("Input should be", "must be"))
     if error["type"] == "missing":
@@ -111,18 +112,22 @@ def validation_message(error: ErrorDetails) -> str:
     return f"{message}, got {reprlib.repr(error['input'])}"
 
 
+def invalid_content(source: Path | str, error: ValidationError, hint: str = "") -> InputError:
+    """Return the error of a file (or a line) with invalid content; the message names the field."""
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"]) or "content"
+    return InputError(f"{source}: {field}: {first['msg']}", hint)
+
+
 def validated(
     model: type[M], values: Mapping[str, Any], names: Mapping[str, str] | None = None
 ) -> M:
     """Return a model of user input.
 
-    Args:
-        model: Class of the model.
-        values: Field to value.
-        names: Field to the name that the user knows, such as ``--batch``; by default the field's.
+    ``names`` maps fields to the names of their options, such as ``--batch``.
 
     Raises:
-        InputError: A value is not valid; the message names the field.
+        InputError: A value is not valid; the message names the option or the field.
     """
     try:
         return model.model_validate(values)

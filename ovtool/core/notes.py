@@ -1,7 +1,6 @@
-"""Every note, warning and explanation of the toolkit: one table of sentences.
+"""Every note, warning and explanation of ovtool, by id: the only place of their wording.
 
-Code makes a note by its id, with evidence: numbers and names, as data.  The wording stands here
-alone.  Tests assert ids and evidence, never sentences.
+Code creates notes by id, with numbers and names as evidence.  Tests assert ids and evidence.
 """
 
 from __future__ import annotations
@@ -15,14 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Advice or a warning as data.
-
-    Args:
-        id: Key of :data:`NOTES`.
-        message: What is the case, without a full stop.
-        evidence: Numbers and names that show it.
-        remedy: What to do about it.
-    """
+    """Advice or a warning: a key of :data:`NOTES`, its sentences, and evidence as text."""
 
     id: str
     message: str
@@ -31,12 +23,7 @@ class Note:
 
 
 def make_note(note_id: str, evidence: str = "", /, **values: object) -> Note:
-    """Return the note of an id.
-
-    Args:
-        note_id: Key of :data:`NOTES`.
-        evidence: Numbers and names that show what the note says.
-        **values: Fields of the sentence and of the remedy.
+    """Return the note of an id; ``values`` are the fields of its message and its remedy.
 
     Raises:
         KeyError: The id is unknown, or a field has no value.

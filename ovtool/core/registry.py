@@ -20,17 +20,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A row of a table.
-
-    Args:
-        target: ``module:function`` of the implementation.
-        summary: A few words for lists and help.
-        extra: Optional dependency group that it needs (``pip install 'ovtool[extra]'``).
-    """
+    """A row of a table; ``target`` is ``module:function``."""
 
     target: str
     summary: str
     extra: str | None = None
+    """Required optional dependency group: ``pip install 'ovtool[extra]'``."""
 
 
 def suggestion(name: str, known: Mapping[str, object] | list[str]) -> str:
@@ -51,7 +46,7 @@ class Registry:
         return iter(self.entries)
 
     def __contains__(self, name: object) -> bool:
-        """Return whether the table has a row with this name."""
+        """Whether the table has the name."""
         return name in self.entries
 
     def entry(self, name: str) -> Entry:
@@ -91,12 +86,7 @@ def missing_package(
 
 
 def package_folder(what: str, package: str, extra: str) -> Path:
-    """Return the folder of an installed package without importing the package.
-
-    Args:
-        what: Feature that needs the package, for the message.
-        package: Import name.
-        extra: Optional dependency group of the package.
+    """Return the folder of an installed package, by its import name, without importing it.
 
     Raises:
         MissingDependencyError: The package is not installed.

@@ -60,11 +60,7 @@ def name_and_value(text: str, option: str) -> tuple[str, str]:
 
 
 def parse_named(texts: Iterable[str], option: str) -> dict[str, str]:
-    """Return the values of ``NAME=VALUE`` texts by name.
-
-    Args:
-        texts: Values of the option.
-        option: Name of the option, for messages.
+    """Return the values of the ``NAME=VALUE`` texts of an option by name.
 
     Raises:
         InputError: A name or a value is missing, or a name repeats.
@@ -92,9 +88,6 @@ def shape_sets(shapes: Mapping[str, Sequence[Shape]]) -> tuple[dict[str, Shape],
 
     The first shapes of all inputs form the first set, and so on.  A single shape of an input is in
     every set.
-
-    Args:
-        shapes: Input name to one or more shapes.
 
     Raises:
         InputError: Two inputs have different numbers of shapes, both above 1.

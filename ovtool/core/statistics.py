@@ -61,12 +61,10 @@ def student_t(degrees: int) -> float:
 
 
 def two_sided_p(z: float, degrees: int | None = None) -> float:
-    """Return the two-sided p-value of a test statistic.
+    """Return the two-sided p-value of ``z``, the estimate divided by its standard error.
 
-    Args:
-        z: The estimate divided by its standard error.
-        degrees: Degrees of freedom of the standard error, for Student's t; None: the standard
-            error is known, and the normal distribution applies.
+    The distribution is Student's t with the degrees of freedom of the standard error; None means
+    that the standard error is known, and the normal distribution applies.
 
     Raises:
         ValueError: ``degrees`` is below 1.
@@ -145,9 +143,7 @@ def samples_to_distinguish(share: float, other: float) -> int | None:
 
     Wilson's interval inverts the score test, so it excludes ``other`` above
     ``z^2 other (1 - other) / (share - other)^2`` samples, if the observed share stays the same.
-
-    Returns:
-        None when the two are equal: no number of samples separates them.
+    None if the two are equal.
     """
     if share == other:
         return None
@@ -184,15 +180,11 @@ def mean_interval(values: Sequence[float]) -> Interval:
 
 
 def ratio_by_round(numerators: Sequence[float], denominators: Sequence[float]) -> Interval:
-    """Return the ratio of two figures measured in the same rounds, paired by round.
+    """Return the ratio of two positive figures measured in the same rounds, paired by round.
 
     Slow drift (clock, heat, other processes) affects both figures of a round and cancels.  The
     estimate is the geometric mean of the rounds' ratios, with Student's t interval on their
     logarithms.
-
-    Args:
-        numerators: One positive figure per round.
-        denominators: One positive figure per round, in the same order.
 
     Raises:
         ValueError: The lengths differ, or a figure is not positive.
@@ -217,11 +209,9 @@ def ratio_unpaired(numerator: Interval, denominator: Interval) -> Interval:
 
 
 def with_systematic_error(ratio: Interval, systematic: float) -> Interval:
-    """Return a ratio whose interval includes a systematic error, added in quadrature.
+    """Return a positive ratio with a systematic error added to its interval in quadrature.
 
-    Args:
-        ratio: A positive ratio with its sampling error.
-        systematic: Half-width of the 95 % interval of the systematic error, as a fraction.
+    ``systematic`` is the half-width of the 95 % interval of the systematic error, as a fraction.
     """
 
     def widened(end: float) -> float:
@@ -245,14 +235,8 @@ def bootstrap_rate(
 
     Whole blocks are drawn with replacement, never single inferences, since consecutive inferences
     are correlated.  The percentile interval of few blocks is too narrow and is widened to
-    Student's t (see :func:`_percentile_interval`).
-
-    Args:
-        amounts: Amount of each window, such as samples.
-        durations: Duration of each window, in s.
-        blocks: Block of each window, such as its round; by default every window is a block.
-        resamples: Number of bootstrap resamples.
-        seed: Seed of the random generator.
+    Student's t (see :func:`_percentile_interval`).  ``blocks`` has the block of each window, such
+    as its round; by default every window is a block.
 
     Raises:
         ValueError: The arguments differ in length.
@@ -297,14 +281,8 @@ def bootstrap_quantile(
     """Return a quantile of all samples with a bootstrap interval over blocks of windows.
 
     Each resample weights the sorted samples by the number of times their block was drawn, so the
-    cost is one sort overall and one cumulative sum per resample.
-
-    Args:
-        windows: Samples of each window.
-        q: Quantile, within [0, 1].
-        blocks: Block of each window, as for :func:`bootstrap_rate`.
-        resamples: Number of bootstrap resamples.
-        seed: Seed of the random generator.
+    cost is one sort overall and one cumulative sum per resample.  ``blocks`` is as for
+    :func:`bootstrap_rate`.
     """
     block, _ = _numbered(blocks, len(windows))
     filled = [i for i, w in enumerate(windows) if len(w)]
@@ -332,10 +310,8 @@ def drift(values: Sequence[float]) -> Interval:
     """Return the change of a series from its first to its last value, in percent of its median.
 
     The slope is the Theil-Sen estimate (Theil 1950, Sen 1968), which outliers do not move.  The
-    interval excludes 0 only if the series keeps rising or falling.
-
-    Args:
-        values: Values at equal steps in time; the drift of fewer than four is NaN.
+    interval excludes 0 only if the series keeps rising or falling.  The values are at equal steps
+    in time; the drift of fewer than four is NaN.
     """
     from scipy.stats import theilslopes
 
@@ -357,12 +333,7 @@ def _percentile_interval(
     With n blocks the bootstrap understates the spread by ``sqrt(n / (n - 1))`` and uses normal
     limits in place of Student's t (Efron and Tibshirani 1993, chapters 12 and 13; Hesterberg 2015,
     section 3.2).  It also assumes independent blocks; correlation between consecutive blocks
-    widens the interval further.
-
-    Args:
-        value: The estimate.
-        estimates: Estimate of each resample.
-        by_block: Figure of each block, in time order.
+    widens the interval further.  ``estimates`` has one per resample; ``by_block`` is in time order.
     """
     n = by_block.size
     low, high = np.quantile(estimates, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
@@ -386,10 +357,10 @@ def _correlation_factor(series: NDArray[np.float64]) -> float:
     short series is biased low by about ``1 / n``, which is added back; negative r counts as 0.
     """
     known = series[np.isfinite(series)]
-    centred = known - known.mean() if known.size else known
-    spread = float(centred @ centred)
+    centered = known - known.mean() if known.size else known
+    spread = float(centered @ centered)
     if known.size < 4 or spread <= 0:
         return 1.0
-    r = float(centred[1:] @ centred[:-1]) / spread + 1 / known.size
+    r = float(centered[1:] @ centered[:-1]) / spread + 1 / known.size
     r = min(max(r, 0.0), _MAX_CORRELATION)
     return math.sqrt((1 + r) / (1 - r))

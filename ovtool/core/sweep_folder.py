@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError
 
 from ovtool.core import files
 from ovtool.core.errors import InputError
+from ovtool.core.fields import invalid_content
 from ovtool.core.measurement import Measurement
 from ovtool.core.metrics import QualityMetric
 from ovtool.core.trial import Trial
@@ -25,17 +26,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 
-PLAN, JOURNAL, ENVIRONMENT, RESULTS = (
-    "plan.json",
-    "journal.jsonl",
-    "environment.json",
-    "results.parquet",
-)
+PLAN, JOURNAL = "plan.json", "journal.jsonl"
+ENVIRONMENT, RESULTS = "environment.json", "results.parquet"
 _R = TypeVar("_R", bound=Record)
 
 
 class PlannedVariant(Record):
-    """A variant as reports show it without its files; ``folder`` may be of another machine."""
+    """Description of a variant for reports; ``folder`` may be a path of another machine."""
 
     name: str
     folder: str
@@ -79,7 +76,7 @@ class Environment(Record):
     unknown: dict[str, str] = Field(default_factory=dict)
     """Facts that are unknown, and the reasons."""
     moment: dict[str, Any] = Field(default_factory=dict)
-    """Volatile facts (clock, load, date), which are not part of the id."""
+    """Volatile facts (clock, load, date), not part of the id."""
 
 
 @dataclass(frozen=True)
@@ -143,11 +140,9 @@ class SweepFolder:
                     return
                 try:
                     yield Measurement.from_json(line)
-                except ValueError as error:
-                    raise InputError(
-                        f"{journal}, line {number}: not a measurement ({_first_line(error)})",
-                        "the file was edited, or another version of ovtool wrote it",
-                    ) from error
+                except ValidationError as error:
+                    hint = "the file was edited, or another version of ovtool wrote it"
+                    raise invalid_content(f"{journal}, line {number}", error, hint) from error
 
     def append(self, measurements: Iterable[Measurement]) -> None:
         """Append measurements in one write, and wait until they are on the disk.
@@ -191,11 +186,4 @@ def _read_record(kind: type[_R], path: Path) -> _R:
     try:
         return kind.model_validate_json(text)
     except ValidationError as error:
-        raise InputError(f"{path}: {_first_line(error)}") from error
-
-
-def _first_line(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        return f"{'.'.join(str(p) for p in first['loc']) or 'content'}: {first['msg']}"
-    return str(error).partition("\n")[0]
+        raise invalid_content(path, error) from error

@@ -1,4 +1,4 @@
-"""What a sweep measures, and for how long: the one list of axes for command line, recipe and API.
+"""The axes and settings of a sweep, for the command line, recipes and the API.
 
 A new axis is a field of :class:`SweepSpec`, and its meaning in :mod:`ovtool.core.trial_grid`.
 """

@@ -110,10 +110,7 @@ class Trial:
         return asdict(self)
 
     def _hash(self, *skipped: str) -> str:
-        """Hash the content; fields added later count only if they are set.
-
-        So the ids in older journals stay valid.
-        """
+        """Hash the content; later fields count only if they are set, so older ids stay valid."""
         content = {
             name: value
             for name, value in asdict(self).items()

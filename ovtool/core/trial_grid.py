@@ -22,12 +22,9 @@ if TYPE_CHECKING:
 def plan_trials(
     variants: Sequence[Variant], devices: Sequence[str], spec: SweepSpec
 ) -> tuple[Trial, ...]:
-    """Return every combination once; trials that are compared are neighbors.
+    """Return every combination once; the trials of a group are neighbors.
 
-    Args:
-        variants: Variants with different names.
-        devices: Names of the devices, instead of those of the spec.
-        spec: The axes.
+    ``devices`` replace those of the spec.
 
     Raises:
         InputError: Two variants have the same name, a shape names an unknown input, or batch and
@@ -78,13 +75,7 @@ def single_spec(
     hint: str = "latency",
     shapes: Mapping[str, tuple[int, ...]] | None = None,
 ) -> SweepSpec:
-    """Return the axes of one trial per variant and device.
-
-    Args:
-        batch: Samples per request; None: the batch in ``shapes``, else 1.
-        precision: Requested inference precision.
-        hint: Performance hint.
-        shapes: Input name to the shape that the model is compiled with.
+    """Return the axes of one trial per variant and device; the default batch is that of ``shapes``.
 
     Raises:
         InputError: A value is not valid.

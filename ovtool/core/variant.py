@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ovtool.core import files, units
 from ovtool.core.errors import InputError
+from ovtool.core.fields import invalid_content
 from ovtool.core.shapes import port_name, shapes_text
 from ovtool.core.third_party import reason
 
@@ -177,9 +178,7 @@ class Variant:
         try:
             record = VariantRecord.model_validate_json(record_path.read_bytes())
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise InputError(f"{record_path}: {where}: {first['msg']}") from error
+            raise invalid_content(record_path, error) from error
         for name, size in ((MODEL, record.xml_bytes), (WEIGHTS, record.bin_bytes)):
             file = path / name
             if not file.is_file():

@@ -1,4 +1,4 @@
-"""The verb that looks into one compiled model: where its time goes, and in what precision."""
+"""The verb ``profile``: time and executed precision of each layer of a compiled model."""
 
 from __future__ import annotations
 

@@ -192,7 +192,7 @@ def _load_tree(path: Path) -> CommentedMap:
 
 
 def _check_structure(path: Path, text: str) -> None:
-    """Refuse what a recipe does not need and what can crash or stall a parser."""
+    """Reject aliases, tags and deep nesting, which can crash or stall a parser."""
     depth = 0
     for event in YAML(typ="rt").parse(text):
         line = event.start_mark.line + 1
@@ -270,10 +270,12 @@ def _model_in(annotation: object) -> type[BaseModel] | None:
 
 
 def _check_variants(tree: CommentedMap) -> list[Mistake]:
-    """Check what the form cannot say: methods, their settings and data, and equal variants."""
+    """Check methods, their settings and data, and equal variants, which the schema cannot."""
     mistakes = []
     data = tree.get("data")
-    available = {k for k, v in data.items() if v is not None} if _is_mapping(data) else set()
+    available = set()
+    if isinstance(data, CommentedMap):
+        available = {key for key, value in data.items() if value is not None}
     first_of: dict[str, object] = {}
     for name, steps in _steps(tree).items():
         valid = []
@@ -291,10 +293,6 @@ def _check_variants(tree: CommentedMap) -> list[Mistake]:
             line = _line(tree, ("variants", name))
             mistakes.append(Mistake(line, f"{name} has the same steps as {first}; remove one"))
     return mistakes
-
-
-def _is_mapping(node: object) -> bool:
-    return isinstance(node, CommentedMap)
 
 
 def _steps(tree: CommentedMap) -> dict[object, list[Any]]:
@@ -317,9 +315,9 @@ def _checked(step: object, available: set[str]) -> RecipeStep:
         ValueError: The step has the wrong form.
         InputError: The method, a setting, or the data that it needs is wrong.
     """
-    given = RecipeStep.model_validate(_step(step))
-    settings = parse_settings(given.method, given.settings)
-    needed = load_method(given.method).needs_for(settings)
+    recipe_step = RecipeStep.model_validate(_step(step))
+    settings = parse_settings(recipe_step.method, recipe_step.settings)
+    needed = load_method(recipe_step.method).needs_for(settings)
     if absent := needed & {"calibration", "training", "validation"} - available:
-        raise MissingInputError(given.method, absent)
-    return RecipeStep(method=given.method, settings=settings.model_dump())
+        raise MissingInputError(recipe_step.method, absent)
+    return RecipeStep(method=recipe_step.method, settings=settings.model_dump())

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError
 
 from ovtool.core import files
 from ovtool.core.errors import InputError
+from ovtool.core.fields import invalid_content
 from ovtool.core.variant import Record
 from ovtool.roofline.model import (
     COMPUTE_KINDS,
@@ -139,9 +140,7 @@ def read(environment: str, device: str) -> Calibration | None:
     try:
         calibration = Calibration.model_validate_json(source.read_bytes())
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "content"
-        raise InputError(f"{source}: {where}: {first['msg']}", remedy) from error
+        raise invalid_content(source, error, remedy) from error
     if (calibration.environment, calibration.device) != (environment, device):
         raise InputError(
             f"{source} belongs to {calibration.device} in environment {calibration.environment},"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ovtool.core import units
-from ovtool.core.device_names import is_virtual, not_behind
+from ovtool.core.device_names import find_idle_members, is_virtual
 from ovtool.core.notes import Note, make_note
 from ovtool.core.statistics import ratio_unpaired, samples_for_half_width, samples_to_distinguish
 from ovtool.results.labels import column_label, figure_text, ratio_text, row_label
@@ -296,7 +296,7 @@ def _sparse_not_faster(row: Row, context: Context) -> Iterator[Note]:
 def _device_fallback(row: Row, context: Context) -> Iterator[Note]:
     """A virtual device ran on other devices than its name suggests."""
     device, ran_on = row["device"], row["ran_on"]
-    absent = not_behind(device, ran_on.split(", ")) if ran_on and is_virtual(device) else []
+    absent = find_idle_members(device, ran_on.split(", ")) if ran_on and is_virtual(device) else []
     if absent:
         evidence = f"{device} ran on {ran_on}, not on {' or '.join(absent)}"
         yield make_note("device-fallback", f"{context.label(row)}: {evidence}")

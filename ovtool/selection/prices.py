@@ -13,6 +13,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from ovtool.core import files
 from ovtool.core.errors import InputError
+from ovtool.core.fields import invalid_content
 from ovtool.core.variant import Record
 
 _COLUMNS = ("machine", "price_per_hour", "currency")
@@ -62,9 +63,7 @@ def read_prices(path: str | Path) -> Prices:
     try:
         table: _Table = TypeAdapter(_Table).validate_python(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "content"
-        raise InputError(f"{source}: {where}: {first['msg']}", _FORMAT) from error
+        raise invalid_content(source, error, _FORMAT) from error
     return Prices(table.currency, tuple(table.prices.items()))
 
 

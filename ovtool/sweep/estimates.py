@@ -37,13 +37,7 @@ WHOLE_BATCH = {"NPU_BATCH_MODE": "COMPILER"}
 
 @dataclass(frozen=True, slots=True)
 class SweepTargets:
-    """The requested devices of a sweep.
-
-    Args:
-        measured: Available devices, which run inference.
-        compilers: Devices with estimates, and their compilers.
-        missing: Other devices, and the reasons.
-    """
+    """The requested devices of a sweep: measured, estimated by compilers, missing for a reason."""
 
     measured: list[str]
     compilers: dict[str, Compiler] = field(default_factory=dict)
@@ -57,10 +51,6 @@ class SweepTargets:
 
 def select_targets(spec: SweepSpec, *, strict: bool) -> SweepTargets:
     """Split the requested devices into measured, estimated and missing devices.
-
-    Args:
-        spec: The devices, and whether to estimate NPU platforms that are not available.
-        strict: Whether a device without rows is an error.
 
     Raises:
         InputError: A device name or an NPU platform is unknown.
@@ -93,14 +83,7 @@ def _advice(name: str, *, estimates: bool) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Estimator:
-    """Compiles trials for devices that are not available.
-
-    Args:
-        variants: Id to variant.
-        environment: Id of the environment.
-        compilers: Device to compiler.
-        observer: Receives each trial before its compilation.
-    """
+    """Compiles trials for devices that are not available (variants by id, compilers by device)."""
 
     variants: Mapping[str, Variant]
     environment: str

@@ -56,15 +56,8 @@ class SilentObserver:
 class Measurer:
     """Measures groups of trials, and the quality of each configuration once.
 
-    Args:
-        variants: All variants of the plan.
-        plan: The plan, with the baselines of the variants.
-        samples: Held-out samples, also the inputs of the requests; None: random inputs.
-        settings: Duration and target precision.
-        environment: Id of the environment.
-        observer: Receives the progress.
-        scratch: Folder of the request inputs.
-        caveats: Notes by device, for devices whose measurements are not real.
+    Requests use the held-out samples; without samples, random inputs.  ``caveats`` are notes by
+    device, for devices without real measurements.
     """
 
     def __init__(

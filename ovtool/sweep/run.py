@@ -100,17 +100,15 @@ def sweep(
     )
     environment = describe_environment()
     with tempfile.TemporaryDirectory(prefix="ovtool-sweep-") as scratch:
+        caveats = find_caveats(targets.measured)
         measurer = Measurer(
-            loaded,
-            plan,
-            samples,
-            spec,
-            environment.id,
-            observer,
-            Path(scratch),
-            find_caveats(targets.measured),
+            loaded, plan, samples, spec, environment.id, observer, Path(scratch), caveats
         )
-        measurer.evaluated |= _evaluated_configurations(folder)
+        measurer.evaluated |= {
+            m.trial.configuration
+            for m in SweepFolder(folder).measurements()
+            if "quality_samples" in m.figures
+        }
         estimator = Estimator(
             {v.id: v for v in loaded}, environment.id, targets.compilers, observer
         )
@@ -131,17 +129,12 @@ def sweep(
         )
     write_sweep_rows(folder)
     if all(m.status == "failed" for m in SweepFolder(folder).measurements()):
+        first = next(SweepFolder(folder).measurements(), None)
         raise NothingMeasuredError(
-            f"none of {len(plan.trials)} trials could be measured", _first_reason(folder)
+            f"none of {len(plan.trials)} trials could be measured",
+            f"{first.trial.label}: {first.reason}" if first else "the plan is empty",
         )
-    return SweepResult(
-        folder,
-        counts.measured,
-        counts.failed,
-        counts.reused,
-        targets.missing,
-        counts.estimated,
-    )
+    return SweepResult(folder, unavailable=targets.missing, **asdict(counts))
 
 
 def _load(model: ModelReference, folder: Path, progress: Progress) -> Variant:
@@ -153,9 +146,8 @@ def _load(model: ModelReference, folder: Path, progress: Progress) -> Variant:
     return load_or_convert(model, folder / "variants" / name, name=name, progress=progress)
 
 
-def _describe_variants(variants: Iterable[Variant]) -> dict[str, PlannedVariant]:
+def _describe_variants(loaded: Sequence[Variant]) -> dict[str, PlannedVariant]:
     """Describe variants, each with its uncompressed baseline."""
-    loaded = list(variants)
     return {
         v.id: PlannedVariant(
             name=v.name,
@@ -232,17 +224,3 @@ def _select_metric(
             "add the uncompressed variant",
         )
     return "agreement_top1"
-
-
-def _evaluated_configurations(folder: Path) -> set[tuple[object, ...]]:
-    """Return the configurations with quality figures in the journal."""
-    return {
-        m.trial.configuration
-        for m in SweepFolder(folder).measurements()
-        if "quality_samples" in m.figures
-    }
-
-
-def _first_reason(folder: Path) -> str:
-    failures = [m for m in SweepFolder(folder).measurements() if m.status == "failed"]
-    return f"{failures[0].trial.label}: {failures[0].reason}" if failures else "the plan is empty"

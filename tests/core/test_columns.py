@@ -19,17 +19,17 @@ def test_figures_are_the_measured_columns_and_their_intervals():
 
 
 @pytest.mark.parametrize("column", COLUMNS, ids=lambda c: c.name)
-def test_a_column_says_what_it_is(column):
+def test_a_column_has_title_meaning_and_unit(column):
     assert column.meaning
     assert column.title
     for suffix, unit in UNITS.items():
         if column.name.endswith(suffix):
             assert column.unit == unit
     if column.interval:
-        assert column.better, "only a figure that can be better or worse has an interval"
+        assert column.better
 
 
-def test_an_estimate_is_called_one():
+def test_an_estimate_is_marked():
     estimate = BY_NAME["throughput_uncontended_fps"]
     assert "estimate" in estimate.title
     assert estimate.meaning.startswith("ESTIMATE")

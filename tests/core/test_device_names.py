@@ -2,12 +2,12 @@ import doctest
 
 import pytest
 
-from ovtool.core import device_names as devicename
+from ovtool.core import device_names
 from ovtool.core.errors import InputError
 
 
-def test_the_examples_hold():
-    assert doctest.testmod(devicename).failed == 0
+def test_examples():
+    assert doctest.testmod(device_names).failed == 0
 
 
 @pytest.mark.parametrize(
@@ -15,30 +15,30 @@ def test_the_examples_hold():
     ["CPU", "GPU.1", "NPU", "NPU.4000", "AUTO", "AUTO:GPU,CPU", "AUTO:-GPU.1", "MULTI:CPU",
      "HETERO:GPU.0,CPU", "BATCH:GPU(8)"],
 )  # fmt: skip
-def test_names_of_openvino_are_taken(name):
-    devicename.check(name)
+def test_names_of_openvino_are_valid(name):
+    device_names.check(name)
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "value"),
     [
-        ("XPU", "unknown device 'XPU'"),
-        ("AUTO:XPU,CPU", "unknown device 'XPU' in 'AUTO:XPU,CPU'"),
-        ("AUTO:AUTO", "unknown device 'AUTO' in"),
+        ("XPU", "'XPU'"),
+        ("AUTO:XPU,CPU", "'XPU'.*'AUTO:XPU,CPU'"),
+        ("AUTO:AUTO", "'AUTO'.*'AUTO:AUTO'"),
         ("CPU:GPU", "'CPU:GPU'"),
         ("MULTI", "MULTI"),
         ("HETERO:", "HETERO:"),
         ("BATCH:CPU,GPU", "BATCH:CPU,GPU"),
     ],
 )
-def test_others_are_wrong_use_with_a_hint(name, said):
-    with pytest.raises(InputError, match=said) as caught:
-        devicename.check(name)
+def test_an_invalid_name_gives_an_error_with_a_hint(name, value):
+    with pytest.raises(InputError, match=value) as caught:
+        device_names.check(name)
     assert caught.value.hint
 
 
 @pytest.mark.parametrize(
-    ("asked", "told", "same"),
+    ("a", "b", "same"),
     [
         ("GPU", "GPU.0", True),
         ("GPU.0", "GPU", True),
@@ -47,8 +47,8 @@ def test_others_are_wrong_use_with_a_hint(name, said):
         ("NPU", "NPU.4000", True),
     ],
 )
-def test_a_name_without_a_number_is_any_of_its_kind(asked, told, same):
-    assert devicename.same_device(asked, told) is same
+def test_a_name_without_number_matches_any_device_of_its_kind(a, b, same):
+    assert device_names.same_device(a, b) is same
 
 
 @pytest.mark.parametrize(
@@ -66,5 +66,5 @@ def test_a_name_without_a_number_is_any_of_its_kind(asked, told, same):
         ("BATCH:CPU", ["CPU"], []),
     ],
 )
-def test_who_did_not_do_the_work_is_named(device, ran_on, absent):
-    assert devicename.not_behind(device, ran_on) == absent
+def test_idle_members_are_named(device, ran_on, absent):
+    assert device_names.find_idle_members(device, ran_on) == absent

@@ -1,6 +1,7 @@
 import errno
 import hashlib
 import os
+import re
 import sys
 
 import pytest
@@ -8,16 +9,11 @@ import pytest
 from ovtool.core import files
 from ovtool.core.errors import InputError
 
-TROUBLES = [
-    (errno.ENOSPC, "the disk is full"),
-    (errno.EROFS, "the disk is read-only"),
-    (errno.EACCES, "permission denied"),
-    (errno.EFBIG, "too large"),
-]
+WRITE_ERRORS = [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EFBIG]
 
 
 def failing(number):
-    """A write that fails half-way, as on a full disk."""
+    """Return a write that fails halfway, as on a full disk."""
 
     def write(path):
         path.write_text("half")
@@ -30,7 +26,7 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_a_file_appears_under_its_name_when_it_is_whole(tmp_path):
+def test_a_file_is_renamed_after_a_complete_write(tmp_path):
     target = tmp_path / "new" / "a.txt"
 
     def write(path):
@@ -44,16 +40,16 @@ def test_a_file_appears_under_its_name_when_it_is_whole(tmp_path):
     assert names(target.parent) == ["a.txt"]
 
 
-@pytest.mark.parametrize(("number", "why"), TROUBLES)
-def test_a_failed_write_keeps_the_old_file_and_leaves_nothing(tmp_path, number, why):
+@pytest.mark.parametrize("number", WRITE_ERRORS)
+def test_a_failed_write_keeps_the_old_file(tmp_path, number):
     target = files.write_text(tmp_path / "a.txt", "old")
-    with pytest.raises(InputError, match=f"cannot write .*a.txt: .*{why}"):
+    with pytest.raises(InputError, match=re.escape(str(target))):
         files.write_file(target, failing(number))
     assert target.read_text() == "old"
     assert names(tmp_path) == ["a.txt"]
 
 
-def test_what_the_writer_raises_passes_and_leaves_nothing(tmp_path):
+def test_other_errors_pass_and_leave_no_file(tmp_path):
     def write(path):
         path.write_text("half")
         raise KeyboardInterrupt
@@ -63,52 +59,52 @@ def test_what_the_writer_raises_passes_and_leaves_nothing(tmp_path):
     assert names(tmp_path) == []
 
 
-def test_text_is_utf_8_everywhere(tmp_path):
+def test_text_is_utf_8(tmp_path):
     assert files.write_text(tmp_path / "a", "größer").read_bytes() == "größer".encode()
 
 
-def test_a_file_in_the_way_of_a_folder_is_one_clear_line(tmp_path):
+def test_a_file_in_place_of_a_folder_is_reported(tmp_path):
     (tmp_path / "file").write_text("x")
-    with pytest.raises(InputError, match="a file is in the way"):
+    with pytest.raises(InputError, match="file"):
         files.write_text(tmp_path / "file" / "a.txt", "x")
     with (
-        pytest.raises(InputError, match="a file is in the way"),
-        files.new_folder(tmp_path / "file" / "made"),
+        pytest.raises(InputError, match="file"),
+        files.new_folder(tmp_path / "file" / "target"),
     ):
         pass
 
 
 @pytest.mark.skipif(
     sys.platform == "win32" or (hasattr(os, "geteuid") and os.geteuid() == 0),
-    reason="root writes where the mode forbids it, and Windows has no such mode",
+    reason="root ignores the mode, and Windows has none",
 )
-def test_a_folder_that_cannot_be_written_is_one_clear_line(tmp_path):
+def test_a_read_only_folder_is_reported(tmp_path):
     tmp_path.chmod(0o500)
     try:
-        with pytest.raises(InputError, match="permission denied"):
+        with pytest.raises(InputError, match=r"a\.txt"):
             files.write_text(tmp_path / "a.txt", "x")
     finally:
         tmp_path.chmod(0o700)
 
 
-def test_other_errors_of_the_system_stay_what_they_are(tmp_path):
+def test_other_system_errors_pass(tmp_path):
     with pytest.raises(OSError, match=rf"\[Errno {errno.EIO}\]"):
         files.write_file(tmp_path / "a", failing(errno.EIO))
     assert names(tmp_path) == []
 
 
-def test_a_folder_appears_whole(tmp_path):
-    target = tmp_path / "parent" / "made"
+def test_a_folder_is_renamed_after_success(tmp_path):
+    target = tmp_path / "parent" / "target"
     with files.new_folder(target) as folder:
         (folder / "a").write_text("x")
         assert not target.exists()
     assert names(target) == ["a"]
-    assert names(target.parent) == ["made"]
+    assert names(target.parent) == ["target"]
 
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "full"), ValueError("bad"), SystemExit(1)])
-def test_a_folder_that_failed_is_not_there_and_the_old_one_stays(tmp_path, error):
-    target = tmp_path / "made"
+def test_a_failed_folder_is_removed_and_the_old_folder_stays(tmp_path, error):
+    target = tmp_path / "target"
     with files.new_folder(target) as folder:
         (folder / "old").write_text("x")
     expected = InputError if isinstance(error, OSError) else type(error)
@@ -121,19 +117,19 @@ def test_a_folder_that_failed_is_not_there_and_the_old_one_stays(tmp_path, error
     with pytest.raises(expected):
         fill()
     assert names(target) == ["old"]
-    assert names(tmp_path) == ["made"]
+    assert names(tmp_path) == ["target"]
 
 
-def test_a_replaced_folder_has_nothing_of_the_old_one(tmp_path):
-    target = tmp_path / "made"
+def test_a_replaced_folder_has_no_old_files(tmp_path):
+    target = tmp_path / "target"
     for name in ("old", "new"):
         with files.new_folder(target, replace=True) as folder:
             (folder / name).write_text("x")
     assert names(target) == ["new"]
-    assert names(tmp_path) == ["made"]
+    assert names(tmp_path) == ["target"]
 
 
-def test_a_hash_is_of_the_contents_in_order(tmp_path):
+def test_a_hash_depends_on_contents_and_order(tmp_path):
     for name, content in (("a", b"1" * 3_000_000), ("b", b"2")):
         (tmp_path / name).write_bytes(content)
     a, b = tmp_path / "a", tmp_path / "b"
@@ -141,10 +137,10 @@ def test_a_hash_is_of_the_contents_in_order(tmp_path):
     assert files.sha256(a, b) != files.sha256(b, a)
 
 
-def test_an_input_file_must_be_there_and_hold_something(tmp_path):
+def test_an_input_file_must_exist_and_not_be_empty(tmp_path):
     (tmp_path / "empty").touch()
     (tmp_path / "full").write_text("x")
     assert files.existing_file(str(tmp_path / "full"), "model") == tmp_path / "full"
-    for name, why in (("none", "not found"), ("empty", "is empty"), (".", "is not a file")):
-        with pytest.raises(InputError, match=f"model {why}"):
+    for name in ("none", "empty", "."):
+        with pytest.raises(InputError, match=re.escape(str(tmp_path / name))):
             files.existing_file(tmp_path / name, "model")

@@ -1,4 +1,4 @@
-"""Every note that the code makes is in the table, with its fields; every row of it is used."""
+"""The table of notes against the calls of the package."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def ids_of(call: ast.Call) -> set[str]:
     parts = [
         re.escape(p.value) if isinstance(p, ast.Constant) else "[a-z0-9]+" for p in first.values
     ]
-    return {one for one in NOTES if re.fullmatch("".join(parts), one)}
+    return {known for known in NOTES if re.fullmatch("".join(parts), known)}
 
 
 def fields_of(note_id: str) -> set[str]:
@@ -49,9 +49,9 @@ CALLS = list(calls())
 
 @pytest.mark.parametrize("call", [c for _, c in CALLS], ids=[place for place, _ in CALLS])
 def test_call_names_known_ids_and_fills_their_fields(call):
-    made = ids_of(call)
-    assert made
-    assert all(fields_of(one) == {k.arg for k in call.keywords} for one in made)
+    ids = ids_of(call)
+    assert ids
+    assert all(fields_of(known) == {k.arg for k in call.keywords} for known in ids)
 
 
 def test_every_row_is_used():

@@ -50,7 +50,7 @@ OTHERS = {
 
 
 @given(trials, st.text(max_size=10))
-def test_the_name_is_no_part_of_a_trial(trial, name):
+def test_the_name_does_not_affect_the_id(trial, name):
     renamed = replace(trial, variant_name=name)
     assert (renamed.id, renamed.group) == (trial.id, trial.group)
     assert renamed == trial
@@ -58,39 +58,38 @@ def test_the_name_is_no_part_of_a_trial(trial, name):
 
 
 @given(trials, trials)
-def test_trials_have_one_id_exactly_when_they_are_equal(one, other):
-    assert (one.id == other.id) == (one == other)
+def test_ids_are_equal_for_equal_trials_only(a, b):
+    assert (a.id == b.id) == (a == b)
 
 
 @given(trials)
-def test_the_id_outlives_a_journal(trial):
+def test_the_id_survives_the_journal(trial):
     read = json.loads(json.dumps(trial.to_json()))
     for field in ("shapes", "data_shapes"):
         read[field] = tuple((name, tuple(shape)) for name, shape in read[field])
     assert Trial(**read).id == trial.id
 
 
-def test_every_other_field_makes_another_trial():
+def test_every_other_field_changes_the_id():
     assert set(OTHERS) | {"variant_name"} == {f.name for f in fields(Trial)}
     ids = {BASE.id} | {replace(BASE, **{name: value}).id for name, value in OTHERS.items()}
     assert len(ids) == 1 + len(OTHERS)
 
 
 @pytest.mark.parametrize("name", sorted(OTHERS))
-def test_a_group_is_all_but_variant_and_precision(name):
+def test_a_group_ignores_variant_and_precision(name):
     other = replace(BASE, **{name: OTHERS[name]})
     assert (other.group == BASE.group) == (name in {"variant", "precision"})
 
 
 def test_the_id_is_the_same_on_every_machine():
-    """Journals of earlier versions and other machines are found by it."""
     assert BASE.id == "19b2d144cf8b"
     assert replace(BASE, shapes=OTHERS["shapes"]).id == "ab503801bfb5"
     assert BASE.group == "1e773c52a39b"
 
 
 @pytest.mark.parametrize("name", sorted(OTHERS))
-def test_a_configuration_is_all_but_the_batch_and_the_load(name):
+def test_a_configuration_ignores_batch_and_load(name):
     other = replace(BASE, **{name: OTHERS[name]})
     differs = other.configuration != BASE.configuration
     assert differs == (name in {"variant", "device", "precision", "shapes", "data_shapes"})
@@ -105,16 +104,16 @@ def test_a_configuration_is_all_but_the_batch_and_the_load(name):
         ({"max_latency_ms": 20.0, "percentile": 99}, "latency p99<=20ms", True),
     ],
 )
-def test_the_load_says_how_requests_arrive(fields, load, open_loop):
+def test_the_load_has_the_arrivals(fields, load, open_loop):
     trial = replace(BASE, **fields)
     assert (trial.load, trial.open_loop) == (load, open_loop)
 
 
-def test_the_label_says_what_was_asked():
+def test_the_label_has_every_setting():
     assert BASE.label == "fp32 CPU batch 4 latency"
-    by_hand = replace(BASE, hint=None, streams=2, requests=4, threads=1, precision="f32")
-    assert by_hand.label == "fp32 f32 CPU batch 4 streams=2 requests=4 threads=1"
+    explicit = replace(BASE, hint=None, streams=2, requests=4, threads=1, precision="f32")
+    assert explicit.label == "fp32 f32 CPU batch 4 streams=2 requests=4 threads=1"
     shaped = replace(BASE, shapes=(("ids", (-1, 128)), ("mask", (-1, 128))))
     assert shaped.label == "fp32 CPU batch 4 latency ids=?x128 mask=?x128"
-    filled = replace(BASE, data_shapes=(("ids", (4, 100)),))
-    assert filled.label == "fp32 CPU batch 4 latency data ids=4x100"
+    with_data = replace(BASE, data_shapes=(("ids", (4, 100)),))
+    assert with_data.label == "fp32 CPU batch 4 latency data ids=4x100"

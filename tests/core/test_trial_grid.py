@@ -81,8 +81,8 @@ def test_every_rate_is_a_separate_load(pair):
     trials = planned(pair, hints=["latency"], rates=[50.0, "busy"])
     assert [t.rate for t in trials] == [50.0, 50.0, None, None], "trials of one rate are neighbors"
     assert [t.open_loop for t in trials] == [True, True, False, False]
-    by_hand = planned(pair, requests=[2, 4], rates=[50.0, 80.0])
-    assert {(t.requests, t.rate) for t in by_hand} == {(2, 50), (2, 80), (4, 50), (4, 80)}
+    explicit = planned(pair, requests=[2, 4], rates=[50.0, 80.0])
+    assert {(t.requests, t.rate) for t in explicit} == {(2, 50), (2, 80), (4, 50), (4, 80)}
 
 
 def test_find_rate_and_pinning_apply_to_every_trial(pair):

@@ -25,12 +25,12 @@ from ovtool.core.units import UNKNOWN, duration, interval_text, mib, percentages
         (math.inf, "inf"),
     ],
 )
-def test_values_are_written_for_people(value, shown):
+def test_values_as_text(value, shown):
     assert text(value) == shown
 
 
 @given(st.floats(1e-6, 1e6), st.integers(2, 6))
-def test_a_written_figure_keeps_its_significant_digits(value, digits):
+def test_text_keeps_the_significant_digits(value, digits):
     assert float(text(value, digits)) == pytest.approx(value, rel=10.0 ** (1 - digits))
 
 
@@ -39,13 +39,13 @@ def test_an_interval_has_the_decimals_of_its_value():
     assert interval_text(190.4, 188.26, 192.9) == "190 [188, 193]"
 
 
-def test_an_interval_is_never_shown_narrower_than_it_is():
+def test_close_limits_get_more_decimals():
     assert interval_text(0.0, 0.0, 0.161) == "0.00 [0.00, 0.16]"
     assert interval_text(905.4, 905.1, 905.3) == "905.40 [905.10, 905.30]"
 
 
 @given(st.floats(0, 1e9), st.floats(0, 1e9), st.floats(1e-9, 1e9))
-def test_the_limits_of_an_interval_are_told_apart(value, low, width):
+def test_different_limits_have_different_texts(value, low, width):
     assume(low + width > low)
     shown = interval_text(value, low, low + width).partition("[")[2].rstrip("]").split(", ")
     assert float(shown[0]) < float(shown[1])
@@ -55,7 +55,7 @@ def test_the_limits_of_an_interval_are_told_apart(value, low, width):
     ("value", "low", "high", "shown"),
     [(None, 1.0, 2.0, "-"), (1.5, None, 2.0, "1.50"), (1.5, math.nan, math.nan, "1.50")],
 )
-def test_an_unknown_interval_is_left_out(value, low, high, shown):
+def test_an_unknown_interval_is_omitted(value, low, high, shown):
     assert interval_text(value, low, high) == shown
 
 
@@ -74,7 +74,7 @@ def test_mebibytes():
     assert mib(3 * 1024 * 1024) == 3
 
 
-def test_shares_are_written_as_per_cent():
+def test_shares_as_percentages():
     assert percentages({"i8": 0.984, "bf16": 0.016}) == "i8 98.4 %, bf16 1.60 %"
     assert percentages({"f32": 1}) == "f32 100 %"
     assert percentages({}) == ""
@@ -82,15 +82,15 @@ def test_shares_are_written_as_per_cent():
 
 @given(st.text(st.characters(exclude_characters="…"), max_size=40), st.integers(1, 45))
 def test_a_shortened_name_fits_and_keeps_both_ends(name, width):
-    found = shortened(name, width)
-    assert len(found) <= width
+    short = shortened(name, width)
+    assert len(short) <= width
     if len(name) <= width:
-        assert found == name
+        assert short == name
     else:
-        start, _, end = found.partition("…")
+        start, _, end = short.partition("…")
         assert name.startswith(start)
         assert name.endswith(end)
-        assert len(found) == width
+        assert len(short) == width
 
 
 @given(
@@ -98,12 +98,12 @@ def test_a_shortened_name_fits_and_keeps_both_ends(name, width):
     prefix=st.sampled_from(["", "K", "M", "G", "T", "P"]),
     unit=st.sampled_from(["FLOPS", "flops", "FLOP/s"]),
 )
-def test_speeds_by_their_prefix(value, prefix, unit):
+def test_speeds_are_parsed_with_their_prefix(value, prefix, unit):
     scale = 10 ** (3 * ["", "K", "M", "G", "T", "P"].index(prefix))
     assert units.parse_speed(f"{value!r} {prefix}{unit}") == pytest.approx(value * scale)
 
 
 @pytest.mark.parametrize("written", ["4", "TFLOPS", "4 TFLOP", "-1GFLOPS", "0FLOPS", "nanTFLOPS"])
-def test_what_is_no_speed(written):
-    with pytest.raises(InputError, match="not a speed"):
+def test_an_invalid_speed_is_reported(written):
+    with pytest.raises(InputError, match=written):
         units.parse_speed(written)

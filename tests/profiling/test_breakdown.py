@@ -34,24 +34,24 @@ def test_the_slowest_layer_comes_first_with_its_rate():
     assert [row.gflops_per_s for row in rows] == pytest.approx([2.5, 3.0, None, 2.0])
 
 
-def test_what_is_alike_is_taken_together():
+def test_layers_of_one_type_and_precision_are_grouped():
     rows = {(row.type, row.precision): row for row in by_kind(LAYERS)}
     assert list(rows) == [("Convolution", "bf16"), ("Convolution", "i8"), ("Reorder", "f32")]
     both = rows["Convolution", "i8"]
     assert (both.layers, both.time_ms, both.gflops) == (2, 3.0, 0.008)
-    assert both.device is None, "it runs in two places"
+    assert both.device is None  # two devices
     assert both.name == ""
     assert rows["Reorder", "f32"].gflops is None
 
 
-def test_a_layer_too_quick_for_its_counter_has_no_rate():
+def test_a_layer_with_zero_time_has_no_rate():
     (row,) = by_layer([Layer("a", "Convolution", "f32", "", 1000, 0.0)])
     assert (row.time_ms, row.gflops_per_s, row.share_pct) == (0.0, None, 0.0)
     assert by_kind([]) == []
 
 
 @given(RANDOM)
-def test_no_time_is_lost(layers):
+def test_groups_keep_the_total_time(layers):
     total = sum(layer.time_ms or 0 for layer in layers)
     for rows in (by_layer(layers), by_kind(layers)):
         assert sum(row.time_ms for row in rows) == pytest.approx(total)

@@ -28,7 +28,7 @@ from ovtool.recipes.schema import (
 )
 
 HEAD = "recipe: 1\nname: x\nmodel: {source: m.onnx}\n"
-LEAST = HEAD + "variants: {plain: {}}\n"
+MINIMAL = HEAD + "variants: {plain: {}}\n"
 
 
 def write(folder: Path, text: str | bytes) -> Path:
@@ -41,7 +41,7 @@ def write(folder: Path, text: str | bytes) -> Path:
 def mistakes(tmp_path):
     """Return (line, message) of every mistake in a text."""
 
-    def found(text):
+    def read(text):
         path = write(tmp_path, text)
         with pytest.raises(RecipeError) as caught:
             read_recipe(path)
@@ -49,7 +49,7 @@ def mistakes(tmp_path):
             assert f"{path}:{mistake.line}: {mistake.message}" in str(caught.value).split("\n  ")
         return [(m.line, m.message) for m in caught.value.mistakes]
 
-    return found
+    return read
 
 
 def test_a_complete_recipe_is_parsed(tmp_path):
@@ -78,28 +78,28 @@ def test_a_complete_recipe_is_parsed(tmp_path):
           data_shapes: {ids: 2x64}
         choose: {objective: {latency: 2, size: 1}, percentile: 50, max_latency_ms: 20, rate: 5}
     """
-    found = read_recipe(write(tmp_path, text))
-    assert found.model.shapes == {"x": (-1, 3, 8, 8), "ids": (-1, 16)}
-    assert found.data.calibration.limit == 10
-    assert found.variants["fp32"].steps == ()
-    assert found.variants["both"].steps == (
+    recipe = read_recipe(write(tmp_path, text))
+    assert recipe.model.shapes == {"x": (-1, 3, 8, 8), "ids": (-1, 16)}
+    assert recipe.data.calibration.limit == 10
+    assert recipe.variants["fp32"].steps == ()
+    assert recipe.variants["both"].steps == (
         RecipeStep(method="fp16"),
         RecipeStep(method="weights", settings={"mode": "int4_sym", "group_size": 64}),
     )
-    assert found.sweep.batches == (1, 2)
-    assert found.sweep.rounds == 8
-    assert found.sweep.rates == (50, "busy")
-    assert found.sweep.pinning is False
-    assert found.sweep.shapes == {
+    assert recipe.sweep.batches == (1, 2)
+    assert recipe.sweep.rounds == 8
+    assert recipe.sweep.rates == (50, "busy")
+    assert recipe.sweep.pinning is False
+    assert recipe.sweep.shapes == {
         "ids": ((-1, 128), (-1, 256)),
         "mask": ((-1, 128), (-1, 256)),
         "n": ((1, 3),),
         "x": ((-1, 8),),
     }
-    assert found.sweep.data_shapes == {"ids": ((2, 64),)}
-    assert found.choose.max_latency_ms == 20
-    assert found.choose.rate == 5
-    assert found.choose.objective == "latency=2,size=1"
+    assert recipe.sweep.data_shapes == {"ids": ((2, 64),)}
+    assert recipe.choose.max_latency_ms == 20
+    assert recipe.choose.rate == 5
+    assert recipe.choose.objective == "latency=2,size=1"
 
 
 def test_all_mistakes_are_reported_with_their_lines(mistakes):
@@ -149,7 +149,7 @@ def test_all_mistakes_are_reported_with_their_lines(mistakes):
     ],
 )
 def test_an_unknown_key_suggests_known_keys(mistakes, line, value):
-    found = mistakes(LEAST + line)
+    found = mistakes(MINIMAL + line)
     assert {number for number, _ in found} == {5}
     assert any(value in message for _, message in found)
 
@@ -162,9 +162,9 @@ def test_an_unknown_key_suggests_known_keys(mistakes, line, value):
             "recipe: 1\nname: x\nmodel:\n  {source: m, shape: 1}\nvariants: {a: {}}",
             ["'shape'", "shapes?"],
         ),
-        (LEAST.replace("recipe: 1", "recipe: 2"), ["recipe: ", " 1", "got 2"]),
-        (LEAST.replace("name: x", "name: ../x"), ["name: ", "'../x'"]),
-        (LEAST.replace("{source: m.onnx}", "m.onnx"), ["model: ", "'m.onnx'"]),
+        (MINIMAL.replace("recipe: 1", "recipe: 2"), ["recipe: ", " 1", "got 2"]),
+        (MINIMAL.replace("name: x", "name: ../x"), ["name: ", "'../x'"]),
+        (MINIMAL.replace("{source: m.onnx}", "m.onnx"), ["model: ", "'m.onnx'"]),
         (HEAD + "variants: {}", ["variants: "]),
         (HEAD + "variants: {a: }", ["variants.a: ", "None"]),
         (HEAD + "variants: {a: {steps: int8}}", ["variants.a.steps: ", "'int8'"]),
@@ -173,40 +173,43 @@ def test_an_unknown_key_suggests_known_keys(mistakes, line, value):
         (HEAD + "variants: {a: {}, b: {}}", ["b ", " a"]),
         (HEAD + "variants: {a: {steps: [fp16]}, b: {steps: [fp16: {}]}}", ["b ", " a"]),
         (HEAD + "variants: {a: {steps: [int8: {preset: fast}]}}", ["int8", "preset: "]),
-        (LEAST + "sweep: {devices: CPU}", ["sweep.devices: ", "'CPU'"]),
-        (LEAST + "sweep: {batches: []}", ["sweep.batches: "]),
-        (LEAST + "sweep: {batches: [0]}", ["sweep.batches.0: "]),
-        (LEAST + "sweep: {batches: [true]}", ["sweep.batches.0: "]),
-        (LEAST + "sweep: {batches: [2.5]}", ["sweep.batches.0: "]),
-        (LEAST + "sweep: {hints: [fast]}", ["sweep.hints.0: ", "'fast'"]),
-        (LEAST + "sweep: {precisions: [f31]}", ["sweep.precisions.0: ", "'f31'"]),
-        (LEAST + "sweep: {max_seconds: .inf}", ["sweep.max_seconds: "]),
-        (LEAST + "sweep: {round_s: .nan}", ["sweep.round_s: "]),
-        (LEAST + "sweep: {rates: []}", ["sweep.rates: "]),
-        (LEAST + "sweep: {find_rate: {max_latency_ms: 20, percentile: 95}}", ["percentile", "95"]),
+        (MINIMAL + "sweep: {devices: CPU}", ["sweep.devices: ", "'CPU'"]),
+        (MINIMAL + "sweep: {batches: []}", ["sweep.batches: "]),
+        (MINIMAL + "sweep: {batches: [0]}", ["sweep.batches.0: "]),
+        (MINIMAL + "sweep: {batches: [true]}", ["sweep.batches.0: "]),
+        (MINIMAL + "sweep: {batches: [2.5]}", ["sweep.batches.0: "]),
+        (MINIMAL + "sweep: {hints: [fast]}", ["sweep.hints.0: ", "'fast'"]),
+        (MINIMAL + "sweep: {precisions: [f31]}", ["sweep.precisions.0: ", "'f31'"]),
+        (MINIMAL + "sweep: {max_seconds: .inf}", ["sweep.max_seconds: "]),
+        (MINIMAL + "sweep: {round_s: .nan}", ["sweep.round_s: "]),
+        (MINIMAL + "sweep: {rates: []}", ["sweep.rates: "]),
         (
-            LEAST + "sweep: {rates: [5], find_rate: {max_latency_ms: 20}}",
+            MINIMAL + "sweep: {find_rate: {max_latency_ms: 20, percentile: 95}}",
+            ["percentile", "95"],
+        ),
+        (
+            MINIMAL + "sweep: {rates: [5], find_rate: {max_latency_ms: 20}}",
             ["sweep: ", "rates", "find_rate"],
         ),
-        (LEAST + "sweep: {shapes: {x: [0, 3]}}", ["sweep.shapes.x: ", "'0x3'"]),
-        (LEAST + "sweep: {shapes: {x: wide}}", ["sweep.shapes.x: ", "'wide'"]),
-        (LEAST + "sweep: {shapes: {x: []}}", ["sweep.shapes.x: "]),
-        (LEAST + "sweep: {shapes: {x: [1x8, wide]}}", ["sweep.shapes.x: ", "'wide'"]),
-        (LEAST + "sweep: {shapes: {x: [?x8, ?x16]}}", ["sweep.shapes.x: ", '"?x128"']),
-        (LEAST + "sweep: {data_shapes: {x: 3.5}}", ["sweep.data_shapes.x"]),
+        (MINIMAL + "sweep: {shapes: {x: [0, 3]}}", ["sweep.shapes.x: ", "'0x3'"]),
+        (MINIMAL + "sweep: {shapes: {x: wide}}", ["sweep.shapes.x: ", "'wide'"]),
+        (MINIMAL + "sweep: {shapes: {x: []}}", ["sweep.shapes.x: "]),
+        (MINIMAL + "sweep: {shapes: {x: [1x8, wide]}}", ["sweep.shapes.x: ", "'wide'"]),
+        (MINIMAL + "sweep: {shapes: {x: [?x8, ?x16]}}", ["sweep.shapes.x: ", '"?x128"']),
+        (MINIMAL + "sweep: {data_shapes: {x: 3.5}}", ["sweep.data_shapes.x"]),
         (
-            LEAST + "sweep: {shapes: {x: [1x1, 1x2], y: [1x1, 1x2, 1x3]}}",
+            MINIMAL + "sweep: {shapes: {x: [1x1, 1x2], y: [1x1, 1x2, 1x3]}}",
             ["sweep.shapes: ", "x has 2, y has 3"],
         ),
-        (LEAST + "choose: {percentile: 95}", ["choose.percentile: ", "95"]),
-        (LEAST + "choose: {min_quality: 95}", ["choose.min_quality: ", "95"]),
-        (LEAST + "choose: {max_latency_ms: -1}", ["choose.max_latency_ms: ", "-1"]),
-        (LEAST + "choose: {rate: 0}", ["choose.rate: "]),
-        (LEAST + "choose: {prices: 3}", ["choose.prices: ", "3"]),
-        (LEAST + "choose: {objective: latencies}", ["choose.objective: ", "latency?"]),
-        (LEAST + "choose: {objective: {size: 0}}", ["choose.objective: ", "'0'"]),
-        (LEAST + "choose: {max_cost: 1}", ["choose: ", "prices"]),
-        (LEAST + "choose: {objective: cost}", ["choose: ", "prices"]),
+        (MINIMAL + "choose: {percentile: 95}", ["choose.percentile: ", "95"]),
+        (MINIMAL + "choose: {min_quality: 95}", ["choose.min_quality: ", "95"]),
+        (MINIMAL + "choose: {max_latency_ms: -1}", ["choose.max_latency_ms: ", "-1"]),
+        (MINIMAL + "choose: {rate: 0}", ["choose.rate: "]),
+        (MINIMAL + "choose: {prices: 3}", ["choose.prices: ", "3"]),
+        (MINIMAL + "choose: {objective: latencies}", ["choose.objective: ", "latency?"]),
+        (MINIMAL + "choose: {objective: {size: 0}}", ["choose.objective: ", "'0'"]),
+        (MINIMAL + "choose: {max_cost: 1}", ["choose: ", "prices"]),
+        (MINIMAL + "choose: {objective: cost}", ["choose: ", "prices"]),
     ],
 )
 def test_one_mistake_is_one_line(mistakes, text, values):
@@ -225,7 +228,7 @@ def test_one_mistake_is_one_line(mistakes, text, values):
         ("- a\n- b\n", 1, ""),
         ("hello", 1, ""),
         ("\n\n", 1, ""),
-        (LEAST + "---\n" + LEAST, 5, ""),
+        (MINIMAL + "---\n" + MINIMAL, 5, ""),
         ("recipe: " + "[" * 5000, 1, str(MAX_DEPTH)),
         ("recipe: 1\nname: \x01", 1, ""),
         ("recipe: " + "9" * 5000, 1, ""),
@@ -235,7 +238,7 @@ def test_one_mistake_is_one_line(mistakes, text, values):
         ("recipe: 1\nname: !!python/object/apply:os.getcwd []\n", 2, "os.getcwd"),
     ],
 )
-def test_text_that_is_no_recipe_gives_one_mistake(mistakes, text, line, value):
+def test_other_text_gives_one_mistake(mistakes, text, line, value):
     ((number, message),) = mistakes(text)
     assert number == line
     assert value in message
@@ -247,18 +250,18 @@ def test_text_that_is_no_recipe_gives_one_mistake(mistakes, text, line, value):
     [
         b"",
         bytes(range(256)),
-        LEAST.encode("utf-16"),
+        MINIMAL.encode("utf-16"),
         b"a: " + b"x" * MAX_BYTES,
     ],
     ids=["empty", "binary", "utf-16", "too large"],
 )
-def test_a_file_that_is_no_recipe_text_is_refused(tmp_path, content):
+def test_a_file_without_recipe_text_is_rejected(tmp_path, content):
     with pytest.raises(InputError, match=re.escape(str(tmp_path / "r.yaml"))) as caught:
         read_recipe(write(tmp_path, content))
     assert not isinstance(caught.value, RecipeError)
 
 
-def test_nested_aliases_are_refused_quickly(tmp_path):
+def test_nested_aliases_are_rejected_quickly(tmp_path):
     lines = ["a: &a [x,x,x,x,x,x,x,x,x]"]
     for before, after in zip("abcdefghij", "bcdefghijk", strict=True):
         lines.append(f"{after}: &{after} [{','.join(['*' + before] * 9)}]")
@@ -268,14 +271,14 @@ def test_nested_aliases_are_refused_quickly(tmp_path):
     assert time.monotonic() - started < 30, "the aliases are not expanded"
 
 
-def test_a_missing_file_and_a_folder_are_refused(tmp_path):
+def test_a_missing_file_and_a_folder_are_rejected(tmp_path):
     for path in (tmp_path / "none.yaml", tmp_path):
         with pytest.raises(InputError, match=re.escape(str(path))):
             read_recipe(path)
 
 
 def test_a_recipe_has_a_path_or_a_bundled_name(tmp_path):
-    path = write(tmp_path, LEAST)
+    path = write(tmp_path, MINIMAL)
     assert find_recipe(path) == path
     assert find_recipe("efficientnet-lite0") == bundled_folder() / "efficientnet-lite0.yaml"
     with pytest.raises(InputError) as caught:
@@ -334,5 +337,5 @@ def test_any_yaml_gives_a_recipe_or_an_input_error(tmp_path_factory, tree):
 
 
 def test_find_rate_has_a_default_percentile(tmp_path):
-    text = LEAST + "sweep: {find_rate: {max_latency_ms: 20}}"
+    text = MINIMAL + "sweep: {find_rate: {max_latency_ms: 20}}"
     assert read_recipe(write(tmp_path, text)).sweep.find_rate.percentile == 99

@@ -1,4 +1,4 @@
-"""A measuring process that misbehaves: run as ``python -m tests.sweep.faults 'JSON'``.
+"""A faulty worker process: run as ``python -m tests.sweep.faults 'JSON'``.
 
 The argument maps a batch to ``[what, when]``: the fault, and the command at which it happens.
 """
@@ -24,7 +24,7 @@ def misbehave(what):
         os.kill(os.getpid(), signal.SIGKILL)
     elif what == "hang":
         time.sleep(3600)
-    return {"nobody": "expects this"}
+    return {"invalid": "reply"}
 
 
 class Faulty(worker.Worker):

@@ -1,4 +1,4 @@
-"""Requests that arrive on their own, through a real sweep and its report."""
+"""Open-loop sweeps and their results."""
 
 import math
 
@@ -18,7 +18,7 @@ def small(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_rates_are_rows_of_their_own_beside_the_busy_one(small, tmp_path):
+def test_rates_and_the_closed_loop_are_separate_rows(small, tmp_path):
     spec = SweepSpec(**QUICK, hints=["latency"], rates=[100.0, "busy"])
     api.sweep([small], out=tmp_path / "s", spec=spec)
     rows = load_results([tmp_path / "s"]).rows.set_index("load")
@@ -27,12 +27,12 @@ def test_rates_are_rows_of_their_own_beside_the_busy_one(small, tmp_path):
     assert arriving["rate_rps"] == 100
     assert arriving["throughput_fps"] < busy["throughput_fps"]
     assert math.isnan(busy["rate_rps"])
-    assert math.isnan(arriving["speedup_default_x"]), "its throughput is not the model's doing"
+    assert math.isnan(arriving["speedup_default_x"])  # the rate limits the throughput
     assert busy["speedup_default_x"] == 1
 
 
 @pytest.mark.slow
-def test_the_highest_rate_is_found_between_none_and_what_the_device_takes(small, tmp_path):
+def test_the_search_brackets_the_highest_rate(small, tmp_path):
     limit = FindRate(max_latency_ms=50.0, percentile=90)
     spec = SweepSpec(**QUICK, hints=["latency"], find_rate=limit)
     api.sweep([small], out=tmp_path / "s", spec=spec)

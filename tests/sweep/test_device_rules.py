@@ -1,4 +1,4 @@
-"""Sweeps on the rules of devices that are not here: the runner is a fake, its figures invented."""
+"""Rules of devices in sweeps, with fake devices and a fake runner."""
 
 import contextlib
 from dataclasses import dataclass, field
@@ -13,15 +13,15 @@ from ovtool.core.sweep_folder import SweepFolder
 from ovtool.core.sweep_spec import SweepSpec
 from ovtool.devices import discovery
 from ovtool.devices.discovery import Device
-from ovtool.sweep import measurer as measuring
+from ovtool.sweep import measurer
 from tests.benchmark.scripted import even
 from tests.helpers.graphs import embedding, fully_connected, save
 from tests.helpers.owned import QUICK
 
 
 @dataclass
-class Noted:
-    """A fake runner that keeps the jobs that it was given."""
+class RecordingRunner:
+    """A fake runner that records its jobs."""
 
     jobs: list = field(default_factory=list)
 
@@ -41,27 +41,27 @@ class Noted:
 
 @pytest.fixture
 def runner(monkeypatch):
-    """A machine with an NPU and a GPU, where nothing is really run."""
-    noted = Noted()
-    monkeypatch.setattr(measuring, "ProcessRunner", lambda **_: noted)
-    there = [Device(name, available=True) for name in ("CPU", "GPU.0", "NPU")]
-    monkeypatch.setattr(discovery, "discover", lambda: there)
-    return noted
+    """A machine with a fake NPU and a fake GPU."""
+    recording = RecordingRunner()
+    monkeypatch.setattr(measurer, "ProcessRunner", lambda **_: recording)
+    available = [Device(name, available=True) for name in ("CPU", "GPU.0", "NPU")]
+    monkeypatch.setattr(discovery, "discover", lambda: available)
+    return recording
 
 
 @pytest.fixture(scope="module")
 def dense(tmp_path_factory):
-    """x [?, 64]: only the batch is open."""
+    """x [?, 64]: an open batch."""
     return save(tmp_path_factory.mktemp("v") / "dense", fully_connected())
 
 
 @pytest.fixture(scope="module")
 def text(tmp_path_factory):
-    """ids, mask [?, ?]: the length is open too."""
+    """ids, mask [?, ?]: an open batch and length."""
     return save(tmp_path_factory.mktemp("v") / "text", embedding())
 
 
-def rows(variants, out, device="NPU", **axes):
+def sweep_rows(variants, out, device="NPU", **axes):
     with contextlib.suppress(NothingMeasuredError):
         api.sweep(variants, out=out, spec=SweepSpec(**QUICK, devices=[device], **axes))
     return list(SweepFolder(out).measurements())
@@ -71,33 +71,33 @@ def both(*shapes):
     return {"ids": list(shapes), "mask": list(shapes)}
 
 
-def test_a_dynamic_batch_is_fixed_row_by_row(runner, dense, tmp_path):
-    found = rows([dense], tmp_path / "s", batches=(1, 2, 8))
-    assert [m.status for m in found] == ["ok"] * 6
+def test_a_dynamic_batch_is_fixed_in_each_row(runner, dense, tmp_path):
+    rows = sweep_rows([dense], tmp_path / "s", batches=(1, 2, 8))
+    assert [m.status for m in rows] == ["ok"] * 6
     assert {job.shapes for job in runner.jobs} == {((1, 64),), ((2, 64),), ((8, 64),)}
     assert all(job.properties["NPU_BYPASS_UMD_CACHING"] == "YES" for job in runner.jobs)
 
 
-def test_every_row_is_static_or_says_which_dimension_to_give(runner, dense, text, tmp_path):
-    found = rows([dense, text], tmp_path / "s", batches=(1, 4))
+def test_a_row_is_static_or_names_the_open_dimension(runner, dense, text, tmp_path):
+    rows = sweep_rows([dense, text], tmp_path / "s", batches=(1, 4))
     assert not [job for job in runner.jobs if OPEN in (d for s in job.shapes for d in s)]
-    for measurement in found:
+    for measurement in rows:
         if measurement.trial.variant_name == "dense":
             assert measurement.status == "ok"
         else:
             assert measurement.status == "failed"
-            assert "--shape ids=?x?" in (measurement.reason)
+            assert "--shape ids=?x?" in measurement.reason
 
 
-def test_a_shape_that_was_given_is_compiled(runner, text, tmp_path):
-    found = rows([text], tmp_path / "s", batches=(2,), shapes=both("?x16", "?x64"))
-    assert {m.status for m in found} == {"ok"}
+def test_a_requested_shape_is_compiled(runner, text, tmp_path):
+    rows = sweep_rows([text], tmp_path / "s", batches=(2,), shapes=both("?x16", "?x64"))
+    assert {m.status for m in rows} == {"ok"}
     assert {job.shapes for job in runner.jobs} == {((2, 16), (2, 16)), ((2, 64), (2, 64))}
 
 
 @pytest.mark.parametrize("device", ["NPU", "AUTO:NPU,CPU"])
-def test_what_the_data_says_is_compiled_and_noted(runner, text, tmp_path, device):
-    (row, *_) = rows([text], tmp_path / "s", device, data_shapes=both("1x16"))
+def test_the_npu_compiles_the_shape_of_the_data_with_a_note(runner, text, tmp_path, device):
+    (row, *_) = sweep_rows([text], tmp_path / "s", device, data_shapes=both("1x16"))
     assert row.status == "ok"
     assert {job.shapes for job in runner.jobs} == {((1, 16), (1, 16))}
     (note,) = (note for note in row.notes if note.id == "fixed-shapes")
@@ -106,28 +106,30 @@ def test_what_the_data_says_is_compiled_and_noted(runner, text, tmp_path, device
 
 @pytest.mark.parametrize("device", ["CPU", "GPU.0"])
 def test_other_devices_keep_open_dimensions(runner, text, tmp_path, device):
-    (row, *_) = rows([text], tmp_path / "s", device, data_shapes=both("1x16"))
+    (row, *_) = sweep_rows([text], tmp_path / "s", device, data_shapes=both("1x16"))
     assert row.status == "ok"
     assert {job.shapes for job in runner.jobs} == {((OPEN, OPEN), (OPEN, OPEN))}
     assert "fixed-shapes" not in {note.id for note in row.notes}
 
 
-def test_a_precision_that_the_npu_has_not_is_a_reason(runner, dense, tmp_path):
-    found = rows([dense], tmp_path / "s", hints=("latency",), precisions=("default", "f32", "f16"))
-    reasons = {m.trial.precision: m.reason for m in found}
+def test_an_unsupported_precision_gives_a_failed_row(runner, dense, tmp_path):
+    rows = sweep_rows(
+        [dense], tmp_path / "s", hints=("latency",), precisions=("default", "f32", "f16")
+    )
+    reasons = {m.trial.precision: m.reason for m in rows}
     assert (reasons["default"], reasons["f16"]) == ("", "")
     assert "NPU" in reasons["f32"]
     assert "f32" in reasons["f32"]
     assert {job.trial.precision for job in runner.jobs} == {"default", "f16"}
 
 
-def test_threads_by_hand_are_the_cpus(runner, dense, tmp_path):
+def test_threads_are_supported_by_the_cpu_only(runner, dense, tmp_path):
     for device in ("NPU", "GPU"):
-        (row,) = rows([dense], tmp_path / device, device, threads=(2,))
+        (row,) = sweep_rows([dense], tmp_path / device, device, threads=(2,))
         assert "threads" in row.reason
     assert runner.jobs == []
 
 
-def test_the_gpu_does_not_batch_on_its_own(runner, dense, tmp_path):
-    rows([dense], tmp_path / "s", "GPU", batches=(1, 4))
+def test_automatic_batching_of_the_gpu_is_off(runner, dense, tmp_path):
+    sweep_rows([dense], tmp_path / "s", "GPU", batches=(1, 4))
     assert {job.properties["ALLOW_AUTO_BATCHING"] for job in runner.jobs} == {"NO"}

@@ -13,8 +13,7 @@ from ovtool.core.sweep_spec import FindRate, SweepSpec
 from ovtool.devices import discovery
 from ovtool.devices.discovery import Device
 from ovtool.results.table import load_results
-from ovtool.sweep import estimates
-from ovtool.sweep import measurer as measuring
+from ovtool.sweep import estimates, measurer
 from tests.benchmark.scripted import even
 from tests.compile_check.graphs import with_segments
 from tests.compile_check.test_compile_check import Scripted, good, no_segments
@@ -30,15 +29,15 @@ ONE = {"devices": ["NPU.4000"], "with_estimates": True, "batches": (1,), "hints"
 def machine(monkeypatch):
     """A machine with a fake CPU and no NPU."""
     monkeypatch.setattr(discovery, "discover", lambda *_: [CPU, NO_NPU])
-    monkeypatch.setattr(measuring, "ProcessRunner", lambda **_: FakeRunner(even))
+    monkeypatch.setattr(measurer, "ProcessRunner", lambda **_: FakeRunner(even))
 
 
 @pytest.fixture
 def compiler(monkeypatch):
     def use(answer):
-        made = Scripted(answer)
-        monkeypatch.setattr(offline, "compiler", lambda *_: made)
-        return made
+        scripted = Scripted(answer)
+        monkeypatch.setattr(offline, "compiler", lambda *_: scripted)
+        return scripted
 
     return use
 
@@ -46,8 +45,8 @@ def compiler(monkeypatch):
 @pytest.fixture(scope="module")
 def variants(tmp_path_factory):
     folder = tmp_path_factory.mktemp("v")
-    made = {"net": convolutional(), "segments": with_segments(), "text": embedding()}
-    return {name: save(folder / name, model) for name, model in made.items()}
+    models = {"net": convolutional(), "segments": with_segments(), "text": embedding()}
+    return {name: save(folder / name, model) for name, model in models.items()}
 
 
 def rows_of(folder):
@@ -107,8 +106,8 @@ def test_a_model_that_does_not_compile_gives_a_failed_row(variants, compiler, tm
         out=tmp_path / "s",
         spec=SweepSpec(**ONE),
     )
-    good_one, bad = rows_of(done.folder)
-    assert good_one.status == "estimated"
+    good_row, bad = rows_of(done.folder)
+    assert good_row.status == "estimated"
     assert bad.status == "failed"
     assert "fill_mode" in bad.reason
     assert f"ovtool check {variants['segments'].folder} --device NPU.4000" in bad.reason

@@ -1,4 +1,4 @@
-"""A text model over lengths, for real: shapes, data shapes, and samples of one length."""
+"""Sweeps of a text model over shapes and data shapes, and with samples of one length."""
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,7 @@ def text(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def held_out(tmp_path_factory):
-    """Twelve sentences of twenty places, of which some are hidden."""
+    """Twelve sentences of twenty tokens, some of them masked."""
     rng = np.random.default_rng(0)
     path = tmp_path_factory.mktemp("data") / "held-out.npz"
     mask = np.arange(LENGTH)[None] < rng.integers(4, LENGTH, 12)[:, None]
@@ -34,7 +34,7 @@ def both(*shapes):
     return {"ids": list(shapes), "mask": list(shapes)}
 
 
-def swept(variants, out, data=None, **axes):
+def sweep(variants, out, data=None, **axes):
     done = api.sweep(
         variants,
         out=out,
@@ -45,8 +45,8 @@ def swept(variants, out, data=None, **axes):
 
 
 @pytest.mark.slow
-def test_every_length_is_a_row_and_says_what_it_was_measured_on(text, tmp_path):
-    done, table = swept([text], tmp_path / "s", shapes=both("?x16", "?x64"), batches=(1, 2))
+def test_every_length_is_a_row_with_its_inputs(text, tmp_path):
+    done, table = sweep([text], tmp_path / "s", shapes=both("?x16", "?x64"), batches=(1, 2))
     assert (done.measured, done.failed) == (4, 0)
     assert table["shape"].tolist() == ["ids=?x16 mask=?x16"] * 2 + ["ids=?x64 mask=?x64"] * 2
     assert table["data_shape"].isna().all()
@@ -58,30 +58,28 @@ def test_every_length_is_a_row_and_says_what_it_was_measured_on(text, tmp_path):
 
 
 @pytest.mark.slow
-def test_data_of_several_lengths_is_inferred_by_a_model_with_open_dimensions(text, tmp_path):
-    done, table = swept([text], tmp_path / "s", data_shapes=both("1x16", "4x64"))
+def test_a_model_with_open_dimensions_infers_several_lengths(text, tmp_path):
+    done, table = sweep([text], tmp_path / "s", data_shapes=both("1x16", "4x64"))
     assert (done.measured, done.failed) == (2, 0)
     assert table["shape"].isna().all()
     assert table["data_shape"].tolist() == ["ids=1x16 mask=1x16", "ids=4x64 mask=4x64"]
     assert table["batch"].tolist() == [1, 4]
     for row in table.to_dict("records"):
         seconds = row["batch"] / row["throughput_fps"]
-        assert seconds >= row["latency_min_ms"] / 1000, "samples are counted, not requests"
+        assert seconds >= row["latency_min_ms"] / 1000  # samples, not requests
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("option", ["shapes", "data_shapes"])
-def test_real_samples_are_inferred_where_they_fit_and_named_where_not(
-    text, held_out, tmp_path, option
-):
+def test_samples_of_another_length_give_failed_rows(text, held_out, tmp_path, option):
     fp16 = api.compress(text, "fp16", out=tmp_path / "fp16")
     sets = both(f"2x{LENGTH}", "2x32")
-    done, table = swept([text, fp16], tmp_path / "s", data=held_out, **{option: sets})
+    done, table = sweep([text, fp16], tmp_path / "s", data=held_out, **{option: sets})
     assert (done.measured, done.failed) == (2, 2)
-    fine, failed = (table[table["status"] == status] for status in ("ok", "failed"))
-    assert (fine["quality_samples"] == 12).all()
-    assert (fine["agreement_top1"] == 1).all()
-    assert failed["quality_samples"].isna().all(), "it was evaluated in another shape"
+    ok, failed = (table[table["status"] == status] for status in ("ok", "failed"))
+    assert (ok["quality_samples"] == 12).all()
+    assert (ok["agreement_top1"] == 1).all()
+    assert failed["quality_samples"].isna().all()
     for reason in failed["reason"]:
         assert "input ids: " in reason
         assert "2x20" in reason
@@ -92,13 +90,13 @@ def test_real_samples_are_inferred_where_they_fit_and_named_where_not(
 
 @pytest.mark.slow
 def test_quality_is_evaluated_in_the_shape_of_the_samples(text, held_out):
-    found = api.evaluate(text, held_out, baseline=text, precision="f32", batch=5)
-    assert found.figures["agreement_top1"] == 1
-    assert found.figures["quality_samples"] == 12
+    quality = api.evaluate(text, held_out, baseline=text, precision="f32", batch=5)
+    assert quality.figures["agreement_top1"] == 1
+    assert quality.figures["quality_samples"] == 12
 
 
-def test_a_length_that_stays_open_is_a_reason(text, tmp_path):
+def test_an_open_length_is_named(text, tmp_path):
     with pytest.raises(NothingMeasuredError) as caught:
-        swept([text], tmp_path / "s")
+        sweep([text], tmp_path / "s")
     assert "input ids" in caught.value.hint
     assert "--data-shape" in caught.value.hint

@@ -1,4 +1,4 @@
-"""From the user's model to a choice, for real: converted, compressed, measured, reported."""
+"""The Python API from a model to a choice, with real processes."""
 
 import json
 
@@ -16,19 +16,18 @@ from tests.helpers.owned import QUICK
 
 SPEC = SweepSpec(**QUICK, batches=(1, 2), hints=("latency",), precisions=("f32",))
 
+UNSTABLE = ("drift_pct", "throughput_uncontended_fps")
+"""Figures that depend on the number of rounds and on other processes."""
 
-AS_IT_WENT = ("drift_pct", "throughput_uncontended_fps")
-"""Figures that a few short rounds have or have not, by their number and by neighbours."""
 
-
-class Heard:
-    """An observer that remembers."""
+class RecordingObserver:
+    """Records the progress."""
 
     def __init__(self):
-        self.planned_with, self.stages, self.measurements = None, [], []
+        self.plan_counts, self.stages, self.measurements = None, [], []
 
     def on_plan(self, plan, finished):
-        self.planned_with = (len(plan.trials), finished)
+        self.plan_counts = (len(plan.trials), finished)
 
     def on_progress(self, step):
         self.stages.append(step.stage)
@@ -52,30 +51,30 @@ def compressed(owned, tmp_path_factory):
 def swept(owned, compressed, tmp_path_factory):
     folder = tmp_path_factory.mktemp("swept") / "sweep"
     source = compressed["int8"].folder.with_name("int8-source")
-    heard = Heard()
+    observer = RecordingObserver()
     done = api.sweep(
         [source, compressed["int8"]],
         out=folder,
         spec=SPEC,
         data=str(owned.labelled),
-        observer=heard,
+        observer=observer,
     )
-    return source, done, heard
+    return source, done, observer
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["fp16", "weights", "int8"])
 def test_an_onnx_file_is_compressed_directly(owned, compressed, method):
-    made = compressed[method]
-    source = made.folder.with_name(f"{method}-source")
-    assert made.name == method
-    assert [step.method for step in made.record.steps] == [method]
-    assert made.record.parent == json.loads((source / "variant.json").read_text())["sha256"][:12]
-    assert made.record.bin_bytes < (source / "model.bin").stat().st_size
-    assert made.record.source.reference == str(owned.onnx)
+    variant = compressed[method]
+    source = variant.folder.with_name(f"{method}-source")
+    assert variant.name == method
+    assert [step.method for step in variant.record.steps] == [method]
+    assert variant.record.parent == json.loads((source / "variant.json").read_text())["sha256"][:12]
+    assert variant.record.bin_bytes < (source / "model.bin").stat().st_size
+    assert variant.record.source.reference == str(owned.onnx)
     types = {
         constant.get_element_type().get_type_name()
-        for constant in ov.Core().read_model(made.xml).get_ops()
+        for constant in ov.Core().read_model(variant.xml).get_ops()
         if constant.get_type_name() == "Constant"
     }
     assert types & {"fp16": {"f16"}, "weights": {"u8", "i8"}, "int8": {"u8", "i8"}}[method]
@@ -83,11 +82,11 @@ def test_an_onnx_file_is_compressed_directly(owned, compressed, method):
 
 @pytest.mark.slow
 def test_a_sweep_measures_speed_and_quality(owned, swept):
-    _, done, heard = swept
+    _, done, observer = swept
     assert (done.measured, done.failed, done.reused) == (4, 0, 0)
-    assert heard.planned_with == (4, 0)
-    assert len(heard.measurements) == 4
-    assert heard.stages
+    assert observer.plan_counts == (4, 0)
+    assert len(observer.measurements) == 4
+    assert observer.stages
     table = pd.read_parquet(done.folder / RESULTS)
     assert sorted(table["batch"]) == [1, 1, 2, 2]
     assert set(table["variant"]) == {"classifier", "int8"}
@@ -95,14 +94,14 @@ def test_a_sweep_measures_speed_and_quality(owned, swept):
     assert (table["latency_p50_ms"] <= table["latency_p99_ms"]).all()
     quality = table.dropna(subset="quality_samples")
     assert (quality["quality_samples"] == 40).all()
-    plain = table[table["variant"] == "classifier"]
-    small = table[table["variant"] == "int8"]
-    assert len(set(plain["parameters"])) == 1
-    assert set(small["parameters"]) == set(plain["parameters"]), "of both kinds of variants"
-    assert (small["distinct_weights"] <= plain["distinct_weights"].iloc[0]).all()
+    source = table[table["variant"] == "classifier"]
+    int8 = table[table["variant"] == "int8"]
+    assert len(set(source["parameters"])) == 1
+    assert set(int8["parameters"]) == set(source["parameters"])
+    assert (int8["distinct_weights"] <= source["distinct_weights"].iloc[0]).all()
     assert (table["coded_mib"] <= table["model_mib"]).all()
     assert table["nonzero_pct"].between(1, 100).all()
-    assert plain["accuracy_top1"].dropna().unique() == [0.75], "three of four labels are right"
+    assert source["accuracy_top1"].dropna().unique() == [0.75]  # 3 of 4 labels are correct
 
 
 @pytest.mark.slow
@@ -114,21 +113,21 @@ def test_evaluate_agrees_with_the_sweep(owned, compressed, swept, against):
         for m in SweepFolder(done.folder).measurements()
         if "quality_samples" in m.figures
     }
-    found = api.evaluate(
+    quality = api.evaluate(
         compressed["int8"],
         str(owned.labelled),
         baseline=source if against == "baseline" else None,
         precision="f32",
     )
-    figures = {n: v for n, v in measured["int8"].items() if n in found.figures}
-    assert found.figures == pytest.approx(figures)
-    assert "accuracy_top1" in found.figures
-    assert ("agreement_top1" in found.figures) == (against == "baseline")
-    assert "i8" in found.executed_precision
+    figures = {n: v for n, v in measured["int8"].items() if n in quality.figures}
+    assert quality.figures == pytest.approx(figures)
+    assert "accuracy_top1" in quality.figures
+    assert ("agreement_top1" in quality.figures) == (against == "baseline")
+    assert "i8" in quality.executed_precision
 
 
 @pytest.mark.slow
-def test_a_torch_function_gives_the_same_shape_of_results(owned, swept, tmp_path):
+def test_a_torch_function_gives_the_same_columns(owned, swept, tmp_path):
     unlabelled = np.load(owned.unlabelled)["x"]
     held_out = tmp_path / "held-out.npz"
     fp32 = api.convert(owned.torch, out=tmp_path / "fp32")
@@ -142,21 +141,21 @@ def test_a_torch_function_gives_the_same_shape_of_results(owned, swept, tmp_path
     assert list(of_torch.columns) == list(of_onnx.columns)
     assert len(of_torch) == len(of_onnx)
     same = of_torch.notna().any() == of_onnx.notna().any()
-    same = same[[name for name in same.index if not name.startswith(AS_IT_WENT)]]
-    assert same.all(), "the same figures are known of both"
+    same = same[[name for name in same.index if not name.startswith(UNSTABLE)]]
+    assert same.all()
 
 
 @pytest.mark.slow
-def test_the_sweep_is_reported_and_chosen_from(swept, tmp_path):
+def test_a_sweep_is_reported_and_a_row_chosen(swept, tmp_path):
     _, done, _ = swept
     written = api.report([done.folder], out=tmp_path / "report")
     for path in (written.page, written.csv, written.parquet, written.markdown, *written.charts):
         assert path.stat().st_size > 0, path
-    found = api.choose([done.folder])
-    assert found.properties["INFERENCE_PRECISION_HINT"] == "f32"
-    assert found.properties["PERFORMANCE_HINT"] == "LATENCY"
+    choice = api.choose([done.folder])
+    assert choice.properties["INFERENCE_PRECISION_HINT"] == "f32"
+    assert choice.properties["PERFORMANCE_HINT"] == "LATENCY"
     compiled = ov.Core().compile_model(
-        swept[0] / "model.xml", found.winner["device"], dict(found.properties)
+        swept[0] / "model.xml", choice.winner["device"], dict(choice.properties)
     )
     assert compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name() == "f32"
     summary = api.summarize([done.folder])
@@ -164,25 +163,24 @@ def test_the_sweep_is_reported_and_chosen_from(swept, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_same_sweep_again_measures_nothing(owned, compressed, swept):
+def test_a_repeated_sweep_measures_nothing(owned, compressed, swept):
     source, done, _ = swept
     before = (done.folder / JOURNAL).read_bytes()
-    heard = Heard()
+    observer = RecordingObserver()
     again = api.sweep(
         [source, compressed["int8"]],
         out=done.folder,
         spec=SPEC,
         data=str(owned.labelled),
-        observer=heard,
+        observer=observer,
     )
     assert (again.measured, again.reused) == (0, 4)
-    assert heard.planned_with == (4, 4)
+    assert observer.plan_counts == (4, 4)
     assert (done.folder / JOURNAL).read_bytes() == before
 
 
 @pytest.mark.slow
-def test_a_model_is_swept_as_it_is(owned, tmp_path):
-    """A source that is no variant is converted into the sweep's folder, once."""
+def test_a_model_is_converted_once_for_a_sweep(owned, tmp_path):
     before = files.sha256(owned.onnx)
     spec = SweepSpec(**QUICK, hints=("latency",))
     for reused in (0, 1):
@@ -193,10 +191,10 @@ def test_a_model_is_swept_as_it_is(owned, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_users_files_never_change(owned, tmp_path):
+def test_user_files_never_change(owned, tmp_path):
     def hashes():
-        found = (p for p in owned.folder.rglob("*") if p.is_file() and p.suffix != ".pyc")
-        return {p: files.sha256(p) for p in sorted(found)}
+        paths = (p for p in owned.folder.rglob("*") if p.is_file() and p.suffix != ".pyc")
+        return {p: files.sha256(p) for p in sorted(paths)}
 
     before = hashes()
     fp32 = api.convert(owned.onnx, out=tmp_path / "fp32")
@@ -206,10 +204,10 @@ def test_the_users_files_never_change(owned, tmp_path):
     api.evaluate(fp32, str(owned.labelled))
     assert hashes() == before
     assert files.sha256(fp32.xml, fp32.bin) == kept
-    assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")], "no scraps"
+    assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
 
 
-def test_quality_needs_something_to_compare_with(owned, tmp_path):
+def test_quality_without_labels_needs_a_baseline(owned, tmp_path):
     fp32 = api.convert(owned.onnx, out=tmp_path / "fp32")
     with pytest.raises(InputError, match=r"unlabelled\.npz"):
         api.evaluate(fp32, str(owned.unlabelled))
