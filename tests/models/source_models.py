@@ -10,6 +10,10 @@ import openvino as ov
 import torch
 from onnx import TensorProto, helper
 
+from ovtool.core.progress import SILENT
+from ovtool.models.convert import convert, default_name
+from ovtool.models.options import SourceOptions
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -117,3 +121,31 @@ def exported(path: Path, *, dynamic: bool = True) -> Path:
     )
     torch.export.save(program, path)
     return path
+
+
+def make(reference, out, notes=SILENT, replace=False, **options):
+    """Convert a source to a variant folder; ``options`` are fields of ``SourceOptions``."""
+    reference = str(reference)
+    return convert(
+        reference,
+        out=out,
+        name=default_name(reference),
+        options=SourceOptions(**options),
+        progress=notes,
+        replace=replace,
+    )
+
+
+def half(path):
+    """Truncate a file to its first half."""
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def written(name, content):
+    """Return a function that writes a file to a folder."""
+
+    def write(folder):
+        (folder / name).write_bytes(content)
+        return name
+
+    return write

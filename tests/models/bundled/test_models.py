@@ -2,10 +2,8 @@ import importlib.util
 import sys
 
 import pytest
-import torch
 
 from ovtool.core.errors import InputError, MissingDependencyError
-from ovtool.models.bundled import models as samples
 from ovtool.models.convert import convert, load_or_convert
 from ovtool.models.network import load_source_network
 from ovtool.models.options import SourceOptions
@@ -41,26 +39,6 @@ def test_misspelled_sample_is_suggested(tmp_path):
     with pytest.raises(InputError, match="efficientnet-lit0") as raised:
         make("sample:efficientnet-lit0", tmp_path / "out")
     assert "efficientnet-lite0" in raised.value.hint
-
-
-@pytest.mark.parametrize(
-    ("name", "parameters"),
-    [
-        ("lenet-300-100", 266_610),
-        ("lenet-5", 431_080),
-        ("digits-cnn", 61_050),
-        ("digits-resnet", 77_754),
-    ],
-)
-def test_untrained_network_is_reproducible(tmp_path, name, parameters):
-    state = torch.get_rng_state()
-    first = samples.read(f"sample:{name}", SourceOptions()).network.module
-    assert torch.equal(torch.get_rng_state(), state), "torch's own generator is left alone"
-    torch.manual_seed(5)
-    again = samples.read(f"sample:{name}", SourceOptions()).network.module
-    for key, tensor in first.state_dict().items():
-        assert torch.equal(tensor, again.state_dict()[key])
-    assert sum(p.numel() for p in first.parameters()) == parameters
 
 
 def test_untrained_network_is_converted_and_reused(tmp_path):

@@ -1,0 +1,68 @@
+"""Files written by torch.save and TorchScript."""
+
+import os
+import pickle
+
+import pytest
+import torch
+
+from ovtool.core.errors import InputError
+from ovtool.models.torch_archive import UnsafeFileError
+from tests.models.source_models import make
+
+
+class Hostile:
+    """Makes a folder called ``ran`` when it is unpickled."""
+
+    def __reduce__(self):
+        return (os.mkdir, ("ran",))
+
+
+@pytest.mark.parametrize("kind", ["module", "pickle", "in a state dict", "old format", "weights"])
+def test_pickles_raise_without_running_code(nets, kind):
+    hostile = torch.nn.Linear(2, 2) if kind == "module" else Hostile()
+    if kind == "pickle":
+        (nets / "m.pkl").write_bytes(pickle.dumps(hostile))
+    elif kind == "in a state dict":
+        torch.save({"conv.weight": hostile}, "m.pkl")
+    else:
+        torch.save(hostile, "m.pkl", _use_new_zipfile_serialization=kind != "old format")
+    options = {"weights": "m.pkl"} if kind == "weights" else {}
+    with pytest.raises(UnsafeFileError) as raised:
+        make("nets:with_example" if options else "m.pkl", nets / "out", **options)
+    assert "--trust" in raised.value.hint
+    assert not (nets / "ran").exists()
+
+
+def test_trusted_module_loads(nets):
+    torch.save(torch.nn.Linear(3, 2), "m.pt")
+    record = make("m.pt", nets / "out", trust=True, input_shapes={"input": (1, 3)}).record
+    assert record.inputs[0].shape == (-1, 3)
+    torch.save(torch.nn.Linear(3, 2).state_dict(), "state.pt")
+    for trust in (True, False):
+        with pytest.raises(InputError, match=r"state\.pt") as raised:
+            make("state.pt", nets / "none", trust=trust)
+    assert "module:function --weights state.pt" in raised.value.hint
+    torch.save(Hostile(), "hostile.pt")
+    with pytest.raises(InputError, match=r"hostile\.pt"):
+        make("hostile.pt", nets / "none", trust=True)
+    assert (nets / "ran").exists()
+
+
+@pytest.mark.filterwarnings(
+    # torch.jit deprecates itself in favour of torch.export
+    "ignore:`torch.jit:DeprecationWarning"
+)
+def test_torchscript_requires_trust(nets):
+    torch.jit.trace(torch.nn.Linear(3, 2), torch.zeros(1, 3)).save("m.pt")
+    with pytest.raises(UnsafeFileError):
+        make("m.pt", nets / "out")
+    record = make("m.pt", nets / "out", trust=True, input_shapes={"input": (1, 3)}).record
+    assert record.check.max_abs_difference < 1e-6
+
+
+@pytest.mark.parametrize("content", [b"hello\n" * 9, b"PK\x03\x04" + bytes(90), b"\x80\x02}"])
+def test_invalid_torch_file_raises(nets, content):
+    (nets / "m.pt").write_bytes(content)
+    with pytest.raises(InputError, match=r"m\.pt"):
+        make("m.pt", nets / "out")
