@@ -54,7 +54,7 @@ def same_network(variant, x):
 @pytest.mark.slow
 def test_channels_then_training_then_int8(here):
     x, labels = here
-    given = api.CompressionData(data="train.npz", training="train.npz")
+    given = api.CompressionData(calibration="train.npz", training="train.npz")
 
     def step(before, method, out, **settings):
         return api.compress(before, method, out=out, data=given, options=TRUST, settings=settings)
