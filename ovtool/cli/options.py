@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from ovtool.api import DataSpec
-    from ovtool.core.metrics import Metric
+    from ovtool.core.columns import Metric
 
 M = TypeVar("M", bound="BaseModel")
 
@@ -232,7 +232,7 @@ def parse_metric(text: str | None) -> Metric | None:
     Raises:
         InputError: The metric is unknown.
     """
-    from ovtool.core.metrics import METRICS
+    from ovtool.core.columns import METRICS
 
     if text is None:
         return None

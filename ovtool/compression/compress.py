@@ -14,7 +14,7 @@ from ovtool.models.convert import ModelReference, load_or_convert
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ovtool.core.metrics import Metric
+    from ovtool.core.columns import Metric
     from ovtool.datasets.samples import Samples
     from ovtool.evaluation.evaluator import GraphEvaluator
     from ovtool.models.network import Network

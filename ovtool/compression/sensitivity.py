@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ovtool.compression.layer_sensitivity import Sensitivity
-    from ovtool.core.metrics import Metric
+    from ovtool.core.columns import Metric
 
 METHODS = ("int8", "fp8")
 

@@ -6,9 +6,18 @@ The table, CSV, page, Markdown and documentation use these rows.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 Kind = Literal["identity", "figure", "derived"]
+Metric = Literal["top1", "agreement", "characters"]
+QualityMetric = Literal["accuracy_top1", "agreement_top1", "accuracy_characters"]
+METRICS: tuple[Metric, ...] = get_args(Metric)
+METRIC_COLUMNS: dict[Metric, QualityMetric] = {
+    "top1": "accuracy_top1",
+    "agreement": "agreement_top1",
+    "characters": "accuracy_characters",
+}
+"""Column of each quality metric; higher is better for all of them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def escape(text: str) -> str:
-    """Return text that Markdown and the HTML inside it show as it is, in one line."""
+    """Return text in one line, escaped for Markdown and for HTML inside it."""
     flat = " ".join(text.split())
     flat = flat.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_|\[\]])", r"\\\1", flat)

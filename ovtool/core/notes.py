@@ -111,7 +111,7 @@ NOTES: Mapping[str, tuple[str, str]] = {
         "the labels were not used: the output is not [samples, classes]",
         "choose an output of [samples, classes]"),
     "labels-shifted": (
-        "the labels seem shifted by one against the classes of the model",
+        "the labels differ from the classes of the model by an offset of one",
         "number the classes as the model does"),
     "output-not-finite": (
         "outputs contain NaN or infinity: those samples count as wrong",

@@ -1,7 +1,7 @@
 """Statistics of measurements: every figure with its 95 % confidence interval.
 
 scipy provides the distributions and the Theil-Sen slope.  The interval of a rate or quantile is
-a block bootstrap of our own: scipy's bootstrap resamples single values, and the inferences of one
+a block bootstrap: scipy's bootstrap resamples single values, and the inferences of one
 window are correlated.
 """
 
@@ -89,7 +89,7 @@ def critical(p: float, degrees: int | None = None) -> float:
 def holm(p_values: Sequence[float]) -> list[float]:
     """Return p-values adjusted for multiple comparisons (Holm 1979, step-down).
 
-    Rejecting below a level keeps the family-wise error rate at that level, whatever the dependence
+    Rejecting below a level keeps the family-wise error rate at that level, for any dependence
     between the tests.  NaN stays NaN and does not count as a test.
     """
     order = sorted((p, i) for i, p in enumerate(p_values) if not math.isnan(p))

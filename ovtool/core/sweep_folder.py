@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from pydantic import Field, ValidationError
 
 from ovtool.core import files
+from ovtool.core.columns import QualityMetric
 from ovtool.core.errors import InputError
 from ovtool.core.fields import invalid_content
 from ovtool.core.measurement import Measurement
-from ovtool.core.metrics import QualityMetric
 from ovtool.core.trial import Trial
 from ovtool.core.variant import Record
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ovtool.core.metrics import Metric
+    from ovtool.core.columns import Metric
     from ovtool.core.progress import Progress
     from ovtool.core.variant import Port, Preprocessing
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from ovtool.benchmark import jobs
 from ovtool.benchmark.session import Job, Runner, Session, TrialFailedError
+from ovtool.core.columns import METRIC_COLUMNS
 from ovtool.core.errors import InputError
-from ovtool.core.metrics import COLUMNS
 from ovtool.core.shapes import OPEN, Named, Shape, shape_text
 from ovtool.core.statistics import Interval
 from ovtool.core.trial import Trial
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import openvino as ov
     from numpy.typing import NDArray
 
-    from ovtool.core.metrics import Metric, QualityMetric
+    from ovtool.core.columns import Metric, QualityMetric
     from ovtool.core.notes import Note
     from ovtool.core.variant import Variant
     from ovtool.datasets.samples import Sample, Samples
@@ -111,7 +111,7 @@ class GraphEvaluator:
     @property
     def metric(self) -> QualityMetric:
         """The column of the metric."""
-        return COLUMNS[self.kind]
+        return METRIC_COLUMNS[self.kind]
 
     def __call__(self, model: ov.Model) -> Interval:
         """Return the metric of a graph.

@@ -30,15 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ModelAnalysis:
-    """Operations, parameters and bytes of one inference.
-
-    Args:
-        variant: Name of the variant.
-        batch: Samples of the inference.
-        shapes: Shapes of the inputs.
-        analysis: Counts of the layers.
-        files: Written files; None without a folder.
-    """
+    """Operations, parameters and bytes of one inference of ``batch`` samples."""
 
     variant: str
     batch: int

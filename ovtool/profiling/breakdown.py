@@ -13,21 +13,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """The time of one layer, or of a group of layers, in one inference.
+    """Time of a layer, or of a group of ``layers``, in one inference; unknown figures are None.
 
-    Args:
-        name: Name of the layer; empty for a group.
-        label: Short name, see :attr:`ovtool.graph.runtime.Layer.label`.
-        type: Type of the plugin.
-        precision: Executed precision; None if unknown.
-        device: Device of the layers; None if unknown or different.
-        primitive: Implementation; empty for a group.
-        layers: Number of layers.
-        time_ms: Time per inference.
-        share_pct: Share of the time of all layers.
-        cumulative_pct: Share of this row and all rows above.
-        gflops: Arithmetic per inference; None if unknown.
-        gflops_per_s: Arithmetic rate; None if unknown.
+    A group has no name, label and primitive, and no device if its layers run on several.
+    ``cumulative_pct`` is the share of this row and all rows above.
     """
 
     name: str

@@ -41,25 +41,11 @@ _SHOWN_ELSEWHERE = ("executed-layers", "int8-fallback")
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """Time and precision of each layer of a compiled model.
+    """Time and precision of each layer of a compiled model; unknown figures are None.
 
-    Args:
-        variant: Name of the variant.
-        device: Name of the device.
-        precision: Requested inference precision.
-        executed_precision: Precision that the compiled model reports.
-        batch: Samples per request.
-        load: Performance hint.
-        latency_ms: Mean latency of a request without counters.
-        latency_counted_ms: Mean latency with counters, of which the layer times are parts.
-        inferences: Number of requests with counters.
-        gflops: Arithmetic of one sample; None if unknown.
-        attributed: Share of the known FLOPs that is attributed to layers.
-        others_cpu_pct: CPU share of other processes; None if unknown.
-        layers: Executed layers, the slowest first.
-        notes: Warnings and advice.
-        files: Written files; None without a folder.
-        roofline: Comparison with the device's calibration; None if not requested.
+    ``latency_ms`` is the mean of a request without counters.  ``latency_counted_ms`` is the mean of
+    the ``inferences`` with counters; the layer times are parts of it.  ``attributed`` is the share
+    of the FLOPs that is attributed to layers.  ``layers`` has the slowest first.
     """
 
     variant: str

@@ -19,9 +19,9 @@ from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEv
 from ovtool.compression.method import MissingInputError
 from ovtool.compression.registry import load_method, parse_settings
 from ovtool.core import files
+from ovtool.core.columns import Metric
 from ovtool.core.errors import InputError, OvtoolError
 from ovtool.core.fields import Count, NotEmpty, ParsedShape, Positive, validation_message
-from ovtool.core.metrics import Metric
 from ovtool.core.registry import suggestion
 from ovtool.core.sweep_spec import SweepSpec
 from ovtool.core.trial import Precision

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ovtool.core.metrics import QualityMetric
+from ovtool.core.columns import QualityMetric
 from ovtool.core.sweep_folder import SweepFolder, Unavailable
 from ovtool.core.variant import Record
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from ovtool.core.metrics import QualityMetric
+    from ovtool.core.columns import QualityMetric
     from ovtool.core.shapes import Named
     from ovtool.core.sweep_folder import Environment
     from ovtool.results.rows import Row

@@ -28,7 +28,7 @@ from ovtool.results.rows import (
 from ovtool.selection.knee import Knees, throughput_and_latency
 
 if TYPE_CHECKING:
-    from ovtool.core.metrics import QualityMetric
+    from ovtool.core.columns import QualityMetric
     from ovtool.core.statistics import Interval
     from ovtool.results.table import ResultsTable
     from ovtool.selection.candidates import Candidate

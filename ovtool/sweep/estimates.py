@@ -54,7 +54,7 @@ def select_targets(spec: SweepSpec, *, strict: bool) -> SweepTargets:
 
     Raises:
         InputError: A device name or an NPU platform is unknown.
-        MissingDeviceError: No device has rows, or with ``strict`` one has none.
+        MissingDeviceError: No device has rows, or with ``strict`` any has none.
     """
     devices = discovery.discover()
     measured, missing = discovery.resolve(spec.devices, devices)

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ovtool.core.columns import METRIC_COLUMNS
 from ovtool.core.errors import InputError, NothingMeasuredError
-from ovtool.core.metrics import COLUMNS
 from ovtool.core.progress import SILENT, Progress
 from ovtool.core.sweep_folder import PlannedVariant, SweepFolder, SweepPlan, Unavailable
 from ovtool.core.sweep_spec import SweepSpec
@@ -23,8 +23,8 @@ from ovtool.sweep.measurer import Measurer, Observer, SilentObserver
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from ovtool.core.columns import Metric, QualityMetric
     from ovtool.core.measurement import Measurement
-    from ovtool.core.metrics import Metric, QualityMetric
     from ovtool.core.trial import Trial
 
 
@@ -74,7 +74,7 @@ def sweep(
 
     Raises:
         InputError: An axis, a variant or the metric is not valid.
-        MissingDeviceError: No device is available, or with ``strict`` one is not.
+        MissingDeviceError: No device is available, or with ``strict`` any is missing.
         NothingMeasuredError: No trial could be measured or estimated.
     """
     from ovtool.results.sweep_rows import write_sweep_rows
@@ -165,7 +165,7 @@ def _describe_variants(loaded: Sequence[Variant]) -> dict[str, PlannedVariant]:
 def _drop_equal(loaded: Iterable[Variant], progress: Progress) -> list[Variant]:
     """Return the first variant of each content, with a note for every dropped variant.
 
-    Equal variants with one name stay, so that the plan refuses them: one name is a mistake.
+    Equal variants with the same name stay, and the plan rejects them.
     """
     kept: list[Variant] = []
     for variant in loaded:
@@ -215,7 +215,7 @@ def _select_metric(
     for variant in variants:
         check_metric(chosen, samples(variant))
     if chosen != "agreement":
-        return COLUMNS[chosen]
+        return METRIC_COLUMNS[chosen]
     without_baseline = [p.name for p in planned.values() if p.baseline is None]
     if without_baseline:
         raise InputError(

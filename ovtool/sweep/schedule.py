@@ -25,7 +25,7 @@ MeasureGroup = Callable[[Sequence[Trial]], list[Measurement]]
 
 @dataclass(frozen=True, slots=True)
 class TrialCounts:
-    """Numbers of trials by outcome; ``reused`` trials were already in the journal."""
+    """Numbers of trials by outcome; ``reused`` trials were in the journal before."""
 
     measured: int
     failed: int

@@ -103,7 +103,7 @@ def test_a_complete_recipe_is_parsed(tmp_path):
 
 
 def test_all_mistakes_are_reported_with_their_lines(mistakes):
-    found = mistakes("""\
+    reported = mistakes("""\
         recipe: 1
         name: x
         model:
@@ -131,8 +131,8 @@ def test_all_mistakes_are_reported_with_their_lines(mistakes):
         (16, ["int8", "data.calibration"]),
         (18, ["sweep.batches.1: ", "'two'"]),
     ]
-    assert [line for line, _ in found] == [line for line, _ in expected]
-    for (_, message), (_, values) in zip(found, expected, strict=True):
+    assert [line for line, _ in reported] == [line for line, _ in expected]
+    for (_, message), (_, values) in zip(reported, expected, strict=True):
         assert all(value in message for value in values), message
 
 
@@ -149,9 +149,9 @@ def test_all_mistakes_are_reported_with_their_lines(mistakes):
     ],
 )
 def test_an_unknown_key_suggests_known_keys(mistakes, line, value):
-    found = mistakes(MINIMAL + line)
-    assert {number for number, _ in found} == {5}
-    assert any(value in message for _, message in found)
+    reported = mistakes(MINIMAL + line)
+    assert {number for number, _ in reported} == {5}
+    assert any(value in message for _, message in reported)
 
 
 @pytest.mark.parametrize(
