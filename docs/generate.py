@@ -1,13 +1,14 @@
 """The generated parts of the documentation: reference tables, the map of the packages, links.
 
 MkDocs loads this module as a hook.  A page contains ``<!-- generated: NAME -->`` where the part
-``NAME`` of :data:`PARTS` belongs.  ``python docs/generate.py`` writes the committed drawing of the
-layers, ``docs/assets/layers.svg``.
+``NAME`` of :data:`PARTS` belongs.  ``python docs/generate.py`` writes the two committed parts: the
+drawing of the layers, ``docs/assets/layers.svg``, and the example's figures in the README.
 """
 
 from __future__ import annotations
 
 import ast
+import csv
 import html
 import os
 import posixpath
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parents[1]
+README = ROOT / "README.md"
 DRAWING = ROOT / "docs" / "assets" / "layers.svg"
 
 ROOT_PAGES = {
@@ -37,6 +39,9 @@ EXAMPLE = "reports/example"
 """Folder of the example report, which the site contains as a whole."""
 
 _MARKER = re.compile(r"^<!-- generated: ([a-z-]+) -->$", re.MULTILINE)
+_EXAMPLE_TABLE = re.compile(
+    r"(<!-- example: reports/example/results.csv -->\n\n).*?(\n\n<!-- /example -->)", re.DOTALL
+)
 _LINK = re.compile(r"(\]\()(?!https?:|mailto:|#)([^)\s#]+)")
 _ROLE = re.compile(r":(?:class|func|meth|data|mod|attr|exc):(?=<code>)")
 
@@ -260,6 +265,45 @@ def draw_layers() -> str:
     )
 
 
+# The figures of the README.
+
+
+def summarize_example() -> str:
+    """Return the row of the highest throughput of each variant in the example report."""
+    with (ROOT / EXAMPLE / "results.csv").open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["throughput_fps"]]
+    best: dict[tuple[str, str], dict[str, str]] = {}
+    rows.sort(key=lambda row: float(row["throughput_fps"]), reverse=True)
+    for row in rows:
+        best.setdefault((row["variant"], row["precision"]), row)
+    cells = [
+        (
+            f"`{row['variant']}`",
+            row["executed_precision"],
+            f"{row['batch']}, {row['load']}",
+            _interval(row, "throughput_fps", 0),
+            _interval(row, "speedup_f32_x", 2),
+            _interval(row, "speedup_default_x", 2),
+            f"{float(row['model_mib']):.1f}",
+            _interval(row, "agreement_top1", 2),
+        )
+        for row in best.values()
+    ]
+    titles = ("variant", "runs in", "batch, load", "samples/s", "vs f32", "vs default", "MiB")
+    return _table((*titles, "agreement"), cells)
+
+
+def _interval(row: Mapping[str, str], name: str, digits: int) -> str:
+    value, low, high = (row[f"{name}{end}"] for end in ("", "_ci_low", "_ci_high"))
+    text = f"{float(value):.{digits}f}"
+    return f"{text} [{float(low):.{digits}f}, {float(high):.{digits}f}]" if low else text
+
+
+def update_readme(readme: str) -> str:
+    """Return the README with the current figures of the example report."""
+    return _EXAMPLE_TABLE.sub(lambda match: match[1] + summarize_example() + match[2], readme)
+
+
 PARTS: Mapping[str, Callable[[], str]] = {
     "api": list_api,
     "columns": list_columns,
@@ -355,4 +399,5 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
 
 if __name__ == "__main__":
     DRAWING.write_text(draw_layers(), encoding="utf-8")
-    sys.stdout.write(f"{os.path.relpath(DRAWING)}\n")
+    README.write_text(update_readme(README.read_text(encoding="utf-8")), encoding="utf-8")
+    sys.stdout.write(f"{os.path.relpath(DRAWING)}\n{os.path.relpath(README)}\n")

@@ -59,6 +59,12 @@ def test_drawing_of_the_layers_is_current():
     assert generate.DRAWING.read_text() == generate.draw_layers()
 
 
+def test_figures_of_the_readme_are_those_of_the_example_report():
+    readme = generate.README.read_text()
+    assert generate.update_readme(readme) == readme
+    assert generate.summarize_example() in readme
+
+
 @pytest.mark.parametrize(
     "page",
     [*PAGES, *(ROOT / name for name in generate.ROOT_PAGES)],
