@@ -286,15 +286,6 @@ def test_a_recipe_has_a_path_or_a_bundled_name(tmp_path):
     assert "efficientnet-lite0?" in caught.value.hint
 
 
-@pytest.mark.parametrize("path", sorted(bundled_folder().glob("*.yaml")), ids=lambda p: p.stem)
-def test_bundled_recipes_have_no_mistakes(path):
-    assert read_recipe(path).name == path.stem
-    first = path.read_text().splitlines()[0]
-    assert first == f"# ovtool run recipes/{path.name}", (
-        "the first line is the command that runs it"
-    )
-
-
 # Tokens of YAML and recipes, so that random texts get past the first token.
 WORDS = "recipe: name: model: variants: steps: sweep: data: source: int8 weights fp16 CPU"
 SIGNS = "? : - [ ] { } , & * ! | > ' \" % @ # << ~ \\ é --- true 1 -1 2.5 .nan 0x1 1e999 12:30:45"

@@ -6,7 +6,6 @@ import json
 import math
 
 import pytest
-from pydantic import ValidationError
 
 from ovtool.core import units
 from ovtool.core.errors import InputError, LimitNotMetError, NothingMeasuredError
@@ -126,14 +125,6 @@ def test_objective_without_figures_has_the_reason(table):
         choose_from(table, ChoiceSpec(objective="energy"))
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"), [({"objective": "thruput"}, "thruput"), ({"percentile": 95}, "95")]
-)
-def test_invalid_arguments_are_errors(table, arguments, message):
-    with pytest.raises(ValidationError, match=message):
-        choose_from(table, ChoiceSpec(**arguments))
-
-
 def test_nothing_measured_is_an_error(tmp_path):
     failed = [sweeps.failed(t, "boom") for t in sweeps.trials(batches=(1,))]
     for made in ([], failed):
@@ -141,36 +132,11 @@ def test_nothing_measured_is_an_error(tmp_path):
             choose_from(load_results([sweeps.make(tmp_path / str(len(made)), made)]))
 
 
-def test_warnings_of_disturbed_failed_and_missing_rows(tmp_path):
-    trials = sweeps.trials(batches=(1, 8))
-    made = [sweeps.contended(sweeps.measure(t)) for t in trials[:-1]]
-    made.append(sweeps.failed(trials[-1], "out of memory"))
-    choice = choose_from(
-        load_results([sweeps.make(tmp_path / "s", made, unavailable=[("NPU", "no driver")])])
-    )
-    assert {"measured-contended", "quality-unknown", "failed-rows", "device-unavailable"} <= set(
-        ids(choice)
-    )
-
-
-def test_lower_quality_without_a_limit_is_a_warning(table):
-    assert "quality-lower" in ids(choose_from(table))
-    assert "quality-interval-wide" in ids(choose_from(table))
-    assert "quality-lower" not in ids(choose_from(table, ChoiceSpec(min_quality=0.5)))
-
-
 def test_choice_is_json(table):
     document = json.loads(json.dumps(choose_from(table).to_json(), allow_nan=False))
     assert document["winner"]["variant"] == "int8"
     assert document["properties"]
     assert document["headline"]
-
-
-def test_several_machines_are_a_warning(tmp_path):
-    folders = [sweeps.whole(tmp_path / e, env=e) for e in "ab"]
-    choice = choose_from(load_results(folders))
-    assert "several-environments" in ids(choice)
-    assert "env 1" in choice.label
 
 
 def test_figure_without_interval_is_met_or_missed(table):

@@ -1,4 +1,4 @@
-"""Rules of devices in sweeps, with fake devices and a fake runner."""
+"""Jobs of a sweep, with fake devices and a fake runner: shapes, precisions and properties."""
 
 import contextlib
 from dataclasses import dataclass, field
