@@ -199,14 +199,16 @@ def _redirect(stream: str, number: int) -> Iterator[IO[str]]:
             os.close(duplicate)
 
 
-def run_block(block: Block, workspace: Workspace) -> tuple[int, list[str]]:
+def run_block(block: Block, workspace: Workspace, *, quick: bool = True) -> tuple[int, list[str]]:
     """Run a block; return the last exit code and the output of each command."""
     if block.language == "python":
         status, output = workspace.run_program(block.body)
         return status, [output]
     status, outputs = 0, []
     for command in block.commands:
-        status, output = workspace.run_command(command.line, quick="quick" in block.options)
+        status, output = workspace.run_command(
+            command.line, quick=quick and "quick" in block.options
+        )
         outputs.append(output)
     return status, outputs
 
@@ -217,7 +219,7 @@ def update(page: Path, workspace: Workspace) -> None:
     for block in read_blocks(page):
         if block.skip is not None:
             continue
-        status, outputs = run_block(block, workspace)
+        status, outputs = run_block(block, workspace, quick=False)
         if block.language == "python":
             continue
         pairs = list(zip(block.commands, outputs, strict=True))
