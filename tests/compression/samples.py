@@ -78,6 +78,13 @@ def decode_weights(model):
     }
 
 
+def layer_weights(variant_or_model):
+    """Return the stored weights of each layer by name."""
+    model = getattr(variant_or_model, "xml", variant_or_model)
+    model = ov.Core().read_model(model) if not isinstance(model, ov.Model) else model
+    return {stored.name: stored for stored in find_weights(model)}
+
+
 def outputs(variant, rows):
     return run_graph(variant.xml, rows)
 

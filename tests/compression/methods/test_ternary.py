@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hypothesis_numpy
 from openvino import opset15 as op
 
-from ovtool.compression import codebook
 from ovtool.compression.methods import ternary
 from ovtool.core.errors import InputError
 from ovtool.graph.weights import find_weights
@@ -139,13 +138,3 @@ def test_packed_bytes_are_read(kind, values):
 
     packed = pack_data(np.array(values, np.uint8), getattr(ov.Type, kind))
     assert storage.unpack_three_bytes(packed, int(kind[1])).tolist()[:8] == values
-
-
-@given(st.sampled_from([1, 2, 4]), st.data())
-def test_packed_values_are_read_back(bits, data):
-    from ovtool.graph import storage
-
-    values = np.array(data.draw(st.lists(st.integers(0, 2**bits - 1), min_size=1, max_size=40)))
-    packed = codebook.low_bit_constant(values, f"u{bits}", "packed").data.view(np.uint8)
-    assert packed.nbytes == -(-len(values) * bits // 8)
-    assert storage.unpack_bits(packed, bits, len(values)).tolist() == values.tolist()
