@@ -161,7 +161,3 @@ def _print_usage_error(error: typer.TyperException) -> int:
     return _print_error(
         message, f"{context.command_path} --help" if context else "", error.exit_code
     )
-
-
-if __name__ == "__main__":
-    main()

@@ -18,7 +18,7 @@ def start(small, out):
     arguments = ["--batch", ",".join(map(str, range(1, BATCHES + 1))), "--hint", "latency"]
     arguments += ["--rounds", "3", "--max-seconds", "0.3", "--out", str(out)]
     return subprocess.Popen(
-        [sys.executable, "-m", "ovtool.cli.main", "sweep", str(small.folder), *arguments],
+        [sys.executable, "-m", "ovtool", "sweep", str(small.folder), *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -9,7 +9,7 @@ import pytest
 
 from tests.helpers import sweeps
 
-COMMAND = [sys.executable, "-m", "ovtool.cli.main", "recipes", "show", "efficientnet-lite0"]
+COMMAND = [sys.executable, "-m", "ovtool", "recipes", "show", "efficientnet-lite0"]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")

@@ -62,7 +62,7 @@ def recipe_folder(tmp_path, monkeypatch):
 
 
 def run(out):
-    return [sys.executable, "-m", "ovtool.cli.main", "run", "five.yaml", "--out", out, "--trust"]
+    return [sys.executable, "-m", "ovtool", "run", "five.yaml", "--out", out, "--trust"]
 
 
 @pytest.mark.slow
