@@ -5,7 +5,7 @@ The sizes come from real codes, but are theoretical: no engine reads an IR in th
 
 from __future__ import annotations
 
-import heapq
+from collections import deque
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,17 +33,23 @@ def compute_code_lengths(counts: NDArray[np.int64]) -> NDArray[np.int64]:
     total = len(counts)
     if total == 1:
         return np.ones(1, np.int64)
-    heap = list(zip(counts.tolist(), range(total), strict=True))
-    heapq.heapify(heap)
-    parent = np.zeros(2 * total - 1, np.int64)
-    for joined in range(total, 2 * total - 1):
-        (weight, left), (other_weight, right) = heapq.heappop(heap), heapq.heappop(heap)
-        parent[[left, right]] = joined
-        heapq.heappush(heap, (weight + other_weight, joined))
-    lengths = np.zeros(2 * total - 1, np.int64)
+    order = np.argsort(counts, kind="stable")
+    leaves = deque(zip(counts[order].tolist(), order.tolist(), strict=True))
+    merged: deque[tuple[int, int]] = deque()
+    parent = [0] * (2 * total - 1)
+    for node in range(total, 2 * total - 1):
+        weight = 0
+        for _ in range(2):
+            # Merged nodes arise in the order of their weight: two queues are faster than a heap.
+            queue = leaves if not merged or (leaves and leaves[0] <= merged[0]) else merged
+            child_weight, child = queue.popleft()
+            weight += child_weight
+            parent[child] = node
+        merged.append((weight, node))
+    lengths = [0] * (2 * total - 1)
     for node in range(2 * total - 3, -1, -1):
         lengths[node] = lengths[parent[node]] + 1
-    return lengths[:total]
+    return np.array(lengths[:total], np.int64)
 
 
 def compute_coded_bits(counts: NDArray[np.int64], symbol_bits: int, limit: float) -> float:
