@@ -2,7 +2,7 @@ from collections import Counter
 
 import pytest
 
-from ovtool.core.columns import BY_NAME, COLUMNS, FIGURES
+from ovtool.core.columns import BY_NAME, COLUMNS, FIGURES, METRIC_COLUMNS, METRICS
 
 UNITS = {"_ms": "ms", "_s": "s", "_mib": "MiB", "_pct": "%", "_fps": "samples/s", "_x": "x"}
 
@@ -33,3 +33,9 @@ def test_an_estimate_is_marked():
     estimate = BY_NAME["throughput_uncontended_fps"]
     assert "estimate" in estimate.title
     assert estimate.meaning.startswith("ESTIMATE")
+
+
+def test_each_metric_has_a_declared_column():
+    assert tuple(METRIC_COLUMNS) == METRICS
+    assert len(set(METRIC_COLUMNS.values())) == len(METRICS)
+    assert set(METRIC_COLUMNS.values()) <= FIGURES
