@@ -60,7 +60,7 @@ def report(
             was not measured.
     """
     folder = Path(sweeps[0] if out is None else out)
-    with ChartRenderer() as renderer:
+    with ChartRenderer(workers=1) as renderer:  # the page and the tables use the other processor
         renderer.prepare_library()
         if is_sweep_folder := _is_only_sweep(sweeps, folder):
             write_sweep_rows(folder)
