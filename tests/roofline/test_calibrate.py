@@ -114,3 +114,11 @@ def test_real_device_is_calibrated(pointwise):
     assert {("pointwise", "f32"), ("stem", "f32")} <= known, stored.left_out
     result = api.predict(pointwise, precision="f32")
     assert result.latency_ms > 0, result
+
+
+def test_emulated_device_is_not_calibrated(monkeypatch):
+    """Without a calibration, an emulated device has no roofline figures in a sweep."""
+    monkeypatch.setattr("ovtool.roofline.calibrate.find_caveats", dict.fromkeys)
+    with pytest.raises(InputError, match="CPU"):
+        calibrate()
+    assert predicting.find_calibration("CPU") is None
