@@ -195,6 +195,7 @@ def _run(
             "steps": (*record.steps, finished),
             "batch": record.batch,
             "batch_note": record.batch_note,
+            "notes": record.notes,
             "preprocessing": method.preprocessing(record.preprocessing, context.settings),
             "network_sha256": weights,
             **variant.ports(saved),

@@ -34,6 +34,14 @@ def make_note(note_id: str, evidence: str = "", /, **values: object) -> Note:
 
 # fmt: off
 NOTES: Mapping[str, tuple[str, str]] = {
+    # Conversion: what the output check did not establish.  Repeated with every row of the variant.
+    "conversion-not-checked": (
+        "the outputs of the conversion were not compared with those of the source",
+        "compare them yourself before relying on the variant"),
+    "outputs-not-checked": (
+        "some outputs of the conversion were not compared with those of the source",
+        "give inputs that make sense to the model: ovtool convert --data, --value"),
+
     # Emulated devices and estimates of compilers.
     "emulated": (
         "an emulated device: speed, memory and precision say nothing about real hardware",
@@ -204,3 +212,6 @@ NOTES: Mapping[str, tuple[str, str]] = {
         "variants with different files in A and B, matched by their names", ""),
 }
 # fmt: on
+
+VARIANT_NOTES = frozenset({"conversion-not-checked", "outputs-not-checked"})
+"""Ids of the notes that stay with a variant: in its record, its rows and a choice of it."""

@@ -19,6 +19,7 @@ from ovtool.core.columns import QualityMetric
 from ovtool.core.errors import InputError
 from ovtool.core.fields import invalid_content
 from ovtool.core.measurement import Measurement
+from ovtool.core.notes import Note
 from ovtool.core.trial import Trial
 from ovtool.core.variant import Record
 
@@ -43,6 +44,8 @@ class PlannedVariant(Record):
     steps: tuple[str, ...] = ()
     weights: dict[str, float | None] = Field(default_factory=dict)
     """Figures of the weights, by column."""
+    notes: tuple[Note, ...] = ()
+    """Warnings of the conversion."""
 
 
 class Unavailable(Record):

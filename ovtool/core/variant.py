@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ovtool.core import files, units
 from ovtool.core.errors import InputError
 from ovtool.core.fields import invalid_content
+from ovtool.core.notes import Note
 from ovtool.core.shapes import port_name, shapes_text
 from ovtool.core.third_party import reason
 
@@ -81,27 +82,50 @@ class Port(Record):
 
 
 class OutputDifference(Record):
-    """Difference between an output of the conversion and of the source for the same inputs."""
+    """Comparison of an output of the conversion with that of the source, on the same inputs."""
 
     output: str
-    max_abs_difference: float
-    largest_value: float
+    status: Literal["checked", "no-reference", "empty", "constant", "not-finite", "random"]
+    """Why the output is not checked, on all inputs: nothing else ran the source, no values, one
+    value, only NaN or infinity in the source, or random values."""
+    compared: int
+    """Number of compared values."""
+    max_abs_difference: float | None
+    """Over the compared values; None if the output is not checked."""
+    largest_value: float | None
     """Largest absolute value of the source's output: the scale of the difference."""
+    source_not_finite: int = 0
+    """Number of values that are NaN or infinite in the source; NaN is not compared."""
+
+    @property
+    def checked(self) -> bool:
+        """Whether the agreement is evidence for the conversion."""
+        return self.status == "checked"
 
 
 class ConversionCheck(Record):
-    """Comparison of outputs after a conversion; ``against`` is the runtime of the source."""
+    """Comparison of outputs after a conversion."""
 
-    against: str
+    against: str | None
+    """Runtime of the source; None if nothing but OpenVINO can run the source."""
     tolerance: float
     """Maximum difference as a fraction of the largest absolute value of the output."""
     inputs: str
     differences: tuple[OutputDifference, ...]
+    """One per output of the model, in order."""
+    why_unchecked: str = ""
+    """Why there is no runtime of the source."""
 
     @property
-    def max_abs_difference(self) -> float:
-        """Maximum difference over all outputs."""
-        return max((d.max_abs_difference for d in self.differences), default=0.0)
+    def unchecked(self) -> tuple[OutputDifference, ...]:
+        """The outputs that are not checked."""
+        return tuple(d for d in self.differences if not d.checked)
+
+    @property
+    def max_abs_difference(self) -> float | None:
+        """Maximum difference over all checked outputs; None if no output is checked."""
+        known = (d.max_abs_difference for d in self.differences if d.checked)
+        return max((value for value in known if value is not None), default=None)
 
 
 class Source(Record):
@@ -143,6 +167,8 @@ class VariantRecord(Record):
     batch_note: str = ""
     preprocessing: Preprocessing | None = None
     check: ConversionCheck | None = None
+    notes: tuple[Note, ...] = ()
+    """Warnings of the conversion; ids in :data:`ovtool.core.notes.VARIANT_NOTES`."""
     sha256: str
     """Hash of model.xml and model.bin; the first 12 digits are the id of the variant."""
     network_sha256: str | None = None

@@ -66,6 +66,7 @@ def convert(
 
     def describe(xml: Path) -> dict[str, Any]:
         fingerprint = source_fingerprint(reference, options)
+        checked = compare_with_source(xml, read, options)
         return {
             "name": name or target.resolve().name,
             "source": read.source.model_copy(update={"fingerprint": fingerprint}),
@@ -73,7 +74,8 @@ def convert(
             "batch": "dynamic" if batched.dynamic else "static",
             "batch_note": batched.note,
             "preprocessing": options.preprocessing or read.preprocessing,
-            "check": compare_with_source(xml, read, options),
+            "check": checked.check,
+            "notes": (*read.notes, *checked.notes),
         }
 
     converted = variant.save(target, batched.model, describe, replace)
@@ -205,10 +207,14 @@ def _check_options(kind: str, options: SourceOptions) -> None:
 def _report(converted: Variant, progress: Progress) -> None:
     check = converted.record.check
     for difference in check.differences if check else ():
-        progress.note(
-            f"{converted.name}: output {difference.output} differs by at most "
-            f"{units.text(difference.max_abs_difference)} from {check.against if check else ''}, "
-            f"with values up to {units.text(difference.largest_value)}"
-        )
+        if difference.checked:
+            progress.note(
+                f"{converted.name}: output {difference.output} differs by at most "
+                f"{units.text(difference.max_abs_difference)} from {check.against if check else ''}"
+                f", with values up to {units.text(difference.largest_value)}"
+            )
+    for note in converted.record.notes:
+        parts = filter(None, (note.message, note.evidence, note.remedy))
+        progress.note(f"warning: {converted.name}: {'; '.join(parts)}")
     if converted.record.batch_note:
         progress.note(f"{converted.name}: the batch stays static: {converted.record.batch_note}")

@@ -12,17 +12,15 @@ from ovtool.core.third_party import reason
 from ovtool.models.source import (
     Array,
     Inputs,
-    Reference,
+    Runtime,
     SourceModel,
     from_files,
-    openvino_runtime,
+    no_runtime,
     read_with,
 )
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import openvino as ov
 
     from ovtool.models.options import SourceOptions
 
@@ -35,15 +33,15 @@ def read(reference: str, _options: SourceOptions) -> SourceModel:
     """
     path = files.existing_file(reference, "model")
     model = read_with("onnx", path, "ONNX")
-    return from_files("onnx", reference, [path], model, _runtime(path, model))
+    return from_files("onnx", reference, [path], model, _runtime(path))
 
 
-def _runtime(path: Path, model: ov.Model) -> tuple[Reference, str]:
+def _runtime(path: Path) -> Runtime:
     try:
         import onnxruntime
         from onnxruntime.capi import onnxruntime_pybind11_state as state
     except ModuleNotFoundError:
-        return openvino_runtime(model, "onnxruntime is not installed", "pip install 'ovtool[onnx]'")
+        return no_runtime("onnxruntime is not installed", "pip install 'ovtool[onnx]'")
     named = (error for error in vars(state).values() if isinstance(error, type))
     failures: tuple[type[Exception], ...] = (
         ValueError,
@@ -54,7 +52,7 @@ def _runtime(path: Path, model: ov.Model) -> tuple[Reference, str]:
     try:
         session = onnxruntime.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
     except failures as error:
-        return openvino_runtime(model, f"onnxruntime cannot load the file, {reason(error)}")
+        return no_runtime(f"onnxruntime cannot load the file, {reason(error)}")
     names = [value.name for value in session.get_inputs()]
 
     def run(inputs: Inputs) -> list[Array]:

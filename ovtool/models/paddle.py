@@ -11,10 +11,10 @@ from ovtool.core.variant import ports
 from ovtool.models.source import (
     Array,
     Inputs,
-    Reference,
+    Runtime,
     SourceModel,
     from_files,
-    openvino_runtime,
+    no_runtime,
     read_with,
 )
 
@@ -44,19 +44,19 @@ def read(reference: str, _options: SourceOptions) -> SourceModel:
     return from_files("paddle", reference, parts, model, _runtime(path, weights, model))
 
 
-def _runtime(path: Path, weights: Path, model: ov.Model) -> tuple[Reference, str]:
+def _runtime(path: Path, weights: Path, model: ov.Model) -> Runtime:
     try:
         with captured("paddle"):
             import paddle
             from paddle import inference
     except ModuleNotFoundError:
-        return openvino_runtime(model, "paddle is not installed", "pip install 'ovtool[paddle]'")
+        return no_runtime("paddle is not installed", "pip install 'ovtool[paddle]'")
     settings = inference.Config(str(path), str(weights) if weights.is_file() else "")
     settings.disable_glog_info()
     try:
         predictor = inference.create_predictor(settings)
     except (RuntimeError, ValueError, NotImplementedError, OSError) as error:
-        return openvino_runtime(model, f"paddle cannot load the file, {reason(error)}")
+        return no_runtime(f"paddle cannot load the file, {reason(error)}")
     names = {key: _variant_name(key, model) for key in predictor.get_input_names()}
 
     def run(inputs: Inputs) -> list[Array]:

@@ -13,13 +13,13 @@ from ovtool.core import files
 from ovtool.core.errors import InputError
 from ovtool.core.third_party import reason
 from ovtool.core.variant import Preprocessing, Source
-from ovtool.graph.reference_run import ReferenceModel
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import openvino as ov
 
+    from ovtool.core.notes import Note
     from ovtool.models.network import Network
 
 Array = NDArray[np.generic]
@@ -27,6 +27,18 @@ Inputs = Mapping[str, Array]
 Reference = Callable[[Inputs], list[Array]]
 """Runs the source model in its own runtime: inputs by name -> outputs in model order.  Raises
 ``InputError`` when the source does not accept the inputs."""
+Runtime = tuple[Reference | None, str]
+"""The reference run and the name of its runtime; or None, and why nothing can run the source."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredOutput:
+    """An output as the source's file declares it."""
+
+    shape: tuple[int, ...] | None = None
+    """-1 is an open dimension; None is an unknown rank."""
+    dtype: str | None = None
+    """OpenVINO's name of the type, such as ``f32``; None if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +47,19 @@ class SourceModel:
 
     source: Source
     model: ov.Model
-    reference: Reference
+    reference: Reference | None
+    """None if nothing but OpenVINO can run the source: its outputs are then not checked."""
     against: str
-    """Name and version of the reference runtime, such as ``onnxruntime 1.32.0``."""
+    """Name and version of the reference runtime, such as ``onnxruntime 1.32.0``; empty without."""
+    why_unchecked: str = ""
+    """Why there is no reference run, with what to install; empty with one."""
+    second: Reference | None = None
+    """The source with other rounding, such as ONNX Runtime without graph optimizations: its
+    distance from ``reference`` is the source's own error.  Called only if the outputs differ."""
+    declared: Mapping[str, DeclaredOutput] = field(default_factory=dict)
+    """Outputs that the file declares, by any of the names of the converted output."""
+    notes: tuple[Note, ...] = ()
+    """Warnings from reading the source; they stay with the variant."""
     preprocessing: Preprocessing | None = None
     layouts: Mapping[str, str] = field(default_factory=dict)
     network: Network | None = None
@@ -49,20 +71,26 @@ def from_files(
     reference: str,
     parts: Sequence[Path],
     model: ov.Model,
-    runtime: tuple[Reference, str],
+    runtime: Runtime,
+    second: Reference | None = None,
+    declared: Mapping[str, DeclaredOutput] | None = None,
 ) -> SourceModel:
     """Return a source read from files, with a hash of all its parts in the record."""
-    source = Source(kind=kind, reference=reference, sha256=files.sha256(*parts))
-    return SourceModel(source, model, *runtime)
+    reference_run, text = runtime
+    return SourceModel(
+        source=Source(kind=kind, reference=reference, sha256=files.sha256(*parts)),
+        model=model,
+        reference=reference_run,
+        against="" if reference_run is None else text,
+        why_unchecked=text if reference_run is None else "",
+        second=second,
+        declared=declared or {},
+    )
 
 
-def openvino_runtime(model: ov.Model, why: str, hint: str = "") -> tuple[Reference, str]:
-    """Return OpenVINO as the fallback reference runtime, with the reason in its name.
-
-    The fallback only checks the steps after reading the source.
-    """
-    explanation = f"{why}: {hint}" if hint else why
-    return ReferenceModel(model.clone()).run, f"OpenVINO's own reading ({explanation})"
+def no_runtime(why: str, hint: str = "") -> Runtime:
+    """Return that nothing can run the source, and why: the outputs are not checked."""
+    return None, f"{why}: {hint}" if hint else why
 
 
 def read_with(frontend: str, path: Path, what: str) -> ov.Model:

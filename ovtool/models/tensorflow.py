@@ -17,10 +17,10 @@ from ovtool.core.third_party import LOG, captured, reason
 from ovtool.models.source import (
     Array,
     Inputs,
-    Reference,
+    Runtime,
     SourceModel,
     from_files,
-    openvino_runtime,
+    no_runtime,
     read_with,
 )
 
@@ -89,22 +89,22 @@ def _native_messages_in_log() -> Iterator[None]:
                 LOG.debug("tensorflow frontend: %s", line)
 
 
-def _runtime(path: Path, model: ov.Model) -> tuple[Reference, str]:
+def _runtime(path: Path, model: ov.Model) -> Runtime:
     if not path.is_dir():
-        return openvino_runtime(model, "a frozen graph does not declare its outputs")
+        return no_runtime("a frozen graph does not declare its outputs")
     try:
         with _native_messages_in_log(), captured("tensorflow"):
             import tensorflow as tf
     except ModuleNotFoundError:
-        return openvino_runtime(model, *_NOT_INSTALLED)
+        return no_runtime(*_NOT_INSTALLED)
     failures = (OSError, ValueError, TypeError, tf.errors.OpError)
     try:
         with _native_messages_in_log(), captured("tensorflow"):
             signatures = tf.saved_model.load(str(path)).signatures
     except failures as error:
-        return openvino_runtime(model, f"tensorflow cannot load the model, {reason(error)}")
+        return no_runtime(f"tensorflow cannot load the model, {reason(error)}")
     if "serving_default" not in signatures:
-        return openvino_runtime(model, "the SavedModel has no serving_default signature")
+        return no_runtime("the SavedModel has no serving_default signature")
     signature = signatures["serving_default"]
     inputs_of = _match_names(model.inputs, list(signature.structured_input_signature[1]))
     outputs_of = _match_names(model.outputs, list(signature.structured_outputs))
@@ -120,16 +120,16 @@ def _runtime(path: Path, model: ov.Model) -> tuple[Reference, str]:
     return run, f"tensorflow {tf.__version__}"
 
 
-def _lite_runtime(path: Path, model: ov.Model) -> tuple[Reference, str]:
+def _lite_runtime(path: Path, model: ov.Model) -> Runtime:
     try:
         with _native_messages_in_log(), captured("tensorflow"):
             import tensorflow as tf
 
             interpreter = tf.lite.Interpreter(str(path))
     except ModuleNotFoundError:
-        return openvino_runtime(model, *_NOT_INSTALLED)
+        return no_runtime(*_NOT_INSTALLED)
     except (ValueError, RuntimeError) as error:
-        return openvino_runtime(model, f"tensorflow cannot load the model, {reason(error)}")
+        return no_runtime(f"tensorflow cannot load the model, {reason(error)}")
     input_index = {detail["name"]: detail["index"] for detail in interpreter.get_input_details()}
     output_index = {detail["name"]: detail["index"] for detail in interpreter.get_output_details()}
     inputs_of = _match_names(model.inputs, list(input_index))

@@ -38,7 +38,7 @@ DETAIL_COLUMNS = (
     "line", "label", "group", "baseline", "open_loop", "finished", "method_f32", "method_default",
 )  # fmt: skip
 """Details that the table is computed from; their columns have the names with ``_`` in front."""
-_VERSION = 3
+_VERSION = 4
 """Incremented when the same measurement becomes another row, or the file has another structure."""
 _METADATA_KEY = b"ovtool"
 _SAMPLED_BYTES = 65536
@@ -226,7 +226,8 @@ def _details(
     """Return the details of a measurement, and add its notes to those of the sweep."""
     trial = measurement.trial
     variant = sweep.plan.variants.get(trial.variant)
-    numbers = (notes.setdefault((n.id, n.message, n.remedy), len(notes)) for n in measurement.notes)
+    own = measurement.notes + (() if variant is None else variant.notes)
+    numbers = (notes.setdefault((n.id, n.message, n.remedy), len(notes)) for n in own)
     return {
         "line": line,
         "label": measurement.label,
@@ -238,7 +239,7 @@ def _details(
         "method_default": None,
         "notes": [
             {"note": number, "evidence": note.evidence}
-            for number, note in zip(numbers, measurement.notes, strict=True)
+            for number, note in zip(numbers, own, strict=True)
         ],
         "properties": dict(measurement.properties),
         "folder": None if variant is None else variant.folder,

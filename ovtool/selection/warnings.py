@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ovtool.core import units
-from ovtool.core.notes import Note, make_note
+from ovtool.core.notes import VARIANT_NOTES, Note, make_note
 from ovtool.results.labels import column_label, figure_text, row_count_text
 from ovtool.results.rows import estimated_rows, excluded_rows, get_figure, measured_rows, real_rows
 
@@ -26,6 +26,7 @@ def find_warnings(
     """Return the warnings about a choice; ``rows`` are all rows of the table."""
     return (
         *_winner_warnings(winner),
+        *(n for n in table.details_of(winner.row).notes if n.id in VARIANT_NOTES),
         *_quality_warnings(winner, candidates, spec, table.quality_metric),
         *_row_warnings(candidates, rows, table),
         *_estimate_warnings(candidates, rows, spec),

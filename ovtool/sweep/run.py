@@ -157,6 +157,7 @@ def _describe_variants(loaded: Sequence[Variant]) -> dict[str, PlannedVariant]:
             baseline=_baseline(v, loaded),
             steps=tuple(step.method for step in v.record.steps),
             weights=_weight_figures(v),
+            notes=v.record.notes,
         )
         for v in loaded
     }

@@ -80,6 +80,24 @@ def open_onnx(path: Path) -> Path:
     return _write(path, nodes, {"x": ["b", "n", 5]}, {"y": ["b", "n", 5]}, [tensor])
 
 
+def graph_onnx(path, nodes, floats, integers=None, *, constants=None, outputs=("y",)) -> Path:
+    """Write a graph of (type, inputs, output) nodes with f32 and i64 inputs; shapes are unknown."""
+
+    def values(shapes, kind):
+        return [helper.make_tensor_value_info(n, kind, s) for n, s in (shapes or {}).items()]
+
+    graph = helper.make_graph(
+        [helper.make_node(kind, inputs, [output]) for kind, inputs, output in nodes],
+        "g",
+        values(floats, TensorProto.FLOAT) + values(integers, TensorProto.INT64),
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs],
+        [onnx.numpy_helper.from_array(np.asarray(v), n) for n, v in (constants or {}).items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
 def _write(path, nodes, inputs, outputs, initializers) -> Path:
     def values(ports):
         return [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in ports.items()]
