@@ -26,8 +26,8 @@ class RecordingObserver:
     def __init__(self):
         self.plan_counts, self.stages, self.measurements = None, [], []
 
-    def on_plan(self, plan, finished):
-        self.plan_counts = (len(plan.trials), finished)
+    def on_plan(self, plan, finished, repeated):
+        self.plan_counts = (len(plan.trials), finished, repeated)
 
     def on_progress(self, step):
         self.stages.append(step.stage)
@@ -175,7 +175,7 @@ def test_a_repeated_sweep_measures_nothing(owned, compressed, swept):
         observer=observer,
     )
     assert (again.measured, again.reused) == (0, 4)
-    assert observer.plan_counts == (4, 4)
+    assert observer.plan_counts == (4, 4, 0)
     assert (done.folder / JOURNAL).read_bytes() == before
 
 

@@ -7,6 +7,7 @@ a round, so it cancels in ratios by round.
 
 from __future__ import annotations
 
+import math
 import random
 import tempfile
 import time
@@ -46,12 +47,18 @@ PARKED_FACTOR = 3
 
 @dataclass(frozen=True, slots=True)
 class MeasurementProgress:
-    """A step of a trial, for the progress display."""
+    """A step of a trial, for the progress display.
+
+    ``inference_s`` is the time of one inference that takes longer than a round, and ``inferences``
+    the number that is still to come; the trial may then take longer than its maximum.
+    """
 
     trial: Trial
     stage: str
     throughput_fps: float | None = None
     half_width_pct: float | None = None
+    inference_s: float | None = None
+    inferences: int = 0
 
 
 OnProgress = Callable[[MeasurementProgress], None]
@@ -73,6 +80,10 @@ class _Run:
     @property
     def trial(self) -> Trial:
         return self.slot.job.trial
+
+    @property
+    def requests(self) -> int:
+        return int(self.slot.info.figures.get("requests", 1))
 
 
 def measure_group(
@@ -97,6 +108,7 @@ def measure_group(
             on_progress(MeasurementProgress(job.trial, "compiling"))
             try:
                 runs.append(_create_run(pool.add(job)))
+                _announce_slow(runs[-1], settings, on_progress)
             except TrialFailedError as error:
                 outcomes[job.trial.id] = failed_measurement(job.trial, environment, str(error))
         for run in runs:
@@ -104,7 +116,7 @@ def measure_group(
                 _attempt(run, lambda run=run: _find_rate(run, pool, on_progress))  # type: ignore[misc]
         _measure_rounds([run for run in runs if not run.failure], pool, settings, on_progress)
         for run in runs:
-            _attempt(run, lambda run=run: _evaluate(run, pool, evaluate))  # type: ignore[misc]
+            _attempt(run, lambda run=run: _evaluate(run, pool, evaluate, on_progress))  # type: ignore[misc]
         if settings.starts:
             _measure_starts([run for run in runs if not run.failure], pool, runner, on_progress)
         group_id = uuid.uuid4().hex[:12]
@@ -196,9 +208,22 @@ def _continues(run: _Run, settings: MeasurementSettings, on_progress: OnProgress
         headline = selected.cpu_rate(run.trial.batch)
     converged = headline.half_width_pct <= settings.target_pct
     run.converged_rounds = run.converged_rounds + 1 if converged else 0
-    if run.elapsed_s >= settings.max_seconds and count >= min(windows.MIN_ROUNDS, settings.rounds):
-        return False
+    if run.elapsed_s >= settings.max_seconds:
+        slow = run.rate is None and figures.is_slow(run.rounds[-1][1], run.requests)
+        if slow or count >= min(windows.MIN_ROUNDS, settings.rounds):
+            return False
     return count < settings.rounds or run.converged_rounds < CONVERGED_ROUNDS
+
+
+def _announce_slow(run: _Run, settings: MeasurementSettings, on_progress: OnProgress) -> None:
+    """Report inferences that are so long that their least number exceeds the maximum time."""
+    inference_s = (run.slot.info.first_inference_ms or 0.0) / units.MS_PER_S
+    if inference_s <= settings.round_s:
+        return
+    inferences = math.ceil(settings.max_seconds / inference_s) + settings.starts
+    if inferences * inference_s > settings.max_seconds:
+        step = MeasurementProgress(run.trial, "measuring")
+        on_progress(replace(step, inference_s=inference_s, inferences=inferences))
 
 
 def _quiet_in_time(
@@ -211,9 +236,10 @@ def _quiet_in_time(
     return share * settings.max_seconds >= windows.ENOUGH_S
 
 
-def _evaluate(run: _Run, pool: Pool, evaluate: Evaluate | None) -> None:
+def _evaluate(run: _Run, pool: Pool, evaluate: Evaluate | None, on_progress: OnProgress) -> None:
     if evaluate is None:
         return
+    on_progress(MeasurementProgress(run.trial, "evaluating the quality"))
     try:
         run.quality = evaluate(run.trial, pool.session(run.slot))
     except TrialFailedError as error:
@@ -288,6 +314,7 @@ def _outcome(
         figures=combined,
         properties=dict(info.properties),
         notes=tuple(notes),
+        settings=settings.measurement_settings(),
         group_id=group_id,
         rounds=summary.rounds,
         finished=utc_now(),

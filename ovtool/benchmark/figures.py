@@ -69,13 +69,22 @@ def summarize(
     energy = _add_energy(figures, trial, raw)
     notes = _add_uncontended(figures, trial, selected, undisturbed) if host.uses_cpu else []
     notes += energy + _add_rate(figures, trial.batch, rate)
-    if figures["inferences"] < 100:
+    requests = int(info.figures.get("requests", 1))
+    if rate is None and all(is_slow(r, requests) for r in raw):
+        evidence = f"{figures['inferences']:.0f} inferences in {figures['measured_s']:.3g} s"
+        notes.append(make_note("slow-inference", evidence))
+    elif figures["inferences"] < 100:
         notes.append(make_note("few-inferences", f"{figures['inferences']:.0f} inferences"))
     verdict = determine_verdict(
         selected, figures, compute_headline(trial, selected), drift, target_pct
     )
     notes += describe_disturbances(selected, figures, verdict)
     return Summary(figures, verdict, tuple(notes), _describe_rounds(rounds, selected, undisturbed))
+
+
+def is_slow(measured: RawRound, requests: int) -> bool:
+    """Whether a round of a closed loop was a single use of each request."""
+    return measured.inferences <= requests
 
 
 def compute_headline(trial: Trial, selected: SelectedWindows) -> Interval:

@@ -31,17 +31,24 @@ _MIN_INFERENCES = 3
 
 
 def profile_layers(
-    plain: Any, compiled: Any, cost: OperationCost, seconds: float, machine: Counters
+    plain: Any,
+    compiled: Any,
+    cost: OperationCost,
+    seconds: float,
+    machine: Counters,
+    *,
+    reset: bool = False,
 ) -> dict[str, Any]:
     """Time the layers, and the model with and without counters in alternation, so drift cancels.
 
     One request is in flight at a time.  ``plain`` is a warm ``InferRequest`` of the model compiled
-    without counters; the time without counters is half of ``seconds`` and is added.
+    without counters; the time without counters is half of ``seconds`` and is added.  With
+    ``reset``, each inference starts from the initial state of the model.
     """
     request = compiled.create_infer_request()
     for index in range(len(compiled.inputs)):
         request.set_input_tensor(index, plain.get_input_tensor(index))
-    loops.make_infer(request)()
+    loops.make_infer(request, reset=reset)()
     device = runtime.find_single_device(compiled)
     means = device is not None and device.startswith("CPU")
     known = "NUM_STREAMS" in compiled.get_property("SUPPORTED_PROPERTIES")
@@ -51,8 +58,8 @@ def profile_layers(
     counted: list[float] = []
     began, opened = time.perf_counter(), machine.read()
     for _ in range(_ROUNDS):
-        without += _measure_latencies(plain, seconds / _ROUNDS / 2, lambda: None)
-        counted += _measure_latencies(request, seconds / _ROUNDS, counters.record)
+        without += _measure_latencies(plain, seconds / _ROUNDS / 2, lambda: None, reset=reset)
+        counted += _measure_latencies(request, seconds / _ROUNDS, counters.record, reset=reset)
     seconds = time.perf_counter() - began
     spent = machine.read().since(opened)
     others_s = windows.compute_others_s(spent)
@@ -127,9 +134,9 @@ class _LayerTimes:
 
 
 def _measure_latencies(
-    request: Any, seconds: float, on_inference: Callable[[], None]
+    request: Any, seconds: float, on_inference: Callable[[], None], *, reset: bool
 ) -> list[float]:
-    until, infer = time.perf_counter() + seconds, loops.make_infer(request)
+    until, infer = time.perf_counter() + seconds, loops.make_infer(request, reset=reset)
     latencies_ms: list[float] = []
     while len(latencies_ms) < _MIN_INFERENCES or time.perf_counter() < until:
         infer()

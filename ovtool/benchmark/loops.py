@@ -2,7 +2,11 @@
 
 Each loop groups its completions into windows of about 100 ms.  A window begins and ends with a
 completion, so a long inference has its own window and no fraction of an inference is lost.  The
-lead-in is the first 5 % of the time, and at least one use of each request: it warms the caches.
+lead-in is the first 5 % of the time, and at least one use of each request: it warms the caches.  A
+round without a lead-in is for an inference that is longer than the round.
+
+The requests of a model with state start from the initial state (``reset``).  The time of a reset
+is in the windows, and in no latency.
 """
 
 from __future__ import annotations
@@ -47,25 +51,37 @@ class Recording:
         }
 
 
-def make_infer(request: Any) -> Callable[[], object]:
+def make_infer(request: Any, *, reset: bool = False) -> Callable[[], object]:
     """Return a function that infers a request without copying its outputs.
+
+    With ``reset``, each inference starts from the initial state of the model.
 
     ``request.infer()`` copies every output into new memory, which takes longer than a short
     inference (outputs of 2 MiB: 1.2 ms against 0.06 ms).
     """
-    return functools.partial(request.infer, share_outputs=True)
+    infer = functools.partial(request.infer, share_outputs=True)
+    if not reset:
+        return infer
+
+    def infer_from_the_initial_state() -> object:
+        request.reset_state()
+        return infer()
+
+    return infer_from_the_initial_state
 
 
-def run_single(request: Any, seconds: float, counters: Counters) -> Recording:
+def run_single(
+    request: Any, seconds: float, counters: Counters, *, reset: bool = False, lead_in: bool = True
+) -> Recording:
     """Run a closed loop with one request, in the calling thread.
 
     No request is in flight while counters are read, so this time is in no window, and short
     stretches between two readings show the moments without other processes.
     """
-    infer, clock, recorded = make_infer(request), time.perf_counter_ns, Recording()
+    infer, clock, recorded = make_infer(request, reset=reset), time.perf_counter_ns, Recording()
     now = clock()
     lead_until, stop = now + int(seconds * LEAD_IN * NS_PER_S), now + int(seconds * NS_PER_S)
-    while not recorded.completed or now < lead_until:
+    while lead_in and (not recorded.completed or now < lead_until):
         infer()
         recorded.completed += 1
         now = clock()
@@ -101,23 +117,36 @@ def run_single(request: Any, seconds: float, counters: Counters) -> Recording:
     return recorded
 
 
-def run_closed_loop(queue: Any, requests: int, seconds: float, counters: Counters) -> Recording:
+def make_start(queue: Any, *, reset: bool) -> Callable[[int], None]:
+    """Return a function that starts the idle request of an index, which the queue starts next."""
+
+    def start(slot: int) -> None:
+        if reset:
+            queue[slot].reset_state()
+        queue.start_async()
+
+    return start
+
+
+def run_closed_loop(
+    queue: Any, requests: int, seconds: float, counters: Counters, *, reset: bool = False
+) -> Recording:
     """Run a closed loop that keeps every request of an ``AsyncInferQueue`` in flight."""
     clock, recorded = time.perf_counter_ns, Recording()
-    idle, start = queue.get_idle_request_id, queue.start_async
+    idle, start = queue.get_idle_request_id, make_start(queue, reset=reset)
     lead_in = requests + 1  # the first iterations only start the requests
     now = clock()
     lead_until, stop = now + int(seconds * LEAD_IN * NS_PER_S), now + int(seconds * NS_PER_S)
     while recorded.completed < lead_in or now < lead_until:
-        idle()
-        start()
+        start(idle())
         recorded.completed += 1
         now = clock()
     opened_ns, opened, current = now, counters.read(), list[float]()
     until = min(opened_ns + WINDOW_NS, stop)
     while not recorded.windows or now < stop:
-        current.append(queue[idle()].latency)
-        start()
+        slot = idle()
+        current.append(queue[slot].latency)
+        start(slot)
         now = clock()
         if now >= until:
             reading = counters.read()
@@ -128,8 +157,31 @@ def run_closed_loop(queue: Any, requests: int, seconds: float, counters: Counter
     return recorded
 
 
+def run_once(queue: Any, requests: int, counters: Counters, *, reset: bool = False) -> Recording:
+    """Start every request of an ``AsyncInferQueue`` once, and wait for all, as one window.
+
+    For inferences that are longer than a round: a closed loop would add an inference before its
+    first window and another after its last.
+    """
+    recorded, started = Recording(), time.perf_counter_ns()
+    opened, start = counters.read(), make_start(queue, reset=reset)
+    flying: set[int] = set()
+    latencies_ms: list[float] = []
+    for _ in range(requests):
+        slot = queue.get_idle_request_id()
+        if slot in flying:  # completed before the others have started
+            latencies_ms.append(queue[slot].latency)
+        flying.add(slot)
+        start(slot)
+    queue.wait_all()
+    latencies_ms += [queue[slot].latency for slot in flying]
+    read = counters.read().since(opened)
+    _add(recorded, latencies_ms, time.perf_counter_ns() - started, read)
+    return recorded
+
+
 def run_open_loop(
-    queue: Any, rate: float, seconds: float, counters: Counters, seed: int
+    queue: Any, rate: float, seconds: float, counters: Counters, seed: int, *, reset: bool = False
 ) -> Recording:
     """Run an open loop, which starts requests at scheduled times with exponential gaps.
 
@@ -141,6 +193,7 @@ def run_open_loop(
     count = max(1, int(rate * seconds * 2) + 20)
     gaps = generator.exponential(NS_PER_S / rate, count)
     clock, recorded = time.perf_counter_ns, Recording()
+    start = make_start(queue, reset=reset)
     begin = clock()
     due_at = begin + np.cumsum(gaps).astype(np.int64)
     lead_until, stop = begin + int(seconds * LEAD_IN * NS_PER_S), begin + int(seconds * NS_PER_S)
@@ -165,7 +218,7 @@ def run_open_loop(
         if now >= stop and done:
             break
         flying[slot] = (due, now)
-        queue.start_async()
+        start(slot)
         if now >= (marks[-1][0] + WINDOW_NS if marks else lead_until):
             marks.append((now, counters.read()))
     queue.wait_all()

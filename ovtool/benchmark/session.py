@@ -74,6 +74,11 @@ class RawRound:
     peak_rss_mib: float | None = None
     rss_growth_mib: float | None = None
 
+    @property
+    def inferences(self) -> int:
+        """Completed inference requests, without the lead-in."""
+        return sum(w.inferences for w in self.windows)
+
 
 @dataclass(frozen=True, slots=True)
 class EnergyUse:

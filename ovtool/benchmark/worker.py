@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from statistics import median
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import openvino as ov  # noqa: TID253 - only this process imports it
@@ -27,9 +28,13 @@ from ovtool.system.counters import Counters
 from ovtool.system.energy import Meter
 from ovtool.system.host import Host, Unknown
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
 WARM_UP_WINDOW_S = 0.1
 WARM_UP_LIMIT_S = 1.5
 STEADY_PCT = 3.0
+TIMED_RESETS = 20
 
 
 class Worker:
@@ -48,6 +53,9 @@ class Worker:
         self.ran_on: list[str] = []
         self.requests = 1
         self.rounds = 0
+        self.inference_s = 0.0
+        """Time of the latest inferences, on average."""
+        self.states = State()
         self.cost = OperationCost({}, {})
 
     def open(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -67,18 +75,37 @@ class Worker:
         )
         self.ran_on = self._execution_devices()
         self.queue = ov.AsyncInferQueue(self.compiled, self.requests)
+        self.states = _read_state(self.queue[0], len(model.get_variables()))
         inputs = self._fill_requests()
         started = time.perf_counter_ns()
-        loops.make_infer(self.queue[0])()
+        self._make_infer(self.queue[0])()
         reply["first_inference_ms"] = (time.perf_counter_ns() - started) / 1e6
-        for infer_request in self.queue:
-            loops.make_infer(infer_request)()
+        self.inference_s = reply["first_inference_ms"] / 1e3
         self.counters = Counters()
         executing = runtime.find_single_device(self.compiled) if is_virtual(device) else None
         self.meter = Meter.for_device(Path("/"), executing or device)
         if request["warm_up"]:
+            for infer_request in list(self.queue)[1:]:
+                self._make_infer(infer_request)()
             reply |= self._warm_up()
+        if self.states.count:
+            reply["state"] = {"count": self.states.count, "reset_ms": self._time_reset()}
         return reply | {"inputs": inputs} | self._describe()
+
+    def _make_infer(self, infer_request: Any) -> Callable[[], object]:
+        return loops.make_infer(infer_request, reset=self.states.resets)
+
+    def _time_reset(self) -> float | None:
+        """Return the median time of a reset after an inference; None without resets."""
+        if not self.states.resets:
+            return None
+        infer, times_ms = loops.make_infer(self.queue[0]), []
+        for _ in range(1 if self.inference_s > WARM_UP_WINDOW_S / TIMED_RESETS else TIMED_RESETS):
+            infer()
+            started = time.perf_counter_ns()
+            self.queue[0].reset_state()
+            times_ms.append((time.perf_counter_ns() - started) / 1e6)
+        return median(times_ms)
 
     def _model(self) -> Any:
         model = self.core.read_model(self.job["xml"])
@@ -174,6 +201,7 @@ class Worker:
         steady = False
         while not steady and time.perf_counter() - started < WARM_UP_LIMIT_S:
             windows += self._run(WARM_UP_WINDOW_S).windows
+            self.inference_s = windows[-1]["latency_mean_ms"] / 1e3
             steady = _steady([w["seconds"] / w["inferences"] for w in windows[-3:]]) or _steady(
                 [(w["cpu_s"] or 0.0) / w["inferences"] for w in windows[-3:]]
             )
@@ -184,6 +212,7 @@ class Worker:
         self.rounds += 1
         before, started = self._energy(), time.perf_counter()
         recorded = self._run(request["seconds"], request["rate"])
+        self.inference_s = recorded.windows[-1]["latency_mean_ms"] / 1e3
         seconds, after = time.perf_counter() - started, self._energy()
         reply = recorded.to_json()
         now = self._execution_devices()
@@ -214,7 +243,12 @@ class Worker:
         properties = self.job["properties"] | {"PERF_COUNT": "YES"}
         counted = self.core.compile_model(self._model(), self.job["device"], properties)
         return layer_timing.profile_layers(
-            self.queue[0], counted, self.cost, request["seconds"], self.counters
+            self.queue[0],
+            counted,
+            self.cost,
+            request["seconds"],
+            self.counters,
+            reset=self.states.resets,
         )
 
     def layers(self, request: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - without arguments
@@ -223,33 +257,42 @@ class Worker:
         return {"layers": None if executed is None else list(map(asdict, executed))}
 
     def _run(self, seconds: float, rate: float | None = None) -> loops.Recording:
+        queue, counters, reset = self.queue, self.counters, self.states.resets
         if rate is not None:
             seed = self.job["seed"] + self.rounds
-            return loops.run_open_loop(self.queue, rate, seconds, self.counters, seed)
+            return loops.run_open_loop(queue, rate, seconds, counters, seed, reset=reset)
+        long = self.inference_s >= seconds
         if self.requests == 1:
-            return loops.run_single(self.queue[0], seconds, self.counters)
-        return loops.run_closed_loop(self.queue, self.requests, seconds, self.counters)
+            return loops.run_single(queue[0], seconds, counters, reset=reset, lead_in=not long)
+        if long:
+            return loops.run_once(queue, self.requests, counters, reset=reset)
+        return loops.run_closed_loop(queue, self.requests, seconds, counters, reset=reset)
 
     def infer(self, request: dict[str, Any]) -> dict[str, Any]:
         """Infer samples, stacked along axis 0 of each array, in order and in batches.
 
-        Copies of the last sample fill the last batch; their outputs are dropped.
+        Every batch starts from the initial state.  A batch holds consecutive samples that agree on
+        the inputs without a batch dimension.  Copies of its last sample fill it; their outputs are
+        dropped.
         """
         data, names = np.load(request["inputs"]), request["names"]
         batch, axes = self.job["batch"], self.job["batch_axes"]
         arrays = [data[name] for name in names]
-        count = len(arrays[0])
+        shared = [a for a, axis in zip(arrays, axes, strict=True) if axis is None]
         results: list[list[Any]] = [[] for _ in self.compiled.outputs]
-        infer_request = self.compiled.create_infer_request()
-        for start in range(0, count, batch):
-            rows = np.minimum(np.arange(start, start + batch), count - 1)
+        infer_request = None
+        for samples in _split_batches(shared, len(arrays[0]), batch):
+            rows = np.minimum(np.arange(samples.start, samples.start + batch), samples.stop - 1)
+            if infer_request is None or not self.states.known:  # a new request has a new state
+                infer_request = self.compiled.create_infer_request()
             for index, array in enumerate(arrays):
                 axis = axes[index]
-                batch_array = array[start] if axis is None else np.moveaxis(array[rows], 0, axis)
-                _set_input(infer_request, index, self.compiled.inputs[index], batch_array)
-            loops.make_infer(infer_request)()
+                fed = array[samples.start] if axis is None else np.moveaxis(array[rows], 0, axis)
+                _set_input(infer_request, index, self.compiled.inputs[index], fed)
+            self._make_infer(infer_request)()
             for index, collected in enumerate(results):
-                collected.append(self._rows(infer_request.get_output_tensor(index), count - start))
+                tensor = infer_request.get_output_tensor(index)
+                collected.append(self._rows(tensor, len(samples)))
         np.savez(request["outputs"], *[np.concatenate(arrays) for arrays in results])
         return {}
 
@@ -259,6 +302,44 @@ class Worker:
         if array.ndim == 0 or array.shape[0] != self.job["batch"]:
             return array[None]
         return array[:left]
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The state of a compiled model: its variables, and whether a request can be reset.
+
+    ``known`` is False where the device does not show the state of a model with variables.
+    """
+
+    count: int = 0
+    known: bool = True
+
+    @property
+    def resets(self) -> bool:
+        """Whether each inference starts with a reset."""
+        return self.known and self.count > 0
+
+
+def _read_state(infer_request: Any, variables: int) -> State:
+    try:
+        count = len(infer_request.query_state())
+        infer_request.reset_state()
+    except RuntimeError:  # virtual devices may not implement it
+        return State(variables, known=not variables)
+    return State(count)
+
+
+def _split_batches(shared: Sequence[Any], count: int, batch: int) -> Iterator[range]:
+    """Yield at most ``batch`` consecutive samples with the same values of the shared inputs."""
+    start = 0
+    while start < count:
+        stop = start + 1
+        while stop < min(start + batch, count) and all(
+            np.array_equal(array[stop], array[start]) for array in shared
+        ):
+            stop += 1
+        yield range(start, stop)
+        start = stop
 
 
 def _steady(values: list[float]) -> bool:
@@ -271,7 +352,7 @@ def _set_input(request: Any, index: int, port: Any, array: Any) -> None:
     if port.partial_shape.is_dynamic:
         request.set_input_tensor(index, ov.Tensor(array.astype(port.element_type.to_dtype())))
     else:
-        request.get_input_tensor(index).data[:] = array
+        request.get_input_tensor(index).data[...] = array  # a scalar has no dimension to slice
 
 
 def _to_int(value: Any) -> int | None:

@@ -101,6 +101,8 @@ def parse_opened(reply: Mapping[str, Any], job: Job) -> CompiledInfo:
     if inputs := reply.get("inputs"):
         shown = ", ".join(f"{name}: {values}" for name, values in inputs.items())
         notes.append(make_note("random-inputs", shown))
+    if state := reply.get("state"):
+        notes.append(_state_note(state["count"], state["reset_ms"]))
     if not reply.get("steady", True):
         notes.append(make_note("warm-up-unsteady", f"{reply['warm_up_s']:.1f} s of warm-up"))
     names = ("streams", "requests", "threads", "pinned", "usable_cpus", "quota_cpus")
@@ -115,6 +117,13 @@ def parse_opened(reply: Mapping[str, Any], job: Job) -> CompiledInfo:
         loaded_from_cache=reply["loaded_from_cache"],
         ran_on=placement.ran_on,
     )
+
+
+def _state_note(count: int, reset_ms: float | None) -> Note:
+    states = units.count_text(count, "state")
+    if reset_ms is None:
+        return make_note("state-not-reset", states)
+    return make_note("state-reset", f"{states}, {units.text(reset_ms)} ms a reset")
 
 
 def _check_precision(requested: str, actual: str | None) -> None:

@@ -123,7 +123,9 @@ def main() -> None:
     except typer.TyperException as error:
         status = _print_usage_error(error)
     except Stopped as stopped:
-        print("stopped: finished results are kept; run the same command to resume", file=sys.stderr)
+        kept = files.kept_results()
+        outcome = f"kept {', '.join(kept[-3:])}; run the same command to continue"
+        print(f"stopped: {outcome if kept else 'nothing was finished to keep'}", file=sys.stderr)
         status = stopped.exit_code
     except BrokenPipeError:
         status = _discard_output()

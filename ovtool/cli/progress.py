@@ -88,14 +88,15 @@ class SweepView:
         self._total = self._done = self._reused = 0
         self._start_s = time.monotonic()
 
-    def on_plan(self, plan: SweepPlan, finished: int) -> None:
+    def on_plan(self, plan: SweepPlan, finished: int, repeated: int) -> None:
         """Print the number of trials and the devices that are left out."""
         self._progress.close()
         self._total, self._reused, self._start_s = len(plan.trials), finished, time.monotonic()
         for missing in plan.unavailable:
             self._print(f"{missing.device} left out: {missing.reason}")
         reused = f", {finished} reused" if finished else ""
-        self._print(f"{units.count_text(self._total, 'trial')}{reused}")
+        again = f", {repeated} measured again for these settings" if repeated else ""
+        self._print(f"{units.count_text(self._total, 'trial')}{reused}{again}")
         if self._console.is_terminal and finished < self._total:
             from rich.live import Live
 
@@ -103,7 +104,13 @@ class SweepView:
             self._live.start()
 
     def on_progress(self, step: MeasurementProgress) -> None:
-        """Draw the running trials."""
+        """Draw the running trials; print the time of a trial that exceeds its maximum."""
+        if step.inference_s is not None:
+            rest = units.duration(step.inferences * step.inference_s)
+            self._print(
+                f"{step.trial.label}: an inference takes {units.text(step.inference_s)} s, so this"
+                f" trial takes about {rest} ({step.inferences} inferences)"
+            )
         self._current[step.trial.id] = step
         self._draw()
 

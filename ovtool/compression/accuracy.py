@@ -247,6 +247,7 @@ class _Search:
             "costs": None if self.costs is None else [asdict(cost) for cost in self.costs],
         }
         files.write_text(self.context.scratch / STATE, json.dumps(state, indent=2))
+        files.mark_kept(self.context.scratch, units.count_text(len(self.attempts), "candidate"))
 
     def _resume(self) -> None:
         path = self.context.scratch / STATE

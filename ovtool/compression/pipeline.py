@@ -84,6 +84,7 @@ def apply_method(
     preprocessing = definition.preprocessing(parent.record.preprocessing, parsed)
     existing = _reusable(out, parent, name, step, preprocessing)
     if existing is not None:
+        files.mark_kept(out, "a variant")
         progress.note(f"{name}: reused {out}, made from the same model, settings and versions")
         return existing
     variant.check_target(out, replace)

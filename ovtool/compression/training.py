@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from ovtool.compression.method import MethodSettings
-from ovtool.core import files
+from ovtool.core import files, units
 from ovtool.core.errors import InputError
 from ovtool.models.network import flatten_outputs
 
@@ -327,6 +327,7 @@ class _Loop:
             "generator": torch.get_rng_state(),
         }
         files.write_file(self.checkpoint, lambda path: torch.save(state, path))
+        files.mark_kept(self.checkpoint, units.count_text(len(self.finished), "epoch"))
 
     def _resume(self) -> None:
         import torch

@@ -23,6 +23,19 @@ def user_folder() -> Path:
     return Path(cache) / "ovtool"
 
 
+_kept: dict[Path, str] = {}
+
+
+def mark_kept(path: Path, what: str) -> None:
+    """Record a finished result on the disk, which a stopped command leaves for its next run."""
+    _kept[path] = what
+
+
+def kept_results() -> list[str]:
+    """Return the results that this process has recorded, as text, in their order."""
+    return [f"{what} in {path}" for path, what in _kept.items()]
+
+
 def sha256(*paths: Path) -> str:
     """Return the SHA-256 of the concatenated contents of files, in hexadecimal."""
     digest = hashlib.sha256()

@@ -104,6 +104,7 @@ class Measurement:
             round.
         finished: Time of completion in UTC, ISO 8601.
         ran_on: Devices that executed the model, as the compiled model reports; None if unknown.
+        settings: The measurement settings, see ``MeasurementSettings``; empty if not measured.
         emulated: Whether an emulated device may have executed the model: for tests only.
     """
 
@@ -120,6 +121,7 @@ class Measurement:
     group_id: str = ""
     finished: str = ""
     ran_on: str | None = None
+    settings: Mapping[str, float] = field(default_factory=dict)
     emulated: bool = False
     schema_version: Literal[1] = 1
 

@@ -67,6 +67,11 @@ NOTES: Mapping[str, tuple[str, str]] = {
     "fixed-shapes": (
         "the device supports fixed shapes only: compiled for the shapes of the data", ""),
     "random-inputs": ("measured on random inputs", ""),
+    "state-reset": (
+        "each request starts from the model's initial state: throughput includes the reset", ""),
+    "state-not-reset": (
+        "the device cannot reset the model's state: speed may depend on how long it is measured",
+        "measure the device itself in place of a virtual one"),
     "executed-layers": ("executed precision of the compute layers", ""),
     "int8-fallback": ("layers of an INT8 model run in floating point", ""),
     "no-runtime-graph": (
@@ -79,6 +84,9 @@ NOTES: Mapping[str, tuple[str, str]] = {
     "warm-up-unsteady": ("throughput was still changing after the warm-up", ""),
     "few-inferences": (
         "p99 is close to the maximum: too few inferences", "measure longer (--max-seconds)"),
+    "slow-inference": (
+        "an inference takes longer than a round: few were measured, intervals are wide or unknown",
+        "measure longer (--max-seconds)"),
     "throughput-not-stable": (
         "throughput did not stabilize on an idle CPU: clock, heat, or shared caches and memory",
         "measure longer (--max-seconds), or at another time"),

@@ -31,7 +31,11 @@ class MeasurementSettings(Record):
     rounds: int = option_field(_MEASUREMENT, "N", 8, "Minimum rounds of each trial.", ge=3)
     round_s: Positive = option_field(_MEASUREMENT, "SECONDS", 0.3, "Length of a round.")
     max_seconds: Positive = option_field(
-        _MEASUREMENT, "SECONDS", 10.0, "Maximum measuring time of a trial."
+        _MEASUREMENT,
+        "SECONDS",
+        10.0,
+        "Maximum measuring time of a trial. A round that began in time is finished, and short"
+        " inferences get at least three rounds.",
     )
     timeout_s: Positive = option_field(
         _MEASUREMENT,
@@ -50,6 +54,10 @@ class MeasurementSettings(Record):
         "Measure the start from the model cache too, in a new process.",
         flag="--starts/--no-starts",
     )
+
+    def measurement_settings(self) -> dict[str, Any]:
+        """Return these fields by name, as ``plan.json`` and the journal keep them."""
+        return self.model_dump(include=set(MeasurementSettings.model_fields))
 
 
 class FindRate(Record):
@@ -155,7 +163,3 @@ class SweepSpec(MeasurementSettings):
         if self.find_rate is not None and self.rates != (BUSY,):
             raise ValueError("rates and find_rate exclude each other; remove one of them")
         return self
-
-    def measurement_settings(self) -> dict[str, Any]:
-        """Return the fields of :class:`MeasurementSettings`, as ``plan.json`` keeps them."""
-        return self.model_dump(include=set(MeasurementSettings.model_fields))

@@ -301,6 +301,7 @@ def save(
             **describe(folder / MODEL),
         )
         (folder / RECORD).write_text(record.model_dump_json(indent=2), encoding="utf-8")
+    files.mark_kept(target, "a variant")
     return Variant(target, record)
 
 

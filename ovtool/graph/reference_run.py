@@ -32,12 +32,13 @@ EXACT_PROPERTIES = {
 class ReferenceModel:
     """A graph that runs on the CPU in f32, with nothing quantized that the graph does not quantize.
 
-    The first run compiles the graph. Each run is a new inference of the same request, so a graph
-    with state carries its state from run to run. Changes after the first run have no effect.
+    The first run compiles the graph; later changes have no effect. Each run starts from the initial
+    state of a graph with state, so the outputs depend on the inputs of that run alone.
     """
 
     model: ov.Model
     _compiled: ov.CompiledModel | None = field(default=None, init=False)
+    _request: ov.InferRequest | None = field(default=None, init=False)
 
     @property
     def compiled(self) -> ov.CompiledModel:
@@ -68,7 +69,10 @@ class ReferenceModel:
         names = [port_name(p.get_names(), "input", i) for i, p in enumerate(self.model.inputs)]
         feed = [arrays[name] if name in arrays else arrays[i] for i, name in enumerate(names)]
         try:
-            results = compiled(feed)
+            if self._request is None:
+                self._request = compiled.create_infer_request()
+            self._request.reset_state()
+            results = self._request.infer(feed, share_inputs=True)
         except RuntimeError as error:
             raise _does_not_run(error) from error
         return [np.array(results[index]) for index in range(len(compiled.outputs))]

@@ -108,6 +108,7 @@ def load_or_convert(
         fingerprint = source_fingerprint(reference, options)
         same = fingerprint is not None and fingerprint == stored.record.source.fingerprint
         if same and stored.record.versions == variant.versions() and name in (None, stored.name):
+            files.mark_kept(folder, "a variant")
             progress.note(f"{stored.name}: reused, {folder} has the same source and versions")
             return stored
     name = name or default_name(reference)

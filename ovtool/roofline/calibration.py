@@ -124,7 +124,9 @@ def path(environment: str, device: str) -> Path:
 def write(calibration: Calibration) -> Path:
     """Write a calibration, replacing an older one."""
     target = path(calibration.environment, calibration.device)
-    return files.write_text(target, calibration.model_dump_json(indent=1) + "\n")
+    files.write_text(target, calibration.model_dump_json(indent=1) + "\n")
+    files.mark_kept(target, "a calibration")
+    return target
 
 
 def read(environment: str, device: str) -> Calibration | None:

@@ -30,8 +30,11 @@ if TYPE_CHECKING:
 class Observer(Protocol):
     """Receives the progress of a sweep, between measurements and never during one."""
 
-    def on_plan(self, plan: SweepPlan, finished: int) -> None:
-        """Receive the plan, and the number of trials that are already finished."""
+    def on_plan(self, plan: SweepPlan, finished: int, repeated: int) -> None:
+        """Receive the plan, and the numbers of trials that are finished already or repeated.
+
+        Repeated trials fall short of the settings of the plan, or are in a group with such a trial.
+        """
 
     def on_progress(self, step: MeasurementProgress) -> None:
         """Receive a step of the current trial."""
@@ -43,7 +46,7 @@ class Observer(Protocol):
 class SilentObserver:
     """Ignores all progress."""
 
-    def on_plan(self, plan: SweepPlan, finished: int) -> None:
+    def on_plan(self, plan: SweepPlan, finished: int, repeated: int) -> None:
         """Ignore."""
 
     def on_progress(self, step: MeasurementProgress) -> None:

@@ -26,11 +26,15 @@ if TYPE_CHECKING:
     from ovtool.core.columns import Metric, QualityMetric
     from ovtool.core.measurement import Measurement
     from ovtool.core.trial import Trial
+    from ovtool.sweep.schedule import Resumption
 
 
 @dataclass(frozen=True, slots=True)
 class SweepResult:
-    """Numbers of trials by outcome; ``reused`` trials were already in the folder."""
+    """Numbers of trials by outcome; ``reused`` trials were already in the folder.
+
+    ``repeated`` of the others were in the folder too, but fell short of the settings.
+    """
 
     folder: Path
     measured: int
@@ -38,6 +42,7 @@ class SweepResult:
     reused: int
     unavailable: Mapping[str, str]
     estimated: int = 0
+    repeated: int = 0
 
 
 def sweep(
@@ -56,7 +61,8 @@ def sweep(
     """Measure every combination of variants, devices, shapes, batches, loads and precisions.
 
     The journal of the folder has each finished trial before the next one begins.  A call with the
-    same folder resumes.
+    same folder resumes.  It measures trials again that fall short of its settings (rounds, seconds,
+    target), with the trials that they are compared with.
 
     Args:
         variants: Variants, or models that are converted into the folder first.
@@ -104,11 +110,13 @@ def sweep(
         measurer = Measurer(
             loaded, plan, samples, spec, environment.id, observer, Path(scratch), caveats
         )
-        measurer.evaluated |= {
-            m.trial.configuration
-            for m in SweepFolder(folder).measurements()
-            if "quality_samples" in m.figures
-        }
+
+        def start(resumption: Resumption) -> None:
+            measurer.evaluated |= {
+                m.trial.configuration for m in resumption.reused if "quality_samples" in m.figures
+            }
+            observer.on_plan(plan, len(resumption.reused), resumption.repeated)
+
         estimator = Estimator(
             {v.id: v for v in loaded}, environment.id, targets.compilers, observer
         )
@@ -124,7 +132,7 @@ def sweep(
             environment,
             measure_group,
             retry_failed=retry_failed,
-            on_start=lambda finished: observer.on_plan(plan, finished),
+            on_start=start,
             on_finished=observer.on_measurement,
         )
     write_sweep_rows(folder)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
 from ovtool.core import files
 from ovtool.core.errors import InputError
 from ovtool.core.measurement import Measurement
+from ovtool.core.statistics import Interval
 from ovtool.core.sweep_folder import Environment, SweepFolder, SweepPlan
 from ovtool.core.trial import Trial
 
@@ -25,12 +26,25 @@ MeasureGroup = Callable[[Sequence[Trial]], list[Measurement]]
 
 @dataclass(frozen=True, slots=True)
 class TrialCounts:
-    """Numbers of trials by outcome; ``reused`` trials were in the journal before."""
+    """Numbers of trials by outcome.
+
+    ``reused`` trials were in the journal before.  ``repeated`` trials were in the journal too, but
+    fell short of the settings; they count under their new outcome as well.
+    """
 
     measured: int
     failed: int
     reused: int
     estimated: int = 0
+    repeated: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Resumption:
+    """The measurements of the journal that a plan reuses, and the number that it repeats."""
+
+    reused: Sequence[Measurement] = ()
+    repeated: int = 0
 
 
 def run_plan(
@@ -40,13 +54,15 @@ def run_plan(
     measure_group: MeasureGroup,
     *,
     retry_failed: bool = False,
-    on_start: Callable[[int], None] = lambda _: None,
+    on_start: Callable[[Resumption], None] = lambda _: None,
     on_finished: Callable[[Measurement], None] = lambda _: None,
 ) -> TrialCounts:
     """Measure the trials that the journal of the folder does not have.
 
     The journal gets the measurements of a group in one write, so that their rounds stay comparable.
-    After a kill, the unfinished group is measured again; no finished trial repeats.
+    After a kill, the unfinished group is measured again; no finished trial repeats, unless it falls
+    short of the plan's settings (:func:`falls_short`).  Then its whole group is measured again,
+    because its trials are compared round by round.
 
     Args:
         folder: Sweep folder; created if it does not exist.
@@ -54,7 +70,7 @@ def run_plan(
         environment: The current machine and software.
         measure_group: Measures the trials of one group.
         retry_failed: Whether to repeat failed trials.
-        on_start: Receives the number of trials that are already finished.
+        on_start: Receives the measurements that are reused.
         on_finished: Receives each measurement after it is on the disk.
 
     Raises:
@@ -66,19 +82,67 @@ def run_plan(
         _require_same_conditions(sweep, plan, environment)
         sweep.write_plan(plan)
         sweep.write_environment(environment)
-        latest = {m.trial.id: m for m in sweep.measurements()}
-        finished = {i for i, m in latest.items() if m.status != "failed" or not retry_failed} & {
-            t.id for t in plan.trials
-        }
-        on_start(len(finished))
+        resumption = _resume(sweep, plan, retry_failed=retry_failed)
+        on_start(resumption)
         counts: Counter[str] = Counter()
-        for group in _groups(plan.trials, finished):
+        finished = len(resumption.reused)
+        _mark_kept(folder, finished, plan)
+        for group in _groups(plan.trials, {m.trial.id for m in resumption.reused}):
             results = measure_group(group)
             sweep.append(results)
+            finished += len(results)
+            _mark_kept(folder, finished, plan)
             for result in results:
                 counts[result.status] += 1
                 on_finished(result)
-        return TrialCounts(counts["ok"], counts["failed"], len(finished), counts["estimated"])
+        return TrialCounts(
+            counts["ok"],
+            counts["failed"],
+            len(resumption.reused),
+            counts["estimated"],
+            resumption.repeated,
+        )
+
+
+def _mark_kept(folder: Path, finished: int, plan: SweepPlan) -> None:
+    if finished:
+        files.mark_kept(folder, f"{finished} of {len(plan.trials)} trials")
+
+
+def _resume(sweep: SweepFolder, plan: SweepPlan, *, retry_failed: bool) -> Resumption:
+    latest = {m.trial.id: m for m in sweep.measurements()}
+    finished = [latest[t.id] for t in plan.trials if t.id in latest]
+    finished = [m for m in finished if m.status != "failed" or not retry_failed]
+    short = {m.trial.group for m in finished if falls_short(m, plan.settings)}
+    # Failures and estimates do not depend on the settings of measuring.
+    repeated = [m for m in finished if m.status == "ok" and m.trial.group in short]
+    reused = [m for m in finished if m.status != "ok" or m.trial.group not in short]
+    return Resumption(reused, len(repeated))
+
+
+def falls_short(measurement: Measurement, settings: Mapping[str, Any]) -> bool:
+    """Whether a measurement has less than its trial would get with other measurement settings.
+
+    A measurement with settings that are at least as demanding never falls short.  Otherwise it
+    needs as many rounds of the same length, and an interval within the target.
+    """
+    if measurement.status != "ok" or not settings:
+        return False
+    before = measurement.settings
+    if before:
+        if any(before[name] < settings[name] for name in ("starts", "round_s")):
+            return True
+        as_long = all(before[name] >= settings[name] for name in ("rounds", "max_seconds"))
+        if as_long and before["target_pct"] <= settings["target_pct"]:
+            return False
+    if len(measurement.rounds) < settings["rounds"]:
+        return True
+    figures = measurement.figures
+    name = "latency_p50_ms" if measurement.trial.open_loop else "throughput_fps"
+    low, high = figures.get(f"{name}_ci_low"), figures.get(f"{name}_ci_high")
+    if low is None or high is None:
+        return True
+    return bool(Interval(figures[name], low, high).half_width_pct > settings["target_pct"])
 
 
 def _groups(trials: Sequence[Trial], finished: set[str]) -> Iterator[list[Trial]]:

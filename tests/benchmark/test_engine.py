@@ -135,6 +135,48 @@ def test_measuring_stops_after_its_time(tmp_path, monkeypatch, max_s, min_rounds
     assert row.verdict == "unsteady"
 
 
+class Slow(Watched):
+    """Each round is one inference, in one window; the first inference takes as long."""
+
+    def open(self, job, cache=None, *, warm_up=True):
+        session = super().open(job, cache, warm_up=warm_up)
+        session.info = replace(session.info, first_inference_ms=4000.0)
+        measure = session.measure
+
+        def measure_once(seconds, rate=None):
+            raw = measure(seconds, rate)
+            window = replace(raw.windows[0], inferences=1, seconds=4.0)
+            return replace(raw, windows=(window,), latencies_ms=((4000.0,),))
+
+        session.measure = measure_once
+        return session
+
+
+@pytest.mark.parametrize(("max_s", "rounds"), [(3.0, 1), (4.0, 1), (7.0, 2), (10.0, 3)])
+def test_inferences_longer_than_a_round_end_with_the_time(tmp_path, monkeypatch, max_s, rounds):
+    """No round begins after the time, even if fewer than three are done."""
+    clock(monkeypatch, 4.0)
+    settings = MeasurementSettings(max_seconds=max_s)
+    steps = []
+    (row,) = measured(tmp_path, Slow(), "a", settings=settings, on_progress=steps.append)
+    assert len(row.rounds) == rounds
+    assert row.figures["latency_p50_ms"] == 4000
+    assert row.figures["inferences"] == rounds
+    assert (row.verdict == "unsteady") == (rounds == 1), "one round has no interval"
+    ids = {note.id for note in row.notes}
+    assert "slow-inference" in ids
+    assert "few-inferences" not in ids
+    (step,) = [step for step in steps if step.inference_s is not None]
+    assert (step.inference_s, step.inferences) == (4.0, rounds + 1), "one from the cache"
+
+
+def test_short_inferences_are_not_announced(tmp_path):
+    steps = []
+    (row,) = measured(tmp_path, Watched(), "a", on_progress=steps.append)
+    assert all(step.inference_s is None for step in steps)
+    assert "slow-inference" not in {note.id for note in row.notes}
+
+
 @pytest.mark.parametrize("where", ["open", "measure", "evaluate", "progress"])
 def test_every_session_is_closed_after_an_interrupt(tmp_path, where):
     def script(trial, index):

@@ -18,12 +18,18 @@ SERVICE_S = 0.004
 class Request:
     def __init__(self, service_s=SERVICE_S):
         self.service_s, self.latency, self.count, self.shared = service_s, 0.0, 0, False
+        self.resets, self.running = 0, False
+
+    def reset_state(self):
+        assert not self.running
+        self.resets += 1
 
     def infer(self, *, share_outputs=False):
-        self.shared = share_outputs
+        self.shared, self.running = share_outputs, True
         started = time.perf_counter()
         time.sleep(self.service_s)
         self.count += 1
+        self.running = False
         self.latency = (time.perf_counter() - started) * 1000
 
 
@@ -108,6 +114,36 @@ def test_inference_longer_than_the_round_is_a_window(counters):
     check_windows(recorded)
     assert [w["inferences"] for w in recorded.windows] == [1]
     assert recorded.completed == 2, "the lead-in is one use of the request"
+
+
+def test_inference_longer_than_the_round_has_no_lead_in(counters):
+    request = Request(0.12)
+    recorded = loops.run_single(request, 0.05, counters, lead_in=False)
+    check_windows(recorded)
+    assert (recorded.completed, request.count) == (1, 1)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_every_request_runs_once(counters, count):
+    queue = Queue(count)
+    recorded = loops.run_once(queue, count, counters)
+    check_windows(recorded)
+    assert [w["inferences"] for w in recorded.windows] == [count]
+    assert sum(r.count for r in queue.requests) == recorded.completed == count
+
+
+def test_requests_are_reset_before_each_inference(counters):
+    request = Request(0.001)
+    recorded = loops.run_single(request, 0.02, counters, reset=True)
+    assert request.resets == request.count == recorded.completed
+    for run in (
+        lambda queue: loops.run_closed_loop(queue, 3, 0.02, counters, reset=True),
+        lambda queue: loops.run_open_loop(queue, 500.0, 0.02, counters, 0, reset=True),
+        lambda queue: loops.run_once(queue, 3, counters, reset=True),
+    ):
+        queue = Queue(3)
+        run(queue)
+        assert [r.resets for r in queue.requests] == [r.count for r in queue.requests]
 
 
 def test_closed_loop_keeps_all_requests_busy(counters):

@@ -6,14 +6,16 @@ import numpy as np
 import openvino as ov
 import psutil
 import pytest
+from openvino import opset15 as op
 
 from ovtool.benchmark import jobs
 from ovtool.benchmark.process import ProcessRunner
 from ovtool.benchmark.session import TrialFailedError
+from ovtool.benchmark.worker import Worker, _read_state, _split_batches
 from ovtool.core.columns import FIGURES
 from ovtool.core.trial import Trial
 from ovtool.devices import rules
-from tests.helpers.graphs import embedding, save
+from tests.helpers.graphs import accumulating, convolutional, embedding, growing, save
 
 BATCH = 16
 
@@ -246,3 +248,111 @@ def test_several_requests_with_open_dimensions(opened, text):
     session = opened(text, batch=2, hint=None, streams=1, requests=3, data_shapes=lengths(2, 7))
     assert session.info.figures["requests"] == 3
     assert session.measure(0.05).windows
+
+
+def request(variant, shape, **changes):
+    """What a session asks of a worker to open a variant with the input x."""
+    return {
+        "xml": str(variant.xml),
+        "device": "CPU",
+        "batch": 1,
+        "requests": 1,
+        "shapes": [shape],
+        "data_shapes": [shape],
+        "batch_axes": [0],
+        "names": ["x"],
+        "properties": {"INFERENCE_PRECISION_HINT": "f32"},
+        "inputs": None,
+        "seed": 0,
+        "cache": None,
+        "warm_up": True,
+    } | changes
+
+
+@pytest.mark.parametrize(
+    ("requests", "seconds", "rate", "inference_s"),
+    [
+        pytest.param(1, 0.05, None, 0.0, id="one request"),
+        pytest.param(3, 0.05, None, 0.0, id="closed loop"),
+        pytest.param(3, 0.05, 200.0, 0.0, id="open loop"),
+        pytest.param(3, 0.05, None, 1.0, id="inferences longer than a round"),
+    ],
+)
+def test_a_growing_state_does_not_grow_while_it_is_measured(
+    tmp_path, requests, seconds, rate, inference_s
+):
+    worker = Worker()
+    worker.open(request(save(tmp_path / "growing", growing()), (1, 1, 4), requests=requests))
+    worker.inference_s = inference_s
+    recorded = worker.measure({"seconds": seconds, "rate": rate})
+    used = [r for r in worker.queue if r.latency > 0]
+    assert used
+    assert sum(w["inferences"] for w in recorded["windows"]) > len(used) or inference_s
+    for infer_request in used:
+        (state,) = infer_request.query_state()
+        assert tuple(state.state.shape) in {(1, 1, 4), (1, 0, 4)}, "one inference since the reset"
+
+
+def test_a_growing_state_does_not_grow_while_it_is_profiled(tmp_path):
+    worker = Worker()
+    worker.open(request(save(tmp_path / "growing", growing()), (1, 1, 4)))
+    worker.profile({"seconds": 0.05})
+    (state,) = worker.queue[0].query_state()
+    assert tuple(state.state.shape) == (1, 1, 4)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_samples_do_not_depend_on_the_samples_before(tmp_path, known):
+    """From the initial state, the accumulated sum is the input; also without resets."""
+    worker = Worker()
+    worker.open(request(save(tmp_path / "sum", accumulating()), (1, 4)))
+    worker.states = _read_state(worker.queue[0] if known else NoState(), 1)
+    rows = np.random.default_rng(0).standard_normal((5, 4)).astype(np.float32)
+    np.savez(tmp_path / "in.npz", x=rows)
+    worker.infer({"inputs": tmp_path / "in.npz", "outputs": tmp_path / "out.npz", "names": ["x"]})
+    with np.load(tmp_path / "out.npz") as outputs:
+        np.testing.assert_array_equal(outputs["arr_0"], rows)
+
+
+class NoState:
+    def query_state(self):
+        raise RuntimeError("not implemented")
+
+
+def test_the_state_is_described(tmp_path):
+    opened = Worker().open(request(save(tmp_path / "growing", growing()), (1, 1, 4)))
+    assert opened["state"]["count"] == 1
+    assert opened["state"]["reset_ms"] > 0
+    assert not _read_state(NoState(), 2).resets
+    assert _read_state(NoState(), 0).known
+    stateless = save(tmp_path / "conv", convolutional())
+    assert "state" not in Worker().open(request(stateless, (1, 3, 16, 16)))
+
+
+def scaled():
+    """x [batch, 4] * s, where s is a scalar input."""
+    x = op.parameter([-1, 4], ov.Type.f32, name="x")
+    s = op.parameter([], ov.Type.f32, name="s")
+    for node in (x, s):
+        node.output(0).set_names({node.get_friendly_name()})
+    x.set_layout(ov.Layout("NC"))
+    return ov.Model([op.result(op.multiply(x, s))], [x, s], "scaled")
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_samples_with_scalar_inputs_have_their_own_values(opened, tmp_path, batch):
+    """A request has one scalar, so only samples with the same one share a batch."""
+    session = opened(save(tmp_path / "scaled", scaled()), batch=batch)
+    assert session.measure(0.05).windows
+    x = np.random.default_rng(0).standard_normal((7, 4)).astype(np.float32)
+    s = np.array([2, 2, 2, 2, 5, 7, 7], np.float32)
+    np.savez(tmp_path / "in.npz", x=x, s=s)
+    session.infer(tmp_path / "in.npz", tmp_path / "out.npz")
+    with np.load(tmp_path / "out.npz") as outputs:
+        np.testing.assert_allclose(outputs["arr_0"], x * s[:, None], rtol=1e-6)
+
+
+def test_batches_are_consecutive_samples_that_share_their_unbatched_inputs():
+    shared = [np.array([0, 0, 0, 1, 1, 0])]
+    assert list(_split_batches(shared, 6, 2)) == [range(2), range(2, 3), range(3, 5), range(5, 6)]
+    assert list(_split_batches([], 5, 2)) == [range(2), range(2, 4), range(4, 5)]

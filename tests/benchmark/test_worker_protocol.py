@@ -147,3 +147,14 @@ def test_layers_without_known_flops_are_counted_and_no_share_is_zero(job):
     assert evidence["executed-layers"].startswith("i8 50.0 %, bf16 50.0 %")
     assert "5 of 10" in evidence["int8-fallback"]
     assert evidence["flops-unattributed"].startswith("0 %")
+
+
+@pytest.mark.parametrize(
+    ("state", "note", "evidence"),
+    [
+        ({"count": 2, "reset_ms": 0.25}, "state-reset", "2 states, 0.250 ms a reset"),
+        ({"count": 1, "reset_ms": None}, "state-not-reset", "1 state"),
+    ],
+)
+def test_a_row_has_a_note_on_the_state(job, state, note, evidence):
+    assert evidence_by_id(parse_opened(OPENED | {"state": state}, job))[note] == evidence

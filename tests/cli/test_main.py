@@ -7,7 +7,9 @@ import sys
 import numpy as np
 import pytest
 
+from ovtool.cli import main
 from ovtool.cli.main import VERBS
+from ovtool.core import files
 from tests.cli.test_command import COMMANDS
 
 
@@ -87,3 +89,21 @@ def test_library_output_goes_to_the_log_only(ovtool, small, tmp_path):
     assert again.status == 2
     assert len(again.errors) == 1
     assert str(tmp_path) in again.errors[0]
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_stopped_command_names_what_is_kept(monkeypatch, capsys, tmp_path, kept):
+    def app(**_):
+        raise main.Stopped(15)
+
+    monkeypatch.setattr(main.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(main, "app", app)
+    monkeypatch.setattr(files, "_kept", {})
+    if kept:
+        files.mark_kept(tmp_path, "3 of 4 trials")
+    with pytest.raises(SystemExit) as end:
+        main.main()
+    assert end.value.code == 143
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("stopped")
+    assert (f"3 of 4 trials in {tmp_path}" in line) == kept

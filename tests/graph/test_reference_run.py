@@ -9,7 +9,7 @@ from openvino import opset15 as op
 
 from ovtool.core.errors import InputError
 from ovtool.graph.reference_run import ReferenceModel
-from tests.helpers.graphs import fully_connected
+from tests.helpers.graphs import accumulating, fully_connected, growing
 
 WEIGHTS = np.random.default_rng(0).standard_normal((32, 64)).astype(np.float32)
 
@@ -77,3 +77,13 @@ def test_outputs_stay_valid_after_later_runs_and_without_the_model():
 def test_inputs_of_a_wrong_shape_are_refused():
     with pytest.raises(InputError, match="65"):
         ReferenceModel(fully_connected()).run({"x": np.zeros((1, 65), np.float32)})
+
+
+@pytest.mark.parametrize(("graph", "shape"), [(accumulating, (1, 4)), (growing, (1, 1, 4))])
+def test_each_run_starts_from_the_initial_state(graph, shape):
+    """From the initial state, the sums of both graphs are the input itself."""
+    reference = ReferenceModel(graph())
+    generator = np.random.default_rng(0)
+    for _ in range(3):
+        x = generator.standard_normal(shape).astype(np.float32)
+        np.testing.assert_array_equal(reference.run({0: x})[0].reshape(-1), x.reshape(-1))

@@ -3,6 +3,7 @@
 import numpy as np
 import openvino as ov
 from openvino import opset15 as op
+from openvino.op.util import Variable, VariableInfo
 
 from ovtool.core import variant
 from ovtool.core.variant import Source
@@ -103,6 +104,40 @@ def attention(fused):
     h = op.add(linear(h, "out", 64, 64), x)
     h = linear(op.gelu(linear(h, "up", 64, 128), "erf"), "down", 128, 64)
     return ov.Model([op.result(h)], [x], "block")
+
+
+def _variable(name, *shape):
+    info = VariableInfo()
+    info.data_shape, info.data_type, info.variable_id = (
+        ov.PartialShape(list(shape)),
+        ov.Type.f32,
+        name,
+    )
+    return Variable(info)
+
+
+def accumulating():
+    """x [1, 4] -> h + x, which becomes the state h; h is 0 at first."""
+    x = op.parameter([1, 4], ov.Type.f32, name="x")
+    x.output(0).set_names({"x"})
+    h = _variable("h", 1, 4)
+    y = op.add(x, op.read_value(op.constant(np.zeros((1, 4), np.float32)), h))
+    y.output(0).set_names({"y"})
+    x.set_layout(ov.Layout("NC"))
+    return ov.Model([op.result(y)], [op.assign(y, h)], [x], "accumulating")
+
+
+def growing():
+    """x [1, 1, 4] -> the sum of all rows so far, which are the state."""
+    x = op.parameter([1, 1, 4], ov.Type.f32, name="x")
+    x.output(0).set_names({"x"})
+    rows = _variable("rows", 1, -1, 4)
+    before = op.read_value(op.constant(np.zeros((1, 0, 4), np.float32)), rows)
+    after = op.concat([before, x], 1)
+    y = op.reduce_sum(after, op.constant(np.array([1])), keep_dims=False)
+    y.output(0).set_names({"y"})
+    x.set_layout(ov.Layout("NTC"))
+    return ov.Model([op.result(y)], [op.assign(after, rows)], [x], "growing")
 
 
 def save(folder, model, **fields):

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import re
+from dataclasses import replace
 
 import pytest
 from filelock import FileLock
@@ -9,11 +10,13 @@ from filelock import FileLock
 from ovtool.benchmark.engine import measure_group
 from ovtool.benchmark.fake import FakeRunner
 from ovtool.benchmark.session import Job, TrialFailedError
+from ovtool.core import files
 from ovtool.core.errors import InputError
 from ovtool.core.sweep_folder import JOURNAL, Environment, SweepFolder, SweepPlan
 from ovtool.core.sweep_spec import MeasurementSettings
 from ovtool.core.trial import Trial
-from ovtool.sweep.schedule import TrialCounts, run_plan
+from ovtool.sweep.schedule import TrialCounts, falls_short, run_plan
+from tests.benchmark.scripted import fails
 
 HERE = Environment(id="here", machine="m", facts={"cpu": "a", "kernel": "6.1", "memory_gib": 8})
 
@@ -24,6 +27,7 @@ class Sweep:
     def __init__(self, folder):
         self.folder, self.script = folder / "sweep", lambda *_: 5.0
         self.groups, self.events = [], []
+        self.settings = MeasurementSettings(rounds=3, target_pct=50)
         (folder / "model.bin").write_bytes(b"weights")
         self._xml = folder / "model.xml"
 
@@ -31,10 +35,15 @@ class Sweep:
         self.groups, self.events = [], []
         return run_plan(
             self.folder,
-            SweepPlan(name="sweep", variants={}, trials=tuple(trials)),
+            SweepPlan(
+                name="sweep",
+                variants={},
+                trials=tuple(trials),
+                settings=self.settings.measurement_settings(),
+            ),
             environment,
             self._measure,
-            on_start=self.events.append,
+            on_start=lambda resumption: self.events.append(len(resumption.reused)),
             on_finished=self._finished,
             **options,
         )
@@ -43,8 +52,7 @@ class Sweep:
         self.groups.append([t.label for t in trials])
         shapes = [((t.batch, 3),) for t in trials]
         jobs = [Job(t, self._xml, ("x",), s, s, (0,)) for t, s in zip(trials, shapes, strict=True)]
-        settings = MeasurementSettings(rounds=3, target_pct=50)
-        return measure_group(jobs, FakeRunner(self.script), settings, HERE.id)
+        return measure_group(jobs, FakeRunner(self.script), self.settings, HERE.id)
 
     def _finished(self, measurement):
         assert measurement in list(SweepFolder(self.folder).measurements()), "on the disk first"
@@ -98,6 +106,22 @@ def test_a_stopped_plan_resumes_without_repeats(sweep):
     assert [m.trial for m in sweep.rows()] == trials(1, 2, 4)
 
 
+def test_finished_trials_are_kept_for_a_stopped_command(sweep, monkeypatch):
+    monkeypatch.setattr(files, "_kept", {})
+
+    def stop_at_2(trial, index):
+        if trial.batch == 2:
+            raise KeyboardInterrupt
+        return 5.0
+
+    for plan, kept in ((trials(2), []), (trials(1, 2), ["2 of 4"]), (trials(1, 2), ["2 of 4"])):
+        files._kept.clear()
+        sweep.script = stop_at_2
+        with pytest.raises(KeyboardInterrupt):
+            sweep.run(plan)
+        assert [text.partition(" trials")[0] for text in files.kept_results()] == kept
+
+
 def test_a_torn_journal_is_repaired(sweep):
     sweep.run(trials(1, 2))
     journal = sweep.folder / JOURNAL
@@ -132,6 +156,74 @@ def test_a_further_batch_is_added_to_the_journal(sweep):
     assert sweep.run(trials(1, 8)) == TrialCounts(measured=2, failed=0, reused=2)
     assert [m.trial.batch for m in sweep.rows()] == [1, 1, 8, 8]
     assert SweepFolder.open(sweep.folder).plan.trials == tuple(trials(1, 8))
+
+
+def test_a_group_with_too_few_rounds_is_measured_again(sweep):
+    sweep.run(trials(1, 2))
+    sweep.settings = MeasurementSettings(rounds=8, target_pct=50)
+    expected = TrialCounts(measured=6, failed=0, reused=0, repeated=4)
+    assert sweep.run(trials(1, 2, 4)) == expected
+    assert sweep.events[0] == 0
+    latest = {m.trial: m for m in sweep.rows()}
+    assert all(len(latest[t].rounds) >= 8 for t in trials(1, 2, 4))
+    sweep.settings = MeasurementSettings(rounds=5, target_pct=50)
+    assert sweep.run(trials(1, 2, 4)) == TrialCounts(measured=0, failed=0, reused=6)
+
+
+def test_only_the_groups_that_fall_short_are_measured_again(sweep):
+    """Batch 2 drifts, so its interval misses the smaller target; batch 1 is within it."""
+    sweep.script = lambda trial, index: 5.0 + trial.batch // 2 * (index % 3)
+    sweep.run(trials(1, 2))
+    sweep.settings = MeasurementSettings(rounds=3, target_pct=5)
+    assert sweep.run(trials(1, 2)) == TrialCounts(measured=2, failed=0, reused=2, repeated=2)
+    assert {m.trial.batch for m in sweep.rows()[4:]} == {2}
+
+
+@pytest.mark.parametrize(
+    ("change", "short"),
+    [
+        ({}, False),
+        ({"rounds": 4}, True),
+        ({"round_s": 0.6}, True),
+        ({"round_s": 0.1}, False),
+        ({"target_pct": 1e-6}, True),
+        ({"target_pct": 20.0}, False),
+        ({"max_seconds": 60.0}, False),
+        ({"starts": False}, False),
+        ({"seed": 5, "timeout_s": 1.0}, False),
+    ],
+)
+def test_a_row_is_reused_if_it_satisfies_the_settings(sweep, change, short):
+    """More time alone changes nothing: the rows have their rounds and are within the target."""
+    sweep.run(trials(1))
+    settings = sweep.settings.model_copy(update=change).measurement_settings()
+    assert [falls_short(m, settings) for m in sweep.rows()] == [short, short]
+
+
+def test_a_row_without_a_start_falls_short_of_one_with_it(sweep):
+    settings = sweep.settings.measurement_settings()
+    sweep.settings = sweep.settings.model_copy(update={"starts": False})
+    sweep.run(trials(1))
+    assert all(falls_short(m, settings) for m in sweep.rows())
+
+
+def test_a_row_that_took_its_whole_time_is_reused_until_it_gets_more(sweep):
+    """A single round has no interval."""
+    sweep.run(trials(1))
+    row = next(iter(sweep.rows()))
+    known = {n: v for n, v in row.figures.items() if not n.startswith("throughput_fps_ci")}
+    row = replace(row, rounds=row.rounds[:1], figures=known)
+    settings = sweep.settings.measurement_settings()
+    assert not falls_short(row, settings)
+    assert falls_short(row, settings | {"max_seconds": 60.0})
+    assert falls_short(row, settings | {"max_seconds": 60.0, "rounds": 1})
+
+
+def test_failures_do_not_depend_on_the_settings(sweep):
+    sweep.script = fails("b", 0)
+    sweep.run(trials(1))
+    sweep.settings = MeasurementSettings(rounds=8, target_pct=50)
+    assert sweep.run(trials(1)) == TrialCounts(measured=1, failed=0, reused=1, repeated=1)
 
 
 def test_trials_of_an_earlier_plan_are_not_counted(sweep):

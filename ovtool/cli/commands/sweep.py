@@ -65,6 +65,7 @@ def print_trials(result: SweepResult, summary: Summary) -> None:
     console.print_table(summary.headings, [row.cells for row in summary.rows], summary.caption)
     counts = {
         "estimated by the compiler without inference": result.estimated,
+        "of them measured again for these settings": result.repeated,
         "reused": result.reused,
         "failed (reasons in the report)": result.failed,
     }
