@@ -6,6 +6,7 @@ To add a method, write a file in ``methods/`` with a
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +14,15 @@ from pydantic import ValidationError
 
 from ovtool.core.errors import InputError
 from ovtool.core.registry import Entry, Registry, suggestion
+from ovtool.core.trial import PRECISIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ovtool.compression.method import Method, MethodSettings, Need
 
+_STEM = 5
+"""Letters of a word that a summary must share with an unknown name."""
 _ROWS: dict[str, tuple[str, ...]] = {
     "binary": ("ternary:BINARY", "two values for each output channel: 1 bit for each weight"),
     "downsample": (
@@ -109,8 +113,54 @@ def load_method(name: str) -> Method[Any]:
     Raises:
         InputError: The name is unknown; the hint suggests the nearest name.
     """
+    _require_known(name)
     method: Method[Any] = METHODS.load(name)
     return method
+
+
+def _require_known(name: str) -> None:
+    if name not in METHODS:
+        raise InputError(f"unknown method {name!r}", _suggest(name))
+
+
+def _suggest(name: str) -> str:
+    """Return a hint for an unknown name: a setting of a method, or else a close name.
+
+    Settings come first, because int4 is a mode of a method and closest to the method int8.
+    """
+    plain = name.lower().replace("_", "-")
+    if plain in METHODS:
+        return f"did you mean {plain}?"
+    if plain in PRECISIONS:
+        return f"a precision of inference, without a method: ovtool sweep --precision {plain}"
+    settings = [
+        f"{method.name} with {choice}"
+        for method in list_methods()
+        for setting in method.settings
+        for choice in _choices(setting, plain)
+    ]
+    if settings:
+        return f"use {' or '.join(settings[:3])}"
+    close = difflib.get_close_matches(plain, list(METHODS), n=1)
+    if close:
+        return f"did you mean {close[0]}?"
+    stem = plain[:_STEM]
+    about = [n for n, row in _ROWS.items() if stem in n or stem in row[1].lower()]
+    if len(plain) >= _STEM and about:
+        return f"did you mean {' or '.join(about)}?"
+    return f"known: {', '.join(METHODS)}"
+
+
+def _choices(setting: SettingInfo, word: str) -> list[str]:
+    """Return what a word says of a setting: a switch by its name, choices by their beginning."""
+    if setting.kind == "boolean":
+        return [f"{setting.name}=true"] if word == setting.name.replace("_", "-") else []
+    if " | " not in setting.kind or setting.default is None:
+        return []
+    choices = setting.kind.split(" | ")
+    return [
+        f"{setting.name}={c}" for c in choices if f"{c}_".startswith(word.replace("-", "_") + "_")
+    ]
 
 
 def describe_method(name: str) -> MethodInfo:
@@ -119,7 +169,7 @@ def describe_method(name: str) -> MethodInfo:
     Raises:
         InputError: The name is unknown; the hint suggests the nearest name.
     """
-    entry, method = METHODS.entry(name), load_method(name)
+    method, entry = load_method(name), METHODS.entry(name)
     schema = method.settings.model_json_schema()["properties"]
     settings = tuple(
         SettingInfo(name, _kind(schema[name]), info.get_default(), info.description or "")

@@ -14,7 +14,7 @@ from ovtool.core.progress import SILENT, Progress
 from ovtool.core.variant import RECORD, Variant
 from ovtool.models.batch import open_batch
 from ovtool.models.bundled import networks
-from ovtool.models.inputs import apply_options, name_ports
+from ovtool.models.inputs import apply_options, name_ports, reject_text
 from ovtool.models.options import SourceOptions
 from ovtool.models.output_check import compare_with_source
 from ovtool.models.registry import COMPANIONS, SOURCES, kind_of
@@ -58,6 +58,7 @@ def convert(
         raise InputError(f"the folder to replace contains the source: {target}", "change --out")
     progress.start(f"converting {reference}", 3)
     read: SourceModel = SOURCES.load(kind)(reference, options)
+    reject_text(read.model)
     name_ports(read.model)
     apply_options(read.model, options, read.layouts)
     progress.advance()

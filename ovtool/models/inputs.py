@@ -8,7 +8,7 @@ import numpy as np
 
 from ovtool.core.errors import InputError
 from ovtool.core.registry import suggestion
-from ovtool.core.shapes import OPEN, shape_text
+from ovtool.core.shapes import OPEN, port_name, shape_text
 from ovtool.core.third_party import reason
 from ovtool.core.variant import ports
 from ovtool.datasets import synthetic
@@ -22,7 +22,26 @@ if TYPE_CHECKING:
 
     from ovtool.models.source import Array, Inputs
 
+_TEXT = {
+    "input": "export the model without its tokenizer, with the token ids and the mask as inputs",
+    "output": "export the model with scores in place of labels (skl2onnx: zipmap off, no labels)",
+}
 IMAGE_CHANNELS = frozenset({1, 3, 4})
+
+
+def reject_text(model: ov.Model) -> None:
+    """Reject a model with text (strings) as input or output.
+
+    Raises:
+        InputError: A port has the type string.
+    """
+    for kind, ports_ in (("input", model.inputs), ("output", model.outputs)):
+        for index, port in enumerate(ports_):
+            if port.get_element_type().get_type_name() == "string":
+                name = port_name(port.get_names(), kind, index)
+                raise InputError(
+                    f"{kind} {name!r} is text, and ovtool converts numeric models only", _TEXT[kind]
+                )
 
 
 def name_ports(model: ov.Model) -> None:

@@ -52,6 +52,24 @@ SUFFIXES = {
     ".safetensors": "torch-file",
 }
 
+_KERAS = "export it: keras.models.load_model('{0}').export('saved_model'), then convert that folder"
+_GGUF = "load it with transformers (gguf_file=) in a function, and convert module:function"
+EXPORTS = {
+    ".keras": _KERAS,
+    ".h5": _KERAS,
+    ".hdf5": _KERAS,
+    ".gguf": _GGUF,
+    ".ptl": "convert the model that the mobile file was made from: TorchScript, ONNX or x.pt2",
+    ".mlmodel": "convert the model that it was made from: ONNX, TensorFlow or PyTorch",
+    ".mlpackage": "convert the model that it was made from: ONNX, TensorFlow or PyTorch",
+    ".engine": "convert the ONNX file that the engine was built from",
+    ".plan": "convert the ONNX file that the engine was built from",
+    ".caffemodel": "convert it to ONNX first",
+    ".params": "export it from MXNet to ONNX first",
+    ".joblib": "export it to ONNX: skl2onnx.to_onnx(model, sample)",
+}
+"""How to bring files of other formats, by suffix; ``{0}`` is the file."""
+
 COMPANIONS = {".xml": (".bin",), ".pdmodel": (".pdiparams",), ".onnx": (".onnx.data", ".data")}
 """Suffixes of the files that belong to a model file."""
 
@@ -83,5 +101,20 @@ def kind_of(reference: str) -> str:
             f"model not found: {reference}",
             "give a file, a SavedModel folder, module:function or sample:NAME",
         )
-    supported = ", ".join(SUFFIXES)
-    raise InputError(f"model format not supported: {reference}", f"supported: {supported}")
+    supported = f"supported: {', '.join(SUFFIXES)}"
+    hint = EXPORTS.get(path.suffix.lower(), supported).format(path.name)
+    raise InputError(f"model format not supported: {reference}", hint)
+
+
+def names_model(reference: str) -> bool:
+    """Whether a reference names a model by its form or suffix, or is the folder of a variant.
+
+    A ``.json`` may be anything.
+    """
+    path = Path(reference)
+    if path.is_dir():
+        return (path / RECORD).is_file() or (path / "saved_model.pb").is_file()
+    suffixes = (SUFFIXES.keys() - {".json"}) | EXPORTS.keys()
+    if path.suffix.lower() in suffixes or reference.startswith("sample:"):
+        return True
+    return _FUNCTION.fullmatch(reference) is not None and not path.exists()

@@ -26,6 +26,7 @@ from ovtool.core.registry import suggestion
 from ovtool.core.sweep_spec import SweepSpec
 from ovtool.core.trial import Precision
 from ovtool.core.variant import Preprocessing, Record
+from ovtool.models.registry import names_model
 from ovtool.selection.choice_spec import ChoiceSpec
 
 if TYPE_CHECKING:
@@ -162,8 +163,13 @@ def find_recipe(name: str | Path) -> Path:
     """Return the path of a recipe, given as a path or as the name of a bundled recipe.
 
     Raises:
-        InputError: The recipe does not exist.
+        InputError: The recipe does not exist, or is a model.
     """
+    if names_model(str(name)):
+        raise InputError(
+            f"{name} is a model, not a recipe",
+            f"measure it: ovtool sweep {name} --out sweeps/NAME; or name it in a recipe as source",
+        )
     if Path(name).is_file():
         return Path(name)
     known = {p.stem: p for p in sorted(bundled_folder().glob("*.yaml"))}

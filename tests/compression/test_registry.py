@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from ovtool.compression.registry import list_methods, parse_settings
+from ovtool.compression.registry import list_methods, load_method, parse_settings
 from ovtool.core.errors import InputError
 from tests.compression.samples import compress
 
@@ -56,10 +56,41 @@ def test_parse_settings_reads_text():
     assert parse_settings("int8", {"ignored_patterns": "a{1,2}"}).ignored_patterns == ("a{1,2}",)
 
 
-def test_unknown_method_suggests_the_nearest(conv, tmp_path):
+def test_unknown_method_is_refused(conv, tmp_path):
     with pytest.raises(InputError, match="'int9'") as caught:
         compress(conv, "int9", {}, None, out=tmp_path / "q", name="q")
     assert "int8" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "named"),
+    [
+        ("int4", ["weights", "mode=int4_sym", "mode=int4_asym"]),
+        ("INT4_SYM", ["weights", "mode=int4_sym"]),
+        ("nf4", ["weights", "mode=nf4"]),
+        ("fp4", ["weights", "mode=fp4"]),
+        ("awq", ["weights", "awq=true"]),
+        ("INT8", ["int8"]),
+        ("weight_sharing", ["weight-sharing"]),
+        ("wieghts", ["weights"]),
+        ("int9", ["int8"]),
+        ("pruning", ["prune-"]),
+        ("distillation", ["train"]),
+        ("bf16", ["--precision bf16"]),
+    ],
+)
+def test_another_name_of_a_method_names_the_method(name, named):
+    with pytest.raises(InputError) as caught:
+        load_method(name)
+    assert all(part in caught.value.hint for part in named)
+    assert "known" not in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["4bit", "zzz"])
+def test_a_name_without_a_method_lists_all(name):
+    with pytest.raises(InputError) as caught:
+        load_method(name)
+    assert all(method.name in caught.value.hint for method in list_methods())
 
 
 def test_every_setting_has_a_description_and_a_default():

@@ -5,7 +5,7 @@ from openvino import opset15 as op
 
 from ovtool.core.errors import InputError
 from ovtool.models.convert import convert
-from ovtool.models.inputs import random_inputs
+from ovtool.models.inputs import random_inputs, reject_text
 from tests.helpers.graphs import ROWS, embedding
 
 SHAPES = {"ids": (4, 200), "mask": (4, 200)}
@@ -39,3 +39,11 @@ def test_text_model_keeps_dynamic_dimensions(tmp_path):
     assert variant.record.batch == "dynamic"
     assert [port.shape for port in variant.record.inputs] == [(-1, -1)] * 2
     assert "ids 2x8, mask 2x8" in variant.record.check.inputs
+
+
+def test_text_is_refused_by_the_name_of_the_port():
+    text = op.parameter([2], ov.Type.string, name="words")
+    text.output(0).set_names({"words"})
+    with pytest.raises(InputError, match="'words'") as caught:
+        reject_text(ov.Model([op.result(text)], [text], "labels"))
+    assert caught.value.hint

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from ovtool.core.errors import InputError
 from ovtool.models.bundled.models import SAMPLES
 from ovtool.models.convert import default_name
-from ovtool.models.registry import SOURCES, SUFFIXES, kind_of
+from ovtool.models.registry import EXPORTS, SOURCES, SUFFIXES, kind_of, names_model
 
 
 @pytest.mark.parametrize(
@@ -47,6 +47,26 @@ def test_missing_and_unsupported_files_raise(tmp_path):
     other.write_text("x")
     with pytest.raises(InputError, match=r"model\.docx"):
         kind_of(str(other))
+
+
+@pytest.mark.parametrize("suffix", EXPORTS)
+def test_a_format_that_needs_an_export_has_a_hint(tmp_path, suffix):
+    path = tmp_path / f"net{suffix}"
+    path.write_text("x")
+    with pytest.raises(InputError, match=path.name) as caught:
+        kind_of(str(path))
+    assert caught.value.hint
+    assert "supported" not in caught.value.hint
+    assert "{0}" not in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("reference", "expected"),
+    [("x.onnx", True), ("x.H5", True), ("nets:make", True), ("sample:a", True), ("x.json", False),
+     ("x.yaml", False), ("recipe", False)],
+)  # fmt: skip
+def test_a_model_is_recognized_by_its_name(reference, expected):
+    assert names_model(reference) == expected
 
 
 @given(st.text(max_size=30).filter(lambda text: "\0" not in text))

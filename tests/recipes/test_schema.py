@@ -286,6 +286,19 @@ def test_a_recipe_has_a_path_or_a_bundled_name(tmp_path):
     assert "efficientnet-lite0?" in caught.value.hint
 
 
+@pytest.mark.parametrize("size", [100, 1 << 17])
+def test_a_model_is_no_recipe(tmp_path, size):
+    model = tmp_path / "net.onnx"
+    model.write_bytes(b"x" * size)
+    variant = tmp_path / "int8"
+    variant.mkdir()
+    (variant / "variant.json").write_text("{}")
+    for name in (model, variant, tmp_path / "net.keras", "sample:efficientnet-lite0", "net:make"):
+        with pytest.raises(InputError, match="model") as caught:
+            find_recipe(name)
+        assert f"ovtool sweep {name}" in caught.value.hint
+
+
 # Tokens of YAML and recipes, so that random texts get past the first token.
 WORDS = "recipe: name: model: variants: steps: sweep: data: source: int8 weights fp16 CPU"
 SIGNS = "? : - [ ] { } , & * ! | > ' \" % @ # << ~ \\ é --- true 1 -1 2.5 .nan 0x1 1e999 12:30:45"
