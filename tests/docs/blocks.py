@@ -7,7 +7,6 @@ block changes that:
 - ``<!-- run: exit=1 -->``: the exit code of the last command.
 - ``<!-- run: output=any -->``: only the exit code is compared.
 - ``<!-- run: quick=1 -->``: the sweep is shortened by :data:`QUICK`.
-- ``<!-- run: slow=1 -->``: the page runs only with the slow tests.
 
 ``python -m tests.docs.blocks PAGE...`` writes the current output into pages.
 

@@ -20,14 +20,11 @@ def template(tmp_path_factory):
     return blocks.write_workspace(tmp_path_factory.mktemp("docs") / "template")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "page",
     [
-        pytest.param(
-            page,
-            id=page.relative_to(blocks.ROOT).as_posix(),
-            marks=[pytest.mark.slow] if any("slow" in b.options for b in runnable) else [],
-        )
+        pytest.param(page, id=page.relative_to(blocks.ROOT).as_posix())
         for page, runnable in RUNNABLE.items()
         if runnable
     ],

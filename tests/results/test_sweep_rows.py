@@ -66,6 +66,7 @@ def test_results_hold_public_columns_then_details(folder):
     pd.testing.assert_frame_equal(rows[list(table.rows.columns)], table.rows)
 
 
+@pytest.mark.slow
 def test_report_keeps_details_in_own_folder(folder, tmp_path, journals):
     append_to_journal(folder)
     report([folder])
