@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import math
 import random
-import tempfile
 import time
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -25,7 +23,7 @@ from ovtool.benchmark import figures, load, windows
 from ovtool.benchmark.pool import Pool, Slot
 from ovtool.benchmark.session import Job, RawRound, Runner, Session, TrialFailedError
 from ovtool.benchmark.windows import HostLoad
-from ovtool.core import units
+from ovtool.core import files, units
 from ovtool.core.measurement import Measurement
 from ovtool.core.notes import Note, make_note
 from ovtool.core.statistics import Interval
@@ -101,8 +99,7 @@ def measure_group(
     """
     outcomes: dict[str, Measurement] = {}
     runs: list[_Run] = []
-    scratch = tempfile.TemporaryDirectory(prefix="ovtool-cache-", ignore_cleanup_errors=True)
-    with scratch as folder, closing(Pool(runner, Path(folder))) as pool:
+    with files.scratch_folder("cache") as folder, closing(Pool(runner, folder)) as pool:
         runner.prepare(len(jobs))
         for job in jobs:
             on_progress(MeasurementProgress(job.trial, "compiling"))

@@ -12,6 +12,7 @@ from ovtool.charts.layers import draw_roofline, draw_time_by_layer
 from ovtool.charts.render import write_charts
 from ovtool.core import files
 from ovtool.core.errors import InputError
+from ovtool.core.escaping import quote_cell
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -50,7 +51,8 @@ def write_layer_report(
     with (folder / LAYERS).open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, columns, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        for row in rows:
+            writer.writerow({k: quote_cell(v) if isinstance(v, str) else v for k, v in row.items()})
     pictures = write_charts(charts, folder / CHARTS)
     return LayerFiles(
         target / LAYERS,

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 from ovtool.charts import theme
 from ovtool.core import files
 from ovtool.core.errors import InputError, OvtoolError
+from ovtool.core.escaping import quote_controls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -91,6 +92,10 @@ class ChartRenderer:
         for chart in charts:
             with _translate_errors(chart.name):
                 self._charts.append((chart, self._pool.submit(_draw, _standalone(chart))))
+
+    def file_names(self) -> list[str]:
+        """Return the names of the files that :meth:`write` writes."""
+        return [f"{chart.name}{suffix}" for chart, _ in self._charts for suffix in (".svg", ".png")]
 
     def write(self, folder: Path) -> list[Path]:
         """Wait for the charts and write them as SVG and PNG.
@@ -163,7 +168,7 @@ def _draw(spec: dict[str, Any]) -> tuple[str, bytes]:
     """Return a chart as SVG and as PNG."""
     import vl_convert
 
-    svg: str = vl_convert.vegalite_to_svg(spec)
+    svg = quote_controls(vl_convert.vegalite_to_svg(spec))  # XML forbids control characters
     return svg, vl_convert.svg_to_png(svg, scale=_PNG_SCALE)
 
 
@@ -194,16 +199,18 @@ def _load_library() -> str:
     """
     import vl_convert
 
-    cache = files.user_folder() / f"vega-{version('vl-convert-python')}.js"
-    with contextlib.suppress(OSError):
+    name, cache = f"vega-{version('vl-convert-python')}.js", None
+    with contextlib.suppress(OSError, InputError):
+        cache = files.user_folder() / name
         digest, _, script = cache.read_bytes().partition(b"\n")
         if digest == _digest(script):
             return script.decode()
     bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
     text = bundle.replace("\r\n", "\n").replace("</script", "<\\/script").replace("<!--", "<\\!--")
     script = text.encode()
-    with contextlib.suppress(OSError, InputError):  # the cache only saves time
-        files.write_file(cache, lambda path: path.write_bytes(_digest(script) + b"\n" + script))
+    if cache is not None:
+        with contextlib.suppress(OSError, InputError):  # the cache only saves time
+            files.write_file(cache, lambda path: path.write_bytes(_digest(script) + b"\n" + script))
     return text
 
 

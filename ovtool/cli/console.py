@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ovtool.core import units
+from ovtool.core.escaping import quote_controls
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,12 +30,19 @@ def get_console(*, stderr: bool = False) -> Console:
 
 def write_line(console: Console, text: str, style: str | None = None) -> None:
     """Write a line to a console; only a terminal wraps the line."""
-    console.print(text, markup=False, style=style, soft_wrap=not console.is_terminal)
+    console.print(
+        quote_controls(text), markup=False, style=style, soft_wrap=not console.is_terminal
+    )
 
 
 def print_line(text: str, style: str | None = None) -> None:
     """Print a line of the answer on stdout."""
     write_line(get_console(), text, style)
+
+
+def print_unwrapped(text: str, end: str = "\n") -> None:
+    """Print text on stdout as it is, for paths and programs that are copied."""
+    print(quote_controls(text), end=end)
 
 
 def print_status(text: str) -> None:
@@ -69,7 +77,7 @@ def print_table(
     for heading in headings:
         table.add_column(heading, overflow="fold", justify="right" if heading in right else "left")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(quote_controls(cell)) for cell in row))
     get_console().print(table)
     if caption:
         print_line(caption, "dim")

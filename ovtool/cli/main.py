@@ -17,6 +17,7 @@ from ovtool import __version__
 from ovtool.cli.command import LazyGroup
 from ovtool.core import files
 from ovtool.core.errors import InputError, OvtoolError
+from ovtool.core.escaping import quote_controls
 
 VERBS = {
     "Prepare a model": {
@@ -142,9 +143,9 @@ def main() -> None:
 
 
 def _print_error(message: str, hint: str, status: int) -> int:
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {quote_controls(message)}", file=sys.stderr)
     if hint:
-        print(f"hint: {hint}", file=sys.stderr)
+        print(f"hint: {quote_controls(hint)}", file=sys.stderr)
     return status
 
 

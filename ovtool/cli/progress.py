@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ovtool.cli.console import get_console, write_line
 from ovtool.core import units
+from ovtool.core.escaping import quote_controls
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -46,7 +47,7 @@ class TerminalProgress:
             transient=True,
         )
         self._bars.start()
-        self._task = self._bars.add_task(task, total=total)
+        self._task = self._bars.add_task(quote_controls(task), total=total)
 
     def advance(self, steps: int = 1) -> None:
         """Add finished steps."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ovtool.comparison import text
-from ovtool.core.markdown import escape, note
+from ovtool.core.escaping import escape_md, format_note
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,9 +19,11 @@ def to_markdown(comparison: Comparison) -> str:
 
 
 def _lines(comparison: Comparison) -> Iterator[str]:
-    yield f"## {escape(comparison.a.name)} → {escape(comparison.b.name)}"
+    yield f"## {escape_md(comparison.a.name)} → {escape_md(comparison.b.name)}"
     yield ""
-    yield (f"**{escape(text.headline(comparison))}** {escape(text.machines_text(comparison))}")
+    yield (
+        f"**{escape_md(text.headline(comparison))}** {escape_md(text.machines_text(comparison))}"
+    )
     yield from _section("Speed", text.changes_table(comparison))
     yield from _section("Quality", text.quality_table(comparison))
     yield from _list("Model size", text.size_lines(comparison))
@@ -32,9 +34,9 @@ def _lines(comparison: Comparison) -> Iterator[str]:
         yield from ("", "### Differences between A and B", "")
         yield from _table(("", "A", "B"), text.difference_rows(comparison))
     if comparison.notes:
-        yield from ("", "### Notes", "", *(note(n) for n in comparison.notes))
+        yield from ("", "### Notes", "", *(format_note(n) for n in comparison.notes))
     yield from ("", "### Method", "")
-    yield from (f"- {escape(line)}" for line in text.method_lines(comparison))
+    yield from (f"- {escape_md(line)}" for line in text.method_lines(comparison))
 
 
 def _section(title: str, table: text.TextTable) -> Iterator[str]:
@@ -45,7 +47,9 @@ def _section(title: str, table: text.TextTable) -> Iterator[str]:
     yield from ("", f"### {title}", "")
     yield from _table(table.headings, changed) if changed else ("No change.",)
     if table.remarks:
-        remarks = (f"({number}) {escape(remark)}" for number, remark in enumerate(table.remarks, 1))
+        remarks = (
+            f"({number}) {escape_md(remark)}" for number, remark in enumerate(table.remarks, 1)
+        )
         yield from ("", "<br>".join(remarks))
     if same:
         yield from ("", f"<details><summary>{len(same)} the same</summary>", "")
@@ -57,9 +61,9 @@ def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[s
     yield f"| {' | '.join(headings)} |"
     yield f"|{' --- |' * len(headings)}"
     for row in rows:
-        yield f"| {' | '.join(escape(cell) for cell in row)} |"
+        yield f"| {' | '.join(escape_md(cell) for cell in row)} |"
 
 
 def _list(title: str, items: Sequence[str]) -> Iterator[str]:
     if items:
-        yield from ("", f"### {title}", "", *(f"- {escape(item)}" for item in items))
+        yield from ("", f"### {title}", "", *(f"- {escape_md(item)}" for item in items))

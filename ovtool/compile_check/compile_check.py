@@ -5,9 +5,7 @@ The only evidence is a trial compile: the operations that a plugin claims to sup
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovtool.benchmark import jobs
@@ -15,7 +13,7 @@ from ovtool.benchmark.session import TrialFailedError
 from ovtool.compile_check import compiling, suspects
 from ovtool.compile_check.compiling import COMPILE_S, LocalCompiler
 from ovtool.compile_check.npu import offline
-from ovtool.core import units
+from ovtool.core import files, units
 from ovtool.core.device_names import KINDS, is_virtual, kind_of, npu_platform
 from ovtool.core.errors import InputError, MissingDeviceError
 from ovtool.core.progress import SILENT, Progress
@@ -187,11 +185,11 @@ def check_compiles(
     name, shapes = job.trial.variant_name, tuple(zip(job.names, job.shapes, strict=True))
     model = ov.Core().read_model(job.xml)
     fix_shapes(model, shapes, name)
-    with tempfile.TemporaryDirectory(prefix="ovtool-check-") as scratch:
+    with files.scratch_folder("check") as scratch:
 
         def compile_part(part: ov.Model) -> Outcome:
-            ov.save_model(part, Path(scratch) / MODEL, compress_to_fp16=False)
-            outcome = compiler.compile(Path(scratch) / MODEL, job.properties)
+            ov.save_model(part, scratch / MODEL, compress_to_fp16=False)
+            outcome = compiler.compile(scratch / MODEL, job.properties)
             progress.advance()
             return outcome
 

@@ -88,8 +88,6 @@ def apply_method(
         progress.note(f"{name}: reused {out}, made from the same model, settings and versions")
         return existing
     variant.check_target(out, replace)
-    if not parent.intact:
-        raise InputError(f"{parent.folder} was changed after it was written", "convert it again")
     scratch = _scratch(out, parent, step)
     model = _reader().read_model(parent.xml)
     context = MethodContext(model, parsed, parent, inputs, scratch, progress)
@@ -145,7 +143,7 @@ def _reusable(
         }
     )
     same = existing.name == name and existing.record.provenance == expected.provenance
-    return existing if same and existing.intact else None
+    return existing if same else None
 
 
 def _reader() -> ov.Core:

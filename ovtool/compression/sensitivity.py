@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from dataclasses import dataclass
 from dataclasses import replace as with_fields
 from pathlib import Path
@@ -106,8 +105,8 @@ def sensitivity(
     target = Path(out) if out is not None else None
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(files.new_folder(target, replace)) if target else None
-        scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="ovtool-sensitivity-"))
-        variant = load_or_convert_next_to(model, target, Path(scratch), progress)
+        scratch = stack.enter_context(files.scratch_folder("sensitivity"))
+        variant = load_or_convert_next_to(model, target, scratch, progress)
         spec = DataSpec(data) if isinstance(data, str) else data
         inputs = CompressionData(validation=validation, metric=metric)
         result = measure_sensitivity(

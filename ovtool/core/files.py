@@ -1,12 +1,17 @@
-"""Atomic writes, hashes and checks of files."""
+"""Atomic, durable writes; temporary folders; folders that ovtool owns; hashes of files."""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import hashlib
+import json
 import os
+import re
 import shutil
+import sys
+import tempfile
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,13 +19,64 @@ from typing import TYPE_CHECKING
 from ovtool.core.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+
+MARKER = ".ovtool"
+"""File in each folder that ovtool wrote: JSON with the relative paths of its ``files``."""
+
+_LOCK = re.compile(r"(?P<prefix>\.(?P<name>.+)\.[0-9a-f]{8})\.lock")
+_LONGEST_NAME = 200
+"""Characters of a target's name in the names of its temporary files; the limit is 255 bytes."""
+_CACHED_BYTES = 1 << 24
+"""Size from which reading a cached hash is faster than hashing."""
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+_cleaned: set[Path] = set()
+"""Folders in which this process has removed the temporary files of dead processes."""
+
+_WRITE_ERRORS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the file is too large for the disk",
+    errno.EROFS: "the disk is read-only",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "permission denied",
+    errno.ENOTDIR: "a file is in the way",
+    errno.EEXIST: "a file is in the way",
+    errno.EISDIR: "a folder is in the way",
+    errno.ENOTEMPTY: "a folder appeared there in the meantime",
+    errno.ENAMETOOLONG: "the name is too long",
+    errno.ELOOP: "too many symbolic links",
+    errno.EMFILE: "too many open files",
+    errno.ENFILE: "too many open files",
+    errno.EIO: "the disk reports an input/output error",
+    errno.ENOLCK: "the file system has no locks left",
+}
 
 
 def user_folder() -> Path:
-    """Return the cache folder of ovtool, which may not exist yet."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "ovtool"
+    """Return the cache folder of ovtool, which may not exist yet.
+
+    A process without a home folder, as in a container with an arbitrary user id, gets a private
+    folder below the system's temporary folder.
+    """
+    cache = os.environ.get("XDG_CACHE_HOME")
+    if cache:
+        return Path(cache) / "ovtool"
+    try:
+        return Path.home() / ".cache" / "ovtool"
+    except RuntimeError:
+        return _private_folder()
+
+
+def _private_folder() -> Path:
+    """Return a folder that no other user can read or prepare."""
+    folder = Path(tempfile.gettempdir()) / f"ovtool-{os.getuid()}"
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    status = folder.lstat()
+    if folder.is_symlink() or status.st_uid != os.getuid() or status.st_mode & 0o077:
+        raise InputError(f"{folder} belongs to another user", "set XDG_CACHE_HOME to a folder")
+    return folder
 
 
 _kept: dict[Path, str] = {}
@@ -46,6 +102,32 @@ def sha256(*paths: Path) -> str:
     return digest.hexdigest()
 
 
+def verified_sha256(*paths: Path) -> str:
+    """Return :func:`sha256`, from a cache while the files have the same size, times and inode."""
+    if sum(path.stat().st_size for path in paths) < _CACHED_BYTES:
+        return sha256(*paths)
+    key = hashlib.sha256("\n".join(str(path.resolve()) for path in paths).encode()).hexdigest()
+    stamps = [_stamp(path) for path in paths]
+    try:
+        cache = user_folder() / "hashes" / f"{key}.json"
+        known = json.loads(cache.read_bytes())
+        if known["stamps"] == stamps:
+            return str(known["sha256"])
+    except InputError:
+        return sha256(*paths)
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # missing or damaged
+    digest = sha256(*paths)
+    with contextlib.suppress(InputError, OSError):
+        write_text(cache, json.dumps({"stamps": stamps, "sha256": digest}))
+    return digest
+
+
+def _stamp(path: Path) -> list[int]:
+    status = path.stat()
+    return [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+
+
 def existing_file(path: str | Path, what: str) -> Path:
     """Return the path of a non-empty file.
 
@@ -63,45 +145,169 @@ def existing_file(path: str | Path, what: str) -> Path:
 
 
 @contextlib.contextmanager
+def scratch_folder(purpose: str) -> Iterator[Path]:
+    """Yield a new private folder for temporary files, and remove it.
+
+    Args:
+        purpose: Part of its name.
+    """
+    with _reserved(Path(tempfile.gettempdir()) / f"ovtool-{purpose}") as prefix:
+        folder = Path(f"{prefix}.tmp")
+        with writing(folder):
+            folder.mkdir(mode=0o700)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
 def new_folder(target: Path, replace: bool = False) -> Iterator[Path]:
     """Yield a temporary folder next to ``target`` that is renamed to it if the block succeeds.
 
+    The folder gets a :data:`MARKER`.  The disk has all its files before the rename.  A folder that
+    is replaced exists at every moment, in its old or its new state.
+
     Raises:
-        InputError: ``target`` exists without ``replace``, or the disk is full or read-only.
+        InputError: ``target`` exists without ``replace``, has files that ovtool did not write, or
+            the disk is full or read-only.
     """
-    if target.exists() and not replace:
-        raise InputError(f"folder exists: {target}", "use another --out, or --force to replace it")
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
+    check_new_folder(target, replace)
     with writing(target):
-        temporary.mkdir(parents=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+    with _reserved(target) as prefix:
+        temporary, old = Path(f"{prefix}.tmp"), Path(f"{prefix}.old")
+        try:
+            with writing(target):
+                temporary.mkdir()
+                yield temporary
+                written = _files_below(temporary)
+                (temporary / MARKER).write_text(_marker(written), encoding="utf-8")
+                _sync(*(temporary / name for name in (*written, MARKER)), temporary)
+                if replace and target.exists():
+                    check_new_folder(target, replace)
+                    _swap(temporary, target, old)
+                else:
+                    temporary.rename(target)
+                _sync(target.parent)
+        finally:
+            for folder in (temporary, old):
+                _move_foreign_files(folder, target)
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def check_new_folder(target: Path, replace: bool = False) -> None:
+    """Check that a folder may be created, or replaced.
+
+    Raises:
+        InputError: It exists without ``replace``, or has files that ovtool did not write.
+    """
+    if not target.exists():
+        return
+    if not replace:
+        raise InputError(f"folder exists: {target}", "use another --out, or --force to replace it")
+    owned = read_marker(target)
+    if owned is None:
+        raise InputError(
+            f"folder exists, and ovtool did not write it: {target}", "use another --out"
+        )
+    foreign = sorted(set(_files_below(target)) - owned)
+    if foreign:
+        more = f" and {len(foreign) - 3} more" if len(foreign) > 3 else ""
+        raise InputError(
+            f"{target} has files that ovtool did not write there: {', '.join(foreign[:3])}{more}",
+            "move them, or use another --out",
+        )
+
+
+def read_marker(folder: Path) -> set[str] | None:
+    """Return the files that ovtool wrote into a folder; None for a folder without a marker."""
     try:
-        with writing(target):
-            yield temporary
-            if target.exists():
-                old = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.old")
-                target.rename(old)
-                temporary.rename(target)
-                shutil.rmtree(old)
-            else:
-                temporary.rename(target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        return {str(name) for name in json.loads((folder / MARKER).read_bytes())["files"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def claim_files(folder: Path, names: Iterable[str]) -> None:
+    """Record that ovtool writes files into a folder which may have files of others.
+
+    Raises:
+        InputError: One of the files exists, and ovtool did not write it.
+    """
+    owned, wanted = read_marker(folder) or set(), set(names)
+    for name in sorted(wanted - owned):
+        if (folder / name).exists():
+            raise InputError(
+                f"{folder / name} exists, and ovtool did not write it", "use another --out"
+            )
+    if not wanted <= owned:
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / MARKER, _marker(owned | wanted))
+
+
+def _marker(names: Iterable[str]) -> str:
+    return json.dumps({"files": sorted(names)}, indent=1) + "\n"
+
+
+def _files_below(folder: Path) -> list[str]:
+    return [
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.name != MARKER and (path.is_symlink() or not path.is_dir())
+    ]
+
+
+def _swap(temporary: Path, target: Path, old: Path) -> None:
+    """Put a folder in the place of another, in one step where the system can."""
+    if _exchange(temporary, target):
+        return
+    target.rename(old)
+    temporary.rename(target)
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Exchange two paths in one step; return whether the system can (Linux)."""
+    if not sys.platform.startswith("linux"):
+        return False
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)
+    if rename is None:
+        return False
+    names = os.fsencode(first), os.fsencode(second)
+    result = rename(_AT_FDCWD, names[0], _AT_FDCWD, names[1], ctypes.c_uint(_RENAME_EXCHANGE))
+    return bool(result == 0)
+
+
+def _move_foreign_files(folder: Path, target: Path) -> None:
+    """Move files that others wrote into a replaced folder to its replacement."""
+    owned = read_marker(folder)
+    for name in () if owned is None else sorted(set(_files_below(folder)) - owned):
+        destination = target / name
+        if not destination.exists():
+            destination.parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).rename(destination)
 
 
 def write_file(target: Path, write: Callable[[Path], object]) -> Path:
     """Write a file under a temporary name, then rename it to ``target``.
 
+    The disk has the file before the rename, so that a loss of power leaves the old or the new file.
+
     Raises:
         InputError: The folder is not writable, or the disk is full or read-only.
     """
-    temporary = target.with_name(f".{target.stem}.{uuid.uuid4().hex[:8]}.tmp{target.suffix}")
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            write(temporary)
-            temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
+    with _reserved(target) as prefix:
+        temporary = Path(f"{prefix}.tmp{target.suffix}")
+        with writing(target):
+            try:
+                write(temporary)
+                _sync(temporary)
+                temporary.replace(target)
+                _sync(target.parent)
+            finally:
+                temporary.unlink(missing_ok=True)
     return target
 
 
@@ -110,22 +316,83 @@ def write_text(target: Path, content: str) -> Path:
     return write_file(target, lambda path: path.write_text(content, encoding="utf-8"))
 
 
+def _sync(*paths: Path) -> None:
+    """Wait until files and folders are on the disk."""
+    for path in paths:
+        if path.is_dir() and sys.platform == "win32":
+            continue  # Windows cannot open a folder
+        # Windows flushes a file only through a writable handle.
+        mode = os.O_RDWR if sys.platform == "win32" else os.O_RDONLY
+        descriptor = os.open(path, mode)
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems
+                raise
+        finally:
+            os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _reserved(target: Path) -> Iterator[Path]:
+    """Yield a prefix for the names of temporary files next to ``target``.
+
+    While the process lives, it holds the lock file ``PREFIX.lock``.  The first use of a folder by
+    another process removes the files of prefixes whose lock is free.
+    """
+    from filelock import FileLock
+
+    if target.parent not in _cleaned:
+        _cleaned.add(target.parent)
+        _remove_abandoned(target.parent)
+    prefix = target.with_name(f".{target.name[:_LONGEST_NAME]}.{uuid.uuid4().hex[:8]}")
+    path = Path(f"{prefix}.lock")
+    lock = FileLock(path)
+    with writing(target):
+        lock.acquire()
+    try:
+        yield prefix
+    finally:
+        lock.release()
+        path.unlink(missing_ok=True)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove temporary files of dead processes, and restore a folder they were about to replace."""
+    from filelock import FileLock, Timeout
+
+    with contextlib.suppress(OSError):
+        names = [entry.name for entry in os.scandir(folder) if entry.name.startswith(".")]
+        for match in filter(None, map(_LOCK.fullmatch, names)):
+            path = folder / match[0]
+            lock = FileLock(path)
+            try:
+                lock.acquire(timeout=0)
+            except (Timeout, OSError):
+                continue  # a process that lives, or of another user
+            try:
+                target = folder / match["name"]
+                for name in names:
+                    if not name.startswith(f"{match['prefix']}.") or name == match[0]:
+                        continue
+                    left = folder / name
+                    if name.endswith(".old") and not target.exists():
+                        left.rename(target)
+                    elif left.is_dir() and not left.is_symlink():
+                        shutil.rmtree(left, ignore_errors=True)
+                    else:
+                        left.unlink(missing_ok=True)
+            finally:
+                lock.release()
+                path.unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def writing(target: Path) -> Iterator[None]:
     """Convert an operating system error of writing ``target`` into an :class:`InputError`."""
     try:
         yield
     except OSError as error:
-        reasons = {
-            errno.ENOSPC: "the disk is full",
-            errno.EDQUOT: "the disk quota is used up",
-            errno.EFBIG: "the file is too large for the disk",
-            errno.EROFS: "the disk is read-only",
-            errno.EACCES: "permission denied",
-            errno.ENOTDIR: "a file is in the way",
-            errno.EEXIST: "a file is in the way",
-            errno.EISDIR: "a folder is in the way",
-        }
-        if error.errno not in reasons:
+        if error.errno not in _WRITE_ERRORS:
             raise
-        raise InputError(f"cannot write {target}: {reasons[error.errno]}") from error
+        raise InputError(f"cannot write {target}: {_WRITE_ERRORS[error.errno]}") from error

@@ -102,6 +102,27 @@ class SweepFolder:
             raise InputError(f"not a sweep folder: {folder} has no {PLAN}", "run ovtool sweep")
         return cls(folder)
 
+    @classmethod
+    def create(cls, path: Path) -> SweepFolder:
+        """Return a new or existing sweep folder, without writing into it.
+
+        Raises:
+            InputError: The folder has files of these names that are not of a sweep.
+        """
+        sweep = cls(path)
+        if (path / PLAN).exists():
+            try:
+                _ = sweep.plan
+            except InputError as error:
+                raise InputError(f"{path} is not a sweep: {error}", "use another --out") from error
+            return sweep
+        for name in (JOURNAL, ENVIRONMENT, RESULTS):
+            if (path / name).exists():
+                raise InputError(
+                    f"{path} is not a sweep: it has {name} without {PLAN}", "use another --out"
+                )
+        return sweep
+
     @property
     def plan(self) -> SweepPlan:
         """The plan.

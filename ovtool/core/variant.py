@@ -11,7 +11,6 @@ import contextlib
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -194,10 +193,10 @@ class Variant:
 
     @classmethod
     def load(cls, folder: str | Path) -> Variant:
-        """Read a variant, and check the sizes of its files.
+        """Read a variant, and check the size and the hash of its files.
 
         Raises:
-            InputError: A file is missing or has another size, or ``variant.json`` is invalid.
+            InputError: A file is missing or was changed, or ``variant.json`` is invalid.
         """
         path = Path(folder)
         record_path = files.existing_file(path / RECORD, "variant record")
@@ -214,12 +213,12 @@ class Variant:
                     f"{file} was changed: {file.stat().st_size} bytes, recorded {size}",
                     "convert the source again",
                 )
+        if files.verified_sha256(path / MODEL, path / WEIGHTS) != record.sha256:
+            raise InputError(
+                f"{MODEL} or {WEIGHTS} in {path} was changed: the hash differs from {RECORD}",
+                "convert the source again",
+            )
         return cls(path, record)
-
-    @cached_property
-    def intact(self) -> bool:
-        """Whether the files have the recorded hash; reads them completely."""
-        return files.sha256(self.xml, self.bin) == self.record.sha256
 
     @property
     def name(self) -> str:
@@ -256,14 +255,11 @@ def check_target(target: Path, replace: bool = False) -> None:
     """Check that a variant may be saved in a folder.
 
     Raises:
-        InputError: The folder exists without ``replace``, or is not a variant.
+        InputError: The folder exists without ``replace``, is not a variant, or has other files.
     """
-    if not target.exists():
-        return
-    if not replace:
-        raise InputError(f"folder exists: {target}", "use another --out, or --force to replace it")
-    if not (target / RECORD).is_file():
+    if target.exists() and replace and not (target / RECORD).is_file():
         raise InputError(f"folder exists and is not a variant: {target}", "use another --out")
+    files.check_new_folder(target, replace)
 
 
 def save(

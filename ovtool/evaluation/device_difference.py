@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import math
-import tempfile
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovtool.benchmark.session import Job, Runner, Session, TrialFailedError
-from ovtool.core import units
+from ovtool.core import files, units
 from ovtool.core.notes import Note, make_note
 from ovtool.datasets.samples import FirstSamples
 from ovtool.evaluation.divergence import compute_relative_error, find_divergence
@@ -24,6 +22,7 @@ from ovtool.graph.reference_run import EXACT_PROPERTIES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -171,9 +170,8 @@ class _Search:
         comparable = [p for p in positions if _is_comparable(self._operations[p])]
         if not comparable:
             return {}
-        prefix = "ovtool-divergence-"
-        with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as folder:
-            xml = Path(folder) / "probe.xml"
+        with files.scratch_folder("divergence") as folder:
+            xml = folder / "probe.xml"
             arrays = self._save_with_results(comparable, xml)
             outputs, exact = (self._infer(job, xml) for job in (self.job, self.exact))
         return {

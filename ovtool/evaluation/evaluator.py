@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ovtool.benchmark import jobs
 from ovtool.benchmark.session import Job, Runner, Session, TrialFailedError
+from ovtool.core import files
 from ovtool.core.columns import METRIC_COLUMNS
 from ovtool.core.errors import InputError
 from ovtool.core.shapes import OPEN, Named, Shape, shape_text
@@ -27,6 +26,7 @@ from ovtool.graph.reference_run import EXACT_PROPERTIES, ReferenceModel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     import openvino as ov
     from numpy.typing import NDArray
@@ -206,8 +206,8 @@ def infer_samples(session: Session, samples: Sequence[Sample]) -> Iterator[Any]:
     Raises:
         TrialFailedError: The device failed.
     """
-    with tempfile.TemporaryDirectory(prefix="ovtool-quality-") as folder:
-        inputs, outputs = Path(folder) / "inputs.npz", Path(folder) / "outputs.npz"
+    with files.scratch_folder("quality") as folder:
+        inputs, outputs = folder / "inputs.npz", folder / "outputs.npz"
         np.savez(inputs, **_stack(samples))  # type: ignore[arg-type] # arrays by input name
         session.infer(inputs, outputs)
         with np.load(outputs) as archive:

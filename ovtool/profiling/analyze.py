@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -112,7 +111,7 @@ def analyze(
 
     spec = single_spec(batch=batch, shapes=shapes)
     with contextlib.ExitStack() as stack:
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ovtool-analyze-")))
+        scratch = stack.enter_context(files.scratch_folder("analyze"))
         folder = stack.enter_context(files.new_folder(Path(out), replace)) if out else None
         variant = load_or_convert_next_to(model, Path(out) if out else None, scratch, progress)
         (trial,) = plan_trials([variant], ["CPU"], spec)

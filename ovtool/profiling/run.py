@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -168,7 +167,7 @@ def profile(
     devices, _ = select_available([device], strict=True)
     calibration = _calibration(devices[0], hint) if roofline else None
     with contextlib.ExitStack() as stack:
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ovtool-profile-")))
+        scratch = stack.enter_context(files.scratch_folder("profile"))
         folder = stack.enter_context(files.new_folder(Path(out), replace)) if out else None
         variant = load_or_convert_next_to(model, Path(out) if out else None, scratch, progress)
         (trial,) = plan_trials([variant], devices, spec)

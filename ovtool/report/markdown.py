@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ovtool.core.markdown import escape, note
+from ovtool.core.escaping import escape_md, format_note
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,56 +20,60 @@ def format_markdown(content: Content) -> str:
 
 
 def _lines(content: Content) -> Iterator[str]:
-    yield from (f"# {escape(content.title)}", "")
+    yield from (f"# {escape_md(content.title)}", "")
     if content.choice is None:
-        yield f"**No recommendation** ({escape(content.objective)}). {escape(content.no_choice)}"
+        objective, reason = escape_md(content.objective), escape_md(content.no_choice)
+        yield f"**No recommendation** ({objective}). {reason}"
     else:
         yield from _choice(content.choice, content.objective)
     if content.explanations:
         yield from ("", "## Explanations", "")
-        yield from (note(explanation) for explanation in content.explanations)
+        yield from (format_note(explanation) for explanation in content.explanations)
     yield from ("", "## Variants", "")
     yield from ["Nothing was measured."] if content.summary is None else _table(content.summary)
     yield from ("", "## Charts", "")
     for chart in content.charts.drawn:
-        yield from (f"![{escape(chart.title)}](charts/{chart.name}.svg)", "")
+        yield from (f"![{escape_md(chart.title)}](charts/{chart.name}.svg)", "")
     for omitted in content.charts.omitted:
-        yield f"- Not drawn: {escape(omitted.title)} ({escape(omitted.reason)})"
+        yield f"- Not drawn: {escape_md(omitted.title)} ({escape_md(omitted.reason)})"
     for rows in content.charts.excluded_rows:
-        yield f"- Not in the charts: {escape(rows)}"
+        yield f"- Not in the charts: {escape_md(rows)}"
     yield from ("", "## Failed trials and unavailable devices", "")
     for device in content.table.unavailable:
-        yield f"- {escape(device.device)} was not available: {escape(device.reason)}"
+        yield f"- {escape_md(device.device)} was not available: {escape_md(device.reason)}"
     for failed in content.failed:
-        yield f"- {escape(failed.label)}: {escape(failed.reason)}"
+        yield f"- {escape_md(failed.label)}: {escape_md(failed.reason)}"
     if not (content.failed or content.table.unavailable):
         yield "None: all trials ran on all requested devices."
     if content.table.notes:
         yield from ("", "## Notes", "")
-        yield from (note(each) for each in content.table.notes)
+        yield from (format_note(each) for each in content.table.notes)
     yield from ("", "## Environments", "")
-    yield from (f"- {env.name}: {escape(env.machine)}" for env in content.environments)
+    yield from (f"- {env.name}: {escape_md(env.machine)}" for env in content.environments)
 
 
 def _choice(choice: Choice, objective: str) -> Iterator[str]:
-    yield from (f"**{escape(choice.headline)}** (objective: {escape(objective)})", "")
-    yield from (f"- {escape(reason)}" for reason in choice.reasons)
-    yield f"- Confidence: {escape(choice.confidence.sentence)}."
+    yield from (
+        f"**{escape_md(choice.headline)}** (objective: {escape_md(objective)})",
+        "",
+    )
+    yield from (f"- {escape_md(reason)}" for reason in choice.reasons)
+    yield f"- Confidence: {escape_md(choice.confidence.sentence)}."
     if choice.ties:
-        yield f"- No significant difference from: {escape(choice.ties_text)}."
+        yield f"- No significant difference from: {escape_md(choice.ties_text)}."
     if choice.warnings:
         yield from ("", "Warnings:", "")
-        yield from (note(warning) for warning in choice.warnings)
+        yield from (format_note(warning) for warning in choice.warnings)
     if choice.runners_up:
         yield from ("", "Runners-up:", "")
-        yield from (f"- {escape(r.label)}: {escape(r.shortfall)}" for r in choice.runners_up)
+        yield from (f"- {escape_md(r.label)}: {escape_md(r.shortfall)}" for r in choice.runners_up)
     yield from ("", "```python", choice.snippet.rstrip(), "```")
 
 
 def _table(summary: Summary) -> Iterator[str]:
-    yield f"| {' | '.join(escape(heading) for heading in summary.headings)} |"
+    yield f"| {' | '.join(escape_md(heading) for heading in summary.headings)} |"
     yield f"|{' --- |' * len(summary.headings)}"
     for row in summary.rows:
-        cells = ("<br>".join(escape(line) for line in c.split("\n")) for c in row.cells)
+        cells = ("<br>".join(escape_md(line) for line in c.split("\n")) for c in row.cells)
         yield f"| {' | '.join(cells)} |"
-    yield from ("", escape(summary.caption))
+    yield from ("", escape_md(summary.caption))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ovtool.charts.layer_report import load_profile_charts
 from ovtool.charts.render import ChartRenderer
 from ovtool.core import files
+from ovtool.core.escaping import quote_column
 from ovtool.core.sweep_folder import RESULTS
 from ovtool.report.content import build_content
 from ovtool.report.markdown import format_markdown
@@ -69,6 +70,8 @@ def report(
         charts = (*content.charts.drawn, *profile_charts)
         content = replace(content, charts=replace(content.charts, drawn=charts))
         renderer.draw(charts)
+        names = [PAGE, CSV, MARKDOWN, *(f"{CHARTS}/{name}" for name in renderer.file_names())]
+        files.claim_files(folder, names if is_sweep_folder else [*names, RESULTS])
         _write_tables(table, folder, with_parquet=not is_sweep_folder)
         page = render_page(content, renderer.library(), reload_s)
         return ReportFiles(
@@ -91,6 +94,7 @@ def _write_tables(table: ResultsTable, folder: Path, *, with_parquet: bool) -> N
     from pyarrow import csv, parquet
 
     data = pa.Table.from_pandas(table.rows, preserve_index=False)
-    files.write_file(folder / CSV, lambda path: csv.write_csv(data, path))
+    cells = pa.table([quote_column(column) for column in data.columns], data.column_names)
+    files.write_file(folder / CSV, lambda path: csv.write_csv(cells, path))
     if with_parquet:
         files.write_file(folder / RESULTS, lambda path: parquet.write_table(data, path))

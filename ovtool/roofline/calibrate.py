@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovtool.benchmark.jobs import prepare_job
+from ovtool.core import files
 from ovtool.core.device_names import is_virtual, kind_of
 from ovtool.core.errors import InputError, NothingMeasuredError
 from ovtool.core.progress import SILENT, Progress
@@ -25,6 +24,7 @@ from ovtool.roofline.predict import layer_tasks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from ovtool.benchmark.session import Job, Runner, Session
     from ovtool.core.measurement import Measurement
@@ -154,9 +154,9 @@ def calibrate(
     supported = get_rules(kind_of(name)).precisions or ("default",)  # the most accurate first
     if precisions is None:
         precisions = (*supported, INT8)
-    with tempfile.TemporaryDirectory(prefix="ovtool-calibrate-") as scratch:
+    with files.scratch_folder("calibrate") as scratch:
         bench = _ProbeBench(
-            name, runner or ProcessRunner(), settings, now.id, Path(scratch), progress, supported[0]
+            name, runner or ProcessRunner(), settings, now.id, scratch, progress, supported[0]
         )
         measurements, peaks = _measure_all(bench, selected, precisions)
     result = Calibration(

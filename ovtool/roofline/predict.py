@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovtool.benchmark.session import TrialFailedError
+from ovtool.core import files
 from ovtool.core.errors import InputError, MissingError
 from ovtool.core.notes import Note, make_note
 from ovtool.core.progress import SILENT, Progress
@@ -105,8 +104,8 @@ def predict(
     spec = single_spec(batch=batch, precision=precision, hint=HINT, shapes=shapes)
     devices, _ = select_available([device], strict=True)
     rates = require_calibration(devices[0]).device_rates()
-    with tempfile.TemporaryDirectory(prefix="ovtool-predict-") as scratch:
-        variant = load_or_convert_next_to(model, None, Path(scratch), progress)
+    with files.scratch_folder("predict") as scratch:
+        variant = load_or_convert_next_to(model, None, scratch, progress)
         (trial,) = plan_trials([variant], devices, spec)
         try:
             session = ProcessRunner().open(jobs.prepare_job(trial, variant), warm_up=False)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ovtool.core import files
 from ovtool.core.columns import METRIC_COLUMNS
 from ovtool.core.errors import InputError, NothingMeasuredError
 from ovtool.core.progress import SILENT, Progress
@@ -88,6 +88,7 @@ def sweep(
     from ovtool.sweep.schedule import run_plan
 
     spec, folder, observer = spec or SweepSpec(), Path(out), observer or SilentObserver()
+    SweepFolder.create(folder)
     targets = select_targets(spec, strict=strict)
     loaded = _drop_equal([_load(v, folder, progress) for v in variants], progress)
     data = DataSpec(data) if isinstance(data, str) else data
@@ -105,11 +106,9 @@ def sweep(
         settings=spec.measurement_settings(),
     )
     environment = describe_environment()
-    with tempfile.TemporaryDirectory(prefix="ovtool-sweep-") as scratch:
+    with files.scratch_folder("sweep") as scratch:
         caveats = find_caveats(targets.measured)
-        measurer = Measurer(
-            loaded, plan, samples, spec, environment.id, observer, Path(scratch), caveats
-        )
+        measurer = Measurer(loaded, plan, samples, spec, environment.id, observer, scratch, caveats)
 
         def start(resumption: Resumption) -> None:
             measurer.evaluated |= {

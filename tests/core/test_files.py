@@ -1,8 +1,12 @@
 import errno
 import hashlib
+import json
 import os
 import re
+import signal
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -23,7 +27,18 @@ def failing(number):
 
 
 def names(folder):
-    return sorted(path.name for path in folder.iterdir())
+    return sorted(path.name for path in folder.iterdir() if path.name != files.MARKER)
+
+
+def run_and_kill(code, *arguments):
+    """Run code in another process, which kills itself where the code calls ``kill``."""
+    program = (
+        "import os, signal, sys; from pathlib import Path; from ovtool.core import files\n"
+        "def kill(*_): os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"target = Path(sys.argv[1])\n{code}"
+    )
+    process = subprocess.run([sys.executable, "-c", program, *map(str, arguments)], check=False)
+    assert process.returncode == -signal.SIGKILL
 
 
 def test_a_file_is_renamed_after_a_complete_write(tmp_path):
@@ -88,8 +103,8 @@ def test_a_read_only_folder_is_reported(tmp_path):
 
 
 def test_other_system_errors_pass(tmp_path):
-    with pytest.raises(OSError, match=rf"\[Errno {errno.EIO}\]"):
-        files.write_file(tmp_path / "a", failing(errno.EIO))
+    with pytest.raises(OSError, match=rf"\[Errno {errno.ENXIO}\]"):
+        files.write_file(tmp_path / "a", failing(errno.ENXIO))
     assert names(tmp_path) == []
 
 
@@ -127,6 +142,138 @@ def test_a_replaced_folder_has_no_old_files(tmp_path):
             (folder / name).write_text("x")
     assert names(target) == ["new"]
     assert names(tmp_path) == ["target"]
+
+
+def test_a_folder_of_others_is_never_replaced(tmp_path):
+    target = tmp_path / "target"
+    target.mkdir()
+    (target / "photo").write_text("x")
+    with pytest.raises(InputError, match="target"), files.new_folder(target, replace=True):
+        pass
+    assert (target / "photo").read_text() == "x"
+
+
+def test_files_of_others_in_a_replaced_folder_are_named(tmp_path):
+    target = tmp_path / "target"
+    with files.new_folder(target) as folder:
+        (folder / "a").write_text("x")
+    (target / "notes.txt").write_text("x")
+    with pytest.raises(InputError, match=r"notes\.txt"), files.new_folder(target, replace=True):
+        pass
+    assert names(target) == ["a", "notes.txt"]
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_a_folder_that_appears_meanwhile_is_kept(tmp_path, replace):
+    target = tmp_path / "target"
+
+    def fill():
+        with files.new_folder(target, replace) as folder:
+            (folder / "a").write_text("x")
+            target.mkdir()
+            (target / "precious").write_text("x")
+
+    with pytest.raises(InputError, match="target"):
+        fill()
+    assert names(target) == ["precious"]
+    assert names(tmp_path) == ["target"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+@pytest.mark.parametrize("exchange", [True, False])
+@pytest.mark.parametrize("call", ["Path.mkdir", "os.fsync", "Path.rename", "shutil.rmtree"])
+def test_a_killed_replacement_leaves_the_old_or_the_new_folder(tmp_path, exchange, call):
+    target = tmp_path / "target"
+    with files.new_folder(target) as folder:
+        (folder / "a").write_text("old")
+    count = {"Path.rename": 2}.get(call, 1)  # of two renames, the second
+    if call == "Path.rename" and exchange:
+        pytest.skip("one step")
+    run_and_kill(
+        f"""
+import shutil
+files._exchange = files._exchange if {exchange} else lambda *_: False
+with files.new_folder(target, replace=True) as folder:
+    (folder / "a").write_text("new")
+    real, calls = {call}, []
+    def replacement(*args, **kwargs):
+        calls.append(args)
+        return kill() if len(calls) == {count} else real(*args, **kwargs)
+    {"" if call == "Path.mkdir" else f"{call} = replacement"}
+    {"kill()" if call == "Path.mkdir" else ""}
+""",
+        target,
+    )
+    files._cleaned.discard(tmp_path)
+    files.write_text(tmp_path / "other", "x")  # the next use of the folder
+    assert names(tmp_path) == ["other", "target"]
+    assert (target / "a").read_text() in {"old", "new"}
+    assert files.read_marker(target) == {"a"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+def test_temporary_files_of_dead_processes_are_removed(tmp_path, monkeypatch):
+    monkeypatch.setattr(files.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    run_and_kill(
+        "files.write_file(target, lambda path: (path.write_text('x'), kill()))", tmp_path / "a"
+    )
+    assert len(names(tmp_path)) == 2
+    run_and_kill("with files.scratch_folder('s') as s: (s / 'x').mkdir(); kill()", tmp_path)
+    assert len(names(tmp_path)) == 2  # the second process removed the files of the first
+    with files.scratch_folder("t") as alive:
+        files._cleaned.discard(tmp_path)
+        with files.scratch_folder("u") as folder:
+            assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == {
+                alive.name,
+                folder.name,
+            }
+    assert names(tmp_path) == []
+
+
+def test_only_own_files_are_claimed(tmp_path):
+    files.claim_files(tmp_path, ["a", "b"])
+    (tmp_path / "a").write_text("ours")
+    (tmp_path / "c").write_text("theirs")
+    files.claim_files(tmp_path, ["a", "b"])
+    with pytest.raises(InputError, match="c exists"):
+        files.claim_files(tmp_path, ["a", "c"])
+    assert files.read_marker(tmp_path) == {"a", "b"}
+
+
+def test_a_cached_hash_follows_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "_CACHED_BYTES", 1)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    path = tmp_path / "a"
+    path.write_bytes(b"one")
+    first = files.verified_sha256(path)
+    (cache,) = (tmp_path / "cache" / "ovtool" / "hashes").glob("*.json")
+    cache.write_text(cache.read_text().replace(first, "0" * 64))
+    assert files.verified_sha256(path) == "0" * 64  # read from the cache
+    status = path.stat()
+    path.write_bytes(b"two")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert files.verified_sha256(path) == hashlib.sha256(b"two").hexdigest()
+    for damaged in ("", "[]", json.dumps({"stamps": None})):
+        cache.write_text(damaged)
+        assert files.verified_sha256(path) == hashlib.sha256(b"two").hexdigest()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows always has a home folder")
+def test_a_user_without_home_has_a_private_cache(tmp_path, monkeypatch):
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    monkeypatch.setattr(files.tempfile, "gettempdir", lambda: str(tmp_path))
+    folder = files.user_folder()
+    assert folder.parent == tmp_path
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert files.user_folder() == folder
+    folder.chmod(0o777)
+    with pytest.raises(InputError, match=re.escape(str(folder))):
+        files.user_folder()
 
 
 def test_a_hash_depends_on_contents_and_order(tmp_path):

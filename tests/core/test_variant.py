@@ -37,7 +37,6 @@ def test_a_saved_variant_is_loaded(saved):
     assert read.id == saved.record.sha256[:12]
     assert read.name == "conv"
     assert read.compressed
-    assert read.intact
     size = sum((saved.folder / name).stat().st_size for name in (MODEL, WEIGHTS))
     assert read.model_mib == size / 2**20
     assert read.record.inputs == (
@@ -75,7 +74,7 @@ def test_a_model_without_weights_has_an_empty_weights_file(tmp_path):
     x = op.parameter([1, 2], ov.Type.f32, name="x")
     saved = save(tmp_path / "bare", ov.Model([op.result(op.relu(x))], [x]))
     assert saved.record.bin_bytes == 0
-    assert Variant.load(saved.folder).intact
+    assert Variant.load(saved.folder).id == saved.id
 
 
 def test_a_failed_check_leaves_no_folder(tmp_path):
@@ -88,7 +87,8 @@ def test_a_failed_check_leaves_no_folder(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_only_variants_are_replaced_and_only_on_request(copy, tmp_path):
+def test_only_variants_are_replaced_and_only_on_request(tmp_path):
+    copy = save(tmp_path / "v", fully_connected()).folder
     with pytest.raises(InputError, match=re.escape(str(tmp_path))):
         variant.check_target(copy)
     variant.check_target(copy, replace=True)
@@ -98,6 +98,11 @@ def test_only_variants_are_replaced_and_only_on_request(copy, tmp_path):
     with pytest.raises(InputError, match=r"photos$"):
         variant.save(photos, fully_connected(), lambda _: {}, replace=True)
     assert (photos / "a.jpg").read_text() == "x"
+    (copy / "sweep").mkdir()
+    (copy / "sweep" / "plan.json").write_text("{}")
+    with pytest.raises(InputError, match=r"sweep/plan\.json"):
+        variant.save(copy, fully_connected(), lambda _: {}, replace=True)
+    assert (copy / "sweep" / "plan.json").read_text() == "{}"
 
 
 @pytest.mark.parametrize("name", [MODEL, WEIGHTS, RECORD])
@@ -116,11 +121,12 @@ def test_a_file_of_another_size_is_reported(copy, name):
         Variant.load(copy)
 
 
-def test_a_changed_file_of_the_same_size_has_another_hash(copy):
+def test_a_changed_file_of_the_same_size_is_reported(copy):
     weights = bytearray((copy / WEIGHTS).read_bytes())
     weights[10] ^= 1
     (copy / WEIGHTS).write_bytes(weights)
-    assert not Variant.load(copy).intact
+    with pytest.raises(InputError, match=re.escape(str(copy))):
+        Variant.load(copy)
 
 
 @pytest.mark.parametrize(

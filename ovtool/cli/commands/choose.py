@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from ovtool.cli import console, options
 from ovtool.cli.command import OUTPUT, option
+from ovtool.cli.console import print_unwrapped
 from ovtool.cli.spec_options import with_options_of
 from ovtool.core.columns import BY_NAME
 from ovtool.selection.choice_spec import ChoiceSpec
@@ -47,7 +48,7 @@ def command(
             console.print_json(error.to_json())
         raise
     if snippet:
-        print(choice.snippet, end="")
+        print_unwrapped(choice.snippet, end="")
     elif front:
         print_front(choice.front)
     else:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from ovtool.cli import console, options, progress
 from ovtool.cli.command import argument
+from ovtool.cli.console import print_unwrapped
 from ovtool.cli.spec_options import with_source_options
 from ovtool.core import units
 from ovtool.models.options import SourceOptions
@@ -47,13 +48,15 @@ def print_variant(variant: Variant, *, json: bool) -> None:
         console.print_json(document | {"id": variant.id, "folder": str(variant.folder)})
         return
     size = f"{units.text(variant.model_mib)} MiB"
-    print(f"{variant.folder}: {variant.name}, {size}, batch {record.batch}")
+    print_unwrapped(f"{variant.folder}: {variant.name}, {size}, batch {record.batch}")
     if record.batch_note:
-        print(f"  {record.batch_note}")
+        print_unwrapped(f"  {record.batch_note}")
     for kind, ports in (("input", record.inputs), ("output", record.outputs)):
         for port in ports:
             shape = "x".join("?" if d == -1 else str(d) for d in port.shape)
-            print(f"  {kind} {port.name}: {port.dtype} {shape} {port.layout or ''}".rstrip())
+            print_unwrapped(
+                f"  {kind} {port.name}: {port.dtype} {shape} {port.layout or ''}".rstrip()
+            )
     for step in record.steps:
         data = f", on {step.data}" if step.data else ""
-        print(f"  step {step.method}: {step.seconds:.1f} s{data}")
+        print_unwrapped(f"  step {step.method}: {step.seconds:.1f} s{data}")

@@ -8,6 +8,7 @@ import typer
 
 from ovtool.cli import console, options, progress
 from ovtool.cli.command import INSTALL, OUTPUT, TARGET, option
+from ovtool.cli.console import print_unwrapped
 from ovtool.core import units
 from ovtool.core.device_names import is_virtual
 
@@ -69,16 +70,16 @@ def _install(*, yes: bool, force: bool) -> None:
 
     installed = api.npu_compiler_folder()
     if installed is not None and not force:
-        print(f"already installed: {installed}")
+        print_unwrapped(f"already installed: {installed}")
         return
     offer = api.npu_compiler_offer()
     print_offer(offer)
     if not yes and not typer.confirm("Install it?", default=False, err=True):
-        print("not installed")
+        print_unwrapped("not installed")
         return
     with progress.show_progress() as bar:
         folder = api.install_npu_compiler(offer, progress=bar, replace=force)
-    print(f"installed: {folder}")
+    print_unwrapped(f"installed: {folder}")
 
 
 _GIGA, _MICRO = 1e9, 1e-6

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from ovtool.cli import console, options
 from ovtool.cli.command import argument
+from ovtool.cli.console import print_unwrapped
 
 if TYPE_CHECKING:
     from ovtool.compression.registry import MethodInfo
@@ -33,10 +34,10 @@ def command(
 
 def _print_method(method: MethodInfo) -> None:
     """Print a method and its settings, with the defaults as ``--set`` reads them."""
-    print(f"{method.name}: {method.summary}")
-    print(f"changes: {method.changes}")
+    print_unwrapped(f"{method.name}: {method.summary}")
+    print_unwrapped(f"changes: {method.changes}")
     if needs := _needs_text(method):
-        print(f"needs: {needs}")
+        print_unwrapped(f"needs: {needs}")
     rows = [
         (s.name, f"{s.description} ({s.kind})", _default_text(s.default)) for s in method.settings
     ]

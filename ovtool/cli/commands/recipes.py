@@ -6,6 +6,7 @@ import typer
 
 from ovtool.cli import console, options
 from ovtool.cli.command import PanelCommand, format_examples
+from ovtool.cli.console import print_unwrapped
 
 app = typer.Typer(
     help="List, print and validate recipes.",
@@ -37,7 +38,7 @@ def show_(recipe: options.Recipe) -> None:
     """Print a recipe, as a start for a new one."""
     from ovtool import api
 
-    print(api.recipes.show(recipe), end="")
+    print_unwrapped(api.recipes.show(recipe), end="")
 
 
 @app.command(
@@ -51,4 +52,4 @@ def check(recipe: options.Recipe, json: options.Json = False) -> None:
     if json:
         console.print_json(checked.model_dump(mode="json"))
         return
-    print(f"{recipe}: valid")
+    print_unwrapped(f"{recipe}: valid")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from ovtool.cli import console, options, progress
 from ovtool.cli.command import OUTPUT, option
+from ovtool.cli.console import print_unwrapped
 from ovtool.cli.spec_options import with_options_of
 from ovtool.selection.choice_spec import ChoiceSpec
 
@@ -79,9 +80,9 @@ def print_report(files: ReportFiles, *, json: bool) -> None:
     if json:
         console.print_json(report_paths(files))
         return
-    print(f"page: {files.page}")
-    print(f"tables: {files.csv}, {files.parquet}, {files.markdown}")
-    print(f"charts: {files.page.parent / 'charts'} ({len(files.charts)} files)")
+    print_unwrapped(f"page: {files.page}")
+    print_unwrapped(f"tables: {files.csv}, {files.parquet}, {files.markdown}")
+    print_unwrapped(f"charts: {files.page.parent / 'charts'} ({len(files.charts)} files)")
 
 
 def report_paths(files: ReportFiles) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from ovtool.cli.command import MODEL, option
 from ovtool.cli.commands.choose import print_choice
 from ovtool.cli.commands.report import print_report, report_paths
 from ovtool.cli.commands.sweep import print_trials
+from ovtool.cli.console import print_unwrapped
 
 EXAMPLES = ("ovtool run recipes/efficientnet-lite0.yaml --out reports/demo",)
 
@@ -49,9 +50,9 @@ def command(
     else:
         print_trials(result.sweep, result.summary)
         if result.choice is not None:
-            print()
+            print_unwrapped("")
             print_choice(result.choice, json=False)
-        print()
+        print_unwrapped("")
         print_report(result.report, json=False)
     if result.no_choice is not None:
         raise result.no_choice

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from ovtool.cli import console, options, progress
 from ovtool.cli.command import OUTPUT, argument, option
+from ovtool.cli.console import print_unwrapped
 from ovtool.cli.spec_options import with_options_of
 from ovtool.core.sweep_spec import SweepSpec
 
@@ -70,4 +71,4 @@ def print_trials(result: SweepResult, summary: Summary) -> None:
         "failed (reasons in the report)": result.failed,
     }
     parts = [f"{count} {outcome}" for outcome, count in counts.items() if count]
-    print(f"trials: {', '.join([f'{result.measured} measured', *parts])}")
+    print_unwrapped(f"trials: {', '.join([f'{result.measured} measured', *parts])}")

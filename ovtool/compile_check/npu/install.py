@@ -10,7 +10,6 @@ import contextlib
 import json
 import shutil
 import sys
-import tempfile
 import urllib.request
 import zipfile
 from dataclasses import dataclass
@@ -108,11 +107,10 @@ def install_npu_compiler(
         raise InputError(f"already installed: {offer.target}", "--force replaces it")
     with (
         files.new_folder(offer.target, replace) as folder,
-        tempfile.TemporaryDirectory(prefix="ovtool-npu-compiler-") as scratch,
+        files.scratch_folder("npu-compiler") as work,
     ):
         libraries = folder / offline.LIBRARIES
         libraries.mkdir()
-        work = Path(scratch)
         package, *rest = offer.downloads
         progress.start(f"downloading {package.name}")
         _pip(["download", "--no-deps", *_windows_options(), "-d", str(work), package.name], work)
@@ -131,10 +129,11 @@ def _windows_options() -> list[str]:
 
 
 def _look_up(requirement: str, options: Sequence[str], purpose: str) -> Download:
-    with tempfile.TemporaryDirectory(prefix="ovtool-npu-compiler-") as scratch:
-        report = Path(scratch) / "report.json"
-        command = ["install", "--dry-run", "--ignore-installed", "--no-deps", "--target", scratch]
-        _pip([*command, "--report", str(report), *options, requirement], Path(scratch))
+    with files.scratch_folder("npu-compiler") as scratch:
+        report = scratch / "report.json"
+        command = ["install", "--dry-run", "--ignore-installed", "--no-deps"]
+        command += ["--target", str(scratch), "--report", str(report)]
+        _pip([*command, *options, requirement], scratch)
         package = json.loads(report.read_text("utf-8"))["install"][0]
     metadata_fields, url = package["metadata"], package["download_info"]["url"]
     name = f"{metadata_fields['name']}=={metadata_fields['version']}"
