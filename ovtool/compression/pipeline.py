@@ -88,6 +88,7 @@ def apply_method(
         progress.note(f"{name}: reused {out}, made from the same model, settings and versions")
         return existing
     variant.check_target(out, replace)
+    parent.verify()
     scratch = _scratch(out, parent, step)
     model = _reader().read_model(parent.xml)
     context = MethodContext(model, parsed, parent, inputs, scratch, progress)

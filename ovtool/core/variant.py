@@ -204,8 +204,17 @@ class Variant:
             record = VariantRecord.model_validate_json(record_path.read_bytes())
         except ValidationError as error:
             raise invalid_content(record_path, error) from error
-        for name, size in ((MODEL, record.xml_bytes), (WEIGHTS, record.bin_bytes)):
-            file = path / name
+        loaded = cls(path, record)
+        loaded.verify()
+        return loaded
+
+    def verify(self) -> None:
+        """Check the size and the hash of the files.
+
+        Raises:
+            InputError: A file is missing or was changed.
+        """
+        for file, size in ((self.xml, self.record.xml_bytes), (self.bin, self.record.bin_bytes)):
             if not file.is_file():
                 raise InputError(f"{file} is missing", "convert the source again")
             if file.stat().st_size != size:
@@ -213,12 +222,12 @@ class Variant:
                     f"{file} was changed: {file.stat().st_size} bytes, recorded {size}",
                     "convert the source again",
                 )
-        if files.verified_sha256(path / MODEL, path / WEIGHTS) != record.sha256:
+        if files.verified_sha256(self.xml, self.bin) != self.record.sha256:
             raise InputError(
-                f"{MODEL} or {WEIGHTS} in {path} was changed: the hash differs from {RECORD}",
+                f"{MODEL} or {WEIGHTS} in {self.folder} was changed: the hash differs from"
+                f" {RECORD}",
                 "convert the source again",
             )
-        return cls(path, record)
 
     @property
     def name(self) -> str:

@@ -138,9 +138,10 @@ def load_variant(model: ModelReference) -> Variant:
     """Return an existing variant.
 
     Raises:
-        InputError: The reference is not a variant.
+        InputError: The reference is not a variant, or its files were changed.
     """
     if isinstance(model, Variant):
+        model.verify()
         return model
     if not is_variant(model):
         raise InputError(f"no variant in {model}: {RECORD} is missing", "run ovtool convert first")
