@@ -42,6 +42,10 @@ NOTES: Mapping[str, tuple[str, str]] = {
         "some outputs of the conversion were not compared with those of the source",
         "give inputs that make sense to the model: ovtool convert --data, --value"),
 
+    "inputs-dropped": (
+        "inputs of the source that no output depends on are not inputs of the variant",
+        "give the variant the other inputs only"),
+
     # Emulated devices and estimates of compilers.
     "emulated": (
         "an emulated device: speed, memory and precision say nothing about real hardware",
@@ -221,5 +225,5 @@ NOTES: Mapping[str, tuple[str, str]] = {
 }
 # fmt: on
 
-VARIANT_NOTES = frozenset({"conversion-not-checked", "outputs-not-checked"})
+VARIANT_NOTES = frozenset({"conversion-not-checked", "outputs-not-checked", "inputs-dropped"})
 """Ids of the notes that stay with a variant: in its record, its rows and a choice of it."""

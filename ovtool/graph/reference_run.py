@@ -27,6 +27,10 @@ EXACT_PROPERTIES = {
 }
 """OpenVINO properties of the CPU's most accurate mode."""
 
+_NUMPY_TYPES = frozenset({
+    "boolean", "f16", "f32", "f64", "i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64",
+})  # fmt: skip
+
 
 @dataclass(slots=True)
 class ReferenceModel:
@@ -68,14 +72,34 @@ class ReferenceModel:
         arrays: Mapping[Any, NDArray[Any]] = inputs
         names = [port_name(p.get_names(), "input", i) for i, p in enumerate(self.model.inputs)]
         feed = [arrays[name] if name in arrays else arrays[i] for i, name in enumerate(names)]
+        if self._request is None:
+            self._request = compiled.create_infer_request()
         try:
-            if self._request is None:
-                self._request = compiled.create_infer_request()
             self._request.reset_state()
-            results = self._request.infer(feed, share_inputs=True)
+            # infer() would present every output to NumPy, which fails for some types.
+            self._request.start_async(feed, share_inputs=True)
+            self._request.wait()
         except RuntimeError as error:
             raise _does_not_run(error) from error
-        return [np.array(results[index]) for index in range(len(compiled.outputs))]
+        count = len(compiled.outputs)
+        return [read_tensor(self._request.get_output_tensor(index)) for index in range(count)]
+
+
+def read_tensor(tensor: ov.Tensor) -> NDArray[Any]:
+    """Return a copy of a tensor, in f32, i8 or u8 where NumPy lacks its type.
+
+    Bytes of ``bf16`` and of types of 8 bits and less are not their values: OpenVINO presents
+    ``bf16`` to NumPy as ``float16``.
+    """
+    import openvino as ov
+
+    kind = tensor.element_type.get_type_name()
+    if kind == "string":
+        return np.array(tensor.str_data)
+    if kind in _NUMPY_TYPES:
+        return np.array(tensor.data)
+    values: NDArray[Any] = ov.op.Constant(tensor).get_data(dtype=np.float32)
+    return values.astype({"i": np.int8, "u": np.uint8}.get(kind[0], np.float32))
 
 
 def _does_not_run(error: RuntimeError) -> InputError:

@@ -1,65 +1,62 @@
-"""ONNX models, checked with onnxruntime if installed."""
+"""ONNX models, compared with onnxruntime or the reference evaluator of the onnx package."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ovtool.core import files
-from ovtool.core.errors import InputError
-from ovtool.core.third_party import reason
-from ovtool.models.source import (
-    Array,
-    Inputs,
-    Runtime,
-    SourceModel,
-    from_files,
-    no_runtime,
-    read_with,
-)
+from ovtool.core.notes import make_note
+from ovtool.core.shapes import OPEN
+from ovtool.models import onnx_file
+from ovtool.models.onnx_runtime import open_runtime
+from ovtool.models.source import DeclaredOutput, SourceModel, from_files, read_with
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from ovtool.models.onnx_file import DeclaredValue
     from ovtool.models.options import SourceOptions
 
 
 def read(reference: str, _options: SourceOptions) -> SourceModel:
     """Read an ONNX file; external data must be in the same folder.
 
+    The inputs and outputs have the names of the file.
+
     Raises:
-        InputError: The file is missing, truncated, not ONNX, or refers to files outside its folder.
+        InputError: The file is missing, truncated, not ONNX, refers to files outside its folder, or
+            has inputs or outputs that are not tensors.
+        MissingDependencyError: The file cannot be read correctly without the onnx package.
     """
     path = files.existing_file(reference, "model")
-    model = read_with("onnx", path, "ONNX")
-    return from_files("onnx", reference, [path], model, _runtime(path))
-
-
-def _runtime(path: Path) -> Runtime:
-    try:
-        import onnxruntime
-        from onnxruntime.capi import onnxruntime_pybind11_state as state
-    except ModuleNotFoundError:
-        return no_runtime("onnxruntime is not installed", "pip install 'ovtool[onnx]'")
-    named = (error for error in vars(state).values() if isinstance(error, type))
-    failures: tuple[type[Exception], ...] = (
-        ValueError,
-        *(error for error in named if issubclass(error, Exception)),
+    proto = onnx_file.load(path)
+    if proto is None:
+        model = read_with("onnx", path, "ONNX")
+        return from_files("onnx", reference, [path], model, open_runtime(path, None, ()))
+    inputs = onnx_file.declared_inputs(proto, path)
+    outputs = onnx_file.declared_outputs(proto, path)
+    rewritten = onnx_file.with_time_major_recurrence(proto, path)
+    model = read_with("onnx", path, "ONNX", rewritten)
+    dropped = onnx_file.name_like_file(
+        model,
+        [value.name for value in inputs],
+        [value.name for value in outputs],
+        onnx_file.value_origins(proto),
     )
-    settings = onnxruntime.SessionOptions()
-    settings.log_severity_level = 4  # errors are raised; nothing is written to the terminal
-    try:
-        session = onnxruntime.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
-    except failures as error:
-        return no_runtime(f"onnxruntime cannot load the file, {reason(error)}")
-    names = [value.name for value in session.get_inputs()]
+    source = from_files(
+        "onnx",
+        reference,
+        [path],
+        model,
+        open_runtime(path, proto, inputs),
+        declared={value.name: _declared_output(value) for value in outputs},
+    )
+    if not dropped:
+        return source
+    return replace(source, notes=(make_note("inputs-dropped", ", ".join(dropped)),))
 
-    def run(inputs: Inputs) -> list[Array]:
-        try:
-            outputs = session.run(None, {name: inputs[name] for name in names})
-        except failures as error:
-            raise InputError(f"onnxruntime cannot run {path}: {reason(error)}") from error
-        return [np.asarray(output) for output in outputs]
 
-    return run, f"onnxruntime {onnxruntime.__version__}"
+def _declared_output(value: DeclaredValue) -> DeclaredOutput:
+    shape = None
+    if value.shape is not None:
+        shape = tuple(size if isinstance(size, int) else OPEN for size in value.shape)
+    return DeclaredOutput(shape, value.dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -27,6 +28,12 @@ Inputs = Mapping[str, Array]
 Reference = Callable[[Inputs], list[Array]]
 """Runs the source model in its own runtime: inputs by name -> outputs in model order.  Raises
 ``InputError`` when the source does not accept the inputs."""
+
+
+class RuntimeUnavailableError(InputError):
+    """A reference cannot run the source on any inputs: its outputs are then not checked."""
+
+
 Runtime = tuple[Reference | None, str]
 """The reference run and the name of its runtime; or None, and why nothing can run the source."""
 
@@ -93,8 +100,10 @@ def no_runtime(why: str, hint: str = "") -> Runtime:
     return None, f"{why}: {hint}" if hint else why
 
 
-def read_with(frontend: str, path: Path, what: str) -> ov.Model:
+def read_with(frontend: str, path: Path, what: str, content: bytes | None = None) -> ov.Model:
     """Read a file with one of OpenVINO's frontends.
+
+    ``content`` is read in place of the content of the file.
 
     The frontend is explicit: ``Core.read_model`` tries all frontends on an unrecognized file, and
     some of them write to the terminal.
@@ -108,7 +117,9 @@ def read_with(frontend: str, path: Path, what: str) -> ov.Model:
     reader = ov.frontend.FrontEndManager().load_by_framework(frontend)
     failures: tuple[type[Exception], ...] = (RuntimeError, *_frontend_failures())
     try:
-        model: ov.Model = reader.convert(reader.load(str(path)))
+        model: ov.Model = reader.convert(
+            reader.load(str(path) if content is None else io.BytesIO(content))
+        )
     except failures as error:
         why = reason(error)
         hint = "the file may be incomplete" if "parse" in why else ""

@@ -87,3 +87,31 @@ def test_each_run_starts_from_the_initial_state(graph, shape):
     for _ in range(3):
         x = generator.standard_normal(shape).astype(np.float32)
         np.testing.assert_array_equal(reference.run({0: x})[0].reshape(-1), x.reshape(-1))
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "expected"),
+    [
+        ("bf16", [1, -2.5, 3.140625, 65536], [1, -2.5, 3.140625, 65536]),
+        ("f8e4m3", [1, -2.5, 0.4375, 448], [1, -2.5, 0.4375, 448]),
+        ("f8e5m2", [1, -2.5, 0.4375, 57344], [1, -2.5, 0.4375, 57344]),
+        ("f4e2m1", [1, -1.5, 0.5, 6], [1, -1.5, 0.5, 6]),
+        ("nf4", [0, 1, -1], [0, 1, -1]),
+        ("i4", [1, -8, 7], [1, -8, 7]),
+        ("u4", [1, 15, 8], [1, 15, 8]),
+        ("u2", [0, 3, 2], [0, 3, 2]),
+    ],
+)
+def test_outputs_of_types_without_numpy_equivalent_have_their_values(kind, values, expected):
+    x = op.parameter([-1], ov.Type.f32, name="x")
+    model = ov.Model([op.result(op.convert(x, kind))], [x], "narrow")
+    (output,) = ReferenceModel(model).run({"x": np.array(values, np.float32)})
+    np.testing.assert_array_equal(output, expected)
+    assert output.dtype == {"i": np.int8, "u": np.uint8}.get(kind[0], np.float32)
+
+
+def test_texts_are_read():
+    x = op.parameter([-1], ov.Type.string, name="x")
+    texts = np.array(["a", "bcd", ""])
+    (output,) = ReferenceModel(ov.Model([op.result(x)], [x], "texts")).run({"x": texts})
+    assert output.tolist() == texts.tolist()
