@@ -130,6 +130,13 @@ def name_like_file(
     """
     import openvino as ov
 
+    if len(outputs) == len(model.outputs):
+        for port, name in zip(model.outputs, outputs, strict=True):
+            source = port.get_node().input_value(0)
+            if source.get_node().get_type_name() == "Parameter":
+                own = ov.opset16.identity(source, name=name)
+                port.get_node().input(0).replace_source_output(own.output(0))
+            port.get_tensor().set_names({name})
     unused = list(inputs)
     unknown = []
     for port in model.inputs:
@@ -144,13 +151,6 @@ def name_like_file(
         for port, name in zip(unknown, unused, strict=True):
             port.get_tensor().set_names({name})
         unused = []
-    if len(outputs) == len(model.outputs):
-        for port, name in zip(model.outputs, outputs, strict=True):
-            source = port.get_node().input_value(0)
-            if source.get_node().get_type_name() == "Parameter":
-                own = ov.opset16.identity(source, name=name)
-                port.get_node().input(0).replace_source_output(own.output(0))
-            port.get_tensor().set_names({name})
     return unused
 
 
