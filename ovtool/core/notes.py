@@ -41,7 +41,6 @@ NOTES: Mapping[str, tuple[str, str]] = {
     "outputs-not-checked": (
         "some outputs of the conversion were not compared with those of the source",
         "give inputs that make sense to the model: ovtool convert --data, --value"),
-
     "inputs-dropped": (
         "inputs of the source that no output depends on are not inputs of the variant",
         "give the variant the other inputs only"),

@@ -117,7 +117,8 @@ def name_like_file(
     """Give the ports of a converted model the names that the file gives them.
 
     OpenVINO renames an input that a removed operation reads, such as Dropout, and may drop an input
-    whose values no output depends on.  An output that is an input gets a tensor of its own.
+    whose values no output depends on.  An output that has the values of an input under another name
+    gets a tensor of its own.
 
     Args:
         model: Changed in place.
@@ -133,7 +134,7 @@ def name_like_file(
     if len(outputs) == len(model.outputs):
         for port, name in zip(model.outputs, outputs, strict=True):
             source = port.get_node().input_value(0)
-            if source.get_node().get_type_name() == "Parameter":
+            if source.get_node().get_type_name() == "Parameter" and name not in inputs:
                 own = ov.opset16.identity(source, name=name)
                 port.get_node().input(0).replace_source_output(own.output(0))
             port.get_tensor().set_names({name})

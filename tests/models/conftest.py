@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import builtins
 import sys
 import textwrap
 
@@ -24,6 +25,22 @@ class Notes(Silent):
 @pytest.fixture
 def notes() -> Notes:
     return Notes()
+
+
+@pytest.fixture
+def without(monkeypatch):
+    """Return a function that makes packages impossible to import."""
+    genuine = builtins.__import__
+
+    def remove(*packages):
+        def imports(name, *rest):
+            if name.partition(".")[0] in packages:
+                raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+            return genuine(name, *rest)
+
+        monkeypatch.setattr(builtins, "__import__", imports)
+
+    return remove
 
 
 @pytest.fixture

@@ -1,13 +1,17 @@
 """ONNX files as a source."""
 
-import builtins
 import os
 
 import numpy as np
+import onnx
 import openvino as ov
 import pytest
+from onnx import TensorProto, helper
+from onnx.reference import ReferenceEvaluator
 
+from ovtool.core.errors import InputError
 from ovtool.core.variant import Variant
+from tests.models.onnx_models import recurrent_onnx, tensor, value_of, write_onnx
 from tests.models.source_models import (
     conv_ir,
     conv_onnx,
@@ -50,21 +54,121 @@ def test_saved_ir_matches_the_source(tmp_path):
     np.testing.assert_allclose(run[0](image)[0], ones, atol=1e-4)
 
 
-def test_missing_onnxruntime_is_recorded(tmp_path, monkeypatch):
-    genuine = builtins.__import__
+def test_reference_evaluator_replaces_a_missing_onnxruntime(tmp_path, without):
+    without("onnxruntime")
+    record = make(conv_onnx(tmp_path / "net.onnx"), tmp_path / "out").record
+    assert f"onnx {onnx.__version__}" in record.check.against
+    assert [d.status for d in record.check.differences] == ["checked"]
+    assert record.notes == ()
 
-    def imports(name, *rest):
-        if name.startswith("onnxruntime"):
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-        return genuine(name, *rest)
 
-    monkeypatch.setattr(builtins, "__import__", imports)
+def test_conversion_without_any_runtime_is_recorded_as_not_checked(tmp_path, without):
+    without("onnxruntime", "onnx")
     record = make(conv_onnx(tmp_path / "net.onnx"), tmp_path / "out").record
     assert record.check.against is None
     assert "pip install 'ovtool[onnx]'" in record.check.why_unchecked
     assert [d.status for d in record.check.differences] == ["no-reference"]
     assert record.check.max_abs_difference is None
     assert [note.id for note in record.notes] == ["conversion-not-checked"]
+
+
+@pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
+def test_batchwise_recurrence_is_converted_and_checked(tmp_path, kind):
+    source = recurrent_onnx(tmp_path / "net.onnx", kind, states=True)
+    made = make(source, tmp_path / "out")
+    assert [d.status for d in made.record.check.differences] == ["checked"] * (2 + (kind == "LSTM"))
+    generator = np.random.default_rng(7)
+    feed = {
+        p.name: generator.standard_normal([1 if d < 0 else d for d in p.shape]).astype(np.float32)
+        for p in made.record.inputs
+    }
+    expected = ReferenceEvaluator(str(source)).run(None, feed)
+    results = ov.compile_model(made.xml, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(feed)
+    for index, array in enumerate(expected):
+        np.testing.assert_allclose(results[index], array, atol=1e-5)
+
+
+@pytest.mark.parametrize(("kind", "more"), [("GRU", {"clip": 0.1}), ("LSTM", {"clip": 0.1})])
+def test_attributes_that_the_evaluator_ignores_are_not_checked(tmp_path, kind, more):
+    record = make(recurrent_onnx(tmp_path / "net.onnx", kind, **more), tmp_path / "out").record
+    assert record.check.against is None
+    assert "clip" in record.check.why_unchecked
+    assert [note.id for note in record.notes] == ["conversion-not-checked"]
+
+
+EYE = tensor("w", np.eye(8, dtype=np.float32))
+
+
+def node(kind, inputs, outputs, **attributes):
+    return helper.make_node(kind, inputs.split(), outputs.split(), **attributes)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "inputs"),
+    [
+        ([node("Dropout", "x", "a"), node("MatMul", "a w", "y")], "x"),
+        ([node("Identity", "x", "a"), node("MatMul", "a w", "y")], "x"),
+        ([node("CastLike", "x z", "a"), node("MatMul", "a w", "y")], "x z"),
+        ([node("MatMul", "x w", "y")], "x z"),
+        ([node("Dropout", "x", "b"), node("Dropout", "z", "a"), node("Sub", "a b", "y")], "x z"),
+        ([node("Shape", "z", "s"), node("Reshape", "x s", "a"), node("Relu", "a", "y")], "x z"),
+    ],
+)
+def test_inputs_have_the_names_of_the_file(tmp_path, nodes, inputs):
+    shapes = dict.fromkeys(inputs.split(), ["N", 8])
+    source = write_onnx(tmp_path / "net.onnx", nodes, shapes, {"y": ["N", 8]}, [EYE])
+    record = make(source, tmp_path / "out").record
+    assert [port.name for port in record.inputs] == inputs.split()
+    assert [port.name for port in record.outputs] == ["y"]
+    assert [d.status for d in record.check.differences] == ["checked"]
+
+
+def test_input_that_only_gives_its_type_is_dropped_with_a_note(tmp_path):
+    nodes = [node("CastLike", "x z", "y")]
+    kinds = {"x": ([2, 3], TensorProto.FLOAT), "z": ([0], TensorProto.DOUBLE)}
+    source = write_onnx(
+        tmp_path / "net.onnx", nodes, kinds, {"y": ([2, 3], TensorProto.DOUBLE)}, opset=21
+    )
+    record = make(source, tmp_path / "out").record
+    assert [port.name for port in record.inputs] == ["x"]
+    assert [(note.id, note.evidence) for note in record.notes] == [("inputs-dropped", "z")]
+    assert [d.status for d in record.check.differences] == ["checked"]
+
+
+def test_constants_that_old_files_list_as_inputs_are_no_inputs(tmp_path):
+    source = write_onnx(
+        tmp_path / "net.onnx",
+        [node("MatMul", "x w", "y")],
+        {"x": [1, 8], "w": [8, 8]},
+        {"y": [1, 8]},
+        [EYE],
+        opset=8,
+        ir_version=3,
+    )
+    assert [port.name for port in make(source, tmp_path / "out").record.inputs] == ["x"]
+
+
+def test_bf16_output_is_compared(tmp_path):
+    source = write_onnx(
+        tmp_path / "net.onnx",
+        [node("Cast", "x", "y", to=TensorProto.BFLOAT16)],
+        {"x": ["N", 8]},
+        {"y": (["N", 8], TensorProto.BFLOAT16)},
+    )
+    record = make(source, tmp_path / "out").record
+    [difference] = record.check.differences
+    assert (record.outputs[0].dtype, difference.status) == ("bf16", "checked")
+    assert difference.max_abs_difference == 0
+    assert difference.largest_value > 1
+
+
+def test_shape_that_the_file_does_not_declare_raises_without_a_reference(tmp_path):
+    source = recurrent_onnx(tmp_path / "net.onnx", "GRU", clip=0.1)
+    model = onnx.load(source)
+    model.graph.output[0].CopyFrom(value_of("y", [3, 1, 5, 6]))
+    onnx.save(model, source)
+    with pytest.raises(InputError, match=r"'y'.*3x5x1x6.*3x1x5x6"):
+        make(source, tmp_path / "out")
 
 
 def nothing(_folder):

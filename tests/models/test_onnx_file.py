@@ -1,6 +1,5 @@
 """What ONNX files declare, and batchwise recurrent operators."""
 
-import builtins
 import io
 
 import numpy as np
@@ -111,18 +110,11 @@ def test_sequence_first_recurrence_is_left_alone(tmp_path):
     assert onnx_file.with_time_major_recurrence(onnx_file.load(path), path) is None
 
 
-def test_layout_without_the_onnx_package_raises(tmp_path, monkeypatch):
-    genuine = builtins.__import__
-
-    def imports(name, *rest):
-        if name.partition(".")[0] == "onnx":
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-        return genuine(name, *rest)
-
+def test_layout_without_the_onnx_package_raises(tmp_path, without):
     batchwise = recurrent_onnx(tmp_path / "m.onnx", "LSTM")
     plain = write_onnx(tmp_path / "p.onnx", [node("Relu", "x", "y")], {"x": [3]}, {"y": [3]})
     (tmp_path / "empty.onnx").touch()
-    monkeypatch.setattr(builtins, "__import__", imports)
+    without("onnx")
     with pytest.raises(MissingDependencyError, match=r"m\.onnx"):
         onnx_file.load(batchwise)
     assert onnx_file.load(plain) is None
