@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 from dataclasses import dataclass
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ovtool.core.errors import InputError, MissingDependencyError
 from ovtool.core.third_party import reason
@@ -139,15 +139,16 @@ def name_like_file(
                 port.get_node().input(0).replace_source_output(own.output(0))
             port.get_tensor().set_names({name})
     unused = list(inputs)
+    find = _Origin(origins, unused)
     unknown = []
     for port in model.inputs:
         candidates = [port.get_node().get_friendly_name(), *sorted(port.get_names())]
-        name = next((n for n in map(_Origin(origins, unused), candidates) if n is not None), None)
-        if name is None:
+        origin = next(filter(None, map(find, candidates)), None)
+        if origin is None:
             unknown.append(port)
             continue
-        unused.remove(name)
-        port.get_tensor().set_names({name})
+        unused.remove(origin)
+        port.get_tensor().set_names({origin})
     if len(unknown) == len(unused):
         for port, name in zip(unknown, unused, strict=True):
             port.get_tensor().set_names({name})
@@ -242,7 +243,7 @@ def _new_names(model: onnx.ModelProto) -> Iterator[str]:
     return (name for index in count() if (name := f"time_major_{index}") not in used)
 
 
-def _make_time_major(nodes: Sequence[onnx.NodeProto], names: Iterator[str]) -> None:
+def _make_time_major(nodes: Any, names: Iterator[str]) -> None:
     """Replace batchwise recurrent operators in place, also in subgraphs."""
     from onnx import helper
 

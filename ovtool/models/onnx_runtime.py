@@ -91,7 +91,9 @@ def _session_input(port: Any) -> DeclaredValue:
     """Return an input of a session, such as ``tensor(int64)`` with shape ``['N', None, 3]``."""
     name = port.type.removeprefix("tensor(").removesuffix(")")
     name = {"float": "FLOAT", "double": "DOUBLE"}.get(name, name.upper())
-    return DeclaredValue(port.name, TYPES.get(name), tuple(size or "" for size in port.shape))
+    return DeclaredValue(
+        port.name, TYPES.get(name), tuple("" if size is None else size for size in port.shape)
+    )
 
 
 def _open_evaluator(
@@ -99,7 +101,6 @@ def _open_evaluator(
 ) -> Runtime:
     """Return the run by the reference evaluator, after ``why`` onnxruntime cannot run the file."""
     import onnx
-
     from onnx.reference import ReferenceEvaluator
 
     ignored = _ignored_by_evaluator(model)
@@ -108,7 +109,7 @@ def _open_evaluator(
     try:
         with captured("onnx"):
             evaluator = ReferenceEvaluator(str(path))
-    except Exception as error:  # Python code of many operators, which can raise anything
+    except Exception as error:  # noqa: BLE001 - the code of the operators can raise anything
         return _not_evaluated(why, error)
 
     def run(arrays: Inputs) -> list[Array]:

@@ -115,7 +115,7 @@ def node(kind, inputs, outputs, **attributes):
     ],
 )
 def test_inputs_have_the_names_of_the_file(tmp_path, nodes, inputs):
-    shapes = dict.fromkeys(inputs.split(), ["N", 8])
+    shapes = {key: ["N", 8] for key in inputs.split()}
     source = write_onnx(tmp_path / "net.onnx", nodes, shapes, {"y": ["N", 8]}, [EYE])
     record = make(source, tmp_path / "out").record
     assert [port.name for port in record.inputs] == inputs.split()
@@ -158,7 +158,7 @@ def test_bf16_output_is_compared(tmp_path):
     record = make(source, tmp_path / "out").record
     [difference] = record.check.differences
     assert (record.outputs[0].dtype, difference.status) == ("bf16", "checked")
-    assert difference.max_abs_difference == 0
+    assert difference.max_abs_difference <= 2**-7 * difference.largest_value  # one step
     assert difference.largest_value > 1
 
 

@@ -144,8 +144,8 @@ def test_ports_have_the_names_of_the_file_also_when_saved(tmp_path, nodes, input
     path = write_onnx(
         tmp_path / "m.onnx",
         nodes,
-        dict.fromkeys(inputs.split(), ["N", 8]),
-        dict.fromkeys(outputs.split(), [None, 8]),
+        {key: ["N", 8] for key in inputs.split()},
+        {key: [None, 8] for key in outputs.split()},
         [EYE],
     )
     proto, model = onnx_file.load(path), read(path)
