@@ -94,7 +94,7 @@ def parse_opened(reply: Mapping[str, Any], job: Job) -> CompiledInfo:
     placement = determine_placement(job.trial.device, devices, operations)
     _check_precision(job.trial.precision, reply["precision"])
     layer_summary, flops = reply["layers"], reply["flops"]
-    shares = layer_summary and layer_summary["layer_share"]
+    shares = layer_summary and (layer_summary["flops_share"] or layer_summary["layer_share"])
     notes = [*job.notes, *placement.notes, *_layer_notes(layer_summary)]
     if flops is None:
         notes.append(make_note("no-flops"))
@@ -196,13 +196,14 @@ def _arithmetic(
 
 
 def name_executed_precision(hint: str | None, shares: Mapping[str, float] | None) -> str | None:
-    """Return the executed precision: the hint, with ``i8+`` where layers run in INT8.
+    """Return the precision that the layers with arithmetic run in, as the device executes them.
 
-    ``shares`` are those of the computing layers by executed precision.  None is unknown.
+    ``i8`` comes first if any layer runs in it, followed by the other precision with the largest
+    share.  Without known shares it is ``hint``, the inference precision that the device reports.
     """
-    if hint and (shares or {}).get("i8"):
-        return f"i8+{hint}"
-    return hint
+    known = {name: share for name, share in (shares or {}).items() if share and name != "unknown"}
+    others = sorted(known.keys() - {"i8"}, key=lambda name: -known[name])[:1]
+    return "+".join([*(["i8"] if "i8" in known else []), *others]) or hint
 
 
 def parse_blob_mib(reply: Mapping[str, Any]) -> float | None:

@@ -53,8 +53,7 @@ def print_status(text: str) -> None:
 def print_notes(notes: Sequence[Note]) -> None:
     """Print notes on stderr, one line per note."""
     for note in notes:
-        parts = (note.message, note.evidence, note.remedy)
-        print_status(f"warning: {'; '.join(part for part in parts if part)}")
+        print_status(f"warning: {note.text}")
 
 
 def print_json(document: Any) -> None:

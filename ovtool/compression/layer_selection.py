@@ -46,7 +46,7 @@ def select_weights(
     by_source: dict[tuple[str, int], LayerWeights] = {}
     for stored in find_weights(model):
         source = stored.layer.input_value(stored.index)
-        if stored.plain and (embeddings or stored.layer.get_type_name() != "Gather"):
+        if stored.replaceable and (embeddings or stored.layer.get_type_name() != "Gather"):
             key = (source.get_node().get_friendly_name(), source.get_index())
             by_source.setdefault(key, stored)
     large = [s for s in by_source.values() if count_weights(s.constant) >= settings.min_weights]

@@ -16,6 +16,7 @@ from ovtool.compression.layer_selection import ignored_scope
 from ovtool.compression.method import IgnoredScopeSettings
 from ovtool.compression.nncf_adapter import quiet_nncf
 from ovtool.core.errors import InputError
+from ovtool.graph.quantization import detect_compression
 from ovtool.graph.weights import classify_codebook, find_weights
 
 if TYPE_CHECKING:
@@ -152,6 +153,21 @@ def quantize(
             ignored_scope=ignored_scope(model, settings),
             advanced_parameters=_advanced(settings, stored),
             **options,
+        )
+
+
+def check_not_quantized(model: ov.Model, name: str) -> None:
+    """Check that a graph has no quantized activations.
+
+    Raises:
+        InputError: It has: another quantization would round twice, and slow the model down.
+    """
+    compression = detect_compression(model)
+    if compression.activations is not None:
+        count = f"{len(compression.quantized)} of {compression.products} layers"
+        raise InputError(
+            f"{name} is quantized already: {compression.label}, {count}",
+            "quantize the uncompressed model",
         )
 
 

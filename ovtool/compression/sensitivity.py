@@ -94,6 +94,7 @@ def sensitivity(
 
     from ovtool.charts.layers import draw_noise_by_layer
     from ovtool.compression.layer_sensitivity import MAX_ROWS, measure_sensitivity
+    from ovtool.compression.ptq import check_not_quantized
     from ovtool.compression.registry import parse_settings
     from ovtool.core.registry import suggestion
 
@@ -107,10 +108,12 @@ def sensitivity(
         folder = stack.enter_context(files.new_folder(target, replace)) if target else None
         scratch = stack.enter_context(files.scratch_folder("sensitivity"))
         variant = load_or_convert_next_to(model, target, scratch, progress)
+        graph = ov.Core().read_model(variant.xml, config={"ENABLE_MMAP": False})
+        check_not_quantized(graph, variant.name)
         spec = DataSpec(data) if isinstance(data, str) else data
         inputs = CompressionData(validation=validation, metric=metric)
         result = measure_sensitivity(
-            ov.Core().read_model(variant.xml, config={"ENABLE_MMAP": False}),
+            graph,
             spec.load(variant, progress),
             variant.record.inputs,
             parsed,

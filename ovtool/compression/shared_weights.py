@@ -159,14 +159,15 @@ def _write_all(
     replaced = set()
     for stored in find_weights(model):
         source = stored.layer.input_value(stored.index).get_node().get_friendly_name()
-        match = match_module(stored, modules) if stored.plain and source not in replaced else None
+        usable = stored.replaceable and source not in replaced
+        match = match_module(stored, modules) if usable else None
         if match is not None:
             codebook = codebooks[match.module]
             indices = codebook.indices.reshape(stored.values().shape)
             write_codebook(stored, replace(codebook, indices=indices), match.scale)
             replaced.add(source)
             remaining.discard(match.module)
-        elif stored.plain and stored.name in unmatched:
+        elif stored.replaceable and stored.name in unmatched:
             writer.write(stored)
     if remaining:
         raise InputError(

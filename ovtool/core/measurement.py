@@ -95,7 +95,7 @@ class Measurement:
         status: ``ok``, ``failed``, or ``estimated``: compiled without inference.
         reason: Reason of the failure, in one line; otherwise empty.
         verdict: Stability of the measurement; None after a failure.
-        executed_precision: Precision that the compiled model reports, such as ``bf16``.
+        executed_precision: Precision of the layers with arithmetic, such as ``i8+bf16``.
         figures: Names of :data:`ovtool.core.columns.FIGURES` to values; unknown figures are absent.
         properties: OpenVINO properties of the compilation.
         notes: Warnings, advice, and reasons of unknown figures.

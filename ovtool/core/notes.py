@@ -21,6 +21,11 @@ class Note:
     evidence: str = ""
     remedy: str = ""
 
+    @property
+    def text(self) -> str:
+        """The note in one line."""
+        return "; ".join(part for part in (self.message, self.evidence, self.remedy) if part)
+
 
 def make_note(note_id: str, evidence: str = "", /, **values: object) -> Note:
     """Return the note of an id; ``values`` are the fields of its message and its remedy.
@@ -122,6 +127,16 @@ NOTES: Mapping[str, tuple[str, str]] = {
         "profile again on an idle machine"),
     "layers-not-counted": ("some layers are not counted: the totals are too low", ""),
 
+    # Models that are compressed already.
+    "compressed-source": (
+        "the source is compressed already, so it is no baseline for quality and speed-up",
+        "compare it with the uncompressed model: --baseline MODEL"),
+    "no-baseline": (
+        "quality not evaluated: the source is compressed, and there is no baseline",
+        "add the uncompressed model: --baseline MODEL"),
+    "compressed-baseline": (
+        "the baseline is compressed itself: quality and speed-up are relative to it", ""),
+
     # Evaluation of quality.
     "device-difference": (
         "outputs differ from the CPU in f32 by more than the tolerance",
@@ -156,10 +171,10 @@ NOTES: Mapping[str, tuple[str, str]] = {
         "measure both in one sweep, in at least three rounds"),
     "no-speedup-f32": (
         "no speed-up over the uncompressed model in f32: not measured at this load",
-        "sweep the uncompressed variant of the same source too, --precision f32"),
+        "sweep the uncompressed variant too (--baseline), with --precision f32"),
     "no-speedup-default": (
         "no speed-up over the uncompressed model in default precision: not measured at this load",
-        "sweep the uncompressed variant of the same source too, --precision default"),
+        "sweep the uncompressed variant too (--baseline), with --precision default"),
 
     # Choosing: warnings.
     "winner-estimated": (

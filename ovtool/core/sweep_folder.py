@@ -40,7 +40,10 @@ class PlannedVariant(Record):
     model_mib: float
     compressed: bool
     baseline: str | None = None
-    """Id of the uncompressed variant of the same source: baseline of speed-ups and agreement."""
+    """Id of the baseline of speed-ups and agreement: by default the uncompressed variant of the
+    same source."""
+    source_compression: str = "none"
+    """Compression that the source has already, as in :class:`ovtool.core.variant.Source`."""
     steps: tuple[str, ...] = ()
     weights: dict[str, float | None] = Field(default_factory=dict)
     """Figures of the weights, by column."""

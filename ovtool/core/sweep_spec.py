@@ -115,6 +115,14 @@ class SweepSpec(MeasurementSettings):
         " --shape; open dimensions stay open.",
         flag="--data-shape",
     )
+    baseline: str | None = option_field(
+        _TARGET,
+        "MODEL",
+        None,
+        "Model that every variant is compared with, for agreement and speed-up; measured too."
+        " Needed for sources that are compressed already.",
+        default_text="the uncompressed variant of the same source",
+    )
     with_estimates: bool = option_field(
         _TARGET,
         "",

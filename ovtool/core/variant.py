@@ -138,6 +138,9 @@ class Source(Record):
     reference: str
     sha256: str | None = None
     fingerprint: str | None = None
+    compression: str = "none"
+    """Compression that the source has already: ``none``, the type of quantized activations and
+    weights such as ``int8``, or ``weights`` and their types, such as ``weights int4``."""
 
 
 class Step(Record):
@@ -256,8 +259,9 @@ class Variant:
 
     @property
     def compressed(self) -> bool:
-        """Whether the variant has steps other than training; otherwise it is a baseline."""
-        return any(step.method not in TRAINING for step in self.record.steps)
+        """Whether the source is compressed, or a step other than training; else a baseline."""
+        steps = any(step.method not in TRAINING for step in self.record.steps)
+        return steps or self.record.source.compression != "none"
 
 
 def check_target(target: Path, replace: bool = False) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ovtool.core.errors import InputError
 from ovtool.core.progress import SILENT, Progress
 from ovtool.datasets.spec import DataSpec
 from ovtool.devices.discovery import find_caveats, select_available
-from ovtool.models.convert import ModelReference, load_variant
+from ovtool.models.convert import ModelReference, load_or_convert_next_to, load_variant
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -93,7 +95,8 @@ def evaluate_each(
     Args:
         model: The variant.
         data: Held-out samples.
-        baseline: The uncompressed variant. Its f32 outputs on the CPU are the reference.
+        baseline: The uncompressed model: a variant, or a model that is converted. Its f32 outputs
+            on the CPU are the reference.
         devices: Devices to run on.
         precisions: Inference precisions to request of each device; ``exact`` is its most accurate
             mode.
@@ -106,19 +109,36 @@ def evaluate_each(
         InputError: There are neither labels nor a baseline, or the model does not run.
         MissingDeviceError: A device is not available.
     """
+    with tempfile.TemporaryDirectory(prefix="ovtool-evaluate-") as scratch:
+        base = None
+        if baseline is not None:
+            base = load_or_convert_next_to(baseline, None, Path(scratch), progress)
+        return _evaluate_each(
+            load_variant(model), base, data, devices, precisions, batch, tolerance, progress
+        )
+
+
+def _evaluate_each(
+    variant: Variant,
+    base: Variant | None,
+    data: DataSpec | str,
+    devices: Sequence[str],
+    precisions: Sequence[str],
+    batch: int,
+    tolerance: float | None,
+    progress: Progress,
+) -> list[Quality]:
     from ovtool.benchmark.process import ProcessRunner
     from ovtool.evaluation.device_difference import TOLERANCE
     from ovtool.evaluation.evaluator import Evaluator
 
     names, _ = select_available(devices, strict=True)
     spec = DataSpec(data) if isinstance(data, str) else data
-    variant = load_variant(model)
-    base = load_variant(baseline) if baseline is not None else None
     samples = spec.load(variant, progress)
     if not samples.labelled and base is None:
         raise InputError(
             f"{spec.source} has no labels, and there is no baseline to agree with",
-            "set --baseline to the uncompressed variant, or give labels with --labels",
+            "set --baseline to the uncompressed model, or give labels with --labels",
         )
     if tolerance is not None and not tolerance > 0:
         raise InputError(f"the tolerance {tolerance:g} is not positive", "0.05 is 5 %")

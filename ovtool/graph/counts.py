@@ -6,13 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ovtool.graph import flops, op_formulas, op_rules
-from ovtool.graph.operations import (
-    NO_WORK,
-    count_elements,
-    find_constants,
-    is_compile_time,
-    is_static,
-)
+from ovtool.graph.operations import NO_WORK, count_elements, is_compile_time, is_static
+from ovtool.graph.parameters import ParameterCount, count_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,9 +18,6 @@ if TYPE_CHECKING:
 
 BITS = {"f32": 32, "f16": 16, "i8": 8, "i4": 4}
 """Precisions in which bytes of weights and activations are reported; bf16 takes as many as f16."""
-_FLOATS = ("f64", "f32", "f16", "bf16")
-_NO_WEIGHTS = ("FakeQuantize", "FakeConvert", "ReadValue")
-"""Types with floating-point constants that are ranges, scales or initial states, not weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +29,7 @@ class LayerCounts:
         macs: Multiply-adds; None if unknown.
         other_flops: Operations except multiply-adds, see :mod:`ovtool.graph.op_rules`; None if
             unknown.
-        parameters: Values of weights, biases and scales, without scalars of a formula. Parameters
-            that layers share count for the first one.
+        parameters: See :mod:`ovtool.graph.parameters`.
         weight_bytes: Stored bytes of the parameters, tables and scales included.
         input_elements: Values that the operation reads, without parameters.
         output_shape: Shape of the first output; None if dynamic.
@@ -172,7 +163,7 @@ def analyze(model: ov.Model) -> Analysis:
     Operations with dynamic shapes are not counted, see :attr:`Analysis.not_counted`.
     """
     compile_time: set[str] = set()
-    counted: set[str] = set()
+    parameters = count_parameters(model)
     inferred = {o.get_friendly_name(): o for o in flops.infer_shapes(model).get_ordered_ops()}
     layers = []
     for operation in model.get_ordered_ops():
@@ -181,28 +172,23 @@ def analyze(model: ov.Model) -> Analysis:
             compile_time.add(name)
         elif operation.get_type_name() not in NO_WORK:
             twin = inferred.get(name, operation)
-            layers.append(_count_layer(operation, twin, compile_time, counted))
+            own = parameters.get(operation.get_name(), ParameterCount())
+            layers.append(_count_layer(operation, twin, compile_time, own))
     return Analysis(tuple(layers))
 
 
 def _count_layer(
-    stored: Any, operation: Any, compile_time: set[str], counted_constants: set[str]
+    stored: Any, operation: Any, compile_time: set[str], parameters: ParameterCount
 ) -> LayerCounts:
-    """Count one operation of the stored graph; ``operation`` is its twin with more known shapes.
-
-    The constants of the operation are added to those that are counted already.
-    """
+    """Count one operation of the stored graph; ``operation`` is its twin with more known shapes."""
     kind = operation.get_type_name()
     rule = op_rules.RULES.get(kind)
     static = is_static(operation)
-    read: list[Any] = []
-    weights: list[Any] = []
-    for source, inferred in zip(stored.input_values(), operation.input_values(), strict=True):
-        if source.get_node().get_friendly_name() in compile_time:
-            weights.append(source)
-        else:
-            read.append(inferred)
-    parameters, weight_bytes = _count_parameters(kind, weights, counted_constants)
+    read = [
+        inferred
+        for source, inferred in zip(stored.input_values(), operation.input_values(), strict=True)
+        if source.get_node().get_friendly_name() not in compile_time
+    ]
     written = operation.outputs()
     known = rule is not None and (static or rule.kind == "view")  # a view computes nothing
     doubled = flops.RULES.get(kind, op_formulas.nothing)(operation) if known else None
@@ -214,8 +200,8 @@ def _count_layer(
         kind=rule.kind if rule else None,
         macs=doubled // 2 if doubled is not None and counted else None,
         other_flops=others if counted else None,
-        parameters=parameters,
-        weight_bytes=weight_bytes,
+        parameters=parameters.values,
+        weight_bytes=parameters.stored_bytes,
         input_elements=sum(map(_count_elements, read)),
         input_bytes=sum(map(_count_bytes, read)),
         output_elements=sum(map(_count_elements, written)),
@@ -223,25 +209,6 @@ def _count_layer(
         output_shape=tuple(map(int, operation.get_output_shape(0))) if static and written else None,
         uncounted=None if counted else op_rules.explain_uncounted(kind, static=static),
     )
-
-
-def _count_parameters(
-    kind: str, weights: Sequence[Any], counted_constants: set[str]
-) -> tuple[int, int]:
-    """Return the number of parameters among the constant inputs, and their stored bytes."""
-    count = size = 0
-    for value in weights:
-        if value.get_element_type().get_type_name() not in _FLOATS or kind in _NO_WEIGHTS:
-            continue  # shapes, axes and positions
-        if kind not in flops.RULES and _count_elements(value) == 1:
-            continue  # a scalar of a formula
-        constants = find_constants(value)
-        new = [c for c in constants if c.get_friendly_name() not in counted_constants]
-        if new:
-            count += _count_elements(value)
-        size += sum(c.get_byte_size() for c in new)
-        counted_constants.update(c.get_friendly_name() for c in new)
-    return count, size
 
 
 def _count_elements(value: Any) -> int:

@@ -31,15 +31,14 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from ovtool.graph.geometry import Geometry, compute_geometries, parse_einsum
-from ovtool.graph.operations import count_elements, is_static
+from ovtool.graph.operations import count_elements, find_bodies, is_static
+from ovtool.graph.quantization import detect_compression
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     import openvino as ov
 
-_BODIES = ("TensorIterator", "Loop", "If")
-"""Types of operations that contain graphs; the data determines how often these run."""
 _MAX_FOLLOWERS = 12
 """Nothing is fused over a longer distance, and a residual path has no end."""
 
@@ -49,13 +48,15 @@ class OperationCost:
     """The arithmetic of the operations of a graph, by friendly name.
 
     ``followers`` are the operations up to the next counted one, the nearest first. A plugin may
-    name a fused layer after these alone. ``uncounted`` operations have unknown FLOPs.
+    name a fused layer after these alone. ``uncounted`` operations have unknown FLOPs. ``quantized``
+    operations have quantized data and weights, see :mod:`ovtool.graph.quantization`.
     """
 
     flops: Mapping[str, int]
     followers: Mapping[str, tuple[str, ...]]
     uncounted: tuple[str, ...] = ()
     geometries: Mapping[str, Geometry] = field(default_factory=dict)
+    quantized: frozenset[str] = frozenset()
 
     @property
     def total(self) -> int | None:
@@ -107,6 +108,7 @@ def compute_cost(model: ov.Model) -> OperationCost:
         },
         tuple(o.get_friendly_name() for o in operations if _is_uncounted(o)),
         compute_geometries(model),
+        detect_compression(model).quantized,
     )
 
 
@@ -131,10 +133,7 @@ def _is_uncounted(operation: Any) -> bool:
     kind = operation.get_type_name()
     if kind in RULES:
         return not is_static(operation) or RULES[kind](operation) is None
-    if kind not in _BODIES:
-        return False
-    branches = [(0,), (1,)] if kind == "If" else [()]
-    nodes = (node for branch in branches for node in operation.get_function(*branch).get_ops())
+    nodes = (node for body in find_bodies(operation) for node in body.model.get_ops())
     return any(node.get_type_name() in RULES or _is_uncounted(node) for node in nodes)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     import openvino as ov
 
@@ -14,8 +16,50 @@ NO_WORK = ("Parameter", "Result", "Constant")
 """Types of nodes that compute nothing."""
 VARYING_TYPES = ("Multinomial", "RandomUniform", "ReadValue")
 """Types of operations with a new result at each inference, even if all inputs are constants."""
+BODY_TYPES = ("TensorIterator", "Loop", "If")
+"""Types of operations that contain graphs."""
+FLOATS = frozenset({"f64", "f32", "f16", "bf16"})
 _SHAPE_TYPES = ("i32", "i64")
-"""Element types of shapes, axes and positions; integer weights have fewer bits."""
+"""Element types of shapes, axes and positions, unless they are converted to floating point."""
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A graph inside of an operation.
+
+    ``bound`` has the outer value of each input of the body that is the same in all iterations, by
+    the unique name of the input.
+    """
+
+    model: ov.Model
+    bound: dict[str, Any]
+
+
+def find_bodies(operation: Any) -> list[Body]:
+    """Return the graphs inside of an operation: one of a loop, two of an If, else none."""
+    if operation.get_type_name() not in BODY_TYPES:
+        return []
+    bodies = []
+    for branch in [(0,), (1,)] if operation.get_type_name() == "If" else [()]:
+        model = operation.get_function(*branch)
+        parameters = model.get_parameters()
+        bound = {
+            parameters[inner.body_parameter_index].get_name(): operation.input_value(
+                inner.input_index
+            )
+            for inner in operation.get_input_descriptions(*branch)
+            if inner.get_type_info().name == "InvariantInputDescription"
+        }
+        bodies.append(Body(model, bound))
+    return bodies
+
+
+def walk_operations(model: ov.Model) -> Iterator[Any]:
+    """Yield all operations in order, those of a body after the operation that contains it."""
+    for operation in model.get_ordered_ops():
+        yield operation
+        for body in find_bodies(operation):
+            yield from walk_operations(body.model)
 
 
 def sort_operations(model: ov.Model) -> tuple[list[Any], set[str]]:
@@ -66,17 +110,43 @@ def is_compile_time(operation: Any, known: set[str]) -> bool:
     return bool(sources) and known.issuperset(sources)
 
 
-def find_constants(output: Any) -> Iterator[Any]:
-    """Yield the constants that a value depends on, each once, except shapes and axes."""
+def is_constant(node: Any) -> bool:
+    """Return whether a value depends on constants only: neither on inputs nor on states."""
     seen: set[str] = set()
-    stack = [output.get_node()]
+    stack = [node]
     while stack:
         node = stack.pop()
-        if node.get_friendly_name() in seen:
-            continue
-        seen.add(node.get_friendly_name())
-        if node.get_type_name() == "Constant":
-            if node.get_element_type().get_type_name() not in _SHAPE_TYPES:
-                yield node
-        elif node.get_type_name() != "ShapeOf":
+        if node.get_type_name() in {"Parameter", *VARYING_TYPES}:
+            return False
+        if node.get_name() not in seen:
+            seen.add(node.get_name())
             stack += [value.get_node() for value in node.input_values()]
+    return True
+
+
+def find_constants(output: Any, bound: Mapping[str, Any] = MappingProxyType({})) -> Iterator[Any]:
+    """Yield the constants that a value depends on, each once, except shapes and axes.
+
+    ``bound`` has the outer values of the inputs of a body, see :class:`Body`.
+    """
+    seen: set[str] = set()
+    stack = [(output.get_node(), False)]
+    while stack:
+        node, converted = stack.pop()
+        if node.get_name() in seen:
+            continue
+        seen.add(node.get_name())
+        kind = node.get_type_name()
+        if kind == "Constant":
+            if converted or node.get_element_type().get_type_name() not in _SHAPE_TYPES:
+                yield node
+        elif kind == "Parameter" and node.get_name() in bound:
+            stack.append((bound[node.get_name()].get_node(), converted))
+        elif kind != "ShapeOf":
+            to_float = kind == "Convert" and node.get_element_type().get_type_name() in FLOATS
+            converted = to_float or (converted and kind in _ARITHMETIC)
+            stack += [(value.get_node(), converted) for value in node.input_values()]
+
+
+_ARITHMETIC = {"Add", "Convert", "Divide", "Multiply", "Subtract"}
+"""Types of operations whose inputs are all data, rather than shapes or axes."""

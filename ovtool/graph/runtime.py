@@ -63,6 +63,7 @@ class Layer:
             runtime graph; None if unknown.
         weight_bytes: Bytes of the weights, in the precision of the layer.
         geometry: Sizes of the arithmetic, of the operation with the most FLOPs.
+        quantized: Whether the model quantizes the data and the weights of an operation.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Layer:
     data_bytes: int | None = None
     weight_bytes: int = 0
     geometry: Geometry | None = None
+    quantized: bool = False
 
     @property
     def label(self) -> str:
@@ -135,9 +137,12 @@ def compute_precision_shares(
 
 
 def find_fallbacks(layers: Sequence[Layer]) -> list[Layer]:
-    """Return the layers of an INT8 model that compute in another precision, most FLOPs first."""
+    """Return the layers of an INT8 model that compute in another precision, most FLOPs first.
+
+    A model is INT8 if a layer runs in i8, or if the model quantizes a layer.
+    """
     compute = [layer for layer in layers if layer.computes]
-    if not any(layer.precision == "i8" for layer in compute):
+    if not any(layer.precision == "i8" or layer.quantized for layer in compute):
         return []
     others = [layer for layer in compute if layer.precision != "i8"]
     return sorted(others, key=lambda layer: -(layer.flops or 0))
@@ -274,5 +279,6 @@ def _add_cost(layer: Layer, operations: Sequence[str], cost: OperationCost) -> L
         layer,
         flops=sum(cost.flops[name] for name in operations),
         geometry=cost.geometries.get(largest),
+        quantized=not cost.quantized.isdisjoint(operations),
         weight_bytes=weights * _SIZES.get(layer.precision or "f32", 4),
     )

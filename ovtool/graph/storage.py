@@ -10,7 +10,8 @@ import numpy as np
 
 from ovtool.core import units
 from ovtool.graph import huffman
-from ovtool.graph.weights import classify_codebook, find_weights
+from ovtool.graph.parameters import count_parameters
+from ovtool.graph.weights import classify_codebook, drop_shared, find_weights
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +34,8 @@ class Storage:
     """Storage of the weights of all layers, without biases, scales and tables.
 
     Args:
-        parameters: Number of weights; shared weights count once.
+        parameters: Number of parameters, biases included; see :mod:`ovtool.graph.parameters`.
+        nonzero_pct: Share of nonzero weights.
         distinct_weights: Distinct stored values, before scales, summed over the layers.
         distinct_most: Maximum of the distinct values of a layer.
         coded_mib: Theoretical size of both files with the smallest representation of each layer:
@@ -55,6 +57,7 @@ class Storage:
 
 @dataclass(frozen=True, slots=True)
 class _LayerStorage:
+    address: int
     weights: int
     nonzero: int
     distinct: int
@@ -66,16 +69,17 @@ def measure_storage(xml: Path, model: ov.Model) -> Storage:
     """Measure all stored weights of a saved model, as read from this file."""
     layers = _measure_layers(model)
     total = sum(layer.weights for layer in layers)
-    saved = sum(layer.stored_bits - layer.coded_bits for layer in layers)
+    by_address = {layer.address: layer for layer in layers}.values()  # equal ones are stored once
+    saved = sum(layer.stored_bits - layer.coded_bits for layer in by_address)
     size = xml.stat().st_size + xml.with_suffix(".bin").stat().st_size
     return Storage(
-        total,
+        sum(count.values for count in count_parameters(model).values()),
         round(100 * sum(layer.nonzero for layer in layers) / total, 3) if total else None,
         sum(layer.distinct for layer in layers),
         max((layer.distinct for layer in layers), default=0),
         units.mib(size - int(saved // 8)),
-        units.mib(sum(layer.stored_bits for layer in layers) / 8),
-        units.mib(sum(layer.coded_bits for layer in layers) / 8),
+        units.mib(sum(layer.stored_bits for layer in by_address) / 8),
+        units.mib(sum(layer.coded_bits for layer in by_address) / 8),
     )
 
 
@@ -86,10 +90,7 @@ def count_nonzero(model: ov.Model) -> tuple[int, int]:
 
 
 def _measure_layers(model: ov.Model) -> list[_LayerStorage]:
-    # Constants of equal values are stored, and read, once.
-    arrays = ((weights, weights.constant.data) for weights in find_weights(model))
-    by_address = {(data.ctypes.data, data.nbytes): weights for weights, data in arrays}
-    return [_measure_layer(weights) for weights in by_address.values()]
+    return [_measure_layer(weights) for weights in drop_shared(find_weights(model))]
 
 
 def load_storage(variant: Variant) -> Storage:
@@ -113,7 +114,8 @@ def _measure_layer(weights: LayerWeights) -> _LayerStorage:
     if len(nonzero) < flat.size:
         nonzero_counts = _count_symbols(flat[nonzero], bits)
         coded_bits = huffman.compute_sparse_bits(nonzero, nonzero_counts, bits, coded_bits)
-    return _LayerStorage(flat.size, len(nonzero), len(counts), stored_bits, coded_bits)
+    address = weights.constant.data.ctypes.data
+    return _LayerStorage(address, flat.size, len(nonzero), len(counts), stored_bits, coded_bits)
 
 
 def _count_symbols(symbols: NDArray[Any], bits: int) -> NDArray[np.int64]:

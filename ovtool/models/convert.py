@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from ovtool.core import files, units, variant
 from ovtool.core.errors import InputError
+from ovtool.core.notes import make_note
 from ovtool.core.progress import SILENT, Progress
 from ovtool.core.variant import RECORD, Variant
+from ovtool.graph.quantization import NONE, detect_compression
 from ovtool.models.batch import open_batch
 from ovtool.models.bundled import networks
 from ovtool.models.inputs import apply_options, name_ports, reject_text
@@ -66,17 +68,22 @@ def convert(
     progress.advance()
 
     def describe(xml: Path) -> dict[str, Any]:
-        fingerprint = source_fingerprint(reference, options)
+        compression = detect_compression(batched.model).label
+        known = {
+            "fingerprint": source_fingerprint(reference, options),
+            "compression": compression,
+        }
+        compressed = [] if compression == NONE else [make_note("compressed-source", compression)]
         checked = compare_with_source(xml, read, options)
         return {
             "name": name or target.resolve().name,
-            "source": read.source.model_copy(update={"fingerprint": fingerprint}),
+            "source": read.source.model_copy(update=known),
             **variant.ports(batched.model),
             "batch": "dynamic" if batched.dynamic else "static",
             "batch_note": batched.note,
             "preprocessing": options.preprocessing or read.preprocessing,
             "check": checked.check,
-            "notes": (*read.notes, *checked.notes),
+            "notes": (*read.notes, *compressed, *checked.notes),
         }
 
     converted = variant.save(target, batched.model, describe, replace)
@@ -217,7 +224,6 @@ def _report(converted: Variant, progress: Progress) -> None:
                 f", with values up to {units.text(difference.largest_value)}"
             )
     for note in converted.record.notes:
-        parts = filter(None, (note.message, note.evidence, note.remedy))
-        progress.note(f"warning: {converted.name}: {'; '.join(parts)}")
+        progress.note(f"warning: {converted.name}: {note.text}")
     if converted.record.batch_note:
         progress.note(f"{converted.name}: the batch stays static: {converted.record.batch_note}")

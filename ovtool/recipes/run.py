@@ -10,7 +10,7 @@ from ovtool.compression import compress as compression
 from ovtool.core.errors import InputError, LimitNotMetError
 from ovtool.core.progress import SILENT, Progress
 from ovtool.datasets.spec import DataSpec
-from ovtool.models.convert import load_or_convert
+from ovtool.models.convert import is_variant, load_or_convert
 from ovtool.recipes.schema import DataSource, Recipe, find_recipe, read_recipe
 from ovtool.report.summary import Summary, summarize
 from ovtool.report.write import ReportFiles, report
@@ -20,6 +20,7 @@ from ovtool.sweep.run import SweepResult, sweep
 
 if TYPE_CHECKING:
     from ovtool.core.variant import Variant
+    from ovtool.models.options import SourceOptions
     from ovtool.selection.choice import Choice
     from ovtool.sweep.measurer import Observer
 
@@ -68,6 +69,7 @@ def run(
     base = path.parent
     select_targets(plan.sweep, strict=strict)  # report missing devices before the compression
     folder = Path(out) if out is not None else Path("reports") / plan.name
+    baseline = _make_baseline(plan, base, folder / "baseline", trust, progress)
     variants = _make_variants(plan, base, folder / "variants", trust, progress)
     evaluation = plan.data.evaluation
     precisions = {name: v.precisions for name, v in plan.variants.items() if v.precisions}
@@ -75,7 +77,9 @@ def run(
         variants,
         out=folder / "sweep",
         name=plan.name,
-        spec=plan.sweep.model_copy(update={"precisions_of": plan.sweep.precisions_of | precisions}),
+        spec=plan.sweep.model_copy(
+            update={"precisions_of": plan.sweep.precisions_of | precisions, "baseline": baseline}
+        ),
         data=_data_spec(evaluation, base),
         metric=evaluation.metric if evaluation else None,
         strict=strict,
@@ -97,20 +101,21 @@ def run(
     return RecipeRun(folder, tuple(variants), result, summary, files, choice, no_choice)
 
 
-def _make_variants(
-    plan: Recipe, base: Path, folder: Path, trust: bool, progress: Progress
-) -> list[Variant]:
-    """Convert the model and run the steps of every variant; shared first steps run once."""
+def _source(reference: str, plan: Recipe, base: Path, trust: bool) -> tuple[str, SourceOptions]:
+    """Return a model of a recipe, and how to read it.
+
+    Raises:
+        InputError: The model is code, and the user did not allow it.
+    """
     from ovtool.models.options import SourceOptions
     from ovtool.models.registry import kind_of
 
-    model, data = plan.model, plan.data
-    source = _located(model.source, base)
+    model, source = plan.model, _located(reference, base)
     if kind_of(source) == "torch" and not trust:
         raise InputError(
             f"the recipe imports code: {source}", "read the code, then allow it with --trust"
         )
-    options = SourceOptions(
+    return source, SourceOptions(
         weights=_located(model.weights, base) if model.weights else None,
         input_shapes=model.shapes,
         layouts=model.layouts,
@@ -118,6 +123,30 @@ def _make_variants(
         tolerance=model.tolerance,
         trust=trust,
     )
+
+
+def _make_baseline(
+    plan: Recipe, base: Path, folder: Path, trust: bool, progress: Progress
+) -> str | None:
+    """Return the folder of the baseline of a recipe, which is read like its model; or None."""
+    if plan.sweep.baseline is None:
+        return None
+    located = _located(plan.sweep.baseline, base)
+    if is_variant(located):
+        return located
+    source, options = _source(plan.sweep.baseline, plan, base, trust)
+    options = options.model_copy(update={"weights": None})
+    name = "baseline" if "baseline" not in plan.variants else "baseline-model"
+    load_or_convert(source, folder, name=name, options=options, progress=progress)
+    return str(folder)
+
+
+def _make_variants(
+    plan: Recipe, base: Path, folder: Path, trust: bool, progress: Progress
+) -> list[Variant]:
+    """Convert the model and run the steps of every variant; shared first steps run once."""
+    data = plan.data
+    source, options = _source(plan.model.source, plan, base, trust)
     unchanged = next((name for name, v in plan.variants.items() if not v.steps), "source")
     start = load_or_convert(
         source, folder / unchanged, name=unchanged, options=options, progress=progress

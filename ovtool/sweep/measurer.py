@@ -9,6 +9,7 @@ from ovtool.benchmark import jobs
 from ovtool.benchmark.engine import failed_measurement, measure_group
 from ovtool.benchmark.process import ProcessRunner
 from ovtool.benchmark.session import TrialFailedError
+from ovtool.core.notes import make_note
 from ovtool.evaluation.evaluator import Evaluator, write_request
 from ovtool.roofline.predict import TrialRooflines
 
@@ -114,9 +115,19 @@ class Measurer:
         """Return quality figures and roofline figures of a trial, with notes."""
         quality: tuple[dict[str, float], list[Note]] = ({}, [])
         if self._evaluator is not None:
-            quality = self._evaluator(trial, session)
+            quality = self._quality(self._evaluator, trial, session)
         figures, notes = self._rooflines.of(trial, session)
         return quality[0] | figures, [*quality[1], *notes]
+
+    def _quality(
+        self, evaluator: Evaluator, trial: Trial, session: Session
+    ) -> tuple[dict[str, float], list[Note]]:
+        """Return the quality of a trial; a note if it has neither labels nor a baseline."""
+        variant = self._variants[trial.variant]
+        if evaluator.baselines[trial.variant] is None and not evaluator.samples(variant).labelled:
+            source = variant.record.source.compression
+            return {}, [make_note("no-baseline", f"source {source}")]
+        return evaluator(trial, session)
 
     def _mark(self, measurement: Measurement) -> Measurement:
         note = self._caveats.get(measurement.trial.device)

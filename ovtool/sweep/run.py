@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ovtool.core import files
 from ovtool.core.columns import METRIC_COLUMNS
 from ovtool.core.errors import InputError, NothingMeasuredError
+from ovtool.core.notes import make_note
 from ovtool.core.progress import SILENT, Progress
 from ovtool.core.sweep_folder import PlannedVariant, SweepFolder, SweepPlan, Unavailable
 from ovtool.core.sweep_spec import SweepSpec
@@ -91,9 +92,12 @@ def sweep(
     SweepFolder.create(folder)
     targets = select_targets(spec, strict=strict)
     loaded = _drop_equal([_load(v, folder, progress) for v in variants], progress)
+    baseline = _load_baseline(spec.baseline, loaded, folder, progress)
+    if baseline is not None and all(v.id != baseline.id for v in loaded):
+        loaded.insert(0, baseline)
     data = DataSpec(data) if isinstance(data, str) else data
     samples = VariantSamples(data, progress) if data else None
-    planned = _describe_variants(loaded)
+    planned = _describe_variants(loaded, baseline)
     plan = SweepPlan(
         name=name or folder.resolve().name,
         variants=planned,
@@ -101,7 +105,7 @@ def sweep(
         unavailable=tuple(
             Unavailable(device=device, reason=reason) for device, reason in targets.missing.items()
         ),
-        quality_metric=_select_metric(metric, samples, loaded, planned),
+        quality_metric=_select_metric(metric, samples, loaded, planned, progress),
         evaluated_on=samples.description(loaded[0]) if samples else None,
         settings=spec.measurement_settings(),
     )
@@ -153,15 +157,39 @@ def _load(model: ModelReference, folder: Path, progress: Progress) -> Variant:
     return load_or_convert(model, folder / "variants" / name, name=name, progress=progress)
 
 
-def _describe_variants(loaded: Sequence[Variant]) -> dict[str, PlannedVariant]:
-    """Describe variants, each with its uncompressed baseline."""
+def _load_baseline(
+    model: str | None, variants: Sequence[Variant], folder: Path, progress: Progress
+) -> Variant | None:
+    """Return the requested baseline: a variant, or a model that is converted."""
+    if model is None:
+        return None
+    from ovtool.models.convert import default_name, is_variant
+
+    if is_variant(model):
+        baseline = load_variant(model)
+    else:
+        name = default_name(model)
+        used = {v.name for v in variants if v.record.source.reference != model}
+        name = f"{name}-baseline" if name in used else name
+        target = folder / "variants" / name
+        baseline = load_or_convert(model, target, name=name, progress=progress)
+    if baseline.compressed:
+        progress.note(f"{baseline.name}: {make_note('compressed-baseline').text}")
+    return baseline
+
+
+def _describe_variants(
+    loaded: Sequence[Variant], baseline: Variant | None = None
+) -> dict[str, PlannedVariant]:
+    """Describe variants, each with the requested or else its uncompressed baseline."""
     return {
         v.id: PlannedVariant(
             name=v.name,
             folder=str(v.folder),
             model_mib=v.model_mib,
             compressed=v.compressed,
-            baseline=_baseline(v, loaded),
+            baseline=baseline.id if baseline is not None else _baseline(v, loaded),
+            source_compression=v.record.source.compression,
             steps=tuple(step.method for step in v.record.steps),
             weights=_weight_figures(v),
             notes=v.record.notes,
@@ -214,6 +242,7 @@ def _select_metric(
     samples: VariantSamples | None,
     variants: Sequence[Variant],
     planned: Mapping[str, PlannedVariant],
+    progress: Progress,
 ) -> QualityMetric | None:
     if samples is None:
         if metric is not None:
@@ -224,11 +253,14 @@ def _select_metric(
         check_metric(chosen, samples(variant))
     if chosen != "agreement":
         return METRIC_COLUMNS[chosen]
-    without_baseline = [p.name for p in planned.values() if p.baseline is None]
-    if without_baseline:
-        raise InputError(
-            f"{without_baseline[0]} has no baseline for agreement: no labels in"
-            f" {samples.spec.source}, and no uncompressed variant in the sweep",
-            "add the uncompressed variant",
-        )
-    return "agreement_top1"
+    without = [p for p in planned.values() if p.baseline is None]
+    for each in without:
+        if each.source_compression == "none":
+            raise InputError(
+                f"{each.name} has no baseline for agreement: no labels in"
+                f" {samples.spec.source}, and no uncompressed variant in the sweep",
+                "add the uncompressed variant, or set --baseline",
+            )
+        note = make_note("no-baseline", f"source {each.source_compression}")
+        progress.note(f"{each.name}: {note.text}")
+    return "agreement_top1" if len(without) < len(planned) else None

@@ -71,14 +71,17 @@ def test_operations_by_device_are_evidence():
     [
         ("bf16", {"bf16": 1.0}, "bf16"),
         ("f32", {"f32": 0.99, "i8": 0.01}, "i8+f32"),
-        ("f16", {"i8": 1.0}, "i8+f16"),
+        ("f16", {"i8": 1.0}, "i8"),
+        ("bf16", {"f32": 1.0}, "f32"),
+        ("bf16", {"i8": 0.5, "f32": 0.1, "bf16": 0.4}, "i8+bf16"),
+        ("f16", {"unknown": 1.0}, "f16"),
         ("f16", {}, "f16"),
         ("f16", None, "f16"),
-        (None, {"i8": 1.0}, None),
+        (None, {"i8": 1.0}, "i8"),
         (None, None, None),
     ],
 )
-def test_executed_precision_names_int8_and_the_rest(hint, shares, precision):
+def test_executed_precision_is_that_of_the_layers(hint, shares, precision):
     assert name_executed_precision(hint, shares) == precision
 
 

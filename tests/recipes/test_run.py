@@ -1,5 +1,6 @@
 """Runs of a recipe, complete and repeated."""
 
+import numpy as np
 import pytest
 
 from ovtool import api
@@ -8,6 +9,7 @@ from ovtool.core.errors import InputError
 from ovtool.core.sweep_folder import JOURNAL, SweepFolder
 from ovtool.results.table import load_results
 from tests.helpers.owned import write_onnx
+from tests.helpers.quantized_models import samples, save_mlp, write_qdq
 
 RECIPE = """\
 recipe: 1
@@ -88,6 +90,34 @@ def test_a_recipe_imports_code_only_with_trust(owned, tmp_path):
         api.run(path, out=tmp_path / "out")
     assert "--trust" in caught.value.hint
     assert not (tmp_path / "out").exists()
+
+
+def test_a_baseline_imports_code_only_with_trust(recipe, owned, tmp_path):
+    path = recipe.with_name("code.yaml")
+    path.write_text(recipe.read_text().replace("sweep: {", f"sweep: {{baseline: {owned.torch}, "))
+    with pytest.raises(InputError, match="classifier_in_torch:make") as caught:
+        api.run(path, out=tmp_path / "out")
+    assert "--trust" in caught.value.hint
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_a_quantized_source_is_compared_with_the_baseline(tmp_path):
+    source = save_mlp(tmp_path / "mlp.onnx")
+    write_qdq(source, tmp_path / "qdq.onnx")
+    np.savez(tmp_path / "held-out.npz", x=samples(50, seed=3))
+    path = tmp_path / "r.yaml"
+    path.write_text(
+        "recipe: 1\nname: q\nmodel: {source: qdq.onnx, tolerance: 0.2}\n"
+        "data: {evaluation: {source: held-out.npz}}\nvariants: {int8: {}}\n"
+        "sweep: {baseline: mlp.onnx, hints: [latency],"
+        " rounds: 3, round_s: 0.03, max_seconds: 0.5}\n"
+    )
+    result = api.run(path, out=tmp_path / "out")
+    rows = {row["variant"]: row for row in load_results([result.sweep.folder]).records}
+    assert set(rows) == {"baseline", "int8"}
+    assert rows["baseline"]["agreement_top1"] == 1
+    assert rows["int8"]["output_cosine"] < 1
 
 
 def test_an_unknown_device_fails_before_the_compression(recipe, tmp_path):

@@ -28,7 +28,7 @@ def command(
     limit: options.Limit = None,
     baseline: Annotated[
         str | None,
-        option(DATA, "VARIANT", "Uncompressed variant; its CPU f32 outputs are the reference."),
+        option(DATA, "MODEL", "Uncompressed model; its CPU f32 outputs are the reference."),
     ] = None,
     device: options.Devices = None,
     precision: Annotated[

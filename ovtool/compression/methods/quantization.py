@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 def _apply(context: MethodContext[Any]) -> MethodResult:
     settings: QuantizationSettings = context.settings
+    ptq.check_not_quantized(context.model, context.parent.name)
     samples = context.samples("calibration", "quantization")
     if len(samples) < settings.subset_size:
         context.progress.note(f"calibrating on all {len(samples)} samples of {samples.reference}")

@@ -18,6 +18,7 @@ from ovtool.compression.method import (
 )
 from ovtool.compression.nncf_adapter import CalibrationFeed, quiet_nncf
 from ovtool.core.errors import InputError
+from ovtool.graph.quantization import NONE, count_low_bit_layers
 from ovtool.graph.weights import find_weights
 
 if TYPE_CHECKING:
@@ -152,6 +153,7 @@ class WeightCompressionSettings(IgnoredScopeSettings):
 
 def _apply(context: MethodContext[WeightCompressionSettings]) -> MethodResult:
     settings = context.settings
+    _check_not_compressed(context)
     details: dict[str, Any] = {}
     task = f"compressing weights to {settings.mode}"
     feed = None
@@ -174,6 +176,22 @@ def _apply(context: MethodContext[WeightCompressionSettings]) -> MethodResult:
             ) from error.__cause__
         raise
     return MethodResult(model, details)
+
+
+def _check_not_compressed(context: MethodContext[WeightCompressionSettings]) -> None:
+    """Check that weights are left to compress.
+
+    Raises:
+        InputError: All weights have few bits, or those of a source that was compressed elsewhere.
+    """
+    parent, counted = context.parent, count_low_bit_layers(context.model)
+    elsewhere = parent.record.source.compression != NONE and counted.low_bit > 0
+    if elsewhere or 0 < counted.low_bit == counted.layers:
+        raise InputError(
+            f"{parent.name} has compressed weights already: {', '.join(counted.types)} in"
+            f" {counted.low_bit} of {counted.layers} layers",
+            "compress the uncompressed model",
+        )
 
 
 def _compress(

@@ -1,10 +1,14 @@
 """What of NNCF's quantization can be set, and that it is set."""
 
+import numpy as np
 import openvino as ov
 import pytest
 
+from ovtool.compression.sensitivity import sensitivity
 from ovtool.core import files
-from tests.compression.samples import closeness, compress, types_of
+from ovtool.core.errors import InputError
+from tests.compression.samples import Listed, closeness, compress, types_of
+from tests.helpers.graphs import convolutional, save
 
 
 @pytest.mark.parametrize("mode", ["e4m3", "e5m2"])
@@ -49,3 +53,24 @@ def test_int8_settings_reach_nncf(conv, pictures, tmp_path, settings):
     for key, value in settings.items():
         assert str(value).lower() in written[key]
     assert closeness(compressed, conv, pictures) > 0.98
+
+
+@pytest.mark.parametrize("method", ["int8", "fp8"])
+def test_a_quantized_model_is_not_quantized_again(pictures, tmp_path, method):
+    parent = save(tmp_path / "elsewhere", convolutional(int8=("conv0", "conv1", "classifier")))
+    with pytest.raises(InputError, match=r"elsewhere .*int8, 3 of 3"):
+        compress(parent, method, {}, pictures, out=tmp_path / "q", name="q")
+    assert not (tmp_path / "q").exists()
+
+
+def test_sensitivity_needs_a_model_that_is_not_quantized(tmp_path):
+    parent = save(tmp_path / "elsewhere", convolutional(int8=("conv0",)))
+    with pytest.raises(InputError, match=r"elsewhere .*int8, 1 of 3"):
+        sensitivity(parent, data="noise:4")
+
+
+def test_compressed_weights_can_be_quantized(dense, tmp_path):
+    rows = Listed([np.ones(64, np.float32)] * 4)
+    first = compress(dense, "weights", {}, None, out=tmp_path / "w", name="w")
+    second = compress(first, "int8", {}, rows, out=tmp_path / "q", name="q")
+    assert second.record.steps[-1].details["quantized_activations"] > 0

@@ -196,3 +196,19 @@ def test_4_bits_apply_only_to_the_classifier_of_a_convolution_network(conv, tmp_
     assert types_of(compressed)["i4"]["layers"] == 1
     assert types_of(compressed)["i4"]["share_pct"] < 5
     assert "i4 (1 of 3 layers)" in progress.notes[-1]
+
+
+def test_compressed_weights_are_not_compressed_again(dense, rows, tmp_path):
+    first = compress(dense, "weights", {}, None, out=tmp_path / "first", name="first")
+    with pytest.raises(InputError, match=r"first .*int8 in 4 of 4"):
+        compress(first, "weights", INT4, None, out=tmp_path / "w", name="w")
+    quantized = compress(dense, "int8", {}, rows, out=tmp_path / "quantized", name="quantized")
+    with pytest.raises(InputError, match=r"quantized .*int8 in 4 of 4"):
+        compress(quantized, "weights", {}, None, out=tmp_path / "w", name="w")
+
+
+def test_layers_that_are_left_can_be_compressed(dense, tmp_path):
+    some = {"mode": "int8_sym", "ignored_names": "fc0"}
+    first = compress(dense, "weights", some, None, out=tmp_path / "first", name="first")
+    second = compress(first, "weights", {}, None, out=tmp_path / "second", name="second")
+    assert types_of(second).keys() == {"i8", "u8"}
