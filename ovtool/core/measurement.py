@@ -105,6 +105,7 @@ class Measurement:
         finished: Time of completion in UTC, ISO 8601.
         ran_on: Devices that executed the model, as the compiled model reports; None if unknown.
         settings: The measurement settings, see ``MeasurementSettings``; empty if not measured.
+        evaluated_against: Id of the baseline of the quality; None without quality or baseline.
         emulated: Whether an emulated device may have executed the model: for tests only.
     """
 
@@ -122,6 +123,7 @@ class Measurement:
     finished: str = ""
     ran_on: str | None = None
     settings: Mapping[str, float] = field(default_factory=dict)
+    evaluated_against: str | None = None
     emulated: bool = False
     schema_version: Literal[1] = 1
 

@@ -239,5 +239,7 @@ NOTES: Mapping[str, tuple[str, str]] = {
 }
 # fmt: on
 
-VARIANT_NOTES = frozenset({"conversion-not-checked", "outputs-not-checked", "inputs-dropped"})
+VARIANT_NOTES = frozenset(
+    {"conversion-not-checked", "inputs-dropped", "no-baseline", "outputs-not-checked"}
+)
 """Ids of the notes that stay with a variant: in its record, its rows and a choice of it."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ovtool.core import files
 from ovtool.core.errors import InputError
 from ovtool.core.progress import SILENT, Progress
 from ovtool.datasets.spec import DataSpec
@@ -109,10 +108,10 @@ def evaluate_each(
         InputError: There are neither labels nor a baseline, or the model does not run.
         MissingDeviceError: A device is not available.
     """
-    with tempfile.TemporaryDirectory(prefix="ovtool-evaluate-") as scratch:
+    with files.scratch_folder("evaluate") as scratch:
         base = None
         if baseline is not None:
-            base = load_or_convert_next_to(baseline, None, Path(scratch), progress)
+            base = load_or_convert_next_to(baseline, None, scratch, progress)
         return _evaluate_each(
             load_variant(model), base, data, devices, precisions, batch, tolerance, progress
         )

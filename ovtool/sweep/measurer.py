@@ -130,6 +130,9 @@ class Measurer:
         return evaluator(trial, session)
 
     def _mark(self, measurement: Measurement) -> Measurement:
+        if self._evaluator is not None and measurement.status == "ok":
+            baseline = self._evaluator.baselines[measurement.trial.variant]
+            measurement = replace(measurement, evaluated_against=baseline)
         note = self._caveats.get(measurement.trial.device)
         if note is None:
             return measurement

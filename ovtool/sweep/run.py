@@ -192,7 +192,7 @@ def _describe_variants(
             source_compression=v.record.source.compression,
             steps=tuple(step.method for step in v.record.steps),
             weights=_weight_figures(v),
-            notes=v.record.notes,
+            notes=tuple(n for n in v.record.notes if n.id != "compressed-source"),
         )
         for v in loaded
     }

@@ -61,8 +61,8 @@ def run_plan(
 
     The journal gets the measurements of a group in one write, so that their rounds stay comparable.
     After a kill, the unfinished group is measured again; no finished trial repeats, unless it falls
-    short of the plan's settings (:func:`falls_short`).  Then its whole group is measured again,
-    because its trials are compared round by round.
+    short of the plan's settings (:func:`falls_short`), or its quality has another baseline.  Then
+    its whole group is measured again, because its trials are compared round by round.
 
     Args:
         folder: Sweep folder; created if it does not exist.
@@ -113,11 +113,22 @@ def _resume(sweep: SweepFolder, plan: SweepPlan, *, retry_failed: bool) -> Resum
     latest = {m.trial.id: m for m in sweep.measurements()}
     finished = [latest[t.id] for t in plan.trials if t.id in latest]
     finished = [m for m in finished if m.status != "failed" or not retry_failed]
-    short = {m.trial.group for m in finished if falls_short(m, plan.settings)}
+    short = {
+        m.trial.group
+        for m in finished
+        if falls_short(m, plan.settings) or _has_other_baseline(m, plan)
+    }
     # Failures and estimates do not depend on the settings of measuring.
     repeated = [m for m in finished if m.status == "ok" and m.trial.group in short]
     reused = [m for m in finished if m.status != "ok" or m.trial.group not in short]
     return Resumption(reused, len(repeated))
+
+
+def _has_other_baseline(measurement: Measurement, plan: SweepPlan) -> bool:
+    """Whether the quality of a measurement is relative to another variant than in the plan."""
+    if measurement.status != "ok" or plan.evaluated_on is None:
+        return False
+    return plan.variants[measurement.trial.variant].baseline != measurement.evaluated_against
 
 
 def falls_short(measurement: Measurement, settings: Mapping[str, Any]) -> bool:
