@@ -69,6 +69,7 @@ def summarize(
     energy = _add_energy(figures, trial, raw)
     notes = _add_uncontended(figures, trial, selected, undisturbed) if host.uses_cpu else []
     notes += energy + _add_rate(figures, trial.batch, rate)
+    notes += _note_limits_beyond_windows(figures, trial, selected)
     requests = int(info.figures.get("requests", 1))
     if rate is None and all(is_slow(r, requests) for r in raw):
         evidence = f"{figures['inferences']:.0f} inferences in {figures['measured_s']:.3g} s"
@@ -114,6 +115,30 @@ def _latency_figures(selected: SelectedWindows) -> dict[str, float]:
     _put(figures, "latency_p50_ms", selected.latency_ms(0.50))
     _put(figures, "latency_p99_ms", selected.latency_ms(0.99))
     return figures
+
+
+def _note_limits_beyond_windows(
+    figures: dict[str, float], trial: Trial, selected: SelectedWindows
+) -> list[Note]:
+    """Return a note on the intervals that reach beyond the figures of every single window.
+
+    Few rounds widen an interval to Student's t, and differences between rounds widen it further.
+    """
+    filled = [latencies for latencies in selected.latencies_ms if latencies]
+    by_window = {
+        "throughput_fps": [w.inferences * trial.batch / w.seconds for w in selected.windows],
+        "latency_p50_ms": [statistics.quantile(latencies, 0.50) for latencies in filled],
+        "latency_p99_ms": [statistics.quantile(latencies, 0.99) for latencies in filled],
+    }
+    beyond = []
+    for name, values in by_window.items():
+        ends = figures.get(f"{name}_ci_low"), figures.get(f"{name}_ci_high")
+        if None in ends or (min(values) <= ends[0] and ends[1] <= max(values)):  # type: ignore[operator]
+            continue
+        interval = units.interval_text(figures[name], *ends)
+        span = f"{units.text(min(values))} to {units.text(max(values))}"
+        beyond.append(f"{name} {interval}, windows {span}")
+    return [make_note("interval-beyond-windows", "; ".join(beyond))] if beyond else []
 
 
 def _counter_figures(selected: SelectedWindows, host: HostLoad) -> dict[str, float]:

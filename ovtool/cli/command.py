@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+
+from ovtool.core import errors
 
 MODEL = "Model"
 DATA = "Data"
@@ -62,12 +65,16 @@ def load_command(verb: str) -> Any:
     """Import ``ovtool.cli.commands.<verb>`` and return its command.
 
     The module defines ``command`` and ``EXAMPLES``, or ``app`` if the verb has verbs itself.
+    ``EXIT_CODES`` has the meaning of codes that the help of the verb explains in its own words.
     """
     module = importlib.import_module(f"ovtool.cli.commands.{verb}")
     if hasattr(module, "app"):
         return typer.main.get_command(module.app)
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command(verb, cls=PanelCommand, epilog=format_examples(*module.EXAMPLES))(module.command)
+    epilog = format_examples(*module.EXAMPLES)
+    if hasattr(module, "EXIT_CODES"):
+        epilog += f"\n\n{format_exit_codes(module.EXIT_CODES)}"
+    app.command(verb, cls=PanelCommand, epilog=epilog)(module.command)
     return typer.main.get_command(app)
 
 
@@ -77,3 +84,9 @@ def format_examples(*examples: str) -> str:
 
     lines = [f"[bold]{escape(example)}[/bold]" for example in examples]
     return "\n\n".join(["Example:" if len(lines) == 1 else "Examples:", *lines])
+
+
+def format_exit_codes(meanings: Mapping[int, str] | None = None) -> str:
+    """Return all exit codes in one paragraph; ``meanings`` replaces those of some codes."""
+    codes = errors.EXIT_CODES | dict(meanings or {})
+    return f"Exit codes: {'; '.join(f'{code} {meaning}' for code, meaning in codes.items())}."

@@ -14,11 +14,12 @@ from typing import Annotated, NoReturn
 import typer
 
 from ovtool import __version__
-from ovtool.cli.command import LazyGroup
-from ovtool.core import files
-from ovtool.core.errors import InputError, OvtoolError
+from ovtool.cli.command import LazyGroup, format_exit_codes
+from ovtool.core import files, units
+from ovtool.core.errors import CRASH, InputError, OvtoolError
 from ovtool.core.escaping import quote_controls
 
+LOGGER = logging.getLogger("ovtool")
 VERBS = {
     "Prepare a model": {
         "convert": "Convert a model to OpenVINO IR and verify its outputs.",
@@ -55,9 +56,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="rich",
-    epilog="Example: [bold]ovtool run efficientnet-lite0[/bold]\n\n"
-    "Exit codes: 0 done, 1 a limit is not met, 2 wrong use or bad input, 3 a device or"
-    " package is missing, 4 nothing was measured.",
+    epilog=f"Example: [bold]ovtool run efficientnet-lite0[/bold]\n\n{format_exit_codes()}",
 )
 for _group, _verbs in VERBS.items():
     for _verb, _summary in _verbs.items():
@@ -94,9 +93,8 @@ def _log_to(path: str) -> None:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
-    logger = logging.getLogger("ovtool")
-    logger.addHandler(handler)
-    logger.setLevel(logging.DEBUG)
+    LOGGER.addHandler(handler)
+    LOGGER.setLevel(logging.DEBUG)
 
 
 class Stopped(BaseException):
@@ -131,10 +129,14 @@ def main() -> None:
     except BrokenPipeError:
         status = _discard_output()
     except OSError as error:
-        if error.errno != errno.ENOSPC or error.filename is not None:
-            raise
-        _discard_output()
-        status = _print_error("cannot write the output: the disk is full", "", InputError.exit_code)
+        if error.errno == errno.ENOSPC and error.filename is None:
+            _discard_output()
+            message = "cannot write the output: the disk is full"
+            status = _print_error(message, "", InputError.exit_code)
+        else:
+            status = _print_crash(error)
+    except Exception as error:  # noqa: BLE001 - a bug: the last place that can report it
+        status = _print_crash(error)
     except SystemExit as end:  # typer exits so after completion; on a broken pipe with status 1
         if not isinstance(end.__context__, BrokenPipeError):
             raise
@@ -147,6 +149,30 @@ def _print_error(message: str, hint: str, status: int) -> int:
     if hint:
         print(f"hint: {quote_controls(hint)}", file=sys.stderr)
     return status
+
+
+DEBUG = "OVTOOL_DEBUG"
+"""Environment variable: if set, a bug prints its traceback."""
+_CRASH_WIDTH = 93
+
+
+def _print_crash(error: Exception) -> int:
+    """Print a bug on one line; the traceback goes to the log, and to stderr on request."""
+    import traceback
+
+    LOGGER.error("internal error", exc_info=error)
+    if os.environ.get(DEBUG):
+        traceback.print_exception(error, file=sys.stderr)
+    own = Path(__file__).parents[1]
+    places = [
+        f"{Path(frame.filename).relative_to(own).as_posix()}:{frame.lineno}"
+        for frame in traceback.extract_tb(error.__traceback__)
+        if Path(frame.filename).is_relative_to(own)
+    ]
+    text = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+    message = f"internal error at {places[-1]}: {text}"
+    hint = f"a bug in ovtool {__version__}: report it with the command and the traceback, {DEBUG}=1"
+    return _print_error(units.shortened(message, _CRASH_WIDTH), hint, CRASH)
 
 
 def _discard_output() -> int:

@@ -2,9 +2,10 @@
 
 Each matched trial has the ratio B / A of its figures.  On either side, the variance is that within
 the run (the interval of the sweep) plus that between runs (:mod:`.noise`), plus the drift of a
-throughput that did not stabilize.  A difference is significant if its p-value, adjusted by Holm's
-method for all figures, is below :data:`.figures.LEVEL`.  A figure is the same if the 95 % interval
-lies within a margin (two one-sided tests, Schuirmann 1987).  Everything else is unknown.
+throughput that did not stabilize.  Disturbed runs decide on one side only (:mod:`.figures`).  A
+difference is significant if its p-value, adjusted by Holm's method for all figures, is below
+:data:`.figures.LEVEL`.  A figure is the same if the 95 % interval lies within a margin (two
+one-sided tests, Schuirmann 1987).  Everything else is unknown.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from ovtool.comparison.figures import (
     Outcome,
     compare_figure,
     compared_columns,
-    figures_of_runs,
+    interval_of,
+    is_disturbed,
 )
 from ovtool.comparison.markdown import to_markdown
 from ovtool.comparison.matching import MatchedTrial, Matching, match_trials
@@ -51,7 +53,7 @@ def compare(
 ) -> Comparison:
     """Compare sweep B with sweep A: releases, drivers, machines or commits.
 
-    :meth:`.comparison.Comparison.check` fails on regressions.
+    :meth:`.comparison.Comparison.check` fails on regressions, and on request on unknown figures.
 
     Args:
         a: Folder of the baseline sweep.
@@ -107,7 +109,7 @@ def compare_sweeps(
     ]
     adjusted = statistics.holm([figure.p for figure in figures])
     changes = [
-        replace(figure.change, p=p, outcome=_outcome(figure.change, p, within_pct))
+        replace(figure.change, p=p, outcome=_outcome(figure, p, within_pct))
         for figure, p in zip(figures, adjusted, strict=True)
     ]
     return Comparison(
@@ -164,19 +166,21 @@ def _facts(sweep: SweepData) -> dict[str, Any]:
 def _repeated_figures(pairs: Sequence[MatchedTrial]) -> Iterator[RepeatedFigure]:
     for pair in pairs:
         for column in compared_columns(pair.a.trial):
-            of_runs = figures_of_runs([pair.a, *pair.measured_reruns], column)
-            if not of_runs.unknown:
-                logs = tuple(math.log(i.value) for i in of_runs.figures if i.value > 0)
-                yield RepeatedFigure(pair.a.device, of_runs.column, pair.a.trial.group, logs)
+            runs = [run for run in (pair.a, *pair.measured_reruns) if not is_disturbed(run)]
+            values = [interval_of(run, column).value for run in runs]
+            logs = tuple(math.log(value) for value in values if value > 0)
+            yield RepeatedFigure(pair.a.device, column, pair.a.trial.group, logs)
 
 
-def _outcome(change: Change, p: float, within_pct: float) -> Outcome:
+def _outcome(figure: FigureComparison, p: float, within_pct: float) -> Outcome:
+    change = figure.change
     if math.isnan(p):
         return "unknown"
     if p < LEVEL:
         return "worse" if change.loss_pct > 0 else "better"
     margin = 1 + within_pct / 100
-    return "same" if 1 / margin < change.ratio.low and change.ratio.high < margin else "unknown"
+    within = 1 / margin < change.ratio.low and change.ratio.high < margin
+    return "same" if within and not figure.one_sided else "unknown"
 
 
 def _detectable_loss_pct(figures: Sequence[FigureComparison]) -> float:

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 from ovtool.comparison.figures import LEVEL, Change
 from ovtool.comparison.noise import Noise
 from ovtool.core import units
-from ovtool.core.errors import LimitNotMetError
+from ovtool.core.errors import LimitNotMetError, UndecidedError
 from ovtool.results.labels import column_label
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ovtool.comparison.quality import QualityChange, SizeChange
     from ovtool.core.notes import Note
     from ovtool.results.environments import Difference
@@ -72,24 +74,59 @@ class Comparison:
         """Whether both sweeps were measured on the same hardware."""
         return not any(difference.of_machine for difference in self.differences)
 
+    @property
+    def _all_changes(self) -> tuple[Change | QualityChange, ...]:
+        return (*self.changes, *self.quality)
+
     def regressions(self, limit_pct: float) -> tuple[str, ...]:
         """Return significant losses of at least a limit, and trials that no longer run."""
-        changes: tuple[Change | QualityChange, ...] = (*self.changes, *self.quality)
         losses = [
             f"{change.label}: {column_label(change.column)} {change.loss_pct:.1f} % worse"
-            for change in changes
+            for change in self._all_changes
             if change.outcome == "worse" and change.loss_pct >= limit_pct
         ]
         return (*losses, *(f"{f.label}: fails in B: {f.reason_b}" for f in self.failures if f.new))
 
-    def check(self, limit_pct: float) -> None:
-        """Raise LimitNotMetError if there are :meth:`regressions`."""
-        if regressions := self.regressions(limit_pct):
-            count = len(regressions)
-            more = f" (and {count - 1} more)" if count > 1 else ""
+    @property
+    def nothing_decided(self) -> bool:
+        """Whether every figure of speed and quality is unknown."""
+        return all(change.outcome == "unknown" for change in self._all_changes)
+
+    def undecided(self, limit_pct: float | None = None) -> tuple[str, ...]:
+        """Return the unknown figures, and the trials of A that were not measured in both sweeps.
+
+        With a limit, only the figures that may have lost that much: an interval can exclude such a
+        loss without excluding every difference.
+        """
+        least_pct = -math.inf if limit_pct is None else limit_pct
+        figures = (
+            ": ".join(filter(None, [f"{c.label}: {column_label(c.column)} unknown", c.reason]))
+            for c in self._all_changes
+            if c.outcome == "unknown" and c.max_loss_pct >= least_pct
+        )
+        failed = (
+            f"{f.label}: failed in A{' and B' if f.reason_b else ''}"
+            for f in self.failures
+            if not f.new
+        )
+        return (*figures, *failed, *(f"{label}: not in B" for label in self.only_a))
+
+    def check(self, limit_pct: float | None, *, unknown: bool = False) -> None:
+        """Raise LimitNotMetError if there are :meth:`regressions` of at least a limit.
+
+        Without regressions, raise UndecidedError if ``unknown`` is set and something is
+        :meth:`undecided`.
+        """
+        if limit_pct is not None and (regressions := self.regressions(limit_pct)):
             raise LimitNotMetError(
-                f"{units.count_text(count, 'regression')} of at least {limit_pct:g} %:"
-                f" {regressions[0]}{more}"
+                f"{units.count_text(len(regressions), 'regression')} of at least {limit_pct:g} %:"
+                f" {_first(regressions)}"
+            )
+        if unknown and (undecided := self.undecided(limit_pct)):
+            raise UndecidedError(
+                f"cannot tell, {units.count_text(len(undecided), 'comparison')} undecided:"
+                f" {_first(undecided)}",
+                "sweep again on an idle machine, or measure the noise with repetitions: --rerun",
             )
 
     def to_json(self) -> dict[str, Any]:
@@ -107,3 +144,8 @@ class Comparison:
         document["same_machine"] = self.same_machine
         document["level"] = LEVEL
         return document
+
+
+def _first(items: Sequence[str]) -> str:
+    more = f" (and {len(items) - 1} more)" if len(items) > 1 else ""
+    return f"{items[0]}{more}"

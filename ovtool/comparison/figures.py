@@ -1,9 +1,16 @@
-"""One figure of one trial in both sweeps: the ratio B / A and its variance."""
+"""One figure of one trial in both sweeps: the ratio B / A and its variance.
+
+Other processes, quotas and a lower clock make a trial slower, never faster.  So the figure of a
+disturbed run limits the undisturbed one on one side only: a loss against a disturbed A is at least
+the observed loss, and a gain of a disturbed B at least the observed gain.  Every other difference
+may come from the disturbance and is unknown.  An estimate from CPU time does not decide: on shared
+cores and caches the same work takes up to twice the CPU time.
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from ovtool.core import statistics
@@ -25,11 +32,11 @@ LEVEL = 0.01
 equal sweeps should pass."""
 
 COPY = "copy: the same measurement on both sides"
-FROM_CPU_TIME = "estimated from CPU time: others or a quota took the CPU"
+FROM_CPU_TIME = "estimated from CPU time, which does not decide"
 NO_FIGURE = "not measured"
 NO_INTERVAL = "no confidence interval"
 
-_UNKNOWN = Interval(math.nan, math.nan, math.nan)
+_DISTURBED = {"contended", "throttled"}
 _CPU_TIME_COLUMN = "throughput_uncontended_fps"
 
 
@@ -39,7 +46,8 @@ class Change:
 
     Args:
         label: The trial.
-        column: The figure; ``throughput_uncontended_fps`` if it comes from CPU time.
+        column: The figure; ``throughput_uncontended_fps`` if it comes from CPU time, which leaves
+            the outcome unknown.
         a: In A: the geometric mean of its runs, with the interval within a run.
         ratio: B / A with its 95 % interval, which includes the variation between runs.
         p: p-value of the difference, adjusted for the number of figures; NaN if unknown.
@@ -58,8 +66,22 @@ class Change:
     @property
     def loss_pct(self) -> float:
         """Loss of B in percent of A; negative if B is better."""
-        change = 100 * (self.ratio.value - 1)
+        return self._loss_pct(self.ratio.value)
+
+    @property
+    def max_loss_pct(self) -> float:
+        """Largest loss within the interval; infinite if unknown."""
+        ends = [self._loss_pct(end) for end in (self.ratio.low, self.ratio.high)]
+        return max(ends) if self.ratio.known else math.inf
+
+    def _loss_pct(self, ratio: float) -> float:
+        change = 100 * (ratio - 1)
         return change if BY_NAME[self.column].better == "lower" else -change
+
+    @property
+    def reason(self) -> str:
+        """The first remark: why the outcome is unknown."""
+        return self.remarks[0] if self.remarks else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +96,8 @@ class FigureComparison:
     """Standard error of the ratio's logarithm."""
     degrees: int | None
     """Degrees of freedom of the error; None if the error is known."""
+    one_sided: bool = False
+    """Whether a run was disturbed, so that the true difference may be larger."""
 
     @property
     def p(self) -> float:
@@ -84,15 +108,6 @@ class FigureComparison:
         if self.error == 0:
             return 1.0 if log == 0 else 0.0
         return statistics.two_sided_p(log / self.error, self.degrees)
-
-
-@dataclass(frozen=True, slots=True)
-class RunFigures:
-    """One figure of several runs of a trial, and the column that makes them comparable."""
-
-    column: str
-    figures: tuple[Interval, ...]
-    unknown: str = ""
 
 
 def compared_columns(trial: Trial) -> tuple[str, ...]:
@@ -116,58 +131,90 @@ def interval_of(measurement: Measurement, column: str) -> Interval:
     return Interval(*(float(measurement.figures.get(name, math.nan)) for name in names))
 
 
-def figures_of_runs(runs: Sequence[Measurement], column: str) -> RunFigures:
-    """Return a figure of each run; throughput comes from CPU time if a run was disturbed."""
-    figures = tuple(interval_of(run, column) for run in runs)
-    disturbed = {str(run.verdict) for run in runs if run.verdict in {"contended", "throttled"}}
-    if not disturbed:
-        return RunFigures(column, figures)
-    if column == "throughput_fps" and all(run.on_cpu for run in runs):
-        rates = tuple(_rate_by_cpu_time(run) for run in runs)
-        if not any(math.isnan(rate.value) for rate in rates):
-            return RunFigures(_CPU_TIME_COLUMN, rates)
-    return RunFigures(column, figures, f"{' and '.join(sorted(disturbed))} during the measurement")
-
-
-def _rate_by_cpu_time(measurement: Measurement) -> Interval:
-    """Return threads / CPU time per sample over all windows: the same formula on both sides.
-
-    The estimate of a sweep prefers undisturbed moments, which a quiet and a busy run do not have
-    to the same extent.
-    """
-    windows = [(w, r.index) for r in measurement.rounds for w in r.windows]
-    threads = measurement.figures.get("threads", math.nan)
-    cpu_s = [w.cpu_s for w, _ in windows if w.cpu_s is not None]
-    if not windows or len(cpu_s) < len(windows) or not sum(cpu_s) > 0 or math.isnan(threads):
-        return _UNKNOWN
-    amounts = [w.inferences * measurement.trial.batch for w, _ in windows]
-    rate = statistics.bootstrap_rate(amounts, cpu_s, [index for _, index in windows])
-    return Interval(rate.value * threads, rate.low * threads, rate.high * threads)
+def is_disturbed(measurement: Measurement) -> bool:
+    """Whether others, a quota or the clock slowed down a measurement."""
+    return measurement.verdict in _DISTURBED
 
 
 def compare_figure(pair: MatchedTrial, column: str, noise: Noise) -> FigureComparison:
-    """Compare one figure of a matched trial: B with the mean of the runs of A."""
-    runs = (pair.a, *pair.measured_reruns, pair.b)
-    of_runs = figures_of_runs(runs, column)
-    *of_a, b = of_runs.figures
+    """Compare one figure of a matched trial: B with the mean of the undisturbed runs of A.
+
+    If every run of A was disturbed, B is compared with the mean of all.
+    """
+    of_a = (pair.a, *pair.measured_reruns)
+    runs = (*([run for run in of_a if not is_disturbed(run)] or of_a), pair.b)
+    figures = tuple(interval_of(run, column) for run in runs)
+    observed = _compare(pair, runs, column, figures, noise)
+    disturbed = {
+        side: {str(run.verdict) for run in of_side if is_disturbed(run)}
+        for side, of_side in {"A": runs[:-1], "B": runs[-1:]}.items()
+    }
+    sides = [side for side, verdicts in disturbed.items() if verdicts]
+    if not sides:
+        return observed
+    verdicts = f"{' and '.join(sorted(set.union(*disturbed.values())))} in {' and '.join(sides)}"
+    if not math.isnan(observed.p):
+        loss = observed.change.loss_pct > 0
+        if sides == ["A" if loss else "B"]:
+            remark = f"{verdicts}: the {'loss' if loss else 'gain'} is at least this"
+            return _with_remark(replace(observed, one_sided=True), remark)
+    rates = _rates_by_cpu_time(runs) if column == "throughput_fps" else ()
+    shown = _compare(pair, runs, _CPU_TIME_COLUMN, rates, noise) if rates else observed
+    change = replace(shown.change, ratio=Interval(shown.change.ratio.value, math.nan, math.nan))
+    undecided = replace(shown, change=change, error=math.nan)
+    return _with_remark(undecided, f"{verdicts}: the difference may come from that")
+
+
+def _with_remark(figure: FigureComparison, remark: str) -> FigureComparison:
+    change = figure.change
+    return replace(figure, change=replace(change, remarks=(remark, *change.remarks)))
+
+
+def _rates_by_cpu_time(runs: Sequence[Measurement]) -> tuple[Interval, ...]:
+    """Return threads / CPU time per sample over all windows; empty if unknown of a run.
+
+    The formula is the same on both sides.  The estimate of a sweep prefers undisturbed moments,
+    which a quiet and a busy run do not have to the same extent.
+    """
+    rates = []
+    for run in runs:
+        windows = [(w, r.index) for r in run.rounds for w in r.windows]
+        threads = run.figures.get("threads", math.nan)
+        cpu_s = [w.cpu_s for w, _ in windows if w.cpu_s is not None]
+        known = windows and len(cpu_s) == len(windows) and sum(cpu_s) > 0
+        if not (run.on_cpu and known and threads > 0):
+            return ()
+        amounts = [w.inferences * run.trial.batch for w, _ in windows]
+        rate = statistics.bootstrap_rate(amounts, cpu_s, [index for _, index in windows])
+        rates.append(Interval(rate.value * threads, rate.low * threads, rate.high * threads))
+    return tuple(rates)
+
+
+def _compare(
+    pair: MatchedTrial,
+    runs: Sequence[Measurement],
+    column: str,
+    figures: Sequence[Interval],
+    noise: Noise,
+) -> FigureComparison:
+    """Compare the figures of the runs, the last of which is B, as if no run was disturbed."""
+    *of_a, b = figures
     a = _mean(of_a)
-    spread = noise.of(pair.a.device, of_runs.column)
-    *variances, variance_b = (
-        _variance(m, i, spread) for m, i in zip(runs, of_runs.figures, strict=True)
-    )
+    spread = noise.of(pair.a.device, column)
+    *variances, variance_b = (_variance(m, i, spread) for m, i in zip(runs, figures, strict=True))
     error = math.sqrt(math.fsum(variances) / len(variances) ** 2 + variance_b)
-    unknown = of_runs.unknown
-    if not unknown and not (a.value > 0 and b.value > 0):
+    unknown = ""
+    if not (a.value > 0 and b.value > 0):
         unknown = NO_FIGURE
-    elif not unknown and math.isnan(error):
+    elif math.isnan(error):
         unknown = NO_INTERVAL
     value = b.value / a.value if a.value > 0 else math.nan
     half = statistics.critical(0.05, spread.degrees) * error
     ratio = Interval(value, value * math.exp(-half), value * math.exp(half))
     if unknown:
         error, ratio = math.nan, Interval(value, math.nan, math.nan)
-    remarks = (*([unknown] if unknown else []), *_remarks(pair, of_runs.column))
-    change = Change(pair.label, of_runs.column, a, b, ratio, math.nan, "unknown", remarks)
+    remarks = (*([unknown] if unknown else []), *_remarks(pair, column))
+    change = Change(pair.label, column, a, b, ratio, math.nan, "unknown", remarks)
     return FigureComparison(change, error, spread.degrees)
 
 

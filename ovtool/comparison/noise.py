@@ -38,7 +38,8 @@ FACTORS: Mapping[str, float] = {
 more.
 
 On a virtual machine of 2 processors with five to ten running processes, the estimate varied by
-4.9 % (standard deviation) over 21 sweeps; between a quiet and a busy machine by about 10 %.
+4.9 % (standard deviation) over 21 sweeps, between a quiet and a busy machine by about 10 %, and in
+one pair of sweeps of the same file by half, so it decides nothing.
 """
 
 
@@ -88,8 +89,8 @@ class Noise:
         if not self.measured:
             return (
                 f"Assumed standard deviation between two runs (--noise): {self.allowance_pct:g} %"
-                f" for throughput and p50 latency, {3 * self.allowance_pct:g} % for p99 latency and"
-                " estimates from CPU time. No interval of a sweep covers it."
+                f" for throughput and p50 latency, {3 * self.allowance_pct:g} % for p99 latency."
+                " No interval of a sweep covers it."
             )
         spreads = ", ".join(
             f"{column} on {device} {units.text(100 * math.expm1(spread.sd), 2)} %"

@@ -50,6 +50,17 @@ class QualityChange:
         """Loss of B in percent of A."""
         return -100 * self.difference.value / self.a.value if self.a.value > 0 else math.nan
 
+    @property
+    def max_loss_pct(self) -> float:
+        """Largest loss within the interval; infinite if unknown."""
+        known = self.difference.known and self.a.value > 0
+        return -100 * self.difference.low / self.a.value if known else math.inf
+
+    @property
+    def reason(self) -> str:
+        """Why the outcome is unknown; empty if the interval is too wide."""
+        return self.remark
+
 
 @dataclass(frozen=True, slots=True)
 class SizeChange:

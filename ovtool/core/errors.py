@@ -6,13 +6,27 @@
     |   |-- MissingDependencyError    an optional package is not installed
     |   `-- MissingDeviceError        a requested device is not available
     |-- LimitNotMetError        exit 1: no result meets the limits
-    `-- NothingMeasuredError    exit 4: no trial was measured
+    |-- NothingMeasuredError    exit 4: no trial was measured
+    `-- UndecidedError          exit 5: what was measured does not decide
 
 The command line catches ``OvtoolError`` in one place, prints ``str(error)`` and ``error.hint`` on a
-line each, and exits with ``error.exit_code``.  Any other exception is a bug and prints a traceback.
+line each, and exits with ``error.exit_code``.  Any other exception is a bug and exits with 70.
 """
 
 from __future__ import annotations
+
+CRASH = 70
+"""Exit code of a bug in ovtool: ``EX_SOFTWARE`` of sysexits.h."""
+EXIT_CODES = {
+    0: "done",
+    1: "a limit is not met, or a regression was found",
+    2: "wrong use or bad input",
+    3: "a device or package is missing",
+    4: "nothing was measured",
+    5: "cannot tell: what was measured does not decide",
+    CRASH: "a bug in ovtool",
+}
+"""Meaning of each exit code, for the help texts and the documentation."""
 
 
 class OvtoolError(Exception):
@@ -58,3 +72,9 @@ class NothingMeasuredError(OvtoolError):
     """No result was measured."""
 
     exit_code = 4
+
+
+class UndecidedError(OvtoolError):
+    """The measurements do not decide."""
+
+    exit_code = 5

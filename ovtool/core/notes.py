@@ -95,6 +95,9 @@ NOTES: Mapping[str, tuple[str, str]] = {
     "slow-inference": (
         "an inference takes longer than a round: few were measured, intervals are wide or unknown",
         "measure longer (--max-seconds)"),
+    "interval-beyond-windows": (
+        "a confidence interval reaches beyond every measured window: few or very different rounds",
+        "measure more rounds (--rounds), on an idle machine"),
     "throughput-not-stable": (
         "throughput did not stabilize on an idle CPU: clock, heat, or shared caches and memory",
         "measure longer (--max-seconds), or at another time"),
@@ -236,6 +239,9 @@ NOTES: Mapping[str, tuple[str, str]] = {
     # Comparing sweeps.
     "matched-by-name": (
         "variants with different files in A and B, matched by their names", ""),
+    "nothing-decided": (
+        "no figure was decided, so --fail-on-regression passes without a finding",
+        "add --fail-on-unknown to exit with 5 instead"),
 }
 # fmt: on
 

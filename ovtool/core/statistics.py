@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
+Scale = Literal["log", "linear"]
 Z975 = 1.959963984540054
 """97.5 % quantile of the normal distribution."""
 
@@ -63,8 +64,8 @@ def student_t(degrees: int) -> float:
 def two_sided_p(z: float, degrees: int | None = None) -> float:
     """Return the two-sided p-value of ``z``, the estimate divided by its standard error.
 
-    The distribution is Student's t with the degrees of freedom of the standard error; None means
-    that the standard error is known, and the normal distribution applies.
+    The distribution is Student's t with the degrees of freedom of the standard error; normal for
+    None, a standard error that is known.
 
     Raises:
         ValueError: ``degrees`` is below 1.
@@ -199,13 +200,35 @@ def ratio_by_round(numerators: Sequence[float], denominators: Sequence[float]) -
 
 
 def ratio_unpaired(numerator: Interval, denominator: Interval) -> Interval:
-    """Return the ratio of two independent figures, with relative errors added in quadrature.
+    """Return the ratio of two independent positive figures.
 
+    The distances from value to limit are added in quadrature on the logarithm, on each side (Zou
+    and Donner 2008), so both limits are positive.  Unknown if a figure or a limit is not positive.
     The interval excludes drift between the two measurements: it is too narrow on a busy machine.
     """
-    value = numerator.value / denominator.value if denominator.value else math.nan
-    half = math.hypot(numerator.half_width_pct, denominator.half_width_pct) / 100
-    return Interval(value, value / (1 + half), value * (1 + half))
+    a, b = (np.array([[f.value], [f.low], [f.high]]) for f in (numerator, denominator))
+    return Interval(*ratios_unpaired(a, b)[:, 0].tolist())
+
+
+def ratios_unpaired(
+    numerator: NDArray[np.float64], denominator: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the ratios of many figures; see :func:`ratio_unpaired`.
+
+    Args:
+        numerator: Values, lower and upper limits as [3, figures].
+        denominator: The same, as [3, figures] or [3, 1].
+
+    Returns:
+        Values and limits as [3, figures], NaN where unknown.
+    """
+    with np.errstate(all="ignore"):  # a figure that is not positive has no logarithm
+        ratio = numerator[0] / np.where(denominator[0] != 0, denominator[0], np.nan)
+        (a, a_low, a_high), (b, b_low, b_high) = np.log(numerator), np.log(denominator)
+        low = ratio * np.exp(-np.hypot(a - a_low, b_high - b))
+        high = ratio * np.exp(np.hypot(a_high - a, b - b_low))
+    known = np.isfinite(low) & np.isfinite(high)
+    return np.array([ratio, np.where(known, low, np.nan), np.where(known, high, np.nan)])
 
 
 def with_systematic_error(ratio: Interval, systematic: float) -> Interval:
@@ -230,13 +253,17 @@ def bootstrap_rate(
     blocks: Sequence[int] | None = None,
     resamples: int = 1000,
     seed: int = 0,
+    scale: Scale = "log",
 ) -> Interval:
     """Return ``sum(amounts) / sum(durations)`` with a bootstrap interval over blocks of windows.
 
     Whole blocks are drawn with replacement, never single inferences, since consecutive inferences
     are correlated.  The percentile interval of few blocks is too narrow and is widened to
     Student's t (see :func:`_percentile_interval`).  ``blocks`` has the block of each window, such
-    as its round; by default every window is a block.
+    as its round; by default every window is a block.  The interval is unknown if the rate is 0.
+
+    ``scale`` is the scale on which the interval is widened: ``linear`` for the error rate of a
+    share near 1, whose complement is the figure.
 
     Raises:
         ValueError: The arguments differ in length.
@@ -244,7 +271,7 @@ def bootstrap_rate(
     a, d = np.asarray(amounts, float), np.asarray(durations, float)
     if a.shape != d.shape:
         raise ValueError(f"{a.size} amounts against {d.size} durations")
-    if a.size == 0 or d.sum() <= 0:
+    if not d.sum() > 0:
         return Interval(math.nan, math.nan, math.nan)
     value = float(a.sum() / d.sum())
     block, count = _numbered(blocks, a.size)
@@ -252,8 +279,9 @@ def bootstrap_rate(
         return Interval(value, math.nan, math.nan)
     a, d = np.bincount(block, a, count), np.bincount(block, d, count)
     drawn = np.random.default_rng(seed).integers(0, count, (resamples, count))
-    rates = a[drawn].sum(1) / d[drawn].sum(1)
-    return _percentile_interval(value, rates, a / np.where(d > 0, d, math.nan))
+    with np.errstate(all="ignore"):  # a block without CPU time: its resolution is limited
+        rates = a[drawn].sum(1) / d[drawn].sum(1)
+    return _percentile_interval(value, rates, a / np.where(d > 0, d, math.nan), scale)
 
 
 def _numbered(blocks: Sequence[int] | None, windows: int) -> tuple[NDArray[np.intp], int]:
@@ -278,7 +306,7 @@ def bootstrap_quantile(
     resamples: int = 400,
     seed: int = 0,
 ) -> Interval:
-    """Return a quantile of all samples with a bootstrap interval over blocks of windows.
+    """Return a quantile of positive samples with a bootstrap interval over blocks of windows.
 
     Each resample weights the sorted samples by the number of times their block was drawn, so the
     cost is one sort overall and one cumulative sum per resample.  ``blocks`` is as for
@@ -326,23 +354,30 @@ def drift(values: Sequence[float]) -> Interval:
 
 
 def _percentile_interval(
-    value: float, estimates: NDArray[np.float64], by_block: NDArray[np.float64]
+    value: float,
+    estimates: NDArray[np.float64],
+    by_block: NDArray[np.float64],
+    scale: Scale = "log",
 ) -> Interval:
-    """Return the bootstrap percentile interval over blocks, corrected for few blocks.
+    """Return the bootstrap percentile interval of a positive figure, corrected for few blocks.
 
     With n blocks the bootstrap understates the spread by ``sqrt(n / (n - 1))`` and uses normal
     limits in place of Student's t (Efron and Tibshirani 1993, chapters 12 and 13; Hesterberg 2015,
     section 3.2).  It also assumes independent blocks; correlation between consecutive blocks
-    widens the interval further.  ``estimates`` has one per resample; ``by_block`` is in time order.
+    widens the interval further.  On the logarithm no lower limit is negative; the percentiles are
+    the same on both scales.  ``estimates`` has one per resample; ``by_block`` is in time order.
     """
+    if not (value > 0 and np.isfinite(estimates).all()):
+        return Interval(value, math.nan, math.nan)
     n = by_block.size
-    low, high = np.quantile(estimates, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    ends = np.quantile(estimates, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    low, high = min(value, float(ends[0])), max(value, float(ends[1]))
     widen = math.sqrt(n / (n - 1)) * student_t(n - 1) / Z975 * _correlation_factor(by_block)
-    return Interval(
-        value,
-        value - widen * max(0.0, value - float(low)),
-        value + widen * max(0.0, float(high) - value),
-    )
+    if scale == "linear":
+        return Interval(value, value - widen * (value - low), value + widen * (high - value))
+    below = math.log(value / low) if low > 0 else math.inf  # a resample without an amount
+    above = min(700.0, widen * math.log(high / value))  # exp(710) overflows
+    return Interval(value, value * math.exp(-widen * below), value * math.exp(above))
 
 
 _MAX_CORRELATION = 0.75

@@ -84,8 +84,12 @@ def shortened(name: str, width: int) -> str:
 def interval_text(value: float | None, low: float | None, high: float | None) -> str:
     """Return ``value [low, high]`` with the value's decimals, or enough to separate the limits.
 
+    A limit that would be rounded to 0 keeps a significant digit.
+
     >>> interval_text(2.345, 2.31, 2.4), interval_text(0.0, 0.0, 0.161)
     ('2.35 [2.31, 2.40]', '0.00 [0.00, 0.16]')
+    >>> interval_text(250.0, 0.04, 9000.0)
+    '250 [0.04, 9000]'
     """
     shown = text(value)
     if shown == UNKNOWN or low is None or high is None or math.isnan(low) or math.isnan(high):
@@ -94,7 +98,11 @@ def interval_text(value: float | None, low: float | None, high: float | None) ->
     if low < high and f"{low:.{decimals}f}" == f"{high:.{decimals}f}":
         decimals = 1 + math.ceil(-math.log10(high - low))
         shown = f"{value:.{decimals}f}"
-    return f"{shown} [{low:.{decimals}f}, {high:.{decimals}f}]"
+    ends = (
+        f"{end:.{decimals}f}" if end == 0 or round(end, decimals) else text(end, 1)
+        for end in (low, high)
+    )
+    return f"{shown} [{', '.join(ends)}]"
 
 
 def finite(value: Any) -> Any:

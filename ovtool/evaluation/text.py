@@ -113,9 +113,11 @@ def score_texts(
     decoded = [decode_line(line, letters) for line in outputs]
     edits = [Levenshtein.distance(text, label) for text, label in zip(decoded, texts, strict=True)]
     accuracy = _accuracy(edits, [len(text) for text in texts])
+    # Insertions make the accuracy of a line negative.
+    worst = min(1 - count / len(text) for count, text in zip(edits, texts, strict=True))
     figures = {
         "quality_samples": float(len(outputs)),
-        **make_interval_figures("accuracy_characters", accuracy, -np.inf, 1.0),
+        **make_interval_figures("accuracy_characters", accuracy, min(0.0, worst), 1.0),
     }
     if reference is not None:
         same = sum(
@@ -133,7 +135,7 @@ def _accuracy(edits: Sequence[int], lengths: Sequence[int]) -> Interval:
     proportion of lines without edits. It is at most that of the characters, unless a line takes
     more edits than it has characters.
     """
-    rate = bootstrap_rate(edits, lengths)
+    rate = bootstrap_rate(edits, lengths, scale="linear")
     if not any(edits):
         return Interval(1.0, wilson(len(edits), len(edits)).low, 1.0)
     return Interval(1 - rate.value, 1 - rate.high, 1 - rate.low)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from ovtool.core.statistics import Interval
+from ovtool.core.statistics import Interval, ratios_unpaired
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -305,20 +305,13 @@ class Figures:
         """Return a mask of the intervals that do not contain a value."""
         return self.known & ~((self.low <= value) & (value <= self.high))
 
-    @property
-    def half_width_pct(self) -> NDArray[np.float64]:
-        """Half of each interval's width in percent of the value; NaN where unknown."""
-        value = np.where(self.known & (self.value != 0), self.value, np.nan)
-        return np.asarray(50.0 * (self.high - self.low) / np.abs(value))
-
     def over(self, other: Interval | Figures) -> Figures:
         """Return the ratios to a figure, or figure by figure.
 
         See :func:`.statistics.ratio_unpaired`.
         """
-        ratio = self.value / np.where(np.asarray(other.value) != 0, other.value, np.nan)
-        half = np.hypot(self.half_width_pct, other.half_width_pct) / 100
-        return Figures(ratio, ratio / (1 + half), ratio * (1 + half))
+        of_other = np.array([np.atleast_1d(end) for end in (other.value, other.low, other.high)])
+        return Figures(*ratios_unpaired(np.array([self.value, self.low, self.high]), of_other))
 
 
 _ESTIMATE = "latency_estimate_ms"

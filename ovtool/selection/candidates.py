@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ovtool.results.labels import row_label
+from ovtool.selection.quantities import column_quantity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -16,9 +17,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ovtool.core.statistics import Interval
-    from ovtool.results.rows import Config, Row, Rows
+    from ovtool.results.rows import Config, Figures, Row, Rows
     from ovtool.selection.limits import Check, Limit
     from ovtool.selection.quantities import Quantity
+
+
+TIE_PCT = 10.0
+"""Maximum difference between ties, in percent: wide intervals alone do not make rows equal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +100,59 @@ class Candidates:
     def nearest_first(self) -> NDArray[np.intp]:
         """Indices in order: rows that fit, the best first; then all other rows by their excess.
 
-        Ties go to the higher throughput, then to the smaller batch.
+        Equal rows go to the higher throughput, then to the smaller batch.
         """
         throughput = np.nan_to_num(self.rows.numbers("throughput_fps"))
         sign = 1.0 if self.goal.lower else -1.0
         excess = np.where(self.fits, 0.0, np.nan_to_num(self.excess, nan=np.inf))
         keys = (~self.fits, excess, sign * self.figures.value, -throughput)
         return np.lexsort((self.rows.numbers("batch"), *keys[::-1]))
+
+
+@dataclass(frozen=True, slots=True)
+class Winner:
+    """The row that wins.
+
+    Args:
+        index: Index of the candidate.
+        settled_by: Column in which the winner is better than the row with the best value, which it
+            is tied with; empty if the value decides.
+    """
+
+    index: int
+    settled_by: str = ""
+
+
+def find_winner(candidates: Candidates, fitting: NDArray[np.intp], percentile: int) -> Winner:
+    """Return the best of the rows that fit, the best value first in ``fitting``.
+
+    Rows without a significant difference to the best value, and within :data:`TIE_PCT` of it, are
+    tied.  Ties go to the lower latency, the higher throughput, the smaller memory, then the smaller
+    files; in each, a difference within noise does not count.  The value decides between the rest.
+    """
+    best, figures = int(fitting[0]), candidates.figures.take(fitting)
+    if not figures[0].known or figures[0].exact:
+        return Winner(best)
+    tied, settled_by = fitting[figures.known & _near(figures, 0)], ""
+    columns = (f"latency_p{percentile}_ms", "throughput_fps", "peak_rss_mib", "model_mib")
+    for quantity in map(column_quantity, columns):
+        figures = quantity.of(candidates.rows.take(tied))
+        if quantity.column.name == candidates.goal.column.name or np.isnan(figures.value).any():
+            continue
+        losses = figures.value if quantity.lower else -figures.value
+        near = _near(figures, int(losses.argmin()))
+        if tied[0] == best and not near[0]:
+            settled_by = quantity.column.name
+            near &= losses < losses[0]
+        tied = tied[near]
+    return Winner(int(tied[0]), settled_by)
+
+
+def _near(figures: Figures, reference: int) -> NDArray[np.bool_]:
+    """Return a mask of the figures that are close to one of them, without significant difference.
+
+    Figures without an interval, such as memory, only have to be close.
+    """
+    ratio = figures.over(figures[reference])
+    close = np.abs(np.log(ratio.value)) <= np.log1p(TIE_PCT / 100)
+    return np.asarray(close & ~ratio.excludes(1.0))

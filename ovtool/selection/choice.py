@@ -1,8 +1,8 @@
 """Choice of the best row by an objective among the rows that meet the limits.
 
-The value decides, both against a limit and between rows; the interval shows the certainty.  A
-limit within the winner's interval is a warning.  A row without a significant difference to the
-winner is a tie.  A row without the figure of a limit does not fit.
+The value decides against a limit; the interval shows the certainty.  A limit within the winner's
+interval is a warning.  A row without the figure of a limit does not fit.  Between rows the value
+decides where the difference is significant; ties go to the lower latency (:mod:`.candidates`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ovtool.core import units
-from ovtool.core.errors import InputError, LimitNotMetError, NothingMeasuredError
+from ovtool.core.errors import (
+    InputError,
+    LimitNotMetError,
+    NothingMeasuredError,
+    UndecidedError,
+)
 from ovtool.core.statistics import ratio_unpaired
 from ovtool.results.labels import config_labels, device_text, row_count_text
 from ovtool.results.rows import (
@@ -26,10 +31,10 @@ from ovtool.results.rows import (
     real_rows,
 )
 from ovtool.results.table import load_results
-from ovtool.selection.candidates import Candidate, Candidates
+from ovtool.selection.candidates import Candidate, Candidates, find_winner
 from ovtool.selection.choice_spec import ChoiceSpec
 from ovtool.selection.confidence import Confidence, estimate_confidence
-from ovtool.selection.explanations import Context, explain, explain_winner
+from ovtool.selection.explanations import Context, explain, explain_tie, explain_winner
 from ovtool.selection.limits import Check, list_limits
 from ovtool.selection.objective import resolve_objective
 from ovtool.selection.pareto import Front, find_front
@@ -69,12 +74,18 @@ class NearestMiss:
 
 
 class NothingFitsError(LimitNotMetError):
-    """No row meets the limits.  ``nearest`` is None if no row has the figures of the limits."""
+    """No row meets the limits.
+
+    ``nearest`` is None if no row has the figures of the limits; the exit code then is that of
+    :class:`.UndecidedError`.
+    """
 
     def __init__(self, message: str, hint: str, nearest: NearestMiss | None) -> None:
         """Keep the nearest miss."""
         super().__init__(message, hint)
         self.nearest = nearest
+        if nearest is None:
+            self.exit_code = UndecidedError.exit_code
 
     def to_json(self) -> dict[str, Any]:
         """Return the nearest miss as JSON types."""
@@ -94,6 +105,7 @@ class Choice:
         properties: OpenVINO properties to compile with.
         snippet: Python program that compiles the model with the properties.
         reasons: Why the winner won, in sentences with figures.
+        settled_by: Column that decided against a tied row with a better value; empty if none did.
         runners_up: The best row of each other configuration, the nearest first.
         ties: Names of the rows without a significant difference to the winner.
         explanations: Why the winner and the runners-up are as fast, slow or uncertain as they are.
@@ -107,6 +119,7 @@ class Choice:
     snippet: str
     checks: tuple[Check, ...]
     reasons: tuple[str, ...]
+    settled_by: str
     runners_up: tuple[RunnerUp, ...]
     ties: tuple[str, ...]
     warnings: tuple[Note, ...]
@@ -154,6 +167,7 @@ class Choice:
             "properties": self.properties,
             "checks": [check.to_json() for check in self.checks],
             "reasons": list(self.reasons),
+            "settled_by": self.settled_by,
             "runners_up": [asdict(runner) for runner in self.runners_up],
             "ties": list(self.ties),
             "warnings": [asdict(note) for note in self.warnings],
@@ -168,7 +182,8 @@ class Choice:
 def choose(sweeps: Sequence[str | Path], *, spec: ChoiceSpec | None = None) -> Choice:
     """Recommend a device, variant, batch and load under limits.
 
-    Ties go to the higher throughput, then to the smaller batch.
+    Ties go to the lower latency, the higher throughput, the smaller memory, then the smaller
+    files; see :func:`.candidates.find_winner`.
 
     Raises:
         NothingFitsError: No row meets the limits; the error carries the nearest miss.
@@ -194,10 +209,13 @@ def choose_from(table: ResultsTable, spec: ChoiceSpec | None = None) -> Choice:
     fitting = order[candidates.fits[order]]
     if not fitting.size:
         raise _nothing_fits_error(candidates)
-    winner = candidates[int(fitting[0])]
+    best, first = candidates[int(fitting[0])], find_winner(candidates, fitting, spec.percentile)
+    order, fitting = (np.append(first.index, o[o != first.index]) for o in (order, fitting))
+    winner = candidates[first.index]
     groups, tied = candidates.rows.group_codes(), _tied(winner, candidates)
     next_best = first_of_each_group(groups, order)[1 : MAX_RUNNERS_UP + 1]
     rivals = [candidates[int(index)] for index in next_best]
+    rival = rivals[0] if rivals and rivals[0].fits else None
     context = Context(rows, labels, table, spec.min_quality)
     details = table.details_of(winner.row)
     return Choice(
@@ -207,9 +225,11 @@ def choose_from(table: ResultsTable, spec: ChoiceSpec | None = None) -> Choice:
         properties=dict(details.properties),
         snippet=build_snippet(winner.row, details),
         checks=winner.checks,
-        reasons=explain_winner(
-            winner, rivals[0] if rivals and rivals[0].fits else None, goal, table.quality_metric
+        reasons=(
+            *([explain_tie(winner, best, goal, first.settled_by)] if first.settled_by else []),
+            *explain_winner(winner, rival, goal, table.quality_metric, best=not first.settled_by),
         ),
+        settled_by=first.settled_by,
         runners_up=tuple(
             RunnerUp(rival.label, _shortfall(rival, winner, goal, tied[index]), dict(rival.row))
             for index, rival in zip(next_best, rivals, strict=True)
@@ -269,7 +289,7 @@ def _shortfall(candidate: Candidate, winner: Candidate, goal: Quantity, tied: bo
     ratio = ratio_unpaired(candidate.figure, winner.figure)
     distance = units.text(100 * abs(ratio.value - 1), 2)
     significance = ", no significant difference" if tied else ""
-    return f"{figure}: {distance} % {'more' if goal.lower else 'less'}{significance}"
+    return f"{figure}: {distance} % {'more' if ratio.value > 1 else 'less'}{significance}"
 
 
 def _nothing_fits_error(candidates: Candidates) -> NothingFitsError:

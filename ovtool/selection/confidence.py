@@ -77,11 +77,13 @@ def best_shares(
     """Return the share of resamples in which each figure is best; ties are divided.
 
     A parametric bootstrap (Efron and Tibshirani 1993, section 6.5): each figure is drawn
-    independently from a normal distribution around its value.  Both halves are scaled separately,
-    so 2.5 % of the draws fall below the interval and 2.5 % above it.  The shares add up to 1.
+    independently from a normal distribution around its value, of the logarithms if all intervals
+    are positive.  Both halves are scaled separately, so 2.5 % of the draws fall below the interval
+    and 2.5 % above it.  The shares add up to 1.
     """
     sign = -1.0 if lower else 1.0
-    values, first, last = sign * figures.value, sign * figures.low, sign * figures.high
+    ends = np.array([figures.value, figures.low, figures.high])
+    values, first, last = sign * (np.log(ends) if (ends > 0).all() else ends)
     below = np.maximum(0.0, values - np.minimum(first, last)) / Z975
     above = np.maximum(0.0, np.maximum(first, last) - values) / Z975
     near = np.flatnonzero(values + _FAR * above >= (values - _FAR * below).max())

@@ -49,15 +49,30 @@ _VERDICTS = {"contended": "others_cpu_pct", "throttled": "quota_wait_pct", "unst
 """The column that shows why a measurement is not stable."""
 
 
+def explain_tie(winner: Candidate, best: Candidate, goal: Quantity, settled_by: str) -> str:
+    """Return how a tie between the winner and the row with the best value was settled."""
+    extreme = "lowest" if goal.lower else "highest"
+    figures = (figure_text(row, settled_by) for row in (winner.row, best.row))
+    return (
+        f"No significant difference to the {extreme} {goal.label}, {goal.text(best.row)} of"
+        f" {best.label}; {column_label(settled_by)} settles the tie: {', not '.join(figures)}."
+    )
+
+
 def explain_winner(
-    winner: Candidate, rival: Candidate | None, goal: Quantity, quality: QualityMetric | None
+    winner: Candidate,
+    rival: Candidate | None,
+    goal: Quantity,
+    quality: QualityMetric | None,
+    *,
+    best: bool = True,
 ) -> tuple[str, ...]:
     """Return why the winner won, in sentences with figures and intervals.
 
     ``rival`` is the best row of another configuration that fits; ``quality`` is the column of the
-    quality, None if it was not evaluated.
+    quality, None if it was not evaluated; ``best`` is whether no row that fits has a better value.
     """
-    reasons = [_explain_goal(winner, rival, goal)]
+    reasons = [_explain_goal(winner, rival, goal, best=best)]
     reasons += [f"Meets {check.limit.text}: {check.text}." for check in winner.checks]
     references = {
         "speedup_f32_x": "the uncompressed model in f32",
@@ -73,8 +88,10 @@ def explain_winner(
     return tuple(reasons)
 
 
-def _explain_goal(winner: Candidate, rival: Candidate | None, goal: Quantity) -> str:
-    reason = f"{'Lowest' if goal.lower else 'Highest'} {goal.label}: {goal.text(winner.row)}"
+def _explain_goal(winner: Candidate, rival: Candidate | None, goal: Quantity, *, best: bool) -> str:
+    extreme = "Lowest" if goal.lower else "Highest"
+    name = f"{extreme} {goal.label}" if best else f"{goal.label[:1].upper()}{goal.label[1:]}"
+    reason = f"{name}: {goal.text(winner.row)}"
     if rival is None:
         return f"{reason}; no other configuration fits."
     next_best = f"next is {rival.label} with {goal.text(rival.row)}"

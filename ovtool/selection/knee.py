@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, overload
@@ -10,6 +11,7 @@ import numpy as np
 
 from ovtool.core.statistics import Interval, ratio_unpaired
 from ovtool.results.rows import CONFIG, Config, Row, Rows, get_figure, measured_rows, real_rows
+from ovtool.selection.candidates import TIE_PCT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,7 +79,8 @@ def find_knee(throughputs: Sequence[float], latencies: Sequence[float]) -> int:
 class Knees(Sequence[Knee]):
     """The knee of every batch curve with at least two batches, in the order of the table.
 
-    Open-loop rows are left out: their throughput is the arrival rate.  A knee is computed on
+    Of batches without a significant difference in power, the smallest is the knee.  Open-loop rows
+    are left out: their throughput is the arrival rate.  A knee is computed on
     access, since there may be tens of thousands of curves.
     """
 
@@ -118,11 +121,19 @@ class Knees(Sequence[Knee]):
         return None if position is None else self[position]
 
     def _knee(self, rows: Rows) -> Knee:
-        index = find_knee(rows.numbers("throughput_fps").tolist(), rows.numbers(LATENCY).tolist())
+        peak = find_knee(rows.numbers("throughput_fps").tolist(), rows.numbers(LATENCY).tolist())
+        index = next(i for i in range(peak + 1) if i == peak or _same_power(rows[i], rows[peak]))
         row, next_row = rows[index], rows[index + 1] if index + 1 < len(rows) else None
         gain, cost = (None, None) if next_row is None else throughput_and_latency(next_row, row)
         label = f"{self._labels[Config.from_row(row)]}, {row['load']}"
         return Knee(label, row, next_row, gain, cost, tuple(r["batch"] for r in rows))
+
+
+def _same_power(row: Row, peak: Row) -> bool:
+    """Whether the powers of two rows are close, without a significant difference."""
+    power = ratio_unpaired(*throughput_and_latency(row, peak))
+    close = abs(math.log(power.value)) <= math.log1p(TIE_PCT / 100)
+    return close and power.known and not power.excludes(1.0)
 
 
 def throughput_and_latency(row: Row, base: Row) -> tuple[Interval, Interval]:

@@ -10,6 +10,7 @@ import pytest
 from ovtool.cli import main
 from ovtool.cli.main import VERBS
 from ovtool.core import files
+from ovtool.core.errors import CRASH, EXIT_CODES, OvtoolError
 from tests.cli.test_command import COMMANDS
 
 
@@ -26,7 +27,7 @@ def test_help_lists_every_verb_on_one_line_and_the_exit_codes(ovtool, monkeypatc
     for verbs in VERBS.values():
         for verb, summary in verbs.items():
             assert f"{verb} {summary}" in lines
-    assert all(f" {code} " in plain(out).partition("Exit codes")[2] for code in range(5))
+    assert all(f" {code} " in plain(out).partition("Exit codes")[2] for code in EXIT_CODES)
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids="-".join)
@@ -107,3 +108,30 @@ def test_a_stopped_command_names_what_is_kept(monkeypatch, capsys, tmp_path, kep
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("stopped")
     assert (f"3 of 4 trials in {tmp_path}" in line) == kept
+
+
+@pytest.mark.parametrize("error", [KeyError("x\ny"), OSError(5, "I/O error", "f"), RuntimeError()])
+def test_a_bug_has_its_own_exit_code_and_one_line(ovtool, monkeypatch, tmp_path, error):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr("ovtool.compression.registry.list_methods", fail)
+    log = tmp_path / "log"
+    ran = ovtool("--log", log, "methods")
+    assert ran.status == CRASH
+    message, hint = ran.errors
+    assert type(error).__name__ in message
+    assert "cli/commands/methods.py:" in message
+    assert "OVTOOL_DEBUG" in hint
+    assert all(len(line) <= 100 for line in ran.errors)
+    assert "Traceback" not in ran.err
+    assert "Traceback" in log.read_text(encoding="utf-8")
+    monkeypatch.setenv("OVTOOL_DEBUG", "1")
+    assert "Traceback" in ovtool("methods").err
+
+
+def test_every_error_has_a_documented_exit_code():
+    def classes(base):
+        return [base, *(c for sub in base.__subclasses__() for c in classes(sub))]
+
+    assert {c.exit_code for c in classes(OvtoolError)} | {0, CRASH} == set(EXIT_CODES)

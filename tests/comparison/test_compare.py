@@ -1,6 +1,8 @@
 """Two sweeps side by side: matching, outcomes, and how often they are wrong."""
 
+import itertools
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -8,10 +10,15 @@ from hypothesis import strategies as st
 
 from ovtool.comparison.compare import compare, compare_sweeps
 from ovtool.comparison.noise import Noise
-from ovtool.core.errors import InputError, LimitNotMetError, NothingMeasuredError
+from ovtool.core.errors import (
+    InputError,
+    LimitNotMetError,
+    NothingMeasuredError,
+    UndecidedError,
+)
 from ovtool.results.sweep_data import read_sweep
 from tests.helpers import sweeps
-from tests.helpers.compared_sweeps import FLIPPED, TRIALS, noisy, outcomes, run
+from tests.helpers.compared_sweeps import FLIPPED, TRIALS, noisy, outcomes, run, under_load
 
 
 def test_slower_variant_is_worse(tmp_path, base):
@@ -72,6 +79,38 @@ def test_loss_of_a_third_is_always_significant(base):
         comparison = compare_sweeps(noisy(base, rng, 0.03), noisy(base, rng, 0.03, 2 / 3))
         rates = [c.outcome for c in comparison.changes if c.column == "throughput_fps"]
         assert set(rates) == {"worse"}
+
+
+LOADS = (0.0, 0.2, 0.5, 0.85)
+
+
+@pytest.fixture(scope="module")
+def few(base):
+    """The first trials of the sweep: their windows are resampled, which takes time."""
+    return replace(base, measurements=base.measurements[:2])
+
+
+def test_contention_alone_is_never_a_difference(few):
+    """Twenty comparisons of the same models, each side beside other loads."""
+    rng = random.Random(5)
+    for _ in range(20):
+        a, b = (under_load(few, rng, rng.choice(LOADS)) for _ in "ab")
+        comparison = compare_sweeps(a, b)
+        assert not comparison.regressions(0)
+        assert {c.outcome for c in comparison.changes} <= {"same", "unknown"}
+
+
+@pytest.mark.parametrize(("load_a", "load_b"), [*itertools.product(LOADS, LOADS)])
+def test_loss_of_a_third_under_contention_is_detected_or_unknown(few, load_a, load_b):
+    rng = random.Random(6)
+    a = under_load(few, rng, load_a)
+    comparison = compare_sweeps(a, under_load(few, rng, load_b, slower=1.5))
+    assert {c.outcome for c in comparison.changes} <= {"worse", "unknown"}
+    rates = [c for c in comparison.changes if c.column.startswith("throughput")]
+    if not load_a and not load_b:
+        assert {c.outcome for c in rates} == {"worse"}
+    with pytest.raises((LimitNotMetError, UndecidedError)):
+        comparison.check(5, unknown=True)
 
 
 def test_other_machine_is_not_the_same_machine(tmp_path, base):

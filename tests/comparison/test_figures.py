@@ -43,28 +43,70 @@ def test_open_loop_compares_latency_and_rate_search_compares_rate(tmp_path):
     assert sorted(by_label.values()) == [["latency_p50_ms", "latency_p99_ms"], ["rate_rps"]]
 
 
+def disturbed(sweep, factor=1.0, verdict="contended", threads=2.0):
+    """The sweep beside others: observed speeds by a factor, the CPU time of a sample doubled."""
+
+    def of(m):
+        slower = at_speed(m, factor, verdict=verdict)
+        rounds = tuple(
+            replace(r, windows=tuple(replace(w, cpu_s=2 * w.seconds) for w in r.windows))
+            for r in slower.rounds
+        )
+        return replace(slower, rounds=rounds, figures=slower.figures | {"threads": threads})
+
+    return replace(sweep, measurements=tuple(map(of, sweep.measurements)))
+
+
 @pytest.mark.parametrize("verdict", ["contended", "throttled"])
-def test_contended_throughput_is_compared_by_cpu_time(tmp_path, base, verdict):
-    """Half the wall-clock rate for the same CPU time is no regression, half the threads is one."""
-
-    def busy(m, threads=2.0):
-        figures = {**m.figures, "throughput_fps": m.figures["throughput_fps"] / 2}
-        return replace(m, verdict=verdict, figures=figures | {"threads": threads})
-
-    busy_runs = [replace(m, figures={**m.figures, "threads": 2.0}) for m in base.measurements]
-    a = replace(base, measurements=tuple(busy_runs))
-    same = compare_sweeps(a, replace(base, measurements=tuple(busy(m) for m in busy_runs)))
-    rates = [c for c in same.changes if c.column == "throughput_uncontended_fps"]
+@pytest.mark.parametrize("threads", [2.0, 1.0])
+def test_a_disturbed_loss_is_unknown_with_its_estimate(base, verdict, threads):
+    """An estimate from CPU time never decides, even where the number of threads differs."""
+    a = replace(
+        base,
+        measurements=tuple(
+            replace(m, figures={**m.figures, "threads": 2.0}) for m in base.measurements
+        ),
+    )
+    comparison = compare_sweeps(a, disturbed(a, 0.5, verdict, threads))
+    assert {c.outcome for c in comparison.changes} == {"unknown"}
+    assert all(math.isnan(c.p) and not c.ratio.known for c in comparison.changes)
+    assert all(c.remarks[0].startswith(f"{verdict} in B") for c in comparison.changes)
+    rates = [c for c in comparison.changes if c.column == "throughput_uncontended_fps"]
     assert len(rates) == len(TRIALS)
-    assert not same.regressions(1)
-    assert rates[0].remarks[0] == FROM_CPU_TIME
-    latencies = [c for c in same.changes if c.column.startswith("latency")]
-    assert {c.outcome for c in latencies} == {"unknown"}
-    assert latencies[0].remarks[0].startswith(verdict)
-    one = compare_sweeps(a, replace(base, measurements=tuple(busy(m, 1.0) for m in busy_runs)))
-    rates = [c for c in one.changes if c.column == "throughput_uncontended_fps"]
+    assert all(FROM_CPU_TIME in c.remarks for c in rates)
+    assert ("threads 2 in A, 1 in B" in rates[0].remarks) is (threads == 1)
+    assert not comparison.regressions(0)
+    assert len(comparison.undecided()) == len(comparison.changes)
+
+
+def test_a_disturbance_cannot_hide_the_other_side(base):
+    """Others never make a trial faster: a quiet B below a disturbed A has lost at least that."""
+    worse = compare_sweeps(disturbed(base), at_speed_of(base, 0.6))
+    assert {c.outcome for c in worse.changes if c.column != "latency_p99_ms"} == {"worse"}
+    better = compare_sweeps(base, disturbed(base, 1.6))
+    assert {c.outcome for c in better.changes if c.column != "latency_p99_ms"} == {"better"}
+    both = compare_sweeps(disturbed(base), disturbed(base, 0.6))
+    assert {c.outcome for c in both.changes} == {"unknown"}
+    sides = {c.remarks[0].partition(":")[0] for c in both.changes}
+    assert sides == {"contended in A and B"}
+
+
+def test_a_disturbed_figure_is_never_the_same(base):
+    comparison = compare_sweeps(disturbed(base), at_speed_of(base, 0.999), within_pct=50)
+    assert {c.outcome for c in comparison.changes} == {"unknown"}
+
+
+def test_disturbed_reruns_of_a_are_left_out(base):
+    rerun = disturbed(base, 0.4)
+    comparison = compare_sweeps(base, at_speed_of(base, 0.6), reruns=[rerun])
+    rates = [c for c in comparison.changes if c.column == "throughput_fps"]
     assert {c.outcome for c in rates} == {"worse"}
-    assert "threads 2 in A, 1 in B" in rates[0].remarks
+    assert rates[0].ratio.value == pytest.approx(0.6)
+    assert not comparison.noise.measured
+
+
+def at_speed_of(sweep, factor):
+    return replace(sweep, measurements=tuple(at_speed(m, factor) for m in sweep.measurements))
 
 
 def test_contended_row_without_cpu_time_is_unknown(base):

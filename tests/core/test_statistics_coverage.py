@@ -30,7 +30,18 @@ def bursts(rng, n):
     return rng.normal(0, 0.02, n) - 0.25 * rng.random(n) * (rng.random(n) < 0.15)
 
 
-NOISES = {"white": white, "by round": by_round, "autoregressive": autoregressive, "bursts": bursts}
+def contended(rng, n):
+    """Other processes take up to two thirds of the processor, for some windows in turn."""
+    return bursts(rng, n) - 0.6 * rng.random(n) * (by_round(rng, n) > 0)
+
+
+NOISES = {
+    "white": white,
+    "by round": by_round,
+    "autoregressive": autoregressive,
+    "bursts": bursts,
+    "contended": contended,
+}
 REPETITIONS = 400
 
 
@@ -60,6 +71,22 @@ def test_median_intervals_have_the_nominal_coverage(noise):
         return statistics.bootstrap_quantile(windows, 0.5, blocks, resamples=200)
 
     assert 0.90 <= coverage(noise, interval, truth) <= 0.995
+
+
+@pytest.mark.parametrize("rounds", [3, 4, 6])
+@pytest.mark.parametrize("noise", [white, by_round, contended], ids=lambda f: f.__name__)
+def test_intervals_of_few_rounds_have_the_nominal_coverage(noise, rounds):
+    """Even where the interval reaches beyond every window, which no range of windows covers."""
+    truth = 1 + noise(np.random.default_rng(0), 400_000).mean()
+    rng = np.random.default_rng(13)
+    blocks = np.repeat(np.arange(rounds), WINDOWS)
+    hits = 0
+    for _ in range(REPETITIONS):
+        values = 1 + noise(rng, rounds * WINDOWS)
+        interval = statistics.bootstrap_rate(values, np.ones(values.size), blocks, resamples=300)
+        assert 0 < interval.low <= interval.value <= interval.high
+        hits += interval.low <= truth <= interval.high
+    assert 0.90 <= hits / REPETITIONS <= 0.99
 
 
 @pytest.mark.parametrize("noise", NOISES.values(), ids=NOISES)

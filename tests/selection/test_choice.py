@@ -8,7 +8,12 @@ import math
 import pytest
 
 from ovtool.core import units
-from ovtool.core.errors import InputError, LimitNotMetError, NothingMeasuredError
+from ovtool.core.errors import (
+    InputError,
+    LimitNotMetError,
+    NothingMeasuredError,
+    UndecidedError,
+)
 from ovtool.core.trial import Trial
 from ovtool.results.table import load_results
 from ovtool.selection.choice import NothingFitsError, choose_from
@@ -81,15 +86,84 @@ def test_each_configuration_has_one_runner_up(table):
     assert f"{units.text(loss, 2)} %" in second.shortfall
 
 
-def test_rows_without_significant_difference_are_ties(table):
+def with_tie(table, factor, **figures):
+    """The table, with the throughput of int8-weights at batch 8 near the best of int8.
+
+    ``figures`` are more figures of that row.
+    """
     near = table.rows.copy()
-    weights = near["variant"] == "int8-weights"
+    row = (
+        (near["variant"] == "int8-weights") & (near["batch"] == 8) & (near["load"] == "throughput")
+    )
     best = near["throughput_fps"].max()
-    for name, factor in (("", 0.99), ("_ci_low", 0.97), ("_ci_high", 1.02)):
-        near.loc[weights & (near["batch"] == 8), f"throughput_fps{name}"] = best * factor
-    choice = choose_from(table.with_rows(near))
-    assert choice.winner["variant"] == "int8", "the value decides"
+    ends = {"": 1.0, "_ci_low": 0.98, "_ci_high": 1.03}
+    for name, end in ends.items():
+        near.loc[row, f"throughput_fps{name}"] = best * factor * end
+    for name, value in figures.items():
+        near.loc[row, name] = value
+    return table.with_rows(near)
+
+
+def latency(ms):
+    return {
+        f"latency_p99_ms{end}": ms * f
+        for end, f in {"": 1, "_ci_low": 0.9, "_ci_high": 1.1}.items()
+    }
+
+
+def test_rows_without_significant_difference_are_ties(table):
+    choice = choose_from(with_tie(table, 0.99))
+    assert choice.winner["variant"] == "int8", "its latency is lower too"
+    assert choice.settled_by == ""
     assert any("int8-weights, batch 8" in tie for tie in choice.ties)
+
+
+def test_ties_go_to_the_lower_latency(table):
+    """A throughput of 2 % more within noise is not worth four times the latency."""
+    tied = with_tie(table, 0.98, **latency(10.0))
+    best = choose_from(table).winner
+    assert best["latency_p99_ms"] > 40
+    choice = choose_from(tied)
+    assert choice.winner["variant"] == "int8-weights"
+    assert choice.winner["latency_p99_ms"] == 10
+    assert choice.settled_by == "latency_p99_ms"
+    assert any("int8, batch 8" in tie for tie in choice.ties)
+    assert units.text(best["throughput_fps"]) in choice.reasons[0]
+    assert choice.confidence.row < 0.5, "the confidence is that of the winner"
+    (runner,) = (r for r in choice.runners_up if r.row["variant"] == "int8")
+    assert "2.0 % more" in runner.shortfall
+    assert choice.to_json()["settled_by"] == "latency_p99_ms"
+
+
+@pytest.mark.parametrize(
+    ("factor", "figures"),
+    [
+        (0.95, latency(10.0)),  # a significant difference
+        (0.80, {"throughput_fps_ci_high": 1e4, **latency(10.0)}),  # within noise, but far
+        (0.98, {"throughput_fps_ci_high": math.nan, **latency(10.0)}),
+    ],
+    ids=["significant", "far", "no interval"],
+)
+def test_the_value_decides_where_there_is_no_tie(table, factor, figures):
+    assert choose_from(with_tie(table, factor, **figures)).winner["variant"] == "int8"
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "settled_by"),
+    [("peak_rss_mib", 90.0, "peak_rss_mib"), ("model_mib", 1.0, "model_mib"), ("batch", 8, "")],
+)
+def test_ties_of_latency_go_to_the_smaller_memory_then_size(table, column, value, settled_by):
+    best = choose_from(table).winner
+    equal = latency(best["latency_p99_ms"] * 1.01) | {"model_mib": best["model_mib"]}
+    choice = choose_from(with_tie(table, 0.99, **equal | {column: value}))
+    assert choice.settled_by == settled_by
+    assert (choice.winner["variant"] == "int8-weights") is bool(settled_by)
+
+
+def test_a_tie_within_the_limits_only(table):
+    """A row of lower latency that misses a limit settles nothing."""
+    tied = with_tie(table, 0.98, agreement_top1=0.5, **latency(10.0))
+    assert choose_from(tied, ChoiceSpec(min_quality=0.9)).winner["variant"] == "int8"
 
 
 def test_nothing_fits_error_carries_the_nearest_miss(table):
@@ -118,6 +192,7 @@ def test_rows_without_a_limited_figure_are_left_out_with_a_note(table):
     with pytest.raises(NothingFitsError, match="agreement") as caught:
         choose_from(table.with_rows(partly), ChoiceSpec(min_quality=0.5))
     assert caught.value.nearest is None
+    assert caught.value.exit_code == UndecidedError.exit_code
 
 
 def test_objective_without_figures_has_the_reason(table):

@@ -13,7 +13,10 @@ from ovtool.selection import confidence as module
 
 NONE = Interval(1.0, math.nan, math.nan)
 figures = st.builds(
-    lambda v, a, b: Interval(v, v - a, v + b), st.floats(1, 100), st.floats(0, 10), st.floats(0, 10)
+    lambda v, a, b: Interval(v, v - a, v + b),
+    st.floats(11, 100),
+    st.floats(0, 10),
+    st.floats(0, 10),
 )
 
 
@@ -37,7 +40,7 @@ def test_shares_add_up_and_mirror_the_other_direction(intervals, lower):
     shares = best_shares(intervals, lower=lower, resamples=500)
     assert math.isclose(shares.sum(), 1)
     assert (shares >= 0).all()
-    mirrored = [Interval(-f.value, -f.high, -f.low) for f in intervals]
+    mirrored = [Interval(1 / f.value, 1 / f.high, 1 / f.low) for f in intervals]
     other = best_shares(mirrored, lower=not lower, resamples=500)
     assert other == pytest.approx(shares)
 
@@ -50,6 +53,12 @@ def test_draws_match_the_interval(figure, offset):
     assert above == pytest.approx(0.5 if figure.high == figure.value == figure.low else above)
     if figure.high > figure.value:
         assert above == pytest.approx(0.025, abs=0.008)
+
+
+def test_a_figure_with_a_wide_interval_is_never_negative():
+    """On a linear scale, a third of the draws of the wide figure were below 0."""
+    wide, small = Interval(10.0, 0.1, 1000.0), Interval(0.01, 0.01, 0.01)
+    assert best_shares([wide, small], lower=True)[0] == pytest.approx(0.002, abs=0.002)
 
 
 def test_shares_agree_with_the_normal_difference():

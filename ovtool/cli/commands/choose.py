@@ -22,6 +22,10 @@ EXAMPLES = (
     "ovtool choose sweeps/mini-pc --max-latency-ms 20 --min-quality 0.95",
     "ovtool choose sweeps/mini-pc --rate 50 --prices prices.yaml --objective cost",
 )
+EXIT_CODES = {
+    1: "no row meets the limits",
+    5: "cannot tell: no row has the figures of the limits",
+}
 
 
 @with_options_of(ChoiceSpec)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from ovtool.cli import console, options
 from ovtool.cli.command import LIMITS, MEASUREMENT, OUTPUT, argument, option
+from ovtool.core.notes import make_note
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from ovtool.comparison.text import TextTable
 
 EXAMPLES = ("ovtool compare sweeps/2026.3 sweeps/2026.4 --fail-on-regression 5% --out change.md",)
+EXIT_CODES = {
+    1: "a regression (--fail-on-regression)",
+    5: "cannot tell: a figure is unknown (--fail-on-unknown)",
+}
 
 
 def command(
@@ -28,6 +33,16 @@ def command(
             " this much, or if a trial of A fails in B.",
         ),
     ] = None,
+    fail_on_unknown: Annotated[
+        bool,
+        option(
+            LIMITS,
+            "",
+            "Exit with 5 if a figure is unknown, unless its interval excludes a loss of"
+            " --fail-on-regression; or if a trial of A was not measured in both.",
+            "--fail-on-unknown",
+        ),
+    ] = False,
     within: Annotated[
         str, option(LIMITS, "PERCENT", "Smaller changes count as no change.")
     ] = "10%",
@@ -63,8 +78,9 @@ def command(
         _print_comparison(comparison)
     if out is not None:
         console.print_status(f"written: {out}")
-    if limit_pct is not None:
-        comparison.check(limit_pct)
+    if limit_pct is not None and not fail_on_unknown and comparison.nothing_decided:
+        console.print_notes([make_note("nothing-decided")])
+    comparison.check(limit_pct, unknown=fail_on_unknown)
 
 
 MAX_ROWS = 60

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from ovtool.core.errors import EXIT_CODES
 from tests.helpers import sweeps
 from tests.helpers.compared_sweeps import at_speed
 
@@ -38,6 +39,58 @@ def test_a_regression_fails_and_is_still_printed(ovtool, pair, tmp_path):
     assert out.read_text(encoding="utf-8").startswith("## ")
     assert ovtool("compare", *reversed(pair), "--fail-on-regression", "5%").status == 0
     assert ovtool("compare", *pair, "--fail-on-regression", "150%").status == 0
+
+
+@pytest.fixture(scope="module")
+def busy(tmp_path_factory, pair):
+    """The second sweep, beside other processes: no figure decides."""
+    measurements = [
+        at_speed(sweeps.measure(t, verdict="contended"), 0.5) for t in sweeps.trials(batches=(1, 2))
+    ]
+    return sweeps.make(tmp_path_factory.mktemp("busy") / "busy", measurements)
+
+
+def test_unknown_figures_pass_with_a_warning_and_fail_on_request(ovtool, pair, busy):
+    old, new = pair
+    passed = ovtool("compare", old, busy, "--fail-on-regression", "5%")
+    assert passed.status == 0
+    assert "--fail-on-unknown" in passed.err
+    for arguments in (["--fail-on-unknown"], ["--fail-on-unknown", "--fail-on-regression=5%"]):
+        ran = ovtool("compare", old, busy, *arguments)
+        assert ran.status == 5
+        assert len(ran.errors) == 2
+        assert "contended in B" in ran.errors[0]
+        assert "--rerun" in ran.errors[1]
+    assert ovtool("compare", old, new, "--fail-on-unknown", "--fail-on-regression=5%").status == 1
+    assert ovtool("compare", old, new, "--fail-on-regression=150%").err == ""
+
+
+def test_an_interval_that_excludes_the_loss_is_known_enough(ovtool, pair, tmp_path):
+    """p99 is unknown at a difference of 0, but a loss of half is out of its interval."""
+    old, _ = pair
+    measurements = [sweeps.measure(t) for t in sweeps.trials(batches=(1, 2))]
+    same = sweeps.make(tmp_path / "same", measurements)
+    assert ovtool("compare", old, same, "--fail-on-unknown").status == 5
+    limits = ["--fail-on-unknown", "--fail-on-regression"]
+    assert ovtool("compare", old, same, *limits, "50%").status == 0
+    assert ovtool("compare", old, same, *limits, "5%").status == 5
+
+
+def test_a_trial_that_b_does_not_have_is_undecided(ovtool, pair, tmp_path):
+    old, _ = pair
+    fewer = [sweeps.measure(t) for t in sweeps.trials(batches=(1,))]
+    part = sweeps.make(tmp_path / "part", fewer)
+    limits = ["--fail-on-unknown", "--fail-on-regression=90%"]
+    ran = ovtool("compare", old, part, *limits)
+    assert ran.status == 5
+    assert "not in B" in ran.errors[0]
+    assert ovtool("compare", part, old, *limits).status == 0
+
+
+def test_help_explains_the_exit_codes(ovtool):
+    for verb in ("compare", "choose"):
+        codes = " ".join(ovtool(verb, "--help").out.split()).partition("Exit codes:")[2]
+        assert all(f"{code} " in codes for code in EXIT_CODES)
 
 
 def test_a_rerun_of_a_measures_the_noise(ovtool, pair, tmp_path):
