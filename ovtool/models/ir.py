@@ -29,6 +29,10 @@ def read(reference: str, _options: SourceOptions) -> SourceModel:
         if b"<net" not in stream.read(_HEAD_BYTES):
             raise InputError(f"not an OpenVINO IR: {xml}", "the XML of an IR starts with <net ...>")
     weights = xml.with_suffix(".bin")
+    if weights.resolve().parent != xml.resolve().parent:
+        raise InputError(
+            f"{weights} is a link to a file outside its folder", "copy both files into one folder"
+        )
     try:
         # Without memory mapping: on Windows a mapped file cannot be replaced.
         model = ov.Core().read_model(xml, config={"ENABLE_MMAP": False})

@@ -24,7 +24,8 @@ SOURCES = Registry(
             "torch module from a function of your own code: module:function",
         ),
         "torch-export": Entry(
-            "ovtool.models.torch_export:read", "torch ExportedProgram: x.pt2 from torch.export.save"
+            "ovtool.models.torch_export:read",
+            "torch ExportedProgram of torch.export.save, only with --trust: x.pt2",
         ),
         "torch-file": Entry(
             "ovtool.models.torch_file:read",

@@ -1,4 +1,8 @@
-"""Torch ``ExportedProgram`` files of ``torch.export.save``: ``x.pt2``."""
+"""Torch ``ExportedProgram`` files of ``torch.export.save``: ``x.pt2``, only with ``--trust``.
+
+``torch.export.load`` unpickles parts of the file, evaluates sizes and guards as Python, and writes
+names of the file into generated code (torch 2.13, ``torch/_export/serde/serialize.py``).
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from ovtool.core.variant import Source
 from ovtool.models.network import conversion_error, name_inputs
 from ovtool.models.source import SourceModel
 from ovtool.models.torch import eager_runtime
-from ovtool.models.torch_archive import check_exported
+from ovtool.models.torch_weights import UnsafeFileError, refuse_inflated
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,16 +30,22 @@ def read(reference: str, options: SourceOptions) -> SourceModel:
     """Read an exported program, including its dynamic dimensions.
 
     Raises:
-        InputError: The file is missing, truncated, could run code and is not trusted, or contains
-            an operation that OpenVINO does not support.
+        UnsafeFileError: The file is not trusted.
+        InputError: The file is missing, truncated, or contains an operation that OpenVINO does not
+            support.
     """
     import openvino as ov
     import torch
     from torch.utils._pytree import tree_unflatten
 
     path = files.existing_file(reference, "model")
+    with path.open("rb") as stream:
+        refuse_inflated(stream, path.stat().st_size, path)
     if not options.trust:
-        check_exported(path)
+        raise UnsafeFileError(
+            f"{path} is an exported program: loading it can run arbitrary code",
+            "export the model to ONNX, or pass --trust to run the code in the file",
+        )
     program = _load(path)
     shapes = _shapes(program, path)
     try:

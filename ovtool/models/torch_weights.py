@@ -3,24 +3,44 @@
 from __future__ import annotations
 
 import pickle
+import zipfile
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from ovtool.core import files
 from ovtool.core.errors import InputError
 from ovtool.core.third_party import captured, reason
-from ovtool.models.torch_archive import UnsafeFileError, refuse_inflated
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import torch
 
+_SLACK_BYTES = 1 << 16
 _ZIP_MAGIC, _PICKLE_MAGIC = b"PK\x03\x04", b"\x80"
 _PICKLE_HINT = (
-    "export the model to .pt2 or ONNX, or use module:function with a state dict, or pass --trust "
-    "to run the code in the file"
+    "export the model to ONNX, or use module:function with a state dict, or pass --trust to run "
+    "the code in the file"
 )
+
+
+class UnsafeFileError(InputError):
+    """Loading the file could run code in it."""
+
+
+def refuse_inflated(stream: BinaryIO, size: int, path: Path) -> None:
+    """Reject a zip archive that expands when read; torch stores everything uncompressed.
+
+    Raises:
+        InputError: The file is not a zip archive, or its contents are larger than the file.
+    """
+    try:
+        with zipfile.ZipFile(stream) as archive:
+            total = sum(entry.file_size for entry in archive.infolist())
+    except (zipfile.BadZipFile, ValueError, OSError) as error:
+        raise InputError(f"not a torch archive, or truncated: {path}") from error
+    if total > size + _SLACK_BYTES:
+        raise InputError(f"{path} expands from {size} to {total} bytes when read", "save it again")
 
 
 def load_weights(module: torch.nn.Module, weights: str) -> Path:

@@ -39,6 +39,14 @@ def onnx_called_ir(folder):
     return "m.xml"
 
 
+def ir_with_a_linked_bin(folder):
+    weights = conv_ir(folder / "m.xml").with_suffix(".bin")
+    (folder / "elsewhere").mkdir()
+    weights.rename(folder / "elsewhere" / "m.bin")
+    weights.symlink_to(folder / "elsewhere" / "m.bin")
+    return "m.xml"
+
+
 @pytest.mark.parametrize(
     ("prepare", "value"),
     [
@@ -49,6 +57,7 @@ def onnx_called_ir(folder):
         ),
         (ir_without_bin, r"m\.bin"),
         (ir_with_half_a_bin, r"m\.xml"),
+        (ir_with_a_linked_bin, r"m\.bin"),
         (half_an_ir, r"m\.xml"),
         (onnx_called_ir, r"\.xml"),
     ],

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ovtool.core.errors import InputError
-from ovtool.models.torch_archive import UnsafeFileError
+from ovtool.models.torch_weights import UnsafeFileError
 from tests.models.source_models import make
 
 
