@@ -62,9 +62,7 @@ Scale = Annotated[
 Channels = Annotated[str, option(MODEL, "ORDER", "Channel order of images: RGB, BGR or L.")]
 Resize = Annotated[str, option(MODEL, "MODE", "Resizing of images: crop or stretch.")]
 Size = Annotated[str | None, option(MODEL, "HxW", "Height and width of images: 224x224.")]
-Trust = Annotated[
-    bool, option(MODEL, "", "Run code in the model file: pickle, .pt2.", "--trust")
-]
+Trust = Annotated[bool, option(MODEL, "", "Run code in the model file: pickle, .pt2.", "--trust")]
 Tolerance = Annotated[
     float | None,
     option(MODEL, "RATIO", "Maximum difference from the source, relative to its largest output."),

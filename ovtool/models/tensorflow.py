@@ -35,7 +35,7 @@ _NOT_INSTALLED = ("tensorflow is not installed", "pip install 'ovtool[tensorflow
 _TFLITE_MAGIC = b"TFL3"  # file identifier of the schema, bytes 4 to 8
 
 
-def read(reference: str, _options: SourceOptions) -> SourceModel:
+def read(reference: str, options: SourceOptions) -> SourceModel:
     """Read a SavedModel folder (or the ``saved_model.pb`` in it) or a frozen graph ``x.pb``.
 
     Raises:
@@ -55,7 +55,7 @@ def read(reference: str, _options: SourceOptions) -> SourceModel:
         parts = [files.existing_file(path, "model")]
     with _native_messages_in_log():
         model = read_with("tf", path, "TensorFlow")
-    return from_files("tensorflow", reference, parts, model, _runtime(path, model))
+    return from_files("tensorflow", reference, parts, model, _runtime(path, model, options.trust))
 
 
 def read_tflite(reference: str, _options: SourceOptions) -> SourceModel:
@@ -89,9 +89,11 @@ def _native_messages_in_log() -> Iterator[None]:
                 LOG.debug("tensorflow frontend: %s", line)
 
 
-def _runtime(path: Path, model: ov.Model) -> Runtime:
+def _runtime(path: Path, model: ov.Model, trust: bool) -> Runtime:
     if not path.is_dir():
         return no_runtime("a frozen graph does not declare its outputs")
+    if not trust:  # operations such as WriteFile and PyFunc
+        return no_runtime("tensorflow runs the graph, which can write files", "pass --trust")
     try:
         with _native_messages_in_log(), captured("tensorflow"):
             import tensorflow as tf

@@ -1,6 +1,7 @@
 """TensorFlow files as a source."""
 
 import os
+import sys
 
 import pytest
 
@@ -54,3 +55,11 @@ def test_native_messages_go_to_the_log(capfd, caplog):
         os.write(2, b"from C++\n")
     assert capfd.readouterr().err == ""
     assert "from C++" in caplog.text
+
+
+def test_graph_of_a_saved_model_does_not_run_without_trust(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow", None)  # an import would raise
+    assert tensorflow._runtime(tmp_path, object(), trust=False)[0] is None
+    why = [tensorflow._runtime(tmp_path, object(), trust=trust)[1] for trust in (False, True)]
+    assert "--trust" in why[0]
+    assert "--trust" not in why[1]
