@@ -75,7 +75,9 @@ HeldOutData = Annotated[
     str, option(DATA, "DATA", "Held-out image folder, .npz, .npy, sample:NAME or noise.", "--data")
 ]
 Labels = Annotated[str | None, option(DATA, "CSV", "Labels (file,label) of an image folder.")]
-Limit = Annotated[int | None, option(DATA, "N", "Maximum number of samples.", min=1)]
+Limit = Annotated[
+    int | None, option(DATA, "N", "Maximum number of samples of each data set.", min=1)
+]
 ValidationData = Annotated[
     str | None,
     option(DATA, "DATA", "Held-out samples that select the settings; same forms as --data."),

@@ -12,15 +12,22 @@ import time
 from collections import Counter
 from dataclasses import asdict
 from dataclasses import replace as with_fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from ovtool.compression.execution_check import check_runs
-from ovtool.compression.method import Method, MethodContext, MethodInputs, MissingInputError
+from ovtool.compression.method import (
+    Method,
+    MethodContext,
+    MethodInputs,
+    MissingInputError,
+    Need,
+)
 from ovtool.compression.registry import load_method, parse_settings
 from ovtool.core import files, units, variant
 from ovtool.core.errors import InputError
 from ovtool.core.progress import SILENT, Progress
-from ovtool.datasets.samples import CachedSamples, fingerprint
+from ovtool.datasets.fingerprint import fingerprint, shared_notes, used_samples
+from ovtool.datasets.samples import CachedSamples
 from ovtool.graph import storage
 from ovtool.graph.weights import count_weight_types
 
@@ -30,8 +37,8 @@ if TYPE_CHECKING:
 
     import openvino as ov
 
-    from ovtool.compression.method import Need
-    from ovtool.core.variant import Preprocessing, Step, Variant
+    from ovtool.core.notes import Note
+    from ovtool.core.variant import Preprocessing, SampleHashes, Step, Variant
     from ovtool.datasets.samples import Samples
     from ovtool.graph.weights import WeightTypes
 
@@ -75,10 +82,12 @@ def apply_method(
         inputs = with_fields(inputs, calibration=CachedSamples(inputs.calibration))
     if out.resolve() == parent.folder.resolve():
         raise InputError(f"--out {out} is the variant to compress", "use another --out")
+    data, hashes = _describe_data(inputs, needs)
     step = variant.Step(
         method=method,
         settings=parsed.model_dump(mode="json"),
-        data=_describe_data(inputs, needs),
+        data=data,
+        samples=hashes,
         seconds=0,
     )
     preprocessing = definition.preprocessing(parent.record.preprocessing, parsed)
@@ -99,27 +108,48 @@ def apply_method(
     return compressed
 
 
-def _describe_data(inputs: MethodInputs, needs: frozenset[Need]) -> str | None:
-    """Return the description of the data for the record, with hashes of the samples."""
+def _used_samples(inputs: MethodInputs, needs: frozenset[Need]) -> dict[Need, Samples]:
+    """Return the samples that a step uses, by purpose."""
     used: dict[Need, Samples | None] = {
         "calibration": inputs.calibration,
         "training": inputs.training,
         "validation": inputs.evaluator.samples if inputs.evaluator else None,
     }
-    texts = [
-        f"{purpose}: {samples.reference} ({len(samples)} samples, sha256 "
-        f"{fingerprint(samples)[:12]})"
-        for purpose, samples in used.items()
-        if purpose in needs and samples is not None
-    ]
+    return {n: samples for n, samples in used.items() if n in needs and samples is not None}
+
+
+def _describe_data(
+    inputs: MethodInputs, needs: frozenset[Need]
+) -> tuple[str | None, dict[str, SampleHashes]]:
+    """Return the description of the data for the record, and the hashes of the samples."""
+    texts, hashes = [], {}
+    for purpose, samples in _used_samples(inputs, needs).items():
+        hashed = fingerprint(samples)
+        hashes[str(purpose)] = hashed.samples
+        texts.append(
+            f"{purpose}: {samples.reference} ({len(samples)} samples, sha256 {hashed.sha256[:12]})"
+        )
     if "validation" in needs and inputs.evaluator is not None:
         texts.append(f"metric: {inputs.evaluator.metric}")
-    return "; ".join(texts) or None
+    return "; ".join(texts) or None, hashes
+
+
+def _data_notes(context: MethodContext[Any], step: Step) -> tuple[Note, ...]:
+    """Return the warnings about the data of a step, each once."""
+    needs = frozenset(need for need in get_args(Need) if need in step.samples)
+    used = _used_samples(context.inputs, needs)
+    notes = [note for samples in used.values() for note in samples.notes]
+    validation = step.samples.get("validation")
+    if validation is not None:
+        before = dict(used_samples(context.parent.record))
+        own = {f"{n} of {step.method}": h for n, h in step.samples.items() if n != "validation"}
+        notes += shared_notes(before | own, validation, f"validation of {step.method}")
+    return tuple(dict.fromkeys(notes))
 
 
 def _scratch(out: Path, parent: Variant, step: Step) -> Path:
     """Return a scratch folder with a name that depends on parent, step and versions."""
-    identity = [parent.id, step.model_dump(mode="json"), variant.versions()]
+    identity = [parent.id, step.model_dump(mode="json", exclude={"samples"}), variant.versions()]
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:_KEY_DIGITS]
     return out.with_name(f".{out.name}.{key}{SCRATCH}")
 
@@ -195,7 +225,7 @@ def _run(
             "steps": (*record.steps, finished),
             "batch": record.batch,
             "batch_note": record.batch_note,
-            "notes": record.notes,
+            "notes": tuple(dict.fromkeys((*record.notes, *_data_notes(context, step)))),
             "preprocessing": method.preprocessing(record.preprocessing, context.settings),
             "network_sha256": weights,
             **variant.ports(saved),

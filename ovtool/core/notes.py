@@ -67,6 +67,19 @@ NOTES: Mapping[str, tuple[str, str]] = {
         "estimates without the objective's figure are left out: compilers estimate latency only",
         "choose by latency"),
 
+    # Variants: how they were converted, and on which data they are judged.
+    "traced-control-flow": (
+        "tracing kept the Python control flow of the example: other inputs may give wrong outputs",
+        "export with torch.export and torch.cond, or script the module with torch.jit.script"),
+    "outputs-left-out": (
+        "outputs that are not tensors are left out", ""),
+    "no-preprocessing": (
+        "no preprocessing is recorded: image files become pixels 0..255, unusual for float inputs",
+        "convert with the --mean and --scale of the training, in units of pixels 0..255"),
+    "samples-shared": (
+        "the same samples served two purposes: figures on them look better than on new data",
+        "use samples for evaluation that no step of the variant has seen"),
+
     # Measuring: what the trial ran on and in.
     "device-fallback": (
         "the virtual device did not run on every device that it names",
@@ -246,6 +259,15 @@ NOTES: Mapping[str, tuple[str, str]] = {
 # fmt: on
 
 VARIANT_NOTES = frozenset(
-    {"conversion-not-checked", "inputs-dropped", "no-baseline", "outputs-not-checked"}
+    {
+        "conversion-not-checked",
+        "inputs-dropped",
+        "no-baseline",
+        "outputs-not-checked",
+        "traced-control-flow",
+        "outputs-left-out",
+        "no-preprocessing",
+        "samples-shared",
+    }
 )
 """Ids of the notes that stay with a variant: in its record, its rows and a choice of it."""

@@ -48,7 +48,7 @@ class PlannedVariant(Record):
     weights: dict[str, float | None] = Field(default_factory=dict)
     """Figures of the weights, by column."""
     notes: tuple[Note, ...] = ()
-    """Warnings of the conversion."""
+    """Warnings about the variant, and about the variant on the data of the sweep."""
 
 
 class Unavailable(Record):

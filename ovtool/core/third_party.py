@@ -27,8 +27,10 @@ def reason(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def captured(what: str) -> Iterator[None]:
+def captured(what: str) -> Iterator[list[warnings.WarningMessage]]:
     """Send the output and the warnings of Python code to the log instead of the terminal.
+
+    The list has all warnings at the end.
 
     The root logger is restored: OpenVINO's converter raises its level and keeps it on errors.
     """
@@ -38,7 +40,7 @@ def captured(what: str) -> Iterator[None]:
     with warnings.catch_warnings(record=True) as caught, contextlib.redirect_stdout(printed):
         warnings.simplefilter("always")
         try:
-            yield
+            yield caught
         finally:
             root.setLevel(level)
             root.filters, root.handlers = filters, handlers

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ovtool.core import files, units
 from ovtool.core.errors import InputError
@@ -64,6 +64,25 @@ class Preprocessing(Record):
     channels: Literal["RGB", "BGR", "L"] = "RGB"
     mean: tuple[Finite, ...] = (0.0,)
     scale: tuple[Finite, ...] = (1.0,)
+
+    @model_validator(mode="after")
+    def _check_units(self) -> Preprocessing:
+        """Reject a mean and scale of pixels from 0 to 1, which most training code has."""
+        scales = [abs(value) for value in self.scale]
+        small_mean = any(self.mean) and all(abs(value) <= 1 for value in self.mean)
+        if not (0 < min(scales) < 1 or (small_mean and max(scales) <= 1)):
+            return self
+        inverse = all(abs(255 * value - 1) < 0.05 for value in scales)  # a factor, not a divisor
+        meant = {
+            "mean": [255 * v if max(map(abs, self.mean)) <= 1 else v for v in self.mean],
+            "scale": [255.0] if inverse else [255 * v for v in self.scale],
+        }
+        texts = {n: ",".join(f"{v:.6g}" for v in values) for n, values in meant.items()}
+        given = [",".join(f"{v:.6g}" for v in values) for values in (self.mean, self.scale)]
+        raise ValueError(
+            f"mean {given[0]} and scale {given[1]} fit pixels 0..1, but apply to pixels 0..255;"
+            f" for pixels 0..255: --mean {texts['mean']} --scale {texts['scale']}"
+        )
 
 
 class Port(Record):
@@ -130,8 +149,10 @@ class ConversionCheck(Record):
 class Source(Record):
     """Source of a model.
 
-    ``sha256`` is the hash of the files; None without files.  ``fingerprint`` also covers the
-    options of the conversion; None if no file shows whether the source changed.
+    ``sha256`` is the hash of the files, or of the graph that a function of Python code built: text
+    of the code that has no effect on the graph does not change it.  ``fingerprint`` also covers the
+    options of the conversion; None if no file shows whether the source changed.  ``weights``,
+    ``input_shapes`` and ``input_dtypes`` are the options that build a PyTorch network again.
     """
 
     kind: str
@@ -141,6 +162,19 @@ class Source(Record):
     compression: str = "none"
     """Compression that the source has already: ``none``, the type of quantized activations and
     weights such as ``int8``, or ``weights`` and their types, such as ``weights int4``."""
+    weights: str | None = None
+    input_shapes: dict[str, tuple[int, ...]] = Field(default_factory=dict)
+    input_dtypes: dict[str, str] = Field(default_factory=dict)
+
+
+class SampleHashes(Record):
+    """Hashes of the inputs of the different samples of a data set.
+
+    ``count`` is their number; ``smallest`` are all hashes, or the smallest ones in ascending order.
+    """
+
+    count: int
+    smallest: tuple[str, ...]
 
 
 class Step(Record):
@@ -150,6 +184,8 @@ class Step(Record):
     settings: dict[str, Any]
     data: str | None = None
     """Calibration data: the reference and the number of samples."""
+    samples: dict[str, SampleHashes] = Field(default_factory=dict)
+    """Hashes of the samples by their purpose."""
     seconds: float
     details: dict[str, Any] = Field(default_factory=dict)
 
@@ -170,7 +206,7 @@ class VariantRecord(Record):
     preprocessing: Preprocessing | None = None
     check: ConversionCheck | None = None
     notes: tuple[Note, ...] = ()
-    """Warnings of the conversion; ids in :data:`ovtool.core.notes.VARIANT_NOTES`."""
+    """Warnings of conversion and steps; ids in :data:`ovtool.core.notes.VARIANT_NOTES`."""
     sha256: str
     """Hash of model.xml and model.bin; the first 12 digits are the id of the variant."""
     network_sha256: str | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tokenize
 import zipfile
 import zlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from ovtool.core import files
 from ovtool.core.errors import InputError
 from ovtool.core.registry import suggestion
 from ovtool.datasets.samples import LazySamples, LoadRequest, Sample, numpy_type, sample_shape
+from ovtool.datasets.synthetic import index_maxima
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,6 +45,7 @@ def load(request: LoadRequest) -> LazySamples[int]:
     labels = _labels(path, arrays.pop(LABEL)) if LABEL in arrays else None
     for port in request.inputs:
         _check(path, port, arrays[port.name])
+    _check_indices(path, arrays, request)
     counts = {name: len(array) for name, array in arrays.items()}
     if labels is not None:
         counts[LABEL] = len(labels)
@@ -114,6 +116,24 @@ def _check(path: Path, port: Port, array: NDArray[np.generic]) -> None:
         array.dtype, numpy_type(port), "same_kind"
     ):
         raise InputError(f"{path}: {port.name} has type {array.dtype}, expected {port.dtype}")
+
+
+def _check_indices(path: Path, arrays: Arrays, request: LoadRequest) -> None:
+    """Reject integers beyond the table that an input indexes: lookups would read other memory."""
+    names = [p.name for p in request.inputs if numpy_type(p).kind in "iu"]
+    if request.graph is None or not names:
+        return
+    for name, maximum in index_maxima(request.graph()).items():
+        array: NDArray[Any] = arrays[name]
+        wrong = (array > maximum) | (array < -maximum - 1)  # -1 is the last row
+        if wrong.any():
+            row = int(np.argwhere(wrong)[0][0])
+            value = array[row][wrong[row]].reshape(-1)[0]
+            raise InputError(
+                f"{path}: {name} row {row} contains {value}; the embedding table of the model has "
+                f"indices up to {maximum}",
+                "use the tokenizer or vocabulary of this model",
+            )
 
 
 def _row(path: Path, port: Port, array: NDArray[np.generic], row: int) -> NDArray[np.generic]:

@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ovtool.core.errors import InputError
+from ovtool.core.notes import Note, make_note
+from ovtool.core.shapes import port_name
 from ovtool.core.units import text
 from ovtool.core.variant import Port, Preprocessing
 from ovtool.datasets.samples import numpy_type, sample_shape
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+    import openvino as ov
     from numpy.typing import NDArray
     from PIL import Image
-
-    from ovtool.core.progress import Progress
 
 
 class Box(NamedTuple):
@@ -59,9 +61,7 @@ class ImageTransform:
     """Whether the input is [channels, height, width], not [height, width, channels]."""
 
 
-def make_transform(
-    inputs: tuple[Port, ...], steps: Preprocessing | None, progress: Progress
-) -> ImageTransform:
+def make_transform(inputs: tuple[Port, ...], steps: Preprocessing | None) -> ImageTransform:
     """Return the preprocessing of images for a model.
 
     Raises:
@@ -78,7 +78,6 @@ def make_transform(
     if dtype.kind != "f" and dtype != np.uint8:
         raise InputError(f"input {port.name} has type {port.dtype}: images are not supported")
     expected = _dimensions(port)
-    recorded = steps is not None
     steps = steps or Preprocessing(channels="L" if expected.channels == 1 else "RGB")
     size = steps.size or (expected.height, expected.width)
     if min(size) < 1:
@@ -94,15 +93,61 @@ def make_transform(
             f"preprocessing gives {count} channels of {size[0]}x{size[1]}, "
             f"input {port.name} is {list(port.shape)}"
         )
-    if not recorded:
-        progress.note(
-            f"no preprocessing recorded for this model: images are cropped to "
-            f"{size[0]}x{size[1]} {steps.channels}, with pixels 0..255"
-        )
     mean, scale = _per_channel(steps.mean, count, "mean"), _per_channel(steps.scale, count, "scale")
     if not scale.all():
         raise InputError("preprocessing: scale must not be 0")
     return ImageTransform(port, steps, size, mean, scale, expected.channels_first)
+
+
+def pixel_notes(
+    transform: ImageTransform,
+    steps: Preprocessing | None,
+    graph: Callable[[], ov.Model] | None,
+) -> tuple[Note, ...]:
+    """Return a warning if a float input gets pixels 0..255 that the graph does not scale.
+
+    ``steps`` is the recorded preprocessing; None without a record.
+    """
+    raw = not transform.mean.any() and (transform.scale == 1).all()
+    if not raw or numpy_type(transform.port).kind != "f":
+        return ()
+    if graph is not None and scales_pixels(graph(), transform.port.name):
+        return ()
+    height, width = transform.size
+    recorded = "no record" if steps is None else "recorded without mean and scale"
+    evidence = (
+        f"{recorded}: input {transform.port.name}, {height}x{width} {transform.steps.channels}"
+    )
+    return (make_note("no-preprocessing", evidence),)
+
+
+_MOVES = frozenset({"Convert", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Gather"})
+"""Operations before the scaling of pixels, which keep their values."""
+
+
+def scales_pixels(model: ov.Model, name: str) -> bool:
+    """Whether the first arithmetic on an input brings pixels 0..255 to another range.
+
+    It subtracts at least 10, or divides by at least 10.
+    """
+    port = next(p for i, p in enumerate(model.inputs) if port_name(p.names, "input", i) == name)
+    while True:
+        targets = list(port.get_target_inputs())
+        if len(targets) != 1:
+            return False
+        node = targets[0].get_node()
+        if node.get_type_name() not in _MOVES:
+            break
+        port = node.output(0)
+    constants = [v.get_node() for v in node.input_values()]
+    values = [np.abs(c.data) for c in constants if c.get_type_name() == "Constant"]
+    if not values:
+        return False
+    kind = node.get_type_name()
+    return bool(
+        (kind in ("Subtract", "Add", "Divide") and values[0].max(initial=0) >= 10)
+        or (kind == "Multiply" and values[0].max(initial=0) <= 0.1)
+    )
 
 
 def load_image(

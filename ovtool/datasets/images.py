@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 
 from ovtool.core import files
 from ovtool.core.errors import InputError
-from ovtool.datasets.image_transform import WHOLE_IMAGE, Box, load_image, make_transform
+from ovtool.datasets.image_transform import (
+    WHOLE_IMAGE,
+    Box,
+    load_image,
+    make_transform,
+    pixel_notes,
+)
 from ovtool.datasets.samples import LazySamples, LoadRequest, Sample
 
 if TYPE_CHECKING:
@@ -52,14 +58,17 @@ def image_samples(request: LoadRequest, items: Sequence[ImageItem]) -> LazySampl
     Raises:
         InputError: The model does not have a single image input.
     """
-    transform = make_transform(request.inputs, request.preprocessing, request.progress)
+    transform = make_transform(request.inputs, request.preprocessing)
 
     def read(item: ImageItem) -> Sample:
         array = load_image(item.path, transform, item.crop)
         return Sample({transform.port.name: array}, item.label, str(item.path))
 
     labelled = all(item.label is not None for item in items)
-    return LazySamples(request.reference, request.subset(items), read, labelled)
+    notes = pixel_notes(transform, request.preprocessing, request.graph)
+    for note in notes:
+        request.progress.note(f"warning: {note.message}; {note.evidence}; {note.remedy}")
+    return LazySamples(request.reference, request.subset(items), read, labelled, notes)
 
 
 def _hidden(path: Path) -> bool:

@@ -11,7 +11,9 @@ from ovtool.core.registry import Entry, Registry
 from ovtool.datasets.samples import LoadRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    import openvino as ov
 
     from ovtool.core.variant import Port, Preprocessing
     from ovtool.datasets.samples import Samples
@@ -38,6 +40,7 @@ def load_samples(
     limit: int | None = None,
     seed: int = 0,
     progress: Progress = SILENT,
+    graph: Callable[[], ov.Model] | None = None,
 ) -> Samples:
     """Return the samples of a dataset, preprocessed for a model.
 
@@ -50,6 +53,7 @@ def load_samples(
         limit: Maximum number of samples; a random subset given by ``seed``.
         seed: Seed of the subset and of noise.
         progress: Receives notes about the dataset.
+        graph: Reads the graph of the model, to check indices and the range of pixels.
 
     Raises:
         InputError: The dataset does not exist or does not fit the model.  Iteration raises it too,
@@ -61,7 +65,9 @@ def load_samples(
         raise InputError(f"the number of samples must be at least 1, got {limit}")
     if labels is not None and kind != "images":
         raise InputError(f"labels require a folder of images; {reference} is not one")
-    request = LoadRequest(reference, tuple(inputs), preprocessing, labels, limit, seed, progress)
+    request = LoadRequest(
+        reference, tuple(inputs), preprocessing, labels, limit, seed, progress, graph
+    )
     samples: Samples = DATASETS.load(kind)(request)
     return samples
 

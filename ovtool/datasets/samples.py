@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
@@ -17,9 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
+    import openvino as ov
     from numpy.typing import NDArray
 
     from ovtool.core.columns import Metric
+    from ovtool.core.notes import Note
     from ovtool.core.progress import Progress
     from ovtool.core.variant import Port, Preprocessing
 
@@ -55,6 +56,10 @@ class Samples(Protocol):
     def labelled(self) -> bool:
         """Whether every sample has a label."""
 
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """Warnings about the samples for the model."""
+
     def __len__(self) -> int:
         """Number of samples."""
 
@@ -84,6 +89,8 @@ class LoadRequest:
     limit: int | None
     seed: int
     progress: Progress
+    graph: Callable[[], ov.Model] | None = None
+    """Reads the graph of the model, to check values against; None without a model."""
 
     def subset(self, items: Sequence[Item]) -> list[Item]:
         """Return the random subset given by ``limit`` and ``seed``, in the original order."""
@@ -102,6 +109,7 @@ class LazySamples(Generic[Item]):
     items: Sequence[Item]
     read: Callable[[Item], Sample]
     labelled: bool
+    notes: tuple[Note, ...] = ()
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -199,6 +207,11 @@ class DerivedSamples:
         """Whether every sample has a label."""
         return self.samples.labelled
 
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """Warnings about the samples for the model."""
+        return self.samples.notes
+
     def __len__(self) -> int:
         """Return the number of samples."""
         return len(self.samples)
@@ -291,17 +304,3 @@ def random_sample(inputs: Sequence[Port], seed: int, index: int = 0) -> Sample:
         rng = np.random.default_rng([seed, index, number])
         arrays[port.name] = synthetic.generate(values, shape, dtype, rng)
     return Sample(arrays, None, f"noise {index}")
-
-
-def fingerprint(samples: Iterable[Sample]) -> str:
-    """Return the SHA-256 of the preprocessed inputs and labels of all samples, in hexadecimal.
-
-    The hash depends on the content of the samples and not on the location of their files.
-    """
-    digest = hashlib.sha256()
-    for sample in samples:
-        digest.update(repr(sample.label).encode())
-        for name, array in sorted(sample.inputs.items()):
-            digest.update(f"{name} {array.dtype} {array.shape}".encode())
-            digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()

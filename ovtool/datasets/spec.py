@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,8 @@ from ovtool.core.progress import SILENT, Progress
 from ovtool.datasets.registry import load_samples
 
 if TYPE_CHECKING:
+    import openvino as ov
+
     from ovtool.core.variant import Variant
     from ovtool.datasets.samples import Samples
 
@@ -35,7 +38,15 @@ class DataSpec:
             labels=Path(self.labels) if self.labels else None,
             limit=self.limit,
             progress=progress,
+            graph=functools.partial(_read_graph, variant),
         )
+
+
+def _read_graph(variant: Variant) -> ov.Model:
+    import openvino as ov
+
+    # Without memory mapping: on Windows a mapped file prevents replacing its folder.
+    return ov.Core().read_model(variant.xml, config={"ENABLE_MMAP": False})
 
 
 @dataclass(slots=True)

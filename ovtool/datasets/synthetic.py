@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ovtool.core.shapes import port_name
-from ovtool.datasets.value_flow import trace_input
+from ovtool.datasets.value_flow import TABLE, trace_input
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -106,6 +106,19 @@ def _input_range(named: ValueRange, dtype: np.dtype[Any], use: InputUse) -> Valu
         return replace(named, maximum=tightest.maximum, reason=tightest.reason)
     minimum = min(max(limit.minimum for limit in use.limits), tightest.maximum)
     return ValueRange("whole", tightest.maximum, tightest.reason, minimum)
+
+
+def index_maxima(model: ov.Model) -> dict[str, int]:
+    """Return the largest valid value of each input whose values all index an embedding table.
+
+    Inputs that index no constant table, or only with a part of their values, are left out.
+    """
+    maxima = {}
+    for index, port in enumerate(model.inputs):
+        limits = [u.maximum for u in trace_input(port, whole=True).limits if u.reason == TABLE]
+        if limits:
+            maxima[port_name(port.get_names(), "input", index)] = min(limits)
+    return maxima
 
 
 def generate(

@@ -76,8 +76,17 @@ _CONDITIONS = frozenset({
 })  # fmt: skip
 
 
-def trace_input(port: Any) -> InputUse:
-    """Return how the values of an input are used, by following them through the graph."""
+_PARTS = frozenset({"Slice", "StridedSlice", "Split", "VariadicSplit"})
+"""Operations that may leave out values."""
+TABLE = "embedding table"
+"""Reason of the limit of a lookup in a constant."""
+
+
+def trace_input(port: Any, *, whole: bool = False) -> InputUse:
+    """Return how the values of an input are used, by following them through the graph.
+
+    With ``whole``, only uses of all values of the input count, not those of a slice.
+    """
     use = InputUse([])
     pending, seen = [(port, _Flow())], set()
     while pending:
@@ -85,7 +94,11 @@ def trace_input(port: Any) -> InputUse:
         for target in output.get_target_inputs():
             node, index = target.get_node(), target.get_index()
             kind = node.get_type_name()
-            if kind in _CONDITIONS or (node.get_name(), index) in seen:
+            if (
+                kind in _CONDITIONS
+                or (whole and kind in _PARTS)
+                or (node.get_name(), index) in seen
+            ):
                 continue
             seen.add((node.get_name(), index))
             if _INDEXED.get(kind) == index:
@@ -174,7 +187,7 @@ def _rows(node: Any) -> tuple[int | None, str]:
         return None, "indices into a computed tensor"
     sizes = [d.get_length() for d in shape] if "ND" in kind else []
     rows = min(sizes) if sizes else shape[axis % shape.rank.get_length()].get_length()
-    return int(rows), "embedding table" if constant else "rows of a tensor"
+    return int(rows), TABLE if constant else "rows of a tensor"
 
 
 def _constant(value: Any) -> NDArray[Any] | None:

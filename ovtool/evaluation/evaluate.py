@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ovtool.core import files
 from ovtool.core.errors import InputError
 from ovtool.core.progress import SILENT, Progress
+from ovtool.datasets.fingerprint import evaluation_notes
 from ovtool.datasets.spec import DataSpec
 from ovtool.devices.discovery import find_caveats, select_available
 from ovtool.models.convert import ModelReference, load_or_convert_next_to, load_variant
@@ -147,7 +148,8 @@ def _evaluate_each(
     evaluator = Evaluator(lambda _: samples, variants, baselines, runner)
     limit = TOLERANCE if tolerance is None else tolerance
     caveats = find_caveats(names)
-    evaluation = _Evaluation(variant, samples, evaluator, runner, caveats, limit, progress)
+    notes = evaluation_notes(variant.record, samples)
+    evaluation = _Evaluation(variant, samples, evaluator, runner, caveats, limit, notes, progress)
     pairs = dict.fromkeys((device, precision) for device in names for precision in precisions)
     return [evaluation.run(device, precision, batch) for device, precision in pairs]
 
@@ -162,6 +164,8 @@ class _Evaluation:
     runner: Runner
     caveats: Mapping[str, Note]
     tolerance: float
+    notes: tuple[Note, ...]
+    """Warnings about the samples."""
     progress: Progress
 
     def run(self, device: str, precision: str, batch: int) -> Quality:
@@ -194,6 +198,7 @@ class _Evaluation:
                     )
         except TrialFailedError as error:
             raise InputError(f"{trial.label}: {error}") from error
+        notes = [*self.notes, *notes]
         shown = mark_device(device) if device in self.caveats else device
         if difference is not None:
             note = difference.note(f"{self.variant.name} on {shown} in {executed or precision}")

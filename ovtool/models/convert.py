@@ -17,11 +17,13 @@ from ovtool.graph.quantization import NONE, detect_compression
 from ovtool.models.batch import open_batch
 from ovtool.models.bundled import networks
 from ovtool.models.inputs import apply_options, name_ports, reject_text
+from ovtool.models.network import NETWORK_OPTIONS
 from ovtool.models.options import SourceOptions
 from ovtool.models.output_check import compare_with_source
 from ovtool.models.registry import COMPANIONS, SOURCES, kind_of
 
 if TYPE_CHECKING:
+    from ovtool.models.output_check import CheckedConversion
     from ovtool.models.source import SourceModel
 
 ModelReference = str | Path | Variant
@@ -69,12 +71,14 @@ def convert(
 
     def describe(xml: Path) -> dict[str, Any]:
         compression = detect_compression(batched.model).label
-        known = {
+        known: dict[str, Any] = {
             "fingerprint": source_fingerprint(reference, options),
             "compression": compression,
         }
         compressed = [] if compression == NONE else [make_note("compressed-source", compression)]
-        checked = compare_with_source(xml, read, options)
+        if read.network is not None:
+            known |= {n: getattr(options, n) for n in NETWORK_OPTIONS}
+        checked = _check(xml, read, options)
         return {
             "name": name or target.resolve().name,
             "source": read.source.model_copy(update=known),
@@ -202,6 +206,17 @@ def _source_files(path: Path) -> list[Path]:
         return sorted(p for p in path.rglob("*") if p.is_file())
     companions = [path.with_suffix(s) for s in COMPANIONS.get(path.suffix.lower(), ())]
     return [path, *(p for p in companions if p.is_file())]
+
+
+def _check(xml: Path, read: SourceModel, options: SourceOptions) -> CheckedConversion:
+    """Compare a saved IR with its source; lost control flow is the cause of a difference."""
+    try:
+        return compare_with_source(xml, read, options)
+    except InputError as error:
+        lost = next((note for note in read.notes if note.id == "traced-control-flow"), None)
+        if lost is None:
+            raise
+        raise InputError(f"{error}; {lost.evidence}: {lost.message}", lost.remedy) from error
 
 
 def _check_options(kind: str, options: SourceOptions) -> None:

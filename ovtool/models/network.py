@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ovtool.core.errors import InputError
-from ovtool.core.third_party import captured, reason
+from ovtool.core.third_party import reason
 from ovtool.core.variant import assign_stable_names
 from ovtool.models.options import SourceOptions
 from ovtool.models.registry import SOURCES, kind_of
+from ovtool.models.torch_trace import TracedGraph, trace
+from ovtool.models.torch_values import fill_arguments, split_outputs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import openvino as ov
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 RUNS_CODE = ("torch", "torch-file")
 """Kinds of source that run code named by, or contained in, a file."""
+NETWORK_OPTIONS = ("weights", "input_shapes", "input_dtypes")
+"""Options that a network is built with, recorded with the source."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +40,21 @@ class Network:
     """Whether inputs are keyword arguments."""
     reference: str
     """Name of the source, for messages."""
+    structure: tuple[Any, ...] | dict[str, Any] | None = None
+    """Arguments with flags and nested values, see :class:`Arguments`; None: only tensors."""
+
+    def arguments(self, inputs: Mapping[str, torch.Tensor]) -> Any:
+        """Return the arguments of the module for tensors by name: a dict by name, or a tuple."""
+        if self.structure is not None:
+            return fill_arguments(self.structure, inputs)
+        if self.by_name:
+            return {name: inputs[name] for name in self.example}
+        return tuple(inputs[name] for name in self.example)
 
     def __call__(self, inputs: Mapping[str, torch.Tensor]) -> Any:
-        """Run the module on tensors by argument name and return what it returns."""
-        if self.by_name:
-            return self.module(**{name: inputs[name] for name in self.example})
-        return self.module(*(inputs[name] for name in self.example))
+        """Run the module on tensors by name and return what it returns."""
+        arguments = self.arguments(inputs)
+        return self.module(**arguments) if self.by_name else self.module(*arguments)
 
     def copy(self) -> Network:
         """Return a deep copy."""
@@ -57,16 +69,19 @@ class Network:
         Raises:
             InputError: Tracing or conversion failed.
         """
-        import openvino as ov
-        import torch
+        return self.trace(inputs).model
 
-        self.module.eval()
-        example = dict(self.example) if self.by_name else tuple(self.example.values())
+    def trace(self, inputs: Sequence[Port] = ()) -> TracedGraph:
+        """Do the same as :meth:`to_openvino`, with warnings about the trace."""
+        import openvino as ov
+
         try:
-            with captured(self.reference), torch.no_grad():
-                model = ov.convert_model(self.module, example_input=example)
+            traced = trace(self.module, self, self.example, self.reference)
+        except InputError:
+            raise
         except Exception as error:  # tracing runs user code, which can raise anything
             raise conversion_error(self.reference, error) from error
+        model = traced.model
         shapes = {name: tuple(tensor.shape) for name, tensor in self.example.items()}
         name_inputs(model, shapes, self.reference)
         if inputs:
@@ -75,7 +90,7 @@ class Network:
             if port.layout:
                 parameter.set_layout(ov.Layout(port.layout))
         assign_stable_names(model, numbered=True)
-        return model
+        return traced
 
     def save(self, path: Path) -> None:
         """Write the weights as safetensors; shared weights are written once per module."""
@@ -132,19 +147,13 @@ def flatten_outputs(outputs: Any, reference: str) -> list[torch.Tensor]:
     """Return the tensors of nested outputs, in trace order.
 
     Raises:
-        InputError: An output is not a tensor.
+        InputError: No output is a tensor.
     """
-    import torch
-
-    if outputs is None:
-        return []
-    if isinstance(outputs, torch.Tensor):
-        return [outputs]
-    if isinstance(outputs, Mapping):
-        outputs = list(outputs.values())
-    if isinstance(outputs, tuple | list):
-        return [tensor for output in outputs for tensor in flatten_outputs(output, reference)]
-    raise InputError(f"{reference} returns a {type(outputs).__name__}; outputs must be tensors")
+    split = split_outputs(outputs)
+    if not split.tensors:
+        left_out = ", ".join(split.left_out) or "nothing"
+        raise InputError(f"{reference} returns {left_out}; outputs must be tensors")
+    return list(split.tensors)
 
 
 def is_torch_kind(kind: str) -> bool:
@@ -163,11 +172,13 @@ def load_source_network(source: Source, options: SourceOptions) -> Network:
             f"this step trains the source, which runs its code: {source.reference}",
             "review the code, then pass --trust",
         )
+    recorded = {n: getattr(options, n) or getattr(source, n) for n in NETWORK_OPTIONS}
+    options = options.model_copy(update=recorded)
     network, digest = _load(source.reference, source.kind, options)
     if source.sha256 is not None and digest != source.sha256:
         raise InputError(
-            f"{source.reference} has changed since the conversion: its code or weights differ",
-            "pass the same --weights, or convert it again",
+            f"{source.reference} has changed since the conversion: its graph or weights differ",
+            "pass the same --weights, seed random weights (torch.manual_seed), or convert it again",
         )
     return network
 

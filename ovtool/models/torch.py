@@ -6,20 +6,20 @@ import importlib
 import inspect
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from ovtool.core import files
 from ovtool.core.errors import InputError
 from ovtool.core.registry import missing_package, suggestion
 from ovtool.core.third_party import captured, reason
 from ovtool.core.variant import Source
+from ovtool.graph.digest import graph_sha256
 from ovtool.models.network import Network, flatten_outputs
 from ovtool.models.options import SourceOptions, fill_shape
 from ovtool.models.source import Array, Inputs, Reference, SourceModel
+from ovtool.models.torch_values import Arguments, split_arguments
 from ovtool.models.torch_weights import load_weights
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def read(reference: str, options: SourceOptions) -> SourceModel:
     """
     import torch
 
-    result, code = _call(reference)
+    result = _call(reference)
     pair = isinstance(result, tuple | list) and len(result) == 2
     module, example = result if pair else (result, None)
     if not isinstance(module, torch.nn.Module):
@@ -49,12 +49,9 @@ def read(reference: str, options: SourceOptions) -> SourceModel:
             f"{reference} returned {type(module).__name__}, not a torch.nn.Module",
             "return the module, or (module, example_input)",
         )
-    hashed = [code] if code else []
     if options.weights is not None:
-        hashed.append(load_weights(module, options.weights))
-    digest = files.sha256(*hashed) if hashed else None
-    source = Source(kind="torch", reference=reference, sha256=digest)
-    return from_module(module, example, options, source)
+        load_weights(module, options.weights)
+    return from_module(module, example, options, Source(kind="torch", reference=reference))
 
 
 def from_module(
@@ -62,7 +59,8 @@ def from_module(
 ) -> SourceModel:
     """Convert a module, switched to eval mode, by tracing it.
 
-    Without an example input, ``options`` define its shapes and types.
+    Without an example input, ``options`` define its shapes and types.  A source without a hash
+    gets that of the graph.
 
     Raises:
         InputError: There is no example, or tracing or conversion fails.
@@ -70,10 +68,14 @@ def from_module(
     import torch
 
     example = _example(module, example_input, options, source.reference)
-    network = Network(module, example.tensors, example.by_name, source.reference)
+    network = Network(module, example.tensors, example.by_name, source.reference, example.structure)
+    traced = network.trace()
+    if source.sha256 is None:
+        source = source.model_copy(update={"sha256": graph_sha256(traced.model)})
     return SourceModel(
         source=source,
-        model=network.to_openvino(),
+        model=traced.model,
+        notes=traced.notes,
         reference=eager_runtime(source.reference, list(example.tensors), network),
         against=f"torch {torch.__version__}, eager",
         network=network,
@@ -98,17 +100,9 @@ def eager_runtime(reference: str, names: list[str], call: Any) -> Reference:
     return run
 
 
-@dataclass(frozen=True, slots=True)
-class _Example:
-    tensors: dict[str, torch.Tensor]
-    by_name: bool
-
-
 def _example(
     module: torch.nn.Module, example_input: object, options: SourceOptions, reference: str
-) -> _Example:
-    import torch
-
+) -> Arguments:
     parameters = _parameters(module)
     if example_input is None:
         return _zeros_example(parameters, options, reference)
@@ -116,29 +110,27 @@ def _example(
         raise InputError(
             f"{reference} has an example input, which defines the types", "remove the input types"
         )
-    if isinstance(example_input, Mapping):
-        names = sorted(example_input, key=lambda name: _position(name, parameters))
-        tensors = {name: example_input[name] for name in names}
-    else:
-        values: list[Any] = [example_input]
-        if isinstance(example_input, tuple | list):
-            values = list(example_input)
-        names = parameters[: len(values)]
-        names += [f"input_{i}" for i in range(len(names), len(values))]
-        tensors = dict(zip(names, values, strict=True))
-    for name, value in tensors.items():
-        if not isinstance(value, torch.Tensor):
-            raise InputError(
-                f"{reference}: example input {name!r} is a {type(value).__name__}, not a tensor"
-            )
-    return _Example(tensors, by_name=isinstance(example_input, Mapping))
+    values: Any = [example_input]
+    if isinstance(example_input, Mapping) and _takes(module, example_input):
+        values = example_input
+    elif isinstance(example_input, tuple | list):
+        values = list(example_input)
+    return split_arguments(values, parameters, reference)
 
 
-def _position(name: str, parameters: list[str]) -> int:
-    return parameters.index(name) if name in parameters else len(parameters)
+def _takes(module: torch.nn.Module, example: Mapping[str, object]) -> bool:
+    """Whether the keys of a mapping are arguments, not the content of the only argument."""
+    try:
+        inspect.signature(module.forward).bind(**example)
+    except TypeError:
+        names = _parameters(module)
+        return len(names) != 1 or set(names) == set(example)
+    except ValueError:  # TorchScript
+        return True
+    return True
 
 
-def _zeros_example(parameters: list[str], options: SourceOptions, reference: str) -> _Example:
+def _zeros_example(parameters: list[str], options: SourceOptions, reference: str) -> Arguments:
     import openvino as ov
     import torch
 
@@ -149,7 +141,7 @@ def _zeros_example(parameters: list[str], options: SourceOptions, reference: str
             f"return (module, example_input), or set the shapes, e.g. {shapes}",
         )
     tensors = {}
-    for name in sorted(options.input_shapes, key=lambda name: _position(name, parameters)):
+    for name in options.input_shapes:
         if parameters and name not in parameters:
             raise InputError(f"--shape: no input {name!r}", suggestion(name, parameters))
         dtype = options.input_dtypes.get(name, "f32")
@@ -159,7 +151,8 @@ def _zeros_example(parameters: list[str], options: SourceOptions, reference: str
             raise InputError(f"unknown type {dtype} of input {name!r}", "e.g. f32, i64") from error
         shape = options.input_shapes[name]
         tensors[name] = torch.from_numpy(np.zeros(fill_shape(shape), kind))
-    return _Example(tensors, by_name=bool(parameters))
+    values = tensors if parameters else list(tensors.values())
+    return split_arguments(values, parameters or list(tensors), reference)
 
 
 def _parameters(module: torch.nn.Module) -> list[str]:
@@ -172,8 +165,8 @@ def _parameters(module: torch.nn.Module) -> list[str]:
     return [p.name for p in parameters if p.kind in named]
 
 
-def _call(reference: str) -> tuple[Any, Path | None]:
-    """Call ``module:function``, and return its result and its source file."""
+def _call(reference: str) -> Any:
+    """Call ``module:function``, and return its result."""
     module_name, _, function_name = reference.partition(":")
     folder = str(Path.cwd())
     sys.path.insert(0, folder)
@@ -181,7 +174,7 @@ def _call(reference: str) -> tuple[Any, Path | None]:
         with captured(reference):
             module = importlib.import_module(module_name)
             function = _function(module, function_name)
-            result = function()
+            return function()
     except InputError:
         raise
     except ModuleNotFoundError as error:
@@ -195,8 +188,6 @@ def _call(reference: str) -> tuple[Any, Path | None]:
         raise InputError(f"{reference} raised {type(error).__name__}: {reason(error)}") from error
     finally:
         sys.path.remove(folder)
-    code = getattr(module, "__file__", None)
-    return result, Path(code) if code else None
 
 
 def _function(module: ModuleType, name: str) -> Callable[[], Any]:

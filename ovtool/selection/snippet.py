@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ovtool.results.rows import Row
     from ovtool.results.table import RowDetails
 
+NO_PREPROCESSING = "no mean and scale are recorded: give the model what it was trained on"
 REPLACE_PATH = "the measured model is not at this path: replace it"
 
 
@@ -30,6 +31,7 @@ def build_snippet(row: Row, details: RowDetails) -> str:
     lines = ["import openvino as ov", "", "core = ov.Core()"]
     lines.append(f"model = core.read_model({path!r})" + ("" if variant else f"  # {REPLACE_PATH}"))
     lines += _reshape_lines(row, details, variant)
+    lines += _pixel_lines(variant)
     properties = "".join(f"    {k!r}: {v!r},\n" for k, v in details.properties.items())
     lines.append(f"properties = {{\n{properties}}}" if properties else "properties = {}")
     device = unmark_device(row["device"])
@@ -48,6 +50,20 @@ def _load_variant(row: Row, details: RowDetails) -> Variant | None:
     except (InputError, OSError):
         return None
     return variant if variant.id == row["variant_id"] else None
+
+
+def _pixel_lines(variant: Variant | None) -> Iterator[str]:
+    """Yield comments on how images become inputs, for a variant with an image input."""
+    if variant is None:
+        return
+    record = variant.record
+    if any(note.id == "no-preprocessing" for note in record.notes):
+        yield f"# {NO_PREPROCESSING}"
+    if record.preprocessing is not None and len(record.inputs) == 1:
+        steps = record.preprocessing
+        yield f"# input {record.inputs[0].name}: {steps.channels} images, resized by {steps.resize}"
+        if record.inputs[0].dtype != "u8":  # raw pixels
+            yield f"# (pixel 0..255 - {list(steps.mean)}) / {list(steps.scale)}"
 
 
 def _reshape_lines(row: Row, details: RowDetails, variant: Variant | None) -> Iterator[str]:

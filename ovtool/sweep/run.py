@@ -15,6 +15,7 @@ from ovtool.core.sweep_folder import PlannedVariant, SweepFolder, SweepPlan, Una
 from ovtool.core.sweep_spec import SweepSpec
 from ovtool.core.trial_grid import plan_trials
 from ovtool.core.variant import RECORD, Variant
+from ovtool.datasets.fingerprint import evaluation_notes
 from ovtool.datasets.samples import check_metric, default_metric
 from ovtool.datasets.spec import DataSpec, VariantSamples
 from ovtool.devices.discovery import describe_environment, find_caveats
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 
     from ovtool.core.columns import Metric, QualityMetric
     from ovtool.core.measurement import Measurement
+    from ovtool.core.notes import Note
     from ovtool.core.trial import Trial
+    from ovtool.core.variant import SampleHashes
     from ovtool.sweep.schedule import Resumption
 
 
@@ -97,7 +100,7 @@ def sweep(
         loaded.insert(0, baseline)
     data = DataSpec(data) if isinstance(data, str) else data
     samples = VariantSamples(data, progress) if data else None
-    planned = _describe_variants(loaded, baseline)
+    planned = _describe_variants(loaded, baseline, samples)
     plan = SweepPlan(
         name=name or folder.resolve().name,
         variants=planned,
@@ -179,9 +182,22 @@ def _load_baseline(
 
 
 def _describe_variants(
-    loaded: Sequence[Variant], baseline: Variant | None = None
+    loaded: Sequence[Variant],
+    baseline: Variant | None = None,
+    samples: VariantSamples | None = None,
 ) -> dict[str, PlannedVariant]:
-    """Describe variants, each with the requested or else its uncompressed baseline."""
+    """Describe variants, each with the requested or else its uncompressed baseline.
+
+    The notes of a variant are those of its record, and those about its samples.
+    """
+    hashes: dict[int, SampleHashes] = {}
+
+    def notes(variant: Variant) -> tuple[Note, ...]:
+        own = tuple(n for n in variant.record.notes if n.id != "compressed-source")
+        if samples is not None:
+            own += evaluation_notes(variant.record, samples(variant), hashes)
+        return tuple(dict.fromkeys(own))
+
     return {
         v.id: PlannedVariant(
             name=v.name,
@@ -192,7 +208,7 @@ def _describe_variants(
             source_compression=v.record.source.compression,
             steps=tuple(step.method for step in v.record.steps),
             weights=_weight_figures(v),
-            notes=tuple(n for n in v.record.notes if n.id != "compressed-source"),
+            notes=notes(v),
         )
         for v in loaded
     }

@@ -18,7 +18,7 @@ torch.set_num_threads(1)  # threads take longer to wake than these networks to r
 class Patterns:
     """Images [1, 8, 8] of a class's pattern and noise; the first of each class, then again."""
 
-    reference, labelled = "patterns", True
+    reference, labelled, notes = "patterns", True, ()
 
     def __init__(self, count=160, noise=1.0, seed=0, labelled=True):
         rng = np.random.default_rng(seed)

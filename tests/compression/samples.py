@@ -46,7 +46,7 @@ class Listed:
     """Samples held in a list."""
 
     def __init__(self, arrays, name="x", reference="listed"):
-        self.reference, self.labelled, self.read = reference, False, []
+        self.reference, self.labelled, self.notes, self.read = reference, False, (), []
         self._arrays, self._name = arrays, name
 
     def __len__(self):

@@ -19,7 +19,7 @@ from tests.helpers.graphs import save
 class Labelled:
     """Pictures of four classes, each brightest in its own corner."""
 
-    reference, labelled = "corners", True
+    reference, labelled, notes = "corners", True, ()
 
     def __init__(self, count=96):
         rng = np.random.default_rng(5)

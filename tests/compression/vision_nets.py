@@ -48,7 +48,7 @@ def network(kind=Residual, seed=0, side=SIDE):
 class Patterns:
     """Images of stripes: the class is the direction, or none; with noise."""
 
-    reference, labelled = "patterns", True
+    reference, labelled, notes = "patterns", True, ()
 
     def __init__(self, count=96, seed=1, side=SIDE):
         rng = np.random.default_rng(seed)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from openvino import opset15 as op
+from pydantic import ValidationError
 
 from ovtool.core import variant
 from ovtool.core.errors import InputError
@@ -187,3 +188,29 @@ def test_provenance_is_source_steps_and_versions(saved, change, same):
 @pytest.mark.parametrize(("layout", "axis"), [("NCHW", 0), ("CN", 1), ("HWC", None), (None, None)])
 def test_the_layout_has_the_batch_axis(layout, axis):
     assert Port(name="x", shape=(1, 2), dtype="f32", layout=layout).batch_axis == axis
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ({"mean": (0.485, 0.456, 0.406), "scale": (0.229, 0.224, 0.225)},
+         ("123.675,116.28,103.53", "58.395,57.12,57.375")),
+        ({"mean": (0.5,), "scale": (0.5,)}, ("127.5", "127.5")),
+        ({"mean": (0.485,)}, ("123.675", "255")),
+        ({"scale": (1 / 255,)}, ("0", "255")),
+        ({"mean": (127.5,), "scale": (0.5,)}, ("127.5", "127.5")),
+    ],
+)  # fmt: skip
+def test_mean_and_scale_of_pixels_0_to_1_are_refused_with_the_meant_numbers(given, meant):
+    with pytest.raises(ValidationError) as raised:
+        Preprocessing(**given)
+    assert f"--mean {meant[0]} --scale {meant[1]}" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{}, {"mean": (123.675,), "scale": (58.395,)}, {"scale": (255,)}, {"scale": (0,)},
+     {"mean": (127,), "scale": (1,)}, {"mean": (0.5,), "scale": (127.5,)}],
+)  # fmt: skip
+def test_mean_and_scale_of_pixels_0_to_255_are_accepted(given):
+    Preprocessing(**given)

@@ -94,9 +94,35 @@ def test_crop_fraction_enlarges_the_centre(tmp_path, image_port):
 
 def test_default_preprocessing_uses_the_input_size_and_is_noted(tmp_path, image_port, progress):
     save(tmp_path / "a.png")
-    array = one(tmp_path, image_port, None, progress=progress)
-    assert array[:, 4, 4].tolist() == [10, 20, 30]
+    samples = load_samples(str(tmp_path), [image_port], None, progress=progress)
+    assert next(iter(samples)).inputs["x"][:, 4, 4].tolist() == [10, 20, 30]
+    assert [note.id for note in samples.notes] == ["no-preprocessing"]
     assert any("8x8 RGB" in note for note in progress.notes)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "steps", "scaled", "warned"),
+    [
+        ("f32", RAW, None, True),
+        ("f32", RAW, lambda x, ops: ops.relu(x), True),
+        ("f32", RAW, lambda x, ops: ops.divide(x, np.float32(255)), False),
+        ("f32", RAW, lambda x, ops: ops.multiply(x, np.float32(1 / 255)), False),
+        ("f32", RAW, lambda x, ops: ops.multiply(x, np.float32(2)), True),
+        ("f32", RAW, lambda x, ops: ops.subtract(x, np.float32(127.5)), False),
+        ("f32", Preprocessing(size=(8, 8), scale=(255,)), None, False),
+        ("u8", RAW, None, False),
+    ],
+)
+def test_untouched_pixels_of_a_float_model_are_a_warning(tmp_path, dtype, steps, scaled, warned):
+    import openvino as ov
+
+    save(tmp_path / "a.png")
+    parameter = ov.opset13.parameter([1, 3, 8, 8], np.float32, name="x")
+    parameter.output(0).set_names({"x"})
+    graph = ov.Model([scaled(parameter, ov.opset13)], [parameter]) if scaled else None
+    port = Port(name="x", shape=(-1, 3, 8, 8), dtype=dtype, layout="NCHW")
+    samples = load_samples(str(tmp_path), [port], steps, graph=graph and (lambda: graph))
+    assert [n.id for n in samples.notes] == (["no-preprocessing"] if warned else [])
 
 
 def test_without_preprocessing_an_open_size_raises(tmp_path):

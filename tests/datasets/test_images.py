@@ -2,7 +2,6 @@ import pytest
 
 from ovtool.core.errors import InputError
 from ovtool.datasets.registry import load_samples
-from ovtool.datasets.samples import fingerprint
 from tests.datasets.image_files import RAW, save
 
 
@@ -106,14 +105,3 @@ def test_limit_takes_the_same_subset_in_order(tmp_path, image_port):
     assert some == again == sorted(some)
     assert len(set(some)) == 5
     assert some != other
-
-
-def test_the_fingerprint_follows_content_and_not_names(tmp_path, image_port):
-    for folder, name, colour in (("a", "x", 1), ("b", "y", 1), ("c", "x", 2)):
-        save(tmp_path / folder / f"{name}.png", (colour, 0, 0))
-    a, b, c = (
-        fingerprint(load_samples(str(tmp_path / folder), [image_port], RAW))
-        for folder in ("a", "b", "c")
-    )
-    assert a == b
-    assert a != c

@@ -11,7 +11,7 @@ from ovtool.datasets import spec as specs
 from ovtool.datasets.spec import DataSpec, VariantSamples
 from tests.datasets.image_files import RAW, save
 
-PORT = Port(name="x", shape=(-1, 3, 8, 8), dtype="f32", layout="NCHW")
+PORT = Port(name="x", shape=(-1, 3, 8, 8), dtype="u8", layout="NCHW")
 
 
 def variant(preprocessing=None):

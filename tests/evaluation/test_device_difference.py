@@ -43,7 +43,7 @@ def cancelling():
 class RandomSamples:
     """A few random samples of an input x."""
 
-    reference, labelled = "random", False
+    reference, labelled, notes = "random", False, ()
 
     def __init__(self, *shape, count=6):
         rng = np.random.default_rng(1)

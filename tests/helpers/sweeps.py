@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ovtool.core.measurement import Measurement, Round, Window
-from ovtool.core.notes import make_note
+from ovtool.core.notes import Note, make_note
 from ovtool.core.statistics import wilson
 from ovtool.core.sweep_folder import (
     Environment,
@@ -169,9 +169,10 @@ def make(
     env: str = "a",
     unavailable: Sequence[tuple[str, str]] = (),
     planned: Sequence[Trial] | None = None,
+    variant_notes: Mapping[str, tuple[Note, ...]] | None = None,
     **plan: object,
 ) -> Path:
-    """Write a sweep folder as a sweep does."""
+    """Write a sweep folder as a sweep does; ``variant_notes`` are by name."""
     folder = SweepFolder(path)
     quality = any("agreement_top1" in m.figures for m in measurements)
     fields: dict[str, object] = {
@@ -183,6 +184,7 @@ def make(
                 model_mib=m.mib,
                 compressed=m is not models[0],
                 baseline=models[0].id,
+                notes=(variant_notes or {}).get(m.name, ()),
             )
             for m in models
         },

@@ -36,9 +36,9 @@ def test_outputs_are_flattened_in_order(pair):
     a, b = torch.tensor([5.0]), torch.tensor([2.0])
     flat = networks.flatten_outputs(pair({"a": a, "b": b}), "pair")
     assert [float(tensor) for tensor in flat] == [7, 3, 4]
-    assert networks.flatten_outputs(None, "pair") == []
-    with pytest.raises(InputError, match=r"pair .*str"):
-        networks.flatten_outputs(["text"], "pair")
+    for empty, value in ((None, "pair"), (["text"], r"pair .*str")):
+        with pytest.raises(InputError, match=value):
+            networks.flatten_outputs(empty, "pair")
 
 
 def test_weights_round_trip_and_do_not_reach_a_copy(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from ovtool.core.notes import make_note
 from ovtool.results.table import load_results
 from ovtool.selection.choice import choose_from
 from ovtool.selection.choice_spec import ChoiceSpec
@@ -42,3 +43,15 @@ def test_several_machines_are_a_warning(tmp_path):
     choice = choose_from(load_results(folders))
     assert "several-environments" in ids(choice)
     assert "env 1" in choice.label
+
+
+def test_warnings_about_the_recommended_variant_only(tmp_path):
+    notes = {
+        "fp32": (make_note("outputs-not-checked", "scores"),),
+        "int8": (make_note("conversion-not-checked", "x.py line 3"),),
+    }
+    choice = choose_from(load_results([sweeps.whole(tmp_path / "s", variant_notes=notes)]))
+    assert choice.winner["variant"] == "int8"
+    evidence = {note.id: note.evidence for note in choice.warnings}
+    assert evidence["conversion-not-checked"] == "x.py line 3"
+    assert "outputs-not-checked" not in evidence

@@ -47,8 +47,8 @@ def command(
             settings=options.parse_settings(set_, max_drop=max_drop, time_limit_s=time_limit),
             data=api.CompressionData(
                 calibration=options.build_data_spec(data, labels, limit),
-                training=train_data,
-                validation=validation_data,
+                training=options.build_data_spec(train_data, None, limit),
+                validation=options.build_data_spec(validation_data, None, limit),
                 metric=options.parse_metric(metric),
             ),
             name=name,

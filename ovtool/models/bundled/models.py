@@ -65,8 +65,6 @@ class TorchSample:
     module: torch.nn.Module
     example: torch.Tensor | dict[str, torch.Tensor]
     """Example input, or inputs by name."""
-    files: tuple[Path, ...]
-    """Weights, or the code of an untrained network; hashed for the record."""
     layout: str
     """Layout of every input."""
     preprocessing: Preprocessing | None = None
@@ -88,15 +86,12 @@ def read(reference: str, options: SourceOptions) -> SourceModel:
         raise missing_package(reference, error, SAMPLES.entry(name).extra) from error
     if isinstance(sample, Path):
         read_file = onnx.read(str(sample), options)
-        return replace(read_file, source=_source(reference, (sample,)))
-    source = _source(reference, sample.files)
+        digest = files.sha256(sample)
+        return replace(read_file, source=Source(kind="sample", reference=reference, sha256=digest))
+    source = Source(kind="sample", reference=reference)
     read_module = from_module(sample.module, sample.example, options, source)
     layouts = {port.get_any_name(): sample.layout for port in read_module.model.inputs}
     return replace(read_module, preprocessing=sample.preprocessing, layouts=layouts)
-
-
-def _source(reference: str, parts: tuple[Path, ...]) -> Source:
-    return Source(kind="sample", reference=reference, sha256=files.sha256(*parts))
 
 
 def efficientnet_lite0() -> TorchSample:
@@ -109,7 +104,6 @@ def efficientnet_lite0() -> TorchSample:
     return TorchSample(
         module=EfficientNet.from_pretrained("efficientnet-lite0", weights_path=str(weights)),
         example=torch.zeros(1, 3, 224, 224),
-        files=(weights,),
         layout="NCHW",
         preprocessing=Preprocessing(size=(224, 224), mean=(127.0,), scale=(128.0,)),
     )
@@ -121,7 +115,6 @@ def _for_digits(make: Callable[[], torch.nn.Module]) -> TorchSample:
     return TorchSample(
         module=networks.seeded(make),
         example=torch.zeros(1, 1, 28, 28),
-        files=(Path(networks.__file__),),
         layout="NCHW",
         preprocessing=Preprocessing(
             size=(28, 28), resize="stretch", channels="L", mean=(0.0,), scale=(255.0,)
@@ -144,7 +137,6 @@ def minilm() -> TorchSample:
     return TorchSample(
         module=networks.sentence_classifier(folder),
         example={"input_ids": ids, "attention_mask": torch.ones_like(ids)},
-        files=(folder / "model.safetensors", Path(networks.__file__)),
         layout="NC",
     )
 

@@ -1,0 +1,118 @@
+"""Tracing of torch modules to OpenVINO graphs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ovtool.core.notes import Note, make_note
+from ovtool.core.third_party import captured
+from ovtool.models.control_flow import find_control_flow, tracer_warnings
+from ovtool.models.torch_values import Outputs, split_outputs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import openvino as ov
+    import torch
+
+_SCOPE = "__module.traced"
+
+
+@dataclass(frozen=True, slots=True)
+class TracedGraph:
+    """A graph and the outputs of the example run."""
+
+    model: ov.Model
+    outputs: Outputs
+    notes: tuple[Note, ...]
+
+
+def trace(
+    module: torch.nn.Module,
+    call: Callable[[Mapping[str, torch.Tensor]], Any],
+    example: Mapping[str, torch.Tensor],
+    reference: str,
+) -> TracedGraph:
+    """Trace a module in eval mode and convert the trace.
+
+    ``call`` runs the module on tensors by name.  The graph has an input for each tensor of the
+    example, and an output for each tensor of the outputs.
+
+    Raises:
+        Exception: Any, from the module's code or the converter.
+    """
+    import openvino as ov
+    import torch
+
+    module.eval()
+    adapter, seen = _adapter(module, call, list(example))
+    with captured(reference) as caught, torch.no_grad():
+        model = ov.convert_model(adapter, example_input=tuple(example.values()))
+    _strip_scope(model)
+    outputs: Outputs = seen[-1]
+    _name_outputs(model, outputs)
+    notes = []
+    if places := _control_flow(call, example, tracer_warnings(caught), reference):
+        notes.append(make_note("traced-control-flow", "; ".join(places)))
+    if outputs.left_out:
+        notes.append(make_note("outputs-left-out", ", ".join(outputs.left_out)))
+    return TracedGraph(model, outputs, tuple(notes))
+
+
+def _adapter(
+    module: torch.nn.Module, call: Callable[[Mapping[str, torch.Tensor]], Any], names: list[str]
+) -> tuple[torch.nn.Module, list[Outputs]]:
+    """Return a module from tensors to tensors, and the list of the outputs of its runs."""
+    import torch
+
+    seen: list[Outputs] = []
+
+    class Adapter(torch.nn.Module):  # type: ignore[misc] # torch has no types here
+        def __init__(self) -> None:
+            super().__init__()
+            self.traced = module
+            if hasattr(module, "config"):  # the converter reads it
+                self.config = module.config
+
+        def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            outputs = split_outputs(call(dict(zip(names, tensors, strict=True))))
+            seen.append(outputs)
+            return outputs.tensors
+
+    return Adapter().eval(), seen
+
+
+def _strip_scope(model: ov.Model) -> None:
+    """Remove the adapter from the names of operations and tensors."""
+    for operation in model.get_ops():
+        name = operation.get_friendly_name()
+        if name.startswith(_SCOPE):
+            operation.set_friendly_name("__module" + name.removeprefix(_SCOPE))
+
+
+def _name_outputs(model: ov.Model, outputs: Outputs) -> None:
+    import openvino as ov
+
+    for port in model.outputs:
+        result = port.get_node()
+        if result.input_value(0).get_node().get_type_name() == "Parameter":
+            # An input that is returned: the names of a Result are also those of its producer.
+            kept = ov.opset13.convert(result.input_value(0), result.get_element_type().to_string())
+            result.input(0).replace_source_output(kept.output(0))
+        result.input_value(0).get_tensor().set_names(set())  # names of the trace, such as "224"
+    for port, name in zip(model.outputs, outputs.names, strict=True):
+        port.get_tensor().set_names({name} if name else set())
+
+
+def _control_flow(
+    call: Callable[[Mapping[str, torch.Tensor]], Any],
+    example: Mapping[str, torch.Tensor],
+    warned: set[tuple[str, int]],
+    reference: str,
+) -> list[str]:
+    if not warned:
+        return []
+    tensors = {name: tensor.clone() for name, tensor in example.items()}
+    with captured(reference):
+        return find_control_flow(lambda: call(tensors), tensors.values(), warned)
