@@ -18,6 +18,7 @@ from ovtool.models.batch import open_batch
 from ovtool.models.bundled import networks
 from ovtool.models.inputs import apply_options, name_ports, reject_text
 from ovtool.models.network import NETWORK_OPTIONS
+from ovtool.models.onnx_file import external_files
 from ovtool.models.options import SourceOptions
 from ovtool.models.output_check import compare_with_source
 from ovtool.models.registry import COMPANIONS, SOURCES, kind_of
@@ -204,6 +205,8 @@ def source_fingerprint(reference: str, options: SourceOptions) -> str | None:
 def _source_files(path: Path) -> list[Path]:
     if path.is_dir():
         return sorted(p for p in path.rglob("*") if p.is_file())
+    if path.suffix.lower() == ".onnx":
+        return [path, *external_files(path)]
     companions = [path.with_suffix(s) for s in COMPANIONS.get(path.suffix.lower(), ())]
     return [path, *(p for p in companions if p.is_file())]
 

@@ -28,10 +28,11 @@ def read(reference: str, _options: SourceOptions) -> SourceModel:
         MissingDependencyError: The file cannot be read correctly without the onnx package.
     """
     path = files.existing_file(reference, "model")
+    parts = [path, *onnx_file.external_files(path)]
     proto = onnx_file.load(path)
     if proto is None:
         model = read_with("onnx", path, "ONNX")
-        return from_files("onnx", reference, [path], model, open_runtime(path, None, ()))
+        return from_files("onnx", reference, parts, model, open_runtime(path, None, ()))
     inputs = onnx_file.declared_inputs(proto, path)
     outputs = onnx_file.declared_outputs(proto, path)
     rewritten = onnx_file.with_time_major_recurrence(proto, path)
@@ -45,7 +46,7 @@ def read(reference: str, _options: SourceOptions) -> SourceModel:
     source = from_files(
         "onnx",
         reference,
-        [path],
+        parts,
         model,
         open_runtime(path, proto, inputs),
         declared={value.name: _declared_output(value) for value in outputs},

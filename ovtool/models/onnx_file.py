@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import mmap
+import os
+import re
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -18,6 +20,11 @@ if TYPE_CHECKING:
     import openvino as ov
 
 INSTALL = "pip install 'ovtool[onnx]'"
+
+_LOCATION = re.compile(
+    rb"\n\x08location\x12(?P<size>[\x80-\xff][\x00-\x7f]|[\x01-\x7f])", re.DOTALL
+)
+"""Key of an entry in the wire format of Protocol Buffers, and the length of its value."""
 
 RECURRENT = frozenset({"RNN", "GRU", "LSTM"})
 
@@ -63,6 +70,28 @@ def load(path: Path) -> onnx.ModelProto | None:
         return onnx.load(path, load_external_data=False)
     except (DecodeError, ValueError, OSError):
         return None
+
+
+def external_files(path: Path) -> list[Path]:
+    """Return the files with external data of an ONNX file that exist; needs no onnx package.
+
+    An entry of ``TensorProto.external_data`` is a pair of strings with the key ``location``
+    (onnx.proto); other bytes that look like it only name files that do not exist.
+    """
+    locations = set()
+    if path.stat().st_size == 0:
+        return []
+    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        for match in _LOCATION.finditer(data):
+            length = match["size"][0] & 127
+            if len(match["size"]) == 2:
+                length |= match["size"][1] << 7
+            locations.add(data[match.end() : match.end() + length])
+    folder = path.resolve().parent
+    named = (
+        folder / os.fsdecode(location) for location in sorted(locations) if b"\0" not in location
+    )
+    return [file for file in named if file.is_file()]
 
 
 def declared_inputs(model: onnx.ModelProto, path: Path) -> list[DeclaredValue]:

@@ -71,7 +71,7 @@ EXPORTS = {
 }
 """How to bring files of other formats, by suffix; ``{0}`` is the file."""
 
-COMPANIONS = {".xml": (".bin",), ".pdmodel": (".pdiparams",), ".onnx": (".onnx.data", ".data")}
+COMPANIONS = {".xml": (".bin",), ".pdmodel": (".pdiparams",)}
 """Suffixes of the files that belong to a model file."""
 
 # A single letter before the colon is a Windows drive.

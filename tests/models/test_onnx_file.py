@@ -11,8 +11,11 @@ from onnx.reference import ReferenceEvaluator
 
 from ovtool.core.errors import InputError, MissingDependencyError
 from ovtool.models import onnx_file
-from ovtool.models.onnx_file import DeclaredValue
+from ovtool.models.convert import source_fingerprint
+from ovtool.models.onnx_file import DeclaredValue, external_files
+from ovtool.models.options import SourceOptions
 from tests.models.onnx_models import recurrent_onnx, tensor, write_onnx
+from tests.models.source_models import conv_onnx
 
 EYE = tensor("w", np.eye(8, dtype=np.float32))
 
@@ -171,3 +174,19 @@ def test_input_that_openvino_drops_is_returned():
     model = ov.Model([ov.opset13.result(ov.opset13.relu(x))], [x], "m")
     assert onnx_file.name_like_file(model, ["shape", "a"], ["y"], {}) == ["shape"]
     assert names_of([*model.inputs, *model.outputs]) == [["a"], ["y"]]
+
+
+def test_external_data_of_any_name_belongs_to_the_file(tmp_path):
+    for name in ("w.bin", "größer " + "x" * 150):  # a length of one byte and of two
+        path = conv_onnx(tmp_path / f"{len(name)}.onnx", external=name)
+        assert external_files(path) == [tmp_path / name]
+    assert external_files(conv_onnx(tmp_path / "plain.onnx")) == []
+
+
+def test_changed_external_data_is_another_source(tmp_path):
+    path = str(conv_onnx(tmp_path / "m.onnx", external="w.bin"))
+    before = source_fingerprint(path, SourceOptions())
+    content = bytearray((tmp_path / "w.bin").read_bytes())
+    content[40] ^= 1
+    (tmp_path / "w.bin").write_bytes(content)
+    assert source_fingerprint(path, SourceOptions()) != before
