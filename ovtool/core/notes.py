@@ -88,6 +88,9 @@ NOTES: Mapping[str, tuple[str, str]] = {
     "fixed-shapes": (
         "the device supports fixed shapes only: compiled for the shapes of the data", ""),
     "random-inputs": ("measured on random inputs", ""),
+    "state-initial": (
+        "a model with state: outputs, quality and ranges are of single inferences from the start",
+        "judge sequences of steps in your own program, also before int8"),
     "state-reset": (
         "each request starts from the model's initial state: throughput includes the reset", ""),
     "state-not-reset": (
@@ -268,6 +271,7 @@ VARIANT_NOTES = frozenset(
         "outputs-left-out",
         "no-preprocessing",
         "samples-shared",
+        "state-initial",
     }
 )
 """Ids of the notes that stay with a variant: in its record, its rows and a choice of it."""

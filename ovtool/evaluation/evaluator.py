@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 CHUNK_BYTES = 256 * MIB
 CHUNK_SAMPLES = 64
 """Limits the memory of the outputs, which may be much larger than the inputs."""
+CHUNK_S = 2.0
+"""Time of a chunk up to which the next one has more samples."""
 
 Reduce = Callable[["NDArray[Any]"], "NDArray[Any]"]
 """Reduces the outputs of a chunk of samples to what the score needs."""
@@ -248,13 +251,20 @@ def _request_shape(sample: Shape, axis: int | None, batch: int) -> Shape:
 
 
 def _chunks(samples: Samples) -> Iterator[list[Sample]]:
+    """Yield samples in chunks, which grow while the consumer takes little time for them.
+
+    A chunk has the time limit of a request to the worker, however long one inference takes.
+    """
     chunk: list[Sample] = []
-    size = 0
+    size, limit = 0, 1
     for sample in samples:
         chunk.append(sample)
         size += sum(array.nbytes for array in sample.inputs.values())
-        if size >= CHUNK_BYTES or len(chunk) >= CHUNK_SAMPLES:
+        if size >= CHUNK_BYTES or len(chunk) >= limit:
+            started = time.monotonic()
             yield chunk
+            quick = time.monotonic() - started < CHUNK_S
+            limit = min(limit * 8, CHUNK_SAMPLES) if quick else limit
             chunk, size = [], 0
     if chunk:
         yield chunk

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from ovtool.core import units
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
@@ -19,6 +21,7 @@ VARYING_TYPES = ("Multinomial", "RandomUniform", "ReadValue")
 BODY_TYPES = ("TensorIterator", "Loop", "If")
 """Types of operations that contain graphs."""
 FLOATS = frozenset({"f64", "f32", "f16", "bf16"})
+_SHOWN = 3
 _SHAPE_TYPES = ("i32", "i64")
 """Element types of shapes, axes and positions, unless they are converted to floating point."""
 
@@ -33,6 +36,14 @@ class Body:
 
     model: ov.Model
     bound: dict[str, Any]
+
+
+def describe_state(model: ov.Model) -> str:
+    """Return the state of a graph (ReadValue and Assign) as text; empty without state."""
+    infos = [variable.info for variable in model.get_variables()]
+    shown = [f"{info.variable_id} {info.data_shape}" for info in infos[:_SHOWN]]
+    more = ["..."] if len(infos) > _SHOWN else []
+    return f"{units.count_text(len(infos), 'state')}: {', '.join(shown + more)}" if infos else ""
 
 
 def find_bodies(operation: Any) -> list[Body]:

@@ -13,6 +13,7 @@ from ovtool.core.errors import InputError
 from ovtool.core.notes import make_note
 from ovtool.core.progress import SILENT, Progress
 from ovtool.core.variant import RECORD, Variant
+from ovtool.graph.operations import describe_state
 from ovtool.graph.quantization import NONE, detect_compression
 from ovtool.models.batch import open_batch
 from ovtool.models.bundled import networks
@@ -80,6 +81,8 @@ def convert(
         if read.network is not None:
             known |= {n: getattr(options, n) for n in NETWORK_OPTIONS}
         checked = _check(xml, read, options)
+        state = describe_state(batched.model)
+        stateful = [make_note("state-initial", state)] if state else []
         return {
             "name": name or target.resolve().name,
             "source": read.source.model_copy(update=known),
@@ -88,7 +91,7 @@ def convert(
             "batch_note": batched.note,
             "preprocessing": options.preprocessing or read.preprocessing,
             "check": checked.check,
-            "notes": (*read.notes, *compressed, *checked.notes),
+            "notes": (*read.notes, *compressed, *stateful, *checked.notes),
         }
 
     converted = variant.save(target, batched.model, describe, replace)

@@ -11,9 +11,12 @@ from onnx import TensorProto, helper
 from ovtool import api
 from ovtool.core.errors import InputError
 from ovtool.core.sweep_spec import SweepSpec
+from ovtool.datasets.samples import Sample
+from ovtool.evaluation import evaluator
 from ovtool.evaluation.evaluator import GraphEvaluator
 from ovtool.evaluation.text import load_alphabet
 from ovtool.models.options import SourceOptions
+from tests.helpers.graphs import RECURRENT, recurrent
 from tests.helpers.owned import QUICK
 
 LETTERS = ("", *"abcd", " ")
@@ -124,3 +127,54 @@ def test_recognizer_needs_the_transformer_scheme_in_int8(tmp_path):
     assert accuracy["f32"] > 0.98
     assert accuracy["transformer"] > 0.97
     assert accuracy["none"] < 0.95
+
+
+@pytest.fixture(scope="module")
+def steps(tmp_path_factory):
+    """A recurrent step as a variant, and samples in two orders with NumPy's class of the step."""
+    folder = tmp_path_factory.mktemp("steps")
+    ov.save_model(recurrent(), folder / "step.xml", compress_to_fp16=False)
+    x = np.random.default_rng(5).standard_normal((40, 8)).astype(np.float32)
+    labels = (np.tanh(x @ RECURRENT["input"]) @ RECURRENT["scores"]).argmax(1)
+    for name, order in (("first", slice(None)), ("second", slice(None, None, -1))):
+        np.savez(folder / f"{name}.npz", x=x[order], label=labels[order])
+    return api.convert(folder / "step.xml", out=folder / "step"), folder
+
+
+def test_the_quality_of_a_model_with_state_does_not_depend_on_the_order(steps):
+    variant, folder = steps
+    assert {n.id: n.evidence for n in variant.record.notes}["state-initial"] == "1 state: h [1,16]"
+    for order in ("first", "second"):
+        samples = api.DataSpec(str(folder / f"{order}.npz")).load(variant)
+        quality = api.evaluate(variant, str(folder / f"{order}.npz"), precision="f32")
+        assert quality.figures["accuracy_top1"] == 1
+        assert quality.difference.error == 0
+        graph = GraphEvaluator(samples, variant, "top1")
+        assert graph(ov.Core().read_model(variant.xml)).value == 1
+
+
+@pytest.mark.slow
+def test_calibration_of_a_model_with_state_does_not_depend_on_the_order(steps):
+    variant, folder = steps
+    first, second = (
+        api.compress(variant, "int8", data=str(folder / f"{order}.npz"), out=folder / order)
+        for order in ("first", "second")
+    )
+    assert first.record.sha256 == second.record.sha256
+
+
+def test_chunks_of_slow_inferences_stay_small(monkeypatch):
+    """A chunk of 64 samples of 10 s each would exceed the time limit of a request."""
+    now, took = [0.0], [0.0]
+    monkeypatch.setattr(evaluator.time, "monotonic", lambda: now[0])
+    samples = [Sample({"x": np.zeros(1)}, None, "noise")] * 200
+
+    def sizes():
+        for chunk in evaluator._chunks(samples):
+            now[0] += took[0] * len(chunk)
+            yield len(chunk)
+
+    took[0] = 10.0
+    assert set(sizes()) == {1}
+    took[0] = 0.001
+    assert list(sizes()) == [1, 8, 64, 64, 63]

@@ -127,6 +127,30 @@ def accumulating():
     return ov.Model([op.result(y)], [op.assign(y, h)], [x], "accumulating")
 
 
+RECURRENT = {
+    name: np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+    for seed, (name, shape) in enumerate(
+        {"input": (8, 16), "recurrent": (16, 16), "scores": (16, 5)}.items()
+    )
+}
+
+
+def recurrent():
+    """x [1, 8] -> tanh(x @ input + h @ recurrent), which becomes the state h -> h @ scores."""
+    x = op.parameter([1, 8], ov.Type.f32, name="x")
+    x.output(0).set_names({"x"})
+    x.set_layout(ov.Layout("NC"))
+    h = _variable("h", 1, 16)
+    before = op.read_value(op.constant(np.zeros((1, 16), np.float32)), h)
+    weights = {name: op.constant(values) for name, values in RECURRENT.items()}
+    sums = (op.matmul(x, weights["input"], False, False),
+            op.matmul(before, weights["recurrent"], False, False))  # fmt: skip
+    after = op.tanh(op.add(*sums))
+    y = op.matmul(after, weights["scores"], False, False)
+    y.output(0).set_names({"y"})
+    return ov.Model([op.result(y)], [op.assign(after, h)], [x], "recurrent")
+
+
 def growing():
     """x [1, 1, 4] -> the sum of all rows so far, which are the state."""
     x = op.parameter([1, 1, 4], ov.Type.f32, name="x")
