@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ovtool.charts.drawing import (
     HOVER,
+    WIDTH,
     Axis,
     Chart,
     OmittedChart,
@@ -223,6 +224,21 @@ def _bar_labels(x: alt.X, y: alt.Y, name: str, **encoding: Any) -> list[alt.Char
     ]
 
 
+_LABEL_ROOM = 44
+"""Pixels on both sides of the speed-ups, for their labels."""
+
+
+def _ratio_scale(values: Sequence[float]) -> alt.Scale:
+    """Return a scale of ratios; logarithmic where the room for labels would start below 0."""
+    import altair as alt
+
+    low, high = min(values), max(values)
+    room = (high - low) * (_LABEL_ROOM / WIDTH + 0.25)  # and the rounding to a nice tick
+    if low > room:
+        return alt.Scale(zero=False, nice=True, padding=_LABEL_ROOM)
+    return alt.Scale(type="log", nice=False, padding=_LABEL_ROOM)
+
+
 def draw_speedup(data: Sequence[Point], column: str, precision: str) -> Chart | OmittedChart:
     """Draw the speed-ups over the uncompressed model at lowest latency and highest throughput."""
     import altair as alt
@@ -236,7 +252,7 @@ def draw_speedup(data: Sequence[Point], column: str, precision: str) -> Chart | 
     y, scale = config_axis(), alt.Scale(domain=[LATENCY, THROUGHPUT])
     offset_scale = alt.Scale(domain=[LATENCY, THROUGHPUT], paddingOuter=0.4)
     offset = alt.YOffset("operating_point:N", scale=offset_scale)
-    x_scale = alt.Scale(zero=False, nice=True, padding=44)
+    x_scale = _ratio_scale([*axis_values(shown, column), 1.0])
     x = alt.X(f"{column}:Q", title="throughput ratio, x", scale=x_scale)
     color = alt.Color("operating_point:N", title="at", scale=scale)
     shape = alt.Shape("operating_point:N", title="at", scale=scale)

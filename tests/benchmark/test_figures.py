@@ -70,6 +70,24 @@ def test_single_round_has_no_interval():
     assert result.verdict == "unsteady"
 
 
+def test_an_interval_beyond_every_window_is_noted():
+    """Three rounds of which one was slow: Student's t of two degrees reaches far."""
+    rounds = [raw(window(ms, **OTHERS)) for ms in (6.0, 6.5, 14.0)]
+    result = summary(*rounds)
+    low, high = (result.figures[f"latency_p50_ms_ci_{end}"] for end in ("low", "high"))
+    assert 0 < low < 6
+    assert high > 14
+    evidence = {n.id: n.evidence for n in result.notes}["interval-beyond-windows"]
+    assert all(name in evidence for name in ("throughput_fps", "latency_p50_ms", "latency_p99_ms"))
+    assert "windows 6.00 to 14.0" in evidence
+
+
+def test_an_interval_within_the_windows_is_not_noted():
+    rounds = [raw(window(10 + (i % 3), **QUIET), window(11, **QUIET)) for i in range(9)]
+    assert "interval-beyond-windows" not in notes_of(*rounds)
+    assert "interval-beyond-windows" not in notes_of(raw(window(), window(11)))
+
+
 @pytest.mark.parametrize(("spread", "expected"), [(0.02, "stable"), (0.2, "unsteady")])
 def test_narrow_interval_is_stable(spread, expected):
     rounds = [raw(window(10 * (1 + spread * (-1) ** i), **QUIET)) for i in range(12)]

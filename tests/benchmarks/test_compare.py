@@ -1,6 +1,7 @@
 """``compare`` detects a removed thread, and no difference between reruns; ``make bench`` runs it.
 
-The sweeps of both kinds alternate, since the speed of the machine drifts.
+On a busy machine a removed thread may be unknown, never no change.  The sweeps of both kinds
+alternate, since the speed of the machine drifts.
 """
 
 import contextlib
@@ -69,13 +70,15 @@ def test_removed_thread_is_detected_and_reruns_are_not(state, tmp_path):
                 if any(c.outcome == "worse" for c in rates)
                 else math.nan
             )
-            if not lost.regressions(5):
+            undecided = state == "busy" and lost.undecided(5)
+            if not (lost.regressions(5) or undecided) or any(c.outcome == "same" for c in rates):
                 missed.append(index)
             before = again
+    seen = [loss for loss in least if not math.isnan(loss)]
+    losses = f" (greatest loss seen {min(seen):.0f} to {max(seen):.0f} %)" if seen else ""
     print(
         f"compare, {state}: {TRIES} reruns, {len(false)} false regressions {false};"
-        f" a removed thread detected in {TRIES - len(missed)} of {TRIES}"
-        f" (greatest loss seen {min(least):.0f} to {max(least):.0f} %)"
+        f" a removed thread detected in {len(seen)} of {TRIES}{losses}, missed in {len(missed)}"
     )
     for column, logs in between.items():
         # A difference of two runs varies by sqrt(2) times what one run does.

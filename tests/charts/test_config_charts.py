@@ -32,6 +32,12 @@ def texts(chart, points):
     return re.findall(r"<text[^>]*>([^<]+)</text>", vl_convert.vegalite_to_svg(spec))
 
 
+def axis_numbers(chart, points):
+    """The numbers at the ticks of the axes of a drawn chart."""
+    plain = [text.replace("\u2212", "-").replace(",", "") for text in texts(chart, points)]
+    return [float(text) for text in plain if re.fullmatch(r"-?[0-9.]+", text)]
+
+
 @pytest.mark.parametrize(
     ("draw", "name"),
     [
@@ -97,3 +103,20 @@ def test_speedup_is_of_the_lowest_latency_and_of_the_highest_throughput():
     shown = texts(config_charts.draw_speedup(points, SPEEDUP, "f32"), points)
     assert {"1.11x", "3.33x"} <= set(shown), "batch 1 precedes a lower latency of a larger batch"
     assert "2.22x" not in shown
+
+
+@pytest.mark.parametrize("ratios", [(0.4, 2.5), (0.02, 40.0), (1.4, 1.5), (3.0, 3.2)])
+def test_speedup_axis_has_no_negative_ratio(ratios):
+    points = [
+        point(
+            row,
+            config,
+            latency_p50_ms=5.0,
+            throughput_fps=100.0,
+            **{SPEEDUP: ratio, f"{SPEEDUP}_low": 0.6 * ratio, f"{SPEEDUP}_high": ratio / 0.6},
+        )
+        for row, (config, ratio) in enumerate(zip("ab", ratios, strict=True))
+    ]
+    numbers = axis_numbers(config_charts.draw_speedup(points, SPEEDUP, "f32"), points)
+    assert len(numbers) > 1
+    assert min(numbers) > 0

@@ -65,6 +65,16 @@ def test_interval_contains_the_accuracy(pairs):
         assert ends[0] <= figures["accuracy_characters"] <= ends[1] <= 1
 
 
+def test_the_lower_limit_is_negative_only_with_insertions():
+    """Few lines widen the interval; an accuracy below 0 needs a line with more edits than text."""
+    texts = ["abcabcabca", "abc"]
+    for read, lowest in ((lines("abcabcabca", "bca"), 0.0), (lines("abc" * 8, "abc"), -10.0)):
+        figures = score_texts(read, texts, LETTERS).figures
+        low = figures["accuracy_characters_ci_low"]
+        assert lowest <= low <= figures["accuracy_characters"]
+        assert (low < 0) is (lowest < 0)
+
+
 def test_interval_of_perfect_lines_has_a_lower_limit():
     figures = score_texts(lines("abc", "a"), ["abc", "a"], LETTERS).figures
     assert figures["accuracy_characters"] == 1

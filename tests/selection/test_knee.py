@@ -51,6 +51,22 @@ def test_every_batch_curve_has_a_knee(tmp_path):
     assert knees[0].to_json()["throughput_ratio"]["value"] > 1
 
 
+@pytest.mark.parametrize(
+    ("share", "relative", "batch"), [(1.01, 0.02, 1), (1.01, 0.001, 2), (1.5, 0.4, 2)]
+)
+def test_a_tie_of_power_goes_to_the_smaller_batch(tmp_path, share, relative, batch):
+    """Batch 2 has a share more throughput at equal latency: within noise, significant, far."""
+    table = load_results([sweeps.whole(tmp_path / "s", [sweeps.INT8], (1, 2), ("CPU",))])
+    frame = table.rows.copy()
+    for place, rate in ((1, 100.0), (2, 100.0 * share)):
+        row = frame["batch"] == place
+        for name, value in (("throughput_fps", rate), ("latency_p50_ms", 10.0)):
+            for end, factor in (("", 1), ("_ci_low", 1 - relative), ("_ci_high", 1 + relative)):
+                frame.loc[row, f"{name}{end}"] = value * factor
+    rows = table.with_rows(frame).records
+    assert {knee.row["batch"] for knee in Knees(rows, config_labels(rows))} == {batch}
+
+
 def test_single_batch_has_no_knee(tmp_path):
     rows = load_results([sweeps.whole(tmp_path / "s", batches=(4,))]).records
     knees = Knees(rows, config_labels(rows))
