@@ -25,11 +25,11 @@ def build_job(
     """Return the job of a trial with given OpenVINO properties.
 
     Raises:
-        TrialFailedError: The variant does not support the batch or the shapes, its batch dimension
-            is unknown, or a dimension of the data stays open.
+        TrialFailedError: The variant does not support the batch or the shapes, or a dimension of
+            the data stays open.
     """
     ports = variant.record.inputs
-    axes = tuple(find_batch_axis(port) for port in ports)
+    axes = tuple(port.batch_axis for port in ports)
     if all(axis is None for axis in axes):
         _check_single(trial, variant)
     shapes = tuple(
@@ -40,7 +40,18 @@ def build_job(
         several = zip(ports, axes, shapes, strict=True)
         data_shapes = tuple(_data_shape(port, axis, shape, trial) for port, axis, shape in several)
     names = tuple(port.name for port in ports)
-    return Job(trial, variant.xml, names, shapes, data_shapes, axes, properties, inputs)
+    outputs = tuple(port.batch_axis for port in variant.record.outputs)
+    return Job(
+        trial,
+        variant.xml,
+        names,
+        shapes,
+        data_shapes,
+        axes,
+        properties,
+        inputs,
+        output_axes=outputs,
+    )
 
 
 def prepare_job(trial: Trial, variant: Variant) -> Job:
@@ -71,7 +82,7 @@ def require_fixed_shapes(trial: Trial, variant: Variant, operation: str) -> None
     for port in variant.record.inputs:
         sizes = given.get(port.name, port.shape)
         for index, (own, size) in enumerate(zip(port.shape, sizes, strict=False)):
-            if own == size == OPEN and index != find_batch_axis(port):
+            if own == size == OPEN and index != port.batch_axis:
                 raise InputError(
                     f"dimension {index} of input {port.name} is open ({shape_text(port.shape)}),"
                     f" but {operation} needs fixed shapes",
@@ -79,26 +90,20 @@ def require_fixed_shapes(trial: Trial, variant: Variant, operation: str) -> None
                 )
 
 
-def find_batch_axis(port: Port) -> int | None:
-    """Return the batch dimension: by the layout, or a first dimension of size 1."""
-    if port.layout is not None:
-        return port.batch_axis
-    return 0 if port.shape[:1] == (1,) else None
-
-
 def _check_single(trial: Trial, variant: Variant) -> None:
-    """Check that a model without a known batch dimension has single samples."""
-    unknown = [p for p in variant.record.inputs if p.layout is None and p.shape]
-    if unknown:
-        name, rest = unknown[0].name, "?" * (len(unknown[0].shape) - 1)
-        raise TrialFailedError(
-            f"the batch dimension of {variant.name} is unknown: convert it with"
-            f" --layout {name}=N{rest}, or with --layout {name}=?{rest} for a model without one"
-        )
-    if trial.batch != 1:
-        raise TrialFailedError(
-            f"{variant.name} has no batch dimension, so batch {trial.batch} is not supported"
-        )
+    """Check that a request of a model without a batch dimension is one sample."""
+    if trial.batch == 1:
+        return
+    layouts = (
+        f"--layout {port.name}=N{'?' * (len(port.shape) - 1)}"
+        for port in variant.record.inputs
+        if port.shape
+    )
+    hint = next(layouts, "")
+    raise TrialFailedError(
+        f"{variant.name} has no batch dimension, so batch {trial.batch} is not supported"
+        + (f"; if its first dimension is one, convert it with {hint}" if hint else "")
+    )
 
 
 def _compiled_shape(port: Port, axis: int | None, trial: Trial, variant: Variant) -> Shape:
@@ -109,8 +114,8 @@ def _compiled_shape(port: Port, axis: int | None, trial: Trial, variant: Variant
         if port.shape[axis] not in (OPEN, trial.batch):
             reason = f": {variant.record.batch_note}" if variant.record.batch_note else ""
             raise TrialFailedError(
-                f"{variant.name} has a fixed batch of {port.shape[axis]}, but the trial has batch"
-                f" {trial.batch}{reason}"
+                f"{variant.name} has a fixed batch of {port.shape[axis]}, so batch {trial.batch} is"
+                f" not supported{reason}"
             )
         if given[axis] not in (OPEN, trial.batch):
             raise TrialFailedError(

@@ -71,6 +71,7 @@ class ProcessSession:
                 device=job.trial.device,
                 properties=dict(job.properties),
                 batch_axes=job.batch_axes,
+                output_axes=job.output_axes,
                 names=self._names,
                 inputs=str(job.inputs) if job.inputs else None,
                 seed=seed,

@@ -111,7 +111,8 @@ class Session(Protocol):
         """Infer the samples of an ``.npz`` into another.
 
         ``inputs`` has samples ``[n, ...]`` by input name, each without a batch dimension;
-        ``outputs`` gets ``arr_0``, ``arr_1`` ... as ``[n, ...]``, in the order of the outputs.
+        ``outputs`` gets ``arr_0``, ``arr_1`` ... as ``[n, ...]``, in the order of the outputs, each
+        sample without the batch dimension.  An output without one repeats for each sample.
         """
 
     def layers(self) -> tuple[Layer, ...] | None:
@@ -157,6 +158,8 @@ class Job:
         batch_axes: Batch dimension of each input; None for an input without a batch.
         inputs: ``.npz`` of inputs for one request; None for seeded random inputs.
         notes: Changes that the device's rules required.
+        output_axes: Batch dimension of each output; None for an output without a batch.  Further
+            outputs of the graph are not split into samples: [requests, ...].
     """
 
     trial: Trial
@@ -168,3 +171,4 @@ class Job:
     properties: Mapping[str, str] = field(default_factory=dict)
     inputs: Path | None = None
     notes: tuple[Note, ...] = ()
+    output_axes: tuple[int | None, ...] = ()

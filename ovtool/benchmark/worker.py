@@ -20,7 +20,7 @@ import openvino as ov  # noqa: TID253 - only this process imports it
 from ovtool.benchmark import layer_timing, loops
 from ovtool.core.device_names import is_virtual
 from ovtool.core.units import mib
-from ovtool.datasets import synthetic
+from ovtool.datasets import samples, synthetic
 from ovtool.graph import runtime
 from ovtool.graph.flops import OperationCost, compute_cost
 from ovtool.system import child_process
@@ -277,31 +277,29 @@ class Worker:
         """
         data, names = np.load(request["inputs"]), request["names"]
         batch, axes = self.job["batch"], self.job["batch_axes"]
+        output_axes = self.job["output_axes"]
         arrays = [data[name] for name in names]
         shared = [a for a, axis in zip(arrays, axes, strict=True) if axis is None]
         results: list[list[Any]] = [[] for _ in self.compiled.outputs]
         infer_request = None
-        for samples in _split_batches(shared, len(arrays[0]), batch):
-            rows = np.minimum(np.arange(samples.start, samples.start + batch), samples.stop - 1)
+        for rows in _split_batches(shared, len(arrays[0]), batch):
+            places = np.minimum(np.arange(rows.start, rows.start + batch), rows.stop - 1)
             if infer_request is None or not self.states.known:  # a new request has a new state
                 infer_request = self.compiled.create_infer_request()
             for index, array in enumerate(arrays):
-                axis = axes[index]
-                fed = array[samples.start] if axis is None else np.moveaxis(array[rows], 0, axis)
+                fed = samples.stack(names[index], array[places], axes[index])
                 _set_input(infer_request, index, self.compiled.inputs[index], fed)
             self._make_infer(infer_request)()
             for index, collected in enumerate(results):
-                tensor = infer_request.get_output_tensor(index)
-                collected.append(self._rows(tensor, len(samples)))
+                output = np.array(infer_request.get_output_tensor(index).data)
+                if index < len(output_axes):
+                    collected.append(
+                        samples.unstack(output, output_axes[index], batch)[: len(rows)]
+                    )
+                else:
+                    collected.append(output[None])
         np.savez(request["outputs"], *[np.concatenate(arrays) for arrays in results])
         return {}
-
-    def _rows(self, tensor: Any, left: int) -> Any:
-        """Return an output's samples as rows; an output without a batch dimension is one row."""
-        array = np.array(tensor.data)
-        if array.ndim == 0 or array.shape[0] != self.job["batch"]:
-            return array[None]
-        return array[:left]
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,10 +110,15 @@ Devices = Annotated[
     list[str] | None,
     option(TARGET, "DEVICES", "Devices: CPU,GPU,NPU.", "--device", show_default="CPU"),
 ]
-Batch = Annotated[int, option(TARGET, "N", "Samples per request.", min=1)]
-OpenBatch = Annotated[
+Batch = Annotated[
     int | None,
-    option(TARGET, "N", "Samples per request.", min=1, show_default="1, or the batch in --shape"),
+    option(
+        TARGET,
+        "N",
+        "Samples per request.",
+        min=1,
+        show_default="the batch in --shape, the fixed batch of the model, or 1",
+    ),
 ]
 Precision = Annotated[
     str, option(TARGET, "PRECISION", "Inference precision: default, f32, bf16 or f16.")

@@ -97,7 +97,8 @@ def check(
 
     Nothing is run.  After a failure, parts of the graph are compiled to find the operations at
     fault.  ``devices`` may name NPU platforms: ``NPU.3720``, ``NPU.4000`` ...  Without ``batch``,
-    the batch is that of ``shapes``, else 1.  ``timeout_s`` limits one trial compile.
+    it is the batch in ``shapes``, the model's fixed batch, or 1.  ``timeout_s`` limits one trial
+    compile.
 
     Returns:
         One check per device.

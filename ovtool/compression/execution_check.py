@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ovtool.core.errors import InputError
-from ovtool.core.variant import ports
-from ovtool.datasets.samples import batches, random_sample, sample_axis
+from ovtool.core.variant import fixed_batch, ports
+from ovtool.datasets.samples import batches, random_sample
 from ovtool.graph.reference_run import ReferenceModel
 
 if TYPE_CHECKING:
@@ -59,9 +59,7 @@ def _feed(
     sample = next(iter(samples)) if samples is not None else None
     if sample is None:
         sample = random_sample([_closed(port, parent) for port in inputs], _SEED)
-    axis = sample_axis(inputs[0])
-    size = 1 if axis is None else max(1, inputs[0].shape[axis])
-    batch = next(batches([sample], inputs, size))
+    batch = next(batches([sample], inputs, fixed_batch(inputs) or 1))
     return {index: batch.inputs[port.name] for index, port in enumerate(inputs)}
 
 

@@ -9,7 +9,6 @@ from ovtool.compression.registry import load_method
 from ovtool.core import files, variant
 from ovtool.core.errors import InputError
 from ovtool.core.third_party import captured, reason
-from ovtool.datasets.samples import sample_axis
 from ovtool.graph import flops
 
 if TYPE_CHECKING:
@@ -85,7 +84,7 @@ def close_batch(model: ov.Model, batch: int = 1) -> ov.Model:
 
     shapes = {}
     for index, port in enumerate(variant.ports(model)["inputs"]):
-        axis = sample_axis(port)
+        axis = port.batch_axis
         sizes = [batch if at == axis and size < 0 else size for at, size in enumerate(port.shape)]
         shapes[index] = ov.PartialShape(sizes)
     copied = model.clone()

@@ -12,7 +12,8 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from ovtool.core.errors import InputError
-from ovtool.datasets.samples import Sample, Samples, batches, sample_axis
+from ovtool.core.variant import fixed_batch
+from ovtool.datasets.samples import Sample, Samples, batches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -147,8 +148,7 @@ class CalibrationFeed:
         self._samples, self._inputs, self._progress = samples, inputs, progress
         self._next_task = next_task
         self.count = min(limit, len(samples))
-        axis = sample_axis(inputs[0])
-        self._batch = 1 if axis is None else max(1, inputs[0].shape[axis])
+        self._batch = fixed_batch(inputs) or 1
 
     def __len__(self) -> int:
         """Return the number of batches."""

@@ -231,6 +231,7 @@ def _run(
             **variant.ports(saved),
         }
 
+    variant.set_output_layouts(result.model, parent.record.outputs)
     compressed = variant.save(out, result.model, describe, replace)
     context.progress.note(
         f"{name}: {_summary(count_weight_types(result.model), compressed, parent)}"

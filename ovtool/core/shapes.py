@@ -83,6 +83,14 @@ def parse_named_shapes(texts: Iterable[str]) -> dict[str, Shape]:
     return {name: parse_shape(shape) for name, shape in parse_named(texts, "--shape").items()}
 
 
+def open_size(ranks: Iterable[int]) -> int:
+    """Return the size for open dimensions of inputs of these ranks: 64 with images, else 8.
+
+    One size for all inputs, since the open dimensions of a model often have to be equal.
+    """
+    return 64 if 4 in ranks else 8
+
+
 def shape_sets(shapes: Mapping[str, Sequence[Shape]]) -> tuple[dict[str, Shape], ...]:
     """Return the sets of shapes of all inputs.
 

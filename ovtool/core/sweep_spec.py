@@ -86,7 +86,7 @@ class SweepSpec(MeasurementSettings):
         None,
         "Batch sizes: 1,2,4.",
         flag="--batch",
-        default_text="1, or the batch in --shape",
+        default_text="the batch in --shape, the fixed batch of the model, or 1",
     )
     precisions: Annotated[tuple[Precision, ...], NotEmpty] = option_field(
         _TARGET,

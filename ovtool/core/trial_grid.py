@@ -75,7 +75,9 @@ def single_spec(
     hint: str = "latency",
     shapes: Mapping[str, tuple[int, ...]] | None = None,
 ) -> SweepSpec:
-    """Return the axes of one trial per variant and device; the default batch is that of ``shapes``.
+    """Return the axes of one trial per variant and device.
+
+    Without ``batch``, it is that of ``shapes``, the fixed batch of the variant, or 1.
 
     Raises:
         InputError: A value is not valid.
@@ -105,11 +107,11 @@ def _forms(spec: SweepSpec) -> Iterator[_Form]:
 
 
 def _batches(variant: Variant, form: _Form, spec: SweepSpec) -> Sequence[int]:
-    """Return the batches of a variant: those of the spec, or the batch in its shapes."""
+    """Return the batches of a variant: of the spec, of its shapes, its fixed batch, or 1."""
     fixed = _batch_in("--data-shape", form.data_shapes, variant)
     fixed = fixed or _batch_in("--shape", form.shapes, variant)
     if fixed is None:
-        return spec.batches or (1,)
+        return spec.batches or (variant.record.batch_size or 1,)
     for batch in spec.batches or ():
         if batch != fixed.size:
             raise InputError(

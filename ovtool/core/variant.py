@@ -20,11 +20,11 @@ from ovtool.core import files, units
 from ovtool.core.errors import InputError
 from ovtool.core.fields import invalid_content
 from ovtool.core.notes import Note
-from ovtool.core.shapes import port_name, shapes_text
+from ovtool.core.shapes import OPEN, port_name, shapes_text
 from ovtool.core.third_party import reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
 
     import openvino as ov
 
@@ -95,8 +95,22 @@ class Port(Record):
 
     @property
     def batch_axis(self) -> int | None:
-        """Index of the batch dimension; None if the layout has none."""
-        return self.layout.index("N") if self.layout and "N" in self.layout else None
+        """Index of the batch dimension: the ``N`` of the layout; None without a batch dimension.
+
+        Without a layout, a first dimension that is open or 1 is the batch.
+        """
+        if self.layout is None:
+            return 0 if self.shape[:1] in ((1,), (OPEN,)) else None
+        before, batch, after = self.layout.partition("N")
+        if not batch:
+            return None
+        return len(self.shape) - 1 - len(after) if "..." in before else len(before)
+
+
+def fixed_batch(inputs: Iterable[Port]) -> int | None:
+    """Return the fixed batch of inputs: 1 without a batch dimension; None for a dynamic batch."""
+    sizes = [port.shape[axis] for port in inputs if (axis := port.batch_axis) is not None]
+    return next((size for size in sizes if size != OPEN), None if sizes else 1)
 
 
 class OutputDifference(Record):
@@ -201,8 +215,10 @@ class VariantRecord(Record):
     steps: tuple[Step, ...] = ()
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
-    batch: Literal["dynamic", "static"]
+    batch: Literal["dynamic", "static", "none"]
+    """``none``: no input has a batch dimension, so a request is one sample."""
     batch_note: str = ""
+    """Why the batch is not dynamic, or which other dimension may be the batch."""
     preprocessing: Preprocessing | None = None
     check: ConversionCheck | None = None
     notes: tuple[Note, ...] = ()
@@ -215,6 +231,29 @@ class VariantRecord(Record):
     bin_bytes: int
     created: str
     versions: dict[str, str]
+
+    @property
+    def batch_size(self) -> int | None:
+        """Samples of one request: 1 without a batch dimension; None for a dynamic batch."""
+        return fixed_batch(self.inputs)
+
+    @property
+    def batch_text(self) -> str:
+        """The batch for people, with its dimension where it is not the first of every port."""
+        if self.batch == "none":
+            return "no batch dimension"
+        text = "batch dynamic" if self.batch_size is None else f"batch {self.batch_size}, fixed"
+        axes: dict[int | None, list[str]] = {}
+        for port in (*self.inputs, *self.outputs):
+            axes.setdefault(port.batch_axis, []).append(port.name)
+        if set(axes) == {0}:
+            return text
+        parts = [
+            f"dimension {axis} of {', '.join(axes[axis])}" for axis in axes if axis is not None
+        ]
+        if None in axes:
+            parts.append(f"none in {', '.join(axes[None])}")
+        return f"{text} ({'; '.join(parts)})"
 
     @property
     def provenance(self) -> tuple[object, ...]:
@@ -382,19 +421,39 @@ def ports(model: ov.Model) -> dict[str, tuple[Port, ...]]:
 
     def port(kind: str, index: int, output: Any) -> Port:
         shape = tuple(d.get_length() if d.is_static else -1 for d in output.get_partial_shape())
-        layout = output.get_node().layout if kind == "input" else None
-        letters = "" if layout is None or layout.empty else layout.to_string()
         return Port(
             name=port_name(output.get_names(), kind, index),
             shape=shape,
             dtype=output.get_element_type().get_type_name(),
-            layout="".join(c for c in letters if c.isalnum() or c in "?.") or None,
+            layout=_layout_letters(output.get_node().layout),
         )
 
     return {
         "inputs": tuple(port("input", i, p) for i, p in enumerate(model.inputs)),
         "outputs": tuple(port("output", i, p) for i, p in enumerate(model.outputs)),
     }
+
+
+def _layout_letters(layout: ov.Layout) -> str | None:
+    """Return a letter for each dimension; dimensions with longer names are ``?``."""
+    if layout.empty:
+        return None
+    names = layout.to_string().strip("[]").split(",")
+    return "".join(n if len(n) == 1 or n == "..." else "?" for n in names) or None
+
+
+def set_output_layouts(model: ov.Model, outputs: Sequence[Port]) -> None:
+    """Set the layouts of outputs without one in place, where the dimensions fit.
+
+    A graph that was converted again, or changed, has the outputs of the variant it stems from.
+    """
+    import openvino as ov
+
+    for result, port in zip(model.get_results(), outputs, strict=False):
+        rank = result.get_output_partial_shape(0).rank
+        fits = rank.is_static and rank.get_length() == len(port.shape)
+        if port.layout and result.layout.empty and fits:
+            result.set_layout(ov.Layout(port.layout))
 
 
 def versions() -> dict[str, str]:

@@ -33,7 +33,8 @@ _DAMAGED = (
 def load(request: LoadRequest) -> LazySamples[int]:
     """Return the rows of a file of arrays.
 
-    The first dimension of every array is the sample, regardless of the input's layout.  An
+    The first dimension of every array is the sample, regardless of the input's layout; a row may
+    keep the batch dimension of its input, of size 1.  An
     ``.npz`` contains one array per input name, and optionally ``label``: class indices or texts,
     [samples].  An ``.npy`` contains the only input and is memory-mapped.
 
@@ -103,10 +104,12 @@ def _read_error(path: Path, error: BaseException) -> InputError:
 
 
 def _check(path: Path, port: Port, array: NDArray[np.generic]) -> None:
-    expected = sample_shape(port)
+    expected, row = sample_shape(port), list(array.shape[1:])
     shown = ["samples", *("?" if size < 0 else str(size) for size in expected)]
-    fits = array.ndim == len(expected) + 1 and all(
-        size in (-1, actual) for size, actual in zip(expected, array.shape[1:], strict=True)
+    if _keeps_batch(port, array) and row[port.batch_axis or 0] == 1:
+        del row[port.batch_axis or 0]
+    fits = len(row) == len(expected) and all(
+        size in (-1, actual) for size, actual in zip(expected, row, strict=True)
     )
     if not fits:
         raise InputError(
@@ -136,8 +139,15 @@ def _check_indices(path: Path, arrays: Arrays, request: LoadRequest) -> None:
             )
 
 
+def _keeps_batch(port: Port, array: NDArray[np.generic]) -> bool:
+    """Whether the rows of an array have the batch dimension of the input."""
+    return port.batch_axis is not None and array.ndim == len(port.shape) + 1
+
+
 def _row(path: Path, port: Port, array: NDArray[np.generic], row: int) -> NDArray[np.generic]:
     values = np.array(array[row], dtype=numpy_type(port))
+    if _keeps_batch(port, array):
+        values = values.squeeze(port.batch_axis)
     if values.dtype.kind == "f" and np.isnan(values).any():
         raise InputError(f"{path}: {port.name} row {row} contains NaN")
     return values

@@ -179,8 +179,8 @@ def load_image(
 
 def _dimensions(port: Port) -> _Dimensions:
     shape = sample_shape(port)
-    letters = "".join(c for c in port.layout or "" if c != "N")
-    if len(shape) != 3 or (port.layout and sorted(letters) != ["C", "H", "W"]):
+    letters = "".join(c for c in port.layout or "" if c not in "N?.")
+    if len(shape) != 3 or (letters and sorted(letters) != ["C", "H", "W"]):
         raise InputError(
             f"input {port.name} {list(port.shape)} with layout {port.layout} is not an image",
             "images require an input of [batch, channels, height, width]",

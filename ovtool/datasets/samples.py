@@ -164,21 +164,9 @@ def check_metric(metric: Metric, samples: Samples) -> None:
     )
 
 
-def sample_axis(port: Port) -> int | None:
-    """Return the batch dimension of an input.
-
-    The layout's ``N``, or dimension 0 without a layout.  None for an input without a batch
-    dimension (a layout without ``N``, or a scalar).
-    """
-    if port.layout is None:
-        return 0 if port.shape else None
-    return port.batch_axis
-
-
 def sample_shape(port: Port) -> tuple[int, ...]:
     """Return the shape of one sample of an input, without the batch; -1 is dynamic."""
-    axis = sample_axis(port)
-    return tuple(size for index, size in enumerate(port.shape) if index != axis)
+    return tuple(size for index, size in enumerate(port.shape) if index != port.batch_axis)
 
 
 def numpy_type(port: Port) -> np.dtype[np.generic]:
@@ -263,23 +251,59 @@ def batches(samples: Iterable[Sample], inputs: Sequence[Port], batch: int) -> It
     The last batch is padded by repeating its last sample.
 
     Raises:
-        InputError: ``batch`` is above 1 and an input has no batch dimension.
+        InputError: Samples of a batch differ in an input without a batch dimension.
     """
-    axes = {port.name: sample_axis(port) for port in inputs}
-    for name, axis in axes.items():
-        if axis is None and batch > 1:
-            raise InputError(f"input {name} has no batch dimension: batch {batch} is not supported")
+    axes = {port.name: port.batch_axis for port in inputs}
     iterator = iter(samples)
     while group := list(itertools.islice(iterator, batch)):
         yield _stack(group, axes, batch)
+
+
+def stack(
+    name: str, samples: Sequence[NDArray[np.generic]], axis: int | None
+) -> NDArray[np.generic]:
+    """Return the samples of an input as one request, stacked along the batch dimension.
+
+    An input without a batch dimension has one value for all samples of a request.
+
+    Raises:
+        InputError: The samples of an input without a batch dimension differ.
+    """
+    if axis is not None:
+        return np.stack(samples, axis)
+    for sample in samples[1:]:
+        if not np.array_equal(sample, samples[0], equal_nan=sample.dtype.kind == "f"):
+            raise InputError(
+                f"input {name} has no batch dimension, and the samples of a batch differ in it",
+                "use batch 1",
+            )
+    return samples[0]
+
+
+def unstack(output: NDArray[np.generic], axis: int | None, batch: int) -> NDArray[np.generic]:
+    """Return the samples of an output of one request as [batch, ...].
+
+    Args:
+        output: The output of a request.
+        axis: Its batch dimension.  A dimension of ``batch`` is removed from the samples; a
+            multiple of it, such as [batch * boxes, 4], leaves [boxes, 4] in each sample.  None:
+            every sample has the whole output.
+        batch: Samples in the request.
+    """
+    if axis is None or output.shape[axis] % batch:
+        return np.repeat(output[None], batch, axis=0)
+    if output.shape[axis] == batch:
+        return np.moveaxis(output, axis, 0)
+    shape = list(output.shape)
+    shape[axis : axis + 1] = [batch, output.shape[axis] // batch]
+    return np.moveaxis(output.reshape(shape), axis, 0)
 
 
 def _stack(samples: list[Sample], axes: dict[str, int | None], batch: int) -> Batch:
     padded = samples + samples[-1:] * (batch - len(samples))
     inputs = {}
     for name, axis in axes.items():
-        arrays = [sample.inputs[name] for sample in padded]
-        inputs[name] = arrays[0] if axis is None else np.stack(arrays, axis)
+        inputs[name] = stack(name, [sample.inputs[name] for sample in padded], axis)
     return Batch(inputs, tuple(sample.label for sample in samples), len(samples))
 
 

@@ -201,7 +201,9 @@ class _Search:
         return indices
 
     def _infer(self, job: Job, xml: Path) -> list[NDArray[Any]]:
-        session = self.runner.open(replace(job, xml=xml, inputs=None), warm_up=False)
+        session = self.runner.open(
+            replace(job, xml=xml, inputs=None, output_axes=()), warm_up=False
+        )
         with contextlib.closing(session), infer_samples(session, list(self.samples)) as outputs:
             return [outputs[name] for name in outputs.files]
 

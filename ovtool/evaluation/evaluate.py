@@ -58,7 +58,7 @@ def evaluate(
     baseline: ModelReference | None = None,
     device: str = "CPU",
     precision: str = "default",
-    batch: int = 1,
+    batch: int | None = None,
     tolerance: float | None = None,
     progress: Progress = SILENT,
 ) -> Quality:
@@ -83,7 +83,7 @@ def evaluate_each(
     baseline: ModelReference | None = None,
     devices: Sequence[str] = ("CPU",),
     precisions: Sequence[str] = ("default", EXACT),
-    batch: int = 1,
+    batch: int | None = None,
     tolerance: float | None = None,
     progress: Progress = SILENT,
 ) -> list[Quality]:
@@ -100,7 +100,7 @@ def evaluate_each(
         devices: Devices to run on.
         precisions: Inference precisions to request of each device; ``exact`` is its most accurate
             mode.
-        batch: Samples in a request.
+        batch: Samples in a request; None: the fixed batch of the variant, or 1.
         tolerance: Largest difference from the CPU in f32 without a warning, relative to the
             largest output; 0.05 by default.
         progress: Receives the stages.
@@ -124,7 +124,7 @@ def _evaluate_each(
     data: DataSpec | str,
     devices: Sequence[str],
     precisions: Sequence[str],
-    batch: int,
+    batch: int | None,
     tolerance: float | None,
     progress: Progress,
 ) -> list[Quality]:
@@ -168,7 +168,7 @@ class _Evaluation:
     """Warnings about the samples."""
     progress: Progress
 
-    def run(self, device: str, precision: str, batch: int) -> Quality:
+    def run(self, device: str, precision: str, batch: int | None) -> Quality:
         """Evaluate on a device in a precision."""
         from ovtool.benchmark import jobs
         from ovtool.benchmark.session import TrialFailedError
@@ -209,7 +209,7 @@ class _Evaluation:
             self.variant.name, shown, precision, executed, figures, tuple(notes), difference
         )
 
-    def _trial(self, device: str, precision: str, batch: int) -> Trial:
+    def _trial(self, device: str, precision: str, batch: int | None) -> Trial:
         from ovtool.core.trial_grid import plan_trials, single_spec
         from ovtool.evaluation.evaluator import read_sample_shapes
 

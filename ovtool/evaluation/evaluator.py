@@ -20,7 +20,7 @@ from ovtool.core.shapes import OPEN, Named, Shape, shape_text
 from ovtool.core.statistics import Interval
 from ovtool.core.trial import Trial
 from ovtool.core.units import MIB
-from ovtool.datasets.samples import batches, check_metric, read_labels, sample_axis
+from ovtool.datasets.samples import batches, check_metric, read_labels, stack, unstack
 from ovtool.evaluation.scores import Score, score
 from ovtool.evaluation.text import load_alphabet, score_texts, select_classes
 from ovtool.graph.reference_run import EXACT_PROPERTIES, ReferenceModel
@@ -138,12 +138,14 @@ class GraphEvaluator:
         return Interval(value, low, figures.get(f"{self.metric}_ci_high", value))
 
     def _outputs(self, model: ov.Model) -> NDArray[Any]:
-        inputs = self.variant.record.inputs
+        record = self.variant.record
+        size = record.batch_size or 1
+        axis = record.outputs[0].batch_axis
         reference = ReferenceModel(model)
         collected = []
-        for batch in batches(self.samples, inputs, 1):
-            arrays = {position: batch.inputs[port.name] for position, port in enumerate(inputs)}
-            output = reference.run(arrays)[0]
+        for batch in batches(self.samples, record.inputs, size):
+            arrays = {i: batch.inputs[port.name] for i, port in enumerate(record.inputs)}
+            output = unstack(reference.run(arrays)[0], axis, size)[: batch.count]
             collected.append(select_classes(output) if self.kind == "characters" else output)
         return np.concatenate(collected)
 
@@ -168,7 +170,8 @@ def _infer_reference(
         InputError: The variant does not run on the CPU in f32.
     """
     shapes = read_sample_shapes(samples, variant)
-    trial = Trial(variant.id, variant.name, "CPU", 1, precision="f32", shapes=shapes)
+    batch = variant.record.batch_size or 1
+    trial = Trial(variant.id, variant.name, "CPU", batch, precision="f32", shapes=shapes)
     try:
         job = jobs.build_job(trial, variant, EXACT_PROPERTIES)
         with contextlib.closing(runner.open(job)) as session:
@@ -182,7 +185,7 @@ def read_sample_shapes(samples: Samples, variant: Variant) -> Named:
     sample = next(iter(samples))
     shapes = []
     for port in variant.record.inputs:
-        axis = sample_axis(port)
+        axis = port.batch_axis
         if any(size == OPEN and index != axis for index, size in enumerate(port.shape)):
             shapes.append((port.name, _request_shape(sample.inputs[port.name].shape, axis, OPEN)))
     return tuple(shapes)
@@ -227,11 +230,14 @@ def write_request(samples: Samples, job: Job, target: Path) -> Path:
     used = list(itertools.islice(iter(samples), batch))
     for sample in used:
         _check_shapes(sample, job)
-    arrays = _stack([used[i % len(used)] for i in range(batch)])
-    shaped = {
-        name: arrays[name][0] if axis is None else np.moveaxis(arrays[name], 0, axis)
-        for name, axis in zip(job.names, job.batch_axes, strict=True)
-    }
+    filled = [used[i % len(used)] for i in range(batch)]
+    try:
+        shaped = {
+            name: stack(name, [sample.inputs[name] for sample in filled], axis)
+            for name, axis in zip(job.names, job.batch_axes, strict=True)
+        }
+    except InputError as error:
+        raise TrialFailedError(str(error)) from error
     np.savez(target, **shaped)  # type: ignore[arg-type] # arrays by input name
     return target
 

@@ -206,19 +206,27 @@ def identify_constant(constant: Any) -> object:
 def classify_codebook(node: Any) -> Literal["stored", "computed"] | None:
     """Return whether the indices into a table of weights are stored or computed.
 
-    ``stored`` indices are a constant, and its bits count instead of those of the table.
+    Both the table and the indices are constants, and the indices are more than the table has
+    values.  ``stored`` indices are a constant, and its bits count instead of those of the table.
     ``computed`` indices are a hash in the graph. The kind of any other node is None.
     """
     if node.get_type_name() != "Gather":
         return None
-    indices = node.input_value(1)
-    while indices.get_node().get_type_name() in {"Convert", "Reshape"}:
-        indices = indices.get_node().input_value(0)
-    if _count_static(indices) <= _count_static(node.input_value(0)):
+    table, indices = _skip_casts(node.input_value(0)), _skip_casts(node.input_value(1))
+    if table.get_node().get_type_name() != "Constant" or indices.get_partial_shape().is_dynamic:
+        return None
+    if _count_static(indices) <= _count_static(table):
         return None
     if indices.get_node().get_type_name() == "Constant":
         return "stored"
     return "computed" if is_constant(indices.get_node()) else None
+
+
+def _skip_casts(value: Any) -> Any:
+    """Return where a value comes from, up to its type and shape."""
+    while value.get_node().get_type_name() in {"Convert", "Reshape"}:
+        value = value.get_node().input_value(0)
+    return value
 
 
 def count_weights(constant: Any) -> int:

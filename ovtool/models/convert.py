@@ -68,7 +68,7 @@ def convert(
     name_ports(read.model)
     apply_options(read.model, options, read.layouts)
     progress.advance()
-    batched = open_batch(read.model, options.seed)
+    batched = open_batch(read.model, options.seed, read.symbols)
     progress.advance()
 
     def describe(xml: Path) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def convert(
             "name": name or target.resolve().name,
             "source": read.source.model_copy(update=known),
             **variant.ports(batched.model),
-            "batch": "dynamic" if batched.dynamic else "static",
+            "batch": batched.batch,
             "batch_note": batched.note,
             "preprocessing": options.preprocessing or read.preprocessing,
             "check": checked.check,
@@ -236,7 +236,8 @@ def _check_options(kind: str, options: SourceOptions) -> None:
 
 
 def _report(converted: Variant, progress: Progress) -> None:
-    check = converted.record.check
+    record = converted.record
+    check = record.check
     for difference in check.differences if check else ():
         if difference.checked:
             progress.note(
@@ -244,7 +245,7 @@ def _report(converted: Variant, progress: Progress) -> None:
                 f"{units.text(difference.max_abs_difference)} from {check.against if check else ''}"
                 f", with values up to {units.text(difference.largest_value)}"
             )
-    for note in converted.record.notes:
+    for note in record.notes:
         progress.note(f"warning: {converted.name}: {note.text}")
-    if converted.record.batch_note:
-        progress.note(f"{converted.name}: the batch stays static: {converted.record.batch_note}")
+    if record.batch_note:
+        progress.note(f"{converted.name}: {record.batch_text}: {record.batch_note}")

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ovtool.core.errors import InputError
 from ovtool.core.registry import suggestion
-from ovtool.core.shapes import OPEN, port_name, shape_text
+from ovtool.core.shapes import OPEN, open_size, port_name, shape_text
 from ovtool.core.third_party import reason
 from ovtool.core.variant import ports
 from ovtool.datasets import synthetic
 from ovtool.datasets.samples import numpy_type
-from ovtool.models.options import SourceOptions, fill_shape
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import openvino as ov
 
+    from ovtool.models.options import SourceOptions
     from ovtool.models.source import Array, Inputs
 
 _TEXT = {
@@ -27,6 +26,9 @@ _TEXT = {
     "output": "export the model with scores in place of labels (skl2onnx: zipmap off, no labels)",
 }
 IMAGE_CHANNELS = frozenset({1, 3, 4})
+Symbols = Mapping[str, Sequence[str | None]]
+"""Names of the dimensions of inputs, as the source has them; None for a dimension without one."""
+NO_SYMBOLS: Symbols = {}
 
 
 def reject_text(model: ov.Model) -> None:
@@ -113,24 +115,56 @@ def _image_layout(port: Any) -> str | None:
     return "NCHW" if first else "NHWC"
 
 
-def check_shapes(model: ov.Model) -> dict[str, tuple[int, ...]]:
-    """Return a static shape for each input, with batch 1.
+def check_shapes(model: ov.Model, symbols: Symbols = NO_SYMBOLS) -> dict[str, tuple[int, ...]]:
+    """Return a static shape for each input, with batch 1 where the batch is dynamic.
+
+    Open dimensions of the same name in ``symbols`` get the same size, and a sum of names, such as
+    ``past + length``, the sum of the sizes.  Other open dimensions have one size.
 
     Raises:
         InputError: An input has a dynamic rank.
     """
-    shapes = {}
+    partials = {}
     for port, name in zip(model.inputs, (p.name for p in ports(model)["inputs"]), strict=True):
-        partial = port.get_partial_shape()
-        if partial.rank.is_dynamic:
+        partials[name] = port.get_partial_shape()
+        if partials[name].rank.is_dynamic:
             raise InputError(
                 f"input {name!r} has a dynamic rank",
                 f"set its shape, with ? for a dynamic dimension: --shape {name}=1x3x?x?",
             )
-        static = (d.get_length() if d.is_static else OPEN for d in partial)
-        sizes = fill_shape(static, batch_axis(port))
-        shapes[name] = tuple(map(_clip_to_dimension, partial, sizes))
+    other = open_size(len(partial) for partial in partials.values() if partial.is_dynamic)
+    batch = {
+        (name, axis)
+        for port, name in zip(model.inputs, partials, strict=True)
+        if (axis := batch_axis(port)) is not None
+    }
+    sizes = {n: 1 for n in {_symbol(symbols, *place) for place in batch} if n is not None}
+    shapes = {}
+    for name, partial in partials.items():
+        shape = []
+        for axis, dimension in enumerate(partial):
+            symbol = _symbol(symbols, name, axis)
+            size = (
+                1
+                if (name, axis) in batch
+                else other
+                if symbol is None
+                else (_symbol_size(symbol, sizes, other))
+            )
+            shape.append(_clip_to_dimension(dimension, size))
+        shapes[name] = tuple(shape)
     return shapes
+
+
+def _symbol(symbols: Symbols, name: str, axis: int) -> str | None:
+    dimensions = symbols.get(name, ())
+    return dimensions[axis] if axis < len(dimensions) else None
+
+
+def _symbol_size(symbol: str, sizes: Mapping[str, int], other: int) -> int:
+    """Return the size of a symbolic dimension, which may be a sum of names and numbers."""
+    parts = [part.strip() for part in symbol.split("+")]
+    return sum(int(part) if part.isdecimal() else sizes.get(part, other) for part in parts)
 
 
 def _clip_to_dimension(dimension: ov.Dimension, size: int) -> int:
@@ -141,17 +175,16 @@ def _clip_to_dimension(dimension: ov.Dimension, size: int) -> int:
 
 
 def batch_axis(port: Any) -> int | None:
-    """Return an input's batch dimension: the N of its layout, or 0 without a layout."""
+    """Return the batch dimension in an input's layout; None without a layout."""
     layout = port.get_node().layout
-    if not layout.empty:
-        import openvino as ov
+    if layout.empty:
+        return None
+    import openvino as ov
 
-        if not ov.layout_helpers.has_batch(layout):
-            return None
-        index = int(ov.layout_helpers.batch_idx(layout))
-        return index if index >= 0 else index + int(port.get_partial_shape().rank.get_length())
-    rank = port.get_partial_shape().rank
-    return 0 if rank.is_static and rank.get_length() > 0 else None
+    if not ov.layout_helpers.has_batch(layout):
+        return None
+    index = int(ov.layout_helpers.batch_idx(layout))
+    return index if index >= 0 else index + int(port.get_partial_shape().rank.get_length())
 
 
 def with_batch(

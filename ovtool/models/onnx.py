@@ -51,6 +51,11 @@ def read(reference: str, _options: SourceOptions) -> SourceModel:
         open_runtime(path, proto, inputs),
         declared={value.name: _declared_output(value) for value in outputs},
     )
+    names = {
+        value.name: [size if isinstance(size, str) and size else None for size in value.shape or ()]
+        for value in inputs
+    }
+    source = replace(source, symbols=names)
     if not dropped:
         return source
     return replace(source, notes=(make_note("inputs-dropped", ", ".join(dropped)),))

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pydantic import Field
 
-from ovtool.core.shapes import OPEN
 from ovtool.core.variant import Preprocessing, Record
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 
 class SourceOptions(Record):
@@ -31,13 +25,3 @@ class SourceOptions(Record):
     """Maximum difference from the source's outputs, relative to their largest absolute value."""
     seed: int = Field(default=0, ge=0)
     """Seed of the random inputs of the output check."""
-
-
-def fill_shape(shape: Iterable[int], batch_axis: int | None = 0) -> tuple[int, ...]:
-    """Return a static shape: dynamic dimensions become 1 (batch), 64 (image) or 8."""
-    sizes = tuple(shape)
-    other = 64 if len(sizes) == 4 else 8
-    return tuple(
-        size if size != OPEN else 1 if axis == batch_axis else other
-        for axis, size in enumerate(sizes)
-    )

@@ -83,7 +83,8 @@ class _Check:
 
     def run(self) -> CheckedConversion:
         """Try inputs until every output is compared."""
-        base = check_shapes(self._source.model)  # keeps a static batch of the source
+        # A static batch of the source stays.
+        base = check_shapes(self._source.model, self._source.symbols)
         self._compare(random_inputs(self._model, base, self._options.seed), base)
         for batch in (2, 5):
             larger = with_batch(self._model, base, batch=batch)
@@ -158,7 +159,7 @@ def _unchecked(model: ov.Model, source: SourceModel, options: SourceOptions) -> 
         InputError: The conversion does not run, or an output has another shape or type than the
             source declares.
     """
-    inputs = random_inputs(model, check_shapes(source.model), options.seed)
+    inputs = random_inputs(model, check_shapes(source.model, source.symbols), options.seed)
     outputs = ReferenceModel(model).run(inputs)
     for port, output in zip(ports(model)["outputs"], outputs, strict=True):
         if port.name in source.declared:

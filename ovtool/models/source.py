@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import openvino as ov
 
     from ovtool.core.notes import Note
+    from ovtool.models.inputs import Symbols
     from ovtool.models.network import Network
 
 Array = NDArray[np.generic]
@@ -69,6 +70,8 @@ class SourceModel:
     """Warnings from reading the source; they stay with the variant."""
     preprocessing: Preprocessing | None = None
     layouts: Mapping[str, str] = field(default_factory=dict)
+    symbols: Symbols = field(default_factory=dict)
+    """Names of the dimensions of inputs, where the source has names."""
     network: Network | None = None
     """Trainable network of a torch source."""
 

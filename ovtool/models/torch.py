@@ -13,11 +13,11 @@ import numpy as np
 
 from ovtool.core.errors import InputError
 from ovtool.core.registry import missing_package, suggestion
+from ovtool.core.shapes import OPEN, open_size
 from ovtool.core.third_party import captured, reason
 from ovtool.core.variant import Source
 from ovtool.graph.digest import graph_sha256
 from ovtool.models.network import Network, flatten_outputs
-from ovtool.models.options import SourceOptions, fill_shape
 from ovtool.models.source import Array, Inputs, Reference, SourceModel
 from ovtool.models.torch_values import Arguments, split_arguments
 from ovtool.models.torch_weights import load_weights
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     import torch
+
+    from ovtool.models.options import SourceOptions
 
 
 def read(reference: str, options: SourceOptions) -> SourceModel:
@@ -141,6 +143,7 @@ def _zeros_example(parameters: list[str], options: SourceOptions, reference: str
             f"return (module, example_input), or set the shapes, e.g. {shapes}",
         )
     tensors = {}
+    size = open_size(map(len, options.input_shapes.values()))
     for name in options.input_shapes:
         if parameters and name not in parameters:
             raise InputError(f"--shape: no input {name!r}", suggestion(name, parameters))
@@ -150,7 +153,8 @@ def _zeros_example(parameters: list[str], options: SourceOptions, reference: str
         except AttributeError as error:
             raise InputError(f"unknown type {dtype} of input {name!r}", "e.g. f32, i64") from error
         shape = options.input_shapes[name]
-        tensors[name] = torch.from_numpy(np.zeros(fill_shape(shape), kind))
+        filled = [s if s != OPEN else 1 if axis == 0 else size for axis, s in enumerate(shape)]
+        tensors[name] = torch.from_numpy(np.zeros(filled, kind))
     values = tensors if parameters else list(tensors.values())
     return split_arguments(values, parameters or list(tensors), reference)
 

@@ -67,6 +67,7 @@ def read(reference: str, options: SourceOptions) -> SourceModel:
         model=model,
         reference=eager_runtime(reference, list(shapes), call),
         against=f"torch {torch.__version__}, the exported program",
+        symbols=_symbols(program),
     )
 
 
@@ -82,6 +83,16 @@ def _load(path: Path) -> torch.export.ExportedProgram:
     if "model" not in programs:
         raise InputError(f"{path} contains no exported program")
     return programs["model"]
+
+
+def _symbols(program: torch.export.ExportedProgram) -> dict[str, list[str | None]]:
+    """Return the names of the dynamic dimensions of the program's inputs."""
+    inputs = set(program.graph_signature.user_inputs)
+    return {
+        node.name: [None if isinstance(size, int) else str(size) for size in node.meta["val"].shape]
+        for node in program.graph.nodes
+        if node.name in inputs
+    }
 
 
 def _shapes(program: torch.export.ExportedProgram, path: Path) -> dict[str, tuple[int, ...]]:

@@ -98,7 +98,7 @@ def analyze(
 
     Args:
         model: A variant, its folder, or a model that :func:`ovtool.api.convert` reads.
-        batch: Samples per inference; None: the batch in ``shapes``, else 1.
+        batch: Samples per inference; None: the batch in ``shapes``, the model's fixed batch, or 1.
         shapes: Input shapes for the model's open dimensions.
         out: Folder for a table and a document.
         progress: Receives the stages.

@@ -127,7 +127,7 @@ def profile(
     model: ModelReference,
     *,
     device: str = "CPU",
-    batch: int = 1,
+    batch: int | None = None,
     precision: str = "default",
     hint: str = "latency",
     shapes: Mapping[str, tuple[int, ...]] | None = None,
@@ -144,7 +144,7 @@ def profile(
         model: A variant, its folder, or a model that :func:`ovtool.api.convert` reads; it is
             converted into ``<out>-source`` next to ``out``, or temporarily.
         device: Name of the device.
-        batch: Samples per request.
+        batch: Samples per request; None: the batch in ``shapes``, the model's fixed batch, or 1.
         precision: Requested inference precision.
         hint: Performance hint; under ``throughput`` a request has the threads of one stream.
         shapes: Input shapes for the model's open dimensions.

@@ -83,7 +83,7 @@ def predict(
     model: ModelReference,
     *,
     device: str = "CPU",
-    batch: int = 1,
+    batch: int | None = None,
     precision: str = "default",
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     progress: Progress = SILENT,

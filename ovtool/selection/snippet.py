@@ -78,7 +78,7 @@ def _reshape_lines(row: Row, details: RowDetails, variant: Variant | None) -> It
     for port in variant.record.inputs:
         sizes = zip(port.shape, requested.get(port.name, port.shape), strict=True)
         shape = [own if size == OPEN else size for own, size in sizes]
-        if port.layout is not None and port.batch_axis is not None and not details.open_shapes:
+        if port.batch_axis is not None and not details.open_shapes:
             shape[port.batch_axis] = row["batch"]
         shapes[port.name] = shape
     if shapes != {port.name: list(port.shape) for port in variant.record.inputs}:

@@ -68,20 +68,12 @@ def test_first_dimension_of_one_is_the_batch():
     assert build_job(replace(TRIAL, batch=1), single, {}).batch_axes == (0,)
 
 
-@pytest.mark.parametrize("batch", [1, 8])
-def test_unknown_batch_dimension_fails_with_layouts(batch):
-    unknown = variant(port(8, 3), batch="static")
-    with pytest.raises(TrialFailedError, match="net") as caught:
-        build_job(replace(TRIAL, batch=batch), unknown, {})
-    assert "--layout x=N?" in str(caught.value)
-    assert "--layout x=??" in str(caught.value)
-
-
 def test_model_without_a_batch_has_one_sample():
-    without = variant(port(8, 3, layout="??"), batch="static")
-    assert build_job(replace(TRIAL, batch=1), without, {}).batch_axes == (None,)
-    with pytest.raises(TrialFailedError, match="batch 4"):
+    without = variant(port(8, 3, layout="??"), port(name="scale"), batch="none")
+    assert build_job(replace(TRIAL, batch=1), without, {}).batch_axes == (None, None)
+    with pytest.raises(TrialFailedError, match="batch 4") as caught:
         build_job(TRIAL, without, {})
+    assert "--layout x=N?" in str(caught.value)
 
 
 def test_open_dimension_fails_with_the_option():
@@ -155,7 +147,7 @@ def test_data_shapes_fill_open_dimensions_of_the_shape():
             with_data(x=(4, 9)),
             ("net", "1", "4"),
         ),
-        (variant(port(-1, -1)), with_data(x=(4, 9)), ("net", "--layout")),
+        (variant(port(9, -1, layout="??")), with_data(x=(9, 9)), ("net", "batch 4")),
     ],
 )
 def test_data_shape_that_does_not_fit_fails(model, trial, values):

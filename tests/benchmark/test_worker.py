@@ -56,6 +56,40 @@ def test_files_in_the_current_folder_are_not_imported(opened, conv, tmp_path, mo
     assert opened(conv, batch=1).info.compile_ms > 0
 
 
+def test_samples_are_stacked_along_the_recorded_dimensions(opened, tmp_path):
+    """x [length, batch, 2], a scalar and outputs [batch of rows], [rows, batch], a constant."""
+    x = op.parameter([3, -1, 2], ov.Type.f32, name="x")
+    scale = op.parameter([], ov.Type.f32, name="scale")
+    for node in (x, scale):
+        node.output(0).set_names({node.get_friendly_name()})
+    scaled = op.multiply(x, scale)
+    rows = op.reduce_sum(scaled, op.constant([0]))
+    columns = op.transpose(rows, op.constant([1, 0]))
+    model = ov.Model(
+        [op.result(v) for v in (rows, columns, op.multiply(scale, scale))], [x, scale], "sequence"
+    )
+    x.set_layout(ov.Layout("?N?"))
+    for result, layout in zip(model.get_results(), ("N?", "?N", ""), strict=True):
+        result.set_layout(ov.Layout(layout))
+    session = opened(save(tmp_path / "sequence", model), batch=4, precision="f32")
+    assert session.measure(0.01).windows, "a scalar input is filled"
+    samples = np.random.default_rng(0).random((6, 3, 2)).astype(np.float32)
+    np.savez(tmp_path / "in.npz", x=samples, scale=np.full(6, 2, np.float32))
+    session.infer(tmp_path / "in.npz", tmp_path / "out.npz")
+    with np.load(tmp_path / "out.npz") as outputs:
+        expected = 2 * samples.sum(1)
+        np.testing.assert_allclose(outputs["arr_0"], expected, rtol=1e-5)
+        np.testing.assert_allclose(outputs["arr_1"], expected, rtol=1e-5)
+        assert outputs["arr_2"].tolist() == [4] * 6
+    scales = np.arange(6, dtype=np.float32)
+    np.savez(tmp_path / "in.npz", x=samples, scale=scales)
+    session.infer(tmp_path / "in.npz", tmp_path / "out.npz")
+    with np.load(tmp_path / "out.npz") as outputs:
+        expected = scales[:, None] * samples.sum(1)
+        np.testing.assert_allclose(outputs["arr_1"], expected, rtol=1e-5)
+        assert outputs["arr_2"].tolist() == (scales**2).tolist()
+
+
 def test_round_has_windows_with_their_latencies(raw):
     assert len(raw.windows) == len(raw.latencies_ms) >= 2
     for window, latencies in zip(raw.windows, raw.latencies_ms, strict=True):
@@ -260,6 +294,7 @@ def request(variant, shape, **changes):
         "shapes": [shape],
         "data_shapes": [shape],
         "batch_axes": [0],
+        "output_axes": [0],
         "names": ["x"],
         "properties": {"INFERENCE_PRECISION_HINT": "f32"},
         "inputs": None,

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from ovtool.core.errors import InputError
 from ovtool.core.sweep_spec import FindRate, SweepSpec
 from ovtool.core.trial_grid import plan_trials, single_spec
-from tests.helpers.graphs import embedding, fully_connected, save
+from tests.helpers.graphs import convolutional, embedding, fully_connected, save
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +32,14 @@ def test_every_combination_is_a_trial(pair):
     assert {t.device for t in trials} == {"CPU", "GPU.0"}
     assert {t.hint for t in trials} == {"latency", "throughput"}
     assert {(t.variant, t.variant_name) for t in trials} == {(v.id, v.name) for v in pair}
+
+
+def test_default_batch_is_the_fixed_batch_of_a_variant(pair, tmp_path):
+    four = save(tmp_path / "four", convolutional(batch=4), batch="static")
+    trials = planned([pair[0], four], hints=["latency"])
+    assert [(t.variant_name, t.batch) for t in trials] == [(pair[0].name, 1), ("four", 4)]
+    requested = planned([four], hints=["latency"], batches=[2])
+    assert [t.batch for t in requested] == [2], "the trial fails with its reason"
 
 
 def test_trials_of_a_group_are_neighbors(pair):

@@ -185,9 +185,16 @@ def test_provenance_is_source_steps_and_versions(saved, change, same):
     assert (saved.record.model_copy(update=change).provenance == saved.record.provenance) is same
 
 
-@pytest.mark.parametrize(("layout", "axis"), [("NCHW", 0), ("CN", 1), ("HWC", None), (None, None)])
+@pytest.mark.parametrize(
+    ("layout", "axis"), [("N...", 0), ("?N?", 1), ("...N", 2), ("...N?", 1), ("HWC", None)]
+)
 def test_the_layout_has_the_batch_axis(layout, axis):
-    assert Port(name="x", shape=(1, 2), dtype="f32", layout=layout).batch_axis == axis
+    assert Port(name="x", shape=(1, 2, 3), dtype="f32", layout=layout).batch_axis == axis
+
+
+@pytest.mark.parametrize(("shape", "axis"), [((1, 2), 0), ((-1, 2), 0), ((4, 2), None), ((), None)])
+def test_a_first_dimension_that_is_open_or_1_is_the_batch_without_a_layout(shape, axis):
+    assert Port(name="x", shape=shape, dtype="f32").batch_axis == axis
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,16 @@ def test_first_dimension_is_the_sample_in_every_layout(tmp_path):
     assert next(iter(load_samples(path, [port], None))).inputs["x"].tolist() == [0, 1, 2, 3]
 
 
+def test_rows_may_keep_the_batch_dimension_of_their_input(tmp_path):
+    port = Port(name="s", shape=(2, 1, 4), dtype="f32", layout="?N?")
+    rows = np.arange(24.0).reshape(3, 2, 4)
+    for array in (rows, rows[:, :, None]):
+        samples = list(load_samples(saved(tmp_path, s=array), [port], None))
+        assert [sample.inputs["s"].tolist() for sample in samples] == rows.tolist()
+    with pytest.raises(InputError, match="s has shape"):
+        load_samples(saved(tmp_path, s=np.zeros((3, 2, 5, 4))), [port], None)
+
+
 def test_unused_arrays_are_noted(tmp_path, progress):
     load_samples(saved(tmp_path, x=np.ones((3, 4)), extra=np.ones(3)), [X], None, progress=progress)
     assert any("extra" in note for note in progress.notes)

@@ -11,6 +11,8 @@ from ovtool.datasets.samples import (
     batches,
     random_sample,
     sample_shape,
+    stack,
+    unstack,
 )
 
 ROWS = Port(name="x", shape=(-1, 2), dtype="f32", layout="NC")
@@ -50,6 +52,43 @@ def test_a_model_without_a_batch_dimension_takes_one_sample_as_it_is():
     assert next(batches(samples(2), [port], 1)).inputs["x"].shape == (2,)
     with pytest.raises(InputError, match="no batch dimension"):
         next(batches(samples(2), [port], 2))
+    same = [next(iter(samples(1)))] * 2
+    assert next(batches(same, [port], 2)).inputs["x"].shape == (2,)
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis", "expected"),
+    [
+        ((3, 2), 0, [[0, 1], [2, 3], [4, 5]]),
+        ((2, 3), 1, [[0, 3], [1, 4], [2, 5]]),
+        ((6,), 0, [[0, 1], [2, 3], [4, 5]]),
+        ((2,), None, [[0, 1]] * 3),
+        ((0, 2), 0, [[], [], []]),
+    ],
+)
+def test_outputs_are_split_along_their_batch_dimension(shape, axis, expected):
+    output = np.arange(np.prod(shape)).reshape(shape)
+    rows = unstack(output, axis, 3)
+    assert len(rows) == 3
+    assert rows.reshape(3, -1).tolist() == expected
+
+
+@given(
+    shape=st.lists(st.integers(1, 3), max_size=3),
+    axis=st.integers(0, 3),
+    batch=st.integers(1, 4),
+)
+def test_unstacking_is_the_inverse_of_stacking(shape, axis, batch):
+    rows = np.random.default_rng(0).random((batch, *shape))
+    axis = min(axis, len(shape))
+    assert np.array_equal(unstack(stack("x", list(rows), axis), axis, batch), rows)
+
+
+def test_a_state_keeps_its_layers_in_random_samples():
+    state = Port(name="s", shape=(2, 1, 8), dtype="f32", layout="?N?")
+    sample = random_sample([state], 0)
+    assert sample.inputs["s"].shape == (2, 8)
+    assert next(batches([sample], [state], 1)).inputs["s"].shape == (2, 1, 8)
 
 
 @given(

@@ -42,6 +42,22 @@ def test_indices_of_a_codebook_are_the_weights():
     assert weights.constant.get_element_type() == ov.Type.u8
 
 
+@pytest.mark.parametrize("index", [-1, [0, 0, 1]])
+def test_items_of_a_computed_tensor_are_no_codebook(index):
+    x = op.parameter([-1, 4, 8], ov.Type.f32)
+    node = op.gather(x, op.constant(np.array(index)), op.constant(np.int32(1)))
+    assert classify_codebook(node) is None
+    y = op.matmul(node, op.constant(VALUES), False, True)
+    (weights,) = find_weights(ov.Model([op.result(y)], [x], "pick"))
+    assert weights.values().tolist() == VALUES.tolist()
+
+
+def test_computed_indices_into_a_computed_table_are_no_codebook():
+    x = op.parameter([-1, 3], ov.Type.f32)
+    indices = op.add(op.constant(np.zeros(64, np.int64)), op.constant(np.int64(1)))
+    assert classify_codebook(op.gather(x, indices, op.constant(np.int32(1)))) is None
+
+
 def test_replaced_weights_are_read_by_the_layer():
     model = product(op.constant(VALUES), transposed=True)
     (weights,) = find_weights(model)

@@ -3,20 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from ovtool.models.options import SourceOptions, fill_shape
-
-
-@pytest.mark.parametrize(
-    ("shape", "batch_axis", "expected"),
-    [
-        ((-1, 3, -1, -1), 0, (1, 3, 64, 64)),
-        ((-1, -1), 0, (1, 8)),
-        ((-1, -1, 5), 1, (8, 1, 5)),
-        ((-1, 5), None, (8, 5)),
-    ],
-)
-def test_dynamic_dimensions_get_a_size(shape, batch_axis, expected):
-    assert fill_shape(shape, batch_axis) == expected
+from ovtool.models.options import SourceOptions
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ EXAMPLES = ("ovtool analyze variants/fp32 --batch 8 --speed 4TFLOPS",)
 
 def command(
     model: options.Model,
-    batch: options.OpenBatch = None,
+    batch: options.Batch = None,
     shape: options.Shapes = None,
     speed: Annotated[
         str | None,

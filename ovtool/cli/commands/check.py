@@ -33,7 +33,7 @@ def command(
         ),
     ] = None,
     shape: options.Shapes = None,
-    batch: options.OpenBatch = None,
+    batch: options.Batch = None,
     precision: options.Precision = "default",
     timeout: Annotated[
         float, option(MEASUREMENT, "SECONDS", "Maximum time of one compilation.", min=1)

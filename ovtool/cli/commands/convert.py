@@ -48,7 +48,7 @@ def print_variant(variant: Variant, *, json: bool) -> None:
         console.print_json(document | {"id": variant.id, "folder": str(variant.folder)})
         return
     size = f"{units.text(variant.model_mib)} MiB"
-    print_unwrapped(f"{variant.folder}: {variant.name}, {size}, batch {record.batch}")
+    print_unwrapped(f"{variant.folder}: {variant.name}, {size}, {record.batch_text}")
     if record.batch_note:
         print_unwrapped(f"  {record.batch_note}")
     for kind, ports in (("input", record.inputs), ("output", record.outputs)):

@@ -41,7 +41,7 @@ def command(
             show_default="default",
         ),
     ] = None,
-    batch: options.Batch = 1,
+    batch: options.Batch = None,
     tolerance: Annotated[
         float | None,
         option(

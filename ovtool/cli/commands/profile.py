@@ -22,7 +22,7 @@ EXAMPLES = ("ovtool profile variants/resnet-int8 --batch 8 --roofline --out repo
 def command(
     model: options.Model,
     device: options.Device = "CPU",
-    batch: options.Batch = 1,
+    batch: options.Batch = None,
     precision: options.Precision = "default",
     hint: Annotated[
         str, option(LOAD, "HINT", "Performance hint: latency or throughput.")
