@@ -9,7 +9,9 @@ import numpy as np
 from ovtool.core.errors import InputError
 from ovtool.core.variant import fixed_batch, ports
 from ovtool.datasets.samples import batches, random_sample
+from ovtool.graph.flops import compute_cost
 from ovtool.graph.reference_run import ReferenceModel
+from ovtool.graph.runtime import read_layers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from ovtool.core.progress import Progress
     from ovtool.core.variant import Port, Variant
     from ovtool.datasets.samples import Samples
+    from ovtool.graph.runtime import Layer
 
 # Sizes of open dimensions without a sample: of images, of other inputs.
 _OPEN_IMAGE, _OPEN_OTHER = 224, 16
@@ -27,8 +30,10 @@ _SEED = 0
 
 def check_runs(
     model: ov.Model, parent: Variant, samples: Samples | None, progress: Progress
-) -> None:
-    """Run a model on the CPU once and check that its outputs are finite.
+) -> list[Layer] | None:
+    """Run a model on the CPU once, check that its outputs are finite, and return its layers.
+
+    The layers are those that the CPU executes; None if it did not run.
 
     The input is the first sample. It is seeded random values without samples, and where the input
     shapes differ from the parent's, which the samples fit. If the parent fails on random values
@@ -43,14 +48,17 @@ def check_runs(
     inputs = ports(model)["inputs"]
     reshaped = [p.shape for p in inputs] != [p.shape for p in parent.record.inputs]
     feed = _feed(inputs, parent, None if reshaped else samples)
-    failure = _run_failure(model, feed)
+    compressed = ReferenceModel(model)
+    failure = _run_failure(compressed, feed)
     if failure is None:
-        return
-    if reshaped or _run_failure(ov.Core().read_model(parent.xml), feed) is None:
+        return read_layers(compressed.compiled, compute_cost(model))
+    before = ReferenceModel(ov.Core().read_model(parent.xml))
+    if reshaped or _run_failure(before, feed) is None:
         raise InputError(f"the compressed model {failure}", "ignore layers, or use other settings")
     if samples is not None:
         raise InputError(f"variant {parent.name} {failure} before compression")
     progress.note(f"warning: not checked by a run: on random values {parent.name} {failure} too")
+    return None
 
 
 def _feed(
@@ -76,13 +84,13 @@ def _closed(port: Port, parent: Variant) -> Port:
     return port.model_copy(update={"shape": shape})
 
 
-def _run_failure(model: ov.Model, feed: dict[int, np.typing.NDArray[Any]]) -> str | None:
+def _run_failure(reference: ReferenceModel, feed: dict[int, np.typing.NDArray[Any]]) -> str | None:
     """Return why a run of the model fails, as a predicate; None if it succeeds."""
     try:
-        outputs = ReferenceModel(model).run(feed)
+        outputs = reference.run(feed)
     except InputError as error:
         return f"fails a run: {error}"
-    for port, values in zip(ports(model)["outputs"], outputs, strict=True):
+    for port, values in zip(ports(reference.model)["outputs"], outputs, strict=True):
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             return f"returns NaN or infinity at {port.name}"
     return None

@@ -14,6 +14,7 @@ from dataclasses import asdict
 from dataclasses import replace as with_fields
 from typing import TYPE_CHECKING, Any, get_args
 
+from ovtool.compression.effects import EFFECT_NOTES, keep_notes, note_effects
 from ovtool.compression.execution_check import check_runs
 from ovtool.compression.method import (
     Method,
@@ -208,7 +209,7 @@ def _run(
             _outline(saved) == _outline(_reader().read_model(parent.xml))
         ):
             raise InputError(f"{step.method} changes no layer of {parent.name}", _NO_LAYER_HINT)
-        check_runs(saved, parent, context.inputs.calibration, context.progress)
+        layers = check_runs(saved, parent, context.inputs.calibration, context.progress)
         weights = None
         if result.network is not None:
             result.network.save(xml.with_name(variant.NETWORK))
@@ -218,6 +219,9 @@ def _run(
         details = {**after.to_json(), storage.KEY: stored, **result.details, **verified}
         finished = step.model_copy(update={"seconds": seconds, "details": details})
         record = parent.record
+        size = xml.stat().st_size + xml.with_suffix(".bin").stat().st_size
+        sizes = (size, record.xml_bytes + record.bin_bytes)
+        effects = note_effects(finished, saved, layers, sizes)
         return {
             "name": name,
             "source": record.source,
@@ -225,7 +229,9 @@ def _run(
             "steps": (*record.steps, finished),
             "batch": record.batch,
             "batch_note": record.batch_note,
-            "notes": tuple(dict.fromkeys((*record.notes, *_data_notes(context, step)))),
+            "notes": tuple(
+                dict.fromkeys((*keep_notes(parent), *effects, *_data_notes(context, step)))
+            ),
             "preprocessing": method.preprocessing(record.preprocessing, context.settings),
             "network_sha256": weights,
             **variant.ports(saved),
@@ -233,9 +239,11 @@ def _run(
 
     variant.set_output_layouts(result.model, parent.record.outputs)
     compressed = variant.save(out, result.model, describe, replace)
-    context.progress.note(
-        f"{name}: {_summary(count_weight_types(result.model), compressed, parent)}"
-    )
+    counted = count_weight_types(result.model)
+    context.progress.note(f"{name}: {_summary(counted, compressed, parent)}")
+    for note in compressed.record.notes:
+        if note.id in EFFECT_NOTES:
+            context.progress.note(f"warning: {name}: {note.text}")
     return compressed
 
 

@@ -156,6 +156,16 @@ NOTES: Mapping[str, tuple[str, str]] = {
     "compressed-baseline": (
         "the baseline is compressed itself: quality and speed-up are relative to it", ""),
 
+    # Compression steps that did not do what the method is for.
+    "files-larger": (
+        "compression made the files larger: what it adds takes more than it saves", ""),
+    "int8-not-executed": (
+        "the CPU runs hardly any layer of the quantized model in INT8",
+        "measure the speed before using this variant; ovtool profile lists the layers"),
+    "mode-not-applied": (
+        "the mode applies to few of the weights: NNCF never applies it to convolutions",
+        "set all_layers=true, which adds embeddings and the last layer"),
+
     # Evaluation of quality.
     "device-difference": (
         "outputs differ from the CPU in f32 by more than the tolerance",
@@ -264,6 +274,7 @@ NOTES: Mapping[str, tuple[str, str]] = {
 VARIANT_NOTES = frozenset(
     {
         "conversion-not-checked",
+        "files-larger",
         "inputs-dropped",
         "no-baseline",
         "outputs-not-checked",

@@ -49,7 +49,7 @@ class OperationCost:
 
     ``followers`` are the operations up to the next counted one, the nearest first. A plugin may
     name a fused layer after these alone. ``uncounted`` operations have unknown FLOPs. ``quantized``
-    operations have quantized data and weights, see :mod:`ovtool.graph.quantization`.
+    operations have data and weights in INT8, see :mod:`ovtool.graph.quantization`.
     """
 
     flops: Mapping[str, int]
@@ -97,7 +97,7 @@ def infer_shapes(model: ov.Model) -> ov.Model:
 def compute_cost(model: ov.Model) -> OperationCost:
     """Return the arithmetic of the operations of a graph with static shapes."""
     model = infer_shapes(model)
-    counts = count_flops(model)
+    counts, compression = count_flops(model), detect_compression(model)
     operations = model.get_ordered_ops()
     return OperationCost(
         counts,
@@ -108,7 +108,7 @@ def compute_cost(model: ov.Model) -> OperationCost:
         },
         tuple(o.get_friendly_name() for o in operations if _is_uncounted(o)),
         compute_geometries(model),
-        detect_compression(model).quantized,
+        compression.quantized if compression.activations == "int8" else frozenset(),
     )
 
 

@@ -102,7 +102,12 @@ def read_layers(compiled: Any, cost: OperationCost) -> list[Layer] | None:
     except RuntimeError:
         return None
     device = find_single_device(compiled)
-    return _assign_cost([_parse_layer(node, device) for node in _executed_nodes(graph)], cost)
+    layers = [_parse_layer(node, device) for node in _executed_nodes(graph)]
+    named = [
+        replace(layer, quantized=not cost.quantized.isdisjoint((layer.name, *layer.original)))
+        for layer in layers
+    ]
+    return _assign_cost(named, cost)
 
 
 def find_single_device(compiled: Any) -> str | None:
@@ -279,6 +284,6 @@ def _add_cost(layer: Layer, operations: Sequence[str], cost: OperationCost) -> L
         layer,
         flops=sum(cost.flops[name] for name in operations),
         geometry=cost.geometries.get(largest),
-        quantized=not cost.quantized.isdisjoint(operations),
+        quantized=layer.quantized or not cost.quantized.isdisjoint(operations),
         weight_bytes=weights * _SIZES.get(layer.precision or "f32", 4),
     )

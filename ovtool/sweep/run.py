@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ovtool.core import files
+from ovtool.core import files, units
 from ovtool.core.columns import METRIC_COLUMNS
 from ovtool.core.errors import InputError, NothingMeasuredError
 from ovtool.core.notes import make_note
@@ -151,6 +151,12 @@ def sweep(
     return SweepResult(folder, unavailable=targets.missing, **asdict(counts))
 
 
+_NOTED_BY_ROWS = frozenset({"compressed-source", "files-larger", "int8-not-executed"})
+"""Ids of notes of variants that the notes and figures of the rows replace."""
+_LARGER = 1.01
+"""Ratio of sizes above which files count as larger."""
+
+
 def _load(model: ModelReference, folder: Path, progress: Progress) -> Variant:
     if isinstance(model, Variant) or (Path(model) / RECORD).is_file():
         return load_variant(model)
@@ -188,30 +194,37 @@ def _describe_variants(
 ) -> dict[str, PlannedVariant]:
     """Describe variants, each with the requested or else its uncompressed baseline.
 
-    The notes of a variant are those of its record, and those about its samples.
+    The notes of a variant are those of its record, of its size, and about its samples.
     """
     hashes: dict[int, SampleHashes] = {}
-
-    def notes(variant: Variant) -> tuple[Note, ...]:
-        own = tuple(n for n in variant.record.notes if n.id != "compressed-source")
+    planned = {}
+    for variant in loaded:
+        base = baseline.id if baseline is not None else _baseline(variant, loaded)
+        other = next((v for v in loaded if v.id == base), None)
+        notes = _variant_notes(variant, other)
         if samples is not None:
-            own += evaluation_notes(variant.record, samples(variant), hashes)
-        return tuple(dict.fromkeys(own))
-
-    return {
-        v.id: PlannedVariant(
-            name=v.name,
-            folder=str(v.folder),
-            model_mib=v.model_mib,
-            compressed=v.compressed,
-            baseline=baseline.id if baseline is not None else _baseline(v, loaded),
-            source_compression=v.record.source.compression,
-            steps=tuple(step.method for step in v.record.steps),
-            weights=_weight_figures(v),
-            notes=notes(v),
+            notes += evaluation_notes(variant.record, samples(variant), hashes)
+        planned[variant.id] = PlannedVariant(
+            name=variant.name,
+            folder=str(variant.folder),
+            model_mib=variant.model_mib,
+            compressed=variant.compressed,
+            baseline=base,
+            source_compression=variant.record.source.compression,
+            steps=tuple(step.method for step in variant.record.steps),
+            weights=_weight_figures(variant),
+            notes=tuple(dict.fromkeys(notes)),
         )
-        for v in loaded
-    }
+    return planned
+
+
+def _variant_notes(variant: Variant, baseline: Variant | None) -> tuple[Note, ...]:
+    """Return the notes of a variant that hold for its rows, and on a size above the baseline's."""
+    notes = [note for note in variant.record.notes if note.id not in _NOTED_BY_ROWS]
+    if variant.compressed and baseline and variant.model_mib > _LARGER * baseline.model_mib:
+        sizes = f"{units.text(variant.model_mib)} MiB, {units.text(baseline.model_mib)} MiB"
+        notes.append(make_note("files-larger", f"{sizes} of {baseline.name}"))
+    return tuple(notes)
 
 
 def _drop_equal(loaded: Iterable[Variant], progress: Progress) -> list[Variant]:

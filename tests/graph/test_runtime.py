@@ -22,6 +22,7 @@ from ovtool.graph.runtime import (
     summarize_layers,
 )
 from tests.helpers import graphs as models
+from tests.helpers.quantized_models import save_mlp, write_dynamic
 
 F32 = {"INFERENCE_PRECISION_HINT": "f32"}
 
@@ -34,6 +35,7 @@ LAYERS = st.builds(
     primitive=st.just(""),
     flops=st.none() | st.integers(0, 10**12),
     time_ms=st.none() | st.integers(0, 10**6).map(lambda us: us / 1000),
+    quantized=st.booleans(),
 )
 
 
@@ -107,6 +109,18 @@ def test_fully_quantized_model_has_no_fallback():
     assert find_fallbacks(layers) == []
 
 
+def test_int8_model_that_runs_in_float_has_fallbacks_only(tmp_path):
+    """The CPU computes products of integers in f32."""
+    path = write_dynamic(save_mlp(tmp_path / "mlp.onnx"), tmp_path / "dynamic.onnx")
+    model = ov.Core().read_model(path)
+    model.reshape([1, 32])
+    layers, cost = compile_layers(model)
+    assert compute_precision_shares(layers) == {"f32": 1}
+    assert len(find_fallbacks(layers)) == 3
+    assert sum(layer.flops for layer in find_fallbacks(layers)) == cost.total
+    assert summarize_layers(layers, cost)["fallback_share"] == 1
+
+
 def test_layer_with_compressed_weights_runs_in_f32():
     """The plugin reports u8, but computes in floating point."""
     x = op.parameter([1, 64], ov.Type.f32)
@@ -174,7 +188,9 @@ def test_fallbacks_are_compute_layers_outside_int8_the_largest_first(layers):
     assert all(layer.computes and layer.precision != "i8" for layer in fallbacks)
     sizes = [layer.flops or 0 for layer in fallbacks]
     assert sizes == sorted(sizes, reverse=True)
-    integer = any(layer.computes and layer.precision == "i8" for layer in layers)
+    integer = any(
+        layer.computes and (layer.precision == "i8" or layer.quantized) for layer in layers
+    )
     others = sum(layer.computes and layer.precision != "i8" for layer in layers)
     assert len(fallbacks) == (others if integer else 0)
 
