@@ -1,13 +1,15 @@
 """The sweep folder: ``plan.json``, ``journal.jsonl``, ``environment.json``, ``results.parquet``.
 
 The journal has one line per measurement, which is on the disk before the next trial begins.  A
-killed sweep resumes without losing or repeating a trial.
+killed sweep resumes without losing or repeating a trial.  A line ends with a checksum of itself.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 PLAN, JOURNAL = "plan.json", "journal.jsonl"
 ENVIRONMENT, RESULTS = "environment.json", "results.parquet"
+_CHECKSUM = re.compile(rb', "crc32": "(?P<crc>[0-9a-f]{8})"}\n\Z')
 _R = TypeVar("_R", bound=Record)
 
 
@@ -165,11 +168,12 @@ class SweepFolder:
             for number, line in enumerate(stream, 1):
                 if not line.endswith(b"\n"):
                     return
+                where = f"{journal}, line {number}"
                 try:
-                    yield Measurement.from_json(line)
+                    yield Measurement.from_json(_verify_checksum(line, where))
                 except ValidationError as error:
                     hint = "the file was edited, or another version of ovtool wrote it"
-                    raise invalid_content(f"{journal}, line {number}", error, hint) from error
+                    raise invalid_content(where, error, hint) from error
 
     def append(self, measurements: Iterable[Measurement]) -> None:
         """Append measurements in one write, and wait until they are on the disk.
@@ -178,7 +182,7 @@ class SweepFolder:
             InputError: The disk is full or not writable; earlier lines stay complete.
         """
         lines = b"".join(
-            json.dumps(m.to_json(), allow_nan=False).encode() + b"\n" for m in measurements
+            _add_checksum(json.dumps(m.to_json(), allow_nan=False).encode()) for m in measurements
         )
         journal = self.path / JOURNAL
         # Unbuffered: closing a buffered file would write the rest of a line that was removed.
@@ -193,6 +197,29 @@ class SweepFolder:
             except OSError:
                 stream.truncate(whole)
                 raise
+
+
+def _add_checksum(document: bytes) -> bytes:
+    """Return a JSON object as a line, with its checksum as last key."""
+    return b'%s, "crc32": "%08x"}\n' % (document.removesuffix(b"}"), zlib.crc32(document))
+
+
+def _verify_checksum(line: bytes, where: str) -> bytes:
+    """Return the JSON object of a line; a line without a checksum is not verified.
+
+    Raises:
+        InputError: The checksum does not match.
+    """
+    match = _CHECKSUM.search(line)
+    if match is None:
+        return line
+    document = line[: match.start()] + b"}"
+    if zlib.crc32(document) != int(match["crc"], 16):
+        raise InputError(
+            f"{where}: the checksum does not match",
+            "the file was edited or the disk is damaged; remove the line to measure it again",
+        )
+    return document
 
 
 def _whole_length(stream: Any) -> int:

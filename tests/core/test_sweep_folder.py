@@ -1,3 +1,4 @@
+import contextlib
 import errno
 import os
 import subprocess
@@ -68,6 +69,22 @@ def test_a_damaged_line_is_reported_with_file_and_number(sweep, damage):
         batches(sweep)
     assert "\n" not in str(caught.value)
     assert caught.value.hint
+
+
+@given(data=st.data())
+@settings(max_examples=200)
+def test_a_flipped_bit_is_never_another_measurement(tmp_path_factory, data):
+    sweep = SweepFolder(tmp_path_factory.mktemp("sweep"))
+    written = [row(1), row(2, "0.5 of 15"), row(3)]
+    sweep.append(written)
+    content = bytearray((sweep.path / JOURNAL).read_bytes())
+    bit = data.draw(st.integers(0, 8 * len(content) - 1))
+    content[bit // 8] ^= 1 << bit % 8
+    (sweep.path / JOURNAL).write_bytes(content)
+    read = []
+    with contextlib.suppress(InputError):
+        read.extend(sweep.measurements())
+    assert all(m in written for m in read)
 
 
 def test_a_nan_figure_is_rejected_before_writing(sweep):
