@@ -176,7 +176,10 @@ def numpy_type(port: Port) -> np.dtype[np.generic]:
         InputError: NumPy has no such type (``bf16``, ``string``).
     """
     if port.dtype not in _NUMPY_TYPES:
-        raise InputError(f"input {port.name}: type {port.dtype} has no NumPy equivalent")
+        raise InputError(
+            f"input {port.name}: type {port.dtype} has no NumPy equivalent",
+            "give the source model inputs of another type, such as f32, and cast them inside",
+        )
     return np.dtype(_NUMPY_TYPES[port.dtype])
 
 

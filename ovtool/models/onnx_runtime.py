@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 _NOT_IN_NUMPY = ("bfloat16", "float8", "float4", "int4", "int2")
 """Types that onnxruntime does not exchange with NumPy, as parts of their names."""
 
+NARROW_TYPES = frozenset({
+    "bf16", "f8e4m3", "f8e5m2", "f8e8m0", "f4e2m1", "i4", "u4", "i2", "u2",
+})  # fmt: skip
+"""The same types as OpenVINO calls them."""
+
 _IGNORED = frozenset({"activations", "activation_alpha", "activation_beta", "clip", "input_forget"})
 _SEQUENCE_LENS = 4
 """Attributes and the position of an input of recurrent operators that the reference evaluator
@@ -164,10 +169,22 @@ def complete_inputs(arrays: Inputs, declared: Sequence[DeclaredValue]) -> dict[s
         shape = [
             d if isinstance(d, int) else sizes.get(d, 1) if d else 1 for d in value.shape or ()
         ]
-        dtype = numpy_type(Port(name=value.name, shape=(), dtype=value.dtype or "unknown"))
-        values = synthetic.range_by_name(value.name, dtype)
-        feed[value.name] = synthetic.generate(values, shape, dtype, generator)
+        feed[value.name] = _random_values(value, shape, generator)
     return feed
+
+
+def _random_values(
+    value: DeclaredValue, shape: Sequence[int], generator: np.random.Generator
+) -> Array:
+    if value.dtype in NARROW_TYPES:
+        from onnx import TensorProto, helper  # only its evaluator runs files with these types
+
+        (name,) = (name for name, dtype in TYPES.items() if dtype == value.dtype)
+        registered = helper.tensor_dtype_to_np_dtype(TensorProto.DataType.Value(name))
+        return generator.random(shape, np.float32).astype(registered)
+    dtype = numpy_type(Port(name=value.name, shape=(), dtype=value.dtype or "unknown"))
+    values = synthetic.range_by_name(value.name, dtype)
+    return synthetic.generate(values, shape, dtype, generator)
 
 
 def to_plain_type(array: Array) -> Array:

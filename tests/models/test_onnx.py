@@ -123,11 +123,15 @@ def test_inputs_have_the_names_of_the_file(tmp_path, nodes, inputs):
     assert [d.status for d in record.check.differences] == ["checked"]
 
 
-def test_input_that_only_gives_its_type_is_dropped_with_a_note(tmp_path):
-    nodes = [node("CastLike", "x z", "y")]
-    kinds = {"x": ([2, 3], TensorProto.FLOAT), "z": ([0], TensorProto.DOUBLE)}
+@pytest.mark.parametrize("kind", ["DOUBLE", "BFLOAT16", "FLOAT8E4M3FN"])
+def test_input_that_only_gives_its_type_is_dropped_with_a_note(tmp_path, kind):
+    number = TensorProto.DataType.Value(kind)
     source = write_onnx(
-        tmp_path / "net.onnx", nodes, kinds, {"y": ([2, 3], TensorProto.DOUBLE)}, opset=21
+        tmp_path / "net.onnx",
+        [node("CastLike", "x z", "y")],
+        {"x": [2, 3], "z": ([0], number)},
+        {"y": ([2, 3], number)},
+        opset=21,
     )
     record = make(source, tmp_path / "out").record
     assert [port.name for port in record.inputs] == ["x"]
