@@ -10,7 +10,7 @@ from ovtool.core.notes import make_note
 from ovtool.core.shapes import OPEN
 from ovtool.models import onnx_file
 from ovtool.models.onnx_runtime import open_runtime
-from ovtool.models.source import DeclaredOutput, SourceModel, from_files, read_with
+from ovtool.models.source import DeclaredOutput, SourceModel, from_files, no_runtime, read_with
 
 if TYPE_CHECKING:
     from ovtool.models.onnx_file import DeclaredValue
@@ -32,7 +32,9 @@ def read(reference: str, _options: SourceOptions) -> SourceModel:
     proto = onnx_file.load(path)
     if proto is None:
         model = read_with("onnx", path, "ONNX")
-        return from_files("onnx", reference, parts, model, open_runtime(path, None, ()))
+        # The inputs of the model cannot be matched with those of the file.
+        missing = no_runtime("onnx is not installed, or cannot parse the file", onnx_file.INSTALL)
+        return from_files("onnx", reference, parts, model, missing)
     inputs = onnx_file.declared_inputs(proto, path)
     outputs = onnx_file.declared_outputs(proto, path)
     rewritten = onnx_file.with_time_major_recurrence(proto, path)

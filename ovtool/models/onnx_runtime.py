@@ -11,7 +11,7 @@ from ovtool.core.third_party import captured, reason
 from ovtool.core.variant import Port
 from ovtool.datasets import synthetic
 from ovtool.datasets.samples import numpy_type
-from ovtool.models.onnx_file import INSTALL, RECURRENT, TYPES, DeclaredValue, all_nodes
+from ovtool.models.onnx_file import RECURRENT, TYPES, DeclaredValue, all_nodes
 from ovtool.models.source import Array, Inputs, Runtime, RuntimeUnavailableError, no_runtime
 
 if TYPE_CHECKING:
@@ -36,25 +36,21 @@ _SEQUENCE_LENS = 4
 accepts and ignores (onnx 1.23, ``onnx/reference/ops/op_lstm.py`` and others)."""
 
 
-def open_runtime(
-    path: Path, model: onnx.ModelProto | None, inputs: Sequence[DeclaredValue]
-) -> Runtime:
+def open_runtime(path: Path, model: onnx.ModelProto, inputs: Sequence[DeclaredValue]) -> Runtime:
     """Return the reference run of a file: onnxruntime, or else the reference evaluator.
 
     Args:
         path: The original file.
-        model: Its content without external data; None if onnx is not installed.
+        model: Its content without external data.
         inputs: The inputs that the file declares.
     """
-    session, why = _open_session(path)
+    session, why = _open_session(path, inputs)
     if session is not None:
         return session
-    if model is None:
-        return no_runtime(why, "" if "pip install" in why else INSTALL)
     return _open_evaluator(path, model, inputs, why)
 
 
-def _open_session(path: Path) -> tuple[Runtime | None, str]:
+def _open_session(path: Path, inputs: Sequence[DeclaredValue]) -> tuple[Runtime | None, str]:
     """Return the run by onnxruntime; or None, and why onnxruntime cannot run the file."""
     try:
         import onnxruntime
@@ -77,7 +73,6 @@ def _open_session(path: Path) -> tuple[Runtime | None, str]:
     for port in (*session.get_inputs(), *session.get_outputs()):
         if any(name in port.type for name in _NOT_IN_NUMPY):
             return None, f"onnxruntime does not return {port.type} to Python"
-    inputs = [_session_input(port) for port in session.get_inputs()]
 
     def run(arrays: Inputs) -> list[Array]:
         feed = complete_inputs(arrays, inputs)
@@ -90,15 +85,6 @@ def _open_session(path: Path) -> tuple[Runtime | None, str]:
         return [np.asarray(output) for output in outputs]
 
     return (run, f"onnxruntime {onnxruntime.__version__}"), ""
-
-
-def _session_input(port: Any) -> DeclaredValue:
-    """Return an input of a session, such as ``tensor(int64)`` with shape ``['N', None, 3]``."""
-    name = port.type.removeprefix("tensor(").removesuffix(")")
-    name = {"float": "FLOAT", "double": "DOUBLE"}.get(name, name.upper())
-    return DeclaredValue(
-        port.name, TYPES.get(name), tuple("" if size is None else size for size in port.shape)
-    )
 
 
 def _open_evaluator(
