@@ -50,6 +50,16 @@ NOTES: Mapping[str, tuple[str, str]] = {
         "inputs of the source that no output depends on are not inputs of the variant",
         "give the variant the other inputs only"),
 
+    "outputs-random": (
+        "outputs that depend on random numbers cannot be compared with those of the source",
+        "compare their statistics, or fix the random numbers as inputs of the model"),
+    "integers-limited": (
+        "the outputs agree with the source's only for a part of the integers of an input",
+        "keep the integers in the range that agrees, or reduce them before the model"),
+    "size-fixed": (
+        "a dimension keeps the size of the conversion: at another size the outputs are wrong",
+        "convert again for each size that you need: ovtool convert --shape"),
+
     # Emulated devices and estimates of compilers.
     "emulated": (
         "an emulated device: speed, memory and precision say nothing about real hardware",
@@ -276,13 +286,16 @@ VARIANT_NOTES = frozenset(
         "conversion-not-checked",
         "files-larger",
         "inputs-dropped",
+        "integers-limited",
         "no-baseline",
-        "outputs-not-checked",
-        "traced-control-flow",
-        "outputs-left-out",
         "no-preprocessing",
+        "outputs-left-out",
+        "outputs-not-checked",
+        "outputs-random",
         "samples-shared",
+        "size-fixed",
         "state-initial",
+        "traced-control-flow",
     }
 )
 """Ids of the notes that stay with a variant: in its record, its rows and a choice of it."""

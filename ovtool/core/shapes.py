@@ -74,6 +74,21 @@ def parse_named(texts: Iterable[str], option: str) -> dict[str, str]:
     return values
 
 
+def parse_named_numbers(texts: Iterable[str], option: str) -> dict[str, float]:
+    """Return the numbers of the ``NAME=NUMBER`` texts of an option by name.
+
+    Raises:
+        InputError: A text is not ``NAME=NUMBER``, or a name repeats.
+    """
+    numbers = {}
+    for name, text in parse_named(texts, option).items():
+        try:
+            numbers[name] = float(text)
+        except ValueError as error:
+            raise InputError(f"{option} {name}: {text!r} is not a number") from error
+    return numbers
+
+
 def parse_named_shapes(texts: Iterable[str]) -> dict[str, Shape]:
     """Return the shapes of ``NAME=SHAPE`` texts by name.
 

@@ -92,6 +92,8 @@ class Port(Record):
     shape: tuple[int, ...]
     dtype: str
     layout: str | None = None
+    maximum: int | None = None
+    """Largest integer at which the conversion agrees with the source; None without a limit."""
 
     @property
     def batch_axis(self) -> int | None:

@@ -150,6 +150,12 @@ def _row(path: Path, port: Port, array: NDArray[np.generic], row: int) -> NDArra
         values = values.squeeze(port.batch_axis)
     if values.dtype.kind == "f" and np.isnan(values).any():
         raise InputError(f"{path}: {port.name} row {row} contains NaN")
+    if port.maximum is not None and values.size and values.max() > port.maximum:
+        raise InputError(
+            f"{path}: {port.name} row {row} contains {values.max()}; the conversion is right up to "
+            f"{port.maximum}",
+            "reduce the integers before the model, as OpenVINO computes them in 32 bits",
+        )
     return values
 
 

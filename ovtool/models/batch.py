@@ -19,14 +19,8 @@ from ovtool.core.third_party import reason
 from ovtool.core.variant import ports
 from ovtool.graph.reference_run import ReferenceModel
 from ovtool.models.batch_candidates import Axes, Candidates
-from ovtool.models.inputs import (
-    NO_SYMBOLS,
-    Symbols,
-    batch_axis,
-    check_shapes,
-    random_inputs,
-    with_batch,
-)
+from ovtool.models.check_inputs import random_inputs
+from ovtool.models.inputs import NO_SYMBOLS, Symbols, batch_axis, check_shapes, with_batch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

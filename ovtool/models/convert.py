@@ -13,6 +13,7 @@ from ovtool.core.errors import InputError
 from ovtool.core.notes import make_note
 from ovtool.core.progress import SILENT, Progress
 from ovtool.core.variant import RECORD, Variant
+from ovtool.datasets.registry import load_samples
 from ovtool.graph.operations import describe_state
 from ovtool.graph.quantization import NONE, detect_compression
 from ovtool.models.batch import open_batch
@@ -21,11 +22,16 @@ from ovtool.models.inputs import apply_options, name_ports, reject_text
 from ovtool.models.network import NETWORK_OPTIONS
 from ovtool.models.onnx_file import external_files
 from ovtool.models.options import SourceOptions
-from ovtool.models.output_check import compare_with_source
+from ovtool.models.output_check import MAX_SAMPLES, compare_with_source
 from ovtool.models.registry import COMPANIONS, SOURCES, kind_of
+from ovtool.models.size_check import FixedSizeError
 
 if TYPE_CHECKING:
-    from ovtool.models.output_check import CheckedConversion
+    import openvino as ov
+
+    from ovtool.core.notes import Note
+    from ovtool.datasets.samples import Samples
+    from ovtool.models.check_verdict import CheckedConversion
     from ovtool.models.source import SourceModel
 
 ModelReference = str | Path | Variant
@@ -80,24 +86,54 @@ def convert(
         compressed = [] if compression == NONE else [make_note("compressed-source", compression)]
         if read.network is not None:
             known |= {n: getattr(options, n) for n in NETWORK_OPTIONS}
-        checked = _check(xml, read, options)
+        samples = _load_samples(batched.model, read, options, progress)
+        checked = _check(xml, read, options, samples)
+        described = variant.ports(batched.model)
         state = describe_state(batched.model)
         stateful = [make_note("state-initial", state)] if state else []
         return {
             "name": name or target.resolve().name,
             "source": read.source.model_copy(update=known),
-            **variant.ports(batched.model),
+            "inputs": tuple(
+                port.model_copy(update={"maximum": checked.maxima.get(port.name)})
+                for port in described["inputs"]
+            ),
+            "outputs": described["outputs"],
             "batch": batched.batch,
             "batch_note": batched.note,
             "preprocessing": options.preprocessing or read.preprocessing,
             "check": checked.check,
-            "notes": (*read.notes, *compressed, *stateful, *checked.notes),
+            "notes": (*read.notes, *compressed, *stateful, *notes, *checked.notes),
         }
 
-    converted = variant.save(target, batched.model, describe, replace)
+    notes: list[Note] = []
+    while True:
+        try:
+            converted = variant.save(target, batched.model, describe, replace)
+            break
+        except FixedSizeError as error:
+            notes.append(make_note("size-fixed", f"{error.text}: {error}"))
+            batched = error.fix(batched)
     progress.advance()
     _report(converted, progress)
     return converted
+
+
+def _load_samples(
+    model: ov.Model, read: SourceModel, options: SourceOptions, progress: Progress
+) -> Samples | None:
+    """Return the user's samples for the output check."""
+    if options.data is None:
+        return None
+    inputs = [p for p in variant.ports(model)["inputs"] if p.name not in options.values]
+    return load_samples(
+        options.data,
+        inputs,
+        options.preprocessing or read.preprocessing,
+        limit=MAX_SAMPLES,
+        seed=options.seed,
+        progress=progress,
+    )
 
 
 def load_or_convert(
@@ -214,10 +250,14 @@ def _source_files(path: Path) -> list[Path]:
     return [path, *(p for p in companions if p.is_file())]
 
 
-def _check(xml: Path, read: SourceModel, options: SourceOptions) -> CheckedConversion:
+def _check(
+    xml: Path, read: SourceModel, options: SourceOptions, samples: Samples | None
+) -> CheckedConversion:
     """Compare a saved IR with its source; lost control flow is the cause of a difference."""
     try:
-        return compare_with_source(xml, read, options)
+        return compare_with_source(xml, read, options, samples)
+    except FixedSizeError:
+        raise
     except InputError as error:
         lost = next((note for note in read.notes if note.id == "traced-control-flow"), None)
         if lost is None:

@@ -1,25 +1,21 @@
-"""Names, shapes and layouts of a model's inputs, and random inputs for checks."""
+"""Names, shapes and layouts of a model's inputs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ovtool.core.errors import InputError
 from ovtool.core.registry import suggestion
 from ovtool.core.shapes import OPEN, open_size, port_name, shape_text
 from ovtool.core.third_party import reason
 from ovtool.core.variant import ports
-from ovtool.datasets import synthetic
-from ovtool.datasets.samples import numpy_type
 
 if TYPE_CHECKING:
     import openvino as ov
 
     from ovtool.models.options import SourceOptions
-    from ovtool.models.source import Array, Inputs
+    from ovtool.models.source import Inputs
 
 _TEXT = {
     "input": "export the model without its tokenizer, with the token ids and the mask as inputs",
@@ -197,24 +193,6 @@ def with_batch(
         if axis is not None and port.get_partial_shape()[axis].is_dynamic:
             changed[name] = (*shape[:axis], batch, *shape[axis + 1 :])
     return changed
-
-
-def random_inputs(
-    model: ov.Model, shapes: Mapping[str, tuple[int, ...]], seed: int
-) -> dict[str, Array]:
-    """Return random inputs in the model's valid range, with masks of random zeros and ones.
-
-    Raises:
-        InputError: NumPy lacks the type of an input.
-    """
-    generator = np.random.default_rng(seed)
-    ranges = synthetic.input_ranges(model).values()
-    inputs = {}
-    for port, values in zip(ports(model)["inputs"], ranges, strict=True):
-        valid = synthetic.ZEROS_AND_ONES if values.kind == "ones" else values
-        shape = shapes[port.name]
-        inputs[port.name] = synthetic.generate(valid, shape, numpy_type(port), generator)
-    return inputs
 
 
 def inputs_text(inputs: Inputs) -> str:

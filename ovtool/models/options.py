@@ -25,3 +25,7 @@ class SourceOptions(Record):
     """Maximum difference from the source's outputs, relative to their largest absolute value."""
     seed: int = Field(default=0, ge=0)
     """Seed of the random inputs of the output check."""
+    data: str | None = None
+    """Samples for the output check: a folder of images, an array file or ``sample:NAME``."""
+    values: dict[str, float] = Field(default_factory=dict)
+    """Input name to the value that fills it in the output check, such as a sampling rate."""

@@ -2,237 +2,371 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from ovtool.core.errors import InputError
 from ovtool.core.notes import make_note
 from ovtool.core.shapes import OPEN, shape_text
-from ovtool.core.variant import ConversionCheck, OutputDifference, ports
+from ovtool.core.variant import ConversionCheck, ports
+from ovtool.datasets.samples import batches
 from ovtool.graph.reference_run import ReferenceModel
-from ovtool.models.inputs import check_shapes, inputs_text, random_inputs, with_batch
-from ovtool.models.output_difference import OutputHistory, compare_output, disagreement
+from ovtool.models import size_check
+from ovtool.models.check_inputs import FIRST, FURTHER, SMALL, CheckInputs, Variation
+from ovtool.models.check_verdict import (
+    DEFAULT_TOLERANCE,
+    CheckedConversion,
+    run_unchecked,
+    unchecked_notes,
+)
+from ovtool.models.inputs import batch_axis, check_shapes, inputs_text, with_batch
+from ovtool.models.output_difference import Comparison, OutputHistory, compare_output, disagreement
+from ovtool.models.size_check import FixedSizeError
 from ovtool.models.source import RuntimeUnavailableError
+from ovtool.models.source_error import OUTPUT_STEPS, RANDOM, ancestors, own_error, resolution
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     import openvino as ov
 
     from ovtool.core.notes import Note
     from ovtool.core.variant import Port
+    from ovtool.datasets.samples import Sample, Samples
     from ovtool.models.options import SourceOptions
-    from ovtool.models.source import Array, DeclaredOutput, Inputs, Reference, SourceModel
+    from ovtool.models.size_check import OpenDimension, Shapes
+    from ovtool.models.source import Array, Inputs, Reference, SourceModel
 
-DEFAULT_TOLERANCE = 1e-3
-"""Relative to an output's largest absolute value; f32 convolution nets stay below 1e-5."""
-
-STEPS = {"bf16": 2**-7, "f8e4m3": 2**-3, "f8e5m2": 2**-2, "f4e2m1": 2**-1}
-"""Largest step between two values of a narrow output type, relative to the value: two correct
-computations may round to the two sides of a value."""
-
-_RANDOM = frozenset({"RandomUniform", "Multinomial"})
-
-
-@dataclass(frozen=True, slots=True)
-class CheckedConversion:
-    """The verdict of a check, and the notes that stay with the variant."""
-
-    check: ConversionCheck
-    notes: tuple[Note, ...] = ()
+BATCHES = (2, 5)
+"""Batches that are checked besides the one at which the source was read."""
+MAX_SAMPLES = 16
+"""Largest number of the user's samples that are checked."""
+_INTEGER_STEPS = (2**62, 2**31 - 1, 2**24)
+"""Largest integers that are tried in inputs that accept all integers, above ``SMALL``."""
 
 
 def compare_with_source(
-    xml: Path, source: SourceModel, options: SourceOptions
+    xml: Path, source: SourceModel, options: SourceOptions, samples: Samples | None = None
 ) -> CheckedConversion:
     """Compare a saved IR's outputs with the source's on the same inputs.
 
+    The inputs are the user's samples if given, and random ones in the valid ranges of the graph:
+    several batches and masks, other sizes of every open dimension, and large integers.  Outputs
+    that are empty, one value or NaN on all of these get further inputs.
+
     Raises:
-        InputError: An output differs by more than the tolerance, is not finite while the source's
-            is, has another shape, or a model does not run.
+        FixedSizeError: The outputs agree only at the sizes at which the source was read.
+        InputError: An output differs by more than the tolerance and the source's own error, is not
+            finite while the source's is, has another shape, or a model does not run.
     """
     import openvino as ov
 
     # Without memory mapping: on Windows a mapped file prevents renaming its folder.
     model = ov.Core().read_model(xml, config={"ENABLE_MMAP": False})
     if source.reference is None:
-        return _unchecked(model, source, options)
+        return run_unchecked(model, source, options)
     try:
-        return _Check(model, source, source.reference, options).run()
+        return _Check(model, source, source.reference, options, samples).run()
     except RuntimeUnavailableError as error:
-        return _unchecked(model, replace(source, why_unchecked=str(error)), options)
+        return run_unchecked(model, replace(source, why_unchecked=str(error)), options)
+
+
+class _RejectedError(Exception):
+    """The source does not accept some inputs."""
+
+    def __init__(self, error: InputError) -> None:
+        self.error = error
 
 
 class _Check:
     """One comparison of a converted model with its source."""
 
     def __init__(
-        self, model: ov.Model, source: SourceModel, reference: Reference, options: SourceOptions
+        self,
+        model: ov.Model,
+        source: SourceModel,
+        reference: Reference,
+        options: SourceOptions,
+        samples: Samples | None,
     ) -> None:
         self._model, self._source, self._options = model, source, options
-        self._reference = reference
+        self._reference, self._samples = reference, samples
         self._converted = ReferenceModel(model)
+        self._inputs = CheckInputs(model, options.seed, options.values)
         self._tolerance = options.tolerance or DEFAULT_TOLERANCE
         self._tried: list[str] = []
-        self._steps = {p.name: STEPS[p.dtype] for p in ports(model)["outputs"] if p.dtype in STEPS}
-        self._outputs = [
-            _history(port.name, result)
-            for port, result in zip(ports(model)["outputs"], model.outputs, strict=True)
-        ]
+        self._random_names: dict[str, None] = {}
+        self._tolerances: dict[str, float] = {}
+        self._outputs: list[OutputHistory] = []
+        self._resolutions: list[float] = []
+        for port, result in zip(ports(model)["outputs"], model.outputs, strict=True):
+            nodes = ancestors(result.get_node())
+            types = {node.get_type_name() for node in nodes}
+            history = OutputHistory(port.name, "Parameter" in types, bool(types & RANDOM))
+            self._random_names |= dict.fromkeys(sorted(types & RANDOM))
+            self._outputs.append(history)
+            self._tolerances[port.name] = max(self._tolerance, OUTPUT_STEPS.get(port.dtype, 0))
+            self._resolutions.append(resolution(nodes))
 
     def run(self) -> CheckedConversion:
         """Try inputs until every output is compared."""
-        # A static batch of the source stays.
-        base = check_shapes(self._source.model, self._source.symbols)
-        self._compare(random_inputs(self._model, base, self._options.seed), base)
-        for batch in (2, 5):
-            larger = with_batch(self._model, base, batch=batch)
-            if larger != base:
-                inputs = random_inputs(self._model, larger, self._options.seed + batch)
-                if not self._compare(inputs, base):
-                    break
+        base = self._base_shapes()
+        for inputs in self._sample_inputs():
+            self._require(inputs, "the source does not run on the samples")
+        sampled = len(self._tried)
+        self._check_batches(base)
+        for variation in FURTHER:
+            if all(output.status in {"checked", "random"} for output in self._outputs):
+                break
+            self._attempt(self._inputs.draw(base, variation))
+        self._check_sizes(base)
+        maxima, notes = self._check_integers(base)
+        texts = [f"{self._samples.reference}: " if self._samples and sampled else ""]
+        texts += ["; ".join(self._tried[:sampled]), "; " if sampled else ""]
+        texts += [f"random, seed {self._options.seed}: {'; '.join(self._tried[sampled:])}"]
         check = ConversionCheck(
             against=self._source.against,
             tolerance=self._tolerance,
-            inputs=f"random, seed {self._options.seed}: {'; '.join(self._tried)}",
+            inputs="".join(texts),
             differences=tuple(output.to_record() for output in self._outputs),
         )
-        return CheckedConversion(check, tuple(check_notes(check)))
+        return CheckedConversion(
+            check, (*unchecked_notes(check, list(self._random_names)), *notes), maxima
+        )
 
-    def _compare(self, inputs: Inputs, base: Mapping[str, tuple[int, ...]]) -> bool:
-        """Compare all outputs on some inputs; return whether the source accepts them."""
+    def _base_shapes(self) -> Shapes:
+        """Return the shapes at which the source was read: of its example, or chosen ones."""
+        base = check_shapes(
+            self._source.model, self._source.symbols
+        )  # keeps a static batch of the source
+        if self._source.network is None:
+            return base
+        for name, tensor in self._source.network.example.items():
+            if name in base and len(tensor.shape) == len(base[name]):
+                partial = self._source.model.input(name).get_partial_shape()
+                sizes = zip(partial, tensor.shape, base[name], strict=True)
+                base[name] = tuple(
+                    int(size) if dimension.is_dynamic else static
+                    for dimension, size, static in sizes
+                )
+        return with_batch(self._source.model, base, batch=1)
+
+    def _sample_inputs(self) -> Iterator[Inputs]:
+        """Yield inputs from the user's samples: two alone, then the others as a batch."""
+        if self._samples is None:
+            return
+        described = ports(self._model)["inputs"]
+        given = [port for port in described if port.name not in self._options.values]
+        samples = [sample for sample, _ in zip(self._samples, range(MAX_SAMPLES), strict=False)]
+        for group in _groups(samples, described):
+            for batch in batches(group, given, len(group)):
+                shapes = {p.name: tuple(abs(size) for size in p.shape) for p in described}
+                fixed = with_batch(self._model, shapes, len(group))
+                yield self._inputs.draw(fixed, FIRST[0]) | batch.inputs  # drawn: fixed values
+
+    def _check_batches(self, base: Shapes) -> None:
+        """Compare the first batch, then others, which are larger if the batch is dynamic."""
         try:
-            expected = self._reference(inputs)
+            error = self._compare(self._inputs.draw(base, FIRST[0]))
+        except _RejectedError as rejected:
+            error = None
+            if not self._tried:
+                self._retry_first(base, rejected.error)
+        if error is not None:
+            raise error
+        accepted = True
+        for batch, variation in zip(BATCHES, FIRST[1:], strict=True):
+            larger = with_batch(self._model, base, batch=batch) if accepted else base
+            inputs = self._inputs.draw(larger, variation)
+            try:
+                error = self._compare(inputs)
+            except _RejectedError:
+                accepted, error = False, None
+                self._tried.append(f"not {inputs_text(inputs)}, which the source does not accept")
+                self._attempt(self._inputs.draw(base, variation))
+            if error is not None:
+                self._attempt(self._inputs.draw(base, variation))  # raises if it is not the batch
+                axes = [(n, a) for n, a in self._batch_axes().items() if a is not None]
+                raise FixedSizeError(base, axes, str(error)) if larger != base else error
+
+    def _retry_first(self, base: Shapes, error: InputError) -> None:
+        """Try other values of the first shapes; raise the error if the source rejects all."""
+        for variation in FURTHER[:2]:
+            if self._attempt(self._inputs.draw(base, variation)):
+                return
+        raise _with_shape_hint(error, base) from error
+
+    def _check_sizes(self, base: Shapes) -> None:
+        """Compare other sizes of the open dimensions, together and one by one."""
+        axes = self._batch_axes()
+        dimensions = size_check.open_dimensions(self._model, base, axes)
+        for alternatives in size_check.JOINT_FACTORS if dimensions else ():
+            for factor in alternatives:
+                error = self._size_error(size_check.resize(base, dimensions, factor))
+                if isinstance(error, InputError):
+                    raise self._fixed(base, dimensions, factor, error)
+                if error is None:
+                    break
+        for single in size_check.separately(dimensions):
+            error = self._size_error(size_check.resize(base, single, 1.5))
+            if isinstance(error, InputError):
+                raise self._fixed(base, single, 1.5, error)
+
+    def _fixed(
+        self, base: Shapes, dimensions: Sequence[OpenDimension], factor: float, error: InputError
+    ) -> FixedSizeError:
+        """Return the error that names the dimensions that must keep their size."""
+        culprits = [
+            d
+            for single in size_check.separately(dimensions)
+            for d in single
+            if isinstance(self._size_error(size_check.resize(base, single, factor)), InputError)
+        ]
+        places = [(d.name, d.axis) for d in culprits or dimensions]
+        return FixedSizeError(base, places, str(error))
+
+    def _size_error(self, shapes: Shapes) -> InputError | bool | None:
+        """Return how outputs of other sizes disagree, None if they agree, False if rejected."""
+        try:
+            return self._compare(self._inputs.draw(shapes, Variation(mask="ones")))
+        except _RejectedError:
+            return False
+
+    def _check_integers(self, base: Shapes) -> tuple[dict[str, int], list[Note]]:
+        """Return the largest integers that agree, for inputs that the conversion narrows."""
+        wide = self._inputs.wide
+        failed: InputError | None = None
+        top = SMALL
+        for step in _INTEGER_STEPS if wide else ():
+            ranges = {name: (0, min(step, maximum)) for name, maximum in wide.items()}
+            try:
+                error = self._compare(self._inputs.draw(base, Variation(), ranges), record=False)
+            except _RejectedError:
+                continue
+            if error is None:
+                top = step
+                break
+            failed = error
+        if failed is None:
+            return {}, []
+        maxima = {name: top for name, maximum in wide.items() if maximum > top}
+        names = ", ".join(maxima)
+        return maxima, [make_note("integers-limited", f"{names}: 0..{top} agrees; above: {failed}")]
+
+    def _require(self, inputs: Inputs, what: str) -> None:
+        """Compare the user's inputs, which the source must accept."""
+        try:
+            error = self._compare(inputs)
+        except _RejectedError as rejected:
+            raise InputError(f"{what}: {rejected.error}", rejected.error.hint) from rejected.error
+        if error is None:
+            return
+        for name, array in inputs.items():
+            largest = int(np.abs(array).max(initial=0)) if array.dtype.kind in "iu" else 0
+            if largest >= 2**31:
+                raise InputError(
+                    f"{name} has integers up to {largest}, and {error}",
+                    "OpenVINO computes 64-bit integers in 32 bits: reduce them before the model",
+                )
+        raise error
+
+    def _attempt(self, inputs: Inputs) -> bool:
+        """Compare all outputs; return whether the source accepts the inputs."""
+        try:
+            error = self._compare(inputs)
+        except _RejectedError:
+            return False
+        if error is not None:
+            raise error
+        return True
+
+    def _compare(self, inputs: Inputs, *, record: bool = True) -> InputError | None:
+        """Compare all outputs; return the first disagreement beyond the source's own error.
+
+        Raises:
+            _RejectedError: The source does not accept the inputs.
+        """
+        expected = self._run_source(inputs)
+        if len(expected) != len(self._outputs):
+            return InputError(
+                f"the source has {len(expected)} outputs, the conversion {len(self._outputs)}"
+            )
+        try:
+            actual = self._converted.run(inputs)
+            comparisons = [
+                compare_output(output.name, ours, theirs)
+                for output, ours, theirs in zip(self._outputs, actual, expected, strict=True)
+                if not output.random
+            ]
+        except InputError as error:
+            return error
+        errors = [0.0] * len(expected)
+        if not all(c.agrees(self._tolerances[c.name]) for c in comparisons):
+            errors = self._own_errors(inputs, expected)
+        by_name = {comparison.name: comparison for comparison in comparisons}
+        for output, own in zip(self._outputs, errors, strict=True):
+            tolerance = self._tolerances[output.name]
+            if not output.random and not by_name[output.name].agrees(tolerance, own):
+                return disagreement(by_name[output.name], self._source.against, tolerance, own)
+        if record:
+            self._record(inputs, by_name)
+        return None
+
+    def _record(self, inputs: Inputs, comparisons: Mapping[str, Comparison]) -> None:
+        self._tried.append(inputs_text(inputs))
+        for output in self._outputs:
+            if not output.random:
+                output.comparisons.append(comparisons[output.name])
+
+    def _run_source(self, inputs: Inputs) -> list[Array]:
+        try:
+            return self._reference(inputs)
         except InputError as error:
             if isinstance(error, RuntimeUnavailableError) and not self._tried:
                 raise
-            if self._tried:
-                self._tried.append(f"not {inputs_text(inputs)}, which the source does not accept")
-                return False
-            raise _with_shape_hint(error, base) from error
-        actual = self._converted.run(inputs)
-        if len(expected) != len(actual):
-            raise InputError(
-                f"the source has {len(expected)} outputs, the conversion {len(actual)}"
-            )
-        self._tried.append(inputs_text(inputs))
-        for output, ours, theirs in zip(self._outputs, actual, expected, strict=True):
-            if not output.random:
-                self._judge(output, ours, theirs)
-        return True
+            raise _RejectedError(error) from error
 
-    def _judge(self, output: OutputHistory, ours: Array, theirs: Array) -> None:
-        comparison = compare_output(output.name, ours, theirs)
-        tolerance = max(self._tolerance, self._steps.get(output.name, 0.0))
-        if not comparison.agrees(tolerance):
-            raise disagreement(output.name, comparison, self._source.against, tolerance, 0.0)
-        output.comparisons.append(comparison)
+    def _own_errors(self, inputs: Inputs, expected: Sequence[Array]) -> list[float]:
+        """Return the absolute error of the source for each output, and mark random outputs."""
+        again = self._reference(inputs)
+        for output, first, second in zip(self._outputs, expected, again, strict=True):
+            same = first.shape == second.shape
+            tolerance = self._tolerances[output.name]
+            if not same or not compare_output(output.name, first, second).agrees(tolerance):
+                output.random = True
+                if self._source.random_operations is not None:
+                    names = self._source.random_operations(inputs)
+                    self._random_names |= dict.fromkeys(names)
+        precise: Sequence[Array | None] = [None] * len(expected)
+        if self._source.second is not None:
+            try:
+                precise = self._source.second(inputs)
+            except InputError:  # not every model runs with other rounding
+                precise = [None] * len(expected)
+        return [
+            own_error(relative, theirs, other)
+            for relative, theirs, other in zip(self._resolutions, expected, precise, strict=True)
+        ]
 
-
-def check_notes(check: ConversionCheck) -> Sequence[Note]:
-    """Return the notes on outputs that were not checked."""
-    unchecked = check.unchecked
-    if not unchecked:
-        return ()
-    if check.against is None:
-        return (make_note("conversion-not-checked", check.why_unchecked),)
-    evidence = "; ".join(f"{d.output}: {_REASONS[d.status]}" for d in unchecked)
-    if len(unchecked) == len(check.differences):
-        return (make_note("conversion-not-checked", evidence),)
-    return (make_note("outputs-not-checked", evidence),)
+    def _batch_axes(self) -> dict[str, int | None]:
+        names = [port.name for port in ports(self._model)["inputs"]]
+        return {n: batch_axis(p) for n, p in zip(names, self._model.inputs, strict=True)}
 
 
-_REASONS = {
-    "no-reference": "no runtime of the source",
-    "empty": "empty for all inputs tried",
-    "constant": "one value for all inputs tried",
-    "not-finite": "NaN or infinite in the source for all inputs tried",
-    "random": "depends on random numbers",
-}
-
-
-def _unchecked(model: ov.Model, source: SourceModel, options: SourceOptions) -> CheckedConversion:
-    """Return that nothing was compared, after a run that gives what the source declares.
-
-    Raises:
-        InputError: The conversion does not run, or an output has another shape or type than the
-            source declares.
-    """
-    inputs = random_inputs(model, check_shapes(source.model, source.symbols), options.seed)
-    outputs = ReferenceModel(model).run(inputs)
-    for port, output in zip(ports(model)["outputs"], outputs, strict=True):
-        if port.name in source.declared:
-            # Other input shapes than those of the source give other output shapes.
-            declared = source.declared[port.name]
-            _compare_declared(port, output.shape, declared, sizes=not options.input_shapes)
-    check = ConversionCheck(
-        against=None,
-        tolerance=options.tolerance or DEFAULT_TOLERANCE,
-        inputs=f"not compared, only run: {inputs_text(inputs)}",
-        differences=tuple(
-            OutputDifference(
-                output=port.name,
-                status="no-reference",
-                compared=0,
-                max_abs_difference=None,
-                largest_value=None,
-            )
-            for port in ports(model)["outputs"]
-        ),
-        why_unchecked=source.why_unchecked,
-    )
-    return CheckedConversion(check, tuple(check_notes(check)))
-
-
-def _compare_declared(
-    port: Port, shape: tuple[int, ...], declared: DeclaredOutput, *, sizes: bool
-) -> None:
-    if declared.dtype not in (None, port.dtype):
-        raise InputError(
-            f"output {port.name!r} is {port.dtype}, the source declares {declared.dtype}",
-            "OpenVINO reads this model wrongly",
-        )
-    if declared.shape is None:
-        return
-    pairs = zip(shape, declared.shape, strict=False)
-    same = all(other in (size, OPEN) or not sizes for size, other in pairs)
-    if len(shape) != len(declared.shape) or not same:
-        raise InputError(
-            f"output {port.name!r} has shape {shape_text(shape) or 'of a scalar'}, "
-            f"the source declares {shape_text(declared.shape) or 'a scalar'}",
-            "OpenVINO reads this model wrongly, or the file declares a wrong shape",
-        )
-
-
-def _history(name: str, result: Any) -> OutputHistory:
-    types = ancestor_types(result.get_node())
-    return OutputHistory(name, varies="Parameter" in types, random=bool(types & _RANDOM))
-
-
-def ancestor_types(node: Any) -> set[str]:
-    """Return the types of the operations whose values an operation depends on.
-
-    ``ShapeOf`` depends on no values.  The bodies of loops and branches count.
-    """
-    types: set[str] = set()
-    pending, seen = [node], {node.get_name()}
-    while pending:
-        current = pending.pop()
-        kind = current.get_type_name()
-        types.add(kind)
-        if kind == "ShapeOf":
-            continue
-        bodies = [current.get_function()] if kind in {"Loop", "TensorIterator"} else []
-        if kind == "If":
-            bodies = [current.get_function(index) for index in (0, 1)]
-        types |= {op.get_type_name() for body in bodies for op in body.get_ops()} - {"Parameter"}
-        for value in current.input_values():
-            source = value.get_node()
-            if source.get_name() not in seen:
-                seen.add(source.get_name())
-                pending.append(source)
-    return types
+def _groups(samples: Sequence[Sample], described: Sequence[Port]) -> list[list[Sample]]:
+    """Return the samples as batches: of the static batch, or two alone and the others together."""
+    axes = [(port, port.batch_axis) for port in described]
+    sizes = {port.shape[axis] for port, axis in axes if axis is not None}
+    if sizes != {OPEN}:
+        size = max(sizes, default=1)
+        return [list(samples[i : i + size]) for i in range(0, len(samples) - size + 1, size)]
+    shapes = [[array.shape for array in sample.inputs.values()] for sample in samples[2:]]
+    rest = list(samples[2:])
+    together = [rest] if rest and all(s == shapes[0] for s in shapes) else [[s] for s in rest]
+    return [[sample] for sample in samples[:2]] + together
 
 
 def _with_shape_hint(error: InputError, shapes: Mapping[str, tuple[int, ...]]) -> InputError:

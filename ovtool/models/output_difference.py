@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from ovtool.models.source import Array
 
+TEXT = "OSU"
+"""NumPy's kinds of texts."""
 ROUNDING = float(np.finfo(np.float32).eps)
 """An absolute difference that says nothing: rounding of intermediate values of about 1 in f32."""
 
@@ -28,6 +30,7 @@ class Comparison:
     Values that are NaN in the source are not compared: they say that the inputs make no sense.
     """
 
+    name: str
     compared: int
     max_abs_difference: float
     """Over the values that are finite in both."""
@@ -60,15 +63,14 @@ def compare_output(name: str, actual: Array, expected: Array) -> Comparison:
     Raises:
         InputError: The shapes differ.
     """
-    if np.iscomplexobj(expected):
-        expected = np.stack([expected.real, expected.imag], -1)
+    expected = as_real(expected)
     if actual.shape != expected.shape:
         raise InputError(
             f"output {name!r} has shape {shape_text(actual.shape) or 'of a scalar'}, "
             f"the source's has {shape_text(expected.shape) or 'that of a scalar'}"
         )
-    if "OSU".find(expected.dtype.kind) >= 0:
-        return _compare_texts(actual, expected)
+    if expected.dtype.kind in TEXT:
+        return _compare_texts(name, actual, expected)
     ours, theirs = actual.astype(np.float64), expected.astype(np.float64)
     finite = np.isfinite(ours) & np.isfinite(theirs)
     comparable = finite | (ours == theirs) | np.isnan(theirs)
@@ -77,6 +79,7 @@ def compare_output(name: str, actual: Array, expected: Array) -> Comparison:
     if actual.dtype.kind in "iu" and expected.dtype.kind in "iu" and not difference:
         difference = float((actual != expected).any())  # float64 merges integers above 2^53
     return Comparison(
+        name=name,
         compared=int(finite.sum()),
         max_abs_difference=difference,
         low=float(values.min(initial=np.inf)),
@@ -87,9 +90,15 @@ def compare_output(name: str, actual: Array, expected: Array) -> Comparison:
     )
 
 
-def _compare_texts(actual: Array, expected: Array) -> Comparison:
+def as_real(array: Array) -> Array:
+    """Return complex values as pairs in a last dimension, and others as they are."""
+    return np.stack([array.real, array.imag], -1) if np.iscomplexobj(array) else array
+
+
+def _compare_texts(name: str, actual: Array, expected: Array) -> Comparison:
     unequal = float((actual.astype(str) != expected.astype(str)).sum())
     return Comparison(
+        name=name,
         compared=expected.size,
         max_abs_difference=unequal,
         low=0.0,
@@ -142,9 +151,10 @@ class OutputHistory:
 
 
 def disagreement(
-    name: str, comparison: Comparison, against: str, tolerance: float, error: float
+    comparison: Comparison, against: str, tolerance: float, error: float
 ) -> InputError:
     """Return the error for an output that differs from the source's."""
+    name = comparison.name
     if comparison.mismatched:
         return InputError(
             f"output {name!r}: {comparison.mismatched} of {comparison.total} values are NaN or "

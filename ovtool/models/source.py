@@ -64,6 +64,8 @@ class SourceModel:
     second: Reference | None = None
     """The source with other rounding, such as ONNX Runtime without graph optimizations: its
     distance from ``reference`` is the source's own error.  Called only if the outputs differ."""
+    random_operations: Callable[[Inputs], list[str]] | None = None
+    """Names of the operations of a run that draw random numbers; None if unknown."""
     declared: Mapping[str, DeclaredOutput] = field(default_factory=dict)
     """Outputs that the file declares, by any of the names of the converted output."""
     notes: tuple[Note, ...] = ()

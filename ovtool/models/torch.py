@@ -19,6 +19,7 @@ from ovtool.core.variant import Source
 from ovtool.graph.digest import graph_sha256
 from ovtool.models.network import Network, flatten_outputs
 from ovtool.models.source import Array, Inputs, Reference, SourceModel
+from ovtool.models.torch_precise import PreciseNetwork, random_operations
 from ovtool.models.torch_values import Arguments, split_arguments
 from ovtool.models.torch_weights import load_weights
 
@@ -74,12 +75,20 @@ def from_module(
     traced = network.trace()
     if source.sha256 is None:
         source = source.model_copy(update={"sha256": graph_sha256(traced.model)})
+    names = list(example.tensors)
+
+    def random_names(inputs: Inputs) -> list[str]:
+        tensors = {name: torch.from_numpy(np.array(inputs[name])) for name in names}
+        return random_operations(lambda: network(tensors), source.reference)
+
     return SourceModel(
         source=source,
         model=traced.model,
         notes=traced.notes,
-        reference=eager_runtime(source.reference, list(example.tensors), network),
+        reference=eager_runtime(source.reference, names, network),
         against=f"torch {torch.__version__}, eager",
+        second=eager_runtime(source.reference, names, PreciseNetwork(network)),
+        random_operations=random_names,
         network=network,
     )
 

@@ -4,8 +4,9 @@ import pytest
 from openvino import opset15 as op
 
 from ovtool.core.errors import InputError
+from ovtool.models.check_inputs import random_inputs
 from ovtool.models.convert import convert
-from ovtool.models.inputs import random_inputs, reject_text
+from ovtool.models.inputs import reject_text
 from tests.helpers.graphs import ROWS, embedding
 
 SHAPES = {"ids": (4, 200), "mask": (4, 200)}

@@ -2,14 +2,18 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from ovtool.core.errors import InputError
+from ovtool.datasets.registry import load_samples
 from ovtool.models import onnx as onnx_source
+from ovtool.models import torch as torch_source
 from tests.models.source_models import (
     conv_onnx,
     graph_onnx,
     make,
+    open_onnx,
 )
 
 
@@ -42,17 +46,141 @@ def test_tolerance_option_applies(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("nodes", "inputs", "status"),
+    ("nodes", "status"),
     [
-        ([("Tile", ["x", "r"], "y")], {"r": [4]}, "empty"),
+        ([("Tile", ["x", "none"], "y")], "empty"),
         ([("Neg", ["x"], "a"), ("Exp", ["a"], "b"), ("Neg", ["b"], "c"), ("Log", ["c"], "y")],
-         {}, "not-finite"),
-        ([("Abs", ["x"], "a"), ("Neg", ["a"], "b"), ("Relu", ["b"], "y")], {}, "constant"),
+         "not-finite"),
+        ([("Abs", ["x"], "a"), ("Neg", ["a"], "b"), ("Relu", ["b"], "y")], "constant"),
     ],
 )  # fmt: skip
-def test_outputs_without_evidence_are_not_checked(tmp_path, nodes, inputs, status):
-    shapes = {"x": [2, 3, 4, 5]}
-    record = make(graph_onnx(tmp_path / "net.onnx", nodes, shapes, inputs), tmp_path / "out").record
+def test_outputs_without_evidence_are_not_checked(tmp_path, nodes, status):
+    path, constants = tmp_path / "net.onnx", {"none": np.array([1, 1, 0, 1])}
+    source = graph_onnx(path, nodes, {"x": [2, 3, 4, 5]}, constants=constants)
+    record = make(source, tmp_path / "out").record
     assert [d.status for d in record.check.differences] == [status]
     assert record.check.max_abs_difference is None
     assert [note.id for note in record.notes] == ["conversion-not-checked"]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "constants"),
+    [
+        ([("Sub", ["x", "big"], "a"), ("Relu", ["a"], "y")], {"big": np.float32(100)}),
+        ([("Sub", ["x", "big"], "a"), ("Log", ["a"], "y")], {"big": np.float32(20)}),
+        ([("Tile", ["x", "r"], "y")], {}),
+    ],
+)
+def test_further_inputs_are_tried_for_evidence(tmp_path, nodes, constants):
+    counts = {} if constants else {"r": [2]}
+    path = graph_onnx(tmp_path / "net.onnx", nodes, {"x": [2, 8]}, counts, constants=constants)
+    record = make(path, tmp_path / "out").record
+    assert [d.status for d in record.check.differences] == ["checked"]
+    assert record.notes == ()
+
+
+def hash_onnx(path):
+    """Sum of the rows (id mod 1000) of a table: [batch, 8] ids of 64 bits -> [batch, 4]."""
+    table = np.random.default_rng(0).standard_normal((1000, 4)).astype(np.float32)
+    nodes = [
+        ("Mod", ["id", "n"], "row"), ("Gather", ["t", "row"], "e"), ("ReduceSum", ["e", "a"], "y"),
+    ]  # fmt: skip
+    constants = {"t": table, "n": np.array(1000), "a": np.array([1])}
+    return graph_onnx(path, nodes, {}, {"id": ["b", 8]}, constants=constants)
+
+
+def test_wide_integers_are_tried_and_limit_the_variant(tmp_path):
+    record = make(hash_onnx(tmp_path / "hash.onnx"), tmp_path / "out").record
+    assert record.check.max_abs_difference < 1e-5
+    assert [note.id for note in record.notes] == ["integers-limited"]
+    assert 2**15 <= record.inputs[0].maximum < 2**31
+
+
+@pytest.mark.parametrize(("largest", "agrees"), [(2**20, True), (2**60, False)])
+def test_integers_of_the_users_samples_decide(tmp_path, largest, agrees):
+    ids = np.random.default_rng(1).integers(largest // 2, largest, (20, 8))
+    np.savez(tmp_path / "ids.npz", id=ids)
+    source, data = hash_onnx(tmp_path / "hash.onnx"), str(tmp_path / "ids.npz")
+    if agrees:
+        check = make(source, tmp_path / "out", data=data).record.check
+        assert "id 14x8" in check.inputs
+    else:
+        with pytest.raises(InputError, match=r"id has integers up to \d{18}"):
+            make(source, tmp_path / "out", data=data)
+
+
+def test_later_samples_above_the_limit_are_refused(tmp_path):
+    variant = make(hash_onnx(tmp_path / "hash.onnx"), tmp_path / "out")
+    np.savez(tmp_path / "ids.npz", id=np.full((1, 8), 2**40))
+    samples = load_samples(str(tmp_path / "ids.npz"), variant.record.inputs, None)
+    with pytest.raises(InputError, match=str(2**40)):
+        list(samples)
+
+
+def test_bounded_token_ids_have_no_limit(tmp_path):
+    nodes = [("Gather", ["t", "id"], "y")]
+    table = np.eye(7, dtype=np.float32)
+    path = graph_onnx(tmp_path / "e.onnx", nodes, {}, {"id": ["b", 8]}, constants={"t": table})
+    record = make(path, tmp_path / "out").record
+    assert (record.inputs[0].maximum, record.notes) == (None, ())
+
+
+def test_fixed_value_fills_an_input(tmp_path):
+    """The logarithm of rate - 8000 is NaN for the rates that would be drawn."""
+    nodes = [("Sub", ["rate", "low"], "a"), ("Log", ["a"], "b"), ("Mul", ["x", "b"], "y")]
+    constants = {"low": np.float32(8000)}
+    path = graph_onnx(tmp_path / "net.onnx", nodes, {"x": [1, 6], "rate": []}, constants=constants)
+    assert make(path, tmp_path / "a").record.check.max_abs_difference is None
+    check = make(path, tmp_path / "b", values={"rate": 16000}).record.check
+    assert check.differences[0].largest_value > 1
+    with pytest.raises(InputError, match="'rat'"):
+        make(path, tmp_path / "c", values={"rat": 16000})
+
+
+def test_loop_over_an_open_dimension_keeps_the_traced_size(nets, tmp_path):
+    record = make("nets:loop", tmp_path / "out", input_shapes={"x": (-1, -1, 4)}).record
+    assert record.inputs[0].shape == (-1, 10, 4)
+    assert record.batch == "dynamic"
+    assert [note.id for note in record.notes] == ["size-fixed"]
+    assert record.check.max_abs_difference < 1e-5
+
+
+def test_open_dimension_is_checked_at_other_sizes(tmp_path):
+    record = make(open_onnx(tmp_path / "net.onnx"), tmp_path / "out").record
+    assert record.inputs[0].shape == (-1, -1, 5)
+    assert all(f"x 1x{size}x5" in record.check.inputs for size in (8, 12, 5))
+
+
+@pytest.mark.parametrize("net", ["narrow", "autocast"])
+def test_narrow_floats_of_the_source_are_its_own_error(nets, tmp_path, net):
+    check = make(f"nets:{net}", tmp_path / "out").record.check
+    [difference] = check.differences
+    assert difference.checked
+    # More than the tolerance allows, and less than some steps of bfloat16.
+    assert 1e-3 < difference.max_abs_difference / difference.largest_value < 2**-5
+
+
+def test_real_error_beyond_narrow_floats_is_refused(nets, tmp_path, monkeypatch):
+    genuine = torch_source.read
+
+    def read(reference, options):
+        source = genuine(reference, options)
+        return replace(source, reference=lambda x: [1.2 * y for y in source.reference(x)])
+
+    monkeypatch.setattr(torch_source, "read", read)
+    with pytest.raises(InputError, match="'output_0'"):
+        make("nets:narrow", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("net", "statuses", "operation"),
+    [
+        ("dropout", ["random", "checked"], "aten.bernoulli"),
+        ("noise", ["random"], "RandomUniform"),
+    ],
+)
+def test_random_outputs_are_named_and_not_compared(nets, tmp_path, net, statuses, operation):
+    record = make(f"nets:{net}", tmp_path / "out").record
+    assert [d.status for d in record.check.differences] == statuses
+    [note] = record.notes
+    assert operation in note.evidence

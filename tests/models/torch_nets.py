@@ -40,6 +40,45 @@ NETS = """
         def forward(self, x):
             return torch.special.zeta(x, x + 2)
 
+    class Loop(torch.nn.Module):
+        def forward(self, x):
+            total = torch.zeros_like(x[:, 0])
+            for i in range(x.shape[1]):
+                total = torch.tanh(total + x[:, i])
+            return total
+
+    class Narrow(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.layers = torch.nn.Sequential(
+                torch.nn.Linear(16, 32), torch.nn.ReLU(), torch.nn.Linear(32, 8)
+            ).to(torch.bfloat16)
+        def forward(self, x):
+            return self.layers(x.to(torch.bfloat16)).float()
+
+    class Autocast(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.one, self.two = torch.nn.Linear(16, 32), torch.nn.Linear(32, 8)
+        def forward(self, x):
+            with torch.autocast("cpu", torch.bfloat16):
+                return self.two(self.one(x).relu()).float()
+
+    class DropAlways(torch.nn.Module):
+        def forward(self, x):
+            return torch.nn.functional.dropout(2 * x, 0.5, training=True), 3 * x
+
+    class Noise(torch.nn.Module):
+        def forward(self, x):
+            return x + torch.randn_like(x)
+
+    def loop(): return Loop(), torch.zeros(1, 10, 4)
+    def narrow(): return Narrow(), torch.zeros(1, 16)
+    def autocast(): return Autocast(), torch.zeros(1, 16)
+    def dropout(): return DropAlways(), torch.zeros(1, 6)
+    def noise(): return Noise(), torch.zeros(1, 6)
     def net(): return Net()
     def with_example(): return Net(), torch.zeros(1, 3, 8, 8)
     def two():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 from ovtool.cli import console, options, progress
-from ovtool.cli.command import argument
+from ovtool.cli.command import DATA, argument, option
 from ovtool.cli.console import print_unwrapped
 from ovtool.cli.spec_options import with_source_options
 from ovtool.core import units
@@ -18,6 +18,16 @@ _SOURCE = (
     "Model: IR (.xml), .onnx, SavedModel folder, .tflite, .pdmodel, .pt2, module:function or"
     " sample:NAME."
 )
+CheckData = Annotated[
+    str | None,
+    option(DATA, "DATA", "Samples for the output check: image folder, .npz, .npy, sample:NAME."),
+]
+Values = Annotated[
+    list[str] | None,
+    option(
+        DATA, "NAME=NUMBER", "Value that fills an input in the output check: sr=16000.", "--value"
+    ),
+]
 EXAMPLES = ("ovtool convert resnet.onnx --out variants/resnet --mean 127 --scale 128",)
 
 
@@ -26,13 +36,18 @@ def command(
     source: Annotated[str, argument(_SOURCE)],
     out: options.Out,
     source_options: SourceOptions,
+    data: CheckData = None,
+    value: Values = None,
     name: options.Name = None,
     force: options.Force = False,
     json: options.Json = False,
 ) -> None:
     """Convert a model to OpenVINO IR and compare its outputs with the source's."""
     from ovtool import api
+    from ovtool.core.shapes import parse_named_numbers
 
+    checked = {"data": data, "values": parse_named_numbers(value or (), "--value")}
+    source_options = source_options.model_copy(update=checked)
     with progress.show_progress() as bar:
         variant = api.convert(
             source, out=out, name=name, options=source_options, progress=bar, replace=force

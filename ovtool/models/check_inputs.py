@@ -1,0 +1,168 @@
+"""Inputs of the output check: random values over the valid ranges, several masks, and given values.
+
+A set of inputs is drawn by a variation.  The first ones differ in their masks; the others are for
+outputs that are empty, one value or NaN on the inputs before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from ovtool.core.errors import InputError
+from ovtool.core.registry import suggestion
+from ovtool.core.variant import ports
+from ovtool.datasets import synthetic
+from ovtool.datasets.samples import numpy_type
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import openvino as ov
+
+    from ovtool.core.variant import Port
+    from ovtool.datasets.synthetic import ValueRange
+    from ovtool.models.source import Array
+
+SMALL = 2**15 - 1
+"""Largest integer of inputs without a limit: products of two stay exact in 32 bits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Variation:
+    """How a set of inputs is drawn."""
+
+    mask: Literal["tail", "head", "ones"] = "tail"
+    """Where the zeros of masks are: padding at the end, at the start, or none."""
+    real: Literal["normal", "unit", "pixels", "negative"] = "normal"
+    """Real values: N(0, 1), 0..1, 0..255, or below 0."""
+    scale: float = 1.0
+    """Factor of real values."""
+    counts: Literal["random", "ones"] = "random"
+    """Integers that are shapes or counts."""
+    unlimited: int = SMALL
+    """Largest value of integers without a limit."""
+
+
+FIRST = (Variation(), Variation(mask="ones"), Variation(mask="head", scale=4))
+FURTHER = (
+    Variation(mask="ones", real="unit", counts="ones", unlimited=1),
+    Variation(scale=10, counts="ones"),
+    Variation(mask="ones", real="pixels", unlimited=100),
+    Variation(mask="head", real="negative", scale=0.1),
+    Variation(mask="ones", scale=1000),
+    Variation(real="unit", scale=0.01, counts="ones", unlimited=1),
+)
+
+
+class CheckInputs:
+    """Draws inputs for a model; a fixed value of ``values`` fills an input."""
+
+    def __init__(self, model: ov.Model, seed: int, values: Mapping[str, float]) -> None:
+        """Read the ranges of the inputs.
+
+        Raises:
+            InputError: A fixed value names no input.
+        """
+        self._ports: tuple[Port, ...] = ports(model)["inputs"]
+        names = [port.name for port in self._ports]
+        for name in values:
+            if name not in names:
+                raise InputError(
+                    f"--value: the model has no input {name!r}", suggestion(name, names)
+                )
+        self._ranges = dict(zip(names, synthetic.input_ranges(model).values(), strict=True))
+        self._seed, self._values, self._drawn = seed, values, 0
+
+    @property
+    def wide(self) -> dict[str, int]:
+        """Inputs of 32 or 64 bits whose integers nothing limits, with the largest of their type."""
+        return {
+            port.name: min(int(np.iinfo(numpy_type(port).name).max), 2**62)
+            for port in self._ports
+            if self._ranges[port.name].unlimited
+            and port.name not in self._values
+            and numpy_type(port).itemsize >= 4
+        }
+
+    def draw(
+        self,
+        shapes: Mapping[str, tuple[int, ...]],
+        variation: Variation,
+        integers: Mapping[str, tuple[int, int]] | None = None,
+    ) -> dict[str, Array]:
+        """Return new inputs of some shapes; ``integers`` has other ranges of some inputs.
+
+        Raises:
+            InputError: NumPy lacks the type of an input.
+        """
+        rng = np.random.default_rng([self._seed, self._drawn])
+        self._drawn += 1
+        inputs = {}
+        for port in self._ports:
+            shape, dtype = shapes[port.name], numpy_type(port)
+            values = self._ranges[port.name]
+            if port.name in self._values:
+                inputs[port.name] = np.full(shape, self._values[port.name], dtype)
+            elif integers and port.name in integers:
+                low, high = integers[port.name]
+                inputs[port.name] = rng.integers(low, high, shape, np.int64).astype(dtype)
+            else:
+                inputs[port.name] = _draw(values, shape, dtype, variation, rng)
+        return {name: np.asarray(array) for name, array in inputs.items()}
+
+
+def random_inputs(
+    model: ov.Model, shapes: Mapping[str, tuple[int, ...]], seed: int
+) -> dict[str, Array]:
+    """Return random inputs in the model's valid range, with padding at the end of masks.
+
+    Raises:
+        InputError: NumPy lacks the type of an input.
+    """
+    return CheckInputs(model, seed, {}).draw(shapes, FIRST[0])
+
+
+def _draw(
+    values: ValueRange,
+    shape: tuple[int, ...],
+    dtype: np.dtype[np.generic],
+    variation: Variation,
+    rng: np.random.Generator,
+) -> Array:
+    if values.kind == "ones":
+        return padding_mask(shape, variation.mask, rng).astype(dtype)
+    if values.kind == "normal":
+        return _real(shape, variation, rng).astype(dtype)
+    if values.unlimited and dtype.itemsize >= 4:
+        return rng.integers(0, variation.unlimited, shape, endpoint=True).astype(dtype)
+    if values == synthetic.ZEROS_AND_ONES and dtype.kind in "iu" and variation.counts == "ones":
+        return np.ones(shape, dtype)
+    return synthetic.generate(values, shape, dtype, rng)
+
+
+def _real(shape: tuple[int, ...], variation: Variation, rng: np.random.Generator) -> Array:
+    if variation.real == "normal":
+        return rng.standard_normal(shape) * variation.scale
+    if variation.real == "negative":
+        return -np.abs(rng.standard_normal(shape)) * variation.scale
+    return rng.random(shape) * (variation.scale if variation.real == "unit" else 255)
+
+
+def padding_mask(
+    shape: tuple[int, ...], kind: Literal["tail", "head", "ones"], rng: np.random.Generator
+) -> Array:
+    """Return a mask [batch, ..., length] of ones, then zeros, or the other way round.
+
+    Each sample has its own number of ones, at least one: a mask without ones makes attention NaN.
+    """
+    length = shape[-1] if shape else 1
+    if kind == "ones" or length < 2:
+        return np.ones(shape, np.int64)
+    rows = (*shape[:1], *(1,) * (len(shape) - 1)) if len(shape) > 1 else (1,)
+    count = rng.integers(1, length, rows)
+    places = np.arange(length)
+    mask = places < count if kind == "tail" else places >= length - count
+    return np.broadcast_to(mask, shape).astype(np.int64)
