@@ -1,5 +1,17 @@
-"""``python -m ovtool``: the command line."""
+"""The process of the command line: ``ovtool`` and ``python -m ovtool``."""
 
-from ovtool.cli.main import main
+import signal
 
-main()
+
+def run() -> None:
+    """Run the command line; until its imports are done, Ctrl-C ends it without a traceback."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from ovtool.cli.main import main
+    from ovtool.cli.streams import protect_streams
+
+    protect_streams()
+    main()
+
+
+if __name__ == "__main__":
+    run()

@@ -15,6 +15,7 @@ import typer
 
 from ovtool import __version__
 from ovtool.cli.command import LazyGroup, format_exit_codes
+from ovtool.cli.streams import discard
 from ovtool.core import files, units
 from ovtool.core.errors import CRASH, InputError, OvtoolError
 from ovtool.core.escaping import quote_controls
@@ -106,14 +107,28 @@ class Stopped(BaseException):
 
 
 def _stop(number: int, _frame: FrameType | None) -> NoReturn:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not interrupt the cleanup
+    for each in _stop_signals():
+        signal.signal(each, _end_at_once)
     raise Stopped(number)
+
+
+def _end_at_once(number: int, _frame: FrameType | None) -> NoReturn:
+    """End without cleanup, on the second signal; workers end with their parent."""
+    os._exit(128 + number)
+
+
+def _stop_signals() -> list[signal.Signals]:
+    """Return the signals that stop a command; ``nohup`` leaves SIGHUP ignored."""
+    names = ["SIGINT", "SIGTERM"]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        names.append("SIGHUP")
+    return [signal.Signals[name] for name in names]
 
 
 def main() -> None:
     """Run the command line."""
-    signal.signal(signal.SIGINT, _stop)
-    signal.signal(signal.SIGTERM, _stop)
+    for each in _stop_signals():
+        signal.signal(each, _stop)
     try:
         status = app(prog_name="ovtool", standalone_mode=False)
         sys.stdout.flush()
@@ -126,21 +141,15 @@ def main() -> None:
         outcome = f"kept {', '.join(kept[-3:])}; run the same command to continue"
         print(f"stopped: {outcome if kept else 'nothing was finished to keep'}", file=sys.stderr)
         status = stopped.exit_code
-    except BrokenPipeError:
-        status = _discard_output()
     except OSError as error:
         if error.errno == errno.ENOSPC and error.filename is None:
-            _discard_output()
+            discard(sys.stdout.fileno())
             message = "cannot write the output: the disk is full"
             status = _print_error(message, "", InputError.exit_code)
         else:
             status = _print_crash(error)
     except Exception as error:  # noqa: BLE001 - a bug: the last place that can report it
         status = _print_crash(error)
-    except SystemExit as end:  # typer exits so after completion; on a broken pipe with status 1
-        if not isinstance(end.__context__, BrokenPipeError):
-            raise
-        status = _discard_output()
     sys.exit(status)
 
 
@@ -173,12 +182,6 @@ def _print_crash(error: Exception) -> int:
     message = f"internal error at {places[-1]}: {text}"
     hint = f"a bug in ovtool {__version__}: report it with the command and the traceback, {DEBUG}=1"
     return _print_error(units.shortened(message, _CRASH_WIDTH), hint, CRASH)
-
-
-def _discard_output() -> int:
-    """Discard the rest of the output; a closed pipe, as with ``| head``, is not an error."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
 
 
 def _print_usage_error(error: typer.TyperException) -> int:
