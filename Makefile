@@ -25,7 +25,7 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.demo
-	$(PIP) install --quiet $(INDEX) -c constraints.txt -e '.[demo,onnx,pruning,dev]'
+	$(PIP) install --quiet $(INDEX) -c constraints.txt -e '.[demo,detection,onnx,pruning,dev]'
 	@touch $@
 
 demo: $(VENV)/.demo ## Set up, then compress, measure and choose for a real network (about 2 minutes)

@@ -239,8 +239,8 @@ def _evaluate(run: _Run, pool: Pool, evaluate: Evaluate | None, on_progress: OnP
     on_progress(MeasurementProgress(run.trial, "evaluating the quality"))
     try:
         run.quality = evaluate(run.trial, pool.session(run.slot))
-    except TrialFailedError as error:
-        raise TrialFailedError(f"evaluation failed: {error}") from error
+    except TrialFailedError as error:  # the speed was measured all the same
+        run.quality = ({}, [make_note("evaluation-failed", str(error))])
 
 
 def _measure_starts(

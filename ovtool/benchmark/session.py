@@ -112,7 +112,8 @@ class Session(Protocol):
 
         ``inputs`` has samples ``[n, ...]`` by input name, each without a batch dimension;
         ``outputs`` gets ``arr_0``, ``arr_1`` ... as ``[n, ...]``, in the order of the outputs, each
-        sample without the batch dimension.  An output without one repeats for each sample.
+        sample without the batch dimension.  An output without one repeats for each sample.  An
+        output of varying size is flat; ``shapes_0`` ... has the shape of each sample.
         """
 
     def layers(self) -> tuple[Layer, ...] | None:

@@ -273,7 +273,8 @@ class Worker:
 
         Every batch starts from the initial state.  A batch holds consecutive samples that agree on
         the inputs without a batch dimension.  Copies of its last sample fill it; their outputs are
-        dropped.
+        dropped.  An output whose size differs between requests is written flat, with the shape of
+        each request beside it.
         """
         data, names = np.load(request["inputs"]), request["names"]
         batch, axes = self.job["batch"], self.job["batch_axes"]
@@ -293,13 +294,24 @@ class Worker:
             for index, collected in enumerate(results):
                 output = np.array(infer_request.get_output_tensor(index).data)
                 if index < len(output_axes):
-                    collected.append(
-                        samples.unstack(output, output_axes[index], batch)[: len(rows)]
-                    )
+                    each = samples.unstack(output, output_axes[index], batch)
+                    collected.extend(each[: len(rows)])
                 else:
-                    collected.append(output[None])
-        np.savez(request["outputs"], *[np.concatenate(arrays) for arrays in results])
+                    collected.append(output)
+        _write_outputs(Path(request["outputs"]), results)
         return {}
+
+
+def _write_outputs(path: Path, results: list[list[Any]]) -> None:
+    """Write the samples of each output; flat, with the shapes beside them, if these differ."""
+    written: dict[str, Any] = {}
+    for index, collected in enumerate(results):
+        if len({sample.shape for sample in collected}) == 1:
+            written[f"arr_{index}"] = np.stack(collected)
+        else:
+            written[f"arr_{index}"] = np.concatenate([sample.reshape(-1) for sample in collected])
+            written[f"shapes_{index}"] = np.array([sample.shape for sample in collected], np.int64)
+    np.savez(path, **written)
 
 
 @dataclass(frozen=True, slots=True)

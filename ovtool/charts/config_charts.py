@@ -34,9 +34,14 @@ if TYPE_CHECKING:
     import altair as alt
 
 _METRICS = {
-    "accuracy_top1": ("top-1 accuracy", "samples"),
-    "agreement_top1": ("top-1 agreement", "samples"),
-    "accuracy_characters": ("character accuracy", "characters"),
+    "accuracy_top1": ("top-1 accuracy", "fraction of samples"),
+    "agreement_top1": ("top-1 agreement", "fraction of samples"),
+    "accuracy_characters": ("character accuracy", "fraction of characters"),
+    "output_cosine": ("cosine with the uncompressed model", "of the worst output"),
+    "mean_absolute_error": ("mean absolute error", "lower is better"),
+    "mean_average_precision": ("mAP", "IoU 0.50 to 0.95"),
+    "mean_iou": ("mean IoU", "over the classes"),
+    "custom_metric": ("custom metric", "higher is better"),
 }
 _NOT_EVALUATED = "quality was not evaluated"
 _STARTUP_PHASES = {
@@ -77,7 +82,7 @@ def draw_quality(data: Sequence[Point], column: str | None) -> Chart | OmittedCh
     if not shown:
         return OmittedChart(name, title, "no row has this figure")
     y = config_axis()
-    x = alt.X("quality:Q", title=f"{metric}, fraction of {unit}", scale=_fraction_scale(shown))
+    x = alt.X("quality:Q", title=f"{metric}, {unit}", scale=_quality_scale(shown, column))
     layers = [
         over_points(*require("quality_low"))
         .mark_rule(style="single", strokeWidth=2)
@@ -114,8 +119,9 @@ def draw_quality_vs_size(data: Sequence[Point], column: str | None) -> Chart | O
     metric, unit = _METRICS[column]
     size_scale = Axis.of(axis_values(shown, "model_mib")).scale
     x = alt.X("model_mib:Q", title="model.xml and model.bin, MiB", scale=size_scale)
-    y = alt.Y("quality:Q", title=f"{metric}, fraction of {unit}", scale=_fraction_scale(shown))
+    y = alt.Y("quality:Q", title=f"{metric}, {unit}", scale=_quality_scale(shown, column))
     color = config_color(data)
+    better = "Down" if BY_NAME[column].better == "lower" else "Up"
     layers = [
         over_points(*require("quality_low"))
         .mark_rule()
@@ -127,16 +133,18 @@ def draw_quality_vs_size(data: Sequence[Point], column: str | None) -> Chart | O
     return Chart(
         name,
         title,
-        "Up and left is better. Bars: 95 % confidence intervals. The quality axis does not start"
-        " at zero.",
+        f"{better} and left is better. Bars: 95 % confidence intervals. The quality axis does not"
+        " start at zero.",
         layered_spec(layers, 300, *require("quality", "model_mib"), *first_of_each("config")),
     )
 
 
-def _fraction_scale(shown: Sequence[Point]) -> alt.Scale:
-    """Return a scale to 1 that starts a little below the lowest fraction."""
+def _quality_scale(shown: Sequence[Point], column: str) -> alt.Scale:
+    """Return a scale to 1 that starts a little below the lowest share; of an error, any scale."""
     import altair as alt
 
+    if column in ("custom_metric", "mean_absolute_error"):
+        return alt.Scale(zero=False, nice=True)
     lowest = min(axis_values(shown, "quality"))
     floor = max(0.0, min(0.95, math.floor(lowest * 20) / 20))
     return alt.Scale(domain=[floor, 1], nice=False, zero=False)

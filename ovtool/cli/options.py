@@ -16,7 +16,6 @@ from ovtool.cli.command import (
     option,
 )
 from ovtool.core.errors import InputError
-from ovtool.core.registry import suggestion
 from ovtool.core.variant import Preprocessing
 from ovtool.models.options import SourceOptions
 
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from ovtool.api import DataSpec
-    from ovtool.core.columns import Metric
 
 M = TypeVar("M", bound="BaseModel")
 
@@ -74,7 +72,14 @@ Data = Annotated[
 HeldOutData = Annotated[
     str, option(DATA, "DATA", "Held-out image folder, .npz, .npy, sample:NAME or noise.", "--data")
 ]
-Labels = Annotated[str | None, option(DATA, "CSV", "Labels (file,label) of an image folder.")]
+Labels = Annotated[
+    str | None,
+    option(
+        DATA,
+        "LABELS",
+        "Labels of an image folder: CSV (file,label), COCO .json, or a folder of masks.",
+    ),
+]
 Limit = Annotated[
     int | None, option(DATA, "N", "Maximum number of samples of each data set.", min=1)
 ]
@@ -83,8 +88,21 @@ ValidationData = Annotated[
     option(DATA, "DATA", "Held-out samples that select the settings; same forms as --data."),
 ]
 MetricName = Annotated[
-    str | None, option(DATA, "METRIC", "Quality metric: top1, agreement or characters.", "--metric")
+    str | None,
+    option(
+        DATA,
+        "METRIC",
+        "Quality metric: top1, agreement, characters, cosine, mae, map, iou, or module:function"
+        " (with --trust).",
+        "--metric",
+        show_default="by the labels, else by the outputs",
+    ),
 ]
+JudgedOutputs = Annotated[
+    list[str] | None,
+    option(DATA, "NAME", "Output to judge; may repeat.", "--output", show_default="all"),
+]
+TrustMetric = Annotated[bool, option(DATA, "", "Import the function of --metric.", "--trust")]
 
 Setting = Annotated[
     list[str] | None,
@@ -231,22 +249,6 @@ def split_words(texts: Sequence[str] | None) -> list[str]:
     for text in texts or ():
         words += [text.strip()] if ":" in text else text.replace(",", " ").split()
     return words
-
-
-def parse_metric(text: str | None) -> Metric | None:
-    """Return a quality metric.
-
-    Raises:
-        InputError: The metric is unknown.
-    """
-    from ovtool.core.columns import METRICS
-
-    if text is None:
-        return None
-    for metric in METRICS:
-        if metric == text:
-            return metric
-    raise InputError(f"unknown metric {text!r}", suggestion(text, list(METRICS)))
 
 
 def _parse_numbers(text: str, option: str) -> tuple[float, ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ovtool.comparison.figures import LEVEL, Outcome, interval_of
 from ovtool.core import statistics
-from ovtool.core.columns import BY_NAME
+from ovtool.core.columns import BY_NAME, common_metric, quality_loss
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ovtool.results.sweep_data import SweepData
 
 WITHIN = 0.01
-"""A smaller difference of quality counts as no change: one percentage point."""
+"""A smaller difference of quality counts as no change: one percentage point, or 1 % of an error."""
 DIFFERENT_SAMPLES = "evaluated on different samples"
 SAME_OUTPUTS = "the same model with the same outputs"
 
@@ -48,7 +48,8 @@ class QualityChange:
     @property
     def loss_pct(self) -> float:
         """Loss of B in percent of A."""
-        return -100 * self.difference.value / self.a.value if self.a.value > 0 else math.nan
+        loss = quality_loss(self.column, self.a.value, self.b.value)
+        return 100 * loss / self.a.value if self.a.value > 0 else math.nan
 
     @property
     def max_loss_pct(self) -> float:
@@ -83,7 +84,7 @@ def compare_quality(
     metrics = {a.plan.quality_metric, b.plan.quality_metric}
     if None in metrics:
         return ()
-    column = str(metrics.pop()) if len(metrics) == 1 else "agreement_top1"
+    column = common_metric({m for m in metrics if m}) if len(metrics) > 1 else str(metrics.pop())
     in_a, in_b = _evaluated(a), _evaluated(b)
     same_samples = a.plan.evaluated_on == b.plan.evaluated_on
     configurations = {p.a.trial.configuration: p.b.trial.configuration for p in pairs}
@@ -125,7 +126,7 @@ def _change(a: Measurement, b: Measurement, column: str, same_samples: bool) -> 
         return replace(change, remark=f"no {BY_NAME[column].title} in A or in B")
     if not same_samples:
         return replace(change, remark=DIFFERENT_SAMPLES)
-    names = (column, "output_cosine", "quality_samples")
+    names = (column, "output_cosine", "output_relative_error", "quality_samples")
     if a.trial.variant == b.trial.variant and all(
         a.figures.get(name) == b.figures.get(name) for name in names
     ):
@@ -148,6 +149,9 @@ def _outcome(change: QualityChange, p: float) -> Outcome:
     if math.isnan(p):
         return change.outcome
     if p < LEVEL:
-        return "worse" if change.difference.value < 0 else "better"
-    within = change.difference.low > -WITHIN and change.difference.high < WITHIN
+        return (
+            "worse" if quality_loss(change.column, change.a.value, change.b.value) > 0 else "better"
+        )
+    within = WITHIN if BY_NAME[change.column].better == "higher" else WITHIN * change.a.value
+    within = change.difference.low > -within and change.difference.high < within
     return "same" if within else "unknown"

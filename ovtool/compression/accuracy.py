@@ -19,6 +19,7 @@ from ovtool.compression import layer_sensitivity, ptq
 from ovtool.compression.layer_sensitivity import LayerCost
 from ovtool.compression.method import MethodResult
 from ovtool.core import files, units
+from ovtool.core.columns import quality_loss
 from ovtool.core.errors import InputError, LimitNotMetError
 from ovtool.core.statistics import Interval
 
@@ -42,7 +43,8 @@ class Attempt:
     """A candidate and its evaluation.
 
     ``settings`` are those that differ from the given ones; ``drop`` is positive for a loss;
-    ``certain``: the minimum allowed metric lies outside the confidence interval.
+    ``certain``: the allowed limit of the metric lies outside the confidence interval; None without
+    an interval.
     """
 
     candidate: str
@@ -53,7 +55,7 @@ class Attempt:
     ci_high: float | None = None
     drop: float | None = None
     holds: bool = False
-    certain: bool = True
+    certain: bool | None = True
     error: str | None = None
 
 
@@ -150,7 +152,8 @@ class _Search:
 
     def _evaluated(self, attempt: Attempt, metric: Interval, in_float: Interval) -> Attempt:
         limit = self.settings.max_drop or 0.0
-        drop = in_float.value - metric.value
+        drop = quality_loss(self.evaluator.metric, in_float.value, metric.value)
+        sign = quality_loss(self.evaluator.metric, 1.0, 0.0)  # -1 if lower is better
         return replace(
             attempt,
             metric=metric.value,
@@ -158,7 +161,7 @@ class _Search:
             ci_high=metric.high if metric.known else None,
             drop=drop,
             holds=drop <= limit + _ROUNDING,
-            certain=metric.excludes(in_float.value - limit),
+            certain=metric.excludes(in_float.value - sign * limit) if metric.known else None,
         )
 
     def _line(self, attempt: Attempt) -> str:
@@ -166,7 +169,8 @@ class _Search:
             return f"{attempt.candidate}: failed, {attempt.error}"
         limit = units.text(self.settings.max_drop)
         verdict = "within the limit" if attempt.holds else f"above the limit {limit}"
-        doubt = "" if attempt.certain else " (too few samples to be certain)"
+        doubts = {True: "", False: " (too few samples to be certain)", None: " (no interval)"}
+        doubt = doubts[attempt.certain]
         metric = units.interval_text(attempt.metric, attempt.ci_low, attempt.ci_high)
         return (
             f"{attempt.candidate}: {self.evaluator.metric} {metric}, drop {attempt.drop:.4f}, "

@@ -26,8 +26,8 @@ class CompressionData:
     """Samples and the loss for compression methods.
 
     ``validation`` are held-out samples that settings are chosen by, neither the calibration samples
-    nor those of the final evaluation. ``metric`` defaults to the metric of the labels (top-1, or
-    characters for texts), to agreement without labels. ``loss`` returns the loss of a PyTorch
+    nor those of the final evaluation. ``metric``, ``outputs`` and ``trust`` are as for
+    :func:`ovtool.evaluation.evaluate.evaluate_each`. ``loss`` returns the loss of a PyTorch
     network's outputs and the labels, in place of the cross-entropy.
     """
 
@@ -35,6 +35,8 @@ class CompressionData:
     training: DataSpec | str | None = None
     validation: DataSpec | str | None = None
     metric: Metric | None = None
+    outputs: tuple[str, ...] = ()
+    trust: bool = False
     loss: Callable[[Any, Any], Any] | None = None
 
 
@@ -111,13 +113,13 @@ def create_evaluator(
     data: CompressionData, parent: Variant, progress: Progress
 ) -> GraphEvaluator | None:
     """Return the evaluator of graphs made from a variant; None without validation samples."""
-    from ovtool.datasets.samples import default_metric
     from ovtool.evaluation.evaluator import GraphEvaluator
+    from ovtool.evaluation.metrics import MetricRequest
 
     samples = _load_samples(data.validation, parent, progress)
     if samples is None:
         return None
-    return GraphEvaluator(samples, parent, data.metric or default_metric(samples))
+    return GraphEvaluator(samples, parent, MetricRequest(data.metric, data.outputs, data.trust))
 
 
 def _network_factory(parent: Variant, options: SourceOptions) -> Callable[[], Network] | None:

@@ -20,6 +20,7 @@ import numpy as np
 from ovtool.compression import ptq
 from ovtool.compression.nncf_adapter import CalibrationFeed
 from ovtool.core import units
+from ovtool.core.columns import quality_loss
 from ovtool.core.errors import InputError
 from ovtool.core.progress import SILENT, Progress
 from ovtool.graph import flops
@@ -243,7 +244,7 @@ def measure_sensitivity(
         switches.enable_only(block)
         noise = relative_noise(exact, _outputs(switches.model, data))
         drop = (
-            in_float - evaluator(switches.model).value
+            quality_loss(evaluator.metric, in_float, evaluator(switches.model).value)
             if evaluator and in_float is not None
             else None
         )

@@ -46,7 +46,7 @@ class QualityEvaluator(Protocol):
         """Name of the metric in ``columns.py``."""
 
     def __call__(self, model: ov.Model) -> Interval:
-        """Return the metric of a graph run on the CPU in f32; higher is better."""
+        """Return the metric of a graph run on the CPU in f32; the column has the direction."""
 
 
 @dataclass(frozen=True, slots=True)

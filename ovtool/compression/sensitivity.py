@@ -17,7 +17,7 @@ from ovtool.datasets.spec import DataSpec
 from ovtool.models.convert import ModelReference, load_or_convert_next_to
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from ovtool.compression.layer_sensitivity import Sensitivity
     from ovtool.core.columns import Metric
@@ -72,6 +72,8 @@ def sensitivity(
     settings: Mapping[str, Any] | None = None,
     validation: DataSpec | str | None = None,
     metric: Metric | None = None,
+    outputs: Sequence[str] = (),
+    trust: bool = False,
     max_rows: int | None = None,
     time_limit_s: float | None = None,
     out: str | Path | None = None,
@@ -83,7 +85,8 @@ def sensitivity(
     A model that is not a variant in float is converted into ``<out>-source`` next to ``out``, or
     temporarily without ``out``. ``method`` is ``int8`` or ``fp8``; its settings ``max_drop`` and
     ``time_limit_s`` have no effect. ``data`` are for calibration and to compare outputs on; the
-    metric is measured on all ``validation`` samples, for each layer. ``max_rows`` and
+    metric is measured on all ``validation`` samples, for each layer; ``metric``, ``outputs`` and
+    ``trust`` are as for :func:`ovtool.evaluation.evaluate.evaluate_each`. ``max_rows`` and
     ``time_limit_s`` are as for :func:`~ovtool.compression.layer_sensitivity.measure_sensitivity`.
     ``out`` is the folder for a table, a document and a chart.
 
@@ -111,7 +114,9 @@ def sensitivity(
         graph = ov.Core().read_model(variant.xml, config={"ENABLE_MMAP": False})
         check_not_quantized(graph, variant.name)
         spec = DataSpec(data) if isinstance(data, str) else data
-        inputs = CompressionData(validation=validation, metric=metric)
+        inputs = CompressionData(
+            validation=validation, metric=metric, outputs=tuple(outputs), trust=trust
+        )
         result = measure_sensitivity(
             graph,
             spec.load(variant, progress),

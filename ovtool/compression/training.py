@@ -13,6 +13,7 @@ from pydantic import Field
 from ovtool.compression.method import MethodSettings
 from ovtool.core import files, units
 from ovtool.core.errors import InputError
+from ovtool.datasets.samples import label_kind
 from ovtool.models.network import flatten_outputs
 
 if TYPE_CHECKING:
@@ -132,8 +133,11 @@ def load_training_set(samples: Samples, progress: Progress) -> TrainingSet:
                 f"{samples.reference} exceeds {MAX_TRAINING_BYTES >> 30} GiB in memory",
                 "train on fewer samples: --limit, or data.training.limit",
             )
-        if isinstance(sample.label, str):
-            raise InputError(f"{samples.reference}: labels are texts; training needs class indices")
+        if not isinstance(sample.label, int | None):
+            kind = label_kind(sample.label)
+            raise InputError(
+                f"{samples.reference}: labels are {kind}; training needs class indices"
+            )
         labels.append(sample.label)
         progress.advance()
     try:

@@ -6,18 +6,28 @@ The table, CSV, page, Markdown and documentation use these rows.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 Kind = Literal["identity", "figure", "derived"]
-Metric = Literal["top1", "agreement", "characters"]
-QualityMetric = Literal["accuracy_top1", "agreement_top1", "accuracy_characters"]
-METRICS: tuple[Metric, ...] = get_args(Metric)
+Metric = str
+"""A key of :data:`METRIC_COLUMNS`, or ``module:function``."""
+QualityMetric = Literal[
+    "accuracy_top1", "agreement_top1", "accuracy_characters", "output_cosine",
+    "mean_absolute_error", "mean_average_precision", "mean_iou", "custom_metric",
+]  # fmt: skip
 METRIC_COLUMNS: dict[Metric, QualityMetric] = {
     "top1": "accuracy_top1",
     "agreement": "agreement_top1",
     "characters": "accuracy_characters",
+    "cosine": "output_cosine",
+    "mae": "mean_absolute_error",
+    "map": "mean_average_precision",
+    "iou": "mean_iou",
 }
-"""Column of each quality metric; higher is better for all of them."""
+"""Column of each quality metric. The direction is that of the column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +134,14 @@ COLUMNS: tuple[Column, ...] = (
     Column("accuracy_top5", "top-5", "figure", "share of samples with the label among the five highest outputs", "", "higher", True),
     Column("accuracy_characters", "character accuracy", "figure", "1 - character error rate: edits from the recognized texts to the labels / characters of the labels", "", "higher", True),
     Column("agreement_top1", "agreement", "figure", f"share of samples with the highest output (of lines: the text) of the {_AGREE}", "", "higher", True),
-    Column("output_cosine", "cosine", "figure", f"mean cosine between the outputs of a sample and those of the {_AGREE}", "", "higher", True),
+    Column("mean_absolute_error", "mean absolute error", "figure", "mean |output - label| over the values of a sample and over the samples, in the unit of the labels", "", "lower", True),
+    Column("mean_average_precision", "mAP", "figure", "mean average precision of the detected boxes at IoU 0.50 to 0.95, as COCO defines it", "", "higher", True),
+    Column("mean_iou", "mean IoU", "figure", "mean over the classes of intersection / union of the predicted and the labeled pixels of all samples", "", "higher", True),
+    Column("custom_metric", "custom metric", "figure", "what the user's module:function returns; higher is better", "", "higher", True),
+    Column("output_cosine", "cosine", "figure", f"mean over the samples of the cosine with the output of the {_AGREE}; of the worst output, or group of its channels", "", "higher", True),
+    Column("output_relative_error", "relative error", "figure", f"RMS difference from the output of the {_AGREE} / RMS deviation of that output from its mean over the samples; of the worst output, or group of its channels", "", "lower"),
     Column("output_max_abs_difference", "largest difference", "figure", f"largest absolute difference of an output from the output of the {_AGREE}", "", "lower"),
+    Column("output_size_differs_pct", "sizes differ", "figure", f"share of the samples with an output of another size than that of the {_AGREE}; empty if all sizes are fixed", "%", "lower"),
     Column("quality_samples", "samples", "figure", "number of samples of the quality"),
     Column("inferences", "inferences", "figure", "completed inference requests"),
     Column("measured_s", "measured", "figure", "measuring time, all rounds together", "s"),
@@ -146,4 +162,25 @@ trial without variant and precision), ``baseline`` (id of the uncompressed varia
 properties), ``folder`` (of the variant), ``shapes`` (of inputs), ``open_shapes``.
 """
 BY_NAME = {column.name: column for column in COLUMNS}
+
+
+def metric_column(metric: Metric) -> QualityMetric:
+    """Return the column of a metric; that of a user's function is ``custom_metric``."""
+    return METRIC_COLUMNS.get(metric, "custom_metric")
+
+
+def common_metric(metrics: Collection[QualityMetric]) -> QualityMetric:
+    """Return what sweeps with different metrics have in common, if they have baselines.
+
+    That is the agreement where all judge classes or texts, else the cosine.
+    """
+    classes = {"accuracy_top1", "agreement_top1", "accuracy_characters"}
+    return "agreement_top1" if classes.issuperset(metrics) else "output_cosine"
+
+
+def quality_loss(column: str, before: float, after: float) -> float:
+    """Return how much worse a figure became, in its unit; negative where it is better."""
+    return after - before if BY_NAME[column].better == "lower" else before - after
+
+
 FIGURES = frozenset(n for c in COLUMNS if c.kind == "figure" for n in c.names)

@@ -182,7 +182,7 @@ NOTES: Mapping[str, tuple[str, str]] = {
         "evaluate --precision exact: does the device's most accurate mode agree?"),
     "labels-unused": (
         "the labels were not used: the output is not [samples, classes]",
-        "choose an output of [samples, classes]"),
+        "name the output that the labels are for: --output"),
     "labels-shifted": (
         "the labels differ from the classes of the model by an offset of one",
         "number the classes as the model does"),
@@ -192,6 +192,20 @@ NOTES: Mapping[str, tuple[str, str]] = {
     "reference-not-finite": (
         "outputs of the uncompressed model contain NaN or infinity: those samples count as wrong",
         "run in f32, or leave the layer that overflows uncompressed"),
+    "worst-output": (
+        "cosine and errors are those of the worst output or channel group", ""),
+    "worst-agreement": ("agreement is that of the worst output with class scores", ""),
+    "output-not-compared": (
+        "an output was not compared with that of the uncompressed model", ""),
+    "output-sizes-differ": (
+        "outputs have another size than those of the uncompressed model: those samples count as 0",
+        "judge by labels, or by --metric module:function"),
+    "classes-differ": (
+        "no detected class is a class of the labels: the model numbers its classes differently",
+        "change the category ids of the labels to the classes of the model"),
+    "no-labeled-boxes": ("mAP is unknown: the labels have no box", ""),
+    "evaluation-failed": (
+        "quality is unknown: the evaluation failed; the speed was measured before", ""),
 
     # Tables of results.
     "earlier-plan": (
@@ -201,7 +215,7 @@ NOTES: Mapping[str, tuple[str, str]] = {
         "planned trials are not measured yet", "run the same sweep command again to continue"),
     "measured-twice": ("rows measured in several sweeps: the latest is shown", ""),
     "quality-metrics-differ": (
-        "the sweeps have different quality metrics: only agreement_top1 is compared", ""),
+        "the sweeps have different quality metrics: only {column} is compared", ""),
     "speedup-by-cpu-time": (
         ("speed-ups are based on CPU time, because others or a quota took the CPU: intervals are"
          " {doubt_pct:g} % wider, since threads may wait for each other"), ""),

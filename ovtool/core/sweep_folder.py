@@ -71,6 +71,8 @@ class SweepPlan(Record):
     trials: tuple[Trial, ...]
     unavailable: tuple[Unavailable, ...] = ()
     quality_metric: QualityMetric | None = None
+    quality_reason: str = ""
+    """Why this metric decides."""
     evaluated_on: str | None = None
     settings: dict[str, Any] = Field(default_factory=dict)
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ovtool.core.variant import Port
+    from ovtool.datasets.samples import Label
 
 LABEL = "label"
 Arrays = dict[str, NDArray[np.generic]]
@@ -34,9 +35,11 @@ def load(request: LoadRequest) -> LazySamples[int]:
     """Return the rows of a file of arrays.
 
     The first dimension of every array is the sample, regardless of the input's layout; a row may
-    keep the batch dimension of its input, of size 1.  An
-    ``.npz`` contains one array per input name, and optionally ``label``: class indices or texts,
-    [samples].  An ``.npy`` contains the only input and is memory-mapped.
+    keep the batch dimension of its input, of size 1.  An ``.npz`` contains one array per input
+    name, and optionally ``label``, [samples, ...].  One integer a sample is a class index, one
+    text is a text.  Fractions, and several values a sample, are numbers: targets of a regression,
+    or a mask of class indices [height, width].  An ``.npy`` contains the only input and is
+    memory-mapped.
 
     Raises:
         InputError: The file is damaged, an input is missing, or an array does not fit.
@@ -57,7 +60,7 @@ def load(request: LoadRequest) -> LazySamples[int]:
         raise InputError(f"{path}: no samples")
 
     def read(row: int) -> Sample:
-        label = None if labels is None else labels[row].item()
+        label = None if labels is None else _label(labels[row])
         origin = f"{path} row {row}"
         values = {port.name: _row(path, port, arrays[port.name], row) for port in request.inputs}
         return Sample(values, label, origin)
@@ -159,16 +162,27 @@ def _row(path: Path, port: Port, array: NDArray[np.generic], row: int) -> NDArra
     return values
 
 
-def _labels(path: Path, array: NDArray[np.generic]) -> NDArray[np.int64] | NDArray[np.str_]:
+def _label(value: NDArray[np.generic]) -> Label:
+    return value.item() if value.size == 1 else np.asarray(value)
+
+
+def _labels(path: Path, array: NDArray[np.generic]) -> NDArray[np.generic]:
     if array.dtype.kind == "U" and array.ndim == 1:
-        return array.astype(np.str_)
-    if array.dtype.kind not in "iu" or array.ndim < 1 or array.size != len(array):
+        return array
+    if array.dtype.kind not in "iuf" or array.ndim < 1:
         raise InputError(
             f"{path}: {LABEL} has type {array.dtype} and shape {list(array.shape)}",
-            "labels must be integers or texts, one per sample",
+            "labels must be numbers or texts, with the sample as first dimension",
         )
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise InputError(f"{path}: {LABEL} contains NaN or infinity")
+    if array.dtype.kind == "f" or array.size != len(array):
+        return array
     labels = array.reshape(-1).astype(np.int64)
     if labels.min(initial=0) < 0:
         row = int(labels.argmin())
-        raise InputError(f"{path}: {LABEL} row {row} is {labels[row]}, must be at least 0")
+        raise InputError(
+            f"{path}: {LABEL} row {row} is {labels[row]}, but a class index is at least 0",
+            "store the targets of a regression as fractions (float32)",
+        )
     return labels

@@ -10,12 +10,13 @@ import numpy as np
 
 from ovtool.core.notes import Note, make_note
 from ovtool.core.variant import SampleHashes
+from ovtool.datasets.samples import Boxes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from ovtool.core.variant import VariantRecord
-    from ovtool.datasets.samples import Sample, Samples
+    from ovtool.datasets.samples import Label, Sample, Samples
 
 MAX_HASHES = 4096
 """Maximum number of hashes that a record has of one data set: about 60 KB."""
@@ -40,7 +41,7 @@ def fingerprint(samples: Iterable[Sample]) -> Fingerprint:
     total = hashlib.sha256()
     hashes = set()
     for sample in samples:
-        total.update(repr(sample.label).encode())
+        total.update(_label_bytes(sample.label))
         own = hashlib.sha256()
         for name, array in sorted(sample.inputs.items()):
             for part in (
@@ -52,6 +53,14 @@ def fingerprint(samples: Iterable[Sample]) -> Fingerprint:
         hashes.add(own.hexdigest()[:_DIGITS])
     kept = tuple(sorted(hashes)[:MAX_HASHES])
     return Fingerprint(total.hexdigest(), SampleHashes(count=len(hashes), smallest=kept))
+
+
+def _label_bytes(label: Label) -> bytes:
+    if isinstance(label, Boxes):
+        return b"".join(array.tobytes() for array in (label.boxes, label.classes, label.crowd))
+    if isinstance(label, np.ndarray):
+        return f"{label.dtype} {label.shape}".encode() + np.ascontiguousarray(label).tobytes()
+    return repr(label).encode()
 
 
 def count_shared(a: SampleHashes, b: SampleHashes) -> int:

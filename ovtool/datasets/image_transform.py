@@ -33,6 +33,7 @@ class Box(NamedTuple):
 
 
 WHOLE_IMAGE = Box(0.0, 0.0, 1.0, 1.0)
+_ORIENTATION = 0x0112  # tag of Exif; values above 4 swap width and height
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +164,7 @@ def load_image(
     from PIL import Image
 
     image = _open(path, transform.steps.channels)
-    box = _box(image.size, transform, crop)
+    box = resized_region(image.size, transform, crop)
     height, width = transform.size
     resized = image.resize((width, height), Image.Resampling.BICUBIC, box)
     array = np.asarray(resized).reshape(height, width, -1)
@@ -238,7 +239,25 @@ def _eight_bits(image: Image.Image, path: Path) -> Image.Image:
     return image.convert("RGBA") if image.mode in ("P", "PA") else image
 
 
-def _box(size: tuple[int, int], transform: ImageTransform, crop: Box) -> Box:
+def read_size(path: Path) -> tuple[int, int]:
+    """Return [width, height] of an upright image.
+
+    Raises:
+        InputError: The file is not an image.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            sideways = image.getexif().get(_ORIENTATION, 1) > 4
+            return image.size[::-1] if sideways else image.size
+    except (OSError, SyntaxError, ValueError) as error:
+        raise InputError(f"not an image: {path}") from error
+
+
+def resized_region(
+    size: tuple[int, int], transform: ImageTransform, crop: Box = WHOLE_IMAGE
+) -> Box:
     """Return the region of a [width, height] image that is resized to the model's input.
 
     Resizing this region is equivalent to resizing the shorter side to ``size / crop_fraction``

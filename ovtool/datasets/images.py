@@ -1,4 +1,4 @@
-"""A folder of images, labelled by subfolder or CSV, or unlabelled."""
+"""A folder of images, labelled by subfolder, CSV, COCO JSON or masks, or unlabelled."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ovtool.core import files
 from ovtool.core.errors import InputError
+from ovtool.datasets.annotations import ImageBoxes, MaskFile, find_masks, read_coco
 from ovtool.datasets.image_transform import (
     WHOLE_IMAGE,
     Box,
@@ -21,6 +22,8 @@ from ovtool.datasets.samples import LazySamples, LoadRequest, Sample
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ovtool.datasets.samples import Label
+
 SUFFIXES = frozenset(
     (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 )
@@ -28,10 +31,10 @@ SUFFIXES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class ImageItem:
-    """Path, label and crop of an image."""
+    """Path, label and crop of an image; boxes and a mask are read with the image."""
 
     path: Path
-    label: int | None
+    label: int | ImageBoxes | MaskFile | None
     crop: Box = WHOLE_IMAGE
 
 
@@ -43,7 +46,7 @@ def load(request: LoadRequest) -> LazySamples[ImageItem]:
     """
     folder = Path(request.reference)
     if request.labels is not None:
-        items = _labelled_by_csv(folder, request.labels)
+        items = _labelled(folder, request.labels)
         skipped = len(_images(folder)) - len(items)
         if skipped > 0:
             request.progress.note(f"skipped {skipped} images without a label in {request.labels}")
@@ -62,13 +65,26 @@ def image_samples(request: LoadRequest, items: Sequence[ImageItem]) -> LazySampl
 
     def read(item: ImageItem) -> Sample:
         array = load_image(item.path, transform, item.crop)
-        return Sample({transform.port.name: array}, item.label, str(item.path))
+        label: Label | ImageBoxes | MaskFile = item.label
+        if isinstance(label, ImageBoxes | MaskFile):
+            label = label.read(item.path, transform)
+        return Sample({transform.port.name: array}, label, str(item.path))
 
     labelled = all(item.label is not None for item in items)
     notes = pixel_notes(transform, request.preprocessing, request.graph)
     for note in notes:
         request.progress.note(f"warning: {note.message}; {note.evidence}; {note.remedy}")
     return LazySamples(request.reference, request.subset(items), read, labelled, notes)
+
+
+def _labelled(folder: Path, labels: Path) -> list[ImageItem]:
+    """Return the images that a CSV, a COCO JSON file or a folder of masks labels."""
+    if labels.is_dir():
+        masks = find_masks(folder, _images(folder), labels)
+        return [ImageItem(path, mask) for path, mask in masks.items()]
+    if labels.suffix.lower() == ".json":
+        return [ImageItem(path, boxes) for path, boxes in read_coco(folder, labels).items()]
+    return _labelled_by_csv(folder, labels)
 
 
 def _hidden(path: Path) -> bool:

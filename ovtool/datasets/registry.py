@@ -49,7 +49,7 @@ def load_samples(
             ``.npz`` or ``.npy`` file in the model's input format; ``sample:NAME``; ``noise[:N]``.
         inputs: The model's inputs.
         preprocessing: Preprocessing of images; arrays are used unchanged.
-        labels: A CSV of ``file,label`` for a folder of images.
+        labels: For a folder of images: a CSV of ``file,label``, COCO JSON, or a folder of masks.
         limit: Maximum number of samples; a random subset given by ``seed``.
         seed: Seed of the subset and of noise.
         progress: Receives notes about the dataset.

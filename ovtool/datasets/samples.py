@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
 import numpy as np
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     import openvino as ov
     from numpy.typing import NDArray
 
-    from ovtool.core.columns import Metric
     from ovtool.core.notes import Note
     from ovtool.core.progress import Progress
     from ovtool.core.variant import Port, Preprocessing
@@ -35,12 +34,34 @@ _NUMPY_TYPES = {
 
 
 @dataclass(frozen=True, slots=True)
+class Boxes:
+    """The labeled objects of an image.
+
+    Args:
+        boxes: Left, top, right and bottom of each object, [objects, 4], in pixels of the model's
+            input.
+        classes: Class of each object, [objects].
+        crowd: Whether a box is a group of objects, which matches any number of detections,
+            [objects].
+    """
+
+    boxes: NDArray[np.float32]
+    classes: NDArray[np.int64]
+    crowd: NDArray[np.bool_]
+
+
+Label = int | float | str | Boxes | np.ndarray | None
+"""Class index, number, text, objects, or an array of numbers such as a mask [height, width]; None
+in a dataset without labels."""
+LabelKind = Literal["classes", "texts", "numbers", "boxes"]
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """A preprocessed sample by input name, without a batch dimension."""
 
     inputs: dict[str, NDArray[np.generic]]
-    label: int | str | None
-    """Class index or text; None in a dataset without labels."""
+    label: Label
     origin: str
     """File, or array and row, for messages."""
 
@@ -72,7 +93,7 @@ class Batch:
     """Samples stacked along the batch dimension, by input name."""
 
     inputs: dict[str, NDArray[np.generic]]
-    labels: tuple[int | str | None, ...]
+    labels: tuple[Label, ...]
     """Labels of the real samples, in order."""
     count: int
     """Number of real samples; the padding after them repeats the last sample."""
@@ -120,48 +141,30 @@ class LazySamples(Generic[Item]):
         return map(self.read, self.items)
 
 
-def read_labels(samples: Samples) -> NDArray[np.int64] | tuple[str, ...] | None:
-    """Return the labels of all samples, class indices or texts; None for unlabelled samples.
+def label_kind(label: Label) -> LabelKind | None:
+    """Return the kind of a label: integers are class indices, arrays and fractions are numbers."""
+    if label is None:
+        return None
+    if isinstance(label, str):
+        return "texts"
+    if isinstance(label, Boxes):
+        return "boxes"
+    return "classes" if isinstance(label, int | np.integer) else "numbers"
+
+
+def read_labels(samples: Samples) -> tuple[Any, ...] | None:
+    """Return the labels of all samples, all of one kind; None for unlabelled samples.
 
     Raises:
-        InputError: Some labels are class indices and others texts.
+        InputError: The labels are of several kinds.
     """
     if not samples.labelled:
         return None
-    labels = [sample.label for sample in samples]
-    texts = [label for label in labels if isinstance(label, str)]
-    if not texts:
-        return np.array(labels, np.int64)
-    if len(texts) != len(labels):
-        raise InputError(f"{samples.reference}: labels mix texts and numbers")
-    return tuple(texts)
-
-
-def default_metric(samples: Samples) -> Metric:
-    """Return the metric for the samples' labels; agreement for unlabelled samples."""
-    if not samples.labelled:
-        return "agreement"
-    return "characters" if isinstance(next(iter(samples)).label, str) else "top1"
-
-
-def check_metric(metric: Metric, samples: Samples) -> None:
-    """Check that samples have the labels that a metric requires.
-
-    Raises:
-        InputError: The samples have no labels, or labels of another kind.
-    """
-    default = default_metric(samples)
-    if metric in (default, "agreement"):
-        return
-    if default == "agreement":
-        raise InputError(
-            f"metric {metric} requires labels; {samples.reference} has none",
-            "give labels, or use the metric agreement",
-        )
-    raise InputError(
-        f"metric {metric} does not fit the labels of {samples.reference}",
-        f"use {default} or agreement",
-    )
+    labels = tuple(sample.label for sample in samples)
+    kinds = {label_kind(label) for label in labels}
+    if len(kinds) > 1:
+        raise InputError(f"{samples.reference}: labels mix {' and '.join(sorted(map(str, kinds)))}")
+    return labels
 
 
 def sample_shape(port: Port) -> tuple[int, ...]:

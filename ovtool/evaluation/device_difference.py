@@ -11,13 +11,17 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ovtool.benchmark.session import Job, Runner, Session, TrialFailedError
 from ovtool.core import files, units
 from ovtool.core.notes import Note, make_note
+from ovtool.core.shapes import port_name
 from ovtool.datasets.samples import FirstSamples
 from ovtool.evaluation.divergence import compute_relative_error, find_divergence
-from ovtool.evaluation.evaluator import infer_output, infer_samples
-from ovtool.graph.operations import sort_operations
+from ovtool.evaluation.evaluator import infer_samples
+from ovtool.evaluation.outputs import join_rows, read_rows
+from ovtool.graph.operations import VIEWS, sort_operations
 from ovtool.graph.reference_run import EXACT_PROPERTIES
 
 if TYPE_CHECKING:
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ovtool.datasets.samples import Samples
+    from ovtool.evaluation.outputs import Rows
 
 SAMPLES = 4
 """Number of samples that are compared: an operation that loses precision does so on each."""
@@ -60,12 +65,14 @@ class DeviceDifference:
     """Difference of outputs from those of the same variant on the CPU in f32.
 
     Args:
-        error: Largest difference, relative to the largest output on the CPU in f32.
+        error: Largest difference of the worst output, relative to its largest value on the CPU in
+            f32; infinite if the sizes differ.
         tolerance: Largest error without a warning.
         samples: Number of samples that were compared.
         divergence: The operation that causes the difference; None within the tolerance, or if the
             search failed.
         search_failure: Why the operation is unknown.
+        output: Name of the worst output.
     """
 
     error: float
@@ -73,6 +80,7 @@ class DeviceDifference:
     samples: int
     divergence: Divergence | None = None
     search_failure: str = ""
+    output: str = ""
 
     def note(self, subject: str) -> Note | None:
         """Return a warning about a variant, device and precision; None within the tolerance."""
@@ -88,7 +96,8 @@ class DeviceDifference:
             if first.earlier:
                 where += f"; earlier, without effect there: {', '.join(first.earlier[:3])}"
         error = f"error {_percent(self.error)}, tolerance {_percent(self.tolerance)}"
-        return make_note("device-difference", f"{subject}: {error} of the largest output; {where}")
+        place = f"of the largest value of output {self.output}" if self.output else ""
+        return make_note("device-difference", f"{subject}: {error} {place}; {where}")
 
 
 def _percent(error: float) -> str:
@@ -98,7 +107,7 @@ def _percent(error: float) -> str:
 def compare_with_cpu(
     session: Session, job: Job, samples: Samples, runner: Runner, tolerance: float
 ) -> DeviceDifference:
-    """Compare the first output of a session with that of the CPU in f32, for the first samples.
+    """Compare the outputs of a session with those of the CPU in f32, for the first samples.
 
     The runner opens the sessions on the CPU, and those of the search.
 
@@ -109,18 +118,45 @@ def compare_with_cpu(
     trial = replace(job.trial, device="CPU", precision="f32")
     exact = replace(job, trial=trial, properties=EXACT_PROPERTIES, notes=())
     with contextlib.closing(runner.open(exact, warm_up=False)) as reference:
-        expected = infer_output(reference, few)
-        error = compute_relative_error(infer_output(session, few), expected)
-    difference = DeviceDifference(error, tolerance, len(few))
-    if error <= tolerance:
+        expected, actual = _all_outputs(reference, few), _all_outputs(session, few)
+    errors = [_error(a, b) for a, b in zip(actual, expected, strict=True)]
+    worst = max(range(len(errors)), key=errors.__getitem__)
+    difference = DeviceDifference(
+        errors[worst], tolerance, len(few), output=_output_name(job, worst)
+    )
+    if difference.error <= tolerance:
         return difference
     try:
-        located = _Search(job, exact, few, runner).locate(tolerance)
+        located = _Search(job, exact, few, runner).locate(worst, tolerance)
     except TrialFailedError as failure:
         located = str(failure)
     if isinstance(located, str):
         return replace(difference, search_failure=located)
     return replace(difference, divergence=located)
+
+
+def _all_outputs(session: Session, samples: Samples) -> list[Rows]:
+    with infer_samples(session, list(samples)) as archive:
+        count = sum(name.startswith("arr_") for name in archive.files)
+        return [read_rows(archive, index) for index in range(count)]
+
+
+def _error(rows: Rows, exact: Rows) -> float:
+    """Return the relative error of an output; infinite if a sample has another size."""
+    if len(rows) != len(exact):
+        return math.inf
+    pairs = list(zip(rows, exact, strict=True))
+    if any(np.shape(a) != np.shape(b) for a, b in pairs):
+        return math.inf
+    a, b = (np.concatenate([np.ravel(row) for row in side]) for side in zip(*pairs, strict=True))
+    return compute_relative_error(a, b)
+
+
+def _output_name(job: Job, index: int) -> str:
+    import openvino as ov
+
+    output = ov.Core().read_model(job.xml).outputs[index]
+    return port_name(output.get_names(), "output", index)
 
 
 @dataclass(slots=True)
@@ -131,8 +167,10 @@ class _Search:
     runner: Runner
     _operations: list[Any] = field(default_factory=list, init=False)
 
-    def locate(self, tolerance: float) -> Divergence | str:
-        """Return the operation where the first output diverges, or why it is unknown.
+    def locate(self, output: int, tolerance: float) -> Divergence | str:
+        """Return the operation where an output diverges, or why it is unknown.
+
+        A view cannot diverge: its input stands for it.
 
         Raises:
             TrialFailedError: A run failed.
@@ -149,9 +187,14 @@ class _Search:
             [positions[name] for name in map(_source_name, node.inputs()) if name in positions]
             for node in self._operations
         ]
-        end = positions.get(_source_name(model.outputs[0].get_node().input(0)))
+        last = model.outputs[output].get_node().input_value(0).get_node()
+        while last.get_type_name() in VIEWS and last.get_input_size():
+            last = last.input_value(0).get_node()
+        end = positions.get(last.get_name())
         if end is None:
             return "the output is a constant or an input"
+        if not _is_comparable(last):
+            return "the size of the output depends on the data"
         point = find_divergence(sources, end, self.compute_errors, tolerance)
         if point is None:
             return "the difference vanishes when intermediate outputs are read: fusion causes it"
@@ -204,8 +247,16 @@ class _Search:
         session = self.runner.open(
             replace(job, xml=xml, inputs=None, output_axes=()), warm_up=False
         )
-        with contextlib.closing(session), infer_samples(session, list(self.samples)) as outputs:
-            return [outputs[name] for name in outputs.files]
+        with contextlib.closing(session):
+            return [_flat(rows) for rows in _all_outputs(session, self.samples)]
+
+
+def _flat(rows: Rows) -> NDArray[Any]:
+    """Return rows as one array; the values only, if their sizes differ."""
+    joined = join_rows([rows])
+    if isinstance(joined, np.ndarray):
+        return joined
+    return np.concatenate([row.reshape(-1) for row in joined])
 
 
 def _source_name(port: Any) -> str:
@@ -214,8 +265,8 @@ def _source_name(port: Any) -> str:
 
 
 def _is_comparable(node: Any) -> bool:
-    """Return whether all outputs of an operation are numbers of static shapes."""
-    return all(
+    """Return whether all outputs are numbers of static shapes, and computed: no view."""
+    return node.get_type_name() not in VIEWS and all(
         port.get_element_type().get_type_name() in _COMPARABLE
         and port.get_partial_shape().is_static
         for port in node.outputs()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ovtool.core import files
+from ovtool.core.columns import BY_NAME
 from ovtool.core.errors import InputError
 from ovtool.core.progress import SILENT, Progress
 from ovtool.datasets.fingerprint import evaluation_notes
@@ -18,12 +19,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ovtool.benchmark.session import Runner
+    from ovtool.core.columns import Metric, QualityMetric
     from ovtool.core.notes import Note
     from ovtool.core.trial import Trial
     from ovtool.core.variant import Variant
     from ovtool.datasets.samples import Samples
     from ovtool.evaluation.device_difference import DeviceDifference
     from ovtool.evaluation.evaluator import Evaluator
+    from ovtool.evaluation.metrics import MetricRequest
+    from ovtool.evaluation.outputs import OutputQuality
 
 EXACT = "exact"
 """Stands for the precision of the most accurate mode of a device."""
@@ -38,6 +42,9 @@ class Quality:
         precision: The requested precision.
         executed_precision: The executed precision; None if unknown.
         figures: Quality figures by column name.
+        metric: Column of the figure that decides.
+        reason: Why this figure decides.
+        outputs: The outputs, and their channel groups, compared with the baseline.
         notes: Warnings.
         difference: Difference from the same variant on the CPU in f32; None for that run.
     """
@@ -48,6 +55,9 @@ class Quality:
     executed_precision: str | None
     figures: dict[str, float]
     notes: tuple[Note, ...]
+    metric: QualityMetric
+    reason: str = ""
+    outputs: tuple[OutputQuality, ...] = ()
     difference: DeviceDifference | None = None
 
 
@@ -60,6 +70,9 @@ def evaluate(
     precision: str = "default",
     batch: int | None = None,
     tolerance: float | None = None,
+    metric: Metric | None = None,
+    outputs: Sequence[str] = (),
+    trust: bool = False,
     progress: Progress = SILENT,
 ) -> Quality:
     """Measure the quality on one device in one precision; see :func:`evaluate_each`."""
@@ -71,6 +84,9 @@ def evaluate(
         precisions=[precision],
         batch=batch,
         tolerance=tolerance,
+        metric=metric,
+        outputs=outputs,
+        trust=trust,
         progress=progress,
     )
     return quality
@@ -85,9 +101,12 @@ def evaluate_each(
     precisions: Sequence[str] = ("default", EXACT),
     batch: int | None = None,
     tolerance: float | None = None,
+    metric: Metric | None = None,
+    outputs: Sequence[str] = (),
+    trust: bool = False,
     progress: Progress = SILENT,
 ) -> list[Quality]:
-    """Measure quality against labels, or agreement with the uncompressed variant.
+    """Measure quality against labels, and how outputs agree with the uncompressed variant.
 
     The outputs for a few samples are also compared with those of the same variant on the CPU in
     f32. If they differ by more than the tolerance, a note names the operation where they diverge.
@@ -103,18 +122,34 @@ def evaluate_each(
         batch: Samples in a request; None: the fixed batch of the variant, or 1.
         tolerance: Largest difference from the CPU in f32 without a warning, relative to the
             largest output; 0.05 by default.
+        metric: ``top1``, ``agreement``, ``characters``, ``cosine``, ``mae``, ``map``, ``iou`` or
+            ``module:function``; by default by the labels, else by the outputs, see
+            :mod:`ovtool.evaluation.metrics`.
+        outputs: Names of the outputs to judge; all by default.
+        trust: Whether the function of ``metric`` may be imported.
         progress: Receives the stages.
 
     Raises:
         InputError: There are neither labels nor a baseline, or the model does not run.
         MissingDeviceError: A device is not available.
     """
+    from ovtool.evaluation.metrics import MetricRequest
+
     with files.scratch_folder("evaluate") as scratch:
         base = None
         if baseline is not None:
             base = load_or_convert_next_to(baseline, None, scratch, progress)
+        request = MetricRequest(metric, tuple(outputs), trust)
         return _evaluate_each(
-            load_variant(model), base, data, devices, precisions, batch, tolerance, progress
+            load_variant(model),
+            base,
+            data,
+            devices,
+            precisions,
+            batch,
+            tolerance,
+            request,
+            progress,
         )
 
 
@@ -126,6 +161,7 @@ def _evaluate_each(
     precisions: Sequence[str],
     batch: int | None,
     tolerance: float | None,
+    request: MetricRequest,
     progress: Progress,
 ) -> list[Quality]:
     from ovtool.benchmark.process import ProcessRunner
@@ -135,17 +171,20 @@ def _evaluate_each(
     names, _ = select_available(devices, strict=True)
     spec = DataSpec(data) if isinstance(data, str) else data
     samples = spec.load(variant, progress)
-    if not samples.labelled and base is None:
-        raise InputError(
-            f"{spec.source} has no labels, and there is no baseline to agree with",
-            "set --baseline to the uncompressed model, or give labels with --labels",
-        )
     if tolerance is not None and not tolerance > 0:
         raise InputError(f"the tolerance {tolerance:g} is not positive", "0.05 is 5 %")
     runner = ProcessRunner()
     variants = {v.id: v for v in (variant, base) if v is not None}
     baselines = {variant.id: base.id if base else None}
-    evaluator = Evaluator(lambda _: samples, variants, baselines, runner)
+    evaluator = Evaluator(lambda _: samples, variants, baselines, runner, request)
+    judge = evaluator.judge(variant.id)
+    if judge.compares and base is None:
+        raise InputError(
+            f"{spec.source} is judged by the {BY_NAME[judge.column].title} ({judge.reason}), and"
+            " there is no baseline to compare with",
+            "set --baseline to the uncompressed model, or give labels with --labels",
+        )
+    progress.note(f"quality is judged by {BY_NAME[judge.column].title}: {judge.reason}")
     limit = TOLERANCE if tolerance is None else tolerance
     caveats = find_caveats(names)
     notes = evaluation_notes(variant.record, samples)
@@ -184,13 +223,13 @@ class _Evaluation:
                 "evaluate its member devices",
             )
         trial = self._trial(device, exact.get("INFERENCE_PRECISION_HINT", precision), batch)
-        self.evaluator.known.clear()  # "exact" and its precision by name are the same trial
         difference = None
         try:
             job = jobs.prepare_job(trial, self.variant)
             job = replace(job, properties={**job.properties, **exact})
             with contextlib.closing(self.runner.open(job)) as session:
-                figures, notes = self.evaluator(trial, session)
+                result = self.evaluator.score(trial, session)
+                notes = list(result.notes)
                 executed = session.info.executed_precision
                 if (device, precision) != ("CPU", EXACT):
                     difference = compare_with_cpu(
@@ -205,8 +244,18 @@ class _Evaluation:
             notes += [note] if note else []
         if device in self.caveats:
             notes.append(self.caveats[device])
+        judge = self.evaluator.judge(self.variant.id)
         return Quality(
-            self.variant.name, shown, precision, executed, figures, tuple(notes), difference
+            variant=self.variant.name,
+            device=shown,
+            precision=precision,
+            executed_precision=executed,
+            figures=result.figures,
+            metric=judge.column,
+            reason=judge.reason,
+            outputs=result.outputs,
+            notes=tuple(notes),
+            difference=difference,
         )
 
     def _trial(self, device: str, precision: str, batch: int | None) -> Trial:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,37 +14,35 @@ import numpy as np
 from ovtool.benchmark import jobs
 from ovtool.benchmark.session import Job, Runner, Session, TrialFailedError
 from ovtool.core import files
-from ovtool.core.columns import METRIC_COLUMNS
 from ovtool.core.errors import InputError
 from ovtool.core.shapes import OPEN, Named, Shape, shape_text
 from ovtool.core.statistics import Interval
 from ovtool.core.trial import Trial
 from ovtool.core.units import MIB
-from ovtool.datasets.samples import batches, check_metric, read_labels, stack, unstack
-from ovtool.evaluation.scores import Score, score
-from ovtool.evaluation.text import load_alphabet, score_texts, select_classes
+from ovtool.datasets.samples import batches, stack, unstack
+from ovtool.evaluation.metrics import Judge, MetricRequest, make_judge
+from ovtool.evaluation.outputs import join_rows, read_rows
 from ovtool.graph.reference_run import EXACT_PROPERTIES, ReferenceModel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import openvino as ov
     from numpy.typing import NDArray
 
-    from ovtool.core.columns import Metric, QualityMetric
+    from ovtool.core.columns import QualityMetric
     from ovtool.core.notes import Note
     from ovtool.core.variant import Variant
     from ovtool.datasets.samples import Sample, Samples
+    from ovtool.evaluation.outputs import Rows
+    from ovtool.evaluation.scores import Score
 
 CHUNK_BYTES = 256 * MIB
 CHUNK_SAMPLES = 64
 """Limits the memory of the outputs, which may be much larger than the inputs."""
 CHUNK_S = 2.0
 """Time of a chunk up to which the next one has more samples."""
-
-Reduce = Callable[["NDArray[Any]"], "NDArray[Any]"]
-"""Reduces the outputs of a chunk of samples to what the score needs."""
 
 
 @dataclass(slots=True)
@@ -55,6 +53,7 @@ class Evaluator:
         samples: Loads the held-out samples, preprocessed for a variant.
         baselines: Id of the uncompressed variant by id of each variant; None without a baseline.
         runner: Opens the session that computes the outputs of a baseline.
+        request: The metric and the outputs that the user wants; the data decides the rest.
         known: Configurations of trials that are evaluated already.
     """
 
@@ -62,8 +61,10 @@ class Evaluator:
     variants: Mapping[str, Variant]
     baselines: Mapping[str, str | None]
     runner: Runner
+    request: MetricRequest = field(default_factory=MetricRequest)
     known: set[tuple[object, ...]] = field(default_factory=set)
-    _references: dict[str, NDArray[Any]] = field(default_factory=dict)
+    _references: dict[str, dict[str, Rows]] = field(default_factory=dict)
+    _judges: dict[str, Judge] = field(default_factory=dict)
 
     def __call__(self, trial: Trial, session: Session) -> tuple[dict[str, float], list[Note]]:
         """Return the quality figures and notes of a trial; none if its configuration is known.
@@ -73,23 +74,48 @@ class Evaluator:
         """
         if trial.configuration in self.known:
             return {}, []
-        variant = self.variants[trial.variant]
-        samples = self.samples(variant)
-        labels = read_labels(samples)
-        reduce = select_classes if isinstance(labels, tuple) else None
-        outputs = infer_output(session, samples, reduce)
-        result = _score(outputs, labels, variant, self._reference(trial.variant, reduce))
+        result = self.score(trial, session)
         self.known.add(trial.configuration)
         return result.figures, list(result.notes)
 
-    def _reference(self, variant: str, reduce: Reduce | None) -> NDArray[Any] | None:
+    def score(self, trial: Trial, session: Session) -> Score:
+        """Return the quality of a trial.
+
+        Raises:
+            TrialFailedError: The device failed.
+        """
+        samples = self.samples(self.variants[trial.variant])
+        judge = self.judge(trial.variant)
+        outputs = infer_outputs(session, samples, judge)
+        return judge.score(outputs, self._reference(trial.variant, judge), len(samples))
+
+    def judge(self, variant: str) -> Judge:
+        """Return the judge of a variant, by its id; its uncompressed variant, if any, decides.
+
+        Raises:
+            InputError: The metric does not fit the labels or the outputs, or the outputs are not
+                those of the uncompressed variant.
+        """
+        if variant not in self._judges:
+            model, baseline = self.variants[variant], self.baselines[variant]
+            source = model if baseline is None else self.variants[baseline]
+            counts = [len(v.record.outputs) for v in (model, source)]
+            if counts[0] != counts[1]:
+                raise InputError(
+                    f"{model.name} has {counts[0]} outputs, {source.name} has {counts[1]}",
+                    "compare a variant with the uncompressed variant of the same model",
+                )
+            self._judges[variant] = make_judge(self.request, source, self.samples(model))
+        return self._judges[variant]
+
+    def _reference(self, variant: str, judge: Judge) -> dict[str, Rows] | None:
         baseline = self.baselines[variant]
         if baseline is None:
             return None
         if baseline not in self._references:
             uncompressed = self.variants[baseline]
             self._references[baseline] = _infer_reference(
-                uncompressed, self.samples(uncompressed), self.runner, reduce
+                uncompressed, self.samples(uncompressed), self.runner, judge
             )
         return self._references[baseline]
 
@@ -102,69 +128,74 @@ class GraphEvaluator:
 
     Args:
         samples: Validation samples, preprocessed for the variant.
-        variant: The uncompressed variant, which is the reference of the agreement.
-        kind: ``top1`` needs classes for labels, ``characters`` needs texts, ``agreement`` none.
+        variant: The uncompressed variant, which is the reference of agreement and cosine.
+        request: The metric and the outputs that the user wants; the data decides the rest.
     """
 
     samples: Samples
     variant: Variant
-    kind: Metric
-    _reference: NDArray[Any] | None = field(default=None, init=False)
+    request: MetricRequest = field(default_factory=MetricRequest)
+    _judge: Judge | None = field(default=None, init=False)
+    _reference: dict[str, Rows] | None = field(default=None, init=False)
+
+    @property
+    def judge(self) -> Judge:
+        """What decides.
+
+        Raises:
+            InputError: The metric does not fit the labels or the outputs.
+        """
+        if self._judge is None:
+            self._judge = make_judge(self.request, self.variant, self.samples)
+        return self._judge
 
     @property
     def metric(self) -> QualityMetric:
         """The column of the metric."""
-        return METRIC_COLUMNS[self.kind]
+        return self.judge.column
 
     def __call__(self, model: ov.Model) -> Interval:
         """Return the metric of a graph.
 
         Raises:
-            InputError: The graph does not run, or the samples lack labels for the metric.
+            InputError: The graph does not run, or it has no such figure on the samples.
         """
         import openvino as ov
 
-        check_metric(self.kind, self.samples)
-        labels = None
-        if self.kind != "agreement":
-            labels = read_labels(self.samples)
-        elif self._reference is None:
-            self._reference = self._outputs(ov.Core().read_model(self.variant.xml))
-        figures = _score(self._outputs(model), labels, self.variant, self._reference).figures
-        if self.metric not in figures:
-            raise InputError(f"{self.variant.name} has no {self.metric}: it is not a classifier")
-        value = figures[self.metric]
-        low = figures.get(f"{self.metric}_ci_low", value)
-        return Interval(value, low, figures.get(f"{self.metric}_ci_high", value))
+        judge, reference = self.judge, None
+        if judge.compares:
+            if self._reference is None:
+                self._reference = self._outputs(ov.Core().read_model(self.variant.xml))
+            reference = self._reference
+        result = judge.score(self._outputs(model), reference, len(self.samples))
+        if self.metric not in result.figures:
+            reasons = "; ".join(f"{note.message}: {note.evidence}" for note in result.notes[:2])
+            raise InputError(
+                f"{self.variant.name} has no {self.metric} on {self.samples.reference}", reasons
+            )
+        value = result.figures[self.metric]
+        low = result.figures.get(f"{self.metric}_ci_low", math.nan)
+        return Interval(value, low, result.figures.get(f"{self.metric}_ci_high", math.nan))
 
-    def _outputs(self, model: ov.Model) -> NDArray[Any]:
+    def _outputs(self, model: ov.Model) -> dict[str, Rows]:
         record = self.variant.record
         size = record.batch_size or 1
-        axis = record.outputs[0].batch_axis
         reference = ReferenceModel(model)
-        collected = []
+        chunks: dict[str, list[Rows]] = {self.judge.names[i]: [] for i in self.judge.judged}
         for batch in batches(self.samples, record.inputs, size):
             arrays = {i: batch.inputs[port.name] for i, port in enumerate(record.inputs)}
-            output = unstack(reference.run(arrays)[0], axis, size)[: batch.count]
-            collected.append(select_classes(output) if self.kind == "characters" else output)
-        return np.concatenate(collected)
-
-
-def _score(
-    outputs: NDArray[Any],
-    labels: NDArray[np.integer] | tuple[str, ...] | None,
-    variant: Variant,
-    reference: NDArray[Any] | None,
-) -> Score:
-    if isinstance(labels, tuple):
-        return score_texts(outputs, labels, load_alphabet(variant), reference)
-    return score(outputs, labels, reference)
+            outputs = reference.run(arrays)
+            for index in self.judge.judged:
+                axis = record.outputs[index].batch_axis
+                rows = unstack(outputs[index], axis, size)[: batch.count]
+                chunks[self.judge.names[index]].append(self.judge.reduce(rows))
+        return {name: join_rows(rows) for name, rows in chunks.items()}
 
 
 def _infer_reference(
-    variant: Variant, samples: Samples, runner: Runner, reduce: Reduce | None
-) -> NDArray[Any]:
-    """Return the evaluated output of a variant on the CPU in f32; see :func:`infer_output`.
+    variant: Variant, samples: Samples, runner: Runner, judge: Judge
+) -> dict[str, Rows]:
+    """Return the judged outputs of a variant on the CPU in f32; see :func:`infer_outputs`.
 
     Raises:
         InputError: The variant does not run on the CPU in f32.
@@ -175,7 +206,7 @@ def _infer_reference(
     try:
         job = jobs.build_job(trial, variant, EXACT_PROPERTIES)
         with contextlib.closing(runner.open(job)) as session:
-            return infer_output(session, samples, reduce)
+            return infer_outputs(session, samples, judge)
     except TrialFailedError as error:
         raise InputError(f"{variant.name} does not run on the CPU in f32: {error}") from error
 
@@ -191,23 +222,24 @@ def read_sample_shapes(samples: Samples, variant: Variant) -> Named:
     return tuple(shapes)
 
 
-def infer_output(session: Session, samples: Samples, reduce: Reduce | None = None) -> NDArray[Any]:
-    """Return the first output of all samples, [samples, ...], reduced by chunks if requested.
+def infer_outputs(session: Session, samples: Samples, judge: Judge) -> dict[str, Rows]:
+    """Return the judged outputs of all samples by name, reduced to what the score needs.
 
     Raises:
         TrialFailedError: The device failed.
     """
-    collected = []
+    chunks: dict[str, list[Rows]] = {judge.names[index]: [] for index in judge.judged}
     for chunk in _chunks(samples):
         with infer_samples(session, chunk) as outputs:
-            output = outputs["arr_0"]
-        collected.append(output if reduce is None else reduce(output))
-    return np.concatenate(collected)
+            for index in judge.judged:
+                rows = read_rows(outputs, index)
+                chunks[judge.names[index]].append(judge.reduce(rows))
+    return {name: join_rows(rows) for name, rows in chunks.items()}
 
 
 @contextlib.contextmanager
 def infer_samples(session: Session, samples: Sequence[Sample]) -> Iterator[Any]:
-    """Infer samples; yield the NumPy archive of the outputs, ``arr_0`` being the first.
+    """Infer samples; yield the NumPy archive of the outputs, as ``Session.infer`` writes it.
 
     Raises:
         TrialFailedError: The device failed.

@@ -5,22 +5,24 @@ Nothing here runs a model. The names of the figures are columns of :mod:`ovtool.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from ovtool.core import units
 from ovtool.core.errors import InputError
 from ovtool.core.notes import Note, make_note
 from ovtool.core.statistics import Interval, mean_interval, wilson
+from ovtool.evaluation.outputs import OutputQuality, compare_output, row_shape_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    Array = NDArray[np.generic]
+    from ovtool.evaluation.outputs import Rows
+
     Labels = NDArray[np.integer]
 
 TOP5_CLASSES = 6  # with fewer classes, five guesses are nearly all classes
@@ -28,62 +30,159 @@ TOP5_CLASSES = 6  # with fewer classes, five guesses are nearly all classes
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Quality figures by column name, and notes. An unknown figure is absent."""
+    """Quality figures by column name, and notes. An unknown figure is absent.
+
+    ``outputs`` are the comparisons with the reference by output and channel group.
+    """
 
     figures: dict[str, float]
     notes: tuple[Note, ...] = ()
+    outputs: tuple[OutputQuality, ...] = ()
+
+    def plus(self, other: Score) -> Score:
+        """Return the figures and notes of both."""
+        return Score(
+            self.figures | other.figures, self.notes + other.notes, self.outputs + other.outputs
+        )
 
 
-def score(outputs: Array, labels: Labels | None = None, reference: Array | None = None) -> Score:
-    """Return the quality of one output over all samples.
+def score_classes(scores: Rows, labels: Labels, name: str = "output") -> Score:
+    """Return top-1 and top-5 of class scores [samples, classes] or [samples, classes, 1, 1].
 
-    An output that is not finite is never correct and never agrees. Of equal scores, the lower class
-    ranks first, as in ``argmax``. A classifier returns [samples, classes] or
-    [samples, classes, 1, 1]. Outputs of any other shape are only compared with the reference, the
-    outputs of the uncompressed model on the same samples. Labels are [samples] class indices.
+    An output that is not finite is never correct. Of equal scores, the lower class ranks first, as
+    in ``argmax``. Labels are [samples] class indices.
 
     Raises:
-        InputError: There are no samples, the shapes differ, or a label is not a class of the model.
+        InputError: There are no samples, the numbers differ, or a label is not a class of the
+            model.
     """
-    check_labels(outputs, labels)
-    if reference is not None and reference.shape != outputs.shape:
-        raise InputError(
-            f"cannot compare outputs {list(outputs.shape)} with {list(reference.shape)} of the"
-            " uncompressed model"
-        )
-    figures = {"quality_samples": float(len(outputs))}
-    notes = check_finite("output", np.isfinite(outputs.astype(np.float64)))
-    classes = _class_scores(outputs)
-    if labels is not None and classes is None:
-        notes += (make_note("labels-unused", f"output {['samples', *outputs.shape[1:]]}"),)
-    elif labels is not None and classes is not None:
-        against_labels = _accuracy(classes, labels)
-        figures |= against_labels.figures
-        notes += against_labels.notes
-    if reference is not None:
-        notes += check_finite("reference", np.isfinite(reference.astype(np.float64)))
-        figures |= _agreement(outputs, reference)
-    return Score(figures, notes)
+    check_labels(scores, labels)
+    classes = class_scores(scores)
+    if classes is None:
+        return Score({}, (make_note("labels-unused", f"output {name} {row_shape_text(scores)}"),))
+    return _accuracy(classes, labels)
 
 
-def check_labels(outputs: Sequence[Any] | Array, labels: Sequence[Any] | Array | None) -> None:
-    """Check that there are samples, and one label for each if there are labels.
+def compare_outputs(
+    outputs: Mapping[str, Rows], references: Mapping[str, Rows], classes: Collection[str] = ()
+) -> Score:
+    """Return how all outputs agree with the reference: the worst output, or channel group, counts.
+
+    ``classes`` names the outputs that are class scores: their agreement is the share of samples
+    with the same highest class, and their channels are not compared in groups. An output that is
+    not finite never agrees.
+    """
+    figures: dict[str, float] = {}
+    notes: list[Note] = []
+    agreements: dict[str, int] = {}
+    parts: list[OutputQuality] = []
+    for name, rows in outputs.items():
+        reference = references[name]
+        notes += check_finite(name, "reference", reference)
+        parts += compare_output(name, rows, reference, grouped=name not in classes)
+        scores, expected = class_scores(rows), class_scores(reference)
+        if name not in classes or scores is None or expected is None:
+            continue
+        if scores.shape == expected.shape:
+            top1 = _top1(scores)
+            agreements[name] = int(((top1 == _top1(expected)) & (top1 >= 0)).sum())
+    if agreements:
+        worst = min(agreements, key=lambda name: agreements[name])
+        count = len(outputs[worst])
+        figures |= make_proportion_figures("agreement_top1", agreements[worst], count)
+    figures |= _worst_figures(parts)
+    notes += _comparison_notes(parts, agreements)
+    return Score(figures, tuple(notes), tuple(parts))
+
+
+def _worst_figures(parts: Sequence[OutputQuality]) -> dict[str, float]:
+    """Return the figures of the worst part; a figure that a part lacks is unknown.
+
+    Parts without a value to compare are left out.
+    """
+    figures: dict[str, float] = {}
+    compared = [part for part in parts if not part.empty]
+    cosines = [part.cosine for part in compared if part.cosine is not None]
+    errors = [part.relative_error for part in compared if part.relative_error is not None]
+    largest = [p.max_abs_difference for p in compared if p.max_abs_difference is not None]
+    if cosines and len(cosines) == len(compared):
+        worst = min(cosines, key=lambda cosine: cosine.value)
+        figures |= make_interval_figures("output_cosine", worst, -1.0, 1.0)
+    if errors and len(errors) == len(compared):
+        figures["output_relative_error"] = max(errors)
+    if largest and len(largest) == len(compared):
+        figures["output_max_abs_difference"] = max(largest)
+    if any(part.differing for part in parts):
+        figures["output_size_differs_pct"] = max(part.differing_pct for part in parts)
+    return figures
+
+
+def _comparison_notes(parts: Sequence[OutputQuality], agreements: Mapping[str, int]) -> list[Note]:
+    notes = []
+    if len(parts) > 1:
+        known = [part for part in parts if part.cosine is not None]
+        ordered = sorted(known, key=lambda part: part.cosine.value if part.cosine else 0.0)
+        ordered += [part for part in parts if part.cosine is None]
+        notes.append(make_note("worst-output", units.listing([p.text for p in ordered], 6, "; ")))
+    if len(agreements) > 1:
+        shown = [f"{name} {hits} samples" for name, hits in agreements.items()]
+        notes.append(make_note("worst-agreement", ", ".join(shown)))
+    for part in parts:
+        if part.reason:
+            notes.append(make_note("output-not-compared", part.text))
+        elif part.differing:
+            evidence = f"output {part.output}: {part.differing} of {part.rows} samples"
+            notes.append(make_note("output-sizes-differ", evidence))
+    return notes
+
+
+def score_error(outputs: Rows, targets: Sequence[Any] | NDArray[Any], name: str) -> Score:
+    """Return the mean absolute error of an output against numbers, with its interval over samples.
+
+    The error of a sample is the mean of ``|output - label|`` over its values.
+
+    Raises:
+        InputError: The numbers of samples or of values in a sample differ.
+    """
+    check_labels(outputs, targets)
+    errors = []
+    for row, target in zip(outputs, targets, strict=True):
+        a, b = (np.asarray(x).astype(np.float64).reshape(-1) for x in (row, target))
+        if a.size != b.size:
+            raise InputError(
+                f"output {name} has {a.size} values for a label of {b.size}",
+                "name the output that the labels are for: --output",
+            )
+        with np.errstate(invalid="ignore", over="ignore"):
+            errors.append(float(np.abs(a - b).mean()))
+    if not np.isfinite(errors).all():
+        return Score({})  # check_finite has the note
+    return Score(make_interval_figures("mean_absolute_error", mean_interval(errors), 0.0, np.inf))
+
+
+def check_labels(outputs: Sequence[Any] | Rows, labels: Sequence[Any] | NDArray[Any]) -> None:
+    """Check that there are samples, and one label for each.
 
     Raises:
         InputError: There are no samples, or the numbers differ.
     """
     if not len(outputs):
         raise InputError("quality needs at least one sample")
-    if labels is not None and len(labels) != len(outputs):
+    if len(labels) != len(outputs):
         raise InputError(f"{len(labels)} labels for {len(outputs)} samples")
 
 
-def _class_scores(outputs: Array) -> NDArray[np.float64] | None:
-    """Return [samples, classes]; None if the model is not a classifier."""
-    is_classes = outputs.ndim == 2 or (outputs.ndim == 4 and outputs.shape[2:] == (1, 1))
-    if not is_classes or outputs.shape[1] < 2:
+def class_scores(outputs: Rows) -> NDArray[np.float64] | None:
+    """Return [samples, classes]; None if the shape is not that of class scores."""
+    if not isinstance(outputs, np.ndarray) or not has_classes(outputs.shape):
         return None
     return outputs.reshape(len(outputs), -1).astype(np.float64)
+
+
+def has_classes(shape: Sequence[int]) -> bool:
+    """Return whether a shape is [samples, classes] or [samples, classes, 1, 1]."""
+    is_classes = len(shape) == 2 or (len(shape) == 4 and tuple(shape[2:]) == (1, 1))
+    return is_classes and shape[1] >= 2
 
 
 def _top1(scores: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -123,47 +222,18 @@ def _shift_notes(top1: NDArray[np.int64], labels: Labels) -> tuple[Note, ...]:
     return ()
 
 
-def _agreement(outputs: Array, reference: Array) -> dict[str, float]:
-    figures: dict[str, float] = {}
-    classes, expected = _class_scores(outputs), _class_scores(reference)
-    if classes is not None and expected is not None:
-        top1 = _top1(classes)
-        same = int(((top1 == _top1(expected)) & (top1 >= 0)).sum())
-        figures |= make_proportion_figures("agreement_top1", same, len(outputs))
-    cosines, differences = [], []
-    for pair in zip(outputs, reference, strict=True):
-        a, b = (array.astype(np.float64).reshape(-1) for array in pair)
-        cosines.append(_cosine(a, b))
-        with np.errstate(invalid="ignore", over="ignore"):
-            differences.append(float(np.abs(a - b).max(initial=0.0)))
-    if np.isfinite(cosines).all():
-        figures |= make_interval_figures("output_cosine", mean_interval(cosines), -1.0, 1.0)
-    if np.isfinite(differences).all():
-        figures["output_max_abs_difference"] = max(differences)
-    return figures
-
-
-def _cosine(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    """Return the cosine of two vectors; 1 if both are 0, 0 if one is, NaN if one is not finite."""
-    if not (np.isfinite(a).all() and np.isfinite(b).all()):
-        return math.nan
-    # Scale first: squares of very large or small outputs are out of range.
-    a, b = (x / top if (top := np.abs(x).max(initial=0.0)) else x for x in (a, b))
-    lengths = math.sqrt(a @ a) * math.sqrt(b @ b)
-    if lengths == 0:
-        return 1.0 if not a.any() and not b.any() else 0.0
-    return float(np.clip(a @ b / lengths, -1.0, 1.0))
-
-
 def check_finite(
-    what: Literal["output", "reference"], is_finite: NDArray[np.bool_]
+    name: str,
+    what: Literal["output", "reference"],
+    rows: Rows,
+    finite: Callable[[Any], Any] = np.isfinite,
 ) -> tuple[Note, ...]:
-    """Return a note if outputs [samples, ...] are not finite."""
-    finite = np.asarray(is_finite.reshape(len(is_finite), -1).all(1))
-    bad = int((~finite).sum())
+    """Return a note if rows of an output are not finite."""
+    flags = np.array([bool(np.asarray(finite(np.asarray(row))).all()) for row in rows], bool)
+    bad = int((~flags).sum())
     if not bad:
         return ()
-    evidence = f"{bad} of {len(finite)} samples, the first is {int(finite.argmin())}"
+    evidence = f"{bad} of {len(flags)} samples, the first is {int(flags.argmin())}, output {name}"
     return (make_note(f"{what}-not-finite", evidence),)
 
 

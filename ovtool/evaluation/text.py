@@ -36,8 +36,8 @@ METADATA = ("framework", "character")
 """Where OpenVINO keeps the ``character`` metadata of an ONNX file."""
 
 
-def load_alphabet(variant: Variant) -> Alphabet:
-    """Return the text of each class of a variant.
+def load_alphabet(variant: Variant, output: int = 0) -> Alphabet:
+    """Return the text of each class of an output of a variant.
 
     The metadata lists one character a line. The blank precedes the list. A space follows the list
     if the model has one more class.
@@ -54,7 +54,7 @@ def load_alphabet(variant: Variant) -> Alphabet:
             "an ONNX source lists them in its metadata, under character",
         )
     listed = str(model.get_rt_info(list(METADATA)).value).splitlines()
-    classes = variant.record.outputs[0].shape[-1]
+    classes = variant.record.outputs[output].shape[-1]
     for letters in (("", *listed), ("", *listed, " ")):
         if len(letters) == classes:
             return letters
@@ -125,7 +125,8 @@ def score_texts(
             for text, line in zip(decoded, reference, strict=True)
         )
         figures |= make_proportion_figures("agreement_top1", same, len(decoded))
-    return Score(figures, check_finite("output", outputs != UNREADABLE))
+    finite = check_finite("text", "output", outputs, lambda steps: steps != UNREADABLE)
+    return Score(figures, finite)
 
 
 def _accuracy(edits: Sequence[int], lengths: Sequence[int]) -> Interval:

@@ -46,6 +46,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ovtool.graph import flops
 from ovtool.graph import op_formulas as formulas
 from ovtool.graph.op_formulas import each_input, each_output, nothing
+from ovtool.graph.operations import VIEWS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -92,7 +93,6 @@ _MOVEMENTS = (
     "Slice", "SliceScatter", "SpaceToBatch", "SpaceToDepth", "Split", "StridedSlice", "Tile",
     "Transpose", "VariadicSplit",
 )  # fmt: skip
-_VIEWS = ("Identity", "Reshape", "ShapeOf", "Squeeze", "Unsqueeze")
 _EXCEPT_PRODUCTS: Mapping[str, Callable[[Any], int | None]] = {
     "DeformableConvolution": formulas.deformable_convolution,
     "Einsum": formulas.einsum,
@@ -119,7 +119,7 @@ RULES: Mapping[str, Rule] = {
     **_share("elementwise", each_output(), *_ELEMENTWISE),
     **_share("reduction", each_input(), *_REDUCTIONS),
     **_share("movement", nothing, *_MOVEMENTS),
-    **_share("view", nothing, *_VIEWS),
+    **_share("view", nothing, "ShapeOf", *VIEWS),
     **_share("pooling", formulas.pooling, "AvgPool", "MaxPool"),
     **_share("pooling", formulas.adaptive_pooling, "AdaptiveAvgPool", "AdaptiveMaxPool"),
     "ROIPooling": Rule("pooling", formulas.roi_pooling),

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 NO_WORK = ("Parameter", "Result", "Constant")
 """Types of nodes that compute nothing."""
+VIEWS = ("Identity", "Reshape", "Squeeze", "Unsqueeze")
+"""Types of operations that only change the shape of their input."""
 VARYING_TYPES = ("Multinomial", "RandomUniform", "ReadValue")
 """Types of operations with a new result at each inference, even if all inputs are constants."""
 BODY_TYPES = ("TensorIterator", "Loop", "If")

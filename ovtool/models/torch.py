@@ -44,7 +44,7 @@ def read(reference: str, options: SourceOptions) -> SourceModel:
     """
     import torch
 
-    result = _call(reference)
+    result = _use(reference, lambda function: function())
     pair = isinstance(result, tuple | list) and len(result) == 2
     module, example = result if pair else (result, None)
     if not isinstance(module, torch.nn.Module):
@@ -178,8 +178,18 @@ def _parameters(module: torch.nn.Module) -> list[str]:
     return [p.name for p in parameters if p.kind in named]
 
 
-def _call(reference: str) -> Any:
-    """Call ``module:function``, and return its result."""
+def import_function(reference: str) -> Callable[..., Any]:
+    """Return the function ``module:function`` of the user's code.
+
+    Raises:
+        InputError: The module or the function does not exist, or the module raises.
+        MissingDependencyError: The user's code imports a package that is not installed.
+    """
+    return cast("Callable[..., Any]", _use(reference, lambda function: function))
+
+
+def _use(reference: str, use: Callable[[Callable[[], Any]], Any]) -> Any:
+    """Return the result of ``use`` for the function ``module:function``."""
     module_name, _, function_name = reference.partition(":")
     folder = str(Path.cwd())
     sys.path.insert(0, folder)
@@ -187,7 +197,7 @@ def _call(reference: str) -> Any:
         with captured(reference):
             module = importlib.import_module(module_name)
             function = _function(module, function_name)
-            return function()
+            return use(function)
     except InputError:
         raise
     except ModuleNotFoundError as error:

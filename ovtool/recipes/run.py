@@ -82,6 +82,8 @@ def run(
         ),
         data=_data_spec(evaluation, base),
         metric=evaluation.metric if evaluation else None,
+        outputs=evaluation.outputs if evaluation else (),
+        trust=trust,
         strict=strict,
         retry_failed=retry_failed,
         observer=observer,
@@ -156,6 +158,8 @@ def _make_variants(
         training=_data_spec(data.training, base),
         validation=_data_spec(data.validation, base),
         metric=data.validation.metric if data.validation else None,
+        outputs=data.validation.outputs if data.validation else (),
+        trust=trust,
     )
     variants: dict[str, Variant] = {}
     by_steps: dict[tuple[str, ...], Variant] = {(): start}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -19,7 +19,7 @@ from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEv
 from ovtool.compression.method import MissingInputError
 from ovtool.compression.registry import load_method, parse_settings
 from ovtool.core import files
-from ovtool.core.columns import Metric
+from ovtool.core.columns import METRIC_COLUMNS, Metric
 from ovtool.core.errors import InputError, OvtoolError
 from ovtool.core.fields import Count, NotEmpty, ParsedShape, Positive, validation_message
 from ovtool.core.registry import suggestion
@@ -37,6 +37,14 @@ if TYPE_CHECKING:
 MAX_BYTES = 1 << 16
 MAX_DEPTH = 20
 
+
+def _metric(value: str) -> str:
+    if value not in METRIC_COLUMNS and ":" not in value:
+        raise ValueError(f"unknown metric {value!r} ({suggestion(value, list(METRIC_COLUMNS))})")
+    return value
+
+
+MetricName = Annotated[Metric, AfterValidator(_metric)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
 
 
@@ -60,9 +68,10 @@ class DataSource(Record):
 
 
 class EvaluationData(DataSource):
-    """Held-out samples, and the metric that counts as the quality."""
+    """Held-out samples, the metric that counts as the quality, and the outputs to judge."""
 
-    metric: Metric | None = None
+    metric: MetricName | None = None
+    outputs: tuple[str, ...] = ()
 
 
 class RecipeData(Record):
@@ -142,7 +151,7 @@ def read_recipe(path: str | Path) -> Recipe:
     if file.stat().st_size > MAX_BYTES:
         raise InputError(f"recipe is larger than {MAX_BYTES >> 10} KiB: {file}")
     tree = _load_tree(file)
-    mistakes = _check_variants(tree)
+    mistakes = _check_variants(tree) + _check_quality(tree)
     try:
         recipe = Recipe.model_validate(_plain(tree))
     except ValidationError as error:
@@ -299,6 +308,21 @@ def _check_variants(tree: CommentedMap) -> list[Mistake]:
             line = _line(tree, ("variants", name))
             mistakes.append(Mistake(line, f"{name} has the same steps as {first}; remove one"))
     return mistakes
+
+
+def _check_quality(tree: CommentedMap) -> list[Mistake]:
+    """Check the limit of quality before the sweep: only errors and the user's metrics exceed 1."""
+    limit: Any = _plain(tree)
+    for key in ("choose", "min_quality"):
+        limit = limit.get(key) if isinstance(limit, dict) else None
+    metric: Any = _plain(tree)
+    for key in ("data", "evaluation", "metric"):
+        metric = metric.get(key) if isinstance(metric, dict) else None
+    unbounded = isinstance(metric, str) and (metric == "mae" or ":" in metric)
+    if not isinstance(limit, int | float) or -1 <= limit <= 1 or unbounded:
+        return []
+    text = f"choose.min_quality: {limit} is out of range: a share is from 0 to 1 (90 % is 0.9)"
+    return [Mistake(_line(tree, ("choose", "min_quality")), text)]
 
 
 def _steps(tree: CommentedMap) -> dict[object, list[Any]]:

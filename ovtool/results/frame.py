@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
 NAMES = tuple(name for column in COLUMNS for name in column.names)
 _QUALITY_COLUMNS = (
-    "accuracy_top1", "accuracy_top5", "accuracy_characters", "agreement_top1", "output_cosine",
-    "output_max_abs_difference", "quality_samples",
+    "accuracy_top1", "accuracy_top5", "accuracy_characters", "agreement_top1",
+    "mean_absolute_error", "mean_average_precision", "mean_iou", "custom_metric", "output_cosine",
+    "output_relative_error", "output_max_abs_difference", "output_size_differs_pct",
+    "quality_samples",
 )  # fmt: skip
 QUALITY = tuple(name for column in _QUALITY_COLUMNS for name in BY_NAME[column].names)
 

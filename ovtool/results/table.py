@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from ovtool.core.columns import COLUMNS, DETAILS
+from ovtool.core.columns import COLUMNS, DETAILS, common_metric
 from ovtool.core.notes import Note, make_note
 from ovtool.results.frame import NAMES, QUALITY, column_types, fill_quality, sort_positions
 from ovtool.results.notes import (
@@ -253,9 +253,11 @@ def _drop_repeated(frame: pd.DataFrame, notes: list[Note]) -> pd.DataFrame:
 
 
 def _quality_metric(sweeps: Sequence[SweepInfo], notes: list[Note]) -> QualityMetric | None:
-    """Return the metric of all sweeps; agreement, which every sweep can have, where they differ."""
+    """Return the metric of all sweeps; where they differ, what each with a baseline has."""
     metrics = {sweep.quality_metric for sweep in sweeps if sweep.quality_metric is not None}
-    if len(metrics) > 1:
-        notes.append(make_note("quality-metrics-differ", ", ".join(sorted(metrics))))
-        return "agreement_top1"
-    return next(iter(metrics), None)
+    if len(metrics) < 2:
+        return next(iter(metrics), None)
+    column = common_metric(metrics)
+    evidence = ", ".join(sorted(metrics))
+    notes.append(make_note("quality-metrics-differ", evidence, column=column))
+    return column

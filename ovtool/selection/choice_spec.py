@@ -9,7 +9,7 @@ import math
 from pathlib import PurePath
 from typing import Annotated
 
-from pydantic import BeforeValidator, PlainValidator, model_validator
+from pydantic import BeforeValidator, Field, PlainValidator, model_validator
 
 from ovtool.core.errors import InputError
 from ovtool.core.fields import Positive, option_field
@@ -97,13 +97,12 @@ class ChoiceSpec(Record):
     min_throughput_fps: Positive | None = option_field(
         _LIMITS, "FPS", None, "Minimum throughput in samples/s."
     )
-    min_quality: float | None = option_field(
+    min_quality: Annotated[float, Field(allow_inf_nan=False)] | None = option_field(
         _LIMITS,
-        "SHARE",
+        "FIGURE",
         None,
-        "Minimum quality (top-1, agreement or characters), 0 to 1.",
-        ge=0,
-        le=1,
+        "Lowest acceptable quality by the metric of the sweep: a share from 0 to 1, or for mae the"
+        " highest acceptable error.",
     )
     max_model_mib: Positive | None = option_field(_LIMITS, "MIB", None, "Maximum model size.")
     max_memory_mib: Positive | None = option_field(

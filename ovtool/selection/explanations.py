@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ovtool.core import units
+from ovtool.core.columns import BY_NAME
 from ovtool.core.device_names import find_idle_members, is_virtual
 from ovtool.core.notes import Note, make_note
 from ovtool.core.statistics import ratio_unpaired, samples_for_half_width, samples_to_distinguish
@@ -324,6 +325,8 @@ def _wide_quality(row: Row, context: Context) -> Iterator[Note]:
     column = context.table.quality_metric
     if column is None or row[column] is None:
         return
+    if BY_NAME[column].better == "lower" or column == "custom_metric":
+        return  # no share: its unit is the user's
     quality, samples, limit = get_figure(row, column), row["quality_samples"], context.min_quality
     wide = (quality.high - quality.low) / 2 > WIDE_QUALITY
     needed = []

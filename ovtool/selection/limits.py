@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ovtool.core import units
+from ovtool.core.errors import InputError
+from ovtool.results.labels import column_label
 from ovtool.selection.quantities import (
     Quantity,
     column_quantity,
@@ -17,8 +19,11 @@ from ovtool.selection.quantities import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
+    from ovtool.core.columns import QualityMetric
     from ovtool.core.statistics import Interval
     from ovtool.results.rows import Row
     from ovtool.results.table import ResultsTable
@@ -113,11 +118,18 @@ class Limit:
     def excess(self, values: _Values) -> NDArray[np.float64]:
         """Return the excess of each value as a fraction of the limit; NaN if unknown."""
         over = np.asarray(values) - self.value
-        return np.asarray(np.maximum(0.0, over if self.quantity.lower else -over) / self.value)
+        excess = np.maximum(0.0, over if self.quantity.lower else -over)
+        return np.asarray(excess / (abs(self.value) or 1.0))
 
 
 def list_limits(spec: ChoiceSpec, table: ResultsTable) -> tuple[Limit, ...]:
-    """Return the limits that are set, with their quantities."""
+    """Return the limits that are set, with their quantities.
+
+    Raises:
+        InputError: The limit of quality is out of the range of the metric.
+    """
+    if spec.min_quality is not None and table.quality_metric is not None:
+        _check_quality(spec.min_quality, table.quality_metric)
     values: list[tuple[Quantity, float | None]] = [
         (column_quantity(f"latency_p{spec.percentile}_ms"), spec.max_latency_ms),
         (column_quantity("throughput_fps"), spec.min_throughput_fps),
@@ -130,3 +142,22 @@ def list_limits(spec: ChoiceSpec, table: ResultsTable) -> tuple[Limit, ...]:
         values.append((cost_quantity(prices), spec.max_cost))
     values.append((sustained_rate_quantity(table), spec.rate))
     return tuple(Limit(quantity, value) for quantity, value in values if value is not None)
+
+
+_RANGES: Mapping[QualityMetric, tuple[float, float]] = {
+    "custom_metric": (-math.inf, math.inf),
+    "mean_absolute_error": (0.0, math.inf),
+    "output_cosine": (-1.0, 1.0),
+    "accuracy_characters": (-math.inf, 1.0),
+}
+"""Ranges of the metrics that are no shares from 0 to 1."""
+
+
+def _check_quality(limit: float, column: QualityMetric) -> None:
+    low, high = _RANGES.get(column, (0.0, 1.0))
+    if not low <= limit <= high:
+        raise InputError(
+            f"min_quality {limit:g} is out of range: {column_label(column)} is from {low:g} to"
+            f" {high:g}",
+            "90 % is 0.9",
+        )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ovtool.core import units
+from ovtool.core.columns import BY_NAME
 from ovtool.core.notes import VARIANT_NOTES, Note, make_note
 from ovtool.results.labels import column_label, figure_text, row_count_text
 from ovtool.results.rows import estimated_rows, excluded_rows, get_figure, measured_rows, real_rows
@@ -52,9 +53,10 @@ def _quality_warnings(
         yield make_note("quality-unknown")
         return
     quality = get_figure(winner.row, column)
-    best = float(np.nanmax(candidates.rows.numbers(column)))
-    lower = quality.excludes(best) or (not quality.known and quality.value < best)
-    if spec.min_quality is None and lower:
+    known, lower_is_better = candidates.rows.numbers(column), BY_NAME[column].better == "lower"
+    best = float(np.nanmin(known) if lower_is_better else np.nanmax(known))
+    worse = quality.excludes(best) or (not quality.known and quality.value != best)
+    if spec.min_quality is None and worse:
         figures = f"{figure_text(winner.row, column)}, best {units.text(best)}"
         yield make_note("quality-lower", f"{column_label(column)} {figures}")
 

@@ -11,6 +11,7 @@ from ovtool.benchmark.process import ProcessRunner
 from ovtool.benchmark.session import TrialFailedError
 from ovtool.core.notes import make_note
 from ovtool.evaluation.evaluator import Evaluator, write_request
+from ovtool.evaluation.metrics import MetricRequest
 from ovtool.roofline.predict import TrialRooflines
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class Measurer:
         observer: Observer,
         scratch: Path,
         caveats: Mapping[str, Note] | None = None,
+        request: MetricRequest | None = None,
     ) -> None:
         self._variants = {v.id: v for v in variants}
         self._samples, self._settings = samples, settings
@@ -88,7 +90,12 @@ class Measurer:
         if samples is not None:
             baselines = {i: planned.baseline for i, planned in plan.variants.items()}
             self._evaluator = Evaluator(
-                samples, self._variants, baselines, self._runner, self.evaluated
+                samples,
+                self._variants,
+                baselines,
+                self._runner,
+                request or MetricRequest(),
+                self.evaluated,
             )
 
     def measure(self, trials: Sequence[Trial]) -> list[Measurement]:

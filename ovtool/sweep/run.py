@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ovtool.core import files, units
-from ovtool.core.columns import METRIC_COLUMNS
+from ovtool.core.columns import BY_NAME
 from ovtool.core.errors import InputError, NothingMeasuredError
 from ovtool.core.notes import make_note
 from ovtool.core.progress import SILENT, Progress
@@ -16,16 +16,16 @@ from ovtool.core.sweep_spec import SweepSpec
 from ovtool.core.trial_grid import plan_trials
 from ovtool.core.variant import RECORD, Variant
 from ovtool.datasets.fingerprint import evaluation_notes
-from ovtool.datasets.samples import check_metric, default_metric
 from ovtool.datasets.spec import DataSpec, VariantSamples
 from ovtool.devices.discovery import describe_environment, find_caveats
+from ovtool.evaluation.metrics import Judge, MetricRequest, make_judge
 from ovtool.models.convert import ModelReference, load_or_convert, load_variant
 from ovtool.sweep.measurer import Measurer, Observer, SilentObserver
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from ovtool.core.columns import Metric, QualityMetric
+    from ovtool.core.columns import Metric
     from ovtool.core.measurement import Measurement
     from ovtool.core.notes import Note
     from ovtool.core.trial import Trial
@@ -57,6 +57,8 @@ def sweep(
     spec: SweepSpec | None = None,
     data: DataSpec | str | None = None,
     metric: Metric | None = None,
+    outputs: Sequence[str] = (),
+    trust: bool = False,
     strict: bool = False,
     retry_failed: bool = False,
     observer: Observer | None = None,
@@ -75,8 +77,9 @@ def sweep(
         spec: Axes and measurement settings; a device that is not available has no rows.
         data: Held-out samples: inputs of the requests, and data of the quality of each variant,
             device, precision and shape.
-        metric: Quality metric; by default that of the labels (top-1 or characters), or agreement
-            without labels.
+        metric: Quality metric, see :func:`ovtool.evaluation.evaluate.evaluate_each`.
+        outputs: Names of the outputs to judge; all by default.
+        trust: Whether the function of ``metric`` may be imported.
         strict: Whether a device that is not available is an error.
         retry_failed: Whether to repeat trials that failed.
         observer: Receives the plan, the progress and the measurements.
@@ -101,6 +104,12 @@ def sweep(
     data = DataSpec(data) if isinstance(data, str) else data
     samples = VariantSamples(data, progress) if data else None
     planned = _describe_variants(loaded, baseline, samples)
+    request = MetricRequest(metric, tuple(outputs), trust)
+    quality = _select_metric(request, samples, loaded, planned, progress)
+    if quality is not None:
+        title = BY_NAME[quality.column].title
+        progress.note(f"quality is judged by {title}: {quality.reason}")
+        request = replace(request, metric=quality.metric)
     plan = SweepPlan(
         name=name or folder.resolve().name,
         variants=planned,
@@ -108,14 +117,17 @@ def sweep(
         unavailable=tuple(
             Unavailable(device=device, reason=reason) for device, reason in targets.missing.items()
         ),
-        quality_metric=_select_metric(metric, samples, loaded, planned, progress),
+        quality_metric=None if quality is None else quality.column,
+        quality_reason="" if quality is None else quality.reason,
         evaluated_on=samples.description(loaded[0]) if samples else None,
         settings=spec.measurement_settings(),
     )
     environment = describe_environment()
     with files.scratch_folder("sweep") as scratch:
         caveats = find_caveats(targets.measured)
-        measurer = Measurer(loaded, plan, samples, spec, environment.id, observer, scratch, caveats)
+        measurer = Measurer(
+            loaded, plan, samples, spec, environment.id, observer, scratch, caveats, request
+        )
 
         def start(resumption: Resumption) -> None:
             measurer.evaluated |= {
@@ -267,29 +279,46 @@ def _weight_figures(variant: Variant) -> dict[str, float | None]:
 
 
 def _select_metric(
-    metric: Metric | None,
+    request: MetricRequest,
     samples: VariantSamples | None,
     variants: Sequence[Variant],
     planned: Mapping[str, PlannedVariant],
     progress: Progress,
-) -> QualityMetric | None:
+) -> Judge | None:
+    """Return the judge whose metric decides for all variants; None if nothing can be judged.
+
+    Without the user's metric, models that differ in theirs are judged by the cosine.
+    """
     if samples is None:
-        if metric is not None:
-            raise InputError(f"metric {metric} needs samples", "add --data")
+        if request != MetricRequest():
+            raise InputError("a metric and outputs need samples", "add --data")
         return None
-    chosen = metric or default_metric(samples(variants[0]))
+    by_id = {v.id: v for v in variants}
+    judges: dict[str, Judge] = {}
     for variant in variants:
-        check_metric(chosen, samples(variant))
-    if chosen != "agreement":
-        return METRIC_COLUMNS[chosen]
-    without = [p for p in planned.values() if p.baseline is None]
-    for each in without:
-        if each.source_compression == "none":
-            raise InputError(
-                f"{each.name} has no baseline for agreement: no labels in"
-                f" {samples.spec.source}, and no uncompressed variant in the sweep",
-                "add the uncompressed variant, or set --baseline",
-            )
-        note = make_note("no-baseline", f"source {each.source_compression}")
-        progress.note(f"{each.name}: {note.text}")
-    return "agreement_top1" if len(without) < len(planned) else None
+        baseline = planned[variant.id].baseline
+        source = by_id[baseline] if baseline is not None else variant
+        judge = make_judge(request, source, samples(source))
+        if judge.compares and baseline is None:
+            if planned[variant.id].source_compression == "none":
+                raise InputError(
+                    f"{variant.name} has no baseline for the {BY_NAME[judge.column].title}: no"
+                    f" uncompressed variant in the sweep, and no labels decide",
+                    "add the uncompressed variant, or set --baseline",
+                )
+            note = make_note("no-baseline", f"source {planned[variant.id].source_compression}")
+            progress.note(f"{variant.name}: {note.text}")
+        else:
+            judges[source.id] = judge
+    if not judges:
+        return None
+    first, *others = judges.values()
+    other = next((judge for judge in others if judge.metric != first.metric), None)
+    if other is None:
+        return first
+    if not (first.compares and other.compares):
+        raise InputError(
+            f"the models have different metrics: {first.metric} and {other.metric}",
+            "set --metric, or sweep each model separately",
+        )
+    return first if first.metric == "cosine" else other

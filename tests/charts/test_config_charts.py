@@ -67,8 +67,15 @@ def test_chart_without_its_figures_is_omitted(draw, name):
     ],
 )
 def test_quality_axis_starts_below_the_lowest_bound(figures, floor):
-    scale = config_charts._fraction_scale([point(0, quality=0.99), point(1, **figures)])
+    scale = config_charts._quality_scale(
+        [point(0, quality=0.99), point(1, **figures)], "agreement_top1"
+    )
     assert scale.domain == pytest.approx([floor, 1])
+
+
+def test_an_error_has_no_scale_of_shares():
+    scale = config_charts._quality_scale([point(0, quality=12.5)], "mean_absolute_error")
+    assert "domain" not in scale.to_dict()
 
 
 def test_quality_is_drawn_once_per_configuration():

@@ -5,6 +5,7 @@ import openvino as ov
 from openvino import opset15 as op
 
 from ovtool.evaluation.evaluator import GraphEvaluator
+from ovtool.evaluation.metrics import MetricRequest
 from tests.compression.samples import Listed, run_graph
 from tests.helpers.graphs import constant, save
 
@@ -54,4 +55,4 @@ def pictures(count, seed):
 
 
 def evaluator(variant, count=100):
-    return GraphEvaluator(pictures(count, 5), variant, "agreement")
+    return GraphEvaluator(pictures(count, 5), variant, MetricRequest("agreement"))

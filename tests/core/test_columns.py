@@ -1,8 +1,17 @@
 from collections import Counter
+from typing import get_args
 
 import pytest
 
-from ovtool.core.columns import BY_NAME, COLUMNS, FIGURES, METRIC_COLUMNS, METRICS
+from ovtool.core.columns import (
+    BY_NAME,
+    COLUMNS,
+    FIGURES,
+    METRIC_COLUMNS,
+    QualityMetric,
+    metric_column,
+    quality_loss,
+)
 
 UNITS = {"_ms": "ms", "_s": "s", "_mib": "MiB", "_pct": "%", "_fps": "samples/s", "_x": "x"}
 
@@ -36,6 +45,12 @@ def test_an_estimate_is_marked():
 
 
 def test_each_metric_has_a_declared_column():
-    assert tuple(METRIC_COLUMNS) == METRICS
-    assert len(set(METRIC_COLUMNS.values())) == len(METRICS)
-    assert set(METRIC_COLUMNS.values()) <= FIGURES
+    columns = [metric_column(metric) for metric in (*METRIC_COLUMNS, "module:function")]
+    assert sorted(columns) == sorted(get_args(QualityMetric))
+    assert set(columns) <= FIGURES
+    assert all(BY_NAME[column].better for column in columns)
+
+
+def test_a_loss_is_positive_in_the_direction_of_the_column():
+    assert quality_loss("accuracy_top1", 0.9, 0.8) == pytest.approx(0.1)
+    assert quality_loss("mean_absolute_error", 2.0, 3.0) == 1

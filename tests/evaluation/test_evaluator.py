@@ -14,6 +14,7 @@ from ovtool.core.sweep_spec import SweepSpec
 from ovtool.datasets.samples import Sample
 from ovtool.evaluation import evaluator
 from ovtool.evaluation.evaluator import GraphEvaluator
+from ovtool.evaluation.metrics import MetricRequest
 from ovtool.evaluation.text import load_alphabet
 from ovtool.models.options import SourceOptions
 from tests.helpers.graphs import RECURRENT, recurrent
@@ -78,7 +79,9 @@ def test_character_accuracy_is_the_same_in_every_verb(tmp_path, lines):
     low, high = (figures[f"accuracy_characters_ci_{end}"] for end in ("low", "high"))
     assert low < expected < high
     assert figures["agreement_top1"] == 1
-    evaluator = GraphEvaluator(api.DataSpec(str(data)).load(plain), plain, "characters")
+    evaluator = GraphEvaluator(
+        api.DataSpec(str(data)).load(plain), plain, MetricRequest("characters")
+    )
     assert evaluator.metric == "accuracy_characters"
     assert evaluator(ov.Core().read_model(small.xml)).value == pytest.approx(expected)
     swept = api.sweep(
@@ -103,7 +106,7 @@ def test_recognizer_without_characters_is_rejected(tmp_path, lines):
 def test_metric_that_does_not_fit_the_labels_is_rejected(tmp_path, lines):
     data, _ = lines
     plain = api.convert(write_onnx(tmp_path / "r.onnx"), out=tmp_path / "plain")
-    evaluator = GraphEvaluator(api.DataSpec(str(data)).load(plain), plain, "top1")
+    evaluator = GraphEvaluator(api.DataSpec(str(data)).load(plain), plain, MetricRequest("top1"))
     with pytest.raises(InputError, match="top1") as raised:
         evaluator(None)
     assert "characters" in raised.value.hint
@@ -117,7 +120,9 @@ def test_recognizer_needs_the_transformer_scheme_in_int8(tmp_path):
     plain = api.convert("sample:text-recognizer", out=tmp_path / "plain", options=options)
     data = api.DataSpec("sample:text-lines-calibration", limit=20)
     evaluator = GraphEvaluator(
-        api.DataSpec("sample:text-lines-test", limit=20).load(plain), plain, "characters"
+        api.DataSpec("sample:text-lines-test", limit=20).load(plain),
+        plain,
+        MetricRequest("characters"),
     )
     accuracy = {"f32": evaluator(ov.Core().read_model(plain.xml)).value}
     for kind in ("none", "transformer"):
@@ -149,7 +154,7 @@ def test_the_quality_of_a_model_with_state_does_not_depend_on_the_order(steps):
         quality = api.evaluate(variant, str(folder / f"{order}.npz"), precision="f32")
         assert quality.figures["accuracy_top1"] == 1
         assert quality.difference.error == 0
-        graph = GraphEvaluator(samples, variant, "top1")
+        graph = GraphEvaluator(samples, variant, MetricRequest("top1"))
         assert graph(ov.Core().read_model(variant.xml)).value == 1
 
 

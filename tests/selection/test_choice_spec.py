@@ -62,7 +62,7 @@ def test_cost_needs_prices(limited_table):
         {"max_latency_ms": math.nan},
         {"min_throughput_fps": -1},
         {"max_model_mib": math.inf},
-        {"min_quality": 95},
+        {"min_quality": float("nan")},
     ],
 )
 def test_invalid_limits_are_errors(wrong):

@@ -34,12 +34,13 @@ def both(*shapes):
     return {"ids": list(shapes), "mask": list(shapes)}
 
 
-def sweep(variants, out, data=None, **axes):
+def sweep(variants, out, data=None, metric=None, **axes):
     done = api.sweep(
         variants,
         out=out,
         spec=SweepSpec(**QUICK, hints=("latency",), precisions=("f32",), **axes),
         data=data,
+        metric=metric,
     )
     return done, pd.read_parquet(done.folder / RESULTS)
 
@@ -74,7 +75,9 @@ def test_a_model_with_open_dimensions_infers_several_lengths(text, tmp_path):
 def test_samples_of_another_length_give_failed_rows(text, held_out, tmp_path, option):
     fp16 = api.compress(text, "fp16", out=tmp_path / "fp16")
     sets = both(f"2x{LENGTH}", "2x32")
-    done, table = sweep([text, fp16], tmp_path / "s", data=held_out, **{option: sets})
+    done, table = sweep(
+        [text, fp16], tmp_path / "s", data=held_out, metric="agreement", **{option: sets}
+    )
     assert (done.measured, done.failed) == (2, 2)
     ok, failed = (table[table["status"] == status] for status in ("ok", "failed"))
     assert (ok["quality_samples"] == 12).all()
@@ -90,7 +93,9 @@ def test_samples_of_another_length_give_failed_rows(text, held_out, tmp_path, op
 
 @pytest.mark.slow
 def test_quality_is_evaluated_in_the_shape_of_the_samples(text, held_out):
-    quality = api.evaluate(text, held_out, baseline=text, precision="f32", batch=5)
+    quality = api.evaluate(
+        text, held_out, baseline=text, precision="f32", batch=5, metric="agreement"
+    )
     assert quality.figures["agreement_top1"] == 1
     assert quality.figures["quality_samples"] == 12
 

@@ -26,6 +26,9 @@ def command(
     data: options.HeldOutData,
     labels: options.Labels = None,
     limit: options.Limit = None,
+    metric: options.MetricName = None,
+    output: options.JudgedOutputs = None,
+    trust: options.TrustMetric = False,
     baseline: Annotated[
         str | None,
         option(DATA, "MODEL", "Uncompressed model; its CPU f32 outputs are the reference."),
@@ -54,7 +57,7 @@ def command(
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """Measure quality against labels, or agreement with the uncompressed variant.
+    """Measure quality against labels, and how outputs agree with the uncompressed variant.
 
     On a few samples, the outputs are also compared with f32 on the CPU.
     """
@@ -69,6 +72,9 @@ def command(
             precisions=options.split_words(precision) or ["default"],
             batch=batch,
             tolerance=tolerance,
+            metric=metric,
+            outputs=output or (),
+            trust=trust,
             progress=bar,
         )
     print_quality(results, json=json)
@@ -91,7 +97,8 @@ def print_quality(results: Sequence[Quality], *, json: bool) -> None:
     else:
         _print_table(results)
     for quality in results:
-        console.print_notes(quality.notes)
+        shown = len(results) == 1 and len(quality.outputs) > 1  # in the table of outputs
+        console.print_notes([n for n in quality.notes if not shown or n.id != "worst-output"])
 
 
 def _print_quality(quality: Quality) -> None:
@@ -105,12 +112,33 @@ def _print_quality(quality: Quality) -> None:
     samples = int(quality.figures["quality_samples"])
     executed = quality.executed_precision or "an unknown precision"
     header = f"{samples} samples on {quality.device} in {executed}"
-    console.print_table((quality.variant, header, "meaning"), rows)
+    decides = f"Quality is the {BY_NAME[quality.metric].title}: {quality.reason}."
+    console.print_table((quality.variant, header, "meaning"), rows, decides)
+    if len(quality.outputs) > 1:
+        _print_outputs(quality)
+
+
+def _print_outputs(quality: Quality) -> None:
+    """Print the comparison of each output and channel group with the baseline."""
+    rows = [
+        (
+            part.name,
+            units.UNKNOWN if part.cosine is None else units.text(part.cosine.value),
+            units.text(part.relative_error),
+            units.text(part.max_abs_difference),
+            part.reason,
+        )
+        for part in quality.outputs
+    ]
+    console.print_table(("output", "cosine", "relative error", "largest difference", ""), rows)
 
 
 def _print_table(results: Sequence[Quality]) -> None:
     """Print a row for each device and precision, with the figures that rank a choice."""
-    columns = [n for n in _column_names(results[0]) if n.startswith(("accuracy_", "agreement_"))]
+    shares = ("accuracy_", "agreement_")
+    columns = [
+        n for n in _column_names(results[0]) if n.startswith(shares) or n == results[0].metric
+    ]
     headings = ("device", "precision", "executed", *(BY_NAME[n].title for n in columns), _ERROR)
     rows = [
         (

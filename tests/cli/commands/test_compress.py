@@ -34,7 +34,8 @@ def test_max_drop_is_met_by_a_layer_in_float(ovtool, fragile, tmp_path):
 def test_a_max_drop_that_no_setting_meets_exits_with_1(ovtool, fragile, tmp_path):
     ran = ovtool(
         "compress", fragile / "fragile", "int8", "--data", fragile / "calibration.npz",
-        "--validation-data", fragile / "held.npz", "--max-drop", "0.05", "--time-limit", "1e-6",
+        "--validation-data", fragile / "held.npz", "--metric", "agreement",
+        "--max-drop", "0.05", "--time-limit", "1e-6",
         "--out", tmp_path / "q",
     )  # fmt: skip
     assert ran.status == 1

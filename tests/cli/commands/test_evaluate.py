@@ -5,6 +5,7 @@ from ovtool.core.notes import make_note
 from ovtool.evaluation.device_difference import DeviceDifference, Divergence
 from ovtool.evaluation.evaluate import Quality
 
+AGREEMENT, SMALL = "agreement_top1", DeviceDifference(0.001, 0.05, 4)
 SHARE = {"agreement_top1": 0.5, "agreement_top1_ci_low": 0.15, "agreement_top1_ci_high": 0.85}
 
 
@@ -19,7 +20,9 @@ def test_evaluate_measures_agreement_with_a_baseline(ovtool, small):
 
 def test_one_result_is_shown_with_its_interval_and_notes(ovtool, small, monkeypatch):
     note = make_note("few-inferences", "4 inferences")
-    quality = Quality("s", "CPU", "default", "bf16", {"quality_samples": 4.0, **SHARE}, (note,))
+    quality = Quality(
+        "s", "CPU", "default", "bf16", {"quality_samples": 4.0, **SHARE}, (note,), "agreement_top1"
+    )
     monkeypatch.setattr(api, "evaluate_each", lambda *_, **__: [quality])
     ran = ovtool("evaluate", small.folder, "--data", "noise")
     line = next(line for line in ran.err.splitlines() if line.startswith("warning: "))
@@ -33,9 +36,9 @@ def test_devices_and_precisions_are_rows_of_one_table(ovtool, small, monkeypatch
     divergence = Divergence("middle", "MatMul", 0.5, 0.001, 9)
     difference = DeviceDifference(0.25, 0.05, 4, divergence)
     results = [
-        Quality("s", "GPU", "default", "f16", figures, (), difference),
-        Quality("s", "GPU", "exact", "f32", figures, (), DeviceDifference(0.001, 0.05, 4)),
-        Quality("s", "CPU", "exact", "f32", figures, ()),
+        Quality("s", "GPU", "default", "f16", figures, (), AGREEMENT, difference=difference),
+        Quality("s", "GPU", "exact", "f32", figures, (), AGREEMENT, difference=SMALL),
+        Quality("s", "CPU", "exact", "f32", figures, (), AGREEMENT),
     ]
     calls = []
     monkeypatch.setattr(api, "evaluate_each", lambda *_, **kw: calls.append(kw) or results)

@@ -1,0 +1,379 @@
+"""The quality metric of a model: which one decides, why, and on which outputs.
+
+The user's metric decides; else the labels; else, without labels, the outputs.  Agreement of the
+highest class decides where every output has class scores: a softmax, or a linear layer with at
+least :data:`MIN_CLASSES` values.  Else the cosine of the worst output decides.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ovtool.core.columns import METRIC_COLUMNS, metric_column
+from ovtool.core.errors import InputError
+from ovtool.core.registry import suggestion
+from ovtool.datasets.samples import label_kind, read_labels, sample_shape
+from ovtool.evaluation.labeled import score_detections, score_masks
+from ovtool.evaluation.scores import (
+    Score,
+    check_finite,
+    compare_outputs,
+    has_classes,
+    score_classes,
+    score_error,
+)
+from ovtool.evaluation.text import load_alphabet, score_texts, select_classes
+from ovtool.graph.operations import VIEWS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import openvino as ov
+
+    from ovtool.core.columns import Metric, QualityMetric
+    from ovtool.core.variant import Port, Variant
+    from ovtool.datasets.samples import Label, LabelKind, Samples
+    from ovtool.evaluation.outputs import Rows
+    from ovtool.evaluation.text import Alphabet
+
+    Outputs = Mapping[str, Rows]
+
+MIN_CLASSES = 10
+"""A linear layer with fewer values may as well be a regressor: scores, a pose, a box."""
+LINEAR = frozenset({"Add", "Convolution", "FullyConnected", "MatMul", "Subtract"})
+SOFTMAX = frozenset({"LogSoftmax", "Softmax"})
+_NEEDS: dict[Metric, LabelKind] = {
+    "top1": "classes", "characters": "texts", "mae": "numbers", "map": "boxes", "iou": "numbers",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class MetricRequest:
+    """What the user wants to be judged; the data decides the rest.
+
+    Args:
+        metric: A key of ``METRIC_COLUMNS``, or ``module:function``; None: by the data.
+        outputs: Names of the outputs to judge; empty: all.
+        trust: Whether a function of the user may be imported.
+    """
+
+    metric: Metric | None = None
+    outputs: tuple[str, ...] = ()
+    trust: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Scores the outputs of a model by the metric that decides, and by all others that apply.
+
+    Args:
+        reason: Why this metric decides.
+        names: Names of all outputs.
+        judged: Positions of the outputs that are judged.
+        classes: Names of the judged outputs that have class scores.
+        target: Name of the output that labels are compared with; None without labels.
+        labels: Labels of all samples; None without.
+        alphabet: The texts of the classes, for labels that are texts.
+        function: The user's metric.
+    """
+
+    metric: Metric
+    reason: str
+    names: tuple[str, ...]
+    judged: tuple[int, ...]
+    classes: frozenset[str] = frozenset()
+    target: str | None = None
+    labels: tuple[Any, ...] | None = field(default=None, repr=False)
+    alphabet: Alphabet | None = None
+    function: Callable[..., Any] | None = None
+
+    @property
+    def column(self) -> QualityMetric:
+        """The column of the metric."""
+        return metric_column(self.metric)
+
+    @property
+    def compares(self) -> bool:
+        """Whether the metric needs outputs of the uncompressed model."""
+        return self.metric in ("agreement", "cosine")
+
+    def reduce(self, rows: Rows) -> Rows:
+        """Return what the score needs of an output: of recognizers only the highest classes."""
+        if self.alphabet is None:
+            return rows
+        return select_classes(np.asarray(rows))
+
+    def score(self, outputs: Outputs, references: Outputs | None, samples: int) -> Score:
+        """Return all figures of the judged outputs, by name, and of the reference's.
+
+        Raises:
+            InputError: Labels do not fit the outputs.
+        """
+        figures = {"quality_samples": float(samples)}
+        if self.alphabet is not None and self.target is not None:
+            reference = None if references is None else references[self.target]
+            rows: Any = outputs[self.target]
+            return score_texts(rows, self.labels or (), self.alphabet, reference)  # type: ignore[arg-type]
+        notes = [note for n, rows in outputs.items() for note in check_finite(n, "output", rows)]
+        result = Score(figures, tuple(notes)).plus(self._score_labels(outputs))
+        if references is not None:
+            result = result.plus(compare_outputs(outputs, references, self.classes))
+        if self.function is not None:
+            value = call_metric(self.metric, self.function, outputs, self.labels)
+            result.figures.update({} if value is None else {"custom_metric": value})
+        return result
+
+    def _score_labels(self, outputs: Outputs) -> Score:
+        if self.labels is None or self.function is not None:
+            return Score({})
+        kind = label_kind(self.labels[0])
+        if kind == "boxes":
+            return score_detections(outputs, self.labels)
+        if self.target is None:
+            return Score({})
+        rows = outputs[self.target]
+        if self.metric == "iou":
+            return score_masks(self.target, rows, self.labels)
+        if self.metric == "mae" or kind == "numbers":
+            return score_error(rows, self.labels, self.target)
+        return score_classes(rows, np.array(self.labels, np.int64), self.target)
+
+
+def make_judge(request: MetricRequest, variant: Variant, samples: Samples) -> Judge:
+    """Return the judge of a variant and of all variants made from it.
+
+    Args:
+        request: The user's wishes.
+        variant: The uncompressed variant, if there is one.
+        samples: Held-out samples.
+
+    Raises:
+        InputError: An output is unknown, or the metric does not fit the labels or the outputs.
+    """
+    ports = variant.record.outputs
+    judged = _find_outputs(ports, request.outputs)
+    selected = [ports[index] for index in judged]
+    label: Label = next(iter(samples)).label if samples.labelled else None
+    scores = find_class_scores(variant, selected)
+    function = None
+    if request.metric is not None and request.metric not in METRIC_COLUMNS:
+        function = load_metric(request.metric, trust=request.trust)
+    decision = _decide(request.metric, label, selected, scores, samples.reference)
+    classes = set(scores)
+    texts = label_kind(label) == "texts" and decision.target is not None
+    if texts:
+        judged = tuple(i for i in judged if ports[i].name == decision.target)
+    elif decision.metric in ("top1", "agreement"):
+        shaped = [port.name for port in selected if has_classes(rows_shape(port))]
+        classes |= set(shaped if decision.target is None else [decision.target])
+    return Judge(
+        metric=decision.metric,
+        reason=decision.reason,
+        names=tuple(port.name for port in ports),
+        judged=judged,
+        classes=frozenset(classes),
+        target=decision.target,
+        labels=_read_labels(samples, decision, label),
+        alphabet=load_alphabet(variant, judged[0]) if texts else None,
+        function=function,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Decision:
+    metric: Metric
+    reason: str
+    target: str | None = None
+
+
+def _decide(
+    metric: Metric | None,
+    label: Label,
+    ports: Sequence[Port],
+    scores: Mapping[str, str],
+    reference: str,
+) -> _Decision:
+    """Return the metric that decides, why, and the output that labels are compared with."""
+    by_labels = _by_labels(label, ports, scores) if label is not None else None
+    if metric is None:
+        why = "no labels" if label is None else "no output fits the labels"
+        return by_labels or _without_labels(ports, scores, why)
+    reason = "the metric of the user"
+    if metric not in METRIC_COLUMNS:
+        return _Decision(metric, reason, by_labels.target if by_labels else None)
+    kind = label_kind(label)
+    if metric == "agreement" and kind == "texts":
+        return _Decision(metric, reason, ports[0].name)
+    needed = _NEEDS.get(metric)
+    if needed is not None and kind is None:
+        raise InputError(
+            f"metric {metric} needs labels; {reference} has none",
+            "give labels, or use the metric agreement or cosine",
+        )
+    if needed not in (None, kind) and not (metric == "mae" and kind == "classes"):
+        raise InputError(
+            f"metric {metric} does not fit the labels of {reference}: they are {kind}",
+            f"use {by_labels.metric if by_labels else 'agreement'} or cosine",
+        )
+    if metric in ("mae", "iou"):
+        target = _matching(np.asarray(label), ports) if metric == "mae" else _class_map(ports)
+        if target is None:
+            raise InputError(
+                f"metric {metric} does not fit the outputs {_shapes(ports)}",
+                "name the output that the labels are for: --output",
+            )
+        return _Decision(metric, reason, target)
+    if metric == "agreement" and not (scores or any(has_classes(rows_shape(p)) for p in ports)):
+        raise InputError(
+            f"metric agreement needs class scores [samples, classes], not {_shapes(ports)}",
+            "use the metric cosine",
+        )
+    fits = by_labels is not None and by_labels.metric in ("top1", "characters")
+    return _Decision(metric, reason, by_labels.target if by_labels and fits else None)
+
+
+def _by_labels(label: Label, ports: Sequence[Port], scores: Mapping[str, str]) -> _Decision | None:
+    """Return the decision by labels; None if no output fits them."""
+    kind = label_kind(label)
+    if kind == "boxes":
+        return _Decision("map", "labels are boxes")
+    if kind == "texts":
+        return _Decision("characters", "labels are texts", ports[0].name)
+    if kind == "classes":
+        shaped = [port.name for port in ports if has_classes(rows_shape(port))]
+        target = next((name for name in shaped if name in scores), next(iter(shaped), None))
+        if target is not None:
+            return _Decision("top1", f"labels are classes of output {target}", target)
+    values = np.asarray(label)
+    if values.ndim >= 2 and values.dtype.kind in "iu" and (target := _class_map(ports)):
+        return _Decision("iou", f"labels are masks of classes, output {target} a map", target)
+    if (target := _matching(values, ports)) is not None:
+        return _Decision("mae", f"labels are numbers, as many as output {target} has", target)
+    if kind == "numbers":
+        raise InputError(
+            f"labels have {values.size} values a sample, and no output has: {_shapes(ports)}",
+            "classes are integers, one a sample; or judge them by --metric module:function",
+        )
+    return None
+
+
+def _without_labels(ports: Sequence[Port], scores: Mapping[str, str], why: str) -> _Decision:
+    if len(scores) == len(ports):
+        listed = ", ".join(f"output {name} is {kind}" for name, kind in scores.items())
+        return _Decision("agreement", f"{why}; {listed}")
+    other = next(port.name for port in ports if port.name not in scores)
+    return _Decision(
+        "cosine",
+        f"{why}; output {other} is neither a softmax nor a linear layer with at least"
+        f" {MIN_CLASSES} values, so it is not read as class scores",
+    )
+
+
+def find_class_scores(variant: Variant, ports: Sequence[Port]) -> dict[str, str]:
+    """Return the outputs that are read as class scores, and why."""
+    import openvino as ov
+
+    shaped = [port.name for port in ports if has_classes(rows_shape(port))]
+    if not shaped:
+        return {}
+    model = ov.Core().read_model(variant.xml)
+    positions = {port.name: index for index, port in enumerate(variant.record.outputs)}
+    found = {}
+    for port in ports:
+        if port.name not in shaped:
+            continue
+        kind = _last_operation(model, positions[port.name])
+        if kind in SOFTMAX:
+            found[port.name] = "a softmax"
+        elif kind in LINEAR and rows_shape(port)[1] >= MIN_CLASSES:
+            found[port.name] = f"a linear layer with {rows_shape(port)[1]} values"
+    return found
+
+
+def rows_shape(port: Port) -> tuple[int, ...]:
+    """Return the shape of the samples of an output, [samples, ...]; -1 is open."""
+    return (-1, *sample_shape(port))
+
+
+def _last_operation(model: ov.Model, index: int) -> str:
+    """Return the type of the operation that computes an output, before views and conversions."""
+    node = model.outputs[index].get_node().input_value(0).get_node()
+    while node.get_type_name() in (*VIEWS, "Convert", "FakeQuantize"):
+        node = node.input_value(0).get_node()
+    return str(node.get_type_name())
+
+
+def _find_outputs(ports: Sequence[Port], names: Sequence[str]) -> tuple[int, ...]:
+    known = [port.name for port in ports]
+    for name in names:
+        if name not in known:
+            raise InputError(f"no output {name!r}", suggestion(name, known))
+    return tuple(i for i, name in enumerate(known) if not names or name in names)
+
+
+def _matching(label: np.ndarray[Any, Any], ports: Sequence[Port]) -> str | None:
+    """Return the first output with as many values a sample as a label; open sizes fit any."""
+    for port in ports:
+        sizes = sample_shape(port)
+        fixed = math.prod(size for size in sizes if size > 0)
+        if label.size == fixed or (-1 in sizes and label.size % max(1, fixed) == 0):
+            return port.name
+    return None
+
+
+def _class_map(ports: Sequence[Port]) -> str | None:
+    """Return the first output [samples, height, width], with classes before or after."""
+    return next((port.name for port in ports if len(sample_shape(port)) in (2, 3)), None)
+
+
+def _shapes(ports: Sequence[Port]) -> str:
+    return ", ".join(f"{port.name} {list(port.shape)}" for port in ports)
+
+
+def _read_labels(samples: Samples, decision: _Decision, label: Label) -> tuple[Any, ...] | None:
+    used = decision.target is not None or label_kind(label) == "boxes"
+    custom = decision.metric not in METRIC_COLUMNS
+    return read_labels(samples) if label is not None and (used or custom) else None
+
+
+def load_metric(reference: str, *, trust: bool) -> Callable[..., Any]:
+    """Return the function of ``module:function``.
+
+    Raises:
+        InputError: The name is unknown, or the user has not allowed to import it.
+    """
+    from ovtool.models.torch import import_function
+
+    if ":" not in reference:
+        raise InputError(
+            f"unknown metric {reference!r}", suggestion(reference, list(METRIC_COLUMNS))
+        )
+    if not trust:
+        raise InputError(
+            f"metric {reference} imports code", "read the code, then allow it with --trust"
+        )
+    return import_function(reference)
+
+
+def call_metric(
+    reference: str, function: Callable[..., Any], outputs: Outputs, labels: Sequence[Any] | None
+) -> float | None:
+    """Return the user's metric of outputs by name, [samples, ...], and labels; None if not finite.
+
+    Raises:
+        InputError: The function fails, or returns no number.
+    """
+    from ovtool.core.third_party import reason
+
+    try:
+        value = float(function(dict(outputs), None if labels is None else list(labels)))
+    except Exception as error:  # user code can raise anything
+        raise InputError(
+            f"metric {reference} raised {type(error).__name__}: {reason(error)}",
+            "it gets the outputs by name and the list of labels, and returns a number",
+        ) from error
+    return value if math.isfinite(value) else None
