@@ -32,6 +32,7 @@ DRAWING = ROOT / "docs" / "assets" / "layers.svg"
 ROOT_PAGES = {
     "CONTRIBUTING.md": "contributing/index.md",
     "CHANGELOG.md": "changelog.md",
+    "SECURITY.md": "security.md",
     "docker/README.md": "docker.md",
 }
 """Pages that live outside ``docs/``: path in the repository -> path in the site."""
