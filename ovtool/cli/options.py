@@ -47,6 +47,15 @@ Shapes = Annotated[
         MODEL, "NAME=SHAPE", "Shape of an input, ? for an open dimension: x=?x3x224x224.", "--shape"
     ),
 ]
+Dtypes = Annotated[
+    list[str] | None,
+    option(
+        MODEL,
+        "NAME=TYPE",
+        "Type of an input without an example, f32 by default: ids=i64.",
+        "--dtype",
+    ),
+]
 Layouts = Annotated[
     list[str] | None, option(MODEL, "NAME=LAYOUT", "Layout of an input: x=NCHW.", "--layout")
 ]
@@ -164,6 +173,7 @@ def build_source_options(
     *,
     weights: Weights = None,
     shape: Shapes = None,
+    dtype: Dtypes = None,
     layout: Layouts = None,
     mean: Mean = None,
     scale: Scale = None,
@@ -191,6 +201,7 @@ def build_source_options(
     values = {
         "weights": weights,
         "input_shapes": parse_named_shapes(shape or ()),
+        "input_dtypes": parse_named(dtype or (), "--dtype"),
         "layouts": parse_named(layout or (), "--layout"),
         "preprocessing": preprocessing,
         "trust": trust,

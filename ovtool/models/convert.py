@@ -272,7 +272,7 @@ def _check_options(kind: str, options: SourceOptions) -> None:
     if options.weights is not None:
         raise InputError("--weights requires module:function", "remove --weights")
     if options.input_dtypes:
-        raise InputError("input types require module:function", "remove the input types")
+        raise InputError("--dtype requires module:function or TorchScript", "remove --dtype")
 
 
 def _report(converted: Variant, progress: Progress) -> None:

@@ -120,7 +120,7 @@ def conversion_error(reference: str, error: Exception) -> InputError:
     """Return the error for a module that OpenVINO does not convert."""
     return InputError(
         f"OpenVINO cannot convert {reference}: {reason(error)}",
-        "check the shapes of the example input, or export the model to ONNX",
+        "check the shapes and types of its inputs, or export the model to .pt2 or ONNX",
     )
 
 
@@ -140,6 +140,7 @@ def name_inputs(model: ov.Model, shapes: Mapping[str, tuple[int, ...]], referenc
         )
     for port, name in zip(model.inputs, shapes, strict=True):
         port.get_tensor().set_names({name})
+        port.get_node().set_friendly_name(name)
     model.reshape({name: ov.PartialShape(list(shape)) for name, shape in shapes.items()})
 
 

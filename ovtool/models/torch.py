@@ -6,12 +6,14 @@ import importlib
 import inspect
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from ovtool.core.errors import InputError
+from ovtool.core.notes import make_note
 from ovtool.core.registry import missing_package, suggestion
 from ovtool.core.shapes import OPEN, open_size
 from ovtool.core.third_party import captured, reason
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     import torch
 
     from ovtool.models.options import SourceOptions
+    from ovtool.models.torch_trace import TracedGraph
 
 
 def read(reference: str, options: SourceOptions) -> SourceModel:
@@ -72,7 +75,7 @@ def from_module(
 
     example = _example(module, example_input, options, source.reference)
     network = Network(module, example.tensors, example.by_name, source.reference, example.structure)
-    traced = network.trace()
+    network, traced = _trace(network)
     if source.sha256 is None:
         source = source.model_copy(update={"sha256": graph_sha256(traced.model)})
     names = list(example.tensors)
@@ -91,6 +94,26 @@ def from_module(
         random_operations=random_names,
         network=network,
     )
+
+
+def _trace(network: Network) -> tuple[Network, TracedGraph]:
+    """Trace a network; a text generator that fails is traced without its cache."""
+    try:
+        return network, network.trace()
+    except InputError:
+        config = getattr(network.module, "config", None)
+        names = _parameters(network.module)
+        if not getattr(config, "use_cache", False) or "use_cache" not in names:
+            raise
+        structure: Any = network.structure
+        if not isinstance(structure, dict):
+            structure = dict(zip(names, structure or (), strict=False))
+        if "use_cache" in structure:
+            raise
+        without = replace(network, by_name=True, structure={**structure, "use_cache": False})
+        traced = without.trace()
+        note = make_note("outputs-left-out", "past_key_values: traced with use_cache=False")
+        return without, replace(traced, notes=(*traced.notes, note))
 
 
 def eager_runtime(reference: str, names: list[str], call: Any) -> Reference:
@@ -119,7 +142,7 @@ def _example(
         return _zeros_example(parameters, options, reference)
     if options.input_dtypes:
         raise InputError(
-            f"{reference} has an example input, which defines the types", "remove the input types"
+            f"{reference} has an example input, which defines the types", "remove --dtype"
         )
     values: Any = [example_input]
     if isinstance(example_input, Mapping) and _takes(module, example_input):
@@ -133,11 +156,9 @@ def _takes(module: torch.nn.Module, example: Mapping[str, object]) -> bool:
     """Whether the keys of a mapping are arguments, not the content of the only argument."""
     try:
         inspect.signature(module.forward).bind(**example)
-    except TypeError:
+    except (TypeError, ValueError):  # ValueError: TorchScript has no signature
         names = _parameters(module)
         return len(names) != 1 or set(names) == set(example)
-    except ValueError:  # TorchScript
-        return True
     return True
 
 
@@ -146,21 +167,27 @@ def _zeros_example(parameters: list[str], options: SourceOptions, reference: str
     import torch
 
     if not options.input_shapes:
-        shapes = " ".join(f"--shape {name}=1x3x224x224" for name in parameters[:1] or ["input"])
+        names = parameters or ["input"]
         raise InputError(
-            f"{reference} has no example input, so its shapes are unknown",
-            f"return (module, example_input), or set the shapes, e.g. {shapes}",
+            f"{reference} has no example input: the shapes of {', '.join(names)} are unknown",
+            f"set them, and types other than f32: --shape {names[0]}=1x128 --dtype {names[0]}=i64",
         )
     tensors = {}
     size = open_size(map(len, options.input_shapes.values()))
     for name in options.input_shapes:
         if parameters and name not in parameters:
             raise InputError(f"--shape: no input {name!r}", suggestion(name, parameters))
+    for name in options.input_dtypes:
+        if name not in options.input_shapes:
+            raise InputError(f"--dtype {name}: no --shape of this input", "set its shape too")
+    for name in options.input_shapes:
         dtype = options.input_dtypes.get(name, "f32")
         try:
             kind = getattr(ov.Type, dtype).to_dtype()
         except AttributeError as error:
-            raise InputError(f"unknown type {dtype} of input {name!r}", "e.g. f32, i64") from error
+            raise InputError(
+                f"--dtype {name}={dtype}: unknown type", "types: f32, i64, i32, u8, boolean, ..."
+            ) from error
         shape = options.input_shapes[name]
         filled = [s if s != OPEN else 1 if axis == 0 else size for axis, s in enumerate(shape)]
         tensors[name] = torch.from_numpy(np.zeros(filled, kind))
@@ -170,10 +197,12 @@ def _zeros_example(parameters: list[str], options: SourceOptions, reference: str
 
 def _parameters(module: torch.nn.Module) -> list[str]:
     """Return the argument names of ``forward``; empty when unknown."""
-    try:
-        parameters = inspect.signature(module.forward).parameters.values()
-    except ValueError:  # TorchScript
-        return []
+    import torch
+
+    if isinstance(module, torch.jit.ScriptModule):
+        arguments = module.forward.schema.arguments[1:]  # the first one is the module
+        return [a.name for a in arguments if isinstance(a.type, torch.TensorType)]
+    parameters = inspect.signature(module.forward).parameters.values()
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return [p.name for p in parameters if p.kind in named]
 

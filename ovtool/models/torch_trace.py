@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     import openvino as ov
     import torch
 
-_SCOPE = "__module.traced"
+_SCOPES = ("__module.traced", "self.traced")
+"""Prefixes of the names of operations and of weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,23 +85,27 @@ def _adapter(
 
 
 def _strip_scope(model: ov.Model) -> None:
-    """Remove the adapter from the names of operations and tensors."""
+    """Remove the adapter from the names of operations and weights."""
     for operation in model.get_ops():
         name = operation.get_friendly_name()
-        if name.startswith(_SCOPE):
-            operation.set_friendly_name("__module" + name.removeprefix(_SCOPE))
+        for scope in _SCOPES:
+            if name.startswith(scope):
+                operation.set_friendly_name(scope.removesuffix(".traced") + name[len(scope) :])
 
 
 def _name_outputs(model: ov.Model, outputs: Outputs) -> None:
     import openvino as ov
 
+    named = {port.get_node().get_name() for port in model.inputs}
     for port in model.outputs:
-        result = port.get_node()
-        if result.input_value(0).get_node().get_type_name() == "Parameter":
-            # An input that is returned: the names of a Result are also those of its producer.
-            kept = ov.opset13.convert(result.input_value(0), result.get_element_type().to_string())
-            result.input(0).replace_source_output(kept.output(0))
-        result.input_value(0).get_tensor().set_names(set())  # names of the trace, such as "224"
+        result, producer = port.get_node(), port.get_node().input_value(0)
+        place = f"{producer.get_node().get_name()} {producer.get_index()}"
+        if producer.get_node().get_name() in named or place in named:
+            # An input or an output again: the names of a Result are also those of its producer.
+            producer = ov.opset13.convert(producer, port.get_element_type().to_string()).output(0)
+            result.input(0).replace_source_output(producer)
+        named.add(place)
+        producer.get_tensor().set_names(set())  # names of the trace, such as "224"
     for port, name in zip(model.outputs, outputs.names, strict=True):
         port.get_tensor().set_names({name} if name else set())
 

@@ -120,6 +120,7 @@ def _source(reference: str, plan: Recipe, base: Path, trust: bool) -> tuple[str,
     return source, SourceOptions(
         weights=_located(model.weights, base) if model.weights else None,
         input_shapes=model.shapes,
+        input_dtypes=model.dtypes,
         layouts=model.layouts,
         preprocessing=model.preprocessing,
         tolerance=model.tolerance,

@@ -54,6 +54,7 @@ class ModelSource(Record):
     source: str
     weights: str | None = None
     shapes: dict[str, ParsedShape] = Field(default_factory=dict)
+    dtypes: dict[str, str] = Field(default_factory=dict)
     layouts: dict[str, str] = Field(default_factory=dict)
     preprocessing: Preprocessing | None = None
     tolerance: Positive | None = None

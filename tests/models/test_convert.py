@@ -34,7 +34,7 @@ def test_layout_and_preprocessing_are_recorded(tmp_path):
     ("options", "value"),
     [
         ({"weights": "w.pt"}, "--weights"),
-        ({"input_dtypes": {"x": "f32"}}, "input types"),
+        ({"input_dtypes": {"x": "f32"}}, "--dtype"),
         ({"layouts": {"y": "NCHW"}}, "'y'"),
         ({"layouts": {"x": "NC"}}, "x=NC.* 4 "),
         ({"layouts": {"x": "N!HW"}}, "--layout"),
