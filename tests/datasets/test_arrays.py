@@ -1,9 +1,11 @@
 import contextlib
 
 import numpy as np
+import openvino as ov
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from openvino import opset13 as ops
 
 from ovtool.core.errors import InputError
 from ovtool.core.variant import Port
@@ -136,3 +138,27 @@ def test_damaged_files_give_samples_or_one_clear_error(tmp_path_factory, name, c
     # Any other exception fails the test.
     with contextlib.suppress(InputError):
         list(load_samples(str(folder / name), [X], None))
+
+
+def embedding(rows, sliced=False):
+    """Return a graph that looks up ids [batch, 5], or only the first two of them."""
+    ids = ops.parameter([-1, 5], np.int64)
+    ids.output(0).set_names({"ids"})
+    used = ids
+    if sliced:
+        used = ops.slice(ids, *(np.array([n]) for n in (0, 2, 1)), np.array([1]))
+    table = np.ones((rows, 2), np.float32)
+    return ov.Model([ops.gather(table, used, np.int64(0))], [ids])
+
+
+@pytest.mark.parametrize(("value", "fits"), [(6, True), (7, False), (30_999, False), (-8, False)])
+def test_index_beyond_the_embedding_table_raises_with_row_and_value(tmp_path, value, fits):
+    ids = np.ones((4, 5), np.int64)
+    ids[2, 3] = value
+    path, port = saved(tmp_path, ids=ids), Port(name="ids", shape=(-1, 5), dtype="i64")
+    if fits:
+        assert len(load_samples(path, [port], None, graph=lambda: embedding(7))) == 4
+        return
+    with pytest.raises(InputError, match=rf"ids row 2 .* {value}.* 6$"):
+        load_samples(path, [port], None, graph=lambda: embedding(7))
+    assert len(load_samples(path, [port], None, graph=lambda: embedding(7, sliced=True))) == 4

@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 
 from ovtool.core.errors import InputError
+from ovtool.core.variant import Step, Variant
+from ovtool.datasets.fingerprint import fingerprint
+from ovtool.datasets.spec import DataSpec
 from ovtool.evaluation.evaluate import EXACT, evaluate
 from ovtool.models.convert import convert
 from ovtool.models.options import SourceOptions
@@ -44,3 +47,23 @@ def test_a_baseline_is_any_model(tmp_path):
     expected = (run(source, values).argmax(1) == run(int8, values).argmax(1)).mean()
     assert expected < 1
     assert quality.figures["agreement_top1"] == pytest.approx(expected, abs=0.021)
+
+
+def test_samples_that_calibrated_the_variant_are_a_warning(tmp_path):
+    rows = np.random.default_rng(0).standard_normal((10, 3, 16, 16)).astype(np.float32)
+    np.savez(tmp_path / "calibration.npz", x=rows[:6])
+    np.savez(tmp_path / "mixed.npz", x=rows[4:], label=np.zeros(6, np.int64))
+    np.savez(tmp_path / "other.npz", x=rows[6:], label=np.zeros(4, np.int64))
+    base = save(tmp_path / "net", convolutional())
+    hashes = fingerprint(DataSpec(str(tmp_path / "calibration.npz")).load(base)).samples
+    step = Step(method="int8", settings={}, samples={"calibration": hashes}, seconds=0)
+    calibrated = Variant(base.folder, base.record.model_copy(update={"steps": (step,)}))
+
+    def shared(variant, name):
+        quality = evaluate(variant, str(tmp_path / f"{name}.npz"))
+        return [note.evidence for note in quality.notes if note.id == "samples-shared"]
+
+    (evidence,) = shared(calibrated, "mixed")
+    assert "2 of 6 " in evidence
+    assert "calibration of int8" in evidence
+    assert shared(calibrated, "other") == shared(base, "mixed") == []

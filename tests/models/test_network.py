@@ -1,5 +1,7 @@
 """Torch networks as sources of variants."""
 
+import sys
+
 import pytest
 import torch
 
@@ -8,7 +10,7 @@ from ovtool.core.variant import Port, Source
 from ovtool.models import network as networks
 from ovtool.models.network import Network
 from ovtool.models.options import SourceOptions
-from tests.models.source_models import Net
+from tests.models.source_models import Net, make
 
 
 class Pair(torch.nn.Module):
@@ -95,3 +97,48 @@ def test_changed_or_unsuitable_source_raises():
     source = Source(kind="onnx", reference="net.onnx", sha256=None)
     with pytest.raises(InputError, match=r"net\.onnx"):
         networks.load_source_network(source, SourceOptions(trust=True))
+
+
+def reload(name):
+    """Make Python read a module of the user anew."""
+    sys.modules.pop(name, None)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_network_is_built_again_with_the_shapes_and_types_of_the_conversion(nets):
+    shapes = {"image": (-1, 3, 10, 10)}
+    source = make("nets:net", nets / "out", input_shapes=shapes).record.source
+    network = networks.load_source_network(source, SourceOptions(trust=True))
+    assert network.example["image"].shape == (1, 3, 10, 10)
+    torch.jit.script(Table()).save("table.pt")
+    options = {"input_shapes": {"ids": (1, 5)}, "input_dtypes": {"ids": "i64"}, "trust": True}
+    source = make("table.pt", nets / "table", **options).record.source
+    network = networks.load_source_network(source, SourceOptions(trust=True))
+    assert (network.example["ids"].shape, network.example["ids"].dtype) == ((1, 5), torch.int64)
+
+
+def test_only_what_is_built_counts_as_a_change_of_the_source(nets):
+    path = nets / "nets.py"
+    source = make("nets:with_example", nets / "out").record.source
+    trusted = SourceOptions(trust=True)
+    path.write_text("# a comment\n" + path.read_text().replace("class Two", "class Second"))
+    reload("nets")
+    network = networks.load_source_network(source, trusted)
+    assert network.example["image"].shape == (1, 3, 8, 8)
+    for old, new in (("manual_seed(0)", "manual_seed(1)"), ("torch.relu", "torch.tanh")):
+        text = path.read_text()
+        path.write_text(text.replace(old, new))
+        reload("nets")
+        with pytest.raises(InputError, match="nets:with_example"):
+            networks.load_source_network(source, trusted)
+        path.write_text(text)
+
+
+class Table(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.table = torch.nn.Embedding(9, 4)
+
+    def forward(self, ids):
+        return self.table(ids)

@@ -3,6 +3,8 @@
 import os
 import pickle
 
+import numpy as np
+import openvino as ov
 import pytest
 import torch
 
@@ -66,3 +68,33 @@ def test_invalid_torch_file_raises(nets, content):
     (nets / "m.pt").write_bytes(content)
     with pytest.raises(InputError, match=r"m\.pt"):
         make("m.pt", nets / "out")
+
+
+class Scripted(torch.nn.Module):
+    """Returns one of two linear layers, by the sign of the mean."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.a, self.b = torch.nn.Linear(3, 2), torch.nn.Linear(3, 2)
+
+    def forward(self, x, scale: float = 2.0):
+        if bool(x.mean() > 0):
+            return self.a(x) * scale
+        return self.b(x)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_scripted_file_keeps_its_branches(nets):
+    module = Scripted().eval()
+    torch.jit.script(module).save("m.pt")
+    with pytest.raises(InputError, match=r"m\.pt .* x ") as raised:
+        make("m.pt", nets / "none", trust=True)
+    assert "--shape x=" in raised.value.hint
+    variant = make("m.pt", nets / "out", trust=True, input_shapes={"x": (1, 3)})
+    assert not variant.record.notes
+    compiled = ov.compile_model(variant.xml, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    for value in (1.0, -1.0):
+        x = torch.full((1, 3), value)
+        expected = module(x).detach().numpy()
+        np.testing.assert_allclose(compiled([x.numpy()])[0], expected, atol=1e-5)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from ovtool import api
 from ovtool.core.variant import Variant
 
 
@@ -50,3 +51,16 @@ def test_max_drop_is_given_once(refused, fragile, tmp_path):
         "--out", tmp_path / "q",
     )  # fmt: skip
     assert "max_drop" in refusal.error
+
+
+def test_limit_is_the_maximum_of_every_data_set(ovtool, small, tmp_path, monkeypatch):
+    used = []
+    monkeypatch.setattr(api, "compress", lambda *_, data, **__: used.append(data) or small)
+    ran = ovtool(
+        "compress", small.folder, "train", "--data", "a", "--train-data", "b",
+        "--validation-data", "c", "--limit", "7", "--out", tmp_path / "t",
+    )  # fmt: skip
+    assert ran.status == 0, ran
+    (data,) = used
+    specs = (data.calibration, data.training, data.validation)
+    assert [(spec.source, spec.limit) for spec in specs] == [("a", 7), ("b", 7), ("c", 7)]
