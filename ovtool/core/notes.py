@@ -101,6 +101,9 @@ NOTES: Mapping[str, tuple[str, str]] = {
     "state-initial": (
         "a model with state: outputs, quality and ranges are of single inferences from the start",
         "judge sequences of steps in your own program, also before int8"),
+    "state-not-converted": (
+        "a run of the module changes what the next run reads; each inference starts anew instead",
+        "make the state an argument and an output of the module, and carry it in your program"),
     "state-reset": (
         "each request starts from the model's initial state: throughput includes the reset", ""),
     "state-not-reset": (
@@ -309,6 +312,7 @@ VARIANT_NOTES = frozenset(
         "samples-shared",
         "size-fixed",
         "state-initial",
+        "state-not-converted",
         "traced-control-flow",
     }
 )

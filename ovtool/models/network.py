@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import torch
 
     from ovtool.core.variant import Port, Source
+    from ovtool.models.torch_state import ModuleState
 
 RUNS_CODE = ("torch", "torch-file")
 """Kinds of source that run code named by, or contained in, a file."""
@@ -42,6 +43,8 @@ class Network:
     """Name of the source, for messages."""
     structure: tuple[Any, ...] | dict[str, Any] | None = None
     """Arguments with flags and nested values, see :class:`Arguments`; None: only tensors."""
+    state: ModuleState | None = None
+    """Initial state of a module whose outputs depend on earlier runs."""
 
     def arguments(self, inputs: Mapping[str, torch.Tensor]) -> Any:
         """Return the arguments of the module for tensors by name: a dict by name, or a tuple."""
@@ -52,7 +55,9 @@ class Network:
         return tuple(inputs[name] for name in self.example)
 
     def __call__(self, inputs: Mapping[str, torch.Tensor]) -> Any:
-        """Run the module on tensors by name and return what it returns."""
+        """Run the module on tensors by name, from its initial state; return what it returns."""
+        if self.state is not None:
+            self.state.restore(self.module)
         arguments = self.arguments(inputs)
         return self.module(**arguments) if self.by_name else self.module(*arguments)
 

@@ -19,9 +19,10 @@ from ovtool.core.shapes import OPEN, open_size
 from ovtool.core.third_party import captured, reason
 from ovtool.core.variant import Source
 from ovtool.graph.digest import graph_sha256
-from ovtool.models.network import Network, flatten_outputs
+from ovtool.models.network import Network, conversion_error, flatten_outputs
 from ovtool.models.source import Array, Inputs, Reference, SourceModel
 from ovtool.models.torch_precise import PreciseNetwork, random_operations
+from ovtool.models.torch_state import ModuleState, find_state
 from ovtool.models.torch_values import Arguments, split_arguments
 from ovtool.models.torch_weights import load_weights
 
@@ -75,6 +76,13 @@ def from_module(
 
     example = _example(module, example_input, options, source.reference)
     network = Network(module, example.tensors, example.by_name, source.reference, example.structure)
+    state = _find_state(network)
+    network = replace(network, state=state)
+    if state and isinstance(module, torch.jit.ScriptModule):
+        raise InputError(
+            f"{source.reference} is scripted and changes its state: {', '.join(state.names)}",
+            "make the state an input and an output, or convert the module itself: module:function",
+        )
     network, traced = _trace(network)
     if source.sha256 is None:
         source = source.model_copy(update={"sha256": graph_sha256(traced.model)})
@@ -87,7 +95,7 @@ def from_module(
     return SourceModel(
         source=source,
         model=traced.model,
-        notes=traced.notes,
+        notes=(*traced.notes, state.note) if state else traced.notes,
         reference=eager_runtime(source.reference, names, network),
         against=f"torch {torch.__version__}, eager",
         second=eager_runtime(source.reference, names, PreciseNetwork(network)),
@@ -114,6 +122,26 @@ def _trace(network: Network) -> tuple[Network, TracedGraph]:
         traced = without.trace()
         note = make_note("outputs-left-out", "past_key_values: traced with use_cache=False")
         return without, replace(traced, notes=(*traced.notes, note))
+
+
+def _find_state(network: Network) -> ModuleState | None:
+    import torch
+
+    network.module.eval()
+    # A sum or a mean over time stays as it is on an example of zeros.
+    inputs = {
+        name: tensor if tensor.any() or not tensor.is_floating_point() else torch.ones_like(tensor)
+        for name, tensor in network.example.items()
+    }
+    try:
+        with captured(network.reference), torch.no_grad():
+            return find_state(
+                network.module, lambda: network({n: t.clone() for n, t in inputs.items()})
+            )
+    except InputError:
+        raise
+    except Exception as error:  # user code can raise anything
+        raise conversion_error(network.reference, error) from error
 
 
 def eager_runtime(reference: str, names: list[str], call: Any) -> Reference:

@@ -16,6 +16,7 @@ from ovtool.core.variant import Source
 from ovtool.models.network import conversion_error, name_inputs
 from ovtool.models.source import SourceModel
 from ovtool.models.torch import eager_runtime
+from ovtool.models.torch_state import ModuleState, find_state
 from ovtool.models.torch_weights import UnsafeFileError, refuse_inflated
 
 if TYPE_CHECKING:
@@ -59,16 +60,36 @@ def read(reference: str, options: SourceOptions) -> SourceModel:
     name_inputs(model, shapes, reference)
 
     def call(tensors: dict[str, torch.Tensor]) -> Any:
+        if state is not None:
+            state.restore(module)
         args, kwargs = tree_unflatten(list(tensors.values()), program.call_spec.in_spec)
         return module(*args, **kwargs)
 
+    state = _find_state(program, module, reference)
     return SourceModel(
         source=source,
         model=model,
         reference=eager_runtime(reference, list(shapes), call),
         against=f"torch {torch.__version__}, the exported program",
         symbols=_symbols(program),
+        notes=() if state is None else (state.note,),
     )
+
+
+def _find_state(
+    program: torch.export.ExportedProgram, module: torch.nn.Module, reference: str
+) -> ModuleState | None:
+    """Return the state of a program with example inputs; None without."""
+    import torch
+
+    if program.example_inputs is None:
+        return None
+    args, kwargs = program.example_inputs
+    try:
+        with captured(reference), torch.no_grad():
+            return find_state(module, lambda: module(*args, **kwargs))
+    except Exception as error:  # torch's decompositions can raise anything
+        raise conversion_error(reference, error) from error
 
 
 def _load(path: Path) -> torch.export.ExportedProgram:
