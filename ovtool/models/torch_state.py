@@ -60,32 +60,47 @@ def find_state(module: torch.nn.Module, run: Callable[[], Any]) -> ModuleState |
     Raises:
         Exception: Any, from the module's code.
     """
-    before = dict(_read(module))
-    first = split_outputs(run()).tensors
+    given = dict(_read(module))
+    before = {key: _copy(value) for key, value in given.items()}
+
+    def outputs() -> list[Any]:  # copies: an output may be a buffer that the next run changes
+        return [_copy(tensor) for tensor in split_outputs(run()).tensors]
+
+    first = outputs()
     after = dict(_read(module))
     keys = [key for key in {**before, **after} if not _same(before.get(key), after.get(key))]
     if not keys:
         return None
+    second = outputs()
+    _write_back(given, before)  # a converted graph may share the memory of the tensors
     state = ModuleState({key: before.get(key, _ABSENT) for key in keys})
-    second = split_outputs(run()).tensors
     state.restore(module)
-    again = split_outputs(run()).tensors
+    again = outputs()
     state.restore(module)
-    depends = not _same(list(first), list(second)) and _same(list(first), list(again))
-    return state if depends else None
+    return state if not _same(first, second) and _same(first, again) else None
 
 
 def _read(module: torch.nn.Module) -> Iterator[tuple[tuple[str, str], Any]]:
-    """Yield copies of the buffers and of the plain attributes of a module and its submodules."""
+    """Yield the buffers and the plain attributes of a module and its submodules."""
     import torch
 
     internal = torch.nn.Module().__dict__.keys()
     for path, owner in module.named_modules():
         for name, buffer in owner.named_buffers(recurse=False):
-            yield (path, name), _copy(buffer)
+            yield (path, name), buffer
         for name, value in owner.__dict__.items():
             if name not in internal and _is_value(value):
-                yield (path, name), _copy(value)
+                yield (path, name), value
+
+
+def _write_back(given: dict[tuple[str, str], Any], before: dict[tuple[str, str], Any]) -> None:
+    """Undo changes that a run has made in place to tensors."""
+    import torch
+
+    with torch.no_grad():
+        for key, value in given.items():
+            if isinstance(value, torch.Tensor) and not _same(value, before[key]):
+                value.copy_(before[key])
 
 
 def _is_value(value: Any) -> bool:

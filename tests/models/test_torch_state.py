@@ -7,6 +7,7 @@ import torch
 
 from ovtool.core.errors import InputError
 from ovtool.core.variant import Source
+from ovtool.models.convert import convert as convert_file
 from ovtool.models.options import SourceOptions
 from ovtool.models.torch import from_module
 from ovtool.models.torch_state import find_state
@@ -138,3 +139,21 @@ class InPlaceOnly(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         self.h.add_(x)
         return self.h * 2
+
+
+def test_an_exported_program_is_checked_from_its_initial_state(tmp_path):
+    batch = torch.export.Dim("batch", min=1, max=64)
+    module, x = Running().eval(), torch.ones(3, 4)
+    program = torch.export.export(module, (x,), dynamic_shapes={"x": {0: batch}})
+    torch.export.save(program, tmp_path / "running.pt2")
+    record = convert_file(
+        tmp_path / "running.pt2", out=tmp_path / "v", options=SourceOptions(trust=True)
+    ).record
+    assert {n.id: n.evidence for n in record.notes}["state-not-converted"] == "h"
+    assert ";" in record.check.inputs, "several runs"
+
+
+class Running(Linear):
+    def forward(self, x):
+        self.h.add_(x.sum(0, keepdim=True))
+        return self.layer(self.h + x)
