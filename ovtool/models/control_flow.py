@@ -12,12 +12,19 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from ovtool.core.errors import InputError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import FrameType
     from warnings import WarningMessage
 
     import torch
+    from numpy.typing import NDArray
+
+    from ovtool.models.source import Array, Inputs, Reference
 
 _CONVERSIONS = ("item", "tolist", "numpy", "__array__", "__bool__", "__int__", "__float__",
                 "__index__", "__contains__", "__complex__")  # fmt: skip
@@ -31,6 +38,9 @@ _VALUE_FREE = frozenset({
     "new_ones", "new_empty", "new_full", "new_empty_strided", "sym_size", "sym_numel",
 })  # fmt: skip
 """Operations whose output depends on the shape of their input only."""
+
+_FACTORS = (10.0, -1.0, -10.0, 100.0, 0.1, 0.01)
+_TOLERANCE = 1e-3
 
 Place = tuple[str, int]
 """File and line."""
@@ -74,6 +84,43 @@ def find_control_flow(
         converted = {place for both in watch.conversions for place in both}
         places += [place for place in sorted(warned - converted) if not _is_library(place[0])]
     return [f"{_shown(file)} line {line}" for file, line in dict.fromkeys(places)]
+
+
+def find_difference(converted: Reference, source: Reference, example: Inputs) -> str:
+    """Return where a graph that lost control flow differs from its source.
+
+    Both run on the example times :data:`_FACTORS`; an example of zeros is replaced by N(0, 1).
+    Other steps of integers are 1 larger.
+    """
+    generator = np.random.default_rng(0)
+    worst, tried = (0.0, ""), []
+    for factor in _FACTORS:
+        inputs = {n: _scaled(array, factor, generator) for n, array in example.items()}
+        try:
+            pairs = list(zip(converted(inputs), source(inputs), strict=True))
+        except InputError:  # the inputs are not valid for the model
+            continue
+        tried.append(f"{factor:g}")
+        for index, (ours, theirs) in enumerate(pairs):
+            if ours.shape != theirs.shape:
+                return f"output {index} has another shape on the example times {factor:g}"
+            finite = theirs.astype(np.float64)[np.isfinite(theirs)]
+            scale = float(np.abs(finite).max(initial=0.0)) or 1.0
+            distance = np.abs(ours.astype(np.float64) - theirs.astype(np.float64))
+            ratio = float(np.nanmax(distance, initial=0.0)) / scale
+            if ratio > max(worst[0], _TOLERANCE):
+                text = f"output {index} differs by {100 * ratio:.3g} % on the example times"
+                worst = (ratio, f"{text} {factor:g}")
+    if not tried:
+        return "not tried on other inputs"
+    return worst[1] or f"no difference on the example times {', '.join(tried)}"
+
+
+def _scaled(array: Array, factor: float, generator: np.random.Generator) -> Array:
+    if array.dtype.kind == "f":
+        base: NDArray[Any] = array if array.any() else generator.standard_normal(array.shape)
+        return (base * factor).astype(array.dtype)
+    return array + 1 if array.dtype.kind in "iu" and factor < 0 else array
 
 
 def _shown(file: str) -> str:

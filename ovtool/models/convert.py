@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from dataclasses import replace as with_fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,10 @@ from ovtool.core.variant import RECORD, Variant
 from ovtool.datasets.registry import load_samples
 from ovtool.graph.operations import describe_state
 from ovtool.graph.quantization import NONE, detect_compression
+from ovtool.graph.reference_run import ReferenceModel
 from ovtool.models.batch import open_batch
 from ovtool.models.bundled import networks
+from ovtool.models.control_flow import find_difference
 from ovtool.models.inputs import apply_options, name_ports, reject_text
 from ovtool.models.network import NETWORK_OPTIONS
 from ovtool.models.onnx_file import external_files
@@ -103,7 +106,7 @@ def convert(
             "batch_note": batched.note,
             "preprocessing": options.preprocessing or read.preprocessing,
             "check": checked.check,
-            "notes": (*read.notes, *compressed, *stateful, *notes, *checked.notes),
+            "notes": (*_source_notes(xml, read), *compressed, *stateful, *notes, *checked.notes),
         }
 
     notes: list[Note] = []
@@ -263,6 +266,24 @@ def _check(
         if lost is None:
             raise
         raise InputError(f"{error}; {lost.evidence}: {lost.message}", lost.remedy) from error
+
+
+def _source_notes(xml: Path, read: SourceModel) -> tuple[Note, ...]:
+    """Return the notes of a source, with a proof of lost control flow where inputs show it."""
+    if read.network is None or read.reference is None:
+        return read.notes
+    import openvino as ov
+
+    notes = []
+    for note in read.notes:
+        evidence = note.evidence
+        if note.id == "traced-control-flow":
+            graph = ReferenceModel(ov.Core().read_model(xml, config={"ENABLE_MMAP": False}))
+            example = {n: t.numpy(force=True) for n, t in read.network.example.items()}
+            shown = find_difference(graph.run, read.reference, example)
+            evidence = f"{evidence}; {shown}"
+        notes.append(with_fields(note, evidence=evidence))
+    return tuple(notes)
 
 
 def _check_options(kind: str, options: SourceOptions) -> None:

@@ -31,7 +31,7 @@ def build_snippet(row: Row, details: RowDetails) -> str:
     lines = ["import openvino as ov", "", "core = ov.Core()"]
     lines.append(f"model = core.read_model({path!r})" + ("" if variant else f"  # {REPLACE_PATH}"))
     lines += _reshape_lines(row, details, variant)
-    lines += _pixel_lines(variant)
+    lines += _pixel_lines(variant, details)
     properties = "".join(f"    {k!r}: {v!r},\n" for k, v in details.properties.items())
     lines.append(f"properties = {{\n{properties}}}" if properties else "properties = {}")
     device = unmark_device(row["device"])
@@ -52,13 +52,13 @@ def _load_variant(row: Row, details: RowDetails) -> Variant | None:
     return variant if variant.id == row["variant_id"] else None
 
 
-def _pixel_lines(variant: Variant | None) -> Iterator[str]:
-    """Yield comments on how images become inputs, for a variant with an image input."""
+def _pixel_lines(variant: Variant | None, details: RowDetails) -> Iterator[str]:
+    """Yield comments on how images become inputs."""
+    if any(note.id == "no-preprocessing" for note in details.notes):
+        yield f"# {NO_PREPROCESSING}"
     if variant is None:
         return
     record = variant.record
-    if any(note.id == "no-preprocessing" for note in record.notes):
-        yield f"# {NO_PREPROCESSING}"
     if record.preprocessing is not None and len(record.inputs) == 1:
         steps = record.preprocessing
         yield f"# input {record.inputs[0].name}: {steps.channels} images, resized by {steps.resize}"

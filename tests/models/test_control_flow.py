@@ -9,7 +9,7 @@ import torch
 
 from ovtool.core.errors import InputError
 from ovtool.core.third_party import captured
-from ovtool.models.control_flow import find_control_flow, tracer_warnings
+from ovtool.models.control_flow import find_control_flow, find_difference, tracer_warnings
 from tests.models.source_models import make
 
 
@@ -142,16 +142,36 @@ def write(folder, monkeypatch, limit):
 
 
 def test_branch_that_random_inputs_do_not_take_is_a_warning_of_the_variant(tmp_path, monkeypatch):
-    line = write(tmp_path, monkeypatch, "x.abs().max() > 100")
+    line = write(tmp_path, monkeypatch, "x.abs().max() > 50")
     variant = make("early:make", tmp_path / "out")
     (note,) = (n for n in variant.record.notes if n.id == "traced-control-flow")
-    assert note.evidence == f"early.py line {line}"
+    assert note.evidence.startswith(f"early.py line {line}; output 0 differs by ")
     compiled = ov.compile_model(variant.xml, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     import early
 
     module, _ = early.make()
     x = torch.full((1, 8), 200.0)
     assert np.abs(compiled([x.numpy()])[0] - module(x).detach().numpy()).max() > 10
+
+
+def test_proof_names_the_largest_difference_and_what_was_tried():
+    def source(inputs):
+        (x,) = inputs.values()
+        return [x if x.max() < 50 else 3 * x]
+
+    def converted(inputs):
+        return [*inputs.values()]
+
+    example = {"x": np.ones((1, 2), np.float32)}
+    assert find_difference(converted, converted, example).startswith("no difference ")
+    shown = find_difference(converted, source, example)
+    assert shown == "output 0 differs by 66.7 % on the example times 100"
+    assert find_difference(converted, source, {"x": np.zeros((1, 2), np.float32)}).endswith(" 100")
+
+    def refused(_):
+        raise InputError("not valid")
+
+    assert "tried" in find_difference(converted, refused, example)
 
 
 def test_branch_that_random_inputs_take_is_refused_by_its_line(tmp_path, monkeypatch):

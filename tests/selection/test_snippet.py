@@ -7,10 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ovtool.core.notes import make_note
 from ovtool.core.sweep_folder import PlannedVariant
 from ovtool.core.trial import Trial
+from ovtool.core.variant import Preprocessing
 from ovtool.results.table import load_results
 from ovtool.selection.choice import choose_from
+from ovtool.selection.snippet import NO_PREPROCESSING
 from tests.helpers import graphs as models
 from tests.helpers import sweeps
 
@@ -45,3 +48,25 @@ def test_snippet_compiles_the_measured_model(tmp_path, here, shapes):
     assert len(queue) == choice.winner["requests"]
     queue.start_async({0: np.zeros((4, 3, height, 16), np.float32)})
     queue.wait_all()
+
+
+def test_snippet_states_the_preprocessing_of_images(tmp_path):
+    steps = Preprocessing(size=(16, 16), channels="BGR", mean=(10, 20, 30), scale=(40,))
+    made = models.save(tmp_path / "small", models.convolutional(), preprocessing=steps)
+    script = sweeps.Model("small", made.model_mib, {"default": 1.0})
+    trial = Trial(made.id, "small", "CPU", 1, hint="latency")
+    measured = sweeps.measure(replace(trial, variant=script.id), [script])
+
+    def snippet(*notes):
+        variant = PlannedVariant(
+            name="small", folder=str(made.folder), model_mib=1.0, compressed=False, notes=notes
+        )
+        rows = [replace(measured, trial=trial)]
+        folder = tmp_path / f"s{len(notes)}"
+        sweeps.make(folder, rows, [script], variants={made.id: variant})
+        return choose_from(load_results([folder])).snippet
+
+    assert "BGR" in snippet()
+    assert "[10.0, 20.0, 30.0]) / [40.0]" in snippet()
+    assert NO_PREPROCESSING in snippet(make_note("no-preprocessing", "x"))
+    assert NO_PREPROCESSING not in snippet()
