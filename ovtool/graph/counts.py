@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ovtool.graph import flops, op_formulas, op_rules
-from ovtool.graph.operations import NO_WORK, count_elements, is_compile_time, is_static
+from ovtool.graph.operations import (
+    LOOP_TYPES,
+    NO_WORK,
+    count_elements,
+    find_bodies,
+    is_compile_time,
+    is_static,
+)
 from ovtool.graph.parameters import ParameterCount, count_parameters
 
 if TYPE_CHECKING:
@@ -190,16 +197,13 @@ def _count_layer(
         if source.get_node().get_friendly_name() not in compile_time
     ]
     written = operation.outputs()
-    known = rule is not None and (static or rule.kind == "view")  # a view computes nothing
-    doubled = flops.RULES.get(kind, op_formulas.nothing)(operation) if known else None
-    others = rule.operations(operation) if known and rule else None
-    counted = doubled is not None and others is not None
+    arithmetic = _count_arithmetic(operation)
     return LayerCounts(
         name=operation.get_friendly_name(),
         type=kind,
-        kind=rule.kind if rule else None,
-        macs=doubled // 2 if doubled is not None and counted else None,
-        other_flops=others if counted else None,
+        kind="loop" if kind in LOOP_TYPES else rule.kind if rule else None,
+        macs=arithmetic.macs if arithmetic else None,
+        other_flops=arithmetic.others if arithmetic else None,
         parameters=parameters.values,
         weight_bytes=parameters.stored_bytes,
         input_elements=sum(map(_count_elements, read)),
@@ -207,8 +211,45 @@ def _count_layer(
         output_elements=sum(map(_count_elements, written)),
         output_bytes=sum(map(_count_bytes, written)),
         output_shape=tuple(map(int, operation.get_output_shape(0))) if static and written else None,
-        uncounted=None if counted else op_rules.explain_uncounted(kind, static=static),
+        uncounted=None if arithmetic else op_rules.explain_uncounted(kind, static=static),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Arithmetic:
+    macs: int
+    others: int
+
+
+def _count_arithmetic(operation: Any) -> _Arithmetic | None:
+    """Return the arithmetic of an operation; None if it is unknown."""
+    kind = operation.get_type_name()
+    if kind in LOOP_TYPES:
+        return _count_loop(operation)
+    rule = op_rules.RULES.get(kind)
+    if rule is None or not (is_static(operation) or rule.kind == "view"):
+        return None  # a view computes nothing
+    doubled = flops.RULES.get(kind, op_formulas.nothing)(operation)
+    others = rule.operations(operation)
+    return None if doubled is None or others is None else _Arithmetic(doubled // 2, others)
+
+
+def _count_loop(operation: Any) -> _Arithmetic | None:
+    """Return the arithmetic of the body, in all iterations."""
+    iterations = flops.count_iterations(operation)
+    if iterations is None:
+        return None
+    macs = others = 0
+    compile_time: set[str] = set()
+    for node in (node for b in find_bodies(operation) for node in b.model.get_ordered_ops()):
+        if is_compile_time(node, compile_time):
+            compile_time.add(node.get_friendly_name())
+        elif node.get_type_name() not in NO_WORK:
+            arithmetic = _count_arithmetic(node)
+            if arithmetic is None:
+                return None
+            macs, others = macs + arithmetic.macs, others + arithmetic.others
+    return _Arithmetic(iterations * macs, iterations * others)
 
 
 def _count_elements(value: Any) -> int:

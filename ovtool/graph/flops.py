@@ -20,6 +20,8 @@ These are the operations that are counted; ``|x|`` is the product of a shape:
 - LSTM, GRU and RNN, weights W of the inputs and R of the state: ``2 batch (|W| + |R|)`` for a cell,
   times the time steps for a sequence; W and R hold both directions.
 
+- TensorIterator and Loop: the FLOPs of the body times the iterations, if these are known.
+
 Activations, biases, pooling and normalization are not counted.
 """
 
@@ -31,7 +33,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from ovtool.graph.geometry import Geometry, compute_geometries, parse_einsum
-from ovtool.graph.operations import count_elements, find_bodies, is_static
+from ovtool.graph.operations import LOOP_TYPES, count_elements, find_bodies, is_static
 from ovtool.graph.quantization import detect_compression
 
 if TYPE_CHECKING:
@@ -71,12 +73,31 @@ def count_flops(model: ov.Model) -> dict[str, int]:
     """
     counts: dict[str, int] = {}
     for operation in model.get_ordered_ops():
-        rule = RULES.get(operation.get_type_name())
-        if rule is not None and is_static(operation):
-            name, flops = operation.get_friendly_name(), rule(operation)
-            if flops:  # an Einsum of one operand multiplies nothing
-                counts[name] = counts.get(name, 0) + flops
+        if flops := count_operation(operation):
+            name = operation.get_friendly_name()
+            counts[name] = counts.get(name, 0) + flops
     return counts
+
+
+def count_operation(operation: Any) -> int | None:
+    """Return the FLOPs of an operation; None if they are unknown."""
+    rule = RULES.get(operation.get_type_name())
+    if rule is not None:
+        return rule(operation) if is_static(operation) else None
+    counts = [count_operation(node) for b in find_bodies(operation) for node in b.model.get_ops()]
+    if not any(count is None or count > 0 for count in counts):
+        return 0  # not a product, and no product inside
+    iterations = count_iterations(operation)
+    known = [count for count in counts if count is not None]
+    return None if iterations is None or len(known) < len(counts) else iterations * sum(known)
+
+
+def count_iterations(operation: Any) -> int | None:
+    """Return how often the body of a loop runs; None for a branch, or if the data determine it."""
+    if operation.get_type_name() not in LOOP_TYPES:
+        return None
+    iterations = int(operation.get_num_iterations())
+    return iterations if iterations >= 0 else None
 
 
 def infer_shapes(model: ov.Model) -> ov.Model:
@@ -106,7 +127,7 @@ def compute_cost(model: ov.Model) -> OperationCost:
             for operation in operations
             if operation.get_friendly_name() in counts
         },
-        tuple(o.get_friendly_name() for o in operations if _is_uncounted(o)),
+        tuple(o.get_friendly_name() for o in operations if count_operation(o) is None),
         compute_geometries(model),
         compression.quantized if compression.activations == "int8" else frozenset(),
     )
@@ -127,14 +148,6 @@ def _followers(operation: Any) -> Iterator[str]:
                 seen.add(name)
                 front.append(node)
                 yield name
-
-
-def _is_uncounted(operation: Any) -> bool:
-    kind = operation.get_type_name()
-    if kind in RULES:
-        return not is_static(operation) or RULES[kind](operation) is None
-    nodes = (node for body in find_bodies(operation) for node in body.model.get_ops())
-    return any(node.get_type_name() in RULES or _is_uncounted(node) for node in nodes)
 
 
 def _convolution(

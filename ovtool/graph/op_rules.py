@@ -29,6 +29,7 @@ one operation; ``|x|`` is the number of values of x:
   benchFFT (fftw.org/speed/method.html) for any N and any algorithm; N more with a window.
 - Attention and recurrent cells: the operations of the equivalent graph, that is scale, mask and
   softmax of the scores; biases, gates and states.
+- Loops: the operations of the body times the iterations, if these are known.
 - Data movement (reshaping, joining, slicing, lookup, type conversion, quantization): 0.
 
 Operations without a rule, or with unknown arithmetic, are not counted, rather than counted as zero;
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
 
 RuleKind = Literal[
     "multiply-add", "pooling", "reduction", "elementwise", "normalization", "interpolation",
-    "search", "transform", "movement", "view",
+    "search", "transform", "movement", "view", "loop",
 ]  # fmt: skip
 
 
@@ -158,8 +159,8 @@ NO_RULE_REASONS: Mapping[str, str] = {
     "BinaryConvolution": "products of single bits are not FLOPs",
     "CTCLoss": "the number of paths depends on the label lengths",
     "If": "the branch depends on its condition",
-    "Loop": "the number of iterations depends on its condition",
-    "TensorIterator": "its body is a separate graph that runs for each slice",
+    "Loop": "its number of iterations, or the arithmetic of its body, is unknown",
+    "TensorIterator": "its number of iterations, or the arithmetic of its body, is unknown",
     **dict.fromkeys(_BOX_SELECTIONS, "the number of comparisons depends on the boxes"),
     **dict.fromkeys(("ISTFT", "Inverse", "Multinomial"), "its algorithm has no convention"),
     **dict.fromkeys(

@@ -20,7 +20,8 @@ VIEWS = ("Identity", "Reshape", "Squeeze", "Unsqueeze")
 """Types of operations that only change the shape of their input."""
 VARYING_TYPES = ("Multinomial", "RandomUniform", "ReadValue")
 """Types of operations with a new result at each inference, even if all inputs are constants."""
-BODY_TYPES = ("TensorIterator", "Loop", "If")
+LOOP_TYPES = ("TensorIterator", "Loop")
+BODY_TYPES = (*LOOP_TYPES, "If")
 """Types of operations that contain graphs."""
 FLOATS = frozenset({"f64", "f32", "f16", "bf16"})
 _SHOWN = 3

@@ -180,15 +180,40 @@ def test_branch_with_products_is_unknown_and_not_zero(with_product):
     assert cost.total == (None if with_product else 0)
 
 
-def test_loop_with_products_is_unknown_and_not_zero():
+def test_loop_counts_its_body_in_each_iteration():
     step = parameter(1, 1, 8)
-    body = ov.Model([op.result(op.matmul(step, weights(8, 8), False, False))], [step], "step")
-    x = parameter(1, 5, 8)
+    body = ov.Model([op.result(op.matmul(step, weights(8, 6), False, False))], [step], "step")
+    x = op.parameter([1, -1, 8], ov.Type.f32)
     loop = op.tensor_iterator()
     loop.set_body(body)
     loop.set_sliced_input(step, x.output(0), 0, 1, 1, -1, 1)
     y = loop.get_concatenated_slices(body.get_results()[0].output(0), 0, 1, 1, -1, 1)
-    assert compute_cost(ov.Model([op.result(y)], [x], "m")).total is None
+    model = ov.Model([op.result(y)], [x], "m")
+    assert compute_cost(model).total is None, "any number of steps"
+    model.reshape([1, 5, 8])
+    assert compute_cost(model).flops == {loop.get_friendly_name(): 5 * 2 * 8 * 6}
+
+
+def repeated(condition, trips):
+    """A product in a loop with a condition that is computed, or always true."""
+    x, state = parameter(1, 8), parameter(1, 8)
+    y = op.matmul(state, weights(8, 8), False, False)
+    goes_on = op.constant(True)
+    if condition == "computed":
+        limit = op.constant(np.float32(9))
+        goes_on = op.less(op.reduce_sum(y, op.constant(np.array([0, 1])), keep_dims=False), limit)
+    results = [op.result(y), op.result(goes_on)]
+    loop = op.loop(op.constant(np.int64(trips)), op.constant(True))
+    loop.set_function(ov.Model(results, [state], "body"))
+    loop.set_special_body_ports([-1, 1])
+    loop.set_merged_input(state, x.output(0), results[0].output(0))
+    last = loop.get_iter_value(results[0].output(0), -1)
+    return ov.Model([op.result(last)], [x], "m")
+
+
+def test_loop_with_a_condition_on_the_data_is_unknown():
+    assert compute_cost(repeated("constant", 7)).total == 7 * 2 * 8 * 8
+    assert compute_cost(repeated("computed", 7)).total is None
 
 
 def test_followers_reach_the_next_product():
