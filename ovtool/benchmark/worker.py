@@ -23,6 +23,7 @@ from ovtool.core.units import mib
 from ovtool.datasets import samples, synthetic
 from ovtool.graph import runtime
 from ovtool.graph.flops import OperationCost, compute_cost
+from ovtool.graph.reference_run import read_tensor
 from ovtool.system import child_process
 from ovtool.system.counters import Counters
 from ovtool.system.energy import Meter
@@ -292,7 +293,7 @@ class Worker:
                 _set_input(infer_request, index, self.compiled.inputs[index], fed)
             self._make_infer(infer_request)()
             for index, collected in enumerate(results):
-                output = np.array(infer_request.get_output_tensor(index).data)
+                output = read_tensor(infer_request.get_output_tensor(index))
                 if index < len(output_axes):
                     each = samples.unstack(output, output_axes[index], batch)
                     collected.extend(each[: len(rows)])

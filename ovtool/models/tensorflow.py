@@ -102,14 +102,14 @@ def _runtime(path: Path, model: ov.Model, trust: bool) -> Runtime:
     failures = (OSError, ValueError, TypeError, tf.errors.OpError)
     try:
         with _native_messages_in_log(), captured("tensorflow"):
-            signatures = tf.saved_model.load(str(path)).signatures
-    except failures as error:
-        return no_runtime(f"tensorflow cannot load the model, {reason(error)}")
-    if "serving_default" not in signatures:
-        return no_runtime("the SavedModel has no serving_default signature")
-    signature = signatures["serving_default"]
-    inputs_of = _match_names(model.inputs, list(signature.structured_input_signature[1]))
-    outputs_of = _match_names(model.outputs, list(signature.structured_outputs))
+            signature = tf.saved_model.load(str(path)).signatures["serving_default"]
+    except (*failures, KeyError) as error:
+        return no_runtime(f"tensorflow cannot load the signature serving_default, {reason(error)}")
+    try:
+        inputs_of = _match_names(model.inputs, list(signature.structured_input_signature[1]))
+        outputs_of = _match_names(model.outputs, list(signature.structured_outputs))
+    except InputError as error:
+        return no_runtime(str(error))
 
     def run(inputs: Inputs) -> list[Array]:
         tensors = {key: tf.constant(inputs[name]) for key, name in inputs_of.items()}
@@ -122,35 +122,57 @@ def _runtime(path: Path, model: ov.Model, trust: bool) -> Runtime:
     return run, f"tensorflow {tf.__version__}"
 
 
+def _open_interpreter(path: Path) -> tuple[Any, str]:
+    """Return a TensorFlow Lite interpreter and its name, of LiteRT or of tensorflow.
+
+    Raises:
+        ImportError: Neither is installed; releases of tensorflow after 2.20 may have none.
+        ValueError: The interpreter cannot load the file.
+        RuntimeError: As ValueError.
+    """
+    from importlib.metadata import version
+
+    with _native_messages_in_log(), captured("tensorflow"):
+        try:
+            from ai_edge_litert.interpreter import Interpreter
+
+            package = "ai-edge-litert"
+        except ModuleNotFoundError:
+            from tensorflow.lite import Interpreter
+
+            package = "tensorflow"
+        return Interpreter(str(path)), f"{package} {version(package)}"
+
+
 def _lite_runtime(path: Path, model: ov.Model) -> Runtime:
     try:
-        with _native_messages_in_log(), captured("tensorflow"):
-            import tensorflow as tf
-
-            interpreter = tf.lite.Interpreter(str(path))
-    except ModuleNotFoundError:
-        return no_runtime(*_NOT_INSTALLED)
+        interpreter, name = _open_interpreter(path)
+    except ImportError:
+        return no_runtime("ai-edge-litert is not installed", "pip install 'ovtool[tflite]'")
     except (ValueError, RuntimeError) as error:
-        return no_runtime(f"tensorflow cannot load the model, {reason(error)}")
+        return no_runtime(f"the interpreter cannot load the model, {reason(error)}")
     input_index = {detail["name"]: detail["index"] for detail in interpreter.get_input_details()}
     output_index = {detail["name"]: detail["index"] for detail in interpreter.get_output_details()}
-    inputs_of = _match_names(model.inputs, list(input_index))
-    outputs_of = _match_names(model.outputs, list(output_index))
+    try:
+        inputs_of = _match_names(model.inputs, list(input_index))
+        outputs_of = _match_names(model.outputs, list(output_index))
+    except InputError as error:
+        return no_runtime(str(error))
 
     def run(inputs: Inputs) -> list[Array]:
         try:
-            for key, name in inputs_of.items():
-                interpreter.resize_tensor_input(input_index[key], inputs[name].shape)
             with _native_messages_in_log():
+                for key, variant_name in inputs_of.items():
+                    interpreter.resize_tensor_input(input_index[key], inputs[variant_name].shape)
                 interpreter.allocate_tensors()
-            for key, name in inputs_of.items():
-                interpreter.set_tensor(input_index[key], inputs[name])
-            interpreter.invoke()
+                for key, variant_name in inputs_of.items():
+                    interpreter.set_tensor(input_index[key], inputs[variant_name])
+                interpreter.invoke()
         except (ValueError, RuntimeError) as error:
-            raise InputError(f"tensorflow cannot run {path}: {reason(error)}") from error
+            raise InputError(f"{name} cannot run {path}: {reason(error)}") from error
         return [interpreter.get_tensor(output_index[key]).copy() for key in outputs_of]
 
-    return run, f"tensorflow {tf.__version__}, TensorFlow Lite interpreter"
+    return run, name
 
 
 def _match_names(model_ports: list[Any], keys: list[str]) -> dict[str, str]:

@@ -90,6 +90,21 @@ def test_samples_are_stacked_along_the_recorded_dimensions(opened, tmp_path):
         assert outputs["arr_2"].tolist() == (scales**2).tolist()
 
 
+@pytest.mark.parametrize("kind", ["bf16", "i4"])
+def test_outputs_of_types_without_numpy_equivalent_have_their_values(opened, tmp_path, kind):
+    x = op.parameter([-1, 3], ov.Type.f32, name="x")
+    x.output(0).set_names({"x"})
+    x.set_layout(ov.Layout("N?"))
+    model = ov.Model([op.result(op.convert(x, kind))], [x], "narrow")
+    session = opened(save(tmp_path / "narrow", model), batch=2, precision="f32")
+    assert session.measure(0.01).windows
+    samples = np.array([[1, -2, 3], [0, -8, 7]], np.float32)
+    np.savez(tmp_path / "in.npz", x=samples)
+    session.infer(tmp_path / "in.npz", tmp_path / "out.npz")
+    with np.load(tmp_path / "out.npz") as outputs:
+        assert outputs["arr_0"].tolist() == samples.tolist()
+
+
 def test_round_has_windows_with_their_latencies(raw):
     assert len(raw.windows) == len(raw.latencies_ms) >= 2
     for window, latencies in zip(raw.windows, raw.latencies_ms, strict=True):

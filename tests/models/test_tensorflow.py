@@ -1,13 +1,47 @@
 """TensorFlow files as a source."""
 
+import base64
 import os
 import sys
+import zlib
 
 import pytest
 
 from ovtool.core.errors import InputError
 from ovtool.models import tensorflow
-from tests.models.source_models import written
+from tests.models.source_models import make, written
+
+TFLITE = (
+    b"c-l=+Jxjw-6unJin_w&*99k(@br3hfu5BDNlcR19O(nDs`XNa`1VLv9e}i4b(NRIouh7*^&{13*G@kd~)rQC6ew}ka"
+    b"o=rr%{?5jEmSyws_kj-J8bl^63~d1x;DaOWIxtA7ed?DUA3j#Rm#62}WXVatm+#ugZ&%)H9C<&h&2;Z;lD=Oorlak("
+    b")+V$C=n_C$Ig6-FRd^M0$;N~-=j*@?a0}e?>|r2A#QSt|`UTd{vc9hJ<Vf4#SwuzEzo`5(Pv%Un8Qe$q%lFa!$*!<("
+    b"sW;V_x~^iJmKnKxfoqa~3G{&`$0y+0uvK6VIE=>KpeqI<5n;?d{`R|OZbe-{6d#NuNy>9vwKb{xTovn@)RcguQ1tpq"
+    b"{J)!}IP$;shFYunGk_Qdy)d_j#eReRPwZ6F=ha;GU(-Gg|NSot1WQW"
+)
+"""FULLY_CONNECTED and SOFTMAX: image [1, 4] -> scores and probabilities [1, 3]."""
+
+
+@pytest.fixture
+def lite(tmp_path):
+    path = tmp_path / "m.tflite"
+    path.write_bytes(zlib.decompress(base64.b85decode(TFLITE)))
+    return path
+
+
+def test_tensorflow_lite_is_compared_with_its_interpreter(tmp_path, lite):
+    pytest.importorskip("ai_edge_litert", reason="ovtool[tflite] is not installed")
+    record = make(lite, tmp_path / "out").record
+    assert record.check.against.startswith("ai-edge-litert ")
+    assert [d.status for d in record.check.differences] == ["checked", "checked"]
+
+
+def test_tensorflow_lite_without_an_interpreter_is_not_checked(tmp_path, lite, without):
+    without("ai_edge_litert", "tensorflow")
+    record = make(lite, tmp_path / "out").record
+    assert [port.name for port in record.outputs] == ["scores", "probabilities"]
+    assert record.check.against is None
+    assert "ovtool[tflite]" in record.check.why_unchecked
+    assert [note.id for note in record.notes] == ["conversion-not-checked"]
 
 
 def empty_folder(folder):
