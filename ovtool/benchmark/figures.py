@@ -19,7 +19,7 @@ from ovtool.core.notes import Note, make_note
 from ovtool.core.statistics import Interval
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ovtool.benchmark.session import CompiledInfo, RawRound, Stretch
     from ovtool.benchmark.windows import HostLoad
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 ENOUGH_UNDISTURBED_S = 0.2
 """Undisturbed time that suffices for the uncontended estimate."""
+_UNCONTENDED = "throughput_uncontended_fps"
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +69,11 @@ def summarize(
         if known:
             figures[name] = max(known)
     energy = _add_energy(figures, trial, raw)
-    notes = _add_uncontended(figures, trial, selected, undisturbed) if host.uses_cpu else []
-    notes += energy + _add_rate(figures, trial.batch, rate)
-    notes += _note_limits_beyond_windows(figures, trial, selected)
+    by_window = _figures_by_window(trial, selected)
+    notes = energy + _add_rate(figures, trial.batch, rate)
+    if host.uses_cpu:
+        notes += _add_uncontended(figures, by_window, trial, selected, undisturbed)
+    notes += _note_limits_beyond_windows(figures, by_window)
     requests = int(info.figures.get("requests", 1))
     if rate is None and all(is_slow(r, requests) for r in raw):
         evidence = f"{figures['inferences']:.0f} inferences in {figures['measured_s']:.3g} s"
@@ -117,27 +121,30 @@ def _latency_figures(selected: SelectedWindows) -> dict[str, float]:
     return figures
 
 
+def _figures_by_window(trial: Trial, selected: SelectedWindows) -> dict[str, list[float]]:
+    """Return the figures with an interval, of every single window."""
+    filled = [latencies for latencies in selected.latencies_ms if latencies]
+    return {
+        "throughput_fps": [w.inferences * trial.batch / w.seconds for w in selected.windows],
+        "latency_p50_ms": [statistics.quantile(latencies, 0.50) for latencies in filled],
+        "latency_p99_ms": [statistics.quantile(latencies, 0.99) for latencies in filled],
+    }
+
+
 def _note_limits_beyond_windows(
-    figures: dict[str, float], trial: Trial, selected: SelectedWindows
+    figures: Mapping[str, float], by_window: Mapping[str, Sequence[float]]
 ) -> list[Note]:
     """Return a note on the intervals that reach beyond the figures of every single window.
 
     Few rounds widen an interval to Student's t, and differences between rounds widen it further.
     """
-    filled = [latencies for latencies in selected.latencies_ms if latencies]
-    by_window = {
-        "throughput_fps": [w.inferences * trial.batch / w.seconds for w in selected.windows],
-        "latency_p50_ms": [statistics.quantile(latencies, 0.50) for latencies in filled],
-        "latency_p99_ms": [statistics.quantile(latencies, 0.99) for latencies in filled],
-    }
     beyond = []
     for name, values in by_window.items():
-        ends = figures.get(f"{name}_ci_low"), figures.get(f"{name}_ci_high")
-        if None in ends or (min(values) <= ends[0] and ends[1] <= max(values)):  # type: ignore[operator]
-            continue
-        interval = units.interval_text(figures[name], *ends)
-        span = f"{units.text(min(values))} to {units.text(max(values))}"
-        beyond.append(f"{name} {interval}, windows {span}")
+        low, high = (figures.get(f"{name}_ci_{end}", math.nan) for end in ("low", "high"))
+        if low < min(values) * (1 - _ROUNDING) or high > max(values) * (1 + _ROUNDING):
+            interval = units.interval_text(figures[name], low, high)
+            span = f"{units.text(min(values))} to {units.text(max(values))}"
+            beyond.append(f"{name} {interval}, windows {span}")
     return [make_note("interval-beyond-windows", "; ".join(beyond))] if beyond else []
 
 
@@ -189,11 +196,15 @@ def _compute_drift(selected: SelectedWindows, trial: Trial) -> Interval:
 
 def _add_uncontended(
     figures: dict[str, float],
+    by_window: dict[str, list[float]],
     trial: Trial,
     selected: SelectedWindows,
     undisturbed: Sequence[Sequence[Stretch]],
 ) -> list[Note]:
-    """Add the CPU time per sample, and the estimated throughput without other processes."""
+    """Add the CPU time per sample, and the estimated throughput without other processes.
+
+    ``by_window`` gets the estimate of every window, or of every undisturbed stretch.
+    """
     by_cpu = selected.cpu_rate(trial.batch)
     if math.isnan(by_cpu.value):
         return []
@@ -202,12 +213,12 @@ def _add_uncontended(
         return []
     undisturbed_s = math.fsum(s.seconds for stretches in undisturbed for s in stretches)
     if not selected.quiet and undisturbed_s >= ENOUGH_UNDISTURBED_S:
-        rate = statistics.bootstrap_rate(
-            [s.inferences * trial.batch for stretches in undisturbed for s in stretches],
-            [s.seconds for stretches in undisturbed for s in stretches],
-            [i for i, stretches in enumerate(undisturbed) for _ in stretches],
-        )
-        _put(figures, "throughput_uncontended_fps", rate)
+        kept = [(i, s) for i, stretches in enumerate(undisturbed) for s in stretches]
+        amounts = [s.inferences * trial.batch for _, s in kept]
+        seconds = [s.seconds for _, s in kept]
+        rate = statistics.bootstrap_rate(amounts, seconds, [i for i, _ in kept])
+        by_window[_UNCONTENDED] = [a / s for a, s in zip(amounts, seconds, strict=True)]
+        _put(figures, _UNCONTENDED, rate)
         return [make_note("uncontended-stretches", f"{undisturbed_s:.2f} s undisturbed")]
     threads = figures.get("threads")
     if threads is None:
@@ -215,7 +226,10 @@ def _add_uncontended(
     use = _busy_share(selected, threads)
     scale = threads * (1.0 if use is None else use)
     rate = Interval(by_cpu.value * scale, by_cpu.low * scale, by_cpu.high * scale)
-    _put(figures, "throughput_uncontended_fps", rate)
+    by_window[_UNCONTENDED] = [
+        scale * w.inferences * trial.batch / w.cpu_s for w in selected.windows if w.cpu_s
+    ]
+    _put(figures, _UNCONTENDED, rate)
     if use is None:
         return [make_note("uncontended-cpu-time", f"{threads:.0f} threads, assumed to be busy")]
     return []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -65,6 +66,8 @@ def method_lines(comparison: Comparison) -> tuple[str, ...]:
         f"Better or worse: p < {LEVEL:g} after Holm's correction for all figures. Same: the 95 %"
         f" interval (in brackets) lies within {comparison.within_pct:g} % of 1. Otherwise unknown."
     )
+    if math.isnan(comparison.detectable_pct):
+        return outcomes, comparison.noise.text, "No loss is detectable: no figure can be decided."
     detectable = (
         f"Smallest detectable loss: {units.text(comparison.detectable_pct, 2)} % (median over the"
         " figures). Reruns of A (--rerun) measure the variation between runs."

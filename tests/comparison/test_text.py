@@ -69,3 +69,11 @@ def test_equal_sizes_have_no_line(comparison):
     (line,) = text.size_lines(replace(comparison, sizes=(changed, *rest)))
     assert line.startswith(f"{first.variant}: ")
     assert "+100.0 %" in line
+
+
+def test_no_detectable_loss_is_no_number(comparison):
+    nothing = replace(comparison, detectable_pct=float("nan"))
+    *_, known = text.method_lines(comparison)
+    *_, unknown = text.method_lines(nothing)
+    assert "%" in known
+    assert "%" not in unknown
