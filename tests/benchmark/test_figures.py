@@ -72,7 +72,7 @@ def test_single_round_has_no_interval():
 
 def test_an_interval_beyond_every_window_is_noted():
     """Three rounds of which one was slow: Student's t of two degrees reaches far."""
-    rounds = [raw(window(ms, **OTHERS)) for ms in (6.0, 6.5, 14.0)]
+    rounds = [raw(window(ms, **OTHERS | {"cpu_s": ms / 60})) for ms in (6.0, 6.5, 14.0)]
     result = summary(*rounds)
     low, high = (result.figures[f"latency_p50_ms_ci_{end}"] for end in ("low", "high"))
     assert 0 < low < 6
