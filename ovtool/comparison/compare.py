@@ -1,11 +1,11 @@
 """Compare two sweeps: improvements and regressions, each with its certainty.
 
 Each matched trial has the ratio B / A of its figures.  On either side, the variance is that within
-the run (the interval of the sweep) plus that between runs (:mod:`.noise`), plus the drift of a
-throughput that did not stabilize.  Disturbed runs decide on one side only (:mod:`.figures`).  A
-difference is significant if its p-value, adjusted by Holm's method for all figures, is below
-:data:`.figures.LEVEL`.  A figure is the same if the 95 % interval lies within a margin (two
-one-sided tests, Schuirmann 1987).  Everything else is unknown.
+the run (the interval of the sweep) plus that between runs (:mod:`.noise`), plus that between the
+rounds of a throughput that did not stabilize.  Disturbed runs decide on one side only
+(:mod:`.figures`).  A difference is significant if its p-value, adjusted by Holm's method for all
+figures, is below :data:`.figures.LEVEL`.  A figure is the same if the 95 % interval lies within a
+margin (two one-sided tests, Schuirmann 1987).  Everything else is unknown.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from statistics import variance as variance_of_sample
 from typing import TYPE_CHECKING, Literal
 
 from ovtool.core import statistics
@@ -201,21 +202,21 @@ def _compare(
     *of_a, b = figures
     a = _mean(of_a)
     spread = noise.of(pair.a.device, column)
-    *variances, variance_b = (_variance(m, i, spread) for m, i in zip(runs, figures, strict=True))
-    error = math.sqrt(math.fsum(variances) / len(variances) ** 2 + variance_b)
+    terms = [_variance(m, i, spread) for m, i in zip(runs, figures, strict=True)]
+    error, degrees = _combine([*(t.scaled(1 / len(of_a) ** 2) for t in terms[:-1]), terms[-1]])
     unknown = ""
     if not (a.value > 0 and b.value > 0):
         unknown = NO_FIGURE
     elif math.isnan(error):
         unknown = NO_INTERVAL
     value = b.value / a.value if a.value > 0 else math.nan
-    half = statistics.critical(0.05, spread.degrees) * error
+    half = statistics.critical(0.05, degrees) * error
     ratio = Interval(value, value * math.exp(-half), value * math.exp(half))
     if unknown:
         error, ratio = math.nan, Interval(value, math.nan, math.nan)
     remarks = (*([unknown] if unknown else []), *_remarks(pair, column))
     change = Change(pair.label, column, a, b, ratio, math.nan, "unknown", remarks)
-    return FigureComparison(change, error, spread.degrees)
+    return FigureComparison(change, error, degrees)
 
 
 def _mean(runs: Sequence[Interval]) -> Interval:
@@ -232,19 +233,79 @@ def _mean(runs: Sequence[Interval]) -> Interval:
     return Interval(value, geometric([i.low for i in runs]), geometric([i.high for i in runs]))
 
 
-def _variance(measurement: Measurement, figure: Interval, spread: Spread) -> float:
+@dataclass(frozen=True, slots=True)
+class _Variance:
+    """The variance of a figure's logarithm, and its effective degrees of freedom.
+
+    ``spread`` is its square divided by its degrees of freedom, 0 if it is known.
+    """
+
+    value: float
+    spread: float = 0.0
+
+    def scaled(self, factor: float) -> _Variance:
+        """Return the variance times a factor."""
+        return _Variance(self.value * factor, self.spread * factor**2)
+
+
+def _combine(variances: Sequence[_Variance]) -> tuple[float, int | None]:
+    """Return the error of the sum, and its degrees of freedom (Welch 1947, Satterthwaite 1946)."""
+    total = math.fsum(v.value for v in variances)
+    spread = math.fsum(v.spread for v in variances)
+    known = spread > 0 and not math.isnan(total)
+    degrees = max(1, math.floor(total**2 / spread)) if known else None
+    return math.sqrt(total), degrees
+
+
+def _variance(measurement: Measurement, figure: Interval, spread: Spread) -> _Variance:
     """Return the variance of a figure's logarithm: within its run, and between runs.
 
-    A throughput that drifts evenly by ``drift_pct`` has the standard deviation of the uniform
-    distribution: the drift / sqrt(12).  The spread of reruns includes the variation within a run,
-    so the larger of the two applies.
+    A run that was not steady may have been at another of its levels as a whole, see
+    :func:`_variance_of_levels`.  The spread of reruns includes the variation within a run, so the
+    larger of the two applies.
     """
-    within = statistics.standard_error(figure) ** 2
+    within = _variance_within(measurement, figure)
     if measurement.verdict == "unsteady":
-        within += (measurement.figures.get("drift_pct", 0.0) / 100) ** 2 / 12
+        levels = _variance_of_levels(measurement)
+        within = _Variance(within.value + levels.value, within.spread + levels.spread)
+    between = _Variance(spread.sd**2, spread.sd**4 / spread.degrees if spread.degrees else 0.0)
     if spread.degrees is not None:
-        return within if math.isnan(within) else max(within, spread.sd**2)
-    return within + spread.sd**2
+        return within if not within.value < between.value else between
+    return _Variance(within.value + between.value, within.spread)
+
+
+def _variance_of_levels(measurement: Measurement) -> _Variance:
+    """Return the variance of the speed's logarithm between rounds, or that of its drift.
+
+    A speed that drifts evenly by ``drift_pct`` has the standard deviation of the uniform
+    distribution: the drift / sqrt(12).
+    """
+    drift = _Variance((measurement.figures.get("drift_pct", 0.0) / 100) ** 2 / 12)
+    rounds = [r for r in measurement.rounds if r.inferences and r.seconds > 0]
+    if len(rounds) < 2:
+        return drift
+    logs = [math.log(r.inferences / r.seconds) for r in rounds]
+    variance, degrees = variance_of_sample(logs), len(logs) - 1
+    return max(drift, _Variance(variance, variance**2 / degrees), key=lambda v: v.value)
+
+
+def _variance_within(measurement: Measurement, figure: Interval) -> _Variance:
+    """Return the variance of a figure's logarithm from its interval; NaN if unknown.
+
+    In a run that was not steady the wider half counts: with a few slow rounds, the value is close
+    to one limit.  The rounds determine the degrees of freedom, but not of a rate that was found by
+    bisection.
+    """
+    if math.isnan(statistics.standard_error(figure)):
+        return _Variance(math.nan)
+    half = math.log(figure.high / figure.low) / 2
+    if measurement.verdict == "unsteady":
+        half = math.log(max(figure.high / figure.value, figure.value / figure.low))
+    degrees = len(measurement.rounds) - 1
+    if degrees < 1 or measurement.trial.max_latency_ms is not None:
+        return _Variance((half / statistics.Z975) ** 2)
+    variance = (half / statistics.student_t(degrees)) ** 2
+    return _Variance(variance, variance**2 / degrees)
 
 
 def _remarks(pair: MatchedTrial, column: str) -> Iterator[str]:

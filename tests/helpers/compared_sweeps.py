@@ -65,35 +65,62 @@ def under_load(sweep, rng, load, slower=1.0):
     Each window loses its own share of wall time.  The CPU time of the whole run is inflated too, up
     to twice: caches, memory and cores are shared.  A load of 0 is an idle machine.
     """
-    return replace(
-        sweep, measurements=tuple(_under_load(m, rng, load, slower) for m in sweep.measurements)
-    )
 
+    def again(measurement):
+        inflation = 1 + rng.random() * min(1.0, 2 * load)
+        idle_ms = measurement.figures["latency_p50_ms"] * slower
 
-def _under_load(measurement, rng, load, slower):
-    trial, idle_ms = measurement.trial, measurement.figures["latency_p50_ms"] * slower
-    inflation = 1 + rng.random() * min(1.0, 2 * load)
-    rounds = []
-    for index in range(8):
-        drawn = []
-        for _ in range(3):
+        def window(_):
             lost = load * rng.random()
-            latencies = [
-                idle_ms * rng.gauss(1, 0.01) / (1 - lost)
-                for _ in range(max(4, round(100 / idle_ms)))
-            ]
-            seconds, count = sum(latencies) / 1000, len(latencies)
-            demand = THREADS * seconds
-            counters = (demand * (1 - lost) * inflation, demand * (1 - lost), 0.0, demand * lost)
-            cpu_s, own, steal, delay = counters
-            window = Window(
-                seconds, count, 1000 * seconds / count, max(latencies), own if load == 0 else cpu_s,
-                own if load == 0 else cpu_s + demand * lost + 0.1 * load, steal, delay,
-            )  # fmt: skip
-            drawn.append((window, tuple(latencies)))
-        rounds.append((index, RawRound(*zip(*drawn, strict=True))))
+            latencies = latencies_ms(rng, idle_ms, 1 / (1 - lost))
+            demand_s = THREADS * sum(latencies) / 1000
+            cpu_s = demand_s * (1 - lost) * inflation
+            return made_window(
+                latencies, cpu_s, cpu_s + demand_s * lost + 0.1 * load, demand_s * lost
+            )
+
+        return measured_again(measurement, rng, window)
+
+    return replace(sweep, measurements=tuple(map(again, sweep.measurements)))
+
+
+def slowed(sweep, rng, slow_rounds):
+    """The same sweep, in which some rounds take twice the time and no counter shows why."""
+
+    def again(measurement):
+        idle_ms = measurement.figures["latency_p50_ms"]
+
+        def window(index):
+            latencies = latencies_ms(rng, idle_ms, 2.0 if index in slow_rounds else 1.0)
+            cpu_s = THREADS * sum(latencies) / 1000
+            return made_window(latencies, cpu_s, cpu_s, 0.0)
+
+        return measured_again(measurement, rng, window)
+
+    return replace(sweep, measurements=tuple(map(again, sweep.measurements)))
+
+
+def latencies_ms(rng, idle_ms, factor):
+    """Latencies of about 100 ms on an idle machine, times a factor."""
+    return [idle_ms * factor * rng.gauss(1, 0.01) for _ in range(max(4, round(100 / idle_ms)))]
+
+
+def made_window(latencies, cpu_s, busy_s, delay_s):
+    seconds, count = sum(latencies) / 1000, len(latencies)
+    mean_ms = 1000 * seconds / count
+    one = Window(seconds, count, mean_ms, max(latencies), cpu_s, busy_s, 0.0, delay_s)
+    return one, tuple(latencies)
+
+
+def measured_again(measurement, rng, window):
+    """The trial measured again in 8 rounds of 3 windows; ``window`` returns one of a round."""
+    rounds = [
+        (index, RawRound(*zip(*(window(index) for _ in range(3)), strict=True)))
+        for index in range(8)
+    ]
     info = CompiledInfo({"threads": float(THREADS), "requests": 1.0}, "f32", {})
-    summary = summarize(trial, info, rounds, HostLoad(THREADS, THREADS, uses_cpu=True), 2.0)
+    host = HostLoad(THREADS, THREADS, uses_cpu=True)
+    summary = summarize(measurement.trial, info, rounds, host, 2.0)
     return replace(
         measurement,
         figures=summary.figures,
