@@ -33,6 +33,7 @@ MAX_CHANNELS = 4096
 _EMPTY = "not compared: no values in any sample"
 _ZERO = "not compared: 0 in every sample, on both sides"
 _RESAMPLES = 400
+_COSINE_DIGITS = 12  # the rest is rounding: equal vectors have the cosine 1
 _NEGLIGIBLE = 1e-12  # of the power: a deviation that is rounding only
 
 
@@ -226,7 +227,7 @@ def _normalized(products: NDArray[np.float64]) -> NDArray[np.float64]:
     dot, first, second = products
     lengths = np.sqrt(first) * np.sqrt(second)
     cosines = np.divide(dot, lengths, out=np.zeros_like(dot), where=lengths > 0)
-    return np.asarray(np.clip(cosines, -1.0, 1.0))
+    return np.asarray(np.clip(cosines, -1.0, 1.0)).round(_COSINE_DIGITS)
 
 
 def _groups(
@@ -298,7 +299,7 @@ def cosine(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     lengths = math.sqrt(a @ a) * math.sqrt(b @ b)
     if lengths == 0:
         return 1.0 if not a.any() and not b.any() else 0.0
-    return float(np.clip(a @ b / lengths, -1.0, 1.0))
+    return round(float(np.clip(a @ b / lengths, -1.0, 1.0)), _COSINE_DIGITS)
 
 
 def _floats(values: NDArray[Any], *, flat: bool = True) -> NDArray[np.float64]:

@@ -41,3 +41,23 @@ def test_quality_on_different_samples_is_unknown(base):
     b = replace(b, plan=b.plan.model_copy(update={"evaluated_on": "drawings"}))
     (one,) = compare_sweeps(a, b).quality
     assert (one.outcome, one.remark) == ("unknown", DIFFERENT_SAMPLES)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "outcome"), [(0.5, 0.9, "worse"), (0.9, 0.5, "better")]
+)
+def test_a_higher_error_is_worse(base, before, after, outcome):
+    def with_error(value):
+        sweep = with_quality(base, sweeps.FP32, 990)
+        first, *others = sweep.measurements
+        names = ("mean_absolute_error", "mean_absolute_error_ci_low", "mean_absolute_error_ci_high")
+        figures = dict(zip(names, (value, value - 0.01, value + 0.01), strict=True))
+        first = replace(first, figures={**first.figures, **figures})
+        plan = sweep.plan.model_copy(update={"quality_metric": "mean_absolute_error"})
+        return replace(sweep, measurements=(first, *others), plan=plan)
+
+    comparison = compare_sweeps(with_error(before), with_error(after))
+    (one,) = comparison.quality
+    assert one.outcome == outcome
+    assert one.loss_pct == pytest.approx(100 * (after - before) / before)
+    assert bool(comparison.regressions(5)) == (outcome == "worse")

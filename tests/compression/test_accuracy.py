@@ -1,6 +1,7 @@
 """Quantizing within a limit of accuracy."""
 
 import json
+import math
 
 import openvino as ov
 import pytest
@@ -31,9 +32,8 @@ def products(tmp_path_factory):
 class ScriptedEvaluator:
     """A judge that says what a test tells it to, the graph in float first."""
 
-    metric = "accuracy_top1"
-
-    def __init__(self, *values, half=0.0):
+    def __init__(self, *values, half=0.0, metric="accuracy_top1"):
+        self.metric = metric
         self.samples = pictures(4, 5)
         self.values, self.half, self.calls = list(values), half, 0
 
@@ -52,6 +52,22 @@ def search(parent, settings, quality, out, method="int8", **options):
 
 def details(compressed):
     return compressed.record.steps[-1].details
+
+
+def test_an_error_may_rise_by_the_limit(convolutions, tmp_path):
+    quality = ScriptedEvaluator(2.0, 2.3, 2.05, half=0.01, metric="mean_absolute_error")
+    actual = details(search(convolutions, {"max_drop": 0.1}, quality, tmp_path / "q"))
+    assert [(a["drop"], a["holds"]) for a in actual["attempts"]] == [
+        (pytest.approx(0.3), False),
+        (pytest.approx(0.05), True),
+    ]
+    assert [a["certain"] for a in actual["attempts"]] == [True, True]
+
+
+def test_a_metric_without_an_interval_is_not_called_uncertain(convolutions, tmp_path):
+    quality = ScriptedEvaluator(0.5, 0.5, half=math.nan, metric="mean_average_precision")
+    (attempt,) = details(search(convolutions, LIMIT, quality, tmp_path / "q"))["attempts"]
+    assert (attempt["holds"], attempt["certain"]) == (True, None)
 
 
 @pytest.mark.slow

@@ -144,6 +144,55 @@ def test_altered_operation_is_located(net, name):
     assert "50.0 %" in note.evidence
 
 
+def with_end(folder, second=False):
+    """The network with a view as its end, and optionally a second output."""
+    model = convolutional()
+    last = model.outputs[0].get_node().input_value(0).get_node()
+    view = op.unsqueeze(last, op.constant(np.int32(2)))
+    view.output(0).set_names({"view"})
+    results = [op.result(view)]
+    if second:
+        other = op.tanh(op.multiply(last, op.constant(np.float32(0.01))), name="other")
+        other.output(0).set_names({"other"})
+        results.append(op.result(other))
+    return save(folder / "net", ov.Model(results, model.get_parameters(), "end"))
+
+
+def test_a_view_is_no_divergence(tmp_path):
+    """The operation before it stands for it."""
+    difference = compare(with_end(tmp_path), AlteredRunner("classifier"))
+    assert difference.divergence.name == "classifier"
+
+
+@dataclass
+class FusedRunner(AlteredRunner):
+    """Alters the operation only where nothing else reads it, as a fusion does."""
+
+    def open(self, job, *_, **__):
+        read = any(
+            port.get_node().get_type_name() == "Result"
+            for node in ov.Core().read_model(job.xml).get_ops()
+            if node.get_friendly_name() == self.altered
+            for port in node.output(0).get_target_inputs()
+        )
+        runner = AlteredRunner("" if read else self.altered)
+        return runner.open(job)
+
+
+def test_a_difference_that_vanishes_when_it_is_read_names_no_view(tmp_path):
+    difference = compare(with_end(tmp_path), FusedRunner("classifier"))
+    assert difference.error == pytest.approx(0.5, rel=0.01)
+    assert difference.divergence is None
+    assert difference.search_failure
+
+
+def test_every_output_is_compared(tmp_path):
+    difference = compare(with_end(tmp_path, second=True), AlteredRunner("other"))
+    assert difference.output == "other"
+    assert difference.divergence.name == "other"
+    assert "other" in difference.note("net").evidence
+
+
 def test_difference_within_the_tolerance_has_no_note(net):
     difference = compare(net, AlteredRunner("conv0"), tolerance=100.0)
     assert 0.05 < difference.error < 100

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ovtool.core.errors import InputError
 from ovtool.core.statistics import Interval
 from ovtool.report.content import build_content
 from ovtool.report.markdown import format_markdown
@@ -92,3 +93,48 @@ def test_unknown_figure_satisfies_no_limit():
     check = Check(limit, Interval(math.nan, math.nan, math.nan), "-")
     assert not check.satisfied
     assert check.outcome == "unknown"
+
+
+def test_a_stored_cosine_is_a_quality(tmp_path):
+    """Models that are no classifiers are judged by the cosine with the uncompressed model."""
+    table = load_results([sweeps.whole(tmp_path / "s", quality_metric="output_cosine")])
+    choice = choose_from(table, ChoiceSpec(min_quality=0.9))
+    (check,) = choice.checks
+    assert (check.limit.quantity.column.name, check.figure.value) == ("output_cosine", 0.98)
+    assert "quality-unknown" not in {note.id for note in choice.warnings}
+    with pytest.raises(NothingFitsError, match="cosine"):
+        choose_from(table, ChoiceSpec(min_quality=0.99))
+
+
+def by_error(folder, **errors):
+    """A sweep whose quality is an error, by variant."""
+    made = []
+    for trial in sweeps.trials():
+        measurement = sweeps.measure(trial)
+        value = errors[trial.variant_name]
+        figures = {"mean_absolute_error": value, "quality_samples": 50.0}
+        made.append(replace(measurement, figures={**measurement.figures, **figures}))
+    return load_results([sweeps.make(folder, made, quality_metric="mean_absolute_error")])
+
+
+def test_an_error_has_a_highest_acceptable_value(tmp_path):
+    names = {trial.variant_name for trial in sweeps.trials()}
+    table = by_error(tmp_path / "s", **dict.fromkeys(names, 3.0) | {"fp32": 2.0})
+    free = choose_from(table)
+    assert free.winner["variant"] != "fp32"
+    assert "quality-lower" in {note.id for note in free.warnings}
+    assert choose_from(table, ChoiceSpec(min_quality=2.5)).winner["variant"] == "fp32"
+    assert choose_from(table, ChoiceSpec(objective="quality")).winner["variant"] == "fp32"
+    with pytest.raises(NothingFitsError) as caught:
+        choose_from(table, ChoiceSpec(min_quality=1.0))
+    assert caught.value.nearest.row["variant"] == "fp32"
+
+
+@pytest.mark.parametrize(
+    ("metric", "limit"),
+    [("agreement_top1", 95), ("output_cosine", 1.1), ("mean_absolute_error", -1)],
+)
+def test_a_limit_out_of_the_range_of_the_metric_is_rejected(tmp_path, metric, limit):
+    table = load_results([sweeps.whole(tmp_path / "s", quality_metric=metric)])
+    with pytest.raises(InputError, match=f"{limit}"):
+        choose_from(table, ChoiceSpec(min_quality=limit))
