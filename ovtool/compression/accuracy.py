@@ -244,7 +244,7 @@ class _Search:
         """Add the time since ``started`` and write the state of the search."""
         self.spent_s += time.monotonic() - started
         state = {
-            "metric": self.evaluator.metric,
+            "metric": self.evaluator.description,
             "spent_s": self.spent_s,
             "in_float": None if self.in_float is None else asdict(self.in_float),
             "attempts": [asdict(attempt) for attempt in self.attempts],
@@ -258,7 +258,7 @@ class _Search:
         if not path.is_file():
             return
         state = json.loads(path.read_text(encoding="utf-8"))
-        if state["metric"] != self.evaluator.metric:
+        if state["metric"] != self.evaluator.description:
             return
         self.spent_s = state["spent_s"]
         self.in_float = Interval(**state["in_float"])

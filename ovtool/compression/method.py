@@ -45,6 +45,10 @@ class QualityEvaluator(Protocol):
     def metric(self) -> str:
         """Name of the metric in ``columns.py``."""
 
+    @property
+    def description(self) -> str:
+        """The metric with all that the user requested of it, for the record."""
+
     def __call__(self, model: ov.Model) -> Interval:
         """Return the metric of a graph run on the CPU in f32; the column has the direction."""
 

@@ -131,7 +131,7 @@ def _describe_data(
             f"{purpose}: {samples.reference} ({len(samples)} samples, sha256 {hashed.sha256[:12]})"
         )
     if "validation" in needs and inputs.evaluator is not None:
-        texts.append(f"metric: {inputs.evaluator.metric}")
+        texts.append(f"metric: {inputs.evaluator.description}")
     return "; ".join(texts) or None, hashes
 
 

@@ -154,6 +154,13 @@ class GraphEvaluator:
         """The column of the metric."""
         return self.judge.column
 
+    @property
+    def description(self) -> str:
+        """The column of the metric, a function of the user, and the outputs that are named."""
+        named = [f"output {name}" for name in self.request.outputs]
+        function = [self.judge.metric] if self.judge.function is not None else []
+        return ", ".join([self.metric, *function, *named])
+
     def __call__(self, model: ov.Model) -> Interval:
         """Return the metric of a graph.
 

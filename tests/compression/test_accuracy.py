@@ -33,7 +33,7 @@ class ScriptedEvaluator:
     """A judge that says what a test tells it to, the graph in float first."""
 
     def __init__(self, *values, half=0.0, metric="accuracy_top1"):
-        self.metric = metric
+        self.metric = self.description = metric
         self.samples = pictures(4, 5)
         self.values, self.half, self.calls = list(values), half, 0
 
@@ -206,7 +206,7 @@ def test_max_drop_needs_validation_samples(conv, pictures, tmp_path):
 def test_another_metric_is_another_step(products, tmp_path):
     first = search(products, LIMIT, ScriptedEvaluator(0.9, 0.9), tmp_path / "q")
     other = ScriptedEvaluator(0.9, 0.1, 0.9)
-    other.metric = "agreement_top1"
+    other.metric = other.description = "agreement_top1"
     second = search(products, LIMIT, other, tmp_path / "q", replace=True)
     assert first.record.steps[-1].data != second.record.steps[-1].data
     assert details(second)["chosen"] != details(first)["chosen"]

@@ -7,10 +7,13 @@ from openvino import opset15 as op
 
 from ovtool import api
 from ovtool.core.errors import InputError
+from ovtool.core.sweep_folder import SweepFolder
+from ovtool.core.sweep_spec import SweepSpec
 from ovtool.datasets.samples import Boxes, Sample
 from ovtool.evaluation.evaluator import GraphEvaluator
 from ovtool.evaluation.metrics import MetricRequest, make_judge
 from tests.helpers.graphs import constant, save
+from tests.helpers.owned import QUICK
 
 RNG = np.random.default_rng(0)
 
@@ -211,3 +214,25 @@ def test_outputs_of_varying_size_are_compared(tmp_path, rows):
     assert other.figures["output_size_differs_pct"] == pytest.approx(100 * differ)
     assert other.figures["output_cosine"] == pytest.approx(1 - differ)
     assert "output-sizes-differ" in [note.id for note in other.notes]
+
+
+@pytest.mark.slow
+def test_a_sweep_keeps_the_speed_and_the_quality_of_varying_sizes(tmp_path, rows):
+    variant = save(tmp_path / "v", positions(0.0))
+    spec = SweepSpec(**QUICK, hints=("latency",))
+    done = api.sweep([variant], out=tmp_path / "s", spec=spec, data=rows)
+    (measurement,) = SweepFolder(done.folder).measurements()
+    assert measurement.status == "ok"
+    assert measurement.figures["throughput_fps"] > 0
+    assert measurement.figures["output_cosine"] == 1
+    plan = SweepFolder(done.folder).plan
+    assert (plan.quality_metric, "y" in plan.quality_reason) == ("output_cosine", True)
+    choice = api.choose([done.folder], spec=api.ChoiceSpec(min_quality=0.9))
+    assert choice.winner["output_cosine"] == 1
+
+
+def test_the_record_names_the_judged_outputs(heads):
+    request = MetricRequest("mae", ("b",))
+    variant = heads(("a", "linear", 3), ("b", "tanh", 3))
+    evaluator = GraphEvaluator(Labeled(np.zeros((4, 3))), variant, request)
+    assert evaluator.description == "mean_absolute_error, output b"
