@@ -132,15 +132,16 @@ class _Search:
 
     def keep_static(self) -> BatchedModel:
         """Return the model with a fixed batch, or without a batch dimension."""
-        for axes in self._candidates.all[:_MAX_RUN]:
-            sizes = self._candidates.sizes(axes)
-            if len(sizes) == 1 and min(sizes) > 1:
-                outputs = self._verify_fixed(axes, min(sizes))
-                if outputs is not None:
-                    return self._static(axes, outputs)
+        sizes = {axes: self._candidates.sizes(axes) for axes in self._candidates.all}
+        fixed = [axes for axes, values in sizes.items() if len(values) == 1 and min(values) > 1]
+        for axes in sorted(fixed, key=lambda axes: max(axis or 0 for axis in axes))[:_MAX_RUN]:
+            outputs = self._verify_fixed(axes, min(sizes[axes]))
+            if outputs is not None:
+                return self._static(axes, outputs)
         likely = self._likely()
         if likely is None:
-            _set_layouts(self.model, (None,) * len(self.model.inputs), ())
+            nowhere = (None,) * len(self.model.inputs), (None,) * len(self.model.outputs)
+            _set_layouts(self.model, *nowhere)
             return BatchedModel(
                 self.model, "none", self.failure or "no input has a batch dimension"
             )

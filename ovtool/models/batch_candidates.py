@@ -66,8 +66,9 @@ class Candidates:
     def _options(self, index: int) -> list[int]:
         """Return the possible batch dimensions of an input: the one of its layout, or several.
 
-        They are open or 1, or the first dimension.  The second dimension of [length, batch, ...]
-        may have another size, unless every input has a dimension of 1: that is the batch then.
+        They are open or 1, or the first dimension.  The second dimension of [length, batch, ...],
+        or of indices [length, batch], may have another size, unless every input has a dimension of
+        1: that is the batch then.
         """
         port = self.model.inputs[index]
         if self._has_layout(index):
@@ -77,7 +78,8 @@ class Candidates:
         sizes = self._lengths(index)
         if sizes and OPEN not in sizes:
             likely.add(0)
-        if len(sizes) >= 3 and OPEN not in sizes and not self._single:
+        features = port.get_element_type().is_real()
+        if len(sizes) >= (3 if features else 2) and OPEN not in sizes and not self._single:
             likely.add(1)
         return sorted(likely)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -75,7 +75,8 @@ def from_module(
     import torch
 
     example = _example(module, example_input, options, source.reference)
-    network = Network(module, example.tensors, example.by_name, source.reference, example.structure)
+    tensors = {n: _resized(t, options.input_shapes.get(n, ())) for n, t in example.tensors.items()}
+    network = Network(module, tensors, example.by_name, source.reference, example.structure)
     state = _find_state(network)
     network = replace(network, state=state)
     if state and isinstance(module, torch.jit.ScriptModule):
@@ -102,6 +103,21 @@ def from_module(
         random_operations=random_names,
         network=network,
     )
+
+
+def _resized(tensor: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+    """Return an example of a requested shape, of repeated values; open dimensions stay.
+
+    Tracing unrolls loops over the sizes of the example, so it has to see the requested ones.
+    """
+    import torch
+
+    if len(shape) != tensor.dim():
+        return tensor
+    for axis, size in enumerate(shape):
+        if size not in (OPEN, tensor.shape[axis]) and tensor.shape[axis]:
+            tensor = tensor.index_select(axis, torch.arange(size) % tensor.shape[axis])
+    return tensor
 
 
 def _trace(network: Network) -> tuple[Network, TracedGraph]:

@@ -103,6 +103,31 @@ def test_batch_axes_are_those_that_samples_move_along(case):
         np.testing.assert_allclose(ours, theirs.numpy(), atol=1e-5)
 
 
+class Text(torch.nn.Module):
+    """ids [length, batch] -> scores [batch, 3] of the last step."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.table, self.inner = torch.nn.Embedding(50, 8), torch.nn.GRU(8, 8)
+
+    def forward(self, ids):
+        return self.inner(self.table(ids))[0][-1]
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_indices_may_have_the_length_first(batch):
+    example = {"ids": torch.zeros(12, batch, dtype=torch.long)}
+    model = Network(Text(), example, by_name=True, reference="net").to_openvino()
+    assert axes(open_batch(model, 0).model) == {"inputs": (1,), "outputs": (0,)}
+
+
+def test_fixed_first_dimension_comes_before_others_of_a_shared_input():
+    module = Call(lambda m, x, mask: m(x).reshape(2, 3, 4) * mask, LINEAR)
+    batched = open_batch(convert(module, (2, 3, 8), (3, 4)), seed=0)
+    assert axes(batched.model) == {"inputs": (0, None), "outputs": (0,)}
+
+
 STATIC = {
     "reshape to the example's batch": (lambda m, x: m(x).reshape(4, 4), (4, 8), (0,), 4),
     "batch and rows of it": (lambda m, x: m(x).reshape(4, 2, 2), (4, 8), (0,), 4),

@@ -33,6 +33,12 @@ def test_example_is_built_from_requested_shapes(nets):
         make("nets:net", nets / "none", **options)
 
 
+def test_loop_over_a_length_is_traced_at_the_requested_shape(nets):
+    record = make("nets:steps", nets / "out", input_shapes={"x": (-1, 9, 4)}).record
+    assert record.inputs[0].shape == (-1, 9, 4)
+    assert record.check.max_abs_difference < 1e-5
+
+
 def test_inputs_by_name_and_outputs_by_name(nets):
     record = make("nets:two", nets / "out").record
     assert [(p.name, p.shape, p.dtype) for p in record.inputs] == [

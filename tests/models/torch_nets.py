@@ -79,7 +79,15 @@ NETS = """
     def autocast(): return Autocast(), torch.zeros(1, 16)
     def dropout(): return DropAlways(), torch.zeros(1, 6)
     def noise(): return Noise(), torch.zeros(1, 6)
+    class Steps(torch.nn.Module):
+        def forward(self, x):
+            total = torch.zeros_like(x[:, 0])
+            for step in range(x.shape[1]):
+                total = torch.tanh(total + x[:, step])
+            return total
+
     def net(): return Net()
+    def steps(): return Steps(), torch.ones(1, 3, 4)
     def with_example(): return Net(), torch.zeros(1, 3, 8, 8)
     def two():
         ids = torch.zeros(1, 5, dtype=torch.int64)
