@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from statistics import variance as variance_of_sample
 from typing import TYPE_CHECKING, Literal
 
-from ovtool.core import statistics
+from ovtool.core import statistics, units
 from ovtool.core.columns import BY_NAME
 from ovtool.core.statistics import Interval
 
@@ -81,8 +81,10 @@ class Change:
 
     @property
     def reason(self) -> str:
-        """The first remark: why the outcome is unknown."""
-        return self.remarks[0] if self.remarks else ""
+        """Why the outcome is unknown: the first remark, or the width of the interval."""
+        if not self.ratio.known:
+            return self.remarks[0] if self.remarks else ""
+        return f"B / A {units.interval_text(self.ratio.value, self.ratio.low, self.ratio.high)}"
 
 
 @dataclass(frozen=True, slots=True)

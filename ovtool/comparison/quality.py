@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ovtool.comparison.figures import LEVEL, Outcome, interval_of
-from ovtool.core import statistics
+from ovtool.core import statistics, units
 from ovtool.core.columns import BY_NAME, common_metric, quality_loss
 
 if TYPE_CHECKING:
@@ -59,8 +59,9 @@ class QualityChange:
 
     @property
     def reason(self) -> str:
-        """Why the outcome is unknown; empty if the interval is too wide."""
-        return self.remark
+        """Why the outcome is unknown: the remark, or the width of the interval."""
+        d = self.difference
+        return self.remark or f"B - A {units.interval_text(d.value, d.low, d.high)}"
 
 
 @dataclass(frozen=True, slots=True)
