@@ -128,6 +128,9 @@ class OutputDifference(Record):
     """Over the compared values; None if the output is not checked."""
     largest_value: float | None
     """Largest absolute value of the source's output: the scale of the difference."""
+    source_error: float | None = None
+    """Error of the source itself, by quantization or narrow types; None if the tolerance was met
+    without it."""
     source_not_finite: int = 0
     """Number of values that are NaN or infinite in the source; NaN is not compared."""
 

@@ -300,11 +300,13 @@ def _report(converted: Variant, progress: Progress) -> None:
     record = converted.record
     check = record.check
     for difference in check.differences if check else ():
+        own = difference.source_error
         if difference.checked:
             progress.note(
                 f"{converted.name}: output {difference.output} differs by at most "
                 f"{units.text(difference.max_abs_difference)} from {check.against if check else ''}"
                 f", with values up to {units.text(difference.largest_value)}"
+                + (f"; own error of the source: {units.text(own)}" if own else "")
             )
     for note in record.notes:
         progress.note(f"warning: {converted.name}: {note.text}")

@@ -9,7 +9,7 @@ from ovtool.core import files
 from ovtool.core.notes import make_note
 from ovtool.core.shapes import OPEN
 from ovtool.models import onnx_file
-from ovtool.models.onnx_runtime import open_runtime
+from ovtool.models.onnx_runtime import open_runtime, unoptimized_run
 from ovtool.models.source import DeclaredOutput, SourceModel, from_files, no_runtime, read_with
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ def read(reference: str, _options: SourceOptions) -> SourceModel:
         parts,
         model,
         open_runtime(path, proto, inputs),
+        second=unoptimized_run(path, inputs),
         declared={value.name: _declared_output(value) for value in outputs},
     )
     names = {

@@ -12,7 +12,14 @@ from ovtool.core.variant import Port
 from ovtool.datasets import synthetic
 from ovtool.datasets.samples import numpy_type
 from ovtool.models.onnx_file import RECURRENT, TYPES, DeclaredValue, all_nodes
-from ovtool.models.source import Array, Inputs, Runtime, RuntimeUnavailableError, no_runtime
+from ovtool.models.source import (
+    Array,
+    Inputs,
+    Reference,
+    Runtime,
+    RuntimeUnavailableError,
+    no_runtime,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -50,7 +57,28 @@ def open_runtime(path: Path, model: onnx.ModelProto, inputs: Sequence[DeclaredVa
     return _open_evaluator(path, model, inputs, why)
 
 
-def _open_session(path: Path, inputs: Sequence[DeclaredValue]) -> tuple[Runtime | None, str]:
+def unoptimized_run(path: Path, inputs: Sequence[DeclaredValue]) -> Reference:
+    """Return a run by onnxruntime without graph optimizations, opened when it is first called.
+
+    Its distance from the optimized run is the error of the source itself, which is large for
+    quantized models: fused kernels round elsewhere.
+    """
+    opened: list[Reference] = []
+
+    def run(arrays: Inputs) -> list[Array]:
+        if not opened:
+            runtime, why = _open_session(path, inputs, optimized=False)
+            if runtime is None or runtime[0] is None:
+                raise InputError(why)
+            opened.append(runtime[0])
+        return opened[0](arrays)
+
+    return run
+
+
+def _open_session(
+    path: Path, inputs: Sequence[DeclaredValue], *, optimized: bool = True
+) -> tuple[Runtime | None, str]:
     """Return the run by onnxruntime; or None, and why onnxruntime cannot run the file."""
     try:
         import onnxruntime
@@ -66,6 +94,8 @@ def _open_session(path: Path, inputs: Sequence[DeclaredValue]) -> tuple[Runtime 
     )
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = 4  # errors are raised; nothing is written to the terminal
+    if not optimized:
+        settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         session = onnxruntime.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
     except failures as error:

@@ -178,7 +178,11 @@ class _Check:
         if error is not None:
             raise error
         accepted = True
-        for batch, variation in zip(BATCHES, FIRST[1:], strict=True):
+        variations = FIRST[1:]
+        if any(self._resolutions):
+            # Outside the calibrated range, 8-bit kernels may saturate, each in its own way.
+            variations = tuple(replace(variation, scale=1) for variation in variations)
+        for batch, variation in zip(BATCHES, variations, strict=True):
             larger = with_batch(self._model, base, batch=batch) if accepted else base
             inputs = self._inputs.draw(larger, variation)
             try:
@@ -253,8 +257,9 @@ class _Check:
         if failed is None:
             return {}, []
         maxima = {name: top for name, maximum in wide.items() if maximum > top}
-        names = ", ".join(maxima)
-        return maxima, [make_note("integers-limited", f"{names}: 0..{top} agrees; above: {failed}")]
+        difference = str(failed).partition(";")[0]
+        evidence = f"{', '.join(maxima)}: right up to {top}; above, {difference}"
+        return maxima, [make_note("integers-limited", evidence)]
 
     def _require(self, inputs: Inputs, what: str) -> None:
         """Compare the user's inputs, which the source must accept."""
@@ -305,12 +310,14 @@ class _Check:
             return error
         errors = [0.0] * len(expected)
         if not all(c.agrees(self._tolerances[c.name]) for c in comparisons):
-            errors = self._own_errors(inputs, expected)
+            errors = self._own_errors(inputs, expected, actual)
         by_name = {comparison.name: comparison for comparison in comparisons}
         for output, own in zip(self._outputs, errors, strict=True):
             tolerance = self._tolerances[output.name]
             if not output.random and not by_name[output.name].agrees(tolerance, own):
                 return disagreement(by_name[output.name], self._source.against, tolerance, own)
+            if not output.random:
+                by_name[output.name] = replace(by_name[output.name], own_error=own)
         if record:
             self._record(inputs, by_name)
         return None
@@ -329,7 +336,9 @@ class _Check:
                 raise
             raise _RejectedError(error) from error
 
-    def _own_errors(self, inputs: Inputs, expected: Sequence[Array]) -> list[float]:
+    def _own_errors(
+        self, inputs: Inputs, expected: Sequence[Array], actual: Sequence[Array]
+    ) -> list[float]:
         """Return the absolute error of the source for each output, and mark random outputs."""
         again = self._reference(inputs)
         for output, first, second in zip(self._outputs, expected, again, strict=True):
@@ -346,9 +355,10 @@ class _Check:
                 precise = self._source.second(inputs)
             except InputError:  # not every model runs with other rounding
                 precise = [None] * len(expected)
+        arrays = zip(self._resolutions, expected, precise, actual, self._outputs, strict=True)
         return [
-            own_error(relative, theirs, other)
-            for relative, theirs, other in zip(self._resolutions, expected, precise, strict=True)
+            own_error(relative, theirs, other, ours, self._tolerances[output.name])
+            for relative, theirs, other, ours, output in arrays
         ]
 
     def _batch_axes(self) -> dict[str, int | None]:

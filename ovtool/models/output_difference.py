@@ -42,6 +42,8 @@ class Comparison:
     """Number of values of the conversion that are NaN or infinite where the source's are not, or
     the other way round."""
     total: int
+    own_error: float = 0.0
+    """Absolute error of the source itself, which the tolerance includes; 0 if not needed."""
 
     @property
     def largest_value(self) -> float:
@@ -146,6 +148,7 @@ class OutputHistory:
             compared=0 if self.random else sum(c.compared for c in self.comparisons),
             max_abs_difference=max(differences) if checked else None,
             largest_value=max(c.largest_value for c in self.comparisons) if checked else None,
+            source_error=max((c.own_error for c in self.comparisons), default=0.0) or None,
             source_not_finite=sum(c.source_not_finite for c in self.comparisons),
         )
 

@@ -57,6 +57,8 @@ def test_positions_count_up_along_the_last_axis_and_begin_anew():
         ("position_ids", "int64", "counted up from 0"),
         ("positions", "float32", "N(0, 1)"),
         ("image", "uint8", "0..255"),
+        ("image", "int8", "-128..127"),
+        ("audio", "int16", "-32768..32767"),
         ("length", "int32", "0..1"),
         ("x", "float16", "N(0, 1)"),
     ],

@@ -23,7 +23,9 @@ def test_different_outputs_leave_nothing_behind(tmp_path, monkeypatch, wrong):
 
     def read(reference, options):
         source = genuine(reference, options)
-        return replace(source, reference=lambda x: [wrong(y) for y in source.reference(x)])
+        return replace(
+            source, reference=lambda x: [wrong(y) for y in source.reference(x)], second=None
+        )
 
     monkeypatch.setattr(onnx_source, "read", read)
     with pytest.raises(InputError, match="output 'y'"):
@@ -36,7 +38,9 @@ def test_tolerance_option_applies(tmp_path, monkeypatch):
 
     def read(reference, options):
         source = genuine(reference, options)
-        return replace(source, reference=lambda x: [y * 1.01 for y in source.reference(x)])
+        return replace(
+            source, reference=lambda x: [y * 1.01 for y in source.reference(x)], second=None
+        )
 
     monkeypatch.setattr(onnx_source, "read", read)
     source = conv_onnx(tmp_path / "net.onnx")
@@ -160,12 +164,60 @@ def test_narrow_floats_of_the_source_are_its_own_error(nets, tmp_path, net):
     assert 1e-3 < difference.max_abs_difference / difference.largest_value < 2**-5
 
 
+def qdq_onnx(path):
+    """A convolution quantized by onnxruntime: QuantizeLinear and DequantizeLinear around it."""
+    from onnxruntime import quantization
+
+    class Reader(quantization.CalibrationDataReader):
+        def __init__(self):
+            rng = np.random.default_rng(0)
+            self.samples = iter(
+                {"x": rng.standard_normal((1, 3, 8, 8)).astype(np.float32)} for _ in range(4)
+            )
+
+        def get_next(self):
+            return next(self.samples, None)
+
+    conv_onnx(path.with_name("float.onnx"))
+    quantization.quantize_static(
+        path.with_name("float.onnx"), path, Reader(), quant_format=quantization.QuantFormat.QDQ
+    )
+    return path
+
+
+@pytest.mark.parametrize(("factor", "right"), [(1.0, True), (1.1, False)])
+def test_tolerance_of_a_quantized_source_is_its_step(tmp_path, monkeypatch, factor, right):
+    genuine = onnx_source.read
+
+    def read(reference, options):
+        source = genuine(reference, options)
+        scaled = [
+            lambda x, run=run: [factor * y for y in run(x)]
+            for run in (source.reference, source.second)
+        ]
+        return replace(source, reference=scaled[0], second=scaled[1])
+
+    source = qdq_onnx(tmp_path / "qdq.onnx")
+    monkeypatch.setattr(onnx_source, "read", read)
+    if right:
+        [difference] = make(source, tmp_path / "out").record.check.differences
+        assert difference.checked
+        assert difference.max_abs_difference <= difference.source_error
+    else:
+        with pytest.raises(InputError, match="'y'"):
+            make(source, tmp_path / "out")
+
+
 def test_real_error_beyond_narrow_floats_is_refused(nets, tmp_path, monkeypatch):
     genuine = torch_source.read
 
     def read(reference, options):
         source = genuine(reference, options)
-        return replace(source, reference=lambda x: [1.2 * y for y in source.reference(x)])
+        wrong = [
+            lambda x, run=run: [1.2 * y for y in run(x)]
+            for run in (source.reference, source.second)
+        ]
+        return replace(source, reference=wrong[0], second=wrong[1])
 
     monkeypatch.setattr(torch_source, "read", read)
     with pytest.raises(InputError, match="'output_0'"):
