@@ -178,7 +178,7 @@ class _Check:
         if error is not None:
             raise error
         accepted = True
-        variations = FIRST[1:]
+        variations: tuple[Variation, ...] = FIRST[1:]
         if any(self._resolutions):
             # Outside the calibrated range, 8-bit kernels may saturate, each in its own way.
             variations = tuple(replace(variation, scale=1) for variation in variations)
