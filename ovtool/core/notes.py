@@ -176,8 +176,9 @@ NOTES: Mapping[str, tuple[str, str]] = {
         "the CPU runs hardly any layer of the quantized model in INT8",
         "measure the speed before using this variant; ovtool profile lists the layers"),
     "mode-not-applied": (
-        "the mode applies to few of the weights: NNCF never applies it to convolutions",
-        "set all_layers=true, which adds embeddings and the last layer"),
+        ("the mode applies to few of the weights: NNCF never applies it to convolutions, and to"
+         " embeddings and the last layer only with all_layers=true"),
+        "backup_mode sets the type of the other layers"),
 
     # Evaluation of quality.
     "device-difference": (

@@ -195,7 +195,9 @@ def test_4_bits_apply_only_to_the_classifier_of_a_convolution_network(conv, tmp_
     )
     assert types_of(compressed)["i4"]["layers"] == 1
     assert types_of(compressed)["i4"]["share_pct"] < 5
-    assert "i4 (1 of 3 layers)" in progress.notes[-1]
+    summary, warning = progress.notes[-2:]
+    assert "i4 (1 of 3 layers)" in summary
+    assert "int4_sym in 1 of 3 layers" in warning
 
 
 def test_compressed_weights_are_not_compressed_again(dense, rows, tmp_path):
