@@ -241,8 +241,9 @@ def _run(
     compressed = variant.save(out, result.model, describe, replace)
     counted = count_weight_types(result.model)
     context.progress.note(f"{name}: {_summary(counted, compressed, parent)}")
+    inherited = parent.record.notes
     for note in compressed.record.notes:
-        if note.id in EFFECT_NOTES:
+        if note.id in EFFECT_NOTES or (note.id == "samples-shared" and note not in inherited):
             context.progress.note(f"warning: {name}: {note.text}")
     return compressed
 

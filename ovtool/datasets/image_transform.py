@@ -115,9 +115,9 @@ def pixel_notes(
     if graph is not None and scales_pixels(graph(), transform.port.name):
         return ()
     height, width = transform.size
-    recorded = "no record" if steps is None else "recorded without mean and scale"
+    recorded = "no record" if steps is None else "a record without mean and scale"
     evidence = (
-        f"{recorded}: input {transform.port.name}, {height}x{width} {transform.steps.channels}"
+        f"input {transform.port.name}, {height}x{width} {transform.steps.channels}; {recorded}"
     )
     return (make_note("no-preprocessing", evidence),)
 

@@ -12,7 +12,7 @@ from ovtool.core.variant import assign_stable_names
 from ovtool.models.options import SourceOptions
 from ovtool.models.registry import SOURCES, kind_of
 from ovtool.models.torch_trace import TracedGraph, trace
-from ovtool.models.torch_values import fill_arguments, split_outputs
+from ovtool.models.torch_values import fill_arguments, no_tensors, split_outputs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -157,8 +157,7 @@ def flatten_outputs(outputs: Any, reference: str) -> list[torch.Tensor]:
     """
     split = split_outputs(outputs)
     if not split.tensors:
-        left_out = ", ".join(split.left_out) or "nothing"
-        raise InputError(f"{reference} returns {left_out}; outputs must be tensors")
+        raise no_tensors(split, reference)
     return list(split.tensors)
 
 

@@ -51,6 +51,7 @@ def read(reference: str, options: SourceOptions) -> SourceModel:
     result = _use(reference, lambda function: function())
     pair = isinstance(result, tuple | list) and len(result) == 2
     module, example = result if pair else (result, None)
+    module = getattr(module, "_orig_mod", module)  # what torch.compile wrapped
     if not isinstance(module, torch.nn.Module):
         raise InputError(
             f"{reference} returned {type(module).__name__}, not a torch.nn.Module",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ovtool.core.notes import Note, make_note
 from ovtool.core.third_party import captured
 from ovtool.models.control_flow import find_control_flow, tracer_warnings
-from ovtool.models.torch_values import Outputs, split_outputs
+from ovtool.models.torch_values import Outputs, no_tensors, split_outputs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -49,7 +49,12 @@ def trace(
     module.eval()
     adapter, seen = _adapter(module, call, list(example))
     with captured(reference) as caught, torch.no_grad():
-        model = ov.convert_model(adapter, example_input=tuple(example.values()))
+        try:
+            model = ov.convert_model(adapter, example_input=tuple(example.values()))
+        except Exception as error:
+            if seen and not seen[-1].tensors:
+                raise no_tensors(seen[-1], reference) from error
+            raise
     _strip_scope(model)
     outputs: Outputs = seen[-1]
     _name_outputs(model, outputs)

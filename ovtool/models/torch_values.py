@@ -133,6 +133,12 @@ def split_outputs(outputs: Any) -> Outputs:
     )
 
 
+def no_tensors(outputs: Outputs, reference: str) -> InputError:
+    """Return the error for outputs without a tensor."""
+    left_out = ", ".join(outputs.left_out) or "nothing"
+    return InputError(f"{reference} returns {left_out}; outputs must be tensors")
+
+
 def _output_name(path: Path) -> str | None:
     return None if all(key.isdecimal() for key in path) else ".".join(path)
 

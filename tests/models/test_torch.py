@@ -85,3 +85,9 @@ def test_invalid_function_raises_one_line(nets, reference, value):
 def test_missing_package_of_user_code_is_named(nets):
     with pytest.raises(MissingDependencyError, match="a_package_that_is_not_there"):
         make("nets:needs", nets / "out")
+
+
+def test_compiled_module_is_the_module_that_it_wraps(nets):
+    plain, optimized = (make(f"nets:{n}", nets / n) for n in ("with_example", "optimized"))
+    assert optimized.id == plain.id
+    assert optimized.record.source.sha256 == plain.record.source.sha256

@@ -1,10 +1,13 @@
 """Tracing of modules with arguments and outputs of any structure."""
 
+import types
+
 import numpy as np
 import openvino as ov
 import pytest
 import torch
 
+from ovtool.core.errors import InputError
 from ovtool.core.variant import Source
 from ovtool.models.network import Network
 from ovtool.models.options import SourceOptions
@@ -96,6 +99,37 @@ def test_graph_gives_what_torch_gives(module, example, inputs, outputs):
 def test_outputs_that_are_not_tensors_are_left_out_with_a_note():
     (note,) = read(Keywords().eval(), {"x": torch.ones(1, 4)}).notes
     assert (note.id, note.evidence) == ("outputs-left-out", "on (bool)")
+
+
+class Number(torch.nn.Module):
+    def forward(self, x):
+        return {"steps": int(x.shape[0])}
+
+
+def test_outputs_without_a_tensor_are_refused_by_name():
+    with pytest.raises(InputError, match=r"net .*steps \(int\)"):
+        read(Number(), torch.ones(1, 4))
+
+
+class Generator(torch.nn.Module):
+    """Returns a cache that cannot be traced, unless it is switched off."""
+
+    def __init__(self):
+        super().__init__()
+        self.config = types.SimpleNamespace(use_cache=True)
+
+    def forward(self, ids, use_cache=None):
+        if use_cache is None and torch.jit.is_tracing():
+            raise RuntimeError("a cache")
+        return {"logits": ids * 2.0}
+
+
+@pytest.mark.parametrize("example", [torch.ones(1, 4), {"ids": torch.ones(1, 4)}])
+def test_text_generator_is_traced_without_a_cache_that_fails(example):
+    source = read(Generator(), example)
+    assert [next(iter(port.names)) for port in source.model.outputs] == ["logits"]
+    assert [note.id for note in source.notes] == ["outputs-left-out"]
+    assert compare(source.model, source.reference) == ["ids"]
 
 
 def test_operations_have_the_names_of_the_modules():

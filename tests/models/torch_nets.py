@@ -93,6 +93,7 @@ NETS = """
         ids = torch.zeros(1, 5, dtype=torch.int64)
         return Two(), {"scale": torch.ones(1, 5, 4), "ids": ids}
     def rest(): return Rest(), (torch.zeros(1, 6), torch.zeros(1, 6))
+    def optimized(): return torch.compile(Net()), torch.zeros(1, 3, 8, 8)
     def fixed(): return Fixed(), torch.zeros(1, 2, 3)
     def broken(): return Broken(), torch.zeros(1, 3)
     def unknown(): return Unknown(), torch.zeros(1, 3)

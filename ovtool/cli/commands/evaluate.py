@@ -96,9 +96,11 @@ def print_quality(results: Sequence[Quality], *, json: bool) -> None:
         _print_quality(results[0])
     else:
         _print_table(results)
+    printed = {"no-preprocessing"}  # when the images were loaded
+    if len(results) == 1 and len(results[0].outputs) > 1:
+        printed.add("worst-output")  # in the table of outputs
     for quality in results:
-        shown = len(results) == 1 and len(quality.outputs) > 1  # in the table of outputs
-        console.print_notes([n for n in quality.notes if not shown or n.id != "worst-output"])
+        console.print_notes([n for n in quality.notes if n.id not in printed])
 
 
 def _print_quality(quality: Quality) -> None:
