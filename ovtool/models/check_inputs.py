@@ -40,21 +40,30 @@ class Variation:
     """Real values: N(0, 1), 0..1, 0..255, or below 0."""
     scale: float = 1.0
     """Factor of real values."""
-    counts: Literal["random", "ones"] = "random"
-    """Integers that are shapes or counts."""
+    counts: tuple[int, int] = (0, 1)
+    """Smallest and largest of integers that are shapes, axes or counts."""
     unlimited: int = SMALL
     """Largest value of integers without a limit."""
+    signed: bool = False
+    """Whether integers without a limit are also below 0."""
 
 
 FIRST = (Variation(), Variation(mask="ones"), Variation(mask="head", scale=4))
 FURTHER = (
-    Variation(mask="ones", real="unit", counts="ones", unlimited=1),
-    Variation(scale=10, counts="ones"),
+    Variation(mask="ones", real="unit", counts=(1, 1), unlimited=1),
+    Variation(scale=10, counts=(1, 1)),
     Variation(mask="ones", real="pixels", unlimited=100),
     Variation(mask="head", real="negative", scale=0.1),
     Variation(mask="ones", scale=1000),
-    Variation(real="unit", scale=0.01, counts="ones", unlimited=1),
+    Variation(real="unit", scale=0.01, counts=(1, 1), unlimited=1),
 )
+INTEGERS = (
+    Variation(mask="ones", counts=(2, 2), unlimited=2),
+    Variation(mask="ones", counts=(1, 3), unlimited=2, signed=True),
+    Variation(mask="ones", counts=(0, 2), unlimited=2),
+    Variation(mask="ones", counts=(0, 2), unlimited=100, signed=True),
+)
+"""Further values of integers that the graph does not limit; the source may reject them."""
 
 
 class CheckInputs:
@@ -86,6 +95,16 @@ class CheckInputs:
             and port.name not in self._values
             and numpy_type(port).itemsize >= 4
         }
+
+    @property
+    def has_free_integers(self) -> bool:
+        """Whether the graph leaves the values of an integer input open."""
+        return any(
+            (self._ranges[port.name].unlimited and numpy_type(port).itemsize >= 4)
+            or self._ranges[port.name] == synthetic.ZEROS_AND_ONES
+            for port in self._ports
+            if port.name not in self._values and numpy_type(port).kind in "iu"
+        )
 
     def draw(
         self,
@@ -137,9 +156,10 @@ def _draw(
     if values.kind == "normal":
         return _real(shape, variation, rng).astype(dtype)
     if values.unlimited and dtype.itemsize >= 4:
-        return rng.integers(0, variation.unlimited, shape, endpoint=True).astype(dtype)
-    if values == synthetic.ZEROS_AND_ONES and dtype.kind in "iu" and variation.counts == "ones":
-        return np.ones(shape, dtype)
+        lowest = -variation.unlimited if variation.signed and dtype.kind == "i" else 0
+        return rng.integers(lowest, variation.unlimited, shape, endpoint=True).astype(dtype)
+    if values == synthetic.ZEROS_AND_ONES and dtype.kind in "iu":
+        return rng.integers(*variation.counts, shape, endpoint=True).astype(dtype)
     return synthetic.generate(values, shape, dtype, rng)
 
 

@@ -14,7 +14,7 @@ from ovtool.core.variant import ConversionCheck, ports
 from ovtool.datasets.samples import batches
 from ovtool.graph.reference_run import ReferenceModel
 from ovtool.models import size_check
-from ovtool.models.check_inputs import FIRST, FURTHER, SMALL, CheckInputs, Variation
+from ovtool.models.check_inputs import FIRST, FURTHER, INTEGERS, SMALL, CheckInputs, Variation
 from ovtool.models.check_verdict import (
     DEFAULT_TOLERANCE,
     CheckedConversion,
@@ -121,6 +121,8 @@ class _Check:
         for variation in FURTHER:
             if all(output.status in {"checked", "random"} for output in self._outputs):
                 break
+            self._attempt(self._inputs.draw(base, variation))
+        for variation in INTEGERS if self._inputs.has_free_integers else ():
             self._attempt(self._inputs.draw(base, variation))
         self._check_sizes(base)
         maxima, notes = self._check_integers(base)

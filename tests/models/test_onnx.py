@@ -234,3 +234,21 @@ def data_missing(folder):
 )
 def test_invalid_file_raises_one_line_and_leaves_nothing(invalid_file, prepare, value):
     invalid_file(prepare, value)
+
+
+@pytest.mark.parametrize(
+    ("operator", "shape", "integers"),
+    [
+        # OpenVINO returns zeros for repeats of several dimensions that are an input.
+        (helper.make_node("Tile", ["x", "n"], ["y"]), [2, 3, 4, 5], [4]),
+        # OpenVINO ignores an axis that is an input.
+        (helper.make_node("DFT", ["x", "", "n"], ["y"]), [1, 10, 10, 1], []),
+    ],
+)
+def test_operators_that_are_wrong_for_some_integers_are_refused(
+    tmp_path, operator, shape, integers
+):
+    inputs = {"x": shape, "n": (integers, TensorProto.INT64)}
+    source = write_onnx(tmp_path / "net.onnx", [operator], inputs, {"y": [None] * 4}, opset=20)
+    with pytest.raises(InputError, match="'y'"):
+        make(source, tmp_path / "out")
