@@ -56,6 +56,9 @@ NOTES: Mapping[str, tuple[str, str]] = {
     "integers-limited": (
         "the outputs agree with the source's only for a part of the integers of an input",
         "keep the integers in the range that agrees, or reduce them before the model"),
+    "mask-limited": (
+        "the outputs agree with the source's unless a mask starts with zeros",
+        "pad at the end, or compare the outputs for padding at the start yourself"),
     "size-fixed": (
         "a dimension keeps the size of the conversion: at another size the outputs are wrong",
         "convert again for each size that you need: ovtool convert --shape"),
@@ -305,6 +308,7 @@ VARIANT_NOTES = frozenset(
         "files-larger",
         "inputs-dropped",
         "integers-limited",
+        "mask-limited",
         "no-baseline",
         "no-preprocessing",
         "outputs-left-out",

@@ -86,6 +86,11 @@ class CheckInputs:
         self._seed, self._values, self._drawn = seed, values, 0
 
     @property
+    def masks(self) -> list[str]:
+        """Names of the inputs that are masks."""
+        return [name for name, values in self._ranges.items() if values.kind == "ones"]
+
+    @property
     def wide(self) -> dict[str, int]:
         """Inputs of 32 or 64 bits whose integers nothing limits, with the largest of their type."""
         return {

@@ -98,6 +98,7 @@ class _Check:
         self._inputs = CheckInputs(model, options.seed, options.values)
         self._tolerance = options.tolerance or DEFAULT_TOLERANCE
         self._tried: list[str] = []
+        self._notes: list[Note] = []
         self._random_names: dict[str, None] = {}
         self._tolerances: dict[str, float] = {}
         self._outputs: list[OutputHistory] = []
@@ -136,7 +137,7 @@ class _Check:
             differences=tuple(output.to_record() for output in self._outputs),
         )
         return CheckedConversion(
-            check, (*unchecked_notes(check, list(self._random_names)), *notes), maxima
+            check, (*unchecked_notes(check, list(self._random_names)), *self._notes, *notes), maxima
         )
 
     def _base_shapes(self) -> Shapes:
@@ -193,6 +194,12 @@ class _Check:
                 accepted, error = False, None
                 self._tried.append(f"not {inputs_text(inputs)}, which the source does not accept")
                 self._attempt(self._inputs.draw(base, variation))
+            if error is not None and variation.mask == "head" and self._inputs.masks:
+                other = self._inputs.draw(larger, replace(variation, mask="tail"))
+                if self._compare(other) is None:
+                    names = ", ".join(self._inputs.masks)
+                    self._notes.append(make_note("mask-limited", f"{names}: {error}"))
+                    continue
             if error is not None:
                 self._attempt(self._inputs.draw(base, variation))  # raises if it is not the batch
                 axes = [(n, a) for n, a in self._batch_axes().items() if a is not None]

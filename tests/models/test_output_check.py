@@ -141,6 +141,35 @@ def test_fixed_value_fills_an_input(tmp_path):
         make(path, tmp_path / "c", values={"rat": 16000})
 
 
+@pytest.mark.parametrize(
+    ("padding", "ids"), [("head", ["mask-limited"]), ("tail", None), ("none", [])]
+)
+def test_padding_at_the_start_of_a_mask_that_fails_is_a_warning(
+    tmp_path, monkeypatch, padding, ids
+):
+    genuine = onnx_source.read
+
+    def read(reference, options):
+        source = genuine(reference, options)
+
+        def run(inputs):
+            wrong = {"head": 0, "tail": -1}.get(padding)
+            fails = wrong is not None and (inputs["mask"][:, wrong] == 0).any()
+            return [y + fails for y in source.reference(inputs)]
+
+        return replace(source, reference=run, second=None)
+
+    monkeypatch.setattr(onnx_source, "read", read)
+    path = graph_onnx(
+        tmp_path / "net.onnx", [("Mul", ["x", "mask"], "y")], {"x": ["b", 8], "mask": ["b", 8]}
+    )
+    if ids is None:
+        with pytest.raises(InputError, match="'y'"):
+            make(path, tmp_path / "out")
+    else:
+        assert [note.id for note in make(path, tmp_path / "out").record.notes] == ids
+
+
 def test_loop_over_an_open_dimension_keeps_the_traced_size(nets, tmp_path):
     record = make("nets:loop", tmp_path / "out", input_shapes={"x": (-1, -1, 4)}).record
     assert record.inputs[0].shape == (-1, 10, 4)
