@@ -12,11 +12,11 @@ import hashlib
 from collections import Counter
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from ovtool.charts import theme
 from ovtool.core import units
-from ovtool.core.columns import BY_NAME, COLUMNS
+from ovtool.core.columns import BY_NAME, COLUMNS, QualityMetric
 from ovtool.results.labels import (
     column_heading,
     column_label,
@@ -44,8 +44,8 @@ MAX_LISTED = 100
 """Maximum number of lines of a static list or table."""
 _DEFAULT_COLUMNS = (
     "variant", "device", "batch", "load", "executed_precision", "latency_p50_ms", "latency_p99_ms",
-    "throughput_fps", "speedup_f32_x", "speedup_default_x", "accuracy_top1", "accuracy_characters",
-    "agreement_top1", "model_mib", "verdict", "reason",
+    "throughput_fps", "speedup_f32_x", "speedup_default_x", *get_args(QualityMetric), "model_mib",
+    "verdict", "reason",
 )  # fmt: skip
 """Columns that the table shows until the reader selects all columns."""
 
