@@ -165,6 +165,7 @@ def _lite_runtime(path: Path, model: ov.Model) -> Runtime:
                 for key, variant_name in inputs_of.items():
                     interpreter.resize_tensor_input(input_index[key], inputs[variant_name].shape)
                 interpreter.allocate_tensors()
+                interpreter.reset_all_variables()  # each run starts from the initial state
                 for key, variant_name in inputs_of.items():
                     interpreter.set_tensor(input_index[key], inputs[variant_name])
                 interpreter.invoke()
