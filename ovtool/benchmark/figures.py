@@ -76,7 +76,8 @@ def summarize(
     notes += _note_limits_beyond_windows(figures, by_window)
     requests = int(info.figures.get("requests", 1))
     if rate is None and all(is_slow(r, requests) for r in raw):
-        evidence = f"{figures['inferences']:.0f} inferences in {figures['measured_s']:.3g} s"
+        count = units.count_text(round(figures["inferences"]), "inference")
+        evidence = f"{count} in {figures['measured_s']:.3g} s"
         notes.append(make_note("slow-inference", evidence))
     elif figures["inferences"] < 100:
         notes.append(make_note("few-inferences", f"{figures['inferences']:.0f} inferences"))

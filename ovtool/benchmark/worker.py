@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 WARM_UP_WINDOW_S = 0.1
 WARM_UP_LIMIT_S = 1.5
 STEADY_PCT = 3.0
+_COMPARED = 3
+"""Windows that the end of the warm-up is decided by."""
 TIMED_RESETS = 20
 
 
@@ -203,10 +205,11 @@ class Worker:
         while not steady and time.perf_counter() - started < WARM_UP_LIMIT_S:
             windows += self._run(WARM_UP_WINDOW_S).windows
             self.inference_s = windows[-1]["latency_mean_ms"] / 1e3
-            steady = _steady([w["seconds"] / w["inferences"] for w in windows[-3:]]) or _steady(
-                [(w["cpu_s"] or 0.0) / w["inferences"] for w in windows[-3:]]
-            )
-        return {"warm_up_s": time.perf_counter() - started, "steady": steady}
+            steady = _steady(
+                [w["seconds"] / w["inferences"] for w in windows[-_COMPARED:]]
+            ) or _steady([(w["cpu_s"] or 0.0) / w["inferences"] for w in windows[-_COMPARED:]])
+        unknown = len(windows) < _COMPARED
+        return {"warm_up_s": time.perf_counter() - started, "steady": steady or unknown}
 
     def measure(self, request: dict[str, Any]) -> dict[str, Any]:
         """Measure a round."""
@@ -355,7 +358,7 @@ def _split_batches(shared: Sequence[Any], count: int, batch: int) -> Iterator[ra
 
 def _steady(values: list[float]) -> bool:
     """Whether three consecutive values differ by at most :data:`STEADY_PCT`."""
-    return len(values) == 3 and 0 < max(values) <= min(values) * (1 + STEADY_PCT / 100)
+    return len(values) == _COMPARED and 0 < max(values) <= min(values) * (1 + STEADY_PCT / 100)
 
 
 def _set_input(request: Any, index: int, port: Any, array: Any) -> None:

@@ -1,6 +1,8 @@
 """Real models in real workers; no test depends on the speed of the machine."""
 
 import contextlib
+import time
+from types import SimpleNamespace
 
 import numpy as np
 import openvino as ov
@@ -9,6 +11,8 @@ import pytest
 from openvino import opset15 as op
 
 from ovtool.benchmark import jobs
+from ovtool.benchmark import worker as worker_module
+from ovtool.benchmark.loops import Recording
 from ovtool.benchmark.process import ProcessRunner
 from ovtool.benchmark.session import TrialFailedError
 from ovtool.benchmark.worker import Worker, _read_state, _split_batches
@@ -406,3 +410,17 @@ def test_batches_are_consecutive_samples_that_share_their_unbatched_inputs():
     shared = [np.array([0, 0, 0, 1, 1, 0])]
     assert list(_split_batches(shared, 6, 2)) == [range(2), range(2, 3), range(3, 5), range(5, 6)]
     assert list(_split_batches([], 5, 2)) == [range(2), range(2, 4), range(4, 5)]
+
+
+def test_a_warm_up_of_a_single_inference_does_not_tell_whether_it_was_steady(tmp_path):
+    worker = Worker()
+    worker.open(request(save(tmp_path / "sum", accumulating()), (1, 4), warm_up=False))
+    worker._run = lambda _: Recording(
+        [{"seconds": 2.0, "inferences": 1, "latency_mean_ms": 2e3, "cpu_s": 2.0}]
+    )
+    clock = iter([0.0, 0.0, 9.0, 9.0])
+    worker_module.time = SimpleNamespace(perf_counter=lambda: next(clock))
+    try:
+        assert worker._warm_up() == {"warm_up_s": 9.0, "steady": True}
+    finally:
+        worker_module.time = time
