@@ -23,7 +23,7 @@ from ovtool.models.check_inputs import random_inputs
 from ovtool.models.inputs import NO_SYMBOLS, Symbols, batch_axis, check_shapes, with_batch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import openvino as ov
 
@@ -46,7 +46,12 @@ class BatchedModel:
     note: str = ""
 
 
-def open_batch(model: ov.Model, seed: int, symbols: Symbols = NO_SYMBOLS) -> BatchedModel:
+def open_batch(
+    model: ov.Model,
+    seed: int,
+    symbols: Symbols = NO_SYMBOLS,
+    accepts: Callable[[Inputs], bool] = lambda _: True,
+) -> BatchedModel:
     """Return a copy of a model with a dynamic batch dimension, and set the layouts of ``model``.
 
     The batch stays static unless, in f32 on the CPU, a batch of two equals its samples run one by
@@ -56,10 +61,12 @@ def open_batch(model: ov.Model, seed: int, symbols: Symbols = NO_SYMBOLS) -> Bat
         model: The model of the source; its inputs get layouts.
         seed: Seed of the random inputs.
         symbols: Names of the dimensions of inputs.
+        accepts: Whether the source runs on some inputs.  On inputs that make no sense, such as an
+            image of size 0, OpenVINO may end the process.
     """
     if any(port.get_partial_shape().rank.is_dynamic for port in model.inputs):
         return BatchedModel(model, "none", "an input has a dynamic rank")
-    search = _Search(model, seed, symbols)
+    search = _Search(model, seed, symbols, accepts)
     opened = search.open()
     if opened is None:
         return search.keep_static()
@@ -75,6 +82,7 @@ class _Search:
     model: ov.Model
     seed: int
     symbols: Symbols
+    accepts: Callable[[Inputs], bool]
     axes: Axes = ()
     """The batch dimensions of the inputs, once known."""
     failure: str = ""
@@ -260,6 +268,8 @@ class _Search:
                     np.moveaxis(mixed[name], names[name], 0)[0] = np.take(
                         other[name], 0, names[name]
                     )
+            if not all(map(self.accepts, (inputs, moved, mixed))):
+                return None
             results = zip(run(inputs), run(moved), run(mixed), strict=True)
         except InputError:
             return None

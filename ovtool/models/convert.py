@@ -77,7 +77,7 @@ def convert(
     name_ports(read.model)
     apply_options(read.model, options, read.layouts)
     progress.advance()
-    batched = open_batch(read.model, options.seed, read.symbols)
+    batched = open_batch(read.model, options.seed, read.symbols, read.accepts)
     progress.advance()
 
     def describe(xml: Path) -> dict[str, Any]:

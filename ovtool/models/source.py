@@ -77,6 +77,16 @@ class SourceModel:
     network: Network | None = None
     """Trainable network of a torch source."""
 
+    def accepts(self, inputs: Inputs) -> bool:
+        """Whether the source runs on some inputs; True if nothing can run it."""
+        if self.reference is None:
+            return True
+        try:
+            self.reference(inputs)
+        except InputError as error:
+            return isinstance(error, RuntimeUnavailableError)
+        return True
+
 
 def from_files(
     kind: str,

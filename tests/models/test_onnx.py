@@ -252,3 +252,12 @@ def test_operators_that_are_wrong_for_some_integers_are_refused(
     source = write_onnx(tmp_path / "net.onnx", [operator], inputs, {"y": [None] * 4}, opset=20)
     with pytest.raises(InputError, match="'y'"):
         make(source, tmp_path / "out")
+
+
+def test_inputs_that_the_source_rejects_do_not_end_the_process(tmp_path):
+    # OpenVINO crashes on an image of size 0.
+    col2im = helper.make_node("Col2Im", ["x", "image", "block"], ["y"], strides=[2, 2])
+    inputs = {"x": [1, 9, 4], "image": ([2], TensorProto.INT64), "block": ([2], TensorProto.INT64)}
+    source = write_onnx(tmp_path / "net.onnx", [col2im], inputs, {"y": [1, 1, 5, 5]}, opset=18)
+    with pytest.raises(InputError):
+        make(source, tmp_path / "out")
