@@ -94,15 +94,14 @@ def _check_single(trial: Trial, variant: Variant) -> None:
     """Check that a request of a model without a batch dimension is one sample."""
     if trial.batch == 1:
         return
-    layouts = (
-        f"--layout {port.name}=N{'?' * (len(port.shape) - 1)}"
-        for port in variant.record.inputs
-        if port.shape
-    )
-    hint = next(layouts, "")
+    first = next((port for port in variant.record.inputs if port.shape), None)
+    why = variant.record.batch_note
+    if not why and first is not None:
+        layout = f"--layout {first.name}=N{'?' * (len(first.shape) - 1)}"
+        why = f"if its first dimension is the batch, convert it with {layout}"
     raise TrialFailedError(
         f"{variant.name} has no batch dimension, so batch {trial.batch} is not supported"
-        + (f"; if its first dimension is one, convert it with {hint}" if hint else "")
+        + (f": {why}" if why else "")
     )
 
 

@@ -74,6 +74,9 @@ def test_model_without_a_batch_has_one_sample():
     with pytest.raises(TrialFailedError, match="batch 4") as caught:
         build_job(TRIAL, without, {})
     assert "--layout x=N?" in str(caught.value)
+    tried = variant(port(8, 3, layout="??"), batch="none", note="output 'y' mixes")
+    with pytest.raises(TrialFailedError, match="output 'y' mixes"):
+        build_job(TRIAL, tried, {})
 
 
 def test_open_dimension_fails_with_the_option():
