@@ -302,8 +302,8 @@ def _select_metric(
         if judge.compares and baseline is None:
             if planned[variant.id].source_compression == "none":
                 raise InputError(
-                    f"{variant.name} has no baseline for the {BY_NAME[judge.column].title}: no"
-                    f" uncompressed variant in the sweep, and no labels decide",
+                    f"{variant.name} has no baseline for the {BY_NAME[judge.column].title}, and"
+                    f" {samples.spec.source} has no labels that decide",
                     "add the uncompressed variant, or set --baseline",
                 )
             note = make_note("no-baseline", f"source {planned[variant.id].source_compression}")
