@@ -10,9 +10,11 @@ from ovtool import api
 from ovtool.core.sweep_folder import SweepFolder
 from ovtool.core.sweep_spec import SweepSpec
 from ovtool.core.variant import TRAINING, Step
+from ovtool.datasets.fingerprint import fingerprint
 from ovtool.models.options import SourceOptions
 from ovtool.results.table import load_results
 from ovtool.sweep.run import _baseline, _drop_equal
+from tests.helpers.graphs import convolutional, save
 from tests.helpers.owned import QUICK
 from tests.helpers.quantized_models import run, samples, save_mlp, write_qdq
 
@@ -132,3 +134,20 @@ def test_a_baseline_that_is_compressed_is_noted(quantized, tmp_path):
     (row,) = read_rows(load_results([out]))
     assert row["agreement_top1"] == 1, "the user asked for it"
     assert any(note.startswith("int8: ") for note in notes)
+
+
+@pytest.mark.slow
+def test_samples_that_calibrated_a_variant_are_a_warning_of_its_choice(tmp_path):
+    rows = np.random.default_rng(0).standard_normal((8, 3, 16, 16)).astype(np.float32)
+    np.savez(tmp_path / "data.npz", x=rows, label=np.zeros(8, np.int64))
+    base = save(tmp_path / "net", convolutional())
+    hashes = fingerprint(api.DataSpec(str(tmp_path / "data.npz"), limit=3).load(base)).samples
+    used = Step(method="int8", settings={}, samples={"calibration": hashes}, seconds=0)
+    save(tmp_path / "int8", convolutional(), steps=(used,), name="int8")
+    spec = SweepSpec(**QUICK, hints=["latency"], precisions=["f32"])
+    data = str(tmp_path / "data.npz")
+    api.sweep([tmp_path / "int8"], out=tmp_path / "s", data=data, spec=spec)
+    choice = api.choose([tmp_path / "s"])
+    (note,) = (note for note in choice.warnings if note.id == "samples-shared")
+    assert "3 of 8 " in note.evidence
+    assert note in load_results([tmp_path / "s"]).details_of(choice.winner).notes
