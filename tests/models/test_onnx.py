@@ -11,6 +11,9 @@ from onnx.reference import ReferenceEvaluator
 
 from ovtool.core.errors import InputError
 from ovtool.core.variant import Variant
+from ovtool.models.onnx import read
+from ovtool.models.options import SourceOptions
+from tests.helpers.quantized_models import write_dynamic
 from tests.models.onnx_models import recurrent_onnx, tensor, value_of, write_onnx
 from tests.models.source_models import (
     conv_ir,
@@ -261,3 +264,22 @@ def test_inputs_that_the_source_rejects_do_not_end_the_process(tmp_path):
     source = write_onnx(tmp_path / "net.onnx", [col2im], inputs, {"y": [1, 1, 5, 5]}, opset=18)
     with pytest.raises(InputError):
         make(source, tmp_path / "out")
+
+
+def test_products_of_integers_do_not_saturate(tmp_path):
+    """On a CPU without VNNI, the default kernels return half of these sums."""
+    rng = np.random.default_rng(0)
+    weights = (1 - rng.random((64, 8)) / 50).astype(np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])],
+        "sums",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 64])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 8])],
+        [onnx.numpy_helper.from_array(weights, "w")],
+    )
+    opsets = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), tmp_path / "m.onnx")
+    path = write_dynamic(tmp_path / "m.onnx", tmp_path / "q.onnx")
+    values = np.ones((4, 64), np.float32)
+    (result,) = read(str(path), SourceOptions()).reference({"x": values})
+    assert result == pytest.approx(values @ weights, rel=0.02)
