@@ -234,7 +234,7 @@ def _run(
             ),
             "preprocessing": method.preprocessing(record.preprocessing, context.settings),
             "network_sha256": weights,
-            **variant.ports(saved),
+            **variant.ports(saved, maxima={p.name: p.maximum for p in record.inputs}),
         }
 
     variant.set_output_layouts(result.model, parent.record.outputs)

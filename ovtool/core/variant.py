@@ -24,7 +24,7 @@ from ovtool.core.shapes import OPEN, port_name, shapes_text
 from ovtool.core.third_party import reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import openvino as ov
 
@@ -421,16 +421,23 @@ def assign_stable_names(model: ov.Model, numbered: bool = False) -> None:
             operation.set_friendly_name(name)
 
 
-def ports(model: ov.Model) -> dict[str, tuple[Port, ...]]:
-    """Return the ``inputs`` and ``outputs`` of a graph, with layouts."""
+def ports(
+    model: ov.Model, maxima: Mapping[str, int | None] | None = None
+) -> dict[str, tuple[Port, ...]]:
+    """Return the ``inputs`` and ``outputs`` of a graph, with layouts.
+
+    ``maxima`` are the largest integers of some inputs, see :class:`Port`.
+    """
 
     def port(kind: str, index: int, output: Any) -> Port:
         shape = tuple(d.get_length() if d.is_static else -1 for d in output.get_partial_shape())
+        name = port_name(output.get_names(), kind, index)
         return Port(
-            name=port_name(output.get_names(), kind, index),
+            name=name,
             shape=shape,
             dtype=output.get_element_type().get_type_name(),
             layout=_layout_letters(output.get_node().layout),
+            maximum=(maxima or {}).get(name) if kind == "input" else None,
         )
 
     return {

@@ -91,17 +91,12 @@ def convert(
             known |= {n: getattr(options, n) for n in NETWORK_OPTIONS}
         samples = _load_samples(batched.model, read, options, progress)
         checked = _check(xml, read, options, samples)
-        described = variant.ports(batched.model)
         state = describe_state(batched.model)
         stateful = [make_note("state-initial", state)] if state else []
         return {
             "name": name or target.resolve().name,
             "source": read.source.model_copy(update=known),
-            "inputs": tuple(
-                port.model_copy(update={"maximum": checked.maxima.get(port.name)})
-                for port in described["inputs"]
-            ),
-            "outputs": described["outputs"],
+            **variant.ports(batched.model, checked.maxima),
             "batch": batched.batch,
             "batch_note": batched.note,
             "preprocessing": options.preprocessing or read.preprocessing,

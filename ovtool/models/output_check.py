@@ -44,6 +44,8 @@ BATCHES = (2, 5)
 """Batches that are checked besides the one at which the source was read."""
 MAX_SAMPLES = 16
 """Largest number of the user's samples that are checked."""
+_RERUNS = 4
+"""Runs of a source that differs, to see whether it is random; two of a few values may be equal."""
 _INTEGER_STEPS = (2**62, 2**31 - 1, 2**24)
 """Largest integers that are tried in inputs that accept all integers, above ``SMALL``."""
 
@@ -349,15 +351,15 @@ class _Check:
         self, inputs: Inputs, expected: Sequence[Array], actual: Sequence[Array]
     ) -> list[float]:
         """Return the absolute error of the source for each output, and mark random outputs."""
-        again = self._reference(inputs)
-        for output, first, second in zip(self._outputs, expected, again, strict=True):
-            same = first.shape == second.shape
-            tolerance = self._tolerances[output.name]
-            if not same or not compare_output(output.name, first, second).agrees(tolerance):
-                output.random = True
-                if self._source.random_operations is not None:
-                    names = self._source.random_operations(inputs)
-                    self._random_names |= dict.fromkeys(names)
+        for _ in range(_RERUNS):
+            again = self._reference(inputs)
+            for output, first, second in zip(self._outputs, expected, again, strict=True):
+                same = first.shape == second.shape
+                tolerance = self._tolerances[output.name]
+                if not same or not compare_output(output.name, first, second).agrees(tolerance):
+                    output.random = True
+        if any(o.random for o in self._outputs) and self._source.random_operations is not None:
+            self._random_names |= dict.fromkeys(self._source.random_operations(inputs))
         precise: Sequence[Array | None] = [None] * len(expected)
         if self._source.second is not None:
             try:
