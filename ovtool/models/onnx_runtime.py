@@ -144,7 +144,8 @@ def _open_evaluator(
             raise RuntimeUnavailableError(_not_evaluated(why, error)[1]) from error
         return [to_plain_type(np.asarray(output)) for output in outputs]
 
-    return run, f"the reference evaluator of onnx {onnx.__version__} ({why})"
+    short = why.partition(",")[0]  # the error of onnxruntime takes several lines
+    return run, f"the reference evaluator of onnx {onnx.__version__} ({short})"
 
 
 def _not_evaluated(why: str, error: Exception) -> Runtime:
