@@ -340,6 +340,16 @@ def _read_labels(samples: Samples, decision: _Decision, label: Label) -> tuple[A
     return read_labels(samples) if label is not None and (used or custom) else None
 
 
+def check_metric_name(name: str) -> None:
+    """Check that a metric is known or a function, without importing it.
+
+    Raises:
+        InputError: The name is unknown.
+    """
+    if name not in METRIC_COLUMNS and ":" not in name:
+        raise InputError(f"unknown metric {name!r}", suggestion(name, list(METRIC_COLUMNS)))
+
+
 def load_metric(reference: str, *, trust: bool) -> Callable[..., Any]:
     """Return the function of ``module:function``.
 
@@ -348,10 +358,7 @@ def load_metric(reference: str, *, trust: bool) -> Callable[..., Any]:
     """
     from ovtool.models.torch import import_function
 
-    if ":" not in reference:
-        raise InputError(
-            f"unknown metric {reference!r}", suggestion(reference, list(METRIC_COLUMNS))
-        )
+    check_metric_name(reference)
     if not trust:
         raise InputError(
             f"metric {reference} imports code", "read the code, then allow it with --trust"

@@ -18,7 +18,7 @@ from ovtool.core.variant import RECORD, Variant
 from ovtool.datasets.fingerprint import evaluation_notes
 from ovtool.datasets.spec import DataSpec, VariantSamples
 from ovtool.devices.discovery import describe_environment, find_caveats
-from ovtool.evaluation.metrics import Judge, MetricRequest, make_judge
+from ovtool.evaluation.metrics import Judge, MetricRequest, check_metric_name, make_judge
 from ovtool.models.convert import ModelReference, load_or_convert, load_variant
 from ovtool.sweep.measurer import Measurer, Observer, SilentObserver
 
@@ -290,8 +290,11 @@ def _select_metric(
     Without the user's metric, models that differ in theirs are judged by the cosine.
     """
     if samples is None:
-        if request != MetricRequest():
-            raise InputError("a metric and outputs need samples", "add --data")
+        if request.metric is not None:
+            check_metric_name(request.metric)
+            raise InputError(f"metric {request.metric} needs samples", "add --data")
+        if request.outputs:
+            raise InputError(f"output {request.outputs[0]!r} needs samples to judge", "add --data")
         return None
     by_id = {v.id: v for v in variants}
     judges: dict[str, Judge] = {}

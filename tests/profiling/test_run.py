@@ -75,7 +75,8 @@ def test_the_folder_has_a_table_a_document_and_a_chart(written):
     assert document == json.loads(json.dumps(result.to_json()))
     assert document["fallbacks"] == ["conv1"]
     assert sorted(str(p.relative_to(out)) for p in out.rglob("*") if p.is_file()) == [
-        "charts/time-by-layer.png", "charts/time-by-layer.svg", "layers.csv", "profile.json",
+        ".ovtool", "charts/time-by-layer.png", "charts/time-by-layer.svg", "layers.csv",
+        "profile.json",
     ]  # fmt: skip
     assert all(path.is_file() for path in result.files.charts)
     assert list(out.parent.iterdir()) == [out]
