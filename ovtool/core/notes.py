@@ -166,6 +166,9 @@ NOTES: Mapping[str, tuple[str, str]] = {
     "compressed-source": (
         "the source is compressed already, so it is no baseline for quality and speed-up",
         "compare it with the uncompressed model: --baseline MODEL"),
+    "integer-kernels-differ": (
+        "the graph agrees in f32; with the 8-bit kernels of this CPU its outputs differ",
+        "measure its quality on the device that runs it: ovtool evaluate, with --baseline MODEL"),
     "no-baseline": (
         "quality not evaluated: the source is compressed, and there is no baseline",
         "add the uncompressed model: --baseline MODEL"),

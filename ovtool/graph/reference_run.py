@@ -27,6 +27,12 @@ EXACT_PROPERTIES = {
 }
 """OpenVINO properties of the CPU's most accurate mode."""
 
+FLOAT_KERNELS = EXACT_PROPERTIES | {"LP_TRANSFORMS_MODE": "NO"}
+"""The same with quantized layers computed in f32, as the graph states them.
+
+On a CPU without VNNI, kernels for 8 bits saturate sums of two products in 16 bits.
+"""
+
 _NUMPY_TYPES = frozenset({
     "boolean", "f16", "f32", "f64", "i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64",
 })  # fmt: skip
@@ -41,6 +47,7 @@ class ReferenceModel:
     """
 
     model: ov.Model
+    properties: Mapping[str, str] = field(default_factory=EXACT_PROPERTIES.copy)
     _compiled: ov.CompiledModel | None = field(default=None, init=False)
     _request: ov.InferRequest | None = field(default=None, init=False)
 
@@ -55,7 +62,7 @@ class ReferenceModel:
 
         if self._compiled is None:
             try:
-                self._compiled = ov.Core().compile_model(self.model, "CPU", EXACT_PROPERTIES)
+                self._compiled = ov.Core().compile_model(self.model, "CPU", dict(self.properties))
             except RuntimeError as error:
                 raise _does_not_run(error) from error
         return self._compiled

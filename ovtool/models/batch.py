@@ -23,7 +23,7 @@ from ovtool.models.check_inputs import random_inputs
 from ovtool.models.inputs import NO_SYMBOLS, Symbols, batch_axis, check_shapes, with_batch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import openvino as ov
 
@@ -218,12 +218,15 @@ class _Search:
         run = ReferenceModel(opened).run
         base = with_batch(opened, check_shapes(opened, self.symbols), batch=2)
         outputs: Axes = ()
+        first: list[Array] | None = None
         for seed in range(self.seed, self.seed + _SEEDS):
             pair = random_inputs(opened, base, seed)
             singles: list[Inputs] = [
                 {n: np.take(a, [i], axis=names[n]) if n in names else a for n, a in pair.items()}
                 for i in (0, 1)
             ]
+            if not all(self._source_accepts(single, names) for single in singles):
+                continue
             try:
                 both, first, second = run(pair), run(singles[0]), run(singles[1])
             except InputError as error:
@@ -243,10 +246,22 @@ class _Search:
             if any(not _equal(a, b) for a, b in zip(first, second, strict=True)):
                 break
         else:
-            floats = [array for array in first if array.dtype.kind == "f"]
-            if floats and not any(np.isfinite(array).any() for array in floats):
-                return "the outputs for random inputs are not finite, so no batch was checked"
+            return _unproven(first) or outputs
         return outputs
+
+    def _source_accepts(self, single: Inputs, axes: Mapping[str, int]) -> bool:
+        """Whether the source runs on a sample, repeated where its batch is fixed above 1.
+
+        Only integers are tried, since shapes and counts are what a source rejects.
+        """
+        if all(array.dtype.kind not in "iu" for array in single.values()):
+            return True
+        repeated = dict(single)
+        for port, name in zip(self.model.inputs, single, strict=True):
+            if name in axes:
+                size = max(1, port.get_partial_shape()[axes[name]].get_min_length())
+                repeated[name] = np.repeat(single[name], size, axes[name])
+        return self.accepts(repeated)
 
     def _verify_fixed(self, axes: Axes, size: int) -> Axes | None:
         """Return the batch dimension of each output of a fixed batch; None if samples mix.
@@ -281,6 +296,16 @@ class _Search:
                 return None
             outputs.append(axis)
         return tuple(outputs) if any(axis is not None for axis in outputs) else None
+
+
+def _unproven(outputs: Sequence[Array] | None) -> str:
+    """Return why equal outputs of a sample, None if the source rejects it, are no evidence."""
+    if outputs is None:
+        return "the source rejects the random inputs, so no batch was checked"
+    floats = [array for array in outputs if array.dtype.kind == "f"]
+    if floats and not any(np.isfinite(array).any() for array in floats):
+        return "the outputs for random inputs are not finite, so no batch was checked"
+    return ""
 
 
 def _data_dependent(model: ov.Model, axes: Axes) -> list[bool]:

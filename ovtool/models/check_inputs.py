@@ -13,16 +13,18 @@ import numpy as np
 
 from ovtool.core.errors import InputError
 from ovtool.core.registry import suggestion
+from ovtool.core.shapes import OPEN
 from ovtool.core.variant import ports
 from ovtool.datasets import synthetic
 from ovtool.datasets.samples import numpy_type
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import openvino as ov
 
     from ovtool.core.variant import Port
+    from ovtool.datasets.samples import Sample
     from ovtool.datasets.synthetic import ValueRange
     from ovtool.models.source import Array
 
@@ -191,3 +193,16 @@ def padding_mask(
     places = np.arange(length)
     mask = places < count if kind == "tail" else places >= length - count
     return np.broadcast_to(mask, shape).astype(np.int64)
+
+
+def group_samples(samples: Sequence[Sample], described: Sequence[Port]) -> list[list[Sample]]:
+    """Return the samples as batches: of the static batch, or two alone and the others together."""
+    axes = [(port, port.batch_axis) for port in described]
+    sizes = {port.shape[axis] for port, axis in axes if axis is not None}
+    if sizes != {OPEN}:
+        size = max(sizes, default=1)
+        return [list(samples[i : i + size]) for i in range(0, len(samples) - size + 1, size)]
+    shapes = [[array.shape for array in sample.inputs.values()] for sample in samples[2:]]
+    rest = list(samples[2:])
+    together = [rest] if rest and all(s == shapes[0] for s in shapes) else [[s] for s in rest]
+    return [[sample] for sample in samples[:2]] + together

@@ -198,3 +198,9 @@ def with_batch(
 def inputs_text(inputs: Inputs) -> str:
     """Return the shapes of inputs as they are written for people."""
     return ", ".join(f"{name} {shape_text(array.shape)}" for name, array in inputs.items())
+
+
+def with_shape_hint(error: InputError, shapes: Mapping[str, tuple[int, ...]]) -> InputError:
+    """Return an error with the shapes that were tried."""
+    tried = " ".join(f"--shape {name}={shape_text(shape)}" for name, shape in shapes.items())
+    return InputError(f"{error} (tried {tried})", f"set the input shapes: {tried}")

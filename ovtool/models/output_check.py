@@ -9,19 +9,24 @@ import numpy as np
 
 from ovtool.core.errors import InputError
 from ovtool.core.notes import make_note
-from ovtool.core.shapes import OPEN, shape_text
 from ovtool.core.variant import ConversionCheck, ports
 from ovtool.datasets.samples import batches
-from ovtool.graph.reference_run import ReferenceModel
-from ovtool.models import size_check
-from ovtool.models.check_inputs import FIRST, FURTHER, INTEGERS, SMALL, CheckInputs, Variation
+from ovtool.graph.reference_run import FLOAT_KERNELS, ReferenceModel
+from ovtool.models import check_inputs, size_check
+from ovtool.models.check_inputs import CheckInputs, Variation
 from ovtool.models.check_verdict import (
     DEFAULT_TOLERANCE,
     CheckedConversion,
     run_unchecked,
     unchecked_notes,
 )
-from ovtool.models.inputs import batch_axis, check_shapes, inputs_text, with_batch
+from ovtool.models.inputs import (
+    batch_axis,
+    check_shapes,
+    inputs_text,
+    with_batch,
+    with_shape_hint,
+)
 from ovtool.models.output_difference import Comparison, OutputHistory, compare_output, disagreement
 from ovtool.models.size_check import FixedSizeError
 from ovtool.models.source import RuntimeUnavailableError
@@ -34,8 +39,7 @@ if TYPE_CHECKING:
     import openvino as ov
 
     from ovtool.core.notes import Note
-    from ovtool.core.variant import Port
-    from ovtool.datasets.samples import Sample, Samples
+    from ovtool.datasets.samples import Samples
     from ovtool.models.options import SourceOptions
     from ovtool.models.size_check import OpenDimension, Shapes
     from ovtool.models.source import Array, Inputs, Reference, SourceModel
@@ -97,6 +101,8 @@ class _Check:
         self._model, self._source, self._options = model, source, options
         self._reference, self._samples = reference, samples
         self._converted = ReferenceModel(model)
+        self._in_floats = ReferenceModel(model, FLOAT_KERNELS)
+        self._kernel_error = ""
         self._inputs = CheckInputs(model, options.seed, options.values)
         self._tolerance = options.tolerance or DEFAULT_TOLERANCE
         self._tried: list[str] = []
@@ -121,14 +127,16 @@ class _Check:
             self._require(inputs, "the source does not run on the samples")
         sampled = len(self._tried)
         self._check_batches(base)
-        for variation in FURTHER:
+        for variation in check_inputs.FURTHER:
             if all(output.status in {"checked", "random"} for output in self._outputs):
                 break
             self._attempt(self._inputs.draw(base, variation))
-        for variation in INTEGERS if self._inputs.has_free_integers else ():
+        for variation in check_inputs.INTEGERS if self._inputs.has_free_integers else ():
             self._attempt(self._inputs.draw(base, variation))
         self._check_sizes(base)
         maxima, notes = self._check_integers(base)
+        if self._kernel_error:
+            self._notes.append(make_note("integer-kernels-differ", self._kernel_error))
         texts = [f"{self._samples.reference}: " if self._samples and sampled else ""]
         texts += ["; ".join(self._tried[:sampled]), "; " if sampled else ""]
         texts += [f"random, seed {self._options.seed}: {'; '.join(self._tried[sampled:])}"]
@@ -166,16 +174,18 @@ class _Check:
         described = ports(self._model)["inputs"]
         given = [port for port in described if port.name not in self._options.values]
         samples = [sample for sample, _ in zip(self._samples, range(MAX_SAMPLES), strict=False)]
-        for group in _groups(samples, described):
+        for group in check_inputs.group_samples(samples, described):
             for batch in batches(group, given, len(group)):
                 shapes = {p.name: tuple(abs(size) for size in p.shape) for p in described}
                 fixed = with_batch(self._model, shapes, len(group))
-                yield self._inputs.draw(fixed, FIRST[0]) | batch.inputs  # drawn: fixed values
+                yield (
+                    self._inputs.draw(fixed, check_inputs.FIRST[0]) | batch.inputs
+                )  # drawn: fixed values
 
     def _check_batches(self, base: Shapes) -> None:
         """Compare the first batch, then others, which are larger if the batch is dynamic."""
         try:
-            error = self._compare(self._inputs.draw(base, FIRST[0]))
+            error = self._compare(self._inputs.draw(base, check_inputs.FIRST[0]))
         except _RejectedError as rejected:
             error = None
             if not self._tried:
@@ -183,7 +193,7 @@ class _Check:
         if error is not None:
             raise error
         accepted = True
-        variations: tuple[Variation, ...] = FIRST[1:]
+        variations: tuple[Variation, ...] = check_inputs.FIRST[1:]
         if any(self._resolutions):
             # Outside the calibrated range, 8-bit kernels may saturate, each in its own way.
             variations = tuple(replace(variation, scale=1) for variation in variations)
@@ -209,10 +219,10 @@ class _Check:
 
     def _retry_first(self, base: Shapes, error: InputError) -> None:
         """Try other values of the first shapes; raise the error if the source rejects all."""
-        for variation in FURTHER[:2]:
+        for variation in check_inputs.FURTHER[:2]:
             if self._attempt(self._inputs.draw(base, variation)):
                 return
-        raise _with_shape_hint(error, base) from error
+        raise with_shape_hint(error, base) from error
 
     def _check_sizes(self, base: Shapes) -> None:
         """Compare other sizes of the open dimensions, together and one by one."""
@@ -254,7 +264,7 @@ class _Check:
         """Return the largest integers that agree, for inputs that the conversion narrows."""
         wide = self._inputs.wide
         failed: InputError | None = None
-        top = SMALL
+        top = check_inputs.SMALL
         for step in _INTEGER_STEPS if wide else ():
             ranges = {name: (0, min(step, maximum)) for name, maximum in wide.items()}
             try:
@@ -302,6 +312,8 @@ class _Check:
     def _compare(self, inputs: Inputs, *, record: bool = True) -> InputError | None:
         """Compare all outputs; return the first disagreement beyond the source's own error.
 
+        A quantized graph that agrees in f32 is right, whatever the kernels of this CPU return.
+
         Raises:
             _RejectedError: The source does not accept the inputs.
         """
@@ -310,8 +322,19 @@ class _Check:
             return InputError(
                 f"the source has {len(expected)} outputs, the conversion {len(self._outputs)}"
             )
+        error = self._judge(self._converted, inputs, expected, record)
+        if error is None or not any(self._resolutions):
+            return error
+        if self._judge(self._in_floats, inputs, expected, record) is not None:
+            return error
+        self._kernel_error = self._kernel_error or str(error).partition(";")[0]
+        return None
+
+    def _judge(
+        self, converted: ReferenceModel, inputs: Inputs, expected: Sequence[Array], record: bool
+    ) -> InputError | None:
         try:
-            actual = self._converted.run(inputs)
+            actual = converted.run(inputs)
             comparisons = [
                 compare_output(output.name, ours, theirs)
                 for output, ours, theirs in zip(self._outputs, actual, expected, strict=True)
@@ -375,21 +398,3 @@ class _Check:
     def _batch_axes(self) -> dict[str, int | None]:
         names = [port.name for port in ports(self._model)["inputs"]]
         return {n: batch_axis(p) for n, p in zip(names, self._model.inputs, strict=True)}
-
-
-def _groups(samples: Sequence[Sample], described: Sequence[Port]) -> list[list[Sample]]:
-    """Return the samples as batches: of the static batch, or two alone and the others together."""
-    axes = [(port, port.batch_axis) for port in described]
-    sizes = {port.shape[axis] for port, axis in axes if axis is not None}
-    if sizes != {OPEN}:
-        size = max(sizes, default=1)
-        return [list(samples[i : i + size]) for i in range(0, len(samples) - size + 1, size)]
-    shapes = [[array.shape for array in sample.inputs.values()] for sample in samples[2:]]
-    rest = list(samples[2:])
-    together = [rest] if rest and all(s == shapes[0] for s in shapes) else [[s] for s in rest]
-    return [[sample] for sample in samples[:2]] + together
-
-
-def _with_shape_hint(error: InputError, shapes: Mapping[str, tuple[int, ...]]) -> InputError:
-    tried = " ".join(f"--shape {name}={shape_text(shape)}" for name, shape in shapes.items())
-    return InputError(f"{error} (tried {tried})", f"set the input shapes: {tried}")

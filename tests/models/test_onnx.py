@@ -257,11 +257,14 @@ def test_operators_that_are_wrong_for_some_integers_are_refused(
         make(source, tmp_path / "out")
 
 
-def test_inputs_that_the_source_rejects_do_not_end_the_process(tmp_path):
+@pytest.mark.parametrize("samples", [1, 3, "N"])
+def test_inputs_that_the_source_rejects_do_not_end_the_process(tmp_path, samples):
     # OpenVINO crashes on an image of size 0.
     col2im = helper.make_node("Col2Im", ["x", "image", "block"], ["y"], strides=[2, 2])
-    inputs = {"x": [1, 9, 4], "image": ([2], TensorProto.INT64), "block": ([2], TensorProto.INT64)}
-    source = write_onnx(tmp_path / "net.onnx", [col2im], inputs, {"y": [1, 1, 5, 5]}, opset=18)
+    inputs = {"x": [samples, 9, 4]}
+    inputs |= {"image": ([2], TensorProto.INT64), "block": ([2], TensorProto.INT64)}
+    outputs = {"y": [samples, 1, 5, 5]}
+    source = write_onnx(tmp_path / "net.onnx", [col2im], inputs, outputs, opset=18)
     with pytest.raises(InputError):
         make(source, tmp_path / "out")
 

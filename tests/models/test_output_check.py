@@ -3,12 +3,15 @@
 from dataclasses import replace
 
 import numpy as np
+import openvino as ov
 import pytest
 
 from ovtool.core.errors import InputError
 from ovtool.datasets.registry import load_samples
+from ovtool.graph.reference_run import ReferenceModel
 from ovtool.models import onnx as onnx_source
 from ovtool.models import torch as torch_source
+from ovtool.models.options import SourceOptions
 from tests.models.source_models import (
     conv_onnx,
     graph_onnx,
@@ -193,8 +196,8 @@ def test_narrow_floats_of_the_source_are_its_own_error(nets, tmp_path, net):
     assert 1e-3 < difference.max_abs_difference / difference.largest_value < 2**-5
 
 
-def qdq_onnx(path):
-    """A convolution quantized by onnxruntime: QuantizeLinear and DequantizeLinear around it."""
+def qdq_onnx(path, weight=None):
+    """A convolution that onnxruntime quantized, in pairs of QuantizeLinear and its inverse."""
     from onnxruntime import quantization
 
     class Reader(quantization.CalibrationDataReader):
@@ -207,9 +210,15 @@ def qdq_onnx(path):
         def get_next(self):
             return next(self.samples, None)
 
-    conv_onnx(path.with_name("float.onnx"))
+    original = path.with_name("float.onnx")
+    if weight is None:
+        conv_onnx(original)
+    else:
+        graph_onnx(
+            original, [("Conv", ["x", "w"], "y")], {"x": ["N", 3, 8, 8]}, constants={"w": weight}
+        )
     quantization.quantize_static(
-        path.with_name("float.onnx"), path, Reader(), quant_format=quantization.QuantFormat.QDQ
+        original, path, Reader(), quant_format=quantization.QuantFormat.QDQ
     )
     return path
 
@@ -236,6 +245,22 @@ def test_tolerance_of_a_quantized_source_is_its_step(tmp_path, monkeypatch, fact
     else:
         with pytest.raises(InputError, match="'y'"):
             make(source, tmp_path / "out")
+
+
+def test_products_of_8_bits_that_a_cpu_saturates_are_not_a_wrong_conversion(tmp_path):
+    """Without VNNI, 8-bit kernels add pairs of products in 16 bits: 2 * 255 * 127 > 32767."""
+    rng = np.random.default_rng(0)
+    weight = (1 - rng.random((8, 3, 3, 3)) / 50).astype(np.float32)
+    source = qdq_onnx(tmp_path / "qdq.onnx", weight)
+    record = make(source, tmp_path / "out").record
+    [difference] = record.check.differences
+    assert difference.checked
+    assert difference.max_abs_difference < 0.02 * difference.largest_value
+    x = rng.standard_normal((4, 3, 8, 8)).astype(np.float32)
+    [expected] = onnx_source.read(str(source), SourceOptions()).reference({"x": x})
+    [actual] = ReferenceModel(ov.Core().read_model(tmp_path / "out" / "model.xml")).run({"x": x})
+    saturated = np.abs(actual - expected).max() > 0.02 * np.abs(expected).max()
+    assert ("integer-kernels-differ" in {note.id for note in record.notes}) == saturated
 
 
 def test_real_error_beyond_narrow_floats_is_refused(nets, tmp_path, monkeypatch):
