@@ -62,6 +62,9 @@ NOTES: Mapping[str, tuple[str, str]] = {
     "size-fixed": (
         "a dimension keeps the size of the conversion: at another size the outputs are wrong",
         "convert again for each size that you need: ovtool convert --shape"),
+    "sizes-tied": (
+        "the outputs agree with the source's only if these dimensions have equal sizes",
+        "pad or cut the inputs to one size"),
 
     # Emulated devices and estimates of compilers.
     "emulated": (
@@ -319,6 +322,7 @@ VARIANT_NOTES = frozenset(
         "outputs-random",
         "samples-shared",
         "size-fixed",
+        "sizes-tied",
         "state-initial",
         "state-not-converted",
         "traced-control-flow",

@@ -42,8 +42,9 @@ _NUMPY_TYPES = frozenset({
 class ReferenceModel:
     """A graph that runs on the CPU in f32, with nothing quantized that the graph does not quantize.
 
-    The first run compiles the graph; later changes have no effect. Each run starts from the initial
-    state of a graph with state, so the outputs depend on the inputs of that run alone.
+    The first run, and the next after a run that fails, compile the graph; changes between them have
+    no effect. Each run starts from the initial state of a graph with state, so the outputs depend
+    on the inputs of that run alone.
     """
 
     model: ov.Model
@@ -87,6 +88,7 @@ class ReferenceModel:
             self._request.start_async(feed, share_inputs=True)
             self._request.wait()
         except RuntimeError as error:
+            self._compiled = self._request = None  # it may reject valid inputs from now on
             raise _does_not_run(error) from error
         count = len(compiled.outputs)
         return [read_tensor(self._request.get_output_tensor(index)) for index in range(count)]

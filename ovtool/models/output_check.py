@@ -235,10 +235,15 @@ class _Check:
                     raise self._fixed(base, dimensions, factor, error)
                 if error is None:
                     break
+        tied: dict[tuple[OpenDimension, ...], None] = {}
         for single in size_check.separately(dimensions):
             error = self._size_error(size_check.resize(base, single, 1.5))
             if isinstance(error, InputError):
-                raise self._fixed(base, single, 1.5, error)
+                equal = size_check.equal_sizes(dimensions, single[0])
+                if not equal or self._size_error(size_check.resize(base, equal, 1.5)) is not None:
+                    raise self._fixed(base, single, 1.5, error)
+                tied[equal] = None
+        self._notes += [make_note("sizes-tied", ", ".join(d.text for d in e)) for e in tied]
 
     def _fixed(
         self, base: Shapes, dimensions: Sequence[OpenDimension], factor: float, error: InputError

@@ -35,7 +35,7 @@ class FixedSizeError(InputError):
     @property
     def text(self) -> str:
         """The dimensions and their sizes."""
-        return ", ".join(f"dimension {axis} of {name} = {n}" for name, axis, n in self.dimensions)
+        return ", ".join(f"{_place(name, axis)} = {n}" for name, axis, n in self.dimensions)
 
     def fix(self, batched: BatchedModel) -> BatchedModel:
         """Return a copy of a model in which the dimensions have their sizes.
@@ -73,6 +73,11 @@ class OpenDimension:
     maximum: int
     """-1 without a limit."""
 
+    @property
+    def text(self) -> str:
+        """The place of the dimension."""
+        return _place(self.name, self.axis)
+
     def resized(self, factor: float) -> int:
         """Return another size within the limits of the dimension."""
         size = max(self.minimum, 1, round(self.size * factor))
@@ -107,3 +112,19 @@ def separately(dimensions: Sequence[OpenDimension]) -> Iterator[list[OpenDimensi
     """Yield each of several dimensions alone; models whose dimensions are tied reject it."""
     if 1 < len(dimensions) <= MAX_SEPARATE:
         yield from ([dimension] for dimension in dimensions)
+
+
+def equal_sizes(
+    dimensions: Sequence[OpenDimension], dimension: OpenDimension
+) -> tuple[OpenDimension, ...]:
+    """Return the dimensions that have the size of one of them; empty if there is no other.
+
+    A source may adapt one of them to the others, as Hugging Face encoders pad a short mask; its
+    graph lacks that, and is right where all of them change together.
+    """
+    equal = tuple(other for other in dimensions if other.size == dimension.size)
+    return equal if len(equal) > 1 else ()
+
+
+def _place(name: str, axis: int) -> str:
+    return f"dimension {axis} of {name}"

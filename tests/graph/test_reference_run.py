@@ -79,6 +79,28 @@ def test_inputs_of_a_wrong_shape_are_refused():
         ReferenceModel(fully_connected()).run({"x": np.zeros((1, 65), np.float32)})
 
 
+def test_valid_inputs_run_after_inputs_that_fail():
+    """Without a new compilation, the CPU rejects the last ones, or returns another shape."""
+    x = op.parameter([-1, 4, -1, 8], ov.Type.f32, name="x")
+    mask = op.parameter([-1, 1, 1, -1], ov.Type.f32, name="mask")
+    total = op.add(op.transpose(x, [0, 1, 3, 2]), mask)
+    graph = ReferenceModel(ov.Model([op.multiply(op.relu(total), np.float32(2))], [x, mask], "sum"))
+
+    def run(length, mask_length):
+        feed = {
+            "x": np.ones([1, 4, length, 8], np.float32),
+            "mask": np.ones([1, 1, 1, mask_length], np.float32),
+        }
+        return graph.run(feed)[0]
+
+    for length in (16, 24):
+        assert run(length, length).shape == (1, 4, 8, length)
+    for sizes in ((24, 16), (16, 24)):
+        with pytest.raises(InputError):
+            run(*sizes)
+        np.testing.assert_array_equal(run(24, 24), np.full([1, 4, 8, 24], 4, np.float32))
+
+
 @pytest.mark.parametrize(("graph", "shape"), [(accumulating, (1, 4)), (growing, (1, 1, 4))])
 def test_each_run_starts_from_the_initial_state(graph, shape):
     """From the initial state, the sums of both graphs are the input itself."""

@@ -181,6 +181,33 @@ def test_loop_over_an_open_dimension_keeps_the_traced_size(nets, tmp_path):
     assert record.check.max_abs_difference < 1e-5
 
 
+@pytest.mark.parametrize("pads", [True, False])
+def test_dimensions_that_are_right_together_stay_open(tmp_path, monkeypatch, pads):
+    genuine = onnx_source.read
+
+    def read(reference, options):
+        source = genuine(reference, options)
+
+        def run(inputs):
+            x, mask = inputs["x"], inputs["mask"]
+            if pads:  # to the length of x, as Hugging Face encoders do
+                mask = np.pad(mask, [(0, 0), (0, max(0, x.shape[1] - mask.shape[1]))])
+                mask = mask[:, : x.shape[1]]
+            return source.reference({"x": x, "mask": mask})
+
+        return replace(source, reference=run, second=None)
+
+    monkeypatch.setattr(onnx_source, "read", read)
+    path = graph_onnx(
+        tmp_path / "net.onnx", [("Mul", ["x", "mask"], "y")], {"x": ["b", "s"], "mask": ["b", "t"]}
+    )
+    record = make(path, tmp_path / "out").record
+    assert [port.shape for port in record.inputs] == [(-1, -1), (-1, -1)]
+    tied = [note for note in record.notes if note.id == "sizes-tied"]
+    assert [note.id for note in record.notes] == (["sizes-tied"] if pads else [])
+    assert all("1 of x" in note.evidence and "1 of mask" in note.evidence for note in tied)
+
+
 def test_open_dimension_is_checked_at_other_sizes(tmp_path):
     record = make(open_onnx(tmp_path / "net.onnx"), tmp_path / "out").record
     assert record.inputs[0].shape == (-1, -1, 5)
