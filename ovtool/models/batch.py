@@ -154,9 +154,14 @@ class _Search:
                 self.model, "none", self.failure or "no input has a batch dimension"
             )
         shapes = [port.get_partial_shape() for port in self.model.inputs]
-        for shape, axis in zip(shapes, likely, strict=True):
+        closed = []
+        for port, shape, axis in zip(ports(self.model)["inputs"], shapes, likely, strict=True):
             if axis is not None and shape[axis].is_dynamic:
                 shape[axis] = max(1, shape[axis].get_min_length())
+                closed.append(f"--layout {port.name}={'?' * len(shape)}")
+        if closed:
+            way_out = f"if it is no batch, keep it open: {' '.join(closed)}"
+            self.failure = "; ".join(filter(None, (self.failure, way_out)))
         self.model.reshape(dict(enumerate(shapes)))
         size = min(self._candidates.sizes(likely))
         outputs = tuple(_first_axis(port.get_partial_shape(), size) for port in self.model.outputs)

@@ -43,7 +43,8 @@ class Candidates:
         """The candidates; each has a batch dimension in at least one input."""
         options = [self._options(index) for index in range(len(self.model.inputs))]
         distinct = dict.fromkeys((*self._by_name(options), *self._assignments(options)))
-        return tuple(itertools.islice(distinct, _MAX_CANDIDATES))
+        complete = filter(self._covers_names, distinct)
+        return tuple(itertools.islice(complete, _MAX_CANDIDATES))
 
     def named(self, axes: Axes) -> bool:
         """Whether a layout, or a name of the source, says that these are batch dimensions."""
@@ -144,6 +145,24 @@ class Candidates:
         """Whether the fixed sizes agree, and the names of open dimensions."""
         names = {self._symbol(i, axis) for i, axis in enumerate(axes) if axis is not None}
         return len(self.sizes(axes) - {OPEN}) <= 1 and len(names - {None}) <= 1
+
+    def _covers_names(self, axes: Axes) -> bool:
+        """Whether no other dimension has the name, and so the size, of a batch dimension.
+
+        The rows of an adjacency matrix [nodes, nodes] are no batch.  A layout decides against it.
+        """
+        names = {
+            self._symbol(index, axis)
+            for index, axis in enumerate(axes)
+            if axis is not None and not self._has_layout(index)
+        }
+        others = {
+            self._symbol(index, axis)
+            for index, chosen in enumerate(axes)
+            for axis in range(len(self._lengths(index)))
+            if axis != chosen and not self._has_layout(index)
+        }
+        return not (names & others) - {None}
 
     def _symbol(self, index: int, axis: int) -> str | None:
         for name in sorted(self.model.inputs[index].get_names()):

@@ -176,6 +176,18 @@ def test_names_of_the_source_decide_between_equal_dimensions(tmp_path):
     assert named.note == ""
 
 
+def test_dimension_whose_name_occurs_twice_is_no_batch():
+    """The rows of an adjacency matrix are independent, but as many as its columns."""
+    model = convert(Call(lambda _, x, a: a @ x), (6, 4), (6, 6))
+    model.reshape({0: [-1, 4], 1: [-1, -1]})
+    first, second = (port.name for port in ports(model)["inputs"])
+    names = {first: ["nodes", None], second: ["nodes", "nodes"]}
+    assert open_batch(model.clone(), 0).batch == "dynamic"
+    batched = open_batch(model, 0, names)
+    assert batched.batch == "none"
+    assert [port.shape for port in ports(batched.model)["inputs"]] == [(-1, 4), (-1, -1)]
+
+
 def test_another_possible_dimension_is_named_with_its_layout():
     batched = open_batch(convert(Call(lambda m, x: m(x), LINEAR), (10, 1, 8)), seed=0)
     assert batched.batch == "dynamic"
@@ -190,3 +202,5 @@ def test_declared_batch_that_is_not_correct_is_fixed_at_one(tmp_path):
     batched = open_batch(model, seed=0)
     assert batched.batch == "static"
     assert ports(batched.model)["inputs"][0].shape == (1, 5)
+    [port] = ports(batched.model)["inputs"]
+    assert f"--layout {port.name}=??" in batched.note
