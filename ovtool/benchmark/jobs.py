@@ -126,10 +126,21 @@ def _compiled_shape(port: Port, axis: int | None, trial: Trial, variant: Variant
     for index, size in enumerate(shape):
         if size == OPEN and index != axis:
             raise TrialFailedError(
-                f"dimension {index} of input {port.name} is open: fix all dimensions but the batch"
-                f" with --shape {port.name}={shape_text(port.shape)}, or use --data-shape"
+                f"dimension {index} of input {port.name} is open: fix all dimensions but the batch,"
+                f" such as {_shape_options(variant)}, or use --data-shape"
             )
     return tuple(trial.batch if index == axis else size for index, size in enumerate(shape))
+
+
+def _shape_options(variant: Variant) -> str:
+    """Return options that fix every open dimension but the batch, at an example of a size."""
+    options = []
+    for port in variant.record.inputs:
+        axis = port.batch_axis
+        sizes = [128 if n == OPEN and i != axis else n for i, n in enumerate(port.shape)]
+        if tuple(sizes) != port.shape:
+            options.append(f"--shape {port.name}={shape_text(sizes)}")
+    return " ".join(options)
 
 
 def _data_shape(port: Port, axis: int | None, compiled: Shape, trial: Trial) -> Shape:

@@ -200,6 +200,13 @@ def _decide(
     """Return the metric that decides, why, and the output that labels are compared with."""
     by_labels = _by_labels(label, ports, scores) if label is not None else None
     if metric is None:
+        if by_labels is None and label_kind(label) == "numbers":
+            raise InputError(
+                f"no output fits the labels, which have {np.asarray(label).size} values a"
+                f" sample: {_shapes(ports)}",
+                "labels are one class, a mask or the values of an output a sample; judge others by"
+                " --metric module:function",
+            )
         why = "no labels" if label is None else "no output fits the labels"
         return by_labels or _without_labels(ports, scores, why)
     reason = "the metric of the user"
@@ -220,13 +227,7 @@ def _decide(
             f"use {by_labels.metric if by_labels else 'agreement'} or cosine",
         )
     if metric in ("mae", "iou"):
-        target = _matching(np.asarray(label), ports) if metric == "mae" else _class_map(ports)
-        if target is None:
-            raise InputError(
-                f"metric {metric} does not fit the outputs {_shapes(ports)}",
-                "name the output that the labels are for: --output",
-            )
-        return _Decision(metric, reason, target)
+        return _Decision(metric, reason, _target(metric, np.asarray(label), ports))
     if metric == "agreement" and not (scores or any(has_classes(rows_shape(p)) for p in ports)):
         raise InputError(
             f"metric agreement needs class scores [samples, classes], not {_shapes(ports)}",
@@ -234,6 +235,22 @@ def _decide(
         )
     fits = by_labels is not None and by_labels.metric in ("top1", "characters")
     return _Decision(metric, reason, by_labels.target if by_labels and fits else None)
+
+
+def _target(metric: Metric, label: np.ndarray[Any, Any], ports: Sequence[Port]) -> str:
+    """Return the output that numbers or masks are compared with."""
+    if metric == "iou" and label.ndim < 2:
+        raise InputError(
+            f"metric iou needs masks [height, width], not labels of shape {list(label.shape)}",
+            "use --metric module:function",
+        )
+    target = _matching(label, ports) if metric == "mae" else _class_map(ports)
+    if target is None:
+        raise InputError(
+            f"metric {metric} does not fit the outputs {_shapes(ports)}",
+            "name the output that the labels are for: --output",
+        )
+    return target
 
 
 def _by_labels(label: Label, ports: Sequence[Port], scores: Mapping[str, str]) -> _Decision | None:
@@ -253,11 +270,6 @@ def _by_labels(label: Label, ports: Sequence[Port], scores: Mapping[str, str]) -
         return _Decision("iou", f"labels are masks of classes, output {target} a map", target)
     if (target := _matching(values, ports)) is not None:
         return _Decision("mae", f"labels are numbers, as many as output {target} has", target)
-    if kind == "numbers":
-        raise InputError(
-            f"labels have {values.size} values a sample, and no output has: {_shapes(ports)}",
-            "classes are integers, one a sample; or judge them by --metric module:function",
-        )
     return None
 
 

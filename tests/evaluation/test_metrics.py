@@ -114,6 +114,8 @@ def test_labels_decide(heads, outputs, label, metric, target):
         (TEN, None, {"outputs": ("scores",)}, "scores"),
         (TEN, None, {"metric": "accuracy"}, "accuracy"),
         (TEN, None, {"metric": "json:loads"}, "json:loads"),  # without trust
+        (TEN, np.zeros(3, np.int64), {"metric": "top1"}, "top1.* numbers"),
+        (TEN, np.zeros(3, np.int64), {"metric": "iou"}, r"iou.*\[3\]"),
         (ONE, None, {"metric": "agreement"}, r"agreement.*y "),
     ],
 )
@@ -144,6 +146,14 @@ def count_positive(outputs, labels):
     """The metric of a user: the share of positive values of y."""
     assert labels is None
     return float((outputs["y"] > 0).mean())
+
+
+@pytest.mark.parametrize("metric", ["tests.evaluation.test_metrics:count_positive", "cosine"])
+def test_labels_that_fit_no_output_need_a_metric_that_accepts_them(heads, metric):
+    samples = Labeled([np.arange(12)] * 3)
+    judge = make_judge(MetricRequest(metric, trust=True), heads(*THREE), samples)
+    assert (judge.metric, judge.target) == (metric, None)
+    assert (judge.labels is None) == (metric == "cosine")
 
 
 def test_metric_of_the_user(heads):
