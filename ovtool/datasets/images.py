@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ovtool.core import files
 from ovtool.core.errors import InputError
+from ovtool.core.notes import make_note
 from ovtool.datasets.annotations import ImageBoxes, MaskFile, find_masks, read_coco
 from ovtool.datasets.image_transform import (
     WHOLE_IMAGE,
@@ -72,6 +73,11 @@ def image_samples(request: LoadRequest, items: Sequence[ImageItem]) -> LazySampl
 
     labelled = all(item.label is not None for item in items)
     notes = pixel_notes(transform, request.preprocessing, request.graph)
+    if request.preprocessing is None and any(
+        isinstance(item.label, ImageBoxes | MaskFile) for item in items
+    ):
+        share = f"the center {100 * transform.steps.crop_fraction:g} % of the shorter side"
+        notes += (make_note("images-cropped", f"input {transform.port.name}: {share}"),)
     for note in notes:
         request.progress.note(f"warning: {note.message}; {note.evidence}; {note.remedy}")
     return LazySamples(request.reference, request.subset(items), read, labelled, notes)

@@ -63,6 +63,16 @@ def test_boxes_are_clipped_and_left_out_with_the_crop(folder):
     assert sample.label.crowd.tolist() == [False, False]
 
 
+@pytest.mark.parametrize(
+    ("preprocessing", "warned"), [(None, True), (STRETCH, False), (CROP, False)]
+)
+def test_a_crop_that_nobody_recorded_is_a_warning(folder, preprocessing, warned):
+    samples = load(folder, coco(folder, [[20, 10, 40, 30]]), preprocessing)
+    notes = [note.evidence for note in samples.notes if note.id == "images-cropped"]
+    assert len(notes) == warned
+    assert all("87.5 %" in evidence for evidence in notes)
+
+
 def test_an_image_without_annotations_has_no_boxes(folder):
     (sample,) = load(folder, coco(folder, []), STRETCH)
     assert isinstance(sample.label, Boxes)
