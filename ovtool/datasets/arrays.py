@@ -96,7 +96,8 @@ def _open_npz(path: Path, request: LoadRequest) -> Arrays:
             raise InputError(f"{path}: no array for input {name!r}", suggestion(name, stored))
     unused = [name for name in stored if name not in arrays]
     if unused:
-        request.progress.note(f"{path}: unused arrays: {', '.join(unused)}")
+        hint = "" if LABEL in stored else f"; labels are in an array named {LABEL}"
+        request.progress.note(f"{path}: unused arrays: {', '.join(unused)}{hint}")
     return arrays
 
 

@@ -307,6 +307,8 @@ def _unproven(outputs: Sequence[Array] | None) -> str:
     """Return why equal outputs of a sample, None if the source rejects it, are no evidence."""
     if outputs is None:
         return "the source rejects the random inputs, so no batch was checked"
+    if not any(array.size for array in outputs):
+        return "the outputs for random inputs are empty, so no batch was checked"
     floats = [array for array in outputs if array.dtype.kind == "f"]
     if floats and not any(np.isfinite(array).any() for array in floats):
         return "the outputs for random inputs are not finite, so no batch was checked"

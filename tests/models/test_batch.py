@@ -204,3 +204,11 @@ def test_declared_batch_that_is_not_correct_is_fixed_at_one(tmp_path):
     assert ports(batched.model)["inputs"][0].shape == (1, 5)
     [port] = ports(batched.model)["inputs"]
     assert f"--layout {port.name}=??" in batched.note
+
+
+def test_empty_outputs_are_not_called_infinite(tmp_path):
+    model = convert(Call(lambda _, x: (x > 1e9).nonzero().float()), (1, 5))
+    model.reshape([-1, 5])
+    batched = open_batch(model, seed=0)
+    assert batched.batch == "static"
+    assert "finite" not in batched.note
