@@ -66,7 +66,7 @@ class DeviceDifference:
 
     Args:
         error: Largest difference of the worst output, relative to its largest value on the CPU in
-            f32; infinite if the sizes differ.
+            f32; infinite if the sizes differ; None if no output has a finite value to compare.
         tolerance: Largest error without a warning.
         samples: Number of samples that were compared.
         divergence: The operation that causes the difference; None within the tolerance, or if the
@@ -75,7 +75,7 @@ class DeviceDifference:
         output: Name of the worst output.
     """
 
-    error: float
+    error: float | None
     tolerance: float
     samples: int
     divergence: Divergence | None = None
@@ -84,7 +84,7 @@ class DeviceDifference:
 
     def note(self, subject: str) -> Note | None:
         """Return a warning about a variant, device and precision; None within the tolerance."""
-        if self.error <= self.tolerance:
+        if self.error is None or self.error <= self.tolerance:
             return None
         where = f"first divergence unknown: {self.search_failure}"
         if (first := self.divergence) is not None:
@@ -121,10 +121,11 @@ def compare_with_cpu(
         expected, actual = _all_outputs(reference, few), _all_outputs(session, few)
     errors = [_error(a, b) for a, b in zip(actual, expected, strict=True)]
     worst = max(range(len(errors)), key=errors.__getitem__)
-    difference = DeviceDifference(
-        errors[worst], tolerance, len(few), output=_output_name(job, worst)
-    )
-    if difference.error <= tolerance:
+    name = _output_name(job, worst)
+    if not errors[worst] and not any(map(_has_finite, expected)):
+        return DeviceDifference(None, tolerance, len(few), output=name)
+    difference = DeviceDifference(errors[worst], tolerance, len(few), output=name)
+    if errors[worst] <= tolerance:
         return difference
     try:
         located = _Search(job, exact, few, runner).locate(worst, tolerance)
@@ -150,6 +151,10 @@ def _error(rows: Rows, exact: Rows) -> float:
         return math.inf
     a, b = (np.concatenate([np.ravel(row) for row in side]) for side in zip(*pairs, strict=True))
     return compute_relative_error(a, b)
+
+
+def _has_finite(rows: Rows) -> bool:
+    return any(np.isfinite(row.astype(np.float64)).any() for row in map(np.asarray, rows))
 
 
 def _output_name(job: Job, index: int) -> str:

@@ -193,6 +193,22 @@ def test_every_output_is_compared(tmp_path):
     assert "other" in difference.note("net").evidence
 
 
+@pytest.mark.parametrize("compared", [False, True])
+def test_outputs_without_a_finite_value_are_not_equal_but_unknown(tmp_path, compared):
+    """Empty and NaN outputs."""
+    x = op.parameter([-1, 16], ov.Type.f32, name="x")
+    x.output(0).set_names({"x"})
+    x.set_layout(ov.Layout("NC"))
+    ends = (op.constant(np.array([size], np.int64)) for size in (0, 0, 1, 1))
+    empty = op.slice(x, *ends)
+    undefined = op.log(op.subtract(op.constant(np.float32(-1)), op.abs(x)))
+    outputs = [empty, undefined, x][: 3 if compared else 2]
+    model = ov.Model([op.result(output) for output in outputs], [x], "net")
+    difference = compare(save(tmp_path / "net", model), AlteredRunner(), RandomSamples(16))
+    assert difference.error == (0 if compared else None)
+    assert difference.note("net") is None
+
+
 def test_difference_within_the_tolerance_has_no_note(net):
     difference = compare(net, AlteredRunner("conv0"), tolerance=100.0)
     assert 0.05 < difference.error < 100

@@ -178,5 +178,7 @@ def _error_text(quality: Quality) -> str:
     if quality.difference is None:
         return "reference"
     error, divergence = quality.difference.error, quality.difference.divergence
+    if error is None:
+        return units.UNKNOWN
     place = f"\ndiverges at {divergence.name}" if divergence else ""
     return f"{units.text(100 * error)} %{place}"
