@@ -15,11 +15,11 @@ import numpy as np
 from ovtool.core.errors import InputError
 from ovtool.core.notes import make_note
 from ovtool.core.registry import missing_package, suggestion
-from ovtool.core.shapes import OPEN, open_size
+from ovtool.core.shapes import OPEN, open_size, shape_text
 from ovtool.core.third_party import captured, reason
 from ovtool.core.variant import Source
 from ovtool.graph.digest import graph_sha256
-from ovtool.models.network import Network, conversion_error, flatten_outputs
+from ovtool.models.network import Network, flatten_outputs
 from ovtool.models.source import Array, Inputs, Reference, SourceModel
 from ovtool.models.torch_precise import PreciseNetwork, random_operations
 from ovtool.models.torch_state import ModuleState, find_state
@@ -158,7 +158,11 @@ def _find_state(network: Network) -> ModuleState | None:
     except InputError:
         raise
     except Exception as error:  # user code can raise anything
-        raise conversion_error(network.reference, error) from error
+        shapes = ", ".join(f"{name} {shape_text(t.shape)}" for name, t in inputs.items())
+        raise InputError(
+            f"{network.reference} does not run on {shapes}: {reason(error)}",
+            "check the module and its example input, or set other shapes: --shape",
+        ) from error
 
 
 def eager_runtime(reference: str, names: list[str], call: Any) -> Reference:

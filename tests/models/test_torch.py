@@ -71,7 +71,7 @@ def test_hard_coded_batch_stays_static(nets):
         ("nets:leaves", "SystemExit"),
         ("nets:number", "int"),
         ("nets:odd", "'image' .*str"),
-        ("nets:broken", "nets:broken: .*no such layer"),
+        ("nets:broken", "nets:broken .* x 1x3: .*no such layer"),
         ("nets:unknown", "nets:unknown: .*zeta"),
     ],
 )
