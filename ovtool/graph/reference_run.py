@@ -85,7 +85,8 @@ class ReferenceModel:
         try:
             self._request.reset_state()
             # infer() would present every output to NumPy, which fails for some types.
-            self._request.start_async(feed, share_inputs=True)
+            # Shared arrays give zeros where an output is an input, after another shape.
+            self._request.start_async(feed, share_inputs=False)
             self._request.wait()
         except RuntimeError as error:
             self._compiled = self._request = None  # it may reject valid inputs from now on

@@ -137,3 +137,14 @@ def test_texts_are_read():
     texts = np.array(["a", "bcd", ""])
     (output,) = ReferenceModel(ov.Model([op.result(x)], [x], "texts")).run({"x": texts})
     assert output.tolist() == texts.tolist()
+
+
+def test_output_that_is_an_input_follows_a_change_of_shape():
+    x = op.parameter([-1, 5], ov.Type.f32, name="x")
+    results = [op.result(op.convert(x, "f32")), op.result(op.relu(x))]
+    model = ReferenceModel(ov.Model(results, [x], "m"))
+    values = np.random.default_rng(0).standard_normal((3, 5)).astype(np.float32)
+    for size in (2, 1, 3, 1):
+        same, positive = model.run({0: values[:size].copy()})
+        assert np.array_equal(same, values[:size])
+        assert np.array_equal(positive, np.maximum(values[:size], 0))
