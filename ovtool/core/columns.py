@@ -138,7 +138,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("mean_average_precision", "mAP", "figure", "mean average precision of the detected boxes at IoU 0.50 to 0.95, as COCO defines it", "", "higher", True),
     Column("mean_iou", "mean IoU", "figure", "mean over the classes of intersection / union of the predicted and the labeled pixels of all samples", "", "higher", True),
     Column("custom_metric", "custom metric", "figure", "what the user's module:function returns; higher is better", "", "higher", True),
-    Column("output_cosine", "cosine", "figure", f"mean over the samples of the cosine with the output of the {_AGREE}; of the worst output, or group of its channels", "", "higher", True),
+    Column("output_cosine", "cosine", "figure", f"mean over the samples of the cosine with the output of the {_AGREE}; below 8 values a sample: of the deviations from its mean, over all samples; of the worst output, or group of its channels", "", "higher", True),
     Column("output_relative_error", "relative error", "figure", f"RMS difference from the output of the {_AGREE} / RMS deviation of that output from its mean over the samples; of the worst output, or group of its channels", "", "lower"),
     Column("output_max_abs_difference", "largest difference", "figure", f"largest absolute difference of an output from the output of the {_AGREE}", "", "lower"),
     Column("output_size_differs_pct", "sizes differ", "figure", f"share of the samples with an output of another size than that of the {_AGREE}; empty if all sizes are fixed", "%", "lower"),

@@ -117,7 +117,8 @@ def _check(path: Path, port: Port, array: NDArray[np.generic]) -> None:
     )
     if not fits:
         raise InputError(
-            f"{path}: {port.name} has shape {list(array.shape)}, expected [{', '.join(shown)}]"
+            f"{path}: {port.name} has shape {list(array.shape)}, expected [{', '.join(shown)}]",
+            "save samples of this shape, or convert the model with another --shape",
         )
     if array.dtype.kind not in "biuf" or not np.can_cast(
         array.dtype, numpy_type(port), "same_kind"

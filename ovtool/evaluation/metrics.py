@@ -209,7 +209,7 @@ def _decide(
             )
         why = "no labels" if label is None else "no output fits the labels"
         return by_labels or _without_labels(ports, scores, why)
-    reason = "the metric of the user"
+    reason = "chosen with --metric"
     if metric not in METRIC_COLUMNS:
         return _Decision(metric, reason, by_labels.target if by_labels else None)
     kind = label_kind(label)

@@ -46,9 +46,11 @@ def read(reference: str, options: SourceOptions) -> SourceModel:
         path = path.parent
     if path.is_dir():
         if not (path / "saved_model.pb").is_file():
+            models = [p for p in sorted(path.iterdir()) if p.suffix in (".onnx", ".xml", ".tflite")]
+            hint = "a SavedModel folder contains saved_model.pb"
             raise InputError(
-                f"no model in the folder {path}",
-                "a SavedModel contains saved_model.pb, an IR a .xml",
+                f"no SavedModel in the folder {path}",
+                f"convert the file {models[0]}" if models else hint,
             )
         parts = sorted(part for part in path.rglob("*") if part.is_file())
     else:

@@ -126,7 +126,7 @@ class ChoiceSpec(Record):
     def _costs_need_prices(self) -> ChoiceSpec:
         by_cost = self.max_cost is not None or "cost" in parse_objective(self.objective)
         if by_cost and self.prices is None:
-            raise ValueError("a choice by cost needs a price table: prices (--prices)")
+            raise ValueError("the objective cost needs a price table (--prices)")
         return self
 
     def price_table(self) -> Prices | None:
