@@ -84,7 +84,7 @@ def test_an_onnx_file_is_compressed_directly(owned, compressed, method):
 def test_a_sweep_measures_speed_and_quality(owned, swept):
     _, done, observer = swept
     assert (done.measured, done.failed, done.reused) == (4, 0, 0)
-    assert observer.plan_counts == (4, 0)
+    assert observer.plan_counts == (4, 0, 0)
     assert len(observer.measurements) == 4
     assert observer.stages
     table = pd.read_parquet(done.folder / RESULTS)

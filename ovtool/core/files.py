@@ -162,17 +162,23 @@ def scratch_folder(purpose: str) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def new_folder(target: Path, replace: bool = False) -> Iterator[Path]:
+def new_folder(target: Path, replace: bool = False, *, exclusive: bool = False) -> Iterator[Path]:
     """Yield a temporary folder next to ``target`` that is renamed to it if the block succeeds.
 
     The folder gets a :data:`MARKER`.  The disk has all its files before the rename.  A folder that
     is replaced exists at every moment, in its old or its new state.
 
+    Args:
+        target: The folder.
+        replace: Whether to replace an existing folder that ovtool wrote.
+        exclusive: Whether all files in the folder belong to ovtool, as in its cache.
+
     Raises:
         InputError: ``target`` exists without ``replace``, has files that ovtool did not write, or
             the disk is full or read-only.
     """
-    check_new_folder(target, replace)
+    if not (exclusive and replace):
+        check_new_folder(target, replace)
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
     with _reserved(target) as prefix:
@@ -185,14 +191,16 @@ def new_folder(target: Path, replace: bool = False) -> Iterator[Path]:
                 (temporary / MARKER).write_text(_marker(written), encoding="utf-8")
                 _sync(*(temporary / name for name in (*written, MARKER)), temporary)
                 if replace and target.exists():
-                    check_new_folder(target, replace)
+                    if not exclusive:
+                        check_new_folder(target, replace)
                     _swap(temporary, target, old)
                 else:
                     temporary.rename(target)
                 _sync(target.parent)
         finally:
             for folder in (temporary, old):
-                _move_foreign_files(folder, target)
+                if not exclusive:
+                    _move_foreign_files(folder, target)
                 shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -106,7 +106,7 @@ def install_npu_compiler(
     if offer.target.exists() and not replace:
         raise InputError(f"already installed: {offer.target}", "--force replaces it")
     with (
-        files.new_folder(offer.target, replace) as folder,
+        files.new_folder(offer.target, replace, exclusive=True) as folder,
         files.scratch_folder("npu-compiler") as work,
     ):
         libraries = folder / offline.LIBRARIES
