@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from ovtool.core.ports import Port
     from ovtool.core.trial import Trial
-    from ovtool.core.variant import Port, Variant
+    from ovtool.core.variant import Variant
 
 
 def build_job(

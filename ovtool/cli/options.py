@@ -16,7 +16,7 @@ from ovtool.cli.command import (
     option,
 )
 from ovtool.core.errors import InputError
-from ovtool.core.variant import Preprocessing
+from ovtool.core.ports import Preprocessing
 from ovtool.models.options import SourceOptions
 
 if TYPE_CHECKING:

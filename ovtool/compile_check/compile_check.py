@@ -16,10 +16,10 @@ from ovtool.compile_check.npu import offline
 from ovtool.core import files, units
 from ovtool.core.device_names import KINDS, is_virtual, kind_of, npu_platform
 from ovtool.core.errors import InputError, MissingDeviceError
+from ovtool.core.ports import fix_shapes
 from ovtool.core.progress import SILENT, Progress
 from ovtool.core.registry import suggestion
 from ovtool.core.trial_grid import plan_trials, single_spec
-from ovtool.core.variant import fix_shapes
 from ovtool.devices import plugin_errors, rules
 from ovtool.devices.discovery import discover, resolve
 from ovtool.models.convert import ModelReference, load_variant

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ovtool.core.errors import InputError
-from ovtool.core.variant import fixed_batch, ports
+from ovtool.core.ports import fixed_batch, ports
 from ovtool.datasets.samples import batches, random_sample
 from ovtool.graph.flops import compute_cost
 from ovtool.graph.reference_run import ReferenceModel
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
     import openvino as ov
 
+    from ovtool.core.ports import Port
     from ovtool.core.progress import Progress
-    from ovtool.core.variant import Port, Variant
+    from ovtool.core.variant import Variant
     from ovtool.datasets.samples import Samples
     from ovtool.graph.runtime import Layer
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from ovtool.compression.method import QualityEvaluator
     from ovtool.compression.ptq import QuantizationSettings
-    from ovtool.core.variant import Port
+    from ovtool.core.ports import Port
     from ovtool.datasets.samples import Samples
 
 COMPARED_SAMPLES = 32

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, Protocol, Ty
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from ovtool.core.errors import InputError
-from ovtool.core.variant import Record
+from ovtool.core.fields import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
     import openvino as ov
 
+    from ovtool.core.ports import Preprocessing
     from ovtool.core.progress import Progress
     from ovtool.core.statistics import Interval
-    from ovtool.core.variant import Preprocessing, Step, Variant
+    from ovtool.core.variant import Step, Variant
     from ovtool.datasets.samples import Samples
     from ovtool.models.network import Network
 

@@ -8,6 +8,7 @@ from ovtool.compression.method import MethodContext, MethodResult
 from ovtool.compression.registry import load_method
 from ovtool.core import files, variant
 from ovtool.core.errors import InputError
+from ovtool.core.ports import ports
 from ovtool.core.third_party import captured, reason
 from ovtool.graph import flops
 
@@ -83,7 +84,7 @@ def close_batch(model: ov.Model, batch: int = 1) -> ov.Model:
     import openvino as ov
 
     shapes = {}
-    for index, port in enumerate(variant.ports(model)["inputs"]):
+    for index, port in enumerate(ports(model)["inputs"]):
         axis = port.batch_axis
         sizes = [batch if at == axis and size < 0 else size for at, size in enumerate(port.shape)]
         shapes[index] = ov.PartialShape(sizes)

@@ -12,7 +12,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from ovtool.core.errors import InputError
-from ovtool.core.variant import fixed_batch
+from ovtool.core.ports import fixed_batch
 from ovtool.datasets.samples import Sample, Samples, batches
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     import torch
 
+    from ovtool.core.ports import Port
     from ovtool.core.progress import Progress
-    from ovtool.core.variant import Port
 
 LOG = logging.getLogger("ovtool.nncf")
 

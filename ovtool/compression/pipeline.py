@@ -26,6 +26,7 @@ from ovtool.compression.method import (
 from ovtool.compression.registry import load_method, parse_settings
 from ovtool.core import files, units, variant
 from ovtool.core.errors import InputError
+from ovtool.core.ports import ports, set_output_layouts
 from ovtool.core.progress import SILENT, Progress
 from ovtool.datasets.fingerprint import fingerprint, shared_notes, used_samples
 from ovtool.datasets.samples import CachedSamples
@@ -39,7 +40,8 @@ if TYPE_CHECKING:
     import openvino as ov
 
     from ovtool.core.notes import Note
-    from ovtool.core.variant import Preprocessing, SampleHashes, Step, Variant
+    from ovtool.core.ports import Preprocessing
+    from ovtool.core.variant import SampleHashes, Step, Variant
     from ovtool.datasets.samples import Samples
     from ovtool.graph.weights import WeightTypes
 
@@ -234,10 +236,10 @@ def _run(
             ),
             "preprocessing": method.preprocessing(record.preprocessing, context.settings),
             "network_sha256": weights,
-            **variant.ports(saved, maxima={p.name: p.maximum for p in record.inputs}),
+            **ports(saved, maxima={p.name: p.maximum for p in record.inputs}),
         }
 
-    variant.set_output_layouts(result.model, parent.record.outputs)
+    set_output_layouts(result.model, parent.record.outputs)
     compressed = variant.save(out, result.model, describe, replace)
     counted = count_weight_types(result.model)
     context.progress.note(f"{name}: {_summary(counted, compressed, parent)}")
@@ -251,7 +253,7 @@ def _run(
 def _outline(model: ov.Model) -> tuple[object, ...]:
     """Return input shapes and layer types, which distinguish graphs with equal weights."""
     types = [operation.get_type_name() for operation in model.get_ordered_ops()]
-    return variant.ports(model)["inputs"], Counter(types)
+    return ports(model)["inputs"], Counter(types)
 
 
 def _summary(counted: WeightTypes, compressed: Variant, parent: Variant) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import reprlib
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from ovtool.core.errors import InputError
 from ovtool.core.shapes import Shape, parse_shape, shape_sets
@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pydantic_core import ErrorDetails
+
+
+class Record(BaseModel):
+    """Base of stored records: immutable, without unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)

@@ -19,11 +19,10 @@ from pydantic import Field, ValidationError
 from ovtool.core import files
 from ovtool.core.columns import QualityMetric
 from ovtool.core.errors import InputError
-from ovtool.core.fields import invalid_content
+from ovtool.core.fields import Record, invalid_content
 from ovtool.core.measurement import Measurement
 from ovtool.core.notes import Note
 from ovtool.core.trial import Trial
-from ovtool.core.variant import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

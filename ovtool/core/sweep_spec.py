@@ -9,9 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from ovtool.core.fields import Count, NotEmpty, Positive, ShapeSets, option_field
+from ovtool.core.fields import Count, NotEmpty, Positive, Record, ShapeSets, option_field
 from ovtool.core.trial import Hint, Percentile, Precision
-from ovtool.core.variant import Record
 
 BUSY: Literal["busy"] = "busy"
 """Arrival rate of the closed loop: every request is kept busy."""

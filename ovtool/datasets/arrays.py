@@ -19,7 +19,7 @@ from ovtool.datasets.synthetic import index_maxima
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ovtool.core.variant import Port
+    from ovtool.core.ports import Port
     from ovtool.datasets.samples import Label
 
 LABEL = "label"

@@ -9,9 +9,9 @@ import numpy as np
 
 from ovtool.core.errors import InputError
 from ovtool.core.notes import Note, make_note
+from ovtool.core.ports import Port, Preprocessing
 from ovtool.core.shapes import port_name
 from ovtool.core.units import text
-from ovtool.core.variant import Port, Preprocessing
 from ovtool.datasets.samples import numpy_type, sample_shape
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import openvino as ov
 
-    from ovtool.core.variant import Port, Preprocessing
+    from ovtool.core.ports import Port, Preprocessing
     from ovtool.datasets.samples import Samples
 
 DATASETS = Registry(

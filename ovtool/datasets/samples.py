@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ovtool.core.notes import Note
+    from ovtool.core.ports import Port, Preprocessing
     from ovtool.core.progress import Progress
-    from ovtool.core.variant import Port, Preprocessing
 
 Item = TypeVar("Item")
 

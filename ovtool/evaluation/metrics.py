@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     import openvino as ov
 
     from ovtool.core.columns import Metric, QualityMetric
-    from ovtool.core.variant import Port, Variant
+    from ovtool.core.ports import Port
+    from ovtool.core.variant import Variant
     from ovtool.datasets.samples import Label, LabelKind, Samples
     from ovtool.evaluation.outputs import Rows
     from ovtool.evaluation.text import Alphabet

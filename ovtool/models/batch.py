@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ovtool.core.errors import InputError
+from ovtool.core.ports import ports
 from ovtool.core.shapes import OPEN
 from ovtool.core.third_party import reason
-from ovtool.core.variant import ports
 from ovtool.graph.reference_run import ReferenceModel
 from ovtool.models.batch_candidates import Axes, Candidates
 from ovtool.models.check_inputs import random_inputs

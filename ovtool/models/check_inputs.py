@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from ovtool.core.errors import InputError
+from ovtool.core.ports import ports
 from ovtool.core.registry import suggestion
 from ovtool.core.shapes import OPEN
-from ovtool.core.variant import ports
 from ovtool.datasets import synthetic
 from ovtool.datasets.samples import numpy_type
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     import openvino as ov
 
-    from ovtool.core.variant import Port
+    from ovtool.core.ports import Port
     from ovtool.datasets.samples import Sample
     from ovtool.datasets.synthetic import ValueRange
     from ovtool.models.source import Array

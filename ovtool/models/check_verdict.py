@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from ovtool.core.errors import InputError
 from ovtool.core.notes import make_note
+from ovtool.core.ports import ports
 from ovtool.core.shapes import OPEN, shape_text
-from ovtool.core.variant import ConversionCheck, OutputDifference, ports
+from ovtool.core.variant import ConversionCheck, OutputDifference
 from ovtool.graph.reference_run import ReferenceModel
 from ovtool.models.check_inputs import FIRST, CheckInputs
 from ovtool.models.inputs import check_shapes, inputs_text
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     import openvino as ov
 
     from ovtool.core.notes import Note
-    from ovtool.core.variant import Port
+    from ovtool.core.ports import Port
     from ovtool.models.options import SourceOptions
     from ovtool.models.source import DeclaredOutput, SourceModel
 

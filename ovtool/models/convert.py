@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ovtool.core import files, units, variant
 from ovtool.core.errors import InputError
 from ovtool.core.notes import make_note
+from ovtool.core.ports import ports
 from ovtool.core.progress import SILENT, Progress
 from ovtool.core.variant import RECORD, Variant
 from ovtool.datasets.registry import load_samples
@@ -96,7 +97,7 @@ def convert(
         return {
             "name": name or target.resolve().name,
             "source": read.source.model_copy(update=known),
-            **variant.ports(batched.model, checked.maxima),
+            **ports(batched.model, checked.maxima),
             "batch": batched.batch,
             "batch_note": batched.note,
             "preprocessing": options.preprocessing or read.preprocessing,
@@ -123,7 +124,7 @@ def _load_samples(
     """Return the user's samples for the output check."""
     if options.data is None:
         return None
-    inputs = [p for p in variant.ports(model)["inputs"] if p.name not in options.values]
+    inputs = [p for p in ports(model)["inputs"] if p.name not in options.values]
     return load_samples(
         options.data,
         inputs,

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ovtool.core.errors import InputError
+from ovtool.core.ports import ports
 from ovtool.core.registry import suggestion
 from ovtool.core.shapes import OPEN, open_size, port_name, shape_text
 from ovtool.core.third_party import reason
-from ovtool.core.variant import ports
 
 if TYPE_CHECKING:
     import openvino as ov

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     import openvino as ov
     import torch
 
-    from ovtool.core.variant import Port, Source
+    from ovtool.core.ports import Port
+    from ovtool.core.variant import Source
     from ovtool.models.torch_state import ModuleState
 
 RUNS_CODE = ("torch", "torch-file")

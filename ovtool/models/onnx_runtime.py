@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ovtool.core.errors import InputError
+from ovtool.core.ports import Port
 from ovtool.core.third_party import captured, reason
-from ovtool.core.variant import Port
 from ovtool.datasets import synthetic
 from ovtool.datasets.samples import numpy_type
 from ovtool.models.onnx_file import RECURRENT, TYPES, DeclaredValue, all_nodes

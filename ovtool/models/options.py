@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from ovtool.core.variant import Preprocessing, Record
+from ovtool.core.fields import Record
+from ovtool.core.ports import Preprocessing
 
 
 class SourceOptions(Record):

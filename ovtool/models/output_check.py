@@ -9,7 +9,8 @@ import numpy as np
 
 from ovtool.core.errors import InputError
 from ovtool.core.notes import make_note
-from ovtool.core.variant import ConversionCheck, ports
+from ovtool.core.ports import ports
+from ovtool.core.variant import ConversionCheck
 from ovtool.datasets.samples import batches
 from ovtool.graph.reference_run import FLOAT_KERNELS, ReferenceModel
 from ovtool.models import check_inputs, size_check

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from ovtool.core import files
 from ovtool.core.errors import InputError
+from ovtool.core.ports import ports
 from ovtool.core.third_party import captured, reason
-from ovtool.core.variant import ports
 from ovtool.models.source import (
     Array,
     Inputs,

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ovtool.core.errors import InputError
+from ovtool.core.ports import ports
 from ovtool.core.shapes import OPEN
-from ovtool.core.variant import ports
 from ovtool.models.inputs import batch_axis
 
 if TYPE_CHECKING:

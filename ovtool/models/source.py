@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ovtool.core import files
 from ovtool.core.errors import InputError
 from ovtool.core.third_party import reason
-from ovtool.core.variant import Preprocessing, Source
+from ovtool.core.variant import Source
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import openvino as ov
 
     from ovtool.core.notes import Note
+    from ovtool.core.ports import Preprocessing
     from ovtool.models.inputs import Symbols
     from ovtool.models.network import Network
 

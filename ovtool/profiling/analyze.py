@@ -11,8 +11,8 @@ from ovtool.benchmark import jobs
 from ovtool.charts.layer_report import LayerFiles, write_layer_report
 from ovtool.core import files
 from ovtool.core.errors import InputError
+from ovtool.core.ports import fix_shapes
 from ovtool.core.progress import SILENT, Progress
-from ovtool.core.variant import fix_shapes
 from ovtool.graph import counts
 from ovtool.models.convert import ModelReference, load_or_convert_next_to
 

@@ -21,11 +21,11 @@ from ovtool.compression.registry import load_method, parse_settings
 from ovtool.core import files
 from ovtool.core.columns import METRIC_COLUMNS, Metric
 from ovtool.core.errors import InputError, OvtoolError
-from ovtool.core.fields import Count, NotEmpty, ParsedShape, Positive, validation_message
+from ovtool.core.fields import Count, NotEmpty, ParsedShape, Positive, Record, validation_message
+from ovtool.core.ports import Preprocessing
 from ovtool.core.registry import suggestion
 from ovtool.core.sweep_spec import SweepSpec
 from ovtool.core.trial import Precision
-from ovtool.core.variant import Preprocessing, Record
 from ovtool.models.registry import names_model
 from ovtool.selection.choice_spec import ChoiceSpec
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ovtool.core.columns import QualityMetric
+from ovtool.core.fields import Record
 from ovtool.core.sweep_folder import SweepFolder, Unavailable
-from ovtool.core.variant import Record
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,6 +10,7 @@ from ovtool.benchmark.jobs import prepare_job
 from ovtool.core import files
 from ovtool.core.device_names import is_virtual, kind_of
 from ovtool.core.errors import InputError, NothingMeasuredError
+from ovtool.core.ports import ports
 from ovtool.core.progress import SILENT, Progress
 from ovtool.core.statistics import Interval
 from ovtool.core.trial import Hint, Trial
@@ -114,7 +115,7 @@ def _save_probe(probe: Probe, folder: Path, *, int8: bool) -> Variant:
 
     def describe(_: Path) -> dict[str, Any]:
         source = Source(kind="probe", reference=probe.name)
-        return {"name": folder.name, "source": source, "batch": "static", **variant.ports(model)}
+        return {"name": folder.name, "source": source, "batch": "static", **ports(model)}
 
     return variant.save(folder, model, describe)
 

@@ -11,8 +11,7 @@ from pydantic import Field, ValidationError
 
 from ovtool.core import files
 from ovtool.core.errors import InputError
-from ovtool.core.fields import invalid_content
-from ovtool.core.variant import Record
+from ovtool.core.fields import Record, invalid_content
 from ovtool.roofline.model import (
     COMPUTE_KINDS,
     MEMORY_KINDS,

@@ -12,10 +12,9 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, PlainValidator, model_validator
 
 from ovtool.core.errors import InputError
-from ovtool.core.fields import Positive, option_field
+from ovtool.core.fields import Positive, Record, option_field
 from ovtool.core.registry import suggestion
 from ovtool.core.trial import Percentile
-from ovtool.core.variant import Record
 from ovtool.selection.prices import Prices, read_prices
 
 _OBJECTIVE, _LIMITS = "Objective", "Limits"

@@ -13,8 +13,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from ovtool.core import files
 from ovtool.core.errors import InputError
-from ovtool.core.fields import invalid_content
-from ovtool.core.variant import Record
+from ovtool.core.fields import Record, invalid_content
 
 _COLUMNS = ("machine", "price_per_hour", "currency")
 _FORMAT = (

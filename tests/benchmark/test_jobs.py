@@ -5,8 +5,9 @@ import pytest
 
 from ovtool.benchmark.jobs import build_job
 from ovtool.benchmark.session import TrialFailedError
+from ovtool.core.ports import Port
 from ovtool.core.trial import Trial
-from ovtool.core.variant import Port, Source, Variant, VariantRecord
+from ovtool.core.variant import Source, Variant, VariantRecord
 
 TRIAL = Trial("v", "net", "CPU", 4)
 

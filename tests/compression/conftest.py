@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ovtool.core.variant import Preprocessing
+from ovtool.core.ports import Preprocessing
 from tests.compression.samples import Listed, Notes
 from tests.helpers.graphs import convolutional, fully_connected, save
 

@@ -6,6 +6,7 @@ import torch
 from ovtool.compression.method import MethodContext, MethodInputs
 from ovtool.compression.registry import parse_settings
 from ovtool.core import variant
+from ovtool.core.ports import ports
 from ovtool.core.progress import SILENT
 from ovtool.core.variant import Source
 from ovtool.datasets.samples import Sample
@@ -88,7 +89,7 @@ def saved(folder, network):
             "name": folder.name,
             "source": Source(kind="test", reference=network.reference),
             "batch": "dynamic",
-            **variant.ports(model),
+            **ports(model),
         }
 
     return variant.save(folder, model, describe)

@@ -14,8 +14,8 @@ from ovtool.compression.method import (
     MethodResult,
     MissingInputError,
 )
+from ovtool.core.ports import Preprocessing
 from ovtool.core.progress import SILENT
-from ovtool.core.variant import Preprocessing
 from tests.compression.samples import Listed
 
 

@@ -7,7 +7,7 @@ from torch import nn
 
 from ovtool.compression.method import MethodInputs
 from ovtool.compression.pipeline import apply_method
-from ovtool.core.variant import Preprocessing
+from ovtool.core.ports import Preprocessing
 from ovtool.datasets.samples import Sample
 from ovtool.models.network import Network
 from tests.helpers.graphs import save

@@ -11,11 +11,11 @@ from ovtool.core.fields import (
     NotEmpty,
     ParsedShape,
     Positive,
+    Record,
     ShapeSets,
     option_field,
     validated,
 )
-from ovtool.core.variant import Record
 
 
 class Example(Record):

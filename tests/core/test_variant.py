@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from ovtool.core import variant
 from ovtool.core.errors import InputError
-from ovtool.core.variant import MODEL, RECORD, WEIGHTS, Port, Preprocessing, Step, Variant
+from ovtool.core.ports import Port, Preprocessing
+from ovtool.core.variant import MODEL, RECORD, WEIGHTS, Step, Variant
 from tests.helpers.graphs import convolutional, fully_connected, save
 
 STEPS = (Step(method="int8", settings={"preset": "mixed"}, data="d (3)", seconds=1.5),)

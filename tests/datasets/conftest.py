@@ -1,6 +1,6 @@
 import pytest
 
-from ovtool.core.variant import Port
+from ovtool.core.ports import Port
 
 
 class Notes:

@@ -2,7 +2,7 @@
 
 from PIL import Image
 
-from ovtool.core.variant import Preprocessing
+from ovtool.core.ports import Preprocessing
 
 RAW = Preprocessing(size=(8, 8), resize="stretch")
 

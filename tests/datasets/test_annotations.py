@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from ovtool.core.errors import InputError
-from ovtool.core.variant import Port, Preprocessing
+from ovtool.core.ports import Port, Preprocessing
 from ovtool.datasets.fingerprint import fingerprint
 from ovtool.datasets.registry import load_samples
 from ovtool.datasets.samples import Boxes

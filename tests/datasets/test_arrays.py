@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from openvino import opset13 as ops
 
 from ovtool.core.errors import InputError
-from ovtool.core.variant import Port
+from ovtool.core.ports import Port
 from ovtool.datasets.registry import load_samples
 
 X = Port(name="x", shape=(-1, 4), dtype="f32", layout="NC")

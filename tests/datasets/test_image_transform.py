@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ovtool.core.errors import InputError
-from ovtool.core.variant import Port, Preprocessing
+from ovtool.core.ports import Port, Preprocessing
 from ovtool.datasets.registry import load_samples
 from tests.datasets.image_files import RAW, save
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ovtool.core.errors import InputError
-from ovtool.core.variant import Port
+from ovtool.core.ports import Port
 from ovtool.datasets.registry import load_samples
 
 PORT = Port(name="x", shape=(-1, 3, 32, 32), dtype="f32", layout="NCHW")

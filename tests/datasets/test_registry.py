@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from ovtool.core.errors import InputError, MissingDependencyError
-from ovtool.core.variant import Port, Preprocessing
+from ovtool.core.ports import Port, Preprocessing
 from ovtool.datasets.registry import DATASETS, load_samples
 
 PORT = Port(name="x", shape=(-1, 3, 32, 32), dtype="f32", layout="NCHW")

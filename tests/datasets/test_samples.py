@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ovtool.core.errors import InputError
-from ovtool.core.variant import Port
+from ovtool.core.ports import Port
 from ovtool.datasets.samples import (
     CachedSamples,
     Sample,

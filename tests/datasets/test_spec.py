@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from ovtool.core.errors import InputError
-from ovtool.core.variant import Port, Preprocessing
+from ovtool.core.ports import Port, Preprocessing
 from ovtool.datasets import spec as specs
 from ovtool.datasets.spec import DataSpec, VariantSamples
 from tests.datasets.image_files import RAW, save

@@ -6,6 +6,7 @@ from openvino import opset15 as op
 from openvino.op.util import Variable, VariableInfo
 
 from ovtool.core import variant
+from ovtool.core.ports import ports
 from ovtool.core.variant import Source
 
 
@@ -170,7 +171,7 @@ def save(folder, model, **fields):
             "name": folder.name,
             "source": Source(kind="test", reference=folder.name),
             "batch": "dynamic",
-            **variant.ports(model),
+            **ports(model),
             **fields,
         }
 

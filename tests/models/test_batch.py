@@ -5,7 +5,7 @@ import openvino as ov
 import pytest
 import torch
 
-from ovtool.core.variant import ports
+from ovtool.core.ports import ports
 from ovtool.graph.reference_run import ReferenceModel
 from ovtool.models.batch import open_batch
 from ovtool.models.network import Network

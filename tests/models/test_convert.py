@@ -3,7 +3,7 @@ import json
 import pytest
 
 from ovtool.core.errors import InputError
-from ovtool.core.variant import Preprocessing
+from ovtool.core.ports import Preprocessing
 from ovtool.models.convert import default_name
 from tests.models.source_models import (
     conv_onnx,

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from ovtool.core.errors import InputError
-from ovtool.core.variant import Port, Source
+from ovtool.core.ports import Port
+from ovtool.core.variant import Source
 from ovtool.models import network as networks
 from ovtool.models.network import Network
 from ovtool.models.options import SourceOptions

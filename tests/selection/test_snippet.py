@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from ovtool.core.notes import make_note
+from ovtool.core.ports import Preprocessing
 from ovtool.core.sweep_folder import PlannedVariant
 from ovtool.core.trial import Trial
-from ovtool.core.variant import Preprocessing
 from ovtool.results.table import load_results
 from ovtool.selection.choice import choose_from
 from ovtool.selection.snippet import NO_PREPROCESSING

@@ -25,8 +25,8 @@ from ovtool.compression.networks import (
     run_example,
     training_details,
 )
-from ovtool.core import variant
 from ovtool.core.errors import InputError
+from ovtool.core.ports import ports
 from ovtool.core.shapes import parse_shape
 from ovtool.core.third_party import reason
 from ovtool.datasets.samples import DerivedSamples, Sample
@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     import torch
 
     from ovtool.compression.method import Need
-    from ovtool.core.variant import Port, Preprocessing, Step
+    from ovtool.core.ports import Port, Preprocessing
+    from ovtool.core.variant import Step
     from ovtool.datasets.samples import Samples
     from ovtool.models.network import Network
 
@@ -222,7 +223,7 @@ def _pool(context: MethodContext[DownsampleSettings]) -> MethodResult:
     _insert(network, context.settings)
     trained = retrain(network, context)
     result = convert_with_cost(context, network, count_parameters(network.module), trained)
-    shapes = [[o.shape for o in variant.ports(m)["outputs"]] for m in (context.model, result.model)]
+    shapes = [[o.shape for o in ports(m)["outputs"]] for m in (context.model, result.model)]
     if shapes[0] != shapes[1]:
         context.progress.note(f"output shapes change from {shapes[0]} to {shapes[1]}")
     return result

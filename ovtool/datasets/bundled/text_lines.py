@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image, ImageFont
 
-    from ovtool.core.variant import Port
+    from ovtool.core.ports import Port
 
 HEIGHT, WIDTH = 48, 320
 """In pixels; shorter lines are padded, longer lines are squeezed to the width."""

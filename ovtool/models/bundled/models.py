@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ovtool.core import files
+from ovtool.core.ports import Preprocessing
 from ovtool.core.registry import Entry, Registry, missing_package, package_folder
 from ovtool.core.third_party import captured
-from ovtool.core.variant import Preprocessing, Source
+from ovtool.core.variant import Source
 from ovtool.models import onnx
 from ovtool.models.bundled import networks
 from ovtool.models.torch import from_module

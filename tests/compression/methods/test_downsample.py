@@ -14,7 +14,7 @@ from ovtool.compression.networks import restore_network
 from ovtool.compression.pipeline import apply_method
 from ovtool.compression.registry import parse_settings
 from ovtool.core.errors import InputError
-from ovtool.core.variant import Port
+from ovtool.core.ports import Port
 from tests.compression.samples import Notes, StoppingProgress, outputs, run_graph
 from tests.compression.vision_nets import (
     Patterns,

@@ -5,7 +5,7 @@ import pytest
 
 from ovtool.core.errors import InputError, MissingDependencyError
 from ovtool.core.files import sha256
-from ovtool.core.variant import Port
+from ovtool.core.ports import Port
 from ovtool.datasets.bundled import digits
 from ovtool.datasets.registry import load_samples
 from tests.helpers.digits import digits as committed

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ovtool.core.errors import InputError, MissingDependencyError
-from ovtool.core.variant import Port
+from ovtool.core.ports import Port
 from ovtool.datasets.bundled import sentences
 from ovtool.datasets.registry import load_samples
 

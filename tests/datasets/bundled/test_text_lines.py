@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from ovtool.core.errors import InputError
-from ovtool.core.variant import Port
+from ovtool.core.ports import Port
 from ovtool.datasets.bundled import text_lines
 from ovtool.datasets.registry import load_samples
 
