@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import csv
 import html
+import json
 import os
 import posixpath
 import re
@@ -38,6 +39,20 @@ ROOT_PAGES = {
 """Pages that live outside ``docs/``: path in the repository -> path in the site."""
 EXAMPLE = "reports/example"
 """Folder of the example report, which the site contains as a whole."""
+
+ONNX_OPERATORS = "docs/reference/onnx-operators.json"
+"""Stored results, written by ``python -m tests.models.onnx_operators``."""
+ONNX_OUTCOMES = {
+    "equal": "equal",
+    "not-checked": "not checked",
+    "differs": "differs",
+    "refused": "refused",
+    "unread": "not read",
+    "wrong": "wrong, not checked",
+    "wrong-checked": "wrong",
+    "crash": "crash",
+}
+"""Titles of the outcomes of a test."""
 
 _MARKER = re.compile(r"^<!-- generated: ([a-z-]+) -->$", re.MULTILINE)
 _EXAMPLE_TABLE = re.compile(
@@ -107,6 +122,40 @@ def list_notes() -> str:
 
     rows = [(f"`{name}`", message, remedy) for name, (message, remedy) in NOTES.items()]
     return _table(("id", "note", "remedy"), rows)
+
+
+def list_onnx_operators() -> str:
+    """Return what conversion makes of the operator tests of ONNX, from stored results."""
+    stored = json.loads((ROOT / ONNX_OPERATORS).read_text(encoding="utf-8"))
+    versions = ", ".join(f"{name} {version}" for name, version in stored["versions"].items())
+    titles = ("operator", "tests", *ONNX_OUTCOMES.values())
+    rows, equal = [], []
+    for name, counts in stored["operators"].items():
+        if set(counts) <= {"equal"}:
+            equal.append(f"`{name}` ({counts['equal']})")
+            continue
+        figures = (str(counts.get(outcome, "")) for outcome in ONNX_OUTCOMES)
+        rows.append((f"`{name}`", str(sum(counts.values())), *figures))
+    totals = [
+        str(sum(counts.get(outcome, 0) for counts in stored["operators"].values()))
+        for outcome in ONNX_OUTCOMES
+    ]
+    rows.insert(0, ("all", str(sum(map(int, totals))), *totals))
+    differences = [
+        (f"`{r['operator']}`", f"`{r['name']}`", ONNX_OUTCOMES[r["outcome"]], r["detail"])
+        for r in stored["differences"]
+    ]
+    return "\n\n".join(
+        [
+            f"Results of {versions}.",
+            "## Operators with tests that are not equal",
+            _table(titles, rows),
+            "## Operators with equal results in all tests",
+            ", ".join(equal) + ".",
+            "## Tests with other outputs",
+            _table(("operator", "test", "outcome", "difference"), differences),
+        ]
+    )
 
 
 def list_commands() -> str:
@@ -312,6 +361,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "datasets": list_datasets,
     "methods": list_methods,
     "notes": list_notes,
+    "onnx-operators": list_onnx_operators,
     "rooms": list_rooms,
     "sources": list_sources,
 }
