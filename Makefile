@@ -43,7 +43,7 @@ sentences: vaderSentiment-3.3.2.tar.gz $(BIN)/python ## Set up, and get the sent
 	$(PIP) install --quiet $(INDEX) -c constraints.txt -e '.[sentences]'
 
 test: $(VENV)/.dev ## Set up, then run every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --dist worksteal
 
 test-npu-offline: $(VENV)/.dev ## Compile with the NPU's own compiler: needs wine64, downloads the rest
 	$(BIN)/ovtool devices --install-npu-compiler --yes

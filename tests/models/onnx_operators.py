@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
 import sys
 import tempfile
 import warnings
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 
 STORED = Path(__file__).resolve().parents[2] / "docs" / "reference" / "onnx-operators.json"
 
+PROCESSES = 2
 SPECIAL_VALUES = {
     r"cast(like)?_.*": "infinity, NaN and values beyond the range of the type",
     r"attention_.*(fullymasked|mode3_softmax_precision).*": "rows whose keys are all masked",
@@ -190,14 +193,35 @@ def write_table(results: Sequence[Result]) -> None:
     STORED.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+def convert_in_processes(names: Sequence[str], operators: Mapping[str, str]) -> Iterator[Result]:
+    """Convert tests in a child process, which a crash of OpenVINO ends; go on after that test."""
+    done = 0
+    while done < len(names):
+        command = [sys.executable, "-m", __spec__.name, *names[done:]]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:
+            for line in child.stdout or ():
+                done += 1
+                yield Result(**json.loads(line))
+        if child.returncode:
+            name, done = names[done], done + 1
+            yield Result(name, operators[name], "crash", f"exit code {child.returncode}")
+
+
 def main() -> None:
-    """Convert all tests and write the table of the documentation."""
-    cases, results = load_cases(), []
-    for result in convert_all(cases, operators_of(cases)):
-        results.append(result)
-        print(json.dumps(asdict(result)), flush=True)
-    write_table(results)
-    print(Counter(result.outcome for result in results), file=sys.stderr)
+    """Convert the named tests; without names all of them, and write the table of the docs."""
+    cases = load_cases()
+    operators = operators_of(cases)
+    if names := set(sys.argv[1:]):
+        for result in convert_all((case for case in cases if case.name in names), operators):
+            print(json.dumps(asdict(result)), flush=True)
+        return
+    with ThreadPoolExecutor(PROCESSES) as pool:
+        parts = [[case.name for case in cases[i::PROCESSES]] for i in range(PROCESSES)]
+        converted = pool.map(lambda part: list(convert_in_processes(part, operators)), parts)
+    results = {result.name: result for part in converted for result in part}
+    write_table([results[case.name] for case in cases])
+    print(Counter(result.outcome for result in results.values()))
+    print(Counter("analyzed" if not r.analysis else r.analysis for r in results.values()))
 
 
 if __name__ == "__main__":
