@@ -17,13 +17,13 @@ from openvino import opset15 as op
 from ovtool import api
 from ovtool.cli.commands.profile import print_profile
 from ovtool.core import units
-from ovtool.core.third_party import captured
 from ovtool.models.options import SourceOptions
 from ovtool.report.summary import summarize
 from ovtool.results.table import load_results
 from tests.helpers.graphs import save
 from tests.helpers.owned import QUICK
 from tests.helpers.quantized_models import PARAMETERS, SIZES, save_mlp, write_dynamic, write_qdq
+from tests.helpers.torch_modules import convert
 
 pytestmark = pytest.mark.slow
 nn = torch.nn
@@ -41,14 +41,7 @@ class Case:
 
 
 def from_torch(folder, module, example, shape, layout):
-    torch.backends.mha.set_fastpath_enabled(False)
-    with torch.no_grad():
-        for index, values in enumerate(module.parameters()):
-            if values.ndim == 1:  # the conversion drops scales of 1 and biases of 0
-                values.add_(0.01 * index + 0.1)
-    shapes = [ov.PartialShape(shape)]
-    with captured("torch"):
-        model = ov.convert_model(module.eval(), example_input=example, input=shapes)
+    model = convert(module, example, shape)
     model.inputs[0].set_names({"x"})
     model.inputs[0].get_node().set_layout(ov.Layout(layout))
     for index, output in enumerate(model.outputs):

@@ -117,28 +117,20 @@ def run_single(
     return recorded
 
 
-def make_start(queue: Any, *, reset: bool) -> Callable[[int], None]:
-    """Return a function that starts the idle request of an index, which the queue starts next."""
-
-    def start(slot: int) -> None:
-        if reset:
-            queue[slot].reset_state()
-        queue.start_async()
-
-    return start
-
-
 def run_closed_loop(
     queue: Any, requests: int, seconds: float, counters: Counters, *, reset: bool = False
 ) -> Recording:
     """Run a closed loop that keeps every request of an ``AsyncInferQueue`` in flight."""
     clock, recorded = time.perf_counter_ns, Recording()
-    idle, start = queue.get_idle_request_id, make_start(queue, reset=reset)
+    idle, start = queue.get_idle_request_id, queue.start_async  # it starts the idle request
     lead_in = requests + 1  # the first iterations only start the requests
     now = clock()
     lead_until, stop = now + int(seconds * LEAD_IN * NS_PER_S), now + int(seconds * NS_PER_S)
     while recorded.completed < lead_in or now < lead_until:
-        start(idle())
+        slot = idle()
+        if reset:
+            queue[slot].reset_state()
+        start()
         recorded.completed += 1
         now = clock()
     opened_ns, opened, current = now, counters.read(), list[float]()
@@ -146,7 +138,9 @@ def run_closed_loop(
     while not recorded.windows or now < stop:
         slot = idle()
         current.append(queue[slot].latency)
-        start(slot)
+        if reset:
+            queue[slot].reset_state()
+        start()
         now = clock()
         if now >= until:
             reading = counters.read()
@@ -164,7 +158,7 @@ def run_once(queue: Any, requests: int, counters: Counters, *, reset: bool = Fal
     first window and another after its last.
     """
     recorded, started = Recording(), time.perf_counter_ns()
-    opened, start = counters.read(), make_start(queue, reset=reset)
+    opened = counters.read()
     flying: set[int] = set()
     latencies_ms: list[float] = []
     for _ in range(requests):
@@ -172,7 +166,9 @@ def run_once(queue: Any, requests: int, counters: Counters, *, reset: bool = Fal
         if slot in flying:  # completed before the others have started
             latencies_ms.append(queue[slot].latency)
         flying.add(slot)
-        start(slot)
+        if reset:
+            queue[slot].reset_state()
+        queue.start_async()
     queue.wait_all()
     latencies_ms += [queue[slot].latency for slot in flying]
     read = counters.read().since(opened)
@@ -193,7 +189,6 @@ def run_open_loop(
     count = max(1, int(rate * seconds * 2) + 20)
     gaps = generator.exponential(NS_PER_S / rate, count)
     clock, recorded = time.perf_counter_ns, Recording()
-    start = make_start(queue, reset=reset)
     begin = clock()
     due_at = begin + np.cumsum(gaps).astype(np.int64)
     lead_until, stop = begin + int(seconds * LEAD_IN * NS_PER_S), begin + int(seconds * NS_PER_S)
@@ -218,7 +213,9 @@ def run_open_loop(
         if now >= stop and done:
             break
         flying[slot] = (due, now)
-        start(slot)
+        if reset:
+            queue[slot].reset_state()
+        queue.start_async()
         if now >= (marks[-1][0] + WINDOW_NS if marks else lead_until):
             marks.append((now, counters.read()))
     queue.wait_all()

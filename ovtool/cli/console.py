@@ -74,7 +74,11 @@ def print_table(
 
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for heading in headings:
-        table.add_column(heading, overflow="fold", justify="right" if heading in right else "left")
+        table.add_column(
+            Text(quote_controls(heading)),
+            overflow="fold",
+            justify="right" if heading in right else "left",
+        )
     for row in rows:
         table.add_row(*(Text(quote_controls(cell)) for cell in row))
     get_console().print(table)

@@ -11,7 +11,13 @@ from ovtool.core.columns import BY_NAME
 from ovtool.core.errors import InputError, NothingMeasuredError
 from ovtool.core.notes import make_note
 from ovtool.core.progress import SILENT, Progress
-from ovtool.core.sweep_folder import PlannedVariant, SweepFolder, SweepPlan, Unavailable
+from ovtool.core.sweep_folder import (
+    Environment,
+    PlannedVariant,
+    SweepFolder,
+    SweepPlan,
+    Unavailable,
+)
 from ovtool.core.sweep_spec import SweepSpec
 from ovtool.core.trial_grid import plan_trials
 from ovtool.core.variant import RECORD, Variant
@@ -30,7 +36,8 @@ if TYPE_CHECKING:
     from ovtool.core.notes import Note
     from ovtool.core.trial import Trial
     from ovtool.core.variant import SampleHashes
-    from ovtool.sweep.schedule import Resumption
+    from ovtool.sweep.estimates import Estimator
+    from ovtool.sweep.schedule import Resumption, TrialCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +99,6 @@ def sweep(
     """
     from ovtool.results.sweep_rows import write_sweep_rows
     from ovtool.sweep.estimates import Estimator, select_targets
-    from ovtool.sweep.schedule import run_plan
 
     spec, folder, observer = spec or SweepSpec(), Path(out), observer or SilentObserver()
     SweepFolder.create(folder)
@@ -114,9 +120,7 @@ def sweep(
         name=name or folder.resolve().name,
         variants=planned,
         trials=plan_trials(loaded, targets.names, spec),
-        unavailable=tuple(
-            Unavailable(device=device, reason=reason) for device, reason in targets.missing.items()
-        ),
+        unavailable=tuple(Unavailable(device=d, reason=why) for d, why in targets.missing.items()),
         quality_metric=None if quality is None else quality.column,
         quality_reason="" if quality is None else quality.reason,
         evaluated_on=samples.description(loaded[0]) if samples else None,
@@ -128,31 +132,10 @@ def sweep(
         measurer = Measurer(
             loaded, plan, samples, spec, environment.id, observer, scratch, caveats, request
         )
-
-        def start(resumption: Resumption) -> None:
-            measurer.evaluated |= {
-                m.trial.configuration for m in resumption.reused if "quality_samples" in m.figures
-            }
-            observer.on_plan(plan, len(resumption.reused), resumption.repeated)
-
         estimator = Estimator(
             {v.id: v for v in loaded}, environment.id, targets.compilers, observer
         )
-
-        def measure_group(group: Sequence[Trial]) -> list[Measurement]:
-            if group[0].device in targets.compilers:  # the trials of a group have one device
-                return estimator.estimate(group)
-            return measurer.measure(group)
-
-        counts = run_plan(
-            folder,
-            plan,
-            environment,
-            measure_group,
-            retry_failed=retry_failed,
-            on_start=start,
-            on_finished=observer.on_measurement,
-        )
+        counts = _run(folder, plan, environment, measurer, estimator, retry_failed=retry_failed)
     write_sweep_rows(folder)
     if all(m.status == "failed" for m in SweepFolder(folder).measurements()):
         first = next(SweepFolder(folder).measurements(), None)
@@ -161,6 +144,42 @@ def sweep(
             f"{first.trial.label}: {first.reason}" if first else "the plan is empty",
         )
     return SweepResult(folder, unavailable=targets.missing, **asdict(counts))
+
+
+def _run(
+    folder: Path,
+    plan: SweepPlan,
+    environment: Environment,
+    measurer: Measurer,
+    estimator: Estimator,
+    *,
+    retry_failed: bool,
+) -> TrialCounts:
+    """Measure or estimate the trials of a plan that the folder does not have."""
+    from ovtool.sweep.schedule import run_plan
+
+    observer = estimator.observer
+
+    def start(resumption: Resumption) -> None:
+        measurer.evaluated |= {
+            m.trial.configuration for m in resumption.reused if "quality_samples" in m.figures
+        }
+        observer.on_plan(plan, len(resumption.reused), resumption.repeated)
+
+    def measure_group(group: Sequence[Trial]) -> list[Measurement]:
+        if group[0].device in estimator.compilers:  # the trials of a group have one device
+            return estimator.estimate(group)
+        return measurer.measure(group)
+
+    return run_plan(
+        folder,
+        plan,
+        environment,
+        measure_group,
+        retry_failed=retry_failed,
+        on_start=start,
+        on_finished=observer.on_measurement,
+    )
 
 
 _NOTED_BY_ROWS = frozenset({"compressed-source", "files-larger", "int8-not-executed"})

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ovtool.charts.layer_report import load_profile_charts
+from ovtool.charts.layer_report import load_profile_charts, write_layer_report
 from ovtool.charts.render import write_charts
 from ovtool.core.errors import InputError
 from ovtool.report.write import report
@@ -69,3 +69,9 @@ def test_incomplete_profile_raises(tmp_path):
     (broken / "profile.json").write_text("{}")
     with pytest.raises(InputError, match=str(broken)):
         load_profile_charts([broken])
+
+
+def test_no_cell_of_the_layers_is_a_formula(tmp_path):
+    rows = [{"name": "=1+1", "time_ms": -0.5}]
+    files = write_layer_report(tmp_path, tmp_path, "profile", {}, rows, ["name", "time_ms"])
+    assert files.csv.read_text() == "name,time_ms\n'=1+1,-0.5\n"

@@ -39,3 +39,17 @@ def test_layer_names_are_shortened_to_the_terminal(monkeypatch, capsys, width):
     assert max(map(len, lines)) <= width
     assert (name in text) == (width == 200)
     assert any("oduct" in line for line in lines)
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_no_output_lets_a_name_control_the_terminal(monkeypatch, capsys, terminal):
+    output = Console(width=90, force_terminal=terminal, no_color=True, highlight=False)
+    monkeypatch.setattr(console, "get_console", lambda **_: output)
+    name = "a\x1b]0;title\x07\x9b2J\rb"
+    console.print_line(name)
+    console.print_unwrapped(name)
+    console.print_status(name)
+    console.print_table((name,), [[name]], caption=name)
+    console.print_json({"name": name})
+    printed = "".join(capsys.readouterr())
+    assert not set(re.sub(r"\x1b\[[0-9;]*m", "", printed)) & set("\x1b\x07\x9b\r")

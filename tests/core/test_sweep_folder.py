@@ -1,6 +1,7 @@
 import contextlib
 import errno
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -186,3 +187,20 @@ def test_other_folders_are_rejected(tmp_path):
         SweepFolder.open(tmp_path)
     with pytest.raises(InputError, match=r"none$"):
         SweepFolder.open(tmp_path / "none")
+
+
+@pytest.mark.parametrize("name", ["plan.json", JOURNAL, "environment.json", "results.parquet"])
+def test_files_of_others_are_no_sweep(tmp_path, name):
+    (tmp_path / name).write_text('{"my": "own"}')
+    with pytest.raises(InputError, match=re.escape(name)):
+        SweepFolder.create(tmp_path)
+    assert (tmp_path / name).read_text() == '{"my": "own"}'
+
+
+def test_a_new_folder_and_a_sweep_can_be_swept_into(tmp_path):
+    assert SweepFolder.create(tmp_path / "new").path == tmp_path / "new"
+    (tmp_path / "model").mkdir()  # a conversion of a sweep that was stopped before its plan
+    sweep = SweepFolder.create(tmp_path)
+    sweep.write_plan(SweepPlan(name="s", variants={}, trials=()))
+    sweep.append([row(1)])
+    assert batches(SweepFolder.create(tmp_path)) == [1]

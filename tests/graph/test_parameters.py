@@ -6,10 +6,10 @@ import pytest
 import torch
 from openvino import opset15 as op
 
-from ovtool.core.third_party import captured
 from ovtool.graph.counts import analyze
 from ovtool.graph.parameters import count_parameters
 from tests.helpers.quantized_models import PARAMETERS, save_mlp, write_dynamic, write_qdq
+from tests.helpers.torch_modules import convert
 
 
 def total(model):
@@ -37,17 +37,6 @@ class Tied(torch.nn.Module):
     def forward(self, ids):
         places = torch.arange(ids.shape[1])
         return self.head(self.block(self.table(ids) + self.positions(places)))
-
-
-def convert(module, example, shape):
-    torch.backends.mha.set_fastpath_enabled(False)
-    with torch.no_grad():
-        for index, values in enumerate(module.parameters()):
-            if values.ndim == 1:  # the conversion drops scales of 1 and biases of 0
-                values.add_(0.01 * index + 0.1)
-    shapes = [ov.PartialShape(shape)]
-    with captured("torch"):
-        return ov.convert_model(module.eval(), example_input=example, input=shapes)
 
 
 def test_convolutions(tmp_path):

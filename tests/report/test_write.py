@@ -68,3 +68,22 @@ def test_objective_without_measurements_writes_nothing(tmp_path):
     with pytest.raises(InputError, match="energy"):
         report([folder], out=tmp_path / "out", choice=ChoiceSpec(objective="energy"))
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["index.html", "report.md", "results.csv", "results.parquet"])
+def test_a_file_of_others_is_never_overwritten(tmp_path, name):
+    folder = sweeps.whole(tmp_path / "s", batches=(1,))
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / name).write_text("precious")
+    with pytest.raises(InputError, match=name):
+        report([folder], out=out)
+    assert [path.name for path in out.iterdir()] == [name]
+    assert (out / name).read_text() == "precious"
+
+
+def test_no_cell_of_the_csv_is_a_formula(tmp_path):
+    failed = sweeps.failed(sweeps.trials()[0], '=HYPERLINK("http://x")')
+    files = report([sweeps.make(tmp_path / "s", [failed])], out=tmp_path / "out")
+    assert pd.read_csv(files.csv)["reason"].tolist() == ['\'=HYPERLINK("http://x")']
+    assert pd.read_parquet(files.parquet)["reason"].tolist() == ['=HYPERLINK("http://x")']
