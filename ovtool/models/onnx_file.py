@@ -88,10 +88,8 @@ def external_files(path: Path) -> list[Path]:
                 length |= match["size"][1] << 7
             locations.add(data[match.end() : match.end() + length])
     folder = path.resolve().parent
-    named = (
-        folder / os.fsdecode(location) for location in sorted(locations) if b"\0" not in location
-    )
-    return [file for file in named if file.is_file()]
+    names = [os.fsdecode(location) for location in sorted(locations) if b"\0" not in location]
+    return [file for name in names if (file := folder / name).is_file()]
 
 
 def declared_inputs(model: onnx.ModelProto, path: Path) -> list[DeclaredValue]:

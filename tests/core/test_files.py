@@ -291,3 +291,45 @@ def test_an_input_file_must_exist_and_not_be_empty(tmp_path):
     for name in ("none", "empty", "."):
         with pytest.raises(InputError, match=re.escape(str(tmp_path / name))):
             files.existing_file(tmp_path / name, "model")
+
+
+@pytest.fixture
+def events(monkeypatch):
+    """What is flushed and renamed, in order, as (event, name)."""
+    seen, sync = [], os.fsync
+
+    def flush(descriptor):
+        seen.append(("flush", os.fstat(descriptor).st_ino))
+        sync(descriptor)
+
+    def recorded(real):
+        def rename(self, target):
+            seen.append(("rename", self.stat().st_ino))
+            return real(self, target)
+
+        return rename
+
+    monkeypatch.setattr(os, "fsync", flush)
+    for name in ("replace", "rename"):
+        monkeypatch.setattr(Path, name, recorded(getattr(Path, name)))
+    return seen
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot flush folders")
+def test_a_file_is_on_the_disk_before_its_rename_and_the_folder_after(events, tmp_path):
+    target = files.write_text(tmp_path / "a", "x")
+    file, folder = target.stat().st_ino, tmp_path.stat().st_ino
+    assert events == [("flush", file), ("rename", file), ("flush", folder)]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot flush folders")
+def test_every_file_of_a_folder_is_on_the_disk_before_its_rename(events, tmp_path):
+    target = tmp_path / "target"
+    with files.new_folder(target) as folder:
+        (folder / "b").mkdir()
+        for name in ("a", "b/c"):
+            (folder / name).write_text(name)
+    place = events.index(("rename", target.stat().st_ino))
+    names = ("a", "b/c", files.MARKER, ".")
+    assert {("flush", (target / name).stat().st_ino) for name in names} <= set(events[:place])
+    assert events[place + 1 :] == [("flush", tmp_path.stat().st_ino)]

@@ -1,10 +1,12 @@
 import json
+import re
 
 import pytest
 
 from ovtool.core.errors import InputError
 from ovtool.core.ports import Preprocessing
-from ovtool.models.convert import default_name
+from ovtool.models.convert import default_name, load_variant
+from tests.helpers.graphs import convolutional, save
 from tests.models.source_models import (
     conv_onnx,
     make,
@@ -70,3 +72,14 @@ def test_record_is_plain_json(tmp_path):
     record = json.loads((tmp_path / "out" / "variant.json").read_text())
     assert record["source"]["reference"].endswith("net.onnx")
     assert default_name("net.onnx") == record["name"]
+
+
+def test_a_variant_that_changes_after_it_was_loaded_is_refused(tmp_path):
+    loaded = save(tmp_path / "v", convolutional())
+    assert load_variant(loaded) is loaded
+    content = bytearray(loaded.bin.read_bytes())
+    content[8] ^= 1
+    loaded.bin.write_bytes(content)
+    for reference in (loaded, loaded.folder):
+        with pytest.raises(InputError, match=re.escape(str(loaded.folder))):
+            load_variant(reference)

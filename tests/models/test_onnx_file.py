@@ -181,6 +181,8 @@ def test_external_data_of_any_name_belongs_to_the_file(tmp_path):
         path = conv_onnx(tmp_path / f"{len(name)}.onnx", external=name)
         assert external_files(path) == [tmp_path / name]
     assert external_files(conv_onnx(tmp_path / "plain.onnx")) == []
+    (tmp_path / "empty.onnx").touch()
+    assert external_files(tmp_path / "empty.onnx") == []
 
 
 def test_changed_external_data_is_another_source(tmp_path):
