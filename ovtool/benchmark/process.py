@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ovtool.benchmark import worker_protocol
 from ovtool.benchmark.session import Job, RawRound, TrialFailedError
+from ovtool.core.third_party import condense
 from ovtool.devices import plugin_errors
 from ovtool.system.child_process import ChildProcess, WorkerError
 
@@ -115,5 +116,5 @@ class ProcessSession:
             reason = str(error)
             if error.failure == "error":
                 known = plugin_errors.explain(reason)
-                reason = plugin_errors.condense(reason) if known is None else known.line
+                reason = condense(reason) if known is None else known.line
             raise TrialFailedError(reason) from error

@@ -19,8 +19,9 @@ from ovtool.core.errors import InputError, MissingDeviceError
 from ovtool.core.ports import fix_shapes
 from ovtool.core.progress import SILENT, Progress
 from ovtool.core.registry import suggestion
+from ovtool.core.third_party import condense
 from ovtool.core.trial_grid import plan_trials, single_spec
-from ovtool.devices import plugin_errors, rules
+from ovtool.devices import rules
 from ovtool.devices.discovery import discover, resolve
 from ovtool.models.convert import ModelReference, load_variant
 
@@ -216,6 +217,6 @@ def check_compiles(
         of_one_sample=outcome.of_one_sample,
         error=explanation.meaning if explanation else "",
         remedy=explanation.remedy if explanation else "",
-        compiler_error=plugin_errors.condense(outcome.error, 300),
+        compiler_error=condense(outcome.error, 300),
         search=search,
     )

@@ -6,13 +6,13 @@ import contextlib
 import io
 import logging
 import math
-import re
 import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
 from ovtool.core.errors import InputError
 from ovtool.core.ports import fixed_batch
+from ovtool.core.third_party import relevant_lines
 from ovtool.datasets.samples import Sample, Samples, batches
 
 if TYPE_CHECKING:
@@ -100,9 +100,7 @@ def _import_nncf() -> tuple[logging.Logger, tuple[type[Exception], ...]]:
 
 def _first_sentence(error: Exception) -> str:
     """Return an error's message in one line, without OpenVINO's source positions."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    relevant = [line for line in lines if line and not re.match(r"(Exception from|Check ')", line)]
-    return (relevant or [type(error).__name__])[0].rstrip(".")
+    return (relevant_lines(str(error)) or [type(error).__name__])[0].rstrip(".")
 
 
 def make_hookable(module: torch.nn.Module) -> torch.nn.Module:

@@ -15,15 +15,30 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("ovtool")
 
 
+_NOISE = re.compile(
+    r"FrontEnd API failed|Summary:|Loading input model|Exception:|While validating|\s*$"
+)
+"""Beginnings of lines of OpenVINO's errors that only say where in OpenVINO they were raised."""
+_LOCATION = re.compile(
+    r"(Exception from |Check '.*?' failed at |(failed )?at )?\S+\.(cpp|hpp|h|cc|cxx|c):\d+:?\s*"
+)
+
+
 def reason(error: BaseException) -> str:
     """Return the relevant part of an error message, in one line of at most 300 characters."""
-    noise = re.compile(
-        r"Exception from |Check '|FrontEnd API failed|Summary:|Loading input model|Exception:|"
-        r"While validating|\s*$"
-    )
-    lines = [line.strip(" -") for line in str(error).splitlines() if not noise.match(line)]
-    text = " ".join(lines) or type(error).__name__
-    return text if len(text) <= 300 else f"{text[:297]}..."
+    return condense(str(error), 300) or type(error).__name__
+
+
+def condense(text: str, limit: int = 500) -> str:
+    """Return an error of OpenVINO without source locations, on one line of at most ``limit``."""
+    line = " ".join(relevant_lines(text))
+    return line if len(line) <= limit else f"{line[: limit - 3]}..."
+
+
+def relevant_lines(text: str) -> list[str]:
+    """Return the lines of an error of OpenVINO, which may be joined by bars, without locations."""
+    lines = [_LOCATION.sub("", line).strip(" -") for line in re.split(r"\s+\|(?:\s+|$)|\n", text)]
+    return [line.strip() for line in lines if not _NOISE.match(line)]
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from ovtool.core.third_party import condense
 from ovtool.devices import plugin_errors
 from ovtool.devices.hardware import INTEL, NPUS, HardwareInventory, PciDevice
 from ovtool.system.host import Unknown
@@ -244,6 +245,6 @@ def _check_plugin(kind: str, error: str) -> DiagnosisStep:
         return DiagnosisStep("plugin", "missing", explanation.meaning, remedy, remedy)
     evidence, remedy = f"the {kind} plugin loads but lists no device", "see the first missing step"
     if error.strip():
-        evidence = f"the {kind} plugin reports: {plugin_errors.condense(error)[:200]}"
+        evidence = f"the {kind} plugin reports: {condense(error, 200)}"
         remedy = "see the first missing step, else the documentation of the plugin"
     return DiagnosisStep("plugin", "missing", evidence, remedy, remedy)

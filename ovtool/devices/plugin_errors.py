@@ -122,12 +122,3 @@ def explain(text: str, more: tuple[KnownError, ...] = ()) -> Explanation | None:
             meaning, remedy = known.meaning.format(**groups), known.remedy.format(**groups)
             return Explanation(known.id, meaning, remedy, known.operations)
     return None
-
-
-def condense(text: str, limit: int = 500) -> str:
-    """Return an OpenVINO exception without source locations, on one line of at most ``limit``."""
-    noise = re.compile(r"^(Exception from src|Check '|While validating|\s*$)")
-    parts = [part.strip() for part in re.split(r"\s+\|\s+|\n", text)]
-    kept = [part for part in parts if not noise.match(part)] or parts
-    line = re.sub(r"Exception from src\S+:\d+:\s*", "", " ".join(kept)).strip()
-    return line if len(line) <= limit else f"{line[: limit - 3]}..."
