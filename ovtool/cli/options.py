@@ -67,7 +67,15 @@ Scale = Annotated[
     str | None, option(MODEL, "NUMBERS", "Divisor of the pixels, after the mean is subtracted.")
 ]
 Channels = Annotated[str, option(MODEL, "ORDER", "Channel order of images: RGB, BGR or L.")]
-Resize = Annotated[str, option(MODEL, "MODE", "Resizing of images: crop or stretch.")]
+Resize = Annotated[
+    str | None,
+    option(
+        MODEL,
+        "MODE",
+        "Resizing of images: crop or stretch.",
+        show_default="stretch with boxes or masks as labels, else crop",
+    ),
+]
 Size = Annotated[str | None, option(MODEL, "HxW", "Height and width of images: 224x224.")]
 Trust = Annotated[bool, option(MODEL, "", "Run code in the model file: pickle, .pt2.", "--trust")]
 Tolerance = Annotated[
@@ -178,7 +186,7 @@ def build_source_options(
     mean: Mean = None,
     scale: Scale = None,
     channels: Channels = "RGB",
-    resize: Resize = "crop",
+    resize: Resize = None,
     size: Size = None,
     trust: Trust = False,
     tolerance: Tolerance = None,
@@ -196,8 +204,10 @@ def build_source_options(
         if len(pixels["size"]) != 2 or OPEN in pixels["size"]:
             raise InputError(f"--size: {size!r} is not HEIGHTxWIDTH", "write it as 224x224")
     preprocessing = None
-    if pixels or channels != "RGB" or resize != "crop":
-        preprocessing = _validate(Preprocessing, pixels | {"channels": channels, "resize": resize})
+    if resize is not None:
+        pixels["resize"] = resize
+    if pixels or channels != "RGB":
+        preprocessing = _validate(Preprocessing, pixels | {"channels": channels})
     values = {
         "weights": weights,
         "input_shapes": parse_named_shapes(shape or ()),

@@ -92,9 +92,9 @@ NOTES: Mapping[str, tuple[str, str]] = {
     "no-preprocessing": (
         "no preprocessing is recorded: image files become pixels 0..255, unusual for float inputs",
         "convert with the --mean and --scale of the training, in units of pixels 0..255"),
-    "images-cropped": (
-        "no preprocessing is recorded: images and their labels lose their borders to a center crop",
-        "convert with --resize stretch if the model takes whole images"),
+    "images-stretched": (
+        "no resizing is recorded: images and their boxes or masks are stretched to the input",
+        "convert with --resize stretch or crop to record how the model takes images"),
     "samples-shared": (
         "the same samples served two purposes: figures on them look better than on new data",
         "use samples for evaluation that no step of the variant has seen"),
@@ -315,7 +315,7 @@ VARIANT_NOTES = frozenset(
     {
         "conversion-not-checked",
         "files-larger",
-        "images-cropped",
+        "images-stretched",
         "inputs-dropped",
         "integers-limited",
         "mask-limited",

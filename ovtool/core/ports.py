@@ -26,12 +26,13 @@ class Preprocessing(Record):
     """Preprocessing of an image: ``(pixel - mean) / scale`` after resizing.
 
     ``size`` is [height, width].  ``resize`` is ``crop`` (shorter side to ``size / crop_fraction``,
-    then a center crop) or ``stretch``.  ``mean`` and ``scale`` are in units of pixels from 0 to
+    then a center crop), ``stretch``, or None: ``stretch`` where labels are boxes or masks, which a
+    crop would cut, and ``crop`` elsewhere.  ``mean`` and ``scale`` are in units of pixels from 0 to
     255: one value, or one for each channel.
     """
 
     size: tuple[Size, Size] | None = None
-    resize: Literal["crop", "stretch"] = "crop"
+    resize: Literal["crop", "stretch"] | None = None
     crop_fraction: float = Field(default=0.875, gt=0, le=1)
     channels: Literal["RGB", "BGR", "L"] = "RGB"
     mean: tuple[Finite, ...] = (0.0,)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
@@ -62,8 +62,13 @@ class ImageTransform:
     """Whether the input is [channels, height, width], not [height, width, channels]."""
 
 
-def make_transform(inputs: tuple[Port, ...], steps: Preprocessing | None) -> ImageTransform:
+def make_transform(
+    inputs: tuple[Port, ...], steps: Preprocessing | None, *, located: bool = False
+) -> ImageTransform:
     """Return the preprocessing of images for a model.
+
+    Where no resizing is recorded, a crop leaves out the borders, unless labels are ``located``:
+    boxes or masks, parts of which it would cut off.
 
     Raises:
         InputError: The model does not have a single image input, or the preprocessing does not
@@ -79,7 +84,10 @@ def make_transform(inputs: tuple[Port, ...], steps: Preprocessing | None) -> Ima
     if dtype.kind != "f" and dtype != np.uint8:
         raise InputError(f"input {port.name} has type {port.dtype}: images are not supported")
     expected = _dimensions(port)
+    unrecorded: Literal["crop", "stretch"] = "stretch" if located else "crop"
     steps = steps or Preprocessing(channels="L" if expected.channels == 1 else "RGB")
+    if steps.resize is None:
+        steps = steps.model_copy(update={"resize": unrecorded})
     size = steps.size or (expected.height, expected.width)
     if min(size) < 1:
         raise InputError(

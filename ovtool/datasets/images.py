@@ -62,7 +62,9 @@ def image_samples(request: LoadRequest, items: Sequence[ImageItem]) -> LazySampl
     Raises:
         InputError: The model does not have a single image input.
     """
-    transform = make_transform(request.inputs, request.preprocessing)
+    located = any(isinstance(item.label, ImageBoxes | MaskFile) for item in items)
+    steps = request.preprocessing
+    transform = make_transform(request.inputs, steps, located=located)
 
     def read(item: ImageItem) -> Sample:
         array = load_image(item.path, transform, item.crop)
@@ -72,12 +74,10 @@ def image_samples(request: LoadRequest, items: Sequence[ImageItem]) -> LazySampl
         return Sample({transform.port.name: array}, label, str(item.path))
 
     labelled = all(item.label is not None for item in items)
-    notes = pixel_notes(transform, request.preprocessing, request.graph)
-    if request.preprocessing is None and any(
-        isinstance(item.label, ImageBoxes | MaskFile) for item in items
-    ):
-        share = f"the center {100 * transform.steps.crop_fraction:g} % of the shorter side"
-        notes += (make_note("images-cropped", f"input {transform.port.name}: {share}"),)
+    notes = pixel_notes(transform, steps, request.graph)
+    if located and (steps is None or steps.resize is None):
+        height, width = transform.size
+        notes += (make_note("images-stretched", f"input {transform.port.name}: {height}x{width}"),)
     for note in notes:
         request.progress.note(f"warning: {note.message}; {note.evidence}; {note.remedy}")
     return LazySamples(request.reference, request.subset(items), read, labelled, notes)

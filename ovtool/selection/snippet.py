@@ -61,7 +61,9 @@ def _pixel_lines(variant: Variant | None, details: RowDetails) -> Iterator[str]:
     record = variant.record
     if record.preprocessing is not None and len(record.inputs) == 1:
         steps = record.preprocessing
-        yield f"# input {record.inputs[0].name}: {steps.channels} images, resized by {steps.resize}"
+        stretched = any(note.id == "images-stretched" for note in details.notes)
+        resize = steps.resize or ("stretch" if stretched else "crop")
+        yield f"# input {record.inputs[0].name}: {steps.channels} images, resized by {resize}"
         if record.inputs[0].dtype != "u8":  # raw pixels
             yield f"# (pixel 0..255 - {list(steps.mean)}) / {list(steps.scale)}"
 

@@ -44,11 +44,18 @@ def test_a_wrong_or_repeated_setting_is_refused(pairs):
 
 
 def test_preprocessing_is_unset_without_image_options():
-    unset = dict.fromkeys(("weights", "shape", "layout", "mean", "scale", "size", "tolerance"))
-    default = options.build_source_options(**unset, channels="RGB", resize="crop", trust=False)
+    unset = dict.fromkeys(
+        ("weights", "shape", "layout", "mean", "scale", "size", "tolerance", "resize")
+    )
+    default = options.build_source_options(**unset, channels="RGB", trust=False)
     assert default.preprocessing is None
     images = unset | {"mean": "1,2,3", "size": "8x9"}
-    chosen = options.build_source_options(**images, channels="BGR", resize="crop", trust=False)
+    chosen = options.build_source_options(**images, channels="BGR", trust=False)
     assert chosen.preprocessing.mean == (1, 2, 3)
     assert chosen.preprocessing.size == (8, 9)
     assert chosen.preprocessing.channels == "BGR"
+    assert chosen.preprocessing.resize is None
+    cropped = options.build_source_options(
+        **unset | {"resize": "crop"}, channels="RGB", trust=False
+    )
+    assert cropped.preprocessing.resize == "crop"

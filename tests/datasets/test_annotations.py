@@ -63,14 +63,43 @@ def test_boxes_are_clipped_and_left_out_with_the_crop(folder):
     assert sample.label.crowd.tolist() == [False, False]
 
 
+UNRECORDED = Preprocessing(mean=(5.0,))
+
+
 @pytest.mark.parametrize(
-    ("preprocessing", "warned"), [(None, True), (STRETCH, False), (CROP, False)]
+    ("preprocessing", "stretched", "warned"),
+    [(None, True, True), (UNRECORDED, True, True), (STRETCH, True, False), (CROP, False, False)],
 )
-def test_a_crop_that_nobody_recorded_is_a_warning(folder, preprocessing, warned):
-    samples = load(folder, coco(folder, [[20, 10, 40, 30]]), preprocessing)
-    notes = [note.evidence for note in samples.notes if note.id == "images-cropped"]
-    assert len(notes) == warned
-    assert all("87.5 %" in evidence for evidence in notes)
+@pytest.mark.parametrize("kind", ["boxes", "masks"])
+def test_located_labels_are_not_cropped_by_default(folder, preprocessing, stretched, warned, kind):
+    labels = coco(folder, [[0, 0, 80, 60]])
+    if kind == "masks":
+        labels = folder / "masks"
+        labels.mkdir()
+        columns = np.broadcast_to(np.arange(80, dtype=np.uint8) // 4, (60, 80))
+        Image.fromarray(columns).save(labels / "a.png")
+    samples = load(folder, labels, preprocessing)
+    (sample,) = samples
+    if kind == "boxes":  # 60 of 80 columns are left of a crop, and fill the input
+        np.testing.assert_allclose(sample.label.boxes, [[0, 0, 40, 40]])
+    else:
+        assert (sample.label.min() == 0) == stretched  # the first columns have class 0
+    assert [n.id for n in samples.notes if "stretched" in n.id] == ["images-stretched"] * warned
+    original = np.asarray(
+        Image.open(folder / "images" / "a.png").convert("RGB").resize((40, 40), 3)
+    )
+    if preprocessing is None:
+        (array,) = sample.inputs.values()
+        np.testing.assert_array_equal(array.squeeze(), original.transpose(2, 0, 1))
+
+
+def test_other_labels_keep_the_crop(folder):
+    classes = folder / "labels.csv"
+    classes.write_text("file,label\na.png,1\n")
+    steps = (None, Preprocessing(resize="crop"), STRETCH)
+    first, second, third = (next(iter(load(folder, classes, s))).inputs["x"] for s in steps)
+    np.testing.assert_array_equal(first, second)
+    assert not np.array_equal(first, third)
 
 
 def test_an_image_without_annotations_has_no_boxes(folder):

@@ -70,3 +70,5 @@ def test_snippet_states_the_preprocessing_of_images(tmp_path):
     assert "[10.0, 20.0, 30.0]) / [40.0]" in snippet()
     assert NO_PREPROCESSING in snippet(make_note("no-preprocessing", "x"))
     assert NO_PREPROCESSING not in snippet()
+    assert "resized by crop" in snippet()
+    assert "resized by stretch" in snippet(make_note("images-stretched", "x"))

@@ -96,7 +96,7 @@ def print_quality(results: Sequence[Quality], *, json: bool) -> None:
         _print_quality(results[0])
     else:
         _print_table(results)
-    printed = {"images-cropped", "no-preprocessing"}  # when the images were loaded
+    printed = {"images-stretched", "no-preprocessing"}  # when the images were loaded
     if len(results) == 1 and len(results[0].outputs) > 1:
         printed.add("worst-output")  # in the table of outputs
     for quality in results:

@@ -106,7 +106,7 @@ def efficientnet_lite0() -> TorchSample:
         module=EfficientNet.from_pretrained("efficientnet-lite0", weights_path=str(weights)),
         example=torch.zeros(1, 3, 224, 224),
         layout="NCHW",
-        preprocessing=Preprocessing(size=(224, 224), mean=(127.0,), scale=(128.0,)),
+        preprocessing=Preprocessing(size=(224, 224), resize="crop", mean=(127.0,), scale=(128.0,)),
     )
 
 
