@@ -171,6 +171,8 @@ def _label(value: NDArray[np.generic]) -> Label:
 def _labels(path: Path, array: NDArray[np.generic]) -> NDArray[np.generic]:
     if array.dtype.kind == "U" and array.ndim == 1:
         return array
+    if array.dtype == bool:
+        array = array.astype(np.uint8)
     if array.dtype.kind not in "iuf" or array.ndim < 1:
         raise InputError(
             f"{path}: {LABEL} has type {array.dtype} and shape {list(array.shape)}",

@@ -1,8 +1,8 @@
 """The quality metric of a model: which one decides, why, and on which outputs.
 
-The user's metric decides; else the labels; else, without labels, the outputs.  Agreement of the
-highest class decides where every output has class scores: a softmax, or a linear layer with at
-least :data:`MIN_CLASSES` values.  Else the cosine of the worst output decides.
+The user's metric decides; else the labels; else, without labels, the graph: agreement decides
+where it shows that every output is classes (a softmax, or the index of an ArgMax), else the cosine
+of the worst output.  A linear layer shows nothing: it may be an embedding, landmarks or a rating.
 """
 
 from __future__ import annotations
@@ -17,36 +17,30 @@ from ovtool.core.columns import METRIC_COLUMNS, metric_column
 from ovtool.core.errors import InputError
 from ovtool.core.registry import suggestion
 from ovtool.datasets.samples import label_kind, read_labels, sample_shape
+from ovtool.evaluation.class_outputs import find_class_outputs
 from ovtool.evaluation.labeled import score_detections, score_masks
 from ovtool.evaluation.scores import (
     Score,
     check_finite,
     compare_outputs,
-    has_classes,
     score_classes,
     score_error,
 )
 from ovtool.evaluation.text import load_alphabet, score_texts, select_classes
-from ovtool.graph.operations import VIEWS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-
-    import openvino as ov
 
     from ovtool.core.columns import Metric, QualityMetric
     from ovtool.core.ports import Port
     from ovtool.core.variant import Variant
     from ovtool.datasets.samples import Label, LabelKind, Samples
+    from ovtool.evaluation.class_outputs import ClassOutput
     from ovtool.evaluation.outputs import Rows
     from ovtool.evaluation.text import Alphabet
 
     Outputs = Mapping[str, Rows]
 
-MIN_CLASSES = 10
-"""A linear layer with fewer values may as well be a regressor: scores, a pose, a box."""
-LINEAR = frozenset({"Add", "Convolution", "FullyConnected", "MatMul", "Subtract"})
-SOFTMAX = frozenset({"LogSoftmax", "Softmax"})
 _NEEDS: dict[Metric, LabelKind] = {
     "top1": "classes", "characters": "texts", "mae": "numbers", "map": "boxes", "iou": "numbers",
 }  # fmt: skip
@@ -75,7 +69,8 @@ class Judge:
         reason: Why this metric decides.
         names: Names of all outputs.
         judged: Positions of the outputs that are judged.
-        classes: Names of the judged outputs that have class scores.
+        classes: Names of the judged outputs that are classes, with the threshold of one value a
+            sample, see :func:`~ovtool.evaluation.scores.predict_classes`.
         target: Name of the output that labels are compared with; None without labels.
         labels: Labels of all samples; None without.
         alphabet: The texts of the classes, for labels that are texts.
@@ -86,7 +81,7 @@ class Judge:
     reason: str
     names: tuple[str, ...]
     judged: tuple[int, ...]
-    classes: frozenset[str] = frozenset()
+    classes: Mapping[str, float | None] = field(default_factory=dict)
     target: str | None = None
     labels: tuple[Any, ...] | None = field(default=None, repr=False)
     alphabet: Alphabet | None = None
@@ -141,7 +136,8 @@ class Judge:
             return score_masks(self.target, rows, self.labels)
         if self.metric == "mae" or kind == "numbers":
             return score_error(rows, self.labels, self.target)
-        return score_classes(rows, np.array(self.labels, np.int64), self.target)
+        labels = np.array(self.labels, np.int64)
+        return score_classes(rows, labels, self.target, self.classes.get(self.target))
 
 
 def make_judge(request: MetricRequest, variant: Variant, samples: Samples) -> Judge:
@@ -159,29 +155,37 @@ def make_judge(request: MetricRequest, variant: Variant, samples: Samples) -> Ju
     judged = _find_outputs(ports, request.outputs)
     selected = [ports[index] for index in judged]
     label: Label = next(iter(samples)).label if samples.labelled else None
-    scores = find_class_scores(variant, selected)
+    classes = find_class_outputs(variant, selected)
+    if label_kind(label) == "classes" and not _are_two_classes(classes, samples):
+        classes = {name: c for name, c in classes.items() if c.threshold is None}
     function = None
     if request.metric is not None and request.metric not in METRIC_COLUMNS:
         function = load_metric(request.metric, trust=request.trust)
-    decision = _decide(request.metric, label, selected, scores, samples.reference)
-    classes = set(scores)
+    decision = _decide(request.metric, label, selected, classes, samples.reference)
     texts = label_kind(label) == "texts" and decision.target is not None
     if texts:
         judged = tuple(i for i in judged if ports[i].name == decision.target)
-    elif decision.metric in ("top1", "agreement"):
-        shaped = [port.name for port in selected if has_classes(rows_shape(port))]
-        classes |= set(shaped if decision.target is None else [decision.target])
+    read = {name for name, output in classes.items() if output.shown}
+    if decision.metric in ("top1", "agreement"):
+        read |= set(classes) if decision.target is None else {decision.target}
     return Judge(
         metric=decision.metric,
         reason=decision.reason,
         names=tuple(port.name for port in ports),
         judged=judged,
-        classes=frozenset(classes),
+        classes={name: output.threshold for name, output in classes.items() if name in read},
         target=decision.target,
         labels=_read_labels(samples, decision, label),
         alphabet=load_alphabet(variant, judged[0]) if texts else None,
         function=function,
     )
+
+
+def _are_two_classes(classes: Mapping[str, ClassOutput], samples: Samples) -> bool:
+    """Return whether labels are 0 and 1 only; they are read where one value decides by them."""
+    if all(output.threshold is None for output in classes.values()):
+        return False
+    return set(read_labels(samples) or ()) <= {0, 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,11 +199,11 @@ def _decide(
     metric: Metric | None,
     label: Label,
     ports: Sequence[Port],
-    scores: Mapping[str, str],
+    classes: Mapping[str, ClassOutput],
     reference: str,
 ) -> _Decision:
     """Return the metric that decides, why, and the output that labels are compared with."""
-    by_labels = _by_labels(label, ports, scores) if label is not None else None
+    by_labels = _by_labels(label, ports, classes) if label is not None else None
     if metric is None:
         if by_labels is None and label_kind(label) == "numbers":
             raise InputError(
@@ -209,7 +213,7 @@ def _decide(
                 " --metric module:function",
             )
         why = "no labels" if label is None else "no output fits the labels"
-        return by_labels or _without_labels(ports, scores, why)
+        return by_labels or _without_labels(ports, classes, why)
     reason = "chosen with --metric"
     if metric not in METRIC_COLUMNS:
         return _Decision(metric, reason, by_labels.target if by_labels else None)
@@ -229,10 +233,10 @@ def _decide(
         )
     if metric in ("mae", "iou"):
         return _Decision(metric, reason, _target(metric, np.asarray(label), ports))
-    if metric == "agreement" and not (scores or any(has_classes(rows_shape(p)) for p in ports)):
+    if metric in ("agreement", "top1") and not classes:
         raise InputError(
-            f"metric agreement needs class scores [samples, classes], not {_shapes(ports)}",
-            "use the metric cosine",
+            f"metric {metric} needs class scores [samples, classes], not {_shapes(ports)}",
+            f"use the metric {'cosine' if metric == 'agreement' else 'mae'}",
         )
     fits = by_labels is not None and by_labels.metric in ("top1", "characters")
     return _Decision(metric, reason, by_labels.target if by_labels and fits else None)
@@ -254,18 +258,19 @@ def _target(metric: Metric, label: np.ndarray[Any, Any], ports: Sequence[Port]) 
     return target
 
 
-def _by_labels(label: Label, ports: Sequence[Port], scores: Mapping[str, str]) -> _Decision | None:
+def _by_labels(
+    label: Label, ports: Sequence[Port], classes: Mapping[str, ClassOutput]
+) -> _Decision | None:
     """Return the decision by labels; None if no output fits them."""
     kind = label_kind(label)
     if kind == "boxes":
         return _Decision("map", "labels are boxes")
     if kind == "texts":
         return _Decision("characters", "labels are texts", ports[0].name)
-    if kind == "classes":
-        shaped = [port.name for port in ports if has_classes(rows_shape(port))]
-        target = next((name for name in shaped if name in scores), next(iter(shaped), None))
-        if target is not None:
-            return _Decision("top1", f"labels are classes of output {target}", target)
+    if kind == "classes" and classes:
+        name = min(classes, key=lambda name: classes[name].rank)
+        description = classes[name].description
+        return _Decision("top1", f"labels are classes; output {name} is {description}", name)
     values = np.asarray(label)
     if values.ndim >= 2 and values.dtype.kind in "iu" and (target := _class_map(ports)):
         return _Decision("iou", f"labels are masks of classes, output {target} a map", target)
@@ -274,50 +279,18 @@ def _by_labels(label: Label, ports: Sequence[Port], scores: Mapping[str, str]) -
     return None
 
 
-def _without_labels(ports: Sequence[Port], scores: Mapping[str, str], why: str) -> _Decision:
-    if len(scores) == len(ports):
-        listed = ", ".join(f"output {name} is {kind}" for name, kind in scores.items())
+def _without_labels(
+    ports: Sequence[Port], classes: Mapping[str, ClassOutput], why: str
+) -> _Decision:
+    shown = {name: output for name, output in classes.items() if output.shown}
+    if len(shown) == len(ports):
+        listed = ", ".join(f"output {name} is {o.description}" for name, o in shown.items())
         return _Decision("agreement", f"{why}; {listed}")
-    other = next(port.name for port in ports if port.name not in scores)
-    return _Decision(
-        "cosine",
-        f"{why}; output {other} is neither a softmax nor a linear layer with at least"
-        f" {MIN_CLASSES} values, so it is not read as class scores",
-    )
-
-
-def find_class_scores(variant: Variant, ports: Sequence[Port]) -> dict[str, str]:
-    """Return the outputs that are read as class scores, and why."""
-    import openvino as ov
-
-    shaped = [port.name for port in ports if has_classes(rows_shape(port))]
-    if not shaped:
-        return {}
-    model = ov.Core().read_model(variant.xml)
-    positions = {port.name: index for index, port in enumerate(variant.record.outputs)}
-    found = {}
-    for port in ports:
-        if port.name not in shaped:
-            continue
-        kind = _last_operation(model, positions[port.name])
-        if kind in SOFTMAX:
-            found[port.name] = "a softmax"
-        elif kind in LINEAR and rows_shape(port)[1] >= MIN_CLASSES:
-            found[port.name] = f"a linear layer with {rows_shape(port)[1]} values"
-    return found
-
-
-def rows_shape(port: Port) -> tuple[int, ...]:
-    """Return the shape of the samples of an output, [samples, ...]; -1 is open."""
-    return (-1, *sample_shape(port))
-
-
-def _last_operation(model: ov.Model, index: int) -> str:
-    """Return the type of the operation that computes an output, before views and conversions."""
-    node = model.outputs[index].get_node().input_value(0).get_node()
-    while node.get_type_name() in (*VIEWS, "Convert", "FakeQuantize"):
-        node = node.input_value(0).get_node()
-    return str(node.get_type_name())
+    other = next(port.name for port in ports if port.name not in shown)
+    reason = f"{why}; the graph does not show that output {other} is class scores"
+    if all(port.name in classes for port in ports):
+        reason += "; if it is, set --metric agreement"
+    return _Decision("cosine", reason)
 
 
 def _find_outputs(ports: Sequence[Port], names: Sequence[str]) -> tuple[int, ...]:

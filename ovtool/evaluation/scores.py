@@ -17,7 +17,7 @@ from ovtool.core.statistics import Interval, mean_interval, wilson
 from ovtool.evaluation.outputs import OutputQuality, compare_output, row_shape_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     Labels = NDArray[np.integer]
 
+NO_CLASS = np.iinfo(np.int64).min
+"""The class of an output that is not finite; an index of a model may be -1."""
 TOP5_CLASSES = 6  # with fewer classes, five guesses are nearly all classes
 
 
@@ -46,8 +48,10 @@ class Score:
         )
 
 
-def score_classes(scores: Rows, labels: Labels, name: str = "output") -> Score:
-    """Return top-1 and top-5 of class scores [samples, classes] or [samples, classes, 1, 1].
+def score_classes(
+    scores: Rows, labels: Labels, name: str = "output", threshold: float | None = None
+) -> Score:
+    """Return top-1, and top-5 of class scores; see :func:`predict_classes`.
 
     An output that is not finite is never correct. Of equal scores, the lower class ranks first, as
     in ``argmax``. Labels are [samples] class indices.
@@ -57,35 +61,45 @@ def score_classes(scores: Rows, labels: Labels, name: str = "output") -> Score:
             model.
     """
     check_labels(scores, labels)
-    classes = class_scores(scores)
-    if classes is None:
+    predicted = predict_classes(scores, threshold)
+    if predicted is None:
         return Score({}, (make_note("labels-unused", f"output {name} {row_shape_text(scores)}"),))
-    return _accuracy(classes, labels)
+    classes = class_scores(scores)
+    count = classes.shape[1] if classes is not None else None if threshold is None else 2
+    _check_classes(labels, count)
+    hits = int((predicted == labels).sum())
+    figures = make_proportion_figures("accuracy_top1", hits, len(labels))
+    if classes is not None:
+        figures |= _top5(classes, labels, predicted)
+    notes = _shift_notes(predicted, labels) if threshold is None else ()
+    return Score(figures, notes)
 
 
 def compare_outputs(
-    outputs: Mapping[str, Rows], references: Mapping[str, Rows], classes: Collection[str] = ()
+    outputs: Mapping[str, Rows],
+    references: Mapping[str, Rows],
+    classes: Mapping[str, float | None] | None = None,
 ) -> Score:
     """Return how all outputs agree with the reference: the worst output, or channel group, counts.
 
-    ``classes`` names the outputs that are class scores: their agreement is the share of samples
-    with the same highest class, and their channels are not compared in groups. An output that is
-    not finite never agrees.
+    ``classes`` names the outputs that are classes, with the threshold of one value a sample, see
+    :func:`predict_classes`: their agreement is the share of samples with the same class, and their
+    channels are not compared in groups. An output that is not finite never agrees.
     """
     figures: dict[str, float] = {}
     notes: list[Note] = []
     agreements: dict[str, int] = {}
+    classes = classes or {}
     parts: list[OutputQuality] = []
     for name, rows in outputs.items():
         reference = references[name]
         notes += check_finite(name, "reference", reference)
         parts += compare_output(name, rows, reference, grouped=name not in classes)
-        scores, expected = class_scores(rows), class_scores(reference)
-        if name not in classes or scores is None or expected is None:
+        if name not in classes or row_shape_text(rows) != row_shape_text(reference):
             continue
-        if scores.shape == expected.shape:
-            top1 = _top1(scores)
-            agreements[name] = int(((top1 == _top1(expected)) & (top1 >= 0)).sum())
+        actual, expected = (predict_classes(side, classes[name]) for side in (rows, reference))
+        if actual is not None and expected is not None and len(actual) == len(expected):
+            agreements[name] = int(((actual == expected) & (actual != NO_CLASS)).sum())
     if agreements:
         worst = min(agreements, key=lambda name: agreements[name])
         count = len(outputs[worst])
@@ -185,29 +199,48 @@ def has_classes(shape: Sequence[int]) -> bool:
     return is_classes and shape[1] >= 2
 
 
-def _top1(scores: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the highest class of each sample; -1 if an output is not finite."""
-    finite = np.isfinite(scores).all(1)
-    return np.where(finite, np.where(np.isfinite(scores), scores, -np.inf).argmax(1), -1)
+def predict_classes(rows: Rows, threshold: float | None = None) -> NDArray[np.int64] | None:
+    """Return the class of each sample; :data:`NO_CLASS` if an output is not finite.
+
+    The class is the highest of [samples, classes] scores.  Of one value a sample, it is the value
+    itself if that is an integer, else 1 above the threshold and 0 otherwise.  None if the values
+    are no classes.
+    """
+    scores = class_scores(rows)
+    if scores is not None:
+        finite = np.isfinite(scores).all(1)
+        return np.where(finite, np.where(np.isfinite(scores), scores, -np.inf).argmax(1), NO_CLASS)
+    if not isinstance(rows, np.ndarray) or rows.size != len(rows):
+        return None
+    values = rows.reshape(-1)
+    if values.dtype.kind in "iub":
+        return values.astype(np.int64)
+    if threshold is None:
+        return None
+    return np.where(np.isfinite(values), values > threshold, NO_CLASS).astype(np.int64)
 
 
-def _accuracy(scores: NDArray[np.float64], labels: Labels) -> Score:
-    classes = scores.shape[1]
+def _check_classes(labels: Labels, classes: int | None) -> None:
+    if classes is None:
+        return
     outside = labels[(labels < 0) | (labels >= classes)]
     if outside.size:
         raise InputError(
             f"label {int(outside[0])} is out of range: the model has classes 0 to {classes - 1}",
             "do the labels start at 1, or count a background class?",
         )
-    top1 = _top1(scores)
-    figures = make_proportion_figures("accuracy_top1", int((top1 == labels).sum()), len(labels))
-    if classes >= TOP5_CLASSES:
-        of_label = scores[np.arange(len(labels)), labels][:, None]
-        before = np.arange(classes)[None, :] < labels[:, None]
-        rank = ((scores > of_label) | ((scores == of_label) & before)).sum(1)
-        hits = int(((rank < 5) & (top1 >= 0)).sum())
-        figures |= make_proportion_figures("accuracy_top5", hits, len(labels))
-    return Score(figures, _shift_notes(top1, labels))
+
+
+def _top5(
+    scores: NDArray[np.float64], labels: Labels, predicted: NDArray[np.int64]
+) -> dict[str, float]:
+    if scores.shape[1] < TOP5_CLASSES:
+        return {}
+    of_label = scores[np.arange(len(labels)), labels][:, None]
+    before = np.arange(scores.shape[1])[None, :] < labels[:, None]
+    rank = ((scores > of_label) | ((scores == of_label) & before)).sum(1)
+    hits = int(((rank < 5) & (predicted != NO_CLASS)).sum())
+    return make_proportion_figures("accuracy_top5", hits, len(labels))
 
 
 def _shift_notes(top1: NDArray[np.int64], labels: Labels) -> tuple[Note, ...]:

@@ -60,5 +60,6 @@ def test_evaluator_uses_the_metric_of_the_labels(tmp_path):
         return create_evaluator(data, parent, SILENT).metric
 
     assert metric("labelled") == "accuracy_top1"
-    assert metric("unlabelled") == metric("labelled", "agreement") == "agreement_top1"
+    assert metric("unlabelled") == "output_cosine"
+    assert metric("unlabelled", "agreement") == metric("labelled", "agreement") == "agreement_top1"
     assert create_evaluator(CompressionData(), parent, SILENT) is None

@@ -43,7 +43,10 @@ def test_a_baseline_is_any_model(tmp_path):
     values = samples(100, seed=3)
     np.savez(tmp_path / "held-out.npz", x=values)
     variant = convert(int8, out=tmp_path / "int8", options=SourceOptions(tolerance=0.2))
-    quality = evaluate(variant, str(tmp_path / "held-out.npz"), baseline=source, precision="f32")
+    quality = evaluate(
+        variant, str(tmp_path / "held-out.npz"), baseline=source, precision="f32",
+        metric="agreement",
+    )  # fmt: skip
     expected = (run(source, values).argmax(1) == run(int8, values).argmax(1)).mean()
     assert expected < 1
     assert quality.figures["agreement_top1"] == pytest.approx(expected, abs=0.021)

@@ -4,6 +4,7 @@ import numpy as np
 import openvino as ov
 import pytest
 from openvino import opset15 as op
+from sklearn.metrics import accuracy_score
 
 from ovtool import api
 from ovtool.core.errors import InputError
@@ -36,6 +37,11 @@ class Labeled:
             yield Sample({"x": row}, label, "row")
 
 
+def argmax(h, k=1):
+    indices = op.topk(h, op.constant(np.int64(k)), 1, "max", "value").output(1)
+    return op.squeeze(indices, op.constant(np.int64(1))) if k == 1 else op.convert(indices, "i64")
+
+
 def model(*heads):
     """x [batch, 8] -> a head per (name, ending, size)."""
     rng = np.random.default_rng(2)
@@ -52,6 +58,9 @@ def model(*heads):
             "tanh": op.tanh,
             "sigmoid": op.sigmoid,
             "negative": op.negative,
+            "argmax": argmax,
+            "count": lambda h: op.convert(op.reduce_sum(h, np.int64(1)), "i64"),
+            "first": lambda h: op.gather(op.sigmoid(h), np.int64(0), np.int64(1)),
         }[ending](h)
         h.output(0).set_names({name})
         results.append(op.result(h))
@@ -71,8 +80,12 @@ def heads(tmp_path):
     [
         ([("y", "softmax", 3)], "agreement", {"y"}),
         ([("y", "squeezed", 3)], "agreement", {"y"}),
-        ([("y", "linear", 10)], "agreement", {"y"}),
+        ([("y", "argmax", 3)], "agreement", {"y"}),
+        ([("y", "argmax", 3), ("z", "softmax", 3)], "agreement", {"y", "z"}),
         ([("y", "linear", 3)], "cosine", set()),  # three scores of a regressor
+        ([("y", "linear", 136)], "cosine", set()),  # landmarks, or an embedding
+        ([("y", "first", 3)], "cosine", set()),  # a share, or a class
+        ([("y", "count", 3)], "cosine", set()),
         ([("y", "tanh", 64)], "cosine", set()),  # an embedding
         ([("y", "sigmoid", 20)], "cosine", set()),  # many labels at once
         ([("y", "softmax", 5), ("z", "linear", 4)], "cosine", {"y"}),  # the box must count
@@ -81,7 +94,7 @@ def heads(tmp_path):
 )
 def test_without_labels_the_outputs_decide(heads, outputs, metric, classes):
     judge = make_judge(MetricRequest(), heads(*outputs), Labeled())
-    assert (judge.metric, judge.classes) == (metric, classes)
+    assert (judge.metric, set(judge.classes)) == (metric, classes)
     assert outputs[0][0] in judge.reason or outputs[-1][0] in judge.reason
 
 
@@ -97,6 +110,12 @@ TEN, ONE, THREE = [("y", "linear", 10)], [("y", "linear", 1)], [("y", "linear", 
         (ONE, 2.5, "mae", "y"),
         (THREE, np.array([1.0, 2.0, 3.0]), "mae", "y"),
         ([("a", "linear", 4), *THREE], np.zeros(3), "mae", "y"),
+        (ONE, 1, "top1", "y"),
+        ([("y", "tanh", 1)], 1, "mae", "y"),  # the threshold is unknown
+        ([("y", "argmax", 3)], 2, "top1", "y"),
+        ([("a", "linear", 64), ("y", "sigmoid", 1)], 1, "top1", "y"),
+        ([("a", "linear", 64), ("y", "sigmoid", 1)], 2, "top1", "a"),
+        ([("a", "linear", 4), ("y", "softmax", 3)], 1, "top1", "y"),
         (TEN, Boxes(np.zeros((0, 4)), np.zeros(0), np.zeros(0)), "map", None),
     ],
 )
@@ -116,7 +135,8 @@ def test_labels_decide(heads, outputs, label, metric, target):
         (TEN, None, {"metric": "json:loads"}, "json:loads"),  # without trust
         (TEN, np.zeros(3, np.int64), {"metric": "top1"}, "top1.* numbers"),
         (TEN, np.zeros(3, np.int64), {"metric": "iou"}, r"iou.*\[3\]"),
-        (ONE, None, {"metric": "agreement"}, r"agreement.*y "),
+        ([("y", "tanh", 1)], None, {"metric": "agreement"}, r"agreement.*y "),
+        (ONE, 2, {"metric": "top1"}, r"top1.*y "),
     ],
 )
 def test_requests_that_do_not_fit_are_rejected(heads, outputs, label, request_, value):
@@ -140,6 +160,36 @@ def test_the_error_is_that_of_the_named_output(heads):
         result = GraphEvaluator(samples, variant, request)(ov.Core().read_model(variant.xml))
         assert result.value == pytest.approx(np.abs(exact[index] - targets).mean(), rel=1e-5)
         assert result.low < result.value < result.high
+
+
+@pytest.mark.parametrize("ending", ["linear", "sigmoid"])
+def test_accuracy_of_one_score_is_that_of_its_side_of_the_threshold(heads, ending):
+    """Right values: accuracy_score of scikit-learn."""
+    variant, other = heads(("y", ending, 1)), heads(("y", "negative", 1), name="other")
+    labels = (np.arange(60) % 3 == 0).astype(int)
+    samples = Labeled(labels.tolist(), 60)
+    exact = ov.Core().compile_model(variant.xml, "CPU")(samples.inputs.astype(np.float32))[0]
+    predicted = exact[:, 0] > (0.5 if ending == "sigmoid" else 0)
+    assert 0 < predicted.mean() < 1
+    evaluator = GraphEvaluator(samples, variant)
+    value = evaluator(ov.Core().read_model(variant.xml)).value
+    assert evaluator.metric == "accuracy_top1"
+    assert value == pytest.approx(accuracy_score(labels, predicted))
+    agreement = GraphEvaluator(Labeled(None, 60), variant, MetricRequest("agreement"))
+    assert agreement(ov.Core().read_model(variant.xml)).value == 1
+    same = ov.Core().compile_model(other.xml, "CPU")(samples.inputs.astype(np.float32))[0][:, 0]
+    expected = accuracy_score(predicted, same > (0.5 if ending == "sigmoid" else 0))
+    assert agreement(ov.Core().read_model(other.xml)).value == pytest.approx(expected)
+
+
+def test_an_index_is_compared_with_the_class(heads):
+    variant = heads(("y", "argmax", 5))
+    samples = Labeled((np.arange(60) % 5).tolist(), 60)
+    exact = ov.Core().compile_model(variant.xml, "CPU")(samples.inputs.astype(np.float32))[0]
+    evaluator = GraphEvaluator(samples, variant)
+    value = evaluator(ov.Core().read_model(variant.xml)).value
+    assert value == pytest.approx(accuracy_score(samples.labels, exact))
+    assert 0 < value < 1
 
 
 def count_positive(outputs, labels):
@@ -193,7 +243,6 @@ def test_a_wrong_second_output_is_the_quality(heads, held_out):
     assert "other" in next(n.evidence for n in result.notes if n.id == "worst-output")
     named = api.evaluate(wrong, held_out, baseline=right, outputs=["boxes"])
     assert named.figures["output_cosine"] == pytest.approx(1)
-    assert named.metric == "agreement_top1"
 
 
 def positions(above):

@@ -27,7 +27,7 @@ def score(outputs, labels=None, reference=None):
     if labels is not None:
         result = result.plus(score_classes(outputs, labels, "y"))
     if reference is not None:
-        result = result.plus(compare_outputs({"y": outputs}, {"y": reference}, {"y"}))
+        result = result.plus(compare_outputs({"y": outputs}, {"y": reference}, {"y": None}))
     return result
 
 

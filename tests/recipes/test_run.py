@@ -109,7 +109,7 @@ def test_a_quantized_source_is_compared_with_the_baseline(tmp_path):
     path = tmp_path / "r.yaml"
     path.write_text(
         "recipe: 1\nname: q\nmodel: {source: qdq.onnx, tolerance: 0.2}\n"
-        "data: {evaluation: {source: held-out.npz}}\nvariants: {int8: {}}\n"
+        "data: {evaluation: {source: held-out.npz, metric: agreement}}\nvariants: {int8: {}}\n"
         "sweep: {baseline: mlp.onnx, hints: [latency],"
         " rounds: 3, round_s: 0.03, max_seconds: 0.5}\n"
     )

@@ -11,7 +11,7 @@ SHARE = {"agreement_top1": 0.5, "agreement_top1_ci_low": 0.15, "agreement_top1_c
 
 def test_evaluate_measures_agreement_with_a_baseline(ovtool, small):
     arguments = ("--data", "noise:4", "--baseline", small.folder, "--precision", "f32")
-    ran = ovtool("evaluate", small.folder, *arguments, "--json")
+    ran = ovtool("evaluate", small.folder, *arguments, "--metric", "agreement", "--json")
     assert ran.document["figures"]["agreement_top1"] == 1
     assert ran.document["executed_precision"] == "f32"
     assert "small" in ran.err
