@@ -85,6 +85,8 @@ def summarize_table(table: ResultsTable) -> Summary:
     quality = table.quality_metric
     labels = config_labels(rows)
     caption = [CAPTION]
+    if quality and table.quality_reason:
+        caption.append(f"Quality is the {BY_NAME[quality].title}: {table.quality_reason}.")
     if excluded := row_count_text(excluded_rows(rows)):
         caption.append(f"Not results: {excluded}; emulated devices are for tests only.")
     if estimates:

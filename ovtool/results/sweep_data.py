@@ -49,6 +49,8 @@ class SweepInfo(Record):
 
     name: str
     quality_metric: QualityMetric | None
+    quality_reason: str
+    """Why this metric decides; empty if quality was not evaluated."""
     unavailable: tuple[Unavailable, ...]
     baselines: tuple[str, ...]
     """Ids of the uncompressed variants."""

@@ -38,7 +38,7 @@ DETAIL_COLUMNS = (
     "line", "label", "group", "baseline", "open_loop", "finished", "method_f32", "method_default",
 )  # fmt: skip
 """Details that the table is computed from; their columns have the names with ``_`` in front."""
-_VERSION = 4
+_VERSION = 5
 """Incremented when the same measurement becomes another row, or the file has another structure."""
 _METADATA_KEY = b"ovtool"
 _SAMPLED_BYTES = 65536
@@ -177,6 +177,7 @@ def _info(sweep: SweepData, notes: Iterable[tuple[str, str, str]]) -> SweepInfo:
     return SweepInfo(
         name=plan.name,
         quality_metric=plan.quality_metric,
+        quality_reason=plan.quality_reason,
         unavailable=plan.unavailable,
         baselines=tuple(dict.fromkeys(baselines)),
         variants=tuple(plan.variants),

@@ -78,6 +78,8 @@ class ResultsTable:
     """Of the measurements, and on how figures were computed."""
     quality_metric: QualityMetric | None = None
     """The column of quality; None if quality was not evaluated."""
+    quality_reason: str = ""
+    """Why this metric decides; empty if quality was not evaluated."""
     details: Mapping[tuple[str, str], RowDetails] = field(default_factory=dict)
     """Details of each row by (environment, trial)."""
 
@@ -138,6 +140,7 @@ def load_results(folders: Sequence[str | Path]) -> ResultsTable:
         unavailable=tuple(dict.fromkeys(unavailable)),
         notes=tuple(notes),
         quality_metric=metric,
+        quality_reason=_quality_reason(infos),
         details=_Details(frame[_KEY], details, starts, [info.notes for info in infos]),
     )
 
@@ -261,3 +264,11 @@ def _quality_metric(sweeps: Sequence[SweepInfo], notes: list[Note]) -> QualityMe
     evidence = ", ".join(sorted(metrics))
     notes.append(make_note("quality-metrics-differ", evidence, column=column))
     return column
+
+
+def _quality_reason(sweeps: Sequence[SweepInfo]) -> str:
+    """Return why the metrics decide, each with its sweep where they differ."""
+    reasons = {sweep.name: sweep.quality_reason for sweep in sweeps if sweep.quality_reason}
+    if len(set(reasons.values())) < 2:
+        return next(iter(reasons.values()), "")
+    return "; ".join(f"{name}: {reason}" for name, reason in reasons.items())

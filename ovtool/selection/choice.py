@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ovtool.core.columns import QualityMetric
     from ovtool.core.notes import Note
     from ovtool.results.table import ResultsTable
     from ovtool.selection.knee import Knee
@@ -110,6 +111,8 @@ class Choice:
         ties: Names of the rows without a significant difference to the winner.
         explanations: Why the winner and the runners-up are as fast, slow or uncertain as they are.
         front: The Pareto front of all rows, whether they fit or not.
+        quality_metric: Column of quality; None if quality was not evaluated.
+        quality_reason: Why this metric decides.
     """
 
     objective: str
@@ -127,6 +130,8 @@ class Choice:
     explanations: tuple[Note, ...]
     front: Front
     knees: Sequence[Knee]
+    quality_metric: QualityMetric | None
+    quality_reason: str
 
     @property
     def ties_text(self) -> str:
@@ -176,6 +181,8 @@ class Choice:
             "explanations": [asdict(note) for note in self.explanations],
             "front": self.front.to_json(),
             "knees": [knee.to_json() for knee in self.knees],
+            "quality_metric": self.quality_metric,
+            "quality_reason": self.quality_reason,
         }
 
 
@@ -227,7 +234,14 @@ def choose_from(table: ResultsTable, spec: ChoiceSpec | None = None) -> Choice:
         checks=winner.checks,
         reasons=(
             *([explain_tie(winner, best, goal, first.settled_by)] if first.settled_by else []),
-            *explain_winner(winner, rival, goal, table.quality_metric, best=not first.settled_by),
+            *explain_winner(
+                winner,
+                rival,
+                goal,
+                table.quality_metric,
+                why=table.quality_reason,
+                best=not first.settled_by,
+            ),
         ),
         settled_by=first.settled_by,
         runners_up=tuple(
@@ -242,6 +256,8 @@ def choose_from(table: ResultsTable, spec: ChoiceSpec | None = None) -> Choice:
         explanations=explain([winner.row, *(rival.row for rival in rivals)], context),
         front=find_front(rows, spec.percentile, table.quality_metric, labels),
         knees=context.knees,
+        quality_metric=table.quality_metric,
+        quality_reason=table.quality_reason,
     )
 
 

@@ -66,12 +66,14 @@ def explain_winner(
     goal: Quantity,
     quality: QualityMetric | None,
     *,
+    why: str = "",
     best: bool = True,
 ) -> tuple[str, ...]:
     """Return why the winner won, in sentences with figures and intervals.
 
     ``rival`` is the best row of another configuration that fits; ``quality`` is the column of the
-    quality, None if it was not evaluated; ``best`` is whether no row that fits has a better value.
+    quality, None if it was not evaluated; ``why`` is the reason for this metric; ``best`` is
+    whether no row that fits has a better value.
     """
     reasons = [_explain_goal(winner, rival, goal, best=best)]
     reasons += [f"Meets {check.limit.text}: {check.text}." for check in winner.checks]
@@ -85,7 +87,8 @@ def explain_winner(
             reasons.append(f"Speed-up over {reference} at this load: {ratio_text(ratio)}.")
     if quality is not None and winner.row[quality] is not None:
         text = f"{column_label(quality)} {figure_text(winner.row, quality)}"
-        reasons.append(f"Quality: {text}{_samples_text(winner.row)}.")
+        reason = f" ({why})" if why else ""
+        reasons.append(f"Quality: {text}{_samples_text(winner.row)}{reason}.")
     return tuple(reasons)
 
 

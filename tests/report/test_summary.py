@@ -27,6 +27,15 @@ def test_summary_has_a_row_for_each_configuration(tmp_path):
     assert summary.headings[1] == "agreement"
 
 
+def test_the_caption_says_why_the_metric_decides(tmp_path):
+    first = sweeps.whole(tmp_path / "a", name="a", quality_reason="reason 1")
+    other = sweeps.whole(tmp_path / "b", name="b", quality_reason="reason 2")
+    assert "reason 1" in summarize_table(load_results([first])).caption
+    caption = summarize_table(load_results([first, other])).caption
+    assert "a: reason 1" in caption
+    assert "b: reason 2" in caption
+
+
 def test_summary_fits_eighty_columns(tmp_path):
     summary = summarize_table(load_results([sweeps.whole(tmp_path / "s")]))
     words = [

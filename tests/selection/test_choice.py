@@ -44,6 +44,14 @@ def test_highest_throughput_wins_with_reasons(table):
     assert "2 streams" in choice.headline
 
 
+def test_the_choice_says_why_its_metric_decides(tmp_path):
+    reason = "no labels; output y is a softmax"
+    choice = choose_from(load_results([sweeps.whole(tmp_path / "s", quality_reason=reason)]))
+    document = choice.to_json()
+    assert (document["quality_metric"], document["quality_reason"]) == ("agreement_top1", reason)
+    assert sum(reason in line for line in choice.reasons) == 1
+
+
 def test_headline_names_explicit_streams_once(tmp_path):
     trial = Trial(sweeps.FP32.id, "fp32", "CPU", 4, hint=None, streams=2, requests=4)
     choice = choose_from(load_results([sweeps.make(tmp_path / "s", [sweeps.measure(trial)])]))
