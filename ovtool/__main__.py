@@ -4,8 +4,11 @@ import signal
 
 
 def run() -> None:
-    """Run the command line; until its imports are done, Ctrl-C ends it without a traceback."""
+    """Run the command line in a child process; until it starts, Ctrl-C ends without a traceback."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from ovtool.system.supervisor import supervise
+
+    supervise()
     from ovtool.cli.main import main
     from ovtool.cli.streams import protect_streams
 

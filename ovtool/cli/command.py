@@ -9,7 +9,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from ovtool.core import errors
+from ovtool.core import errors, steps
 
 MODEL = "Model"
 DATA = "Data"
@@ -50,6 +50,24 @@ class PanelCommand(TyperCommand):
         return sorted(
             super().get_params(ctx), key=lambda p: order.index(getattr(p, "rich_help_panel", None))
         )
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the verb; in a supervised process under the limits of memory and time."""
+        if steps.board is not None:
+            from ovtool.system import memory_limit
+
+            _check_step_timeout()
+            memory_limit.limit_memory()
+        return super().invoke(ctx)
+
+
+def _check_step_timeout() -> None:
+    try:
+        steps.default_limit_s()
+    except ValueError as error:
+        raise errors.InputError(
+            f"{steps.STEP_TIMEOUT} is not a number of seconds: {error}", "0 is no limit"
+        ) from None
 
 
 class LazyGroup(TyperGroup):

@@ -16,7 +16,7 @@ import typer
 from ovtool import __version__
 from ovtool.cli.command import LazyGroup, format_exit_codes
 from ovtool.cli.streams import discard
-from ovtool.core import files, units
+from ovtool.core import files, steps, units
 from ovtool.core.errors import CRASH, InputError, OvtoolError
 from ovtool.core.escaping import quote_controls
 
@@ -108,13 +108,17 @@ class Stopped(BaseException):
 
 def _stop(number: int, _frame: FrameType | None) -> NoReturn:
     for each in _stop_signals():
-        signal.signal(each, _end_at_once)
+        signal.signal(each, _end_at_once if steps.board is None else _leave_to_supervisor)
     raise Stopped(number)
 
 
 def _end_at_once(number: int, _frame: FrameType | None) -> NoReturn:
     """End without cleanup, on the second signal; workers end with their parent."""
     os._exit(128 + number)
+
+
+def _leave_to_supervisor(_number: int, _frame: FrameType | None) -> None:
+    """Do nothing: the supervisor got the second signal as well, and kills this process."""
 
 
 def _stop_signals() -> list[signal.Signals]:
@@ -125,6 +129,10 @@ def _stop_signals() -> list[signal.Signals]:
     return [signal.Signals[name] for name in names]
 
 
+_EXIT_LIMIT_S = 30.0
+"""Time limit of the end of the process, in which plugins may hang."""
+
+
 def main() -> None:
     """Run the command line."""
     for each in _stop_signals():
@@ -133,13 +141,11 @@ def main() -> None:
         status = app(prog_name="ovtool", standalone_mode=False)
         sys.stdout.flush()
     except OvtoolError as error:
-        status = _print_error(str(error), error.hint, error.exit_code)
+        status = _print_ovtool_error(error)
     except typer.TyperException as error:
         status = _print_usage_error(error)
     except Stopped as stopped:
-        kept = files.kept_results()
-        outcome = f"kept {', '.join(kept[-3:])}; run the same command to continue"
-        print(f"stopped: {outcome if kept else 'nothing was finished to keep'}", file=sys.stderr)
+        print(steps.stopped_line(files.kept_results()), file=sys.stderr)
         status = stopped.exit_code
     except OSError as error:
         if error.errno == errno.ENOSPC and error.filename is None:
@@ -150,6 +156,9 @@ def main() -> None:
             status = _print_crash(error)
     except Exception as error:  # noqa: BLE001 - a bug: the last place that can report it
         status = _print_crash(error)
+    if steps.board is not None:
+        steps.board.status = int(status or 0)
+        steps.report("ending", _EXIT_LIMIT_S)
     sys.exit(status)
 
 
@@ -158,6 +167,23 @@ def _print_error(message: str, hint: str, status: int) -> int:
     if hint:
         print(f"hint: {quote_controls(hint)}", file=sys.stderr)
     return status
+
+
+def _print_ovtool_error(error: OvtoolError) -> int:
+    from ovtool.system import memory_limit
+
+    if memory_limit.is_out_of_memory(error):
+        return _print_memory_error()
+    return _print_error(str(error), error.hint, error.exit_code)
+
+
+def _print_memory_error() -> int:
+    """Print a failed allocation with the memory limit."""
+    from ovtool.system import memory_limit
+
+    message, hint = memory_limit.describe()
+    step = steps.board.failed if steps.board is not None else ""
+    return _print_error(f"{step}: {message}" if step else message, hint, InputError.exit_code)
 
 
 DEBUG = "OVTOOL_DEBUG"
@@ -169,6 +195,10 @@ def _print_crash(error: Exception) -> int:
     """Print a bug on one line; the traceback goes to the log, and to stderr on request."""
     import traceback
 
+    from ovtool.system import memory_limit
+
+    if memory_limit.is_out_of_memory(error):
+        return _print_memory_error()
     LOGGER.error("internal error", exc_info=error)
     if os.environ.get(DEBUG):
         traceback.print_exception(error, file=sys.stderr)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ovtool.cli.console import get_console, write_line
 from ovtool.core import units
 from ovtool.core.escaping import quote_controls
+from ovtool.core.steps import report
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -31,6 +32,7 @@ class TerminalProgress:
 
     def start(self, task: str, total: int | None = None) -> None:
         """Start a task."""
+        report(task)
         if not self._console.is_terminal:
             self.note(task)
             return
@@ -51,6 +53,7 @@ class TerminalProgress:
 
     def advance(self, steps: int = 1) -> None:
         """Add finished steps."""
+        report()
         if self._bars is not None and self._task is not None:
             self._bars.advance(self._task, steps)
 

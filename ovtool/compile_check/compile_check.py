@@ -19,7 +19,7 @@ from ovtool.core.errors import InputError, MissingDeviceError
 from ovtool.core.ports import fix_shapes
 from ovtool.core.progress import SILENT, Progress
 from ovtool.core.registry import suggestion
-from ovtool.core.third_party import condense
+from ovtool.core.third_party import condense, read_graph
 from ovtool.core.trial_grid import plan_trials, single_spec
 from ovtool.devices import rules
 from ovtool.devices.discovery import discover, resolve
@@ -185,7 +185,7 @@ def check_compiles(
     import openvino as ov
 
     name, shapes = job.trial.variant_name, tuple(zip(job.names, job.shapes, strict=True))
-    model = ov.Core().read_model(job.xml)
+    model = read_graph(job.xml)
     fix_shapes(model, shapes, name)
     with files.scratch_folder("check") as scratch:
 

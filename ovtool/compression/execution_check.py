@@ -8,6 +8,7 @@ import numpy as np
 
 from ovtool.core.errors import InputError
 from ovtool.core.ports import fixed_batch, ports
+from ovtool.core.third_party import read_graph
 from ovtool.datasets.samples import batches, random_sample
 from ovtool.graph.flops import compute_cost
 from ovtool.graph.reference_run import ReferenceModel
@@ -44,8 +45,6 @@ def check_runs(
         InputError: The model does not run, or an output has NaN or infinity and the parent's
             outputs do not.
     """
-    import openvino as ov
-
     inputs = ports(model)["inputs"]
     reshaped = [p.shape for p in inputs] != [p.shape for p in parent.record.inputs]
     feed = _feed(inputs, parent, None if reshaped else samples)
@@ -53,7 +52,7 @@ def check_runs(
     failure = _run_failure(compressed, feed)
     if failure is None:
         return read_layers(compressed.compiled, compute_cost(model))
-    before = ReferenceModel(ov.Core().read_model(parent.xml))
+    before = ReferenceModel(read_graph(parent.xml))
     if reshaped or _run_failure(before, feed) is None:
         raise InputError(f"the compressed model {failure}", "ignore layers, or use other settings")
     if samples is not None:

@@ -28,6 +28,7 @@ from ovtool.core import files, units, variant
 from ovtool.core.errors import InputError
 from ovtool.core.ports import ports, set_output_layouts
 from ovtool.core.progress import SILENT, Progress
+from ovtool.core.third_party import read_graph
 from ovtool.datasets.fingerprint import fingerprint, shared_notes, used_samples
 from ovtool.datasets.samples import CachedSamples
 from ovtool.graph import storage
@@ -102,7 +103,7 @@ def apply_method(
     variant.check_target(out, replace)
     parent.verify()
     scratch = _scratch(out, parent, step)
-    model = _reader().read_model(parent.xml)
+    model = _read(parent.xml)
     context = MethodContext(model, parsed, parent, inputs, scratch, progress)
     compressed = _run(definition, context, step, out=out, name=name, replace=replace)
     # The pattern has the length of the key: a variant named out.name + ".x" has its own scratch.
@@ -180,13 +181,9 @@ def _reusable(
     return existing if same else None
 
 
-def _reader() -> ov.Core:
-    """Return a core; on Windows without memory mapping, since mapped files cannot be renamed."""
-    import openvino as ov
-
-    core = ov.Core()
-    core.set_property({"ENABLE_MMAP": os.name != "nt"})
-    return core
+def _read(xml: Path) -> ov.Model:
+    """Read an IR; on Windows without memory mapping, since mapped files cannot be renamed."""
+    return read_graph(xml, mapped=os.name != "nt")
 
 
 def _run(
@@ -205,10 +202,10 @@ def _run(
 
     def describe(xml: Path) -> dict[str, Any]:
         context.progress.start("checking")
-        saved = _reader().read_model(xml)
+        saved = _read(xml)
         after = count_weight_types(saved)
         if filecmp.cmp(xml.with_suffix(".bin"), parent.bin, shallow=False) and (
-            _outline(saved) == _outline(_reader().read_model(parent.xml))
+            _outline(saved) == _outline(_read(parent.xml))
         ):
             raise InputError(f"{step.method} changes no layer of {parent.name}", _NO_LAYER_HINT)
         layers = check_runs(saved, parent, context.inputs.calibration, context.progress)

@@ -13,6 +13,7 @@ from ovtool.compression.compress import CompressionData, create_evaluator
 from ovtool.core import files, units
 from ovtool.core.errors import InputError
 from ovtool.core.progress import SILENT, Progress
+from ovtool.core.third_party import read_graph
 from ovtool.datasets.spec import DataSpec
 from ovtool.models.convert import ModelReference, load_or_convert_next_to
 
@@ -93,8 +94,6 @@ def sensitivity(
     Raises:
         InputError: A setting, the data or the model is wrong.
     """
-    import openvino as ov
-
     from ovtool.charts.layers import draw_noise_by_layer
     from ovtool.compression.layer_sensitivity import MAX_ROWS, measure_sensitivity
     from ovtool.compression.ptq import check_not_quantized
@@ -111,7 +110,7 @@ def sensitivity(
         folder = stack.enter_context(files.new_folder(target, replace)) if target else None
         scratch = stack.enter_context(files.scratch_folder("sensitivity"))
         variant = load_or_convert_next_to(model, target, scratch, progress)
-        graph = ov.Core().read_model(variant.xml, config={"ENABLE_MMAP": False})
+        graph = read_graph(variant.xml, mapped=False)
         check_not_quantized(graph, variant.name)
         spec = DataSpec(data) if isinstance(data, str) else data
         inputs = CompressionData(

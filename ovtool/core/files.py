@@ -16,6 +16,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ovtool.core import steps
 from ovtool.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -85,6 +86,8 @@ _kept: dict[Path, str] = {}
 def mark_kept(path: Path, what: str) -> None:
     """Record a finished result on the disk, which a stopped command leaves for its next run."""
     _kept[path] = what
+    if steps.board is not None:
+        steps.board.write("kept", "\0".join(kept_results()[-3:]))
 
 
 def kept_results() -> list[str]:
@@ -352,7 +355,9 @@ def _reserved(target: Path) -> Iterator[Path]:
 
     if target.parent not in _cleaned:
         _cleaned.add(target.parent)
-        _remove_abandoned(target.parent)
+        if steps.board is not None:
+            steps.board.add_folder(target.parent)
+        remove_abandoned(target.parent)
     prefix = target.with_name(f".{target.name[:_LONGEST_NAME]}.{uuid.uuid4().hex[:8]}")
     path = Path(f"{prefix}.lock")
     lock = FileLock(path)
@@ -365,7 +370,7 @@ def _reserved(target: Path) -> Iterator[Path]:
         path.unlink(missing_ok=True)
 
 
-def _remove_abandoned(folder: Path) -> None:
+def remove_abandoned(folder: Path) -> None:
     """Remove temporary files of dead processes, and restore a folder they were about to replace."""
     from filelock import FileLock, Timeout
 

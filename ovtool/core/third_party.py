@@ -1,4 +1,4 @@
-"""Third-party code: its output goes to the log, its errors become one line."""
+"""Third-party code: output goes to the log, errors become one line, steps have a limit."""
 
 from __future__ import annotations
 
@@ -9,8 +9,13 @@ import re
 import warnings
 from typing import TYPE_CHECKING
 
+from ovtool.core import steps
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
+
+    import openvino as ov
 
 LOG = logging.getLogger("ovtool")
 
@@ -63,3 +68,15 @@ def captured(what: str) -> Iterator[list[warnings.WarningMessage]]:
                 LOG.debug("%s: %s: %s", what, warning.category.__name__, warning.message)
             for line in printed.getvalue().splitlines():
                 LOG.debug("%s: %s", what, line)
+
+
+def read_graph(xml: Path, *, mapped: bool = True) -> ov.Model:
+    """Read an IR; ``mapped`` maps its weights, which blocks replacing the file on Windows.
+
+    Raises:
+        RuntimeError: The file is not an IR.
+    """
+    import openvino as ov
+
+    with steps.limited(f"reading {xml}", xml):
+        return ov.Core().read_model(xml, config={"ENABLE_MMAP": mapped})

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ovtool.core.progress import SILENT, Progress
+from ovtool.core.third_party import read_graph
 from ovtool.datasets.registry import load_samples
 
 if TYPE_CHECKING:
@@ -43,10 +44,9 @@ class DataSpec:
 
 
 def _read_graph(variant: Variant) -> ov.Model:
-    import openvino as ov
 
     # Without memory mapping: on Windows a mapped file prevents replacing its folder.
-    return ov.Core().read_model(variant.xml, config={"ENABLE_MMAP": False})
+    return read_graph(variant.xml, mapped=False)
 
 
 @dataclass(slots=True)

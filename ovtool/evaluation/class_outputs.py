@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ovtool.core.third_party import read_graph
 from ovtool.datasets.samples import sample_shape
 from ovtool.evaluation.scores import has_classes
 from ovtool.graph.operations import VIEWS
@@ -68,12 +69,10 @@ def find_class_outputs(variant: Variant, ports: Sequence[Port]) -> dict[str, Cla
     labels that an output is classes: a linear layer may as well be an embedding, landmarks or a
     rating, and several sigmoids several answers.
     """
-    import openvino as ov
-
     shapes = {port.name: rows_shape(port) for port in ports}
     if not any(has_classes(shape) or _has_one_value(shape) for shape in shapes.values()):
         return {}
-    model = ov.Core().read_model(variant.xml)
+    model = read_graph(variant.xml)
     positions = {port.name: index for index, port in enumerate(variant.record.outputs)}
     outputs = {}
     for port in ports:

@@ -17,6 +17,7 @@ from ovtool.benchmark.session import Job, Runner, Session, TrialFailedError
 from ovtool.core import files, units
 from ovtool.core.notes import Note, make_note
 from ovtool.core.shapes import port_name
+from ovtool.core.third_party import read_graph
 from ovtool.datasets.samples import FirstSamples
 from ovtool.evaluation.divergence import compute_relative_error, find_divergence
 from ovtool.evaluation.evaluator import infer_samples
@@ -158,9 +159,8 @@ def _has_finite(rows: Rows) -> bool:
 
 
 def _output_name(job: Job, index: int) -> str:
-    import openvino as ov
 
-    output = ov.Core().read_model(job.xml).outputs[index]
+    output = read_graph(job.xml).outputs[index]
     return port_name(output.get_names(), "output", index)
 
 
@@ -182,7 +182,7 @@ class _Search:
         """
         import openvino as ov
 
-        model = ov.Core().read_model(self.job.xml)
+        model = read_graph(self.job.xml)
         if model.get_sinks():
             return "the model keeps state between inferences"
         model.reshape({i: ov.PartialShape(list(s)) for i, s in enumerate(self.job.shapes)})
@@ -232,7 +232,7 @@ class _Search:
         import openvino as ov
         from openvino import opset15 as op
 
-        model = ov.Core().read_model(self.job.xml)
+        model = read_graph(self.job.xml)
         nodes, _ = sort_operations(model)
         by_name = {}
         for position in positions:
@@ -242,7 +242,7 @@ class _Search:
                 by_name[name] = position
         ov.save_model(model, target, compress_to_fp16=False)
         indices: dict[int, list[int]] = {}
-        for index, output in enumerate(ov.Core().read_model(target).outputs):
+        for index, output in enumerate(read_graph(target).outputs):
             name = output.get_node().get_friendly_name()
             if name in by_name:
                 indices.setdefault(by_name[name], []).append(index)

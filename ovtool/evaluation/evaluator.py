@@ -17,6 +17,7 @@ from ovtool.core import files
 from ovtool.core.errors import InputError
 from ovtool.core.shapes import OPEN, Named, Shape, shape_text
 from ovtool.core.statistics import Interval
+from ovtool.core.third_party import read_graph
 from ovtool.core.trial import Trial
 from ovtool.core.units import MIB
 from ovtool.datasets.samples import batches, stack, unstack
@@ -167,12 +168,10 @@ class GraphEvaluator:
         Raises:
             InputError: The graph does not run, or it has no such figure on the samples.
         """
-        import openvino as ov
-
         judge, reference = self.judge, None
         if judge.compares:
             if self._reference is None:
-                self._reference = self._outputs(ov.Core().read_model(self.variant.xml))
+                self._reference = self._outputs(read_graph(self.variant.xml))
             reference = self._reference
         result = judge.score(self._outputs(model), reference, len(self.samples))
         if self.metric not in result.figures:

@@ -13,6 +13,7 @@ import numpy as np
 
 from ovtool.core.errors import InputError
 from ovtool.core.statistics import Interval, bootstrap_rate, wilson
+from ovtool.core.third_party import read_graph
 from ovtool.evaluation.scores import (
     Score,
     check_finite,
@@ -45,9 +46,7 @@ def load_alphabet(variant: Variant, output: int = 0) -> Alphabet:
     Raises:
         InputError: The model lists no characters, or their number does not fit its classes.
     """
-    import openvino as ov
-
-    model = ov.Core().read_model(variant.xml)
+    model = read_graph(variant.xml)
     if not model.has_rt_info(list(METADATA)):
         raise InputError(
             f"{variant.name} lists no characters: its outputs cannot be decoded to text",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ovtool.core import steps
 from ovtool.core.errors import InputError
 from ovtool.core.shapes import port_name
 from ovtool.core.third_party import reason
@@ -63,7 +64,10 @@ class ReferenceModel:
 
         if self._compiled is None:
             try:
-                self._compiled = ov.Core().compile_model(self.model, "CPU", dict(self.properties))
+                with steps.limited("compiling for the CPU"):
+                    self._compiled = ov.Core().compile_model(
+                        self.model, "CPU", dict(self.properties)
+                    )
             except RuntimeError as error:
                 raise _does_not_run(error) from error
         return self._compiled
@@ -86,8 +90,9 @@ class ReferenceModel:
             self._request.reset_state()
             # infer() would present every output to NumPy, which fails for some types.
             # Shared arrays give zeros where an output is an input, after another shape.
-            self._request.start_async(feed, share_inputs=False)
-            self._request.wait()
+            with steps.limited("running on the CPU"):
+                self._request.start_async(feed, share_inputs=False)
+                self._request.wait()
         except RuntimeError as error:
             self._compiled = self._request = None  # it may reject valid inputs from now on
             raise _does_not_run(error) from error

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ovtool.core import units
+from ovtool.core.third_party import read_graph
 from ovtool.graph import huffman
 from ovtool.graph.parameters import count_parameters
 from ovtool.graph.weights import classify_codebook, drop_shared, find_weights
@@ -95,13 +96,11 @@ def _measure_layers(model: ov.Model) -> list[_LayerStorage]:
 
 def load_storage(variant: Variant) -> Storage:
     """Return the storage of a variant, from its record or else from its files."""
-    import openvino as ov
-
     steps = variant.record.steps
     recorded = steps[-1].details.get(KEY) if steps else None
     if recorded is not None:
         return Storage(**recorded)
-    return measure_storage(variant.xml, ov.Core().read_model(variant.xml))
+    return measure_storage(variant.xml, read_graph(variant.xml))
 
 
 def _measure_layer(weights: LayerWeights) -> _LayerStorage:

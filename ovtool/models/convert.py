@@ -9,11 +9,12 @@ from dataclasses import replace as with_fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ovtool.core import files, units, variant
+from ovtool.core import files, steps, units, variant
 from ovtool.core.errors import InputError
 from ovtool.core.notes import make_note
 from ovtool.core.ports import ports
 from ovtool.core.progress import SILENT, Progress
+from ovtool.core.third_party import read_graph
 from ovtool.core.variant import RECORD, Variant
 from ovtool.datasets.registry import load_samples
 from ovtool.graph.operations import describe_state
@@ -72,6 +73,21 @@ def convert(
     variant.check_target(target, replace)
     if target.exists() and Path(reference).resolve().is_relative_to(target.resolve()):
         raise InputError(f"the folder to replace contains the source: {target}", "change --out")
+    # The user's code may take any time, and so may downloads.
+    limit_s = 0.0 if kind in ("torch", "sample") else steps.default_limit_s(Path(reference))
+    with steps.limited(f"converting {reference}", limit_s=limit_s):
+        return _convert(reference, target, kind, name, options, progress, replace)
+
+
+def _convert(
+    reference: str,
+    target: Path,
+    kind: str,
+    name: str | None,
+    options: SourceOptions,
+    progress: Progress,
+    replace: bool,
+) -> Variant:
     progress.start(f"converting {reference}", 3)
     read: SourceModel = SOURCES.load(kind)(reference, options)
     reject_text(read.model)
@@ -268,13 +284,12 @@ def _source_notes(xml: Path, read: SourceModel) -> tuple[Note, ...]:
     """Return the notes of a source, with a proof of lost control flow where inputs show it."""
     if read.network is None or read.reference is None:
         return read.notes
-    import openvino as ov
 
     notes = []
     for note in read.notes:
         evidence = note.evidence
         if note.id == "traced-control-flow":
-            graph = ReferenceModel(ov.Core().read_model(xml, config={"ENABLE_MMAP": False}))
+            graph = ReferenceModel(read_graph(xml, mapped=False))
             example = {n: t.numpy(force=True) for n, t in read.network.example.items()}
             shown = find_difference(graph.run, read.reference, example)
             evidence = f"{evidence}; {shown}"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ovtool.core import files
 from ovtool.core.errors import InputError
-from ovtool.core.third_party import reason
+from ovtool.core.third_party import read_graph, reason
 from ovtool.graph.reference_run import ReferenceModel
 from ovtool.models.source import SourceModel, from_files
 
@@ -22,8 +22,6 @@ def read(reference: str, _options: SourceOptions) -> SourceModel:
     Raises:
         InputError: A file is missing, truncated or not an IR.
     """
-    import openvino as ov
-
     xml = files.existing_file(reference, "model")
     with xml.open("rb") as stream:
         if b"<net" not in stream.read(_HEAD_BYTES):
@@ -35,7 +33,7 @@ def read(reference: str, _options: SourceOptions) -> SourceModel:
         )
     try:
         # Without memory mapping: on Windows a mapped file cannot be replaced.
-        model = ov.Core().read_model(xml, config={"ENABLE_MMAP": False})
+        model = read_graph(xml, mapped=False)
     except RuntimeError as error:
         if not weights.is_file() and "weights" in str(error):
             raise InputError(f"weights file {weights} of {xml} is missing") from error

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ovtool.core import steps
 from ovtool.core.errors import InputError
 from ovtool.core.ports import Port
 from ovtool.core.third_party import captured, reason
@@ -99,7 +100,10 @@ def _open_session(
     if not optimized:
         settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
-        session = onnxruntime.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
+        with steps.limited(f"loading {path} in onnxruntime", path):
+            session = onnxruntime.InferenceSession(
+                path, settings, providers=["CPUExecutionProvider"]
+            )
     except failures as error:
         return None, f"onnxruntime cannot load the file, {reason(error)}"
     for port in (*session.get_inputs(), *session.get_outputs()):
@@ -109,7 +113,8 @@ def _open_session(
     def run(arrays: Inputs) -> list[Array]:
         feed = complete_inputs(arrays, inputs)
         try:
-            outputs = session.run(None, feed)
+            with steps.limited(f"running {path} in onnxruntime", path):
+                outputs = session.run(None, feed)
         except state.NotImplemented as error:
             raise RuntimeUnavailableError(f"onnxruntime cannot run it: {reason(error)}") from error
         except failures as error:

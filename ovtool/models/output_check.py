@@ -10,6 +10,7 @@ import numpy as np
 from ovtool.core.errors import InputError
 from ovtool.core.notes import make_note
 from ovtool.core.ports import ports
+from ovtool.core.third_party import read_graph
 from ovtool.core.variant import ConversionCheck
 from ovtool.datasets.samples import batches
 from ovtool.graph.reference_run import FLOAT_KERNELS, ReferenceModel
@@ -69,10 +70,8 @@ def compare_with_source(
         InputError: An output differs by more than the tolerance and the source's own error, is not
             finite while the source's is, has another shape, or a model does not run.
     """
-    import openvino as ov
-
     # Without memory mapping: on Windows a mapped file prevents renaming its folder.
-    model = ov.Core().read_model(xml, config={"ENABLE_MMAP": False})
+    model = read_graph(xml, mapped=False)
     if source.reference is None:
         return run_unchecked(model, source, options)
     try:

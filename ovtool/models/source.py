@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ovtool.core import files
+from ovtool.core import files, steps
 from ovtool.core.errors import InputError
 from ovtool.core.third_party import reason
 from ovtool.core.variant import Source
@@ -133,9 +133,10 @@ def read_with(frontend: str, path: Path, what: str, content: bytes | None = None
     reader = ov.frontend.FrontEndManager().load_by_framework(frontend)
     failures: tuple[type[Exception], ...] = (RuntimeError, *_frontend_failures())
     try:
-        model: ov.Model = reader.convert(
-            reader.load(str(path) if content is None else io.BytesIO(content))
-        )
+        with steps.limited(f"reading {path}", path):
+            model: ov.Model = reader.convert(
+                reader.load(str(path) if content is None else io.BytesIO(content))
+            )
     except failures as error:
         why = reason(error)
         hint = "the file may be incomplete" if "parse" in why else ""

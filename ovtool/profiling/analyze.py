@@ -13,6 +13,7 @@ from ovtool.core import files
 from ovtool.core.errors import InputError
 from ovtool.core.ports import fix_shapes
 from ovtool.core.progress import SILENT, Progress
+from ovtool.core.third_party import read_graph
 from ovtool.graph import counts
 from ovtool.models.convert import ModelReference, load_or_convert_next_to
 
@@ -133,9 +134,8 @@ def _fixed_shapes(trial: Trial, variant: Variant) -> Named:
 
 
 def _read_graph(variant: Variant, shapes: Named) -> ov.Model:
-    import openvino as ov
 
-    model = ov.Core().read_model(variant.xml)
+    model = read_graph(variant.xml)
     fix_shapes(model, shapes, variant.name)
     return model
 
