@@ -264,12 +264,12 @@ def test_ctrl_c_on_a_terminal_stops_once():
             signal.signal(signal.SIGINT, lambda number, frame: print("again", flush=True))
             raise SystemExit(128 + number)
         signal.signal(signal.SIGINT, stop)
-        print("ready", flush=True)
         try:
+            print("ready", flush=True)
             time.sleep(600)
         finally:
-            time.sleep(0.3)
             print("cleaned", flush=True)
+            steps.board.status = 130
     """
     pid, terminal = pty.fork()
     if pid == 0:
