@@ -44,6 +44,7 @@ ONNX_OPERATORS = "docs/reference/onnx-operators.json"
 """Stored results, written by ``python -m tests.models.onnx_operators``."""
 ONNX_OUTCOMES = {
     "equal": "equal",
+    "limited": "limited",
     "not-checked": "not checked",
     "differs": "differs",
     "refused": "refused",

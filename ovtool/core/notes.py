@@ -59,6 +59,18 @@ NOTES: Mapping[str, tuple[str, str]] = {
     "mask-limited": (
         "the outputs agree with the source's unless a mask starts with zeros",
         "pad at the end, or compare the outputs for padding at the start yourself"),
+    "rows-limited": (
+        "the outputs agree with the source's unless a mask leaves out a whole row",
+        "keep a value in every row, or compare the outputs for such rows yourself"),
+    "values-limited": (
+        "the outputs agree with the source's except for special values of an input",
+        "keep the inputs finite and in the range of the type to which the model casts them"),
+    "overlap-limited": (
+        "boxes are selected as in the source unless an overlap equals the threshold",
+        "change the threshold by a small amount if such boxes occur"),
+    "cast-undefined": (
+        "casts of values beyond the range of an integer type have no defined result, and differ",
+        "clip the values before the cast, or keep the inputs in the range"),
     "size-fixed": (
         "a dimension keeps the size of the conversion: at another size the outputs are wrong",
         "convert again for each size that you need: ovtool convert --shape"),
@@ -313,6 +325,7 @@ NOTES: Mapping[str, tuple[str, str]] = {
 
 VARIANT_NOTES = frozenset(
     {
+        "cast-undefined",
         "conversion-not-checked",
         "files-larger",
         "images-stretched",
@@ -324,12 +337,15 @@ VARIANT_NOTES = frozenset(
         "outputs-left-out",
         "outputs-not-checked",
         "outputs-random",
+        "overlap-limited",
+        "rows-limited",
         "samples-shared",
         "size-fixed",
         "sizes-tied",
         "state-initial",
         "state-not-converted",
         "traced-control-flow",
+        "values-limited",
     }
 )
 """Ids of the notes that stay with a variant: in its record, its rows and a choice of it."""

@@ -43,7 +43,7 @@ class _Flow:
 
 
 # Operations whose output contains the values of their first input unchanged.
-_PASS_THROUGH = frozenset({
+PASS_THROUGH = frozenset({
     "Convert", "ConvertLike", "Reshape", "Unsqueeze", "Squeeze", "Transpose", "Broadcast",
     "Tile", "Slice", "StridedSlice", "Split", "VariadicSplit", "Reverse",
 })  # fmt: skip
@@ -115,7 +115,7 @@ def trace_input(port: Any, *, whole: bool = False) -> InputUse:
 def _after(node: Any, index: int, flow: _Flow) -> _Flow | None:
     """Return what an operation makes of a flow; None where its values cannot be indices later."""
     kind = node.get_type_name()
-    if (kind in _PASS_THROUGH or kind in _INDEXED) and index == 0:
+    if (kind in PASS_THROUGH or kind in _INDEXED) and index == 0:
         return flow
     if kind in {"Concat", "Select", "Maximum"} and not (kind == "Select" and index == 0):
         return flow

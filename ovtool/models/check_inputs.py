@@ -16,18 +16,21 @@ from ovtool.core.ports import ports
 from ovtool.core.registry import suggestion
 from ovtool.core.shapes import OPEN
 from ovtool.datasets import synthetic
-from ovtool.datasets.samples import numpy_type
+from ovtool.datasets.samples import batches, numpy_type
+from ovtool.models.inputs import check_shapes, with_batch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import openvino as ov
 
     from ovtool.core.ports import Port
-    from ovtool.datasets.samples import Sample
+    from ovtool.datasets.samples import Sample, Samples
     from ovtool.datasets.synthetic import ValueRange
-    from ovtool.models.source import Array
+    from ovtool.models.source import Array, Inputs, SourceModel
 
+MAX_SAMPLES = 16
+"""Largest number of the user's samples that are checked."""
 SMALL = 2**15 - 1
 """Largest integer of inputs without a limit: products of two stay exact in 32 bits."""
 
@@ -206,3 +209,43 @@ def group_samples(samples: Sequence[Sample], described: Sequence[Port]) -> list[
     rest = list(samples[2:])
     together = [rest] if rest and all(s == shapes[0] for s in shapes) else [[s] for s in rest]
     return [[sample] for sample in samples[:2]] + together
+
+
+def base_shapes(source: SourceModel) -> dict[str, tuple[int, ...]]:
+    """Return the shapes at which a source was read: of its example, or chosen ones; batch 1.
+
+    A static batch of the source stays.
+
+    Raises:
+        InputError: An input has a dynamic rank.
+    """
+    base = check_shapes(source.model, source.symbols)
+    if source.network is None:
+        return base
+    for name, tensor in source.network.example.items():
+        if name in base and len(tensor.shape) == len(base[name]):
+            partial = source.model.input(name).get_partial_shape()
+            sizes = zip(partial, tensor.shape, base[name], strict=True)
+            base[name] = tuple(
+                int(size) if dimension.is_dynamic else static for dimension, size, static in sizes
+            )
+    return with_batch(source.model, base, batch=1)
+
+
+def sample_inputs(
+    drawn: CheckInputs, model: ov.Model, samples: Samples | None, values: Mapping[str, float]
+) -> Iterator[Inputs]:
+    """Yield inputs from the user's samples: two alone, then the others as a batch.
+
+    Inputs with a fixed value of ``values`` are not part of the samples.
+    """
+    if samples is None:
+        return
+    described = ports(model)["inputs"]
+    given = [port for port in described if port.name not in values]
+    first = [sample for sample, _ in zip(samples, range(MAX_SAMPLES), strict=False)]
+    for group in group_samples(first, described):
+        for batch in batches(group, given, len(group)):
+            shapes = {p.name: tuple(abs(size) for size in p.shape) for p in described}
+            fixed = drawn.draw(with_batch(model, shapes, len(group)), FIRST[0])
+            yield fixed | batch.inputs

@@ -22,12 +22,13 @@ from ovtool.graph.quantization import NONE, detect_compression
 from ovtool.graph.reference_run import ReferenceModel
 from ovtool.models.batch import open_batch
 from ovtool.models.bundled import networks
+from ovtool.models.check_inputs import MAX_SAMPLES
 from ovtool.models.control_flow import find_difference
 from ovtool.models.inputs import apply_options, name_ports, reject_text
 from ovtool.models.network import NETWORK_OPTIONS
 from ovtool.models.onnx_file import external_files
 from ovtool.models.options import SourceOptions
-from ovtool.models.output_check import MAX_SAMPLES, compare_with_source
+from ovtool.models.output_check import compare_with_source
 from ovtool.models.registry import COMPANIONS, SOURCES, kind_of
 from ovtool.models.size_check import FixedSizeError
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ovtool.models.options import SourceOptions
 
 
-def read(reference: str, _options: SourceOptions) -> SourceModel:
+def read(reference: str, options: SourceOptions) -> SourceModel:
     """Read an ONNX file; external data must be in the same folder.
 
     The inputs and outputs have the names of the file.
@@ -31,14 +31,14 @@ def read(reference: str, _options: SourceOptions) -> SourceModel:
     parts = [path, *onnx_file.external_files(path)]
     proto = onnx_file.load(path)
     if proto is None:
-        model = read_with("onnx", path, "ONNX")
+        model = read_with("onnx", path, "ONNX", shapes=options.input_shapes)
         # The inputs of the model cannot be matched with those of the file.
         missing = no_runtime("onnx is not installed, or cannot parse the file", onnx_file.INSTALL)
         return from_files("onnx", reference, parts, model, missing)
     inputs = onnx_file.declared_inputs(proto, path)
     outputs = onnx_file.declared_outputs(proto, path)
     rewritten = onnx_file.with_time_major_recurrence(proto, path)
-    model = read_with("onnx", path, "ONNX", rewritten)
+    model = read_with("onnx", path, "ONNX", rewritten, options.input_shapes)
     dropped = onnx_file.name_like_file(
         model,
         [value.name for value in inputs],

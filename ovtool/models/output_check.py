@@ -12,7 +12,6 @@ from ovtool.core.notes import make_note
 from ovtool.core.ports import ports
 from ovtool.core.third_party import read_graph
 from ovtool.core.variant import ConversionCheck
-from ovtool.datasets.samples import batches
 from ovtool.graph.reference_run import FLOAT_KERNELS, ReferenceModel
 from ovtool.models import check_inputs, size_check
 from ovtool.models.check_inputs import CheckInputs, Variation
@@ -22,20 +21,16 @@ from ovtool.models.check_verdict import (
     run_unchecked,
     unchecked_notes,
 )
-from ovtool.models.inputs import (
-    batch_axis,
-    check_shapes,
-    inputs_text,
-    with_batch,
-    with_shape_hint,
-)
+from ovtool.models.difference_cause import CLIP, explain_overflow, undefined_casts
+from ovtool.models.inputs import batch_axis, inputs_text, with_batch, with_shape_hint
 from ovtool.models.output_difference import Comparison, OutputHistory, compare_output, disagreement
 from ovtool.models.size_check import FixedSizeError
 from ovtool.models.source import RuntimeUnavailableError
 from ovtool.models.source_error import OUTPUT_STEPS, RANDOM, ancestors, own_error, resolution
+from ovtool.models.special_inputs import special_inputs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import openvino as ov
@@ -48,8 +43,6 @@ if TYPE_CHECKING:
 
 BATCHES = (2, 5)
 """Batches that are checked besides the one at which the source was read."""
-MAX_SAMPLES = 16
-"""Largest number of the user's samples that are checked."""
 _RERUNS = 4
 """Runs of a source that differs, to see whether it is random; two of a few values may be equal."""
 _INTEGER_STEPS = (2**62, 2**31 - 1, 2**24)
@@ -103,6 +96,8 @@ class _Check:
         self._converted = ReferenceModel(model)
         self._in_floats = ReferenceModel(model, FLOAT_KERNELS)
         self._kernel_error = ""
+        self._undefined: dict[str, str] = {}
+        self._undefined_error: InputError | None = None
         self._inputs = CheckInputs(model, options.seed, options.values)
         self._tolerance = options.tolerance or DEFAULT_TOLERANCE
         self._tried: list[str] = []
@@ -122,8 +117,10 @@ class _Check:
 
     def run(self) -> CheckedConversion:
         """Try inputs until every output is compared."""
-        base = self._base_shapes()
-        for inputs in self._sample_inputs():
+        base = check_inputs.base_shapes(self._source)
+        for inputs in check_inputs.sample_inputs(
+            self._inputs, self._model, self._samples, self._options.values
+        ):
             self._require(inputs, "the source does not run on the samples")
         sampled = len(self._tried)
         self._check_batches(base)
@@ -135,8 +132,14 @@ class _Check:
             self._attempt(self._inputs.draw(base, variation))
         self._check_sizes(base)
         maxima, notes = self._check_integers(base)
+        self._check_special(base)
         if self._kernel_error:
             self._notes.append(make_note("integer-kernels-differ", self._kernel_error))
+        if self._undefined_error is not None:
+            casts = "; ".join(f"{cast}: {values}" for cast, values in self._undefined.items())
+            if not any(output.comparisons for output in self._outputs):
+                raise InputError(f"{self._undefined_error}; values of the cast {casts}", CLIP)
+            self._notes.append(make_note("cast-undefined", casts))
         texts = [f"{self._samples.reference}: " if self._samples and sampled else ""]
         texts += ["; ".join(self._tried[:sampled]), "; " if sampled else ""]
         texts += [f"random, seed {self._options.seed}: {'; '.join(self._tried[sampled:])}"]
@@ -150,48 +153,17 @@ class _Check:
             check, (*unchecked_notes(check, list(self._random_names)), *self._notes, *notes), maxima
         )
 
-    def _base_shapes(self) -> Shapes:
-        """Return the shapes at which the source was read: of its example, or chosen ones."""
-        base = check_shapes(
-            self._source.model, self._source.symbols
-        )  # keeps a static batch of the source
-        if self._source.network is None:
-            return base
-        for name, tensor in self._source.network.example.items():
-            if name in base and len(tensor.shape) == len(base[name]):
-                partial = self._source.model.input(name).get_partial_shape()
-                sizes = zip(partial, tensor.shape, base[name], strict=True)
-                base[name] = tuple(
-                    int(size) if dimension.is_dynamic else static
-                    for dimension, size, static in sizes
-                )
-        return with_batch(self._source.model, base, batch=1)
-
-    def _sample_inputs(self) -> Iterator[Inputs]:
-        """Yield inputs from the user's samples: two alone, then the others as a batch."""
-        if self._samples is None:
-            return
-        described = ports(self._model)["inputs"]
-        given = [port for port in described if port.name not in self._options.values]
-        samples = [sample for sample, _ in zip(self._samples, range(MAX_SAMPLES), strict=False)]
-        for group in check_inputs.group_samples(samples, described):
-            for batch in batches(group, given, len(group)):
-                shapes = {p.name: tuple(abs(size) for size in p.shape) for p in described}
-                fixed = with_batch(self._model, shapes, len(group))
-                yield (
-                    self._inputs.draw(fixed, check_inputs.FIRST[0]) | batch.inputs
-                )  # drawn: fixed values
-
     def _check_batches(self, base: Shapes) -> None:
         """Compare the first batch, then others, which are larger if the batch is dynamic."""
+        first = self._inputs.draw(base, check_inputs.FIRST[0])
         try:
-            error = self._compare(self._inputs.draw(base, check_inputs.FIRST[0]))
+            error = self._compare(first)
         except _RejectedError as rejected:
             error = None
             if not self._tried:
                 self._retry_first(base, rejected.error)
         if error is not None:
-            raise error
+            raise self._explained(error, first)
         accepted = True
         variations: tuple[Variation, ...] = check_inputs.FIRST[1:]
         if any(self._resolutions):
@@ -287,6 +259,22 @@ class _Check:
         evidence = f"{', '.join(maxima)}: right up to {top}; above, {difference}"
         return maxima, [make_note("integers-limited", evidence)]
 
+    def _check_special(self, base: Shapes) -> None:
+        """Compare special values where they reach an output; differences are notes."""
+        limits: dict[str, dict[str, list[str]]] = {}
+        drawn = self._inputs.draw(base, Variation(mask="ones"))
+        for special in special_inputs(self._model, drawn, self._inputs.masks):
+            try:
+                error = self._compare(special.inputs, record=False)
+            except _RejectedError:
+                continue
+            if error is not None:
+                places = limits.setdefault(special.kind, {})
+                places.setdefault(special.place, []).append(special.values)
+        for kind, places in limits.items():
+            texts = [f"{place}: {', '.join(values)}" for place, values in places.items()]
+            self._notes.append(make_note(f"{kind}-limited", "; ".join(texts)))
+
     def _require(self, inputs: Inputs, what: str) -> None:
         """Compare the user's inputs, which the source must accept."""
         try:
@@ -302,7 +290,7 @@ class _Check:
                     f"{name} has integers up to {largest}, and {error}",
                     "OpenVINO computes 64-bit integers in 32 bits: reduce them before the model",
                 )
-        raise error
+        raise self._explained(error, inputs)
 
     def _attempt(self, inputs: Inputs) -> bool:
         """Compare all outputs; return whether the source accepts the inputs."""
@@ -311,13 +299,18 @@ class _Check:
         except _RejectedError:
             return False
         if error is not None:
-            raise error
+            raise self._explained(error, inputs)
         return True
+
+    def _explained(self, error: InputError, inputs: Inputs) -> InputError:
+        """Return an error that names integers beyond the range of their type as the cause."""
+        return explain_overflow(error, self._model, inputs)
 
     def _compare(self, inputs: Inputs, *, record: bool = True) -> InputError | None:
         """Compare all outputs; return the first disagreement beyond the source's own error.
 
         A quantized graph that agrees in f32 is right, whatever the kernels of this CPU return.
+        Inputs on which a cast has no defined result show nothing, and are not recorded.
 
         Raises:
             _RejectedError: The source does not accept the inputs.
@@ -328,11 +321,17 @@ class _Check:
                 f"the source has {len(expected)} outputs, the conversion {len(self._outputs)}"
             )
         error = self._judge(self._converted, inputs, expected, record)
-        if error is None or not any(self._resolutions):
+        if error is None:
+            return None
+        quantized = any(self._resolutions)
+        if quantized and self._judge(self._in_floats, inputs, expected, record) is None:
+            self._kernel_error = self._kernel_error or str(error).partition(";")[0]
+            return None
+        casts = undefined_casts(self._model, inputs)
+        if not casts:
             return error
-        if self._judge(self._in_floats, inputs, expected, record) is not None:
-            return error
-        self._kernel_error = self._kernel_error or str(error).partition(";")[0]
+        self._undefined = casts | self._undefined
+        self._undefined_error = self._undefined_error or error
         return None
 
     def _judge(

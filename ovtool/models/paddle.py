@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ovtool.models.options import SourceOptions
 
 
-def read(reference: str, _options: SourceOptions) -> SourceModel:
+def read(reference: str, options: SourceOptions) -> SourceModel:
     """Read a Paddle inference model.
 
     Raises:
@@ -38,7 +38,7 @@ def read(reference: str, _options: SourceOptions) -> SourceModel:
             f"OpenVINO does not read Paddle's .json programs: {path}",
             "save it as .pdmodel (FLAGS_enable_pir_api=0), or convert it to ONNX with paddle2onnx",
         )
-    model = read_with("paddle", path, "Paddle")
+    model = read_with("paddle", path, "Paddle", shapes=options.input_shapes)
     weights = path.with_suffix(".pdiparams")
     parts = [path, weights] if weights.is_file() else [path]
     return from_files("paddle", reference, parts, model, _runtime(path, weights, model))

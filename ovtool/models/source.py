@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,10 +116,23 @@ def no_runtime(why: str, hint: str = "") -> Runtime:
     return None, f"{why}: {hint}" if hint else why
 
 
-def read_with(frontend: str, path: Path, what: str, content: bytes | None = None) -> ov.Model:
+def read_with(
+    frontend: str,
+    path: Path,
+    what: str,
+    content: bytes | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+) -> ov.Model:
     """Read a file with one of OpenVINO's frontends.
 
-    ``content`` is read in place of the content of the file.
+    Args:
+        frontend: OpenVINO's name of the frontend.
+        path: The file or folder.
+        what: The format, for errors.
+        content: Content to read in place of that of the file.
+        shapes: Requested shapes of inputs, -1 for a dynamic dimension.  Some operations are
+            converted only if the rank or a size of their inputs is known, so a model that fails
+            with the shapes of the file is read again with these.
 
     The frontend is explicit: ``Core.read_model`` tries all frontends on an unrecognized file, and
     some of them write to the terminal.
@@ -132,18 +145,60 @@ def read_with(frontend: str, path: Path, what: str, content: bytes | None = None
 
     reader = ov.frontend.FrontEndManager().load_by_framework(frontend)
     failures: tuple[type[Exception], ...] = (RuntimeError, *_frontend_failures())
+    open_inputs: list[str] = []
     try:
         with steps.limited(f"reading {path}", path):
-            model: ov.Model = reader.convert(
-                reader.load(str(path) if content is None else io.BytesIO(content))
-            )
+            opened = reader.load(str(path) if content is None else io.BytesIO(content))
+            open_inputs = _open_inputs(opened, failures)
+            try:
+                model: ov.Model = reader.convert(opened)
+            except failures:
+                if not shapes:
+                    raise
+                opened = reader.load(str(path) if content is None else io.BytesIO(content))
+                _set_shapes(opened, shapes)
+                model = reader.convert(opened)
     except failures as error:
         why = reason(error)
-        hint = "the file may be incomplete" if "parse" in why else ""
+        hint = "the file may be incomplete" if "parse" in why else _shape_hint(open_inputs)
         raise InputError(f"cannot read {path} as {what}: {why}", hint) from error
     if not model.outputs:
         raise InputError(f"cannot read {path} as {what}: the model has no outputs")
     return model
+
+
+def _open_inputs(opened: Any, failures: tuple[type[Exception], ...]) -> list[str]:
+    """Return the names of the inputs with an open shape, of a model that is not converted yet."""
+    names = []
+    failures = (*failures, ValueError)  # min() of a place without names
+    for place in opened.get_inputs():
+        try:
+            if opened.get_partial_shape(place).is_dynamic:
+                names.append(min(place.get_names()))
+        except failures:  # not every frontend tells the shape
+            continue
+    return names
+
+
+def _shape_hint(names: Sequence[str]) -> str:
+    """Return which shapes the conversion of a model may lack; empty if all inputs have one."""
+    options = " ".join(f"--shape {name}=..." for name in names)
+    return f"an operation may need sizes that the file leaves open: {options}" if names else ""
+
+
+def _set_shapes(opened: Any, shapes: Mapping[str, Sequence[int]]) -> None:
+    """Set the shapes of the inputs of a model that is not converted yet.
+
+    A name that no input has is reported later, with the names of the inputs.
+    """
+    import openvino as ov
+
+    for place in opened.get_inputs():
+        for name in place.get_names():
+            # TensorFlow numbers the outputs of operations: x:0.
+            shape = shapes.get(name, shapes.get(name.partition(":")[0]))
+            if shape is not None:
+                opened.set_partial_shape(place, ov.PartialShape(list(shape)))
 
 
 def _frontend_failures() -> tuple[type[Exception], ...]:

@@ -105,13 +105,16 @@ def own_error(
         flips = relative > 0 and _rms_ratio(actual, precise) <= _MAX_RMS
         if closest.agrees(tolerance, relative * largest) or flips:
             return compare_output("", actual, expected).max_abs_difference
-        distance = np.abs(as_real(precise).astype(np.float64) - theirs)
-        spread = float(distance[np.isfinite(distance)].max(initial=0.0))
+        other = as_real(precise).astype(np.float64)
+        both = finite & np.isfinite(other)
+        spread = float(np.abs(other[both] - theirs[both]).max(initial=0.0))
     return min(relative * largest + 2 * spread, _MAX_ERROR * largest)
 
 
 def _rms_ratio(actual: Array, expected: Array) -> float:
     """Return the root mean square of a difference, relative to that of the expected values."""
     ours, theirs = actual.astype(np.float64), as_real(expected).astype(np.float64)
+    if not (np.isfinite(ours).all() and np.isfinite(theirs).all()):
+        return np.inf
     scale = float(np.sqrt(np.mean(theirs**2))) if theirs.size else 0.0
     return float(np.sqrt(np.mean((ours - theirs) ** 2))) / scale if scale else np.inf

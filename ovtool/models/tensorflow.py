@@ -56,11 +56,11 @@ def read(reference: str, options: SourceOptions) -> SourceModel:
     else:
         parts = [files.existing_file(path, "model")]
     with _native_messages_in_log():
-        model = read_with("tf", path, "TensorFlow")
+        model = read_with("tf", path, "TensorFlow", shapes=options.input_shapes)
     return from_files("tensorflow", reference, parts, model, _runtime(path, model, options.trust))
 
 
-def read_tflite(reference: str, _options: SourceOptions) -> SourceModel:
+def read_tflite(reference: str, options: SourceOptions) -> SourceModel:
     """Read a TensorFlow Lite file.
 
     Raises:
@@ -70,7 +70,7 @@ def read_tflite(reference: str, _options: SourceOptions) -> SourceModel:
     with path.open("rb") as stream:
         if stream.read(8)[4:] != _TFLITE_MAGIC:
             raise InputError(f"not a TensorFlow Lite model: {path}")
-    model = read_with("tflite", path, "TensorFlow Lite")
+    model = read_with("tflite", path, "TensorFlow Lite", shapes=options.input_shapes)
     return from_files("tflite", reference, [path], model, _lite_runtime(path, model))
 
 

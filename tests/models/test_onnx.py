@@ -126,8 +126,11 @@ def test_inputs_have_the_names_of_the_file(tmp_path, nodes, inputs):
     assert [d.status for d in record.check.differences] == ["checked"]
 
 
-@pytest.mark.parametrize("kind", ["DOUBLE", "BFLOAT16", "FLOAT8E4M3FN"])
-def test_input_that_only_gives_its_type_is_dropped_with_a_note(tmp_path, kind):
+@pytest.mark.parametrize(
+    ("kind", "limited"),
+    [("DOUBLE", {"values-limited"}), ("BFLOAT16", set()), ("FLOAT8E4M3FN", {"values-limited"})],
+)
+def test_input_that_only_gives_its_type_is_dropped_with_a_note(tmp_path, kind, limited):
     number = TensorProto.DataType.Value(kind)
     source = write_onnx(
         tmp_path / "net.onnx",
@@ -138,7 +141,9 @@ def test_input_that_only_gives_its_type_is_dropped_with_a_note(tmp_path, kind):
     )
     record = make(source, tmp_path / "out").record
     assert [port.name for port in record.inputs] == ["x"]
-    assert [(note.id, note.evidence) for note in record.notes] == [("inputs-dropped", "z")]
+    notes = {note.id: note.evidence for note in record.notes}
+    assert notes["inputs-dropped"] == "z"
+    assert set(notes) == {"inputs-dropped", *limited}
     assert [d.status for d in record.check.differences] == ["checked"]
 
 
@@ -286,3 +291,33 @@ def test_products_of_integers_do_not_saturate(tmp_path):
     values = np.ones((4, 64), np.float32)
     (result,) = read(str(path), SourceOptions()).reference({"x": values})
     assert result == pytest.approx(values @ weights, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("node", "shape", "requested"),
+    [
+        (helper.make_node("SpaceToDepth", ["x"], ["y"], blocksize=2), None, (-1, 3, 4, 6)),
+        (helper.make_node("ReduceSum", ["x"], ["y"]), None, (2, 3)),
+        (helper.make_node("TopK", ["x", "k"], ["y", "i"]), None, (-1, 9)),
+    ],
+)
+def test_shapes_that_the_reader_needs_are_set_before(tmp_path, node, shape, requested):
+    """OpenVINO's converters of these operators need the rank of the input."""
+    outputs = dict.fromkeys(node.output)
+    if "i" in outputs:
+        outputs["i"] = (None, TensorProto.INT64)
+    initializers = [tensor("k", np.array([3]))] if "k" in node.input else []
+    path = write_onnx(tmp_path / "net.onnx", [node], {"x": shape}, outputs, initializers)
+    with pytest.raises(InputError) as caught:
+        make(path, tmp_path / "out")
+    assert "--shape x=" in caught.value.hint
+    record = make(path, tmp_path / "out", input_shapes={"x": requested}).record
+    assert record.inputs[0].shape[1:] == requested[1:]
+    assert [d.status for d in record.check.differences] == ["checked"] * len(outputs)
+
+
+def test_a_wrong_name_of_a_shape_is_an_error_also_before_reading(tmp_path):
+    node = helper.make_node("SpaceToDepth", ["x"], ["y"], blocksize=2)
+    path = write_onnx(tmp_path / "net.onnx", [node], {"x": None}, {"y": None})
+    with pytest.raises(InputError, match="cannot read"):
+        make(path, tmp_path / "out", input_shapes={"z": (2, 3)})
