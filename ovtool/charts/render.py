@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ovtool.charts import theme
-from ovtool.core import files
+from ovtool.core import files, places
 from ovtool.core.errors import InputError, OvtoolError
 from ovtool.core.escaping import quote_controls
 
@@ -201,7 +201,7 @@ def _load_library() -> str:
 
     name, cache = f"vega-{version('vl-convert-python')}.js", None
     with contextlib.suppress(OSError, InputError):
-        cache = files.user_folder() / name
+        cache = places.user_folder() / name
         digest, _, script = cache.read_bytes().partition(b"\n")
         if digest == _digest(script):
             return script.decode()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import signal
@@ -15,8 +14,7 @@ import typer
 
 from ovtool import __version__
 from ovtool.cli.command import LazyGroup, format_exit_codes
-from ovtool.cli.streams import discard
-from ovtool.core import files, steps, units
+from ovtool.core import files, steps, system_errors, units
 from ovtool.core.errors import CRASH, InputError, OvtoolError
 from ovtool.core.escaping import quote_controls
 
@@ -90,7 +88,7 @@ def _main(
 
 
 def _log_to(path: str) -> None:
-    with files.writing(Path(path)):
+    with system_errors.writing(Path(path)):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
@@ -147,15 +145,8 @@ def main() -> None:
     except Stopped as stopped:
         print(steps.stopped_line(files.kept_results()), file=sys.stderr)
         status = stopped.exit_code
-    except OSError as error:
-        if error.errno == errno.ENOSPC and error.filename is None:
-            discard(sys.stdout.fileno())
-            message = "cannot write the output: the disk is full"
-            status = _print_error(message, "", InputError.exit_code)
-        else:
-            status = _print_crash(error)
-    except Exception as error:  # noqa: BLE001 - a bug: the last place that can report it
-        status = _print_crash(error)
+    except Exception as error:  # noqa: BLE001 - the last place that can report it
+        status = _print_unexpected(error)
     if steps.board is not None:
         steps.board.status = int(status or 0)
         steps.report("ending", _EXIT_LIMIT_S)
@@ -191,17 +182,30 @@ DEBUG = "OVTOOL_DEBUG"
 _CRASH_WIDTH = 93
 
 
-def _print_crash(error: Exception) -> int:
-    """Print a bug on one line; the traceback goes to the log, and to stderr on request."""
+def _print_unexpected(error: Exception) -> int:
+    """Print an error of the operating system, or a bug, on one line.
+
+    The traceback goes to the log, and to stderr on request.
+    """
     import traceback
 
     from ovtool.system import memory_limit
 
     if memory_limit.is_out_of_memory(error):
         return _print_memory_error()
-    LOGGER.error("internal error", exc_info=error)
+    explained = system_errors.explain(error)
+    LOGGER.error("internal error" if explained is None else str(explained), exc_info=error)
     if os.environ.get(DEBUG):
         traceback.print_exception(error, file=sys.stderr)
+    if explained is None:
+        return _print_crash(error)
+    return _print_error(str(explained), explained.hint, explained.exit_code)
+
+
+def _print_crash(error: Exception) -> int:
+    """Print a bug with its place in the code."""
+    import traceback
+
     own = Path(__file__).parents[1]
     places = [
         f"{Path(frame.filename).relative_to(own).as_posix()}:{frame.lineno}"

@@ -7,23 +7,36 @@ import errno
 import io
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from ovtool.core.system_errors import explain
 
 if TYPE_CHECKING:
     from collections.abc import Buffer  # type: ignore[attr-defined] # since Python 3.12
 
 
 class _Output(io.FileIO):
-    """A file that discards what is written after its reader is gone, as with ``| head``."""
+    """A file that discards what is written after its reader is gone, as with ``| head``.
+
+    A full disk is an error of stdout, and no reason to stop for stderr.
+    """
 
     def write(self, data: Buffer, /) -> int:
-        """Write bytes, and return how many."""
+        """Write bytes, and return how many.
+
+        Raises:
+            InputError: stdout is a file that cannot be written.
+        """
         try:
             return super().write(data) or 0
         except OSError as error:
-            if error.errno not in (errno.EPIPE, errno.EIO):  # a pipe, or a closed terminal
-                raise
-        discard(self.fileno())
+            failure = error
+        descriptor = self.fileno()
+        discard(descriptor)
+        # A pipe, or a closed terminal.
+        if descriptor == 1 and failure.errno not in (errno.EPIPE, errno.EIO):
+            raise explain(failure, Path("standard output")) or failure from None
         return memoryview(data).nbytes
 
 

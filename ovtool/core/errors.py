@@ -10,7 +10,8 @@
     `-- UndecidedError          exit 5: what was measured does not decide
 
 The command line catches ``OvtoolError`` in one place, prints ``str(error)`` and ``error.hint`` on a
-line each, and exits with ``error.exit_code``.  Any other exception is a bug and exits with 70.
+line each, and exits with ``error.exit_code``.  :mod:`ovtool.core.system_errors` explains errors of
+the operating system.  Any other exception is a bug and exits with 70.
 """
 
 from __future__ import annotations

@@ -11,13 +11,13 @@ import os
 import re
 import shutil
 import sys
-import tempfile
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ovtool.core import steps
+from ovtool.core import places, steps
 from ovtool.core.errors import InputError
+from ovtool.core.system_errors import reading, writing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -27,57 +27,12 @@ MARKER = ".ovtool"
 
 _LOCK = re.compile(r"(?P<prefix>\.(?P<name>.+)\.[0-9a-f]{8})\.lock")
 _LONGEST_NAME = 200
-"""Characters of a target's name in the names of its temporary files; the limit is 255 bytes."""
+"""Bytes of a target's name in the names of its temporary files; the limit is 255 bytes."""
 _CACHED_BYTES = 1 << 24
 """Size from which reading a cached hash is faster than hashing."""
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 _cleaned: set[Path] = set()
 """Folders in which this process has removed the temporary files of dead processes."""
-
-_WRITE_ERRORS = {
-    errno.ENOSPC: "the disk is full",
-    errno.EDQUOT: "the disk quota is used up",
-    errno.EFBIG: "the file is too large for the disk",
-    errno.EROFS: "the disk is read-only",
-    errno.EACCES: "permission denied",
-    errno.EPERM: "permission denied",
-    errno.ENOTDIR: "a file is in the way",
-    errno.EEXIST: "a file is in the way",
-    errno.EISDIR: "a folder is in the way",
-    errno.ENOTEMPTY: "a folder appeared there in the meantime",
-    errno.ENAMETOOLONG: "the name is too long",
-    errno.ELOOP: "too many symbolic links",
-    errno.EMFILE: "too many open files",
-    errno.ENFILE: "too many open files",
-    errno.EIO: "the disk reports an input/output error",
-    errno.ENOLCK: "the file system has no locks left",
-}
-
-
-def user_folder() -> Path:
-    """Return the cache folder of ovtool, which may not exist yet.
-
-    A process without a home folder, as in a container with an arbitrary user id, gets a private
-    folder below the system's temporary folder.
-    """
-    cache = os.environ.get("XDG_CACHE_HOME")
-    if cache:
-        return Path(cache) / "ovtool"
-    try:
-        return Path.home() / ".cache" / "ovtool"
-    except RuntimeError:
-        return _private_folder()
-
-
-def _private_folder() -> Path:
-    """Return a folder that no other user can read or prepare."""
-    folder = Path(tempfile.gettempdir()) / f"ovtool-{os.getuid()}"
-    with contextlib.suppress(FileExistsError):
-        folder.mkdir(mode=0o700)
-    status = folder.lstat()
-    if folder.is_symlink() or status.st_uid != os.getuid() or status.st_mode & 0o077:
-        raise InputError(f"{folder} belongs to another user", "set XDG_CACHE_HOME to a folder")
-    return folder
 
 
 _kept: dict[Path, str] = {}
@@ -99,7 +54,7 @@ def sha256(*paths: Path) -> str:
     """Return the SHA-256 of the concatenated contents of files, in hexadecimal."""
     digest = hashlib.sha256()
     for path in paths:
-        with path.open("rb") as stream:
+        with reading(path), path.open("rb") as stream:
             while block := stream.read(1 << 20):
                 digest.update(block)
     return digest.hexdigest()
@@ -109,21 +64,24 @@ def verified_sha256(*paths: Path) -> str:
     """Return :func:`sha256`, from a cache while the files have the same size, times and inode."""
     if sum(path.stat().st_size for path in paths) < _CACHED_BYTES:
         return sha256(*paths)
-    key = hashlib.sha256("\n".join(str(path.resolve()) for path in paths).encode()).hexdigest()
-    stamps = [_stamp(path) for path in paths]
-    try:
-        cache = user_folder() / "hashes" / f"{key}.json"
-        known = json.loads(cache.read_bytes())
-        if known["stamps"] == stamps:
-            return str(known["sha256"])
-    except InputError:
-        return sha256(*paths)
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # missing or damaged
+    names = b"\n".join(os.fsencode(path.resolve()) for path in paths)
+    stamps = json.dumps([_stamp(path) for path in paths])
+    cache = None
+    with contextlib.suppress(OSError, ValueError, InputError):  # none, missing or damaged
+        cache = places.user_folder() / "hashes" / hashlib.sha256(names).hexdigest()
+        digest, check = cache.read_text(encoding="ascii").split()
+        if check == _check_of(digest, stamps):
+            return digest
     digest = sha256(*paths)
-    with contextlib.suppress(InputError, OSError):
-        write_text(cache, json.dumps({"stamps": stamps, "sha256": digest}))
+    if cache is not None:
+        with contextlib.suppress(OSError, InputError):
+            write_text(cache, f"{digest} {_check_of(digest, stamps)}\n")
     return digest
+
+
+def _check_of(digest: str, stamps: str) -> str:
+    """Return the checksum of a cached hash and of the state of the files."""
+    return hashlib.sha256(f"{digest} {stamps}".encode()).hexdigest()
 
 
 def _stamp(path: Path) -> list[int]:
@@ -154,12 +112,12 @@ def scratch_folder(purpose: str) -> Iterator[Path]:
     Args:
         purpose: Part of its name.
     """
-    with _reserved(Path(tempfile.gettempdir()) / f"ovtool-{purpose}") as prefix:
+    with _reserved(places.temporary_folder() / f"ovtool-{purpose}") as prefix:
         folder = Path(f"{prefix}.tmp")
-        with writing(folder):
-            folder.mkdir(mode=0o700)
         try:
-            yield folder
+            with writing(folder):
+                folder.mkdir(mode=0o700)
+                yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -358,7 +316,8 @@ def _reserved(target: Path) -> Iterator[Path]:
         if steps.board is not None:
             steps.board.add_folder(target.parent)
         remove_abandoned(target.parent)
-    prefix = target.with_name(f".{target.name[:_LONGEST_NAME]}.{uuid.uuid4().hex[:8]}")
+    name = os.fsdecode(os.fsencode(target.name)[:_LONGEST_NAME])
+    prefix = target.with_name(f".{name}.{uuid.uuid4().hex[:8]}")
     path = Path(f"{prefix}.lock")
     lock = FileLock(path)
     with writing(target):
@@ -390,7 +349,8 @@ def remove_abandoned(folder: Path) -> None:
                         continue
                     left = folder / name
                     if name.endswith(".old") and not target.exists():
-                        left.rename(target)
+                        if len(os.fsencode(target.name)) < _LONGEST_NAME:  # else it is incomplete
+                            left.rename(target)
                     elif left.is_dir() and not left.is_symlink():
                         shutil.rmtree(left, ignore_errors=True)
                     else:
@@ -398,14 +358,3 @@ def remove_abandoned(folder: Path) -> None:
             finally:
                 lock.release()
                 path.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def writing(target: Path) -> Iterator[None]:
-    """Convert an operating system error of writing ``target`` into an :class:`InputError`."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in _WRITE_ERRORS:
-            raise
-        raise InputError(f"cannot write {target}: {_WRITE_ERRORS[error.errno]}") from error

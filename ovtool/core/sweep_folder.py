@@ -22,6 +22,7 @@ from ovtool.core.errors import InputError
 from ovtool.core.fields import Record, invalid_content
 from ovtool.core.measurement import Measurement
 from ovtool.core.notes import Note
+from ovtool.core.system_errors import reading, writing
 from ovtool.core.trial import Trial
 
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ class SweepFolder:
         journal = self.path / JOURNAL
         if not journal.exists():
             return
-        with journal.open("rb") as stream:
+        with reading(journal), journal.open("rb") as stream:
             for number, line in enumerate(stream, 1):
                 if not line.endswith(b"\n"):
                     return
@@ -187,7 +188,7 @@ class SweepFolder:
         )
         journal = self.path / JOURNAL
         # Unbuffered: closing a buffered file would write the rest of a line that was removed.
-        with files.writing(journal), journal.open("a+b", buffering=0) as stream:
+        with writing(journal), journal.open("a+b", buffering=0) as stream:
             whole = _whole_length(stream)
             stream.truncate(whole)
             try:
@@ -237,7 +238,8 @@ def _whole_length(stream: Any) -> int:
 
 
 def _read_record(kind: type[_R], path: Path) -> _R:
-    text = files.existing_file(path, "sweep file").read_bytes()
+    with reading(path):
+        text = files.existing_file(path, "sweep file").read_bytes()
     try:
         return kind.model_validate_json(text)
     except ValidationError as error:

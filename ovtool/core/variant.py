@@ -21,6 +21,7 @@ from ovtool.core.errors import InputError
 from ovtool.core.fields import Record, invalid_content
 from ovtool.core.notes import Note
 from ovtool.core.ports import Port, Preprocessing, fixed_batch
+from ovtool.core.system_errors import reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -205,9 +206,11 @@ class Variant:
             InputError: A file is missing or was changed, or ``variant.json`` is invalid.
         """
         path = Path(folder)
-        record_path = files.existing_file(path / RECORD, "variant record")
+        record_path = path / RECORD
+        with reading(record_path):
+            content = files.existing_file(record_path, "variant record").read_bytes()
         try:
-            record = VariantRecord.model_validate_json(record_path.read_bytes())
+            record = VariantRecord.model_validate_json(content)
         except ValidationError as error:
             raise invalid_content(record_path, error) from error
         loaded = cls(path, record)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, ValidationError
 
-from ovtool.core import files
+from ovtool.core import files, places
 from ovtool.core.errors import InputError
 from ovtool.core.fields import Record, invalid_content
 from ovtool.roofline.model import (
@@ -117,7 +117,7 @@ class Calibration(Record):
 def path(environment: str, device: str) -> Path:
     """Return the path of a device's calibration file."""
     name = "".join(c if c.isalnum() or c in ".-" else "_" for c in device)
-    return files.user_folder() / FOLDER / environment / f"{name}.json"
+    return places.user_folder() / FOLDER / environment / f"{name}.json"
 
 
 def write(calibration: Calibration) -> Path:

@@ -16,6 +16,7 @@ from ovtool.core.errors import InputError
 from ovtool.core.measurement import Measurement
 from ovtool.core.statistics import Interval
 from ovtool.core.sweep_folder import Environment, SweepFolder, SweepPlan
+from ovtool.core.system_errors import writing
 from ovtool.core.trial import Trial
 
 if TYPE_CHECKING:
@@ -188,7 +189,7 @@ def _require_same_conditions(sweep: SweepFolder, plan: SweepPlan, environment: E
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    with files.writing(folder):
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / ".lock")
         try:

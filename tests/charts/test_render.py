@@ -12,7 +12,7 @@ import pytest
 
 from ovtool.charts.drawing import Chart
 from ovtool.charts.render import ChartRenderer, write_charts
-from ovtool.core import files
+from ovtool.core import places
 from ovtool.core.errors import OvtoolError
 
 DOT = {"data": {"values": [{"a": 1, "b": 2}]}, "mark": "point", "encoding": {"x": {"field": "a"}}}
@@ -53,7 +53,7 @@ def wait_for_end(processes):
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return files.user_folder()
+    return places.user_folder()
 
 
 def library():

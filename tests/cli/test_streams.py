@@ -67,10 +67,12 @@ def test_a_path_that_is_not_utf_8_is_an_error_of_one_line(tmp_path):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
-def test_a_full_disk_is_an_error():
+def test_a_full_disk_is_an_error(tmp_path):
     ran = run(f"{OVTOOL} methods > /dev/full")
     assert ran.returncode == 2
-    assert len(ran.stderr.splitlines()) == 1
+    assert len(ran.stderr.splitlines()) == 2
+    ran = run(f"{OVTOOL} choose {tmp_path / 'none'} 2> /dev/full")
+    assert (ran.returncode, ran.stdout) == (2, b"")
 
 
 def test_the_second_signal_ends_at_once(tmp_path):

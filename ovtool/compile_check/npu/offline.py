@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from ovtool.compile_check import compiling
 from ovtool.compile_check.compiling import BLOB, COMPILE_S, LocalCompiler
-from ovtool.core import files
+from ovtool.core import places
 from ovtool.core.errors import InputError, MissingDependencyError
 from ovtool.system.child_process import run_program
 
@@ -48,7 +48,7 @@ def install_folder() -> Path:
     """Return the folder for the compiler of the installed OpenVINO version."""
     from importlib.metadata import version
 
-    return files.user_folder() / "npu-compiler" / version("openvino")
+    return places.user_folder() / "npu-compiler" / version("openvino")
 
 
 def npu_compiler_folder() -> Path | None:

@@ -1,0 +1,68 @@
+"""The folders that ovtool uses besides its outputs: the cache and the temporary folders."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+from ovtool.core.errors import InputError
+
+PREFIX = ".ovtool-"
+"""Start of the names of temporary folders."""
+
+
+def temporary_folder() -> Path:
+    """Return the system's folder for temporary files.
+
+    Raises:
+        InputError: No such folder is writable.
+    """
+    try:
+        return Path(tempfile.gettempdir())
+    except OSError as error:
+        raise no_temporary_folder() from error
+
+
+def no_temporary_folder() -> InputError:
+    """Return the error of a system without a writable folder for temporary files."""
+    return InputError(
+        "no folder for temporary files is writable", "set TMPDIR to a folder with space"
+    )
+
+
+def user_folder() -> Path:
+    """Return the cache folder of ovtool, which may not exist yet.
+
+    A process without a home folder, as in a container with an arbitrary user id, gets a private
+    folder below the system's temporary folder.
+    """
+    cache = os.environ.get("XDG_CACHE_HOME")
+    if cache:
+        return Path(cache) / "ovtool"
+    try:
+        return Path.home() / ".cache" / "ovtool"
+    except RuntimeError:
+        return _private_folder()
+
+
+def _private_folder() -> Path:
+    """Return a folder that no other user can read or prepare."""
+    folder = temporary_folder() / f"ovtool-{os.getuid()}"
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    status = folder.lstat()
+    if folder.is_symlink() or status.st_uid != os.getuid() or status.st_mode & 0o077:
+        raise InputError(f"{folder} belongs to another user", "set XDG_CACHE_HOME to a folder")
+    return folder
+
+
+def remedy(path: Path) -> str:
+    """Return how another disk is chosen for the cache or a temporary folder; else empty."""
+    if any(part.startswith(PREFIX) for part in path.parts):
+        return "free space, or set TMPDIR to a folder on another disk"
+    with contextlib.suppress(OSError, InputError):
+        if path.is_relative_to(user_folder()):
+            return "free space, or set XDG_CACHE_HOME to a folder on another disk"
+    return ""
