@@ -53,6 +53,9 @@ NOTES: Mapping[str, tuple[str, str]] = {
     "outputs-random": (
         "outputs that depend on random numbers cannot be compared with those of the source",
         "compare their statistics, or fix the random numbers as inputs of the model"),
+    "dropout-active": (
+        "the source has dropout in training mode: its outputs are random and were not compared",
+        "convert it in eval mode: module.eval(), training=False in functional.dropout"),
     "integers-limited": (
         "the outputs agree with the source's only for a part of the integers of an input",
         "keep the integers in the range that agrees, or reduce them before the model"),
@@ -327,6 +330,7 @@ VARIANT_NOTES = frozenset(
     {
         "cast-undefined",
         "conversion-not-checked",
+        "dropout-active",
         "files-larger",
         "images-stretched",
         "inputs-dropped",

@@ -60,7 +60,11 @@ def unchecked_notes(check: ConversionCheck, random_names: Sequence[str] = ()) ->
             yield make_note("outputs-not-checked", evidence)
     if random:
         names = f" ({', '.join(random_names)})" if random_names else ""
-        yield make_note("outputs-random", f"{', '.join(random)}{names}")
+        evidence = f"{', '.join(random)}{names}"
+        if any("dropout" in name.lower() for name in random_names):
+            yield make_note("dropout-active", evidence)
+        else:
+            yield make_note("outputs-random", evidence)
 
 
 def run_unchecked(

@@ -6,11 +6,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ovtool.core import files
+from ovtool.core.errors import InputError
 from ovtool.core.notes import make_note
 from ovtool.core.shapes import OPEN
 from ovtool.models import onnx_file
 from ovtool.models.onnx_runtime import open_runtime, unoptimized_run
 from ovtool.models.source import DeclaredOutput, SourceModel, from_files, no_runtime, read_with
+
+DROPOUT = "the file has dropout in training mode; export it in eval mode: module.eval()"
 
 if TYPE_CHECKING:
     from ovtool.models.onnx_file import DeclaredValue
@@ -38,7 +41,12 @@ def read(reference: str, options: SourceOptions) -> SourceModel:
     inputs = onnx_file.declared_inputs(proto, path)
     outputs = onnx_file.declared_outputs(proto, path)
     rewritten = onnx_file.with_time_major_recurrence(proto, path)
-    model = read_with("onnx", path, "ONNX", rewritten, options.input_shapes)
+    try:
+        model = read_with("onnx", path, "ONNX", rewritten, options.input_shapes)
+    except InputError as error:
+        if not onnx_file.trains_with_dropout(proto):
+            raise
+        raise InputError(str(error), DROPOUT) from error
     dropped = onnx_file.name_like_file(
         model,
         [value.name for value in inputs],

@@ -256,6 +256,31 @@ def all_nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
                 pending += graph.node
 
 
+_TRAINING_INPUT = 2
+"""Position of training_mode in the inputs of Dropout, since operator set 12."""
+
+
+def trains_with_dropout(model: onnx.ModelProto) -> bool:
+    """Whether a file has dropout in training mode, which OpenVINO does not read."""
+    from onnx import numpy_helper
+
+    opset = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=1)
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in all_nodes(model):
+        for attribute in node.attribute if node.op_type == "Constant" else ():
+            if attribute.name == "value":
+                constants[node.output[0]] = attribute.t
+    for node in all_nodes(model):
+        if node.op_type != "Dropout":
+            continue
+        if opset < 7 and not any(a.name == "is_test" and a.i for a in node.attribute):
+            return True
+        mode = node.input[_TRAINING_INPUT] if len(node.input) > _TRAINING_INPUT else ""
+        if mode in constants and numpy_helper.to_array(constants[mode]).any():
+            return True
+    return False
+
+
 def _is_batchwise(node: onnx.NodeProto) -> bool:
     """Whether a recurrent operator has the batch before the sequence."""
     if node.op_type not in RECURRENT or node.domain not in ("", "ai.onnx"):

@@ -92,7 +92,7 @@ def from_module(
 
     def random_names(inputs: Inputs) -> list[str]:
         tensors = {name: torch.from_numpy(np.array(inputs[name])) for name in names}
-        return random_operations(lambda: network(tensors), source.reference)
+        return random_operations(lambda: network(tensors), source.reference, module)
 
     return SourceModel(
         source=source,

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ovtool.core import files
 from ovtool.core.errors import InputError
 from ovtool.core.shapes import OPEN
 from ovtool.core.third_party import captured, reason
 from ovtool.core.variant import Source
 from ovtool.models.network import conversion_error, name_inputs
-from ovtool.models.source import SourceModel
+from ovtool.models.source import Inputs, SourceModel
 from ovtool.models.torch import eager_runtime
+from ovtool.models.torch_precise import random_operations
 from ovtool.models.torch_state import ModuleState, find_state
 from ovtool.models.torch_weights import UnsafeFileError, refuse_inflated
 
@@ -48,6 +51,7 @@ def read(reference: str, options: SourceOptions) -> SourceModel:
             "export the model to ONNX, or pass --trust to run the code in the file",
         )
     program = _load(path)
+    _refuse_dropout(program, path)
     shapes = _shapes(program, path)
     try:
         with captured(reference):
@@ -65,12 +69,17 @@ def read(reference: str, options: SourceOptions) -> SourceModel:
         args, kwargs = tree_unflatten(list(tensors.values()), program.call_spec.in_spec)
         return module(*args, **kwargs)
 
+    def random_names(inputs: Inputs) -> list[str]:
+        tensors = {name: torch.from_numpy(np.array(inputs[name])) for name in shapes}
+        return random_operations(lambda: call(tensors), reference)
+
     state = _find_state(program, module, reference)
     return SourceModel(
         source=source,
         model=model,
         reference=eager_runtime(reference, list(shapes), call),
         against=f"torch {torch.__version__}, the exported program",
+        random_operations=random_names,
         symbols=_symbols(program),
         notes=() if state is None else (state.note,),
     )
@@ -104,6 +113,20 @@ def _load(path: Path) -> torch.export.ExportedProgram:
     if "model" not in programs:
         raise InputError(f"{path} contains no exported program")
     return programs["model"]
+
+
+def _refuse_dropout(program: torch.export.ExportedProgram, path: Path) -> None:
+    """Refuse a program that was exported in training mode and drops values.
+
+    OpenVINO misreads ``native_dropout``, to which torch decomposes the others.
+    """
+    for node in program.graph.nodes:
+        name = str(node.target)
+        if node.op == "call_function" and "dropout" in name and True in node.args[2:3]:
+            raise InputError(
+                f"{path} was exported in training mode: {name} drops values",
+                "export it in eval mode: torch.export.export(module.eval(), ...)",
+            )
 
 
 def _symbols(program: torch.export.ExportedProgram) -> dict[str, list[str | None]]:

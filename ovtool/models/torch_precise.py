@@ -71,21 +71,58 @@ def _f64_mode() -> TorchDispatchMode:
     return F64()
 
 
-def random_operations(call: Callable[[], Any], reference: str) -> list[str]:
-    """Return the names of the operations of a call that draw random numbers."""
+def random_operations(
+    call: Callable[[], Any], reference: str, module: torch.nn.Module | None = None
+) -> list[str]:
+    """Return the names of the operations of a call that draw random numbers, dropout first.
+
+    Args:
+        call: Runs the source.
+        reference: The source, for the log.
+        module: Its module; a scripted one is searched for dropout, whose calls are not visible.
+    """
     import torch
+    from torch.overrides import TorchFunctionMode
     from torch.utils._python_dispatch import TorchDispatchMode
 
     drawn: dict[str, None] = {}
+    dropped = dict.fromkeys(_scripted_dropout(module) if module is not None else ())
 
     class Record(TorchDispatchMode):  # type: ignore[misc]  # torch does not type it
+        draws = 0
+
         def __torch_dispatch__(
             self, func: Any, _types: Any, args: Any = (), kwargs: Any = None
         ) -> Any:
             if torch.Tag.nondeterministic_seeded in func.tags:
+                self.draws += 1
                 drawn[str(func.overloadpacket)] = None
             return func(*args, **(kwargs or {}))
 
-    with captured(reference), torch.no_grad(), Record():
+    class Functions(TorchFunctionMode):  # type: ignore[misc]  # torch does not type it
+        def __torch_function__(
+            self, func: Any, _types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            before = record.draws
+            result = func(*args, **(kwargs or {}))
+            name = getattr(func, "__name__", "")
+            if record.draws > before and ("dropout" in name or "attention" in name):
+                dropped["dropout" if "dropout" in name else f"dropout of {name}"] = None
+            return result
+
+    record = Record()
+    with captured(reference), torch.no_grad(), record, Functions():
         call()
-    return list(drawn)
+    return [*dropped, *drawn] if drawn else []
+
+
+def _scripted_dropout(module: torch.nn.Module) -> list[str]:
+    """Return the name of dropout if the graph of a scripted module drops values."""
+    import torch
+
+    if not isinstance(module, torch.jit.ScriptModule):
+        return []
+    kinds = ("dropout", "dropout_", "feature_dropout", "alpha_dropout", "feature_alpha_dropout")
+    graph = module.inlined_graph  # its nodes live no longer
+    nodes = [n for kind in kinds for n in graph.findAllNodes(f"aten::{kind}")]
+    return ["dropout"] if any(list(node.inputs())[2].toIValue() for node in nodes) else []

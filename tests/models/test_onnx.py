@@ -321,3 +321,26 @@ def test_a_wrong_name_of_a_shape_is_an_error_also_before_reading(tmp_path):
     path = write_onnx(tmp_path / "net.onnx", [node], {"x": None}, {"y": None})
     with pytest.raises(InputError, match="cannot read"):
         make(path, tmp_path / "out", input_shapes={"z": (2, 3)})
+
+
+@pytest.mark.parametrize("opset", [13, 6])
+@pytest.mark.parametrize("training", [True, False])
+def test_dropout_in_training_mode_is_the_cause_in_the_hint(tmp_path, opset, training):
+    names = ["x", "r", "t"] if opset > 6 else ["x"]
+    attributes = {} if opset > 6 else {"is_test": int(not training)}
+    dropout = helper.make_node("Dropout", names, ["y"], **attributes)
+    constants = [tensor("r", np.float32(0.5)), tensor("t", np.array(training))]
+    path = write_onnx(
+        tmp_path / "net.onnx",
+        [dropout],
+        {"x": [2, 8]},
+        {"y": [2, 8]},
+        constants[: len(names) - 1],
+        opset=opset,
+    )
+    if training:
+        with pytest.raises(InputError) as caught:
+            make(path, tmp_path / "out")
+        assert "dropout" in caught.value.hint
+    else:
+        assert make(path, tmp_path / "out").record.outputs[0].shape == (-1, 8)

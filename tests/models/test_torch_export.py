@@ -4,6 +4,7 @@ import json
 import zipfile
 
 import pytest
+import torch
 
 from ovtool.core.errors import InputError
 from ovtool.models.torch_weights import UnsafeFileError
@@ -23,6 +24,19 @@ def test_exported_program_with_static_batch_becomes_dynamic(nets):
     record = make(exported(nets / "m.pt2", dynamic=False), nets / "out", trust=True).record
     assert record.batch == "dynamic"
     assert "image 2x3x8x8" in record.check.inputs
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_dropout_of_a_program_exported_in_training_mode_is_named(tmp_path, training):
+    module = torch.nn.Sequential(torch.nn.Linear(8, 4), torch.nn.Dropout(0.5)).train(training)
+    path = tmp_path / "m.pt2"
+    torch.export.save(torch.export.export(module, (torch.ones(1, 8),)), path)
+    if training:
+        with pytest.raises(InputError, match="dropout") as raised:
+            make(path, tmp_path / "out", trust=True)
+        assert "eval" in raised.value.hint
+    else:
+        assert make(path, tmp_path / "out", trust=True).record.check.max_abs_difference < 1e-5
 
 
 def rewrite(path, change, compression=zipfile.ZIP_STORED):

@@ -98,3 +98,14 @@ def test_scripted_file_keeps_its_branches(nets):
         x = torch.full((1, 3), value)
         expected = module(x).detach().numpy()
         np.testing.assert_allclose(compiled([x.numpy()])[0], expected, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+@pytest.mark.parametrize("training", [True, False])
+def test_a_trace_of_a_module_in_training_mode_names_dropout(tmp_path, training):
+    module = torch.nn.Sequential(torch.nn.Linear(8, 4), torch.nn.Dropout(0.5)).train(training)
+    path = tmp_path / "net.pt"
+    torch.jit.trace(module, torch.ones(1, 8), check_trace=False).save(str(path))
+    record = make(path, tmp_path / "out", trust=True, input_shapes={"input": (1, 8)}).record
+    assert [note.id for note in record.notes] == ["dropout-active"] * training
+    assert [d.checked for d in record.check.differences] == [not training]

@@ -61,6 +61,29 @@ def test_all_operations_run_in_f64(module):
 
 def test_random_operations_are_named():
     x = torch.ones(4)
-    assert random_operations(lambda: torch.nn.functional.dropout(x, 0.5), "m")
+    assert random_operations(lambda: torch.nn.functional.dropout(x, 0.5), "m")[0] == "dropout"
+    assert random_operations(lambda: torch.nn.functional.dropout(x, 0.5, False), "m") == []
     assert random_operations(lambda: torch.randn_like(x) + x, "m") == ["aten.randn_like"]
     assert random_operations(lambda: x + 1, "m") == []
+
+
+class Dropping(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer, self.drop = torch.nn.Linear(4, 3), torch.nn.Dropout(0.5)
+
+    def forward(self, x):
+        return self.drop(self.layer(x))
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+@pytest.mark.parametrize("scripted", [True, False])
+@pytest.mark.parametrize("training", [True, False])
+def test_dropout_in_files_of_torch_is_named(scripted, training):
+    module = Dropping().train(training)
+    x = torch.ones(2, 4)
+    made = torch.jit.script(module) if scripted else torch.jit.trace(module, x, check_trace=False)
+    names = random_operations(lambda: made(x), "m", made)
+    # Scripting keeps the flag of the module; tracing keeps its value.
+    assert ("dropout" in names) == (training and not scripted)
+    assert bool(names) == training
