@@ -141,7 +141,7 @@ def new_folder(target: Path, replace: bool = False, *, exclusive: bool = False) 
     if not (exclusive and replace):
         check_new_folder(target, replace)
     with writing(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
     with _reserved(target) as prefix:
         temporary, old = Path(f"{prefix}.tmp"), Path(f"{prefix}.old")
         try:
@@ -150,14 +150,16 @@ def new_folder(target: Path, replace: bool = False, *, exclusive: bool = False) 
                 yield temporary
                 written = _files_below(temporary)
                 (temporary / MARKER).write_text(_marker(written), encoding="utf-8")
-                _sync(*(temporary / name for name in (*written, MARKER)), temporary)
+                folders = {path for name in written for path in (temporary / name).parents}
+                sync(*(temporary / name for name in (*written, MARKER)))
+                sync(*(path for path in folders if path.is_relative_to(temporary)), temporary)
                 if replace and target.exists():
                     if not exclusive:
                         check_new_folder(target, replace)
                     _swap(temporary, target, old)
                 else:
                     temporary.rename(target)
-                _sync(target.parent)
+                sync(target.parent)
         finally:
             for folder in (temporary, old):
                 if not exclusive:
@@ -211,7 +213,7 @@ def claim_files(folder: Path, names: Iterable[str]) -> None:
             )
     if not wanted <= owned:
         with writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
         write_text(folder / MARKER, _marker(owned | wanted))
 
 
@@ -266,15 +268,15 @@ def write_file(target: Path, write: Callable[[Path], object]) -> Path:
         InputError: The folder is not writable, or the disk is full or read-only.
     """
     with writing(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
     with _reserved(target) as prefix:
         temporary = Path(f"{prefix}.tmp{target.suffix}")
         with writing(target):
             try:
                 write(temporary)
-                _sync(temporary)
+                sync(temporary)
                 temporary.replace(target)
-                _sync(target.parent)
+                sync(target.parent)
             finally:
                 temporary.unlink(missing_ok=True)
     return target
@@ -285,8 +287,15 @@ def write_text(target: Path, content: str) -> Path:
     return write_file(target, lambda path: path.write_text(content, encoding="utf-8"))
 
 
-def _sync(*paths: Path) -> None:
-    """Wait until files and folders are on the disk."""
+def make_folder(folder: Path) -> None:
+    """Create a folder and its parents, and wait until the disk has the new ones."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    sync(*(path.parent for path in missing))
+
+
+def sync(*paths: Path) -> None:
+    """Wait until the disk has the content of files, and the names in folders."""
     for path in paths:
         if path.is_dir() and sys.platform == "win32":
             continue  # Windows cannot open a folder

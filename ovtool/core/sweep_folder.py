@@ -196,6 +196,8 @@ class SweepFolder:
                 while remaining:
                     remaining = remaining[stream.write(remaining) :]
                 os.fsync(stream.fileno())
+                if not whole:
+                    files.sync(self.path)  # the journal may be new
             except OSError:
                 stream.truncate(whole)
                 raise

@@ -190,7 +190,7 @@ def _require_same_conditions(sweep: SweepFolder, plan: SweepPlan, environment: E
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        files.make_folder(folder)
         lock = FileLock(folder / ".lock")
         try:
             lock.acquire(timeout=0)
