@@ -12,7 +12,7 @@ INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 SOURCES := ovtool tests
 
 .DEFAULT_GOAL := help
-.PHONY: help demo digits sentences test test-npu-offline test-gpu-emulated gpu-runtime check lint bench docs clean
+.PHONY: help demo digits sentences test fuzz test-npu-offline test-gpu-emulated gpu-runtime check lint bench docs clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,10 @@ sentences: vaderSentiment-3.3.2.tar.gz $(BIN)/python ## Set up, and get the sent
 
 test: $(VENV)/.dev ## Set up, then run every test
 	$(BIN)/python -m pytest -n logical --dist worksteal
+
+SECONDS ?= 60
+fuzz: $(VENV)/.dev ## Read damaged files for SECONDS=60 with every reader
+	$(BIN)/python -m tests.robustness.fuzz --seconds $(SECONDS)
 
 test-npu-offline: $(VENV)/.dev ## Compile with the NPU's own compiler: needs wine64, downloads the rest
 	$(BIN)/ovtool devices --install-npu-compiler --yes

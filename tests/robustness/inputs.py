@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +15,7 @@ from tests.helpers.owned import write_onnx
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 QUICK = ["--rounds", "3", "--round-s", "0.02", "--max-seconds", "0.1"]
 RECIPE = """\
@@ -59,7 +59,7 @@ class Verb:
 
     arguments: Callable[[Path, Path], list[str]]
     check: Callable[[Path], None]
-    before: Callable[[Path, Path], None] = lambda inputs, out: None
+    before: Callable[[Path, Path], None] = lambda *_: None
 
 
 def _check_variant(out: Path) -> None:
@@ -132,7 +132,7 @@ VERBS = {
         lambda i, o: ["compress", f"{i}/variant", "fp16", "--out", f"{o}"], _check_variant
     ),
     "evaluate": Verb(
-        lambda i, o: ["evaluate", f"{i}/variant", "--data", f"{i}/samples.npz"], _check_nothing
+        lambda i, _: ["evaluate", f"{i}/variant", "--data", f"{i}/samples.npz"], _check_nothing
     ),
     "sweep": Verb(
         lambda i, o: [
@@ -143,7 +143,7 @@ VERBS = {
     ),
     "report": Verb(lambda i, o: ["report", f"{i}/sweep", "--out", f"{o}"], _check_report),
     "choose": Verb(
-        lambda i, o: [
+        lambda i, _: [
             *("choose", f"{i}/sweep", "--objective", "cost", "--prices", f"{i}/prices.yaml"),
         ],
         _check_nothing,
@@ -183,4 +183,4 @@ def clean_as_next_command(*folders: Path) -> None:
 
     for folder in folders:
         for each in (folder, *(p for p in folder.rglob("*") if p.is_dir())):
-            files._remove_abandoned(each)
+            files.remove_abandoned(each)

@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-OPTIONS = (
-    *("-f", "-xx", "-s", "100000000", "-e", "signal=none", "-e"),
-    "trace=openat,open,creat,write,pwrite64,writev,fsync,fdatasync,rename,renameat,renameat2,unlink,"
-    "unlinkat,rmdir,mkdir,mkdirat,ftruncate,lseek,dup,dup2,dup3,fcntl,close,clone,clone3,fork,vfork,"
-    "link,linkat,symlink,symlinkat",
+_NAMES = (
+    *("openat", "write", "pwrite64", "writev", "fsync", "fdatasync", "ftruncate", "lseek", "close"),
+    *("rename", "renameat", "renameat2", "unlink", "unlinkat", "rmdir", "mkdir", "mkdirat"),
+    *("dup", "dup2", "dup3", "fcntl", "clone", "clone3"),
 )
+OPTIONS = ("-f", "-xx", "-s", "100000000", "-e", "signal=none", "-e", f"trace={','.join(_NAMES)}")
 """Options of strace."""
 _CALL = re.compile(r"^(?P<pid>\d+) +(?P<name>\w+)\((?P<args>.*)\) += (?P<result>-?\d+)")
 _PAUSED = re.compile(r"^(?P<pid>\d+) +(?P<start>\w+\(.*?),? *<unfinished \.\.\.>$")
@@ -65,9 +65,8 @@ class Replay:
             result = int(call["result"])
             handle = getattr(self, f"_{call['name'].rstrip('0123456789')}", None)
             if result >= 0 and handle is not None:
-                strings = [
-                    bytes.fromhex(t.replace("\\x", "")) for t in _STRING.findall(call["args"])
-                ]
+                texts = _STRING.findall(call["args"])
+                strings = [bytes.fromhex(text.replace("\\x", "")) for text in texts]
                 if handle(self._process(call["pid"]), call["args"], strings, result):
                     yield "write" if "write" in call["name"] else call["name"]
 
@@ -214,8 +213,9 @@ def _calls(log: Path) -> Iterator[dict[str, str]]:
             if match := _PAUSED.match(line):
                 paused[match["pid"]] = match["start"]
                 continue
+            whole = line
             if match := _RESUMED.match(line):
-                start = paused.pop(match["pid"], "")
-                line = f"{match['pid']} {start}{', ' if match['rest'][:1] not in ')' else ''}{match['rest']}"
-            if match := _CALL.match(line):
+                start, rest = paused.pop(match["pid"], ""), match["rest"]
+                whole = f"{match['pid']} {start}{'' if rest.startswith(')') else ', '}{rest}"
+            if match := _CALL.match(whole):
                 yield match.groupdict()

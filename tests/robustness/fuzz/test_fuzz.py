@@ -9,7 +9,7 @@ CASES = 12
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", TARGETS)
+@pytest.mark.parametrize("name", [t for t in TARGETS if not t.startswith("variant-")])
 def test_a_damaged_file_is_read_or_refused(name):
     *failures, tried = fuzz(name, 0, range(CASES))
     assert tried == CASES
