@@ -110,7 +110,7 @@ def measure_group(
                 outcomes[job.trial.id] = failed_measurement(job.trial, environment, str(error))
         for run in runs:
             if run.trial.max_latency_ms is not None:
-                _attempt(run, lambda run=run: _find_rate(run, pool, on_progress))  # type: ignore[misc]
+                _attempt(run, lambda run=run: _find_rate(run, pool, settings, on_progress))  # type: ignore[misc]
         _measure_rounds([run for run in runs if not run.failure], pool, settings, on_progress)
         for run in runs:
             _attempt(run, lambda run=run: _evaluate(run, pool, evaluate, on_progress))  # type: ignore[misc]
@@ -140,20 +140,32 @@ def _attempt(run: _Run, step: Callable[[], None]) -> None:
         run.failure = str(error)
 
 
-def _find_rate(run: _Run, pool: Pool, on_progress: OnProgress) -> None:
-    limit = _limit(run.trial)
+def _find_rate(
+    run: _Run, pool: Pool, settings: MeasurementSettings, on_progress: OnProgress
+) -> None:
+    limit, started = _limit(run.trial), time.monotonic()
+    max_s = load.SEARCH_FACTOR * settings.max_seconds
     session = pool.session(run.slot)
     closed = session.measure(OPEN_LOOP_ROUND_S)
     capacity = windows.select_windows([closed], run.host).rate(1).value
 
     def probe(rate: float) -> load.Probe:
         on_progress(MeasurementProgress(run.trial, f"trying {units.text(rate)} requests/s"))
-        return load.probe_session(session, rate, limit, run.host)
+        return load.probe_session(session, rate, limit, run.host, settings.max_seconds)
 
-    bracket = load.search_highest_rate(probe, limit, capacity)
+    def in_time() -> bool:
+        return time.monotonic() - started < max_s
+
+    bracket = load.search_highest_rate(probe, limit, capacity, in_time)
     if isinstance(bracket, Interval):
         latency = units.text(bracket.value)
         raise TrialFailedError(f"no arrival rate meets {limit}: nearly idle {latency} ms")
+    if not bracket.kept:
+        tried = units.text(bracket.missed)
+        raise TrialFailedError(
+            f"no rate was found in {max_s:g} s: {tried} requests/s misses {limit}, lower rates were"
+            " not tried; raise --max-seconds"
+        )
     run.bracket, run.rate = bracket, bracket.kept
 
 
@@ -300,7 +312,7 @@ def _outcome(
     if run.bracket is not None:
         combined["rate_rps_ci_low"] = run.bracket.kept
         combined["rate_rps_ci_high"] = run.bracket.missed
-        notes += load.check_limit(_limit(trial), combined)
+        notes += load.check_search(run.bracket) + load.check_limit(_limit(trial), combined)
     return Measurement(
         trial=trial,
         environment=environment,

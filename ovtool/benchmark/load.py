@@ -25,6 +25,8 @@ BEYOND = 10
 PROBE_S = (1.0, 6.0)
 MAX_ROUNDS = 3
 """Maximum rounds of a rate while its interval contains the limit."""
+SEARCH_FACTOR = 6
+"""Maximum time of the search, over that of the measurement."""
 SERVED_SHARE = 0.95
 """Minimum share of arrivals served; below it, the queue grows without bound."""
 
@@ -62,17 +64,25 @@ class Bracket:
 
 
 def search_highest_rate(
-    probe: Callable[[float], Probe], limit: Limit, capacity: float
+    probe: Callable[[float], Probe],
+    limit: Limit,
+    capacity: float,
+    in_time: Callable[[], bool] = lambda: True,
 ) -> Bracket | Interval:
     """Search between zero and the closed-loop ``capacity``, in requests per second.
 
+    The search ends with a wider bracket where ``in_time`` is false before a further rate.
+
     Returns:
-        The bracket; or the latency at the lowest rate, where that misses the limit.
+        The bracket, with ``kept`` 0 if the time was over before a rate met the limit; or the
+        latency at the lowest rate, where that misses the limit.
     """
     kept, missed, lowest_latency = 0.0, capacity, None
-    for _ in range(STEPS):
+    for step in range(STEPS):
         if missed - kept <= TOLERANCE * missed:
             break
+        if step and not in_time():
+            return Bracket(kept, missed)
         rate = (kept + missed) / 2
         result = probe(rate)
         if result.meets(limit):
@@ -92,11 +102,17 @@ def compute_probe_s(rate: float, percentile: int) -> float:
     return min(max(PROBE_S[0], BEYOND / beyond / rate), PROBE_S[1])
 
 
-def probe_session(session: Session, rate: float, limit: Limit, host: HostLoad) -> Probe:
-    """Measure a rate by its quiet windows if enough; longer where its interval has the limit."""
+def probe_session(
+    session: Session, rate: float, limit: Limit, host: HostLoad, max_s: float
+) -> Probe:
+    """Measure a rate by its quiet windows if enough; longer where its interval has the limit.
+
+    ``max_s`` is the maximum time of a round.
+    """
     rounds: list[RawRound] = []
     while True:
-        rounds.append(session.measure(compute_probe_s(rate, limit.percentile), rate))
+        seconds = min(compute_probe_s(rate, limit.percentile), max_s)
+        rounds.append(session.measure(seconds, rate))
         selected = windows.select_windows(rounds, host)
         latency = statistics.bootstrap_quantile(selected.latencies_ms, limit.percentile / 100)
         if len(rounds) == MAX_ROUNDS or not latency.low <= limit.latency_ms <= latency.high:
@@ -104,6 +120,14 @@ def probe_session(session: Session, rate: float, limit: Limit, host: HostLoad) -
     due = rate * math.fsum(w.seconds for w in selected.windows)
     scatter = 3 / math.sqrt(max(1.0, due))  # three standard deviations of Poisson arrivals
     return Probe(latency, sum(w.inferences for w in selected.windows) / due + scatter)
+
+
+def check_search(bracket: Bracket) -> list[Note]:
+    """Return a note where the time was over before the bracket was narrow."""
+    if bracket.missed - bracket.kept <= TOLERANCE * bracket.missed:
+        return []
+    low, high = units.text(bracket.kept), units.text(bracket.missed)
+    return [make_note("rate-search-stopped", f"between {low} and {high} requests/s")]
 
 
 def check_limit(limit: Limit, figures: Mapping[str, float]) -> list[Note]:

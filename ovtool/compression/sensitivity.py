@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from dataclasses import replace as with_fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from ovtool.core import files, units
 from ovtool.core.errors import InputError
 from ovtool.core.progress import SILENT, Progress
 from ovtool.core.third_party import read_graph
+from ovtool.datasets.fingerprint import fingerprint, shared_notes, used_samples
 from ovtool.datasets.spec import DataSpec
 from ovtool.models.convert import ModelReference, load_or_convert_next_to
 
@@ -22,18 +23,25 @@ if TYPE_CHECKING:
 
     from ovtool.compression.layer_sensitivity import Sensitivity
     from ovtool.core.columns import Metric
+    from ovtool.core.notes import Note
+    from ovtool.core.variant import Variant
+    from ovtool.datasets.samples import Samples
 
 METHODS = ("int8", "fp8")
 
 
 @dataclass(frozen=True, slots=True)
 class SensitivityReport:
-    """Costs of the layers of a variant; ``files`` are None without an output folder."""
+    """Costs of the layers of a variant; ``files`` are None without an output folder.
+
+    ``notes`` are warnings about the samples.
+    """
 
     variant: str
     method: str
     settings: Mapping[str, Any]
     result: Sensitivity
+    notes: tuple[Note, ...] = ()
     files: LayerFiles | None = None
 
     @property
@@ -60,6 +68,7 @@ class SensitivityReport:
                 "all_layers_sqnr_db": result.sqnr_db,
                 "layers": [cost.to_json() for cost in result.layers],
                 "not_reached": result.not_reached,
+                "notes": [asdict(note) for note in self.notes],
             }
         )
         return document
@@ -94,7 +103,6 @@ def sensitivity(
     Raises:
         InputError: A setting, the data or the model is wrong.
     """
-    from ovtool.charts.layers import draw_noise_by_layer
     from ovtool.compression.layer_sensitivity import MAX_ROWS, measure_sensitivity
     from ovtool.compression.ptq import check_not_quantized
     from ovtool.compression.registry import parse_settings
@@ -116,23 +124,50 @@ def sensitivity(
         inputs = CompressionData(
             validation=validation, metric=metric, outputs=tuple(outputs), trust=trust
         )
+        calibration = spec.load(variant, progress)
+        evaluator = create_evaluator(inputs, variant, progress)
         result = measure_sensitivity(
             graph,
-            spec.load(variant, progress),
+            calibration,
             variant.record.inputs,
             parsed,
-            evaluator=create_evaluator(inputs, variant, progress),
+            evaluator=evaluator,
             max_rows=max_rows or MAX_ROWS,
             time_limit_s=time_limit_s,
             progress=progress,
         )
-        report = SensitivityReport(variant.name, method, parsed.model_dump(mode="json"), result)
+        report = SensitivityReport(
+            variant.name,
+            method,
+            parsed.model_dump(mode="json"),
+            result,
+            _data_notes(variant, calibration, evaluator.samples if evaluator else None),
+        )
         if folder is None or target is None:
             return report
         progress.start("writing the chart")
-        document = report.to_json()
-        rows = document["layers"]
-        columns = ["name", "type", "macs_share", "sqnr_db", "noise", "metric_drop"]
-        charts = [draw_noise_by_layer(rows, report.caption)]
-        written = write_layer_report(folder, target, "sensitivity", document, rows, columns, charts)
-        return with_fields(report, files=written)
+        return with_fields(report, files=_write_files(folder, target, report))
+
+
+def _data_notes(
+    variant: Variant, calibration: Samples, validation: Samples | None
+) -> tuple[Note, ...]:
+    """Return the warnings about the samples, and about samples that serve two purposes."""
+    notes = calibration.notes
+    if validation is not None:
+        own = {"calibration of sensitivity": fingerprint(calibration).samples}
+        used = dict(used_samples(variant.record)) | own
+        other = fingerprint(validation).samples
+        notes += validation.notes + shared_notes(used, other, "validation of sensitivity")
+    return tuple(dict.fromkeys(notes))
+
+
+def _write_files(folder: Path, target: Path, report: SensitivityReport) -> LayerFiles:
+    """Write the table, the document and the chart into a folder that becomes the target."""
+    from ovtool.charts.layers import draw_noise_by_layer
+
+    document = report.to_json()
+    rows = document["layers"]
+    columns = ["name", "type", "macs_share", "sqnr_db", "noise", "metric_drop"]
+    charts = [draw_noise_by_layer(rows, report.caption)]
+    return write_layer_report(folder, target, "sensitivity", document, rows, columns, charts)

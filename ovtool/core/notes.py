@@ -175,6 +175,8 @@ NOTES: Mapping[str, tuple[str, str]] = {
     "limit-missed-later": (
         "the rate met the latency limit during the search, but not in the measurement",
         "leave a margin, or repeat the search on an idle machine"),
+    "rate-search-stopped": (
+        "the search for the highest rate ended with a wide interval", "raise --max-seconds"),
     "calibration-unreadable": (
         "no roofline limit: the calibration cannot be read", "calibrate the device again"),
     "roofline-unavailable": ("no roofline limit: the executed layers are not available", ""),

@@ -162,7 +162,11 @@ class SweepSpec(MeasurementSettings):
         flag="--rate",
     )
     find_rate: FindRate | None = option_field(
-        _LOAD, "", None, "Search for the highest rate that keeps --max-latency-ms."
+        _LOAD,
+        "",
+        None,
+        "Search for the highest rate that keeps --max-latency-ms, for at most 6 times"
+        " --max-seconds.",
     )
 
     @model_validator(mode="after")

@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 import psutil
@@ -326,6 +327,28 @@ def test_highest_rate_under_a_limit(tmp_path):
     assert 120 < low < high < 200
     assert row.figures["latency_p90_ms"] < 28
     assert [step for step in steps if step.stage.startswith("trying")]
+
+
+@pytest.mark.parametrize(
+    ("limit_ms", "percentile", "seconds_a_call", "status"),
+    [(20.0, 90, 4.0, "ok"), (5.2, 99, 20.0, "failed")],
+)
+def test_the_search_of_a_rate_ends_with_its_time(
+    tmp_path, monkeypatch, limit_ms, percentile, seconds_a_call, status
+):
+    clock(monkeypatch, seconds_a_call)
+    group = jobs(tmp_path, "a", max_latency_ms=limit_ms, percentile=percentile)
+    steps = []
+    settings = MeasurementSettings(max_seconds=1.5, rounds=3)
+    (row,) = measure_group(group, FakeRunner(even), settings, "env", on_progress=steps.append)
+    assert row.status == status
+    tried = [step for step in steps if step.stage.startswith("trying")]
+    assert len(tried) == math.ceil(6 * 1.5 / seconds_a_call)
+    if status == "ok":
+        assert "rate-search-stopped" in {note.id for note in row.notes}
+        assert row.figures["rate_rps_ci_high"] > 1.05 * row.figures["rate_rps_ci_low"]
+    else:
+        assert "--max-seconds" in row.reason
 
 
 def test_limit_that_no_rate_meets_is_a_failed_row(tmp_path):

@@ -10,6 +10,7 @@ from ovtool.benchmark.load import (
     Limit,
     Probe,
     check_limit,
+    check_search,
     compute_probe_s,
     search_highest_rate,
 )
@@ -60,6 +61,33 @@ def test_growing_queue_misses_any_limit():
 def test_loose_limit_ends_near_the_capacity():
     result = search_highest_rate(queue(), Limit(1e6, 99), CAPACITY)
     assert result.kept > 0.95 * CAPACITY
+
+
+@pytest.mark.parametrize("steps", [1, 3, 5])
+def test_a_search_out_of_time_keeps_its_bracket(steps):
+    """After each rate the highest rate under the limit still is in the bracket."""
+    tried = []
+
+    def probe(rate):
+        tried.append(rate)
+        return queue()(rate)
+
+    limit = Limit(7.0, 99)
+    true = CAPACITY * 2 * 0.4 / (1 + 2 * 0.4)
+    bracket = search_highest_rate(probe, limit, CAPACITY, lambda: len(tried) < steps)
+    assert len(tried) == steps
+    assert bracket.kept <= true <= bracket.missed
+    assert bracket.missed - bracket.kept == CAPACITY / 2**steps
+    assert [note.id for note in check_search(bracket)] == ["rate-search-stopped"]
+
+
+def test_a_search_out_of_time_has_no_rate_that_was_not_tried():
+    bracket = search_highest_rate(queue(), Limit(5.01, 99), CAPACITY, lambda: False)
+    assert bracket == Bracket(0.0, CAPACITY / 2)
+
+
+def test_a_narrow_bracket_is_no_note():
+    assert check_search(Bracket(0.99 * CAPACITY, CAPACITY)) == []
 
 
 @given(st.floats(0.1, 1e5), st.sampled_from([50, 90, 99]))

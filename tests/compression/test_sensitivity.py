@@ -1,5 +1,6 @@
 """The verb that measures the cost of quantizing each layer."""
 
+import dataclasses
 import json
 import math
 
@@ -52,3 +53,22 @@ def test_wrong_method_or_folder_raises(fragile, tmp_path):
     (tmp_path / "mine").mkdir()
     with pytest.raises(InputError, match="mine"):
         sensitivity(variant, data=data, out=tmp_path / "mine")
+
+
+@pytest.mark.slow
+def test_samples_that_calibrate_and_judge_are_a_warning(fragile, tmp_path):
+    variant, data = fragile
+    rows = np.load(data)["x"]
+    for name, start in (("mixed", 15), ("other", 20)):
+        more = [s.inputs["x"] for s in outliers.pictures(30, 1)][start : start + 8]
+        np.savez(tmp_path / f"{name}.npz", x=np.stack(more), label=np.zeros(8, np.int64))
+    assert len(rows) == 20
+
+    def shared(name):
+        report = sensitivity(variant, data=data, validation=str(tmp_path / f"{name}.npz"))
+        assert report.to_json()["notes"] == [dataclasses.asdict(note) for note in report.notes]
+        return [note.evidence for note in report.notes if note.id == "samples-shared"]
+
+    (evidence,) = shared("mixed")
+    assert evidence.startswith("5 of 8 ")
+    assert shared("other") == []

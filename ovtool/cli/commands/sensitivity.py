@@ -10,6 +10,7 @@ from ovtool.core import units
 
 if TYPE_CHECKING:
     from ovtool.compression.layer_sensitivity import LayerCost
+    from ovtool.compression.sensitivity import SensitivityReport
 
 EXAMPLES = (
     "ovtool sensitivity variants/fp32 --data images/ --validation-data held-out/ --out reports/s",
@@ -63,9 +64,14 @@ def command(
         )
     if json:
         console.print_json(result.to_json())
-        return
-    costs = result.result
-    console.print_line(result.caption)
+    else:
+        print_report(result, top)
+
+
+def print_report(report: SensitivityReport, top: int) -> None:
+    """Print the most sensitive layers, the files and the warnings."""
+    costs = report.result
+    console.print_line(report.caption)
     if costs.metric is not None:
         console.print_line(f"{costs.metric} without quantization: {units.text(costs.in_float)}")
     headings = ["SQNR dB", "% of MACs", *["drop"] * (costs.metric is not None), "type", "layer"]
@@ -73,9 +79,10 @@ def command(
     caption = f"and {rest} less sensitive layers" if rest > 0 else ""
     cells = [_layer_cells(cost) for cost in costs.layers[:top]]
     console.print_table(headings, cells, caption, right=("SQNR dB", "% of MACs", "drop"))
-    if result.files is not None:
-        charts = ", ".join(str(path) for path in result.files.charts)
-        console.print_line(f"written: {result.files.csv}, {result.files.document}, {charts}")
+    if report.files is not None:
+        charts = ", ".join(str(path) for path in report.files.charts)
+        console.print_line(f"written: {report.files.csv}, {report.files.document}, {charts}")
+    console.print_notes(report.notes)
     if costs.not_reached:
         console.print_status(
             f"warning: time limit reached before {len(costs.not_reached)} layers were measured:"
