@@ -113,8 +113,8 @@ def compare_sweeps(
         for figure, p in zip(figures, adjusted, strict=True)
     ]
     return Comparison(
-        a=_side(a),
-        b=_side(b),
+        a=_side(a, b),
+        b=_side(b, a),
         differences=compare_facts(_facts(a), _facts(b)),
         noise=noise,
         within_pct=within_pct,
@@ -155,8 +155,11 @@ def _summary(sweep: SweepData) -> str:
     return f"{names} on {', '.join(dict.fromkeys(m.device for m in sweep.measurements))}"
 
 
-def _side(sweep: SweepData) -> Side:
-    return Side(sweep.name, str(sweep.path), sweep.environment.machine)
+def _side(sweep: SweepData, other: SweepData) -> Side:
+    """Return a side; sweeps with the same name are named by their folders."""
+    folder = str(sweep.path)
+    name = folder if sweep.name == other.name else sweep.name
+    return Side(name, folder, sweep.environment.machine)
 
 
 def _facts(sweep: SweepData) -> dict[str, Any]:

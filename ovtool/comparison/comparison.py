@@ -36,7 +36,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One of the two sweeps."""
+    """One of the two sweeps; ``name`` is the folder where both have the same name."""
 
     name: str
     folder: str

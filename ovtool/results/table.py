@@ -268,7 +268,7 @@ def _quality_metric(sweeps: Sequence[SweepInfo], notes: list[Note]) -> QualityMe
 
 def _quality_reason(sweeps: Sequence[SweepInfo]) -> str:
     """Return why the metrics decide, each with its sweep where they differ."""
-    reasons = {sweep.name: sweep.quality_reason for sweep in sweeps if sweep.quality_reason}
-    if len(set(reasons.values())) < 2:
-        return next(iter(reasons.values()), "")
-    return "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+    reasons = [(sweep.name, sweep.quality_reason) for sweep in sweeps if sweep.quality_reason]
+    if len({reason for _, reason in reasons}) < 2:
+        return next((reason for _, reason in reasons), "")
+    return "; ".join(dict.fromkeys(f"{name}: {reason}" for name, reason in reasons))

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from ovtool.selection.candidates import Candidate
     from ovtool.selection.quantities import Quantity
 
+_SAME_RATE = 0.01
 WIDE_QUALITY = 0.02
 """Half-width of a quality interval that hides a relevant loss."""
 _PROPORTIONS = ("accuracy_top1", "accuracy_top5", "agreement_top1")
@@ -292,10 +293,19 @@ def _not_stable(row: Row, context: Context) -> Iterator[Note]:
     evidence = f"{context.label(row)}: {figure_text(row, 'throughput_fps')}"
     if row[column] is not None:
         evidence += f", {column_label(column)} {figure_text(row, column)}"
-    estimate = row["throughput_uncontended_fps"] if verdict == "contended" else None
-    if estimate is not None:
-        evidence += f"; ESTIMATE on idle cores {units.text(estimate)} samples/s"
+    if verdict == "contended" and _differs_on_idle_cores(row):
+        estimate = units.text(row["throughput_uncontended_fps"])
+        evidence += f"; ESTIMATE on idle cores {estimate} samples/s"
     yield make_note(f"measured-{verdict}", evidence)
+
+
+def _differs_on_idle_cores(row: Row) -> bool:
+    """Whether the estimate on idle cores differs significantly; without intervals, by 1 %."""
+    if row["throughput_uncontended_fps"] is None or row["throughput_fps"] is None:
+        return False
+    names = ("throughput_uncontended_fps", "throughput_fps")
+    ratio = ratio_unpaired(*(get_figure(row, name) for name in names))
+    return ratio.excludes(1.0) if ratio.known else abs(ratio.value - 1) >= _SAME_RATE
 
 
 def _sparse_not_faster(row: Row, context: Context) -> Iterator[Note]:

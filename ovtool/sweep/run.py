@@ -6,11 +6,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ovtool.benchmark import jobs
+from ovtool.benchmark.session import TrialFailedError
 from ovtool.core import files, units
 from ovtool.core.columns import BY_NAME
 from ovtool.core.errors import InputError, NothingMeasuredError
 from ovtool.core.notes import make_note
 from ovtool.core.progress import SILENT, Progress
+from ovtool.core.shapes import shape_text
 from ovtool.core.sweep_folder import (
     Environment,
     PlannedVariant,
@@ -24,6 +27,7 @@ from ovtool.core.variant import RECORD, Variant
 from ovtool.datasets.fingerprint import evaluation_notes
 from ovtool.datasets.spec import DataSpec, VariantSamples
 from ovtool.devices.discovery import describe_environment, find_caveats
+from ovtool.evaluation.evaluator import read_sample_shapes
 from ovtool.evaluation.metrics import Judge, MetricRequest, check_metric_name, make_judge
 from ovtool.models.convert import ModelReference, load_or_convert, load_variant
 from ovtool.sweep.measurer import Measurer, Observer, SilentObserver
@@ -93,7 +97,8 @@ def sweep(
         progress: Receives the progress of conversions.
 
     Raises:
-        InputError: An axis, a variant or the metric is not valid.
+        InputError: An axis, a variant or the metric is not valid, or no trial has a valid batch
+            and shapes.
         MissingDeviceError: No device is available, or with ``strict`` any is missing.
         NothingMeasuredError: No trial could be measured or estimated.
     """
@@ -109,6 +114,8 @@ def sweep(
         loaded.insert(0, baseline)
     data = DataSpec(data) if isinstance(data, str) else data
     samples = VariantSamples(data, progress) if data else None
+    trials = plan_trials(loaded, targets.names, spec)
+    _check_shapes(trials, loaded, samples)
     planned = _describe_variants(loaded, baseline, samples)
     request = MetricRequest(metric, tuple(outputs), trust)
     quality = _select_metric(request, samples, loaded, planned, progress)
@@ -119,7 +126,7 @@ def sweep(
     plan = SweepPlan(
         name=name or folder.resolve().name,
         variants=planned,
-        trials=plan_trials(loaded, targets.names, spec),
+        trials=trials,
         unavailable=tuple(Unavailable(device=d, reason=why) for d, why in targets.missing.items()),
         quality_metric=None if quality is None else quality.column,
         quality_reason="" if quality is None else quality.reason,
@@ -144,6 +151,28 @@ def sweep(
             f"{first.trial.label}: {first.reason}" if first else "the plan is empty",
         )
     return SweepResult(folder, unavailable=targets.missing, **asdict(counts))
+
+
+def _check_shapes(
+    trials: Sequence[Trial], variants: Sequence[Variant], samples: VariantSamples | None
+) -> None:
+    """Check that the batch and the shapes of some trial fit its variant; others are failed rows."""
+    by_id, reasons = {v.id: v for v in variants}, []
+    for trial in trials:
+        try:
+            jobs.build_job(trial, by_id[trial.variant], {})
+        except TrialFailedError as error:
+            reasons.append(str(error))
+        else:
+            return
+    if not trials:
+        return
+    hint, first = "", by_id[trials[0].variant]
+    shapes = read_sample_shapes(samples(first), first) if samples is not None else ()
+    if shapes:
+        options = " ".join(f"--shape {name}={shape_text(shape)}" for name, shape in shapes)
+        hint = f"the first sample has {options}"
+    raise InputError(f"no trial can be measured: {reasons[0]}", hint)
 
 
 def _run(

@@ -2,6 +2,7 @@
 
 import itertools
 import random
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -145,6 +146,16 @@ def test_no_trial_measured_in_both_is_an_error(tmp_path, base):
     with pytest.raises(NothingMeasuredError, match=str(len(TRIALS))) as caught:
         compare_sweeps(base, b)
     assert "boom" in caught.value.hint
+
+
+def test_sweeps_with_the_same_name_are_named_by_their_folders(tmp_path, base):
+    copy = tmp_path / "copy"
+    shutil.copytree(base.path, copy)
+    comparison = compare(base.path, copy)
+    assert (comparison.a.name, comparison.b.name) == (str(base.path), str(copy))
+    other = sweeps.make(tmp_path / "other", base.measurements, name="other")
+    comparison = compare(base.path, other)
+    assert (comparison.a.name, comparison.b.name) == (base.name, "other")
 
 
 def test_same_folder_twice_is_an_error(base):

@@ -127,6 +127,20 @@ def test_disturbed_measurement(tmp_path, verdict):
     assert not [i for i in explained(tmp_path / "2") if i.startswith("measured-")]
 
 
+@pytest.mark.parametrize(("ratio", "shown"), [(1.0, False), (1.001, False), (1.5, True)])
+def test_an_estimate_on_idle_cores_is_given_where_it_differs(tmp_path, ratio, shown):
+    def contended(one):
+        ends = ("", "_ci_low", "_ci_high")
+        figures = {
+            f"throughput_uncontended_fps{end}": ratio * one.figures[f"throughput_fps{end}"]
+            for end in ends
+        }
+        return replace(one, verdict="contended", figures={**one.figures, **figures})
+
+    note = explained(tmp_path, change=contended)["measured-contended"]
+    assert ("ESTIMATE" in note.evidence) == shown
+
+
 def sparsity(path, share, fast=False):
     models = (MODELS[0], sweeps.Model("pruned", 17.8, {"default": 2.0 if fast else 4.2}))
     figures = {("fp32", "default"): {"nonzero_pct": 99.0}, ("fp32", "f32"): {"nonzero_pct": 99.0}}

@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 
 from ovtool import api
-from ovtool.core.errors import NothingMeasuredError
+from ovtool.core.errors import InputError
 from ovtool.core.sweep_folder import RESULTS, SweepFolder
 from ovtool.core.sweep_spec import SweepSpec
-from tests.helpers.graphs import ROWS, embedding, save
+from tests.helpers.graphs import ROWS, convolutional, embedding, save
 from tests.helpers.owned import QUICK
 
 LENGTH = 20
@@ -100,8 +100,22 @@ def test_quality_is_evaluated_in_the_shape_of_the_samples(text, held_out):
     assert quality.figures["quality_samples"] == 12
 
 
-def test_an_open_length_is_named(text, tmp_path):
-    with pytest.raises(NothingMeasuredError) as caught:
+def test_an_open_length_is_refused_before_anything_is_made(text, held_out, tmp_path):
+    with pytest.raises(InputError, match="input ids") as caught:
         sweep([text], tmp_path / "s")
-    assert "input ids" in caught.value.hint
-    assert "--data-shape" in caught.value.hint
+    assert "--shape ids=?x128 --shape mask=?x128" in str(caught.value)
+    assert "--data-shape" in str(caught.value)
+    with pytest.raises(InputError, match="input ids") as caught:
+        sweep([text], tmp_path / "s", data=held_out)
+    assert f"--shape ids=?x{LENGTH} --shape mask=?x{LENGTH}" in caught.value.hint
+    assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.slow
+def test_an_open_length_fails_alone_beside_other_variants(text, tmp_path):
+    fixed = save(tmp_path / "fixed", convolutional())
+    done, table = sweep([text, fixed], tmp_path / "s")
+    assert (done.measured, done.failed) == (1, 1)
+    (row,) = table[table["status"] == "failed"].to_dict("records")
+    assert row["variant"] == "text"
+    assert "--shape ids=?x128 --shape mask=?x128" in row["reason"]
