@@ -9,7 +9,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from ovtool.core import errors, steps
+from ovtool.core import errors, steps, units
 
 MODEL = "Model"
 DATA = "Data"
@@ -41,6 +41,17 @@ def argument(text: str, metavar: str | None = None) -> Any:
 
 class PanelCommand(TyperCommand):
     """A command with its panels in the order of :data:`PANELS`, and ``--help`` in the last one."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the arguments, and refuse numbers that no library takes, such as ``inf``."""
+        rest = super().parse_args(ctx, args)
+        for parameter in self.params:
+            value = ctx.params.get(parameter.name)
+            try:
+                units.require_usable(value)
+            except ValueError as error:
+                raise errors.InputError(f"{parameter.opts[0]}: {error}") from error
+        return rest
 
     def get_params(self, ctx: Any) -> list[Any]:
         """Return the positional arguments, then the options panel by panel."""

@@ -6,8 +6,9 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, Protocol, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
+from ovtool.core import units
 from ovtool.core.errors import InputError
 from ovtool.core.fields import Record
 
@@ -27,6 +28,13 @@ if TYPE_CHECKING:
 
 class MethodSettings(Record):
     """Base of the settings of every method: each setting has a default and a description."""
+
+    @field_validator("*")
+    @classmethod
+    def _require_usable(cls, value: Any) -> Any:
+        for each in value if isinstance(value, list | tuple) else (value,):
+            units.require_usable(each)
+        return value
 
 
 S = TypeVar("S", bound=MethodSettings)

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from ovtool.core.errors import InputError
 from ovtool.core.shapes import Shape, parse_shape, shape_sets
+from ovtool.core.units import LARGEST_COUNT, LARGEST_NUMBER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,8 +92,11 @@ def _in_sets(shapes: dict[str, tuple[Shape, ...]]) -> dict[str, tuple[Shape, ...
 
 
 NotEmpty = AfterValidator(_not_empty)
-Count = Annotated[int, Field(ge=1, strict=True)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1, le=LARGEST_COUNT, strict=True)]
+Seed = Annotated[int, Field(ge=0, le=LARGEST_COUNT, strict=True)]
+Positive = Annotated[float, Field(gt=0, le=LARGEST_NUMBER, allow_inf_nan=False)]
+Rate = Annotated[float, Field(ge=1e-3, le=1e6, allow_inf_nan=False)]
+"""Arrivals per second."""
 ParsedShape = Annotated[Shape, BeforeValidator(_shape)]
 """A shape as ``?x3x224x224`` or a list of sizes."""
 ShapeSets = Annotated[

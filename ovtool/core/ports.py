@@ -10,6 +10,7 @@ from ovtool.core.errors import InputError
 from ovtool.core.fields import Record
 from ovtool.core.shapes import OPEN, port_name, shapes_text
 from ovtool.core.third_party import reason
+from ovtool.core.units import LARGEST_COUNT, LARGEST_NUMBER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
     from ovtool.core.shapes import Named
 
-Size = Annotated[int, Field(ge=1)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
+Size = Annotated[int, Field(ge=1, le=LARGEST_COUNT)]
+Finite = Annotated[float, Field(ge=-LARGEST_NUMBER, le=LARGEST_NUMBER, allow_inf_nan=False)]
 
 
 class Preprocessing(Record):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING
 
 from ovtool.core.errors import InputError
+from ovtool.core.units import LARGEST_COUNT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -25,7 +27,8 @@ def parse_shape(text: str) -> Shape:
         InputError: A dimension is neither a positive number nor ``?`` or ``-1``.
     """
     dimensions = text.strip().lower().split("x")
-    if not all(re.fullmatch(r"[1-9][0-9]{0,11}|\?|-1", part, re.ASCII) for part in dimensions):
+    sizes = [re.fullmatch(r"[1-9][0-9]{0,9}|\?|-1", part, re.ASCII) for part in dimensions]
+    if not all(size and (size[0] == "?" or int(size[0]) <= LARGEST_COUNT) for size in sizes):
         raise InputError(
             f"not a shape: {text!r}",
             "sizes with x between them, ? for an open dimension: 1x3x224x224, ?x128",
@@ -84,8 +87,10 @@ def parse_named_numbers(texts: Iterable[str], option: str) -> dict[str, float]:
     for name, text in parse_named(texts, option).items():
         try:
             numbers[name] = float(text)
-        except ValueError as error:
-            raise InputError(f"{option} {name}: {text!r} is not a number") from error
+        except ValueError:
+            numbers[name] = math.nan
+        if not math.isfinite(numbers[name]):
+            raise InputError(f"{option} {name}: {text!r} is not a finite number")
     return numbers
 
 

@@ -9,7 +9,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from ovtool.core.fields import Count, NotEmpty, Positive, Record, ShapeSets, option_field
+from ovtool.core.fields import (
+    Count,
+    NotEmpty,
+    Positive,
+    Rate,
+    Record,
+    Seed,
+    ShapeSets,
+    option_field,
+)
 from ovtool.core.trial import Hint, Percentile, Precision
 
 BUSY: Literal["busy"] = "busy"
@@ -27,7 +36,9 @@ class MeasurementSettings(Record):
         2.0,
         "Half-width of the throughput's 95 % confidence interval at which measuring stops, in %.",
     )
-    rounds: int = option_field(_MEASUREMENT, "N", 8, "Minimum rounds of each trial.", ge=3)
+    rounds: int = option_field(
+        _MEASUREMENT, "N", 8, "Minimum rounds of each trial.", ge=3, le=1_000_000
+    )
     round_s: Positive = option_field(_MEASUREMENT, "SECONDS", 0.3, "Length of a round.")
     max_seconds: Positive = option_field(
         _MEASUREMENT,
@@ -43,7 +54,7 @@ class MeasurementSettings(Record):
         "Maximum time of a compilation or of one round.",
         flag="--timeout",
     )
-    seed: Annotated[int, Field(ge=0, strict=True)] = option_field(
+    seed: Seed = option_field(
         _MEASUREMENT, "N", 0, "Seed of the round order, the random inputs and the arrivals."
     )
     starts: bool = option_field(
@@ -153,7 +164,7 @@ class SweepSpec(MeasurementSettings):
         flag="--pin/--no-pin",
         default_text="device default",
     )
-    rates: Annotated[tuple[Positive | Literal["busy"], ...], NotEmpty] = option_field(
+    rates: Annotated[tuple[Rate | Literal["busy"], ...], NotEmpty] = option_field(
         _LOAD,
         "RPS",
         (BUSY,),

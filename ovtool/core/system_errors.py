@@ -113,11 +113,11 @@ def _explain_text(error: Exception, target: Path | None, verb: str) -> InputErro
     if target is None:
         reason = units.shortened(" ".join(text.split()), _SHOWN_NAME)
         return InputError(f"a library cannot read or write a file: {reason}", _NETWORK)
-    free = ""
+    cause = "its library gives no reason"
     with contextlib.suppress(OSError):
-        size = shutil.disk_usage(target.absolute().parent).free
-        free = f"; its disk has {units.mib(size):.1f} MiB free"
-    return InputError(f"a library cannot {verb} {target}{free}", places.remedy(target) or _SPACE)
+        free = units.mib(shutil.disk_usage(target.absolute().parent).free)
+        cause = f"its disk has {free:.0f} MiB free" if free >= 1 else "the disk is full"
+    return InputError(f"cannot {verb} {target}: {cause}", places.remedy(target) or _SPACE)
 
 
 def _find_number(error: Exception) -> int | None:

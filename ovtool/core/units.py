@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import reprlib
 from typing import TYPE_CHECKING, Any
 
 from ovtool.core.errors import InputError
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
 MIB = 2**20
 MS_PER_S = 1000.0
 NS_PER_S = 1_000_000_000
+
+LARGEST_COUNT = 2**31 - 1
+"""Largest count, size or seed that is accepted: libraries in C have 32-bit integers."""
+LARGEST_NUMBER = 1e9
+"""Largest magnitude of other settings that is accepted: 30 years in seconds."""
 
 UNKNOWN = "-"
 
@@ -128,6 +134,19 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def require_usable(value: object) -> None:
+    """Refuse numbers that a library does not take; any other value passes.
+
+    Raises:
+        ValueError: The number is not finite, or too large.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return
+    largest = LARGEST_COUNT if isinstance(value, int) else LARGEST_NUMBER
+    if not -largest <= value <= largest:
+        raise ValueError(f"must be a number up to {largest:g}, got {reprlib.repr(value)}")
 
 
 _PREFIXES = {"": 1, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15}

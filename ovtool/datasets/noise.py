@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from ovtool.core.errors import InputError
 from ovtool.datasets.samples import LazySamples, LoadRequest, random_sample
 
@@ -12,10 +14,11 @@ def load(request: LoadRequest) -> LazySamples[int]:
     """Return ``N`` random samples for ``noise:N``, 32 for ``noise``.
 
     Raises:
-        InputError: ``N`` is not a positive integer, or a dimension other than the batch is dynamic.
+        InputError: ``N`` is not a positive integer below 10^9, or a dimension other than the batch
+            is dynamic.
     """
     _, colon, number = request.reference.partition(":")
-    if colon and not (number.isascii() and number.isdecimal() and int(number) > 0):
+    if colon and not re.fullmatch("[1-9][0-9]{0,8}", number):
         raise InputError(
             f"invalid number of samples: {request.reference!r}", "noise:32 gives 32 samples"
         )

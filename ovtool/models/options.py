@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from ovtool.core.fields import Record
+from ovtool.core.fields import Positive, Record, Seed
 from ovtool.core.ports import Preprocessing
 
 
@@ -22,9 +22,9 @@ class SourceOptions(Record):
     preprocessing: Preprocessing | None = None
     trust: bool = False
     """Whether a file may run the code it contains."""
-    tolerance: float | None = Field(default=None, gt=0)
+    tolerance: Positive | None = None
     """Maximum difference from the source's outputs, relative to their largest absolute value."""
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
     """Seed of the random inputs of the output check."""
     data: str | None = None
     """Samples for the output check: a folder of images, an array file or ``sample:NAME``."""

@@ -12,9 +12,10 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, PlainValidator, model_validator
 
 from ovtool.core.errors import InputError
-from ovtool.core.fields import Positive, Record, option_field
+from ovtool.core.fields import Positive, Rate, Record, option_field
 from ovtool.core.registry import suggestion
 from ovtool.core.trial import Percentile
+from ovtool.core.units import LARGEST_NUMBER
 from ovtool.selection.prices import Prices, read_prices
 
 _OBJECTIVE, _LIMITS = "Objective", "Limits"
@@ -42,7 +43,7 @@ def parse_objective(text: str) -> dict[str, float]:
             weight = float(number) if equals else 1.0
         except ValueError:
             weight = math.nan
-        if not 0 < weight < math.inf:
+        if not 1 / LARGEST_NUMBER <= weight <= LARGEST_NUMBER:
             raise InputError(
                 f"objective {name}: {number!r} is not a weight above 0", "throughput=2,latency=1"
             )
@@ -111,7 +112,7 @@ class ChoiceSpec(Record):
     max_cost: Positive | None = option_field(
         _LIMITS, "COST", None, "Maximum cost of a million samples; needs --prices."
     )
-    rate: Positive | None = option_field(
+    rate: Rate | None = option_field(
         _LIMITS, "RPS", None, "Minimum sustained request rate in requests/s."
     )
     allow_estimates: bool = option_field(

@@ -13,14 +13,13 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from ovtool.core import files
 from ovtool.core.errors import InputError
-from ovtool.core.fields import Record, invalid_content
+from ovtool.core.fields import Positive, Record, invalid_content
 
 _COLUMNS = ("machine", "price_per_hour", "currency")
 _FORMAT = (
     "as YAML: currency: EUR and prices: {'*EPYC*': 0.08}; as CSV: the columns "
     f"{','.join(_COLUMNS)}"
 )
-_Price = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _Text = Annotated[str, Field(min_length=1, max_length=200)]
 
 
@@ -28,7 +27,7 @@ class _Table(Record):
     """The content of a price table."""
 
     currency: Annotated[str, Field(min_length=1, max_length=20)]
-    prices: Annotated[dict[_Text, _Price], Field(min_length=1)]
+    prices: Annotated[dict[_Text, Positive], Field(min_length=1)]
 
 
 @dataclass(frozen=True, slots=True)

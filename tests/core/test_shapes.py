@@ -16,7 +16,7 @@ from ovtool.core.shapes import (
     shapes_text,
 )
 
-sizes = st.integers(1, 10**12 - 1) | st.just(-1)
+sizes = st.integers(1, 2**31 - 1) | st.just(-1)
 shapes = st.lists(sizes, min_size=1, max_size=4).map(tuple)
 names = st.text(min_size=1).map(str.strip).filter(bool)
 

@@ -90,6 +90,13 @@ def test_a_full_cache_and_a_full_temporary_folder_have_their_own_remedies(tmp_pa
         assert [v for v in full if v and v in hint] == ([variable] if variable else [])
 
 
+def test_a_stream_error_on_a_full_disk_names_the_cause(tmp_path, monkeypatch):
+    usage = system_errors.shutil.disk_usage(tmp_path)._replace(free=4096)
+    monkeypatch.setattr(system_errors.shutil, "disk_usage", lambda _: usage)
+    explained = explain(RuntimeError("basic_ios::clear: iostream error"), tmp_path / "a")
+    assert f"{explained}" == f"{explain(of(errno.ENOSPC), tmp_path / 'a')}"
+
+
 def test_a_long_name_is_shortened(tmp_path):
     with pytest.raises(InputError) as caught, reading(tmp_path / ("a" * 300)):
         (tmp_path / ("a" * 300)).read_bytes()
