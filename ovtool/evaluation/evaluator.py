@@ -46,6 +46,10 @@ CHUNK_S = 2.0
 """Time of a chunk up to which the next one has more samples."""
 
 
+class BaselineError(InputError):
+    """The outputs of a baseline cannot be computed."""
+
+
 @dataclass(slots=True)
 class Evaluator:
     """Evaluates trials, once for each configuration.
@@ -204,7 +208,7 @@ def _infer_reference(
     """Return the judged outputs of a variant on the CPU in f32; see :func:`infer_outputs`.
 
     Raises:
-        InputError: The variant does not run on the CPU in f32.
+        BaselineError: The variant does not run on the CPU in f32.
     """
     shapes = read_sample_shapes(samples, variant)
     batch = variant.record.batch_size or 1
@@ -214,7 +218,7 @@ def _infer_reference(
         with contextlib.closing(runner.open(job)) as session:
             return infer_outputs(session, samples, judge)
     except TrialFailedError as error:
-        raise InputError(f"{variant.name} does not run on the CPU in f32: {error}") from error
+        raise BaselineError(f"{variant.name} does not run on the CPU in f32: {error}") from error
 
 
 def read_sample_shapes(samples: Samples, variant: Variant) -> Named:

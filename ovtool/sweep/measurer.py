@@ -10,7 +10,7 @@ from ovtool.benchmark.engine import failed_measurement, measure_group
 from ovtool.benchmark.process import ProcessRunner
 from ovtool.benchmark.session import TrialFailedError
 from ovtool.core.notes import make_note
-from ovtool.evaluation.evaluator import Evaluator, write_request
+from ovtool.evaluation.evaluator import BaselineError, Evaluator, write_request
 from ovtool.evaluation.metrics import MetricRequest
 from ovtool.roofline.predict import TrialRooflines
 
@@ -134,7 +134,10 @@ class Measurer:
         if evaluator.baselines[trial.variant] is None and not evaluator.samples(variant).labelled:
             source = variant.record.source.compression
             return {}, [make_note("no-baseline", f"source {source}")]
-        return evaluator(trial, session)
+        try:
+            return evaluator(trial, session)
+        except BaselineError as error:
+            raise TrialFailedError(str(error)) from error
 
     def _mark(self, measurement: Measurement) -> Measurement:
         if self._evaluator is not None and measurement.status == "ok":

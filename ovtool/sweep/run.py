@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ovtool.benchmark import jobs
+from ovtool.benchmark.engine import failed_measurement
 from ovtool.benchmark.session import TrialFailedError
 from ovtool.core import files, units
 from ovtool.core.columns import BY_NAME
@@ -23,14 +25,13 @@ from ovtool.core.sweep_folder import (
 )
 from ovtool.core.sweep_spec import SweepSpec
 from ovtool.core.trial_grid import plan_trials
-from ovtool.core.variant import RECORD, Variant
 from ovtool.datasets.fingerprint import evaluation_notes
 from ovtool.datasets.spec import DataSpec, VariantSamples
 from ovtool.devices.discovery import describe_environment, find_caveats
 from ovtool.evaluation.evaluator import read_sample_shapes
 from ovtool.evaluation.metrics import Judge, MetricRequest, check_metric_name, make_judge
-from ovtool.models.convert import ModelReference, load_or_convert, load_variant
 from ovtool.sweep.measurer import Measurer, Observer, SilentObserver
+from ovtool.sweep.preparation import Preparation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -39,7 +40,8 @@ if TYPE_CHECKING:
     from ovtool.core.measurement import Measurement
     from ovtool.core.notes import Note
     from ovtool.core.trial import Trial
-    from ovtool.core.variant import SampleHashes
+    from ovtool.core.variant import SampleHashes, Variant
+    from ovtool.models.convert import ModelReference
     from ovtool.sweep.estimates import Estimator
     from ovtool.sweep.schedule import Resumption, TrialCounts
 
@@ -107,18 +109,26 @@ def sweep(
 
     spec, folder, observer = spec or SweepSpec(), Path(out), observer or SilentObserver()
     SweepFolder.create(folder)
-    targets = select_targets(spec, strict=strict)
-    loaded = _drop_equal([_load(v, folder, progress) for v in variants], progress)
-    baseline = _load_baseline(spec.baseline, loaded, folder, progress)
-    if baseline is not None and all(v.id != baseline.id for v in loaded):
-        loaded.insert(0, baseline)
+    preparation = Preparation(folder, spec.timeout_s, progress)
+    with closing(preparation):
+        preparation.start(variants)
+        targets = select_targets(spec, strict=strict)
+        loaded = _drop_equal([preparation.load(v) for v in variants], progress)
+        baseline = None
+        if spec.baseline is not None:
+            baseline = preparation.load_baseline(spec.baseline, loaded)
+            if all(v.id != baseline.id for v in loaded):
+                loaded.insert(0, baseline)
+        weights = {v.id: preparation.measure_weights(v) for v in loaded}
+    failures = preparation.failures
+    usable = [v for v in loaded if v.id not in failures]
     data = DataSpec(data) if isinstance(data, str) else data
-    samples = VariantSamples(data, progress) if data else None
+    samples = VariantSamples(data, progress) if data and usable else None
     trials = plan_trials(loaded, targets.names, spec)
-    _check_shapes(trials, loaded, samples)
-    planned = _describe_variants(loaded, baseline, samples)
+    _check_shapes([t for t in trials if t.variant not in failures], usable, samples)
+    planned = _describe_variants(loaded, baseline, samples, weights, failures)
     request = MetricRequest(metric, tuple(outputs), trust)
-    quality = _select_metric(request, samples, loaded, planned, progress)
+    quality = _select_metric(request, samples, usable, planned, progress) if usable else None
     if quality is not None:
         title = BY_NAME[quality.column].title
         progress.note(f"quality is judged by {title}: {quality.reason}")
@@ -130,7 +140,7 @@ def sweep(
         unavailable=tuple(Unavailable(device=d, reason=why) for d, why in targets.missing.items()),
         quality_metric=None if quality is None else quality.column,
         quality_reason="" if quality is None else quality.reason,
-        evaluated_on=samples.description(loaded[0]) if samples else None,
+        evaluated_on=samples.description(usable[0]) if samples else None,
         settings=spec.measurement_settings(),
     )
     environment = describe_environment()
@@ -142,7 +152,9 @@ def sweep(
         estimator = Estimator(
             {v.id: v for v in loaded}, environment.id, targets.compilers, observer
         )
-        counts = _run(folder, plan, environment, measurer, estimator, retry_failed=retry_failed)
+        counts = _run(
+            folder, plan, environment, measurer, estimator, failures, retry_failed=retry_failed
+        )
     write_sweep_rows(folder)
     if all(m.status == "failed" for m in SweepFolder(folder).measurements()):
         first = next(SweepFolder(folder).measurements(), None)
@@ -181,10 +193,14 @@ def _run(
     environment: Environment,
     measurer: Measurer,
     estimator: Estimator,
+    failures: Mapping[str, str],
     *,
     retry_failed: bool,
 ) -> TrialCounts:
-    """Measure or estimate the trials of a plan that the folder does not have."""
+    """Measure or estimate the trials of a plan that the folder does not have.
+
+    ``failures`` are the reasons of variants that cannot be measured.
+    """
     from ovtool.sweep.schedule import run_plan
 
     observer = estimator.observer
@@ -196,6 +212,14 @@ def _run(
         observer.on_plan(plan, len(resumption.reused), resumption.repeated)
 
     def measure_group(group: Sequence[Trial]) -> list[Measurement]:
+        usable = [t for t in group if t.variant not in failures]
+        rows = {m.trial.id: m for m in measure_usable(usable)} if usable else {}
+        return [
+            rows.get(t.id) or failed_measurement(t, environment.id, failures[t.variant])
+            for t in group
+        ]
+
+    def measure_usable(group: Sequence[Trial]) -> list[Measurement]:
         if group[0].device in estimator.compilers:  # the trials of a group have one device
             return estimator.estimate(group)
         return measurer.measure(group)
@@ -217,40 +241,12 @@ _LARGER = 1.01
 """Ratio of sizes above which files count as larger."""
 
 
-def _load(model: ModelReference, folder: Path, progress: Progress) -> Variant:
-    if isinstance(model, Variant) or (Path(model) / RECORD).is_file():
-        return load_variant(model)
-    from ovtool.models.convert import default_name
-
-    name = default_name(str(model))
-    return load_or_convert(model, folder / "variants" / name, name=name, progress=progress)
-
-
-def _load_baseline(
-    model: str | None, variants: Sequence[Variant], folder: Path, progress: Progress
-) -> Variant | None:
-    """Return the requested baseline: a variant, or a model that is converted."""
-    if model is None:
-        return None
-    from ovtool.models.convert import default_name, is_variant
-
-    if is_variant(model):
-        baseline = load_variant(model)
-    else:
-        name = default_name(model)
-        used = {v.name for v in variants if v.record.source.reference != model}
-        name = f"{name}-baseline" if name in used else name
-        target = folder / "variants" / name
-        baseline = load_or_convert(model, target, name=name, progress=progress)
-    if baseline.compressed:
-        progress.note(f"{baseline.name}: {make_note('compressed-baseline').text}")
-    return baseline
-
-
 def _describe_variants(
     loaded: Sequence[Variant],
-    baseline: Variant | None = None,
-    samples: VariantSamples | None = None,
+    baseline: Variant | None,
+    samples: VariantSamples | None,
+    weights: Mapping[str, dict[str, float | None]],
+    failures: Mapping[str, str],
 ) -> dict[str, PlannedVariant]:
     """Describe variants, each with the requested or else its uncompressed baseline.
 
@@ -262,7 +258,7 @@ def _describe_variants(
         base = baseline.id if baseline is not None else _baseline(variant, loaded)
         other = next((v for v in loaded if v.id == base), None)
         notes = _variant_notes(variant, other)
-        if samples is not None:
+        if samples is not None and variant.id not in failures:
             notes += evaluation_notes(variant.record, samples(variant), hashes)
         planned[variant.id] = PlannedVariant(
             name=variant.name,
@@ -272,7 +268,7 @@ def _describe_variants(
             baseline=base,
             source_compression=variant.record.source.compression,
             steps=tuple(step.method for step in variant.record.steps),
-            weights=_weight_figures(variant),
+            weights=weights[variant.id],
             notes=tuple(dict.fromkeys(notes)),
         )
     return planned
@@ -316,14 +312,6 @@ def _baseline(variant: Variant, swept: Iterable[Variant]) -> str | None:
     uncompressed = [v for v in swept if v.record.source == source and not v.compressed]
     best = max(uncompressed, key=shared, default=None)
     return best.id if best is not None and shared(best) >= 0 else None
-
-
-def _weight_figures(variant: Variant) -> dict[str, float | None]:
-    """Return the figures of the weights of a variant, by column."""
-    from ovtool.core.columns import FIGURES
-    from ovtool.graph.storage import load_storage
-
-    return {k: v for k, v in asdict(load_storage(variant)).items() if k in FIGURES}
 
 
 def _select_metric(

@@ -20,6 +20,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal, TypeVar
 
 import psutil
 
+from ovtool.system import memory_limit
 from ovtool.system.host import Host, Unknown
 
 if TYPE_CHECKING:
@@ -85,8 +86,10 @@ class ChildProcess:
         except WorkerError as error:
             self._start_error = error
 
-    def request(self, method: str, **arguments: Any) -> dict[str, Any]:
-        """Send a request and return the reply.
+    def request(
+        self, method: str, *, timeout_s: float | None = None, **arguments: Any
+    ) -> dict[str, Any]:
+        """Send a request and return the reply; ``timeout_s`` is the time limit of this request.
 
         Raises:
             WorkerError: The worker reported an error, died, sent an invalid reply, or exceeded the
@@ -95,7 +98,7 @@ class ChildProcess:
         self._require_ready()
         with contextlib.suppress(OSError, ValueError):  # a dead worker: the reply says why
             self._send({"method": method, **arguments})
-        return self._await_reply(method)
+        return self._await_reply(method, timeout_s)
 
     def parse(self, method: str, read: Callable[[], T]) -> T:
         """Return the result of ``read``, which interprets a reply.
@@ -149,12 +152,13 @@ class ChildProcess:
         self._process.stdin.write(json.dumps(request).encode() + b"\n")
         self._process.stdin.flush()
 
-    def _await_reply(self, method: str) -> dict[str, Any]:
+    def _await_reply(self, method: str, timeout_s: float | None = None) -> dict[str, Any]:
+        timeout_s = self._timeout_s if timeout_s is None else timeout_s
         try:
-            line = self._replies.get(timeout=self._timeout_s)
+            line = self._replies.get(timeout=timeout_s)
         except queue.Empty:
             kill_tree(self._process)
-            message = f"no reply within {self._timeout_s:g} s ({method}); the worker was stopped"
+            message = f"no reply within {timeout_s:g} s ({method}); the worker was stopped"
             raise WorkerError("timeout", message, method) from None
         if line is None:
             raise self._explain_death(method)
@@ -216,6 +220,8 @@ def serve(create_worker: Callable[[], object]) -> None:
             reply = {"ok": getattr(worker, request["method"])(request)}
         except _HANDLED_ERRORS as error:
             reply = {"error": f"{type(error).__name__}: {error}"}
+            if memory_limit.is_out_of_memory(error):
+                reply = {"error": memory_limit.describe()[0]}
         send(reply)
     _flush_c_streams()
     os._exit(0)  # skips the shutdown of plugins, which may hang

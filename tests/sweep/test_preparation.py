@@ -1,0 +1,160 @@
+"""Models that crash, block or do not fit into memory fail alone; the other models are measured."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from ovtool import api
+from ovtool.core import steps
+from ovtool.core.errors import InputError, MissingDependencyError
+from ovtool.core.sweep_folder import SweepFolder
+from ovtool.core.sweep_spec import SweepSpec
+from ovtool.graph.storage import load_storage
+from ovtool.sweep import preparation
+from ovtool.sweep.preparation import Preparation
+from tests.helpers.graphs import convolutional, save
+from tests.helpers.owned import QUICK
+from tests.system.hostile import write_out_of_range
+
+ONE_TRIAL = {**QUICK, "batches": [1], "hints": ["latency"]}
+
+# A worker that ends, blocks or fails for a model whose path contains "bad", and is the
+# real worker for all others.
+FAULTY = """
+import os, signal, sys, time
+from ovtool.sweep.preparation import PreparationWorker
+from ovtool.system.child_process import serve
+
+class Faulty(PreparationWorker):
+    def convert(self, request):
+        return self.fail() if "bad" in request["reference"] else super().convert(request)
+
+    def measure_weights(self, request):
+        return self.fail() if "bad" in request["folder"] else super().measure_weights(request)
+
+    def fail(self):
+        {fault}
+
+serve(Faulty)
+"""
+FAULTS = {
+    "crash": "os.kill(os.getpid(), signal.SIGSEGV)",
+    "hang": "time.sleep(600)",
+    "memory": "raise MemoryError('bad allocation')",
+}
+posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+
+
+@pytest.fixture
+def faulty(monkeypatch):
+    def install(fault):
+        program = FAULTY.format(fault=FAULTS[fault])
+        monkeypatch.setattr(preparation, "_COMMAND", (sys.executable, "-c", program))
+
+    return install
+
+
+@pytest.fixture
+def source(tmp_path):
+    """Writes a plain IR, which a sweep converts."""
+
+    def write(name):
+        folder = tmp_path / name
+        save(folder, convolutional(seed=len(name)))
+        (folder / "variant.json").unlink()
+        return (folder / "model.xml").rename(folder / f"{name}.xml"), (folder / "model.bin").rename(
+            folder / f"{name}.bin"
+        )
+
+    return lambda name: write(name)[0]
+
+
+@posix
+@pytest.mark.parametrize(
+    "fault",
+    ["crash", *(pytest.param(fault, marks=pytest.mark.slow) for fault in ("hang", "memory"))],
+)
+def test_a_source_that_fails_is_a_failed_row(tmp_path, source, faulty, monkeypatch, fault):
+    faulty(fault)
+    monkeypatch.setenv(steps.STEP_TIMEOUT, "0.1")
+    bad, good = source("bad"), source("good")
+    spec = SweepSpec(**ONE_TRIAL, timeout_s=30 if fault != "hang" else 8)
+    result = api.sweep([bad, good], out=tmp_path / "out", spec=spec)
+    assert (result.measured, result.failed) == (1, 1)
+    rows = {m.trial.variant_name: m for m in SweepFolder(tmp_path / "out").measurements()}
+    assert rows["good"].status == "ok"
+    assert rows["bad"].status == "failed"
+    assert str(bad) in rows["bad"].reason
+    if fault == "crash":
+        assert "SIGSEGV" in rows["bad"].reason
+    again = api.sweep([bad, good], out=tmp_path / "out", spec=spec)
+    assert (again.measured, again.failed, again.reused) == (0, 0, 2)
+
+
+@posix
+def test_a_variant_that_crashes_is_a_failed_row(tmp_path, faulty):
+    faulty("crash")
+    bad = save(tmp_path / "bad", convolutional(seed=1))
+    good = save(tmp_path / "good", convolutional(seed=2))
+    names = [port.name for port in good.record.inputs]
+    shape = [n if n > 0 else 4 for n in good.record.inputs[0].shape]
+    np.savez(tmp_path / "held.npz", **{names[0]: np.ones(shape, np.float32)})
+    result = api.sweep(
+        [bad, good],
+        out=tmp_path / "out",
+        spec=SweepSpec(**ONE_TRIAL),
+        data=str(tmp_path / "held.npz"),
+    )
+    assert (result.measured, result.failed) == (1, 1)
+    plan = SweepFolder(tmp_path / "out").plan
+    assert plan.variants[bad.id].weights == {}
+    expected = load_storage(good)
+    assert plan.variants[good.id].weights["nonzero_pct"] == expected.nonzero_pct
+
+
+@posix
+def test_a_baseline_that_crashes_is_an_error(tmp_path, source, faulty):
+    faulty("crash")
+    good = save(tmp_path / "good", convolutional())
+    spec = SweepSpec(**ONE_TRIAL, baseline=str(source("bad")))
+    with pytest.raises(InputError, match="SIGSEGV"):
+        api.sweep([good], out=tmp_path / "out", spec=spec)
+
+
+def test_an_invalid_source_is_an_error_before_anything_is_measured(tmp_path):
+    damaged = tmp_path / "damaged.xml"
+    damaged.write_text("<net")
+    good = save(tmp_path / "good", convolutional())
+    with pytest.raises(InputError) as raised:
+        api.sweep([good, damaged], out=tmp_path / "out", spec=SweepSpec(**ONE_TRIAL))
+    assert str(damaged) in str(raised.value)
+    assert raised.value.hint
+
+
+def test_errors_of_the_worker_keep_their_type_and_hint(tmp_path, source, monkeypatch):
+    program = """
+from ovtool.core.errors import MissingDependencyError
+from ovtool.sweep import preparation
+from ovtool.system.child_process import serve
+def fail(*arguments, **options):
+    raise MissingDependencyError("no package", "install it")
+preparation.load_or_convert = fail
+serve(preparation.PreparationWorker)
+"""
+    monkeypatch.setattr(preparation, "_COMMAND", (sys.executable, "-c", program))
+    prepared = Preparation(tmp_path, 30)
+    with pytest.raises(MissingDependencyError, match="no package") as raised:
+        prepared.load(source("good"))
+    assert raised.value.hint == "install it"
+    prepared.close()
+
+
+@pytest.mark.slow
+@posix
+def test_a_real_hostile_model_leaves_the_others_measured(tmp_path, source):
+    hostile = write_out_of_range(tmp_path / "hostile")
+    result = api.sweep([source("good"), hostile], out=tmp_path / "out", spec=SweepSpec(**ONE_TRIAL))
+    rows = {m.trial.variant_name: m.status for m in SweepFolder(tmp_path / "out").measurements()}
+    assert rows["good"] == "ok"
+    assert result.measured + result.failed == 2
