@@ -63,22 +63,12 @@ class PanelCommand(TyperCommand):
         )
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the verb; in a supervised process under the limits of memory and time."""
+        """Run the verb; a supervised process is isolated first."""
         if steps.board is not None:
-            from ovtool.system import memory_limit
+            from ovtool.cli.isolation import isolate
 
-            _check_step_timeout()
-            memory_limit.limit_memory()
+            isolate(str(ctx.info_name), ctx.params)
         return super().invoke(ctx)
-
-
-def _check_step_timeout() -> None:
-    try:
-        steps.default_limit_s()
-    except ValueError as error:
-        raise errors.InputError(
-            f"{steps.STEP_TIMEOUT} is not a number of seconds: {error}", "0 is no limit"
-        ) from None
 
 
 class LazyGroup(TyperGroup):

@@ -1,4 +1,4 @@
-"""Models whose constants crash, block or exhaust OpenVINO 2026.4; other versions may reject them."""
+"""Models whose constants crash, block or exhaust OpenVINO 2026.4."""
 
 import numpy as np
 import openvino as ov

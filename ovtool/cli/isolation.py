@@ -1,0 +1,95 @@
+"""The limits of a verb's process: time of a step, memory, and a sandbox for files of strangers."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ovtool.core import files, steps
+from ovtool.core.errors import InputError
+from ovtool.system import memory_limit, sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+CONFINED = frozenset({
+    "analyze", "check", "choose", "compare", "compress", "convert", "evaluate", "profile", "report",
+    "sensitivity", "sweep",
+})  # fmt: skip
+"""Verbs that run in a sandbox; ``devices`` installs packages, and a recipe is the user's own."""
+_FUNCTION = re.compile(r"(?!sample:)[A-Za-z_][\w.]+:[A-Za-z_]\w*")
+
+
+def isolate(verb: str, options: Mapping[str, Any]) -> None:
+    """Limit this process for a verb with its options.
+
+    Raises:
+        InputError: A limit of the user is not valid.
+    """
+    try:
+        steps.default_limit_s()
+    except ValueError:
+        raise InputError(
+            f"{steps.STEP_TIMEOUT} is not a number of seconds: {os.environ[steps.STEP_TIMEOUT]}",
+            "0 is no limit",
+        ) from None
+    memory_limit.limit_memory()
+    if verb in CONFINED and not runs_own_code(options) and sandbox.reason_unconfined() is None:
+        with contextlib.suppress(OSError):  # a container may refuse it: ovtool devices --why
+            sandbox.confine(writable_paths(options))
+
+
+def runs_own_code(options: Mapping[str, Any]) -> bool:
+    """Whether the user's own code runs: with ``--trust``, or a function of a module."""
+    if options.get("trust"):
+        return True
+    return any(_FUNCTION.fullmatch(text) or _made_by_code(text) for text in _texts(options))
+
+
+def _made_by_code(text: str) -> bool:
+    """Whether a variant comes from a function, which compression may import again."""
+    from ovtool.core.variant import RECORD
+
+    try:
+        record = (Path(text) / RECORD).read_bytes()
+    except (OSError, ValueError):
+        return False
+    return re.search(rb'"kind":\s*"torch"', record) is not None
+
+
+def writable_paths(options: Mapping[str, Any]) -> list[Path]:
+    """Return the paths that a verb with these options may write.
+
+    These are the folder that holds the output, folders of results, the caches of this user, the
+    temporary folder, and devices.
+    """
+    paths = [Path("/dev"), Path(tempfile.gettempdir()), *_caches()]
+    if options.get("out") is not None:
+        paths.append(_existing(Path(options["out"]).absolute().parent))
+    folders = [Path(text) for text in _texts(options)]
+    paths += [folder for folder in folders if (folder / "plan.json").is_file()]
+    return paths
+
+
+def _caches() -> Iterator[Path]:
+    with contextlib.suppress(InputError, RuntimeError, OSError):
+        own = files.user_folder()
+        own.mkdir(parents=True, exist_ok=True)
+        # The drivers of GPU and NPU keep compiled kernels beside it.
+        yield own.parent if own.name == "ovtool" else own
+
+
+def _existing(folder: Path) -> Path:
+    """Return the nearest folder that exists."""
+    return next(each for each in (folder, *folder.parents) if each.exists())
+
+
+def _texts(options: Mapping[str, Any]) -> Iterator[str]:
+    for value in options.values():
+        for each in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(each, str | Path):
+                yield str(each)
