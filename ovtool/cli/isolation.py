@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ovtool.core import files, steps
+from ovtool.core import places, steps
 from ovtool.core.errors import InputError
 from ovtool.system import memory_limit, sandbox
 
@@ -67,7 +66,7 @@ def writable_paths(options: Mapping[str, Any]) -> list[Path]:
     These are the folder that holds the output, folders of results, the caches of this user, the
     temporary folder, and devices.
     """
-    paths = [Path("/dev"), Path(tempfile.gettempdir()), *_caches()]
+    paths = [Path("/dev"), places.temporary_folder(), *_caches()]
     if options.get("out") is not None:
         paths.append(_existing(Path(options["out"]).absolute().parent))
     folders = [Path(text) for text in _texts(options)]
@@ -77,7 +76,7 @@ def writable_paths(options: Mapping[str, Any]) -> list[Path]:
 
 def _caches() -> Iterator[Path]:
     with contextlib.suppress(InputError, RuntimeError, OSError):
-        own = files.user_folder()
+        own = places.user_folder()
         own.mkdir(parents=True, exist_ok=True)
         # The drivers of GPU and NPU keep compiled kernels beside it.
         yield own.parent if own.name == "ovtool" else own
