@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ovtool.core import units
@@ -40,6 +40,11 @@ def print_line(text: str, style: str | None = None) -> None:
     write_line(get_console(), text, style)
 
 
+def text_width() -> int:
+    """Return the width that text on stdout has, in columns."""
+    return get_console().width
+
+
 def print_unwrapped(text: str, end: str = "\n") -> None:
     """Print text on stdout as it is, for paths and programs that are copied."""
     print(quote_controls(text), end=end)
@@ -66,8 +71,12 @@ def print_table(
     rows: Sequence[Sequence[str]],
     caption: str = "",
     right: Collection[str] = (),
+    styles: Mapping[str, str] | None = None,
 ) -> None:
-    """Print a table; long cells fold, ``right`` names the right-aligned columns."""
+    """Print a table; long cells fold.
+
+    ``right`` names the right-aligned columns; ``styles`` has the style of a cell by its text.
+    """
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -80,10 +89,16 @@ def print_table(
             justify="right" if heading in right else "left",
         )
     for row in rows:
-        table.add_row(*(Text(quote_controls(cell)) for cell in row))
+        table.add_row(*(Text(quote_controls(c), (styles or {}).get(c, "")) for c in row))
     get_console().print(table)
     if caption:
         print_line(caption, "dim")
+
+
+def name_width(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    """Return the width that the other columns of a table leave for a column of names."""
+    widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
+    return max(_MIN_NAME_WIDTH, get_console().width - sum(widths) - 2 * len(widths) - 2)
 
 
 def print_layer_table(
@@ -94,7 +109,6 @@ def print_layer_table(
     right: Collection[str] = (),
 ) -> None:
     """Print a table with the layer names as last column, shortened to the remaining width."""
-    widths = [max(map(len, column)) for column in zip(headings[:-1], *rows, strict=True)]
-    room = max(_MIN_NAME_WIDTH, get_console().width - sum(widths) - 2 * len(widths) - 2)
+    room = name_width(headings[:-1], rows)
     cells = [[*row, units.shortened(name, room)] for row, name in zip(rows, names, strict=True)]
     print_table(headings, cells, caption, right)

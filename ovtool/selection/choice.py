@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
     from ovtool.core.columns import QualityMetric
     from ovtool.core.notes import Note
+    from ovtool.core.statistics import Interval
     from ovtool.results.table import ResultsTable
     from ovtool.selection.knee import Knee
     from ovtool.selection.quantities import Quantity
@@ -58,11 +59,51 @@ MAX_RUNNERS_UP = 5
 
 @dataclass(frozen=True, slots=True)
 class RunnerUp:
-    """The best row of another configuration, and its shortfall from the winner."""
+    """Another row, and its shortfall from the winner.
+
+    Args:
+        label: Name of the row.
+        shortfall: The limits that it misses, or else its distance from the winner, as text.
+        row: Values by column.
+        ratio: Its figure of the objective / that of the winner.
+        missed: The limits that it does not meet.
+        tied: Whether the difference to the winner is not significant.
+    """
 
     label: str
     shortfall: str
     row: Row
+    ratio: Interval
+    missed: tuple[Check, ...]
+    tied: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the row as JSON types."""
+        return {
+            "label": self.label,
+            "shortfall": self.shortfall,
+            "row": self.row,
+            "ratio": asdict(self.ratio),
+            "missed": [check.to_json() for check in self.missed],
+            "tied": self.tied,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """The measurements that a choice is based on.
+
+    Args:
+        machines: Descriptions of the machines.
+        rows: Number of rows to choose from.
+        disturbed: Number of them that were not stable while they were measured.
+        measured_s: Measuring time of the rows, in seconds.
+    """
+
+    machines: tuple[str, ...]
+    rows: int
+    disturbed: int
+    measured_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +148,10 @@ class Choice:
         snippet: Python program that compiles the model with the properties.
         reasons: Why the winner won, in sentences with figures.
         settled_by: Column that decided against a tied row with a better value; empty if none did.
+        basis: The measurements to choose from.
+        passed_over: The row with the best value of the objective that misses a limit; None if no
+            such row is better than the winner.
+        percentile: Percentile of the latency that limits and ties use.
         runners_up: The best row of each other configuration, the nearest first.
         ties: Names of the rows without a significant difference to the winner.
         explanations: Why the winner and the runners-up are as fast, slow or uncertain as they are.
@@ -123,6 +168,9 @@ class Choice:
     checks: tuple[Check, ...]
     reasons: tuple[str, ...]
     settled_by: str
+    percentile: int
+    basis: Basis
+    passed_over: RunnerUp | None
     runners_up: tuple[RunnerUp, ...]
     ties: tuple[str, ...]
     warnings: tuple[Note, ...]
@@ -173,7 +221,10 @@ class Choice:
             "checks": [check.to_json() for check in self.checks],
             "reasons": list(self.reasons),
             "settled_by": self.settled_by,
-            "runners_up": [asdict(runner) for runner in self.runners_up],
+            "percentile": self.percentile,
+            "basis": asdict(self.basis),
+            "passed_over": None if self.passed_over is None else self.passed_over.to_json(),
+            "runners_up": [runner.to_json() for runner in self.runners_up],
             "ties": list(self.ties),
             "warnings": [asdict(note) for note in self.warnings],
             "snippet": self.snippet,
@@ -244,8 +295,11 @@ def choose_from(table: ResultsTable, spec: ChoiceSpec | None = None) -> Choice:
             ),
         ),
         settled_by=first.settled_by,
+        percentile=spec.percentile,
+        basis=_describe_basis(eligible),
+        passed_over=_passed_over(candidates, winner, goal),
         runners_up=tuple(
-            RunnerUp(rival.label, _shortfall(rival, winner, goal, tied[index]), dict(rival.row))
+            _runner_up(rival, winner, goal, tied=bool(tied[index]))
             for index, rival in zip(next_best, rivals, strict=True)
         ),
         ties=candidates.labels(fitting[1:][tied[fitting[1:]]]),
@@ -293,6 +347,39 @@ def _tied(winner: Candidate, candidates: Candidates) -> NDArray[np.bool_]:
     if winner.figure.exact:  # rows of the same files are not ties
         tied = tied & ~candidates.rows.equal("variant_id", winner.row["variant_id"])
     return np.asarray(tied, bool)
+
+
+def _describe_basis(rows: Rows) -> Basis:
+    verdicts = [row["verdict"] for row in measured_rows(rows)]
+    return Basis(
+        machines=tuple(rows.unique("machine")),
+        rows=len(rows),
+        disturbed=sum(verdict != "stable" for verdict in verdicts),
+        measured_s=float(np.nansum(rows.numbers("measured_s"))),
+    )
+
+
+def _passed_over(candidates: Candidates, winner: Candidate, goal: Quantity) -> RunnerUp | None:
+    """Return the best row that misses a limit, if it is significantly better than the winner."""
+    sign = 1.0 if goal.lower else -1.0
+    better = sign * candidates.figures.value < sign * winner.figure.value
+    missing = np.flatnonzero(~candidates.fits & ~np.isnan(candidates.excess) & better)
+    if not missing.size:
+        return None
+    best = candidates[int(missing[np.argmin(sign * candidates.figures.value[missing])])]
+    found = _runner_up(best, winner, goal, tied=False)
+    return found if found.ratio.excludes(1.0) or best.figure.exact else None
+
+
+def _runner_up(candidate: Candidate, winner: Candidate, goal: Quantity, *, tied: bool) -> RunnerUp:
+    return RunnerUp(
+        label=candidate.label,
+        shortfall=_shortfall(candidate, winner, goal, tied),
+        row=dict(candidate.row),
+        ratio=ratio_unpaired(candidate.figure, winner.figure),
+        missed=tuple(check for check in candidate.checks if not check.satisfied),
+        tied=tied,
+    )
 
 
 def _shortfall(candidate: Candidate, winner: Candidate, goal: Quantity, tied: bool) -> str:

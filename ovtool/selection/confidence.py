@@ -43,6 +43,12 @@ class Confidence:
     caveat: str = CAVEAT
 
     @property
+    def summary(self) -> str:
+        """The share of the winner's configuration, in a few words."""
+        share = self.configuration
+        return self.text if share is None else f"best in {_percent(share)} of the resamples"
+
+    @property
     def sentence(self) -> str:
         """The text with the caveat."""
         return f"{self.text} ({self.caveat})" if self.resamples else self.text

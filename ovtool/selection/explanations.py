@@ -87,9 +87,8 @@ def explain_winner(
         if winner.row[column] is not None and (ratio.known or ratio.value != 1):
             reasons.append(f"Speed-up over {reference} at this load: {ratio_text(ratio)}.")
     if quality is not None and winner.row[quality] is not None:
-        text = f"{column_label(quality)} {figure_text(winner.row, quality)}"
         reason = f" ({why})" if why else ""
-        reasons.append(f"Quality: {text}{_samples_text(winner.row)}{reason}.")
+        reasons.append(f"Quality: {quality_text(winner.row, quality)}{reason}.")
     return tuple(reasons)
 
 
@@ -349,16 +348,18 @@ def _wide_quality(row: Row, context: Context) -> Iterator[Note]:
         needed.append(_enough_samples(column, quality, samples, None))
     if not needed:
         return
-    figure = f"{column_label(column)} {figure_text(row, column)}{_samples_text(row)}"
+    figure = quality_text(row, column)
     evidence = ", ".join(filter(None, needed))
     yield make_note(
         "quality-interval-wide", f"{row['variant']}: {'; '.join(filter(None, [figure, evidence]))}"
     )
 
 
-def _samples_text(row: Row) -> str:
+def quality_text(row: Row, metric: str) -> str:
+    """Return the quality of a row with its interval and number of samples."""
     samples = row["quality_samples"]
-    return "" if samples is None else f" on {samples:.0f} samples"
+    count = "" if samples is None else f" on {samples:.0f} samples"
+    return f"{column_label(metric)} {figure_text(row, metric)}{count}"
 
 
 def _enough_samples(

@@ -95,10 +95,14 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A limit of a quantity: a maximum if lower is better, else a minimum."""
+    """A limit of a quantity: a maximum if lower is better, else a minimum.
+
+    ``option`` is the field of :class:`ChoiceSpec` that sets it.
+    """
 
     quantity: Quantity
     value: float
+    option: str
 
     @property
     def text(self) -> str:
@@ -130,18 +134,21 @@ def list_limits(spec: ChoiceSpec, table: ResultsTable) -> tuple[Limit, ...]:
     """
     if spec.min_quality is not None and table.quality_metric is not None:
         _check_quality(spec.min_quality, table.quality_metric)
-    values: list[tuple[Quantity, float | None]] = [
-        (column_quantity(f"latency_p{spec.percentile}_ms"), spec.max_latency_ms),
-        (column_quantity("throughput_fps"), spec.min_throughput_fps),
-        (column_quantity(table.quality_metric or "agreement_top1"), spec.min_quality),
-        (column_quantity("model_mib"), spec.max_model_mib),
-        (column_quantity("peak_rss_mib"), spec.max_memory_mib),
-        (column_quantity("energy_mj_per_sample"), spec.max_energy_mj),
-    ]
+    quantities = {
+        "max_latency_ms": column_quantity(f"latency_p{spec.percentile}_ms"),
+        "min_throughput_fps": column_quantity("throughput_fps"),
+        "min_quality": column_quantity(table.quality_metric or "agreement_top1"),
+        "max_model_mib": column_quantity("model_mib"),
+        "max_memory_mib": column_quantity("peak_rss_mib"),
+        "max_energy_mj": column_quantity("energy_mj_per_sample"),
+    }
     if (prices := spec.price_table()) is not None:
-        values.append((cost_quantity(prices), spec.max_cost))
-    values.append((sustained_rate_quantity(table), spec.rate))
-    return tuple(Limit(quantity, value) for quantity, value in values if value is not None)
+        quantities["max_cost"] = cost_quantity(prices)
+    quantities["rate"] = sustained_rate_quantity(table)
+    values = {name: getattr(spec, name) for name in quantities}
+    return tuple(
+        Limit(quantities[name], value, name) for name, value in values.items() if value is not None
+    )
 
 
 _RANGES: Mapping[QualityMetric, tuple[float, float]] = {

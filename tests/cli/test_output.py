@@ -40,7 +40,7 @@ def test_a_closed_pipe_is_not_an_error(unbuffered):
 def test_warnings_go_to_stderr(ovtool, tmp_path):
     contended = [sweeps.contended(sweeps.measure(t)) for t in sweeps.trials(batches=(1,))]
     folder = sweeps.make(tmp_path / "s", contended, unavailable=[("NPU", "no driver")])
-    ran = ovtool("choose", folder)
+    ran = ovtool("choose", folder, "--explain")
     assert "warning: " not in ran.out
     assert "no driver" in ran.err
     assert all(line.startswith("warning: ") for line in ran.err.splitlines())

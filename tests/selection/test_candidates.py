@@ -22,7 +22,7 @@ def rows(limited_table):
 
 
 def test_fitting_rows_come_first_and_then_the_nearest(rows):
-    result = candidates_of(rows, [Limit(MEMORY, 115.0)])
+    result = candidates_of(rows, [Limit(MEMORY, 115.0, "max_memory_mib")])
     order = list(result.nearest_first)
     fitting = int(result.fits.sum())
     assert 0 < fitting < len(result) == len(order)
@@ -48,7 +48,9 @@ def test_rows_without_the_figure_are_no_candidates(limited_table):
     without = partly["variant"] == "int8"
     partly.loc[without, "latency_p99_ms"] = math.nan
     partly.loc[partly["batch"] == 1, "peak_rss_mib"] = math.nan
-    result = candidates_of(limited_table.with_rows(partly).records, [Limit(MEMORY, 1e9)])
+    result = candidates_of(
+        limited_table.with_rows(partly).records, [Limit(MEMORY, 1e9, "max_memory_mib")]
+    )
     assert len(result) == int((~without).sum())
     ((quantity, count),) = result.unknown()
     assert quantity is MEMORY

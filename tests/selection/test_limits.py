@@ -79,7 +79,7 @@ finite = st.floats(0.01, 1e6)
 @given(finite, finite, st.floats(0, 0.5), st.sampled_from(["latency_p99_ms", "throughput_fps"]))
 def test_check_is_satisfied_exactly_without_excess(value, limit, half, column):
     shown = Interval(value, value * (1 - half), value * (1 + half))
-    check = Check(Limit(column_quantity(column), limit), shown, "")
+    check = Check(Limit(column_quantity(column), limit, ""), shown, "")
     assert check.satisfied == (check.excess == 0)
     if check.outcome == "met":
         assert check.satisfied
@@ -89,7 +89,7 @@ def test_check_is_satisfied_exactly_without_excess(value, limit, half, column):
 
 
 def test_unknown_figure_satisfies_no_limit():
-    limit = Limit(column_quantity("throughput_fps"), 1.0)
+    limit = Limit(column_quantity("throughput_fps"), 1.0, "min_throughput_fps")
     check = Check(limit, Interval(math.nan, math.nan, math.nan), "-")
     assert not check.satisfied
     assert check.outcome == "unknown"

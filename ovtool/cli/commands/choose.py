@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 from ovtool.cli import console, options
+from ovtool.cli.answer import print_answer
 from ovtool.cli.command import OUTPUT, option
 from ovtool.cli.console import print_unwrapped
 from ovtool.cli.spec_options import with_options_of
@@ -36,6 +37,9 @@ def command(
     snippet: Annotated[
         bool, option(OUTPUT, "", "Print only a Python program with these settings.", "--snippet")
     ] = False,
+    explained: Annotated[
+        bool, option(OUTPUT, "", "Print every reason, warning and figure.", "--explain")
+    ] = False,
     json: options.Json = False,
 ) -> None:
     """Recommend a device, variant, batch and load; exit with 1 if no row meets the limits."""
@@ -43,8 +47,10 @@ def command(
     from ovtool.core.errors import InputError
     from ovtool.selection.choice import NothingFitsError
 
-    if json + front + snippet > 1:
-        raise InputError("--json, --front and --snippet exclude each other", "give one of them")
+    if json + front + snippet + explained > 1:
+        raise InputError(
+            "--json, --front, --snippet and --explain exclude each other", "give one of them"
+        )
     try:
         choice = api.choose(sweeps, spec=spec)
     except NothingFitsError as error:
@@ -55,15 +61,16 @@ def command(
         print_unwrapped(choice.snippet, end="")
     elif front:
         print_front(choice.front)
-    else:
-        print_choice(choice, json=json)
-
-
-def print_choice(choice: Choice, *, json: bool) -> None:
-    """Print a recommendation."""
-    if json:
+    elif json:
         console.print_json(choice.to_json())
-        return
+    elif explained:
+        print_explained(choice)
+    else:
+        print_answer(choice, sweeps)
+
+
+def print_explained(choice: Choice) -> None:
+    """Print a recommendation with all reasons, warnings and runners-up."""
     console.print_line(choice.headline, style="bold")
     for reason in choice.reasons:
         console.print_line(f"- {reason}")

@@ -6,8 +6,8 @@ from dataclasses import asdict
 from typing import Annotated
 
 from ovtool.cli import console, options, progress
+from ovtool.cli.answer import print_answer
 from ovtool.cli.command import MODEL, option
-from ovtool.cli.commands.choose import print_choice
 from ovtool.cli.commands.report import print_report, report_paths
 from ovtool.cli.commands.sweep import print_trials
 from ovtool.cli.console import print_unwrapped
@@ -47,11 +47,10 @@ def command(
             "choice": result.choice.to_json() if result.choice else None,
         }
         console.print_json(document)
+    elif result.choice is not None:
+        print_answer(result.choice, [str(result.sweep.folder)], str(result.report.page))
     else:
         print_trials(result.sweep, result.summary)
-        if result.choice is not None:
-            print_unwrapped("")
-            print_choice(result.choice, json=False)
         print_unwrapped("")
         print_report(result.report, json=False)
     if result.no_choice is not None:

@@ -7,7 +7,9 @@ def test_choose_prints_the_recommendation(ovtool, swept):
     assert document["properties"] == {"PERFORMANCE_HINT": "LATENCY"}
     out = ovtool("choose", swept, "--objective", "latency").out
     assert document["headline"].split()[1] in out
-    assert '{"PERFORMANCE_HINT": "LATENCY"}' in out
+    explained = ovtool("choose", swept, "--objective", "latency", "--explain").out
+    assert '{"PERFORMANCE_HINT": "LATENCY"}' in explained
+    assert all(runner["label"] in explained for runner in document["runners_up"])
 
 
 def test_snippet_is_the_only_output(ovtool, swept):

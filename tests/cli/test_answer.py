@@ -1,0 +1,100 @@
+"""The terminal answer of a choice."""
+
+import io
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from ovtool.cli import console
+from ovtool.cli.answer import LINES, print_answer
+from ovtool.results.table import load_results
+from ovtool.selection.choice import choose_from
+from ovtool.selection.choice_spec import ChoiceSpec
+from tests.helpers import sweeps
+
+WIDTH = 80
+MANY = tuple(
+    replace(sweeps.INT8, name=f"a-rather-long-name-of-a-variant-{number}", mib=4.0 + number)
+    for number in range(9)
+)
+
+
+@pytest.fixture
+def answer(monkeypatch):
+    """Print the answer of a sweep on a terminal of 80 columns; return its lines."""
+
+    def run(folder, page=None, **limits):
+        screen = io.StringIO()
+        terminal = Console(file=screen, width=WIDTH, force_terminal=True, color_system=None)
+        monkeypatch.setattr(console, "get_console", lambda: terminal)
+        choice = choose_from(load_results([folder]), ChoiceSpec(**limits))
+        print_answer(choice, [str(folder)], page)
+        return choice, [line.rstrip() for line in screen.getvalue().splitlines()]
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {},
+        {"objective": "latency"},
+        {"objective": "size"},
+        {"objective": "throughput=2,latency=1"},
+        {"max_latency_ms": 12, "min_quality": 0.9},
+        {"max_latency_ms": 12, "min_quality": 0.97, "max_memory_mib": 200, "rate": 1},
+    ],
+)
+@pytest.mark.parametrize("models", [sweeps.MODELS, (*sweeps.MODELS, *MANY)], ids=["few", "many"])
+def test_answer_fits_the_screen(answer, tmp_path, models, limits):
+    absent = [("NPU", "no Intel NPU on the PCI bus"), ("GPU", "no driver " * 20)]
+    folder = sweeps.whole(tmp_path / "sweep", models, unavailable=absent)
+    choice, lines = answer(folder, "reports/page/index.html", **limits)
+    assert len(lines) <= LINES
+    assert max(map(len, lines)) <= WIDTH
+    text = "\n".join(lines)
+    assert choice.winner["variant"] in text
+    assert "reports/page/index.html" in text
+
+
+def test_answer_names_the_faster_row_that_a_limit_excludes(answer, tmp_path):
+    folder = sweeps.whole(tmp_path / "sweep")
+    choice, lines = answer(folder, max_latency_ms=12)
+    passed = choice.passed_over
+    assert passed.ratio.low > 1
+    assert [check.limit.option for check in passed.missed] == ["max_latency_ms"]
+    text = " ".join(" ".join(lines).split())
+    option = text.split("--max-latency-ms ")[1].split()[0]
+    assert passed.row["latency_p99_ms"] <= float(option) < 1.1 * passed.row["latency_p99_ms"]
+    again = choose_from(load_results([folder]), ChoiceSpec(max_latency_ms=float(option)))
+    assert again.winner["trial"] == passed.row["trial"]
+
+
+def test_no_row_is_passed_over_without_a_limit(answer, tmp_path):
+    choice, _ = answer(sweeps.whole(tmp_path / "sweep"))
+    assert choice.passed_over is None
+
+
+def test_disturbed_rows_are_counted(answer, tmp_path):
+    made = [sweeps.contended(sweeps.measure(trial)) for trial in sweeps.trials()]
+    choice, lines = answer(sweeps.make(tmp_path / "sweep", made))
+    assert choice.basis.rows == choice.basis.disturbed == len(made)
+    assert any(line.startswith("PROVISIONAL") for line in lines)
+    assert sum("contended" in line for line in lines) >= 2
+
+
+def test_stable_rows_have_no_badge(answer, tmp_path):
+    choice, lines = answer(sweeps.whole(tmp_path / "sweep"))
+    assert choice.basis.disturbed == 0
+    assert not any(line.startswith(("PROVISIONAL", "ESTIMATE")) for line in lines)
+
+
+def test_estimate_is_called_one(answer, tmp_path):
+    trials = sweeps.trials(devices=("NPU",), batches=(1,), loads=("latency",))
+    made = [sweeps.estimate(trial, 5.0 + number) for number, trial in enumerate(trials)]
+    _, lines = answer(
+        sweeps.make(tmp_path / "sweep", made), objective="latency", allow_estimates=True
+    )
+    assert any(line.startswith("ESTIMATE") for line in lines)
+    assert not any(line.startswith("PROVISIONAL") for line in lines)
