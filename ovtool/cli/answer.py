@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
     from ovtool.core.statistics import Interval
     from ovtool.results.rows import Row
-    from ovtool.selection.choice import Choice, RunnerUp
+    from ovtool.selection.choice import Choice
     from ovtool.selection.limits import Check
+    from ovtool.selection.runners_up import RunnerUp
 
 LINES = 25
 """Height of the answer on a terminal of 80 columns."""
@@ -186,7 +187,8 @@ def _why(choice: Choice) -> Iterator[str]:
     elif rival is None:
         yield f"{_objective(choice)}: no other configuration fits"
     elif rival.ratio.known:
-        yield f"{_objective(choice)}: {_times(_inverse(rival.ratio))} the next, {_short(rival)}{sure}"
+        distance = f"{_times(_inverse(rival.ratio))} the next, {_short(rival)}"
+        yield f"{_objective(choice)}: {distance}{sure}"
     speedups = [
         f"{_times(get_figure(choice.winner, column))} in {name}"
         for column, name in (("speedup_f32_x", "f32"), ("speedup_default_x", "default precision"))

@@ -19,7 +19,6 @@ from ovtool.core.errors import (
     NothingMeasuredError,
     UndecidedError,
 )
-from ovtool.core.statistics import ratio_unpaired
 from ovtool.results.labels import config_labels, device_text, row_count_text
 from ovtool.results.rows import (
     Row,
@@ -38,6 +37,7 @@ from ovtool.selection.explanations import Context, explain, explain_tie, explain
 from ovtool.selection.limits import Check, list_limits
 from ovtool.selection.objective import resolve_objective
 from ovtool.selection.pareto import Front, find_front
+from ovtool.selection.runners_up import RunnerUp, describe_runner_up, find_passed_over
 from ovtool.selection.snippet import build_snippet
 from ovtool.selection.warnings import find_warnings
 
@@ -49,44 +49,10 @@ if TYPE_CHECKING:
 
     from ovtool.core.columns import QualityMetric
     from ovtool.core.notes import Note
-    from ovtool.core.statistics import Interval
     from ovtool.results.table import ResultsTable
     from ovtool.selection.knee import Knee
-    from ovtool.selection.quantities import Quantity
 
 MAX_RUNNERS_UP = 5
-
-
-@dataclass(frozen=True, slots=True)
-class RunnerUp:
-    """Another row, and its shortfall from the winner.
-
-    Args:
-        label: Name of the row.
-        shortfall: The limits that it misses, or else its distance from the winner, as text.
-        row: Values by column.
-        ratio: Its figure of the objective / that of the winner.
-        missed: The limits that it does not meet.
-        tied: Whether the difference to the winner is not significant.
-    """
-
-    label: str
-    shortfall: str
-    row: Row
-    ratio: Interval
-    missed: tuple[Check, ...]
-    tied: bool
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the row as JSON types."""
-        return {
-            "label": self.label,
-            "shortfall": self.shortfall,
-            "row": self.row,
-            "ratio": asdict(self.ratio),
-            "missed": [check.to_json() for check in self.missed],
-            "tied": self.tied,
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,9 +263,9 @@ def choose_from(table: ResultsTable, spec: ChoiceSpec | None = None) -> Choice:
         settled_by=first.settled_by,
         percentile=spec.percentile,
         basis=_describe_basis(eligible),
-        passed_over=_passed_over(candidates, winner, goal),
+        passed_over=find_passed_over(candidates, winner, goal),
         runners_up=tuple(
-            _runner_up(rival, winner, goal, tied=bool(tied[index]))
+            describe_runner_up(rival, winner, goal, tied=bool(tied[index]))
             for index, rival in zip(next_best, rivals, strict=True)
         ),
         ties=candidates.labels(fitting[1:][tied[fitting[1:]]]),
@@ -357,42 +323,6 @@ def _describe_basis(rows: Rows) -> Basis:
         disturbed=sum(verdict != "stable" for verdict in verdicts),
         measured_s=float(np.nansum(rows.numbers("measured_s"))),
     )
-
-
-def _passed_over(candidates: Candidates, winner: Candidate, goal: Quantity) -> RunnerUp | None:
-    """Return the best row that misses a limit, if it is significantly better than the winner."""
-    sign = 1.0 if goal.lower else -1.0
-    better = sign * candidates.figures.value < sign * winner.figure.value
-    missing = np.flatnonzero(~candidates.fits & ~np.isnan(candidates.excess) & better)
-    if not missing.size:
-        return None
-    best = candidates[int(missing[np.argmin(sign * candidates.figures.value[missing])])]
-    found = _runner_up(best, winner, goal, tied=False)
-    return found if found.ratio.excludes(1.0) or best.figure.exact else None
-
-
-def _runner_up(candidate: Candidate, winner: Candidate, goal: Quantity, *, tied: bool) -> RunnerUp:
-    return RunnerUp(
-        label=candidate.label,
-        shortfall=_shortfall(candidate, winner, goal, tied),
-        row=dict(candidate.row),
-        ratio=ratio_unpaired(candidate.figure, winner.figure),
-        missed=tuple(check for check in candidate.checks if not check.satisfied),
-        tied=tied,
-    )
-
-
-def _shortfall(candidate: Candidate, winner: Candidate, goal: Quantity, tied: bool) -> str:
-    """Return the missed limits of a candidate, or its distance from the winner."""
-    if not candidate.fits:
-        return "; ".join(check.miss_text for check in candidate.checks if not check.satisfied)
-    figure = f"{goal.label} {goal.text(candidate.row)}"
-    if candidate.figure.value == winner.figure.value:
-        return f"{figure}: the same"
-    ratio = ratio_unpaired(candidate.figure, winner.figure)
-    distance = units.text(100 * abs(ratio.value - 1), 2)
-    significance = ", no significant difference" if tied else ""
-    return f"{figure}: {distance} % {'more' if ratio.value > 1 else 'less'}{significance}"
 
 
 def _nothing_fits_error(candidates: Candidates) -> NothingFitsError:
