@@ -19,6 +19,7 @@ from ovtool.compression import layer_sensitivity, ptq
 from ovtool.compression.layer_sensitivity import LayerCost
 from ovtool.compression.method import MethodResult
 from ovtool.core import files, units
+from ovtool.core.checksum import add_checksum, verify_checksum
 from ovtool.core.columns import quality_loss
 from ovtool.core.errors import InputError, LimitNotMetError
 from ovtool.core.statistics import Interval
@@ -250,14 +251,19 @@ class _Search:
             "attempts": [asdict(attempt) for attempt in self.attempts],
             "costs": None if self.costs is None else [asdict(cost) for cost in self.costs],
         }
-        files.write_text(self.context.scratch / STATE, json.dumps(state, indent=2))
+        content = add_checksum(json.dumps(state, indent=2))
+        files.write_file(self.context.scratch / STATE, lambda path: path.write_bytes(content))
         files.mark_kept(self.context.scratch, units.count_text(len(self.attempts), "candidate"))
 
     def _resume(self) -> None:
         path = self.context.scratch / STATE
         if not path.is_file():
             return
-        state = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            state = json.loads(verify_checksum(path.read_bytes(), f"{path}"))
+        except (InputError, ValueError):
+            self.context.progress.note(f"{path} is damaged: the search begins again")
+            return
         if state["metric"] != self.evaluator.description:
             return
         self.spent_s = state["spent_s"]

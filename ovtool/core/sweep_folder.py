@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -17,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from pydantic import Field, ValidationError
 
 from ovtool.core import files
+from ovtool.core.checksum import add_checksum, has_checksum, verify_checksum
 from ovtool.core.columns import QualityMetric
 from ovtool.core.errors import InputError
 from ovtool.core.fields import Record, invalid_content
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
 PLAN, JOURNAL = "plan.json", "journal.jsonl"
 ENVIRONMENT, RESULTS = "environment.json", "results.parquet"
-_CHECKSUM = re.compile(rb', "crc32": "(?P<crc>[0-9a-f]{8})"}\n\Z')
+_DAMAGED_LINE = "remove the line to measure the trial again"
 _R = TypeVar("_R", bound=Record)
 
 
@@ -151,11 +150,11 @@ class SweepFolder:
 
     def write_plan(self, plan: SweepPlan) -> None:
         """Write or replace the plan."""
-        files.write_text(self.path / PLAN, plan.model_dump_json(indent=1))
+        _write_record(self.path / PLAN, plan)
 
     def write_environment(self, environment: Environment) -> None:
         """Write or replace the environment."""
-        files.write_text(self.path / ENVIRONMENT, environment.model_dump_json(indent=1))
+        _write_record(self.path / ENVIRONMENT, environment)
 
     def measurements(self) -> Iterator[Measurement]:
         """Yield the measurements of the journal; an incomplete last line is skipped.
@@ -168,11 +167,13 @@ class SweepFolder:
             return
         with reading(journal), journal.open("rb") as stream:
             for number, line in enumerate(stream, 1):
-                if not line.endswith(b"\n"):
-                    return
                 where = f"{journal}, line {number}"
+                if not line.endswith(b"\n"):
+                    if has_checksum(line[:-1]):
+                        raise InputError(f"{where}: the end of the line is damaged", _DAMAGED_LINE)
+                    return
                 try:
-                    yield Measurement.from_json(_verify_checksum(line, where))
+                    yield Measurement.from_json(verify_checksum(line, where, _DAMAGED_LINE))
                 except ValidationError as error:
                     hint = "the file was edited, or another version of ovtool wrote it"
                     raise invalid_content(where, error, hint) from error
@@ -184,7 +185,7 @@ class SweepFolder:
             InputError: The disk is full or not writable; earlier lines stay complete.
         """
         lines = b"".join(
-            _add_checksum(json.dumps(m.to_json(), allow_nan=False).encode()) for m in measurements
+            add_checksum(json.dumps(m.to_json(), allow_nan=False).encode()) for m in measurements
         )
         journal = self.path / JOURNAL
         # Unbuffered: closing a buffered file would write the rest of a line that was removed.
@@ -203,29 +204,6 @@ class SweepFolder:
                 raise
 
 
-def _add_checksum(document: bytes) -> bytes:
-    """Return a JSON object as a line, with its checksum as last key."""
-    return b'%s, "crc32": "%08x"}\n' % (document.removesuffix(b"}"), zlib.crc32(document))
-
-
-def _verify_checksum(line: bytes, where: str) -> bytes:
-    """Return the JSON object of a line; a line without a checksum is not verified.
-
-    Raises:
-        InputError: The checksum does not match.
-    """
-    match = _CHECKSUM.search(line)
-    if match is None:
-        return line
-    document = line[: match.start()] + b"}"
-    if zlib.crc32(document) != int(match["crc"], 16):
-        raise InputError(
-            f"{where}: the checksum does not match",
-            "the file was edited or the disk is damaged; remove the line to measure it again",
-        )
-    return document
-
-
 def _whole_length(stream: Any) -> int:
     """Return the length of a journal up to its last line end."""
     end = int(stream.seek(0, os.SEEK_END))
@@ -239,10 +217,15 @@ def _whole_length(stream: Any) -> int:
     return 0
 
 
+def _write_record(path: Path, record: Record) -> None:
+    content = add_checksum(record.model_dump_json(indent=1))
+    files.write_file(path, lambda target: target.write_bytes(content))
+
+
 def _read_record(kind: type[_R], path: Path) -> _R:
     with reading(path):
         text = files.existing_file(path, "sweep file").read_bytes()
     try:
-        return kind.model_validate_json(text)
+        return kind.model_validate_json(verify_checksum(text, f"{path}"))
     except ValidationError as error:
         raise invalid_content(path, error) from error

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, ValidationError
 
 from ovtool.core import files, units
+from ovtool.core.checksum import add_checksum, verify_checksum
 from ovtool.core.errors import InputError
 from ovtool.core.fields import Record, invalid_content
 from ovtool.core.notes import Note
@@ -210,7 +211,7 @@ class Variant:
         with reading(record_path):
             content = files.existing_file(record_path, "variant record").read_bytes()
         try:
-            record = VariantRecord.model_validate_json(content)
+            record = VariantRecord.model_validate_json(verify_checksum(content, f"{record_path}"))
         except ValidationError as error:
             raise invalid_content(record_path, error) from error
         loaded = cls(path, record)
@@ -315,7 +316,7 @@ def save(
             versions=versions(),
             **describe(folder / MODEL),
         )
-        (folder / RECORD).write_text(record.model_dump_json(indent=2), encoding="utf-8")
+        (folder / RECORD).write_bytes(add_checksum(record.model_dump_json(indent=2)))
     files.mark_kept(target, "a variant")
     return Variant(target, record)
 

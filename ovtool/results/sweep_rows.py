@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 import os
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
     from ovtool.core.measurement import Measurement
 
+LOGGER = logging.getLogger("ovtool")
 DETAIL_COLUMNS = (
     "line", "label", "group", "baseline", "open_loop", "finished", "method_f32", "method_default",
 )  # fmt: skip
@@ -41,6 +44,7 @@ DETAIL_COLUMNS = (
 _VERSION = 5
 """Incremented when the same measurement becomes another row, or the file has another structure."""
 _METADATA_KEY = b"ovtool"
+_NO_CHECKSUM = "0" * 8
 _SAMPLED_BYTES = 65536
 """Bytes that are hashed at either end of a journal; a journal only grows at its end."""
 
@@ -77,10 +81,19 @@ def write_sweep_rows(path: Path) -> None:
         return
     fingerprint = _fingerprint(path)  # before the journal is read, which may still grow
     sweep = _build(read_sweep(path))
-    metadata = json.dumps({"fingerprint": fingerprint, "sweep": sweep.info.model_dump(mode="json")})
+    content = {"fingerprint": fingerprint, "sweep": sweep.info.model_dump(mode="json")}
+    metadata = json.dumps(content | {"crc32": _NO_CHECKSUM})
     known = sweep.rows.schema.metadata or {}
     rows = sweep.rows.replace_schema_metadata({**known, _METADATA_KEY: metadata.encode()})
-    files.write_file(path / RESULTS, lambda target: parquet.write_table(rows, target))
+
+    def write(target: Path) -> None:
+        parquet.write_table(rows, target)
+        content = target.read_bytes()
+        start = _checksum_position(content)
+        checksum = b"%08x" % zlib.crc32(content)
+        target.write_bytes(content[:start] + checksum + content[start + len(checksum) :])
+
+    files.write_file(path / RESULTS, write)
 
 
 def _read_parquet(folder: SweepFolder) -> SweepRows | None:
@@ -90,7 +103,14 @@ def _read_parquet(folder: SweepFolder) -> SweepRows | None:
 
     path = folder.path / RESULTS
     try:
-        with parquet.ParquetFile(path, memory_map=True) as file:
+        content = path.read_bytes()
+        start = _checksum_position(content)
+        end = start + len(_NO_CHECKSUM)
+        unsigned = zlib.crc32(_NO_CHECKSUM.encode(), zlib.crc32(memoryview(content)[:start]))
+        if zlib.crc32(memoryview(content)[end:], unsigned) != int(content[start:end], 16):
+            LOGGER.warning("%s is damaged: its rows are built from %s", path, JOURNAL)
+            return None
+        with parquet.ParquetFile(pa.BufferReader(content)) as file:
             metadata = json.loads(file.schema_arrow.metadata[_METADATA_KEY])
             if metadata["fingerprint"] != _fingerprint(folder.path):
                 return None
@@ -99,6 +119,18 @@ def _read_parquet(folder: SweepFolder) -> SweepRows | None:
     except (OSError, KeyError, TypeError, ValueError, ValidationError, pa.ArrowException):
         return None  # missing, damaged, or of another version
     return SweepRows(info, folder.environment, rows)
+
+
+def _checksum_position(content: bytes) -> int:
+    """Return the position of the checksum in the metadata of a Parquet file.
+
+    The checksum is that of the file with :data:`_NO_CHECKSUM` in its place.
+
+    Raises:
+        ValueError: There is none.
+    """
+    key = b'"crc32": "'
+    return content.rindex(key) + len(key)
 
 
 def _fingerprint(path: Path) -> list[object]:

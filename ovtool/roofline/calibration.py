@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, ValidationError
 
 from ovtool.core import files, places
+from ovtool.core.checksum import add_checksum, verify_checksum
 from ovtool.core.errors import InputError
 from ovtool.core.fields import Record, invalid_content
 from ovtool.roofline.model import (
@@ -123,7 +124,8 @@ def path(environment: str, device: str) -> Path:
 def write(calibration: Calibration) -> Path:
     """Write a calibration, replacing an older one."""
     target = path(calibration.environment, calibration.device)
-    files.write_text(target, calibration.model_dump_json(indent=1) + "\n")
+    content = add_checksum(calibration.model_dump_json(indent=1))
+    files.write_file(target, lambda path: path.write_bytes(content))
     files.mark_kept(target, "a calibration")
     return target
 
@@ -139,7 +141,8 @@ def read(environment: str, device: str) -> Calibration | None:
         return None
     remedy = f"recalibrate: ovtool devices --calibrate --device {device}"
     try:
-        calibration = Calibration.model_validate_json(source.read_bytes())
+        content = verify_checksum(source.read_bytes(), f"{source}", remedy)
+        calibration = Calibration.model_validate_json(content)
     except ValidationError as error:
         raise invalid_content(source, error, remedy) from error
     if (calibration.environment, calibration.device) != (environment, device):

@@ -144,11 +144,26 @@ def test_a_changed_file_of_the_same_size_is_reported(copy):
     ],
 )
 def test_an_invalid_record_names_the_field(copy, change, where):
-    record = json.loads((copy / RECORD).read_text())
-    (copy / RECORD).write_text(json.dumps(record | change))
+    record = json.loads((copy / RECORD).read_text()) | change
+    del record["crc32"]
+    (copy / RECORD).write_text(json.dumps(record))
     with pytest.raises(InputError, match=rf"variant\.json: {where}") as caught:
         Variant.load(copy)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [MODEL, WEIGHTS, RECORD])
+def test_a_flipped_bit_is_an_error_that_names_the_file(copy, name):
+    file, expected = copy / name, Variant.load(copy).record
+    content = file.read_bytes()
+    for place in range(0, len(content), max(1, len(content) // 150)):
+        file.write_bytes(
+            content[:place] + bytes([content[place] ^ 1 << place % 8]) + content[place + 1 :]
+        )
+        with pytest.raises(InputError, match=name):
+            assert Variant.load(copy).record != expected
+    file.write_bytes(content)
+    assert Variant.load(copy).record == expected
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff\xfe\x00\x01", b"[" * 5000])

@@ -140,6 +140,22 @@ def test_damaged_plan_is_input_error(folder):
         load_results([folder])
 
 
+@pytest.mark.parametrize("name", ["plan.json", "environment.json", "journal.jsonl", RESULTS])
+def test_a_flipped_bit_never_gives_other_figures(folder, name):
+    loaded, file = load_results([folder]), folder / name
+    content = file.read_bytes()
+    for place in (*range(0, len(content), max(1, len(content) // 10)), len(content) - 1):
+        flipped = bytes([content[place] ^ 1 << place % 8])
+        file.write_bytes(content[:place] + flipped + content[place + 1 :])
+        try:
+            again = load_results([folder])
+        except InputError as error:
+            assert name in f"{error}"  # noqa: PT017 - or the figures are the same
+        else:
+            assert name not in {"plan.json", "environment.json"}
+            assert_same(loaded, again)
+
+
 def test_infinite_figures_are_unknown(tmp_path):
     trial = sweeps.trials()[0]
     folder = sweeps.make(tmp_path / "s", [sweeps.measure(trial)])

@@ -65,6 +65,7 @@ def _rehash(folder: Path) -> None:
     record = folder / "v" / "variant.json"
     xml, weights = folder / "v" / "model.xml", folder / "v" / "model.bin"
     document = json.loads(record.read_bytes())
+    document.pop("crc32", None)
     document |= {"xml_bytes": xml.stat().st_size, "bin_bytes": weights.stat().st_size}
     record.write_text(json.dumps(document | {"sha256": files.sha256(xml, weights)}))
 
