@@ -228,38 +228,72 @@ def measure_sensitivity(
     if not switches.layers:
         raise InputError("these settings quantize no layer of the model")
     compared = CalibrationFeed(samples, inputs, COMPARED_SAMPLES, SILENT)
-    data = list(compared)
-    switches.enable_only(())
-    exact = _outputs(switches.model, data)
-    in_float = evaluator(switches.model).value if evaluator else None
+    meter = _create_meter(model, switches, list(compared), evaluator)
     switches.enable_only(tuple(switches.layers))
-    all_quantized = relative_noise(exact, _outputs(switches.model, data))
-    macs = _macs_shares(model, data[0])
+    all_quantized = meter.measure_noise()
     blocks = _blocks(list(switches.layers), max_rows)
     costs: list[LayerCost] = []
     progress.start("quantizing one layer at a time", len(blocks))
     for block in blocks:
         if costs and time_limit_s is not None and time.monotonic() - started >= time_limit_s:
             break
-        switches.enable_only(block)
-        noise = relative_noise(exact, _outputs(switches.model, data))
-        drop = (
-            quality_loss(evaluator.metric, in_float, evaluator(switches.model).value)
-            if evaluator and in_float is not None
-            else None
-        )
-        kinds = dict.fromkeys(switches.layers[name] for name in block)
-        share = None if macs is None else sum(macs.get(name, 0.0) for name in block)
-        costs.append(LayerCost(block, ", ".join(kinds), share, noise, drop))
+        costs.append(meter.measure(block))
         progress.advance()
     return Sensitivity(
         tuple(sorted(costs, key=lambda cost: -cost.noise)),
         all_quantized,
         evaluator.metric if evaluator else None,
-        in_float,
+        meter.in_float,
         compared.count,
         tuple(name for block in blocks[len(costs) :] for name in block),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Meter:
+    """Measures what the enabled quantizers of a graph cost.
+
+    Args:
+        data: The inputs of each batch, by index.
+        exact: First output of the graph without quantizers, for each batch.
+        in_float: The metric without quantizers; None without an evaluator.
+        macs: Share of the multiply-adds by layer; None if some are unknown.
+    """
+
+    switches: QuantizerSwitches
+    data: Sequence[dict[int, Any]]
+    exact: Sequence[NDArray[Any]]
+    evaluator: QualityEvaluator | None
+    in_float: float | None
+    macs: Mapping[str, float] | None
+
+    def measure_noise(self) -> float:
+        """Return the relative noise of the first output with the enabled quantizers."""
+        return relative_noise(self.exact, _outputs(self.switches.model, self.data))
+
+    def measure(self, block: tuple[str, ...]) -> LayerCost:
+        """Return the cost of a block of layers with all others in float."""
+        self.switches.enable_only(block)
+        drop = None
+        if self.evaluator is not None and self.in_float is not None:
+            value = self.evaluator(self.switches.model).value
+            drop = quality_loss(self.evaluator.metric, self.in_float, value)
+        kinds = dict.fromkeys(self.switches.layers[name] for name in block)
+        share = None if self.macs is None else sum(self.macs.get(name, 0.0) for name in block)
+        return LayerCost(block, ", ".join(kinds), share, self.measure_noise(), drop)
+
+
+def _create_meter(
+    model: ov.Model,
+    switches: QuantizerSwitches,
+    data: Sequence[dict[int, Any]],
+    evaluator: QualityEvaluator | None,
+) -> _Meter:
+    """Return the meter of a graph, with its outputs and its metric in float."""
+    switches.enable_only(())
+    exact = _outputs(switches.model, data)
+    in_float = evaluator(switches.model).value if evaluator else None
+    return _Meter(switches, data, exact, evaluator, in_float, _macs_shares(model, data[0]))
 
 
 def _outputs(model: ov.Model, data: Sequence[dict[int, Any]]) -> list[NDArray[Any]]:
