@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovtool.core import places, steps
 from ovtool.core.errors import InputError
-from ovtool.system import memory_limit, sandbox
+from ovtool.system import memory_limit, sandbox, supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -92,3 +94,25 @@ def _texts(options: Mapping[str, Any]) -> Iterator[str]:
         for each in value if isinstance(value, list | tuple) else [value]:
             if isinstance(each, str | Path):
                 yield str(each)
+
+
+def describe_isolation() -> dict[str, str | None]:
+    """Return the protections of this machine by name, each with the reason if it has none."""
+    return {
+        "supervisor": supervisor.reason_unsupervised(),
+        "memory limit": memory_limit.reason_unlimited(),
+        "sandbox": _reason_unconfined(),
+    }
+
+
+def _reason_unconfined() -> str | None:
+    """Return why a sandbox fails; a trial in a process of its own proves that it works."""
+    reason = sandbox.reason_unconfined()
+    if reason is not None:
+        return reason
+    program = "from ovtool.system import sandbox; sandbox.confine([])"
+    command = [sys.executable, "-P", "-c", program]
+    tried = subprocess.run(command, capture_output=True, text=True, check=False)
+    if tried.returncode == 0:
+        return None
+    return f"the system refuses it: {tried.stderr.strip().rpartition(chr(10))[2]}"

@@ -42,8 +42,7 @@ def write_huge_padding(folder):
 def write_huge_range(folder):
     """Range with 10**10 values: 40 GB."""
     x = _input(4, 4)
-    numbers = op.range(
-        *(op.constant(np.float32(value)) for value in (0, 1e10, 1)), output_type="f32"
-    )
+    start, stop, step = (op.constant(np.float32(value)) for value in (0, 1e10, 1))
+    numbers = op.range(start, stop, step, "f32")
     total = op.reduce_sum(numbers, op.constant([0]), keep_dims=False)
     return _write(folder, [op.add(x, total)], [x])

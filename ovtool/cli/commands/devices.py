@@ -24,7 +24,7 @@ EXAMPLES = ("ovtool devices", "ovtool devices --why", "ovtool devices --calibrat
 
 def command(
     why: Annotated[
-        bool, option(OUTPUT, "", "Diagnose each missing GPU or NPU, with remedies.", "--why")
+        bool, option(OUTPUT, "", "Diagnose missing devices and the isolation of commands.", "--why")
     ] = False,
     calibrate: Annotated[
         bool,
@@ -93,6 +93,7 @@ def print_devices(devices: list[Device], *, why: bool, json: bool) -> None:
         return
     if why:
         _print_diagnosis(devices)
+        _print_isolation()
         return
     headings = ("device", "kind", "name", "precisions", "streams", "requests", "memory", "versions")
     console.print_table(headings, [_device_row(device) for device in devices])
@@ -155,6 +156,17 @@ def _print_diagnosis(devices: list[Device]) -> None:
                     console.print_line(f"           {where}: {remedy}")
     if in_container and not all(device.available for device in devices):
         console.print_status("ovtool runs in a container")
+
+
+def _print_isolation() -> None:
+    """Print how a command is protected from files that crash or attack a library."""
+    from ovtool.cli.isolation import describe_isolation
+    from ovtool.system.memory_limit import select_limit
+
+    for name, missing in describe_isolation().items():
+        limit = select_limit() if name == "memory limit" and missing is None else None
+        yes = "yes" if limit is None else f"{limit / 2**30:.3g} GiB"
+        console.print_line(f"{name}: {yes if missing is None else f'no: {missing}'}")
 
 
 def print_offer(offer: Offer) -> None:
