@@ -133,15 +133,16 @@ def test_a_limit_that_is_not_valid_is_an_error(tmp_path, name, value):
 @linux
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "write",
+    ("verb", "write"),
     [
-        hostile.write_out_of_range,
-        hostile.write_negative_index,
-        hostile.write_huge_padding,
-        hostile.write_huge_range,
+        ("convert", hostile.write_out_of_range),
+        ("convert", hostile.write_negative_index),
+        ("convert", hostile.write_huge_padding),
+        ("convert", hostile.write_huge_range),
+        ("compress", hostile.write_out_of_range),
+        ("profile", hostile.write_huge_range),
     ],
 )
-@pytest.mark.parametrize("verb", ["convert", "compress", "profile"])
 def test_a_hostile_model_is_one_error(tmp_path, write, verb):
     """Another version of OpenVINO may accept the model; nothing else is a result."""
     xml = write(tmp_path / "hostile")
@@ -153,7 +154,7 @@ def test_a_hostile_model_is_one_error(tmp_path, write, verb):
         "compress": ["weights", "--out", out],
         "profile": [],
     }[verb]
-    limits = {steps.STEP_TIMEOUT: "15", memory_limit.VARIABLE: "6 GiB", "TMPDIR": str(scratch)}
+    limits = {steps.STEP_TIMEOUT: "8", memory_limit.VARIABLE: "6 GiB", "TMPDIR": str(scratch)}
     ran = run(verb, xml, *arguments, cwd=tmp_path, **limits)
     assert ran.returncode in (0, 2), ran
     if ran.returncode == 2:
