@@ -51,7 +51,7 @@ class MeasurementSettings(Record):
         _MEASUREMENT,
         "SECONDS",
         300.0,
-        "Maximum time of a compilation, of one round, or of a conversion (plus 2 min, 1 s per MiB).",
+        "Maximum time of a compilation or of one round; a conversion has 2 min more.",
         flag="--timeout",
     )
     seed: Seed = option_field(
