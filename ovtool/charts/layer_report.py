@@ -121,7 +121,9 @@ def _load_profile(folder: Path) -> tuple[Mapping[str, Any], list[dict[str, Any]]
     return profile, rows
 
 
-def _parse_cell(name: str, text: str) -> str | float | None:
+def _parse_cell(name: str, text: Any) -> str | float | None:
+    if not isinstance(text, str):
+        raise TypeError(f"a row has more or fewer cells than {LAYERS} has columns")
     if name in _TEXT_COLUMNS:
         return text
     return float(text) if text else None

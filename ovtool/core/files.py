@@ -105,6 +105,14 @@ def existing_file(path: str | Path, what: str) -> Path:
     return file
 
 
+def is_file(path: Path) -> bool:
+    """Return whether a file exists; a name that the system does not support is no file."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 @contextlib.contextmanager
 def scratch_folder(purpose: str) -> Iterator[Path]:
     """Yield a new private folder for temporary files, and remove it.

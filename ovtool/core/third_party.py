@@ -10,6 +10,8 @@ import warnings
 from typing import TYPE_CHECKING
 
 from ovtool.core import steps
+from ovtool.core.errors import InputError
+from ovtool.core.system_errors import reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,9 +76,21 @@ def read_graph(xml: Path, *, mapped: bool = True) -> ov.Model:
     """Read an IR; ``mapped`` maps its weights, which blocks replacing the file on Windows.
 
     Raises:
-        RuntimeError: The file is not an IR.
+        InputError: The file is not an IR, is incomplete, or has no weights.
     """
     import openvino as ov
 
-    with steps.limited(f"reading {xml}", xml):
-        return ov.Core().read_model(xml, config={"ENABLE_MMAP": mapped})
+    weights = xml.with_suffix(".bin")
+    try:
+        with reading(xml):
+            xml.read_text(encoding="utf-8")  # else its names cannot be read
+        with steps.limited(f"reading {xml}", xml):
+            return ov.Core().read_model(xml, config={"ENABLE_MMAP": mapped})
+    except UnicodeDecodeError as error:
+        raise InputError(f"cannot read {xml}: it is not a text file in UTF-8") from error
+    except RuntimeError as error:
+        if not weights.is_file() and "weights" in str(error):
+            raise InputError(f"weights file {weights} of {xml} is missing") from error
+        raise InputError(
+            f"cannot read {xml}: {reason(error)}", "the file may be incomplete"
+        ) from error

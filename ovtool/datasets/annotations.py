@@ -124,12 +124,12 @@ def read_coco(folder: Path, labels: Path) -> dict[Path, ImageBoxes]:
         for entry in document["annotations"]:
             objects[entry["image_id"]].append(entry)
         listed = {folder / names[key]: _image_boxes(entries) for key, entries in objects.items()}
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise InputError(
             f"{labels} is not COCO JSON: {type(error).__name__} {error}",
             "it needs images (id, file_name) and annotations (image_id, category_id, bbox)",
         ) from error
-    missing = next((path for path in listed if not path.is_file()), None)
+    missing = next((path for path in listed if not files.is_file(path)), None)
     if missing is not None:
         raise InputError(f"{labels} lists a file that does not exist: {missing}")
     if not listed:
@@ -141,5 +141,9 @@ def _image_boxes(entries: Sequence[Mapping[str, Any]]) -> ImageBoxes:
     """Return the objects of COCO entries; ``bbox`` is [left, top, width, height]."""
     boxes = np.array([entry["bbox"] for entry in entries], np.float64).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
+    if not np.isfinite(boxes).all():
+        raise ValueError("a bbox is not finite")
     classes = tuple(int(entry["category_id"]) for entry in entries)
+    if any(abs(index) > np.iinfo(np.int64).max for index in classes):
+        raise ValueError("a category_id is out of range")
     return ImageBoxes(boxes, classes, tuple(bool(e.get("iscrowd", 0)) for e in entries))

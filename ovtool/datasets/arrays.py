@@ -26,8 +26,8 @@ LABEL = "label"
 Arrays = dict[str, NDArray[np.generic]]
 # Exceptions of numpy for damaged files (from fuzzing).
 _DAMAGED = (
-    ValueError, EOFError, OSError, NotImplementedError, MemoryError, zipfile.BadZipFile,
-    zlib.error, tokenize.TokenError,
+    ValueError, TypeError, OverflowError, EOFError, OSError, NotImplementedError, MemoryError,
+    zipfile.BadZipFile, zlib.error, tokenize.TokenError,
 )  # fmt: skip
 
 

@@ -171,7 +171,7 @@ def _labelled_by_csv(folder: Path, table: Path) -> list[ImageItem]:
 def _csv_item(folder: Path, where: str, row: dict[str, str | None]) -> ImageItem:
     name, label = (row["file"] or "").strip(), (row["label"] or "").strip()
     path = folder / name
-    if not name or "\0" in name or not path.is_file():
+    if not name or not files.is_file(path):
         raise InputError(f"{where}: file not found: {path}")
     if not (label.isascii() and label.isdecimal()):
         raise InputError(f"{where}: label {label!r} is not a class index", "classes count from 0")

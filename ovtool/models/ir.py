@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ovtool.core import files
 from ovtool.core.errors import InputError
-from ovtool.core.third_party import read_graph, reason
+from ovtool.core.third_party import read_graph
 from ovtool.graph.reference_run import ReferenceModel
 from ovtool.models.source import SourceModel, from_files
 
@@ -31,15 +31,8 @@ def read(reference: str, _options: SourceOptions) -> SourceModel:
         raise InputError(
             f"{weights} is a link to a file outside its folder", "copy both files into one folder"
         )
-    try:
-        # Without memory mapping: on Windows a mapped file cannot be replaced.
-        model = read_graph(xml, mapped=False)
-    except RuntimeError as error:
-        if not weights.is_file() and "weights" in str(error):
-            raise InputError(f"weights file {weights} of {xml} is missing") from error
-        raise InputError(
-            f"cannot read {xml}: {reason(error)}", "the file may be incomplete"
-        ) from error
+    # Without memory mapping: on Windows a mapped file cannot be replaced.
+    model = read_graph(xml, mapped=False)
     if not model.outputs:
         raise InputError(f"{xml} contains no model")
     parts = [xml, weights] if weights.is_file() else [xml]

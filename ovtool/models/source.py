@@ -158,6 +158,8 @@ def read_with(
                 opened = reader.load(str(path) if content is None else io.BytesIO(content))
                 _set_shapes(opened, shapes)
                 model = reader.convert(opened)
+    except UnicodeDecodeError as error:  # OpenVINO quotes the file in its error
+        raise InputError(f"cannot read {path} as {what}: text that is not UTF-8") from error
     except failures as error:
         why = reason(error)
         hint = "the file may be incomplete" if "parse" in why else _shape_hint(open_inputs)

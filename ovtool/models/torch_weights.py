@@ -37,7 +37,7 @@ def refuse_inflated(stream: BinaryIO, size: int, path: Path) -> None:
     try:
         with zipfile.ZipFile(stream) as archive:
             total = sum(entry.file_size for entry in archive.infolist())
-    except (zipfile.BadZipFile, ValueError, OSError) as error:
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError) as error:
         raise InputError(f"not a torch archive, or truncated: {path}") from error
     if total > size + _SLACK_BYTES:
         raise InputError(f"{path} expands from {size} to {total} bytes when read", "save it again")

@@ -71,7 +71,7 @@ def _parse_yaml(text: str, path: Path) -> Any:
 
     try:
         return YAML(typ="safe", pure=True).load(text)
-    except (YAMLError, ValueError) as error:
+    except (YAMLError, ValueError, TypeError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: invalid YAML: {reason[:200]}", _FORMAT) from error
 

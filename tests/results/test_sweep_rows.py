@@ -4,6 +4,7 @@ import re
 
 import pandas as pd
 import pytest
+from pyarrow import parquet
 
 from ovtool.core.columns import DETAILS
 from ovtool.core.errors import InputError
@@ -110,8 +111,27 @@ def overwrite_results(folder):
     (folder / RESULTS).write_bytes(b"nonsense")
 
 
+def change_a_page(folder):
+    """Change a figure, so that the file is a valid table still."""
+    table = parquet.read_table(folder / RESULTS)
+    whole = (folder / RESULTS).read_bytes()
+    place = 4 + len(whole[4:].partition(b"PAR1")[0]) // 8
+    for start in range(place, len(whole)):
+        changed = bytearray(whole)
+        changed[start] ^= 1
+        (folder / RESULTS).write_bytes(changed)
+        try:
+            read = parquet.read_table(folder / RESULTS)
+        except (OSError, ValueError):
+            continue
+        if read.schema.metadata == table.schema.metadata and not read.equals(table):
+            return
+    pytest.fail("no change gives another table")
+
+
 @pytest.mark.parametrize(
-    "change", [append_to_journal, shorten_plan, truncate_results, overwrite_results]
+    "change",
+    [append_to_journal, shorten_plan, truncate_results, overwrite_results, change_a_page],
 )
 def test_stored_rows_of_other_journal_or_plan_are_ignored(folder, journals, change):
     change(folder)
