@@ -13,6 +13,7 @@ from ovtool.charts.render import write_charts
 from ovtool.core import files
 from ovtool.core.errors import InputError
 from ovtool.core.escaping import quote_cell
+from ovtool.core.input_limits import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -104,7 +105,7 @@ def _load_profile(folder: Path) -> tuple[Mapping[str, Any], list[dict[str, Any]]
         )
     table = files.existing_file(folder / LAYERS, "layers of the profile")
     try:
-        profile = json.loads(document.read_text(encoding="utf-8"))
+        profile = parse_json(document.read_text(encoding="utf-8"))
         _caption(profile)
         with table.open(newline="", encoding="utf-8") as stream:
             rows = [
@@ -114,7 +115,7 @@ def _load_profile(folder: Path) -> tuple[Mapping[str, Any], list[dict[str, Any]]
         has_roofline = profile.get("roofline") is not None
         required = _PROFILE_COLUMNS | (_ROOFLINE_COLUMNS if has_roofline else set())
         missing = required - set(rows[0] if rows else ())
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
         raise _damaged(folder, repr(error)) from error
     if missing:
         raise _damaged(folder, f"{LAYERS} has no rows or lacks {', '.join(sorted(missing))}")

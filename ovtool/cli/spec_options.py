@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
@@ -13,6 +12,7 @@ import typer
 from ovtool.cli.options import build_source_options, split_words
 from ovtool.core.errors import InputError
 from ovtool.core.fields import validated
+from ovtool.core.input_limits import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -182,6 +182,6 @@ def _shapes(texts: Sequence[str], option: str) -> dict[str, list[list[str]]]:
 def _scalar(word: str) -> object:
     """Return a number as such, and any other word as it is."""
     try:
-        return json.loads(word)
+        return parse_json(word)
     except ValueError:
         return word

@@ -22,6 +22,7 @@ from ovtool.core import files, units
 from ovtool.core.checksum import add_checksum, verify_checksum
 from ovtool.core.columns import quality_loss
 from ovtool.core.errors import InputError, LimitNotMetError
+from ovtool.core.input_limits import parse_json
 from ovtool.core.statistics import Interval
 
 if TYPE_CHECKING:
@@ -260,7 +261,7 @@ class _Search:
         if not path.is_file():
             return
         try:
-            state = json.loads(verify_checksum(path.read_bytes(), f"{path}"))
+            state = parse_json(verify_checksum(path.read_bytes(), f"{path}"))
         except (InputError, ValueError):
             self.context.progress.note(f"{path} is damaged: the search begins again")
             return

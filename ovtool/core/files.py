@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from ovtool.core import places, steps
 from ovtool.core.errors import InputError
+from ovtool.core.input_limits import parse_json
 from ovtool.core.system_errors import reading, writing
 
 if TYPE_CHECKING:
@@ -202,7 +203,7 @@ def check_new_folder(target: Path, replace: bool = False) -> None:
 def read_marker(folder: Path) -> set[str] | None:
     """Return the files that ovtool wrote into a folder; None for a folder without a marker."""
     try:
-        return {str(name) for name in json.loads((folder / MARKER).read_bytes())["files"]}
+        return {str(name) for name in parse_json((folder / MARKER).read_bytes())["files"]}
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -5,7 +5,6 @@ Both are moved into the model's input, as the preprocessing resizes and crops th
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ import numpy as np
 
 from ovtool.core import files
 from ovtool.core.errors import InputError
+from ovtool.core.input_limits import parse_json
 from ovtool.datasets.image_transform import read_size, resized_region
 from ovtool.datasets.samples import Boxes
 
@@ -118,13 +118,13 @@ def read_coco(folder: Path, labels: Path) -> dict[Path, ImageBoxes]:
     """
     files.existing_file(labels, "labels")
     try:
-        document = json.loads(labels.read_text(encoding="utf-8"))
+        document = parse_json(labels.read_text(encoding="utf-8"))
         names = {entry["id"]: str(entry["file_name"]) for entry in document["images"]}
         objects: dict[Any, list[Mapping[str, Any]]] = {key: [] for key in names}
         for entry in document["annotations"]:
             objects[entry["image_id"]].append(entry)
         listed = {folder / names[key]: _image_boxes(entries) for key, entries in objects.items()}
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, ArithmeticError) as error:
         raise InputError(
             f"{labels} is not COCO JSON: {type(error).__name__} {error}",
             "it needs images (id, file_name) and annotations (image_id, category_id, bbox)",

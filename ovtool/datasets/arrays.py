@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import tokenize
 import zipfile
 import zlib
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ovtool.core import files
 from ovtool.core.errors import InputError
+from ovtool.core.input_limits import require_memory
 from ovtool.core.registry import suggestion
 from ovtool.datasets.samples import LazySamples, LoadRequest, Sample, numpy_type, sample_shape
 from ovtool.datasets.synthetic import index_maxima
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from ovtool.core.ports import Port
@@ -26,8 +29,8 @@ LABEL = "label"
 Arrays = dict[str, NDArray[np.generic]]
 # Exceptions of numpy for damaged files (from fuzzing).
 _DAMAGED = (
-    ValueError, TypeError, OverflowError, EOFError, OSError, NotImplementedError, MemoryError,
-    zipfile.BadZipFile, zlib.error, tokenize.TokenError,
+    ValueError, TypeError, EOFError, OSError, NotImplementedError, zipfile.BadZipFile, zlib.error,
+    tokenize.TokenError, ArithmeticError, RecursionError,
 )  # fmt: skip
 
 
@@ -77,6 +80,10 @@ def _open_npy(path: Path, request: LoadRequest) -> Arrays:
             f"give an .npz with the arrays {names}",
         )
     try:
+        with path.open("rb") as stream:
+            declared = _declared_size(stream)
+        if declared > path.stat().st_size:  # NumPy overflows
+            raise InputError(f"{path} is truncated: it declares {declared} bytes")
         array = np.lib.format.open_memmap(path, mode="r")
     except _DAMAGED as error:
         raise _read_error(path, error) from error
@@ -88,7 +95,9 @@ def _open_npz(path: Path, request: LoadRequest) -> Arrays:
     try:
         with path.open("rb") as stream, np.lib.npyio.NpzFile(stream, allow_pickle=False) as archive:
             stored = list(archive.files)
-            arrays = {name: archive[name] for name in (*names, LABEL) if name in stored}
+            members = [name for name in (*names, LABEL) if name in stored]
+            require_memory(_inflated_size(path, members), f"{path}: {', '.join(members)}")
+            arrays = {name: archive[name] for name in members}
     except _DAMAGED as error:
         raise _read_error(path, error) from error
     for name in names:
@@ -99,6 +108,25 @@ def _open_npz(path: Path, request: LoadRequest) -> Arrays:
         hint = "" if LABEL in stored else f"; labels are in an array named {LABEL}"
         request.progress.note(f"{path}: unused arrays: {', '.join(unused)}{hint}")
     return arrays
+
+
+def _inflated_size(path: Path, names: Sequence[str]) -> int:
+    """Return the bytes of arrays in an archive, by its table and by the header of each array."""
+    size = 0
+    with zipfile.ZipFile(path) as archive:
+        for info in archive.infolist():
+            if info.filename.removesuffix(".npy") in names:
+                with archive.open(info) as stream:
+                    size += max(info.file_size, _declared_size(stream))
+    return size
+
+
+def _declared_size(stream: IO[bytes]) -> int:
+    """Return the bytes of the array that a header of the format of NumPy declares."""
+    first = np.lib.format.read_magic(stream) == (1, 0)
+    name = "read_array_header_1_0" if first else "read_array_header_2_0"
+    shape, _, dtype = getattr(np.lib.format, name)(stream)
+    return int(math.prod(shape) * dtype.itemsize)
 
 
 def _read_error(path: Path, error: BaseException) -> InputError:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ovtool.core import files
 from ovtool.core.errors import InputError
+from ovtool.core.input_limits import MAX_DIGITS
 from ovtool.core.notes import make_note
 from ovtool.datasets.annotations import ImageBoxes, MaskFile, find_masks, read_coco
 from ovtool.datasets.image_transform import (
@@ -137,7 +138,7 @@ def _labelled_by_folder(folder: Path) -> list[ImageItem]:
 
 def _class_numbers(folder: Path, names: list[str]) -> dict[str, int]:
     """Number the classes: numeric names are class indices, other names count in sorted order."""
-    numeric = [name for name in names if name.isascii() and name.isdecimal()]
+    numeric = [n for n in names if n.isascii() and n.isdecimal() and len(n) <= MAX_DIGITS]
     if not numeric:
         return {name: index for index, name in enumerate(names)}
     if len(numeric) != len(names):
@@ -173,6 +174,6 @@ def _csv_item(folder: Path, where: str, row: dict[str, str | None]) -> ImageItem
     path = folder / name
     if not name or not files.is_file(path):
         raise InputError(f"{where}: file not found: {path}")
-    if not (label.isascii() and label.isdecimal()):
+    if not (label.isascii() and label.isdecimal() and len(label) <= MAX_DIGITS):
         raise InputError(f"{where}: label {label!r} is not a class index", "classes count from 0")
     return ImageItem(path, int(label))

@@ -14,7 +14,6 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, Validati
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
 
 from ovtool.compression.method import MissingInputError
 from ovtool.compression.registry import load_method, parse_settings
@@ -22,6 +21,7 @@ from ovtool.core import files
 from ovtool.core.columns import METRIC_COLUMNS, Metric
 from ovtool.core.errors import InputError, OvtoolError
 from ovtool.core.fields import Count, NotEmpty, ParsedShape, Positive, Record, validation_message
+from ovtool.core.input_limits import YamlStructureError, check_yaml
 from ovtool.core.ports import Preprocessing
 from ovtool.core.registry import suggestion
 from ovtool.core.sweep_spec import SweepSpec
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 MAX_BYTES = 1 << 16
-MAX_DEPTH = 20
 
 
 def _metric(value: str) -> str:
@@ -191,8 +190,10 @@ def find_recipe(name: str | Path) -> Path:
 def _load_tree(path: Path) -> CommentedMap:
     try:
         text = path.read_text(encoding="utf-8")
-        _check_structure(path, text)
+        check_yaml(text)
         tree = YAML(typ="rt").load(text)
+    except YamlStructureError as error:
+        raise RecipeError(path, [Mistake(error.line, f"{error}")]) from error
     except UnicodeDecodeError as error:
         raise InputError(f"not a text file: {path}") from error
     except MarkedYAMLError as error:
@@ -205,24 +206,6 @@ def _load_tree(path: Path) -> CommentedMap:
     if not isinstance(tree, CommentedMap):
         raise RecipeError(path, [Mistake(1, "a recipe is a mapping: recipe: 1, name: ...")])
     return tree
-
-
-def _check_structure(path: Path, text: str) -> None:
-    """Reject aliases, tags and deep nesting, which can crash or stall a parser."""
-    depth = 0
-    for event in YAML(typ="rt").parse(text):
-        line = event.start_mark.line + 1
-        if isinstance(event, AliasEvent):
-            raise RecipeError(
-                path,
-                [Mistake(line, f"*{event.anchor}: aliases are not supported; write the value")],
-            )
-        if getattr(event, "tag", None):
-            raise RecipeError(path, [Mistake(line, f"{event.tag}: tags are not supported")])
-        depth += isinstance(event, CollectionStartEvent)
-        depth -= isinstance(event, CollectionEndEvent)
-        if depth > MAX_DEPTH:
-            raise RecipeError(path, [Mistake(line, f"more than {MAX_DEPTH} levels deep")])
 
 
 def _plain(node: Any) -> Any:

@@ -22,6 +22,7 @@ from pydantic import ValidationError
 
 from ovtool.core import files
 from ovtool.core.columns import COLUMNS, DETAILS
+from ovtool.core.input_limits import parse_json
 from ovtool.core.shapes import shapes_text
 from ovtool.core.sweep_folder import ENVIRONMENT, JOURNAL, PLAN, RESULTS, Environment, SweepFolder
 from ovtool.results.frame import NAMES, column_types, fill_quality, sort_positions
@@ -45,6 +46,8 @@ _VERSION = 5
 """Incremented when the same measurement becomes another row, or the file has another structure."""
 _METADATA_KEY = b"ovtool"
 _NO_CHECKSUM = "0" * 8
+_LINE_BYTES = 100
+"""Less than the size of a line of a journal."""
 _SAMPLED_BYTES = 65536
 """Bytes that are hashed at either end of a journal; a journal only grows at its end."""
 
@@ -111,7 +114,9 @@ def _read_parquet(folder: SweepFolder) -> SweepRows | None:
             LOGGER.warning("%s is damaged: its rows are built from %s", path, JOURNAL)
             return None
         with parquet.ParquetFile(pa.BufferReader(content)) as file:
-            metadata = json.loads(file.schema_arrow.metadata[_METADATA_KEY])
+            if file.metadata.num_rows > _journal_size(folder.path) // _LINE_BYTES:
+                return None  # each row is of a line of the journal
+            metadata = parse_json(file.schema_arrow.metadata[_METADATA_KEY])
             if metadata["fingerprint"] != _fingerprint(folder.path):
                 return None
             info = SweepInfo.model_validate_json(json.dumps(metadata["sweep"]))
@@ -119,6 +124,11 @@ def _read_parquet(folder: SweepFolder) -> SweepRows | None:
     except (OSError, KeyError, TypeError, ValueError, ValidationError, pa.ArrowException):
         return None  # missing, damaged, or of another version
     return SweepRows(info, folder.environment, rows)
+
+
+def _journal_size(path: Path) -> int:
+    journal = path / JOURNAL
+    return journal.stat().st_size if journal.exists() else 0
 
 
 def _checksum_position(content: bytes) -> int:

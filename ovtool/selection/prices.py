@@ -14,12 +14,14 @@ from pydantic import Field, TypeAdapter, ValidationError
 from ovtool.core import files
 from ovtool.core.errors import InputError
 from ovtool.core.fields import Positive, Record, invalid_content
+from ovtool.core.input_limits import check_yaml
 
 _COLUMNS = ("machine", "price_per_hour", "currency")
 _FORMAT = (
     "as YAML: currency: EUR and prices: {'*EPYC*': 0.08}; as CSV: the columns "
     f"{','.join(_COLUMNS)}"
 )
+_MAX_BYTES = 1 << 20
 _Text = Annotated[str, Field(min_length=1, max_length=200)]
 
 
@@ -55,6 +57,8 @@ def read_prices(path: str | Path) -> Prices:
         InputError: The file is missing, is not a price table, or has several currencies.
     """
     source = files.existing_file(Path(path), "table of prices")
+    if source.stat().st_size > _MAX_BYTES:
+        raise InputError(f"{source} is larger than {_MAX_BYTES // 1024} KiB", _FORMAT)
     text = source.read_text(encoding="utf-8-sig", errors="replace")
     is_csv = source.suffix.lower() == ".csv"
     content = _parse_csv(text, source) if is_csv else _parse_yaml(text, source)
@@ -70,6 +74,7 @@ def _parse_yaml(text: str, path: Path) -> Any:
     from ruamel.yaml.error import YAMLError
 
     try:
+        check_yaml(text)
         return YAML(typ="safe", pure=True).load(text)
     except (YAMLError, ValueError, TypeError, RecursionError) as error:
         reason = " ".join(str(error).split())
@@ -77,7 +82,10 @@ def _parse_yaml(text: str, path: Path) -> Any:
 
 
 def _parse_csv(text: str, path: Path) -> dict[str, Any]:
-    rows = list(csv.DictReader(io.StringIO(text)))
+    try:
+        rows = list(csv.DictReader(io.StringIO(text)))
+    except csv.Error as error:
+        raise InputError(f"{path} is not a CSV file: {error}", _FORMAT) from error
     if not rows or not set(_COLUMNS) <= set(rows[0]):
         raise InputError(f"{path}: not a price table", _FORMAT)
     currencies = {row["currency"] for row in rows}

@@ -137,6 +137,14 @@ def test_the_fingerprint_depends_on_every_label(folder):
     ("content", "value"),
     [
         ("{", "JSON"),
+        ("[" * 100_000, "JSON"),
+        (
+            (
+                '{"images": [{"id": 1, "file_name": "a.png"}], "annotations":'
+                ' [{"image_id": 1, "bbox": [0, 0, 1, 1], "category_id": 1e999}]}'
+            ),
+            "JSON",
+        ),
         ('{"images": []}', "annotations"),
         ('{"images": [], "annotations": []}', "no images"),
         ('{"images": [{"id": 1, "file_name": "b.png"}], "annotations": []}', r"b\.png"),

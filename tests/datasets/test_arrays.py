@@ -1,4 +1,6 @@
 import contextlib
+import io
+import zipfile
 
 import numpy as np
 import openvino as ov
@@ -7,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openvino import opset13 as ops
 
+from ovtool.core import input_limits
 from ovtool.core.errors import InputError
 from ovtool.core.ports import Port
 from ovtool.datasets.registry import load_samples
@@ -162,3 +165,36 @@ def test_index_beyond_the_embedding_table_raises_with_row_and_value(tmp_path, va
     with pytest.raises(InputError, match=rf"ids row 2 .* {value}.* 6$"):
         load_samples(path, [port], None, graph=lambda: embedding(7))
     assert len(load_samples(path, [port], None, graph=lambda: embedding(7, sliced=True))) == 4
+
+
+def header(shape):
+    """Return an array of float32 that declares a shape and has no values."""
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_2_0(
+        stream, {"descr": "<f4", "fortran_order": False, "shape": shape}
+    )
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("shape", [(2**40, 4), (2**62, 2**62), (10**30, 4)])
+def test_a_header_that_declares_too_much_is_refused_before_reading(tmp_path, shape):
+    path = tmp_path / "d.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x.npy", header(shape))
+    with pytest.raises(InputError, match="GiB") as caught:
+        load_samples(str(path), [X], None)
+    assert str(path) in f"{caught.value}"
+    assert "OVTOOL_MEMORY_LIMIT" in caught.value.hint
+    (tmp_path / "d.npy").write_bytes(header(shape))
+    with pytest.raises(InputError, match=r"d\.npy"):
+        load_samples(str(tmp_path / "d.npy"), [X], None)
+
+
+def test_an_archive_that_expands_beyond_the_limit_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "d.npz"
+    np.savez_compressed(path, x=np.zeros((1 << 16, 4), np.float32), other=np.zeros(1 << 22))
+    monkeypatch.setattr(input_limits, "largest_size", lambda: 2 << 20)
+    assert len(load_samples(str(path), [X], None)) == 1 << 16  # unused arrays are not read
+    monkeypatch.setattr(input_limits, "largest_size", lambda: 1 << 20)
+    with pytest.raises(InputError, match="GiB"):
+        load_samples(str(path), [X], None)

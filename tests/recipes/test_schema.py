@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from ovtool.core.errors import InputError
+from ovtool.core.input_limits import MAX_DEPTH
 from ovtool.core.sweep_spec import SweepSpec
 from ovtool.recipes.schema import (
     MAX_BYTES,
-    MAX_DEPTH,
     ModelSource,
     Recipe,
     RecipeData,
