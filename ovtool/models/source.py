@@ -197,10 +197,8 @@ def _set_shapes(opened: Any, shapes: Mapping[str, Sequence[int]]) -> None:
 
     for place in opened.get_inputs():
         for name in place.get_names():
-            # TensorFlow numbers the outputs of operations: x:0.
-            shape = shapes.get(name, shapes.get(name.partition(":")[0]))
-            if shape is not None:
-                opened.set_partial_shape(place, ov.PartialShape(list(shape)))
+            if name in shapes:
+                opened.set_partial_shape(place, ov.PartialShape(list(shapes[name])))
 
 
 def _frontend_failures() -> tuple[type[Exception], ...]:

@@ -97,3 +97,33 @@ def test_graph_of_a_saved_model_does_not_run_without_trust(tmp_path, monkeypatch
     why = [tensorflow._runtime(tmp_path, object(), trust=trust)[1] for trust in (False, True)]
     assert "--trust" in why[0]
     assert "--trust" not in why[1]
+
+
+def message(number, content):
+    """Return a field of the wire format of Protocol Buffers that is a message or a text."""
+    assert len(content) < 128
+    return bytes([number << 3 | 2, len(content)]) + content
+
+
+def graph_node(name, operation, inputs=(), **attributes):
+    """Return a node of a GraphDef; the fields are those of TensorFlow's graph.proto."""
+    content = message(1, name.encode()) + message(2, operation.encode())
+    content += b"".join(message(3, value.encode()) for value in inputs)
+    for key, value in attributes.items():
+        content += message(5, message(1, key.encode()) + message(2, value))
+    return message(1, content)
+
+
+def test_frozen_graph_is_read_with_the_shape_that_it_needs(tmp_path):
+    """SpaceToDepth of an input of unknown rank, which OpenVINO does not convert."""
+    floats, unknown_rank, two = b"\x30\x01", message(7, b"\x18\x01"), b"\x18\x02"
+    path = tmp_path / "net.pb"
+    path.write_bytes(
+        graph_node("x", "Placeholder", dtype=floats, shape=unknown_rank)
+        + graph_node("y", "SpaceToDepth", ["x"], T=floats, block_size=two)
+    )
+    with pytest.raises(InputError) as raised:
+        make(path, tmp_path / "out")
+    assert "--shape x:0=" in raised.value.hint
+    record = make(path, tmp_path / "out", input_shapes={"x:0": (-1, 4, 4, 3)}).record
+    assert [port.shape for port in record.outputs] == [(-1, 2, 2, 12)]
