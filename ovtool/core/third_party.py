@@ -27,6 +27,7 @@ _NOISE = re.compile(
 )
 """Beginnings of lines of OpenVINO's errors that only say where in OpenVINO they were raised."""
 _LOCATION = re.compile(
+    r"Caught exception: |"
     r"(Exception from |Check '.*?' failed at |(failed )?at )?\S+\.(cpp|hpp|h|cc|cxx|c):\d+:?\s*"
 )
 

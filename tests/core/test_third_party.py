@@ -22,6 +22,7 @@ from ovtool.core.third_party import captured, condense, reason
             "Exception from src/a.cpp:1:\n[CPU] node 'r' Check 'a <= 1' failed at src/b.cpp:7:\nno",
             "[CPU] node 'r' no",
         ),
+        ("Exception from src/a.cpp:1:\nCaught exception: [CPU] node 'r' no", "[CPU] node 'r' no"),
         (
             "Error: Exception from src/utils/vcl.cpp:22:\nCannot load library",
             "Error: Cannot load library",
