@@ -178,7 +178,13 @@ def _keeps_batch(port: Port, array: NDArray[np.generic]) -> bool:
 
 
 def _row(path: Path, port: Port, array: NDArray[np.generic], row: int) -> NDArray[np.generic]:
-    values = np.array(array[row], dtype=numpy_type(port))
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = np.array(array[row], dtype=numpy_type(port))
+    if values.dtype.kind == "f" and np.isinf(values).any() and np.isfinite(array[row]).all():
+        raise InputError(
+            f"{path}: {port.name} row {row} contains {np.abs(array[row]).max():g}, too large for"
+            f" {port.dtype}"
+        )
     if _keeps_batch(port, array):
         values = values.squeeze(port.batch_axis)
     if values.dtype.kind == "f" and np.isnan(values).any():

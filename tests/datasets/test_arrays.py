@@ -167,6 +167,16 @@ def test_index_beyond_the_embedding_table_raises_with_row_and_value(tmp_path, va
     assert len(load_samples(path, [port], None, graph=lambda: embedding(7, sliced=True))) == 4
 
 
+@pytest.mark.parametrize("value", [1e300, -1e300])
+def test_a_number_beyond_the_type_of_the_input_is_refused(tmp_path, value):
+    x = np.ones((2, 4))
+    x[1, 2] = value
+    with pytest.raises(InputError, match="x row 1"):
+        list(load_samples(saved(tmp_path, x=x), [X], None))
+    x[1, 2] = np.inf
+    assert np.isinf(list(load_samples(saved(tmp_path, x=x), [X], None))[1].inputs["x"]).any()
+
+
 def header(shape):
     """Return an array of float32 that declares a shape and has no values."""
     stream = io.BytesIO()
