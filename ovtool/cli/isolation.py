@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 CONFINED = frozenset({
     "analyze", "check", "choose", "compare", "compress", "convert", "evaluate", "profile", "report",
-    "sensitivity", "sweep",
+    "run", "sensitivity", "sweep",
 })  # fmt: skip
-"""Verbs that run in a sandbox; ``devices`` installs packages, and a recipe is the user's own."""
+"""Verbs that run in a sandbox; ``devices`` installs packages."""
 _FUNCTION = re.compile(r"(?!sample:)[A-Za-z_][\w.]+:[A-Za-z_]\w*")
 
 
@@ -69,8 +69,11 @@ def writable_paths(options: Mapping[str, Any]) -> list[Path]:
     temporary folder, and devices.
     """
     paths = [Path("/dev"), places.temporary_folder(), *_caches()]
-    if options.get("out") is not None:
-        paths.append(_existing(Path(options["out"]).absolute().parent))
+    out = options.get("out")
+    if out is None and "recipe" in options:
+        out = "reports/name"
+    if out is not None:
+        paths.append(_existing(Path(out).absolute().parent))
     folders = [Path(text) for text in _texts(options)]
     paths += [folder for folder in folders if (folder / "plan.json").is_file()]
     return paths

@@ -22,6 +22,7 @@ import psutil
 
 from ovtool.system import memory_limit
 from ovtool.system.host import Host, Unknown
+from ovtool.system.supervisor import end_with_parent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -206,6 +207,7 @@ def serve(create_worker: Callable[[], object]) -> None:
     What plugins print to stdout goes to stderr, apart from the replies.  The ready message follows
     the creation of the worker.
     """
+    end_with_parent()  # also while a library blocks the thread that reads requests
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
 

@@ -49,21 +49,34 @@ def supervise() -> None:
     signals = _watched_signals()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    board, parent = steps.Board(), os.getpid()
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)  # orphans of the child become children of this process
+    parent = os.getpid()
     try:
+        board = steps.Board()
+        _prctl(_PR_SET_CHILD_SUBREAPER, 1)  # orphans of the child become children of this process
         child = os.fork()
-    except OSError:  # the limit of processes
+    except OSError:  # the limit of processes or memory
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         return
     if child == 0:
-        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(128 + signal.SIGKILL)
+        end_with_parent(parent)
         steps.board = board
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         return
     os._exit(Supervisor(child, board, signals).wait())
+
+
+def end_with_parent(parent: int | None = None) -> None:
+    """Let the kernel kill this process when the thread that started it ends (Linux).
+
+    Args:
+        parent: The process that must live; by default the current parent.
+    """
+    if sys.platform != "linux":
+        return
+    parent = os.getppid() if parent is None else parent
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(128 + signal.SIGKILL)
 
 
 def _watched_signals() -> set[signal.Signals]:
@@ -188,7 +201,7 @@ def _explain(step: Step, number: int, expired: Step | None) -> tuple[str, str]:
         )
     return (
         f"error: {doing}a library crashed ({name})",
-        "hint: the file is damaged, or the library has a bug: check where the file comes from",
+        "hint: a damaged file, a bug of the library, or the memory limit (OVTOOL_MEMORY_LIMIT)",
     )
 
 
