@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import os
 import signal
 import sys
@@ -53,6 +54,7 @@ def supervise() -> None:
     try:
         board = steps.Board()
         _prctl(_PR_SET_CHILD_SUBREAPER, 1)  # orphans of the child become children of this process
+        gc.freeze()  # the memory stays shared while the child collects garbage
         child = os.fork()
     except OSError:  # the limit of processes or memory
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)

@@ -286,3 +286,37 @@ def test_program_is_killed_with_its_children_after_the_time_limit(run):
     assert time.monotonic() - started < 60
     assert exit_code is None
     wait_until_ended(int(log))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux only")
+def test_a_worker_in_a_blocked_library_ends_with_its_parent():
+    """The library holds the lock of the interpreter, so that no thread of the worker runs."""
+    worker = """
+import ctypes, os
+from ovtool.system import child_process
+class Worker:
+    def block(self, request):
+        os.write(2, b"blocked")
+        ctypes.PyDLL(None).sleep(600)
+child_process.serve(Worker)
+"""
+    program = f"""
+import sys, threading, time
+from ovtool.system.child_process import ChildProcess
+worker = ChildProcess([sys.executable, "-c", {worker!r}], 600)
+worker.wait_until_ready()
+threading.Thread(target=worker.request, args=("block",), daemon=True).start()
+while worker.read_stderr() != "blocked":
+    time.sleep(0.01)
+print(worker.pid, flush=True)
+time.sleep(600)
+"""
+    parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
+    pid = int(parent.stdout.readline())
+    assert psutil.pid_exists(pid)
+    parent.kill()
+    parent.communicate()
+    deadline = time.monotonic() + 60
+    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < deadline, "the worker outlives its parent"
+        time.sleep(0.01)
