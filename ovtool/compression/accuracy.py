@@ -1,8 +1,8 @@
-"""Quantization within an accuracy limit: cheap candidates first, then layers in float.
+"""Quantization within an accuracy limit: settings that cost no time first, then float layers.
 
-The candidates are, in this order: the settings as given; ``model_type`` transformer; the full bias
-correction; both; then the best of these with layers left in float, to remove half of the
-quantization noise, three quarters and so on, each at the lowest cost. The result is the first
+The candidates are, in this order: the settings as given, with what rules decide; the settings with
+the least noise in a search without labels (:mod:`ovtool.compression.calibration_search`); then the
+best of these with layers left in float, as few as hold the limit. The result is the first
 candidate with a metric at most ``max_drop`` below that of the uncompressed graph, on the same
 validation samples. The confidence interval of the metric, wider than a paired interval of the
 difference, is evidence: where it contains the minimum allowed metric, the samples are too few.
@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ovtool.compression import layer_sensitivity, ptq
+from ovtool.compression.calibration_search import CalibrationSearch
 from ovtool.compression.layer_sensitivity import LayerCost
 from ovtool.compression.method import MethodResult
 from ovtool.core import files, units
@@ -26,8 +27,6 @@ from ovtool.core.input_limits import parse_json
 from ovtool.core.statistics import Interval
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import openvino as ov
 
     from ovtool.compression.method import MethodContext, QualityEvaluator
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
 
 STATE = "attempts.json"
 _ROUNDING = 1e-9  # 0.98 - 0.97 is slightly above 0.01
-_MAX_HALVINGS = 12  # of the noise: 36 dB
+_JUDGED = 3  # settings of the search that are judged on validation samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +61,15 @@ class Attempt:
 
 
 def quantize_within_limit(
-    context: MethodContext[Any], samples: Samples, feed: CalibrationFeed
+    context: MethodContext[Any],
+    settings: QuantizationSettings,
+    samples: Samples,
+    feed: CalibrationFeed,
 ) -> MethodResult:
     """Return the first quantization of a graph that holds ``max_drop``, with the search's course.
 
-    Attempts are saved in ``context.scratch``: an interrupted search does not repeat them, and
-    their duration counts.
+    ``settings`` are those of the context with what rules decide. Attempts are saved in
+    ``context.scratch``: an interrupted search does not repeat them, and their duration counts.
 
     Raises:
         InputError: Validation samples are missing, or the model cannot be quantized.
@@ -76,23 +78,25 @@ def quantize_within_limit(
     evaluator = context.inputs.evaluator
     if evaluator is None:
         raise InputError("max_drop needs validation samples", "add --validation-data")
-    return _Search(context, evaluator, samples, feed).run()
+    return _Search(context, settings, evaluator, samples, feed).run()
 
 
 class _Search:
     def __init__(
         self,
         context: MethodContext[Any],
+        settings: QuantizationSettings,
         evaluator: QualityEvaluator,
         samples: Samples,
         feed: CalibrationFeed,
     ) -> None:
         self.context, self.evaluator, self.samples, self.feed = context, evaluator, samples, feed
-        self.settings: QuantizationSettings = context.settings
+        self.settings = settings
         self.spent_s = 0.0
         self.in_float: Interval | None = None
         self.attempts: list[Attempt] = []
         self.costs: list[LayerCost] | None = None
+        self.ranking: dict[str, Any] | None = None
         self._resume()
 
     def run(self) -> MethodResult:
@@ -102,26 +106,74 @@ class _Search:
             started = time.monotonic()
             self.in_float = self.evaluator(self.context.model)
             self._save(started)
-        for candidate, changed in _escalation(self.settings).items():
-            model = self._try(candidate, changed, self.in_float)
+        first = "settings as given" if self.settings.effort == "none" else "settings by rules"
+        model = self._try(first, {})
+        if model is not None:
+            return self._result(model, {})
+        for candidate, changed in self._ranked().items():
+            model = self._try(candidate, changed)
             if model is not None:
-                return self._result(model)
+                return self._result(model, changed)
         best = self._best()
         if best is None:
             raise InputError(f"the model cannot be quantized: {self.attempts[0].error}")
-        for names in self._layer_sets(best):
-            changed = {**best.settings, "ignored_names": [*self.settings.ignored_names, *names]}
-            count = f"{len(names)} {'layer' if len(names) == 1 else 'layers'} in float"
-            prefix = f"{best.candidate}, " if best.settings else ""
-            model = self._try(f"{prefix}{count}", changed, self.in_float)
-            if model is not None:
-                return self._result(model)
-        raise self._limit_not_met("")
+        return self._result(*self._with_layers_in_float(best))
+
+    def _ranked(self) -> dict[str, dict[str, Any]]:
+        """Return the settings with the least noise by their description."""
+        if self.settings.effort == "none":
+            return {}
+        self._check_time()
+        started = time.monotonic()
+        limit = self.settings.time_limit_s
+        search = CalibrationSearch(
+            self.context,
+            self.samples,
+            self.settings,
+            time_limit_s=None if limit is None else limit - self.spent_s,
+        )
+        ranked = search.rank()
+        self.ranking = search.details()
+        self._save(started)
+        return {attempt.name: attempt.changed for attempt in ranked[:_JUDGED] if attempt.changed}
+
+    def _with_layers_in_float(self, best: Attempt) -> tuple[ov.Model, dict[str, Any]]:
+        """Return the model with the fewest layers in float that holds the limit, and its settings.
+
+        Layers are taken in the order of noise by cost. Their number doubles until the limit holds;
+        then bisection finds the smallest, if more layers in float never lose more of the metric.
+        """
+        sets = self._layer_sets(best)
+        holds: tuple[ov.Model, dict[str, Any]] | None = None
+        fails, count = 0, 1
+        while count <= len(sets) and holds is None:
+            holds = self._try_layers(best, sets[count - 1])
+            if holds is None:
+                fails, count = count, min(2 * count, max(len(sets), count + 1))
+        if holds is None:
+            raise self._limit_not_met("")
+        while count - fails > 1 and not self._out_of_time:
+            middle = (fails + count) // 2
+            fewer = self._try_layers(best, sets[middle - 1])
+            if fewer is None:
+                fails = middle
+            else:
+                holds, count = fewer, middle
+        return holds
+
+    def _try_layers(
+        self, best: Attempt, names: tuple[str, ...]
+    ) -> tuple[ov.Model, dict[str, Any]] | None:
+        changed = {**best.settings, "ignored_names": [*self.settings.ignored_names, *names]}
+        prefix = f"{best.candidate}, " if best.settings else ""
+        in_float = f"{units.count_text(len(names), 'layer')} in float"
+        model = self._try(f"{prefix}{in_float}", changed)
+        return None if model is None else (model, changed)
 
     def _with(self, changed: dict[str, Any]) -> QuantizationSettings:
         return type(self.settings).model_validate(self.settings.model_dump(mode="json") | changed)
 
-    def _try(self, candidate: str, changed: dict[str, Any], in_float: Interval) -> ov.Model | None:
+    def _try(self, candidate: str, changed: dict[str, Any]) -> ov.Model | None:
         """Return the candidate's model if it holds the limit; reuse a recorded evaluation."""
         settings, progress = self._with(changed), self.context.progress
         known = next((attempt for attempt in self.attempts if attempt.settings == changed), None)
@@ -143,7 +195,7 @@ class _Search:
         seconds = round(time.monotonic() - started, 3)
         attempt = Attempt(candidate, changed, seconds, error=error)
         if metric is not None:
-            attempt = self._evaluated(attempt, metric, in_float)
+            attempt = self._evaluated(attempt, metric)
         self.attempts.append(attempt)
         self._save(started)
         progress.note(self._line(attempt))
@@ -152,7 +204,8 @@ class _Search:
     def _quantize(self, settings: QuantizationSettings) -> ov.Model:
         return ptq.quantize(self.context.model, settings, self.feed)
 
-    def _evaluated(self, attempt: Attempt, metric: Interval, in_float: Interval) -> Attempt:
+    def _evaluated(self, attempt: Attempt, metric: Interval) -> Attempt:
+        in_float = self.in_float or metric
         limit = self.settings.max_drop or 0.0
         drop = quality_loss(self.evaluator.metric, in_float.value, metric.value)
         sign = quality_loss(self.evaluator.metric, 1.0, 0.0)  # -1 if lower is better
@@ -183,20 +236,18 @@ class _Search:
         evaluated = [attempt for attempt in self.attempts if attempt.drop is not None]
         return min(evaluated, key=lambda attempt: attempt.drop or 0.0, default=None)
 
-    def _layer_sets(self, best: Attempt) -> Iterator[tuple[str, ...]]:
-        """Yield sets of layers to leave in float; each set halves the remaining noise."""
-        costs = self._layer_costs(best)
-        quantized = {name for cost in costs for name in cost.layers}
+    def _layer_sets(self, best: Attempt) -> list[tuple[str, ...]]:
+        """Return growing sets of layers to leave in float; the last one leaves one quantized."""
         own_layers = {o.get_friendly_name() for o in self.context.model.get_ordered_ops()}
-        previous: tuple[str, ...] = ()
-        for halvings in range(1, _MAX_HALVINGS + 1):
-            selected = layer_sensitivity.select_cheapest(costs, 1 - 0.5**halvings)
-            names = tuple(n for n in selected if n in own_layers)  # SmoothQuant adds layers
-            if set(selected) == quantized:
-                return  # no layer would be quantized
-            if names and names != previous:
-                previous = names
-                yield names
+        ordered = layer_sensitivity.order_for_float(self._layer_costs(best))[:-1]
+        sets: list[tuple[str, ...]] = []
+        names: tuple[str, ...] = ()
+        for cost in ordered:
+            own = tuple(n for n in cost.layers if n in own_layers)  # SmoothQuant adds layers
+            if own:
+                names += own
+                sets.append(names)
+        return sets
 
     def _layer_costs(self, best: Attempt) -> list[LayerCost]:
         if self.costs is None:
@@ -217,10 +268,14 @@ class _Search:
             self._save(started)
         return self.costs
 
-    def _check_time(self) -> None:
+    @property
+    def _out_of_time(self) -> bool:
         limit = self.settings.time_limit_s
-        if limit is not None and self.spent_s >= limit:
-            raise self._limit_not_met(f" in {units.duration(limit)}")
+        return limit is not None and self.spent_s >= limit
+
+    def _check_time(self) -> None:
+        if self._out_of_time:
+            raise self._limit_not_met(f" in {units.duration(self.settings.time_limit_s or 0.0)}")
 
     def _limit_not_met(self, when: str) -> LimitNotMetError:
         best = self._best()
@@ -231,13 +286,13 @@ class _Search:
             "raise max_drop or time_limit_s, or calibrate on more samples like those of validation",
         )
 
-    def _result(self, model: ov.Model) -> MethodResult:
-        chosen = next(attempt for attempt in self.attempts if attempt.holds)
+    def _result(self, model: ov.Model, chosen: dict[str, Any]) -> MethodResult:
         details = {
             "metric": self.evaluator.metric,
             "in_float": None if self.in_float is None else asdict(self.in_float),
-            "chosen": chosen.settings,
+            "chosen": chosen,
             "attempts": [asdict(attempt) for attempt in self.attempts],
+            "settings_search": self.ranking,
             "sensitivity": [cost.to_json() for cost in self.costs or ()],
         }
         return MethodResult(model, units.finite(details))
@@ -250,6 +305,7 @@ class _Search:
             "spent_s": self.spent_s,
             "in_float": None if self.in_float is None else asdict(self.in_float),
             "attempts": [asdict(attempt) for attempt in self.attempts],
+            "ranking": self.ranking,
             "costs": None if self.costs is None else [asdict(cost) for cost in self.costs],
         }
         content = add_checksum(json.dumps(state, indent=2))
@@ -270,24 +326,9 @@ class _Search:
         self.spent_s = state["spent_s"]
         self.in_float = Interval(**state["in_float"])
         self.attempts = [Attempt(**attempt) for attempt in state["attempts"]]
+        self.ranking = state["ranking"]
         if state["costs"] is not None:
             self.costs = [
                 LayerCost(**(cost | {"layers": tuple(cost["layers"])})) for cost in state["costs"]
             ]
         self.context.progress.note(f"resumed after {len(self.attempts)} candidates")
-
-
-def _escalation(settings: QuantizationSettings) -> dict[str, dict[str, Any]]:
-    """Return changes of the settings by their description, the cheapest first."""
-    transformer = {} if settings.model_type == "transformer" else {"model_type": "transformer"}
-    full = {"fast_bias_correction": False} if settings.fast_bias_correction else {}
-    if not settings.bias_correction:
-        full = {"fast_bias_correction": False, "bias_correction": True}
-    candidates: dict[str, dict[str, Any]] = {"settings as given": {}}
-    if transformer:
-        candidates["model_type transformer"] = transformer
-    if full:
-        candidates["full bias correction"] = full
-    if transformer and full:
-        candidates["model_type transformer and full bias correction"] = {**transformer, **full}
-    return candidates

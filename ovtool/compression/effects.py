@@ -17,13 +17,17 @@ if TYPE_CHECKING:
     from ovtool.core.variant import Step, Variant
     from ovtool.graph.runtime import Layer
 
-EFFECT_NOTES = frozenset({"files-larger", "int8-not-executed", "mode-not-applied"})
+EFFECT_NOTES = frozenset(
+    {"files-larger", "int8-not-executed", "mode-not-applied", "quantization-noise"}
+)
 """Ids of the notes on the last step of a variant."""
 _INT8_METHODS = ("int8", "qat")
 _SIZE_METHODS = (
     "binary", "fp16", "fp8", "hashed-weights", "int8", "qat", "ternary", "weight-sharing",
     "weights",
 )  # fmt: skip
+_MIN_SQNR_DB = 10.0
+"""Noise of a tenth of the power; the note is on more."""
 _LARGER = 1.01
 """Ratio of sizes above which files count as larger."""
 _HARDLY_ANY = 0.1
@@ -48,6 +52,7 @@ def note_effects(
         notes += _note_executed(layers)
     if step.method == "weights":
         notes += _note_mode(step.settings, model)
+    notes += _note_noise(step.details.get("noise"))
     after, before = map(units.mib, sizes)
     if step.method in _SIZE_METHODS and after > _LARGER * before:
         shown = f"{units.text(after)} MiB, was {units.text(before)} MiB"
@@ -68,6 +73,16 @@ def _note_executed(layers: Iterable[Layer]) -> list[Note]:
         return []
     names = units.listing([f"{layer.label} ({layer.precision})" for layer in others], 3)
     return [make_note("int8-not-executed", f"{executed} of {len(computing)} layers: {names}")]
+
+
+def _note_noise(noise: dict[str, Any] | None) -> list[Note]:
+    """Return a note if the outputs of a quantized model are mostly noise."""
+    ratio = None if noise is None else noise["sqnr_db"]
+    if noise is None or ratio is None or ratio >= _MIN_SQNR_DB:
+        return []
+    samples = units.count_text(noise["samples"], "calibration sample")
+    evidence = f"output {noise['output']}: signal to noise {units.text(ratio)} dB on {samples}"
+    return [make_note("quantization-noise", evidence)]
 
 
 def _note_mode(settings: dict[str, Any], model: ov.Model) -> list[Note]:

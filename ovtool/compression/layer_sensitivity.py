@@ -120,11 +120,15 @@ def sqnr_db(noise: float) -> float:
 def relative_noise(in_float: Sequence[NDArray[Any]], quantized: Sequence[NDArray[Any]]) -> float:
     """Return the power of the difference over the power of the float outputs, over all batches.
 
-    Infinite where quantized outputs are not finite, or where only the float outputs are zero.
+    Values that are not finite in float are left out. Infinite where other quantized outputs are
+    not finite, where sizes differ, or where only the float outputs are zero.
     """
     signal = error = 0.0
     for a, b in zip(in_float, quantized, strict=True):
-        exact, rounded = a.astype(np.float64).ravel(), b.astype(np.float64).ravel()
+        if a.shape != b.shape:
+            return math.inf
+        known = np.isfinite(a)
+        exact, rounded = a[known].astype(np.float64), b[known].astype(np.float64)
         if not np.isfinite(rounded).all():
             return math.inf
         signal += float(exact @ exact)
@@ -325,23 +329,10 @@ _MIN_COST = 1e-3
 quantized part takes time too."""
 
 
-def select_cheapest(costs: Sequence[LayerCost], share: float) -> tuple[str, ...]:
-    """Select a few cheap layers that cause a share (0 to 1) of all noise, assuming that it adds up.
+def order_for_float(costs: Sequence[LayerCost]) -> list[LayerCost]:
+    """Return the layers in the order in which leaving them in float pays off, the best first.
 
-    Greedy knapsack (Dantzig 1957): layers with the most noise per multiply-add come first; then
-    redundant layers are dropped, the most expensive first.
+    The order is that of noise by multiply-adds: the greedy solution of the knapsack problem
+    (Dantzig 1957, "Discrete-variable extremum problems").
     """
-    infinite = any(math.isinf(cost.noise) for cost in costs)
-    noise = [float(math.isinf(c.noise)) if infinite else c.noise for c in costs]
-    price = [_MIN_COST + (c.macs_share or 0.0) for c in costs]
-    goal = share * math.fsum(noise) * (1 - 1e-12)
-    selected: list[int] = []
-    for index in sorted(range(len(costs)), key=lambda i: -noise[i] / price[i]):
-        if math.fsum(noise[i] for i in selected) >= goal:
-            break
-        selected.append(index)
-    for index in sorted(selected, key=lambda i: -price[i]):
-        rest = [i for i in selected if i != index]
-        if math.fsum(noise[i] for i in rest) >= goal:
-            selected = rest
-    return tuple(name for i in sorted(selected) for name in costs[i].layers)
+    return sorted(costs, key=lambda cost: -cost.noise / (_MIN_COST + (cost.macs_share or 0.0)))

@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from ovtool.compression.layer_selection import ignored_scope
 from ovtool.compression.method import IgnoredScopeSettings
 from ovtool.compression.nncf_adapter import quiet_nncf
+from ovtool.core import units
 from ovtool.core.errors import InputError
 from ovtool.graph.quantization import detect_compression
 from ovtool.graph.weights import classify_codebook, find_weights
@@ -28,6 +29,9 @@ Range = Literal[
     "auto", "minmax", "mean_minmax", "median_minmax", "mean_no_outliers_minmax", "mean_quantile",
     "histogram",
 ]  # fmt: skip
+Effort = Literal["none", "low", "medium", "high"]
+TIME_LIMITS_S = {"medium": 300.0, "high": 1200.0}
+"""Time of the searches for settings."""
 _SMOOTH_MATMUL, _SMOOTH_CONVOLUTION = 0.95, -1.0  # defaults of NNCF
 
 
@@ -35,15 +39,23 @@ class CalibrationSettings(IgnoredScopeSettings):
     """Settings of every calibrated quantization, with NNCF's names."""
 
     subset_size: int = Field(300, ge=1, description="maximum number of calibration samples")
-    model_type: Literal["none", "transformer"] = Field(
-        "none",
-        description="transformer: keeps parts of attention in float, and applies SmoothQuant",
-    )
 
 
 class QuantizationSettings(CalibrationSettings):
     """Settings of both INT8 and FP8, with NNCF's names where it has one."""
 
+    effort: Effort = Field(
+        "low",
+        description="how to set what is left at its default: low: by rules, in the time of one "
+        "quantization; medium, high: also by trying settings on calibration samples, up to "
+        f"{units.duration(TIME_LIMITS_S['medium'])} or {units.duration(TIME_LIMITS_S['high'])}; "
+        "none: the defaults of NNCF",
+    )
+    model_type: Literal["auto", "none", "transformer"] = Field(
+        "auto",
+        description="transformer: keeps parts of attention in float, and applies SmoothQuant; "
+        "auto: by effort",
+    )
     fast_bias_correction: bool = Field(
         True, description="false: full correction, slower and often more accurate"
     )
@@ -68,22 +80,22 @@ class QuantizationSettings(CalibrationSettings):
         "leaves layers in float until the limit holds; none: no limit",
     )
     time_limit_s: float | None = Field(
-        None, gt=0, description="for max_drop: seconds until the search ends; none: no limit"
+        None,
+        gt=0,
+        description="for max_drop, and effort medium or high: seconds after which no further "
+        "setting is tried",
     )
 
     @model_validator(mode="after")
     def _check_effect(self) -> QuantizationSettings:
         smooth = (self.smooth_matmul, self.smooth_convolution)
-        if (
-            smooth != (_SMOOTH_MATMUL, _SMOOTH_CONVOLUTION)
-            and self.model_type == "none"
-            and self.max_drop is None
-        ):
+        if smooth != (_SMOOTH_MATMUL, _SMOOTH_CONVOLUTION) and self.model_type != "transformer":
             raise ValueError("smooth_matmul and smooth_convolution need model_type transformer")
         if not self.bias_correction and not self.fast_bias_correction:
             raise ValueError("fast_bias_correction=false has no effect with bias_correction=false")
-        if self.time_limit_s is not None and self.max_drop is None:
-            raise ValueError("time_limit_s needs max_drop: it limits that search")
+        searches = self.max_drop is not None or self.effort in TIME_LIMITS_S
+        if self.time_limit_s is not None and not searches:
+            raise ValueError("time_limit_s limits a search: it needs max_drop, or effort medium")
         return self
 
 
@@ -97,7 +109,7 @@ class PresetSettings(CalibrationSettings):
     )
 
 
-class Int8Settings(PresetSettings, QuantizationSettings):
+class Int8Settings(QuantizationSettings, PresetSettings):
     """Settings of INT8 quantization."""
 
     target_device: Literal["any", "cpu", "gpu", "npu", "cpu_spr"] = Field(
@@ -106,7 +118,12 @@ class Int8Settings(PresetSettings, QuantizationSettings):
     overflow_fix: Literal["auto", "enable", "first_layer_only", "disable"] = Field(
         "auto",
         description="weights in half of their range, against overflow on CPUs without VNNI; "
-        "auto: by the rules of the device",
+        "auto: off for target devices without that overflow, else by NNCF (the first layers)",
+    )
+    activation_scales: Literal["auto", "per_tensor", "per_channel"] = Field(
+        "auto",
+        description="scales of activations before depthwise convolutions; others have one scale "
+        "per tensor; auto: by effort",
     )
     weights_per_channel: bool = Field(True, description="false: one scale per layer")
     quantize_outputs: bool = Field(False, description="also quantizes the model's outputs")
@@ -125,7 +142,8 @@ def quantize(
 ) -> ov.Model:
     """Return a quantized copy of a graph; the same settings and data give the same result.
 
-    ``max_drop`` and ``time_limit_s`` have no effect. Without ``stored``, weights stay in float,
+    Settings left at ``auto`` are NNCF's; ``effort``, ``max_drop`` and ``time_limit_s`` have no
+    effect. Without ``stored``, weights stay in float,
     each with the quantizer that rounds it.
 
     Raises:
@@ -144,16 +162,23 @@ def quantize(
             if settings.preset != "auto":
                 options["preset"] = nncf.QuantizationPreset(settings.preset)
             options["target_device"] = nncf.TargetDevice(settings.target_device.upper())
-        return nncf.quantize(
-            model,
-            nncf.Dataset(feed),
-            subset_size=len(feed),
-            fast_bias_correction=settings.fast_bias_correction,
-            model_type=None if settings.model_type == "none" else nncf.ModelType.TRANSFORMER,
-            ignored_scope=ignored_scope(model, settings),
-            advanced_parameters=_advanced(settings, stored),
-            **options,
-        )
+        options |= {
+            "subset_size": len(feed),
+            "fast_bias_correction": settings.fast_bias_correction,
+            "model_type": nncf.ModelType.TRANSFORMER
+            if settings.model_type == "transformer"
+            else None,
+            "ignored_scope": ignored_scope(model, settings),
+            "advanced_parameters": _advanced(settings, stored),
+        }
+        try:
+            return nncf.quantize(model, nncf.Dataset(feed), **options)
+        except KeyError as error:  # of NNCF 3.4: its alignment asks for a type that it lacks
+            if not settings.channel_alignment:
+                raise
+            raise InputError(
+                "NNCF cannot align the channels of this graph", "set channel_alignment=false"
+            ) from error
 
 
 def check_not_quantized(model: ov.Model, name: str) -> None:
@@ -187,10 +212,7 @@ def _check_codebooks(model: ov.Model) -> None:
 def _advanced(settings: QuantizationSettings, stored: bool) -> Any:
     """Return NNCF's advanced parameters; None for its defaults."""
     import nncf
-    from nncf.quantization.advanced_parameters import (
-        AdvancedSmoothQuantParameters,
-        QuantizationParameters,
-    )
+    from nncf.quantization.advanced_parameters import AdvancedSmoothQuantParameters
     from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
     changed: dict[str, Any] = {}
@@ -206,12 +228,23 @@ def _advanced(settings: QuantizationSettings, stored: bool) -> Any:
             RangeEstimatorParametersSet, settings.activations_range.upper()
         )
     if isinstance(settings, Int8Settings):
-        if settings.overflow_fix != "auto":
-            changed["overflow_fix"] = nncf.OverflowFix(settings.overflow_fix)
-        if not settings.weights_per_channel:
-            changed["weights_quantization_params"] = QuantizationParameters(per_channel=False)
-        if settings.quantize_outputs:
-            changed["quantize_outputs"] = True
+        changed |= _advanced_int8(settings)
     if not stored:
         changed["backend_params"] = {"compress_weights": False}
     return nncf.AdvancedQuantizationParameters(**changed) if changed else None
+
+
+def _advanced_int8(settings: Int8Settings) -> dict[str, Any]:
+    import nncf
+    from nncf.quantization.advanced_parameters import QuantizationParameters
+
+    changed: dict[str, Any] = {}
+    if settings.overflow_fix != "auto":
+        changed["overflow_fix"] = nncf.OverflowFix(settings.overflow_fix)
+    if settings.activation_scales == "per_tensor":
+        changed["activations_quantization_params"] = QuantizationParameters(per_channel=False)
+    if not settings.weights_per_channel:
+        changed["weights_quantization_params"] = QuantizationParameters(per_channel=False)
+    if settings.quantize_outputs:
+        changed["quantize_outputs"] = True
+    return changed

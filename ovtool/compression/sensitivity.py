@@ -93,9 +93,9 @@ def sensitivity(
     """Measure what quantizing each layer of a model costs, the most sensitive layer first.
 
     A model that is not a variant in float is converted into ``<out>-source`` next to ``out``, or
-    temporarily without ``out``. ``method`` is ``int8`` or ``fp8``; its settings ``max_drop`` and
-    ``time_limit_s`` have no effect. ``data`` are for calibration and to compare outputs on; the
-    metric is measured on all ``validation`` samples, for each layer; ``metric``, ``outputs`` and
+    temporarily without ``out``. ``method`` is ``int8`` or ``fp8``; its settings ``max_drop``
+    and ``time_limit_s`` have no effect, and no settings are searched. ``data`` are for calibration
+    and to compare outputs on; the metric is measured on all ``validation`` samples, for each layer; ``metric``, ``outputs`` and
     ``trust`` are as for :func:`ovtool.evaluation.evaluate.evaluate_each`. ``max_rows`` and
     ``time_limit_s`` are as for :func:`~ovtool.compression.layer_sensitivity.measure_sensitivity`.
     ``out`` is the folder for a table, a document and a chart.
@@ -103,6 +103,7 @@ def sensitivity(
     Raises:
         InputError: A setting, the data or the model is wrong.
     """
+    from ovtool.compression.calibration_rules import decide
     from ovtool.compression.layer_sensitivity import MAX_ROWS, measure_sensitivity
     from ovtool.compression.ptq import check_not_quantized
     from ovtool.compression.registry import parse_settings
@@ -120,6 +121,7 @@ def sensitivity(
         variant = load_or_convert_next_to(model, target, scratch, progress)
         graph = read_graph(variant.xml, mapped=False)
         check_not_quantized(graph, variant.name)
+        parsed, _ = decide(graph, parsed)
         spec = DataSpec(data) if isinstance(data, str) else data
         inputs = CompressionData(
             validation=validation, metric=metric, outputs=tuple(outputs), trust=trust

@@ -209,6 +209,10 @@ NOTES: Mapping[str, tuple[str, str]] = {
          " embeddings and the last layer only with all_layers=true"),
         "backup_mode sets the type of the other layers"),
 
+    "quantization-noise": (
+        "outputs of the quantized model differ strongly from those of the model in float",
+        "evaluate it; try --set effort=medium, or --max-drop with --validation-data"),
+
     # Evaluation of quality.
     "device-difference": (
         "outputs differ from the CPU in f32 by more than the tolerance",
@@ -344,6 +348,7 @@ VARIANT_NOTES = frozenset(
         "outputs-not-checked",
         "outputs-random",
         "overlap-limited",
+        "quantization-noise",
         "rows-limited",
         "samples-shared",
         "size-fixed",

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 
 from ovtool.core.device_names import is_virtual, kind_of, members
 from ovtool.graph.reference_run import EXACT_PROPERTIES
+from ovtool.system.host import Unknown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ovtool.core.trial import Trial
+    from ovtool.system.host import Host
 
 MANUAL_SETTINGS = ("streams", "threads", "pinning")
 """Settings of a trial that not every kind supports.  Requests in flight work on every device."""
@@ -129,3 +131,29 @@ def _forward_to_npu(device: str) -> dict[str, str]:
 def exact_properties(device: str) -> dict[str, str]:
     """Return the properties of a device's most accurate mode; none for a virtual device."""
     return dict(get_rules(kind_of(device)).exact)
+
+
+# Products of 8 bits are added in 32 bits; AVX2 and AVX-512 without VNNI add pairs in 16 bits, which
+# overflow (Intel 64 Software Developer's Manual, VPDPBUSD, TDPBUSD and VPMADDUBSW).
+_WIDE_INT8_FLAGS = ("amx_int8", "avx512_vnni", "avx_vnni")
+_WIDE_INT8_TARGETS = {
+    "gpu": "GPUs add products of 8 bits in 32 bits",
+    "npu": "NPUs add products of 8 bits in 32 bits",
+    "cpu_spr": "this target has AMX and AVX-512 VNNI",
+}
+
+
+def find_wide_int8(target: str, host: Host) -> str | None:
+    """Return why a target adds products of 8 bits without overflow; None if it may overflow.
+
+    Args:
+        target: ``any``, ``cpu``, ``gpu``, ``npu`` or ``cpu_spr``, as NNCF names targets.
+        host: The machine of the target ``cpu``.
+    """
+    if target != "cpu":
+        return _WIDE_INT8_TARGETS.get(target)
+    flags = host.cpu_flags()
+    if isinstance(flags, Unknown):
+        return None
+    wide = [flag for flag in _WIDE_INT8_FLAGS if flag in flags]
+    return f"{host.cpu_model()} has {', '.join(wide)}" if wide else None

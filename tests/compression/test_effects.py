@@ -82,3 +82,14 @@ def test_notes_of_a_step_do_not_pass_to_the_next_one(tmp_path, progress):
     assert [note.id for note in first.record.notes] == ["files-larger"]
     assert any("warning: small8: " in text for text in progress.notes)
     assert keep_notes(first) == ()
+
+
+@pytest.mark.parametrize(("ratio", "noted"), [(9.9, True), (10.1, False), (None, False)])
+def test_outputs_that_are_mostly_noise_are_noted(ratio, noted):
+    noise = {"sqnr_db": ratio, "output": "scores", "samples": 4}
+    step = Step(method="int8", settings={}, seconds=0, details={"noise": noise})
+    notes = {n.id: n.evidence for n in note_effects(step, convolutional(), None, (1, 1))}
+    assert ("quantization-noise" in notes) is noted
+    if noted:
+        assert "scores" in notes["quantization-noise"]
+        assert "9.90 dB" in notes["quantization-noise"]

@@ -13,8 +13,8 @@ from ovtool.compression.layer_sensitivity import (
     LayerCost,
     QuantizerSwitches,
     measure_sensitivity,
+    order_for_float,
     relative_noise,
-    select_cheapest,
 )
 from ovtool.compression.nncf_adapter import CalibrationFeed
 from ovtool.compression.registry import parse_settings
@@ -132,25 +132,25 @@ def test_progress_counts_layers(parent):
     assert ("quantizing one layer at a time", 3) in progress.tasks
 
 
-@given(NOISES, st.floats(0.01, 1))
-def test_select_cheapest_removes_the_noise_without_redundant_layers(pairs, share):
-    actual = select_cheapest(costs(pairs), share)
-    noise = {f"l{i}": n for i, (n, _) in enumerate(pairs)}
-    goal = share * sum(noise.values())
-    assert sum(noise[name] for name in actual) >= goal * (1 - 1e-9)
-    for name in actual:
-        assert sum(noise[other] for other in actual if other != name) < goal
-
-
-@given(st.integers(0, 100), st.integers(0, 100))
-def test_cheaper_layer_of_equal_noise_is_selected(a, b):
-    actual = select_cheapest(costs([(1.0, a / 100), (1.0, b / 100)]), 0.5)
-    assert len(actual) == 1
-    assert (a, b)[int(actual[0][1])] == min(a, b)
+@given(NOISES)
+def test_order_for_float_puts_the_most_noise_per_cost_first(pairs):
+    ordered = order_for_float(costs(pairs))
+    assert sorted(cost.layers for cost in ordered) == sorted(c.layers for c in costs(pairs))
+    values = [cost.noise / (0.001 + (cost.macs_share or 0)) for cost in ordered]
+    assert values == sorted(values, reverse=True)
 
 
 def test_layers_with_infinite_noise_come_first():
-    assert select_cheapest(costs([(5.0, 0.1), (math.inf, 0.8)]), 0.5) == ("l1",)
+    ordered = order_for_float(costs([(5.0, 0.001), (math.inf, 0.8)]))
+    assert [cost.layers for cost in ordered] == [("l1",), ("l0",)]
+
+
+def test_noise_of_another_size_is_infinite_and_infinities_in_float_do_not_count():
+    assert relative_noise([np.ones((1, 3))], [np.ones((1, 4))]) == math.inf
+    masked = [np.array([[-np.inf, 1.0, 2.0]])]
+    assert relative_noise(masked, [np.array([[-np.inf, 1.0, 2.0]])]) == 0
+    assert relative_noise(masked, [np.array([[-np.inf, 1.5, 2.0]])]) == pytest.approx(0.05)
+    assert relative_noise(masked, [np.array([[-np.inf, np.nan, 2.0]])]) == math.inf
 
 
 @given(st.lists(st.text(min_size=1), min_size=1, max_size=40, unique=True), st.integers(1, 50))

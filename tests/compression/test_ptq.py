@@ -3,6 +3,7 @@
 import numpy as np
 import openvino as ov
 import pytest
+from openvino import opset15 as op
 
 from ovtool.compression.nncf_adapter import quiet_nncf
 from ovtool.compression.registry import parse_settings
@@ -10,6 +11,7 @@ from ovtool.core import files
 from ovtool.core.errors import InputError
 from tests.compression.outliers import pictures, saved
 from tests.compression.samples import Listed, closeness, compress
+from tests.helpers.graphs import constant, save
 
 
 def quantizers(variant):
@@ -50,6 +52,7 @@ def test_default_settings_equal_nncf_quantize(conv, pictures, tmp_path):
         ({"channel_alignment": "true"}, "'disable_channel_alignment': False"),
         ({"activations_range": "histogram"}, "histogram"),
         ({"overflow_fix": "enable"}, "'overflow_fix': 'enable'"),
+        ({"activation_scales": "per_tensor"}, "'per_channel': False"),
         ({"weights_per_channel": "false"}, "'per_channel': False"),
         ({"quantize_outputs": "true"}, "'quantize_outputs': True"),
     ],
@@ -99,7 +102,9 @@ def test_activations_range_changes_the_quantizers(conv, tmp_path):
             {"bias_correction": False, "fast_bias_correction": False},
             "fast_bias_correction.*bias_correction",
         ),
+        ("int8", {"smooth_matmul": 0.5, "model_type": "auto"}, "smooth_matmul .* model_type"),
         ("int8", {"time_limit_s": 5}, "time_limit_s .* max_drop"),
+        ("int8", {"effort": "lots"}, "effort"),
         ("int8", {"max_drop": -0.1}, "max_drop"),
         ("fp8", {"preset": "mixed"}, "unknown setting 'preset'"),
     ],
@@ -116,3 +121,54 @@ def test_shared_weights_cannot_be_quantized(conv, pictures, tmp_path):
     with pytest.raises(InputError, match=r"\d layers") as caught:
         compress(shared, "int8", {}, pictures, out=tmp_path / "q", name="q")
     assert caught.value.hint
+
+
+def depthwise(seed=0):
+    """[batch, 3, 8, 8] -> convolution -> depthwise convolution -> 5 classes.
+
+    The depthwise convolution reads channels of very different ranges.
+    """
+    rng = np.random.default_rng(seed)
+    x = op.parameter([-1, 3, 8, 8], ov.Type.f32, name="x")
+    x.output(0).set_names({"x"})
+    x.set_layout(ov.Layout("NCHW"))
+    h = op.convolution(x, constant(rng, 16, 3, 3, 3), [1, 1], [1, 1], [1, 1], [1, 1], name="first")
+    h = op.relu(h)
+    kernels = op.constant(rng.standard_normal((16, 1, 1, 3, 3)).astype(np.float32))
+    h = op.group_convolution(h, kernels, [1, 1], [1, 1], [1, 1], [1, 1], name="depthwise")
+    h = op.reduce_mean(op.relu(h), op.constant(np.array([2, 3])), keep_dims=False)
+    h = op.matmul(h, constant(rng, 5, 16), False, True, name="classifier")
+    h.output(0).set_names({"scores"})
+    return ov.Model([op.result(h)], [x], "depthwise")
+
+
+@pytest.mark.parametrize(("scales", "values"), [("per_tensor", 1), ("per_channel", 16)])
+def test_activation_scales_before_a_depthwise_convolution(tmp_path, scales, values):
+    parent = save(tmp_path / "depthwise", depthwise())
+    rows = Listed(list(np.random.default_rng(1).random((8, 3, 8, 8), np.float32)))
+    settings = {"activation_scales": scales}
+    compressed = compress(parent, "int8", settings, rows, out=tmp_path / "q", name="q")
+    sizes = [
+        q.input_value(1).get_node().get_data().size
+        for q in quantizers(compressed)
+        if "GroupConvolution"
+        in {r.get_node().get_type_name() for r in q.output(0).get_target_inputs()}
+    ]
+    assert values in sizes
+
+
+def test_channels_that_nncf_cannot_align_raise(tmp_path):
+    rng = np.random.default_rng(0)
+    x = op.parameter([-1, 3, 8, 8], ov.Type.f32, name="x")
+    x.output(0).set_names({"x"})
+    x.set_layout(ov.Layout("NCHW"))
+    h = op.relu(op.convolution(x, constant(rng, 8, 3, 1, 1), [1, 1], [0, 0], [0, 0], [1, 1]))
+    for _ in range(2):  # NNCF aligns the channels between products without an activation
+        h = op.convolution(h, constant(rng, 8, 8, 1, 1), [1, 1], [0, 0], [0, 0], [1, 1])
+        h = op.add(h, constant(rng, 1, 8, 1, 1))
+    h.output(0).set_names({"y"})
+    parent = save(tmp_path / "chain", ov.Model([op.result(h)], [x], "chain"))
+    rows = Listed(list(rng.random((8, 3, 8, 8), np.float32)))
+    settings = {"channel_alignment": "true"}
+    with pytest.raises(InputError, match="align"):
+        compress(parent, "int8", settings, rows, out=tmp_path / "q", name="q")

@@ -54,6 +54,11 @@ _WITH_WEIGHTS = {"Convolution", "Deconvolution", "FullyConnected", "MatMul"}
 class QatSettings(PresetSettings, DistillationSettings):
     """Settings of ``nncf.quantize`` on a PyTorch network and of the training."""
 
+    model_type: Literal["none", "transformer"] = Field(
+        "none",
+        description="transformer: keeps parts of attention in float, and applies SmoothQuant",
+    )
+
     target_device: Literal["any", "cpu", "gpu", "npu"] = Field(
         "any", description="device with the quantization rules to apply"
     )

@@ -2,32 +2,51 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from ovtool.compression import accuracy, ptq
+from ovtool.compression import accuracy, calibration_rules, calibration_search, ptq
+from ovtool.compression.calibration_search import CalibrationSearch
 from ovtool.compression.method import Method, MethodContext, MethodResult
 from ovtool.compression.nncf_adapter import CalibrationFeed
 from ovtool.compression.ptq import Fp8Settings, Int8Settings, QuantizationSettings
+from ovtool.core import units
 
 if TYPE_CHECKING:
     from ovtool.compression.method import Need
 
 
 def _apply(context: MethodContext[Any]) -> MethodResult:
-    settings: QuantizationSettings = context.settings
+    given: QuantizationSettings = context.settings
     ptq.check_not_quantized(context.model, context.parent.name)
     samples = context.samples("calibration", "quantization")
+    settings, decisions = calibration_rules.decide(context.model, given)
+    for decision in decisions:
+        context.progress.note(f"{decision.setting}={decision.value}: {decision.reason}")
     if len(samples) < settings.subset_size:
         context.progress.note(f"calibrating on all {len(samples)} samples of {samples.reference}")
     feed = CalibrationFeed(
         samples, context.parent.record.inputs, settings.subset_size, context.progress
     )
-    details = {"calibration_samples": feed.count}
+    details: dict[str, Any] = {
+        "calibration_samples": feed.count,
+        "decisions": [asdict(decision) for decision in decisions],
+    }
     if settings.max_drop is not None:
-        result = accuracy.quantize_within_limit(context, samples, feed)
+        result = accuracy.quantize_within_limit(context, settings, samples, feed)
         return MethodResult(result.model, details | result.details)
+    if settings.effort in ptq.TIME_LIMITS_S:
+        search = CalibrationSearch(context, samples, settings, time_limit_s=settings.time_limit_s)
+        ranked = search.rank()
+        chosen = ranked[0].changed if ranked else {}
+        settings = search.with_changes(chosen)
+        details |= {"chosen": chosen, "settings_search": search.details()}
     context.progress.start("reading the graph")
-    return MethodResult(ptq.quantize(context.model, settings, feed), details)
+    model = ptq.quantize(context.model, settings, feed)
+    if settings.effort != "none":
+        context.progress.start("comparing outputs")
+        details["noise"] = calibration_search.measure_noise(context, samples, model)
+    return MethodResult(model, units.finite(details))
 
 
 def _conditional_needs(settings: QuantizationSettings) -> frozenset[Need]:

@@ -1,0 +1,334 @@
+"""The search for settings of quantization that cost nothing at run time, without labels.
+
+Candidates change how ranges and biases are calibrated, one kind of setting after another, and each
+kind keeps the best of the kinds before (coordinate descent, Wright 2015, "Coordinate descent
+algorithms", Mathematical Programming 151). A candidate is quantized on a part of the calibration
+samples and judged by the signal-to-quantization-noise ratio of its outputs on others; the worst
+output counts. The judged graphs compute in f32, as the graph states it: the result does not depend
+on the kernels of this CPU. The noise ranks candidates; it does not predict a metric.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ovtool.compression import ptq
+from ovtool.compression.layer_sensitivity import relative_noise, sqnr_db
+from ovtool.compression.nncf_adapter import CalibrationFeed
+from ovtool.compression.ptq import TIME_LIMITS_S, Int8Settings
+from ovtool.core import files, units
+from ovtool.core.errors import InputError
+from ovtool.core.progress import SILENT
+from ovtool.datasets.samples import DerivedSamples
+from ovtool.graph.reference_run import FLOAT_KERNELS, ReferenceModel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import openvino as ov
+    from numpy.typing import NDArray
+
+    from ovtool.compression.method import MethodContext
+    from ovtool.compression.ptq import QuantizationSettings
+    from ovtool.datasets.samples import Sample, Samples
+
+STATE = "settings.json"
+MIN_GAIN_DB = 0.1
+"""Smaller differences are rounding: the candidate before stays."""
+_CHECKED = 4  # samples to judge a single quantization on
+_MAX_JUDGED = 32
+_MIN_TO_HOLD_BACK = 16  # with fewer, candidates are judged on the samples that calibrate them
+_CALIBRATED = {"medium": 32, "high": 100}
+_MAX_SQNR_DB = 999.0
+_MIN_PRODUCTS = 2  # a single matrix product is a classifier
+
+Changes = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsAttempt:
+    """A candidate of the search and its noise.
+
+    ``changed`` are the settings that differ from the start; ``sqnr_db`` is of the worst output,
+    ``output`` its position, from 0.
+    """
+
+    changed: Changes
+    seconds: float
+    sqnr_db: float | None = None
+    output: int | None = None
+    error: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The changed settings, in words."""
+        listed = ", ".join(f"{key} {units.text(value)}" for key, value in self.changed.items())
+        return listed or "settings by rules"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the attempt as JSON types, with None for infinite values."""
+        document: dict[str, Any] = units.finite(asdict(self))
+        return document
+
+
+class OutputNoise:
+    """The noise of graphs' outputs, against those of a graph in float, on a few samples."""
+
+    def __init__(
+        self, model: ov.Model, samples: Samples, context: MethodContext[Any], limit: int
+    ) -> None:
+        feed = CalibrationFeed(samples, context.parent.record.inputs, limit, SILENT)
+        self.samples = feed.count
+        self._data = list(feed)
+        self._exact = self._outputs(model)
+        kinds = [values.dtype.kind for values in self._exact[0]]
+        self._judged = [index for index, kind in enumerate(kinds) if kind == "f"]
+
+    @property
+    def known(self) -> bool:
+        """Whether an output has floating-point values, which noise is a ratio of."""
+        return bool(self._judged)
+
+    def measure(self, model: ov.Model) -> tuple[float, int]:
+        """Return the SQNR in dB of the worst output, and its position.
+
+        Raises:
+            InputError: The graph does not run.
+        """
+        outputs = self._outputs(model)
+        noises = {
+            index: relative_noise([row[index] for row in self._exact], [o[index] for o in outputs])
+            for index in self._judged
+        }
+        worst = max(noises, key=lambda index: noises[index])
+        return sqnr_db(noises[worst]), worst
+
+    def _outputs(self, model: ov.Model) -> list[list[NDArray[Any]]]:
+        reference = ReferenceModel(model, FLOAT_KERNELS)
+        return [reference.run(inputs) for inputs in self._data]
+
+
+class CalibrationSearch:
+    """Searches settings for one application of a method; attempts are saved in its scratch folder.
+
+    An interrupted search resumes. Its order does not depend on time; its end may: after
+    ``time_limit_s`` no further candidate is tried.
+    """
+
+    def __init__(
+        self,
+        context: MethodContext[Any],
+        samples: Samples,
+        settings: QuantizationSettings,
+        *,
+        time_limit_s: float | None = None,
+    ) -> None:
+        self.context, self.settings = context, settings
+        effort = settings.effort if settings.effort in TIME_LIMITS_S else "medium"
+        self.time_limit_s = time_limit_s or TIME_LIMITS_S[effort]
+        self.judging, self.calibrating, self.held_back = hold_back(samples)
+        self.feed = CalibrationFeed(
+            self.calibrating,
+            context.parent.record.inputs,
+            min(_CALIBRATED[effort], settings.subset_size),
+            context.progress,
+        )
+        self.steps = list_steps(context.model, context.settings, effort)
+        self.attempts: list[SettingsAttempt] = []
+        self.spent_s = 0.0
+        self.finished = False
+        self._resume()
+
+    def rank(self) -> list[SettingsAttempt]:
+        """Return the candidates, the least noise first; candidates that failed are left out.
+
+        Raises:
+            InputError: The settings at the start cannot be quantized.
+        """
+        started = time.monotonic()
+        progress = self.context.progress
+        progress.start("computing outputs without quantization")
+        noise = OutputNoise(self.context.model, self.judging, self.context, _MAX_JUDGED)
+        if noise.known and not self.finished:
+            self._search(noise, started)
+        known = [attempt for attempt in self.attempts if attempt.sqnr_db is not None]
+        return sorted(known, key=lambda attempt: -(attempt.sqnr_db or 0.0))
+
+    def _search(self, noise: OutputNoise, started: float) -> None:
+        before = self.spent_s
+        best = self._try({}, noise)
+        if best.error is not None:
+            raise InputError(best.error)
+        for step in self.steps:
+            start = best
+            for changes in step:
+                self.spent_s = before + time.monotonic() - started
+                if self.spent_s >= self.time_limit_s:
+                    return
+                attempt = self._try({**start.changed, **changes}, noise)
+                if _gain(attempt, best) > MIN_GAIN_DB:
+                    best = attempt
+        self.spent_s = before + time.monotonic() - started
+        self.finished = True
+        self._save()
+
+    def _try(self, changed: Changes, noise: OutputNoise) -> SettingsAttempt:
+        """Return the attempt with these changes; reuse a recorded one."""
+        changed = {key: value for key, value in changed.items()
+                   if value != getattr(self.settings, key)}  # fmt: skip
+        known = next((a for a in self.attempts if a.changed == changed), None)
+        if known is not None:
+            return known
+        started = time.monotonic()
+        draft = SettingsAttempt(changed, 0.0)
+        self.context.progress.start(f"trying: {draft.name}")
+        ratio, output, error = None, None, None
+        try:
+            model = ptq.quantize(self.context.model, self.with_changes(changed), self.feed)
+            ratio, output = noise.measure(model)
+        except InputError as failure:
+            error = str(failure)
+        seconds = round(time.monotonic() - started, 3)
+        attempt = SettingsAttempt(changed, seconds, ratio, output, error)
+        self.attempts.append(attempt)
+        self._save()
+        figure = f"failed, {error}" if error is not None else f"{units.text(ratio)} dB"
+        self.context.progress.note(f"{attempt.name}: {figure}")
+        return attempt
+
+    def with_changes(self, changed: Changes) -> QuantizationSettings:
+        """Return the settings with changes."""
+        return type(self.settings).model_validate(self.settings.model_dump(mode="json") | changed)
+
+    def details(self) -> dict[str, Any]:
+        """Return the facts of the search for the record."""
+        return {
+            "calibrated_on": self.feed.count,
+            "judged_on": min(len(self.judging), _MAX_JUDGED),
+            "held_back": self.held_back,
+            "finished": self.finished,
+            "seconds": round(self.spent_s, 3),
+            "attempts": [attempt.to_json() for attempt in self.attempts],
+        }
+
+    def _save(self) -> None:
+        state = {
+            "spent_s": self.spent_s,
+            "finished": self.finished,
+            "attempts": [asdict(attempt) for attempt in self.attempts],
+        }
+        files.write_text(self.context.scratch / STATE, json.dumps(state, indent=2))
+        files.mark_kept(self.context.scratch, units.count_text(len(self.attempts), "setting"))
+
+    def _resume(self) -> None:
+        path = self.context.scratch / STATE
+        if not path.is_file():
+            return
+        state = json.loads(path.read_text(encoding="utf-8"))
+        self.spent_s, self.finished = state["spent_s"], state["finished"]
+        self.attempts = [SettingsAttempt(**attempt) for attempt in state["attempts"]]
+        self.context.progress.note(f"resumed after {len(self.attempts)} settings")
+
+
+def _gain(attempt: SettingsAttempt, best: SettingsAttempt) -> float:
+    """Return the gain of an attempt over another one, in dB; -inf for one that failed."""
+    if attempt.sqnr_db is None or best.sqnr_db is None:
+        return -math.inf
+    gain = attempt.sqnr_db - best.sqnr_db
+    return 0.0 if math.isnan(gain) else gain  # both infinite
+
+
+def list_steps(model: ov.Model, settings: QuantizationSettings, effort: str) -> list[list[Changes]]:
+    """Return the candidates by step: changes of the best settings of the steps before.
+
+    ``settings`` are those of the user, which are kept; what rules decide is tried again. ``effort``
+    is medium or high.
+    """
+    steps: list[list[Changes]] = []
+    kinds = [operation.get_type_name() for operation in model.get_ordered_ops()]
+    if settings.model_type == "auto" and kinds.count("MatMul") >= _MIN_PRODUCTS:
+        steps.append([{"model_type": "transformer"}, {"model_type": "none"}])
+    if isinstance(settings, Int8Settings):
+        steps.append(_range_candidates(settings, effort, depthwise="GroupConvolution" in kinds))
+        if settings.preset == "auto":
+            steps.append([{"preset": "mixed"}, {"preset": "performance"}])
+    if settings.fast_bias_correction and settings.bias_correction:
+        biases: list[Changes] = [{"fast_bias_correction": False}]
+        if effort == "high":
+            biases.append({"bias_correction": False})
+        steps.append(biases)
+    return [step for step in steps if step]
+
+
+def _range_candidates(settings: Int8Settings, effort: str, *, depthwise: bool) -> list[Changes]:
+    """Return scales with estimators of ranges that NNCF accepts together.
+
+    ``depthwise``: whether scales per channel and per tensor differ.
+    """
+    scales: list[str] = [settings.activation_scales]
+    if settings.activation_scales == "auto" and depthwise:
+        scales = ["per_tensor", "per_channel"]
+    ranges: list[str] = [settings.activations_range]
+    if settings.activations_range == "auto":
+        ranges = ["auto", "minmax", "histogram"]
+        if effort == "high":
+            ranges += ["mean_no_outliers_minmax", "mean_quantile", "median_minmax"]
+    return [
+        ({"activation_scales": scale} if scale != "auto" else {}) | {"activations_range": kind}
+        for scale in scales
+        for kind in ranges
+        if not (kind == "histogram" and scale == "per_channel")  # NNCF rejects it
+    ]
+
+
+class _Selected(DerivedSamples):
+    """The samples at some positions of a dataset."""
+
+    def __init__(self, samples: Samples, positions: frozenset[int]) -> None:
+        self.samples, self._positions = samples, positions
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (s for index, s in enumerate(self.samples) if index in self._positions)
+
+
+def hold_back(samples: Samples) -> tuple[Samples, Samples, bool]:
+    """Return the samples to judge on, those to calibrate on, and whether they are others.
+
+    A quarter is held back, evenly spread, at most as many as are judged.
+    """
+    total = len(samples)
+    if total < _MIN_TO_HOLD_BACK:
+        return samples, samples, False
+    count = min(total // 4, _MAX_JUDGED)
+    positions = frozenset(int(p) for p in (np.arange(count) + 0.5) * total / count)
+    rest = frozenset(range(total)) - positions
+    return _Selected(samples, positions), _Selected(samples, rest), True
+
+
+def measure_noise(
+    context: MethodContext[Any], samples: Samples, quantized: ov.Model
+) -> dict[str, Any] | None:
+    """Return the noise of a quantized graph on a few calibration samples; None if unknown.
+
+    ``sqnr_db`` is None without noise.
+    """
+    noise = OutputNoise(context.model, samples, context, _CHECKED)
+    if not noise.known:
+        return None
+    ratio, output = noise.measure(quantized)
+    name = context.parent.record.outputs[output].name
+    ratio = max(ratio, -_MAX_SQNR_DB)  # NaN and infinity are infinite noise
+    return {
+        "sqnr_db": None if math.isinf(ratio) else ratio,
+        "output": name,
+        "samples": noise.samples,
+    }

@@ -1,0 +1,88 @@
+"""Settings that follow from the device and the graph."""
+
+import numpy as np
+import openvino as ov
+import pytest
+from openvino import opset15 as op
+
+from ovtool.compression.calibration_rules import decide, find_attention
+from ovtool.compression.registry import parse_settings
+from ovtool.graph.weights import find_weights
+from ovtool.system.host import Host
+from tests.compression.samples import compress
+from tests.helpers.graphs import attention, convolutional
+
+
+def machine(tmp_path, flags):
+    (tmp_path / "proc").mkdir()
+    text = f"model name : A processor\nflags : fpu avx2 {flags}\n"
+    (tmp_path / "proc" / "cpuinfo").write_text(text)
+    return Host(tmp_path)
+
+
+def decided(model, host=None, **settings):
+    result, decisions = decide(model, parse_settings("int8", settings), host)
+    for decision in decisions:
+        assert getattr(result, decision.setting) == decision.value
+        assert decision.reason
+    return {decision.setting: decision.value for decision in decisions}
+
+
+@pytest.mark.parametrize(
+    ("target", "flags", "off"),
+    [
+        ("gpu", "", True),
+        ("npu", "", True),
+        ("cpu_spr", "", True),
+        ("cpu", "avx512f avx512_vnni", True),
+        ("cpu", "avx_vnni", True),
+        ("cpu", "amx_int8", True),
+        ("cpu", "avx512f amx_bf16", False),
+        ("any", "avx512_vnni", False),  # other machines may lack it
+    ],
+)
+def test_overflow_fix_is_off_where_sums_do_not_overflow(tmp_path, target, flags, off):
+    host = machine(tmp_path, flags)
+    expected = {"overflow_fix": "disable"} if off else {}
+    assert decided(convolutional(), host, target_device=target) == expected
+    assert decided(convolutional(), host, target_device=target, overflow_fix="enable") == {}
+    assert decided(convolutional(), host, target_device=target, effort="none") == {}
+
+
+def test_an_unknown_cpu_may_overflow(tmp_path):
+    assert decided(convolutional(), Host(tmp_path), target_device="cpu") == {}
+
+
+def test_weights_of_the_first_layer_use_all_levels_for_a_gpu(conv, pictures, tmp_path):
+    largest = {}
+    for target in ("any", "gpu"):
+        settings = {"target_device": target}
+        compressed = compress(conv, "int8", settings, pictures, out=tmp_path / target, name="q")
+        first = next(iter(find_weights(ov.Core().read_model(compressed.xml))))
+        largest[target] = int(abs(first.constant.get_data().astype(int)).max())
+        decisions = compressed.record.steps[-1].details["decisions"]
+        assert [d["setting"] for d in decisions] == (["overflow_fix"] if target == "gpu" else [])
+    assert largest["any"] <= 64
+    assert largest["gpu"] > 120
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_attention_needs_model_type_transformer(fused):
+    assert find_attention(attention(fused=fused)) is not None
+    assert decided(attention(fused=fused))["model_type"] == "transformer"
+    assert "model_type" not in decided(attention(fused=fused), model_type="none")
+
+
+def test_a_product_with_a_softmax_of_no_product_is_no_attention():
+    x = op.parameter([2, 4], ov.Type.f32)
+    gated = op.matmul(op.softmax(x, 1), op.constant(np.ones((4, 1), np.float32)), False, False)
+    assert find_attention(ov.Model([op.result(gated)], [x], "gate")) is None
+    assert find_attention(convolutional()) is None
+
+
+def test_scales_are_per_tensor_before_depthwise_convolutions():
+    from tests.compression.test_ptq import depthwise
+
+    assert decided(depthwise()) == {"activation_scales": "per_tensor"}
+    assert decided(depthwise(), activation_scales="per_channel") == {}
+    assert decided(depthwise(), effort="none") == {}

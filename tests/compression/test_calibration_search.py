@@ -1,0 +1,180 @@
+"""The search for settings without labels."""
+
+import json
+import math
+
+import numpy as np
+import openvino as ov
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from openvino import opset15 as op
+
+from ovtool.compression.calibration_search import STATE, OutputNoise, hold_back, list_steps
+from ovtool.compression.method import MethodContext, MethodInputs
+from ovtool.compression.pipeline import apply_method
+from ovtool.compression.registry import parse_settings
+from ovtool.core.errors import InputError
+from ovtool.core.progress import SILENT
+from tests.compression.outliers import pictures, saved
+from tests.compression.samples import Listed, StoppingProgress, compress
+from tests.compression.test_ptq import depthwise
+from tests.helpers.graphs import attention, convolutional, save
+
+
+def images():
+    rng = np.random.default_rng(3)
+    return Listed(list(rng.standard_normal((12, 3, 16, 16)).astype(np.float32)))
+
+
+MEDIUM = {"effort": "medium", "fast_bias_correction": "false"}
+
+
+@pytest.fixture(scope="module")
+def products(tmp_path_factory):
+    return saved(tmp_path_factory.mktemp("products") / "products", "matmul")
+
+
+def details(compressed):
+    return compressed.record.steps[-1].details
+
+
+@given(st.integers(1, 400))
+def test_judged_samples_are_others_than_those_that_calibrate(count):
+    samples = Listed([np.float32([index]) for index in range(count)])
+    judging, calibrating, held_back = hold_back(samples)
+    sets = [{float(s.inputs["x"][0]) for s in part} for part in (judging, calibrating)]
+    assert [len(s) for s in sets] == [len(judging), len(calibrating)]
+    assert held_back == (count >= 16)
+    if held_back:
+        assert sets[0].isdisjoint(sets[1])
+        assert len(sets[0] | sets[1]) == count
+        assert 4 <= len(sets[0]) <= min(32, count / 4)
+    else:
+        assert sets == [set(range(count))] * 2
+
+
+def two_outputs(errors):
+    """[batch, 2] -> two outputs, each with a constant error relative to an input of ones."""
+    x = op.parameter([-1, 2], ov.Type.f32, name="x")
+    x.output(0).set_names({"x"})
+    x.set_layout(ov.Layout("NC"))
+    results = []
+    for index, error in enumerate(errors):
+        y = op.multiply(x, op.constant(np.float32(1 + error)))
+        y.output(0).set_names({f"y{index}"})
+        results.append(op.result(y))
+    return ov.Model(results, [x], "outputs")
+
+
+def test_the_worst_output_counts(tmp_path):
+    parent = save(tmp_path / "v", two_outputs([0, 0]))
+    samples = Listed([np.ones(2, np.float32)] * 3)
+    inputs = MethodInputs(calibration=samples)
+    context = MethodContext(
+        two_outputs([0, 0]), parse_settings("int8", {}), parent, inputs, tmp_path, SILENT
+    )
+    noise = OutputNoise(context.model, samples, context, 2)
+    assert noise.samples == 2
+    assert noise.measure(two_outputs([0.01, 0.1])) == (pytest.approx(20, abs=0.01), 1)
+    assert noise.measure(two_outputs([0.1, 0.01])) == (pytest.approx(20, abs=0.01), 0)
+    assert noise.measure(two_outputs([0, 0]))[0] == math.inf
+
+
+@pytest.mark.parametrize(
+    ("graph", "given", "expected"),
+    [
+        (convolutional(), {}, [{"activations_range"}, {"preset"}, {"fast_bias_correction"}]),
+        (convolutional(), {"activations_range": "minmax", "preset": "mixed"},
+         [{"activations_range"}, {"fast_bias_correction"}]),
+        (convolutional(), {"bias_correction": False}, [{"activations_range"}, {"preset"}]),
+        (attention(fused=False), {"preset": "mixed", "fast_bias_correction": False},
+         [{"model_type"}, {"activations_range"}]),
+        (attention(fused=False),
+         {"model_type": "none", "preset": "mixed", "fast_bias_correction": False},
+         [{"activations_range"}]),
+        (depthwise(), {"preset": "mixed", "fast_bias_correction": False},
+         [{"activations_range", "activation_scales"}]),
+    ],
+)  # fmt: skip
+def test_given_settings_are_kept(graph, given, expected):
+    steps = list_steps(graph, parse_settings("int8", given), "medium")
+    assert [set().union(*step) for step in steps] == expected
+    for name, value in given.items():
+        assert {changes[name] for step in steps for changes in step if name in changes} <= {value}
+
+
+def test_fp8_has_no_settings_of_int8():
+    steps = list_steps(attention(fused=False), parse_settings("fp8", {}), "high")
+    assert {key for step in steps for changes in step for key in changes} == {
+        "model_type", "fast_bias_correction", "bias_correction",
+    }  # fmt: skip
+
+
+@pytest.mark.slow
+def test_medium_finds_what_the_labels_would_find(products, tmp_path, progress):
+    some = pictures(100, 1)
+    compressed = compress(
+        products, "int8", MEDIUM, some, out=tmp_path / "q", name="q", progress=progress
+    )
+    actual = details(compressed)
+    attempts = actual["settings_search"]["attempts"]
+    ratios = {json.dumps(a["changed"]): a["sqnr_db"] for a in attempts}
+    assert attempts[0]["changed"] == {}
+    assert actual["chosen"]["model_type"] == "transformer"
+    assert ratios[json.dumps(actual["chosen"])] == max(ratios.values()) > ratios["{}"] + 6
+    assert actual["settings_search"]["held_back"] is True
+    assert actual["settings_search"]["finished"] is True
+    assert actual["noise"]["output"] == "scores"
+    # The settings are those of the saved model.
+    again = compress(
+        products, "int8", {"effort": "none", "fast_bias_correction": "false"} | actual["chosen"],
+        some, out=tmp_path / "again", name="q",
+    )  # fmt: skip
+    assert again.record.sha256 == compressed.record.sha256
+
+
+@pytest.mark.slow
+def test_an_interrupted_search_resumes_to_the_same_settings(products, tmp_path):
+    some, settings = pictures(40, 1), {"effort": "medium", "model_type": "none"}
+    whole = compress(products, "int8", settings, some, out=tmp_path / "whole", name="q")
+    with pytest.raises(KeyboardInterrupt):
+        apply_method(
+            products, "int8", settings, MethodInputs(calibration=some), out=tmp_path / "q",
+            name="q", progress=StoppingProgress("trying: preset"),
+        )  # fmt: skip
+    (state,) = tmp_path.glob(f".q.*/{STATE}")
+    kept = json.loads(state.read_text())["attempts"]
+    assert kept
+    resumed = compress(products, "int8", settings, some, out=tmp_path / "q", name="q")
+    assert resumed.record.sha256 == whole.record.sha256
+    attempts = details(resumed)["settings_search"]["attempts"]
+    assert attempts[: len(kept)] == kept  # with their seconds: not repeated
+    changed = [a["changed"] for a in details(whole)["settings_search"]["attempts"]]
+    assert [a["changed"] for a in attempts] == changed
+
+
+def test_a_time_limit_ends_the_search_with_the_settings_by_rules(products, tmp_path):
+    settings = MEDIUM | {"time_limit_s": 1e-6}
+    compressed = compress(products, "int8", settings, pictures(20, 1), out=tmp_path / "q", name="q")
+    assert details(compressed)["chosen"] == {}
+    assert details(compressed)["settings_search"]["finished"] is False
+    assert len(details(compressed)["settings_search"]["attempts"]) == 1
+
+
+def test_a_model_that_cannot_be_quantized_raises(products, tmp_path):
+    with pytest.raises(InputError, match="second"):
+        compress(
+            products, "int8", {"effort": "medium", "ignored_names": "secnd"}, pictures(20, 1),
+            out=tmp_path / "q", name="q",
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("effort", ["none", "low"])
+def test_without_a_search_nothing_is_tried(conv, tmp_path, effort):
+    compressed = compress(conv, "int8", {"effort": effort}, images(), out=tmp_path / "q", name="q")
+    actual = details(compressed)
+    assert "settings_search" not in actual
+    if effort == "low":
+        assert actual["noise"]["sqnr_db"] > 15
+        assert actual["noise"]["samples"] == 4
