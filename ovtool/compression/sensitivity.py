@@ -95,9 +95,10 @@ def sensitivity(
     A model that is not a variant in float is converted into ``<out>-source`` next to ``out``, or
     temporarily without ``out``. ``method`` is ``int8`` or ``fp8``; its settings ``max_drop``
     and ``time_limit_s`` have no effect, and no settings are searched. ``data`` are for calibration
-    and to compare outputs on; the metric is measured on all ``validation`` samples, for each layer; ``metric``, ``outputs`` and
-    ``trust`` are as for :func:`ovtool.evaluation.evaluate.evaluate_each`. ``max_rows`` and
-    ``time_limit_s`` are as for :func:`~ovtool.compression.layer_sensitivity.measure_sensitivity`.
+    and to compare outputs on; the metric is measured on all ``validation`` samples, for each layer;
+    ``metric``, ``outputs`` and ``trust`` are as for
+    :func:`ovtool.evaluation.evaluate.evaluate_each`. ``max_rows`` and ``time_limit_s`` are as for
+    :func:`~ovtool.compression.layer_sensitivity.measure_sensitivity`.
     ``out`` is the folder for a table, a document and a chart.
 
     Raises:

@@ -99,7 +99,8 @@ def test_progress_listener_can_print(conv, pictures, tmp_path, capsys):
 
     compress(conv, "int8", {}, pictures, out=tmp_path / "q", name="q", progress=Printing())
     lines = capsys.readouterr().out.splitlines()
-    assert lines == ["reading the graph", "calibrating", "quantizing and correcting", "checking"]
+    assert lines[:3] == ["reading the graph", "calibrating", "quantizing and correcting"]
+    assert lines[-1] == "checking"
 
 
 def test_output_of_nncf_goes_to_the_log(conv, tmp_path, caplog, capfd):
