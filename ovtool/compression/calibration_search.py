@@ -23,6 +23,7 @@ from ovtool.compression.layer_sensitivity import relative_noise, sqnr_db
 from ovtool.compression.nncf_adapter import CalibrationFeed
 from ovtool.compression.ptq import TIME_LIMITS_S, Int8Settings
 from ovtool.core import files, units
+from ovtool.core.checksum import add_checksum, verify_checksum
 from ovtool.core.errors import InputError
 from ovtool.core.progress import SILENT
 from ovtool.datasets.samples import DerivedSamples
@@ -223,14 +224,19 @@ class CalibrationSearch:
             "finished": self.finished,
             "attempts": [asdict(attempt) for attempt in self.attempts],
         }
-        files.write_text(self.context.scratch / STATE, json.dumps(state, indent=2))
+        content = add_checksum(json.dumps(state, indent=2))
+        files.write_file(self.context.scratch / STATE, lambda path: path.write_bytes(content))
         files.mark_kept(self.context.scratch, units.count_text(len(self.attempts), "setting"))
 
     def _resume(self) -> None:
         path = self.context.scratch / STATE
         if not path.is_file():
             return
-        state = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            state = json.loads(verify_checksum(path.read_bytes(), f"{path}"))
+        except (InputError, ValueError):
+            self.context.progress.note(f"{path} is damaged: the search begins again")
+            return
         self.spent_s, self.finished = state["spent_s"], state["finished"]
         self.attempts = [SettingsAttempt(**attempt) for attempt in state["attempts"]]
         self.context.progress.note(f"resumed after {len(self.attempts)} settings")
