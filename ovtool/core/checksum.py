@@ -15,7 +15,7 @@ def add_checksum(document: bytes | str) -> bytes:
     """Return a JSON object with its checksum as last key, and a line end."""
     content = document.encode() if isinstance(document, str) else document
     body = content.rstrip().removesuffix(b"}").rstrip()
-    return b'%s, "%s": "%08x"}\n' % (body, KEY.encode(), zlib.crc32(body))
+    return b'%s, "%s": "%08x"}\n' % (body, KEY.encode(), zlib.crc32(body + b"}"))
 
 
 def has_checksum(content: bytes) -> bool:
@@ -37,10 +37,10 @@ def verify_checksum(content: bytes, where: str, hint: str = "") -> bytes:
     match = _CHECKSUM.search(content)
     if match is None:
         return content
-    body = content[: match.start()]
-    if zlib.crc32(body) != int(match["crc"], 16):
+    document = content[: match.start()] + b"}"
+    if zlib.crc32(document) != int(match["crc"], 16):
         remedy = hint or f"restore the file; if you edited it yourself, remove its key {KEY}"
         raise InputError(
             f"{where}: the checksum does not match: the file was edited or is damaged", remedy
         )
-    return body + b"}"
+    return document
