@@ -13,6 +13,7 @@ import numpy as np
 from ovtool.core import files
 from ovtool.core.errors import InputError
 from ovtool.core.input_limits import parse_json
+from ovtool.core.system_errors import reading
 from ovtool.datasets.image_transform import read_size, resized_region
 from ovtool.datasets.samples import Boxes
 
@@ -45,7 +46,7 @@ class MaskFile:
         from PIL import Image, UnidentifiedImageError
 
         try:
-            with Image.open(self.path) as mask:
+            with reading(self.path), Image.open(self.path) as mask:
                 if mask.mode not in _MASK_MODES:
                     raise InputError(
                         f"mask has colors ({mask.mode}): {self.path}",

@@ -15,6 +15,7 @@ from ovtool.core import files
 from ovtool.core.errors import InputError
 from ovtool.core.input_limits import require_memory
 from ovtool.core.registry import suggestion
+from ovtool.core.system_errors import reading
 from ovtool.datasets.samples import LazySamples, LoadRequest, Sample, numpy_type, sample_shape
 from ovtool.datasets.synthetic import index_maxima
 
@@ -80,7 +81,7 @@ def _open_npy(path: Path, request: LoadRequest) -> Arrays:
             f"give an .npz with the arrays {names}",
         )
     try:
-        with path.open("rb") as stream:
+        with reading(path), path.open("rb") as stream:
             declared = _declared_size(stream)
         if declared > path.stat().st_size:  # NumPy overflows
             raise InputError(f"{path} is truncated: it declares {declared} bytes")
@@ -93,7 +94,11 @@ def _open_npy(path: Path, request: LoadRequest) -> Arrays:
 def _open_npz(path: Path, request: LoadRequest) -> Arrays:
     names = [port.name for port in request.inputs]
     try:
-        with path.open("rb") as stream, np.lib.npyio.NpzFile(stream, allow_pickle=False) as archive:
+        with (
+            reading(path),
+            path.open("rb") as stream,
+            np.lib.npyio.NpzFile(stream, allow_pickle=False) as archive,
+        ):
             stored = list(archive.files)
             members = [name for name in (*names, LABEL) if name in stored]
             require_memory(_inflated_size(path, members), f"{path}: {', '.join(members)}")

@@ -11,6 +11,7 @@ from ovtool.core.errors import InputError
 from ovtool.core.notes import Note, make_note
 from ovtool.core.ports import Port, Preprocessing
 from ovtool.core.shapes import port_name
+from ovtool.core.system_errors import reading
 from ovtool.core.units import text
 from ovtool.datasets.samples import numpy_type, sample_shape
 
@@ -220,7 +221,7 @@ def _open(path: Path, channels: str) -> Image.Image:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             # Damaged metadata; the pixels are read or fail below.
             warnings.simplefilter("ignore", UserWarning)
-            with Image.open(path) as opened:
+            with reading(path), Image.open(path) as opened:
                 upright = ImageOps.exif_transpose(_eight_bits(opened, path))
                 return upright.convert("L" if channels == "L" else "RGB")
     except Image.DecompressionBombError as error:
@@ -256,7 +257,7 @@ def read_size(path: Path) -> tuple[int, int]:
     from PIL import Image
 
     try:
-        with Image.open(path) as image:
+        with reading(path), Image.open(path) as image:
             sideways = image.getexif().get(_ORIENTATION, 1) > 4
             return image.size[::-1] if sideways else image.size
     except (OSError, SyntaxError, ValueError) as error:

@@ -10,6 +10,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from ovtool.core.errors import InputError, MissingDependencyError
+from ovtool.core.system_errors import reading
 from ovtool.core.third_party import reason
 
 if TYPE_CHECKING:
@@ -67,7 +68,8 @@ def load(path: Path) -> onnx.ModelProto | None:
         _reject_possible_layout(path)
         return None
     try:
-        return onnx.load(path, load_external_data=False)
+        with reading(path):
+            return onnx.load(path, load_external_data=False)
     except (DecodeError, ValueError, OSError):
         return None
 

@@ -1,6 +1,8 @@
 import contextlib
+import errno
 import io
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import openvino as ov
@@ -175,6 +177,18 @@ def test_a_number_beyond_the_type_of_the_input_is_refused(tmp_path, value):
         list(load_samples(saved(tmp_path, x=x), [X], None))
     x[1, 2] = np.inf
     assert np.isinf(list(load_samples(saved(tmp_path, x=x), [X], None))[1].inputs["x"]).any()
+
+
+@pytest.mark.parametrize("name", ["d.npz", "d.npy"])
+def test_an_error_of_the_system_is_not_called_damage(tmp_path, monkeypatch, name):
+    (np.savez if name.endswith("z") else np.save)(tmp_path / name, np.ones((2, 4)))
+
+    def deny(self, *_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "open", deny)
+    with pytest.raises(InputError, match=f"{name}: permission denied"):
+        load_samples(str(tmp_path / name), [X], None)
 
 
 def header(shape):
