@@ -163,7 +163,7 @@ class _Check:
             if not self._tried:
                 self._retry_first(base, rejected.error)
         if error is not None:
-            raise self._explained(error, first)
+            raise explain_overflow(error, self._model, first)
         accepted = True
         variations: tuple[Variation, ...] = check_inputs.FIRST[1:]
         if any(self._resolutions):
@@ -290,7 +290,7 @@ class _Check:
                     f"{name} has integers up to {largest}, and {error}",
                     "OpenVINO computes 64-bit integers in 32 bits: reduce them before the model",
                 )
-        raise self._explained(error, inputs)
+        raise explain_overflow(error, self._model, inputs)
 
     def _attempt(self, inputs: Inputs) -> bool:
         """Compare all outputs; return whether the source accepts the inputs."""
@@ -299,12 +299,8 @@ class _Check:
         except _RejectedError:
             return False
         if error is not None:
-            raise self._explained(error, inputs)
+            raise explain_overflow(error, self._model, inputs)
         return True
-
-    def _explained(self, error: InputError, inputs: Inputs) -> InputError:
-        """Return an error that names integers beyond the range of their type as the cause."""
-        return explain_overflow(error, self._model, inputs)
 
     def _compare(self, inputs: Inputs, *, record: bool = True) -> InputError | None:
         """Compare all outputs; return the first disagreement beyond the source's own error.
