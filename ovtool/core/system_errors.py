@@ -93,6 +93,8 @@ def explain(error: Exception, target: Path | None = None, verb: str = "write") -
     cause, remedy = _BY_NUMBER[number]
     if target is None or not _is_of(error, target):
         target, verb = _named_path(error), "access"
+    if target is None and number == errno.ENOENT and _current_folder_is_gone():
+        return InputError("the current folder was deleted", "change to a folder that exists")
     if target is None:
         return InputError(f"{_NO_PATH}: {cause}", remedy)
     shown = f"{target}"
@@ -101,6 +103,14 @@ def explain(error: Exception, target: Path | None = None, verb: str = "write") -
     if number in _OTHER_DISK_HELPS:
         remedy = places.remedy(target) or remedy
     return InputError(f"cannot {verb} {shown}: {cause}", remedy)
+
+
+def _current_folder_is_gone() -> bool:
+    try:
+        os.getcwd()  # noqa: PTH109 - only whether it fails
+    except OSError:
+        return True
+    return False
 
 
 def _explain_text(error: Exception, target: Path | None, verb: str) -> InputError | None:

@@ -97,6 +97,16 @@ def test_a_stream_error_on_a_full_disk_names_the_cause(tmp_path, monkeypatch):
     assert f"{explained}" == f"{explain(of(errno.ENOSPC), tmp_path / 'a')}"
 
 
+def test_a_deleted_current_folder_is_named(monkeypatch):
+    def fail():
+        raise of(errno.ENOENT)
+
+    before = f"{explain(of(errno.ENOENT))}"
+    monkeypatch.setattr(system_errors.os, "getcwd", fail)
+    assert f"{explain(of(errno.ENOENT))}" != before
+    assert "/x" in f"{explain(of(errno.ENOENT, '/x'))}"
+
+
 def test_a_long_name_is_shortened(tmp_path):
     with pytest.raises(InputError) as caught, reading(tmp_path / ("a" * 300)):
         (tmp_path / ("a" * 300)).read_bytes()
