@@ -115,6 +115,8 @@ def _current_folder_is_gone() -> bool:
 
 def _explain_text(error: Exception, target: Path | None, verb: str) -> InputError | None:
     text = str(error)
+    if "surrogates not allowed" in text:
+        return InputError("a path or a name is not UTF-8", "rename the file or the folder")
     if any(part in text for part in _LIMIT_ERRORS):
         cause, remedy = _BY_NUMBER[errno.EAGAIN]
         return InputError(f"{_NO_PATH}: {cause}", remedy)

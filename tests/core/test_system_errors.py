@@ -107,6 +107,12 @@ def test_a_deleted_current_folder_is_named(monkeypatch):
     assert "/x" in f"{explain(of(errno.ENOENT, '/x'))}"
 
 
+def test_a_name_that_is_not_utf_8_is_explained():
+    with pytest.raises(UnicodeEncodeError) as caught:
+        os.fsdecode(b"\xff").encode()
+    assert explain(caught.value).hint
+
+
 def test_a_long_name_is_shortened(tmp_path):
     with pytest.raises(InputError) as caught, reading(tmp_path / ("a" * 300)):
         (tmp_path / ("a" * 300)).read_bytes()
