@@ -4,8 +4,9 @@ The candidates are, in this order: the settings as given, with what rules decide
 the least noise in a search without labels (:mod:`ovtool.compression.calibration_search`); then the
 best of these with layers left in float, as few as hold the limit. The result is the first
 candidate with a metric at most ``max_drop`` below that of the uncompressed graph, on the same
-validation samples. The confidence interval of the metric, wider than a paired interval of the
-difference, is evidence: where it contains the minimum allowed metric, the samples are too few.
+validation samples. The interval of the drop is evidence: where it contains ``max_drop``, the
+samples are too few. For a share of samples the drop is paired, see :mod:`ovtool.core.paired`. For
+other metrics the interval is that of the quantized graph's metric, which is wider.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from ovtool.core.checksum import add_checksum, verify_checksum
 from ovtool.core.columns import quality_loss
 from ovtool.core.errors import InputError, LimitNotMetError
 from ovtool.core.input_limits import parse_json
+from ovtool.core.paired import compare_outcomes
 from ovtool.core.statistics import Interval
 
 if TYPE_CHECKING:
@@ -44,8 +46,9 @@ class Attempt:
     """A candidate and its evaluation.
 
     ``settings`` are those that differ from the given ones; ``drop`` is positive for a loss;
-    ``certain``: the allowed limit of the metric lies outside the confidence interval; None without
-    an interval.
+    ``lost`` and ``won`` are numbers of samples, ``drop_low`` and ``drop_high`` the paired interval;
+    None if the metric is no share of samples. ``certain``: the limit lies outside the interval;
+    None without an interval.
     """
 
     candidate: str
@@ -55,6 +58,10 @@ class Attempt:
     ci_low: float | None = None
     ci_high: float | None = None
     drop: float | None = None
+    drop_low: float | None = None
+    drop_high: float | None = None
+    lost: int | None = None
+    won: int | None = None
     holds: bool = False
     certain: bool | None = True
     error: str | None = None
@@ -94,6 +101,7 @@ class _Search:
         self.settings = settings
         self.spent_s = 0.0
         self.in_float: Interval | None = None
+        self.float_outcomes: tuple[bool, ...] | None = None
         self.attempts: list[Attempt] = []
         self.costs: list[LayerCost] | None = None
         self.ranking: dict[str, Any] | None = None
@@ -105,6 +113,7 @@ class _Search:
             progress.start("evaluating the model without quantization")
             started = time.monotonic()
             self.in_float = self.evaluator(self.context.model)
+            self.float_outcomes = self.evaluator.outcomes
             self._save(started)
         first = "settings as given" if self.settings.effort == "none" else "settings by rules"
         model = self._try(first, {})
@@ -209,7 +218,7 @@ class _Search:
         limit = self.settings.max_drop or 0.0
         drop = quality_loss(self.evaluator.metric, in_float.value, metric.value)
         sign = quality_loss(self.evaluator.metric, 1.0, 0.0)  # -1 if lower is better
-        return replace(
+        evaluated = replace(
             attempt,
             metric=metric.value,
             ci_low=metric.low if metric.known else None,
@@ -217,6 +226,18 @@ class _Search:
             drop=drop,
             holds=drop <= limit + _ROUNDING,
             certain=metric.excludes(in_float.value - sign * limit) if metric.known else None,
+        )
+        before, after = self.float_outcomes, self.evaluator.outcomes
+        if before is None or after is None:
+            return evaluated
+        paired = compare_outcomes(before, after)
+        return replace(
+            evaluated,
+            drop_low=paired.drop.low,
+            drop_high=paired.drop.high,
+            lost=paired.lost,
+            won=paired.won,
+            certain=paired.drop.excludes(limit),
         )
 
     def _line(self, attempt: Attempt) -> str:
@@ -227,10 +248,12 @@ class _Search:
         doubts = {True: "", False: " (too few samples to be certain)", None: " (no interval)"}
         doubt = doubts[attempt.certain]
         metric = units.interval_text(attempt.metric, attempt.ci_low, attempt.ci_high)
-        return (
-            f"{attempt.candidate}: {self.evaluator.metric} {metric}, drop {attempt.drop:.4f}, "
-            f"{verdict}{doubt}"
-        )
+        drop = f"drop {attempt.drop:.4f}"
+        if attempt.lost is not None:
+            ends = f"[{attempt.drop_low:.4f}, {attempt.drop_high:.4f}]"
+            drop += f" {ends} paired, {attempt.lost} lost, {attempt.won} won"
+        name = self.evaluator.metric
+        return f"{attempt.candidate}: {name} {metric}, {drop}, {verdict}{doubt}"
 
     def _best(self) -> Attempt | None:
         evaluated = [attempt for attempt in self.attempts if attempt.drop is not None]
@@ -304,6 +327,7 @@ class _Search:
             "metric": self.evaluator.description,
             "spent_s": self.spent_s,
             "in_float": None if self.in_float is None else asdict(self.in_float),
+            "float_outcomes": self.float_outcomes,
             "attempts": [asdict(attempt) for attempt in self.attempts],
             "ranking": self.ranking,
             "costs": None if self.costs is None else [asdict(cost) for cost in self.costs],
@@ -325,6 +349,8 @@ class _Search:
             return
         self.spent_s = state["spent_s"]
         self.in_float = Interval(**state["in_float"])
+        outcomes = state["float_outcomes"]
+        self.float_outcomes = None if outcomes is None else tuple(outcomes)
         self.attempts = [Attempt(**attempt) for attempt in state["attempts"]]
         self.ranking = state["ranking"]
         if state["costs"] is not None:

@@ -51,6 +51,10 @@ class QualityEvaluator(Protocol):
     samples: Samples
 
     @property
+    def outcomes(self) -> tuple[bool, ...] | None:
+        """Whether each sample counted in the last evaluation; None if the metric is no share."""
+
+    @property
     def metric(self) -> str:
         """Name of the metric in ``columns.py``."""
 

@@ -135,11 +135,14 @@ class GraphEvaluator:
         samples: Validation samples, preprocessed for the variant.
         variant: The uncompressed variant, which is the reference of agreement and cosine.
         request: The metric and the outputs that the user wants; the data decides the rest.
+        outcomes: Whether each sample counted for the metric in the last evaluation, for paired
+            comparisons; None if the metric is no share of samples.
     """
 
     samples: Samples
     variant: Variant
     request: MetricRequest = field(default_factory=MetricRequest)
+    outcomes: tuple[bool, ...] | None = field(default=None, init=False)
     _judge: Judge | None = field(default=None, init=False)
     _reference: dict[str, Rows] | None = field(default=None, init=False)
 
@@ -177,7 +180,9 @@ class GraphEvaluator:
             if self._reference is None:
                 self._reference = self._outputs(read_graph(self.variant.xml))
             reference = self._reference
-        result = judge.score(self._outputs(model), reference, len(self.samples))
+        outputs = self._outputs(model)
+        result = judge.score(outputs, reference, len(self.samples))
+        self.outcomes = judge.outcomes(outputs, reference)
         if self.metric not in result.figures:
             reasons = "; ".join(f"{note.message}: {note.evidence}" for note in result.notes[:2])
             raise InputError(

@@ -23,6 +23,8 @@ from ovtool.evaluation.scores import (
     Score,
     check_finite,
     compare_outputs,
+    find_agreeing,
+    predict_classes,
     score_classes,
     score_error,
 )
@@ -122,6 +124,26 @@ class Judge:
             value = call_metric(self.metric, self.function, outputs, self.labels)
             result.figures.update({} if value is None else {"custom_metric": value})
         return result
+
+    def outcomes(self, outputs: Outputs, references: Outputs | None) -> tuple[bool, ...] | None:
+        """Return whether each sample counts for the metric; None if it is no share of samples.
+
+        The output with the fewest agreeing samples counts, as for the figure.
+        """
+        flags = None
+        if self.metric == "agreement" and references is not None and self.alphabet is None:
+            known = [
+                agreeing
+                for name, threshold in self.classes.items()
+                if name in outputs
+                and (agreeing := find_agreeing(outputs[name], references[name], threshold))
+                is not None
+            ]
+            flags = min(known, key=lambda agreeing: int(agreeing.sum()), default=None)
+        elif self.metric == "top1" and self.target is not None and self.labels is not None:
+            predicted = predict_classes(outputs[self.target], self.classes.get(self.target))
+            flags = None if predicted is None else predicted == np.array(self.labels, np.int64)
+        return None if flags is None else tuple(flags.tolist())
 
     def _score_labels(self, outputs: Outputs) -> Score:
         if self.labels is None or self.function is not None:

@@ -95,11 +95,9 @@ def compare_outputs(
         reference = references[name]
         notes += check_finite(name, "reference", reference)
         parts += compare_output(name, rows, reference, grouped=name not in classes)
-        if name not in classes or row_shape_text(rows) != row_shape_text(reference):
-            continue
-        actual, expected = (predict_classes(side, classes[name]) for side in (rows, reference))
-        if actual is not None and expected is not None and len(actual) == len(expected):
-            agreements[name] = int(((actual == expected) & (actual != NO_CLASS)).sum())
+        flags = find_agreeing(rows, reference, classes[name]) if name in classes else None
+        if flags is not None:
+            agreements[name] = int(flags.sum())
     if agreements:
         worst = min(agreements, key=lambda name: agreements[name])
         count = len(outputs[worst])
@@ -107,6 +105,22 @@ def compare_outputs(
     figures |= _worst_figures(parts)
     notes += _comparison_notes(parts, agreements)
     return Score(figures, tuple(notes), tuple(parts))
+
+
+def find_agreeing(
+    rows: Rows, reference: Rows, threshold: float | None = None
+) -> NDArray[np.bool_] | None:
+    """Return whether each sample has the class of the reference; None if these are no classes.
+
+    Classes are those of :func:`predict_classes`; an output that is not finite never agrees.
+    """
+    if row_shape_text(rows) != row_shape_text(reference):
+        return None
+    actual, expected = (predict_classes(side, threshold) for side in (rows, reference))
+    if actual is None or expected is None or len(actual) != len(expected):
+        return None
+    agreeing: NDArray[np.bool_] = (actual == expected) & (actual != NO_CLASS)
+    return agreeing
 
 
 def _worst_figures(parts: Sequence[OutputQuality]) -> dict[str, float]:

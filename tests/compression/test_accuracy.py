@@ -37,6 +37,7 @@ class ScriptedEvaluator:
         self.metric = self.description = metric
         self.samples = pictures(4, 5)
         self.values, self.half, self.calls = list(values), half, 0
+        self.outcomes = None
 
     def __call__(self, _):
         value = self.values[self.calls]
@@ -172,6 +173,41 @@ def test_too_few_samples_are_not_certain(products, tmp_path, progress, half, cer
 
 
 @pytest.mark.slow
+class PairedEvaluator(ScriptedEvaluator):
+    """A judge with an outcome for each sample; the first evaluation is of the graph in float."""
+
+    def __init__(self, *outcomes):
+        super().__init__(*[float(np.mean(o)) for o in outcomes], half=0.1)
+        self.scripted = outcomes
+
+    def __call__(self, model):
+        self.outcomes = tuple(self.scripted[self.calls].tolist())
+        return super().__call__(model)
+
+
+def test_the_drop_is_paired_by_sample(products, tmp_path, progress):
+    in_float = np.arange(300) < 270
+    quantized = in_float.copy()
+    quantized[:3] = False  # lost
+    quantized[-1:] = True  # won
+    quality = PairedEvaluator(in_float, quantized)
+    settings = {"max_drop": 0.03, "effort": "none"}
+    actual = details(search(products, settings, quality, tmp_path / "q", progress=progress))
+    (attempt,) = actual["attempts"]
+    assert (attempt["lost"], attempt["won"]) == (3, 1)
+    assert attempt["drop"] == pytest.approx(2 / 300)
+    assert attempt["drop_low"] < 2 / 300 < attempt["drop_high"] < 0.03
+    # The unpaired interval [0.793, 0.993] contains the limit 0.87; the paired one decides.
+    assert attempt["certain"] is True
+    assert "too few samples" not in " ".join(progress.notes)
+
+
+def test_an_evaluator_has_the_outcomes_of_its_metric(products):
+    quality = evaluator(products)
+    assert quality(ov.Core().read_model(products.xml)).value == 1
+    assert quality.outcomes == (True,) * 100
+
+
 def test_unmet_limit_raises_with_the_best_attempt(products, tmp_path):
     quality = ScriptedEvaluator(0.9, 0.3, 0.5, *[0.2] * 20)
     with pytest.raises(LimitNotMetError, match=r"max_drop 0\.0100") as caught:
