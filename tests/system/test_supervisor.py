@@ -33,8 +33,9 @@ def hang():
 DEADLINE_S = 60
 
 
-def command(program):
-    return [sys.executable, "-c", PREAMBLE + textwrap.dedent(program)]
+def command(program, settings=""):
+    preamble = PREAMBLE.replace("supervisor.supervise()", f"{settings}\nsupervisor.supervise()")
+    return [sys.executable, "-c", preamble + textwrap.dedent(program)]
 
 
 def run(program, **environment):
@@ -53,9 +54,9 @@ def start():
     """Starts a supervised program, and ends it after the test."""
     started = []
 
-    def start_program(program, **environment):
+    def start_program(program, settings="", **environment):
         process = subprocess.Popen(
-            command(program),
+            command(program, settings),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -162,6 +163,19 @@ def test_a_child_that_ignores_signals_is_killed_when_the_command_is_stopped(star
     (line,) = errors.splitlines()
     assert line.startswith("stopped")
     assert str(tmp_path) in line, "the last results are named"
+    assert_gone(child)
+
+
+def test_a_second_signal_ends_a_command_at_once(start):
+    settings = "supervisor.GRACE_S, supervisor._SAME_SIGNAL_S = 600, 0"
+    process = start("hang()", settings=settings)
+    child = hanging_pid(process)
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.1)  # equal signals that are pending are one
+    while process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.01)
+    assert process.returncode == 143
     assert_gone(child)
 
 
