@@ -94,12 +94,18 @@ def _measure_layers(model: ov.Model) -> list[_LayerStorage]:
     return [_measure_layer(weights) for weights in drop_shared(find_weights(model))]
 
 
-def load_storage(variant: Variant) -> Storage:
-    """Return the storage of a variant, from its record or else from its files."""
+def recorded_storage(variant: Variant) -> Storage | None:
+    """Return the storage in the record of a variant; None where the record has none."""
     steps = variant.record.steps
     recorded = steps[-1].details.get(KEY) if steps else None
+    return None if recorded is None else Storage(**recorded)
+
+
+def load_storage(variant: Variant) -> Storage:
+    """Return the storage of a variant, from its record or else from its files."""
+    recorded = recorded_storage(variant)
     if recorded is not None:
-        return Storage(**recorded)
+        return recorded
     return measure_storage(variant.xml, read_graph(variant.xml))
 
 

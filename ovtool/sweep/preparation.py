@@ -17,7 +17,9 @@ from ovtool.core import errors, files, steps
 from ovtool.core.columns import FIGURES
 from ovtool.core.notes import make_note
 from ovtool.core.progress import SILENT, Progress
+from ovtool.core.third_party import read_graph
 from ovtool.core.variant import Source, Variant, VariantRecord, versions
+from ovtool.graph.storage import load_storage, recorded_storage
 from ovtool.models.convert import (
     ModelReference,
     default_name,
@@ -33,6 +35,8 @@ from ovtool.system.child_process import ChildProcess, WorkerError, serve
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ovtool.graph.storage import Storage
+
 _COMMAND = (sys.executable, "-P", "-m", "ovtool.sweep.preparation")
 
 
@@ -43,17 +47,26 @@ class Preparation:
         folder: Sweep folder, which gets the converted models.
         timeout_s: Time limit of a model, without the time for the size of its files.
         progress: Receives the progress of conversions.
+        judged: Whether the sweep reads the graphs of variants, to judge their outputs.
     """
 
-    def __init__(self, folder: Path, timeout_s: float, progress: Progress = SILENT) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        timeout_s: float,
+        progress: Progress = SILENT,
+        *,
+        judged: bool = False,
+    ) -> None:
+        self._judged = judged
         self.failures: dict[str, str] = {}
         """Reasons by the ids of variants that cannot be measured."""
         self._folder, self._timeout_s, self._progress = folder / "variants", timeout_s, progress
         self._worker: ChildProcess | None = None
 
     def start(self, models: Sequence[ModelReference]) -> None:
-        """Start the worker, for models that it has to read or to convert."""
-        if any(map(_is_file, models)) or any(map(is_variant, models)):
+        """Start the worker early, for models that it has to read or to convert."""
+        if any(_is_file(m) or (is_variant(m) and self._reads(m)) for m in models):
             self._start_worker()
 
     def close(self) -> None:
@@ -116,12 +129,25 @@ class Preparation:
         """Return the figures of the weights of a variant by column; none if reading it fails."""
         if variant.id in self.failures:
             return {}
+        recorded = recorded_storage(variant)
+        if recorded is not None and not self._judged:
+            return _figures(recorded)
         try:
             return dict(self._request("measure_weights", variant.xml, folder=str(variant.folder)))
         except WorkerError as error:
             self.failures[variant.id] = f"reading {variant.xml}: {error}"
             self._progress.note(f"warning: {variant.name}: {self.failures[variant.id]}")
             return {}
+
+    def _reads(self, model: ModelReference) -> bool:
+        """Whether the worker has to read a variant; an invalid one is an error of its loading."""
+        if self._judged:
+            return True
+        try:
+            variant = model if isinstance(model, Variant) else Variant.load(model)
+        except errors.OvtoolError:
+            return False
+        return recorded_storage(variant) is None
 
     def _start_worker(self) -> ChildProcess:
         if self._worker is None:
@@ -143,6 +169,10 @@ def _is_file(model: ModelReference) -> bool:
     if is_variant(model):
         return False
     return kind_of(str(model)) not in ("torch", "sample")
+
+
+def _figures(storage: Storage) -> dict[str, float | None]:
+    return {name: value for name, value in asdict(storage).items() if name in FIGURES}
 
 
 def _stand_in(reference: str, target: Path, name: str) -> Variant:
@@ -181,10 +211,9 @@ class PreparationWorker:
 
     def measure_weights(self, request: dict[str, Any]) -> dict[str, Any]:
         """Return the figures of the weights of a variant, by column."""
-        from ovtool.graph.storage import load_storage
-
-        storage = asdict(load_storage(Variant.load(request["folder"])))
-        return {name: value for name, value in storage.items() if name in FIGURES}
+        variant = Variant.load(request["folder"])
+        read_graph(variant.xml)  # the sweep reads it too
+        return _figures(load_storage(variant))
 
 
 class _Notes:

@@ -109,7 +109,7 @@ def sweep(
 
     spec, folder, observer = spec or SweepSpec(), Path(out), observer or SilentObserver()
     SweepFolder.create(folder)
-    preparation = Preparation(folder, spec.timeout_s, progress)
+    preparation = Preparation(folder, spec.timeout_s, progress, judged=data is not None)
     with closing(preparation):
         preparation.start(variants)
         targets = select_targets(spec, strict=strict)
