@@ -106,7 +106,7 @@ class Stopped(BaseException):
 
 def _stop(number: int, _frame: FrameType | None) -> NoReturn:
     for each in _stop_signals():
-        signal.signal(each, _end_at_once if steps.board is None else _leave_to_supervisor)
+        signal.signal(each, _end_at_once if steps.board is None else _ignore)
     raise Stopped(number)
 
 
@@ -115,8 +115,8 @@ def _end_at_once(number: int, _frame: FrameType | None) -> NoReturn:
     os._exit(128 + number)
 
 
-def _leave_to_supervisor(_number: int, _frame: FrameType | None) -> None:
-    """Do nothing: the supervisor got the second signal as well, and kills this process."""
+def _ignore(_number: int, _frame: FrameType | None) -> None:
+    """Do nothing: the process ends, or the supervisor got the signal as well, and kills it."""
 
 
 def _stop_signals() -> list[signal.Signals]:
@@ -133,24 +133,33 @@ _EXIT_LIMIT_S = 30.0
 
 def main() -> None:
     """Run the command line."""
-    for each in _stop_signals():
-        signal.signal(each, _stop)
     try:
-        status = app(prog_name="ovtool", standalone_mode=False)
-        sys.stdout.flush()
-    except OvtoolError as error:
-        status = _print_ovtool_error(error)
-    except typer.TyperException as error:
-        status = _print_usage_error(error)
+        for each in _stop_signals():
+            signal.signal(each, _stop)
+        status = _run()
+        for each in _stop_signals():  # the end of the process prints no exception
+            signal.signal(each, _ignore)
     except Stopped as stopped:
         print(steps.stopped_line(files.kept_results()), file=sys.stderr)
         status = stopped.exit_code
-    except Exception as error:  # noqa: BLE001 - the last place that can report it
-        status = _print_unexpected(error)
     if steps.board is not None:
         steps.board.status = int(status or 0)
         steps.report("ending", _EXIT_LIMIT_S)
     sys.exit(status)
+
+
+def _run() -> int | None:
+    """Run the verb; return the exit code."""
+    try:
+        status: int | None = app(prog_name="ovtool", standalone_mode=False)
+        sys.stdout.flush()
+    except OvtoolError as error:
+        return _print_ovtool_error(error)
+    except typer.TyperException as error:
+        return _print_usage_error(error)
+    except Exception as error:  # noqa: BLE001 - the last place that can report it
+        return _print_unexpected(error)
+    return status
 
 
 def _print_error(message: str, hint: str, status: int) -> int:

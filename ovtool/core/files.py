@@ -343,7 +343,15 @@ def _reserved(target: Path) -> Iterator[Path]:
     try:
         yield prefix
     finally:
-        lock.release()
+        with contextlib.suppress(OSError):  # the next command that uses the folder removes it
+            lock.release()
+            _remove_lock(path)
+
+
+def _remove_lock(path: Path) -> None:
+    """Remove a lock file, unless temporary files of its prefix are left."""
+    start = path.name.removesuffix("lock")
+    if not any(p.name.startswith(start) and p != path for p in path.parent.iterdir()):
         path.unlink(missing_ok=True)
 
 
@@ -375,4 +383,4 @@ def remove_abandoned(folder: Path) -> None:
                         left.unlink(missing_ok=True)
             finally:
                 lock.release()
-                path.unlink(missing_ok=True)
+                _remove_lock(path)

@@ -143,11 +143,11 @@ def read_with(
     """
     import openvino as ov
 
-    reader = ov.frontend.FrontEndManager().load_by_framework(frontend)
     failures: tuple[type[Exception], ...] = (RuntimeError, *_frontend_failures())
     open_inputs: list[str] = []
     try:
         with steps.limited(f"reading {path}", path):
+            reader = ov.frontend.FrontEndManager().load_by_framework(frontend)
             opened = reader.load(str(path) if content is None else io.BytesIO(content))
             open_inputs = _open_inputs(opened, failures)
             try:

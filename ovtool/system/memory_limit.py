@@ -22,7 +22,11 @@ _UNITS = {"MIB": 1 << 20, "GIB": 1 << 30, "MB": 10**6, "GB": 10**9}
 _SIZE = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>[A-Za-z]+)")
 _LEAST_MIB, _LEAST_PER_CPU_MIB = 2048, 64
 """Least limit by default: libraries and the stacks of their threads allocate more than they use."""
-_SIGNS = re.compile(r"bad_alloc|bad allocation|(can't|cannot|fail\w* to|unable to) allocate", re.I)
+_SIGNS = re.compile(
+    r"bad_alloc|bad allocation|(can't|cannot|fail\w* to|unable to) allocate"
+    r"|array is too big|maximum allowed (size|dimension)",
+    re.I,
+)
 """Failed allocations in the errors of OpenVINO, PyTorch, ONNX Runtime, PyArrow and NumPy."""
 
 

@@ -337,3 +337,26 @@ def test_every_file_of_a_folder_is_on_the_disk_before_its_rename(events, tmp_pat
     names = ("a", "b/c", files.MARKER, ".")
     assert {("flush", (target / name).stat().st_ino) for name in names} <= set(events[:place])
     assert events[place + 1 :] == [("flush", tmp_path.stat().st_ino)]
+
+
+def test_what_could_not_be_removed_is_removed_later(tmp_path, monkeypatch):
+    """An error while temporary files are removed is no error of the command."""
+    target = tmp_path / "out"
+    with files.new_folder(target) as folder:
+        (folder / "a").write_text("old")
+    with monkeypatch.context() as patched:
+        patched.setattr(files.shutil, "rmtree", lambda *_, **__: None)
+        with files.new_folder(target, replace=True) as folder:
+            (folder / "a").write_text("new")
+    assert (target / "a").read_text() == "new"
+    assert len(list(tmp_path.iterdir())) > 1
+    files.remove_abandoned(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_an_error_of_removing_a_lock_is_none_of_the_command(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(5, "input/output error")
+
+    monkeypatch.setattr(files, "_remove_lock", refuse)
+    assert files.write_text(tmp_path / "a", "x").read_text() == "x"

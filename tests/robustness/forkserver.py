@@ -91,17 +91,26 @@ class ForkServer:
         self._process.stdin.flush()
         return self._answer()
 
-    def start(self, arguments: list[str], folder: Path, *, stopped: bool = False) -> Child:
+    def start(
+        self,
+        arguments: list[str],
+        folder: Path,
+        *,
+        stopped: bool = False,
+        supervised: bool = False,
+    ) -> Child:
         """Start ``ovtool ARGUMENTS`` with temporary files, cache and output below a folder.
 
         Args:
             arguments: The command line after ``ovtool``.
             folder: Gets the folders ``tmp`` and ``cache``, and the files ``stdout``, ``stderr``.
             stopped: Whether the command waits for SIGCONT before it begins.
+            supervised: Whether the command runs in a child of a supervisor, as it does for users.
         """
         for name in ("tmp", "cache"):
             (folder / name).mkdir(parents=True, exist_ok=True)
-        pid = self.ask(arguments=arguments, folder=str(folder), stopped=stopped)
+        request = {"stopped": stopped, "supervised": supervised}
+        pid = self.ask(arguments=arguments, folder=str(folder), **request)
         return Child(self, pid, folder)
 
     def __enter__(self) -> Self:
@@ -164,6 +173,8 @@ def _tell_acknowledged(path: Path) -> None:
 
 def _become_command(request: dict[str, Any]) -> None:
     """Run a command in a fork; leave by SystemExit as the command does."""
+    from ovtool.system.supervisor import supervise
+
     folder = Path(request["folder"])
     os.setsid()
     null = os.open(os.devnull, os.O_RDONLY)
@@ -178,7 +189,9 @@ def _become_command(request: dict[str, Any]) -> None:
     if request["stopped"]:
         ctypes.CDLL(None).prctl(_PR_SET_PTRACER, _ANY, 0, 0, 0)
         os.kill(os.getpid(), signal.SIGSTOP)
-    _tell_acknowledged(folder / "acknowledged")
+    if request["supervised"]:
+        supervise()
+    _tell_acknowledged(folder / "tmp" / "acknowledged")
     from ovtool.cli.main import main
     from ovtool.cli.streams import protect_streams
 

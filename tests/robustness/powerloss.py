@@ -21,7 +21,7 @@ from tests.robustness.writelog import OPTIONS, Replay
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-ACKNOWLEDGED = "acknowledged"
+ACKNOWLEDGED = "tmp/acknowledged"
 """File where the server of commands writes the ids of trials that a sweep has recorded."""
 
 

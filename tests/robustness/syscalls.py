@@ -35,7 +35,7 @@ KINDS = {
     "truncate": ("ftruncate,truncate", ("EIO",)),
     "stat": ("stat,lstat,fstat,newfstatat,statx,access,faccessat,faccessat2", ("EIO",)),
     "list": ("getdents64", ("EIO",)),
-    "lock": ("flock,fcntl", ("ENOLCK",)),
+    "lock": ("flock", ("ENOLCK",)),
     "seek": ("lseek", ("EIO",)),
     "close": ("close", ("EIO",)),
     "link": ("readlink,readlinkat,symlink,link,chmod,fchmod,fchmodat", ("EPERM",)),

@@ -66,6 +66,7 @@ def test_a_control_group_lowers_the_default(monkeypatch):
         RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 640 bytes"),
         RuntimeError("Failed to allocate 640000000032 bytes of memory"),
         ValueError("Unable to allocate 37.3 GiB for an array"),
+        ValueError("array is too big; `arr.size * arr.dtype.itemsize` is larger than possible"),
     ],
 )
 def test_failed_allocations_of_libraries_are_recognized(error):
