@@ -46,9 +46,9 @@ def decide(
         if wide is not None:
             decisions.append(Decision("overflow_fix", "disable", f"no overflow: {wide}"))
     if isinstance(settings, Int8Settings) and settings.activation_scales == "auto":
-        depthwise = [o for o in model.get_ordered_ops() if o.get_type_name() == "GroupConvolution"]
+        depthwise = count_depthwise(model)
         if depthwise:
-            count = units.count_text(len(depthwise), "depthwise convolution")
+            count = units.count_text(depthwise, "depthwise convolution")
             reason = f"{count}: ranges per channel clip what the calibration samples lack"
             decisions.append(Decision("activation_scales", "per_tensor", reason))
     if settings.model_type == "auto":
@@ -58,6 +58,14 @@ def decide(
             decisions.append(Decision("model_type", "transformer", reason))
     update = {decision.setting: decision.value for decision in decisions}
     return settings.model_copy(update=update), tuple(decisions)
+
+
+def count_depthwise(model: ov.Model) -> int:
+    """Return the number of depthwise convolutions: each kernel reads a single channel."""
+    grouped = [o for o in model.get_ordered_ops() if o.get_type_name() == "GroupConvolution"]
+    # The kernels are [groups, outputs of a group, inputs of a group, ...].
+    kernels = [operation.input(1).get_partial_shape() for operation in grouped]
+    return sum(shape.rank.is_static and shape[2] == 1 for shape in kernels)
 
 
 def find_attention(model: ov.Model) -> str | None:

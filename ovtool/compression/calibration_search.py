@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ovtool.compression import ptq
+from ovtool.compression.calibration_rules import count_depthwise
 from ovtool.compression.layer_sensitivity import relative_noise, sqnr_db
 from ovtool.compression.nncf_adapter import CalibrationFeed
 from ovtool.compression.ptq import TIME_LIMITS_S, Int8Settings
@@ -261,7 +262,7 @@ def list_steps(model: ov.Model, settings: QuantizationSettings, effort: str) -> 
     if settings.model_type == "auto" and kinds.count("MatMul") >= _MIN_PRODUCTS:
         steps.append([{"model_type": "transformer"}, {"model_type": "none"}])
     if isinstance(settings, Int8Settings):
-        steps.append(_range_candidates(settings, effort, depthwise="GroupConvolution" in kinds))
+        steps.append(_range_candidates(settings, effort, depthwise=bool(count_depthwise(model))))
         if settings.preset == "auto":
             steps.append([{"preset": "mixed"}, {"preset": "performance"}])
     if settings.fast_bias_correction and settings.bias_correction:

@@ -86,3 +86,10 @@ def test_scales_are_per_tensor_before_depthwise_convolutions():
     assert decided(depthwise()) == {"activation_scales": "per_tensor"}
     assert decided(depthwise(), activation_scales="per_channel") == {}
     assert decided(depthwise(), effort="none") == {}
+
+
+def test_a_grouped_convolution_that_is_not_depthwise_does_not_count():
+    x = op.parameter([1, 4, 8, 8], ov.Type.f32)
+    kernels = op.constant(np.ones((2, 2, 2, 3, 3), np.float32))
+    h = op.group_convolution(x, kernels, [1, 1], [1, 1], [1, 1], [1, 1])
+    assert decided(ov.Model([op.result(h)], [x], "grouped")) == {}
