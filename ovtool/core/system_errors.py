@@ -67,9 +67,16 @@ _BY_NUMBER = {
 _DISK_ERRORS = ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EIO", "ESTALE", "EMFILE", "ENAMETOOLONG")
 """Errors that are recognized by the text of a library's exception."""
 _NUMBER = re.compile(r"\bos error (\d+)\b|\[errno (\d+)\]", re.IGNORECASE)
-_STREAM_ERRORS = ("basic_ios", "iostream error", "PytorchStreamWriter", "Can't open bin file")
+_STREAM_ERRORS = (
+    *("basic_ios", "iostream error", "PytorchStreamWriter"),
+    *("Can't open bin file", "Can't open xml file"),
+)
 """Texts of C++ libraries about a file that they could not write or read, without a cause."""
-_LIMIT_ERRORS = ("can't start new thread", "failed to map segment")
+_LIMIT_ERRORS = (
+    "can't start new thread",
+    "failed to map segment",
+    "Resource temporarily unavailable",
+)
 _NO_PATH = "the operating system refused an operation"
 _OTHER_DISK_HELPS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
 _SHOWN_NAME = 60

@@ -63,7 +63,9 @@ def test_the_text_of_a_library_gives_the_cause(text):
     assert f"{caught.value}" == f"{expected}"
 
 
-@pytest.mark.parametrize("text", ["basic_ios::clear: iostream error", "Can't open bin file"])
+@pytest.mark.parametrize(
+    "text", ["basic_ios::clear: iostream error", "Can't open bin file", "Can't open xml file"]
+)
 def test_a_stream_of_a_library_names_the_file_and_the_free_space(tmp_path, text):
     for context, target in ((writing, tmp_path / "a"), (reading, tmp_path / "none" / "b")):
         with pytest.raises(InputError) as caught, context(target):
@@ -73,8 +75,9 @@ def test_a_stream_of_a_library_names_the_file_and_the_free_space(tmp_path, text)
     assert text in f"{explain(RuntimeError(text))}"
 
 
-def test_the_limit_of_processes_is_explained():
-    error = RuntimeError("can't start new thread")
+@pytest.mark.parametrize("text", ["can't start new thread", "Resource temporarily unavailable"])
+def test_the_limit_of_processes_is_explained(text):
+    error = RuntimeError(text)
     assert explain(error, Path("a")).hint == explain(of(errno.EAGAIN)).hint
 
 
