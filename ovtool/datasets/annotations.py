@@ -43,7 +43,7 @@ class MaskFile:
         Raises:
             InputError: The file is no image, or its pixels are not class indices.
         """
-        from PIL import Image, UnidentifiedImageError
+        from PIL import Image
 
         try:
             with reading(self.path), Image.open(self.path) as mask:
@@ -53,7 +53,7 @@ class MaskFile:
                         "store the class index of each pixel, in one channel",
                     )
                 plain = mask.copy()
-        except (UnidentifiedImageError, OSError) as error:
+        except (OSError, SyntaxError, ValueError, EOFError) as error:  # from fuzzing
             raise InputError(f"not an image: {self.path}") from error
         if plain.mode == "P":  # its pixels are indices, which resizing must not mix
             plain = Image.fromarray(np.asarray(plain))
