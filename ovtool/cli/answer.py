@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ovtool.cli import console
 from ovtool.core import units
+from ovtool.core.columns import BY_NAME
 from ovtool.results.labels import column_heading, column_label, figure_text, load_text
 from ovtool.results.rows import get_figure
 from ovtool.selection.explanations import quality_text
@@ -75,7 +76,7 @@ def _head(choice: Choice) -> Iterator[Line]:
     if choice.winner["status"] == "estimated":
         yield "ESTIMATE: by the device's compiler; nothing ran on the device", _DOUBTFUL
     elif choice.winner["verdict"] != "stable" or 2 * basis.disturbed > basis.rows:
-        yield f"PROVISIONAL: {basis.disturbed} of {rows} were disturbed while measured", _DOUBTFUL
+        yield f"PROVISIONAL: {basis.disturbed} of {rows} disturbed while measured", _DOUBTFUL
     yield choice.headline.replace("Run", "RUN", 1).removesuffix("."), "bold green"
     yield f"  {', '.join(_figures(choice))}", None
     if choice.passed_over is not None:
@@ -99,22 +100,26 @@ def _figures(choice: Choice) -> Iterator[str]:
 
 
 def _passed_over_text(choice: Choice, passed: RunnerUp) -> str:
-    options = " ".join(_option_that_takes(check) for check in passed.missed)
+    options = " ".join(_option_that_takes(check, passed.row, choice) for check in passed.missed)
     misses = ", ".join(_miss(check) for check in passed.missed)
     gain = f"{_times(passed.ratio)} the {_objective(choice)}"
     return f"PASSED OVER {passed.label}: {gain}, but {misses}; to take it: {options}"
 
 
 def _miss(check: Check) -> str:
-    quantity = check.limit.quantity
+    quantity, limit = check.limit.quantity, check.limit.value
     side = "over" if quantity.lower else "under"
+    if check.limit.default:
+        return f"{quantity.label} {check.text}, measurably {side} {limit:g}"
     figure = f"{units.text(check.figure.value)} {quantity.column.unit}".rstrip()
-    return f"{quantity.label} {figure} {side} {check.limit.value:g}"
+    return f"{quantity.label} {figure} {side} {limit:g}"
 
 
-def _option_that_takes(check: Check) -> str:
+def _option_that_takes(check: Check, row: Row, choice: Choice) -> str:
     """Return the option with the nearest round limit that the figure satisfies."""
     value, lower = check.figure.value, check.limit.quantity.lower
+    if check.limit.option == "min_quality" and choice.quality_metric is not None:
+        value, lower = row[choice.quality_metric], BY_NAME[choice.quality_metric].better == "lower"
     step = 10.0 ** (math.floor(math.log10(abs(value))) - 1) if value else 1.0
     rounded = (math.ceil if lower else math.floor)(value / step) * step
     return f"--{check.limit.option.replace('_', '-')} {rounded:.6g}"

@@ -19,6 +19,7 @@ from ovtool.core.registry import suggestion
 from ovtool.datasets.samples import label_kind, read_labels, sample_shape
 from ovtool.evaluation.class_outputs import find_class_outputs
 from ovtool.evaluation.labeled import score_detections, score_masks
+from ovtool.evaluation.loss import find_loss
 from ovtool.evaluation.scores import (
     Score,
     check_finite,
@@ -111,19 +112,20 @@ class Judge:
         Raises:
             InputError: Labels do not fit the outputs.
         """
-        figures = {"quality_samples": float(samples)}
-        if self.alphabet is not None and self.target is not None:
-            reference = None if references is None else references[self.target]
-            rows: Any = outputs[self.target]
-            return score_texts(rows, self.labels or (), self.alphabet, reference)  # type: ignore[arg-type]
-        notes = [note for n, rows in outputs.items() for note in check_finite(n, "output", rows)]
-        result = Score(figures, tuple(notes)).plus(self._score_labels(outputs))
+        result = Score({"quality_samples": float(samples)}).plus(
+            self.score_labels(outputs, references)
+        )
+        if references is not None:
+            result = result.plus(find_loss(self, result, outputs, references))
+        if self._reads_texts:
+            return result
         if references is not None:
             result = result.plus(compare_outputs(outputs, references, self.classes))
         if self.function is not None:
             value = call_metric(self.metric, self.function, outputs, self.labels)
             result.figures.update({} if value is None else {"custom_metric": value})
-        return result
+        notes = [note for n, rows in outputs.items() for note in check_finite(n, "output", rows)]
+        return Score({}, tuple(notes)).plus(result)
 
     def outcomes(self, outputs: Outputs, references: Outputs | None) -> tuple[bool, ...] | None:
         """Return whether each sample counts for the metric; None if it is no share of samples.
@@ -145,21 +147,33 @@ class Judge:
             flags = None if predicted is None else predicted == np.array(self.labels, np.int64)
         return None if flags is None else tuple(flags.tolist())
 
-    def _score_labels(self, outputs: Outputs) -> Score:
-        if self.labels is None or self.function is not None:
-            return Score({})
-        kind = label_kind(self.labels[0])
-        if kind == "boxes":
-            return score_detections(outputs, self.labels)
-        if self.target is None:
+    @property
+    def _reads_texts(self) -> bool:
+        return self.alphabet is not None and self.target is not None
+
+    def score_labels(self, outputs: Outputs, references: Outputs | None = None) -> Score:
+        """Return the figures by labels, and for texts the agreement with the reference's.
+
+        Raises:
+            InputError: Labels do not fit the outputs.
+        """
+        if self.alphabet is not None and self.target is not None:
+            reference: Any = None if references is None else references[self.target]
+            lines: Any = outputs[self.target]
+            return score_texts(lines, self.labels or (), self.alphabet, reference)
+        labels = None if self.function is not None else self.labels
+        kind = label_kind(labels[0]) if labels else None
+        if labels is not None and kind == "boxes":
+            return score_detections(outputs, labels)
+        if labels is None or self.target is None:
             return Score({})
         rows = outputs[self.target]
         if self.metric == "iou":
-            return score_masks(self.target, rows, self.labels)
+            return score_masks(self.target, rows, labels)
         if self.metric == "mae" or kind == "numbers":
-            return score_error(rows, self.labels, self.target)
-        labels = np.array(self.labels, np.int64)
-        return score_classes(rows, labels, self.target, self.classes.get(self.target))
+            return score_error(rows, labels, self.target)
+        classes = np.array(labels, np.int64)
+        return score_classes(rows, classes, self.target, self.classes.get(self.target))
 
 
 def make_judge(request: MetricRequest, variant: Variant, samples: Samples) -> Judge:

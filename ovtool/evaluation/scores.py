@@ -167,7 +167,20 @@ def _comparison_notes(parts: Sequence[OutputQuality], agreements: Mapping[str, i
 def score_error(outputs: Rows, targets: Sequence[Any] | NDArray[Any], name: str) -> Score:
     """Return the mean absolute error of an output against numbers, with its interval over samples.
 
-    The error of a sample is the mean of ``|output - label|`` over its values.
+    Raises:
+        InputError: The numbers of samples or of values in a sample differ.
+    """
+    errors = sample_errors(outputs, targets, name)
+    if not np.isfinite(errors).all():
+        return Score({})  # check_finite has the note
+    interval = mean_interval(errors.tolist())
+    return Score(make_interval_figures("mean_absolute_error", interval, 0.0, np.inf))
+
+
+def sample_errors(
+    outputs: Rows, targets: Sequence[Any] | NDArray[Any], name: str
+) -> NDArray[np.float64]:
+    """Return the mean of ``|output - label|`` over the values of each sample, [samples].
 
     Raises:
         InputError: The numbers of samples or of values in a sample differ.
@@ -183,9 +196,7 @@ def score_error(outputs: Rows, targets: Sequence[Any] | NDArray[Any], name: str)
             )
         with np.errstate(invalid="ignore", over="ignore"):
             errors.append(float(np.abs(a - b).mean()))
-    if not np.isfinite(errors).all():
-        return Score({})  # check_finite has the note
-    return Score(make_interval_figures("mean_absolute_error", mean_interval(errors), 0.0, np.inf))
+    return np.array(errors)
 
 
 def check_labels(outputs: Sequence[Any] | Rows, labels: Sequence[Any] | NDArray[Any]) -> None:

@@ -21,7 +21,7 @@ _QUALITY_COLUMNS = (
     "accuracy_top1", "accuracy_top5", "accuracy_characters", "agreement_top1",
     "mean_absolute_error", "mean_average_precision", "mean_iou", "custom_metric", "output_cosine",
     "output_relative_error", "output_max_abs_difference", "output_size_differs_pct",
-    "quality_samples",
+    "quality_loss", "samples_lost", "samples_won", "quality_samples",
 )  # fmt: skip
 QUALITY = tuple(name for column in _QUALITY_COLUMNS for name in BY_NAME[column].names)
 

@@ -79,7 +79,7 @@ class Candidates:
         """Mask of the rows that meet every limit."""
         fits = np.ones(len(self), bool)
         for limit, figures in zip(self.limits, self._limited, strict=True):
-            fits &= limit.satisfied(figures.value)
+            fits &= limit.satisfied(figures)
         return fits
 
     @cached_property
@@ -87,14 +87,14 @@ class Candidates:
         """Sum of the excesses over the limits, as fractions of them; NaN if a figure is unknown."""
         excess = np.zeros(len(self))
         for limit, figures in zip(self.limits, self._limited, strict=True):
-            excess += limit.excess(figures.value)
+            excess += limit.excess(figures)
         return excess
 
     def unknown(self) -> list[tuple[Quantity, int]]:
         """Return the limited quantities with unknown figures, and the number of these rows."""
         counts = [int(np.isnan(figures.value).sum()) for figures in self._limited]
         limits = zip(self.limits, counts, strict=True)
-        return [(limit.quantity, count) for limit, count in limits if count]
+        return [(limit.quantity, count) for limit, count in limits if count and not limit.default]
 
     @cached_property
     def nearest_first(self) -> NDArray[np.intp]:

@@ -21,6 +21,7 @@ from ovtool.core.errors import (
 )
 from ovtool.results.labels import config_labels, device_text, row_count_text
 from ovtool.results.rows import (
+    Config,
     Row,
     Rows,
     estimated_rows,
@@ -31,10 +32,10 @@ from ovtool.results.rows import (
 )
 from ovtool.results.table import load_results
 from ovtool.selection.candidates import Candidate, Candidates, find_winner
-from ovtool.selection.choice_spec import ChoiceSpec
+from ovtool.selection.choice_spec import ChoiceSpec, parse_objective
 from ovtool.selection.confidence import Confidence, estimate_confidence
 from ovtool.selection.explanations import Context, explain, explain_tie, explain_winner
-from ovtool.selection.limits import Check, list_limits
+from ovtool.selection.limits import Check, default_quality_limit, list_limits
 from ovtool.selection.objective import resolve_objective
 from ovtool.selection.pareto import Front, find_front
 from ovtool.selection.runners_up import RunnerUp, describe_runner_up, find_passed_over
@@ -42,7 +43,7 @@ from ovtool.selection.snippet import build_snippet
 from ovtool.selection.warnings import find_warnings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from ovtool.core.notes import Note
     from ovtool.results.table import ResultsTable
     from ovtool.selection.knee import Knee
+    from ovtool.selection.quantities import Quantity
 
 MAX_RUNNERS_UP = 5
 
@@ -223,7 +225,7 @@ def choose_from(table: ResultsTable, spec: ChoiceSpec | None = None) -> Choice:
     eligible = _eligible_rows(rows, allow_estimates=spec.allow_estimates)
     goal = resolve_objective(spec, eligible, table)
     labels = config_labels(eligible)
-    candidates = Candidates(eligible, goal, list_limits(spec, table), labels)
+    candidates = _candidates(eligible, goal, spec, table, labels)
     if not candidates:
         raise InputError(
             f"no row has all figures of the objective {spec.objective}",
@@ -279,6 +281,23 @@ def choose_from(table: ResultsTable, spec: ChoiceSpec | None = None) -> Choice:
         quality_metric=table.quality_metric,
         quality_reason=table.quality_reason,
     )
+
+
+def _candidates(
+    rows: Rows,
+    goal: Quantity,
+    spec: ChoiceSpec,
+    table: ResultsTable,
+    labels: Mapping[Config, str],
+) -> Candidates:
+    """Return the candidates; the default limit of quality applies only if a row meets it."""
+    limits = list_limits(spec, table)
+    default = default_quality_limit(table) if spec.min_quality is None else None
+    if default is not None and "quality" not in parse_objective(spec.objective):
+        candidates = Candidates(rows, goal, (*limits, default), labels)
+        if candidates.fits.any():
+            return candidates
+    return Candidates(rows, goal, limits, labels)
 
 
 def _eligible_rows(rows: Rows, *, allow_estimates: bool) -> Rows:

@@ -77,7 +77,8 @@ def explain_winner(
     whether no row that fits has a better value.
     """
     reasons = [_explain_goal(winner, rival, goal, best=best)]
-    reasons += [f"Meets {check.limit.text}: {check.text}." for check in winner.checks]
+    wanted = (check for check in winner.checks if not check.limit.default)
+    reasons += [f"Meets {check.limit.text}: {check.text}." for check in wanted]
     references = {
         "speedup_f32_x": "the uncompressed model in f32",
         "speedup_default_x": "the uncompressed model in the device's default precision",

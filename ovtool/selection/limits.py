@@ -25,11 +25,10 @@ if TYPE_CHECKING:
 
     from ovtool.core.columns import QualityMetric
     from ovtool.core.statistics import Interval
-    from ovtool.results.rows import Row
+    from ovtool.results.rows import Figures, Row
     from ovtool.results.table import ResultsTable
     from ovtool.selection.choice_spec import ChoiceSpec
 
-    _Values = float | NDArray[np.float64]
 
 Outcome = Literal["met", "uncertain", "missed", "unknown"]
 
@@ -49,13 +48,15 @@ class Check:
     @property
     def satisfied(self) -> bool:
         """Whether the value satisfies the limit; an unknown value does not."""
-        return bool(self.limit.satisfied(self.figure.value))
+        return bool(self.limit.satisfied(self.figure))
 
     @property
     def outcome(self) -> Outcome:
         """``met`` or ``missed`` by the whole interval, ``uncertain`` if it straddles the limit."""
         if math.isnan(self.figure.value):
             return "unknown"
+        if self.limit.default:
+            return "met" if self.satisfied else "missed"
         if self.figure.known and self.figure.low < self.limit.value < self.figure.high:
             return "uncertain"
         return "met" if self.satisfied else "missed"
@@ -63,7 +64,7 @@ class Check:
     @property
     def excess(self) -> float:
         """Excess over the limit as a fraction of it; 0 if satisfied, NaN if unknown."""
-        return float(self.limit.excess(self.figure.value))
+        return float(self.limit.excess(self.figure))
 
     @property
     def miss_text(self) -> str:
@@ -97,12 +98,19 @@ class Check:
 class Limit:
     """A limit of a quantity: a maximum if lower is better, else a minimum.
 
-    ``option`` is the field of :class:`ChoiceSpec` that sets it.
+    Args:
+        quantity: What is limited.
+        value: The limit.
+        option: The field of :class:`ChoiceSpec` that sets it.
+        default: Whether it applies without the user's wish.  Then only a figure whose interval
+            excludes the limit misses it, or, without an interval, one beyond :data:`TOLERANCE`;
+            an unknown figure does not.
     """
 
     quantity: Quantity
     value: float
     option: str
+    default: bool = False
 
     @property
     def text(self) -> str:
@@ -115,15 +123,47 @@ class Limit:
         """Return the check of a row with its figure."""
         return Check(self, figure, self.quantity.text(row))
 
-    def satisfied(self, values: _Values) -> NDArray[np.bool_]:
-        """Return a mask of the values that satisfy the limit."""
-        return np.asarray(values <= self.value if self.quantity.lower else values >= self.value)
+    def satisfied(self, figures: Interval | Figures) -> NDArray[np.bool_]:
+        """Return a mask of the figures that satisfy the limit."""
+        values = np.asarray(figures.value)
+        if not self.default:
+            return values <= self.value if self.quantity.lower else values >= self.value
+        low, high = (np.asarray(end) for end in (figures.low, figures.high))
+        if self.quantity.lower:
+            best = np.where(np.isnan(low), values - TOLERANCE, low)
+            return np.asarray(~(best > self.value))
+        best = np.where(np.isnan(high), values + TOLERANCE, high)
+        return np.asarray(~(best < self.value))
 
-    def excess(self, values: _Values) -> NDArray[np.float64]:
+    def excess(self, figures: Interval | Figures) -> NDArray[np.float64]:
         """Return the excess of each value as a fraction of the limit; NaN if unknown."""
-        over = np.asarray(values) - self.value
-        excess = np.maximum(0.0, over if self.quantity.lower else -over)
-        return np.asarray(excess / (abs(self.value) or 1.0))
+        values = np.asarray(figures.value)
+        over = values - self.value if self.quantity.lower else self.value - values
+        excess = np.maximum(0.0, over) / (abs(self.value) or 1.0)
+        return np.where(self.satisfied(figures), 0.0, excess)
+
+
+TOLERANCE = 0.01
+"""Loss of a figure without an interval that is not a loss: 1 %, as MLPerf Inference allows."""
+_KEPT = 0.99
+"""Share of the uncompressed model's quality that is kept, as MLPerf Inference demands."""
+_COMPARED = ("agreement_top1", "output_cosine")
+
+
+def default_quality_limit(table: ResultsTable) -> Limit | None:
+    """Return the limit of quality that applies if the user sets none.
+
+    By labels: no measurable loss against the uncompressed model on the same samples.  Without
+    labels: an agreement or cosine of 0.99 is not excluded.  None if quality is not known.
+    """
+    metric = table.quality_metric
+    if metric is None or metric == "custom_metric":
+        return None
+    if metric in _COMPARED:
+        return Limit(column_quantity(metric), _KEPT, "min_quality", default=True)
+    if not table.records.known("quality_loss").any():
+        return None
+    return Limit(column_quantity("quality_loss"), 0.0, "min_quality", default=True)
 
 
 def list_limits(spec: ChoiceSpec, table: ResultsTable) -> tuple[Limit, ...]:

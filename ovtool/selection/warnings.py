@@ -56,7 +56,8 @@ def _quality_warnings(
     known, lower_is_better = candidates.rows.numbers(column), BY_NAME[column].better == "lower"
     best = float(np.nanmin(known) if lower_is_better else np.nanmax(known))
     worse = quality.excludes(best) or (not quality.known and quality.value != best)
-    if spec.min_quality is None and worse:
+    kept = any(check.limit.default for check in winner.checks)
+    if spec.min_quality is None and worse and not kept:
         figures = f"{figure_text(winner.row, column)}, best {units.text(best)}"
         yield make_note("quality-lower", f"{column_label(column)} {figures}")
 

@@ -60,20 +60,32 @@ def test_answer_fits_the_screen(answer, tmp_path, models, limits):
 
 def test_answer_names_the_faster_row_that_a_limit_excludes(answer, tmp_path):
     folder = sweeps.whole(tmp_path / "sweep")
-    choice, lines = answer(folder, max_latency_ms=12)
+    choice, lines = answer(folder, max_latency_ms=12, min_quality=0)
     passed = choice.passed_over
     assert passed.ratio.low > 1
     assert [check.limit.option for check in passed.missed] == ["max_latency_ms"]
     text = " ".join(" ".join(lines).split())
     option = text.split("--max-latency-ms ")[1].split()[0]
     assert passed.row["latency_p99_ms"] <= float(option) < 1.1 * passed.row["latency_p99_ms"]
-    again = choose_from(load_results([folder]), ChoiceSpec(max_latency_ms=float(option)))
+    again = choose_from(
+        load_results([folder]), ChoiceSpec(max_latency_ms=float(option), min_quality=0)
+    )
     assert again.winner["trial"] == passed.row["trial"]
 
 
 def test_no_row_is_passed_over_without_a_limit(answer, tmp_path):
-    choice, _ = answer(sweeps.whole(tmp_path / "sweep"))
+    choice, _ = answer(sweeps.whole(tmp_path / "sweep"), min_quality=0)
     assert choice.passed_over is None
+
+
+def test_answer_names_the_faster_row_with_a_measurable_loss(answer, tmp_path):
+    folder = sweeps.whole(tmp_path / "sweep")
+    choice, lines = answer(folder)
+    assert choice.winner["variant"] == "int8-weights"
+    assert choice.passed_over.row["variant"] == "int8"
+    option = " ".join(lines).split("--min-quality ")[1].split()[0]
+    again = choose_from(load_results([folder]), ChoiceSpec(min_quality=float(option)))
+    assert again.winner["trial"] == choice.passed_over.row["trial"]
 
 
 def test_disturbed_rows_are_counted(answer, tmp_path):

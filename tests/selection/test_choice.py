@@ -20,6 +20,8 @@ from ovtool.selection.choice import NothingFitsError, choose_from
 from ovtool.selection.choice_spec import ChoiceSpec
 from tests.helpers import sweeps
 
+ANY = ChoiceSpec(min_quality=0)
+
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory):
@@ -31,7 +33,7 @@ def ids(choice):
 
 
 def test_highest_throughput_wins_with_reasons(table):
-    choice = choose_from(table)
+    choice = choose_from(table, ANY)
     best = table.rows.loc[table.rows["throughput_fps"].idxmax()]
     assert choice.winner["trial"] == best["trial"]
     assert choice.winner["variant"] == "int8"
@@ -59,8 +61,8 @@ def test_headline_names_explicit_streams_once(tmp_path):
 
 
 def test_each_objective_has_its_winner(table):
-    assert choose_from(table, ChoiceSpec(objective="latency")).winner["batch"] == 1
-    smallest = choose_from(table, ChoiceSpec(objective="size"))
+    assert choose_from(table, ChoiceSpec(min_quality=0, objective="latency")).winner["batch"] == 1
+    smallest = choose_from(table, ChoiceSpec(min_quality=0, objective="size"))
     assert smallest.winner["variant"] == "int8-weights"
     assert smallest.winner["throughput_fps"] == max(
         table.rows[table.rows["variant"] == "int8-weights"]["throughput_fps"]
@@ -69,11 +71,11 @@ def test_each_objective_has_its_winner(table):
 
 
 def test_percentile_applies_to_limit_and_objective(table):
-    row = choose_from(table, ChoiceSpec(objective="latency", percentile=50)).winner
+    row = choose_from(table, ChoiceSpec(min_quality=0, objective="latency", percentile=50)).winner
     limit = (row["latency_p50_ms"] + row["latency_p99_ms"]) / 2
-    assert choose_from(table, ChoiceSpec(max_latency_ms=limit, percentile=50))
+    assert choose_from(table, ChoiceSpec(min_quality=0, max_latency_ms=limit, percentile=50))
     with pytest.raises(NothingFitsError):
-        choose_from(table, ChoiceSpec(max_latency_ms=limit, percentile=99))
+        choose_from(table, ChoiceSpec(min_quality=0, max_latency_ms=limit, percentile=99))
 
 
 def test_limit_excludes_rows_and_runners_up_have_a_shortfall(table):
@@ -86,7 +88,7 @@ def test_limit_excludes_rows_and_runners_up_have_a_shortfall(table):
 
 
 def test_each_configuration_has_one_runner_up(table):
-    choice = choose_from(table)
+    choice = choose_from(table, ANY)
     configs = [(r.row["variant"], r.row["precision"]) for r in choice.runners_up]
     assert configs == [("int8-weights", "default"), ("fp32", "default"), ("fp32", "f32")]
     best, second = choice.winner, choice.runners_up[0]
@@ -120,7 +122,7 @@ def latency(ms):
 
 
 def test_rows_without_significant_difference_are_ties(table):
-    choice = choose_from(with_tie(table, 0.99))
+    choice = choose_from(with_tie(table, 0.99), ANY)
     assert choice.winner["variant"] == "int8", "its latency is lower too"
     assert choice.settled_by == ""
     assert any("int8-weights, batch 8" in tie for tie in choice.ties)
@@ -129,9 +131,9 @@ def test_rows_without_significant_difference_are_ties(table):
 def test_ties_go_to_the_lower_latency(table):
     """A throughput of 2 % more within noise is not worth four times the latency."""
     tied = with_tie(table, 0.98, **latency(10.0))
-    best = choose_from(table).winner
+    best = choose_from(table, ANY).winner
     assert best["latency_p99_ms"] > 40
-    choice = choose_from(tied)
+    choice = choose_from(tied, ANY)
     assert choice.winner["variant"] == "int8-weights"
     assert choice.winner["latency_p99_ms"] == 10
     assert choice.settled_by == "latency_p99_ms"
@@ -153,7 +155,7 @@ def test_ties_go_to_the_lower_latency(table):
     ids=["significant", "far", "no interval"],
 )
 def test_the_value_decides_where_there_is_no_tie(table, factor, figures):
-    assert choose_from(with_tie(table, factor, **figures)).winner["variant"] == "int8"
+    assert choose_from(with_tie(table, factor, **figures), ANY).winner["variant"] == "int8"
 
 
 @pytest.mark.parametrize(
@@ -161,9 +163,9 @@ def test_the_value_decides_where_there_is_no_tie(table, factor, figures):
     [("peak_rss_mib", 90.0, "peak_rss_mib"), ("model_mib", 1.0, "model_mib"), ("batch", 8, "")],
 )
 def test_ties_of_latency_go_to_the_smaller_memory_then_size(table, column, value, settled_by):
-    best = choose_from(table).winner
+    best = choose_from(table, ANY).winner
     equal = latency(best["latency_p99_ms"] * 1.01) | {"model_mib": best["model_mib"]}
-    choice = choose_from(with_tie(table, 0.99, **equal | {column: value}))
+    choice = choose_from(with_tie(table, 0.99, **equal | {column: value}), ANY)
     assert choice.settled_by == settled_by
     assert (choice.winner["variant"] == "int8-weights") is bool(settled_by)
 
@@ -176,7 +178,7 @@ def test_a_tie_within_the_limits_only(table):
 
 def test_nothing_fits_error_carries_the_nearest_miss(table):
     with pytest.raises(LimitNotMetError) as caught:
-        choose_from(table, ChoiceSpec(max_latency_ms=3.5, min_throughput_fps=280))
+        choose_from(table, ChoiceSpec(min_quality=0, max_latency_ms=3.5, min_throughput_fps=280))
     error = caught.value
     assert error.exit_code == 1
     assert "\n" not in str(error)
@@ -216,14 +218,14 @@ def test_nothing_measured_is_an_error(tmp_path):
 
 
 def test_choice_is_json(table):
-    document = json.loads(json.dumps(choose_from(table).to_json(), allow_nan=False))
+    document = json.loads(json.dumps(choose_from(table, ANY).to_json(), allow_nan=False))
     assert document["winner"]["variant"] == "int8"
     assert document["properties"]
     assert document["headline"]
 
 
 def test_figure_without_interval_is_met_or_missed(table):
-    row = choose_from(table, ChoiceSpec(objective="latency")).winner
+    row = choose_from(table, ChoiceSpec(min_quality=0, objective="latency")).winner
     choice = choose_from(
         table,
         ChoiceSpec(max_latency_ms=row["latency_p90_ms"] * 1.01, objective="latency", percentile=90),

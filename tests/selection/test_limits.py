@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ovtool.core.errors import InputError
+from ovtool.core.paired import paired_difference
 from ovtool.core.statistics import Interval
 from ovtool.report.content import build_content
 from ovtool.report.markdown import format_markdown
@@ -138,3 +139,64 @@ def test_a_limit_out_of_the_range_of_the_metric_is_rejected(tmp_path, metric, li
     table = load_results([sweeps.whole(tmp_path / "s", quality_metric=metric)])
     with pytest.raises(InputError, match=f"{limit}"):
         choose_from(table, ChoiceSpec(min_quality=limit))
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory):
+    """A sweep whose INT8 variant has a measurable loss by labels, and INT8 weights none."""
+    folder = tmp_path_factory.mktemp("judged") / "s"
+    losses = {"fp32": (0, 0), "int8": (12, 1), "int8-weights": (3, 2)}
+    made = []
+    for trial in sweeps.trials():
+        one, (lost, won) = sweeps.measure(trial), losses[trial.variant_name]
+        loss = paired_difference(lost, won, 300)
+        figures = {
+            "accuracy_top1": 0.8 - loss.value,
+            "quality_loss": loss.value,
+            "quality_loss_ci_low": loss.low,
+            "quality_loss_ci_high": loss.high,
+            "quality_samples": 300.0,
+        }
+        made.append(replace(one, figures={**one.figures, **figures}))
+    return load_results([sweeps.make(folder, made, quality_metric="accuracy_top1")])
+
+
+def test_without_a_limit_a_measurable_loss_is_passed_over(judged):
+    choice = choose_from(judged)
+    assert choice.winner["variant"] == "int8-weights"
+    assert choice.passed_over.row["variant"] == "int8"
+    assert [check.limit.quantity.column.name for check in choice.passed_over.missed] == [
+        "quality_loss"
+    ]
+    assert choose_from(judged, ChoiceSpec(min_quality=0.5)).winner["variant"] == "int8"
+    assert choose_from(judged, ChoiceSpec(objective="quality")).passed_over is None
+
+
+def test_the_default_applies_only_if_a_row_meets_it(judged):
+    rows = judged.rows
+    alone = judged.with_rows(rows[rows["variant"] == "int8"])
+    choice = choose_from(alone)
+    assert choice.winner["variant"] == "int8"
+    assert not choice.checks
+
+
+@pytest.mark.parametrize(
+    ("agreed", "of", "variant"),
+    [(17, 20, "fp32"), (19, 20, "int8"), (950, 1000, "fp32"), (985, 1000, "int8")],
+)
+def test_without_labels_an_agreement_of_99_percent_must_be_possible(tmp_path, agreed, of, variant):
+    models = (
+        replace(sweeps.FP32, agreement=(of, of)),
+        replace(sweeps.INT8, agreement=(agreed, of)),
+    )
+    choice = choose_from(load_results([sweeps.whole(tmp_path / "s", models)]))
+    assert choice.winner["variant"] == variant
+
+
+def test_a_loss_without_interval_may_be_one_percent():
+    limit = Limit(column_quantity("quality_loss"), 0.0, "min_quality", default=True)
+    unknown = math.nan
+    for value, satisfied in ((0.009, True), (0.011, False), (-0.2, True), (unknown, True)):
+        assert bool(limit.satisfied(Interval(value, unknown, unknown))) is satisfied
+    assert bool(limit.satisfied(Interval(0.02, -0.001, 0.04)))
+    assert not bool(limit.satisfied(Interval(0.02, 0.001, 0.04)))

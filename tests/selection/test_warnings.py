@@ -33,7 +33,8 @@ def test_warnings_of_disturbed_failed_and_missing_rows(tmp_path):
 
 
 def test_lower_quality_without_a_limit_is_a_warning(table):
-    assert "quality-lower" in ids(choose_from(table))
+    by_quality = ChoiceSpec(objective="throughput=9,quality=1")
+    assert "quality-lower" in ids(choose_from(table, by_quality))
     assert "quality-interval-wide" in ids(choose_from(table))
     assert "quality-lower" not in ids(choose_from(table, ChoiceSpec(min_quality=0.5)))
 
@@ -50,7 +51,8 @@ def test_warnings_about_the_recommended_variant_only(tmp_path):
         "fp32": (make_note("outputs-not-checked", "scores"),),
         "int8": (make_note("conversion-not-checked", "x.py line 3"),),
     }
-    choice = choose_from(load_results([sweeps.whole(tmp_path / "s", variant_notes=notes)]))
+    folder = sweeps.whole(tmp_path / "s", variant_notes=notes)
+    choice = choose_from(load_results([folder]), ChoiceSpec(min_quality=0))
     assert choice.winner["variant"] == "int8"
     evidence = {note.id: note.evidence for note in choice.warnings}
     assert evidence["conversion-not-checked"] == "x.py line 3"
