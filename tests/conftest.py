@@ -1,5 +1,6 @@
 """What all tests share: property tests look for wrong answers, not for slow ones."""
 
+import signal
 import sys
 
 import pytest
@@ -9,6 +10,15 @@ settings.register_profile(
     "ovtool", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("ovtool")
+
+
+def pytest_configure():
+    """Undo what a shell or ``nohup`` ignores for jobs in the background: programs inherit it."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    for name in ("SIGHUP", "SIGTSTP"):
+        if hasattr(signal, name) and signal.getsignal(signal.Signals[name]) == signal.SIG_IGN:
+            signal.signal(signal.Signals[name], signal.SIG_DFL)
 
 
 @pytest.fixture

@@ -338,9 +338,9 @@ def _reserved(target: Path) -> Iterator[Path]:
     prefix = target.with_name(f".{name}.{uuid.uuid4().hex[:8]}")
     path = Path(f"{prefix}.lock")
     lock = FileLock(path)
-    with writing(target):
-        lock.acquire()
     try:
+        with writing(target):
+            lock.acquire()
         yield prefix
     finally:
         with contextlib.suppress(OSError):  # the next command that uses the folder removes it

@@ -163,6 +163,8 @@ class Supervisor:
         """Return the exit code; clean up and print an error if the child did not end itself."""
         code = os.waitstatus_to_exitcode(wait_status)
         if code >= 0:
+            if self.stop is not None:  # the signal may have met the removal of a temporary file
+                self._remove_temporary_files()
             return code
         kill_children()
         _restore_terminal()

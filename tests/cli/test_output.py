@@ -16,8 +16,9 @@ COMMAND = [sys.executable, "-m", "ovtool", "recipes", "show", "efficientnet-lite
 def test_a_full_disk_is_one_error_line():
     with Path("/dev/full").open("w") as full:
         ran = subprocess.run(COMMAND, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
-    (line,) = ran.stderr.splitlines()
-    assert line.startswith("error: ")
+    error, hint = ran.stderr.splitlines()
+    assert error.startswith("error: ")
+    assert hint.startswith("hint: ")
     assert ran.returncode == 2
 
 

@@ -312,15 +312,16 @@ def test_a_sweep_of_failed_trials_exits_with_4(refused, tmp_path):
     assert " 8 " in refused("choose", folder, status=4).error
 
 
-def test_a_sweep_without_measurements_exits_with_4(ovtool, tmp_path):
+def test_a_sweep_without_a_valid_trial_is_refused(ovtool, tmp_path):
     fixed = sources.conv_onnx(tmp_path / "m.onnx", batch=1)
     out = tmp_path / "out"
     ran = ovtool("sweep", fixed, "--device", "CPU", "--shape", "x=1x3x8", "--out", out, "--json")
-    assert ran.status == 4
+    assert ran.status == 2
     assert ran.out == ""
-    error, hint = ran.errors
-    assert " 2 " in error
-    assert " 4 " in hint
+    error = ran.errors[0]
+    assert "x has 4" in error
+    assert "shape has 3" in error
+    assert not (out / "journal.jsonl").exists()
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,7 @@ def test_recommendation_is_on_the_first_screen(page):
     )
     assert bottom <= 800
     text = page.evaluate("document.querySelector('.answer').innerText")
-    for word in ("GPU.0", "batch 4", "samples/s", "compile_model("):
+    for word in ("GPU.0", "batch 16", "samples/s", "compile_model("):
         assert word in text
 
 

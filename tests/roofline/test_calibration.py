@@ -2,9 +2,11 @@
 
 import json
 import math
+import re
 
 import pytest
 
+from ovtool.core.checksum import KEY, add_checksum
 from ovtool.core.errors import InputError
 from ovtool.core.statistics import Interval
 from ovtool.graph.geometry import Geometry
@@ -139,12 +141,21 @@ def test_file_of_another_environment_raises(folder):
         ({"more": 1}, "more"),
     ],
 )
-def test_damaged_file_raises_with_the_field(change, place):
+def test_file_of_another_form_raises_with_the_field(change, place):
     target = calibration.write(example())
-    target.write_text(json.dumps(json.loads(target.read_text()) | change))
+    document = json.loads(target.read_text()) | change
+    del document[KEY]
+    target.write_bytes(add_checksum(json.dumps(document)))
     with pytest.raises(InputError, match=place) as caught:
         calibration.read("abc", "CPU")
     assert "\n" not in str(caught.value)
+
+
+def test_edited_file_raises():
+    target = calibration.write(example())
+    target.write_text(target.read_text().replace("CPU", "GPU", 1))
+    with pytest.raises(InputError, match=re.escape(str(target))):
+        calibration.read("abc", "CPU")
 
 
 def test_truncated_file_raises():
