@@ -22,6 +22,7 @@ $(BIN)/python:
 
 $(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) install --quiet $(INDEX) -c constraints.txt -e '.[demo,pruning]'
+	@$(BIN)/python -m compileall -q ovtool  # in the sandbox a command cannot keep compiled modules
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.demo
