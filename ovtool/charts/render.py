@@ -10,6 +10,7 @@ import contextlib
 import functools
 import hashlib
 import multiprocessing
+import multiprocessing.resource_tracker
 import os
 import signal
 import sys
@@ -137,6 +138,8 @@ def _isolated_start() -> Iterator[None]:
     """
     main, safe_path = sys.modules["__main__"], os.environ.get("PYTHONSAFEPATH")
     has_masks = hasattr(signal, "pthread_sigmask")  # not on Windows
+    if has_masks:  # its start, which the first process would cause, ends with SIGINT unblocked
+        multiprocessing.resource_tracker.ensure_running()
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if has_masks else set()
     sys.modules["__main__"] = types.ModuleType("__main__")
     os.environ["PYTHONSAFEPATH"] = "1"

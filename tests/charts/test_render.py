@@ -158,6 +158,27 @@ def test_signal_leaves_no_process_and_no_file(tmp_path, end):
         assert errors.count("Traceback") == errors.count("KeyboardInterrupt") == 1, errors
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_a_worker_starts_without_ctrl_c():
+    """Also the first one, which starts another process of Python's before it."""
+    program = """
+import re
+from pathlib import Path
+import psutil
+from ovtool.charts.render import ChartRenderer
+with ChartRenderer(1):
+    for child in psutil.Process().children():
+        if "resource_tracker" not in " ".join(child.cmdline()):
+            text = Path(f"/proc/{child.pid}/status").read_text()
+            print(*re.findall(r"Sig(?:Blk|Ign):\\s*(\\w+)", text))
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    blocked, ignored = (int(mask, 16) for mask in ran.stdout.split())
+    assert (blocked | ignored) & (1 << (signal.SIGINT - 1))
+
+
 def test_failed_start_leaves_no_process(monkeypatch):
     start, count = ProcessPoolExecutor._spawn_process, iter(range(2))
 
