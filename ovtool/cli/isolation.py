@@ -38,6 +38,7 @@ def isolate(verb: str, options: Mapping[str, Any]) -> None:
             f"{steps.STEP_TIMEOUT} is not a number of seconds: {os.environ[steps.STEP_TIMEOUT]}",
             "0 is no limit",
         ) from None
+    places.provide_home()
     memory_limit.limit_memory()
     if verb in CONFINED and not runs_own_code(options) and sandbox.reason_unconfined() is None:
         with contextlib.suppress(OSError):  # a container may refuse it: ovtool devices --why

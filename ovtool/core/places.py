@@ -47,6 +47,14 @@ def user_folder() -> Path:
         return _private_folder()
 
 
+def provide_home() -> None:
+    """Give libraries that need a home folder a private one, in a process that has none."""
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = str(_private_folder())
+
+
 def _private_folder() -> Path:
     """Return a folder that no other user can read or prepare."""
     folder = temporary_folder() / f"ovtool-{os.getuid()}"

@@ -3,13 +3,14 @@
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from ovtool.cli.isolation import CONFINED, runs_own_code, writable_paths
 from ovtool.cli.main import VERBS
-from ovtool.core import steps
+from ovtool.core import places, steps
 from ovtool.system import memory_limit, sandbox
 from tests.helpers import graphs
 from tests.system import hostile
@@ -164,3 +165,19 @@ def test_a_hostile_model_is_one_error(tmp_path, write, verb):
         assert "internal error" not in ran.stderr
         assert {path.name for path in tmp_path.iterdir()} == {"hostile", "tmp"}
     assert not list(scratch.iterdir())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no user database")
+def test_a_process_without_home_gets_a_private_one(monkeypatch, tmp_path):
+    import pwd
+
+    def unknown(_uid):
+        raise KeyError
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("HOME", "to be restored")
+    monkeypatch.delenv("HOME")
+    places.provide_home()
+    assert Path.home().parent == tmp_path
+    assert Path.home().stat().st_mode & 0o077 == 0
