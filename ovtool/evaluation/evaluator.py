@@ -76,6 +76,7 @@ class Evaluator:
 
         Raises:
             TrialFailedError: The device failed.
+            BaselineError: The baseline of the variant does not run on the CPU in f32.
         """
         if trial.configuration in self.known:
             return {}, []
@@ -88,6 +89,7 @@ class Evaluator:
 
         Raises:
             TrialFailedError: The device failed.
+            BaselineError: The baseline of the variant does not run on the CPU in f32.
         """
         samples = self.samples(self.variants[trial.variant])
         judge = self.judge(trial.variant)

@@ -13,11 +13,11 @@ from ovtool.models import onnx_file
 from ovtool.models.onnx_runtime import open_runtime, unoptimized_run
 from ovtool.models.source import DeclaredOutput, SourceModel, from_files, no_runtime, read_with
 
-DROPOUT = "the file has dropout in training mode; export it in eval mode: module.eval()"
-
 if TYPE_CHECKING:
     from ovtool.models.onnx_file import DeclaredValue
     from ovtool.models.options import SourceOptions
+
+DROPOUT = "the file has dropout in training mode; export it in eval mode: module.eval()"
 
 
 def read(reference: str, options: SourceOptions) -> SourceModel:

@@ -134,7 +134,6 @@ def _fixed_shapes(trial: Trial, variant: Variant) -> Named:
 
 
 def _read_graph(variant: Variant, shapes: Named) -> ov.Model:
-
     model = read_graph(variant.xml)
     fix_shapes(model, shapes, variant.name)
     return model

@@ -2,7 +2,7 @@
 
 A model file that crashes or blocks OpenVINO ends the worker, not the sweep: the trials of the model
 fail with the reason, and the other models are measured.  The sweep's own process reads only models
-that the worker has read.
+that the worker has read, and those that it converts from Python code.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 from ovtool.core import errors, files, steps
 from ovtool.core.columns import FIGURES
 from ovtool.core.notes import make_note
-from ovtool.core.progress import SILENT, Progress
+from ovtool.core.progress import SILENT, Progress, Silent
 from ovtool.core.third_party import read_graph
 from ovtool.core.variant import Source, Variant, VariantRecord, versions
-from ovtool.graph.storage import load_storage, recorded_storage
+from ovtool.graph.storage import measure_storage, recorded_storage
 from ovtool.models.convert import (
     ModelReference,
     default_name,
@@ -112,21 +112,33 @@ class Preparation:
         """Return the requested baseline: a variant, or a model that is converted.
 
         Raises:
-            OvtoolError: The model is not valid, or crashes the conversion.
+            OvtoolError: The model is not valid.
         """
         used = {v.name for v in variants if v.record.source.reference != model}
         name = default_name(model) if not is_variant(model) else ""
         baseline = self.load(model, f"{name}-baseline" if name in used else name)
-        if baseline.id in self.failures:
-            raise errors.InputError(
-                f"the baseline fails: {self.failures[baseline.id]}", "use another --baseline"
-            )
         if baseline.compressed:
             self._progress.note(f"{baseline.name}: {make_note('compressed-baseline').text}")
         return baseline
 
-    def measure_weights(self, variant: Variant) -> dict[str, float | None]:
-        """Return the figures of the weights of a variant by column; none if reading it fails."""
+    def measure_weights(
+        self, variants: Sequence[Variant], baseline: Variant | None
+    ) -> dict[str, dict[str, float | None]]:
+        """Return the figures of the weights of variants, by id and column.
+
+        A variant that cannot be read has no figures.
+
+        Raises:
+            InputError: The requested baseline cannot be converted or read.
+        """
+        weights = {variant.id: self._measure_weights(variant) for variant in variants}
+        if baseline is not None and baseline.id in self.failures:
+            raise errors.InputError(
+                f"the baseline fails: {self.failures[baseline.id]}", "use another --baseline"
+            )
+        return weights
+
+    def _measure_weights(self, variant: Variant) -> dict[str, float | None]:
         if variant.id in self.failures:
             return {}
         recorded = recorded_storage(variant)
@@ -212,28 +224,19 @@ class PreparationWorker:
     def measure_weights(self, request: dict[str, Any]) -> dict[str, Any]:
         """Return the figures of the weights of a variant, by column."""
         variant = Variant.load(request["folder"])
-        read_graph(variant.xml)  # the sweep reads it too
-        return _figures(load_storage(variant))
+        model = read_graph(variant.xml)  # also with a record: the sweep reads the graph too
+        return _figures(recorded_storage(variant) or measure_storage(variant.xml, model))
 
 
-class _Notes:
+class _Notes(Silent):
     """Keeps the notes of a conversion."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
 
-    def start(self, task: str, total: int | None = None) -> None:
-        """Ignore."""
-
-    def advance(self, steps: int = 1) -> None:
-        """Ignore."""
-
     def note(self, text: str) -> None:
         """Keep a line."""
         self.lines.append(text)
-
-    def close(self) -> None:
-        """Ignore."""
 
 
 if __name__ == "__main__":

@@ -119,7 +119,7 @@ def sweep(
             baseline = preparation.load_baseline(spec.baseline, loaded)
             if all(v.id != baseline.id for v in loaded):
                 loaded.insert(0, baseline)
-        weights = {v.id: preparation.measure_weights(v) for v in loaded}
+        weights = preparation.measure_weights(loaded, baseline)
     failures = preparation.failures
     usable = [v for v in loaded if v.id not in failures]
     data = DataSpec(data) if isinstance(data, str) else data
@@ -250,12 +250,14 @@ def _describe_variants(
 ) -> dict[str, PlannedVariant]:
     """Describe variants, each with the requested or else its uncompressed baseline.
 
+    A variant that cannot be measured is no baseline of others.
     The notes of a variant are those of its record, of its size, and about its samples.
     """
     hashes: dict[int, SampleHashes] = {}
     planned = {}
+    usable = [v for v in loaded if v.id not in failures]
     for variant in loaded:
-        base = baseline.id if baseline is not None else _baseline(variant, loaded)
+        base = baseline.id if baseline is not None else _baseline(variant, usable)
         other = next((v for v in loaded if v.id == base), None)
         notes = _variant_notes(variant, other)
         if samples is not None and variant.id not in failures:

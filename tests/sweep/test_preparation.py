@@ -10,6 +10,7 @@ from ovtool.core import steps
 from ovtool.core.errors import InputError, MissingDependencyError
 from ovtool.core.sweep_folder import SweepFolder
 from ovtool.core.sweep_spec import SweepSpec
+from ovtool.core.variant import Step
 from ovtool.graph.storage import load_storage
 from ovtool.sweep import preparation
 from ovtool.sweep.preparation import Preparation
@@ -92,20 +93,21 @@ def test_a_source_that_fails_is_a_failed_row(tmp_path, source, faulty, monkeypat
     assert (again.measured, again.failed, again.reused) == (0, 0, 2)
 
 
+def held_out(folder, variant):
+    """Write samples without labels."""
+    (port,) = variant.record.inputs
+    shape = [n if n > 0 else 4 for n in port.shape]
+    np.savez(folder / "held.npz", **{port.name: np.ones(shape, np.float32)})
+    return str(folder / "held.npz")
+
+
 @posix
 def test_a_variant_that_crashes_is_a_failed_row(tmp_path, faulty):
     faulty("crash")
     bad = save(tmp_path / "bad", convolutional(seed=1))
     good = save(tmp_path / "good", convolutional(seed=2))
-    names = [port.name for port in good.record.inputs]
-    shape = [n if n > 0 else 4 for n in good.record.inputs[0].shape]
-    np.savez(tmp_path / "held.npz", **{names[0]: np.ones(shape, np.float32)})
-    result = api.sweep(
-        [bad, good],
-        out=tmp_path / "out",
-        spec=SweepSpec(**ONE_TRIAL),
-        data=str(tmp_path / "held.npz"),
-    )
+    data = held_out(tmp_path, good)
+    result = api.sweep([bad, good], out=tmp_path / "out", spec=SweepSpec(**ONE_TRIAL), data=data)
     assert (result.measured, result.failed) == (1, 1)
     plan = SweepFolder(tmp_path / "out").plan
     assert plan.variants[bad.id].weights == {}
@@ -120,6 +122,33 @@ def test_a_baseline_that_crashes_is_an_error(tmp_path, source, faulty):
     spec = SweepSpec(**ONE_TRIAL, baseline=str(source("bad")))
     with pytest.raises(InputError, match="SIGSEGV"):
         api.sweep([good], out=tmp_path / "out", spec=spec)
+
+
+@posix
+def test_a_baseline_that_cannot_be_read_is_an_error(tmp_path, faulty):
+    faulty("crash")
+    bad = save(tmp_path / "bad", convolutional(seed=1))
+    good = save(tmp_path / "good", convolutional(seed=2))
+    spec = SweepSpec(**ONE_TRIAL, baseline=str(bad.folder))
+    with pytest.raises(InputError, match=r"baseline fails: .*SIGSEGV"):
+        api.sweep([good], out=tmp_path / "out", spec=spec, data=held_out(tmp_path, good))
+
+
+@posix
+@pytest.mark.parametrize("judged", [False, True])
+def test_a_variant_that_crashes_is_no_baseline(tmp_path, faulty, judged):
+    faulty("crash")
+    bad = save(tmp_path / "bad", convolutional(seed=1))
+    step = Step(method="prune-weights", settings={}, seconds=0.0)
+    good = save(tmp_path / "good", convolutional(seed=2), source=bad.record.source, steps=(step,))
+    out, spec = tmp_path / "out", SweepSpec(**ONE_TRIAL)
+    if judged:
+        with pytest.raises(InputError, match="good has no baseline"):
+            api.sweep([bad, good], out=out, spec=spec, data=held_out(tmp_path, good))
+    else:
+        result = api.sweep([bad, good], out=out, spec=spec)
+        assert (result.measured, result.failed) == (1, 1)
+        assert SweepFolder(out).plan.variants[good.id].baseline is None
 
 
 def test_an_invalid_source_is_an_error_before_anything_is_measured(tmp_path):
