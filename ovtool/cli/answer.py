@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 import re
 import shlex
 import textwrap
@@ -11,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from ovtool.cli import console
 from ovtool.core import units
-from ovtool.core.columns import BY_NAME
 from ovtool.results.labels import column_heading, column_label, figure_text, load_text
 from ovtool.results.rows import get_figure
 from ovtool.selection.explanations import quality_text
+from ovtool.selection.runners_up import objective_word, times_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from ovtool.core.statistics import Interval
     from ovtool.results.rows import Row
     from ovtool.selection.choice import Choice
-    from ovtool.selection.limits import Check
     from ovtool.selection.runners_up import RunnerUp
 
 LINES = 25
@@ -75,12 +73,13 @@ def _head(choice: Choice) -> Iterator[Line]:
     yield f"{units.listing(basis.machines, 1)}; {rows}{measured}", "dim"
     if choice.winner["status"] == "estimated":
         yield "ESTIMATE: by the device's compiler; nothing ran on the device", _DOUBTFUL
-    elif choice.winner["verdict"] != "stable" or 2 * basis.disturbed > basis.rows:
-        yield f"PROVISIONAL: {basis.disturbed} of {rows} disturbed while measured", _DOUBTFUL
+    elif choice.winner["verdict"] != "stable" or 2 * sum(basis.unstable.values()) > basis.rows:
+        counts = (f"{count} {_VERDICTS[verdict]}" for verdict, count in basis.unstable.items())
+        yield f"PROVISIONAL: of {rows}, {', '.join(counts)}", _DOUBTFUL
     yield choice.headline.replace("Run", "RUN", 1).removesuffix("."), "bold green"
     yield f"  {', '.join(_figures(choice))}", None
     if choice.passed_over is not None:
-        yield _passed_over_text(choice, choice.passed_over), "yellow"
+        yield f"PASSED OVER {choice.passed_over_text}", "yellow"
 
 
 def _figures(choice: Choice) -> Iterator[str]:
@@ -97,32 +96,6 @@ def _figures(choice: Choice) -> Iterator[str]:
         yield quality_text(row, metric)
     if row["model_mib"] is not None:
         yield figure_text(row, "model_mib")
-
-
-def _passed_over_text(choice: Choice, passed: RunnerUp) -> str:
-    options = " ".join(_option_that_takes(check, passed.row, choice) for check in passed.missed)
-    misses = ", ".join(_miss(check) for check in passed.missed)
-    gain = f"{_times(passed.ratio)} the {_objective(choice)}"
-    return f"PASSED OVER {passed.label}: {gain}, but {misses}; to take it: {options}"
-
-
-def _miss(check: Check) -> str:
-    quantity, limit = check.limit.quantity, check.limit.value
-    side = "over" if quantity.lower else "under"
-    if check.limit.default:
-        return f"{quantity.label} {check.text}, measurably {side} {limit:g}"
-    figure = f"{units.text(check.figure.value)} {quantity.column.unit}".rstrip()
-    return f"{quantity.label} {figure} {side} {limit:g}"
-
-
-def _option_that_takes(check: Check, row: Row, choice: Choice) -> str:
-    """Return the option with the nearest round limit that the figure satisfies."""
-    value, lower = check.figure.value, check.limit.quantity.lower
-    if check.limit.option == "min_quality" and choice.quality_metric is not None:
-        value, lower = row[choice.quality_metric], BY_NAME[choice.quality_metric].better == "lower"
-    step = 10.0 ** (math.floor(math.log10(abs(value))) - 1) if value else 1.0
-    rounded = (math.ceil if lower else math.floor)(value / step) * step
-    return f"--{check.limit.option.replace('_', '-')} {rounded:.6g}"
 
 
 def _print_configurations(choice: Choice, room: int) -> None:
@@ -146,7 +119,12 @@ def _print_configurations(choice: Choice, room: int) -> None:
     console.print_table(("variant", *headings, ""), shown, right=headings, styles=_STYLES)
 
 
-_STYLES = {"contended": "yellow", "throttled": "yellow", "unsteady": "yellow", "estimate": "yellow"}
+_VERDICTS = {
+    "contended": "disturbed by other processes",
+    "throttled": "slowed down by clock, heat or a quota",
+    "unsteady": "did not stabilize",
+}
+_STYLES = dict.fromkeys((*_VERDICTS, "estimate"), "yellow")
 
 
 def _cell(row: Row, name: str) -> str:
@@ -188,25 +166,20 @@ def _why(choice: Choice) -> Iterator[str]:
     sure = f"; {choice.confidence.summary}" if choice.confidence.resamples else ""
     if choice.settled_by:
         label = column_label(choice.settled_by)
-        yield f"{_objective(choice)}: a tie, settled by the better {label}{sure}"
+        yield f"{objective_word(choice.objective)}: a tie, settled by the better {label}{sure}"
     elif rival is None:
-        yield f"{_objective(choice)}: no other configuration fits"
+        yield f"{objective_word(choice.objective)}: no other configuration fits"
     elif rival.ratio.known:
-        distance = f"{_times(_inverse(rival.ratio))} the next, {_short(rival)}"
-        yield f"{_objective(choice)}: {distance}{sure}"
+        distance = f"{times_text(_inverse(rival.ratio))} the next, {_short(rival)}"
+        yield f"{objective_word(choice.objective)}: {distance}{sure}"
     speedups = [
-        f"{_times(get_figure(choice.winner, column))} in {name}"
+        f"{times_text(get_figure(choice.winner, column))} in {name}"
         for column, name in (("speedup_f32_x", "f32"), ("speedup_default_x", "default precision"))
         if choice.winner[column] not in (None, 1.0)
     ]
     if speedups:
         yield f"speed-up over the uncompressed model: {', '.join(speedups)}"
     yield from (note.message for note in choice.explanations if note.id.startswith(_ADVICE))
-
-
-def _objective(choice: Choice) -> str:
-    """Return the objective in one word."""
-    return "score" if "," in choice.objective else choice.objective.partition("=")[0]
 
 
 def _short(runner: RunnerUp) -> str:
@@ -233,9 +206,3 @@ def _doubts(choice: Choice, width: int, items: int) -> list[str]:
 
 def _inverse(ratio: Interval) -> Interval:
     return type(ratio)(1 / ratio.value, 1 / ratio.high, 1 / ratio.low)
-
-
-def _times(ratio: Interval) -> str:
-    if ratio.exact:
-        return f"{units.text(ratio.value)}x"
-    return f"{units.interval_text(ratio.value, ratio.low, ratio.high)}x"

@@ -57,10 +57,12 @@ def error_loss(
 ) -> dict[str, float]:
     """Return the growth of the mean absolute error over samples, in the unit of the labels.
 
+    One sample has no interval, and so no loss.
+
     Raises:
         InputError: The numbers of values differ.
     """
     growth = sample_errors(outputs, labels, name) - sample_errors(reference, labels, name)
-    if not np.isfinite(growth).all():
+    if len(growth) < 2 or not np.isfinite(growth).all():
         return {}
     return make_interval_figures(_LOSS, mean_interval(growth.tolist()), -math.inf, math.inf)

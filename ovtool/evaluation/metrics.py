@@ -18,6 +18,7 @@ from ovtool.core.errors import InputError
 from ovtool.core.registry import suggestion
 from ovtool.datasets.samples import label_kind, read_labels, sample_shape
 from ovtool.evaluation.class_outputs import find_class_outputs
+from ovtool.evaluation.custom_metric import call_metric, load_metric
 from ovtool.evaluation.labeled import score_detections, score_masks
 from ovtool.evaluation.loss import find_loss
 from ovtool.evaluation.scores import (
@@ -360,49 +361,3 @@ def _read_labels(samples: Samples, decision: _Decision, label: Label) -> tuple[A
     used = decision.target is not None or label_kind(label) == "boxes"
     custom = decision.metric not in METRIC_COLUMNS
     return read_labels(samples) if label is not None and (used or custom) else None
-
-
-def check_metric_name(name: str) -> None:
-    """Check that a metric is known or a function, without importing it.
-
-    Raises:
-        InputError: The name is unknown.
-    """
-    if name not in METRIC_COLUMNS and ":" not in name:
-        raise InputError(f"unknown metric {name!r}", suggestion(name, list(METRIC_COLUMNS)))
-
-
-def load_metric(reference: str, *, trust: bool) -> Callable[..., Any]:
-    """Return the function of ``module:function``.
-
-    Raises:
-        InputError: The name is unknown, or the user has not allowed to import it.
-    """
-    from ovtool.models.torch import import_function
-
-    check_metric_name(reference)
-    if not trust:
-        raise InputError(
-            f"metric {reference} imports code", "read the code, then allow it with --trust"
-        )
-    return import_function(reference)
-
-
-def call_metric(
-    reference: str, function: Callable[..., Any], outputs: Outputs, labels: Sequence[Any] | None
-) -> float | None:
-    """Return the user's metric of outputs by name, [samples, ...], and labels; None if not finite.
-
-    Raises:
-        InputError: The function fails, or returns no number.
-    """
-    from ovtool.core.third_party import reason
-
-    try:
-        value = float(function(dict(outputs), None if labels is None else list(labels)))
-    except Exception as error:  # user code can raise anything
-        raise InputError(
-            f"metric {reference} raised {type(error).__name__}: {reason(error)}",
-            "it gets the outputs by name and the list of labels, and returns a number",
-        ) from error
-    return value if math.isfinite(value) else None

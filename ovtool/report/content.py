@@ -115,7 +115,7 @@ def build_content(table: ResultsTable, spec: ChoiceSpec) -> Content:
         explained.insert(0, rows[best])
     return Content(
         title=_title(all_rows.unique("sweep")),
-        objective=_objective(spec, table),
+        objective=_objective(spec, table, choice),
         choice=choice,
         no_choice=no_choice,
         summary=summary,
@@ -194,9 +194,11 @@ def _title(sweeps: list[str]) -> str:
     return units.listing(sweeps, _MAX_SWEEPS) or "no rows"
 
 
-def _objective(spec: ChoiceSpec, table: ResultsTable) -> str:
+def _objective(spec: ChoiceSpec, table: ResultsTable, choice: Choice | None) -> str:
     best = spec.objective.replace("latency", f"p{spec.percentile} latency")
     texts = [limit.text for limit in list_limits(spec, table)]
+    if choice is not None and choice.loses_nothing:
+        texts.append("no measurable loss of quality")
     estimates = ["estimates allowed"] if spec.allow_estimates else []
     return ", ".join([f"best {best}", " and ".join(texts) or "no limits", *estimates])
 

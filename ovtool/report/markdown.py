@@ -58,6 +58,8 @@ def _choice(choice: Choice, objective: str) -> Iterator[str]:
         "",
     )
     yield from (f"- {escape_md(reason)}" for reason in choice.reasons)
+    if choice.passed_over_text:
+        yield f"- Passed over {escape_md(choice.passed_over_text)}."
     yield f"- Confidence: {escape_md(choice.confidence.sentence)}."
     if choice.ties:
         yield f"- No significant difference from: {escape_md(choice.ties_text)}."

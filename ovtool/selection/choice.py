@@ -7,6 +7,7 @@ decides where the difference is significant; ties go to the lower latency (:mod:
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,12 @@ from ovtool.selection.explanations import Context, explain, explain_tie, explain
 from ovtool.selection.limits import Check, default_quality_limit, list_limits
 from ovtool.selection.objective import resolve_objective
 from ovtool.selection.pareto import Front, find_front
-from ovtool.selection.runners_up import RunnerUp, describe_runner_up, find_passed_over
+from ovtool.selection.runners_up import (
+    RunnerUp,
+    describe_runner_up,
+    find_passed_over,
+    passed_over_text,
+)
 from ovtool.selection.snippet import build_snippet
 from ovtool.selection.warnings import find_warnings
 
@@ -64,13 +70,13 @@ class Basis:
     Args:
         machines: Descriptions of the machines.
         rows: Number of rows to choose from.
-        disturbed: Number of them that were not stable while they were measured.
+        unstable: Number of them by verdict, of those that are not stable.
         measured_s: Measuring time of the rows, in seconds.
     """
 
     machines: tuple[str, ...]
     rows: int
-    disturbed: int
+    unstable: dict[str, int]
     measured_s: float
 
 
@@ -153,6 +159,18 @@ class Choice:
     def ties_text(self) -> str:
         """The names of some ties, and the number of further ties."""
         return units.listing(self.ties, 3, "; ")
+
+    @property
+    def passed_over_text(self) -> str:
+        """What the passed-over row would gain, and how to take it; empty without one."""
+        if self.passed_over is None:
+            return ""
+        return passed_over_text(self.passed_over, self.objective, self.quality_metric)
+
+    @property
+    def loses_nothing(self) -> bool:
+        """Whether rows with a measurable loss of quality were passed over, as by default."""
+        return any(check.limit.default for check in self.checks)
 
     @property
     def headline(self) -> str:
@@ -335,11 +353,11 @@ def _tied(winner: Candidate, candidates: Candidates) -> NDArray[np.bool_]:
 
 
 def _describe_basis(rows: Rows) -> Basis:
-    verdicts = [row["verdict"] for row in measured_rows(rows)]
+    verdicts = Counter(row["verdict"] for row in measured_rows(rows))
     return Basis(
         machines=tuple(rows.unique("machine")),
         rows=len(rows),
-        disturbed=sum(verdict != "stable" for verdict in verdicts),
+        unstable={verdict: n for verdict, n in verdicts.most_common() if verdict != "stable"},
         measured_s=float(np.nansum(rows.numbers("measured_s"))),
     )
 

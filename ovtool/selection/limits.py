@@ -47,7 +47,7 @@ class Check:
 
     @property
     def satisfied(self) -> bool:
-        """Whether the value satisfies the limit; an unknown value does not."""
+        """Whether the figure satisfies the limit; see :class:`Limit` for unknown figures."""
         return bool(self.limit.satisfied(self.figure))
 
     @property
@@ -91,6 +91,7 @@ class Check:
             "text": self.text,
             "outcome": self.outcome,
             "excess": None if math.isnan(self.excess) else self.excess,
+            "default": self.limit.default,
         }
 
 
@@ -136,7 +137,10 @@ class Limit:
         return np.asarray(~(best < self.value))
 
     def excess(self, figures: Interval | Figures) -> NDArray[np.float64]:
-        """Return the excess of each value as a fraction of the limit; NaN if unknown."""
+        """Return the excess of each value as a fraction of the limit.
+
+        NaN if the value is unknown, but 0 for a default limit, which it does not miss.
+        """
         values = np.asarray(figures.value)
         over = values - self.value if self.quantity.lower else self.value - values
         excess = np.maximum(0.0, over) / (abs(self.value) or 1.0)

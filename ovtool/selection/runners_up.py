@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ovtool.core import units
+from ovtool.core.columns import BY_NAME
 from ovtool.core.statistics import ratio_unpaired
 
 if TYPE_CHECKING:
+    from ovtool.core.columns import QualityMetric
     from ovtool.core.statistics import Interval
     from ovtool.results.rows import Row
     from ovtool.selection.candidates import Candidate, Candidates
@@ -60,6 +63,45 @@ def find_passed_over(candidates: Candidates, winner: Candidate, goal: Quantity) 
     best = candidates[int(missing[np.argmin(sign * candidates.figures.value[missing])])]
     found = describe_runner_up(best, winner, goal, tied=False)
     return found if found.ratio.excludes(1.0) or best.figure.exact else None
+
+
+def passed_over_text(passed: RunnerUp, objective: str, metric: QualityMetric | None) -> str:
+    """Return what a passed-over row would gain, why it was not chosen, and how to take it."""
+    options = " ".join(_option_that_takes(check, passed.row, metric) for check in passed.missed)
+    misses = ", ".join(_miss(check) for check in passed.missed)
+    gain = f"{times_text(passed.ratio)} the {objective_word(objective)}"
+    return f"{passed.label}: {gain}, but {misses}; to take it: {options}"
+
+
+def objective_word(objective: str) -> str:
+    """Return an objective in one word."""
+    return "score" if "," in objective else objective.partition("=")[0]
+
+
+def times_text(ratio: Interval) -> str:
+    """Return a ratio with its interval, if it has one."""
+    if ratio.exact:
+        return f"{units.text(ratio.value)}x"
+    return f"{units.interval_text(ratio.value, ratio.low, ratio.high)}x"
+
+
+def _miss(check: Check) -> str:
+    quantity, limit = check.limit.quantity, check.limit.value
+    side = "over" if quantity.lower else "under"
+    if check.limit.default:
+        return f"{quantity.label} {check.text}, measurably {side} {limit:g}"
+    figure = f"{units.text(check.figure.value)} {quantity.column.unit}".rstrip()
+    return f"{quantity.label} {figure} {side} {limit:g}"
+
+
+def _option_that_takes(check: Check, row: Row, metric: QualityMetric | None) -> str:
+    """Return the option with the nearest round limit that the figure satisfies."""
+    value, lower = check.figure.value, check.limit.quantity.lower
+    if check.limit.option == "min_quality" and metric is not None:
+        value, lower = row[metric], BY_NAME[metric].better == "lower"
+    step = 10.0 ** (math.floor(math.log10(abs(value))) - 1) if value else 1.0
+    rounded = (math.ceil if lower else math.floor)(value / step) * step
+    return f"--{check.limit.option.replace('_', '-')} {rounded:.6g}"
 
 
 def describe_runner_up(

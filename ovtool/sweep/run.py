@@ -28,8 +28,9 @@ from ovtool.core.trial_grid import plan_trials
 from ovtool.datasets.fingerprint import evaluation_notes
 from ovtool.datasets.spec import DataSpec, VariantSamples
 from ovtool.devices.discovery import describe_environment, find_caveats
+from ovtool.evaluation.custom_metric import check_metric_name
 from ovtool.evaluation.evaluator import read_sample_shapes
-from ovtool.evaluation.metrics import Judge, MetricRequest, check_metric_name, make_judge
+from ovtool.evaluation.metrics import Judge, MetricRequest, make_judge
 from ovtool.sweep.measurer import Measurer, Observer, SilentObserver
 from ovtool.sweep.preparation import Preparation
 

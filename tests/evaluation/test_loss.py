@@ -45,6 +45,10 @@ def test_loss_of_error_is_the_growth_of_its_mean():
     assert figures["quality_loss_ci_low"] == pytest.approx(0.25)
 
 
+def test_one_sample_has_no_loss_of_error():
+    assert error_loss(np.array([[2.0]]), np.array([[1.0]]), [np.array([1.0])], "y") == {}
+
+
 def test_loss_of_masks_has_no_interval():
     truth = tuple(np.array([[0, 1], [1, 0]]) for _ in range(3))
     right = np.stack([np.stack([1 - mask, mask]) for mask in truth]).astype(np.float32)

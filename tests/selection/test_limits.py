@@ -200,3 +200,16 @@ def test_a_loss_without_interval_may_be_one_percent():
         assert bool(limit.satisfied(Interval(value, unknown, unknown))) is satisfied
     assert bool(limit.satisfied(Interval(0.02, -0.001, 0.04)))
     assert not bool(limit.satisfied(Interval(0.02, 0.001, 0.04)))
+
+
+@pytest.mark.slow
+def test_reports_name_the_row_that_was_passed_over(judged):
+    content = build_content(judged, ChoiceSpec())
+    assert content.choice.passed_over.row["variant"] == "int8"
+    option = "--min-quality 0.76"
+    assert option in content.choice.passed_over_text
+    assert option in format_markdown(content).replace("\\", "")
+    assert option in page_of(content)
+    any_quality = build_content(judged, ChoiceSpec(min_quality=0))
+    assert content.objective != any_quality.objective
+    assert option not in page_of(any_quality)

@@ -74,6 +74,8 @@ def print_explained(choice: Choice) -> None:
     console.print_line(choice.headline, style="bold")
     for reason in choice.reasons:
         console.print_line(f"- {reason}")
+    if choice.passed_over_text:
+        console.print_line(f"- Passed over {choice.passed_over_text}.")
     console.print_line(f"Confidence: {choice.confidence.sentence}.")
     if choice.ties:
         console.print_line(f"No significant difference: {choice.ties_text}.")
