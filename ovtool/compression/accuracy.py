@@ -11,7 +11,6 @@ other metrics the interval is that of the quantized graph's metric, which is wid
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -20,11 +19,10 @@ from ovtool.compression import layer_sensitivity, ptq
 from ovtool.compression.calibration_search import CalibrationSearch
 from ovtool.compression.layer_sensitivity import LayerCost
 from ovtool.compression.method import MethodResult
+from ovtool.compression.saved_state import load_state, save_state
 from ovtool.core import files, units
-from ovtool.core.checksum import add_checksum, verify_checksum
 from ovtool.core.columns import quality_loss
 from ovtool.core.errors import InputError, LimitNotMetError
-from ovtool.core.input_limits import parse_json
 from ovtool.core.paired import compare_outcomes
 from ovtool.core.statistics import Interval
 
@@ -332,20 +330,12 @@ class _Search:
             "ranking": self.ranking,
             "costs": None if self.costs is None else [asdict(cost) for cost in self.costs],
         }
-        content = add_checksum(json.dumps(state, indent=2))
-        files.write_file(self.context.scratch / STATE, lambda path: path.write_bytes(content))
+        save_state(self.context.scratch / STATE, state)
         files.mark_kept(self.context.scratch, units.count_text(len(self.attempts), "candidate"))
 
     def _resume(self) -> None:
-        path = self.context.scratch / STATE
-        if not path.is_file():
-            return
-        try:
-            state = parse_json(verify_checksum(path.read_bytes(), f"{path}"))
-        except (InputError, ValueError):
-            self.context.progress.note(f"{path} is damaged: the search begins again")
-            return
-        if state["metric"] != self.evaluator.description:
+        state = load_state(self.context.scratch / STATE, self.context.progress)
+        if state is None or state["metric"] != self.evaluator.description:
             return
         self.spent_s = state["spent_s"]
         self.in_float = Interval(**state["in_float"])

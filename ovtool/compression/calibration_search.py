@@ -10,7 +10,6 @@ on the kernels of this CPU. The noise ranks candidates; it does not predict a me
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from dataclasses import asdict, dataclass
@@ -23,8 +22,8 @@ from ovtool.compression.calibration_rules import count_depthwise
 from ovtool.compression.layer_sensitivity import relative_noise, sqnr_db
 from ovtool.compression.nncf_adapter import CalibrationFeed
 from ovtool.compression.ptq import TIME_LIMITS_S, Int8Settings
+from ovtool.compression.saved_state import load_state, save_state
 from ovtool.core import files, units
-from ovtool.core.checksum import add_checksum, verify_checksum
 from ovtool.core.errors import InputError
 from ovtool.core.progress import SILENT
 from ovtool.datasets.samples import DerivedSamples
@@ -153,12 +152,12 @@ class CalibrationSearch:
         Raises:
             InputError: The settings at the start cannot be quantized.
         """
-        started = time.monotonic()
-        progress = self.context.progress
-        progress.start("computing outputs without quantization")
-        noise = OutputNoise(self.context.model, self.judging, self.context, _MAX_JUDGED)
-        if noise.known and not self.finished:
-            self._search(noise, started)
+        if not self.finished:
+            started = time.monotonic()
+            self.context.progress.start("computing outputs without quantization")
+            noise = OutputNoise(self.context.model, self.judging, self.context, _MAX_JUDGED)
+            if noise.known:
+                self._search(noise, started)
         known = [attempt for attempt in self.attempts if attempt.sqnr_db is not None]
         return sorted(known, key=lambda attempt: -(attempt.sqnr_db or 0.0))
 
@@ -225,18 +224,12 @@ class CalibrationSearch:
             "finished": self.finished,
             "attempts": [asdict(attempt) for attempt in self.attempts],
         }
-        content = add_checksum(json.dumps(state, indent=2))
-        files.write_file(self.context.scratch / STATE, lambda path: path.write_bytes(content))
+        save_state(self.context.scratch / STATE, state)
         files.mark_kept(self.context.scratch, units.count_text(len(self.attempts), "setting"))
 
     def _resume(self) -> None:
-        path = self.context.scratch / STATE
-        if not path.is_file():
-            return
-        try:
-            state = json.loads(verify_checksum(path.read_bytes(), f"{path}"))
-        except (InputError, ValueError):
-            self.context.progress.note(f"{path} is damaged: the search begins again")
+        state = load_state(self.context.scratch / STATE, self.context.progress)
+        if state is None:
             return
         self.spent_s, self.finished = state["spent_s"], state["finished"]
         self.attempts = [SettingsAttempt(**attempt) for attempt in state["attempts"]]

@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from ovtool.compression.method import MethodSettings
+from ovtool.compression.saved_state import load_checkpoint
 from ovtool.core import files, units
 from ovtool.core.errors import InputError
 from ovtool.datasets.samples import label_kind
@@ -99,13 +100,11 @@ class TrainingSet:
 
 
 def split_batches(indices: torch.Tensor, size: int) -> list[torch.Tensor]:
-    """Split indices into batches of ``size``; a single remaining sample joins the last batch.
-
-    Batch normalization cannot compute a variance from one sample.
-    """
+    """Split indices into batches of ``size``; a single remaining sample joins the last batch."""
     import torch
 
     parts = list(indices.split(size))
+    # Batch normalization cannot compute a variance from one sample.
     if len(parts) > 1 and size > 1 and len(parts[-1]) == 1:
         parts[-2:] = [torch.cat(parts[-2:])]
     return parts
@@ -321,7 +320,6 @@ class _Loop:
     def _save(self) -> None:
         import torch
 
-        self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
         state = {
             "modules": {name: module.state_dict() for name, module in self.modules.items()},
             "optimizer": self.optimizer.state_dict(),
@@ -336,9 +334,8 @@ class _Loop:
     def _resume(self) -> None:
         import torch
 
-        if not self.checkpoint.is_file():
+        if (state := load_checkpoint(self.checkpoint, self.progress)) is None:
             return
-        state = torch.load(self.checkpoint, weights_only=True)
         for name, module in self.modules.items():
             module.load_state_dict(state["modules"][name])
         self.optimizer.load_state_dict(state["optimizer"])

@@ -57,8 +57,8 @@ def available() -> str:
     return "strace may not trace here" if ran.returncode else ""
 
 
-def traced(child: Child, *options: str) -> bool:
-    """Attach strace to a command that waits, continue the command, return whether both worked."""
+def traced(child: Child, *options: str) -> None:
+    """Attach strace to a command that waits, continue the command, and wait for both."""
     log = child.folder / "strace"
     tracer = subprocess.Popen(
         ["strace", "-qq", "-o", str(log), *options, "-p", str(child.pid)],
@@ -72,7 +72,6 @@ def traced(child: Child, *options: str) -> bool:
     if child.status is None:
         child.kill_all()
     tracer.wait(30)
-    return True
 
 
 def count(ground: Ground, name: str, kind: str) -> int:
