@@ -147,7 +147,7 @@ class CalibrationSearch:
         self._resume()
 
     def rank(self) -> list[SettingsAttempt]:
-        """Return the candidates, the least noise first; candidates that failed are left out.
+        """Return the candidates as :func:`rank_attempts` does.
 
         Raises:
             InputError: The settings at the start cannot be quantized.
@@ -158,8 +158,7 @@ class CalibrationSearch:
             noise = OutputNoise(self.context.model, self.judging, self.context, _MAX_JUDGED)
             if noise.known:
                 self._search(noise, started)
-        known = [attempt for attempt in self.attempts if attempt.sqnr_db is not None]
-        return sorted(known, key=lambda attempt: -(attempt.sqnr_db or 0.0))
+        return rank_attempts(self.attempts)
 
     def _search(self, noise: OutputNoise, started: float) -> None:
         before = self.spent_s
@@ -242,6 +241,20 @@ def _gain(attempt: SettingsAttempt, best: SettingsAttempt) -> float:
         return -math.inf
     gain = attempt.sqnr_db - best.sqnr_db
     return 0.0 if math.isnan(gain) else gain  # both infinite
+
+
+def rank_attempts(attempts: list[SettingsAttempt]) -> list[SettingsAttempt]:
+    """Return the best attempt, then the others, the least noise first, without those that failed.
+
+    An attempt is better than one before it by more than :data:`MIN_GAIN_DB`, as in the search.
+    """
+    known = [attempt for attempt in attempts if attempt.sqnr_db is not None]
+    if not known:
+        return []
+    best = known[0]
+    for attempt in known[1:]:
+        best = attempt if _gain(attempt, best) > MIN_GAIN_DB else best
+    return sorted(known, key=lambda attempt: (attempt is not best, -(attempt.sqnr_db or 0.0)))
 
 
 def list_steps(model: ov.Model, settings: QuantizationSettings, effort: str) -> list[list[Changes]]:

@@ -8,6 +8,7 @@ import openvino as ov
 import pytest
 
 from ovtool.compression.accuracy import STATE
+from ovtool.compression.calibration_search import MIN_GAIN_DB
 from ovtool.compression.method import MethodInputs, MissingInputError
 from ovtool.compression.pipeline import apply_method
 from ovtool.core.errors import InputError, LimitNotMetError
@@ -88,7 +89,7 @@ def test_matmul_with_outliers_needs_model_type_transformer(products, tmp_path, p
     assert actual["in_float"]["value"] - last["metric"] == last["drop"] <= 0.1
     # The settings with the least noise, without labels, were judged first.
     ratios = {str(a["changed"]): a["sqnr_db"] for a in actual["settings_search"]["attempts"]}
-    assert ratios[str(actual["chosen"])] == max(ratios.values())
+    assert ratios[str(actual["chosen"])] >= max(ratios.values()) - MIN_GAIN_DB
     assert any(note.startswith("settings by rules: agreement_top1") for note in progress.notes)
     assert Variant.load(compressed.folder).record == compressed.record
 
