@@ -8,6 +8,7 @@ import pytest
 from ovtool import api
 from ovtool.core import steps
 from ovtool.core.errors import InputError, MissingDependencyError
+from ovtool.core.progress import Silent
 from ovtool.core.sweep_folder import SweepFolder
 from ovtool.core.sweep_spec import SweepSpec
 from ovtool.core.variant import Step
@@ -177,6 +178,30 @@ serve(preparation.PreparationWorker)
         prepared.load(source("good"))
     assert raised.value.hint == "install it"
     prepared.close()
+
+
+def test_notes_of_a_conversion_are_those_of_the_sweep(tmp_path, source, monkeypatch):
+    program = """
+from ovtool.sweep import preparation
+from ovtool.system.child_process import serve
+convert = preparation.load_or_convert
+def noted(*arguments, progress, **options):
+    progress.note("a note")
+    return convert(*arguments, progress=progress, **options)
+preparation.load_or_convert = noted
+serve(preparation.PreparationWorker)
+"""
+    monkeypatch.setattr(preparation, "_COMMAND", (sys.executable, "-c", program))
+
+    class Lines(Silent):
+        def note(self, text):
+            lines.append(text)
+
+    lines = []
+    prepared = Preparation(tmp_path, 30, Lines())
+    assert prepared.load(source("good")).folder == tmp_path / "variants" / "good"
+    prepared.close()
+    assert "a note" in lines
 
 
 @pytest.mark.slow
