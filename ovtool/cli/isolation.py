@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ovtool.core import places, steps
+from ovtool.core import files, places, steps
+from ovtool.core.device_names import VIRTUAL
 from ovtool.core.errors import InputError
 from ovtool.system import memory_limit, sandbox, supervisor
 
@@ -22,7 +23,8 @@ CONFINED = frozenset({
     "run", "sensitivity", "sweep",
 })  # fmt: skip
 """Verbs that run in a sandbox; ``devices`` installs packages."""
-_FUNCTION = re.compile(r"(?!sample:)[A-Za-z_][\w.]+:[A-Za-z_]\w*")
+_FUNCTION = re.compile(rf"(?!(sample|{'|'.join(VIRTUAL)}):)[A-Za-z_][\w.]+:[A-Za-z_]\w*")
+"""``module:function``, unlike a sample or a virtual device such as ``AUTO:GPU``."""
 
 
 def isolate(verb: str, options: Mapping[str, Any]) -> None:
@@ -76,7 +78,7 @@ def writable_paths(options: Mapping[str, Any]) -> list[Path]:
     if out is not None:
         paths.append(_existing(Path(out).absolute().parent))
     folders = [Path(text) for text in _texts(options)]
-    paths += [folder for folder in folders if (folder / "plan.json").is_file()]
+    paths += [folder for folder in folders if files.is_file(folder / "plan.json")]
     return paths
 
 

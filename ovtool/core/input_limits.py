@@ -23,6 +23,16 @@ MAX_DIGITS = 9
 """Digits of a class index."""
 
 
+def memory_limit() -> int | None:
+    """Return the memory limit of this process in bytes; None without one."""
+    if sys.platform != "linux":
+        return None
+    import resource
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_DATA)
+    return None if soft == resource.RLIM_INFINITY else soft
+
+
 def largest_size() -> int:
     """Return the largest size of the arrays of a file in bytes: half of the memory limit.
 
@@ -30,13 +40,8 @@ def largest_size() -> int:
     """
     import psutil
 
-    limits = [int(psutil.virtual_memory().available)]
-    if sys.platform == "linux":
-        import resource
-
-        soft, _ = resource.getrlimit(resource.RLIMIT_DATA)
-        limits = limits if soft == resource.RLIM_INFINITY else [soft]
-    return int(SHARE * limits[0])
+    limit = memory_limit()
+    return int(SHARE * (psutil.virtual_memory().available if limit is None else limit))
 
 
 def require_memory(size: int, what: str) -> None:

@@ -48,7 +48,11 @@ def user_folder() -> Path:
 
 
 def provide_home() -> None:
-    """Give libraries that need a home folder a private one, in a process that has none."""
+    """Give libraries that need a home folder a private one, in a process that has none.
+
+    Raises:
+        InputError: The private folder is not safe to use.
+    """
     try:
         Path.home()
     except RuntimeError:
@@ -56,13 +60,19 @@ def provide_home() -> None:
 
 
 def _private_folder() -> Path:
-    """Return a folder that no other user can read or prepare."""
+    """Return a folder that no other user can read or prepare.
+
+    Raises:
+        InputError: It exists already, and another user owns it or can read it.
+    """
     folder = temporary_folder() / f"ovtool-{os.getuid()}"
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=0o700)
     status = folder.lstat()
     if folder.is_symlink() or status.st_uid != os.getuid() or status.st_mode & 0o077:
-        raise InputError(f"{folder} belongs to another user", "set XDG_CACHE_HOME to a folder")
+        raise InputError(
+            f"{folder} belongs to another user, or others can read it", "set HOME to a folder"
+        )
     return folder
 
 

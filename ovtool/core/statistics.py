@@ -1,8 +1,7 @@
 """Statistics of measurements: every figure with its 95 % confidence interval.
 
-scipy provides the distributions and the Theil-Sen slope.  The interval of a rate or quantile is
-a block bootstrap: scipy's bootstrap resamples single values, and the inferences of one
-window are correlated.
+scipy provides the distributions and the Theil-Sen slope.  The interval of a rate or quantile is a
+block bootstrap: scipy's resamples single values, and the inferences of one window are correlated.
 """
 
 from __future__ import annotations

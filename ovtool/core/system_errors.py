@@ -20,6 +20,7 @@ from ovtool.core.errors import InputError, OvtoolError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
 _SPACE = "free space, or use a folder on another disk"
 _TRACEBACK = "check the path; if ovtool chose it, report a bug with the traceback: OVTOOL_DEBUG=1"
@@ -172,28 +173,6 @@ def _is_of(error: Exception, target: Path) -> bool:
 
 
 @contextlib.contextmanager
-def writing(target: Path) -> Iterator[None]:
-    """Name the path of an operating system error while ``target`` is written.
-
-    Raises:
-        InputError: The operating system reports an error.
-    """
-    with _naming(target, "write"):
-        yield
-
-
-@contextlib.contextmanager
-def reading(source: Path) -> Iterator[None]:
-    """Name the path of an operating system error while ``source`` is read.
-
-    Raises:
-        InputError: The operating system reports an error.
-    """
-    with _naming(source, "read"):
-        yield
-
-
-@contextlib.contextmanager
 def _naming(path: Path, verb: str) -> Iterator[None]:
     try:
         yield
@@ -202,3 +181,21 @@ def _naming(path: Path, verb: str) -> Iterator[None]:
         if explained is None:
             raise
         raise explained from error
+
+
+def writing(target: Path) -> AbstractContextManager[None]:
+    """Name the path of an operating system error while ``target`` is written.
+
+    Raises:
+        InputError: The operating system reports an error.
+    """
+    return _naming(target, "write")
+
+
+def reading(source: Path) -> AbstractContextManager[None]:
+    """Name the path of an operating system error while ``source`` is read.
+
+    Raises:
+        InputError: The operating system reports an error.
+    """
+    return _naming(source, "read")

@@ -127,11 +127,14 @@ def _inflated_size(path: Path, names: Sequence[str]) -> int:
 
 
 def _declared_size(stream: IO[bytes]) -> int:
-    """Return the bytes of the array that a header of the format of NumPy declares."""
+    """Return the bytes of the array that a header of the format of NumPy declares.
+
+    Python objects, which reading refuses, count as none.
+    """
     first = np.lib.format.read_magic(stream) == (1, 0)
     name = "read_array_header_1_0" if first else "read_array_header_2_0"
     shape, _, dtype = getattr(np.lib.format, name)(stream)
-    return int(math.prod(shape) * dtype.itemsize)
+    return 0 if dtype.hasobject else int(math.prod(shape) * dtype.itemsize)
 
 
 def _read_error(path: Path, error: BaseException) -> InputError:

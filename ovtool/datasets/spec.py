@@ -44,7 +44,6 @@ class DataSpec:
 
 
 def _read_graph(variant: Variant) -> ov.Model:
-
     # Without memory mapping: on Windows a mapped file prevents replacing its folder.
     return read_graph(variant.xml, mapped=False)
 

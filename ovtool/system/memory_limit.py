@@ -12,11 +12,12 @@ import sys
 
 import psutil
 
+from ovtool.core import input_limits
 from ovtool.core.errors import InputError
 from ovtool.core.units import MIB
 from ovtool.system.host import Host
 
-VARIABLE = "OVTOOL_MEMORY_LIMIT"
+VARIABLE = input_limits.VARIABLE
 """Environment variable: a size such as ``8 GiB``, or ``none``."""
 _UNITS = {"MIB": 1 << 20, "GIB": 1 << 30, "MB": 10**6, "GB": 10**9}
 _SIZE = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>[A-Za-z]+)")
@@ -77,16 +78,6 @@ def limit_memory() -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
 
 
-def current_limit() -> int | None:
-    """Return the limit of this process in bytes; None without one."""
-    if sys.platform != "linux":
-        return None
-    import resource
-
-    soft, _ = resource.getrlimit(resource.RLIMIT_DATA)
-    return None if soft == resource.RLIM_INFINITY else soft
-
-
 def is_out_of_memory(error: BaseException | None) -> bool:
     """Whether an exception, or one of its causes, is a failed allocation."""
     while error is not None:
@@ -98,7 +89,7 @@ def is_out_of_memory(error: BaseException | None) -> bool:
 
 def describe() -> tuple[str, str]:
     """Return the error and the hint of a failed allocation."""
-    limit = current_limit()
+    limit = input_limits.memory_limit()
     text = "" if limit is None else f" (limit {limit / 2**30:.3g} GiB)"
     return (
         f"out of memory{text}",

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ovtool.cli.isolation import CONFINED, runs_own_code, writable_paths
+from ovtool.cli.isolation import CONFINED, isolate, runs_own_code, writable_paths
 from ovtool.cli.main import VERBS
-from ovtool.core import places, steps
+from ovtool.core import steps
 from ovtool.system import memory_limit, sandbox
 from tests.helpers import graphs
 from tests.system import hostile
@@ -62,6 +62,8 @@ def test_a_variant_of_a_function_runs_without_a_sandbox(tmp_path):
     [
         {"source": "model.onnx", "trust": False, "out": "here"},
         {"source": "C:\\models\\m.onnx"},
+        {"variants": ["model.xml"], "devices": "AUTO:CPU"},
+        {"model": "variant", "device": "HETERO:GPU"},
         {"source": "sample:digits-resnet", "data": "sample:digits"},
         {"batch": [1, 2], "force": True, "spec": None},
     ],
@@ -81,6 +83,7 @@ def test_the_writable_paths_hold_the_output_and_the_caches(tmp_path, monkeypatch
             "out": str(home / "outputs" / "new" / "deep"),
             "sweeps": [str(home / "sweep")],
             "model": str(home / "model.xml"),
+            "set": ("names=" + "long" * 100,),  # no system supports it as the name of a file
         }
     )
     assert {home / "outputs", home / "sweep", tmp_path / "cache"} <= set(paths)
@@ -178,6 +181,7 @@ def test_a_process_without_home_gets_a_private_one(monkeypatch, tmp_path):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setenv("HOME", "to be restored")
     monkeypatch.delenv("HOME")
-    places.provide_home()
+    monkeypatch.setattr(memory_limit, "limit_memory", lambda: None)
+    isolate("devices", {})
     assert Path.home().parent == tmp_path
     assert Path.home().stat().st_mode & 0o077 == 0

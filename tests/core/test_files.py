@@ -276,8 +276,9 @@ def test_a_user_without_home_has_a_private_cache(tmp_path, monkeypatch):
     assert folder.stat().st_mode & 0o777 == 0o700
     assert places.user_folder() == folder
     folder.chmod(0o777)
-    with pytest.raises(InputError, match=re.escape(str(folder))):
+    with pytest.raises(InputError, match=re.escape(str(folder))) as caught:
         places.user_folder()
+    assert "HOME" in caught.value.hint.split()  # XDG_CACHE_HOME would help the cache only
 
 
 def test_a_hash_depends_on_contents_and_order(tmp_path):

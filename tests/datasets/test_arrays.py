@@ -103,8 +103,8 @@ def test_nan_raises_with_array_and_row(tmp_path):
 
 
 def test_python_objects_raise(tmp_path):
-    np.savez(tmp_path / "d.npz", x=np.array([{}, {}], object))
-    np.save(tmp_path / "d.npy", np.array([{}, {}], object))
+    np.savez(tmp_path / "d.npz", x=np.array([None] * 1000, object))
+    np.save(tmp_path / "d.npy", np.array([None] * 1000, object))
     for name in ("d.npz", "d.npy"):
         with pytest.raises(InputError, match=name.replace(".", r"\.")):
             load_samples(str(tmp_path / name), [X], None)

@@ -85,9 +85,10 @@ def test_other_errors_are_not(error):
 def test_an_allocation_beyond_the_limit_fails_in_the_process_and_its_children():
     program = """
 import subprocess, sys
+from ovtool.core import input_limits
 from ovtool.system import memory_limit
 memory_limit.limit_memory()
-assert memory_limit.current_limit() == 2**30
+assert input_limits.memory_limit() == 2**30
 assert "1 GiB" in memory_limit.describe()[0]
 try:
     bytearray(2**31)

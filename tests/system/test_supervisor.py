@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from ovtool.core import steps
+from ovtool.system import supervisor
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Linux only")
 
@@ -157,9 +158,13 @@ def test_a_child_that_ignores_signals_is_killed_when_the_command_is_stopped(star
         """
     )
     child = hanging_pid(process)
+    started_s = time.monotonic()
     process.send_signal(signal.Signals[name])
     _, errors = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 128 + signal.Signals[name]
+    # SECURITY.md promises 2 s; more here, for a busy machine.
+    assert supervisor.GRACE_S < 2
+    assert time.monotonic() - started_s < supervisor.GRACE_S + 5
     (line,) = errors.splitlines()
     assert line.startswith("stopped")
     assert str(tmp_path) in line, "the last results are named"
