@@ -141,6 +141,7 @@ class _Search:
         )
         ranked = search.rank()
         self.ranking = search.details()
+        self.spent_s += search.earlier_s
         self._save(started)
         return {attempt.name: attempt.changed for attempt in ranked[:_JUDGED] if attempt.changed}
 

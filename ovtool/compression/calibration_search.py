@@ -142,7 +142,8 @@ class CalibrationSearch:
         )
         self.steps = list_steps(context.model, context.settings, effort)
         self.attempts: list[SettingsAttempt] = []
-        self.spent_s = 0.0
+        self.spent_s = self.earlier_s = 0.0
+        """Seconds of the search: in all, and in runs that were interrupted."""
         self.finished = False
         self._resume()
 
@@ -153,30 +154,31 @@ class CalibrationSearch:
             InputError: The settings at the start cannot be quantized.
         """
         if not self.finished:
-            started = time.monotonic()
+            self._started_s = time.monotonic()
             self.context.progress.start("computing outputs without quantization")
             noise = OutputNoise(self.context.model, self.judging, self.context, _MAX_JUDGED)
             if noise.known:
-                self._search(noise, started)
+                self._search(noise)
         return rank_attempts(self.attempts)
 
-    def _search(self, noise: OutputNoise, started: float) -> None:
-        before = self.spent_s
+    def _search(self, noise: OutputNoise) -> None:
         best = self._try({}, noise)
         if best.error is not None:
             raise InputError(best.error)
         for step in self.steps:
             start = best
             for changes in step:
-                self.spent_s = before + time.monotonic() - started
+                self._count_time()
                 if self.spent_s >= self.time_limit_s:
                     return
                 attempt = self._try({**start.changed, **changes}, noise)
                 if _gain(attempt, best) > MIN_GAIN_DB:
                     best = attempt
-        self.spent_s = before + time.monotonic() - started
         self.finished = True
         self._save()
+
+    def _count_time(self) -> None:
+        self.spent_s = self.earlier_s + time.monotonic() - self._started_s
 
     def _try(self, changed: Changes, noise: OutputNoise) -> SettingsAttempt:
         """Return the attempt with these changes; reuse a recorded one."""
@@ -218,6 +220,7 @@ class CalibrationSearch:
         }
 
     def _save(self) -> None:
+        self._count_time()
         state = {
             "spent_s": self.spent_s,
             "finished": self.finished,
@@ -230,7 +233,8 @@ class CalibrationSearch:
         state = load_state(self.context.scratch / STATE, self.context.progress)
         if state is None:
             return
-        self.spent_s, self.finished = state["spent_s"], state["finished"]
+        self.spent_s = self.earlier_s = state["spent_s"]
+        self.finished = state["finished"]
         self.attempts = [SettingsAttempt(**attempt) for attempt in state["attempts"]]
         self.context.progress.note(f"resumed after {len(self.attempts)} settings")
 

@@ -10,6 +10,7 @@ import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from ovtool.core import steps
 from ovtool.core.errors import InputError
 from ovtool.core.ports import fixed_batch
 from ovtool.core.third_party import relevant_lines
@@ -156,9 +157,11 @@ class CalibrationFeed:
         """Yield batches as arrays by the index of the input."""
         self._progress.start("calibrating", self.count)
         try:
-            for batch in batches(self._spread(), self._inputs, self._batch):
-                self._progress.advance(batch.count)
-                yield {i: batch.inputs[port.name] for i, port in enumerate(self._inputs)}
+            with steps.limited("calibrating on the CPU"):  # each batch again
+                for batch in batches(self._spread(), self._inputs, self._batch):
+                    self._progress.advance(batch.count)
+                    steps.report()
+                    yield {i: batch.inputs[port.name] for i, port in enumerate(self._inputs)}
         finally:
             self._progress.start(self._next_task)
 

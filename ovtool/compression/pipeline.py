@@ -24,7 +24,7 @@ from ovtool.compression.method import (
     Need,
 )
 from ovtool.compression.registry import load_method, parse_settings
-from ovtool.core import files, units, variant
+from ovtool.core import files, steps, units, variant
 from ovtool.core.errors import InputError
 from ovtool.core.ports import ports, set_output_layouts
 from ovtool.core.progress import SILENT, Progress
@@ -112,6 +112,28 @@ def apply_method(
     return compressed
 
 
+def failed_variant(
+    parent: Variant, method: str, settings: Mapping[str, Any], out: Path, failure: str
+) -> Variant:
+    """Return a variant without files, in place of one that a method could not make."""
+    parsed = parse_settings(method, settings).model_dump(mode="json")
+    step = variant.Step(method=method, settings=parsed, seconds=0)
+    identity = json.dumps([parent.id, step.model_dump(mode="json")], sort_keys=True)
+    record = parent.record.model_copy(
+        update={
+            "name": out.name,
+            "parent": parent.id,
+            "steps": (*parent.record.steps, step),
+            "notes": keep_notes(parent),
+            "sha256": hashlib.sha256(identity.encode()).hexdigest(),
+            "xml_bytes": 0,
+            "bin_bytes": 0,
+            "versions": variant.versions(),
+        }
+    )
+    return variant.Variant(out, record, failure)
+
+
 def _used_samples(inputs: MethodInputs, needs: frozenset[Need]) -> dict[Need, Samples]:
     """Return the samples that a step uses, by purpose."""
     used: dict[Need, Samples | None] = {
@@ -197,7 +219,8 @@ def _run(
 ) -> Variant:
     parent = context.parent
     started = time.perf_counter()
-    result = method.apply(context)
+    with steps.limited(f"compressing {name}", limit_s=0.0):  # training may take any time
+        result = method.apply(context)
     seconds = round(time.perf_counter() - started, 3)
 
     def describe(xml: Path) -> dict[str, Any]:

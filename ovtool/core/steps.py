@@ -28,7 +28,13 @@ _S_PER_BYTE = 1.0 / (1 << 20)
 
 _SIZE = 1 << 16
 _NUMBERS = struct.Struct("<ddi")
-_TEXTS = {"step": (64, 2048), "kept": (2112, 6144), "folders": (8256, _SIZE - 8256)}
+_TEXTS = {
+    "step": (64, 2048),
+    "kept": (2112, 6144),
+    "attempt": (8256, 4096),
+    "failures": (12352, 20480),
+    "folders": (32832, _SIZE - 32832),
+}
 """Start and size in bytes of each text, with its length in the first four bytes."""
 
 
@@ -95,6 +101,24 @@ class Board:
         if path not in folders and len(text.encode("utf-8", "surrogateescape")) <= room:
             self.write("folders", text)
 
+    def fail_attempt(self, reason: str) -> bool:
+        """Record that the current attempt failed, and forget the step; return whether it fits."""
+        attempt, before = self.read("attempt"), self.read("failures")
+        text = "\0".join([*([before] if before else []), attempt, reason])
+        room = _TEXTS["failures"][1] - 4
+        if not attempt or len(text.encode("utf-8", "surrogateescape")) > room:
+            return False
+        self.write("failures", text)
+        for name in ("attempt", "kept"):
+            self.write(name, "")
+        self.step = Step()
+        return True
+
+    def failure_of(self, attempt: str) -> str:
+        """Return why an attempt failed; empty if it did not."""
+        texts = self.read("failures").split("\0")
+        return dict(zip(texts[::2], texts[1::2], strict=False)).get(attempt, "")
+
     @property
     def folders(self) -> list[str]:
         """The folders that may have temporary files."""
@@ -157,6 +181,28 @@ def limited(text: str, *paths: Path, limit_s: float | None = None) -> Iterator[N
         raise
     finally:
         report(before.text, before.limit_s)
+
+
+@contextlib.contextmanager
+def attempt(name: str) -> Iterator[None]:
+    """Run a block that the command can do without, although a library crashes or blocks in it.
+
+    The supervisor then starts the command again, in which :func:`failure_of` the attempt is the
+    reason.  Results of the steps before must be on the disk.
+    """
+    if board is None:
+        yield
+        return
+    board.write("attempt", name)
+    try:
+        yield
+    finally:
+        board.write("attempt", "")
+
+
+def failure_of(name: str) -> str:
+    """Return why an attempt ended the process in this command; empty if it did not."""
+    return "" if board is None else board.failure_of(name)
 
 
 def stopped_line(kept: Sequence[str]) -> str:

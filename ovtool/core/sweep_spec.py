@@ -176,8 +176,8 @@ class SweepSpec(MeasurementSettings):
         _LOAD,
         "",
         None,
-        "Search for the highest rate that keeps --max-latency-ms, for at most 6 times"
-        " --max-seconds.",
+        "Search for the highest rate that keeps --max-latency-ms; no further rate begins after 6"
+        " times --max-seconds.",
     )
 
     @model_validator(mode="after")

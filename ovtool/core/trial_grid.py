@@ -35,8 +35,9 @@ def plan_trials(
         if names.count(name) > 1:
             raise InputError(f"two variants have the name {name!r}", "rename one with --name")
     inputs = list(dict.fromkeys(port.name for v in variants for port in v.record.inputs))
+    unread = any(v.failure and not v.record.inputs for v in variants)
     for name in (*spec.shapes, *spec.data_shapes):
-        if name not in inputs:
+        if name not in inputs and not unread:
             raise InputError(f"no variant has an input {name!r}", suggestion(name, inputs))
     limit = spec.find_rate
     trials = [

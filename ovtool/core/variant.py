@@ -198,6 +198,8 @@ class Variant:
 
     folder: Path
     record: VariantRecord
+    failure: str = ""
+    """Why the variant has no files: its conversion or compression ended the process."""
 
     @classmethod
     def load(cls, folder: str | Path) -> Variant:

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ovtool.compression import compress as compression
+from ovtool.compression.pipeline import failed_variant
+from ovtool.core import files, steps
 from ovtool.core.errors import InputError, LimitNotMetError
 from ovtool.core.progress import SILENT, Progress
 from ovtool.datasets.spec import DataSpec
@@ -17,10 +19,13 @@ from ovtool.report.write import ReportFiles, report
 from ovtool.selection.choice import choose
 from ovtool.sweep.estimates import select_targets
 from ovtool.sweep.run import SweepResult, sweep
+from ovtool.system import memory_limit
 
 if TYPE_CHECKING:
+    from ovtool.compression.compress import CompressionData
     from ovtool.core.variant import Variant
     from ovtool.models.options import SourceOptions
+    from ovtool.recipes.schema import RecipeStep
     from ovtool.selection.choice import Choice
     from ovtool.sweep.measurer import Observer
 
@@ -93,14 +98,14 @@ def run(
     if isinstance(spec.prices, str):
         spec = spec.model_copy(update={"prices": _located(spec.prices, base)})
     progress.start("writing the report")
-    files = report([result.folder], out=folder, choice=spec)
+    page = report([result.folder], out=folder, choice=spec)
     choice, no_choice = None, None
     try:
         choice = choose([result.folder], spec=spec)
     except LimitNotMetError as error:
         no_choice = error
     summary = summarize([result.folder])
-    return RecipeRun(folder, tuple(variants), result, summary, files, choice, no_choice)
+    return RecipeRun(folder, tuple(variants), result, summary, page, choice, no_choice)
 
 
 def _source(reference: str, plan: Recipe, base: Path, trust: bool) -> tuple[str, SourceOptions]:
@@ -147,7 +152,10 @@ def _make_baseline(
 def _make_variants(
     plan: Recipe, base: Path, folder: Path, trust: bool, progress: Progress
 ) -> list[Variant]:
-    """Convert the model and run the steps of every variant; shared first steps run once."""
+    """Convert the model and run the steps of every variant; shared first steps run once.
+
+    A variant whose compression crashes, hangs or exhausts memory is one that failed.
+    """
     data = plan.data
     source, options = _source(plan.model.source, plan, base, trust)
     unchanged = next((name for name, v in plan.variants.items() if not v.steps), "source")
@@ -165,26 +173,50 @@ def _make_variants(
     variants: dict[str, Variant] = {}
     by_steps: dict[tuple[str, ...], Variant] = {(): start}
     for name, planned in plan.variants.items():
-        steps: tuple[str, ...] = ()
+        done: tuple[str, ...] = ()
         for index, step in enumerate(planned.steps):
-            before, steps = by_steps[steps], (*steps, repr(step))
+            before, done = by_steps[done], (*done, repr(step))
             last = index == len(planned.steps) - 1
-            if steps in by_steps and not last:
+            if done in by_steps and not last:
                 continue
             step_name = name if last else f"{name}-{index + 1}-{step.method}"
-            variants[step_name] = by_steps[steps] = compression.compress(
-                before,
-                step.method,
-                settings=step.settings,
-                data=samples,
-                out=folder / step_name,
-                name=step_name,
-                options=options,
-                progress=progress,
-                replace=True,
-            )
-        variants[name] = by_steps[steps]
+            by_steps[done] = _compress(before, step, samples, options, folder / step_name, progress)
+            if last or not by_steps[done].failure:
+                variants[step_name] = by_steps[done]
+        variants[name] = by_steps[done]
     return list(variants.values())
+
+
+def _compress(
+    parent: Variant,
+    step: RecipeStep,
+    data: CompressionData,
+    options: SourceOptions,
+    out: Path,
+    progress: Progress,
+) -> Variant:
+    """Run a step; one that ended the process, exhausts memory or has a failed parent fails."""
+    reason = parent.failure or steps.failure_of(str(out))
+    if not reason:
+        try:
+            with steps.attempt(str(out)):
+                return compression.compress(
+                    parent,
+                    step.method,
+                    settings=step.settings,
+                    data=data,
+                    out=out,
+                    name=out.name,
+                    options=options,
+                    progress=progress,
+                    replace=True,
+                )
+        except Exception as error:
+            if not memory_limit.is_out_of_memory(error):
+                raise
+            reason = f"compressing {out.name}: {memory_limit.describe()[0]}"
+    files.remove_abandoned(out.parent)
+    return failed_variant(parent, step.method, step.settings, out, reason)
 
 
 def _data_spec(data: DataSource | None, base: Path) -> DataSpec | None:

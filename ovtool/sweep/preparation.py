@@ -81,6 +81,8 @@ class Preparation:
         Raises:
             OvtoolError: The model is not valid.
         """
+        if isinstance(model, Variant) and model.failure:
+            return self._failed(model)
         if is_variant(model):
             return load_variant(model)
         reference = str(model)
@@ -96,10 +98,9 @@ class Preparation:
             )
         except WorkerError as error:
             files.remove_abandoned(self._folder)
-            stand_in = _stand_in(reference, target, name)
-            self.failures[stand_in.id] = f"converting {reference}: {error}"
-            self._progress.note(f"warning: {name}: {self.failures[stand_in.id]}")
-            return stand_in
+            return self._failed(
+                _stand_in(reference, target, name, f"converting {reference}: {error}")
+            )
         if "error" in reply:
             kind = getattr(errors, reply["error"])
             raise kind(reply["message"], reply["hint"])
@@ -107,6 +108,11 @@ class Preparation:
             self._progress.note(note)
         files.mark_kept(target, "a variant")
         return Variant.load(target)
+
+    def _failed(self, variant: Variant) -> Variant:
+        self.failures[variant.id] = variant.failure
+        self._progress.note(f"warning: {variant.name}: {variant.failure}")
+        return variant
 
     def load_baseline(self, model: str, variants: Sequence[Variant]) -> Variant:
         """Return the requested baseline: a variant, or a model that is converted.
@@ -155,6 +161,8 @@ class Preparation:
         """Whether the worker has to read a variant; an invalid one is an error of its loading."""
         if self._judged:
             return True
+        if isinstance(model, Variant) and model.failure:
+            return False
         try:
             variant = model if isinstance(model, Variant) else Variant.load(model)
         except errors.OvtoolError:
@@ -187,7 +195,7 @@ def _figures(storage: Storage) -> dict[str, float | None]:
     return {name: value for name, value in asdict(storage).items() if name in FIGURES}
 
 
-def _stand_in(reference: str, target: Path, name: str) -> Variant:
+def _stand_in(reference: str, target: Path, name: str, failure: str) -> Variant:
     """Return a variant without files, for the failed trials of a model."""
     sha256 = source_fingerprint(reference, SourceOptions()) or "0" * 64
     record = VariantRecord(
@@ -202,7 +210,7 @@ def _stand_in(reference: str, target: Path, name: str) -> Variant:
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         versions=versions(),
     )
-    return Variant(target, record)
+    return Variant(target, record, failure)
 
 
 class PreparationWorker:

@@ -1,9 +1,10 @@
 """A small process that supervises the command line, which runs in its child.
 
 A library that crashes, or that never returns to Python, ends the child alone.  The supervisor
-prints the error, ends all processes of the command and removes their temporary files.  It imports
-next to nothing, so that a command starts as fast as without it.  Elsewhere than on Linux the
-command runs in the first process.
+prints the error, ends all processes of the command and removes their temporary files.  If the
+command can do without the step (:func:`ovtool.core.steps.attempt`), it starts the command again.
+The supervisor imports next to nothing, so that a command starts as fast as without it.  Elsewhere
+than on Linux the command runs in the first process.
 """
 
 from __future__ import annotations
@@ -55,16 +56,19 @@ def supervise() -> None:
         board = steps.Board()
         _prctl(_PR_SET_CHILD_SUBREAPER, 1)  # orphans of the child become children of this process
         gc.freeze()  # the memory stays shared while the child collects garbage
-        child = os.fork()
+        code = None
+        while code is None:
+            child = os.fork()
+            if child == 0:
+                end_with_parent(parent)
+                steps.board = board
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+                return
+            code = Supervisor(child, board, signals).wait()
     except OSError:  # the limit of processes or memory
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         return
-    if child == 0:
-        end_with_parent(parent)
-        steps.board = board
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        return
-    os._exit(Supervisor(child, board, signals).wait())
+    os._exit(code)
 
 
 def end_with_parent(parent: int | None = None) -> None:
@@ -102,8 +106,8 @@ class Supervisor:
         self.stop: int | None = None
         self._stopped_s = self._resumed_s = 0.0
 
-    def wait(self) -> int:
-        """Wait for the end of the child; return the exit code of the command."""
+    def wait(self) -> int | None:
+        """Wait for the end of the child; return the exit code, or None to start it again."""
         expired: Step | None = None
         while self.wait_status is None:
             received = signal.sigtimedwait(self.signals, self._timeout_s())
@@ -159,8 +163,11 @@ class Supervisor:
                 if ended[0] == self.child:
                     self.wait_status = ended[1]
 
-    def _finish(self, wait_status: int, expired: Step | None) -> int:
-        """Return the exit code; clean up and print an error if the child did not end itself."""
+    def _finish(self, wait_status: int, expired: Step | None) -> int | None:
+        """Return the exit code, or None if the command can do without the step that failed.
+
+        Clean up and print an error if the child did not end itself.
+        """
         code = os.waitstatus_to_exitcode(wait_status)
         if code >= 0:
             if self.stop is not None:  # the signal may have met the removal of a temporary file
@@ -177,7 +184,10 @@ class Supervisor:
             kept = [text for text in self.board.read("kept").split("\0") if text]
             _print(steps.stopped_line(kept))
             return 128 + number
-        _print(*_explain(self.board.step if expired is None else expired, number, expired))
+        error, hint = _explain(self.board.step if expired is None else expired, number, expired)
+        if self.board.fail_attempt(error):
+            return None
+        _print(f"error: {error}", f"hint: {hint}")
         return BAD_INPUT
 
     def _remove_temporary_files(self) -> None:
@@ -194,18 +204,18 @@ def _explain(step: Step, number: int, expired: Step | None) -> tuple[str, str]:
     doing = f"{step.text}: " if step.text else ""
     if expired is not None:
         return (
-            f"error: {doing}no result within {step.limit_s:g} s, the command was ended",
-            f"hint: if the model needs more time, set {steps.STEP_TIMEOUT} (seconds, 0: no limit)",
+            f"{doing}no result within {step.limit_s:g} s, the command was ended",
+            f"if the model needs more time, set {steps.STEP_TIMEOUT} (seconds, 0: no limit)",
         )
     name = signal.Signals(number).name
     if number == signal.SIGKILL:
         return (
-            f"error: {doing}the process was killed ({name}); out of memory?",
-            "hint: use a smaller model or batch, or a machine with more memory",
+            f"{doing}the process was killed ({name}); out of memory?",
+            "use a smaller model or batch, or a machine with more memory",
         )
     return (
-        f"error: {doing}a library crashed ({name})",
-        "hint: a damaged file, a bug of the library, or the memory limit (OVTOOL_MEMORY_LIMIT)",
+        f"{doing}a library crashed ({name})",
+        "a damaged file, a bug of the library, or the memory limit (OVTOOL_MEMORY_LIMIT)",
     )
 
 

@@ -9,13 +9,16 @@ import pytest
 
 from ovtool.compression.accuracy import STATE
 from ovtool.compression.calibration_search import MIN_GAIN_DB
+from ovtool.compression.calibration_search import STATE as SETTINGS_STATE
 from ovtool.compression.method import MethodInputs, MissingInputError
 from ovtool.compression.pipeline import apply_method
+from ovtool.core.checksum import add_checksum
 from ovtool.core.errors import InputError, LimitNotMetError
+from ovtool.core.progress import SILENT
 from ovtool.core.statistics import Interval
 from ovtool.core.variant import Variant
 from tests.compression.outliers import evaluator, pictures, saved
-from tests.compression.samples import Listed, compress, types_of
+from tests.compression.samples import Listed, StoppingProgress, compress, types_of
 
 LIMIT = {"max_drop": 0.1}
 AS_GIVEN = LIMIT | {"effort": "none"}
@@ -244,6 +247,24 @@ def test_interrupted_search_resumes(convolutions, tmp_path, progress):
     assert compressed.record.sha256 == uninterrupted.record.sha256
     assert details(compressed)["chosen"] == details(uninterrupted)["chosen"]
     assert not state.exists()
+
+
+@pytest.mark.slow
+def test_the_time_of_an_interrupted_settings_search_counts(products, tmp_path):
+    settings, options = LIMIT | {"effort": "medium"}, {"out": tmp_path / "q", "name": "q"}
+
+    def run(quality, progress=SILENT):
+        inputs = MethodInputs(calibration=pictures(20, 1), evaluator=quality)
+        with pytest.raises(KeyboardInterrupt):
+            apply_method(products, "int8", settings, inputs, progress=progress, **options)
+
+    run(ScriptedEvaluator(0.9, 0.1), StoppingProgress("trying: model_type"))
+    (searched,) = tmp_path.glob(f".q.*/{SETTINGS_STATE}")
+    content = json.loads(searched.read_text())
+    searched.write_bytes(add_checksum(json.dumps(content | {"spent_s": 1000.0})))
+    run(ScriptedEvaluator(KeyboardInterrupt()))
+    (state,) = tmp_path.glob(f".q.*/{STATE}")
+    assert 1000 < json.loads(state.read_text())["spent_s"] < 2000
 
 
 @pytest.mark.slow

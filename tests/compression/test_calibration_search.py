@@ -162,8 +162,10 @@ def test_an_interrupted_search_resumes_to_the_same_settings(products, tmp_path):
             name="q", progress=StoppingProgress("trying: preset"),
         )  # fmt: skip
     (state,) = tmp_path.glob(f".q.*/{STATE}")
-    kept = json.loads(state.read_text())["attempts"]
+    stored = json.loads(state.read_text())
+    kept = stored["attempts"]
     assert kept
+    assert stored["spent_s"] >= sum(attempt["seconds"] for attempt in kept)
     resumed = compress(products, "int8", settings, some, out=tmp_path / "q", name="q")
     assert resumed.record.sha256 == whole.record.sha256
     attempts = details(resumed)["settings_search"]["attempts"]

@@ -1,10 +1,15 @@
 """Runs of a recipe, complete and repeated."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
 from ovtool import api
-from ovtool.core import files
+from ovtool.compression import compress as compression
+from ovtool.core import files, steps
 from ovtool.core.errors import InputError
 from ovtool.core.sweep_folder import JOURNAL, SweepFolder
 from ovtool.results.table import load_results
@@ -162,3 +167,85 @@ def test_a_sweep_does_not_mix_samples(recipe, done, owned):
     with pytest.raises(InputError, match=r"\b20 .*\b10 "):
         api.run(other, out=done.folder)
     assert (done.sweep.folder / JOURNAL).read_bytes() == before
+
+
+TWO_VARIANTS = RECIPE.replace("fp16-int8: {steps: [fp16, int8]}", "half: {steps: [fp16]}").replace(
+    "precisions: [f32, default]", "precisions: [default]"
+)
+
+
+def rows_by_variant(folder):
+    return {m.trial.variant_name: m for m in SweepFolder(folder).measurements()}
+
+
+@pytest.mark.slow
+def test_a_variant_whose_compression_ended_the_process_is_a_failed_row(
+    owned, tmp_path, monkeypatch
+):
+    """The command that the supervisor started again, after crashes in two steps."""
+    path = owned.folder / "crashed.yaml"
+    text = TWO_VARIANTS.replace("SOURCE", owned.onnx.name)
+    steps_of_two = "chain: {steps: [fp16: {}, weights: {}]}\n  big: {steps: [weights]}\n  half:"
+    path.write_text(text.replace("half:", steps_of_two))
+    out = tmp_path / "out"
+    board = steps.Board()
+    for name in ("int8", "chain-1-fp16"):
+        board.write("attempt", str(out / "variants" / name))
+        assert board.fail_attempt(f"compressing {name}: SIGSEGV")
+    monkeypatch.setattr(steps, "board", board)
+    compress = compression.compress
+
+    def limited(*arguments, out, **options):
+        if out.name == "big":
+            raise MemoryError
+        return compress(*arguments, out=out, **options)
+
+    monkeypatch.setattr(compression, "compress", limited)
+    result = api.run(path, out=out)
+    rows = rows_by_variant(result.sweep.folder)
+    assert {name: row.status for name, row in rows.items()} == {
+        "fp32": "ok", "int8": "failed", "chain": "failed", "big": "failed", "half": "ok",
+    }  # fmt: skip
+    assert rows["int8"].reason == "compressing int8: SIGSEGV"
+    assert rows["chain"].reason == "compressing chain-1-fp16: SIGSEGV"
+    assert "memory" in rows["big"].reason
+    assert result.choice.winner["variant"] in {"fp32", "half"}
+    page = result.report.page.read_text()
+    assert "compressing int8: SIGSEGV" in page
+    again = api.run(path, out=out)
+    assert (again.sweep.measured, again.sweep.failed, again.sweep.reused) == (0, 0, 5)
+
+
+FAULTY = """
+import os, signal
+from ovtool.system import supervisor
+supervisor.supervise()
+from ovtool.compression.methods import quantization
+def fault(*arguments):
+    os.kill(os.getpid(), signal.SIGSEGV)
+quantization.ptq.quantize = fault
+from ovtool.cli.main import main
+main()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the supervisor needs Linux")
+def test_a_crash_of_a_compression_costs_its_own_row(owned, tmp_path):
+    path = owned.folder / "crash.yaml"
+    path.write_text(TWO_VARIANTS.replace("SOURCE", owned.onnx.name))
+    out = tmp_path / "out"
+    ran = subprocess.run(
+        [sys.executable, "-c", FAULTY, "run", str(path), "--out", str(out)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    rows = rows_by_variant(out / "sweep")
+    assert {name: row.status for name, row in rows.items()} == {
+        "fp32": "ok", "int8": "failed", "half": "ok",
+    }  # fmt: skip
+    assert "SIGSEGV" in rows["int8"].reason
+    assert list(out.glob("*.html"))

@@ -7,7 +7,7 @@ import pytest
 
 from ovtool import api
 from ovtool.core import steps
-from ovtool.core.errors import InputError, MissingDependencyError
+from ovtool.core.errors import InputError, MissingDependencyError, NothingMeasuredError
 from ovtool.core.progress import Silent
 from ovtool.core.sweep_folder import SweepFolder
 from ovtool.core.sweep_spec import SweepSpec
@@ -92,6 +92,15 @@ def test_a_source_that_fails_is_a_failed_row(tmp_path, source, faulty, monkeypat
         assert "SIGSEGV" in rows["bad"].reason
     again = api.sweep([bad, good], out=tmp_path / "out", spec=spec)
     assert (again.measured, again.failed, again.reused) == (0, 0, 2)
+
+
+@posix
+def test_shapes_of_sources_that_all_crash_are_not_judged(tmp_path, source, faulty):
+    faulty("crash")
+    spec = SweepSpec(**ONE_TRIAL, shapes={"x": [(1, 3, 8, 8)]})
+    with pytest.raises(NothingMeasuredError) as raised:
+        api.sweep([source("bad")], out=tmp_path / "out", spec=spec)
+    assert "SIGSEGV" in raised.value.hint
 
 
 def held_out(folder, variant):

@@ -257,6 +257,55 @@ def test_a_crash_after_the_end_keeps_the_exit_code():
     assert (ran.returncode, ran.stderr) == (4, "")
 
 
+@pytest.mark.parametrize("fault", ["os.abort()", "hang()"])
+def test_a_command_goes_on_without_an_attempt_that_ends_its_process(fault):
+    ran = run(
+        f"""
+        for name in ("first", "second", "third"):
+            if reason := steps.failure_of(name):
+                print(name, "failed:", reason)
+                continue
+            with steps.attempt(name), steps.limited(f"making {{name}}"):
+                if name != "second":
+                    {fault}
+            print(name, "made")
+        sys.exit(5)
+        """,
+        OVTOOL_STEP_TIMEOUT="0.5",
+    )
+    first, second, third = ran.stdout.splitlines()[-3:]
+    assert (ran.returncode, ran.stderr, second) == (5, "", "second made")
+    assert first.startswith("first failed: making first: ")
+    assert third.startswith("third failed: making third: ")
+    assert ("SIGABRT" if "abort" in fault else "0.5 s") in first
+
+
+def test_a_signal_stops_a_command_in_an_attempt(start):
+    process = start("""
+        with steps.attempt("first"):
+            hang()
+    """)
+    child = hanging_pid(process)
+    process.send_signal(signal.SIGTERM)
+    out, errors = process.communicate(timeout=DEADLINE_S)
+    assert (process.returncode, out) == (143, "")
+    assert errors.startswith("stopped")
+    assert_gone(child)
+
+
+def test_more_failures_than_fit_end_the_command():
+    board = steps.Board()
+    names = [f"variant {index} {'x' * 3000}" for index in range(20)]
+    for name in names:
+        board.write("attempt", name)
+        if not board.fail_attempt("a library crashed"):
+            break
+    assert board.failure_of(names[0]) == "a library crashed"
+    assert board.failure_of(name) == ""
+    board.write("attempt", "")
+    assert not board.fail_attempt("outside of an attempt")
+
+
 def test_a_stopped_job_continues(start):
     """Ctrl-Z stops both processes, and ``fg`` continues them."""
     process = start("""
