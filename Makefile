@@ -3,6 +3,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python)
 VENV ?= .venv
 # The emulated GPU of tests, in its own environment: its TBB must not replace OpenVINO's.
 GPU_VENV ?= .venv-gpu
+# The lowest versions that pyproject.toml accepts.
+LOW_VENV ?= .venv-lowest
 # Index of PyTorch's CPU build, if pip's own index has none: docs/quickstart.md, "Install".
 TORCH_INDEX ?=
 
@@ -12,7 +14,7 @@ INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 SOURCES := ovtool tests
 
 .DEFAULT_GOAL := help
-.PHONY: help demo digits sentences test fuzz test-npu-offline test-gpu-emulated gpu-runtime check lint bench docs clean
+.PHONY: help demo digits sentences test test-lowest fuzz test-npu-offline test-gpu-emulated gpu-runtime check lint bench docs clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +47,15 @@ sentences: vaderSentiment-3.3.2.tar.gz $(BIN)/python ## Set up, and get the sent
 
 test: $(VENV)/.dev ## Set up, then run every test
 	$(BIN)/python -m pytest -n logical --dist worksteal
+
+$(LOW_VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(LOW_VENV)
+	$(LOW_VENV)/bin/python -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; print(*p["dependencies"], *p["optional-dependencies"]["compress"], sep="\n")' | sed 's/>=/==/' > $(LOW_VENV)/lowest.txt
+	$(LOW_VENV)/bin/python -m pip --disable-pip-version-check install --quiet $(INDEX) -c $(LOW_VENV)/lowest.txt -e '.[demo,detection,onnx,pruning,dev]'
+	@touch $@
+
+test-lowest: $(LOW_VENV)/.installed ## Run the fast tests on the lowest versions that pyproject.toml accepts
+	$(LOW_VENV)/bin/python -m pytest -n logical --dist worksteal -W default -m 'not slow and not benchmark and not gpu_emulated'
 
 SECONDS ?= 60
 fuzz: $(VENV)/.dev ## Read damaged files for SECONDS=60 with every reader
@@ -84,5 +95,5 @@ docs: $(VENV)/.docs ## Build the documentation into site/; broken links are erro
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 clean: ## Remove the environment, caches and the demo's results
-	rm -rf $(VENV) $(GPU_VENV) site reports/demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist
+	rm -rf $(VENV) $(GPU_VENV) $(LOW_VENV) site reports/demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist
 	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +

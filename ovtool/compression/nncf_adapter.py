@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ovtool.core import steps
 from ovtool.core.errors import InputError
 from ovtool.core.ports import fixed_batch
+from ovtool.core.registry import missing_package
 from ovtool.core.third_party import relevant_lines
 from ovtool.datasets.samples import Sample, Samples, batches
 
@@ -49,8 +50,9 @@ def quiet_nncf(task: str) -> Iterator[None]:
 
     Raises:
         InputError: NNCF or OpenVINO rejected the model or the settings.
+        MissingDependencyError: NNCF is not installed.
     """
-    nncf_logger, rejections = _import_nncf()
+    nncf_logger, rejections = _import_nncf(task)
     handlers = nncf_logger.handlers
     nncf_logger.handlers = [_ToLog()]
 
@@ -86,11 +88,18 @@ def _quiet_bars() -> Iterator[None]:
         console.file = None if before is sys.stdout else before  # type: ignore[assignment]
 
 
-def _import_nncf() -> tuple[logging.Logger, tuple[type[Exception], ...]]:
-    """Return NNCF's logger and the errors it raises for rejected models and settings."""
+def _import_nncf(task: str) -> tuple[logging.Logger, tuple[type[Exception], ...]]:
+    """Return NNCF's logger and the errors it raises for rejected models and settings.
+
+    Raises:
+        MissingDependencyError: NNCF is not installed.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # warnings of its dependencies about themselves
-        import nncf
+        try:
+            import nncf
+        except ModuleNotFoundError as error:
+            raise missing_package(task, error, "compress") from error
     # The import of NNCF, here or in other code, makes its own class that of every later logger.
     if logging.getLoggerClass() is type(nncf.nncf_logger):
         logging.setLoggerClass(logging.Logger)

@@ -26,6 +26,8 @@ class Entry:
     summary: str
     extra: str | None = None
     """Required optional dependency group: ``pip install 'ovtool[extra]'``."""
+    package: str | None = None
+    """Package of the group that the function imports when it is called."""
 
 
 def suggestion(name: str, known: Mapping[str, object] | list[str]) -> str:
@@ -69,6 +71,8 @@ class Registry:
         entry = self.entry(name)
         module, _, attribute = entry.target.partition(":")
         try:
+            if entry.package is not None and importlib.util.find_spec(entry.package) is None:
+                raise ModuleNotFoundError(name=entry.package)
             return getattr(importlib.import_module(module), attribute)
         except ModuleNotFoundError as error:
             raise missing_package(f"{self.kind} {name}", error, entry.extra) from error

@@ -22,14 +22,20 @@ SOURCES = Registry(
         "torch": Entry(
             "ovtool.models.torch:read",
             "torch module from a function of your own code: module:function",
+            "compress",
+            "torch",
         ),
         "torch-export": Entry(
             "ovtool.models.torch_export:read",
             "torch ExportedProgram of torch.export.save, only with --trust: x.pt2",
+            "compress",
+            "torch",
         ),
         "torch-file": Entry(
             "ovtool.models.torch_file:read",
             "pickled torch module or TorchScript, only with --trust: x.pt, x.pth, x.bin, ...",
+            "compress",
+            "torch",
         ),
         "sample": Entry(
             "ovtool.models.bundled.models:read", "model of a Python package: sample:NAME", "demo"

@@ -33,17 +33,24 @@ SAMPLES = Registry(
             "demo",
         ),
         "lenet-300-100": Entry(
-            "ovtool.models.bundled.models:lenet_300_100", "three dense layers for digits, untrained"
+            "ovtool.models.bundled.models:lenet_300_100",
+            "three dense layers for digits, untrained",
+            "compress",
         ),
         "lenet-5": Entry(
             "ovtool.models.bundled.models:lenet_5",
             "two convolutions and two dense layers for digits, untrained",
+            "compress",
         ),
         "digits-cnn": Entry(
-            "ovtool.models.bundled.models:digits_cnn", "convolutions for digits, untrained"
+            "ovtool.models.bundled.models:digits_cnn",
+            "convolutions for digits, untrained",
+            "compress",
         ),
         "digits-resnet": Entry(
-            "ovtool.models.bundled.models:digits_resnet", "residual network for digits, untrained"
+            "ovtool.models.bundled.models:digits_resnet",
+            "residual network for digits, untrained",
+            "compress",
         ),
         "minilm": Entry(
             "ovtool.models.bundled.models:minilm",
