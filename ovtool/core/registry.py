@@ -70,9 +70,10 @@ class Registry:
         """
         entry = self.entry(name)
         module, _, attribute = entry.target.partition(":")
+        if entry.package is not None and importlib.util.find_spec(entry.package) is None:
+            missing = ModuleNotFoundError(name=entry.package)
+            raise missing_package(f"{self.kind} {name}", missing, entry.extra)
         try:
-            if entry.package is not None and importlib.util.find_spec(entry.package) is None:
-                raise ModuleNotFoundError(name=entry.package)
             return getattr(importlib.import_module(module), attribute)
         except ModuleNotFoundError as error:
             raise missing_package(f"{self.kind} {name}", error, entry.extra) from error
