@@ -22,16 +22,17 @@ variants: {fp32: {}}
 sweep: {devices: [CPU], batches: [1], hints: [latency], rounds: 3, round_s: 0.05, max_seconds: 1}
 """
 BLOCKER = """
-import sys
+from importlib.machinery import PathFinder
+
+find_spec = PathFinder.find_spec
 
 
-class Blocked:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {"torch", "nncf", "sklearn"}:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+def find_other_spec(name, path=None, target=None):
+    if name.partition(".")[0] not in {"torch", "nncf", "sklearn"}:
+        return find_spec(name, path, target)
 
 
-sys.meta_path.insert(0, Blocked())
+PathFinder.find_spec = find_other_spec
 """
 
 
