@@ -9,9 +9,10 @@ import numpy as np
 from ovtool.core import units
 from ovtool.core.errors import InputError
 from ovtool.graph.reference_run import ReferenceModel
+from ovtool.models.source_error import ancestors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     import openvino as ov
 
@@ -51,7 +52,7 @@ _EXACT: Mapping[str, Callable[..., Array]] = {
 
 
 def undefined_casts(model: ov.Model, inputs: Inputs) -> dict[str, str]:
-    """Return the casts to an integer type that get values beyond its range, with the values.
+    """Return the casts to an integer type that get values beyond its range, each as a text.
 
     Such a cast has no defined result in ONNX, PyTorch and C, and every processor gives another.
     """
@@ -63,8 +64,19 @@ def undefined_casts(model: ov.Model, inputs: Inputs) -> dict[str, str]:
         if not ((whole >= low) & (whole <= high)).all():
             ends = (np.nanmin(whole), np.nanmax(whole)) if not np.isnan(whole).all() else ()
             span = "..".join(units.text(float(end)) for end in ends) or "NaN"
-            casts[f"{node.get_friendly_name()} to {_type(node)}"] = span
+            name = node.get_friendly_name()
+            casts[name] = f"{name} to {_type(node)}: {span}"
     return casts
+
+
+def depending_outputs(model: ov.Model, casts: Iterable[str]) -> frozenset[int]:
+    """Return the positions of the outputs whose values depend on operations, by their names."""
+    names = frozenset(casts)
+    return frozenset(
+        index
+        for index, result in enumerate(model.get_results())
+        if names and any(node.get_friendly_name() in names for node in ancestors(result))
+    )
 
 
 def explain_overflow(error: InputError, model: ov.Model, inputs: Inputs) -> InputError:

@@ -12,7 +12,6 @@ from ovtool.core.notes import make_note
 from ovtool.core.ports import ports
 from ovtool.core.third_party import read_graph
 from ovtool.core.variant import ConversionCheck
-from ovtool.graph.reference_run import FLOAT_KERNELS, ReferenceModel
 from ovtool.models import check_inputs, size_check
 from ovtool.models.check_inputs import CheckInputs, Variation
 from ovtool.models.check_verdict import (
@@ -21,16 +20,15 @@ from ovtool.models.check_verdict import (
     run_unchecked,
     unchecked_notes,
 )
-from ovtool.models.difference_cause import CLIP, explain_overflow, undefined_casts
+from ovtool.models.difference_cause import CLIP, explain_overflow
 from ovtool.models.inputs import batch_axis, inputs_text, with_batch, with_shape_hint
-from ovtool.models.output_difference import Comparison, OutputHistory, compare_output, disagreement
+from ovtool.models.output_judge import OutputJudge, RejectedError
 from ovtool.models.size_check import FixedSizeError
 from ovtool.models.source import RuntimeUnavailableError
-from ovtool.models.source_error import OUTPUT_STEPS, RANDOM, ancestors, own_error, resolution
 from ovtool.models.special_inputs import special_inputs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     import openvino as ov
@@ -39,12 +37,10 @@ if TYPE_CHECKING:
     from ovtool.datasets.samples import Samples
     from ovtool.models.options import SourceOptions
     from ovtool.models.size_check import OpenDimension, Shapes
-    from ovtool.models.source import Array, Inputs, Reference, SourceModel
+    from ovtool.models.source import Inputs, Reference, SourceModel
 
 BATCHES = (2, 5)
 """Batches that are checked besides the one at which the source was read."""
-_RERUNS = 4
-"""Runs of a source that differs, to see whether it is random; two of a few values may be equal."""
 _INTEGER_STEPS = (2**62, 2**31 - 1, 2**24)
 """Largest integers that are tried in inputs that accept all integers, above ``SMALL``."""
 
@@ -73,13 +69,6 @@ def compare_with_source(
         return run_unchecked(model, replace(source, why_unchecked=str(error)), options)
 
 
-class _RejectedError(Exception):
-    """The source does not accept some inputs."""
-
-    def __init__(self, error: InputError) -> None:
-        self.error = error
-
-
 class _Check:
     """One comparison of a converted model with its source."""
 
@@ -92,28 +81,11 @@ class _Check:
         samples: Samples | None,
     ) -> None:
         self._model, self._source, self._options = model, source, options
-        self._reference, self._samples = reference, samples
-        self._converted = ReferenceModel(model)
-        self._in_floats = ReferenceModel(model, FLOAT_KERNELS)
-        self._kernel_error = ""
-        self._undefined: dict[str, str] = {}
-        self._undefined_error: InputError | None = None
+        self._samples = samples
+        self._judge = OutputJudge(model, source, reference, options.tolerance or DEFAULT_TOLERANCE)
+        self._compare = self._judge.compare
         self._inputs = CheckInputs(model, options.seed, options.values)
-        self._tolerance = options.tolerance or DEFAULT_TOLERANCE
-        self._tried: list[str] = []
         self._notes: list[Note] = []
-        self._random_names: dict[str, None] = {}
-        self._tolerances: dict[str, float] = {}
-        self._outputs: list[OutputHistory] = []
-        self._resolutions: list[float] = []
-        for port, result in zip(ports(model)["outputs"], model.outputs, strict=True):
-            nodes = ancestors(result.get_node())
-            types = {node.get_type_name() for node in nodes}
-            history = OutputHistory(port.name, "Parameter" in types, bool(types & RANDOM))
-            self._random_names |= dict.fromkeys(sorted(types & RANDOM))
-            self._outputs.append(history)
-            self._tolerances[port.name] = max(self._tolerance, OUTPUT_STEPS.get(port.dtype, 0))
-            self._resolutions.append(resolution(nodes))
 
     def run(self) -> CheckedConversion:
         """Try inputs until every output is compared."""
@@ -122,10 +94,10 @@ class _Check:
             self._inputs, self._model, self._samples, self._options.values
         ):
             self._require(inputs, "the source does not run on the samples")
-        sampled = len(self._tried)
+        sampled = len(self._judge.tried)
         self._check_batches(base)
         for variation in check_inputs.FURTHER:
-            if all(output.status in {"checked", "random"} for output in self._outputs):
+            if all(output.status in {"checked", "random"} for output in self._judge.outputs):
                 break
             self._attempt(self._inputs.draw(base, variation))
         for variation in check_inputs.INTEGERS if self._inputs.has_free_integers else ():
@@ -133,40 +105,39 @@ class _Check:
         self._check_sizes(base)
         maxima, notes = self._check_integers(base)
         self._check_special(base)
-        if self._kernel_error:
-            self._notes.append(make_note("integer-kernels-differ", self._kernel_error))
-        if self._undefined_error is not None:
-            casts = "; ".join(f"{cast}: {values}" for cast, values in self._undefined.items())
-            if not any(output.comparisons for output in self._outputs):
-                raise InputError(f"{self._undefined_error}; values of the cast {casts}", CLIP)
+        if self._judge.kernel_error:
+            self._notes.append(make_note("integer-kernels-differ", self._judge.kernel_error))
+        if self._judge.undefined_error is not None:
+            casts = "; ".join(self._judge.undefined.values())
+            if not all(output.random or output.comparisons for output in self._judge.outputs):
+                raise InputError(f"{self._judge.undefined_error}; values of the cast {casts}", CLIP)
             self._notes.append(make_note("cast-undefined", casts))
         texts = [f"{self._samples.reference}: " if self._samples and sampled else ""]
-        texts += ["; ".join(self._tried[:sampled]), "; " if sampled else ""]
-        texts += [f"random, seed {self._options.seed}: {'; '.join(self._tried[sampled:])}"]
+        texts += ["; ".join(self._judge.tried[:sampled]), "; " if sampled else ""]
+        texts += [f"random, seed {self._options.seed}: {'; '.join(self._judge.tried[sampled:])}"]
         check = ConversionCheck(
             against=self._source.against,
-            tolerance=self._tolerance,
+            tolerance=self._judge.tolerance,
             inputs="".join(texts),
-            differences=tuple(output.to_record() for output in self._outputs),
+            differences=tuple(output.to_record() for output in self._judge.outputs),
         )
-        return CheckedConversion(
-            check, (*unchecked_notes(check, list(self._random_names)), *self._notes, *notes), maxima
-        )
+        unchecked = unchecked_notes(check, list(self._judge.random_names))
+        return CheckedConversion(check, (*unchecked, *self._notes, *notes), maxima)
 
     def _check_batches(self, base: Shapes) -> None:
         """Compare the first batch, then others, which are larger if the batch is dynamic."""
         first = self._inputs.draw(base, check_inputs.FIRST[0])
         try:
             error = self._compare(first)
-        except _RejectedError as rejected:
+        except RejectedError as rejected:
             error = None
-            if not self._tried:
+            if not self._judge.tried:
                 self._retry_first(base, rejected.error)
         if error is not None:
             raise explain_overflow(error, self._model, first)
         accepted = True
         variations: tuple[Variation, ...] = check_inputs.FIRST[1:]
-        if any(self._resolutions):
+        if any(self._judge.resolutions):
             # Outside the calibrated range, 8-bit kernels may saturate, each in its own way.
             variations = tuple(replace(variation, scale=1) for variation in variations)
         for batch, variation in zip(BATCHES, variations, strict=True):
@@ -174,9 +145,11 @@ class _Check:
             inputs = self._inputs.draw(larger, variation)
             try:
                 error = self._compare(inputs)
-            except _RejectedError:
+            except RejectedError:
                 accepted, error = False, None
-                self._tried.append(f"not {inputs_text(inputs)}, which the source does not accept")
+                self._judge.tried.append(
+                    f"not {inputs_text(inputs)}, which the source does not accept"
+                )
                 self._attempt(self._inputs.draw(base, variation))
             if error is not None and variation.mask == "head" and self._inputs.masks:
                 other = self._inputs.draw(larger, replace(variation, mask="tail"))
@@ -234,7 +207,7 @@ class _Check:
         """Return how outputs of other sizes disagree, None if they agree, False if rejected."""
         try:
             return self._compare(self._inputs.draw(shapes, Variation(mask="ones")))
-        except _RejectedError:
+        except RejectedError:
             return False
 
     def _check_integers(self, base: Shapes) -> tuple[dict[str, int], list[Note]]:
@@ -246,7 +219,7 @@ class _Check:
             ranges = {name: (0, min(step, maximum)) for name, maximum in wide.items()}
             try:
                 error = self._compare(self._inputs.draw(base, Variation(), ranges), record=False)
-            except _RejectedError:
+            except RejectedError:
                 continue
             if error is None:
                 top = step
@@ -266,7 +239,7 @@ class _Check:
         for special in special_inputs(self._model, drawn, self._inputs.masks):
             try:
                 error = self._compare(special.inputs, record=False)
-            except _RejectedError:
+            except RejectedError:
                 continue
             if error is not None:
                 places = limits.setdefault(special.kind, {})
@@ -279,7 +252,7 @@ class _Check:
         """Compare the user's inputs, which the source must accept."""
         try:
             error = self._compare(inputs)
-        except _RejectedError as rejected:
+        except RejectedError as rejected:
             raise InputError(f"{what}: {rejected.error}", rejected.error.hint) from rejected.error
         if error is None:
             return
@@ -296,104 +269,11 @@ class _Check:
         """Compare all outputs; return whether the source accepts the inputs."""
         try:
             error = self._compare(inputs)
-        except _RejectedError:
+        except RejectedError:
             return False
         if error is not None:
             raise explain_overflow(error, self._model, inputs)
         return True
-
-    def _compare(self, inputs: Inputs, *, record: bool = True) -> InputError | None:
-        """Compare all outputs; return the first disagreement beyond the source's own error.
-
-        A quantized graph that agrees in f32 is right, whatever the kernels of this CPU return.
-        Inputs on which a cast has no defined result show nothing, and are not recorded.
-
-        Raises:
-            _RejectedError: The source does not accept the inputs.
-        """
-        expected = self._run_source(inputs)
-        if len(expected) != len(self._outputs):
-            return InputError(
-                f"the source has {len(expected)} outputs, the conversion {len(self._outputs)}"
-            )
-        error = self._judge(self._converted, inputs, expected, record)
-        if error is None:
-            return None
-        quantized = any(self._resolutions)
-        if quantized and self._judge(self._in_floats, inputs, expected, record) is None:
-            self._kernel_error = self._kernel_error or str(error).partition(";")[0]
-            return None
-        casts = undefined_casts(self._model, inputs)
-        if not casts:
-            return error
-        self._undefined = casts | self._undefined
-        self._undefined_error = self._undefined_error or error
-        return None
-
-    def _judge(
-        self, converted: ReferenceModel, inputs: Inputs, expected: Sequence[Array], record: bool
-    ) -> InputError | None:
-        try:
-            actual = converted.run(inputs)
-            comparisons = [
-                compare_output(output.name, ours, theirs)
-                for output, ours, theirs in zip(self._outputs, actual, expected, strict=True)
-                if not output.random
-            ]
-        except InputError as error:
-            return error
-        errors = [0.0] * len(expected)
-        if not all(c.agrees(self._tolerances[c.name]) for c in comparisons):
-            errors = self._own_errors(inputs, expected, actual)
-        by_name = {comparison.name: comparison for comparison in comparisons}
-        for output, own in zip(self._outputs, errors, strict=True):
-            tolerance = self._tolerances[output.name]
-            if not output.random and not by_name[output.name].agrees(tolerance, own):
-                return disagreement(by_name[output.name], self._source.against, tolerance, own)
-            if not output.random:
-                by_name[output.name] = replace(by_name[output.name], own_error=own)
-        if record:
-            self._record(inputs, by_name)
-        return None
-
-    def _record(self, inputs: Inputs, comparisons: Mapping[str, Comparison]) -> None:
-        self._tried.append(inputs_text(inputs))
-        for output in self._outputs:
-            if not output.random:
-                output.comparisons.append(comparisons[output.name])
-
-    def _run_source(self, inputs: Inputs) -> list[Array]:
-        try:
-            return self._reference(inputs)
-        except InputError as error:
-            if isinstance(error, RuntimeUnavailableError) and not self._tried:
-                raise
-            raise _RejectedError(error) from error
-
-    def _own_errors(
-        self, inputs: Inputs, expected: Sequence[Array], actual: Sequence[Array]
-    ) -> list[float]:
-        """Return the absolute error of the source for each output, and mark random outputs."""
-        for _ in range(_RERUNS):
-            again = self._reference(inputs)
-            for output, first, second in zip(self._outputs, expected, again, strict=True):
-                same = first.shape == second.shape
-                tolerance = self._tolerances[output.name]
-                if not same or not compare_output(output.name, first, second).agrees(tolerance):
-                    output.random = True
-        if any(o.random for o in self._outputs) and self._source.random_operations is not None:
-            self._random_names |= dict.fromkeys(self._source.random_operations(inputs))
-        precise: Sequence[Array | None] = [None] * len(expected)
-        if self._source.second is not None:
-            try:
-                precise = self._source.second(inputs)
-            except InputError:  # not every model runs with other rounding
-                precise = [None] * len(expected)
-        arrays = zip(self._resolutions, expected, precise, actual, self._outputs, strict=True)
-        return [
-            own_error(relative, theirs, other, ours, self._tolerances[output.name])
-            for relative, theirs, other, ours, output in arrays
-        ]
 
     def _batch_axes(self) -> dict[str, int | None]:
         names = [port.name for port in ports(self._model)["inputs"]]

@@ -20,6 +20,8 @@ from typing import IO, TYPE_CHECKING, Any, Literal, TypeVar
 
 import psutil
 
+from ovtool.core import system_errors
+from ovtool.core.errors import OvtoolError
 from ovtool.system import memory_limit
 from ovtool.system.host import Host, Unknown
 from ovtool.system.supervisor import end_with_parent
@@ -34,7 +36,9 @@ Failure = Literal["error", "died", "hung", "timeout", "invalid_reply"]
 """How a worker failed: it reported an error, ended, closed its output without ending, exceeded the
 time limit, or sent a reply that is not understood."""
 
-_HANDLED_ERRORS = (RuntimeError, ValueError, TypeError, KeyError, OSError, MemoryError)
+_HANDLED_ERRORS = (
+    *(OvtoolError, RuntimeError, ValueError, TypeError, KeyError, OSError, MemoryError),
+)
 _EXIT_WAIT_S = 2.0
 _STDERR_LINES = 3
 
@@ -221,12 +225,17 @@ def serve(create_worker: Callable[[], object]) -> None:
         try:
             reply = {"ok": getattr(worker, request["method"])(request)}
         except _HANDLED_ERRORS as error:
-            reply = {"error": f"{type(error).__name__}: {error}"}
-            if memory_limit.is_out_of_memory(error):
-                reply = {"error": memory_limit.describe()[0]}
+            reply = {"error": _describe(error)}
         send(reply)
     _flush_c_streams()
     os._exit(0)  # skips the shutdown of plugins, which may hang
+
+
+def _describe(error: Exception) -> str:
+    if memory_limit.is_out_of_memory(error):
+        return memory_limit.describe()[0]
+    explained = error if isinstance(error, OvtoolError) else system_errors.explain(error)
+    return f"{type(error).__name__}: {error}" if explained is None else explained.full_text
 
 
 def _flush_c_streams() -> None:

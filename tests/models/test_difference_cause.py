@@ -7,7 +7,14 @@ from onnx import TensorProto, helper
 from openvino import opset15 as op
 
 from ovtool.core.errors import InputError
-from ovtool.models.difference_cause import explain_overflow, undefined_casts
+from ovtool.core.variant import Source
+from ovtool.models.difference_cause import (
+    depending_outputs,
+    explain_overflow,
+    undefined_casts,
+)
+from ovtool.models.output_judge import OutputJudge
+from ovtool.models.source import SourceModel
 from tests.models.onnx_models import tensor, write_onnx
 from tests.models.source_models import make
 
@@ -36,6 +43,50 @@ def test_negative_values_cast_to_unsigned_are_a_note(tmp_path):
     assert ": -" in note.evidence
 
 
+def test_a_cast_without_a_defined_result_does_not_hide_other_outputs(tmp_path):
+    """Runtimes differ in infinity as an 8-bit float, and in every cast of it to an integer."""
+    nodes = [
+        helper.make_node("Cast", ["x"], ["a"], to=TensorProto.UINT8),
+        helper.make_node("Cast", ["a"], ["first"], to=TensorProto.FLOAT),
+        helper.make_node("Cast", ["x"], ["b"], to=TensorProto.FLOAT8E4M3FN),
+        helper.make_node("Cast", ["b"], ["second"], to=TensorProto.FLOAT),
+    ]
+    shape = ["n", 8]
+    limits = []
+    for outputs in ({"second": shape}, {"first": shape, "second": shape}):
+        folder = tmp_path / "-".join(outputs)
+        folder.mkdir()
+        path = write_onnx(folder / "net.onnx", nodes, {"x": shape}, outputs)
+        record = make(path, folder / "out").record
+        assert {d.status for d in record.check.differences} == {"checked"}
+        limits.append([n.evidence for n in record.notes if n.id == "values-limited"])
+    assert "cast-undefined" in [note.id for note in record.notes]
+    assert limits[0] == limits[1] != []
+
+
+def test_a_difference_beside_a_cast_without_a_defined_result_is_an_error():
+    x = op.parameter([-1, 4], np.float32, name="x")
+    model = ov.Model([op.convert(op.convert(x, "u8"), "f32"), op.add(x, np.float32(1))], [x], "m")
+    for index, name in enumerate(("first", "second")):
+        model.outputs[index].get_tensor().set_names({name})
+
+    def reference(inputs):
+        values = inputs["x"]
+        return [np.abs(values), values + wrong]
+
+    source = SourceModel(Source(kind="onnx", reference="r"), model, reference, "r")
+    inputs = {"x": np.float32([[-300, 2, 3, 4]])}
+    for wrong, disagrees in ((1, False), (2, True)):  # noqa: B007 - the reference reads it
+        judge = OutputJudge(model, source, reference, 1e-3)
+        error = judge.compare(inputs)
+        assert (error is not None) == disagrees
+        if disagrees:
+            assert "second" in str(error)
+        else:
+            assert [len(output.comparisons) for output in judge.outputs] == [0, 1]
+            assert judge.undefined_error is not None
+
+
 def test_a_cast_that_never_stays_in_range_is_an_error_that_names_it(tmp_path):
     path = cast_onnx(tmp_path / "net.onnx", 1, offset=-1e6)
     with pytest.raises(InputError, match="to u8: -"):
@@ -60,7 +111,9 @@ def test_casts_beyond_a_range_are_found_with_their_values():
     model = ov.Model([cast, op.convert(x, "f16"), op.convert(x, "boolean")], [x], "m")
     assert undefined_casts(model, {"x": np.float32([-128.9, 127.9, 0, 3])}) == {}
     found = undefined_casts(model, {"x": np.float32([-200, 130, 0, 3])})
-    assert found == {"cast to i8": "-200..130"}
+    assert found == {"cast": "cast to i8: -200..130"}
+    assert depending_outputs(model, found) == {0}
+    assert depending_outputs(model, {}) == frozenset()
     assert undefined_casts(model, {"x": np.float32([np.nan, 1, 2, 3])})
 
 

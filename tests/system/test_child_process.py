@@ -29,6 +29,8 @@ def answer(reply):
 print(json.dumps({"ok": {}}), flush=True)
 """
 SERVED = """
+import errno
+from ovtool.core.errors import InputError
 from ovtool.system import child_process
 
 class Worker:
@@ -38,6 +40,12 @@ class Worker:
 
     def fail(self, request):
         raise ValueError("no such thing\\non two lines")
+
+    def fill(self, request):
+        raise OSError(errno.ENOSPC, "No space left on device", "/data/results.bin")
+
+    def reject(self, request):
+        raise InputError("a wrong shape", "use another shape")
 
     def wait(self, request):
         import time
@@ -201,6 +209,20 @@ def test_served_worker_answers_and_its_output_is_kept_apart(served):
     assert served.request("add", numbers=[1, 2]) == {"sum": 3}
     served.stop()
     assert "adding" in served.read_stderr()
+
+
+def test_served_worker_explains_errors_of_the_operating_system(served):
+    with pytest.raises(WorkerError) as caught:
+        served.request("fill")
+    assert "/data/results.bin" in str(caught.value)
+    assert "disk is full" in str(caught.value)
+    assert "Errno" not in str(caught.value)
+
+
+def test_served_worker_reports_wrong_input_with_its_hint(served):
+    with pytest.raises(WorkerError, match=r"^a wrong shape; use another shape$"):
+        served.request("reject")
+    assert served.request("add", numbers=[1, 2]) == {"sum": 3}
 
 
 def test_served_worker_reports_errors_and_goes_on(served):
