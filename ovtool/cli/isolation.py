@@ -75,8 +75,9 @@ def writable_paths(options: Mapping[str, Any]) -> list[Path]:
     out = options.get("out")
     if out is None and "recipe" in options:
         out = "reports/name"
-    if out is not None:
-        paths.append(_existing(Path(out).absolute().parent))
+    paths += [
+        _existing(Path(each).absolute().parent) for each in (out, options.get("junit")) if each
+    ]
     folders = [Path(text) for text in _texts(options)]
     paths += [folder for folder in folders if files.is_file(folder / "plan.json")]
     return paths

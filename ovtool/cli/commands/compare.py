@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from ovtool.cli import console, options
 from ovtool.cli.command import LIMITS, MEASUREMENT, OUTPUT, argument, option
+from ovtool.core import files
 from ovtool.core.notes import make_note
 
 if TYPE_CHECKING:
@@ -56,10 +58,20 @@ def command(
     out: Annotated[
         str | None, option(OUTPUT, "FILE", "Markdown file to write.", "--out", "-o")
     ] = None,
+    junit: Annotated[
+        str | None,
+        option(
+            OUTPUT,
+            "FILE",
+            "JUnit XML file to write: a test for each figure, which fails as --fail-on-regression"
+            " says (default: any significant loss).",
+        ),
+    ] = None,
     json: options.Json = False,
 ) -> None:
     """Compare sweep B with sweep A: releases, drivers, machines or commits."""
     from ovtool import api
+    from ovtool.comparison.junit import to_junit
 
     limit_pct = None
     if fail_on_regression is not None:
@@ -76,8 +88,10 @@ def command(
         console.print_json(comparison.to_json())
     else:
         _print_comparison(comparison)
-    if out is not None:
-        console.print_status(f"written: {out}")
+    if junit is not None:
+        files.write_text(Path(junit), to_junit(comparison, limit_pct or 0.0))
+    for written in filter(None, (out, junit)):
+        console.print_status(f"written: {written}")
     if limit_pct is not None and not fail_on_unknown and comparison.nothing_decided:
         console.print_notes([make_note("nothing-decided")])
     comparison.check(limit_pct, unknown=fail_on_unknown)
