@@ -75,14 +75,15 @@ class Comparison:
         return not any(difference.of_machine for difference in self.differences)
 
     @property
-    def _all_changes(self) -> tuple[Change | QualityChange, ...]:
+    def all_changes(self) -> tuple[Change | QualityChange, ...]:
+        """The changes of speed and of quality."""
         return (*self.changes, *self.quality)
 
     def regressions(self, limit_pct: float) -> tuple[str, ...]:
         """Return significant losses of at least a limit, and trials that no longer run."""
         losses = [
             f"{change.label}: {column_label(change.column)} {change.loss_pct:.1f} % worse"
-            for change in self._all_changes
+            for change in self.all_changes
             if change.outcome == "worse" and change.loss_pct >= limit_pct
         ]
         return (*losses, *(f"{f.label}: fails in B: {f.reason_b}" for f in self.failures if f.new))
@@ -90,7 +91,7 @@ class Comparison:
     @property
     def nothing_decided(self) -> bool:
         """Whether every figure of speed and quality is unknown."""
-        return all(change.outcome == "unknown" for change in self._all_changes)
+        return all(change.outcome == "unknown" for change in self.all_changes)
 
     def undecided(self, limit_pct: float | None = None) -> tuple[str, ...]:
         """Return the unknown figures, and the trials of A that were not measured in both sweeps.
@@ -101,7 +102,7 @@ class Comparison:
         least_pct = -math.inf if limit_pct is None else limit_pct
         figures = (
             ": ".join(filter(None, [f"{c.label}: {column_label(c.column)} unknown", c.reason]))
-            for c in self._all_changes
+            for c in self.all_changes
             if c.outcome == "unknown" and c.max_loss_pct >= least_pct
         )
         failed = (

@@ -45,7 +45,7 @@ def to_junit(comparison: Comparison, limit_pct: float = 0.0) -> str:
 
 
 def _cases(comparison: Comparison, limit_pct: float) -> Iterator[_Case]:
-    for change in (*comparison.changes, *comparison.quality):
+    for change in comparison.all_changes:
         figure = column_label(change.column)
         if change.outcome == "worse" and change.loss_pct >= limit_pct:
             yield change.label, figure, "failure", f"{change.loss_pct:.1f} % worse: {change.reason}"
