@@ -12,6 +12,7 @@ import errno
 import os
 import re
 import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,6 +82,8 @@ _LIMIT_ERRORS = (
 _NO_PATH = "the operating system refused an operation"
 _OTHER_DISK_HELPS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
 _SHOWN_NAME = 60
+_FEW_FILES = 4
+"""A library that fails to open a file with fewer descriptors left has none."""
 
 
 def explain(error: Exception, target: Path | None = None, verb: str = "write") -> InputError | None:
@@ -133,11 +136,30 @@ def _explain_text(error: Exception, target: Path | None, verb: str) -> InputErro
     if target is None:
         reason = units.shortened(" ".join(text.split()), _SHOWN_NAME)
         return InputError(f"a library cannot read or write a file: {reason}", _NETWORK)
+    if (limit := _reached_limit()) is not None:
+        cause, remedy = _BY_NUMBER[limit]
+        return InputError(f"cannot {verb} {target}: {cause}", remedy)
     cause = "its library gives no reason"
     with contextlib.suppress(OSError):
         free = units.mib(shutil.disk_usage(target.absolute().parent).free)
         cause = f"its disk has {free:.0f} MiB free" if free >= 1 else "the disk is full"
     return InputError(f"cannot {verb} {target}: {cause}", places.remedy(target) or _SPACE)
+
+
+def _reached_limit() -> int | None:
+    """Return the error number of a limit of this process that a library may have met, or None."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    try:
+        used = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - only their number
+    except OSError as error:
+        used = sys.maxsize if error.errno == errno.EMFILE else 0
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[0] - used < _FEW_FILES:
+        return errno.EMFILE
+    limited = resource.getrlimit(resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY
+    return errno.EFBIG if limited else None
 
 
 def _find_number(error: Exception) -> int | None:

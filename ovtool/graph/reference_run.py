@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ovtool.core import steps
+from ovtool.core import steps, system_errors
 from ovtool.core.errors import InputError
 from ovtool.core.shapes import port_name
 from ovtool.core.third_party import reason
@@ -118,4 +118,7 @@ def read_tensor(tensor: ov.Tensor) -> NDArray[Any]:
 
 
 def _does_not_run(error: RuntimeError) -> InputError:
+    explained = system_errors.explain(error)
+    if explained is not None:
+        return InputError(f"the model does not run on the CPU: {explained}", explained.hint)
     return InputError(f"the model does not run on the CPU: {reason(error)}")

@@ -101,8 +101,9 @@ def _open_session(
         settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         with steps.limited(f"loading {path} in onnxruntime", path):
+            # Its fallback prints to stdout, and tries the same provider again.
             session = onnxruntime.InferenceSession(
-                path, settings, providers=["CPUExecutionProvider"]
+                path, settings, providers=["CPUExecutionProvider"], enable_fallback=0
             )
     except failures as error:
         return None, f"onnxruntime cannot load the file, {reason(error)}"

@@ -15,9 +15,10 @@ import gc
 import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NoReturn
 
 from ovtool.core import steps
 
@@ -31,6 +32,13 @@ BAD_INPUT = 2
 _SAME_SIGNAL_S = 0.2
 """Time in which a repeated signal is the same one, sent to the process and to its group."""
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+_LEAST_LIMITS = (
+    ("RLIMIT_AS", "-v", 256, 1 << 20, "MiB of address space"),
+    ("RLIMIT_DATA", "-d", 256, 1 << 20, "MiB of memory"),
+    ("RLIMIT_NOFILE", "-n", 32, 1, "open files"),
+    ("RLIMIT_FSIZE", "-f", 4, 1 << 10, "KiB in a file"),
+)
+"""Limits of the shell below which no command starts: the least value in its unit."""
 _STOPS = ("SIGINT", "SIGTERM", "SIGHUP")
 
 End = Literal["stopped", "timeout", "crashed"]
@@ -69,6 +77,38 @@ def supervise() -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         return
     os._exit(code)
+
+
+def tight_limit() -> tuple[str, str] | None:
+    """Return a limit of the shell with which libraries fail in obscure ways, and how to raise it.
+
+    None if there is none.
+    """
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    for name, option, least, unit, what in _LEAST_LIMITS:
+        soft, _ = resource.getrlimit(getattr(resource, name))
+        if soft != resource.RLIM_INFINITY and soft < least * unit:
+            reason = f"this shell allows {soft // unit} {what}, a command needs {least}"
+            return reason, f"raise the limit: ulimit {option}"
+    try:
+        thread = threading.Thread(target=int)
+        thread.start()
+        thread.join()
+    except RuntimeError:  # OpenBLAS would interrupt the process with SIGINT
+        return "this shell allows no further thread", "raise the limit: ulimit -u"
+    return None
+
+
+def end_without_start(reason: str, hint: str) -> NoReturn:
+    """End a command that cannot start, with one error."""
+    with contextlib.suppress(MemoryError):
+        _print(f"error: ovtool cannot start: {reason}", f"hint: {hint}")
+        if steps.board is not None:
+            steps.board.status = BAD_INPUT
+    os._exit(BAD_INPUT)
 
 
 def end_with_parent(parent: int | None = None) -> None:
@@ -168,23 +208,21 @@ class Supervisor:
 
         Clean up and print an error if the child did not end itself.
         """
-        code = os.waitstatus_to_exitcode(wait_status)
-        if code >= 0:
+        code, done = os.waitstatus_to_exitcode(wait_status), self.board.status
+        if code >= 0 and done is not None:
             if self.stop is not None:  # the signal may have met the removal of a temporary file
                 self._remove_temporary_files()
             return code
         kill_children()
         _restore_terminal()
         self._remove_temporary_files()
-        done = self.board.status
-        number = self.stop or -code
         if done is not None:
             return done  # a plugin crashed or hung while its process ended
-        if self.stop is not None or signal.Signals(number).name in _STOPS:
+        if self.stop is not None or (code < 0 and signal.Signals(-code).name in _STOPS):
             kept = [text for text in self.board.read("kept").split("\0") if text]
             _print(steps.stopped_line(kept))
-            return 128 + number
-        error, hint = _explain(self.board.step if expired is None else expired, number, expired)
+            return 128 + (self.stop or -code)
+        error, hint = _explain(self.board.step if expired is None else expired, code, expired)
         if self.board.fail_attempt(error):
             return None
         _print(f"error: {error}", f"hint: {hint}")
@@ -199,22 +237,26 @@ class Supervisor:
                 files.remove_abandoned(Path(folder))
 
 
-def _explain(step: Step, number: int, expired: Step | None) -> tuple[str, str]:
-    """Return the error and the hint of a child that a signal ended."""
+def _explain(step: Step, code: int, expired: Step | None) -> tuple[str, str]:
+    """Return the error and the hint of a child that a signal or a library ended."""
     doing = f"{step.text}: " if step.text else ""
     if expired is not None:
         return (
             f"{doing}no result within {step.limit_s:g} s, the command was ended",
             f"if the model needs more time, set {steps.STEP_TIMEOUT} (seconds, 0: no limit)",
         )
-    name = signal.Signals(number).name
-    if number == signal.SIGKILL:
+    if code == -signal.SIGKILL:
         return (
-            f"{doing}the process was killed ({name}); out of memory?",
+            f"{doing}the process was killed (SIGKILL); out of memory?",
             "use a smaller model or batch, or a machine with more memory",
         )
+    if code >= 0:
+        return (
+            f"{doing}a library ended the process (exit code {code})",
+            "too little memory (ulimit -v, OVTOOL_MEMORY_LIMIT), or a bug of the library",
+        )
     return (
-        f"{doing}a library crashed ({name})",
+        f"{doing}a library crashed ({signal.Signals(-code).name})",
         "a damaged file, a bug of the library, or the memory limit (OVTOOL_MEMORY_LIMIT)",
     )
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -133,3 +134,22 @@ def test_no_temporary_folder_is_an_error(monkeypatch):
     with pytest.raises(FileNotFoundError) as raised:
         fail()
     assert explain(raised.value).hint == caught.value.hint
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limits")
+@pytest.mark.parametrize(
+    ("limit", "left", "number"),
+    [("RLIMIT_NOFILE", 1, errno.EMFILE), ("RLIMIT_FSIZE", 1 << 20, errno.EFBIG)],
+)
+def test_a_stream_error_under_a_limit_of_the_process_names_the_limit(limit, left, number):
+    import resource
+
+    name = getattr(resource, limit)
+    before = resource.getrlimit(name)
+    used = len(list(Path("/dev/fd").iterdir())) if number == errno.EMFILE else 0
+    resource.setrlimit(name, (used + left, before[1]))
+    try:
+        explained = explain(RuntimeError("basic_ios::clear: iostream error"), Path("a"))
+    finally:
+        resource.setrlimit(name, before)
+    assert f"{explained}" == f"{explain(of(number), Path('a'))}"

@@ -2,6 +2,7 @@
 
 import os
 import pty
+import resource
 import select
 import signal
 import subprocess
@@ -88,7 +89,7 @@ def assert_gone(*pids):
 
 @pytest.mark.parametrize("code", [0, 1, 5, 70])
 def test_the_exit_code_is_that_of_the_child(code):
-    ran = run(f"print('answer'); sys.exit({code})")
+    ran = run(f"print('answer'); steps.board.status = {code}; sys.exit({code})")
     assert (ran.returncode, ran.stdout, ran.stderr) == (code, "answer\n", "")
 
 
@@ -104,6 +105,53 @@ def test_a_crash_is_an_error_that_names_the_step(name):
     assert "reading model-7.xml" in error
     assert name in error
     assert hint.startswith("hint: ")
+
+
+def test_a_library_that_ends_the_process_is_an_error():
+    ran = run("""
+        with steps.limited("reading model-7.xml"):
+            os._exit(1)
+    """)
+    assert ran.returncode == 2
+    (error, _) = ran.stderr.splitlines()
+    assert error.startswith("error: reading model-7.xml: ")
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "option"),
+    [
+        ("RLIMIT_AS", 20 << 20, "-v"),
+        ("RLIMIT_AS", 100 << 20, "-v"),
+        ("RLIMIT_DATA", 15 << 20, "-d"),
+        ("RLIMIT_NOFILE", 12, "-n"),
+        ("RLIMIT_FSIZE", 0, "-f"),
+    ],
+)
+def test_a_limit_of_the_shell_below_the_least_is_an_error(limit, value, option):
+    """Python itself needs more than 12 MiB and 5 files."""
+    number = getattr(resource, limit)
+    ran = subprocess.run(
+        [sys.executable, "-m", "ovtool", "methods"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        preexec_fn=lambda: resource.setrlimit(number, (value, value)),
+        check=False,
+    )
+    assert (ran.returncode, ran.stdout) == (2, "")
+    error, hint = ran.stderr.splitlines()
+    assert error.startswith("error: ")
+    assert hint.endswith(f"ulimit {option}")
+
+
+def test_without_threads_no_command_starts(monkeypatch):
+    def refuse(_):
+        raise RuntimeError("can't start new thread")
+
+    assert supervisor.tight_limit() is None
+    monkeypatch.setattr("threading.Thread.start", refuse)
+    _, hint = supervisor.tight_limit()
+    assert hint.endswith("ulimit -u")
 
 
 def test_a_real_segmentation_fault_is_an_error():
@@ -143,6 +191,7 @@ def test_progress_renews_the_time_limit():
                 steps.report()
                 time.sleep(0.1)
         print("done")
+        steps.board.status = 0
         """,
         OVTOOL_STEP_TIMEOUT="1.5",
     )
@@ -188,6 +237,7 @@ def test_a_child_that_ends_itself_is_not_killed(start):
     process = start("""
         def stop(number, frame):
             print("cleaned", flush=True)
+            steps.board.status = 128 + number
             sys.exit(128 + number)
         signal.signal(signal.SIGTERM, stop)
         print("ready", flush=True)
@@ -269,12 +319,12 @@ def test_a_command_goes_on_without_an_attempt_that_ends_its_process(fault):
                 if name != "second":
                     {fault}
             print(name, "made")
-        sys.exit(5)
+        steps.board.status = 0
         """,
         OVTOOL_STEP_TIMEOUT="0.5",
     )
     first, second, third = ran.stdout.splitlines()[-3:]
-    assert (ran.returncode, ran.stderr, second) == (5, "", "second made")
+    assert (ran.returncode, ran.stderr, second) == (0, "", "second made")
     assert first.startswith("first failed: making first: ")
     assert third.startswith("third failed: making third: ")
     assert ("SIGABRT" if "abort" in fault else "0.5 s") in first
@@ -312,6 +362,7 @@ def test_a_stopped_job_continues(start):
         print(os.getpid(), flush=True)
         time.sleep(0.5)
         print("done", flush=True)
+        steps.board.status = 0
     """)
     child = psutil.Process(int(process.stdout.readline()))
     parent = psutil.Process(process.pid)
