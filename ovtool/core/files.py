@@ -27,6 +27,7 @@ MARKER = ".ovtool"
 """File in each folder that ovtool wrote: JSON with the relative paths of its ``files``."""
 
 _LOCK = re.compile(r"(?P<prefix>\.(?P<name>.+)\.[0-9a-f]{8})\.lock")
+_SCRATCH = re.compile(r"(?P<prefix>\.ovtool-.+\.[0-9a-f]{8})\.tmp")
 _LONGEST_NAME = 200
 """Bytes of a target's name in the names of its temporary files; the limit is 255 bytes."""
 _CACHED_BYTES = 1 << 24
@@ -384,3 +385,8 @@ def remove_abandoned(folder: Path) -> None:
             finally:
                 lock.release()
                 _remove_lock(path)
+        # A worker of a killed process may create its scratch folder again before it ends, empty.
+        for match in filter(None, map(_SCRATCH.fullmatch, names)):
+            if not (folder / f"{match['prefix']}.lock").exists():
+                with contextlib.suppress(OSError):
+                    (folder / match[0]).rmdir()

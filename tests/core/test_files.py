@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from ovtool.core import files, places
 from ovtool.core.errors import InputError
@@ -228,6 +229,17 @@ def test_temporary_files_of_dead_processes_are_removed(tmp_path, monkeypatch):
                 folder.name,
             }
     assert names(tmp_path) == []
+
+
+def test_an_empty_scratch_folder_without_a_lock_is_removed(tmp_path):
+    kept = [".other.0123abcd.tmp", ".ovtool-x.0123abcd.tmp", ".ovtool-y.0123abcd.tmp"]
+    for name in (*kept, ".ovtool-cache.0123abcd.tmp"):
+        (tmp_path / name).mkdir()
+    (tmp_path / ".ovtool-x.0123abcd.tmp" / "file").touch()
+    lock = FileLock(tmp_path / ".ovtool-y.0123abcd.lock")
+    with lock:
+        files.remove_abandoned(tmp_path)
+    assert [name for name in names(tmp_path) if name.endswith(".tmp")] == sorted(kept)
 
 
 def test_only_own_files_are_claimed(tmp_path):
