@@ -13,6 +13,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 SOURCES := ovtool tests
 
+# A test run starts hundreds of processes: without compiled modules, each would compile them again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo digits sentences test test-lowest fuzz test-npu-offline test-gpu-emulated gpu-runtime check lint bench docs clean
 
@@ -46,6 +49,7 @@ sentences: vaderSentiment-3.3.2.tar.gz $(BIN)/python ## Set up, and get the sent
 	$(PIP) install --quiet $(INDEX) -c constraints.txt -e '.[sentences]'
 
 test: $(VENV)/.dev ## Set up, then run every test
+	@$(BIN)/python -m compileall -q ovtool
 	$(BIN)/python -m pytest -n logical --dist worksteal
 
 $(LOW_VENV)/.installed: pyproject.toml
@@ -76,6 +80,7 @@ test-gpu-emulated: $(VENV)/.dev gpu-runtime ## Test the real GPU plugin on an em
 	$(BIN)/python tests/gpu_emulated/activate.py $(GPU_VENV) $(BIN)/python -m pytest -m gpu_emulated tests/gpu_emulated
 
 check: lint ## Lint, types, import rules, and the fast tests
+	@$(BIN)/python -m compileall -q ovtool
 	$(BIN)/python -m pytest -n logical --dist worksteal -m 'not slow and not benchmark and not gpu_emulated'
 
 lint: $(VENV)/.dev ## Lint, types and import rules alone

@@ -7,13 +7,19 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
-    "ovtool", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    "full", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
-settings.load_profile("ovtool")
+settings.register_profile("fast", settings.get_profile("full"), max_examples=20)
+settings.load_profile("full")
 
 
-def pytest_configure():
-    """Undo what a shell or ``nohup`` ignores for jobs in the background: programs inherit it."""
+def pytest_configure(config):
+    """Search the fast tests with fewer examples, and undo what a shell lets programs ignore.
+
+    A shell or ``nohup`` ignores signals for jobs in the background: programs inherit it.
+    """
+    if "not slow" in config.option.markexpr:
+        settings.load_profile("fast")
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in ("SIGHUP", "SIGTSTP"):
@@ -33,6 +39,26 @@ def tree(tmp_path):
         return tmp_path
 
     return write
+
+
+@pytest.fixture(scope="module")
+def local_workers():
+    """Measure and read models in this process for the tests of a module."""
+    from tests.helpers.in_process import use_local_workers
+
+    with pytest.MonkeyPatch.context() as patch:
+        use_local_workers(patch)
+        yield
+
+
+@pytest.fixture(scope="module")
+def local_renderer():
+    """Draw charts in this process for the tests of a module."""
+    from tests.helpers.in_process import use_local_renderer
+
+    with pytest.MonkeyPatch.context() as patch:
+        use_local_renderer(patch)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,8 @@ from ovtool.selection.choice_spec import ChoiceSpec
 from tests.helpers import sweeps
 from tests.helpers.report_pages import cells, page_of
 
+pytestmark = pytest.mark.usefixtures("local_renderer")
+
 NPU, MARKED = "NPU.4000", "NPU.4000 (estimate)"
 ALLOWED = ChoiceSpec(allow_estimates=True)
 MEASURED = {

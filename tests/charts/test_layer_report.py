@@ -10,6 +10,8 @@ from ovtool.core.errors import InputError
 from ovtool.report.write import report
 from tests.helpers import sweeps
 
+pytestmark = pytest.mark.usefixtures("local_renderer")
+
 LIMITS = {"peaks": {"i8": 400.0}, "bandwidths": {"memory": 20.0}}
 
 

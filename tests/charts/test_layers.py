@@ -10,6 +10,8 @@ from ovtool.charts.drawing import MAX_LAYERS
 from ovtool.charts.layers import draw_noise_by_layer, draw_roofline, draw_time_by_layer
 from ovtool.charts.render import write_charts
 
+pytestmark = pytest.mark.usefixtures("local_renderer")
+
 ROOFLINE_ROWS = [
     {"name": "conv", "type": "Convolution", "precision": "f32", "time_ms": 1.0,
      "gflops_per_s": 100.0, "intensity": 50.0, "bound": "compute"},

@@ -7,6 +7,8 @@ from ovtool.compile_check.npu import offline
 from ovtool.core.notes import NOTES
 from tests.compile_check.test_compile_check import Scripted, good
 
+pytestmark = pytest.mark.usefixtures("local_workers")
+
 ESTIMATES = ("--device", "NPU.3720,NPU.4000", "--batch", "1,2", "--hint", "latency")
 
 

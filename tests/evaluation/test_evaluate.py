@@ -13,6 +13,8 @@ from ovtool.models.options import SourceOptions
 from tests.helpers.graphs import convolutional, save
 from tests.helpers.quantized_models import run, samples, save_mlp, write_qdq
 
+pytestmark = pytest.mark.usefixtures("local_workers")
+
 
 @pytest.fixture(scope="module")
 def variant(tmp_path_factory):

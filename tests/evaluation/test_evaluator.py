@@ -20,6 +20,8 @@ from ovtool.models.options import SourceOptions
 from tests.helpers.graphs import RECURRENT, recurrent
 from tests.helpers.owned import QUICK
 
+pytestmark = pytest.mark.usefixtures("local_workers")
+
 LETTERS = ("", *"abcd", " ")
 
 

@@ -16,6 +16,8 @@ from ovtool.evaluation.metrics import MetricRequest, make_judge
 from tests.helpers.graphs import constant, save
 from tests.helpers.owned import QUICK
 
+pytestmark = pytest.mark.usefixtures("local_workers")
+
 RNG = np.random.default_rng(0)
 
 

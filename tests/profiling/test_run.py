@@ -1,4 +1,4 @@
-"""Profiles of small networks in worker processes; no test depends on speed."""
+"""Profiles of small networks; no test depends on speed."""
 
 import csv
 import json
@@ -13,6 +13,8 @@ from ovtool import api
 from ovtool.benchmark import process
 from ovtool.core.errors import InputError, MissingDeviceError
 from tests.helpers import graphs as models
+
+pytestmark = pytest.mark.usefixtures("local_workers")
 
 SECONDS = 0.05
 INT8 = ("conv0", "classifier")

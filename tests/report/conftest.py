@@ -5,6 +5,7 @@ import pytest
 from ovtool.report.write import report
 from ovtool.results.table import load_results
 from tests.helpers import sweeps
+from tests.helpers.in_process import use_local_renderer
 from tests.helpers.report_pages import HOSTILE
 
 HOSTILE_MODEL = sweeps.Model(HOSTILE, 4.0, {"default": 3.0}, (48, 50))
@@ -23,4 +24,6 @@ def written(tmp_path_factory):
     folder = sweeps.make(root / "s", measurements, models, unavailable=[("NPU", HOSTILE)])
     (root / "out").mkdir()
     (root / "out" / "notes.txt").write_text("kept")
-    return load_results([folder]), report([folder], out=root / "out")
+    with pytest.MonkeyPatch.context() as patch:
+        use_local_renderer(patch)
+        return load_results([folder]), report([folder], out=root / "out")

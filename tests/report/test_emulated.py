@@ -22,6 +22,8 @@ from ovtool.selection.choice_spec import ChoiceSpec
 from tests.helpers import sweeps
 from tests.helpers.report_pages import column_of, page_of
 
+pytestmark = pytest.mark.usefixtures("local_renderer")
+
 MARKED = "GPU (emulated)"
 
 

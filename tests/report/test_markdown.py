@@ -2,6 +2,10 @@
 
 import re
 
+import pytest
+
+pytestmark = pytest.mark.usefixtures("local_renderer")
+
 
 def test_markdown_escapes_hostile_names(written):
     text = written[1].markdown.read_text()

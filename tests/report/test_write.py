@@ -9,6 +9,8 @@ from ovtool.report.write import report
 from ovtool.selection.choice_spec import ChoiceSpec
 from tests.helpers import sweeps
 
+pytestmark = pytest.mark.usefixtures("local_renderer")
+
 
 def test_all_files_are_written_and_other_files_are_kept(written):
     _table, files = written

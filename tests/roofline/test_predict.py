@@ -21,6 +21,8 @@ from tests.roofline.scripted import (
     executed,
 )
 
+pytestmark = pytest.mark.usefixtures("local_workers")
+
 SPEC = SweepSpec(**dict(QUICK), batches=[1], precisions=["f32"])
 
 

@@ -20,6 +20,8 @@ from tests.compile_check.test_compile_check import Scripted, good, no_segments
 from tests.helpers.graphs import convolutional, embedding, save
 from tests.helpers.owned import QUICK
 
+pytestmark = pytest.mark.usefixtures("local_workers")
+
 NO_NPU = Device("NPU", available=False, unavailable_reason="no driver")
 CPU = Device("CPU", available=True)
 ONE = {"devices": ["NPU.4000"], "with_estimates": True, "batches": (1,), "hints": ("latency",)}

@@ -18,6 +18,8 @@ from tests.benchmark.scripted import even
 from tests.helpers.graphs import embedding, fully_connected, save
 from tests.helpers.owned import QUICK
 
+pytestmark = pytest.mark.usefixtures("local_workers")
+
 
 @dataclass
 class RecordingRunner:

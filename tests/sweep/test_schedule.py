@@ -18,6 +18,8 @@ from ovtool.core.trial import Trial
 from ovtool.sweep.schedule import TrialCounts, falls_short, run_plan
 from tests.benchmark.scripted import fails
 
+pytestmark = pytest.mark.usefixtures("local_workers")
+
 HERE = Environment(id="here", machine="m", facts={"cpu": "a", "kernel": "6.1", "memory_gib": 8})
 
 

@@ -11,6 +11,8 @@ from ovtool.core.sweep_spec import SweepSpec
 from tests.helpers.graphs import ROWS, convolutional, embedding, save
 from tests.helpers.owned import QUICK
 
+pytestmark = pytest.mark.usefixtures("local_workers")
+
 LENGTH = 20
 
 

@@ -1,9 +1,13 @@
 """``ovtool evaluate``."""
 
+import pytest
+
 from ovtool import api
 from ovtool.core.notes import make_note
 from ovtool.evaluation.device_difference import DeviceDifference, Divergence
 from ovtool.evaluation.evaluate import Quality
+
+pytestmark = pytest.mark.usefixtures("local_workers")
 
 AGREEMENT, SMALL = "agreement_top1", DeviceDifference(0.001, 0.05, 4)
 SHARE = {"agreement_top1": 0.5, "agreement_top1_ci_low": 0.15, "agreement_top1_ci_high": 0.85}

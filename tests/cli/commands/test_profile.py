@@ -12,6 +12,8 @@ from ovtool.graph.runtime import Layer
 from ovtool.profiling.run import Profile
 from ovtool.roofline.predict import LayerRoofline, RooflineComparison
 
+pytestmark = pytest.mark.usefixtures("local_workers")
+
 
 def make_profile(**fields):
     """A profile with invented figures."""

@@ -10,6 +10,8 @@ from ovtool.cli.commands import report
 from ovtool.report.write import ReportFiles
 from tests.helpers import sweeps
 
+pytestmark = pytest.mark.usefixtures("local_renderer")
+
 
 def test_every_file_of_a_report_is_written(ovtool, swept, tmp_path):
     written = ovtool("report", swept, "--out", tmp_path / "r", "--json").document
