@@ -88,6 +88,9 @@ def tight_limit() -> tuple[str, str] | None:
         return None
     import resource
 
+    os.umask(mask := os.umask(0o077))
+    if mask & 0o700 and os.geteuid() != 0:
+        return f"umask {mask:03o} takes the rights to new files from their owner", "umask 022"
     for name, option, least, unit, what in _LEAST_LIMITS:
         soft, _ = resource.getrlimit(getattr(resource, name))
         if soft != resource.RLIM_INFINITY and soft < least * unit:

@@ -143,3 +143,29 @@ def test_telemetry_is_off_and_writes_nothing(tmp_path):
     )
     assert json.loads(done.stdout) == ["openvino.tools.ovc.telemetry_stub", "MagicMock"]
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="no user database")
+def test_nncf_runs_in_a_process_without_home(tmp_path):
+    """As in a container with a user id that has no entry in the user database."""
+    program = """
+import pwd
+def unknown(_uid):
+    raise KeyError
+pwd.getpwuid = unknown
+from ovtool import api
+api.compress
+from ovtool.compression.nncf_adapter import quiet_nncf
+with quiet_nncf("a task"):
+    pass
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "HOME"}
+    ran = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        env={**environment, "TMPDIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)},
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr

@@ -144,6 +144,21 @@ def test_a_limit_of_the_shell_below_the_least_is_an_error(limit, value, option):
     assert hint.endswith(f"ulimit {option}")
 
 
+@pytest.mark.parametrize(("mask", "user", "starts"), [
+    (0o777, 1000, False), (0o200, 1000, False), (0o077, 1000, True), (0o777, 0, True),
+])  # fmt: skip
+def test_a_umask_without_rights_for_the_owner_is_an_error(monkeypatch, mask, user, starts):
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    before = os.umask(mask)
+    try:
+        limit = supervisor.tight_limit()
+        after = os.umask(0)
+    finally:
+        os.umask(before)
+    assert (limit is None) == starts
+    assert after == mask
+
+
 def test_without_threads_no_command_starts(monkeypatch):
     def refuse(_):
         raise RuntimeError("can't start new thread")
