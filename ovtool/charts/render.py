@@ -7,6 +7,7 @@ holds the GIL meanwhile.  In worker processes it runs in parallel with the rest 
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import hashlib
 import multiprocessing
@@ -49,15 +50,20 @@ class ChartRenderer:
         self._charts: list[tuple[Chart, Future[tuple[str, bytes]]]] = []
 
     def __enter__(self) -> Self:
-        """Start the processes."""
+        """Start the processes.
+
+        Raises:
+            InputError: The system has no shared memory.
+        """
         context = multiprocessing.get_context("spawn")
         with contextlib.ExitStack() as stack:
             stop_reader, stop_writer = context.Pipe(duplex=False)
             stack.callback(stop_writer.close)
             with stop_reader, _isolated_start():
-                self._pool = ProcessPoolExecutor(
-                    self._workers, context, initializer=_prepare_worker, initargs=(stop_reader,)
-                )
+                with _naming_shared_memory():
+                    self._pool = ProcessPoolExecutor(
+                        self._workers, context, initializer=_prepare_worker, initargs=(stop_reader,)
+                    )
                 for _ in range(self._workers):  # each call starts a process
                     self._pool.submit(_draw, _EMPTY_SPEC)
             self._stop = stack.pop_all()
@@ -127,6 +133,20 @@ def write_charts(charts: Sequence[Chart], folder: Path) -> list[Path]:
     with ChartRenderer(min(2, len(charts))) as renderer:
         renderer.draw(charts)
         return renderer.write(folder)
+
+
+@contextlib.contextmanager
+def _naming_shared_memory() -> Iterator[None]:
+    """Name the folder of semaphores, which some containers lack."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.EACCES, errno.EROFS, errno.ENOSPC):
+            raise
+        raise InputError(
+            f"the processes that draw charts need shared memory in /dev/shm: {error.strerror}",
+            "mount /dev/shm writable (docker: --shm-size 64m)",
+        ) from error
 
 
 @contextlib.contextmanager

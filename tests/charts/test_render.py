@@ -1,5 +1,6 @@
 """The processes that draw: their pictures, their cache and their end."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -10,10 +11,11 @@ from concurrent.futures import ProcessPoolExecutor
 import psutil
 import pytest
 
+from ovtool.charts import render
 from ovtool.charts.drawing import Chart
 from ovtool.charts.render import ChartRenderer, write_charts
 from ovtool.core import places
-from ovtool.core.errors import OvtoolError
+from ovtool.core.errors import InputError, OvtoolError
 
 DOT = {"data": {"values": [{"a": 1, "b": 2}]}, "mark": "point", "encoding": {"x": {"field": "a"}}}
 SCRIPT = """
@@ -194,3 +196,13 @@ def test_failed_start_leaves_no_process(monkeypatch):
     while workers() and time.monotonic() < deadline:
         time.sleep(0.1)
     assert workers() == []
+
+
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.EACCES, errno.EROFS])
+def test_a_system_without_shared_memory_is_named(monkeypatch, number):
+    def refuse(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(render, "ProcessPoolExecutor", refuse)
+    with pytest.raises(InputError, match="/dev/shm"), ChartRenderer():
+        pass
