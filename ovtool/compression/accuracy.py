@@ -4,9 +4,11 @@ The candidates are, in this order: the settings as given, with what rules decide
 the least noise in a search without labels (:mod:`ovtool.compression.calibration_search`); then the
 best of these with layers left in float, as few as hold the limit. The result is the first
 candidate with a metric at most ``max_drop`` below that of the uncompressed graph, on the same
-validation samples. The interval of the drop is evidence: where it contains ``max_drop``, the
-samples are too few. For a share of samples the drop is paired, see :mod:`ovtool.core.paired`. For
-other metrics the interval is that of the quantized graph's metric, which is wider.
+validation samples. For a target whose INT8 kernels do not overflow, the candidates compute in f32,
+as their graphs state it; otherwise in the kernels of this CPU. The interval of the drop is
+evidence: where it contains ``max_drop``, the samples are too few. For a share of samples the drop
+is paired, see :mod:`ovtool.core.paired`. For other metrics the interval is that of the quantized
+graph's metric, which is wider.
 """
 
 from __future__ import annotations
@@ -311,6 +313,7 @@ class _Search:
     def _result(self, model: ov.Model, chosen: dict[str, Any]) -> MethodResult:
         details = {
             "metric": self.evaluator.metric,
+            "judged_in_int8_kernels": self.evaluator.int8_kernels,
             "in_float": None if self.in_float is None else asdict(self.in_float),
             "chosen": chosen,
             "attempts": [asdict(attempt) for attempt in self.attempts],

@@ -9,11 +9,15 @@ from ovtool.compression.ptq import Int8Settings
 from ovtool.core import units
 from ovtool.devices.rules import find_wide_int8
 from ovtool.graph.operations import VIEWS
+from ovtool.graph.reference_run import EXACT_PROPERTIES, FLOAT_KERNELS
 from ovtool.system.host import Host
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import openvino as ov
 
+    from ovtool.compression.method import MethodSettings
     from ovtool.compression.ptq import QuantizationSettings
 
 _ATTENTION = "ScaledDotProductAttention"
@@ -58,6 +62,18 @@ def decide(
             decisions.append(Decision("model_type", "transformer", reason))
     update = {decision.setting: decision.value for decision in decisions}
     return settings.model_copy(update=update), tuple(decisions)
+
+
+def judging_properties(settings: MethodSettings, host: Host | None = None) -> Mapping[str, str]:
+    """Return the OpenVINO properties of quantized graphs that are judged on this CPU.
+
+    A target that adds products of 8 bits without overflow is judged without the INT8 kernels of
+    this CPU, which may overflow: quantized layers compute in f32, as the graph states them. For
+    other targets, the kernels of this CPU run. ``host`` is as for :func:`decide`.
+    """
+    target = settings.target_device if isinstance(settings, Int8Settings) else "any"
+    wide = find_wide_int8(target, host or Host())
+    return EXACT_PROPERTIES if wide is None else FLOAT_KERNELS
 
 
 def count_depthwise(model: ov.Model) -> int:

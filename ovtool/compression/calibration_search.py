@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ovtool.compression import ptq
-from ovtool.compression.calibration_rules import count_depthwise
+from ovtool.compression.calibration_rules import count_depthwise, find_attention
 from ovtool.compression.layer_sensitivity import relative_noise, sqnr_db
 from ovtool.compression.nncf_adapter import CalibrationFeed
 from ovtool.compression.ptq import TIME_LIMITS_S, Int8Settings
@@ -47,6 +47,9 @@ _MAX_JUDGED = 32
 _MIN_TO_HOLD_BACK = 16  # with fewer, candidates are judged on the samples that calibrate them
 _CALIBRATED = {"medium": 32, "high": 100}
 _MAX_SQNR_DB = 999.0
+_SMOOTHING = (0.5, 0.25, 0.75, -1.0)
+_FEWER = 4
+"""Divisor of the number of calibration samples, to try whether outliers in the rest harm."""
 _MIN_PRODUCTS = 2  # a single matrix product is a classifier
 
 Changes = dict[str, Any]
@@ -140,7 +143,7 @@ class CalibrationSearch:
             min(_CALIBRATED[effort], settings.subset_size),
             context.progress,
         )
-        self.steps = list_steps(context.model, context.settings, effort)
+        self.steps = list_steps(context.model, context.settings, effort, self.feed.count)
         self.attempts: list[SettingsAttempt] = []
         self.spent_s = self.earlier_s = 0.0
         """Seconds of the search: in all, and in runs that were interrupted."""
@@ -261,16 +264,19 @@ def rank_attempts(attempts: list[SettingsAttempt]) -> list[SettingsAttempt]:
     return sorted(known, key=lambda attempt: (attempt is not best, -(attempt.sqnr_db or 0.0)))
 
 
-def list_steps(model: ov.Model, settings: QuantizationSettings, effort: str) -> list[list[Changes]]:
+def list_steps(
+    model: ov.Model, settings: QuantizationSettings, effort: str, calibrating: int = 1
+) -> list[list[Changes]]:
     """Return the candidates by step: changes of the best settings of the steps before.
 
     ``settings`` are those of the user, which are kept; what rules decide is tried again. ``effort``
-    is medium or high.
+    is medium or high. ``calibrating`` is the number of samples that calibrate a candidate.
     """
     steps: list[list[Changes]] = []
     kinds = [operation.get_type_name() for operation in model.get_ordered_ops()]
     if settings.model_type == "auto" and kinds.count("MatMul") >= _MIN_PRODUCTS:
         steps.append([{"model_type": "transformer"}, {"model_type": "none"}])
+    steps.append(_smoothing_candidates(model, settings, effort, kinds.count("MatMul")))
     if isinstance(settings, Int8Settings):
         steps.append(_range_candidates(settings, effort, depthwise=bool(count_depthwise(model))))
         if settings.preset == "auto":
@@ -280,7 +286,26 @@ def list_steps(model: ov.Model, settings: QuantizationSettings, effort: str) -> 
         if effort == "high":
             biases.append({"bias_correction": False})
         steps.append(biases)
+    if effort == "high":
+        steps.append([{"subset_size": max(1, min(calibrating, settings.subset_size) // _FEWER)}])
     return [step for step in steps if step]
+
+
+def _smoothing_candidates(
+    model: ov.Model, settings: QuantizationSettings, effort: str, products: int
+) -> list[Changes]:
+    """Return other shares of SmoothQuant than the one that is tried first, and none.
+
+    Xiao et al. 2023, "SmoothQuant", section 4: 0.5 balances activations and weights, more suits
+    activations with more outliers.
+    """
+    possible = settings.model_type == "transformer" or (
+        settings.model_type == "auto" and find_attention(model) is not None
+    )
+    if products < _MIN_PRODUCTS or not possible or settings.smoothing_changed:
+        return []
+    shares = _SMOOTHING if effort == "high" else _SMOOTHING[:1]
+    return [{"model_type": "transformer", "smooth_matmul": share} for share in shares]
 
 
 def _range_candidates(settings: Int8Settings, effort: str, *, depthwise: bool) -> list[Changes]:

@@ -14,6 +14,7 @@ from ovtool.models.convert import ModelReference, load_or_convert
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from ovtool.compression.method import MethodSettings
     from ovtool.core.columns import Metric
     from ovtool.datasets.samples import Samples
     from ovtool.evaluation.evaluator import GraphEvaluator
@@ -84,7 +85,7 @@ def compress(
     inputs = MethodInputs(
         calibration=_load_samples(data.calibration, parent, progress),
         training=_load_samples(data.training, parent, progress),
-        evaluator=create_evaluator(data, parent, progress),
+        evaluator=create_evaluator(data, parent, progress, parsed),
         network=_network_factory(parent, network_options),
         teacher=_teacher_factory(network_options),
         loss=data.loss,
@@ -110,16 +111,21 @@ def _load_samples(
 
 
 def create_evaluator(
-    data: CompressionData, parent: Variant, progress: Progress
+    data: CompressionData, parent: Variant, progress: Progress, settings: MethodSettings
 ) -> GraphEvaluator | None:
-    """Return the evaluator of graphs made from a variant; None without validation samples."""
+    """Return the evaluator of graphs made from a variant; None without validation samples.
+
+    The settings of the method name the target device, which decides the kernels.
+    """
+    from ovtool.compression.calibration_rules import judging_properties
     from ovtool.evaluation.evaluator import GraphEvaluator
     from ovtool.evaluation.metrics import MetricRequest
 
     samples = _load_samples(data.validation, parent, progress)
     if samples is None:
         return None
-    return GraphEvaluator(samples, parent, MetricRequest(data.metric, data.outputs, data.trust))
+    request = MetricRequest(data.metric, data.outputs, data.trust)
+    return GraphEvaluator(samples, parent, request, judging_properties(settings))
 
 
 def _network_factory(parent: Variant, options: SourceOptions) -> Callable[[], Network] | None:

@@ -24,7 +24,7 @@ from ovtool.core.columns import quality_loss
 from ovtool.core.errors import InputError
 from ovtool.core.progress import SILENT, Progress
 from ovtool.graph import flops
-from ovtool.graph.reference_run import ReferenceModel
+from ovtool.graph.reference_run import FLOAT_KERNELS, ReferenceModel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -301,8 +301,8 @@ def _create_meter(
 
 
 def _outputs(model: ov.Model, data: Sequence[dict[int, Any]]) -> list[NDArray[Any]]:
-    """Return the first output for each batch, computed on the CPU in f32."""
-    reference = ReferenceModel(model)
+    """Return the first output for each batch, computed in f32, as the graph states it."""
+    reference = ReferenceModel(model, FLOAT_KERNELS)
     return [reference.run(inputs)[0] for inputs in data]
 
 

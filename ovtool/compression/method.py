@@ -55,6 +55,10 @@ class QualityEvaluator(Protocol):
         """Whether each sample counted in the last evaluation; None if the metric is no share."""
 
     @property
+    def int8_kernels(self) -> bool:
+        """Whether quantized layers run in the INT8 kernels of this CPU, else in f32."""
+
+    @property
     def metric(self) -> str:
         """Name of the metric in ``columns.py``."""
 

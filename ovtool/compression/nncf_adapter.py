@@ -158,6 +158,12 @@ class CalibrationFeed:
         self.count = min(limit, len(samples))
         self._batch = fixed_batch(inputs) or 1
 
+    def limited(self, limit: int) -> CalibrationFeed:
+        """Return a feed of at most ``limit`` of the samples, evenly spread over the data."""
+        if self.count <= limit:
+            return self
+        return CalibrationFeed(self._samples, self._inputs, limit, self._progress, self._next_task)
+
     def __len__(self) -> int:
         """Return the number of batches."""
         return math.ceil(self.count / self._batch)

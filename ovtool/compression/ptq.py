@@ -86,10 +86,15 @@ class QuantizationSettings(CalibrationSettings):
         "setting is tried",
     )
 
+    @property
+    def smoothing_changed(self) -> bool:
+        """Whether SmoothQuant has other shares than NNCF's."""
+        shares = (self.smooth_matmul, self.smooth_convolution)
+        return shares != (_SMOOTH_MATMUL, _SMOOTH_CONVOLUTION)
+
     @model_validator(mode="after")
     def _check_effect(self) -> QuantizationSettings:
-        smooth = (self.smooth_matmul, self.smooth_convolution)
-        if smooth != (_SMOOTH_MATMUL, _SMOOTH_CONVOLUTION) and self.model_type != "transformer":
+        if self.smoothing_changed and self.model_type != "transformer":
             raise ValueError("smooth_matmul and smooth_convolution need model_type transformer")
         if not self.bias_correction and not self.fast_bias_correction:
             raise ValueError("fast_bias_correction=false has no effect with bias_correction=false")
@@ -143,14 +148,15 @@ def quantize(
     """Return a quantized copy of a graph; the same settings and data give the same result.
 
     Settings left at ``auto`` are NNCF's; ``effort``, ``max_drop`` and ``time_limit_s`` have no
-    effect. Without ``stored``, weights stay in float,
-    each with the quantizer that rounds it.
+    effect. At most ``subset_size`` samples of the feed calibrate. Without ``stored``, weights stay
+    in float, each with the quantizer that rounds it.
 
     Raises:
         InputError: NNCF rejected the model or the settings, an ignored name matches no layer, or
             the graph has codebooks, which NNCF cannot quantize.
     """
     _check_codebooks(model)
+    feed = feed.limited(settings.subset_size)
     fp8 = isinstance(settings, Fp8Settings)
     with quiet_nncf(f"{'fp8' if fp8 else 'int8'} quantization"):
         import nncf
@@ -216,9 +222,10 @@ def _advanced(settings: QuantizationSettings, stored: bool) -> Any:
     from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
     changed: dict[str, Any] = {}
-    smooth = (settings.smooth_convolution, settings.smooth_matmul)
-    if smooth != (_SMOOTH_CONVOLUTION, _SMOOTH_MATMUL):
-        changed["smooth_quant_alphas"] = AdvancedSmoothQuantParameters(*smooth)
+    if settings.smoothing_changed:
+        changed["smooth_quant_alphas"] = AdvancedSmoothQuantParameters(
+            settings.smooth_convolution, settings.smooth_matmul
+        )
     if not settings.bias_correction:
         changed["disable_bias_correction"] = True
     if settings.channel_alignment:

@@ -128,7 +128,7 @@ def sensitivity(
             validation=validation, metric=metric, outputs=tuple(outputs), trust=trust
         )
         calibration = spec.load(variant, progress)
-        evaluator = create_evaluator(inputs, variant, progress)
+        evaluator = create_evaluator(inputs, variant, progress, parsed)
         result = measure_sensitivity(
             graph,
             calibration,

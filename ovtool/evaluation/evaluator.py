@@ -23,7 +23,7 @@ from ovtool.core.units import MIB
 from ovtool.datasets.samples import batches, stack, unstack
 from ovtool.evaluation.metrics import Judge, MetricRequest, make_judge
 from ovtool.evaluation.outputs import join_rows, read_rows
-from ovtool.graph.reference_run import EXACT_PROPERTIES, ReferenceModel
+from ovtool.graph.reference_run import EXACT_PROPERTIES, FLOAT_KERNELS, ReferenceModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -137,6 +137,7 @@ class GraphEvaluator:
         samples: Validation samples, preprocessed for the variant.
         variant: The uncompressed variant, which is the reference of agreement and cosine.
         request: The metric and the outputs that the user wants; the data decides the rest.
+        properties: Of the compiled graphs: whether quantized layers use the CPU's INT8 kernels.
         outcomes: Whether each sample counted for the metric in the last evaluation, for paired
             comparisons; None if the metric is no share of samples.
     """
@@ -144,6 +145,7 @@ class GraphEvaluator:
     samples: Samples
     variant: Variant
     request: MetricRequest = field(default_factory=MetricRequest)
+    properties: Mapping[str, str] = field(default_factory=EXACT_PROPERTIES.copy)
     outcomes: tuple[bool, ...] | None = field(default=None, init=False)
     _judge: Judge | None = field(default=None, init=False)
     _reference: dict[str, Rows] | None = field(default=None, init=False)
@@ -163,6 +165,11 @@ class GraphEvaluator:
     def metric(self) -> QualityMetric:
         """The column of the metric."""
         return self.judge.column
+
+    @property
+    def int8_kernels(self) -> bool:
+        """Whether quantized layers run in the CPU's INT8 kernels, else in f32."""
+        return self.properties != FLOAT_KERNELS
 
     @property
     def description(self) -> str:
@@ -197,7 +204,7 @@ class GraphEvaluator:
     def _outputs(self, model: ov.Model) -> dict[str, Rows]:
         record = self.variant.record
         size = record.batch_size or 1
-        reference = ReferenceModel(model)
+        reference = ReferenceModel(model, self.properties)
         chunks: dict[str, list[Rows]] = {self.judge.names[i]: [] for i in self.judge.judged}
         for batch in batches(self.samples, record.inputs, size):
             arrays = {i: batch.inputs[port.name] for i, port in enumerate(record.inputs)}

@@ -41,7 +41,7 @@ class ScriptedEvaluator:
         self.metric = self.description = metric
         self.samples = pictures(4, 5)
         self.values, self.half, self.calls = list(values), half, 0
-        self.outcomes = None
+        self.outcomes, self.int8_kernels = None, True
 
     def __call__(self, _):
         value = self.values[self.calls]

@@ -5,8 +5,9 @@ import openvino as ov
 import pytest
 from openvino import opset15 as op
 
-from ovtool.compression.calibration_rules import decide, find_attention
+from ovtool.compression.calibration_rules import decide, find_attention, judging_properties
 from ovtool.compression.registry import parse_settings
+from ovtool.graph.reference_run import EXACT_PROPERTIES, FLOAT_KERNELS
 from ovtool.graph.weights import find_weights
 from ovtool.system.host import Host
 from tests.compression.samples import compress
@@ -47,6 +48,27 @@ def test_overflow_fix_is_off_where_sums_do_not_overflow(tmp_path, target, flags,
     assert decided(convolutional(), host, target_device=target) == expected
     assert decided(convolutional(), host, target_device=target, overflow_fix="enable") == {}
     assert decided(convolutional(), host, target_device=target, effort="none") == {}
+
+
+@pytest.mark.parametrize(
+    ("target", "flags", "properties"),
+    [
+        ("gpu", "", FLOAT_KERNELS),
+        ("npu", "", FLOAT_KERNELS),
+        ("cpu", "avx_vnni", FLOAT_KERNELS),
+        ("cpu", "", EXACT_PROPERTIES),
+        ("any", "avx_vnni", EXACT_PROPERTIES),
+    ],
+)
+def test_a_target_without_overflow_is_not_judged_by_kernels_that_overflow(
+    tmp_path, target, flags, properties
+):
+    settings = parse_settings("int8", {"target_device": target})
+    assert judging_properties(settings, machine(tmp_path, flags)) == properties
+
+
+def test_methods_without_a_target_are_judged_by_the_kernels_of_this_cpu():
+    assert judging_properties(parse_settings("fp16", {})) == EXACT_PROPERTIES
 
 
 def test_an_unknown_cpu_may_overflow(tmp_path):

@@ -105,7 +105,10 @@ def test_the_worst_output_counts(tmp_path):
          [{"activations_range"}, {"fast_bias_correction"}]),
         (convolutional(), {"bias_correction": False}, [{"activations_range"}, {"preset"}]),
         (attention(fused=False), {"preset": "mixed", "fast_bias_correction": False},
-         [{"model_type"}, {"activations_range"}]),
+         [{"model_type"}, {"model_type", "smooth_matmul"}, {"activations_range"}]),
+        (attention(fused=False), {"preset": "mixed", "fast_bias_correction": False,
+                                  "model_type": "transformer", "smooth_matmul": 0.4},
+         [{"activations_range"}]),
         (attention(fused=False),
          {"model_type": "none", "preset": "mixed", "fast_bias_correction": False},
          [{"activations_range"}]),
@@ -123,8 +126,29 @@ def test_given_settings_are_kept(graph, given, expected):
 def test_fp8_has_no_settings_of_int8():
     steps = list_steps(attention(fused=False), parse_settings("fp8", {}), "high")
     assert {key for step in steps for changes in step for key in changes} == {
-        "model_type", "fast_bias_correction", "bias_correction",
+        "model_type", "smooth_matmul", "fast_bias_correction", "bias_correction", "subset_size",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("calibrating", [1, 3, 40])
+def test_high_tries_fewer_samples(calibrating):
+    settings = parse_settings("int8", {"subset_size": 20})
+    assert not any("subset_size" in c for s in list_steps(convolutional(), settings, "medium")
+                   for c in s)  # fmt: skip
+    (last,) = list_steps(convolutional(), settings, "high", calibrating)[-1]
+    assert last == {"subset_size": {1: 1, 3: 1, 40: 5}[calibrating]}
+
+
+def test_smoothing_that_is_tried_is_valid_and_differs():
+    for effort, count in (("medium", 1), ("high", 4)):
+        settings = parse_settings("int8", {})
+        tried = [c for step in list_steps(attention(fused=False), settings, effort) for c in step
+                 if "smooth_matmul" in c]  # fmt: skip
+        assert len(tried) == count
+        for changes in tried:
+            shares = parse_settings("int8", changes)
+            assert shares.model_type == "transformer"
+            assert shares.smooth_matmul != settings.smooth_matmul
 
 
 @pytest.mark.slow

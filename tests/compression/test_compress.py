@@ -5,6 +5,7 @@ import pytest
 
 from ovtool.compression.compress import CompressionData, compress, create_evaluator
 from ovtool.compression.method import MissingInputError
+from ovtool.compression.registry import parse_settings
 from ovtool.core.errors import InputError
 from ovtool.core.progress import SILENT
 from ovtool.core.variant import Variant
@@ -57,9 +58,9 @@ def test_evaluator_uses_the_metric_of_the_labels(tmp_path):
 
     def metric(name, chosen=None):
         data = CompressionData(validation=str(tmp_path / f"{name}.npz"), metric=chosen)
-        return create_evaluator(data, parent, SILENT).metric
+        return create_evaluator(data, parent, SILENT, parse_settings("int8", {})).metric
 
     assert metric("labelled") == "accuracy_top1"
     assert metric("unlabelled") == "output_cosine"
     assert metric("unlabelled", "agreement") == metric("labelled", "agreement") == "agreement_top1"
-    assert create_evaluator(CompressionData(), parent, SILENT) is None
+    assert create_evaluator(CompressionData(), parent, SILENT, parse_settings("int8", {})) is None

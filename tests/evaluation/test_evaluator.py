@@ -16,6 +16,7 @@ from ovtool.evaluation import evaluator
 from ovtool.evaluation.evaluator import GraphEvaluator
 from ovtool.evaluation.metrics import MetricRequest
 from ovtool.evaluation.text import load_alphabet
+from ovtool.graph.reference_run import EXACT_PROPERTIES, FLOAT_KERNELS, ReferenceModel
 from ovtool.models.options import SourceOptions
 from tests.helpers.graphs import RECURRENT, recurrent
 from tests.helpers.owned import QUICK
@@ -185,3 +186,21 @@ def test_chunks_of_slow_inferences_stay_small(monkeypatch):
     assert set(sizes()) == {1}
     took[0] = 0.001
     assert list(sizes()) == [1, 8, 64, 64, 63]
+
+
+def test_a_graph_is_evaluated_with_the_given_properties(tmp_path, lines, monkeypatch):
+    plain = api.convert(write_onnx(tmp_path / "r.onnx"), out=tmp_path / "plain")
+    used = []
+
+    class Recorded(ReferenceModel):
+        def __init__(self, model, properties):
+            used.append(properties)
+            super().__init__(model, properties)
+
+    monkeypatch.setattr(evaluator, "ReferenceModel", Recorded)
+    samples = api.DataSpec(str(lines[0])).load(plain)
+    for properties, int8_kernels in ((FLOAT_KERNELS, False), (EXACT_PROPERTIES, True)):
+        judge = GraphEvaluator(samples, plain, MetricRequest("characters"), properties)
+        judge(ov.Core().read_model(plain.xml))
+        assert judge.int8_kernels is int8_kernels
+        assert used.pop() is properties
