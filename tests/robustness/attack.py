@@ -44,6 +44,8 @@ class Ground:
 
     folder: Path
     server: ForkServer
+    supervised: bool = False
+    """Whether commands run in a child of a supervisor, as they do for users."""
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
     _complete: dict[str, set[str]] = field(default_factory=dict)
 
@@ -73,7 +75,9 @@ class Ground:
         out = folder / "work" / "out"
         out.parent.mkdir(parents=True)
         verb.before(self.inputs, out)
-        child = self.server.start(verb.arguments(self.inputs, out), folder, stopped=True)
+        child = self.server.start(
+            verb.arguments(self.inputs, out), folder, stopped=True, supervised=self.supervised
+        )
         reached = strike(child)
         status = child.wait(deadline_s)
         child.kill_all()
@@ -110,7 +114,8 @@ class Ground:
             out = folder / "work" / "out"
             out.parent.mkdir(parents=True)
             inputs.VERBS[name].before(self.inputs, out)
-            child = self.server.start(inputs.VERBS[name].arguments(self.inputs, out), folder)
+            arguments = inputs.VERBS[name].arguments(self.inputs, out)
+            child = self.server.start(arguments, folder, supervised=self.supervised)
             assert child.wait(DEADLINE_S) == 0, child.err
             self._complete[name] = _names_below(out)
             shutil.rmtree(folder)

@@ -71,13 +71,20 @@ class ForkServer:
 
     Args:
         fake: Whether sweeps measure with the fake runner instead of worker processes.
+        environment: Environment variables of the server and its commands.
     """
 
-    def __init__(self, *, fake: bool = True) -> None:
+    def __init__(self, *, fake: bool = True, environment: dict[str, str] | None = None) -> None:
         command = [sys.executable, "-m", "tests.robustness.forkserver", *(["--fake"] * fake)]
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env=environment,
         )
+        self.pid = self._process.pid
         assert self._answer() == "ready"
 
     def _answer(self) -> Any:

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
+import subprocess
 import tempfile
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.robustness import disk, inputs, syscalls
-from tests.robustness.forkserver import ForkServer
+from tests.robustness import attack, disk, inputs
+from tests.robustness.forkserver import Child, ForkServer
 from tests.robustness.writelog import OPTIONS, Replay
 
 if TYPE_CHECKING:
@@ -70,6 +73,32 @@ class Recorded:
             yield "end", tree, frozenset(replay.said.split())
 
 
+def available() -> str:
+    """Return why the writes of a command cannot be recorded; empty if they can."""
+    if shutil.which("strace") is None:
+        return "strace is not installed"
+    probe = ["strace", "-qq", "-o", "/dev/null", "true"]
+    ran = subprocess.run(probe, capture_output=True, check=False, timeout=30)
+    return "strace may not trace here" if ran.returncode else ""
+
+
+def _trace(child: Child, *options: str) -> None:
+    """Attach strace to a command that waits, continue the command, and wait for both."""
+    log = child.folder / "strace"
+    tracer = subprocess.Popen(
+        ["strace", "-qq", "-o", str(log), *options, "-p", str(child.pid)],
+        stderr=subprocess.DEVNULL,
+    )
+    status = Path(f"/proc/{child.pid}/status")
+    while "\nTracerPid:\t0\n" in status.read_text() and tracer.poll() is None:
+        time.sleep(0.002)
+    child.kill(signal.SIGCONT)
+    child.wait(attack.DEADLINE_S)
+    if child.status is None:
+        child.kill_all()
+    tracer.wait(30)
+
+
 def record(server: ForkServer, source: Path, name: str, folder: Path) -> Recorded:
     """Run a command of :data:`tests.robustness.inputs.VERBS` and record its writes."""
     verb, out = inputs.VERBS[name], folder / "work" / "out"
@@ -77,7 +106,7 @@ def record(server: ForkServer, source: Path, name: str, folder: Path) -> Recorde
     verb.before(source, out)
     shutil.copytree(out.parent, folder / "before")
     child = server.start(verb.arguments(source, out), folder, stopped=True)
-    syscalls.traced(child, *OPTIONS)
+    _trace(child, *OPTIONS)
     assert child.status == 0, child.err
     return Recorded(folder, name)
 
@@ -141,7 +170,7 @@ def main() -> None:
     parser.add_argument("verbs", nargs="+", help=f"of {', '.join(inputs.VERBS)}")
     parser.add_argument("--step", type=int, default=1, help="every n-th state")
     options = parser.parse_args()
-    if reason := syscalls.available():
+    if reason := available():
         raise SystemExit(reason)
     with tempfile.TemporaryDirectory() as temporary, ForkServer() as server:
         folder = Path(temporary)

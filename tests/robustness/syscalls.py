@@ -1,18 +1,23 @@
 """Fail, or kill at, the n-th system call of a kind: ``python -m tests.robustness.syscalls --all``.
 
-The command is a fork that has imported everything, so a call belongs to the command and not to
-Python's imports.  Calls are counted in the main thread, from the reading of the arguments to the
-exit.  Needs strace.
+The library ``failing_calls.c`` is preloaded into every process of a command: the supervisor, its
+child, and workers.  It counts calls on files of the attacked folder, from the start of the command
+to its end; the command is a fork that has imported everything.  Needs Linux and a C compiler.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import ctypes
+import errno
+import mmap
+import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
-import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,95 +30,112 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 KINDS = {
-    "open": ("openat", ("EMFILE", "EIO")),
-    "read": ("read,pread64", ("EIO",)),
-    "write": ("write,pwrite64,writev", ("ENOSPC", "EIO")),
-    "fsync": ("fsync,fdatasync", ("EIO",)),
-    "rename": ("rename,renameat,renameat2", ("EIO",)),
-    "unlink": ("unlink,unlinkat,rmdir", ("EIO",)),
-    "mkdir": ("mkdir,mkdirat", ("ENOSPC",)),
-    "truncate": ("ftruncate,truncate", ("EIO",)),
-    "stat": ("stat,lstat,fstat,newfstatat,statx,access,faccessat,faccessat2", ("EIO",)),
-    "list": ("getdents64", ("EIO",)),
-    "lock": ("flock", ("ENOLCK",)),
-    "seek": ("lseek", ("EIO",)),
-    "close": ("close", ("EIO",)),
-    "link": ("readlink,readlinkat,symlink,link,chmod,fchmod,fchmodat", ("EPERM",)),
-    "pipe": ("pipe2,socketpair,dup,dup2,dup3", ("EMFILE",)),
-    "fork": ("clone,clone3,fork,vfork", ("EAGAIN",)),
+    "open": ("EMFILE", "EIO"),
+    "read": ("EIO",),
+    "write": ("ENOSPC", "EIO"),
+    "fsync": ("EIO",),
+    "rename": ("EIO",),
+    "unlink": ("EIO",),
+    "mkdir": ("ENOSPC",),
+    "truncate": ("EIO",),
+    "stat": ("EIO",),
+    "list": ("EIO",),
+    "lock": ("ENOLCK",),
+    "link": ("EPERM",),
+    "pipe": ("EMFILE",),
+    "fork": ("EAGAIN",),
+    "map": ("ENOMEM",),
 }
-"""System calls by kind, and the errors to inject."""
+"""Kinds of system calls in the order of the library, and the errors to inject."""
 STATE = ("write", "fsync", "rename", "unlink", "mkdir", "truncate", "lock")
 """Kinds that change what is on the disk."""
 KILL = "KILL"
 
 
-def available() -> str:
-    """Return why system calls cannot be injected; empty if they can."""
-    if shutil.which("strace") is None:
-        return "strace is not installed"
-    probe = ["strace", "-qq", "-o", "/dev/null", "-e", "inject=fsync:error=EIO", "true"]
-    ran = subprocess.run(probe, capture_output=True, check=False, timeout=30)
-    return "strace may not trace here" if ran.returncode else ""
+class _Plan(ctypes.Structure):
+    """Shared with the library, which has the same layout."""
 
-
-def traced(child: Child, *options: str) -> None:
-    """Attach strace to a command that waits, continue the command, and wait for both."""
-    log = child.folder / "strace"
-    tracer = subprocess.Popen(
-        ["strace", "-qq", "-o", str(log), *options, "-p", str(child.pid)],
-        stderr=subprocess.DEVNULL,
+    _fields_ = (
+        *(
+            (name, ctypes.c_int)
+            for name in ("active", "server", "kind", "place", "error", "struck")
+        ),
+        ("calls", ctypes.c_int * 32),
+        ("folder", ctypes.c_char * 4096),
     )
-    status = Path(f"/proc/{child.pid}/status")
-    while "\nTracerPid:\t0\n" in status.read_text() and tracer.poll() is None:
-        time.sleep(0.002)
-    child.kill(signal.SIGCONT)
-    child.wait(attack.DEADLINE_S)
-    if child.status is None:
-        child.kill_all()
-    tracer.wait(30)
 
 
-def count(ground: Ground, name: str, kind: str) -> int:
-    """Return how many system calls of a kind a command makes."""
-    calls = 0
-
-    def strike(child: Child) -> bool:
-        nonlocal calls
-        traced(child, "-e", f"trace={KINDS[kind][0]}", "-e", "signal=none")
-        calls = sum("(" in line for line in (child.folder / "strace").open())
-        return True
-
-    ground.attack(name, "count", strike)
-    return calls
+def available() -> str:
+    """Return why system calls cannot be failed; empty if they can."""
+    if sys.platform != "linux":
+        return "Linux only"
+    return "" if shutil.which("cc") else "cc is not installed"
 
 
-def fail(ground: Ground, name: str, kind: str, error: str, place: int) -> Outcome:
-    """Run a command whose system call number ``place`` of a kind fails; or kills, for ``KILL``."""
-    what = f"signal={error}" if error == KILL else f"error={error}"
-    calls = KINDS[kind][0]
+class Caller:
+    """A ground whose commands are preloaded with the library.
 
-    def strike(child: Child) -> bool:
-        rule = f"inject={calls}:{what}:when={place}"
-        traced(child, "-e", f"trace={calls}", "-e", rule, "-e", "signal=none")
-        return error == KILL or "(INJECTED)" in (child.folder / "strace").read_text()
+    Args:
+        folder: Of the attacks.
+        fake: Whether sweeps measure with the fake runner instead of worker processes.
+    """
 
-    expected = attack.EXPECTED | ({-signal.SIGKILL} if error == KILL else set())
-    return ground.attack(name, f"{kind} {place} {error}", strike, expected=expected)
+    def __init__(self, folder: Path, *, fake: bool = True) -> None:
+        library, plan = folder / "failing_calls.so", folder / "plan"
+        source = Path(__file__).with_name("failing_calls.c")
+        subprocess.run(["cc", "-O1", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+        plan.write_bytes(bytes(ctypes.sizeof(_Plan)))
+        with plan.open("r+b") as stream:
+            self.plan = _Plan.from_buffer(mmap.mmap(stream.fileno(), 0))
+        preload = {"LD_PRELOAD": str(library), "FAILING_CALLS": str(plan)}
+        self.server = ForkServer(fake=fake, environment=os.environ | preload)
+        self.plan.server = self.server.pid
+        self.plan.folder = str(folder).encode()
+        self.ground = Ground(folder, self.server, supervised=True)
+
+    def attack(self, name: str, kind: str, error: str, place: int) -> Outcome:
+        """Run a command whose call number ``place`` of a kind fails; or kills, for ``KILL``."""
+        plan = self.plan
+        plan.kind, plan.place, plan.struck = list(KINDS).index(kind), place, 0
+        plan.error = 0 if error == KILL else getattr(errno, error)
+        ctypes.memset(plan.calls, 0, ctypes.sizeof(plan.calls))
+
+        def strike(child: Child) -> bool:
+            plan.active = 1
+            child.kill(signal.SIGCONT)
+            child.wait(attack.DEADLINE_S)
+            plan.active = 0
+            return bool(plan.struck)
+
+        expected = attack.EXPECTED | ({-signal.SIGKILL} if error == KILL else set())
+        return self.ground.attack(name, f"{kind} {place} {error}", strike, expected=expected)
+
+    def count(self, name: str) -> dict[str, int]:
+        """Return how many system calls of each kind a command makes."""
+        outcome = self.attack(name, "open", "EIO", -1)
+        assert outcome.status == 0, outcome
+        return dict(zip(KINDS, self.plan.calls, strict=False))
+
+
+@contextlib.contextmanager
+def caller(folder: Path, *, fake: bool = True) -> Iterator[Caller]:
+    """Yield a :class:`Caller`, and end its server."""
+    made = Caller(folder, fake=fake)
+    with made.server:
+        yield made
 
 
 def stepped(
-    ground: Ground, names: list[str], kinds: list[str], step: int, *, kill: bool = False
+    calls: Caller, names: list[str], kinds: list[str], step: int, *, kill: bool = False
 ) -> Iterator[Outcome]:
     """Yield the outcomes of every ``step``-th system call of each command and kind."""
     for name in names:
+        totals = calls.count(name)
+        print(f"{name}: {totals}", flush=True)
         for kind in kinds:
-            total = count(ground, name, kind)
-            errors = (KILL,) if kill else KINDS[kind][1]
-            print(f"{name} {kind}: {total} calls", flush=True)
-            for error in errors:
-                run = partial(fail, ground, name, kind, error)
-                yield from map(run, range(1, total + 1, step))
+            for error in (KILL,) if kill else KINDS[kind]:
+                run = partial(calls.attack, name, kind, error)
+                yield from map(run, range(1, totals[kind] + 1, step))
 
 
 def main() -> None:
@@ -124,15 +146,18 @@ def main() -> None:
     parser.add_argument("--kind", default=",".join(STATE), help=f"of {', '.join(KINDS)}")
     parser.add_argument("--step", type=int, default=1, help="every n-th call")
     parser.add_argument("--kill", action="store_true", help="SIGKILL at the call instead")
+    parser.add_argument("--real", action="store_true", help="measure in worker processes")
     parser.add_argument("--log", default="syscalls.jsonl", help="file of outcomes")
     options = parser.parse_args()
     if reason := available():
         raise SystemExit(reason)
     names = list(inputs.VERBS) if options.all else options.verb.split(",")
     kinds = list(KINDS) if options.all else options.kind.split(",")
-    with tempfile.TemporaryDirectory() as folder, ForkServer() as server:
-        ground = Ground(Path(folder), server)
-        outcomes = stepped(ground, names, kinds, options.step, kill=options.kill)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        caller(Path(folder), fake=not options.real) as calls,
+    ):
+        outcomes = stepped(calls, names, kinds, options.step, kill=options.kill)
         print(attack.summary(attack.record(outcomes, Path(options.log))))
 
 

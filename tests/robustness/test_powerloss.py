@@ -2,11 +2,11 @@
 
 import pytest
 
-from tests.robustness import inputs, powerloss, syscalls
+from tests.robustness import inputs, powerloss
 from tests.robustness.disk import Disk
 from tests.robustness.forkserver import ForkServer
 
-needs_strace = pytest.mark.skipif(bool(syscalls.available()), reason=syscalls.available())
+needs_strace = pytest.mark.skipif(bool(powerloss.available()), reason=powerloss.available())
 
 
 @pytest.fixture(scope="module")
