@@ -8,6 +8,7 @@ from ovtool.benchmark.process import ProcessRunner
 from ovtool.core.trial import Trial
 from ovtool.devices import rules
 from tests.helpers.graphs import convolutional, fully_connected, save
+from tests.helpers.in_process import use_local_workers
 
 
 def children():
@@ -43,3 +44,10 @@ def opened():
             return stack.enter_context(contextlib.closing(session))
 
         yield open_one
+
+
+@pytest.fixture
+def opened_here(opened, monkeypatch):
+    """Opens sessions as ``opened`` does, in this process."""
+    use_local_workers(monkeypatch)
+    return opened

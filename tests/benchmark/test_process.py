@@ -175,6 +175,7 @@ def test_rest_of_a_group_goes_on_when_one_worker_dies(worker, tmp_path):
     assert len(good.rounds) == len(fine.rounds) == 5
 
 
+@pytest.mark.slow
 @posix
 def test_real_worker_that_is_killed_while_it_measures(opened, dense):
     session = opened(dense)

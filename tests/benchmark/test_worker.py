@@ -60,7 +60,7 @@ def test_files_in_the_current_folder_are_not_imported(opened, conv, tmp_path, mo
     assert opened(conv, batch=1).info.compile_ms > 0
 
 
-def test_samples_are_stacked_along_the_recorded_dimensions(opened, tmp_path):
+def test_samples_are_stacked_along_the_recorded_dimensions(opened_here, tmp_path):
     """x [length, batch, 2], a scalar and outputs [batch of rows], [rows, batch], a constant."""
     x = op.parameter([3, -1, 2], ov.Type.f32, name="x")
     scale = op.parameter([], ov.Type.f32, name="scale")
@@ -75,7 +75,7 @@ def test_samples_are_stacked_along_the_recorded_dimensions(opened, tmp_path):
     x.set_layout(ov.Layout("?N?"))
     for result, layout in zip(model.get_results(), ("N?", "?N", ""), strict=True):
         result.set_layout(ov.Layout(layout))
-    session = opened(save(tmp_path / "sequence", model), batch=4, precision="f32")
+    session = opened_here(save(tmp_path / "sequence", model), batch=4, precision="f32")
     assert session.measure(0.01).windows, "a scalar input is filled"
     samples = np.random.default_rng(0).random((6, 3, 2)).astype(np.float32)
     np.savez(tmp_path / "in.npz", x=samples, scale=np.full(6, 2, np.float32))
@@ -95,12 +95,12 @@ def test_samples_are_stacked_along_the_recorded_dimensions(opened, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["bf16", "i4"])
-def test_outputs_of_types_without_numpy_equivalent_have_their_values(opened, tmp_path, kind):
+def test_outputs_of_types_without_numpy_equivalent_have_their_values(opened_here, tmp_path, kind):
     x = op.parameter([-1, 3], ov.Type.f32, name="x")
     x.output(0).set_names({"x"})
     x.set_layout(ov.Layout("N?"))
     model = ov.Model([op.result(op.convert(x, kind))], [x], "narrow")
-    session = opened(save(tmp_path / "narrow", model), batch=2, precision="f32")
+    session = opened_here(save(tmp_path / "narrow", model), batch=2, precision="f32")
     assert session.measure(0.01).windows
     samples = np.array([[1, -2, 3], [0, -8, 7]], np.float32)
     np.savez(tmp_path / "in.npz", x=samples)
@@ -233,8 +233,8 @@ def test_session_measures_after_profiling(session):
 
 
 @pytest.mark.parametrize("device", ["AUTO:CPU", "HETERO:CPU"])
-def test_virtual_device_runs(opened, dense, device):
-    session = opened(dense, device=device)
+def test_virtual_device_runs(opened_here, dense, device):
+    session = opened_here(dense, device=device)
     assert session.measure(0.05).windows
     assert session.info.ran_on == "CPU"
     assert not [n for n in session.info.notes if n.id == "device-fallback"]
@@ -273,22 +273,22 @@ def lengths(*shape):
     return (("ids", shape), ("mask", shape))
 
 
-def test_random_inputs_fit_the_model_and_have_a_note(opened, text, dense):
-    evidence = {n.id: n.evidence for n in opened(text, shapes=lengths(-1, 9)).info.notes}
+def test_random_inputs_fit_the_model_and_have_a_note(opened_here, text, dense):
+    evidence = {n.id: n.evidence for n in opened_here(text, shapes=lengths(-1, 9)).info.notes}
     assert evidence["random-inputs"].startswith("ids: 0..49")
-    evidence = {n.id: n.evidence for n in opened(dense).info.notes}
+    evidence = {n.id: n.evidence for n in opened_here(dense).info.notes}
     assert evidence["random-inputs"] == "x: N(0, 1)"
 
 
 @pytest.mark.parametrize(
     "shapes", [{"shapes": lengths(-1, 9)}, {"data_shapes": lengths(4, 9)}], ids=["fixed", "open"]
 )
-def test_outputs_are_equal_with_fixed_and_open_dimensions(opened, text, tmp_path, shapes):
+def test_outputs_are_equal_with_fixed_and_open_dimensions(opened_here, text, tmp_path, shapes):
     rng = np.random.default_rng(0)
     rows = {"ids": rng.integers(0, 50, (6, 9)), "mask": np.ones((6, 9), np.int64)}
     np.savez(tmp_path / "in.npz", **rows)
     np.savez(tmp_path / "request.npz", **{name: array[:4] for name, array in rows.items()})
-    session = opened(text, batch=4, inputs=tmp_path / "request.npz", precision="f32", **shapes)
+    session = opened_here(text, batch=4, inputs=tmp_path / "request.npz", precision="f32", **shapes)
     assert "random-inputs" not in {note.id for note in session.info.notes}
     assert session.measure(0.05).windows
     session.infer(tmp_path / "in.npz", tmp_path / "out.npz")
@@ -297,8 +297,10 @@ def test_outputs_are_equal_with_fixed_and_open_dimensions(opened, text, tmp_path
         np.testing.assert_allclose(outputs["arr_0"], exact(rows)[0], rtol=1e-4, atol=1e-5)
 
 
-def test_several_requests_with_open_dimensions(opened, text):
-    session = opened(text, batch=2, hint=None, streams=1, requests=3, data_shapes=lengths(2, 7))
+def test_several_requests_with_open_dimensions(opened_here, text):
+    session = opened_here(
+        text, batch=2, hint=None, streams=1, requests=3, data_shapes=lengths(2, 7)
+    )
     assert session.info.figures["requests"] == 3
     assert session.measure(0.05).windows
 
@@ -394,9 +396,9 @@ def scaled():
 
 
 @pytest.mark.parametrize("batch", [1, 3])
-def test_samples_with_scalar_inputs_have_their_own_values(opened, tmp_path, batch):
+def test_samples_with_scalar_inputs_have_their_own_values(opened_here, tmp_path, batch):
     """A request has one scalar, so only samples with the same one share a batch."""
-    session = opened(save(tmp_path / "scaled", scaled()), batch=batch)
+    session = opened_here(save(tmp_path / "scaled", scaled()), batch=batch)
     assert session.measure(0.05).windows
     x = np.random.default_rng(0).standard_normal((7, 4)).astype(np.float32)
     s = np.array([2, 2, 2, 2, 5, 7, 7], np.float32)

@@ -82,6 +82,7 @@ def test_rerun_is_rarely_a_regression(base, sd_pct):
     assert wrong <= 4
 
 
+@pytest.mark.slow
 def test_loss_of_a_third_is_always_significant(base):
     rng = random.Random(1)
     for _ in range(100):
@@ -99,6 +100,7 @@ def few(base):
     return replace(base, measurements=base.measurements[:1])
 
 
+@pytest.mark.slow
 def test_contention_alone_is_never_a_difference(few):
     """Twenty comparisons of the same models, each side beside other loads."""
     rng = random.Random(5)

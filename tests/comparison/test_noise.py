@@ -11,6 +11,7 @@ from ovtool.comparison.noise import RepeatedFigure, measure_noise
 from tests.helpers.compared_sweeps import noisy
 
 
+@pytest.mark.slow
 def test_reruns_measure_the_noise_and_detect_smaller_losses(base):
     rng = random.Random(2)
     again = [noisy(base, rng, 0.004) for _ in range(3)]

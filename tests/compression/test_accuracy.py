@@ -60,6 +60,7 @@ def details(compressed):
     return compressed.record.steps[-1].details
 
 
+@pytest.mark.slow
 def test_an_error_may_rise_by_the_limit(convolutions, tmp_path):
     quality = ScriptedEvaluator(2.0, 2.3, 2.05, half=0.01, metric="mean_absolute_error")
     actual = details(search(convolutions, AS_GIVEN, quality, tmp_path / "q"))
@@ -212,6 +213,7 @@ def test_an_evaluator_has_the_outcomes_of_its_metric(products):
     assert quality.outcomes == (True,) * 100
 
 
+@pytest.mark.slow
 def test_unmet_limit_raises_with_the_best_attempt(products, tmp_path):
     quality = ScriptedEvaluator(0.9, 0.3, 0.5, *[0.2] * 20)
     with pytest.raises(LimitNotMetError, match=r"max_drop 0\.0100") as caught:

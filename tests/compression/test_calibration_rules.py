@@ -75,6 +75,7 @@ def test_an_unknown_cpu_may_overflow(tmp_path):
     assert decided(convolutional(), Host(tmp_path), target_device="cpu") == {}
 
 
+@pytest.mark.slow
 def test_weights_of_the_first_layer_use_all_levels_for_a_gpu(conv, pictures, tmp_path):
     largest = {}
     for target in ("any", "gpu"):

@@ -85,6 +85,7 @@ def test_quantizer_switches_restore_both_models(parent):
     np.testing.assert_allclose(outputs(switches.model), everything, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_layers_of_a_transformer_block_have_separate_rows(tmp_path):
     block = save(tmp_path / "block", attention(fused=False), batch_note="")
     rng = np.random.default_rng(0)
@@ -97,6 +98,7 @@ def test_layers_of_a_transformer_block_have_separate_rows(tmp_path):
     assert all(0 < cost.noise < 0.1 for cost in actual.layers if "product" in cost.name)
 
 
+@pytest.mark.slow
 def test_evaluator_adds_the_metric_drop(parent):
     actual = measured(parent, evaluator=evaluator(parent))
     assert actual.metric == "agreement_top1"

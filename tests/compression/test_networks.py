@@ -54,6 +54,7 @@ def test_restore_network_repeats_recorded_steps(trained, tmp_path):
     assert np.abs(first - outputs(residual(), x)).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_error_names_the_step_that_left_no_network(trained, tmp_path):
     small = apply_method(trained, "int8", {}, inputs(), out=tmp_path / "q", name="q")
     assert not is_trainable(small)

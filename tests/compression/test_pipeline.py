@@ -52,6 +52,7 @@ def test_record_has_the_step_and_the_ports(conv, pictures, tmp_path):
     assert step.seconds > 0
 
 
+@pytest.mark.slow
 def test_steps_accumulate(conv, pictures, tmp_path):
     half = compress(conv, "fp16", {}, None, out=tmp_path / "h", name="half")
     both = compress(half, "int8", {}, pictures, out=tmp_path / "q", name="both")

@@ -43,6 +43,7 @@ def test_default_settings_equal_nncf_quantize(conv, pictures, tmp_path):
     assert files.sha256(compressed.xml) == files.sha256(again.xml)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "stated"),
     [
@@ -78,6 +79,7 @@ def test_smooth_quant_reduces_noise_of_inputs_with_outliers(products, tmp_path):
     assert closeness(unsmoothed, products, some) < 0.9
 
 
+@pytest.mark.slow
 def test_activations_range_changes_the_quantizers(conv, tmp_path):
     rising = Listed([np.full((3, 16, 16), index, np.float32) for index in range(12)])
     ends = {}

@@ -62,6 +62,7 @@ def test_rate_intervals_have_the_nominal_coverage(noise):
     assert 0.90 <= coverage(noise, interval, truth) <= 0.99
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", NOISES.values(), ids=NOISES)
 def test_median_intervals_have_the_nominal_coverage(noise):
     truth = float(np.median(1 + noise(np.random.default_rng(0), 400_000)))
@@ -102,6 +103,7 @@ def test_paired_ratio_intervals_have_the_nominal_coverage_despite_drift(noise):
     assert 0.90 <= hits / REPETITIONS <= 0.99
 
 
+@pytest.mark.slow
 def test_early_stopping_keeps_the_nominal_coverage():
     """Stopping at a narrow interval favors narrow intervals, but only slightly."""
     rng = np.random.default_rng(5)

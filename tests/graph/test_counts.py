@@ -83,6 +83,7 @@ def graph(module, *example):
         )
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(
     groups=st.sampled_from([1, 2, 4]),

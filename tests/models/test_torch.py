@@ -87,6 +87,7 @@ def test_missing_package_of_user_code_is_named(nets):
         make("nets:needs", nets / "out")
 
 
+@pytest.mark.slow
 def test_compiled_module_is_the_module_that_it_wraps(nets):
     plain, optimized = (make(f"nets:{n}", nets / n) for n in ("with_example", "optimized"))
     assert optimized.id == plain.id

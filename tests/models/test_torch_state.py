@@ -141,6 +141,7 @@ class InPlaceOnly(torch.nn.Module):
         return self.h * 2
 
 
+@pytest.mark.slow
 def test_an_exported_program_is_checked_from_its_initial_state(tmp_path):
     batch = torch.export.Dim("batch", min=1, max=64)
     module, x = Running().eval(), torch.ones(3, 4)

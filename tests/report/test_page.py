@@ -7,6 +7,7 @@ import re
 from html.parser import HTMLParser
 
 import pandas as pd
+import pytest
 
 from ovtool.report.content import MAX_ROWS, build_content, latency_throughput_front
 from ovtool.results.rows import Rows
@@ -88,6 +89,7 @@ def test_page_is_small_and_starts_with_the_recommendation(written):
     assert "NPU" in text[text.index('id="failed"') : text.index('id="environments"')]
 
 
+@pytest.mark.slow
 def test_page_of_too_many_rows_keeps_the_best_and_counts_the_rest(tmp_path):
     table = load_results([sweeps.whole(tmp_path / "s", batches=(1, 2, 4, 8))])
     copies = -(-2 * MAX_ROWS // len(table.rows))

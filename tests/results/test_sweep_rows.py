@@ -1,6 +1,7 @@
 """Rows of a sweep: from the journal, or from results.parquet while the file matches the journal."""
 
 import re
+import shutil
 
 import pandas as pd
 import pytest
@@ -21,15 +22,23 @@ def note_of(index):
     return (Note("seen", "sentence", f"{index} times", "remedy"), Note("all", "sentence", "equal"))
 
 
-@pytest.fixture
-def folder(tmp_path):
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
     """A sweep with notes, quality, a failure and a device that was not there."""
-    measurements = [sweeps.measure(t, notes=note_of(i)) for i, t in enumerate(sweeps.trials())]
+    trials = sweeps.trials(batches=(1, 2))
+    measurements = [sweeps.measure(t, notes=note_of(i)) for i, t in enumerate(trials)]
     measurements[0] = sweeps.with_quality(measurements[0], sweeps.FP32)
     measurements[5] = sweeps.failed(measurements[5].trial, "boom")
-    path = sweeps.make(tmp_path / "s", measurements, unavailable=[("NPU", "none")])
+    root = tmp_path_factory.mktemp("rows")
+    path = sweeps.make(root / "s", measurements, unavailable=[("NPU", "none")])
     write_sweep_rows(path)
     return path
+
+
+@pytest.fixture
+def folder(written, tmp_path):
+    """A copy of the sweep, to damage."""
+    return shutil.copytree(written, tmp_path / "s")
 
 
 @pytest.fixture

@@ -50,6 +50,7 @@ def test_snippet_compiles_the_measured_model(tmp_path, here, shapes):
     queue.wait_all()
 
 
+@pytest.mark.slow
 def test_snippet_states_the_preprocessing_of_images(tmp_path):
     steps = Preprocessing(size=(16, 16), channels="BGR", mean=(10, 20, 30), scale=(40,))
     made = models.save(tmp_path / "small", models.convolutional(), preprocessing=steps)

@@ -111,6 +111,7 @@ def held_out(folder, variant):
     return str(folder / "held.npz")
 
 
+@pytest.mark.slow
 @posix
 def test_a_variant_that_crashes_is_a_failed_row(tmp_path, faulty):
     faulty("crash")

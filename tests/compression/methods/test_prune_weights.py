@@ -125,6 +125,7 @@ def test_unknown_ignored_layers_raise(source, tmp_path):
             )
 
 
+@pytest.mark.slow
 def test_learned_masks_reach_the_ratio_and_resume(source, tmp_path):
     settings = {
         **QUICK, "mode": "regularization", "ratio": 0.6, "mask_epochs": 6,
@@ -164,6 +165,7 @@ def test_masks_below_the_ratio_give_a_note(source, tmp_path):
     assert sum(zeros_in(compressed).values()) == WEIGHTS // 2
 
 
+@pytest.mark.slow
 def test_zeros_stay_in_later_training(source, tmp_path):
     first = apply_method(
         source, "prune-weights", {"epochs": 0}, inputs(), out=tmp_path / "z", name="z"

@@ -53,6 +53,7 @@ def test_later_steps_cannot_train_a_quantized_variant(compressed):
         restore_network(residual(), compressed)
 
 
+@pytest.mark.slow
 def test_interrupted_step_writes_the_same_files(source, compressed, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         apply_method(
@@ -65,6 +66,7 @@ def test_interrupted_step_writes_the_same_files(source, compressed, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["q"]
 
 
+@pytest.mark.slow
 def test_settings_reach_nncf(source, tmp_path):
     settings = {"epochs": 0, "ignored_types": "linear", "preset": "mixed", "target_device": "npu"}
     compressed = apply_method(source, "qat", settings, inputs(), out=tmp_path / "q", name="q")
@@ -73,6 +75,7 @@ def test_settings_reach_nncf(source, tmp_path):
     assert "training" not in compressed.record.steps[0].details
 
 
+@pytest.mark.slow
 def test_qat_supports_a_teacher(source, tmp_path):
     unlabelled = inputs(training=Patterns(labelled=False))
     settings = {**QUICK, "hard": 0, "soft": 1, "feature": 1, "feature_layers": "body"}

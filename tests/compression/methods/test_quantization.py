@@ -37,6 +37,7 @@ def test_int8_quantizes_weights_and_activations(conv, pictures, tmp_path, progre
     assert any("12 samples of listed" in note for note in progress.notes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [
@@ -69,6 +70,7 @@ def test_sensitivity_needs_a_model_that_is_not_quantized(tmp_path):
         sensitivity(parent, data="noise:4")
 
 
+@pytest.mark.slow
 def test_compressed_weights_can_be_quantized(dense, tmp_path):
     rows = Listed([np.ones(64, np.float32)] * 4)
     first = compress(dense, "weights", {}, None, out=tmp_path / "w", name="w")

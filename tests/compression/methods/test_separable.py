@@ -88,6 +88,7 @@ def test_separable_convolution_is_replaced_exactly(tmp_path):
     assert outputs_close(outputs(compressed, images), outputs(source, images))
 
 
+@pytest.mark.slow
 def test_higher_rank_has_a_smaller_error(source, tmp_path):
     errors = []
     for rank in (1, 2, 3):

@@ -59,6 +59,7 @@ def test_user_module_is_trained_and_saved(here):
     assert small.record.network_sha256 is None
 
 
+@pytest.mark.slow
 def test_user_module_with_zeros_is_trained_and_quantized(here):
     trust = SourceOptions(trust=True)
     source = api.convert("nets_to_train:make", out="v/source")

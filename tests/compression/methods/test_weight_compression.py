@@ -45,6 +45,7 @@ def test_methods_on_data_read_it_and_record_it(dense, rows, tmp_path, progress, 
     assert closeness(compressed, dense, rows) > 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", ["scale_estimation", "gptq", "lora_correction"])
 def test_corrections_reduce_the_output_error(dense, rows, tmp_path, option):
     bare = compress(dense, "weights", INT4, None, out=tmp_path / "a", name="a")
