@@ -26,6 +26,7 @@ from ovtool.evaluation.evaluate import evaluate, evaluate_each
 from ovtool.models.convert import convert
 from ovtool.profiling.analyze import analyze
 from ovtool.profiling.run import profile
+from ovtool.profiling.why import why
 from ovtool.recipes import catalogue as recipes
 from ovtool.recipes.run import run
 from ovtool.report.summary import summarize
@@ -65,4 +66,5 @@ __all__ = [
     "summarize",
     "sweep",
     "watch_sweeps",
+    "why",
 ]

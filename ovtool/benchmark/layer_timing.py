@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from ovtool.graph.flops import OperationCost
     from ovtool.system.counters import Counters
 
-_ROUNDS = 10
+ROUNDS = 10
+"""Rounds of a profile, in which the model with and without counters take turns."""
 _MIN_INFERENCES = 3
 """Minimum inferences of a round."""
 
@@ -37,6 +38,7 @@ def profile_layers(
     seconds: float,
     machine: Counters,
     *,
+    rounds: int = ROUNDS,
     reset: bool = False,
 ) -> dict[str, Any]:
     """Time the layers, and the model with and without counters in alternation, so drift cancels.
@@ -57,9 +59,9 @@ def profile_layers(
     without: list[float] = []
     counted: list[float] = []
     began, opened = time.perf_counter(), machine.read()
-    for _ in range(_ROUNDS):
-        without += _measure_latencies(plain, seconds / _ROUNDS / 2, lambda: None, reset=reset)
-        counted += _measure_latencies(request, seconds / _ROUNDS, counters.record, reset=reset)
+    for _ in range(rounds):
+        without += _measure_latencies(plain, seconds / rounds / 2, lambda: None, reset=reset)
+        counted += _measure_latencies(request, seconds / rounds, counters.record, reset=reset)
     seconds = time.perf_counter() - began
     spent = machine.read().since(opened)
     others_s = windows.compute_others_s(spent)

@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ovtool.benchmark import worker_protocol
+from ovtool.benchmark import layer_timing, worker_protocol
 from ovtool.benchmark.session import Job, RawRound, TrialFailedError
 from ovtool.core.third_party import condense
 from ovtool.devices import plugin_errors
@@ -91,9 +91,10 @@ class ProcessSession:
         """Fill a model cache; see :class:`ovtool.benchmark.session.Session`."""
         return self._request("save_cache", worker_protocol.parse_blob_mib, folder=str(folder))
 
-    def profile(self, seconds: float) -> WorkerProfile:
-        """Time each layer for about ``seconds``."""
-        return self._request("profile", worker_protocol.parse_profile, seconds=seconds)
+    def profile(self, seconds: float, rounds: int = layer_timing.ROUNDS) -> WorkerProfile:
+        """Time each layer for about ``seconds``, with and without counters in ``rounds`` turns."""
+        parse = worker_protocol.parse_profile
+        return self._request("profile", parse, seconds=seconds, rounds=rounds)
 
     def layers(self) -> tuple[Layer, ...] | None:
         """Return the executed layers; see :class:`ovtool.benchmark.session.Session`."""

@@ -252,6 +252,7 @@ class Worker:
             self.cost,
             request["seconds"],
             self.counters,
+            rounds=request["rounds"],
             reset=self.states.resets,
         )
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 CONFINED = frozenset({
     "analyze", "check", "choose", "compare", "compress", "convert", "evaluate", "profile", "report",
-    "run", "sensitivity", "sweep",
+    "run", "sensitivity", "sweep", "why",
 })  # fmt: skip
 """Verbs that run in a sandbox; ``devices`` installs packages."""
 _FUNCTION = re.compile(rf"(?!(sample|{'|'.join(VIRTUAL)}):)[A-Za-z_][\w.]+:[A-Za-z_]\w*")

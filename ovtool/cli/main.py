@@ -31,6 +31,7 @@ VERBS = {
         "analyze": "Count operations, parameters and bytes of each layer.",
         "check": "Compile a variant for a device without running it.",
         "profile": "Measure the time and precision of each layer.",
+        "why": "Explain why a compressed model is not faster.",
         "evaluate": "Measure quality against labels or against a baseline.",
     },
     "Measure and choose": {

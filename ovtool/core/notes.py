@@ -119,6 +119,9 @@ NOTES: Mapping[str, tuple[str, str]] = {
         "the virtual device did not run on every device that it names",
         "run ovtool devices --why; use the figure only for the devices that did the work"),
     "placement": ("operations of the model by device, as HETERO places them", ""),
+    "why-fixed-shapes": (
+        "open dimensions were compiled with fixed sizes: open ones may be slower",
+        "measure it: ovtool sweep --data-shape"),
     "fixed-shapes": (
         "the device supports fixed shapes only: compiled for the shapes of the data", ""),
     "random-inputs": ("measured on random inputs", ""),

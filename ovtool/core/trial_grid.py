@@ -74,11 +74,13 @@ def single_spec(
     batch: int | None = None,
     precision: str = "default",
     hint: str = "latency",
+    streams: int | None = None,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
 ) -> SweepSpec:
     """Return the axes of one trial per variant and device.
 
-    Without ``batch``, it is that of ``shapes``, the fixed batch of the variant, or 1.
+    Without ``batch``, it is that of ``shapes``, the fixed batch of the variant, or 1.  ``streams``
+    replace the hint.
 
     Raises:
         InputError: A value is not valid.
@@ -87,9 +89,10 @@ def single_spec(
         "batches": None if batch is None else [batch],
         "precisions": [precision],
         "hints": [hint],
+        "streams": [] if streams is None else [streams],
         "shapes": {name: [shape] for name, shape in (shapes or {}).items()},
     }
-    names = {"batches": "batch", "precisions": "precision", "hints": "hint"}
+    names = {"batches": "batch", "precisions": "precision", "hints": "hint", "streams": "streams"}
     return validated(SweepSpec, values, names)
 
 

@@ -131,14 +131,39 @@ def _is_rounded(value: Any) -> bool:
     """Return whether a value comes from a quantizer, through operations that only move it."""
     while True:
         node = value.get_node()
-        kind = node.get_type_name()
-        if kind in _QUANTIZERS:
+        if quantizer_bits(node) is not None:
             return True
-        if kind == "Convert" and _is_8_bit(node.get_element_type()):
-            return node.input_value(0).get_element_type().get_type_name() in FLOATS
-        if kind not in _TRANSPARENT or not (kind not in _SCALING or _is_scale(node)):
+        if not is_transparent(node):
             return False
         value = node.input_value(0)
+
+
+def quantizer_bits(node: Any) -> int | None:
+    """Return the bits to which an operation rounds its input; None if it is no quantizer."""
+    kind = node.get_type_name()
+    if kind == "FakeConvert":
+        return 8
+    if kind == "FakeQuantize":
+        return _bits_of_levels(node)
+    if kind == "Convert" and _is_8_bit(node.get_element_type()):
+        rounds = node.input_value(0).get_element_type().get_type_name() in FLOATS
+        return 8 if rounds else None
+    return None
+
+
+def is_transparent(node: Any) -> bool:
+    """Whether an operation only moves its input, or undoes its scale."""
+    kind = node.get_type_name()
+    if kind == "Convert" and _is_8_bit(node.get_element_type()):
+        return False
+    return kind in _TRANSPARENT and (kind not in _SCALING or _is_scale(node))
+
+
+def bits_of_type(kind: Any) -> int | None:
+    """Return the bits of a type that holds quantized values: an integer, or a float of 8 bits."""
+    if kind.get_type_name() in FLOATS or kind.bitwidth > 16:
+        return None
+    return int(kind.bitwidth)
 
 
 def _is_scale(node: Any) -> bool:
@@ -175,6 +200,9 @@ def _low_bit_type(stored: LayerWeights) -> str | None:
 def _quantizer_type(node: Any) -> str:
     if node.get_type_name() == "FakeConvert":
         return "fp8"
+    return f"int{_bits_of_levels(node)}"
+
+
+def _bits_of_levels(node: Any) -> int:
     levels = int(node.get_attributes()["levels"])
-    bits = next((bits for bits in (1, 2, 4, 8, 16) if levels <= 2**bits), 32)
-    return f"int{bits}"
+    return next((bits for bits in (1, 2, 4, 8, 16) if levels <= 2**bits), 32)

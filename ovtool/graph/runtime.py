@@ -64,6 +64,7 @@ class Layer:
         weight_bytes: Bytes of the weights, in the precision of the layer.
         geometry: Sizes of the arithmetic, of the operation with the most FLOPs.
         quantized: Whether the model quantizes the data and the weights of an operation.
+        inputs: Names of the layers whose outputs it reads; constants are omitted.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Layer:
     weight_bytes: int = 0
     geometry: Geometry | None = None
     quantized: bool = False
+    inputs: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -200,7 +202,8 @@ def strip_part(name: str) -> str:
 def layer_from_json(data: dict[str, Any]) -> Layer:
     """Return a layer from the JSON types of its fields."""
     geometry = data["geometry"] and Geometry(**data["geometry"])
-    return Layer(**data | {"original": tuple(data["original"]), "geometry": geometry})
+    names = {key: tuple(data[key]) for key in ("original", "inputs")}
+    return Layer(**data | names | {"geometry": geometry})
 
 
 def _executed_nodes(graph: Any) -> Iterator[Any]:
@@ -226,19 +229,25 @@ def _parse_layer(node: Any, device: str | None) -> Layer:
         device=device,
         original=tuple(name for name in names if name),
         data_bytes=_count_data_bytes(node),
+        inputs=tuple(value.get_node().get_friendly_name() for value in _read_data(node)),
     )
 
 
 def _count_data_bytes(node: Any) -> int | None:
     """Return the bytes that a node reads, except from constants, and writes; None if unknown."""
-    read = [v for v in node.input_values() if _layer_type(v.get_node()).lower() not in _CONSTANTS]
     total = 0
-    for value in (*read, *node.outputs()):
+    for value in (*_read_data(node), *node.outputs()):
         shape, element = value.get_partial_shape(), value.get_element_type()
         if shape.is_dynamic or element.is_dynamic():
             return None
         total += int(count_elements(shape.to_shape()) * element.bitwidth / 8)
     return total
+
+
+def _read_data(node: Any) -> list[Any]:
+    """Return the values that a node reads, except constants."""
+    values = node.input_values()
+    return [v for v in values if _layer_type(v.get_node()).lower() not in _CONSTANTS]
 
 
 def _layer_type(node: Any) -> str:

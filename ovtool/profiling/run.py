@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
 COMPILE_S = 300.0
 """Maximum time of everything except the inferences."""
-_SHOWN_ELSEWHERE = ("executed-layers", "int8-fallback")
+SHOWN_ELSEWHERE = ("executed-layers", "int8-fallback")
+"""Ids of the notes whose content a profile prints in other words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +195,7 @@ def _measure(
     runner = ProcessRunner(timeout_s=COMPILE_S + 10 * seconds)
     try:
         job = jobs.prepare_job(trial, variant)
-        session = runner.open(_with_inputs(job, variant, data, scratch, progress))
+        session = runner.open(with_inputs(job, variant, data, scratch, progress))
         with contextlib.closing(session):
             progress.close()
             return _build_profile(trial, session.info, session.profile(seconds))
@@ -210,9 +211,10 @@ def _calibration(device: str, hint: str) -> Calibration:
     return require_calibration(device)
 
 
-def _with_inputs(
+def with_inputs(
     job: Job, variant: Variant, data: DataSpec | str | None, scratch: Path, progress: Progress
 ) -> Job:
+    """Return a job with the first samples of the data as its request."""
     from ovtool.evaluation.evaluator import write_request
 
     if data is None:
@@ -239,14 +241,15 @@ def _build_profile(trial: Trial, info: CompiledInfo, measured: WorkerProfile) ->
         others_cpu_pct=measured.others_cpu_pct,
         layers=tuple(sorted(measured.layers, key=lambda layer: -(layer.time_ms or 0.0))),
         notes=(
-            *(note for note in info.notes if note.id not in _SHOWN_ELSEWHERE),
-            *_contended(measured.others_cpu_pct),
+            *(note for note in info.notes if note.id not in SHOWN_ELSEWHERE),
+            *contended_notes(measured.others_cpu_pct),
             *([caveat] if caveat else []),
         ),
     )
 
 
-def _contended(others_cpu_pct: float | None) -> list[Note]:
+def contended_notes(others_cpu_pct: float | None) -> list[Note]:
+    """Return a note if other processes used a relevant share of the machine."""
     if others_cpu_pct is None or others_cpu_pct <= 100 * windows.OTHERS_SHARE:
         return []
     return [make_note("contended", f"{others_cpu_pct:.0f} % of the machine")]

@@ -1,0 +1,131 @@
+"""The difference in speed between two models as an answer, its causes, and the rest."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from ovtool.core import units
+from ovtool.core.statistics import Interval
+
+if TYPE_CHECKING:
+    from ovtool.core.notes import Note
+    from ovtool.profiling.causes import Cause
+    from ovtool.profiling.layer_matching import LayerPair
+
+SMALL_GAIN = 1.05
+"""Ratio of the latencies up to which B is not called slower or faster than A."""
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One of the two models; times are in ms per request, unknown ones are None.
+
+    ``latency_ms`` is the mean without counters.  ``load_ms`` is the mean time of a request while
+    all requests are in flight, where there are several.
+    """
+
+    variant: str
+    executed_precision: str | None
+    latency_ms: Interval
+    layers_ms: Interval
+    layers: int
+    requests: int
+    load_ms: Interval | None = None
+
+    @property
+    def compared_ms(self) -> Interval:
+        """The time that is explained: under load where there are several requests."""
+        return self.latency_ms if self.load_ms is None else self.load_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why model B is as fast or slow as it is, compared with model A.
+
+    ``ratio`` is the time of B / that of A, paired by round.  ``expected_x`` is the speed-up over
+    f32 that INT8 layers are expected to reach on the device.  The values of ``added_ms`` of all
+    ``causes`` and ``unexplained_ms`` add up to ``difference_ms``.
+    """
+
+    a: Side
+    b: Side
+    device: str
+    batch: int
+    load: str
+    precision: str
+    rounds: int
+    ratio: Interval
+    difference_ms: Interval
+    causes: tuple[Cause, ...]
+    unexplained_ms: Interval
+    expected_x: float
+    calibrated: bool
+    pairs: tuple[LayerPair, ...]
+    notes: tuple[Note, ...] = ()
+
+    @property
+    def slower(self) -> bool:
+        """Whether B is slower, beyond noise and :data:`SMALL_GAIN`."""
+        return self.ratio.excludes(1.0) and self.ratio.value > SMALL_GAIN
+
+    @property
+    def faster(self) -> bool:
+        """Whether B is faster, beyond noise and :data:`SMALL_GAIN`."""
+        return self.ratio.excludes(1.0) and 1 / self.ratio.value > SMALL_GAIN
+
+    @property
+    def headline(self) -> str:
+        """The answer in one sentence."""
+        ratio = self.ratio
+        if self.faster:
+            inverse = Interval(1 / ratio.value, 1 / ratio.high, 1 / ratio.low)
+            verdict = f"B is {units.text(inverse.value)}x faster than A {_range(inverse)}"
+        elif self.slower:
+            verdict = f"B is {units.text(ratio.value)}x slower than A {_range(ratio)}"
+        else:
+            verdict = f"B gains nothing: {units.text(ratio.value)}x the time of A {_range(ratio)}"
+            if not ratio.excludes(1.0):
+                verdict += ", no significant difference"
+        top = next((cause for cause in self.causes if not cause.neutral), None)
+        if top is None:
+            return verdict
+        total, added = self.difference_ms.value, top.added_ms.value
+        if self.slower and top.significant and added > 0:
+            of = f"{total:.3g} ms" if added <= total else f"{total:.3g} ms net"
+            return f"{verdict}: {added:.3g} of {of} are {top.sentence}"
+        whole = self.b.compared_ms.value
+        share = f"{top.b_ms.value:.3g} of {whole:.3g} ms in B"
+        return f"{verdict}; {share} are {top.sentence}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the explanation as JSON types."""
+        rows = [
+            asdict(cause) | {"neutral": cause.neutral, "significant": cause.significant}
+            for cause in self.causes
+        ]
+        document = asdict(replace(self, pairs=(), causes=()))
+        verdict = "slower" if self.slower else "faster" if self.faster else "same"
+        pairs = [_pair_row(pair) for pair in self.pairs]
+        head = {"schema": 1, "answer": self.headline, "verdict": verdict}
+        return head | document | {"causes": rows, "pairs": pairs}
+
+
+def _range(ratio: Interval) -> str:
+    return f"({units.text(ratio.low)} to {units.text(ratio.high)})"
+
+
+def _pair_row(pair: LayerPair) -> dict[str, Any]:
+    sides = {
+        name: None
+        if timed is None
+        else {
+            "name": timed.layer.name,
+            "type": timed.layer.type,
+            "precision": timed.layer.precision,
+            "primitive": timed.layer.primitive,
+            "time_ms": timed.mean_ms,
+        }
+        for name, timed in (("a", pair.a), ("b", pair.b))
+    }
+    return {"layer": pair.label, "cause": pair.cause, "reason": pair.reason, **sides}
