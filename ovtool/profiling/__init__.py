@@ -1,1 +1,1 @@
-"""Layer times of a compiled model, and operation counts of its graph."""
+"""Layer times of a compiled model, operation counts, and why a model is slower than another."""

@@ -65,14 +65,19 @@ class Explanation:
     notes: tuple[Note, ...] = ()
 
     @property
+    def significant(self) -> bool:
+        """Whether the times of A and B differ beyond the noise of the rounds."""
+        return self.ratio.excludes(1.0) and self.difference_ms.excludes(0.0)
+
+    @property
     def slower(self) -> bool:
         """Whether B is slower, beyond noise and :data:`SMALL_GAIN`."""
-        return self.ratio.excludes(1.0) and self.ratio.value > SMALL_GAIN
+        return self.significant and self.ratio.value > SMALL_GAIN
 
     @property
     def faster(self) -> bool:
         """Whether B is faster, beyond noise and :data:`SMALL_GAIN`."""
-        return self.ratio.excludes(1.0) and 1 / self.ratio.value > SMALL_GAIN
+        return self.significant and 1 / self.ratio.value > SMALL_GAIN
 
     @property
     def headline(self) -> str:
@@ -85,12 +90,15 @@ class Explanation:
             verdict = f"B is {units.text(ratio.value)}x slower than A {_range(ratio)}"
         else:
             verdict = f"B gains nothing: {units.text(ratio.value)}x the time of A {_range(ratio)}"
-            if not ratio.excludes(1.0):
+            if not self.significant:
                 verdict += ", no significant difference"
         top = next((cause for cause in self.causes if not cause.neutral), None)
         if top is None:
             return verdict
         total, added = self.difference_ms.value, top.added_ms.value
+        outside = self.unexplained_ms.value
+        if self.slower and outside > max(added, total / 2):
+            return f"{verdict}: {outside:.3g} of {total:.3g} ms are outside of the layers"
         if self.slower and top.significant and added > 0:
             of = f"{total:.3g} ms" if added <= total else f"{total:.3g} ms net"
             return f"{verdict}: {added:.3g} of {of} are {top.sentence}"
