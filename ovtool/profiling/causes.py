@@ -160,12 +160,11 @@ def make_cause(
 def rank(causes: Sequence[Cause], *, slower: bool) -> tuple[Cause, ...]:
     """Return the causes, the most important first, and then the rest of the time.
 
-    Where B is slower, the time that a cause adds decides if it is significant; otherwise what is at
-    stake.
+    Where B is slower, the time that a cause adds decides; otherwise what is at stake.
     """
 
     def key(cause: Cause) -> tuple[bool, float, float]:
-        added = cause.added_ms.value if slower and cause.significant else 0.0
+        added = cause.added_ms.value if slower else 0.0
         return cause.neutral, -max(0.0, added), -cause.stake_ms
 
     return tuple(sorted(causes, key=key))

@@ -41,4 +41,7 @@ def test_a_slow_model_is_ranked_by_what_is_added_and_another_by_what_is_at_stake
     gain = make_cause("in-int8", "", [9.0] * 3, [1.0] * 3, speedup=2.0)
     causes = (gain, island, added)
     assert [c.id for c in rank(causes, slower=True)] == ["conversions", "float-island", "in-int8"]
+    noisy = make_cause("fusion-lost", "", [0.0, 9.0, 0.0], [0.0, 30.0, 0.0], speedup=2.0)
+    assert not noisy.significant
+    assert rank((*causes, noisy), slower=True)[0].id == "fusion-lost"  # more than 2 ms
     assert [c.id for c in rank(causes, slower=False)] == ["float-island", "conversions", "in-int8"]

@@ -24,9 +24,11 @@ EXAMPLES = (
 )
 _LINES = 25
 """Height of the answer on a terminal of 80 columns."""
-_FIXED_LINES = 7
-"""Lines of the table besides its rows of causes: three of the heading, four of totals and rest."""
+_FIXED_LINES = 8
+"""Lines of the table besides its causes: three of the heading, five of totals, rest and caption."""
 _MAX_CAUSES = 5
+_NOISE = " ~"
+"""Mark of a difference within the noise."""
 _MAX_REMEDIES = 3
 
 
@@ -151,9 +153,15 @@ def _print_causes(
     ]
     names += ["unexplained: outside of the layers", "total"]
     used = sum(max(map(len, column)) + 2 for column in zip(headings[:-1], *rows, strict=True))
-    cells = [[*row, units.shortened(n, max(12, width - used - 2))]
+    cells = [[*row, _cut(n, max(12, width - used - 2))]
              for row, n in zip(rows, names, strict=True)]  # fmt: skip
-    console.print_table(headings, cells, right=headings[1:-1])
+    noisy = any(row[3].endswith(_NOISE) for row in rows)
+    caption = f"{_NOISE.strip()} no significant difference" if noisy else ""
+    console.print_table(headings, cells, caption, right=headings[1:-1])
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
 def _figures(cause: Cause) -> list[str]:
@@ -171,8 +179,8 @@ def _sums(causes: list[Cause]) -> list[str]:
 
 
 def _signed(difference: Interval) -> str:
-    """Return a difference with its sign; ``~`` if it is within the noise of the rounds."""
-    return f"{difference.value:+.3f}{'' if difference.excludes(0.0) else ' ~'}"
+    """Return a difference with its sign, marked if it is within the noise of the rounds."""
+    return f"{difference.value:+.3f}{'' if difference.excludes(0.0) else _NOISE}"
 
 
 def _remedies(ranked: list[Cause], width: int) -> Iterator[list[str]]:
