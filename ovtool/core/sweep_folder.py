@@ -160,9 +160,9 @@ class SweepFolder:
         """Yield the measurements of the journal; an incomplete last line is skipped.
 
         Raises:
-            InputError: Another line is damaged.
+            InputError: Another line is damaged, or the journal is not a file.
         """
-        journal = self.path / JOURNAL
+        journal = self._journal()
         if not journal.exists():
             return
         with reading(journal), journal.open("rb") as stream:
@@ -178,6 +178,13 @@ class SweepFolder:
                     hint = "the file was edited, or another version of ovtool wrote it"
                     raise invalid_content(where, error, hint) from error
 
+    def _journal(self) -> Path:
+        """Return the path of the journal, which may not exist; a pipe would block its reader."""
+        journal = self.path / JOURNAL
+        if journal.exists() and not journal.is_file():
+            raise InputError(f"journal is not a file: {journal}")
+        return journal
+
     def append(self, measurements: Iterable[Measurement]) -> None:
         """Append measurements in one write, and wait until they are on the disk.
 
@@ -187,7 +194,7 @@ class SweepFolder:
         lines = b"".join(
             add_checksum(json.dumps(m.to_json(), allow_nan=False).encode()) for m in measurements
         )
-        journal = self.path / JOURNAL
+        journal = self._journal()
         # Unbuffered: closing a buffered file would write the rest of a line that was removed.
         with writing(journal), journal.open("a+b", buffering=0) as stream:
             whole = _whole_length(stream)

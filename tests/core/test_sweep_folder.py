@@ -204,3 +204,13 @@ def test_a_new_folder_and_a_sweep_can_be_swept_into(tmp_path):
     sweep.write_plan(SweepPlan(name="s", variants={}, trials=()))
     sweep.append([row(1)])
     assert batches(SweepFolder.create(tmp_path)) == [1]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such pipes")
+def test_a_journal_that_is_a_pipe_does_not_block(tmp_path):
+    os.mkfifo(tmp_path / JOURNAL)
+    folder = SweepFolder(tmp_path)
+    with pytest.raises(InputError, match="not a file"):
+        next(folder.measurements())
+    with pytest.raises(InputError, match="not a file"):
+        folder.append([])
