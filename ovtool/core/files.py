@@ -23,6 +23,8 @@ from ovtool.core.system_errors import reading, writing
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from filelock import FileLock
+
 MARKER = ".ovtool"
 """File in each folder that ovtool wrote: JSON with the relative paths of its ``files``."""
 
@@ -344,9 +346,15 @@ def _reserved(target: Path) -> Iterator[Path]:
             lock.acquire()
         yield prefix
     finally:
-        with contextlib.suppress(OSError):  # the next command that uses the folder removes it
-            lock.release()
-            _remove_lock(path)
+        _release(lock, path)
+
+
+def _release(lock: FileLock, path: Path) -> None:
+    """Release a lock and remove its file; what fails is left to the next use of the folder."""
+    with contextlib.suppress(OSError):
+        lock.release()
+    with contextlib.suppress(OSError):  # also of a lock that the system did not release
+        _remove_lock(path)
 
 
 def _remove_lock(path: Path) -> None:
@@ -383,8 +391,7 @@ def remove_abandoned(folder: Path) -> None:
                     else:
                         left.unlink(missing_ok=True)
             finally:
-                lock.release()
-                _remove_lock(path)
+                _release(lock, path)
         # A worker of a killed process may create its scratch folder again before it ends, empty.
         for match in filter(None, map(_SCRATCH.fullmatch, names)):
             if not (folder / f"{match['prefix']}.lock").exists():

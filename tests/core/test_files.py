@@ -373,3 +373,12 @@ def test_an_error_of_removing_a_lock_is_none_of_the_command(tmp_path, monkeypatc
 
     monkeypatch.setattr(files, "_remove_lock", refuse)
     assert files.write_text(tmp_path / "a", "x").read_text() == "x"
+
+
+def test_a_lock_that_the_system_does_not_release_leaves_no_file(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    monkeypatch.setattr(FileLock, "release", refuse)
+    assert files.write_text(tmp_path / "a", "x").read_text() == "x"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
