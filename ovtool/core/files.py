@@ -203,10 +203,21 @@ def check_new_folder(target: Path, replace: bool = False) -> None:
         )
 
 
+def read_regular(path: Path) -> bytes:
+    """Return the content of a file; a pipe or a device, which could block its reader, is an error.
+
+    Raises:
+        OSError: The file does not exist, is not a regular file, or cannot be read.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return path.read_bytes()
+
+
 def read_marker(folder: Path) -> set[str] | None:
     """Return the files that ovtool wrote into a folder; None for a folder without a marker."""
     try:
-        return {str(name) for name in parse_json((folder / MARKER).read_bytes())["files"]}
+        return {str(name) for name in parse_json(read_regular(folder / MARKER))["files"]}
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

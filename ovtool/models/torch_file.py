@@ -43,13 +43,9 @@ def _unpickle(path: Path) -> torch.nn.Module:
     """Load a module, which runs the code in its file; requires the user's trust."""
     import torch
 
-    scripted = False
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            scripted = any(name.endswith("/constants.pkl") for name in archive.namelist())
     try:
         with captured(str(path)):
-            if scripted:
+            if _is_scripted(path):
                 module = torch.jit.load(path, "cpu")
             else:
                 module = torch.load(path, "cpu", weights_only=False)
@@ -60,6 +56,13 @@ def _unpickle(path: Path) -> torch.nn.Module:
     if not isinstance(module, torch.nn.Module):
         raise InputError(f"{path} contains a {type(module).__name__}, not a torch.nn.Module")
     return module
+
+
+def _is_scripted(path: Path) -> bool:
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
 
 
 def _weights_only(path: Path) -> InputError:

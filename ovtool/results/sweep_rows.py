@@ -106,7 +106,7 @@ def _read_parquet(folder: SweepFolder) -> SweepRows | None:
 
     path = folder.path / RESULTS
     try:
-        content = path.read_bytes()
+        content = files.read_regular(path)
         start = _checksum_position(content)
         end = start + len(_NO_CHECKSUM)
         unsigned = zlib.crc32(_NO_CHECKSUM.encode(), zlib.crc32(memoryview(content)[:start]))
@@ -147,10 +147,10 @@ def _fingerprint(path: Path) -> list[object]:
     """Return a value that changes whenever the rows of a sweep may change."""
     columns = hashlib.sha256("\n".join(NAMES).encode()).hexdigest()
     inputs = (path / PLAN, path / ENVIRONMENT)
-    planned = hashlib.sha256(b"".join(file.read_bytes() for file in inputs if file.exists()))
+    planned = hashlib.sha256(b"".join(file.read_bytes() for file in inputs if file.is_file()))
     journal = path / JOURNAL
     size, sampled = 0, b""
-    if journal.exists():
+    if journal.is_file():
         with journal.open("rb") as stream:
             sampled = stream.read(_SAMPLED_BYTES)
             size = stream.seek(0, os.SEEK_END)

@@ -1,5 +1,6 @@
 """Rows of a sweep: from the journal, or from results.parquet while the file matches the journal."""
 
+import os
 import re
 import shutil
 
@@ -10,7 +11,7 @@ from pyarrow import parquet
 from ovtool.core.columns import DETAILS
 from ovtool.core.errors import InputError
 from ovtool.core.notes import Note
-from ovtool.core.sweep_folder import JOURNAL, PLAN, RESULTS, SweepFolder
+from ovtool.core.sweep_folder import ENVIRONMENT, JOURNAL, PLAN, RESULTS, SweepFolder
 from ovtool.report.write import report
 from ovtool.results import sweep_rows
 from ovtool.results.sweep_rows import write_sweep_rows
@@ -212,3 +213,22 @@ def test_damaged_file_is_named_in_single_line(tmp_path, name, content):
 def test_fixture_writes_all_planned_trials(tmp_path):
     folder = SweepFolder.open(sweeps.whole(tmp_path / "s"))
     assert len(list(folder.measurements())) == len(folder.plan.trials)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such pipes")
+@pytest.mark.parametrize("name", [PLAN, ENVIRONMENT, JOURNAL])
+def test_a_pipe_in_a_sweep_does_not_block(tmp_path, name):
+    folder = sweeps.whole(tmp_path / "sweep", batches=(1,))
+    write_sweep_rows(folder)
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    with pytest.raises(InputError, match=name):
+        load_results([folder])
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such pipes")
+def test_rows_that_are_a_pipe_are_built_again(tmp_path):
+    folder = sweeps.whole(tmp_path / "sweep", batches=(1,))
+    expected = len(load_results([folder]).records)
+    os.mkfifo(folder / RESULTS)
+    assert len(load_results([folder]).records) == expected
