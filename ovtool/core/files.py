@@ -363,7 +363,8 @@ def _reserved(target: Path) -> Iterator[Path]:
 def _release(lock: FileLock, path: Path) -> None:
     """Release a lock and remove its file; what fails is left to the next use of the folder."""
     with contextlib.suppress(OSError):
-        lock.release()
+        if lock.is_locked:  # not after an error of acquire, nor a signal before it
+            lock.release()
     with contextlib.suppress(OSError):  # also of a lock that the system did not release
         _remove_lock(path)
 

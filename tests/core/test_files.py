@@ -242,6 +242,19 @@ def test_an_empty_scratch_folder_without_a_lock_is_removed(tmp_path):
     assert [name for name in names(tmp_path) if name.endswith(".tmp")] == sorted(kept)
 
 
+def test_a_lock_that_was_not_acquired_is_not_released(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(37, "no locks available")
+
+    released = []
+    monkeypatch.setattr(FileLock, "acquire", refuse)
+    monkeypatch.setattr(FileLock, "release", lambda *_, **__: released.append(1))
+    with pytest.raises(InputError):
+        files.write_text(tmp_path / "a", "x")
+    assert not released
+    assert names(tmp_path) == []
+
+
 def test_only_own_files_are_claimed(tmp_path):
     files.claim_files(tmp_path, ["a", "b"])
     (tmp_path / "a").write_text("ours")

@@ -14,6 +14,7 @@ import numpy as np
 
 from tests.helpers import sweeps
 from tests.robustness import inputs
+from tests.robustness.fuzz import formats
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,17 +87,6 @@ def _onnx(folder: Path) -> None:
     from tests.helpers.owned import write_onnx
 
     write_onnx(folder / "m.onnx")
-
-
-def _read_source(name: str) -> Callable[[Path], object]:
-    def read(folder: Path) -> object:
-        from ovtool.models.options import SourceOptions
-        from ovtool.models.registry import SOURCES, kind_of
-
-        path = str(folder / name)
-        return SOURCES.load(kind_of(path))(path, SourceOptions())
-
-    return read
 
 
 def _sweep(folder: Path) -> None:
@@ -288,8 +278,8 @@ TARGETS: dict[str, Target] = {
     "variant-record": Target(_variant, "v/variant.json", _load_variant),
     "variant-graph": Target(_variant, "v/model.xml", _analyze, _rehash),
     "variant-weights": Target(_variant, "v/model.bin", _analyze, _rehash),
-    "ir": Target(_variant, "v/model.xml", _read_source("v/model.xml")),
-    "onnx": Target(_onnx, "m.onnx", _read_source("m.onnx")),
+    "ir": Target(_variant, "v/model.xml", formats.read_source("v/model.xml")),
+    "onnx": Target(_onnx, "m.onnx", formats.read_source("m.onnx")),
     "rows": Target(_sweep, "s/results.parquet", _rows),
     "journal": Target(_without_rows, "s/journal.jsonl", _choose),
     "plan": Target(_without_rows, "s/plan.json", _choose),
@@ -317,4 +307,17 @@ TARGETS: dict[str, Target] = {
     ),
     "state-dict": Target(_weights, "w.pt", _read_weights("w.pt")),
     "state-dict-old": Target(_weights, "old.pt", _read_weights("old.pt")),
+    "tflite": Target(formats.write_tflite, "m.tflite", formats.read_source("m.tflite")),
+    "paddle": Target(formats.write_paddle, "m.pdmodel", formats.read_source("m.pdmodel")),
+    "pt2-refused": Target(formats.write_torch, "m.pt2", formats.refuse_source("m.pt2")),
+    "pt-refused": Target(formats.write_torch, "m.pt", formats.refuse_source("m.pt")),
+    "script-refused": Target(formats.write_torch, "script.pt", formats.refuse_source("script.pt")),
+    "pt2-trusted": Target(formats.write_torch, "m.pt2", formats.read_source("m.pt2", trust=True)),
+    "pt-trusted": Target(
+        formats.write_torch,
+        "m.pt",
+        formats.read_source("m.pt", trust=True, input_shapes={"input": (1, 4)}),
+    ),
+    "search-state": Target(formats.write_state, "state.json", formats.read_state),
+    "training-state": Target(formats.write_checkpoint, "training.pt", formats.read_checkpoint),
 }
