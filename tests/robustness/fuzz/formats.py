@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import zlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovtool.core.errors import OvtoolError
@@ -13,6 +12,7 @@ from tests.models.test_tensorflow import TFLITE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 STATE = {"spent_s": 1.5, "finished": False, "attempts": [{"sqnr_db": 30.25, "name": "a"}]}
 

@@ -1,13 +1,15 @@
 """Every reader stands up to damaged and hostile files, by a fixed seed."""
 
 import random
+import re
 from pathlib import Path
 
 import pytest
 
-from ovtool.core.errors import OvtoolError
-from ovtool.core.sweep_folder import SweepFolder
+from ovtool.core.errors import InputError, OvtoolError
+from ovtool.core.sweep_folder import JOURNAL, RESULTS, SweepFolder
 from ovtool.core.variant import Variant
+from ovtool.results.sweep_rows import load_sweep_rows
 from ovtool.roofline import calibration
 from tests.robustness.fuzz.run import check, fuzz
 from tests.robustness.fuzz.targets import TARGETS, Target
@@ -45,6 +47,8 @@ def read_sweep(folder):
     ("name", "read"),
     [
         ("variant-record", lambda folder: Variant.load(folder / "v")),
+        ("variant-graph", lambda folder: Variant.load(folder / "v").verify()),
+        ("variant-weights", lambda folder: Variant.load(folder / "v").verify()),
         ("plan", read_sweep),
         ("environment", read_sweep),
         ("journal", read_sweep),
@@ -69,6 +73,33 @@ def test_a_flipped_bit_never_gives_other_figures(tmp_path, monkeypatch, name, re
         except OvtoolError:
             refused += 1
     assert refused > FLIPS / 2
+
+
+def test_a_flipped_bit_in_a_line_of_the_journal_is_an_error_with_its_number(tmp_path):
+    TARGETS["journal"].files(tmp_path)
+    journal = tmp_path / "s" / JOURNAL
+    lines = journal.read_bytes().splitlines(keepends=True)
+    assert len(lines) > 1
+    for index, line in enumerate(lines):
+        digit = re.search(rb'"latencies_ms": \[\D*(\d)', line) or re.search(rb"\d", line)
+        damaged = line[: digit.end() - 1] + bytes([line[digit.end() - 1] ^ 1]) + line[digit.end() :]
+        journal.write_bytes(b"".join([*lines[:index], damaged, *lines[index + 1 :]]))
+        with pytest.raises(InputError, match=rf"{JOURNAL}, line {index + 1}\b"):
+            read_sweep(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_flipped_bit_in_the_rows_never_gives_other_figures(tmp_path):
+    """The rows are read from the journal again."""
+    TARGETS["rows"].files(tmp_path)
+    results, rng = tmp_path / "s" / RESULTS, random.Random(0)
+    valid = results.read_bytes()
+    expected = load_sweep_rows(tmp_path / "s").rows.combine_chunks()
+    for place in rng.sample(range(len(valid)), 25):
+        damaged = bytearray(valid)
+        damaged[place] ^= 1 << rng.randrange(8)
+        results.write_bytes(damaged)
+        assert load_sweep_rows(tmp_path / "s").rows.equals(expected)
 
 
 def test_a_failure_is_seen(tmp_path):
