@@ -1,6 +1,7 @@
 """The Python API from a model to a choice, with real processes."""
 
 import json
+from importlib import resources
 
 import numpy as np
 import openvino as ov
@@ -215,3 +216,7 @@ def test_quality_without_labels_needs_a_baseline(owned, tmp_path):
     with pytest.raises(InputError, match=r"fp16 .*unlabelled\.npz"):
         api.sweep([fp16], out=tmp_path / "s", data=str(owned.unlabelled), spec=SPEC)
     assert not (tmp_path / "s").exists()
+
+
+def test_package_is_typed():
+    assert resources.files("ovtool").joinpath("py.typed").is_file()
