@@ -204,11 +204,7 @@ def check_new_folder(target: Path, replace: bool = False) -> None:
 
 
 def read_regular(path: Path) -> bytes:
-    """Return the content of a file; a pipe or a device, which could block its reader, is an error.
-
-    Raises:
-        OSError: The file does not exist, is not a regular file, or cannot be read.
-    """
+    """Return the content of a file; OSError for a pipe or a device, which could block."""
     if path.exists() and not path.is_file():
         raise OSError(errno.EINVAL, "not a regular file", str(path))
     return path.read_bytes()

@@ -49,6 +49,8 @@ def _unpickle(path: Path) -> torch.nn.Module:
                 module = torch.jit.load(path, "cpu")
             else:
                 module = torch.load(path, "cpu", weights_only=False)
+            if isinstance(module, torch.nn.Module):
+                module.eval()  # fails for a module whose attributes are damaged
     except Exception as error:  # code in the file can raise anything
         raise InputError(f"cannot load {path}: {reason(error)}") from error
     if isinstance(module, Mapping):

@@ -70,6 +70,15 @@ def test_invalid_torch_file_raises(nets, content):
         make("m.pt", nets / "out")
 
 
+def test_a_damaged_archive_of_a_trusted_module_raises(nets):
+    torch.save(torch.nn.Linear(3, 2), nets / "m.pt")
+    content = (nets / "m.pt").read_bytes()
+    directory = content.index(b"PK\x01\x02")
+    (nets / "m.pt").write_bytes(content[:directory] + b"XX" + content[directory + 2 :])
+    with pytest.raises(InputError, match=r"m\.pt"):
+        make("m.pt", nets / "out", trust=True)
+
+
 class Scripted(torch.nn.Module):
     """Returns one of two linear layers, by the sign of the mean."""
 

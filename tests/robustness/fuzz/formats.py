@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 STATE = {"spent_s": 1.5, "finished": False, "attempts": [{"sqnr_db": 30.25, "name": "a"}]}
 
 
-def read_source(name: str, **options: Any) -> Callable[[Path], object]:
+def read_source(name: str) -> Callable[[Path], object]:
     """Return a function that reads a source model of a folder."""
 
     def read(folder: Path) -> object:
@@ -25,7 +25,7 @@ def read_source(name: str, **options: Any) -> Callable[[Path], object]:
         from ovtool.models.registry import SOURCES, kind_of
 
         path = str(folder / name)
-        return SOURCES.load(kind_of(path))(path, SourceOptions(**options))
+        return SOURCES.load(kind_of(path))(path, SourceOptions())
 
     return read
 

@@ -312,12 +312,6 @@ TARGETS: dict[str, Target] = {
     "pt2-refused": Target(formats.write_torch, "m.pt2", formats.refuse_source("m.pt2")),
     "pt-refused": Target(formats.write_torch, "m.pt", formats.refuse_source("m.pt")),
     "script-refused": Target(formats.write_torch, "script.pt", formats.refuse_source("script.pt")),
-    "pt2-trusted": Target(formats.write_torch, "m.pt2", formats.read_source("m.pt2", trust=True)),
-    "pt-trusted": Target(
-        formats.write_torch,
-        "m.pt",
-        formats.read_source("m.pt", trust=True, input_shapes={"input": (1, 4)}),
-    ),
     "search-state": Target(formats.write_state, "state.json", formats.read_state),
     "training-state": Target(formats.write_checkpoint, "training.pt", formats.read_checkpoint),
 }
