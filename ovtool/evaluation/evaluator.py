@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import math
 import time
+import zipfile
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -266,14 +267,17 @@ def infer_samples(session: Session, samples: Sequence[Sample]) -> Iterator[Any]:
     """Infer samples; yield the NumPy archive of the outputs, as ``Session.infer`` writes it.
 
     Raises:
-        TrialFailedError: The device failed.
+        TrialFailedError: The device failed, or the archive is damaged.
     """
     with files.scratch_folder("quality") as folder:
         inputs, outputs = folder / "inputs.npz", folder / "outputs.npz"
         np.savez(inputs, **_stack(samples))  # type: ignore[arg-type] # arrays by input name
         session.infer(inputs, outputs)
-        with np.load(outputs) as archive:
-            yield archive
+        try:
+            with outputs.open("rb") as stream, np.load(stream) as archive:
+                yield archive
+        except (zipfile.BadZipFile, EOFError) as error:  # of a disk that fails to read
+            raise TrialFailedError(f"the outputs in {outputs} are damaged: {error}") from error
 
 
 def write_request(samples: Samples, job: Job, target: Path) -> Path:

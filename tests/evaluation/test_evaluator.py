@@ -9,6 +9,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from ovtool import api
+from ovtool.benchmark.session import TrialFailedError
 from ovtool.core.errors import InputError
 from ovtool.core.sweep_spec import SweepSpec
 from ovtool.datasets.samples import Sample
@@ -169,6 +170,16 @@ def test_calibration_of_a_model_with_state_does_not_depend_on_the_order(steps):
         for order in ("first", "second")
     )
     assert first.record.sha256 == second.record.sha256
+
+
+def test_outputs_that_cannot_be_read_are_an_error_of_the_trial():
+    class Session:
+        def infer(self, _, outputs):
+            outputs.write_bytes(b"PK\x03\x04" + bytes(40))
+
+    sample = Sample({"x": np.zeros(1)}, None, "noise")
+    with pytest.raises(TrialFailedError), evaluator.infer_samples(Session(), [sample]):
+        pass
 
 
 def test_chunks_of_slow_inferences_stay_small(monkeypatch):
