@@ -10,6 +10,7 @@ and builds the rows from the journal otherwise.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import logging
 import math
@@ -84,19 +85,17 @@ def write_sweep_rows(path: Path) -> None:
         return
     fingerprint = _fingerprint(path)  # before the journal is read, which may still grow
     sweep = _build(read_sweep(path))
-    content = {"fingerprint": fingerprint, "sweep": sweep.info.model_dump(mode="json")}
-    metadata = json.dumps(content | {"crc32": _NO_CHECKSUM})
+    described = {"fingerprint": fingerprint, "sweep": sweep.info.model_dump(mode="json")}
+    metadata = json.dumps(described | {"crc32": _NO_CHECKSUM})
     known = sweep.rows.schema.metadata or {}
     rows = sweep.rows.replace_schema_metadata({**known, _METADATA_KEY: metadata.encode()})
-
-    def write(target: Path) -> None:
-        parquet.write_table(rows, target)
-        content = target.read_bytes()
-        start = _checksum_position(content)
-        checksum = b"%08x" % zlib.crc32(content)
-        target.write_bytes(content[:start] + checksum + content[start + len(checksum) :])
-
-    files.write_file(path / RESULTS, write)
+    stream = io.BytesIO()
+    parquet.write_table(rows, stream)
+    content = stream.getbuffer()
+    checksum = b"%08x" % zlib.crc32(content)
+    start = _checksum_position(stream.getvalue())
+    content[start : start + len(checksum)] = checksum
+    files.write_file(path / RESULTS, lambda target: target.write_bytes(content))
 
 
 def _read_parquet(folder: SweepFolder) -> SweepRows | None:

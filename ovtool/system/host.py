@@ -61,6 +61,7 @@ class OpenFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._descriptor = -1
         self._descriptor = os.open(path, os.O_RDONLY)
 
     def read(self) -> str:
@@ -71,8 +72,12 @@ class OpenFile:
             raise OSError(error.errno, error.strerror, str(self.path)) from error
 
     def close(self) -> None:
-        """Close the file."""
-        os.close(self._descriptor)
+        """Close the file; garbage collection does it too."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    __del__ = close
 
 
 def open_files(paths: Iterable[Path]) -> tuple[OpenFile, ...]:

@@ -352,7 +352,7 @@ def test_a_growing_state_does_not_grow_while_it_is_measured(
 def test_a_growing_state_does_not_grow_while_it_is_profiled(tmp_path):
     worker = Worker()
     worker.open(request(save(tmp_path / "growing", growing()), (1, 1, 4)))
-    worker.profile({"seconds": 0.05})
+    worker.profile({"seconds": 0.05, "rounds": 1})
     (state,) = worker.queue[0].query_state()
     assert tuple(state.state.shape) == (1, 1, 4)
 

@@ -49,7 +49,9 @@ class LocalWorker:
         return read()
 
     def close(self) -> None:
-        """Release the compiled model."""
+        """Release what the end of a process does: the compiled model and open files."""
+        if getattr(self._worker, "counters", None) is not None:
+            self._worker.counters.close()
         self._worker = None
 
 

@@ -1,6 +1,7 @@
 """Torch networks as sources of variants."""
 
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -101,7 +102,9 @@ def test_changed_or_unsuitable_source_raises():
 
 
 def reload(name):
-    """Make Python read a module of the user anew."""
+    """Make Python read a module of the user anew, also if it changed within a second."""
+    for cached in Path(sys.modules[name].__file__).parent.glob("__pycache__/*.pyc"):
+        cached.unlink()
     sys.modules.pop(name, None)
 
 

@@ -19,7 +19,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum kind { OPEN, READ, WRITE, FSYNC, RENAME, UNLINK, MKDIR, TRUNCATE, STAT, LIST, LOCK, LINK, PIPE, FORK, MAP };
+enum kind { OPEN, READ, WRITE, FSYNC, RENAME, UNLINK, MKDIR, TRUNCATE, STAT, LIST, LOCK, LINK, PIPE, FORK, MAP, SEEK };
 
 static struct plan {
     int active, server, kind, place, error, struck;
@@ -123,6 +123,8 @@ CALL(STAT, int, -1, fstatat64, (int a, const char *b, struct stat64 *c, int d), 
 CALL(STAT, int, -1, access, (const char *a, int b), AT_FDCWD, a, (a, b))
 CALL(LIST, DIR *, 0, opendir, (const char *a), AT_FDCWD, a, (a))
 CALL_FD(LIST, DIR *, 0, fdopendir, (int a), a, (a))
+CALL_FD(SEEK, off_t, -1, lseek, (int a, off_t b, int c), a, (a, b, c))
+CALL_FD(SEEK, off64_t, -1, lseek64, (int a, off64_t b, int c), a, (a, b, c))
 CALL_FD(LOCK, int, -1, flock, (int a, int b), a, (a, b))
 CALL(LINK, int, -1, link, (const char *a, const char *b), AT_FDCWD, b, (a, b))
 CALL(LINK, int, -1, symlink, (const char *a, const char *b), AT_FDCWD, b, (a, b))

@@ -79,7 +79,7 @@ def _check_report(out: Path) -> None:
     from PIL import Image
     from pyarrow import parquet
 
-    for path in (p for p in out.rglob("*") if p.is_file() and p.name != ".lock"):
+    for path in (p for p in out.rglob("[!.]*") if p.is_file()):
         assert path.stat().st_size, f"{path} is empty"
         if path.suffix == ".html":
             assert path.read_text().rstrip().endswith("</html>"), path

@@ -45,6 +45,7 @@ KINDS = {
     "pipe": ("EMFILE",),
     "fork": ("EAGAIN",),
     "map": ("ENOMEM",),
+    "seek": ("EIO",),
 }
 """Kinds of system calls in the order of the library, and the errors to inject."""
 STATE = ("write", "fsync", "rename", "unlink", "mkdir", "truncate", "lock")

@@ -3,7 +3,7 @@
 import os
 import pty
 import resource
-import select
+import selectors
 import signal
 import subprocess
 import sys
@@ -63,6 +63,7 @@ def start():
             stderr=subprocess.PIPE,
             text=True,
             env={**os.environ, **environment},
+            process_group=0,  # an orphaned group, as of a background job, ignores Ctrl-Z
         )
         started.append(process)
         return process
@@ -410,7 +411,9 @@ def test_ctrl_c_on_a_terminal_stops_once():
         os.execv(sys.executable, command(program))
     text = b""
     sent = False
-    while select.select([terminal], [], [], DEADLINE_S)[0]:
+    ready = selectors.DefaultSelector()
+    ready.register(terminal, selectors.EVENT_READ)
+    while ready.select(DEADLINE_S):
         try:
             text += os.read(terminal, 1000)
         except OSError:  # the terminal is closed
@@ -418,6 +421,7 @@ def test_ctrl_c_on_a_terminal_stops_once():
         if b"ready" in text and not sent:
             sent = True
             os.write(terminal, b"\x03")
+    ready.close()
     _, status = os.waitpid(pid, 0)
     os.close(terminal)
     assert b"cleaned" in text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import warnings
 import zlib
 from typing import TYPE_CHECKING, Any
 
@@ -99,7 +100,9 @@ def write_torch(folder: Path) -> None:
     module = torch.nn.Sequential(torch.nn.Linear(4, 2), torch.nn.ReLU()).eval()
     torch.export.save(torch.export.export(module, (torch.ones(1, 4),)), folder / "m.pt2")
     torch.save(module, folder / "m.pt")
-    torch.jit.trace(module, torch.ones(1, 4)).save(folder / "script.pt")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # torch.jit is deprecated, not gone
+        torch.jit.trace(module, torch.ones(1, 4)).save(folder / "script.pt")
 
 
 def write_state(folder: Path) -> None:
