@@ -105,10 +105,14 @@ class Stopped(BaseException):
         self.exit_code = 128 + number
 
 
+_received: list[Stopped] = []
+
+
 def _stop(number: int, _frame: FrameType | None) -> NoReturn:
     for each in _stop_signals():
         signal.signal(each, _end_at_once if steps.board is None else _ignore)
-    raise Stopped(number)
+    _received.append(Stopped(number))
+    raise _received[-1]
 
 
 def _end_at_once(number: int, _frame: FrameType | None) -> NoReturn:
@@ -134,6 +138,7 @@ _EXIT_LIMIT_S = 30.0
 
 def main() -> None:
     """Run the command line."""
+    _received.clear()
     try:
         for each in _stop_signals():
             signal.signal(each, _stop)
@@ -154,13 +159,19 @@ def _run() -> int | None:
     try:
         status: int | None = app(prog_name="ovtool", standalone_mode=False)
         sys.stdout.flush()
-    except OvtoolError as error:
-        return _print_ovtool_error(error)
-    except typer.TyperException as error:
-        return _print_usage_error(error)
-    except Exception as error:  # noqa: BLE001 - the last place that can report it
-        return _print_unexpected(error)
+    except Exception as error:  # the last place that can report it
+        if _received:  # a library made an error of its own from the exception of the signal
+            raise _received[-1] from error
+        return _print_failure(error)
     return status
+
+
+def _print_failure(error: Exception) -> int:
+    if isinstance(error, OvtoolError):
+        return _print_ovtool_error(error)
+    if isinstance(error, typer.TyperException):
+        return _print_usage_error(error)
+    return _print_unexpected(error)
 
 
 def _print_error(message: str, hint: str, status: int) -> int:

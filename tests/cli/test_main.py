@@ -92,6 +92,22 @@ def test_library_output_goes_to_the_log_only(ovtool, small, tmp_path):
     assert str(tmp_path) in again.errors[0]
 
 
+def test_an_error_that_a_library_makes_of_a_signal_is_a_stop(monkeypatch, capsys):
+    def app(**_):
+        try:
+            main._stop(2, None)
+        except main.Stopped:
+            raise TypeError("Unable to cast Python instance") from None
+
+    monkeypatch.setattr(main.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(main, "app", app)
+    with pytest.raises(SystemExit) as end:
+        main.main()
+    assert end.value.code == 130
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("stopped")
+
+
 @pytest.mark.parametrize("kept", [False, True])
 def test_a_stopped_command_names_what_is_kept(monkeypatch, capsys, tmp_path, kept):
     def app(**_):
