@@ -23,7 +23,7 @@ from ovtool.benchmark import figures, load, windows
 from ovtool.benchmark.pool import Pool, Slot
 from ovtool.benchmark.session import Job, RawRound, Runner, Session, TrialFailedError
 from ovtool.benchmark.windows import HostLoad
-from ovtool.core import files, units
+from ovtool.core import temporary, units
 from ovtool.core.measurement import Measurement
 from ovtool.core.notes import Note, make_note
 from ovtool.core.statistics import Interval
@@ -99,7 +99,7 @@ def measure_group(
     """
     outcomes: dict[str, Measurement] = {}
     runs: list[_Run] = []
-    with files.scratch_folder("cache") as folder, closing(Pool(runner, folder)) as pool:
+    with temporary.scratch_folder("cache") as folder, closing(Pool(runner, folder)) as pool:
         runner.prepare(len(jobs))
         for job in jobs:
             on_progress(MeasurementProgress(job.trial, "compiling"))

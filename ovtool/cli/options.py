@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from ovtool.cli.command import (
     COMPRESSION,
     DATA,
+    LOAD,
     MEASUREMENT,
     MODEL,
     OUTPUT,
@@ -155,6 +156,7 @@ Batch = Annotated[
         show_default="the batch in --shape, the fixed batch of the model, or 1",
     ),
 ]
+Hint = Annotated[str, option(LOAD, "HINT", "Performance hint: latency or throughput.")]
 Precision = Annotated[
     str, option(TARGET, "PRECISION", "Inference precision: default, f32, bf16 or f16.")
 ]

@@ -13,7 +13,7 @@ from ovtool.benchmark.session import TrialFailedError
 from ovtool.compile_check import compiling, suspects
 from ovtool.compile_check.compiling import COMPILE_S, LocalCompiler
 from ovtool.compile_check.npu import offline
-from ovtool.core import files, units
+from ovtool.core import temporary, units
 from ovtool.core.device_names import KINDS, is_virtual, kind_of, npu_platform
 from ovtool.core.errors import InputError, MissingDeviceError
 from ovtool.core.ports import fix_shapes
@@ -187,7 +187,7 @@ def check_compiles(
     name, shapes = job.trial.variant_name, tuple(zip(job.names, job.shapes, strict=True))
     model = read_graph(job.xml)
     fix_shapes(model, shapes, name)
-    with files.scratch_folder("check") as scratch:
+    with temporary.scratch_folder("check") as scratch:
 
         def compile_part(part: ov.Model) -> Outcome:
             ov.save_model(part, scratch / MODEL, compress_to_fp16=False)

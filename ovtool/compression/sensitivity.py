@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ovtool.charts.layer_report import LayerFiles, write_layer_report
 from ovtool.compression.compress import CompressionData, create_evaluator
-from ovtool.core import files, units
+from ovtool.core import files, temporary, units
 from ovtool.core.errors import InputError
 from ovtool.core.progress import SILENT, Progress
 from ovtool.core.third_party import read_graph
@@ -118,7 +118,7 @@ def sensitivity(
     target = Path(out) if out is not None else None
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(files.new_folder(target, replace)) if target else None
-        scratch = stack.enter_context(files.scratch_folder("sensitivity"))
+        scratch = stack.enter_context(temporary.scratch_folder("sensitivity"))
         variant = load_or_convert_next_to(model, target, scratch, progress)
         graph = read_graph(variant.xml, mapped=False)
         check_not_quantized(graph, variant.name)

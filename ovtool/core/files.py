@@ -1,4 +1,4 @@
-"""Atomic, durable writes; temporary folders; folders that ovtool owns; hashes of files."""
+"""Atomic, durable writes; folders that ovtool owns; hashes of files."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ import errno
 import hashlib
 import json
 import os
-import re
 import shutil
 import sys
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,26 +17,17 @@ from ovtool.core import places, steps
 from ovtool.core.errors import InputError
 from ovtool.core.input_limits import parse_json
 from ovtool.core.system_errors import reading, writing
+from ovtool.core.temporary import reserved
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from filelock import FileLock
-
 MARKER = ".ovtool"
 """File in each folder that ovtool wrote: JSON with the relative paths of its ``files``."""
 
-_LOCK = re.compile(r"(?P<prefix>\.(?P<name>.+)\.[0-9a-f]{8})\.lock")
-_SCRATCH = re.compile(r"(?P<prefix>\.ovtool-.+\.[0-9a-f]{8})\.tmp")
-_LONGEST_NAME = 200
-"""Bytes of a target's name in the names of its temporary files; the limit is 255 bytes."""
 _CACHED_BYTES = 1 << 24
 """Size from which reading a cached hash is faster than hashing."""
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
-_cleaned: set[Path] = set()
-"""Folders in which this process has removed the temporary files of dead processes."""
-
-
 _kept: dict[Path, str] = {}
 
 
@@ -118,23 +107,6 @@ def is_file(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def scratch_folder(purpose: str) -> Iterator[Path]:
-    """Yield a new private folder for temporary files, and remove it.
-
-    Args:
-        purpose: Part of its name.
-    """
-    with _reserved(places.temporary_folder() / f"ovtool-{purpose}") as prefix:
-        folder = Path(f"{prefix}.tmp")
-        try:
-            with writing(folder):
-                folder.mkdir(mode=0o700)
-                yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextlib.contextmanager
 def new_folder(target: Path, replace: bool = False, *, exclusive: bool = False) -> Iterator[Path]:
     """Yield a temporary folder next to ``target`` that is renamed to it if the block succeeds.
 
@@ -154,7 +126,7 @@ def new_folder(target: Path, replace: bool = False, *, exclusive: bool = False) 
         check_new_folder(target, replace)
     with writing(target):
         make_folder(target.parent)
-    with _reserved(target) as prefix:
+    with reserved(target) as prefix:
         temporary, old = Path(f"{prefix}.tmp"), Path(f"{prefix}.old")
         try:
             with writing(target):
@@ -288,7 +260,7 @@ def write_file(target: Path, write: Callable[[Path], object]) -> Path:
     """
     with writing(target):
         make_folder(target.parent)
-    with _reserved(target) as prefix:
+    with reserved(target) as prefix:
         temporary = Path(f"{prefix}.tmp{target.suffix}")
         with writing(target):
             try:
@@ -328,80 +300,3 @@ def sync(*paths: Path) -> None:
                 raise
         finally:
             os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _reserved(target: Path) -> Iterator[Path]:
-    """Yield a prefix for the names of temporary files next to ``target``.
-
-    While the process lives, it holds the lock file ``PREFIX.lock``.  The first use of a folder by
-    another process removes the files of prefixes whose lock is free.
-    """
-    from filelock import FileLock
-
-    if target.parent not in _cleaned:
-        _cleaned.add(target.parent)
-        if steps.board is not None:
-            steps.board.add_folder(target.parent)
-        remove_abandoned(target.parent)
-    name = os.fsdecode(os.fsencode(target.name)[:_LONGEST_NAME])
-    prefix = target.with_name(f".{name}.{uuid.uuid4().hex[:8]}")
-    path = Path(f"{prefix}.lock")
-    lock = FileLock(path)
-    try:
-        with writing(target):
-            lock.acquire()
-        yield prefix
-    finally:
-        _release(lock, path)
-
-
-def _release(lock: FileLock, path: Path) -> None:
-    """Release a lock and remove its file; what fails is left to the next use of the folder."""
-    with contextlib.suppress(OSError):
-        if lock.is_locked:  # not after an error of acquire, nor a signal before it
-            lock.release()
-    with contextlib.suppress(OSError):  # also of a lock that the system did not release
-        _remove_lock(path)
-
-
-def _remove_lock(path: Path) -> None:
-    """Remove a lock file, unless temporary files of its prefix are left."""
-    start = path.name.removesuffix("lock")
-    if not any(p.name.startswith(start) and p != path for p in path.parent.iterdir()):
-        path.unlink(missing_ok=True)
-
-
-def remove_abandoned(folder: Path) -> None:
-    """Remove temporary files of dead processes, and restore a folder they were about to replace."""
-    from filelock import FileLock, Timeout
-
-    with contextlib.suppress(OSError):
-        names = [entry.name for entry in os.scandir(folder) if entry.name.startswith(".")]
-        for match in filter(None, map(_LOCK.fullmatch, names)):
-            path = folder / match[0]
-            lock = FileLock(path)
-            try:
-                lock.acquire(timeout=0)
-            except (Timeout, OSError):
-                continue  # a process that lives, or of another user
-            try:
-                target = folder / match["name"]
-                for name in names:
-                    if not name.startswith(f"{match['prefix']}.") or name == match[0]:
-                        continue
-                    left = folder / name
-                    if name.endswith(".old") and not target.exists():
-                        if len(os.fsencode(target.name)) < _LONGEST_NAME:  # else it is incomplete
-                            left.rename(target)
-                    elif left.is_dir() and not left.is_symlink():
-                        shutil.rmtree(left, ignore_errors=True)
-                    else:
-                        left.unlink(missing_ok=True)
-            finally:
-                _release(lock, path)
-        # A worker of a killed process may create its scratch folder again before it ends, empty.
-        for match in filter(None, map(_SCRATCH.fullmatch, names)):
-            if not (folder / f"{match['prefix']}.lock").exists():
-                with contextlib.suppress(OSError):
-                    (folder / match[0]).rmdir()

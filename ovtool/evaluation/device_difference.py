@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ovtool.benchmark.session import Job, Runner, Session, TrialFailedError
-from ovtool.core import files, units
+from ovtool.core import temporary, units
 from ovtool.core.notes import Note, make_note
 from ovtool.core.shapes import port_name
 from ovtool.core.third_party import read_graph
@@ -218,7 +218,7 @@ class _Search:
         comparable = [p for p in positions if _is_comparable(self._operations[p])]
         if not comparable:
             return {}
-        with files.scratch_folder("divergence") as folder:
+        with temporary.scratch_folder("divergence") as folder:
             xml = folder / "probe.xml"
             arrays = self._save_with_results(comparable, xml)
             outputs, exact = (self._infer(job, xml) for job in (self.job, self.exact))

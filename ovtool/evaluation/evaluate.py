@@ -6,7 +6,7 @@ import contextlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ovtool.core import files
+from ovtool.core import temporary
 from ovtool.core.columns import BY_NAME
 from ovtool.core.errors import InputError
 from ovtool.core.progress import SILENT, Progress
@@ -135,7 +135,7 @@ def evaluate_each(
     """
     from ovtool.evaluation.metrics import MetricRequest
 
-    with files.scratch_folder("evaluate") as scratch:
+    with temporary.scratch_folder("evaluate") as scratch:
         base = None
         if baseline is not None:
             base = load_or_convert_next_to(baseline, None, scratch, progress)

@@ -14,7 +14,7 @@ import numpy as np
 
 from ovtool.benchmark import jobs
 from ovtool.benchmark.session import Job, Runner, Session, TrialFailedError
-from ovtool.core import files
+from ovtool.core import temporary
 from ovtool.core.errors import InputError
 from ovtool.core.shapes import OPEN, Named, Shape, shape_text
 from ovtool.core.statistics import Interval
@@ -269,7 +269,7 @@ def infer_samples(session: Session, samples: Sequence[Sample]) -> Iterator[Any]:
     Raises:
         TrialFailedError: The device failed, or the archive is damaged.
     """
-    with files.scratch_folder("quality") as folder:
+    with temporary.scratch_folder("quality") as folder:
         inputs, outputs = folder / "inputs.npz", folder / "outputs.npz"
         np.savez(inputs, **_stack(samples))  # type: ignore[arg-type] # arrays by input name
         session.infer(inputs, outputs)

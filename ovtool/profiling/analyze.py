@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ovtool.benchmark import jobs
 from ovtool.charts.layer_report import LayerFiles, write_layer_report
-from ovtool.core import files
+from ovtool.core import files, temporary
 from ovtool.core.errors import InputError
 from ovtool.core.ports import fix_shapes
 from ovtool.core.progress import SILENT, Progress
@@ -112,7 +112,7 @@ def analyze(
 
     spec = single_spec(batch=batch, shapes=shapes)
     with contextlib.ExitStack() as stack:
-        scratch = stack.enter_context(files.scratch_folder("analyze"))
+        scratch = stack.enter_context(temporary.scratch_folder("analyze"))
         folder = stack.enter_context(files.new_folder(Path(out), replace)) if out else None
         variant = load_or_convert_next_to(model, Path(out) if out else None, scratch, progress)
         (trial,) = plan_trials([variant], ["CPU"], spec)

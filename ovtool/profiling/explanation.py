@@ -85,11 +85,11 @@ class Explanation:
         ratio = self.ratio
         if self.faster:
             inverse = Interval(1 / ratio.value, 1 / ratio.high, 1 / ratio.low)
-            verdict = f"B is {units.text(inverse.value)}x faster than A {_range(inverse)}"
+            verdict = f"B is {_times(inverse)} faster than A"
         elif self.slower:
-            verdict = f"B is {units.text(ratio.value)}x slower than A {_range(ratio)}"
+            verdict = f"B is {_times(ratio)} slower than A"
         else:
-            verdict = f"B gains nothing: {units.text(ratio.value)}x the time of A {_range(ratio)}"
+            verdict = f"B gains nothing: {_times(ratio)} the time of A"
             if not self.significant:
                 verdict += ", no significant difference"
         top = next((cause for cause in self.causes if not cause.neutral), None)
@@ -119,8 +119,8 @@ class Explanation:
         return head | document | {"causes": rows, "pairs": pairs}
 
 
-def _range(ratio: Interval) -> str:
-    return f"({units.text(ratio.low)} to {units.text(ratio.high)})"
+def _times(ratio: Interval) -> str:
+    return f"{units.interval_text(ratio.value, ratio.low, ratio.high)}x"
 
 
 def _pair_row(pair: LayerPair) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ovtool.benchmark import windows
 from ovtool.charts.layer_report import LayerFiles, draw_profile, write_layer_report
-from ovtool.core import files
+from ovtool.core import files, temporary
 from ovtool.core.device_names import mark_device
 from ovtool.core.errors import InputError
 from ovtool.core.notes import Note, make_note
@@ -168,7 +168,7 @@ def profile(
     devices, _ = select_available([device], strict=True)
     calibration = _calibration(devices[0], hint) if roofline else None
     with contextlib.ExitStack() as stack:
-        scratch = stack.enter_context(files.scratch_folder("profile"))
+        scratch = stack.enter_context(temporary.scratch_folder("profile"))
         folder = stack.enter_context(files.new_folder(Path(out), replace)) if out else None
         variant = load_or_convert_next_to(model, Path(out) if out else None, scratch, progress)
         (trial,) = plan_trials([variant], devices, spec)

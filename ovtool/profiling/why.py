@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ovtool.benchmark import jobs
 from ovtool.benchmark.session import TrialFailedError
-from ovtool.core import files, units
+from ovtool.core import temporary, units
 from ovtool.core.device_names import kind_of
 from ovtool.core.errors import InputError
 from ovtool.core.notes import Note, make_note
@@ -103,15 +103,12 @@ def why(
     spec = single_spec(batch=batch, precision=precision, hint=hint, streams=streams, shapes=shapes)
     devices, _ = select_available([device], strict=True)
     with contextlib.ExitStack() as stack:
-        scratch = stack.enter_context(files.scratch_folder("why"))
-        variants: list[Variant] = []
-        trials: list[Trial] = []
-        for side, model in (("a", a), ("b", b)):
-            folder = scratch / side
-            folder.mkdir()
-            variant = load_or_convert_next_to(model, None, folder, progress)
-            trials += plan_trials([variant], devices, spec)
-            variants.append(variant)
+        scratch = stack.enter_context(temporary.scratch_folder("why"))
+        variants = [
+            load_or_convert_next_to(model, None, scratch / side, progress)
+            for side, model in (("a", a), ("b", b))
+        ]
+        trials = [trial for v in variants for trial in plan_trials([v], devices, spec)]
         if trials[0].batch != trials[1].batch:
             raise InputError(
                 f"A has batch {trials[0].batch}, B has batch {trials[1].batch}",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ovtool.compression import compress as compression
 from ovtool.compression.pipeline import failed_variant
-from ovtool.core import files, steps
+from ovtool.core import steps, temporary
 from ovtool.core.errors import InputError, LimitNotMetError
 from ovtool.core.progress import SILENT, Progress
 from ovtool.datasets.spec import DataSpec
@@ -22,11 +22,14 @@ from ovtool.sweep.run import SweepResult, sweep
 from ovtool.system import memory_limit
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ovtool.compression.compress import CompressionData
     from ovtool.core.variant import Variant
     from ovtool.models.options import SourceOptions
     from ovtool.recipes.schema import RecipeStep
     from ovtool.selection.choice import Choice
+    from ovtool.selection.choice_spec import ChoiceSpec
     from ovtool.sweep.measurer import Observer
 
 
@@ -94,7 +97,18 @@ def run(
         observer=observer,
         progress=progress,
     )
-    spec = plan.choose
+    return _report(folder, variants, result, plan.choose, base, progress)
+
+
+def _report(
+    folder: Path,
+    variants: Sequence[Variant],
+    result: SweepResult,
+    spec: ChoiceSpec,
+    base: Path,
+    progress: Progress,
+) -> RecipeRun:
+    """Write the report of a sweep, and choose."""
     if isinstance(spec.prices, str):
         spec = spec.model_copy(update={"prices": _located(spec.prices, base)})
     progress.start("writing the report")
@@ -215,7 +229,7 @@ def _compress(
             if not memory_limit.is_out_of_memory(error):
                 raise
             reason = f"compressing {out.name}: {memory_limit.describe()[0]}"
-    files.remove_abandoned(out.parent)
+    temporary.remove_abandoned(out.parent)
     return failed_variant(parent, step.method, step.settings, out, reason)
 
 

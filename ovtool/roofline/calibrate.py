@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ovtool.benchmark.jobs import prepare_job
-from ovtool.core import files
+from ovtool.core import temporary
 from ovtool.core.device_names import is_virtual, kind_of
 from ovtool.core.errors import InputError, NothingMeasuredError
 from ovtool.core.ports import ports
@@ -155,7 +155,7 @@ def calibrate(
     supported = get_rules(kind_of(name)).precisions or ("default",)  # the most accurate first
     if precisions is None:
         precisions = (*supported, INT8)
-    with files.scratch_folder("calibrate") as scratch:
+    with temporary.scratch_folder("calibrate") as scratch:
         bench = _ProbeBench(
             name, runner or ProcessRunner(), settings, now.id, scratch, progress, supported[0]
         )

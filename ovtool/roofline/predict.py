@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from ovtool.benchmark.session import TrialFailedError
-from ovtool.core import files
+from ovtool.core import temporary
 from ovtool.core.errors import InputError, MissingError
 from ovtool.core.notes import Note, make_note
 from ovtool.core.progress import SILENT, Progress
@@ -104,7 +104,7 @@ def predict(
     spec = single_spec(batch=batch, precision=precision, hint=HINT, shapes=shapes)
     devices, _ = select_available([device], strict=True)
     rates = require_calibration(devices[0]).device_rates()
-    with files.scratch_folder("predict") as scratch:
+    with temporary.scratch_folder("predict") as scratch:
         variant = load_or_convert_next_to(model, None, scratch, progress)
         (trial,) = plan_trials([variant], devices, spec)
         try:

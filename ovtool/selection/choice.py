@@ -260,6 +260,9 @@ def choose_from(table: ResultsTable, spec: ChoiceSpec | None = None) -> Choice:
     next_best = first_of_each_group(groups, order)[1 : MAX_RUNNERS_UP + 1]
     rivals = [candidates[int(index)] for index in next_best]
     rival = rivals[0] if rivals and rivals[0].fits else None
+    settled = [explain_tie(winner, best, goal, first.settled_by)] if first.settled_by else []
+    metric, why = table.quality_metric, table.quality_reason
+    reasons = explain_winner(winner, rival, goal, metric, why=why, best=not settled)
     context = Context(rows, labels, table, spec.min_quality)
     details = table.details_of(winner.row)
     return Choice(
@@ -269,17 +272,7 @@ def choose_from(table: ResultsTable, spec: ChoiceSpec | None = None) -> Choice:
         properties=dict(details.properties),
         snippet=build_snippet(winner.row, details),
         checks=winner.checks,
-        reasons=(
-            *([explain_tie(winner, best, goal, first.settled_by)] if first.settled_by else []),
-            *explain_winner(
-                winner,
-                rival,
-                goal,
-                table.quality_metric,
-                why=table.quality_reason,
-                best=not first.settled_by,
-            ),
-        ),
+        reasons=(*settled, *reasons),
         settled_by=first.settled_by,
         percentile=spec.percentile,
         basis=_describe_basis(eligible),

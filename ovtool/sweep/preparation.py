@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ovtool.core import errors, files, steps
+from ovtool.core import errors, files, steps, temporary
 from ovtool.core.columns import FIGURES
 from ovtool.core.notes import make_note
 from ovtool.core.progress import SILENT, Progress, Silent
@@ -97,7 +97,7 @@ class Preparation:
                 "convert", path, reference=reference, folder=str(target), name=name
             )
         except WorkerError as error:
-            files.remove_abandoned(self._folder)
+            temporary.remove_abandoned(self._folder)
             return self._failed(
                 _stand_in(reference, target, name, f"converting {reference}: {error}")
             )

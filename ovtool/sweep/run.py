@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ovtool.benchmark import jobs
 from ovtool.benchmark.engine import failed_measurement
 from ovtool.benchmark.session import TrialFailedError
-from ovtool.core import files, units
+from ovtool.core import temporary, units
 from ovtool.core.columns import BY_NAME
 from ovtool.core.errors import InputError, NothingMeasuredError
 from ovtool.core.notes import make_note
@@ -114,12 +114,7 @@ def sweep(
     with closing(preparation):
         preparation.start(variants)
         targets = select_targets(spec, strict=strict)
-        loaded = _drop_equal([preparation.load(v) for v in variants], progress)
-        baseline = None
-        if spec.baseline is not None:
-            baseline = preparation.load_baseline(spec.baseline, loaded)
-            if all(v.id != baseline.id for v in loaded):
-                loaded.insert(0, baseline)
+        loaded, baseline = _load(variants, spec, preparation, progress)
         weights = preparation.measure_weights(loaded, baseline)
     failures = preparation.failures
     usable = [v for v in loaded if v.id not in failures]
@@ -145,7 +140,7 @@ def sweep(
         settings=spec.measurement_settings(),
     )
     environment = describe_environment()
-    with files.scratch_folder("sweep") as scratch:
+    with temporary.scratch_folder("sweep") as scratch:
         caveats = find_caveats(targets.measured)
         measurer = Measurer(
             loaded, plan, samples, spec, environment.id, observer, scratch, caveats, request
@@ -157,13 +152,34 @@ def sweep(
             folder, plan, environment, measurer, estimator, failures, retry_failed=retry_failed
         )
     write_sweep_rows(folder)
+    _check_measured(folder, plan)
+    return SweepResult(folder, unavailable=targets.missing, **asdict(counts))
+
+
+def _load(
+    variants: Sequence[ModelReference],
+    spec: SweepSpec,
+    preparation: Preparation,
+    progress: Progress,
+) -> tuple[list[Variant], Variant | None]:
+    """Return the variants of the sweep, with the requested baseline, and this baseline."""
+    loaded = _drop_equal([preparation.load(v) for v in variants], progress)
+    if spec.baseline is None:
+        return loaded, None
+    baseline = preparation.load_baseline(spec.baseline, loaded)
+    if all(v.id != baseline.id for v in loaded):
+        loaded.insert(0, baseline)
+    return loaded, baseline
+
+
+def _check_measured(folder: Path, plan: SweepPlan) -> None:
+    """Raise NothingMeasuredError if every trial failed."""
     if all(m.status == "failed" for m in SweepFolder(folder).measurements()):
         first = next(SweepFolder(folder).measurements(), None)
         raise NothingMeasuredError(
             f"none of {len(plan.trials)} trials could be measured",
             f"{first.trial.label}: {first.reason}" if first else "the plan is empty",
         )
-    return SweepResult(folder, unavailable=targets.missing, **asdict(counts))
 
 
 def _check_shapes(

@@ -234,10 +234,10 @@ class Supervisor:
     def _remove_temporary_files(self) -> None:
         folders = self.board.folders
         if folders:
-            from ovtool.core import files
+            from ovtool.core import temporary
 
             for folder in folders:
-                files.remove_abandoned(Path(folder))
+                temporary.remove_abandoned(Path(folder))
 
 
 def _explain(step: Step, code: int, expired: Step | None) -> tuple[str, str]:

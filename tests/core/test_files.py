@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from ovtool.core import files, places
+from ovtool.core import files, places, temporary
 from ovtool.core.errors import InputError
 
 WRITE_ERRORS = [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EFBIG]
@@ -33,7 +33,8 @@ def names(folder):
 def run_and_kill(code, *arguments):
     """Run code in another process, which kills itself where the code calls ``kill``."""
     program = (
-        "import os, signal, sys; from pathlib import Path; from ovtool.core import files\n"
+        "import os, signal, sys; from pathlib import Path\n"
+        "from ovtool.core import files, temporary\n"
         "def kill(*_): os.kill(os.getpid(), signal.SIGKILL)\n"
         f"target = Path(sys.argv[1])\n{code}"
     )
@@ -204,55 +205,11 @@ with files.new_folder(target, replace=True) as folder:
 """,
         target,
     )
-    files._cleaned.discard(tmp_path)
+    temporary._cleaned.discard(tmp_path)
     files.write_text(tmp_path / "other", "x")  # the next use of the folder
     assert names(tmp_path) == ["other", "target"]
     assert (target / "a").read_text() in {"old", "new"}
     assert files.read_marker(target) == {"a"}
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
-def test_temporary_files_of_dead_processes_are_removed(tmp_path, monkeypatch):
-    monkeypatch.setattr(places.tempfile, "gettempdir", lambda: str(tmp_path))
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    run_and_kill(
-        "files.write_file(target, lambda path: (path.write_text('x'), kill()))", tmp_path / "a"
-    )
-    assert len(names(tmp_path)) == 2
-    run_and_kill("with files.scratch_folder('s') as s: (s / 'x').mkdir(); kill()", tmp_path)
-    assert len(names(tmp_path)) == 2  # the second process removed the files of the first
-    with files.scratch_folder("t") as alive:
-        files._cleaned.discard(tmp_path)
-        with files.scratch_folder("u") as folder:
-            assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == {
-                alive.name,
-                folder.name,
-            }
-    assert names(tmp_path) == []
-
-
-def test_an_empty_scratch_folder_without_a_lock_is_removed(tmp_path):
-    kept = [".other.0123abcd.tmp", ".ovtool-x.0123abcd.tmp", ".ovtool-y.0123abcd.tmp"]
-    for name in (*kept, ".ovtool-cache.0123abcd.tmp"):
-        (tmp_path / name).mkdir()
-    (tmp_path / ".ovtool-x.0123abcd.tmp" / "file").touch()
-    lock = FileLock(tmp_path / ".ovtool-y.0123abcd.lock")
-    with lock:
-        files.remove_abandoned(tmp_path)
-    assert [name for name in names(tmp_path) if name.endswith(".tmp")] == sorted(kept)
-
-
-def test_a_lock_that_was_not_acquired_is_not_released(tmp_path, monkeypatch):
-    def refuse(*_, **__):
-        raise OSError(37, "no locks available")
-
-    released = []
-    monkeypatch.setattr(FileLock, "acquire", refuse)
-    monkeypatch.setattr(FileLock, "release", lambda *_, **__: released.append(1))
-    with pytest.raises(InputError):
-        files.write_text(tmp_path / "a", "x")
-    assert not released
-    assert names(tmp_path) == []
 
 
 def test_only_own_files_are_claimed(tmp_path):
@@ -376,16 +333,8 @@ def test_what_could_not_be_removed_is_removed_later(tmp_path, monkeypatch):
             (folder / "a").write_text("new")
     assert (target / "a").read_text() == "new"
     assert len(list(tmp_path.iterdir())) > 1
-    files.remove_abandoned(tmp_path)
+    temporary.remove_abandoned(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
-
-
-def test_an_error_of_removing_a_lock_is_none_of_the_command(tmp_path, monkeypatch):
-    def refuse(*_):
-        raise OSError(5, "input/output error")
-
-    monkeypatch.setattr(files, "_remove_lock", refuse)
-    assert files.write_text(tmp_path / "a", "x").read_text() == "x"
 
 
 def test_a_lock_that_the_system_does_not_release_leaves_no_file(tmp_path, monkeypatch):

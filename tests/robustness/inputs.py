@@ -179,8 +179,8 @@ def leftovers(*folders: Path) -> list[Path]:
 
 def clean_as_next_command(*folders: Path) -> None:
     """Do what the next command does first in folders that it writes to."""
-    from ovtool.core import files
+    from ovtool.core import temporary
 
     for folder in folders:
         for each in (folder, *(p for p in folder.rglob("*") if p.is_dir())):
-            files.remove_abandoned(each)
+            temporary.remove_abandoned(each)

@@ -73,8 +73,8 @@ def available() -> str:
     return "" if shutil.which("cc") else "cc is not installed"
 
 
-class Caller:
-    """A ground whose commands are preloaded with the library.
+class CallInjector:
+    """Runs commands that are preloaded with the library.
 
     Args:
         folder: Of the attacks.
@@ -119,23 +119,23 @@ class Caller:
 
 
 @contextlib.contextmanager
-def caller(folder: Path, *, fake: bool = True) -> Iterator[Caller]:
-    """Yield a :class:`Caller`, and end its server."""
-    made = Caller(folder, fake=fake)
+def injector(folder: Path, *, fake: bool = True) -> Iterator[CallInjector]:
+    """Yield a :class:`CallInjector`, and end its server."""
+    made = CallInjector(folder, fake=fake)
     with made.server:
         yield made
 
 
 def stepped(
-    calls: Caller, names: list[str], kinds: list[str], step: int, *, kill: bool = False
+    injected: CallInjector, names: list[str], kinds: list[str], step: int, *, kill: bool = False
 ) -> Iterator[Outcome]:
     """Yield the outcomes of every ``step``-th system call of each command and kind."""
     for name in names:
-        totals = calls.count(name)
+        totals = injected.count(name)
         print(f"{name}: {totals}", flush=True)
         for kind in kinds:
             for error in (KILL,) if kill else KINDS[kind]:
-                run = partial(calls.attack, name, kind, error)
+                run = partial(injected.attack, name, kind, error)
                 yield from map(run, range(1, totals[kind] + 1, step))
 
 
@@ -156,9 +156,9 @@ def main() -> None:
     kinds = list(KINDS) if options.all else options.kind.split(",")
     with (
         tempfile.TemporaryDirectory() as folder,
-        caller(Path(folder), fake=not options.real) as calls,
+        injector(Path(folder), fake=not options.real) as injected,
     ):
-        outcomes = stepped(calls, names, kinds, options.step, kill=options.kill)
+        outcomes = stepped(injected, names, kinds, options.step, kill=options.kill)
         print(attack.summary(attack.record(outcomes, Path(options.log))))
 
 

@@ -12,7 +12,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def calls(tmp_path_factory):
-    with syscalls.caller(tmp_path_factory.mktemp("syscalls")) as made:
+    with syscalls.injector(tmp_path_factory.mktemp("syscalls")) as made:
         yield made
 
 

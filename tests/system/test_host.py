@@ -157,3 +157,17 @@ def test_processors_and_memory_of_this_machine():
 def test_peak_is_that_of_the_process(machine):
     host = machine({"proc/self/status": "Name:\tpython\nVmPeak:\t9999 kB\nVmHWM:\t 2048 kB\n"})
     assert host.peak_rss_bytes() == 2048 * 1024
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the descriptors are counted in /proc")
+def test_an_open_file_is_closed_with_its_owner(tmp_path):
+    (tmp_path / "stat").write_text("x")
+    process = psutil.Process()
+    before = process.num_fds()
+    file = OpenFile(tmp_path / "stat")
+    assert file.read() == "x"
+    assert process.num_fds() == before + 1
+    del file
+    assert process.num_fds() == before
+    with pytest.raises(FileNotFoundError):
+        OpenFile(tmp_path / "missing")

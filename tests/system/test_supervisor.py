@@ -24,7 +24,7 @@ import os, signal, sys, time
 from ovtool.system import supervisor
 supervisor.supervise()
 from pathlib import Path
-from ovtool.core import files, steps
+from ovtool.core import files, temporary, steps
 def hang():
     # What a library does that never returns to Python: signals have no effect.
     signal.pthread_sigmask(signal.SIG_BLOCK, set(signal.Signals) - {signal.SIGKILL})
@@ -305,9 +305,9 @@ def test_temporary_files_of_a_crashed_child_are_removed(tmp_path):
         f"""
         with files.new_folder(Path({str(out / "variant")!r})) as folder:
             (folder / "model.xml").write_text("half")
-            with files.scratch_folder("sweep") as temporary:
-                (temporary / "data").write_text("half")
-                print(temporary, flush=True)
+            with temporary.scratch_folder("sweep") as scratch:
+                (scratch / "data").write_text("half")
+                print(scratch, flush=True)
                 os.abort()
         """,
         TMPDIR=str(scratch),

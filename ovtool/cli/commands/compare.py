@@ -84,12 +84,12 @@ def command(
         within_pct=options.parse_percent(within, "--within"),
         out=out,
     )
+    if junit is not None:
+        files.write_text(Path(junit), to_junit(comparison, limit_pct or 0.0))
     if json:
         console.print_json(comparison.to_json())
     else:
         _print_comparison(comparison)
-    if junit is not None:
-        files.write_text(Path(junit), to_junit(comparison, limit_pct or 0.0))
     for written in filter(None, (out, junit)):
         console.print_status(f"written: {written}")
     if limit_pct is not None and not fail_on_unknown and comparison.nothing_decided:

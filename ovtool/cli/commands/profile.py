@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 from ovtool.cli import console, options, progress
-from ovtool.cli.command import LOAD, MEASUREMENT, TARGET, option
+from ovtool.cli.command import MEASUREMENT, TARGET, option
 from ovtool.core import units
 from ovtool.core.shapes import parse_named_shapes
 
@@ -24,9 +24,7 @@ def command(
     device: options.Device = "CPU",
     batch: options.Batch = None,
     precision: options.Precision = "default",
-    hint: Annotated[
-        str, option(LOAD, "HINT", "Performance hint: latency or throughput.")
-    ] = "latency",
+    hint: options.Hint = "latency",
     shape: options.Shapes = None,
     data: options.Data = None,
     seconds: Annotated[

@@ -38,9 +38,7 @@ def command(
     device: options.Device = "CPU",
     batch: options.Batch = None,
     precision: options.Precision = "default",
-    hint: Annotated[
-        str, option(LOAD, "HINT", "Performance hint: latency or throughput.")
-    ] = "latency",
+    hint: options.Hint = "latency",
     streams: Annotated[
         int | None, option(LOAD, "N", "Number of streams, instead of the hint.", min=1)
     ] = None,
@@ -153,15 +151,11 @@ def _print_causes(
     ]
     names += ["unexplained: outside of the layers", "total"]
     used = sum(max(map(len, column)) + 2 for column in zip(headings[:-1], *rows, strict=True))
-    cells = [[*row, _cut(n, max(12, width - used - 2))]
+    cells = [[*row, units.shortened(n, max(12, width - used - 2))]
              for row, n in zip(rows, names, strict=True)]  # fmt: skip
     noisy = any(row[3].endswith(_NOISE) for row in rows)
     caption = f"{_NOISE.strip()} no significant difference" if noisy else ""
     console.print_table(headings, cells, caption, right=headings[1:-1])
-
-
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
 def _figures(cause: Cause) -> list[str]:

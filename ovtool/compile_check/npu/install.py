@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovtool.compile_check.npu import offline
-from ovtool.core import files, units
+from ovtool.core import files, temporary, units
 from ovtool.core.errors import InputError, MissingDependencyError
 from ovtool.core.progress import SILENT, Progress
 from ovtool.system.child_process import run_program
@@ -107,7 +107,7 @@ def install_npu_compiler(
         raise InputError(f"already installed: {offer.target}", "--force replaces it")
     with (
         files.new_folder(offer.target, replace, exclusive=True) as folder,
-        files.scratch_folder("npu-compiler") as work,
+        temporary.scratch_folder("npu-compiler") as work,
     ):
         libraries = folder / offline.LIBRARIES
         libraries.mkdir()
@@ -129,7 +129,7 @@ def _windows_options() -> list[str]:
 
 
 def _look_up(requirement: str, options: Sequence[str], purpose: str) -> Download:
-    with files.scratch_folder("npu-compiler") as scratch:
+    with temporary.scratch_folder("npu-compiler") as scratch:
         report = scratch / "report.json"
         command = ["install", "--dry-run", "--ignore-installed", "--no-deps"]
         command += ["--target", str(scratch), "--report", str(report)]
