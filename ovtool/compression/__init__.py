@@ -4,7 +4,3 @@ Modules import only from those before them: method, registry, layer_selection, n
 training, distillation, networks, ptq, layer_sensitivity, accuracy, codebook, kmeans,
 shared_weights, methods/ (one file a family), execution_check, pipeline, compress, sensitivity.
 """
-
-from ovtool.core import places
-
-places.provide_home()  # NNCF needs one when it is imported

@@ -10,7 +10,7 @@ import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from ovtool.core import steps
+from ovtool.core import places, steps
 from ovtool.core.errors import InputError
 from ovtool.core.ports import fixed_batch
 from ovtool.core.registry import missing_package
@@ -94,6 +94,7 @@ def _import_nncf(task: str) -> tuple[logging.Logger, tuple[type[Exception], ...]
     Raises:
         MissingDependencyError: NNCF is not installed.
     """
+    places.provide_home()  # its import needs one
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # warnings of its dependencies about themselves
         try:
