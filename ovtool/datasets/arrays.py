@@ -31,7 +31,7 @@ Arrays = dict[str, NDArray[np.generic]]
 # Exceptions of numpy for damaged files (from fuzzing).
 _DAMAGED = (
     ValueError, TypeError, EOFError, OSError, NotImplementedError, zipfile.BadZipFile, zlib.error,
-    tokenize.TokenError, ArithmeticError, RecursionError,
+    tokenize.TokenError, SyntaxError, ArithmeticError, RecursionError,
 )  # fmt: skip
 
 
