@@ -30,8 +30,8 @@ LABEL = "label"
 Arrays = dict[str, NDArray[np.generic]]
 # Exceptions of numpy for damaged files (from fuzzing).
 _DAMAGED = (
-    ValueError, TypeError, EOFError, OSError, NotImplementedError, zipfile.BadZipFile, zlib.error,
-    tokenize.TokenError, SyntaxError, ArithmeticError, RecursionError,
+    ValueError, TypeError, EOFError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error,
+    tokenize.TokenError, SyntaxError, ArithmeticError,
 )  # fmt: skip
 
 
