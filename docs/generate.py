@@ -40,6 +40,8 @@ ROOT_PAGES = {
 EXAMPLE = "reports/example"
 """Folder of the example report, which the site contains as a whole."""
 
+JSON_FIELDS = "docs/reference/json-fields.json"
+"""Stored fields, written by ``python -m tests.cli.json_fields``."""
 ONNX_OPERATORS = "docs/reference/onnx-operators.json"
 """Stored results, written by ``python -m tests.models.onnx_operators``."""
 ONNX_OUTCOMES = {
@@ -90,6 +92,7 @@ def list_methods() -> str:
     parts = []
     for method in registry.list_methods():
         facts = [f"- Effect: {method.summary}", f"- Changes: {method.changes}"]
+        facts += [f"- Without training: {method.untrained}"] if method.untrained else []
         if method.needs:
             facts.append(f"- Needs: {', '.join(sorted(method.needs))}")
         if method.extra:
@@ -123,6 +126,16 @@ def list_notes() -> str:
 
     rows = [(f"`{name}`", message, remedy) for name, (message, remedy) in NOTES.items()]
     return _table(("id", "note", "remedy"), rows)
+
+
+def list_json_fields() -> str:
+    """Return the fields of the documents of ``--json`` by verb, from stored results."""
+    stored = json.loads((ROOT / JSON_FIELDS).read_text(encoding="utf-8"))
+    parts = []
+    for verb, fields in stored.items():
+        rows = [(f"`{path}`", types) for path, types in fields.items() if path != "schema"]
+        parts += [f"## {verb}", _table(("field", "type"), rows)]
+    return "\n\n".join(parts)
 
 
 def list_onnx_operators() -> str:
@@ -176,6 +189,30 @@ def list_commands() -> str:
     return "\n\n".join(parts)
 
 
+def list_environment() -> str:
+    """Return the variables of options, with the verbs that have the option."""
+    from ovtool.cli.command import ENVIRONMENT, environment_variable, load_command
+    from ovtool.cli.main import VERBS
+
+    users: dict[str, list[str]] = {name: [] for name in ENVIRONMENT}
+    verbs = [verb for group in VERBS.values() for verb in group]
+    for verb in verbs:
+        command = load_command(verb)
+        children: Mapping[str, Any] = getattr(command, "commands", {verb: command})
+        options = {name for child in children.values() for p in child.params for name in p.opts}
+        for name in users.keys() & options:
+            users[name].append(verb)
+    rows = [
+        (
+            f"`{environment_variable(name)}`",
+            f"`{name}`",
+            "all" if len(users[name]) == len(verbs) else ", ".join(users[name]),
+        )
+        for name in ENVIRONMENT
+    ]
+    return _table(("variable", "option", "verbs"), rows)
+
+
 def _describe_command(title: str, command: Any) -> list[str]:
     from ovtool.cli.command import PANELS
 
@@ -195,11 +232,8 @@ def _describe_command(title: str, command: Any) -> list[str]:
     ]
     if described:
         parts.append(_table(("option", "panel", "default", "meaning"), described))
-    examples = [
-        line.strip().removeprefix("[bold]").removesuffix("[/bold]").replace("\\[", "[")
-        for line in (command.epilog or "").splitlines()
-        if line.strip().startswith("[bold]")
-    ]
+    epilog = (command.epilog or "").splitlines()
+    examples = [line.strip() for line in epilog if line.startswith("  ovtool ")]
     if examples:
         parts.append("```sh\n" + "\n".join(examples) + "\n```")
     return parts
@@ -337,11 +371,12 @@ def summarize_example() -> str:
             _interval(row, "speedup_default_x", 2),
             f"{float(row['model_mib']):.1f}",
             _interval(row, "agreement_top1", 2),
+            row["verdict"],
         )
         for row in best.values()
     ]
     titles = ("variant", "runs in", "batch, load", "samples/s", "vs f32", "vs default", "MiB")
-    return _table((*titles, "agreement"), cells)
+    return _table((*titles, "agreement", "verdict"), cells)
 
 
 def _interval(row: Mapping[str, str], name: str, digits: int) -> str:
@@ -360,6 +395,8 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "columns": list_columns,
     "commands": list_commands,
     "datasets": list_datasets,
+    "environment": list_environment,
+    "json-fields": list_json_fields,
     "methods": list_methods,
     "notes": list_notes,
     "onnx-operators": list_onnx_operators,

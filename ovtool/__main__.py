@@ -6,7 +6,8 @@ import signal
 def run() -> None:
     """Run the command line in a child process; until it starts, Ctrl-C ends without a traceback."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from ovtool.system.supervisor import end_without_start, supervise, tight_limit
+    from ovtool.system.shell_limits import tight_limit
+    from ovtool.system.supervisor import end_without_start, supervise
 
     supervise()
     if (limit := tight_limit()) is not None:

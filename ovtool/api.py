@@ -4,13 +4,15 @@
 
     fp32 = api.convert("model.onnx", out="variants/fp32")
     int8 = api.compress(fp32, "int8", data="images/", out="variants/int8")
-    spec = api.SweepSpec(devices=["CPU"], batches=[1, 4])
-    result = api.sweep([fp32, int8], spec=spec, out="sweep", data="held-out/")
-    choice = api.choose([result.folder], spec=api.ChoiceSpec(max_latency_ms=20))
+    swept = api.sweep([fp32, int8], out="sweep", data="held-out/", devices=["CPU"], batches=[1, 4])
+    choice = api.choose(swept, max_latency_ms=20)
     print(choice.headline)
 
+Functions take the options of their verb by the same names, the plural where an option takes several
+values.  Results have ``frame``, a data frame, and are tables in a notebook.
+
 Every function raises :class:`ovtool.core.errors.OvtoolError` for a mistake of the user and leaves
-no partial files.  ``SweepSpec`` and ``ChoiceSpec`` raise :class:`pydantic.ValidationError`.
+no partial files.  ``SweepSpec`` and the other records raise :class:`pydantic.ValidationError`.
 """
 
 from ovtool.comparison.compare import compare
@@ -19,16 +21,23 @@ from ovtool.compile_check.npu.install import install_npu_compiler, npu_compiler_
 from ovtool.compile_check.npu.offline import npu_compiler_folder
 from ovtool.compression.compress import CompressionData, compress
 from ovtool.compression.sensitivity import sensitivity
-from ovtool.core.sweep_spec import FindRate, SweepSpec
+from ovtool.core.ports import Preprocessing
+from ovtool.core.sweep_spec import FindConcurrency, FindRate, MeasurementSettings, SweepSpec
 from ovtool.datasets.spec import DataSpec
+from ovtool.deploy.deploy import deploy
+from ovtool.deploy.verification import verify_bundle
 from ovtool.devices.discovery import devices
 from ovtool.evaluation.evaluate import evaluate, evaluate_each
+from ovtool.fleet import verbs as fleet
 from ovtool.models.convert import convert
+from ovtool.models.options import SourceOptions
 from ovtool.profiling.analyze import analyze
 from ovtool.profiling.run import profile
 from ovtool.profiling.why import why
 from ovtool.recipes import catalogue as recipes
-from ovtool.recipes.run import run
+from ovtool.recipes.draft import DraftSpec, draft
+from ovtool.recipes.own_data import OwnData
+from ovtool.recipes.own_model import run
 from ovtool.report.summary import summarize
 from ovtool.report.watch import watch_sweeps
 from ovtool.report.write import report
@@ -42,7 +51,13 @@ __all__ = [
     "ChoiceSpec",
     "CompressionData",
     "DataSpec",
+    "DraftSpec",
+    "FindConcurrency",
     "FindRate",
+    "MeasurementSettings",
+    "OwnData",
+    "Preprocessing",
+    "SourceOptions",
     "SweepSpec",
     "analyze",
     "calibrate",
@@ -51,9 +66,12 @@ __all__ = [
     "compare",
     "compress",
     "convert",
+    "deploy",
     "devices",
+    "draft",
     "evaluate",
     "evaluate_each",
+    "fleet",
     "install_npu_compiler",
     "npu_compiler_folder",
     "npu_compiler_offer",
@@ -65,6 +83,7 @@ __all__ = [
     "sensitivity",
     "summarize",
     "sweep",
+    "verify_bundle",
     "watch_sweeps",
     "why",
 ]

@@ -1,7 +1,10 @@
 """What all tests share: property tests look for wrong answers, not for slow ones."""
 
+import os
 import signal
 import sys
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -16,8 +19,10 @@ settings.load_profile("full")
 def pytest_configure(config):
     """Search the fast tests with fewer examples, and undo what a shell lets programs ignore.
 
-    A shell or ``nohup`` ignores signals for jobs in the background: programs inherit it.
+    A shell or ``nohup`` ignores signals for jobs in the background: programs inherit it.  Workers
+    of pytest-xdist have a width of lines in their environment.
     """
+    os.environ.pop("COLUMNS", None)
     if "not slow" in config.option.markexpr:
         settings.load_profile("fast")
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
@@ -39,6 +44,32 @@ def tree(tmp_path):
         return tmp_path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def llm():
+    """The packages of the extra ``llm``."""
+    for package in ("transformers", "openvino_tokenizers", "openvino_genai", "gguf"):
+        pytest.importorskip(package, reason=f"ovtool[llm] is not installed: {package}")
+
+
+class TextGenerator(NamedTuple):
+    """A model with random weights, its folder and its variant."""
+
+    model: object
+    folder: Path
+    variant: object
+
+
+@pytest.fixture(scope="session")
+def llama(llm, tmp_path_factory):
+    """A text generator of two layers; its conversion takes 15 s."""
+    from ovtool.models.convert import convert
+    from tests.helpers.language_models import write_model
+
+    folder = tmp_path_factory.mktemp("llama")
+    model = write_model(folder, "llama", num_key_value_heads=2)
+    return TextGenerator(model, folder, convert(folder, out=folder.parent / "llama-v"))
 
 
 @pytest.fixture(scope="module")
@@ -70,3 +101,11 @@ def owned(tmp_path_factory):
     sys.path.insert(0, str(files.folder))
     yield files
     sys.path.remove(str(files.folder))
+
+
+@pytest.fixture(scope="session")
+def deployed(tmp_path_factory):
+    """A sweep of a small classifier on images, and the bundle of its choice."""
+    from tests.helpers.bundles import deploy_images
+
+    return deploy_images(tmp_path_factory.mktemp("deployed"))

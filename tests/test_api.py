@@ -1,5 +1,6 @@
 """The Python API from a model to a choice, with real processes."""
 
+import inspect
 import json
 from importlib import resources
 
@@ -13,10 +14,19 @@ from ovtool.core import files
 from ovtool.core.errors import InputError
 from ovtool.core.sweep_folder import JOURNAL, RESULTS, SweepFolder
 from ovtool.core.sweep_spec import SweepSpec
+from ovtool.core.tabular import LONGEST_LINE, Tabular, TabularList
+from ovtool.recipes.run import RecipeRun
+from ovtool.roofline.model import Prediction
 from tests.helpers.owned import QUICK
 
 SPEC = SweepSpec(**QUICK, batches=(1, 2), hints=("latency",), precisions=("f32",))
 
+NO_TABLE = {
+    "draft", "install_npu_compiler", "npu_compiler_folder", "npu_compiler_offer", "watch_sweeps",
+}  # fmt: skip
+"""Functions whose results are paths, an offer, or nothing."""
+
+RESULTS_ELSEWHERE = {"Prediction": Prediction, "RecipeRun": RecipeRun}
 UNSTABLE = ("drift_pct", "throughput_uncontended_fps")
 """Figures that depend on the number of rounds and on other processes."""
 
@@ -208,6 +218,7 @@ def test_user_files_never_change(owned, tmp_path):
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
 
 
+@pytest.mark.slow
 def test_quality_without_labels_needs_a_baseline(owned, tmp_path):
     fp32 = api.convert(owned.onnx, out=tmp_path / "fp32")
     with pytest.raises(InputError, match=r"unlabelled\.npz"):
@@ -220,3 +231,48 @@ def test_quality_without_labels_needs_a_baseline(owned, tmp_path):
 
 def test_package_is_typed():
     assert resources.files("ovtool").joinpath("py.typed").is_file()
+
+
+def test_every_result_is_a_table():
+    functions = {n for n in api.__all__ if inspect.isfunction(getattr(api, n))}
+    assert functions > NO_TABLE
+    for name in functions - NO_TABLE:
+        verb = inspect.unwrap(getattr(api, name))
+        annotation = verb.__annotations__["return"].removeprefix("TabularList[").removesuffix("]")
+        result = (vars(inspect.getmodule(verb)) | RESULTS_ELSEWHERE)[annotation]
+        assert issubclass(result, Tabular), name
+        assert result.__repr__ is Tabular.__repr__, name
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("local_workers", "local_renderer")
+def test_results_show_themselves_in_a_notebook(owned, tmp_path):
+    fp32 = api.convert(owned.onnx, out=tmp_path / "fp32")
+    fp16 = api.compress(fp32, "fp16", out=tmp_path / "fp16")
+    swept = api.sweep([fp32, fp16], out=tmp_path / "s", spec=SPEC, data=str(owned.labelled))
+    results = [
+        fp32,
+        fp16,
+        swept,
+        api.devices(),
+        api.analyze(fp32),
+        api.check(fp32),
+        api.profile(fp32, seconds=0.05),
+        api.why(fp32, fp16, rounds=3, max_seconds=0.1),
+        api.evaluate(fp32, str(owned.labelled)),
+        api.evaluate_each(fp32, str(owned.labelled), precisions=["default", "f32"]),
+        api.report([swept.folder], out=tmp_path / "report"),
+        api.choose([swept.folder]),
+        api.summarize([swept.folder]),
+    ]
+    for result in results:
+        assert isinstance(result, Tabular)
+        assert not result.frame.empty
+        assert len(repr(result)) <= LONGEST_LINE
+        page = result._repr_html_()
+        assert page.count("<table") == page.count("</table>") == 1
+    assert len(swept.frame) == swept.measured
+    assert set(swept.frame["variant"]) == {"fp32", "fp16"}
+    assert isinstance(results[3], TabularList)
+    assert "CPU" in set(results[3].frame["name"])
+    assert list(results[9].frame["precision"]) == ["default", "f32"]

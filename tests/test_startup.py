@@ -10,9 +10,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 HEAVY = {
-    "PIL", "altair", "jinja2", "nncf", "onnx", "onnxruntime", "openvino", "pandas", "pyarrow",
-    "rapidfuzz", "safetensors", "scipy", "skimage", "tensorflow", "torch", "torch_pruning",
-    "vl_convert",
+    "PIL", "altair", "jinja2", "mlflow", "nncf", "onnx", "onnxruntime", "openvino",
+    "openvino_genai", "openvino_tokenizers", "pandas", "pyarrow", "rapidfuzz", "safetensors",
+    "scipy", "skimage", "tensorflow", "torch", "torch_pruning", "transformers", "vl_convert",
 }  # fmt: skip
 
 
@@ -40,6 +40,7 @@ def run_cli(*arguments):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "program",
     [

@@ -67,6 +67,7 @@ class _Run:
     slot: Slot
     host: HostLoad
     rate: float | None = None
+    concurrency: int | None = None
     bracket: load.Bracket | None = None
     rounds: list[tuple[int, RawRound]] = field(default_factory=list)
     elapsed_s: float = 0.0
@@ -80,7 +81,14 @@ class _Run:
         return self.slot.job.trial
 
     @property
+    def text_limits(self) -> tuple[load.TextLimit, ...]:
+        generation = self.trial.generation
+        return () if generation is None else load.text_limits(generation)
+
+    @property
     def requests(self) -> int:
+        if self.concurrency is not None:
+            return self.concurrency
         return int(self.slot.info.figures.get("requests", 1))
 
 
@@ -100,7 +108,7 @@ def measure_group(
     outcomes: dict[str, Measurement] = {}
     runs: list[_Run] = []
     with temporary.scratch_folder("cache") as folder, closing(Pool(runner, folder)) as pool:
-        runner.prepare(len(jobs))
+        runner.prepare(jobs)
         for job in jobs:
             on_progress(MeasurementProgress(job.trial, "compiling"))
             try:
@@ -111,6 +119,8 @@ def measure_group(
         for run in runs:
             if run.trial.max_latency_ms is not None:
                 _attempt(run, lambda run=run: _find_rate(run, pool, settings, on_progress))  # type: ignore[misc]
+            if run.text_limits:
+                _attempt(run, lambda run=run: _find_concurrency(run, pool, settings, on_progress))  # type: ignore[misc]
         _measure_rounds([run for run in runs if not run.failure], pool, settings, on_progress)
         for run in runs:
             _attempt(run, lambda run=run: _evaluate(run, pool, evaluate, on_progress))  # type: ignore[misc]
@@ -127,7 +137,9 @@ def _create_run(slot: Slot) -> _Run:
     usable = int(slot.info.figures.get("usable_cpus", cpus))
     trial = slot.job.trial
     on_cpu = (slot.info.ran_on or trial.device) == "CPU"
-    return _Run(slot, HostLoad(cpus, usable, uses_cpu=on_cpu), trial.rate)
+    host = HostLoad(cpus, usable, uses_cpu=on_cpu)
+    concurrency = None if trial.generation is None else trial.generation.concurrency
+    return _Run(slot, host, trial.rate, concurrency)
 
 
 def _attempt(run: _Run, step: Callable[[], None]) -> None:
@@ -169,6 +181,28 @@ def _find_rate(
     run.bracket, run.rate = bracket, bracket.kept
 
 
+def _find_concurrency(
+    run: _Run, pool: Pool, settings: MeasurementSettings, on_progress: OnProgress
+) -> None:
+    started, max_s = time.monotonic(), load.SEARCH_FACTOR * settings.max_seconds
+    session = pool.session(run.slot)
+
+    def probe(concurrency: int) -> load.TextMiss | None:
+        tried = units.count_text(concurrency, "request")
+        on_progress(MeasurementProgress(run.trial, f"trying {tried} in flight"))
+        return load.probe_concurrency(
+            session, concurrency, run.text_limits, run.host, settings.max_seconds
+        )
+
+    def in_time() -> bool:
+        return time.monotonic() - started < max_s
+
+    result = load.search_highest_concurrency(probe, in_time)
+    if isinstance(result, load.TextMiss):
+        raise TrialFailedError(f"one request in flight misses a limit: {result}")
+    run.bracket, run.concurrency = result, int(result.kept)
+
+
 def _limit(trial: Trial) -> load.Limit:
     assert trial.max_latency_ms is not None  # noqa: S101 - checked by the caller
     return load.Limit(trial.max_latency_ms, trial.percentile or 99)
@@ -199,7 +233,7 @@ def _measure_round(run: _Run, index: int, pool: Pool, settings: MeasurementSetti
     seconds = max(settings.round_s, OPEN_LOOP_ROUND_S) if open_loop else settings.round_s
     started = time.monotonic()
     try:
-        run.rounds.append((index, session.measure(seconds, run.rate)))
+        run.rounds.append((index, session.measure(seconds, run.rate, run.concurrency)))
     finally:
         run.elapsed_s += time.monotonic() - started
 
@@ -275,7 +309,7 @@ def _measure_starts(
             run.start = ({}, [make_note("no-cached-start", reason)])
         else:
             ready.append(run)
-    runner.prepare(len(ready))
+    runner.prepare([run.slot.job for run in ready])
     for run in ready:
         run.start = _measure_cached_start(run.slot, runner)
 
@@ -306,10 +340,17 @@ def _outcome(
         row = failed_measurement(trial, environment, run.failure)
         properties = dict(info.properties)
         return replace(row, properties=properties, notes=info.notes, ran_on=info.ran_on)
-    summary = figures.summarize(trial, info, run.rounds, run.host, settings.target_pct, run.rate)
+    summary = figures.summarize(
+        trial, info, run.rounds, run.host, settings.target_pct, run.rate, run.concurrency
+    )
     combined = summary.figures | run.start[0] | run.quality[0]
+    if run.concurrency is not None:
+        combined["concurrency"] = run.concurrency
     notes = [*info.notes, *summary.notes, *run.start[1], *run.quality[1]]
-    if run.bracket is not None:
+    if run.bracket is not None and run.text_limits:
+        notes += [load.note_concurrency(run.bracket)]
+        notes += load.check_text_limits(run.text_limits, combined)
+    elif run.bracket is not None:
         combined["rate_rps_ci_low"] = run.bracket.kept
         combined["rate_rps_ci_high"] = run.bracket.missed
         notes += load.check_search(run.bracket) + load.check_limit(_limit(trial), combined)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ovtool.benchmark.session import CompiledInfo, Job, RawRound, TrialFailedError
+from ovtool.benchmark.session import CompiledInfo, Job, RawRound, TextRequest, TrialFailedError
 from ovtool.core.measurement import Window
 from ovtool.core.trial import Trial
 
@@ -30,7 +30,7 @@ class FakeRunner:
     seed: int = 0
     executed: Callable[[Trial], tuple[Layer, ...] | None] = lambda _: None
 
-    def prepare(self, count: int) -> None:
+    def prepare(self, jobs: Sequence[Job]) -> None:
         """Do nothing: there are no processes."""
 
     def open(self, job: Job, cache: Path | None = None, *, warm_up: bool = True) -> FakeSession:  # noqa: ARG002 - part of the interface
@@ -60,13 +60,19 @@ class FakeSession:
             loaded_from_cache=cached,
         )
 
-    def measure(self, seconds: float, rate: float | None = None) -> RawRound:
+    def measure(
+        self, seconds: float, rate: float | None = None, concurrency: int | None = None
+    ) -> RawRound:
         """Return windows with the scripted latency and noise; no time passes.
 
-        In an open loop, the scripted latency is the service time of a single server.
+        In an open loop, the scripted latency is the service time of a single server.  A text
+        generator takes it for each token and for each prompt, one prompt after another.
         """
         base = self._runner.script(self._job.trial, self._index)
         self._index += 1
+        if (generation := self._job.trial.generation) is not None:
+            together = concurrency or generation.concurrency or 1
+            return self._measure_texts(base, together, generation.output_length)
         if rate is not None:
             return self._measure_open_loop(base, seconds, rate)
         windows, latencies = [], []
@@ -86,6 +92,26 @@ class FakeSession:
         latencies_ms = latencies_ms or [base]
         window = _window(tuple(latencies_ms), max(seconds, free))
         return RawRound((window,), (tuple(latencies_ms),), (), None, "a fake", 100.0, 50.0)
+
+    def _measure_texts(self, base: float, concurrency: int, output_length: int) -> RawRound:
+        """Return two waves of text requests."""
+        windows, texts, latencies = [], [], []
+        for _ in range(2):
+            noise = float(self._random.normal(1, self._runner.noise_pct / 100))
+            token_ms = base * noise
+            requests = []
+            for i in range(concurrency):
+                first = (i + 1) * token_ms
+                requests.append(
+                    TextRequest(0.0, tuple(first + n * token_ms for n in range(output_length)))
+                )
+            latencies_ms = tuple(request.tokens_ms[-1] for request in requests)
+            texts.append(tuple(requests))
+            latencies.append(latencies_ms)
+            windows.append(_window(latencies_ms, max(latencies_ms) / 1000))
+        return RawRound(
+            tuple(windows), tuple(latencies), (), None, "a fake", 100.0, 50.0, tuple(texts)
+        )
 
     def layers(self) -> tuple[Layer, ...] | None:
         """Return the scripted layers of the trial."""

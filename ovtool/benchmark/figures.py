@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ovtool.benchmark import token_figures
 from ovtool.benchmark.windows import (
     SelectedWindows,
     describe_disturbances,
@@ -48,11 +49,13 @@ def summarize(
     host: HostLoad,
     target_pct: float,
     rate: float | None = None,
+    requests: int | None = None,
 ) -> Summary:
     """Return the known figures of a trial, the verdict, and notes with evidence.
 
     ``rounds`` are at least one, each with its index.  ``target_pct`` is the half width of the
-    headline's interval, ``rate`` the arrivals per second in an open loop.
+    headline's interval, ``rate`` the arrivals per second in an open loop, ``requests`` the number
+    in flight, by default that of the compiled model.
     """
     raw = [r for _, r in rounds]
     selected = select_windows(raw, host)
@@ -60,7 +63,7 @@ def summarize(
     starts = {"compile_cold_ms": info.compile_ms, "first_inference_ms": info.first_inference_ms}
     figures = dict(info.figures) | {n: ms for n, ms in starts.items() if ms is not None}
     figures |= _latency_figures(selected) | _counter_figures(selected, host)
-    _put(figures, "throughput_fps", selected.rate(trial.batch))
+    token_figures.put(figures, "throughput_fps", selected.rate(trial.batch))
     drift = _compute_drift(selected, trial)
     if drift.known:
         figures["drift_pct"] = drift.value
@@ -70,16 +73,22 @@ def summarize(
             figures[name] = max(known)
     energy = _add_energy(figures, trial, raw)
     by_window = _figures_by_window(trial, selected)
+    if selected.texts:
+        texts = token_figures.compute(selected)
+        figures |= texts.figures
+        by_window |= texts.by_window
+        for each in raw:
+            figures |= each.phases_mib
     notes = energy + _add_rate(figures, trial.batch, rate)
     if host.uses_cpu:
         notes += _add_uncontended(figures, by_window, trial, selected, undisturbed)
     notes += _note_limits_beyond_windows(figures, by_window)
-    requests = int(info.figures.get("requests", 1))
+    requests = requests or int(info.figures.get("requests", 1))
     if rate is None and all(is_slow(r, requests) for r in raw):
         count = units.count_text(round(figures["inferences"]), "inference")
         evidence = f"{count} in {figures['measured_s']:.3g} s"
         notes.append(make_note("slow-inference", evidence))
-    elif figures["inferences"] < 100:
+    elif figures["inferences"] < 100 and not selected.texts:
         notes.append(make_note("few-inferences", f"{figures['inferences']:.0f} inferences"))
     verdict = determine_verdict(
         selected, figures, compute_headline(trial, selected), drift, target_pct
@@ -101,12 +110,6 @@ def compute_headline(trial: Trial, selected: SelectedWindows) -> Interval:
     return selected.latency_ms(0.5) if trial.open_loop else selected.rate(trial.batch)
 
 
-def _put(figures: dict[str, float], name: str, interval: Interval) -> None:
-    figures[name] = interval.value
-    if interval.known:
-        figures[f"{name}_ci_low"], figures[f"{name}_ci_high"] = interval.low, interval.high
-
-
 def _latency_figures(selected: SelectedWindows) -> dict[str, float]:
     latencies_ms = [latency for latencies in selected.latencies_ms for latency in latencies]
     figures = {
@@ -117,8 +120,8 @@ def _latency_figures(selected: SelectedWindows) -> dict[str, float]:
         "inferences": float(len(latencies_ms)),
         "measured_s": math.fsum(w.seconds for w in selected.windows),
     }
-    _put(figures, "latency_p50_ms", selected.latency_ms(0.50))
-    _put(figures, "latency_p99_ms", selected.latency_ms(0.99))
+    token_figures.put(figures, "latency_p50_ms", selected.latency_ms(0.50))
+    token_figures.put(figures, "latency_p99_ms", selected.latency_ms(0.99))
     return figures
 
 
@@ -219,7 +222,7 @@ def _add_uncontended(
         seconds = [s.seconds for _, s in kept]
         rate = statistics.bootstrap_rate(amounts, seconds, [i for i, _ in kept])
         by_window[_UNCONTENDED] = [a / s for a, s in zip(amounts, seconds, strict=True)]
-        _put(figures, _UNCONTENDED, rate)
+        token_figures.put(figures, _UNCONTENDED, rate)
         return [make_note("uncontended-stretches", f"{undisturbed_s:.2f} s undisturbed")]
     threads = figures.get("threads")
     if threads is None:
@@ -230,7 +233,7 @@ def _add_uncontended(
     by_window[_UNCONTENDED] = [
         scale * w.inferences * trial.batch / w.cpu_s for w in selected.windows if w.cpu_s
     ]
-    _put(figures, _UNCONTENDED, rate)
+    token_figures.put(figures, _UNCONTENDED, rate)
     if use is None:
         return [make_note("uncontended-cpu-time", f"{threads:.0f} threads, assumed to be busy")]
     return []

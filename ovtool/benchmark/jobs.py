@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ovtool.benchmark.session import Job, TrialFailedError
+from ovtool.core.companions import read_positions
 from ovtool.core.errors import InputError
 from ovtool.core.notes import make_note
 from ovtool.core.shapes import OPEN, Named, Shape, shape_text, shapes_text
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ovtool.core.ports import Port
-    from ovtool.core.trial import Trial
+    from ovtool.core.trial import Generation, Trial
     from ovtool.core.variant import Variant
 
 
@@ -29,6 +30,9 @@ def build_job(
         TrialFailedError: The variant does not support the batch or the shapes, or a dimension of
             the data stays open.
     """
+    if trial.generation is not None:
+        _check_text_generator(trial.generation, variant)
+        return Job(trial, variant.xml, (), (), (), (), properties)
     ports = variant.record.inputs
     axes = tuple(port.batch_axis for port in ports)
     if all(axis is None for axis in axes):
@@ -63,14 +67,35 @@ def prepare_job(trial: Trial, variant: Variant) -> Job:
     Raises:
         TrialFailedError: The device does not support a setting, or as for :func:`build_job`.
     """
-    unsupported = rules.find_unsupported(trial)
+    unsupported = rules.find_unsupported(trial) or rules.find_unsupported_text(
+        trial, variant.record
+    )
     if unsupported:
         raise TrialFailedError(unsupported)
     job = build_job(trial, variant, rules.trial_properties(trial))
+    if trial.generation is not None:
+        return replace(job, notes=rules.note_text(trial))
     if job.shapes == job.data_shapes or not rules.needs_fixed_shapes(trial.device):
         return job
     fixed = shapes_text(zip(job.names, job.data_shapes, strict=True))
     return replace(job, shapes=job.data_shapes, notes=(make_note("fixed-shapes", fixed),))
+
+
+_TOKENIZER = "openvino_tokenizer.xml"
+
+
+def _check_text_generator(generation: Generation, variant: Variant) -> None:
+    """Check that openvino-genai can read a variant, and that it has positions for its requests."""
+    if _TOKENIZER not in variant.record.companions:
+        raise TrialFailedError(
+            f"{variant.name} has no tokenizer: convert the folder of its model, not a single file"
+        )
+    positions = read_positions(variant.folder)
+    length = generation.prompt_length + generation.output_length
+    if positions is not None and length > positions:
+        raise TrialFailedError(
+            f"prompt and output have {length} tokens, but {variant.name} has {positions} positions"
+        )
 
 
 def require_fixed_shapes(trial: Trial, variant: Variant, operation: str) -> None:

@@ -6,16 +6,18 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ovtool.benchmark import windows
+from ovtool.benchmark import token_figures, windows
 from ovtool.core import statistics, units
+from ovtool.core.columns import BY_NAME
 from ovtool.core.notes import Note, make_note
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from ovtool.benchmark.session import RawRound, Session
     from ovtool.benchmark.windows import HostLoad
     from ovtool.core.statistics import Interval
+    from ovtool.core.trial import Generation
 
 TOLERANCE = 0.02
 """Relative width of the bracket that ends the search."""
@@ -120,6 +122,99 @@ def probe_session(
     due = rate * math.fsum(w.seconds for w in selected.windows)
     scatter = 3 / math.sqrt(max(1.0, due))  # three standard deviations of Poisson arrivals
     return Probe(latency, sum(w.inferences for w in selected.windows) / due + scatter)
+
+
+MAX_CONCURRENCY = 256
+"""The highest concurrency of a search; ContinuousBatchingPipeline schedules as many."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextLimit:
+    """An upper limit of a time of the requests of a text generator, by its column."""
+
+    column: str
+    limit_ms: float
+
+    def __str__(self) -> str:
+        """Return the limit as text: ``TTFT <= 20 ms``."""
+        return f"{BY_NAME[self.column].title} <= {self.limit_ms:g} ms"
+
+
+@dataclass(frozen=True, slots=True)
+class TextMiss:
+    """A limit that a concurrency misses, and by which figure."""
+
+    limit: TextLimit
+    figure: Interval
+
+    def __str__(self) -> str:
+        """Return limit and figure as text."""
+        return f"limit {self.limit}, measured {units.text(self.figure.value)} ms"
+
+
+def text_limits(generation: Generation) -> tuple[TextLimit, ...]:
+    """Return the limits of a search for the highest concurrency."""
+    limits = {"ttft_ms": generation.max_ttft_ms, "tpot_ms": generation.max_tpot_ms}
+    return tuple(TextLimit(name, ms) for name, ms in limits.items() if ms is not None)
+
+
+def search_highest_concurrency(
+    probe: Callable[[int], TextMiss | None], in_time: Callable[[], bool] = lambda: True
+) -> Bracket | TextMiss:
+    """Search from one request upwards: double until a limit is missed, then bisect.
+
+    Returns:
+        The bracket, with ``missed`` infinite if no concurrency missed a limit, up to
+        :data:`MAX_CONCURRENCY` or to the end of the time; or the limit that one request misses.
+    """
+    miss = probe(1)
+    if miss is not None:
+        return miss
+    kept, missed = 1, math.inf
+    while kept < MAX_CONCURRENCY and missed - kept > 1 and in_time():
+        tried = min(2 * kept, MAX_CONCURRENCY) if math.isinf(missed) else int(kept + missed) // 2
+        if probe(tried) is None:
+            kept = tried
+        else:
+            missed = tried
+    return Bracket(kept, missed)
+
+
+def probe_concurrency(
+    session: Session, concurrency: int, limits: Sequence[TextLimit], host: HostLoad, max_s: float
+) -> TextMiss | None:
+    """Measure a concurrency by its quiet windows if enough; longer where an interval has a limit.
+
+    Returns the first limit that is missed; None if all are kept.
+    """
+    rounds: list[RawRound] = []
+    while True:
+        rounds.append(session.measure(min(PROBE_S[0], max_s), None, concurrency))
+        selected = windows.select_windows(rounds, host)
+        measured = [(limit, token_figures.quantile(selected, limit.column)) for limit in limits]
+        decided = all(not v.known or v.excludes(limit.limit_ms) for limit, v in measured)
+        if len(rounds) == MAX_ROUNDS or (decided and len(rounds) > 1):
+            break
+    return next((TextMiss(m, v) for m, v in measured if not v.value <= m.limit_ms), None)
+
+
+def note_concurrency(bracket: Bracket) -> Note:
+    """Return the note on the highest concurrency, and on the lowest one that misses a limit."""
+    if math.isinf(bracket.missed):
+        return make_note("concurrency-unlimited", f"{bracket.kept:.0f} is the highest tried")
+    evidence = f"{bracket.kept:.0f} keeps the limits, {bracket.missed:.0f} does not"
+    if bracket.missed - bracket.kept > 1:
+        evidence += "; none between was tried in time"
+    return make_note("concurrency-found", evidence)
+
+
+def check_text_limits(limits: Sequence[TextLimit], figures: Mapping[str, float]) -> list[Note]:
+    """Return a note on each limit that the full measurement misses; see :func:`check_limit`."""
+    return [
+        make_note("limit-missed-later", f"limit {limit}, measured {units.text(value)} ms")
+        for limit in limits
+        if (value := figures.get(limit.column, 0.0)) > limit.limit_ms
+    ]
 
 
 def check_search(bracket: Bracket) -> list[Note]:

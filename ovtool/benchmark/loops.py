@@ -2,7 +2,7 @@
 
 Each loop groups its completions into windows of about 100 ms.  A window begins and ends with a
 completion, so a long inference has its own window and no fraction of an inference is lost.  The
-lead-in is the first 5 % of the time, and at least one use of each request: it warms the caches.  A
+lead-in is the first 5% of the time, and at least one use of each request: it warms the caches.  A
 round without a lead-in is for an inference that is longer than the round.
 
 The requests of a model with state start from the initial state (``reset``).  The time of a reset
@@ -49,6 +49,24 @@ class Recording:
             "latencies_ms": self.latencies_ms,
             "stretches": self.stretches,
         }
+
+    def add(
+        self, latencies_ms: list[float], ns: int, read: Reading, reading_cpu_s: float = 0.0
+    ) -> None:
+        """Add a window of ``ns``, with the CPU time for readings of the counters left out."""
+        cpu_s = None if read.cpu_s is None else max(0.0, read.cpu_s - reading_cpu_s)
+        self.windows.append(
+            {
+                "seconds": ns / NS_PER_S,
+                "inferences": len(latencies_ms),
+                "latency_mean_ms": sum(latencies_ms) / len(latencies_ms),
+                "latency_max_ms": max(latencies_ms),
+                **asdict(read),
+                "cpu_s": cpu_s,
+            }
+        )
+        self.latencies_ms.append(latencies_ms)
+        self.completed += len(latencies_ms)
 
 
 def make_infer(request: Any, *, reset: bool = False) -> Callable[[], object]:
@@ -113,7 +131,7 @@ def run_single(
             cpu_s, delay_s = counters.own()
             reading_cpu_s += cpu_s - cpu_after
         read = counters.read().since(opened)
-        _add(recorded, current, spent_ns, read, reading_cpu_s)
+        recorded.add(current, spent_ns, read, reading_cpu_s)
     return recorded
 
 
@@ -144,7 +162,7 @@ def run_closed_loop(
         now = clock()
         if now >= until:
             reading = counters.read()
-            _add(recorded, current, now - opened_ns, reading.since(opened))
+            recorded.add(current, now - opened_ns, reading.since(opened))
             opened_ns, opened, current = now, reading, []
             until = min(opened_ns + WINDOW_NS, stop)
     queue.wait_all()
@@ -172,7 +190,7 @@ def run_once(queue: Any, requests: int, counters: Counters, *, reset: bool = Fal
     queue.wait_all()
     latencies_ms += [queue[slot].latency for slot in flying]
     read = counters.read().since(opened)
-    _add(recorded, latencies_ms, time.perf_counter_ns() - started, read)
+    recorded.add(latencies_ms, time.perf_counter_ns() - started, read)
     return recorded
 
 
@@ -235,29 +253,10 @@ def _add_windows(
     for (begin, opened), (end, closed) in itertools.pairwise(marks):
         current = [ms for _, ms in done[bisect_right(times, begin) : bisect_right(times, end)]]
         if current:
-            _add(recorded, current, end - begin, closed.since(opened))
+            recorded.add(current, end - begin, closed.since(opened))
     if not recorded.windows and done and len(marks) > 1:  # all completions are in the lead-in
-        _add(
-            recorded,
+        recorded.add(
             [ms for _, ms in done],
             marks[-1][0] - marks[0][0],
             marks[-1][1].since(marks[0][1]),
         )
-
-
-def _add(
-    recorded: Recording, current: list[float], ns: int, read: Reading, reading_cpu_s: float = 0.0
-) -> None:
-    cpu_s = None if read.cpu_s is None else max(0.0, read.cpu_s - reading_cpu_s)
-    recorded.windows.append(
-        {
-            "seconds": ns / NS_PER_S,
-            "inferences": len(current),
-            "latency_mean_ms": sum(current) / len(current),
-            "latency_max_ms": max(current),
-            **asdict(read),
-            "cpu_s": cpu_s,
-        }
-    )
-    recorded.latencies_ms.append(current)
-    recorded.completed += len(current)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ovtool.benchmark import layer_timing, worker_protocol
@@ -13,7 +14,7 @@ from ovtool.devices import plugin_errors
 from ovtool.system.child_process import ChildProcess, WorkerError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from ovtool.benchmark.worker_protocol import WorkerProfile
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_COMMAND = (sys.executable, "-P", "-m", "ovtool.benchmark.worker")
+_PYTHON = (sys.executable, "-P", "-m")
+_COMMAND = (*_PYTHON, "ovtool.benchmark.worker")
+_TEXT_COMMAND = (*_PYTHON, "ovtool.benchmark.generation_worker")
 
 
 @dataclass(slots=True)
@@ -30,26 +33,37 @@ class ProcessRunner:
 
     timeout_s: float = 300.0
     seed: int = 0
-    _ready: list[ChildProcess] = field(default_factory=list)
+    _ready: dict[tuple[str, ...], list[ChildProcess]] = field(default_factory=dict)
 
-    def prepare(self, count: int) -> None:
+    def prepare(self, jobs: Sequence[Job]) -> None:
         """Start workers in parallel; see :class:`ovtool.benchmark.session.Runner`."""
-        self._ready += [self._start_worker() for _ in range(count - len(self._ready))]
-        for worker in self._ready:
-            worker.wait_until_ready()
+        for command, count in Counter(map(_command_of, jobs)).items():
+            ready = self._ready.setdefault(command, [])
+            ready += [self._start_worker(command) for _ in range(count - len(ready))]
+        for workers in self._ready.values():
+            for worker in workers:
+                worker.wait_until_ready()
 
     def open(self, job: Job, cache: Path | None = None, *, warm_up: bool = True) -> ProcessSession:
         """Compile in a worker; see :class:`ovtool.benchmark.session.Runner`."""
-        worker = self._ready.pop() if self._ready else self._start_worker()
+        command = _command_of(job)
+        ready = self._ready.get(command)
+        worker = ready.pop() if ready else self._start_worker(command)
         return ProcessSession(job, worker, self.seed, cache, warm_up)
 
     def close(self) -> None:
         """Stop the workers that no session uses."""
-        while self._ready:
-            self._ready.pop().close()
+        for workers in self._ready.values():
+            while workers:
+                workers.pop().close()
 
-    def _start_worker(self) -> ChildProcess:
-        return ChildProcess(_COMMAND, self.timeout_s)
+    def _start_worker(self, command: tuple[str, ...]) -> ChildProcess:
+        return ChildProcess(command, self.timeout_s)
+
+
+def _command_of(job: Job) -> tuple[str, ...]:
+    """Return the command of the worker of a job."""
+    return _COMMAND if job.trial.generation is None else _TEXT_COMMAND
 
 
 class ProcessSession:
@@ -60,10 +74,12 @@ class ProcessSession:
     ) -> None:
         self._worker = worker
         self._names = list(job.names)
+        inference = job.trial.generation is None
+        parse = worker_protocol.parse_opened if inference else worker_protocol.parse_opened_text
         try:
             self.info = self._request(
                 "open",
-                lambda reply: worker_protocol.parse_opened(reply, job),
+                lambda reply: parse(reply, job),
                 batch=job.trial.batch,
                 requests=job.trial.requests,
                 shapes=job.shapes,
@@ -78,14 +94,18 @@ class ProcessSession:
                 seed=seed,
                 cache=str(cache) if cache else None,
                 warm_up=warm_up,
+                generation=job.trial.generation and asdict(job.trial.generation),
             )
         except BaseException:
             self.close()
             raise
 
-    def measure(self, seconds: float, rate: float | None = None) -> RawRound:
+    def measure(
+        self, seconds: float, rate: float | None = None, concurrency: int | None = None
+    ) -> RawRound:
         """Measure a round; see :class:`ovtool.benchmark.session.Session`."""
-        return self._request("measure", worker_protocol.parse_round, seconds=seconds, rate=rate)
+        given = {"seconds": seconds, "rate": rate, "concurrency": concurrency}
+        return self._request("measure", worker_protocol.parse_round, **given)
 
     def save_cache(self, folder: Path) -> float | None:
         """Fill a model cache; see :class:`ovtool.benchmark.session.Session`."""

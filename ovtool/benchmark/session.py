@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from ovtool.core.measurement import Window
@@ -54,11 +55,38 @@ class Stretch:
 
 
 @dataclass(frozen=True, slots=True)
+class TextRequest:
+    """The times of a request of a text generator, in ms from the start of its window."""
+
+    submitted_ms: float
+    tokens_ms: tuple[float, ...]
+    """When each token was available."""
+
+    @property
+    def ttft_ms(self) -> float:
+        """Time from the submission to the first token."""
+        return self.tokens_ms[0] - self.submitted_ms
+
+    @property
+    def tpot_ms(self) -> float | None:
+        """Mean time of the tokens after the first; None if there is only one."""
+        later = len(self.tokens_ms) - 1
+        return (self.tokens_ms[-1] - self.tokens_ms[0]) / later if later else None
+
+    @property
+    def gaps_ms(self) -> tuple[float, ...]:
+        """Times between consecutive tokens."""
+        return tuple(b - a for a, b in itertools.pairwise(self.tokens_ms))
+
+
+@dataclass(frozen=True, slots=True)
 class RawRound:
     """The raw data of a round.
 
     Args:
         latencies_ms: The latency of each inference, by window.
+        texts: The requests of a text generator, by window; empty for other models.
+        phases_mib: Peak resident memory of each phase of a text generator, by column.
         stretches: Only where one request at a time is in flight.
         energy: Energy of the whole round; None where no counter is readable.
         energy_unknown: Why the energy is unknown.
@@ -73,6 +101,8 @@ class RawRound:
     energy_unknown: str = ""
     peak_rss_mib: float | None = None
     rss_growth_mib: float | None = None
+    texts: tuple[tuple[TextRequest, ...], ...] = ()
+    phases_mib: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def inferences(self) -> int:
@@ -100,9 +130,12 @@ class Session(Protocol):
     def info(self) -> CompiledInfo:
         """The compiled model."""
 
-    def measure(self, seconds: float, rate: float | None = None) -> RawRound:
+    def measure(
+        self, seconds: float, rate: float | None = None, concurrency: int | None = None
+    ) -> RawRound:
         """Measure a round of about ``seconds``.
 
+        A text generator has ``concurrency`` requests in flight; without it, those of its trial.
         An open loop has ``rate`` arrivals per second, with Poisson gaps, and the latency counts
         from the scheduled arrival.  A closed loop, without a rate, keeps every request busy.
         """
@@ -132,8 +165,8 @@ class Session(Protocol):
 class Runner(Protocol):
     """Opens sessions."""
 
-    def prepare(self, count: int) -> None:
-        """Prepare for ``count`` sessions; their processes may start in parallel."""
+    def prepare(self, jobs: Sequence[Job]) -> None:
+        """Prepare for the sessions of jobs; their processes may start in parallel."""
 
     def open(self, job: Job, cache: Path | None = None, *, warm_up: bool = True) -> Session:
         """Compile a trial's model, run the first inference and, if requested, warm up.

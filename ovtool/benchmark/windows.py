@@ -19,7 +19,7 @@ from ovtool.core.statistics import Interval
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ovtool.benchmark.session import RawRound, Stretch
+    from ovtool.benchmark.session import RawRound, Stretch, TextRequest
     from ovtool.core.measurement import Verdict, Window
     from ovtool.system.counters import Reading
 
@@ -171,6 +171,7 @@ class SelectedWindows:
 
     Args:
         latencies_ms: Latencies of the inferences, by window.
+        texts: Requests of a text generator, by window; empty for other models.
         blocks: Round of each window.
         causes: Cause of disturbance of each window of all rounds; None for a quiet window.
         quiet: Whether all selected windows are quiet.
@@ -181,6 +182,7 @@ class SelectedWindows:
     blocks: tuple[int, ...]
     causes: tuple[Cause | None, ...]
     quiet: bool
+    texts: tuple[tuple[TextRequest, ...], ...] = ()
 
     def rate(self, batch: int) -> Interval:
         """Return samples per second of wall time."""
@@ -208,6 +210,7 @@ def select_windows(rounds: Sequence[RawRound], host: HostLoad) -> SelectedWindow
     windows = [w for r in rounds for w in r.windows]
     latencies = [latency for r in rounds for latency in r.latencies_ms]
     blocks = [i for i, r in enumerate(rounds) for _ in r.windows]
+    texts = [requests for r in rounds for requests in r.texts]
     causes = classify_windows(windows, host)
     quiet = [i for i, cause in enumerate(causes) if cause is None]
     seconds = math.fsum(windows[i].seconds for i in quiet)
@@ -220,6 +223,7 @@ def select_windows(rounds: Sequence[RawRound], host: HostLoad) -> SelectedWindow
         tuple(blocks[i] for i in selected),
         tuple(causes),
         enough,
+        tuple(texts[i] for i in selected) if texts else (),
     )
 
 
@@ -258,10 +262,10 @@ _VERDICTS: dict[Cause, Verdict] = {
 
 
 _EVIDENCE: dict[Cause, tuple[str, str]] = {
-    "quota": ("quota_wait_pct", "quota wait {} %"),
+    "quota": ("quota_wait_pct", "quota wait {}%"),
     "clock": ("clock_mhz", "clock {} MHz"),
-    "hypervisor": ("steal_pct", "steal {} %"),
-    "others": ("others_cpu_pct", "others' CPU {} %"),
+    "hypervisor": ("steal_pct", "steal {}%"),
+    "others": ("others_cpu_pct", "others' CPU {}%"),
 }
 
 
@@ -277,10 +281,10 @@ def describe_disturbances(
         if not selected.quiet and name in figures:
             evidence += f"; {text.format(units.text(figures[name]))}"
             if cause == "others" and "cpu_wait_pct" in figures:
-                evidence += f", CPU wait {units.text(figures['cpu_wait_pct'])} %"
+                evidence += f", CPU wait {units.text(figures['cpu_wait_pct'])}%"
         notes.append(make_note(f"disturbed-{cause}", evidence))
     unexplained = verdict == "unsteady" and "paused" not in selected.causes
     if selected.quiet and unexplained and "drift_pct" in figures:
-        evidence = f"{figures['drift_pct']:+.1f} % from the first round to the last"
+        evidence = f"{figures['drift_pct']:+.1f}% from the first round to the last"
         notes.append(make_note("throughput-not-stable", evidence))
     return notes

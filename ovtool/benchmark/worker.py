@@ -18,6 +18,7 @@ import numpy as np
 import openvino as ov  # noqa: TID253 - only this process imports it
 
 from ovtool.benchmark import layer_timing, loops
+from ovtool.benchmark.resources import Resources
 from ovtool.core.device_names import is_virtual
 from ovtool.core.units import mib
 from ovtool.datasets import samples, synthetic
@@ -26,8 +27,7 @@ from ovtool.graph.flops import OperationCost, compute_cost
 from ovtool.graph.reference_run import read_tensor
 from ovtool.system import child_process
 from ovtool.system.counters import Counters
-from ovtool.system.energy import Meter
-from ovtool.system.host import Host, Unknown
+from ovtool.system.host import Unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -45,12 +45,10 @@ class Worker:
 
     def __init__(self) -> None:
         self.core = ov.Core()
-        self.host = Host()
-        self.start_rss_bytes = self.host.rss_bytes()
+        self.resources = Resources()
         self.compiled: Any = None
         self.queue: Any = None
         self.counters: Any = None
-        self.meter: Any = None
         self.job: dict[str, Any] = {}
         self.ranges: list[synthetic.ValueRange] = []
         self.ran_on: list[str] = []
@@ -86,7 +84,7 @@ class Worker:
         self.inference_s = reply["first_inference_ms"] / 1e3
         self.counters = Counters()
         executing = runtime.find_single_device(self.compiled) if is_virtual(device) else None
-        self.meter = Meter.for_device(Path("/"), executing or device)
+        self.resources.open_meter(executing or device)
         if request["warm_up"]:
             for infer_request in list(self.queue)[1:]:
                 self._make_infer(infer_request)()
@@ -155,10 +153,10 @@ class Worker:
             loaded = bool(self.compiled.get_property("LOADED_FROM_CACHE"))
         except RuntimeError:
             loaded = None
-        quota = self.host.cgroup_cpus()
+        quota = self.resources.host.cgroup_cpus()
         layers = runtime.read_layers(self.compiled, self.cost)
         return {
-            "usable_cpus": self.host.usable_cpus(),
+            "usable_cpus": self.resources.host.usable_cpus(),
             "quota_cpus": None if isinstance(quota, Unknown) else quota,
             "precision": hint.get_type_name() if hint is not None else None,
             "layers": runtime.summarize_layers(layers, self.cost),
@@ -214,33 +212,15 @@ class Worker:
     def measure(self, request: dict[str, Any]) -> dict[str, Any]:
         """Measure a round."""
         self.rounds += 1
-        before, started = self._energy(), time.perf_counter()
+        start = self.resources.start_round()
         recorded = self._run(request["seconds"], request["rate"])
         self.inference_s = recorded.windows[-1]["latency_mean_ms"] / 1e3
-        seconds, after = time.perf_counter() - started, self._energy()
-        reply = recorded.to_json()
+        usage = self.resources.end_round(start, recorded.completed)
         now = self._execution_devices()
         if now != self.ran_on:  # AUTO switches to another device when one fails
             previous = ", ".join(self.ran_on)
             raise RuntimeError(f"execution moved from {previous} to {', '.join(now)}")
-        if isinstance(before, Unknown) or isinstance(after, Unknown):
-            unknown = before if isinstance(before, Unknown) else after
-            reply["energy_unknown"] = unknown.because
-        else:
-            reply["energy"] = {
-                "joules": (after - before) / 1e6,
-                "seconds": seconds,
-                "inferences": recorded.completed,
-                "source": self.meter.source,
-            }
-        peak = self.host.peak_rss_bytes()
-        if isinstance(peak, Unknown):
-            return reply | {"peak_rss_mib": None, "rss_growth_mib": None}
-        growth_mib = mib(peak - self.start_rss_bytes)
-        return reply | {"peak_rss_mib": mib(peak), "rss_growth_mib": growth_mib}
-
-    def _energy(self) -> Any:
-        return self.meter if isinstance(self.meter, Unknown) else self.meter.read()
+        return recorded.to_json() | usage
 
     def profile(self, request: dict[str, Any]) -> dict[str, Any]:
         """Time each layer, in a second compilation with performance counters."""

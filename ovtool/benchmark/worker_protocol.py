@@ -11,6 +11,7 @@ from ovtool.benchmark.session import (
     Job,
     RawRound,
     Stretch,
+    TextRequest,
     TrialFailedError,
 )
 from ovtool.core import device_names, units
@@ -119,6 +120,31 @@ def parse_opened(reply: Mapping[str, Any], job: Job) -> CompiledInfo:
     )
 
 
+def parse_opened_text(reply: Mapping[str, Any], job: Job) -> CompiledInfo:
+    """Read the reply of ``open`` of a text generator; raises as :func:`parse_opened` does."""
+    generation = job.trial.generation
+    assert generation is not None  # noqa: S101 - the worker is of a text generator
+    precision, cache = reply["INFERENCE_PRECISION_HINT"], reply["KV_CACHE_PRECISION"]
+    _check_precision(job.trial.precision, precision)
+    _check_precision(generation.kv_cache_precision, cache, "KV cache precision")
+    prompts = f"{generation.prompt_length} of {reply['ordinary_tokens']} ordinary tokens"
+    notes = [*job.notes, make_note("text-pipeline", reply["pipeline"])]
+    notes.append(make_note("random-prompts", prompts))
+    if cache is not None and generation.kv_cache_precision == "default":
+        notes.append(make_note("kv-cache-default", f"{cache}"))
+    names = {"usable_cpus": "usable_cpus", "quota_cpus": "quota_cpus"}
+    names["threads"] = "INFERENCE_NUM_THREADS"
+    known = {n: float(reply[key]) for n, key in names.items() if reply[key] is not None}
+    return CompiledInfo(
+        figures=known,
+        executed_precision=precision,
+        properties=job.properties,
+        notes=tuple(notes),
+        compile_ms=float(reply["compile_ms"]),
+        first_inference_ms=float(reply["first_inference_ms"]),
+    )
+
+
 def _state_note(count: int, reset_ms: float | None) -> Note:
     states = units.count_text(count, "state")
     if reset_ms is None:
@@ -126,10 +152,10 @@ def _state_note(count: int, reset_ms: float | None) -> Note:
     return make_note("state-reset", f"{states}, {units.text(reset_ms)} ms a reset")
 
 
-def _check_precision(requested: str, actual: str | None) -> None:
+def _check_precision(requested: str, actual: str | None, what: str = "precision") -> None:
     if requested != "default" and actual is not None and actual != requested:
         raise TrialFailedError(
-            f"requested precision {requested}, but the device runs {actual};"
+            f"requested {what} {requested}, but the device runs {actual};"
             f" choose {actual} or default"
         )
 
@@ -145,6 +171,11 @@ def parse_round(reply: Mapping[str, Any]) -> RawRound:
         energy_unknown=reply.get("energy_unknown", ""),
         peak_rss_mib=reply["peak_rss_mib"],
         rss_growth_mib=reply["rss_growth_mib"],
+        texts=tuple(
+            tuple(TextRequest(float(at), tuple(map(float, tokens))) for at, tokens in window)
+            for window in reply.get("texts", ())
+        ),
+        phases_mib=reply.get("phases_mib", {}),
     )
 
 
@@ -172,12 +203,12 @@ def _layer_notes(summary: Mapping[str, Any] | None) -> list[Note]:
     fallbacks, share = summary["fallbacks"], summary["fallback_share"]
     if fallbacks:
         count = f"{len(fallbacks)} of {summary['compute_layers']} layers"
-        flops = "" if share is None else f", {units.text(100 * share)} % of FLOPs"
+        flops = "" if share is None else f", {units.text(100 * share)}% of FLOPs"
         listed = ", ".join(fallbacks[:3]) + (", ..." if len(fallbacks) > 3 else "")
         notes.append(make_note("int8-fallback", f"{count}{flops}: {listed}"))
     mapped = summary["attributed"]
     if mapped is not None and mapped < ATTRIBUTED:
-        notes.append(make_note("flops-unattributed", f"{100 * mapped:.0f} % of FLOPs mapped"))
+        notes.append(make_note("flops-unattributed", f"{100 * mapped:.0f}% of FLOPs mapped"))
     return notes
 
 

@@ -14,8 +14,7 @@ from ovtool.charts.drawing import (
     Point,
     axis_values,
     config_axis,
-    config_color,
-    config_shape,
+    device_shape,
     fastest_configs,
     first_of_each,
     layered_spec,
@@ -24,6 +23,7 @@ from ovtool.charts.drawing import (
     require,
     step_height,
     truncation_text,
+    variant_color,
     with_figures,
 )
 from ovtool.core.columns import BY_NAME
@@ -41,6 +41,7 @@ _METRICS = {
     "mean_absolute_error": ("mean absolute error", "lower is better"),
     "mean_average_precision": ("mAP", "IoU 0.50 to 0.95"),
     "mean_iou": ("mean IoU", "over the classes"),
+    "perplexity": ("perplexity", "lower is better"),
     "custom_metric": ("custom metric", "higher is better"),
 }
 _NOT_EVALUATED = "quality was not evaluated"
@@ -49,6 +50,8 @@ _STARTUP_PHASES = {
     "compile_cached_ms": "compile, cached",
     "first_inference_ms": "first inference",
 }
+_SHADES = (1.0, 0.6, 0.3)
+"""Opacities that distinguish figures of one variant."""
 LATENCY, THROUGHPUT = "lowest latency", "highest throughput"
 _OPERATING_POINTS: tuple[dict[str, Any], ...] = (
     {"calculate": f"['{LATENCY}', '{THROUGHPUT}']", "as": "operating_point"},
@@ -81,15 +84,15 @@ def draw_quality(data: Sequence[Point], column: str | None) -> Chart | OmittedCh
     shown = with_figures(data, "quality")
     if not shown:
         return OmittedChart(name, title, "no row has this figure")
-    y = config_axis()
+    y, color = config_axis(), variant_color(data, legend=False)
     x = alt.X("quality:Q", title=f"{metric}, {unit}", scale=_quality_scale(shown, column))
     layers = [
         over_points(*require("quality_low"))
-        .mark_rule(style="single", strokeWidth=2)
-        .encode(x=alt.X("quality_low:Q"), x2="quality_high:Q", y=y),
+        .mark_rule(strokeWidth=2)
+        .encode(x=alt.X("quality_low:Q"), x2="quality_high:Q", y=y, color=color),
         over_points()
-        .mark_point(style="single", filled=True, size=70, opacity=1, tooltip=HOVER)
-        .encode(x=x, y=y),
+        .mark_point(filled=True, size=70, opacity=1, tooltip=HOVER)
+        .encode(x=x, y=y, color=color, shape=device_shape(data)),
         over_points({"calculate": number_text("quality"), "as": "label"})
         .mark_text(style="value", dy=-10)
         .encode(x=x, y=y, text="label:N"),
@@ -98,7 +101,7 @@ def draw_quality(data: Sequence[Point], column: str | None) -> Chart | OmittedCh
     return Chart(
         name,
         title,
-        f"{meaning[:1].upper()}{meaning[1:]}. Bars: 95 % confidence intervals. The axis does not"
+        f"{meaning[:1].upper()}{meaning[1:]}. Bars: 95% confidence intervals. The axis does not"
         f" start at zero.{truncation_text(shown)}",
         layered_spec(
             layers, step_height(34), *require("quality"), *first_of_each("config"),
@@ -118,9 +121,9 @@ def draw_quality_vs_size(data: Sequence[Point], column: str | None) -> Chart | O
         return OmittedChart(name, title, reason)
     metric, unit = _METRICS[column]
     size_scale = Axis.of(axis_values(shown, "model_mib")).scale
-    x = alt.X("model_mib:Q", title="model.xml and model.bin, MiB", scale=size_scale)
+    x = alt.X("model_mib:Q", title="graph and weights of the IR, MiB", scale=size_scale)
     y = alt.Y("quality:Q", title=f"{metric}, {unit}", scale=_quality_scale(shown, column))
-    color = config_color(data)
+    color = variant_color(data)
     better = "Down" if BY_NAME[column].better == "lower" else "Up"
     layers = [
         over_points(*require("quality_low"))
@@ -128,12 +131,12 @@ def draw_quality_vs_size(data: Sequence[Point], column: str | None) -> Chart | O
         .encode(x=x, y=alt.Y("quality_low:Q"), y2="quality_high:Q", color=color),
         over_points()
         .mark_point(filled=True, size=80, opacity=1, tooltip=HOVER)
-        .encode(x=x, y=y, color=color, shape=config_shape(data)),
+        .encode(x=x, y=y, color=color, shape=device_shape(data)),
     ]
     return Chart(
         name,
         title,
-        f"{better} and left is better. Bars: 95 % confidence intervals. The quality axis does not"
+        f"{better} and left is better. Bars: 95% confidence intervals. The quality axis does not"
         " start at zero.",
         layered_spec(layers, 300, *require("quality", "model_mib"), *first_of_each("config")),
     )
@@ -143,7 +146,7 @@ def _quality_scale(shown: Sequence[Point], column: str) -> alt.Scale:
     """Return a scale to 1 that starts a little below the lowest share; of an error, any scale."""
     import altair as alt
 
-    if column in ("custom_metric", "mean_absolute_error"):
+    if column == "custom_metric" or BY_NAME[column].better == "lower":
         return alt.Scale(zero=False, nice=True)
     lowest = min(axis_values(shown, "quality"))
     floor = max(0.0, min(0.95, math.floor(lowest * 20) / 20))
@@ -159,12 +162,12 @@ def draw_size(data: Sequence[Point]) -> Chart | OmittedChart:
     if not shown:
         return OmittedChart(name, title, "no row has this figure")
     y = config_axis("files")
-    x = alt.X("model_mib:Q", title="model.xml and model.bin, MiB", scale=alt.Scale(zero=True))
+    x = alt.X("model_mib:Q", title="graph and weights of the IR, MiB", scale=alt.Scale(zero=True))
     layers = [
         *_bar_labels(x, y, "model_mib"),
         over_points()
-        .mark_bar(style="single", height={"band": 0.62}, cornerRadiusEnd=2, tooltip=HOVER)
-        .encode(x=x, y=y),
+        .mark_bar(height={"band": 0.62}, cornerRadiusEnd=2, tooltip=HOVER)
+        .encode(x=x, y=y, color=variant_color(data, legend=False)),
     ]
     return Chart(
         name,
@@ -187,14 +190,16 @@ def draw_startup(data: Sequence[Point]) -> Chart | OmittedChart:
         return OmittedChart(name, title, "no row has these figures")
     phases = [_STARTUP_PHASES[column] for column in columns]
     choices = (f"datum.column === '{c}' ? '{_STARTUP_PHASES[c]}' : " for c in columns)
-    y, scale = config_axis(), alt.Scale(domain=phases)
+    y, color = config_axis(), variant_color(data, legend=False)
+    shades = alt.Scale(domain=phases, range=_SHADES[: len(phases)])
+    opacity = alt.Opacity("phase:O", title=None, scale=shades)
     offset = alt.YOffset("phase:N", scale=alt.Scale(domain=phases, paddingOuter=0.4))
     x = alt.X("ms:Q", title="median over rows, ms", scale=alt.Scale(zero=True))
     layers = [
         *_bar_labels(x, y, "ms", yOffset=offset),
         over_points()
         .mark_bar(cornerRadiusEnd=2, tooltip=HOVER)
-        .encode(x=x, y=y, yOffset=offset, color=alt.Color("phase:N", title=None, scale=scale)),
+        .encode(x=x, y=y, yOffset=offset, color=color, opacity=opacity),
     ]
     return Chart(
         name,
@@ -213,7 +218,7 @@ def draw_startup(data: Sequence[Point]) -> Chart | OmittedChart:
                     {"op": "median", "field": "ms", "as": "ms"},
                     {"op": "min", "field": "order", "as": "order"},
                 ],
-                "groupby": ["config", "phase"],
+                "groupby": ["config", "color", "phase"],
             },
         ),
     )
@@ -257,24 +262,29 @@ def draw_speedup(data: Sequence[Point], column: str, precision: str) -> Chart | 
     if not shown:
         reason = "the uncompressed model was not measured at the same loads"
         return OmittedChart(name, title, reason)
-    y, scale = config_axis(), alt.Scale(domain=[LATENCY, THROUGHPUT])
+    y, color = config_axis(), variant_color(data, legend=False)
+    shades = alt.Scale(domain=[LATENCY, THROUGHPUT], range=_SHADES[1::-1])
     offset_scale = alt.Scale(domain=[LATENCY, THROUGHPUT], paddingOuter=0.4)
     offset = alt.YOffset("operating_point:N", scale=offset_scale)
     x_scale = _ratio_scale([*axis_values(shown, column), 1.0])
     x = alt.X(f"{column}:Q", title="throughput ratio, x", scale=x_scale)
-    color = alt.Color("operating_point:N", title="at", scale=scale)
-    shape = alt.Shape("operating_point:N", title="at", scale=scale)
+    opacity = alt.Opacity("operating_point:O", title="at", scale=shades)
     right = f"isValid(datum.{column}_high) ? datum.{column}_high : datum.{column}"
     layers = [
         alt.Chart(alt.InlineData(values=[{column: 1}])).mark_rule(style="reference").encode(x=x),
         over_points(*require(f"{column}_low"))
         .mark_rule(strokeWidth=2)
         .encode(
-            x=alt.X(f"{column}_low:Q"), x2=f"{column}_high:Q", y=y, yOffset=offset, color=color
+            x=alt.X(f"{column}_low:Q"),
+            x2=f"{column}_high:Q",
+            y=y,
+            yOffset=offset,
+            color=color,
+            opacity=opacity,
         ),
         over_points()
-        .mark_point(filled=True, size=60, opacity=1, tooltip=HOVER)
-        .encode(x=x, y=y, yOffset=offset, color=color, shape=shape),
+        .mark_point(filled=True, size=60, tooltip=HOVER)
+        .encode(x=x, y=y, yOffset=offset, color=color, opacity=opacity, shape=device_shape(data)),
         over_points(
             {"calculate": right, "as": "right"},
             {"calculate": f"({number_text(column)}) + 'x'", "as": "label"},
@@ -286,7 +296,7 @@ def draw_speedup(data: Sequence[Point], column: str, precision: str) -> Chart | 
         name,
         title,
         "Throughput ratio at the same load, for the row of lowest latency (batch 1, latency hint"
-        " if measured) and the row of highest throughput. Bars: 95 % confidence intervals; no"
+        " if measured) and the row of highest throughput. Bars: 95% confidence intervals; no"
         " significant difference if a bar reaches the dashed line." + truncation_text(shown),
         layered_spec(
             layers, step_height(44), *_OPERATING_POINTS, *require(column), *fastest_configs()

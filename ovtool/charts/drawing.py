@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ovtool.core import units
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import altair as alt
 
@@ -30,6 +30,9 @@ MAX_LAYERS = 25
 """Maximum number of layers in a chart with a line for each."""
 _LABEL_CHARACTERS = 48
 """Maximum length of a layer's label that the axis does not truncate."""
+MAX_COLORS = 7
+"""Maximum number of colors of variants; the last one is that of :data:`OTHERS` beyond it."""
+OTHERS = "other variants"
 _PRECISIONS = ("i8", "bf16", "f16", "f32")
 """Precisions in the order of their colors, so that each has the same color in every chart."""
 POINTS_DATASET = "rows"
@@ -79,10 +82,10 @@ class Axis:
     log: bool
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> Axis:
-        """Return the axis for some values."""
+    def of(cls, values: Sequence[float], *, log: bool = False) -> Axis:
+        """Return the axis for some values; ``log`` prefers a logarithmic axis for any range."""
         low, high = min(values), max(values)
-        if low > 0 and high / low > LOG_RATIO:
+        if low > 0 and (log or high / low > LOG_RATIO):
             return cls(low / 1.1, high * 1.1, log=True)
         return cls(0.0, 1.06 * high, log=False)
 
@@ -190,41 +193,56 @@ def step_height(pixels: int) -> dict[str, Any]:
     return {"step": pixels, "for": "position"}
 
 
+_SHORT_LABEL = "truncate(datum.label, 52, 'center')"
+"""A label without its middle, as names of configurations differ at their ends.
+
+The page replaces the number of characters.
+"""
+
+
 def config_axis(field: str = "config") -> alt.Y:
     """Return the axis with a line for each name, in the order of the table."""
     import altair as alt
 
     by_order = alt.EncodingSortField(field="order", op="min", order="ascending")
-    return alt.Y(f"{field}:N", title=None, sort=by_order)
+    return alt.Y(f"{field}:N", title=None, sort=by_order, axis=alt.Axis(labelExpr=_SHORT_LABEL))
 
 
-def config_color(data: Sequence[Point]) -> alt.Color:
-    """Return the color of a configuration, the same in every chart."""
-    import altair as alt
+def color_groups(ranks: Mapping[str, int], first: str | None = None) -> dict[str, str]:
+    """Return the name by which each variant is colored: its own, or :data:`OTHERS`.
 
-    return alt.Color("config:N", **_config_legend(data))
-
-
-def config_shape(data: Sequence[Point]) -> alt.Shape:
-    """Return the shape of a configuration, the same in every chart."""
-    import altair as alt
-
-    return alt.Shape("config:N", **_config_legend(data))
-
-
-def _config_legend(data: Sequence[Point]) -> dict[str, Any]:
-    """Return title, scale and legend of the configurations, those that are drawn first."""
-    import altair as alt
-
-    ranks = {point["config"]: point["speed_rank"] for point in data}
+    With more variants than colors, ``first`` and the fastest by their rank have a color.
+    """
     names = list(ranks)
-    if len(names) > MAX_CONFIGS:
-        names.sort(key=lambda name: ranks[name])
-    return {
-        "title": "variant",
-        "scale": alt.Scale(domain=names),
-        "legend": alt.Legend(symbolLimit=MAX_CONFIGS + 1),
-    }
+    if len(names) > MAX_COLORS:
+        names.sort(key=lambda name: (name != first, ranks[name]))
+        names = names[: MAX_COLORS - 1]
+    return {name: name if name in names else OTHERS for name in ranks}
+
+
+def variant_color(data: Sequence[Point], *, legend: bool = True) -> alt.Color:
+    """Return the color of a variant, the same in every chart."""
+    import altair as alt
+
+    domain = sorted({p["color"]: p["order"] for p in reversed(data)}.items(), key=lambda i: i[1])
+    names = [name for name, _ in domain if name != OTHERS]
+    if len(names) < len(domain):
+        names += [*[""] * (MAX_COLORS - 1 - len(names)), OTHERS]  # the gray is the last color
+    return alt.Color(
+        "color:N",
+        title="variant",
+        scale=alt.Scale(domain=names),
+        legend=alt.Legend(symbolLimit=MAX_COLORS, labelExpr=_SHORT_LABEL) if legend else None,
+    )
+
+
+def device_shape(data: Sequence[Point]) -> alt.Shape:
+    """Return the shape of a device, the same in every chart; a single device needs no legend."""
+    import altair as alt
+
+    devices = list(dict.fromkeys(point["device"] for point in data))
+    legend = alt.Legend(symbolLimit=MAX_COLORS) if len(devices) > 1 else None
+    return alt.Shape("device:N", title="device", scale=alt.Scale(domain=devices), legend=legend)
 
 
 def number_text(name: str) -> str:
@@ -247,7 +265,7 @@ def precision_color(used: Iterable[str]) -> alt.Color:
     return alt.Color(
         "precision:N",
         title="executed in",
-        scale=alt.Scale(domain=domain),
+        scale=alt.Scale(domain=domain, range="ordinal"),
         legend=alt.Legend(values=[name for name in domain if name in names]),
     )
 

@@ -69,7 +69,7 @@ def draw_latency_estimates(rows: Rows) -> Chart | OmittedChart:
         title,
         "Hollow dashed diamonds: the device compiler's estimate for a single inference at the"
         " smallest batch size; nothing was run on this device. Filled circles: measured p50 with"
-        " 95 % confidence intervals, at batch 1 under the latency hint if measured.",
+        " 95% confidence intervals, at batch 1 under the latency hint if measured.",
         layered_spec(layers, 34 * len(configs)),
     )
 

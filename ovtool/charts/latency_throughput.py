@@ -10,20 +10,21 @@ from ovtool.charts import theme
 from ovtool.charts.drawing import (
     HEIGHT,
     HOVER,
+    OTHERS,
     WIDTH,
     Axis,
     Chart,
     OmittedChart,
     Point,
     axis_values,
-    config_color,
-    config_shape,
+    device_shape,
     fastest_configs,
     layered_spec,
     over_points,
     points_of_fastest,
     require,
     truncation_text,
+    variant_color,
     with_figures,
 )
 
@@ -32,23 +33,53 @@ if TYPE_CHECKING:
 
     import altair as alt
 
-_AXES = ("latency_p50_ms", "throughput_fps")
 _MAX_LOADS = 6
 """Maximum number of loads in a legend: there are no more dashes."""
-_BY_LATENCY = [
-    {"field": "latency_p50_ms", "order": "ascending"},
-    {"field": "throughput_fps", "order": "descending"},
-]
-_FRONT: tuple[dict[str, Any], ...] = (
-    {
-        "window": [{"op": "max", "field": "throughput_fps", "as": "best_so_far"}],
-        "sort": _BY_LATENCY,
-        "frame": [None, 0],
-    },
-    {"window": [{"op": "lag", "field": "best_so_far", "as": "before"}], "sort": _BY_LATENCY},
-    {"filter": "!isValid(datum.before) || datum.throughput_fps > datum.before"},
-)
-"""Keeps the Pareto front: points with more throughput than all points of lower latency."""
+_STEPS = [step * 10**power for power in range(-3, 7) for step in (1, 2, 5)]
+_TICKS = {"expr": f"domain('x')[1] / domain('x')[0] > 10 ? {_STEPS} : null"}
+"""Ticks of a wide logarithmic axis: by default, only few of them have a label."""
+MAX_LINES = 12
+"""Maximum number of lines in one chart; more are in small multiples."""
+LATENCY_LIMIT, PICKED_ROW = "latency_limit", "picked_row"
+"""Parameters of the chart that the page sets: a latency in ms, and the index of a row."""
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyView:
+    """The latency of the chart, its limit, and the index of the row that has the ring."""
+
+    latency: str = "latency_p50_ms"
+    limit_ms: float | None = None
+    picked: int | None = None
+
+    @property
+    def axes(self) -> tuple[str, str]:
+        """Fields of both axes."""
+        return self.latency, "throughput_fps"
+
+    def front(self) -> tuple[dict[str, Any], ...]:
+        """Keep the Pareto front: points with more throughput than all points of lower latency."""
+        by_latency = [
+            {"field": self.latency, "order": "ascending"},
+            {"field": "throughput_fps", "order": "descending"},
+        ]
+        best = {"op": "max", "field": "throughput_fps", "as": "best_so_far"}
+        return (
+            {"window": [best], "sort": by_latency, "frame": [None, 0]},
+            {"window": [{"op": "lag", "field": "best_so_far", "as": "before"}], "sort": by_latency},
+            {"filter": "!isValid(datum.before) || datum.throughput_fps > datum.before"},
+        )
+
+    def x(self, shown: Sequence[Point], **axis: Any) -> alt.X:
+        """Return the axis of latency, which is logarithmic."""
+        import altair as alt
+
+        scale = Axis.of(axis_values(shown, self.latency), log=True).scale
+        title = f"{self.latency.split('_')[1]} request latency, ms"
+        axis = {"values": _TICKS, "tickCount": 12} | axis if scale.type == "log" else axis
+        return alt.X(f"{self.latency}:Q", title=title, scale=scale, axis=alt.Axis(**axis))
+
+
 MAX_LABELS = 250
 """Points beyond which no label is readable."""
 
@@ -90,14 +121,37 @@ def _is_free(x: float, y: float, occupied: Sequence[tuple[float, float]]) -> boo
     return not any(abs(x - a) < _LABEL_WIDTH and abs(y - b) < _LABEL_HEIGHT for a, b in occupied)
 
 
-def with_label_offsets(data: Sequence[Point]) -> list[Point]:
+def with_few_lines(data: Sequence[Point], view: LatencyView) -> list[Point]:
+    """Return the points with ``line`` 0 where no line joins them: more than some are unreadable.
+
+    The line of the selected row comes first, then those of the Pareto front, then the fastest.
+    """
+    shown = [p for p in with_figures(data, *view.axes) if p["color"] != OTHERS]
+    ranks: dict[tuple[str, str], tuple[int, float]] = {}
+    front = front_rows(shown, view)
+    for point in shown:
+        importance = 0 if point["row"] == view.picked else 1 if point["row"] in front else 2
+        rank = (importance, -point["throughput_fps"])
+        ranks[line_of(point)] = min(rank, ranks.get(line_of(point), rank))
+    drawn = set(sorted(ranks, key=ranks.__getitem__)[:MAX_LINES])
+    return [p if line_of(p) in drawn or line_of(p) not in ranks else p | {"line": 0} for p in data]
+
+
+def line_of(point: Point) -> tuple[str, str]:
+    """Return what the points of a line share."""
+    return point["config"], point["load"]
+
+
+def with_label_offsets(data: Sequence[Point], view: LatencyView) -> list[Point]:
     """Return the points with the offsets of their batch labels, ``dx`` and ``dy``."""
-    shown = with_figures(data, *_AXES)
+    shown = with_figures(data, *view.axes)
     if not shown:
         return list(data)
-    x_axis, y_axis = (Axis.of(axis_values(shown, name)) for name in _AXES)
+    shown.sort(key=lambda point: "line" in point)  # only points with a line have a label
+    x_axis = Axis.of(axis_values(shown, view.latency), log=True)
+    y_axis = Axis.of(axis_values(shown, "throughput_fps"))
     offsets = place_labels(
-        [WIDTH * x_axis.position(p["latency_p50_ms"]) for p in shown],
+        [WIDTH * x_axis.position(p[view.latency]) for p in shown],
         [HEIGHT * (1 - y_axis.position(p["throughput_fps"])) for p in shown],
     )
     pairs = zip(shown, offsets, strict=True)
@@ -105,65 +159,133 @@ def with_label_offsets(data: Sequence[Point]) -> list[Point]:
     return [point | by_row.get(point["row"], {}) for point in data]
 
 
-def draw_latency_throughput(data: Sequence[Point]) -> Chart | OmittedChart:
+def draw_latency_throughput(
+    data: Sequence[Point], view: LatencyView | None = None
+) -> Chart | OmittedChart:
     """Draw throughput over latency, with a line over the batch sizes of each configuration."""
     import altair as alt
 
+    view = view or LatencyView()
     name, title = "latency-throughput", "Latency and throughput"
-    shown = with_figures(data, *_AXES)
+    shown = with_figures(data, *view.axes)
     if not shown:
         return OmittedChart(name, title, "no row has both figures")
-    by_label = alt.selection_point(name="by_config", fields=["config"], bind="legend")
+    by_label = alt.selection_point(name="by_variant", fields=["color"], bind="legend")
     by_load = alt.selection_point(name="by_load", fields=["load"], bind="legend")
-    scale = Axis.of(axis_values(shown, "latency_p50_ms")).scale
-    x = alt.X("latency_p50_ms:Q", title="p50 request latency, ms", scale=scale)
-    y = _throughput_axis(shown)
-    ring = " Ring: recommended row." if with_figures(shown, "best") else ""
+    x, y = view.x(shown), throughput_axis(shown)
     style: dict[str, Any] = {
-        "color": config_color(data),
+        "color": variant_color(data),
         "opacity": alt.when(by_label, by_load).then(alt.value(1)).otherwise(alt.value(0.1)),
     }
     fastest = fastest_configs()
-    lines = _batch_lines(shown, *fastest).encode(x=x, y=y, **style)
+    lines = _batch_lines(shown, *fastest, *_COLORED).encode(x=x, y=y, **style)
     dots = over_points(*fastest).mark_point(filled=True, size=64, opacity=1, tooltip=HOVER)
-    text = over_points(*fastest, {"filter": "isValid(datum.dx)"}).mark_text(
+    text = over_points(*fastest, *_COLORED, {"filter": "isValid(datum.dx)"}).mark_text(
         style="label", dx=alt.expr("datum.dx"), dy=alt.expr("datum.dy"), align="center"
     )
-    chosen = over_points(*require("best")).mark_point(style="chosen", size=300, filled=False)
+    low, high = f"{view.latency}_low", f"{view.latency}_high"
     layers = [
-        over_points(*_FRONT).mark_line(style="front", interpolate="step-after").encode(x=x, y=y),
-        over_points(*fastest, *require("latency_p50_ms_low"))
+        over_points(*view.front())
+        .mark_line(style="front", interpolate="step-after")
+        .encode(x=x, y=y),
+        over_points(*fastest, *require(low))
         .mark_rule()
-        .encode(x=alt.X("latency_p50_ms_low:Q"), x2="latency_p50_ms_high:Q", y=y, **style),
+        .encode(x=alt.X(f"{low}:Q"), x2=f"{high}:Q", y=y, **style),
         over_points(*fastest, *require("throughput_fps_low"))
         .mark_rule()
         .encode(y=alt.Y("throughput_fps_low:Q"), y2="throughput_fps_high:Q", x=x, **style),
         lines,
-        dots.encode(x=x, y=y, shape=config_shape(data), **style).add_params(by_label, by_load),
+        dots.encode(x=x, y=y, shape=device_shape(data), **style).add_params(by_label, by_load),
         text.encode(x=x, y=y, text="batch:N", opacity=style["opacity"]),
-        chosen.encode(x=x, y=y),
+        *_picked_layers(x, y, view),
+        *_limit_layers(),
     ]
+    spec = layered_spec(layers, HEIGHT, *require(*view.axes))
+    values = ((LATENCY_LIMIT, view.limit_ms), (PICKED_ROW, view.picked))
+    params = [{"name": name, "value": value} for name, value in values]
     return Chart(
         name,
         title,
-        "One line per variant; point labels are batch sizes. Thick gray line: Pareto front (no"
-        " other row has both lower latency and higher throughput). Thin bars: 95 % confidence"
-        f" intervals.{ring}{truncation_text(shown)}",
-        layered_spec(layers, HEIGHT, *require(*_AXES)),
-        _with_front(shown),
+        "A line joins the batch sizes of a configuration, the labels. Thick gray line: Pareto front"
+        " (no other row has both lower latency and higher throughput). Thin bars: 95% confidence"
+        f" intervals. Ring: the selected row.{lines_text(shown)}{truncation_text(shown)}",
+        spec | {"params": [*params, *spec.get("params", ())]},
+        _with_front(shown, view),
     )
 
 
-def _with_front(shown: Sequence[Point]) -> list[Point]:
+_COLORED = ({"filter": f"datum.color !== '{OTHERS}' && datum.line !== 0"},)
+"""Keeps the points with a line, of variants with a color of their own."""
+
+
+def _picked_layers(x: alt.X, y: alt.Y, view: LatencyView) -> list[alt.Chart]:
+    """Return the ring around the selected row, and the name of its configuration."""
+    import altair as alt
+
+    picked = over_points({"filter": f"datum.row === {PICKED_ROW}"})
+    on_right = f"scale('x', datum.{view.latency}) > width / 2"
+    names = [
+        picked.mark_text(
+            style=style,
+            align=alt.expr(f"{on_right} ? 'right' : 'left'"),
+            dx=alt.expr(f"{on_right} ? -14 : 14"),
+            dy=-14,
+            limit=260,
+        )
+        for style in ("halo", "limit-label")
+    ]
+    ring = picked.mark_point(style="chosen", size=220, filled=False)
+    return [ring.encode(x=x, y=y), *(name.encode(x=x, y=y, text="config:N") for name in names)]
+
+
+def _limit_layers() -> list[alt.Chart]:
+    """Return the line of the latency limit, and its label."""
+    import altair as alt
+
+    line = alt.Chart(alt.InlineData(values=[{}])).transform_calculate(limit_ms=LATENCY_LIMIT)
+    line = line.transform_filter("isValid(datum.limit_ms)")
+    line = line.transform_calculate(label="'limit ' + format(datum.limit_ms, '.4~g') + ' ms'")
+    on_left = "scale('x', datum.limit_ms) < 90"
+    labels = [
+        line.mark_text(
+            style=style,
+            align=alt.expr(f"{on_left} ? 'left' : 'right'"),
+            dx=alt.expr(f"{on_left} ? 5 : -5"),
+            y=alt.expr("height - 4"),
+            baseline="bottom",
+        )
+        for style in ("halo", "limit-label")
+    ]
+    rule = line.mark_rule(style="limit").encode(x="limit_ms:Q")
+    places = {"x": "limit_ms:Q", "text": "label:N"}
+    return [rule, *(label.encode(**places) for label in labels)]
+
+
+def _with_front(shown: Sequence[Point], view: LatencyView) -> list[Point]:
     """Return the points of the fastest configurations, the front and the recommended row."""
     rows = {point["row"] for point in points_of_fastest(shown)}
     rows |= {point["row"] for point in shown if "best" in point}
-    best = -math.inf
-    for point in sorted(shown, key=lambda p: (p["latency_p50_ms"], -p["throughput_fps"])):
+    rows |= front_rows(shown, view)
+    return [point for point in shown if point["row"] in rows]
+
+
+def front_rows(shown: Sequence[Point], view: LatencyView) -> set[int]:
+    """Return the rows of the Pareto front."""
+    rows, best = set(), -math.inf
+    for point in sorted(shown, key=lambda p: (p[view.latency], -p["throughput_fps"])):
         if point["throughput_fps"] > best:
             best = point["throughput_fps"]
             rows.add(point["row"])
-    return [point for point in shown if point["row"] in rows]
+    return rows
+
+
+def lines_text(shown: Sequence[Point]) -> str:
+    """Return the sentence on lines that are not drawn; empty if all are drawn."""
+    lines = {line_of(point) for point in shown}
+    drawn = {line_of(p) for p in shown if "line" not in p and p["color"] != OTHERS}
+    if drawn == lines:
+        return ""
+    return f" Lines join the points of {len(drawn)} of {len(lines)} configurations and loads."
 
 
 def draw_batch_scaling(data: Sequence[Point]) -> Chart | OmittedChart:
@@ -175,32 +297,34 @@ def draw_batch_scaling(data: Sequence[Point]) -> Chart | OmittedChart:
     if len({point["batch"] for point in shown}) < 2:
         return OmittedChart(name, title, "fewer than two batch sizes were measured")
     x = alt.X("batch:O", title="batch size", axis=alt.Axis(labelAngle=0))
-    y = _throughput_axis(shown)
-    color = config_color(data)
+    y = throughput_axis(shown)
+    color = variant_color(data)
     layers = [
         over_points(*require("throughput_fps_low"))
         .mark_rule()
         .encode(x=x, y=alt.Y("throughput_fps_low:Q"), y2="throughput_fps_high:Q", color=color),
-        _batch_lines(shown).encode(x=x, y=y, color=color),
+        _batch_lines(shown, *_COLORED).encode(x=x, y=y, color=color),
         over_points()
         .mark_point(filled=True, size=54, opacity=1, tooltip=HOVER)
-        .encode(x=x, y=y, color=color, shape=config_shape(data)),
+        .encode(x=x, y=y, color=color, shape=device_shape(data)),
     ]
     return Chart(
         name,
         title,
         "Where a line flattens, larger batches add latency but little throughput. Thin bars:"
-        f" 95 % confidence intervals.{truncation_text(shown)}",
+        f" 95% confidence intervals.{lines_text(shown)}{truncation_text(shown)}",
         layered_spec(layers, 300, *require("throughput_fps"), *fastest_configs()),
         points_of_fastest(shown),
     )
 
 
-def _throughput_axis(shown: Sequence[Point]) -> alt.Y:
+def throughput_axis(shown: Sequence[Point], **axis: Any) -> alt.Y:
+    """Return the axis of throughput."""
     import altair as alt
 
     scale = Axis.of(axis_values(shown, "throughput_fps")).scale
-    return alt.Y("throughput_fps:Q", title="throughput, samples/s", scale=scale)
+    title = "throughput, samples/s"
+    return alt.Y("throughput_fps:Q", title=title, scale=scale, axis=alt.Axis(**axis))
 
 
 def _batch_lines(data: Sequence[Point], *transforms: dict[str, Any]) -> alt.Chart:
@@ -212,7 +336,7 @@ def _batch_lines(data: Sequence[Point], *transforms: dict[str, Any]) -> alt.Char
     chart: alt.Chart = over_points(*transforms).mark_line(strokeWidth=1.6)
     return chart.encode(
         order="batch:Q",
-        detail="load:N",
+        detail=["config:N", "load:N"],
         strokeDash=alt.StrokeDash(
             "load:N",
             title="load",

@@ -87,6 +87,29 @@ def load_profile_charts(folders: Sequence[str | Path]) -> list[Chart]:
     return charts
 
 
+def load_slowest_layers(folders: Sequence[str | Path], count: int = 8) -> list[dict[str, Any]]:
+    """Return the settings and the slowest layers of profiles.
+
+    Raises:
+        InputError: A folder holds no profile or a damaged one.
+    """
+    profiles = (_load_profile(Path(folder)) for folder in folders)
+    return [
+        {
+            "variant": profile["variant"],
+            "device": profile["device"],
+            "precision": profile["executed_precision"],
+            "batch": profile["batch"],
+            "load": profile["load"],
+            "layers": [
+                [row["type"], row["label"], row["precision"], row["time_ms"], row["share_pct"]]
+                for row in rows[:count]
+            ],
+        }
+        for profile, rows in profiles
+    ]
+
+
 def _caption(profile: Mapping[str, Any]) -> str:
     precision = f" in {profile['executed_precision']}" if profile["executed_precision"] else ""
     return (

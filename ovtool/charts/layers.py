@@ -38,7 +38,7 @@ def draw_time_by_layer(rows: Sequence[Mapping[str, Any]], caption: str) -> Chart
     if rest := rows[MAX_LAYERS:]:
         ms = units.text(float(sum(row["time_ms"] for row in rest)))
         pct = sum(row["share_pct"] for row in rest)
-        caption += f" The other {len(rest)} layers take {ms} ms in total ({pct:.0f} %)."
+        caption += f" The other {len(rest)} layers take {ms} ms in total ({pct:.0f}%)."
     return Chart(
         "time-by-layer",
         "Execution time by layer",
@@ -54,7 +54,7 @@ def _time_bar(row: Mapping[str, Any], place: int) -> dict[str, Any]:
         "type": row["type"],
         "precision": row["precision"] or "unknown",
         "x": row["time_ms"],
-        "label": f"{row['time_ms']:.3f} ms, {row['share_pct']:.1f} %",
+        "label": f"{row['time_ms']:.3f} ms, {row['share_pct']:.1f}%",
     }
 
 
@@ -93,7 +93,7 @@ def draw_noise_by_layer(rows: Sequence[Mapping[str, Any]], caption: str) -> Char
 def _noise_point(row: Mapping[str, Any], place: int) -> dict[str, Any]:
     parts = [f"{row['sqnr_db']:.1f} dB"]
     if row["macs_share"] is not None:
-        parts.append(f"{100 * row['macs_share']:.1f} % of MACs")
+        parts.append(f"{100 * row['macs_share']:.1f}% of MACs")
     if row["metric_drop"] is not None:
         parts.append(f"drop {row['metric_drop']:.4f}")
     return {

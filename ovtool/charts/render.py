@@ -6,78 +6,72 @@ holds the GIL meanwhile.  In worker processes it runs in parallel with the rest 
 
 from __future__ import annotations
 
+import base64
 import contextlib
-import errno
 import functools
 import hashlib
-import multiprocessing
-import multiprocessing.resource_tracker
-import os
-import signal
+import queue
 import sys
 import textwrap
-import threading
-import types
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ovtool.charts import theme
-from ovtool.core import files, places
+from ovtool.core import files, places, steps
 from ovtool.core.errors import InputError, OvtoolError
-from ovtool.core.escaping import quote_controls
+from ovtool.core.escaping import quote_controls, quote_nested
+from ovtool.system.child_process import ChildProcess, WorkerError, serve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from concurrent.futures import Future
-    from multiprocessing.connection import Connection
     from typing import Any, Self
 
     from ovtool.charts.drawing import Chart
 
+_COMMAND = (sys.executable, "-P", "-m", "ovtool.charts.render")
 _PNG_SCALE = 2
 """Pixels of a PNG for each pixel of the SVG."""
-_EMPTY_SPEC: dict[str, Any] = {"data": {"values": []}, "mark": "point"}
 
 
 class ChartRenderer:
-    """A pool of processes that draw charts until the end of a ``with`` block."""
+    """Worker processes that draw charts until the end of a ``with`` block."""
 
     def __init__(self, workers: int = 2) -> None:
-        self._workers = workers
-        self._charts: list[tuple[Chart, Future[tuple[str, bytes]]]] = []
+        self._count = workers
+        self._workers: list[ChildProcess] = []
+        self._idle: queue.SimpleQueue[ChildProcess] = queue.SimpleQueue()
+        self._charts: list[tuple[Chart, Future[dict[str, str]]]] = []
 
     def __enter__(self) -> Self:
-        """Start the processes.
-
-        Raises:
-            InputError: The system has no shared memory.
-        """
-        context = multiprocessing.get_context("spawn")
-        with contextlib.ExitStack() as stack:
-            stop_reader, stop_writer = context.Pipe(duplex=False)
-            stack.callback(stop_writer.close)
-            with stop_reader, _isolated_start():
-                with _naming_shared_memory():
-                    self._pool = ProcessPoolExecutor(
-                        self._workers, context, initializer=_prepare_worker, initargs=(stop_reader,)
-                    )
-                for _ in range(self._workers):  # each call starts a process
-                    self._pool.submit(_draw, _EMPTY_SPEC)
-            self._stop = stack.pop_all()
+        """Start the processes."""
+        self._threads = ThreadPoolExecutor(self._count)
+        try:
+            for _ in range(self._count):
+                self._workers.append(ChildProcess(_COMMAND, steps.default_limit_s()))
+        except BaseException:
+            self._end(kill=True)
+            raise
+        for worker in self._workers:
+            self._idle.put(worker)
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """End the processes, even while they draw."""
-        self._stop.close()
-        self._pool.shutdown(cancel_futures=True)
+    def __exit__(self, kind: object, *_: object) -> None:
+        """End the processes; after an error also while they draw."""
+        self._end(kill=kind is not None)
+
+    def _end(self, *, kill: bool) -> None:
+        for worker in self._workers:
+            if kill:
+                worker.kill()
+            worker.close()
+        self._threads.shutdown(cancel_futures=True)
 
     def prepare_library(self) -> None:
         """Start to load the script for a page."""
-        with _translate_errors("the chart library"):
-            self._library = self._pool.submit(_load_library)
+        self._library = self._threads.submit(self._request, "load_library")
 
     def library(self) -> str:
         """Return Vega, Vega-Lite and Vega-Embed as one script that is safe inside a page.
@@ -88,17 +82,26 @@ class ChartRenderer:
             OvtoolError: A process ended unexpectedly.
         """
         with _translate_errors("the chart library"):
-            return self._library.result()
+            return str(self._library.result()["script"])
 
     def draw(self, charts: Sequence[Chart]) -> None:
-        """Start to draw charts, each with its title and caption.
-
-        Raises:
-            OvtoolError: A process ended unexpectedly.
-        """
+        """Start to draw charts, each with its title and caption."""
         for chart in charts:
-            with _translate_errors(chart.name):
-                self._charts.append((chart, self._pool.submit(_draw, _standalone(chart))))
+            future = self._threads.submit(self._request, "draw", spec=_standalone(chart))
+            self._charts.append((chart, future))
+
+    def _request(self, method: str, **arguments: Any) -> dict[str, str]:
+        """Let the next idle worker answer a request; a worker that failed answers no other."""
+        worker = self._idle.get()
+        try:
+            return worker.request(method, **arguments)
+        except WorkerError as error:
+            if error.failure != "error":  # one that ended: the others draw nothing of use
+                for each in self._workers:
+                    each.kill()
+            raise
+        finally:
+            self._idle.put(worker)
 
     def file_names(self) -> list[str]:
         """Return the names of the files that :meth:`write` writes."""
@@ -114,8 +117,9 @@ class ChartRenderer:
         paths = []
         for chart, future in self._charts:
             with _translate_errors(chart.name):
-                svg, png = future.result()
-            for suffix, content in ((".svg", svg.encode()), (".png", png)):
+                drawn = future.result()
+            svg, png = drawn["svg"].encode(), base64.b64decode(drawn["png"])
+            for suffix, content in ((".svg", svg), (".png", png)):
                 write = functools.partial(Path.write_bytes, data=content)
                 paths.append(files.write_file(folder / f"{chart.name}{suffix}", write))
         return paths
@@ -136,83 +140,24 @@ def write_charts(charts: Sequence[Chart], folder: Path) -> list[Path]:
 
 
 @contextlib.contextmanager
-def _naming_shared_memory() -> Iterator[None]:
-    """Name the folder of semaphores, which some containers lack."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOENT, errno.EACCES, errno.EROFS, errno.ENOSPC):
-            raise
-        raise InputError(
-            f"the processes that draw charts need shared memory in /dev/shm: {error.strerror}",
-            "mount /dev/shm writable (docker: --shm-size 64m)",
-        ) from error
-
-
-@contextlib.contextmanager
-def _isolated_start() -> Iterator[None]:
-    """Isolate the processes that start in this block.
-
-    They do not import the main module, so that a script needs no ``__main__`` guard, do not import
-    from the current folder, and do not receive Ctrl-C.
-    """
-    main, safe_path = sys.modules["__main__"], os.environ.get("PYTHONSAFEPATH")
-    has_masks = hasattr(signal, "pthread_sigmask")  # not on Windows
-    if has_masks:  # its start, which the first process would cause, ends with SIGINT unblocked
-        multiprocessing.resource_tracker.ensure_running()
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if has_masks else set()
-    sys.modules["__main__"] = types.ModuleType("__main__")
-    os.environ["PYTHONSAFEPATH"] = "1"
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
-        if safe_path is None:
-            del os.environ["PYTHONSAFEPATH"]
-        else:
-            os.environ["PYTHONSAFEPATH"] = safe_path
-        if has_masks:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-
-
-def _prepare_worker(stop: Connection) -> None:
-    """Ignore Ctrl-C, and end the process when the other end of a pipe closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def end_with_parent() -> None:
-        with contextlib.suppress(EOFError, OSError):
-            stop.recv_bytes()
-        os._exit(1)
-
-    threading.Thread(target=end_with_parent, daemon=True).start()
-
-
-def _draw(spec: dict[str, Any]) -> tuple[str, bytes]:
-    """Return a chart as SVG and as PNG."""
-    import vl_convert
-
-    svg = quote_controls(vl_convert.vegalite_to_svg(spec))  # XML forbids control characters
-    return svg, vl_convert.svg_to_png(svg, scale=_PNG_SCALE)
-
-
-@contextlib.contextmanager
 def _translate_errors(name: str) -> Iterator[None]:
-    """Name the chart in the errors of the pool."""
+    """Name the chart in the errors of a worker."""
     try:
         yield
-    except BrokenProcessPool as error:
-        raise OvtoolError(
-            f"a process ended unexpectedly while drawing {name}",
-            "each process needs about 300 MiB of memory; run the command again",
-        ) from error
-    except ValueError as error:
-        raise RuntimeError(f"cannot draw {name}: {error}") from error
+    except WorkerError as error:
+        if str(error).startswith(ValueError.__name__):  # a wrong specification
+            raise RuntimeError(f"cannot draw {name}: {error}") from error
+        hint = "each process needs about 300 MiB of memory; run the command again"
+        if error.failure == "timeout":
+            hint = f"set {steps.STEP_TIMEOUT} (seconds, 0: no limit)"
+        raise OvtoolError(f"cannot draw {name}: {error}", hint) from error
 
 
 def _standalone(chart: Chart) -> dict[str, Any]:
     """Return the specification of a chart with its title and caption."""
     title = {"text": chart.title, "subtitle": textwrap.wrap(chart.caption, 110)}
-    return chart.standalone_spec | {"config": theme.file_config(), "title": title}
+    spec = chart.standalone_spec | {"config": theme.file_config(), "title": title}
+    return {name: quote_nested(value) for name, value in spec.items()}
 
 
 def _load_library() -> str:
@@ -239,3 +184,24 @@ def _load_library() -> str:
 
 def _digest(script: bytes) -> bytes:
     return hashlib.sha256(script).hexdigest().encode()
+
+
+class DrawingWorker:
+    """Draws charts; each public method handles a request."""
+
+    def draw(self, request: dict[str, Any]) -> dict[str, str]:
+        """Return a chart as SVG, and as PNG in base64."""
+        import vl_convert
+
+        # XML forbids control characters.
+        svg = quote_controls(vl_convert.vegalite_to_svg(request["spec"]))
+        png = vl_convert.svg_to_png(svg, scale=_PNG_SCALE)
+        return {"svg": svg, "png": base64.b64encode(png).decode()}
+
+    def load_library(self, _request: dict[str, Any]) -> dict[str, str]:
+        """Return the script that draws on a page."""
+        return {"script": _load_library()}
+
+
+if __name__ == "__main__":
+    serve(DrawingWorker)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ovtool.charts.concurrency import draw_concurrency
 from ovtool.charts.config_charts import (
     draw_quality,
     draw_quality_vs_size,
@@ -15,15 +16,18 @@ from ovtool.charts.config_charts import (
     draw_speedup,
     draw_startup,
 )
-from ovtool.charts.drawing import Chart, OmittedChart
+from ovtool.charts.drawing import Chart, OmittedChart, color_groups
 from ovtool.charts.latency_estimates import draw_latency_estimates
 from ovtool.charts.latency_throughput import (
+    LatencyView,
     draw_batch_scaling,
     draw_latency_throughput,
+    with_few_lines,
     with_label_offsets,
 )
+from ovtool.charts.small_multiples import draw_small_multiples
 from ovtool.core.columns import BY_NAME
-from ovtool.results.labels import config_labels, row_count_text
+from ovtool.results.labels import config_labels, lengths_text, row_count_text
 from ovtool.results.rows import (
     Config,
     estimated_rows,
@@ -33,19 +37,26 @@ from ovtool.results.rows import (
     is_real,
     measured_rows,
     real_rows,
+    text_rows,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
     from ovtool.charts.drawing import Point
     from ovtool.results.rows import Rows
     from ovtool.results.table import ResultsTable
 
 _FIGURES = (
-    "latency_p50_ms", "throughput_fps", "speedup_f32_x", "speedup_default_x", "model_mib",
+    "latency_p50_ms", "latency_p90_ms", "latency_p99_ms", "throughput_fps", "speedup_f32_x",
+    "speedup_default_x", "model_mib",
     "compile_cold_ms", "compile_cached_ms", "first_inference_ms",
 )  # fmt: skip
+_OF_INFERENCE = _FIGURES[:4]
+"""Figures of inferences, which are not comparable with those of the requests of texts."""
+_OF_TEXTS = ("ttft_ms", "tokens_s", "concurrency")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +71,30 @@ class Charts:
     """``row`` of a point is its index in the table."""
 
 
-def draw_sweep_charts(table: ResultsTable, best: int | None = None) -> Charts:
-    """Draw all charts that the table has figures for; ``best`` is the recommended row's index."""
+def draw_sweep_charts(
+    table: ResultsTable,
+    best: int | None = None,
+    percentile: int = 50,
+    max_latency_ms: float | None = None,
+) -> Charts:
+    """Draw all charts that the table has figures for; ``best`` is the recommended row's index.
+
+    ``percentile`` is that of the latency in the first chart, ``max_latency_ms`` its limit.
+    """
     rows = table.records
     labels = config_labels(measured_rows(real_rows(rows)))
     excluded_devices = row_count_text(excluded_rows(measured_rows(rows)))
     estimates = row_count_text(estimated_rows(rows))
     quality = table.quality_metric
-    points = with_label_offsets(build_points(rows, labels, quality, best))
-    charts = [
-        draw_latency_throughput(points),
+    points = build_points(rows, labels, quality, best)
+    view = LatencyView(f"latency_p{percentile}_ms", max_latency_ms, best)
+    points = with_label_offsets(with_few_lines(points, view), view)
+    charts: list[Chart | OmittedChart | None] = [
+        draw_latency_throughput(points, view),
+        draw_small_multiples(points, view),
         draw_batch_scaling(points),
+        draw_concurrency(points, "ttft_ms"),
+        draw_concurrency(points, "tokens_s"),
         draw_speedup(points, "speedup_f32_x", "f32"),
         draw_speedup(points, "speedup_default_x", "the default precision"),
         draw_quality_vs_size(points, quality),
@@ -104,6 +128,12 @@ def build_points(
     configs = [Config.from_row(row) for row in kept]
     order = {label: place for place, label in enumerate(labels.values())}
     ranks, files = _speed_ranks(kept), _file_labels(kept)
+    by_variant: dict[str, int] = {}
+    for config, rank in ranks.items():  # the fastest first
+        by_variant.setdefault(files[config.variant_id], rank)
+    chosen = None if best is None else files.get(rows[best]["variant_id"])
+    in_order = {files[config.variant_id]: 0 for config in configs}
+    colors = color_groups({name: by_variant[name] for name in in_order}, chosen)
     points: list[Point] = [
         {
             "row": index,
@@ -111,6 +141,8 @@ def build_points(
             "order": order[labels[config]],
             "speed_rank": ranks[config],
             "files": files[config.variant_id],
+            "color": colors[files[config.variant_id]],
+            "device": config.device,
             "batch": batch,
             "load": load,
         }
@@ -118,7 +150,13 @@ def build_points(
             indices, configs, kept.values("batch"), kept.values("load"), strict=True
         )
     ]
+    texts = text_rows(kept)
+    for point, row, is_text in zip(points, kept, texts.tolist(), strict=True):
+        if is_text:
+            point["lengths"] = lengths_text(row)
     for name in _FIGURES:
+        _add_figure(points, kept, name, name, ~texts if name in _OF_INFERENCE else None)
+    for name in _OF_TEXTS:
         _add_figure(points, kept, name, name)
     if quality is not None:
         _add_figure(points, kept, quality, "quality")
@@ -135,11 +173,20 @@ def _speed_ranks(rows: Rows) -> dict[Config, int]:
     return {config: rank for rank, config in enumerate(ranked)}
 
 
-def _add_figure(points: Sequence[Point], rows: Rows, column: str, name: str) -> None:
-    """Add a figure and its interval to the points of the rows that have it."""
+def _add_figure(
+    points: Sequence[Point],
+    rows: Rows,
+    column: str,
+    name: str,
+    shown: NDArray[np.bool_] | None = None,
+) -> None:
+    """Add a figure and its interval to the points of the rows that have it, and are ``shown``."""
     has_interval = BY_NAME[column].interval
-    for point, value in zip(points, get_figures(rows, column), strict=True):
-        if math.isfinite(value.value):
+    kept = np.ones(len(points), bool) if shown is None else shown
+    for point, value, is_shown in zip(
+        points, get_figures(rows, column), kept.tolist(), strict=True
+    ):
+        if is_shown and math.isfinite(value.value):
             point[name] = value.value
             if has_interval and value.known:
                 point[f"{name}_low"], point[f"{name}_high"] = value.low, value.high

@@ -8,31 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from ovtool.core import units
 from ovtool.core.escaping import quote_controls
+from ovtool.core.terminal import WARNING, get_console, write_line, write_status
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from ovtool.core.notes import Note
 
+JSON_SCHEMA = 1
+"""Version of the JSON documents; it changes when a field is removed or changes its meaning."""
 _MIN_NAME_WIDTH = 12
 """Columns that a layer name keeps even on a narrow terminal."""
-
-
-def get_console(*, stderr: bool = False) -> Console:
-    """Return a console; a file or pipe gets plain text at least 100 columns wide."""
-    from rich.console import Console
-
-    console = Console(stderr=stderr, highlight=False, soft_wrap=False)
-    if not console.is_terminal:
-        return Console(stderr=stderr, highlight=False, width=max(console.width, 100))
-    return console
-
-
-def write_line(console: Console, text: str, style: str | None = None) -> None:
-    """Write a line to a console; only a terminal wraps the line."""
-    console.print(
-        quote_controls(text), markup=False, style=style, soft_wrap=not console.is_terminal
-    )
 
 
 def print_line(text: str, style: str | None = None) -> None:
@@ -51,19 +35,25 @@ def print_unwrapped(text: str, end: str = "\n") -> None:
 
 
 def print_status(text: str) -> None:
-    """Print a line on stderr, where it does not mix with the answer."""
+    """Print progress or a warning on stderr, where it does not mix with the answer."""
+    write_status(get_console(stderr=True), text)
+
+
+def print_question(text: str) -> None:
+    """Print a line on stderr that the user needs for an answer."""
     write_line(get_console(stderr=True), text)
 
 
 def print_notes(notes: Sequence[Note]) -> None:
     """Print notes on stderr, one line per note."""
     for note in notes:
-        print_status(f"warning: {note.text}")
+        print_status(f"{WARNING}{note.text}")
 
 
-def print_json(document: Any) -> None:
-    """Print one JSON document; NaN and infinity become null."""
-    print(json.dumps(units.finite(document), indent=2, default=str))
+def print_json(document: Mapping[str, Any]) -> None:
+    """Print one JSON document with its schema version; NaN and infinity become null."""
+    versioned = {"schema": JSON_SCHEMA, **document}
+    print(json.dumps(units.finite(versioned), indent=2, default=str))
 
 
 def print_table(

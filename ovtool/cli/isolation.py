@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 CONFINED = frozenset({
-    "analyze", "check", "choose", "compare", "compress", "convert", "evaluate", "profile", "report",
-    "run", "sensitivity", "sweep", "why",
+    "analyze", "check", "choose", "compare", "compress", "convert", "deploy", "evaluate", "profile",
+    "report", "run", "sensitivity", "sweep", "why",
 })  # fmt: skip
 """Verbs that run in a sandbox; ``devices`` installs packages."""
 _FUNCTION = re.compile(rf"(?!(sample|{'|'.join(VIRTUAL)}):)[A-Za-z_][\w.]+:[A-Za-z_]\w*")
@@ -44,7 +44,10 @@ def isolate(verb: str, options: Mapping[str, Any]) -> None:
     memory_limit.limit_memory()
     if verb in CONFINED and not runs_own_code(options) and sandbox.reason_unconfined() is None:
         with contextlib.suppress(OSError):  # a container may refuse it: ovtool devices --why
-            sandbox.confine(writable_paths(options))
+            sandbox.confine(
+                writable_paths(verb, options),
+                network=bool(options.get("mlflow") or options.get("fleet")),
+            )
 
 
 def runs_own_code(options: Mapping[str, Any]) -> bool:
@@ -65,7 +68,7 @@ def _made_by_code(text: str) -> bool:
     return re.search(rb'"kind":\s*"torch"', record) is not None
 
 
-def writable_paths(options: Mapping[str, Any]) -> list[Path]:
+def writable_paths(verb: str, options: Mapping[str, Any]) -> list[Path]:
     """Return the paths that a verb with these options may write.
 
     These are the folder that holds the output, folders of results, the caches of this user, the
@@ -73,11 +76,17 @@ def writable_paths(options: Mapping[str, Any]) -> list[Path]:
     """
     paths = [Path("/dev"), places.temporary_folder(), *_caches()]
     out = options.get("out")
-    if out is None and "recipe" in options:
-        out = "reports/name"
+    if out is None and verb in places.RESULTS:
+        out = f"{places.RESULTS[verb]}/name"
     paths += [
         _existing(Path(each).absolute().parent) for each in (out, options.get("junit")) if each
     ]
+    if options.get("mlflow"):
+        from ovtool.report.tracking import local_store
+
+        store = local_store()
+        paths += [] if store is None else [_existing(store)]
+    paths += [Path(options["verify"])] if options.get("verify") else []
     folders = [Path(text) for text in _texts(options)]
     paths += [folder for folder in folders if files.is_file(folder / "plan.json")]
     return paths

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import signal
@@ -13,8 +14,8 @@ from typing import Annotated, NoReturn
 import typer
 
 from ovtool import __version__
-from ovtool.cli.command import LazyGroup, format_exit_codes
-from ovtool.core import files, steps, system_errors, units
+from ovtool.cli.command import QUIET, VERBOSE, LazyGroup, format_exit_codes, is_from_environment
+from ovtool.core import files, steps, system_errors, terminal, units
 from ovtool.core.errors import CRASH, InputError, OvtoolError
 from ovtool.core.escaping import quote_controls
 
@@ -39,9 +40,11 @@ VERBS = {
         "report": "Write an offline page with tables and charts.",
         "choose": "Recommend a configuration under your limits.",
         "compare": "Compare two sweeps and detect regressions.",
+        "deploy": "Write the chosen model as a bundle, and verify it.",
+        "fleet": "Measure on many hosts: start, list and stop them.",
     },
     "Run everything": {
-        "run": "Run a recipe: convert, compress, sweep, report, choose.",
+        "run": "Compress, measure and choose: for a model or a recipe.",
         "recipes": "List, print and validate recipes.",
     },
 }
@@ -52,11 +55,10 @@ app = typer.Typer(
     cls=LazyGroup,
     help="Take a trained model to the Intel hardware that it should run on: compress, convert to"
     " OpenVINO, measure on CPU, GPU and NPU, report, choose.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    rich_markup_mode="rich",
-    epilog=f"Example: [bold]ovtool run efficientnet-lite0[/bold]\n\n{format_exit_codes()}",
+    epilog="Example: ovtool run efficientnet-lite0\n\n"
+    "Variables such as OVTOOL_DEVICE set defaults of options: the help of each verb lists them."
+    f"\n\n{format_exit_codes()}",
 )
 for _group, _verbs in VERBS.items():
     for _verb, _summary in _verbs.items():
@@ -74,16 +76,28 @@ def _main(
     version: Annotated[  # noqa: ARG001 - the callback prints the version
         bool,
         typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+            "--version",
+            "-V",
+            callback=_print_version,
+            is_eager=True,
+            help="Print the version and exit.",
         ),
     ] = False,
     log: Annotated[
         str | None,
         typer.Option(
-            help="Append the log of NNCF, PyTorch and other libraries to this file.", metavar="FILE"
+            help="Append the log of NNCF, PyTorch and other libraries to this file.",
+            metavar="FILE",
+            envvar="OVTOOL_LOG",
+            show_envvar=False,
         ),
     ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help=QUIET)] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help=VERBOSE)] = False,
 ) -> None:
+    terminal.reset_loudness()
+    terminal.set_quiet(quiet)
+    terminal.set_verbose(verbose)
     if log is not None:
         _log_to(log)
 
@@ -184,6 +198,7 @@ def _print_error(message: str, hint: str, status: int) -> int:
 def _print_ovtool_error(error: OvtoolError) -> int:
     from ovtool.system import memory_limit
 
+    LOGGER.debug("%s", type(error).__name__, exc_info=error)
     if memory_limit.is_out_of_memory(error):
         return _print_memory_error()
     return _print_error(str(error), error.hint, error.exit_code)
@@ -242,9 +257,21 @@ def _print_crash(error: Exception) -> int:
 def _print_usage_error(error: typer.TyperException) -> int:
     """Print a usage error as one line instead of typer's box."""
     message = error.format_message()
-    if not message:
-        return error.exit_code  # no verb: typer has printed the help
-    context = getattr(error, "ctx", None)
-    return _print_error(
-        message, f"{context.command_path} --help" if context else "", error.exit_code
-    )
+    context, parameter = getattr(error, "ctx", None), getattr(error, "param", None)
+    if context and parameter and is_from_environment(context, parameter.name):
+        return _print_error(
+            message, f"the value is that of the variable {parameter.envvar}", error.exit_code
+        )
+    path = context.command_path if context else ""
+    if path and parameter and hasattr(error, "param_type"):  # only an absent parameter has it
+        name = parameter.opts[0] if parameter.opts[0].startswith("-") else parameter.name.upper()
+        message = f"missing {name}: {parameter.help}".rstrip(".")
+        return _print_error(message, _example(path) or f"{path} --help", error.exit_code)
+    return _print_error(message, f"{path} --help" if path else "", error.exit_code)
+
+
+def _example(path: str) -> str:
+    """Return the first example of a command such as ``ovtool why``; empty without one."""
+    module = importlib.import_module(f"ovtool.cli.commands.{path.split()[1]}")
+    examples = [each for each in getattr(module, "EXAMPLES", ()) if each.startswith(path)]
+    return f"such as: {examples[0]}" if examples else ""

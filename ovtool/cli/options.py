@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from ovtool.cli.command import (
     COMPRESSION,
     DATA,
+    INSTALL,
     LOAD,
     MEASUREMENT,
     MODEL,
@@ -16,16 +17,17 @@ from ovtool.cli.command import (
     argument,
     option,
 )
+from ovtool.core import notation
+from ovtool.core.columns import METRIC_COLUMNS
 from ovtool.core.errors import InputError
 from ovtool.core.ports import Preprocessing
 from ovtool.models.options import SourceOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from pydantic import BaseModel
 
-    from ovtool.api import DataSpec
 
 M = TypeVar("M", bound="BaseModel")
 
@@ -35,9 +37,20 @@ def out_option(default: str | bool = True) -> Any:
     return option(OUTPUT, "FOLDER", "Output folder.", "--out", "-o", show_default=default)
 
 
-Model = Annotated[str, argument("Variant, or any model that convert reads.")]
-Sweeps = Annotated[list[str], argument("Sweep folders.")]
-Recipe = Annotated[str, argument("Recipe file, or the name of a bundled recipe.")]
+def _metric_name(text: str | None) -> str | None:
+    """Return a metric as the table of metrics spells it."""
+    return None if text is None else notation.fold(text, list(METRIC_COLUMNS))
+
+
+Model = Annotated[str, argument("Variant, or any model that convert reads.", kind="MODEL")]
+Sweeps = Annotated[list[str], argument("Sweep folders.", kind="SWEEP")]
+Recipe = Annotated[str, argument("Recipe file, or the name of a bundled recipe.", kind="RECIPE")]
+RecipeOrModel = Annotated[
+    str,
+    argument(
+        "Recipe file, name of a bundled recipe, or any model that convert reads.", "MODEL|RECIPE"
+    ),
+]
 
 Weights = Annotated[
     str | None, option(MODEL, "FILE", "Weights for module:function: .safetensors or a state dict.")
@@ -78,10 +91,14 @@ Resize = Annotated[
     ),
 ]
 Size = Annotated[str | None, option(MODEL, "HxW", "Height and width of images: 224x224.")]
-Trust = Annotated[bool, option(MODEL, "", "Run code in the model file: pickle, .pt2.", "--trust")]
+Trust = Annotated[
+    bool, option(MODEL, "", "Run code of the model: pickle, .pt2, auto_map.", "--trust")
+]
 Tolerance = Annotated[
-    float | None,
-    option(MODEL, "RATIO", "Maximum difference from the source, relative to its largest output."),
+    str | None,
+    option(
+        MODEL, "SHARE", "Maximum difference from the source, as a share of its largest output: 1%."
+    ),
 ]
 
 Data = Annotated[
@@ -114,6 +131,7 @@ MetricName = Annotated[
         " (with --trust).",
         "--metric",
         show_default="by the labels, else by the outputs",
+        callback=_metric_name,
     ),
 ]
 JudgedOutputs = Annotated[
@@ -127,13 +145,23 @@ Setting = Annotated[
     option(COMPRESSION, "KEY=VALUE", "Setting; 'ovtool methods METHOD' lists them.", "--set", "-s"),
 ]
 MaxDrop = Annotated[
-    float | None,
+    str | None,
     option(
         COMPRESSION,
-        "DROP",
-        "Maximum metric drop (0.01 = 1 percentage point). Tries further settings until one"
+        "SHARE",
+        "Maximum metric drop: 1% or 0.01 is a percentage point. Tries further settings until one"
         " holds it; needs --validation-data.",
         "--max-drop",
+    ),
+]
+MaxPerplexityRise = Annotated[
+    str | None,
+    option(
+        COMPRESSION,
+        "SHARE",
+        "Maximum rise of the perplexity of a text generator, such as 5%: weights tries settings"
+        " and writes the smallest that holds it; --data is a text.",
+        "--max-perplexity-rise",
     ),
 ]
 TimeLimit = Annotated[
@@ -163,6 +191,29 @@ Precision = Annotated[
 Top = Annotated[
     int, option(OUTPUT, "N", "Number of layers to print; --out and --json have all.", min=1)
 ]
+FleetOption = Annotated[
+    str | None,
+    option(
+        TARGET,
+        "ADDRESS|FILE",
+        "Measure on the hosts of a fleet: the address of its scheduler, or the hosts file.",
+        "--fleet",
+    ),
+]
+Hosts = Annotated[
+    str | None,
+    option(TARGET, "LABELS", "Hosts of the fleet with these labels: npu=4000,site=lab.", "--hosts"),
+]
+Certificates = Annotated[
+    str | None,
+    option(
+        INSTALL,
+        "FOLDER",
+        "Certificates of the fleet, from ovtool fleet certs.",
+        "--certificates",
+        show_default="in the cache of ovtool; none on 127.0.0.1",
+    ),
+]
 Strict = Annotated[
     bool, option(MEASUREMENT, "", "Fail if a requested device is not available.", "--strict")
 ]
@@ -170,13 +221,25 @@ RetryFailed = Annotated[
     bool, option(MEASUREMENT, "", "Measure trials again that failed before.", "--retry-failed")
 ]
 
-Out = Annotated[str, option(OUTPUT, "FOLDER", "Output folder.", "--out", "-o")]
 OutFolder = Annotated[str | None, out_option()]
 Name = Annotated[
     str | None, option(OUTPUT, "NAME", "Name of the variant.", show_default="name of the folder")
 ]
 Force = Annotated[bool, option(OUTPUT, "", "Replace an existing folder.", "--force")]
 Json = Annotated[bool, option(OUTPUT, "", "Print one JSON document.", "--json")]
+
+
+def default_out(verb: str, model: str, suffix: str = "") -> str:
+    """Return the output folder of a verb without ``--out``: named by the model.
+
+    Raises:
+        InputError: The model does not exist.
+    """
+    from ovtool.core import places
+    from ovtool.models.convert import default_name, is_variant
+
+    name = Path(model).resolve().name if is_variant(model) else default_name(model)
+    return f"{places.RESULTS[verb]}/{name}{suffix}"
 
 
 def build_source_options(
@@ -208,7 +271,7 @@ def build_source_options(
     preprocessing = None
     if resize is not None:
         pixels["resize"] = resize
-    if pixels or channels != "RGB":
+    if pixels or channels.upper() != "RGB":
         preprocessing = _validate(Preprocessing, pixels | {"channels": channels})
     values = {
         "weights": weights,
@@ -222,18 +285,7 @@ def build_source_options(
     return _validate(SourceOptions, values)
 
 
-def build_data_spec(data: str | None, labels: str | None, limit: int | None) -> DataSpec | None:
-    """Return the samples of ``--data``, or None without."""
-    from ovtool.api import DataSpec
-
-    if data is None:
-        if labels is not None:
-            raise InputError("--labels needs --data")
-        return None
-    return DataSpec(data, labels, limit)
-
-
-def parse_settings(pairs: list[str] | None, **options: float | None) -> dict[str, Any]:
+def parse_settings(pairs: list[str] | None, **options: float | str | None) -> dict[str, Any]:
     """Return the settings of ``KEY=VALUE`` pairs and of separate options.
 
     Raises:
@@ -244,7 +296,7 @@ def parse_settings(pairs: list[str] | None, **options: float | None) -> dict[str
         key, equals, value = pair.partition("=")
         if not equals or not key:
             raise InputError(f"--set: {pair!r} is not KEY=VALUE")
-        settings[key.strip().replace("-", "_")] = value.strip()
+        settings[key.strip().lower().replace("-", "_")] = value.strip()
     given = {key: value for key, value in options.items() if value is not None}
     for key in sorted(settings.keys() & given.keys()):
         raise InputError(f"{key} is given by --set and by --{key.replace('_', '-')}")
@@ -252,18 +304,28 @@ def parse_settings(pairs: list[str] | None, **options: float | None) -> dict[str
 
 
 def parse_percent(text: str, option: str) -> float:
-    """Return a percentage; the sign is required, because ``0.05`` could mean 5 %.
+    """Return a share in percent: ``5%`` and ``0.05`` are 5.
 
     Raises:
-        InputError: The text is not a number of at least 0 with a ``%``.
+        InputError: The text is not a share of at least 0.
     """
+    return _read(notation.parse_percent, text, option)
+
+
+def parse_share(text: str, option: str) -> float:
+    """Return a share as a fraction: ``5%`` and ``0.05`` are 0.05.
+
+    Raises:
+        InputError: The text is not a share.
+    """
+    return _read(notation.parse_share, text, option)
+
+
+def _read(parse: Callable[[str], float], text: str, option: str) -> float:
     try:
-        value = float(text.strip().removesuffix("%"))
-    except ValueError:
-        value = math.nan
-    if not text.strip().endswith("%") or not 0 <= value < math.inf:
-        raise InputError(f"{option}: {text!r} is not a percentage", "write it as 5%")
-    return value
+        return parse(text)
+    except InputError as error:
+        raise InputError(f"{option}: {error}", error.hint) from error
 
 
 def split_words(texts: Sequence[str] | None) -> list[str]:

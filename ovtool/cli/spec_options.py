@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
+from ovtool.cli import completion
 from ovtool.cli.options import build_source_options, split_words
 from ovtool.core.errors import InputError
-from ovtool.core.fields import validated
+from ovtool.core.fields import full_flag, takes_share, validated
 from ovtool.core.input_limits import parse_json
 
 if TYPE_CHECKING:
@@ -23,14 +24,14 @@ if TYPE_CHECKING:
 Command = Callable[..., None]
 
 
-def with_options_of(model: type[BaseModel]) -> Callable[[Command], Command]:
-    """Return a decorator that replaces the argument ``spec`` of a command by options.
+def with_options_of(model: type[BaseModel], argument: str = "spec") -> Callable[[Command], Command]:
+    """Return a decorator that replaces an argument of a command by options.
 
     Each :func:`ovtool.core.fields.option_field` of the model is an option.  The command gets the
     validated model.
     """
     parameters = [_parameter(name, field) for name, field in _options(model)]
-    return _replace_argument("spec", parameters, lambda options: _parse_spec(model, options))
+    return _replace_argument(argument, parameters, lambda options: _parse_spec(model, options))
 
 
 def with_source_options(command: Command) -> Command:
@@ -88,20 +89,16 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     if _nested(field) is not None:
         default = False
     option = typer.Option(
-        _flag(name, field),
+        full_flag(name, field),
         help=field.description,
         show_default=extra["default_text"] or _default_text(field),
         metavar=extra["metavar"] or None,
         rich_help_panel=extra["panel"],
+        autocompletion=completion.for_placeholder(extra["metavar"]),
     )
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option]
     )
-
-
-def _flag(name: str, field: FieldInfo) -> str:
-    extra: Any = field.json_schema_extra
-    return extra["flag"] or f"--{name.replace('_', '-')}"
 
 
 def _option_type(field: FieldInfo) -> Any:
@@ -111,7 +108,7 @@ def _option_type(field: FieldInfo) -> Any:
     if _nested(field) is not None:
         return bool
     optional = type(None) in kinds or field.is_required()
-    kind = next(k for k in (bool, int, float, str) if k in kinds)
+    kind = str if takes_share(field) else next(k for k in (bool, int, float, str) if k in kinds)
     return kind | None if optional else kind
 
 
@@ -139,7 +136,7 @@ def _default_text(field: FieldInfo) -> bool | str:
 
 def _parse_spec(model: type[BaseModel], options: Mapping[str, Any]) -> BaseModel:
     """Return the spec of the options; an error names the option."""
-    names = {name: _flag(name, field).partition("/")[0] for name, field in _options(model)}
+    names = {name: full_flag(name, field).partition("/")[0] for name, field in _options(model)}
     return validated(model, _values(model, options, names), names)
 
 

@@ -4,7 +4,7 @@ Each matched trial has the ratio B / A of its figures.  On either side, the vari
 the run (the interval of the sweep) plus that between runs (:mod:`.noise`), plus that between the
 rounds of a throughput that did not stabilize.  Disturbed runs decide on one side only
 (:mod:`.figures`).  A difference is significant if its p-value, adjusted by Holm's method for all
-figures, is below :data:`.figures.LEVEL`.  A figure is the same if the 95 % interval lies within a
+figures, is below :data:`.figures.LEVEL`.  A figure is the same if the 95% interval lies within a
 margin (two one-sided tests, Schuirmann 1987).  Everything else is unknown.
 """
 
@@ -37,7 +37,9 @@ from ovtool.results.environments import compare_facts
 from ovtool.results.sweep_data import SweepData, read_sweep
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from ovtool.core.measurement import Measurement
 
 WITHIN_PCT = 10.0
 
@@ -95,8 +97,8 @@ def compare_sweeps(
     """Compare loaded sweeps; see :func:`compare`."""
     if not (math.isfinite(within_pct) and 0 < within_pct < 100):
         raise InputError(
-            f"margin for no change out of range: {within_pct:g} %",
-            "use more than 0 and below 100 %",
+            f"margin for no change out of range: {within_pct:g}%",
+            "use more than 0 and below 100%",
         )
     matching = match_trials(a, b, reruns)
     pairs = _measured_pairs(a, b, matching)
@@ -115,7 +117,10 @@ def compare_sweeps(
     return Comparison(
         a=_side(a, b),
         b=_side(b, a),
-        differences=compare_facts(_facts(a), _facts(b)),
+        differences=compare_facts(
+            _facts(a, {p.label_of_variant: p.a for p in pairs}),
+            _facts(b, {p.label_of_variant: p.b for p in pairs}),
+        ),
         noise=noise,
         within_pct=within_pct,
         detectable_pct=_detectable_loss_pct(figures),
@@ -162,8 +167,20 @@ def _side(sweep: SweepData, other: SweepData) -> Side:
     return Side(name, folder, sweep.environment.machine)
 
 
-def _facts(sweep: SweepData) -> dict[str, Any]:
-    return {**sweep.environment.facts, "sweep settings": sweep.plan.settings}
+def _facts(sweep: SweepData, compared: Mapping[str, Measurement]) -> dict[str, Any]:
+    """Return what the figures of a sweep depend on, besides its models."""
+    planned = {name: sweep.plan.variants.get(m.trial.variant) for name, m in compared.items()}
+    return {
+        **sweep.environment.facts,
+        "sweep settings": sweep.plan.settings,
+        "samples": sweep.plan.evaluated_on or "random inputs",
+        "preprocessing": {
+            name: "not recorded"
+            if variant is None or variant.preprocessing is None
+            else variant.preprocessing.text
+            for name, variant in planned.items()
+        },
+    }
 
 
 def _repeated_figures(pairs: Sequence[MatchedTrial]) -> Iterator[RepeatedFigure]:

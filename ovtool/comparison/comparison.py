@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from ovtool.comparison.figures import LEVEL, Change
 from ovtool.comparison.noise import Noise
 from ovtool.core import units
 from ovtool.core.errors import LimitNotMetError, UndecidedError
+from ovtool.core.tabular import Tabular, interval_cells
 from ovtool.results.labels import column_label
 
 if TYPE_CHECKING:
@@ -43,8 +45,8 @@ class Side:
     machine: str
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
+@dataclass(frozen=True, slots=True, repr=False)
+class Comparison(Tabular):
     """The result of a comparison of sweep B with sweep A.
 
     Args:
@@ -69,6 +71,25 @@ class Comparison:
     failures: tuple[Failure, ...]
     notes: tuple[Note, ...]
 
+    def _title(self) -> str:
+        counts = Counter(change.outcome for change in self.all_changes)
+        outcomes = ", ".join(f"{count} {outcome}" for outcome, count in counts.most_common())
+        return f"{self.b.name} compared with {self.a.name}: {outcomes or 'no figure in common'}"
+
+    def _rows(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "label": change.label,
+                "column": change.column,
+                **interval_cells("a", change.a),
+                **interval_cells("b", change.b),
+                "loss_pct": change.loss_pct,
+                "p": change.p,
+                "outcome": change.outcome,
+            }
+            for change in self.all_changes
+        ]
+
     @property
     def same_machine(self) -> bool:
         """Whether both sweeps were measured on the same hardware."""
@@ -82,7 +103,7 @@ class Comparison:
     def regressions(self, limit_pct: float) -> tuple[str, ...]:
         """Return significant losses of at least a limit, and trials that no longer run."""
         losses = [
-            f"{change.label}: {column_label(change.column)} {change.loss_pct:.1f} % worse"
+            f"{change.label}: {column_label(change.column)} {change.loss_pct:.1f}% worse"
             for change in self.all_changes
             if change.outcome == "worse" and change.loss_pct >= limit_pct
         ]
@@ -120,7 +141,7 @@ class Comparison:
         """
         if limit_pct is not None and (regressions := self.regressions(limit_pct)):
             raise LimitNotMetError(
-                f"{units.count_text(len(regressions), 'regression')} of at least {limit_pct:g} %:"
+                f"{units.count_text(len(regressions), 'regression')} of at least {limit_pct:g}%:"
                 f" {_first(regressions)}"
             )
         if unknown and (undecided := self.undecided(limit_pct)):

@@ -50,7 +50,7 @@ class Change:
         column: The figure; ``throughput_uncontended_fps`` if it comes from CPU time, which leaves
             the outcome unknown.
         a: In A: the geometric mean of its runs, with the interval within a run.
-        ratio: B / A with its 95 % interval, which includes the variation between runs.
+        ratio: B / A with its 95% interval, which includes the variation between runs.
         p: p-value of the difference, adjusted for the number of figures; NaN if unknown.
         remarks: Why the outcome is unknown, and other differences between the two.
     """

@@ -48,7 +48,7 @@ def _cases(comparison: Comparison, limit_pct: float) -> Iterator[_Case]:
     for change in comparison.all_changes:
         figure = column_label(change.column)
         if change.outcome == "worse" and change.loss_pct >= limit_pct:
-            yield change.label, figure, "failure", f"{change.loss_pct:.1f} % worse: {change.reason}"
+            yield change.label, figure, "failure", f"{change.loss_pct:.1f}% worse: {change.reason}"
         elif change.outcome == "unknown":
             yield change.label, figure, "skipped", change.reason
         else:

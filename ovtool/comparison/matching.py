@@ -33,6 +33,12 @@ class MatchedTrial:
         return self.a.label if old == new else f"{self.a.label} ({new} in B)"
 
     @property
+    def label_of_variant(self) -> str:
+        """The name of the variant; a renamed variant has both names."""
+        old, new = self.a.trial.variant_name, self.b.trial.variant_name
+        return old if old == new else f"{old} ({new} in B)"
+
+    @property
     def measured(self) -> bool:
         """Whether the trial was measured in both sweeps."""
         return self.a.status == self.b.status == "ok"

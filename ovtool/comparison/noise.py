@@ -38,7 +38,7 @@ FACTORS: Mapping[str, float] = {
 more.
 
 On a virtual machine of 2 processors with five to ten running processes, the estimate varied by
-4.9 % (standard deviation) over 21 sweeps, between a quiet and a busy machine by about 10 %, and in
+4.9% (standard deviation) over 21 sweeps, between a quiet and a busy machine by about 10%, and in
 one pair of sweeps of the same file by half, so it decides nothing.
 """
 
@@ -75,7 +75,7 @@ class Noise:
         """Check the allowance."""
         if not (math.isfinite(self.allowance_pct) and 0 <= self.allowance_pct < 100):
             raise InputError(
-                f"noise between runs out of range: {self.allowance_pct:g} %", "use 0 to 100 %"
+                f"noise between runs out of range: {self.allowance_pct:g}%", "use 0 to 100%"
             )
 
     def of(self, device: str, column: str) -> Spread:
@@ -88,18 +88,18 @@ class Noise:
         """The variation and its source, in one or two sentences."""
         if not self.measured:
             return (
-                f"Assumed standard deviation between two runs (--noise): {self.allowance_pct:g} %"
-                f" for throughput and p50 latency, {3 * self.allowance_pct:g} % for p99 latency."
+                f"Assumed standard deviation between two runs (--noise): {self.allowance_pct:g}%"
+                f" for throughput and p50 latency, {3 * self.allowance_pct:g}% for p99 latency."
                 " No interval of a sweep covers it."
             )
         spreads = ", ".join(
-            f"{column} on {device} {units.text(100 * math.expm1(spread.sd), 2)} %"
+            f"{column} on {device} {units.text(100 * math.expm1(spread.sd), 2)}%"
             for (device, column), spread in self.measured.items()
         )
         reruns = units.count_text(self.reruns, "rerun")
         return (
             f"Standard deviation between two runs, measured with {reruns} of A: {spreads}."
-            f" Other figures: {self.allowance_pct:g} %, assumed."
+            f" Other figures: {self.allowance_pct:g}%, assumed."
         )
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ovtool.results.sweep_data import SweepData
 
 WITHIN = 0.01
-"""A smaller difference of quality counts as no change: one percentage point, or 1 % of an error."""
+"""A smaller difference of quality counts as no change: one percentage point, or 1% of an error."""
 DIFFERENT_SAMPLES = "evaluated on different samples"
 SAME_OUTPUTS = "the same model with the same outputs"
 
@@ -30,7 +30,7 @@ class QualityChange:
 
     Args:
         label: Variant, precision and device.
-        difference: B - A with its 95 % interval, as of independent samples: too wide if both were
+        difference: B - A with its 95% interval, as of independent samples: too wide if both were
             evaluated on the same samples.
         p: p-value of the difference, adjusted for the number of variants.
         remark: Why the outcome is unknown, or why it is the same.

@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TextRow:
-    """A row of a table; ``same`` rows have no change."""
+    """A row of a table; ``same`` rows have no change. The last cell is the outcome and remarks."""
 
     cells: tuple[str, ...]
     same: bool
+    outcome: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +44,12 @@ def headline(comparison: Comparison) -> str:
     trials = units.count_text(len({change.label for change in comparison.changes}), "trial")
     broken = sum(failure.new for failure in comparison.failures)
     failing = f"; {units.count_text(broken, 'trial')} of A failed in B" if broken else ""
-    return (
-        f"B ({comparison.b.name}) against A ({comparison.a.name}): {counts} of"
-        f" {figures} of {trials}{failing}."
-    )
+    sides = f"B ({comparison.b.name}) against A ({comparison.a.name})"
+    if comparison.nothing_decided:
+        sides = f"Cannot tell: {sides}"
+    elif not {"better", "worse"} & {change.outcome for change in comparison.all_changes}:
+        sides = f"No difference found: {sides}"
+    return f"{sides}: {counts} of {figures} of {trials}{failing}."
 
 
 def machines_text(comparison: Comparison) -> str:
@@ -63,16 +66,21 @@ def machines_text(comparison: Comparison) -> str:
 def method_lines(comparison: Comparison) -> tuple[str, ...]:
     """Return the meaning of the outcomes and the smallest detectable loss."""
     outcomes = (
-        f"Better or worse: p < {LEVEL:g} after Holm's correction for all figures. Same: the 95 %"
-        f" interval (in brackets) lies within {comparison.within_pct:g} % of 1. Otherwise unknown."
+        f"Better or worse: p < {LEVEL:g} after Holm's correction for all figures. Same: the 95%"
+        f" interval (in brackets) lies within {comparison.within_pct:g}% of 1. Otherwise unknown."
     )
-    if math.isnan(comparison.detectable_pct):
-        return outcomes, comparison.noise.text, "No loss is detectable: no figure can be decided."
-    detectable = (
-        f"Smallest detectable loss: {units.text(comparison.detectable_pct, 2)} % (median over the"
-        " figures). Reruns of A (--rerun) measure the variation between runs."
-    )
+    detectable = detectable_text(comparison)
+    if not math.isnan(comparison.detectable_pct):
+        detectable += " Reruns of A (--rerun) measure the variation between runs."
     return outcomes, comparison.noise.text, detectable
+
+
+def detectable_text(comparison: Comparison) -> str:
+    """Return how large a loss may have been missed."""
+    if math.isnan(comparison.detectable_pct):
+        return "A loss of any size may have been missed: no figure of speed can be decided."
+    pct = units.text(comparison.detectable_pct, 2)
+    return f"A loss of speed below {pct}% may have been missed (median over the figures)."
 
 
 def changes_table(comparison: Comparison) -> TextTable:
@@ -112,14 +120,16 @@ def _row(
         units.interval_text(interval.value, interval.low, interval.high),
         f"{change.outcome} ({', '.join(shown)})" if shown else change.outcome,
     )
-    return TextRow(cells, change.outcome == "same" and set(remarks) <= {SAME_OUTPUTS})
+    return TextRow(
+        cells, change.outcome == "same" and set(remarks) <= {SAME_OUTPUTS}, change.outcome
+    )
 
 
 def size_lines(comparison: Comparison) -> list[str]:
     """Return the changes of model sizes."""
     return [
         f"{size.variant}: {units.text(size.a_mib)} MiB in A, {units.text(size.b_mib)} MiB in B"
-        f" ({size.change_pct:+.1f} %)"
+        f" ({size.change_pct:+.1f}%)"
         for size in comparison.sizes
         if size.a_mib != size.b_mib
     ]

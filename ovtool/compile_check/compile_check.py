@@ -14,11 +14,14 @@ from ovtool.compile_check import compiling, suspects
 from ovtool.compile_check.compiling import COMPILE_S, LocalCompiler
 from ovtool.compile_check.npu import offline
 from ovtool.core import temporary, units
-from ovtool.core.device_names import KINDS, is_virtual, kind_of, npu_platform
+from ovtool.core.device_names import KINDS, is_virtual, kind_of, normalize, npu_platform
 from ovtool.core.errors import InputError, MissingDeviceError
 from ovtool.core.ports import fix_shapes
 from ovtool.core.progress import SILENT, Progress
 from ovtool.core.registry import suggestion
+from ovtool.core.shapes import shapes_text
+from ovtool.core.tabular import Tabular, TabularList
+from ovtool.core.terminal import shows_progress
 from ovtool.core.third_party import condense, read_graph
 from ovtool.core.trial_grid import plan_trials, single_spec
 from ovtool.devices import rules
@@ -41,8 +44,8 @@ if TYPE_CHECKING:
 MODEL = "model.xml"
 
 
-@dataclass(frozen=True, slots=True)
-class CompileCheck:
+@dataclass(frozen=True, slots=True, repr=False)
+class CompileCheck(Tabular):
     """The result of a trial compile.  Nothing was run.
 
     Args:
@@ -79,11 +82,21 @@ class CompileCheck:
     compiler_error: str = ""
     search: Search | None = None
 
+    def _title(self) -> str:
+        verdict = "compiles" if self.compiles else f"does not compile: {self.error}"
+        return f"{self.variant} on {self.device} {verdict}"
+
+    def _rows(self) -> list[dict[str, Any]]:
+        row = asdict(self) | {"shapes": shapes_text(self.shapes)}
+        del row["search"]
+        return [row]
+
     def to_json(self) -> dict[str, Any]:
         """Return the check as JSON types."""
         return asdict(self) | {"shapes": {name: list(shape) for name, shape in self.shapes}}
 
 
+@shows_progress()
 def check(
     model: ModelReference,
     *,
@@ -93,7 +106,7 @@ def check(
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     timeout_s: float = 600.0,
     progress: Progress = SILENT,
-) -> list[CompileCheck]:
+) -> TabularList[CompileCheck]:
     """Compile a variant for devices, including NPU platforms that this machine does not have.
 
     Nothing is run.  After a failure, parts of the graph are compiled to find the operations at
@@ -112,13 +125,13 @@ def check(
     """
     variant = load_variant(model)
     spec = single_spec(batch=batch, precision=precision, shapes=shapes)
-    names = list(dict.fromkeys(devices))
+    names = list(dict.fromkeys(map(normalize, devices)))
     trial_jobs = {t.device: _build_job(t, variant) for t in plan_trials([variant], names, spec)}
     discovered = discover()
     compilers = {name: select_compiler(name, discovered, timeout_s) for name in names}
-    return [
+    return TabularList(
         check_compiles(trial_jobs[name], name, compilers[name], progress=progress) for name in names
-    ]
+    )
 
 
 def _build_job(trial: Trial, variant: Variant) -> Job:
@@ -178,6 +191,7 @@ def check_compiles(
     """Compile a job's model for a device, and search a failure's suspects.
 
     The job's shapes are all fixed.  The search for the operations at fault takes more compiles.
+    A compiler that crashes is started once more.
 
     Raises:
         InputError: The shapes do not fit the model.
@@ -192,6 +206,8 @@ def check_compiles(
         def compile_part(part: ov.Model) -> Outcome:
             ov.save_model(part, scratch / MODEL, compress_to_fp16=False)
             outcome = compiler.compile(scratch / MODEL, job.properties)
+            if outcome.failure == "died":  # of the model, or of the machine's load: try once more
+                outcome = compiler.compile(scratch / MODEL, job.properties)
             progress.advance()
             return outcome
 

@@ -3,6 +3,8 @@
 Compilers reject a model with errors that name no operation.  The search takes the operations in
 topological order and bisects for the shortest prefix that fails; the last operation of this prefix
 is a suspect.  The search then continues after it.  It assumes that every longer prefix fails too.
+A compiler may also fail by chance, for example for lack of memory: an operation that compiles alone
+is a suspect only where the prefix fails again.
 """
 
 from __future__ import annotations
@@ -76,6 +78,7 @@ class _Bisection:
     graph: _Graph
     compile_part: Callable[[ov.Model], Outcome]
     count: int = 0
+    unrepeated: int = 0
     errors: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def run(self) -> Search:
@@ -84,21 +87,30 @@ class _Bisection:
         failing_types: set[str] = set()
         while pending and len(suspects) < MAX_SUSPECTS:
             segment = pending.pop(0)
-            if suspects and not self.fails(segment):
+            if self.count and not self.fails(segment):
                 continue
             end = self.find_shortest_prefix(segment)
             suspect = self.describe_last(segment[:end])
-            suspects.append(suspect)
-            if suspect.fails_alone:
-                failing_types.add(suspect.type)
+            if suspect is None:
+                self.unrepeated += 1
+            else:
+                suspects.append(suspect)
+                if suspect.fails_alone:
+                    failing_types.add(suspect.type)
             pending = [
                 part
                 for rest in (segment[end:], *pending)
                 for part in _split(rest, failing_types)
                 if part
             ]
-        note = f"the search stopped after {MAX_SUSPECTS} suspects" if pending else ""
-        return Search(tuple(suspects), not pending, self.count, note)
+        return Search(tuple(suspects), not pending, self.count, self.describe_end(bool(pending)))
+
+    def describe_end(self, stopped: bool) -> str:
+        notes = [f"the search stopped after {MAX_SUSPECTS} suspects"] if stopped else []
+        if self.unrepeated:
+            failures = "1 failure" if self.unrepeated == 1 else f"{self.unrepeated} failures"
+            notes.append(f"{failures} of the compiler did not occur again and named no suspect")
+        return "; ".join(notes)
 
     def fails(self, segment: Sequence[Any]) -> bool:
         self.count += 1
@@ -111,7 +123,8 @@ class _Bisection:
         """Return the length of the shortest failing prefix of a failing segment."""
         return _bisect(0, len(segment), lambda length: self.fails(segment[:length]))
 
-    def describe_last(self, prefix: Sequence[Any]) -> Suspect:
+    def describe_last(self, prefix: Sequence[Any]) -> Suspect | None:
+        """Describe the last operation of a failing prefix; None where the failure was chance."""
         last = prefix[-1]
         name, kind = last.get_friendly_name(), last.get_type_name()
         if self.fails([last]):
@@ -120,6 +133,8 @@ class _Bisection:
             return Suspect(
                 name, kind, fails_alone=True, error=error, untested_same_type=len(same) - 1
             )
+        if not self.fails(prefix):
+            return None
         start = _bisect(len(prefix) - 1, 0, lambda start: self.fails(prefix[start:]))
         error = self.errors.get(_end_names(prefix[start:]), "")
         fails_from = prefix[start].get_friendly_name()

@@ -1,14 +1,15 @@
 """Quantization within an accuracy limit: settings that cost no time first, then float layers.
 
 The candidates are, in this order: the settings as given, with what rules decide; the settings with
-the least noise in a search without labels (:mod:`ovtool.compression.calibration_search`); then the
-best of these with layers left in float, as few as hold the limit. The result is the first
-candidate with a metric at most ``max_drop`` below that of the uncompressed graph, on the same
-validation samples. For a target whose INT8 kernels do not overflow, the candidates compute in f32,
-as their graphs state it; otherwise in the kernels of this CPU. The interval of the drop is
-evidence: where it contains ``max_drop``, the samples are too few. For a share of samples the drop
-is paired, see :mod:`ovtool.core.paired`. For other metrics the interval is that of the quantized
-graph's metric, which is wider.
+the least noise in a search without labels (:mod:`ovtool.compression.calibration_search`), which
+come first with effort medium or high; then the best of these with layers left in float, as few as
+hold the limit. The result is the first candidate with a metric at most ``max_drop`` below that of
+the uncompressed graph, on the same validation samples. Settings by rules need an interval that
+confirms it, or come after those with the least noise. For a target whose INT8 kernels do not
+overflow, the candidates compute in f32, as their graphs state it; otherwise in the kernels of this
+CPU. The interval of the drop is evidence: where it contains ``max_drop``, the samples are too few.
+The interval is paired by sample, see :mod:`ovtool.core.paired`; for metrics without a figure for
+each sample, such as those of boxes, it is that of the quantized graph's metric, which is wider.
 """
 
 from __future__ import annotations
@@ -18,17 +19,20 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ovtool.compression import layer_sensitivity, ptq
-from ovtool.compression.calibration_search import CalibrationSearch
+from ovtool.compression.calibration_rules import judging_properties
+from ovtool.compression.calibration_search import BY_RULES, CalibrationSearch, SettingsAttempt
 from ovtool.compression.layer_sensitivity import LayerCost
 from ovtool.compression.method import MethodResult
 from ovtool.compression.saved_state import load_state, save_state
 from ovtool.core import files, units
 from ovtool.core.columns import quality_loss
 from ovtool.core.errors import InputError, LimitNotMetError
-from ovtool.core.paired import compare_outcomes
+from ovtool.core.paired import SampleScores, compare_scores
 from ovtool.core.statistics import Interval
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import openvino as ov
 
     from ovtool.compression.method import MethodContext, QualityEvaluator
@@ -46,9 +50,9 @@ class Attempt:
     """A candidate and its evaluation.
 
     ``settings`` are those that differ from the given ones; ``drop`` is positive for a loss;
-    ``lost`` and ``won`` are numbers of samples, ``drop_low`` and ``drop_high`` the paired interval;
-    None if the metric is no share of samples. ``certain``: the limit lies outside the interval;
-    None without an interval.
+    ``drop_low`` and ``drop_high`` are its paired interval, None if the metric has no figure for
+    each sample; ``lost`` and ``won`` are numbers of samples, None if it is no share of samples.
+    ``certain``: the limit lies outside the interval; None without an interval.
     """
 
     candidate: str
@@ -101,7 +105,7 @@ class _Search:
         self.settings = settings
         self.spent_s = 0.0
         self.in_float: Interval | None = None
-        self.float_outcomes: tuple[bool, ...] | None = None
+        self.float_scores: SampleScores | None = None
         self.attempts: list[Attempt] = []
         self.costs: list[LayerCost] | None = None
         self.ranking: dict[str, Any] | None = None
@@ -113,25 +117,41 @@ class _Search:
             progress.start("evaluating the model without quantization")
             started = time.monotonic()
             self.in_float = self.evaluator(self.context.model)
-            self.float_outcomes = self.evaluator.outcomes
+            self.float_scores = self.evaluator.sample_scores
             self._save(started)
-        first = "settings as given" if self.settings.effort == "none" else "settings by rules"
-        model = self._try(first, {})
-        if model is not None:
-            return self._result(model, {})
-        for candidate, changed in self._ranked().items():
+        for candidate, changed, confirmed in self._candidates():
             model = self._try(candidate, changed)
-            if model is not None:
+            if model is not None and not (confirmed and self._attempt(changed).certain is False):
                 return self._result(model, changed)
         best = self._best()
         if best is None:
             raise InputError(f"the model cannot be quantized: {self.attempts[0].error}")
         return self._result(*self._with_layers_in_float(best))
 
-    def _ranked(self) -> dict[str, dict[str, Any]]:
-        """Return the settings with the least noise by their description."""
+    def _candidates(self) -> Iterator[tuple[str, dict[str, Any], bool]]:
+        """Yield candidates without further layers in float.
+
+        Each is a name, what it changes, and whether it needs to hold the limit with certainty.
+        Settings by rules take no time to find, and come first. If only chance may have made them
+        hold, those with the least noise, which cost nothing at run time either, come before them.
+        With effort medium or high, these come first.
+        """
         if self.settings.effort == "none":
-            return {}
+            yield "settings as given", {}, False
+            return
+        if self.settings.effort not in ptq.TIME_LIMITS_S:
+            yield BY_RULES, {}, True
+        for attempt in self._ranked():
+            yield attempt.name, attempt.changed, False
+        yield BY_RULES, {}, False
+
+    def _attempt(self, changed: dict[str, Any]) -> Attempt:
+        return next(attempt for attempt in self.attempts if attempt.settings == changed)
+
+    def _ranked(self) -> list[SettingsAttempt]:
+        """Return the settings with the least noise; none if time is over and a candidate holds."""
+        if self._out_of_time and any(attempt.holds for attempt in self.attempts):
+            return []
         self._check_time()
         started = time.monotonic()
         limit = self.settings.time_limit_s
@@ -145,7 +165,7 @@ class _Search:
         self.ranking = search.details()
         self.spent_s += search.earlier_s
         self._save(started)
-        return {attempt.name: attempt.changed for attempt in ranked[:_JUDGED] if attempt.changed}
+        return ranked[:_JUDGED]
 
     def _with_layers_in_float(self, best: Attempt) -> tuple[ov.Model, dict[str, Any]]:
         """Return the model with the fewest layers in float that holds the limit, and its settings.
@@ -189,6 +209,8 @@ class _Search:
         known = next((attempt for attempt in self.attempts if attempt.settings == changed), None)
         if known is not None:
             return self._quantize(settings) if known.holds else None
+        if any(attempt.holds for attempt in self.attempts) and self._out_of_time:
+            return None
         if self.attempts:
             self._check_time()
         started = time.monotonic()
@@ -228,18 +250,19 @@ class _Search:
             holds=drop <= limit + _ROUNDING,
             certain=metric.excludes(in_float.value - sign * limit) if metric.known else None,
         )
-        before, after = self.float_outcomes, self.evaluator.outcomes
-        if before is None or after is None:
+        before, after = self.float_scores, self.evaluator.sample_scores
+        if before is not None and after is not None:
+            paired = compare_scores(before, after)
+            evaluated = replace(evaluated, lost=paired.lost, won=paired.won)
+            interval = paired.drop
+        elif self.evaluator.compares:  # with outputs that have no error of their own
+            interval = Interval(drop, in_float.value - metric.high, in_float.value - metric.low)
+        else:
             return evaluated
-        paired = compare_outcomes(before, after)
-        return replace(
-            evaluated,
-            drop_low=paired.drop.low,
-            drop_high=paired.drop.high,
-            lost=paired.lost,
-            won=paired.won,
-            certain=paired.drop.excludes(limit),
-        )
+        if not interval.known:
+            return evaluated
+        certain = interval.excludes(limit)
+        return replace(evaluated, drop_low=interval.low, drop_high=interval.high, certain=certain)
 
     def _line(self, attempt: Attempt) -> str:
         if attempt.drop is None:
@@ -250,9 +273,10 @@ class _Search:
         doubt = doubts[attempt.certain]
         metric = units.interval_text(attempt.metric, attempt.ci_low, attempt.ci_high)
         drop = f"drop {attempt.drop:.4f}"
+        if attempt.drop_low is not None:
+            drop += f" [{attempt.drop_low:.4f}, {attempt.drop_high:.4f}] paired"
         if attempt.lost is not None:
-            ends = f"[{attempt.drop_low:.4f}, {attempt.drop_high:.4f}]"
-            drop += f" {ends} paired, {attempt.lost} lost, {attempt.won} won"
+            drop += f", {attempt.lost} lost, {attempt.won} won"
         name = self.evaluator.metric
         return f"{attempt.candidate}: {name} {metric}, {drop}, {verdict}{doubt}"
 
@@ -285,6 +309,7 @@ class _Search:
                 self._with(best.settings),
                 time_limit_s=None if limit is None else limit - self.spent_s,
                 progress=self.context.progress,
+                properties=judging_properties(self.settings),
             )
             if sensitivity.not_reached:
                 raise self._limit_not_met(" within the time limit, which ended the layer analysis")
@@ -329,7 +354,7 @@ class _Search:
             "metric": self.evaluator.description,
             "spent_s": self.spent_s,
             "in_float": None if self.in_float is None else asdict(self.in_float),
-            "float_outcomes": self.float_outcomes,
+            "float_scores": None if self.float_scores is None else asdict(self.float_scores),
             "attempts": [asdict(attempt) for attempt in self.attempts],
             "ranking": self.ranking,
             "costs": None if self.costs is None else [asdict(cost) for cost in self.costs],
@@ -343,8 +368,12 @@ class _Search:
             return
         self.spent_s = state["spent_s"]
         self.in_float = Interval(**state["in_float"])
-        outcomes = state["float_outcomes"]
-        self.float_outcomes = None if outcomes is None else tuple(outcomes)
+        scores = state["float_scores"]
+        if scores is not None:
+            weights = scores["weights"]
+            self.float_scores = SampleScores(
+                tuple(scores["values"]), None if weights is None else tuple(weights)
+            )
         self.attempts = [Attempt(**attempt) for attempt in state["attempts"]]
         self.ranking = state["ranking"]
         if state["costs"] is not None:

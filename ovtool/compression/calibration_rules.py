@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ovtool.compression.ptq import Int8Settings
 from ovtool.core import units
-from ovtool.devices.rules import find_wide_int8
+from ovtool.devices.rules import find_narrow_int8, find_wide_int8
 from ovtool.graph.operations import VIEWS
 from ovtool.graph.reference_run import EXACT_PROPERTIES, FLOAT_KERNELS
 from ovtool.system.host import Host
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from ovtool.compression.method import MethodSettings
     from ovtool.compression.ptq import QuantizationSettings
 
+_CPUS = ("any", "cpu")
+"""Target devices that include the CPU of this machine."""
 _ATTENTION = "ScaledDotProductAttention"
 # Between the softmax and the product with the values.
 _PASSED = frozenset({*VIEWS, "Convert", "Multiply", "Select", "Transpose"})
@@ -47,8 +49,11 @@ def decide(
     decisions = []
     if isinstance(settings, Int8Settings) and settings.overflow_fix == "auto":
         wide = find_wide_int8(settings.target_device, host or Host())
+        narrow = find_narrow_int8(host or Host()) if settings.target_device in _CPUS else None
         if wide is not None:
             decisions.append(Decision("overflow_fix", "disable", f"no overflow: {wide}"))
+        elif narrow is not None:
+            decisions.append(Decision("overflow_fix", "pairs", narrow))
     if isinstance(settings, Int8Settings) and settings.activation_scales == "auto":
         depthwise = count_depthwise(model)
         if depthwise:

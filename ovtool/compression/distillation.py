@@ -211,8 +211,8 @@ class _Distillation:
             positions = slice(2, None) if a.ndim == 4 else slice(1, -1)
             if a.ndim != b.ndim or (a.ndim > 2 and a.shape[positions] != b.shape[positions]):
                 raise InputError(
-                    f"feature_layers: shapes {list(a.shape)} of {ours} and {list(b.shape)} of "
-                    f"{theirs} differ in more than the width"
+                    f"feature_layers: {ours} {list(a.shape)} and {theirs} {list(b.shape)} differ",
+                    "only the widths may differ",
                 )
             axis = 1 if a.ndim == 4 else -1
             if a.shape[axis] != b.shape[axis]:

@@ -7,18 +7,26 @@ from typing import TYPE_CHECKING, Any
 
 from ovtool.core import units
 from ovtool.core.notes import Note, make_note
+from ovtool.evaluation.repeatability import ROUNDING
 from ovtool.graph.weights import count_weights, drop_shared, find_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     import openvino as ov
 
+    from ovtool.compression.execution_check import CheckedRun
     from ovtool.core.variant import Step, Variant
     from ovtool.graph.runtime import Layer
 
 EFFECT_NOTES = frozenset(
-    {"files-larger", "int8-not-executed", "mode-not-applied", "quantization-noise"}
+    {
+        "files-larger",
+        "int8-not-executed",
+        "mode-not-applied",
+        "outputs-not-repeatable",
+        "quantization-noise",
+    }
 )
 """Ids of the notes on the last step of a variant."""
 _INT8_METHODS = ("int8", "qat")
@@ -37,19 +45,23 @@ _APPLIED = 0.5
 
 
 def note_effects(
-    step: Step, model: ov.Model, layers: Sequence[Layer] | None, sizes: tuple[int, int]
+    step: Step, model: ov.Model, checked: CheckedRun, sizes: tuple[int, int]
 ) -> tuple[Note, ...]:
     """Return the notes on a step.
 
     Args:
         step: The step, with all settings.
         model: The compressed graph.
-        layers: The layers that the CPU executed for the graph; None if unknown.
+        checked: The runs of the graph on the CPU.
         sizes: Bytes of the compressed files, and of those of the parent.
     """
     notes = []
-    if step.method in _INT8_METHODS and layers is not None:
-        notes += _note_executed(layers)
+    if step.method in _INT8_METHODS and checked.layers is not None:
+        notes += _note_executed(checked.layers)
+    if checked.difference > ROUNDING:
+        percent = units.text(100 * checked.difference)
+        evidence = f"two runs on the CPU differ by {percent}% of the largest value"
+        notes.append(make_note("outputs-not-repeatable", evidence))
     if step.method == "weights":
         notes += _note_mode(step.settings, model)
     notes += _note_noise(step.details.get("noise"))
@@ -81,7 +93,8 @@ def _note_noise(noise: dict[str, Any] | None) -> list[Note]:
     if noise is None or ratio is None or ratio >= _MIN_SQNR_DB:
         return []
     samples = units.count_text(noise["samples"], "calibration sample")
-    evidence = f"output {noise['output']}: signal to noise {units.text(ratio)} dB on {samples}"
+    subject = f"{noise['output']} {noise.get('channels', '')}".rstrip()
+    evidence = f"output {subject}: signal to noise {units.text(ratio)} dB on {samples}"
     return [make_note("quantization-noise", evidence)]
 
 
@@ -106,7 +119,7 @@ def _note_mode(settings: dict[str, Any], model: ov.Model) -> list[Note]:
             others[name] = others.get(name, 0) + 1
     listed = ", ".join(f"{count} {name}" for name, count in others.items())
     evidence = (
-        f"{mode} in {len(narrow)} of {len(weights)} layers, {100 * applied / total:.0f} % of the"
+        f"{mode} in {len(narrow)} of {len(weights)} layers, {100 * applied / total:.0f}% of the"
         f" weights; other types: {listed}"
     )
     return [make_note("mode-not-applied", evidence)]

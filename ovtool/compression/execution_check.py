@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from ovtool.core.errors import InputError
 from ovtool.core.ports import fixed_batch, ports
 from ovtool.core.third_party import read_graph
 from ovtool.datasets.samples import batches, random_sample
+from ovtool.evaluation.divergence import compute_relative_error
 from ovtool.graph.flops import compute_cost
 from ovtool.graph.reference_run import ReferenceModel
 from ovtool.graph.runtime import read_layers
@@ -30,12 +32,27 @@ _OPEN_IMAGE, _OPEN_OTHER = 224, 16
 _SEED = 0
 
 
+@dataclass(frozen=True, slots=True)
+class CheckedRun:
+    """What the runs of a model show.
+
+    ``layers`` are those that the CPU executes; None if it did not run. ``difference`` is the
+    largest difference between two runs of the compiled model, relative to the largest output.
+    ``compiled`` is that model, to run on other inputs; None if it did not run.
+    """
+
+    layers: list[Layer] | None
+    difference: float = 0.0
+    compiled: ReferenceModel | None = None
+
+
 def check_runs(
     model: ov.Model, parent: Variant, samples: Samples | None, progress: Progress
-) -> list[Layer] | None:
-    """Run a model on the CPU once, check that its outputs are finite, and return its layers.
+) -> CheckedRun:
+    """Run a model on the CPU, check that its outputs are finite, and run it again.
 
-    The layers are those that the CPU executes; None if it did not run.
+    A second compilation would take longer than the compression of weights: evaluate and the sweep
+    compare processes.
 
     The input is the first sample. It is seeded random values without samples, and where the input
     shapes differ from the parent's, which the samples fit. If the parent fails on random values
@@ -49,16 +66,19 @@ def check_runs(
     reshaped = [p.shape for p in inputs] != [p.shape for p in parent.record.inputs]
     feed = _feed(inputs, parent, None if reshaped else samples)
     compressed = ReferenceModel(model)
-    failure = _run_failure(compressed, feed)
+    failure, outputs = _run(compressed, feed)
     if failure is None:
-        return read_layers(compressed.compiled, compute_cost(model))
+        layers = read_layers(compressed.compiled, compute_cost(model))
+        pairs = zip(compressed.run(feed), outputs, strict=True)
+        errors = [compute_relative_error(a, b) for a, b in pairs if b.dtype.kind in "fiu"]
+        return CheckedRun(layers, max(errors, default=0.0), compressed)
     before = ReferenceModel(read_graph(parent.xml))
-    if reshaped or _run_failure(before, feed) is None:
+    if reshaped or _run(before, feed)[0] is None:
         raise InputError(f"the compressed model {failure}", "ignore layers, or use other settings")
     if samples is not None:
         raise InputError(f"variant {parent.name} {failure} before compression")
     progress.note(f"warning: not checked by a run: on random values {parent.name} {failure} too")
-    return None
+    return CheckedRun(None)
 
 
 def _feed(
@@ -72,25 +92,27 @@ def _feed(
 
 
 def _closed(port: Port, parent: Variant) -> Port:
-    """Return a port without open dimensions; images get their recorded size."""
+    """Return a port whose only open dimension is the batch; images get their recorded size."""
     recorded = parent.record.preprocessing
     height, width = (recorded and recorded.size) or (_OPEN_IMAGE, _OPEN_IMAGE)
     sizes = {"H": height, "W": width}
     letters = port.layout or "?" * len(port.shape)
     shape = tuple(
-        sizes.get(letter, _OPEN_OTHER) if size < 0 else size
-        for letter, size in zip(letters, port.shape, strict=False)
+        sizes.get(letter, _OPEN_OTHER) if size < 0 and axis != port.batch_axis else size
+        for axis, (letter, size) in enumerate(zip(letters, port.shape, strict=False))
     )
     return port.model_copy(update={"shape": shape})
 
 
-def _run_failure(reference: ReferenceModel, feed: dict[int, np.typing.NDArray[Any]]) -> str | None:
-    """Return why a run of the model fails, as a predicate; None if it succeeds."""
+def _run(
+    reference: ReferenceModel, feed: dict[int, np.typing.NDArray[Any]]
+) -> tuple[str | None, list[np.typing.NDArray[Any]]]:
+    """Return why a run of the model fails, as a predicate, None if it succeeds; and its outputs."""
     try:
         outputs = reference.run(feed)
     except InputError as error:
-        return f"fails a run: {error}"
+        return f"fails a run: {error}", []
     for port, values in zip(ports(reference.model)["outputs"], outputs, strict=True):
         if values.dtype.kind == "f" and not np.isfinite(values).all():
-            return f"returns NaN or infinity at {port.name}"
-    return None
+            return f"returns NaN or infinity at {port.name}", outputs
+    return None, outputs

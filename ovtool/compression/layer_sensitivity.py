@@ -10,21 +10,19 @@ The figures rank layers. They do not predict the quantized model, where errors i
 from __future__ import annotations
 
 import itertools
-import math
 import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ovtool.compression import ptq
 from ovtool.compression.nncf_adapter import CalibrationFeed
+from ovtool.compression.output_noise import FloatOutputs, run_all, sqnr_db
 from ovtool.core import units
 from ovtool.core.columns import quality_loss
 from ovtool.core.errors import InputError
 from ovtool.core.progress import SILENT, Progress
 from ovtool.graph import flops
-from ovtool.graph.reference_run import FLOAT_KERNELS, ReferenceModel
+from ovtool.graph.reference_run import FLOAT_KERNELS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -56,7 +54,7 @@ class LayerCost:
     """Cost of quantizing one layer, or a block of neighboring layers.
 
     ``macs_share`` is the share of the model's multiply-adds, 0 to 1, None if unknown. ``noise`` is
-    the power of the error of the first output over the power of that output.
+    the power of the error over that of the signal, of the worst output or group of its channels.
     """
 
     layers: tuple[str, ...]
@@ -104,38 +102,6 @@ class Sensitivity:
     def sqnr_db(self) -> float:
         """Signal to quantization noise with all layers quantized, in dB."""
         return sqnr_db(self.noise)
-
-
-def sqnr_db(noise: float) -> float:
-    """Return the signal-to-noise ratio of a relative noise power, in dB.
-
-    >>> sqnr_db(0.01), sqnr_db(0.0), sqnr_db(float("inf"))
-    (20.0, inf, -inf)
-    """
-    if noise == 0:
-        return math.inf
-    return -math.inf if math.isinf(noise) else -10 * math.log10(noise)
-
-
-def relative_noise(in_float: Sequence[NDArray[Any]], quantized: Sequence[NDArray[Any]]) -> float:
-    """Return the power of the difference over the power of the float outputs, over all batches.
-
-    Values that are not finite in float are left out. Infinite where other quantized outputs are
-    not finite, where sizes differ, or where only the float outputs are zero.
-    """
-    signal = error = 0.0
-    for a, b in zip(in_float, quantized, strict=True):
-        if a.shape != b.shape:
-            return math.inf
-        known = np.isfinite(a)
-        exact, rounded = a[known].astype(np.float64), b[known].astype(np.float64)
-        if not np.isfinite(rounded).all():
-            return math.inf
-        signal += float(exact @ exact)
-        error += float((rounded - exact) @ (rounded - exact))
-    if error == 0:
-        return 0.0
-    return error / signal if signal else math.inf
 
 
 class QuantizerSwitches:
@@ -212,13 +178,15 @@ def measure_sensitivity(
     max_rows: int = MAX_ROWS,
     time_limit_s: float | None = None,
     progress: Progress = SILENT,
+    properties: Mapping[str, str] | None = None,
 ) -> Sensitivity:
-    """Quantize one layer of a graph at a time and compare the first output with the graph's own.
+    """Quantize one layer of a graph at a time and compare the outputs with the graph's own.
 
     Outputs are compared on :data:`COMPARED_SAMPLES` of the calibration samples, evenly spread; the
     evaluator measures the metric on all validation samples, for each layer. More layers than
     ``max_rows`` are measured in blocks of neighbors. After ``time_limit_s`` no further layer is
-    measured. The graph is not changed; ignored layers have no row.
+    measured. The graph is not changed; ignored layers have no row. ``properties`` are those of the
+    compiled graphs, by default of f32, as the graphs state it.
 
     Raises:
         InputError: The graph cannot be quantized, no layer is quantized, or it does not run.
@@ -232,7 +200,7 @@ def measure_sensitivity(
     if not switches.layers:
         raise InputError("these settings quantize no layer of the model")
     compared = CalibrationFeed(samples, inputs, COMPARED_SAMPLES, SILENT)
-    meter = _create_meter(model, switches, list(compared), evaluator)
+    meter = _create_meter(model, switches, list(compared), evaluator, properties or FLOAT_KERNELS)
     switches.enable_only(tuple(switches.layers))
     all_quantized = meter.measure_noise()
     blocks = _blocks(list(switches.layers), max_rows)
@@ -259,21 +227,24 @@ class _Meter:
 
     Args:
         data: The inputs of each batch, by index.
-        exact: First output of the graph without quantizers, for each batch.
+        exact: Outputs of the graph without quantizers.
         in_float: The metric without quantizers; None without an evaluator.
         macs: Share of the multiply-adds by layer; None if some are unknown.
+        properties: Of the compiled graphs.
     """
 
     switches: QuantizerSwitches
     data: Sequence[dict[int, Any]]
-    exact: Sequence[NDArray[Any]]
+    exact: FloatOutputs
     evaluator: QualityEvaluator | None
     in_float: float | None
     macs: Mapping[str, float] | None
+    properties: Mapping[str, str]
 
     def measure_noise(self) -> float:
-        """Return the relative noise of the first output with the enabled quantizers."""
-        return relative_noise(self.exact, _outputs(self.switches.model, self.data))
+        """Return the noise of the worst output with the enabled quantizers."""
+        outputs = run_all(self.switches.model, self.data, self.properties)
+        return self.exact.compare(outputs).ratio
 
     def measure(self, block: tuple[str, ...]) -> LayerCost:
         """Return the cost of a block of layers with all others in float."""
@@ -292,18 +263,15 @@ def _create_meter(
     switches: QuantizerSwitches,
     data: Sequence[dict[int, Any]],
     evaluator: QualityEvaluator | None,
+    properties: Mapping[str, str],
 ) -> _Meter:
     """Return the meter of a graph, with its outputs and its metric in float."""
     switches.enable_only(())
-    exact = _outputs(switches.model, data)
+    exact = FloatOutputs(run_all(switches.model, data, properties))
     in_float = evaluator(switches.model).value if evaluator else None
-    return _Meter(switches, data, exact, evaluator, in_float, _macs_shares(model, data[0]))
-
-
-def _outputs(model: ov.Model, data: Sequence[dict[int, Any]]) -> list[NDArray[Any]]:
-    """Return the first output for each batch, computed in f32, as the graph states it."""
-    reference = ReferenceModel(model, FLOAT_KERNELS)
-    return [reference.run(inputs)[0] for inputs in data]
+    return _Meter(
+        switches, data, exact, evaluator, in_float, _macs_shares(model, data[0]), properties
+    )
 
 
 def _macs_shares(model: ov.Model, feed: Mapping[int, NDArray[Any]]) -> dict[str, float] | None:

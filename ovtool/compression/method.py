@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
 from ovtool.core import units
 from ovtool.core.errors import InputError
-from ovtool.core.fields import Record
+from ovtool.core.fields import UserInput
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -18,15 +18,17 @@ if TYPE_CHECKING:
 
     import openvino as ov
 
+    from ovtool.core.paired import SampleScores
     from ovtool.core.ports import Preprocessing
     from ovtool.core.progress import Progress
     from ovtool.core.statistics import Interval
     from ovtool.core.variant import Step, Variant
     from ovtool.datasets.samples import Samples
+    from ovtool.graph.reference_run import ReferenceModel
     from ovtool.models.network import Network
 
 
-class MethodSettings(Record):
+class MethodSettings(UserInput):
     """Base of the settings of every method: each setting has a default and a description."""
 
     @field_validator("*")
@@ -48,11 +50,17 @@ labelled validation samples to choose settings by, or a PyTorch network."""
 class QualityEvaluator(Protocol):
     """Measures the quality of a graph on validation samples."""
 
-    samples: Samples
+    @property
+    def samples(self) -> Samples:
+        """The validation samples."""
 
     @property
-    def outcomes(self) -> tuple[bool, ...] | None:
-        """Whether each sample counted in the last evaluation; None if the metric is no share."""
+    def sample_scores(self) -> SampleScores | None:
+        """The samples' scores in the last evaluation; None if the metric is no mean of them."""
+
+    @property
+    def compares(self) -> bool:
+        """Whether the figures compare with the uncompressed variant, whose figure is 1."""
 
     @property
     def int8_kernels(self) -> bool:
@@ -135,13 +143,15 @@ class MethodResult:
 
     ``details`` are facts for the record that only the method knows, as JSON types. ``network`` can
     be trained by later steps. ``verify`` is called with the saved graph: it returns more details,
-    or raises InputError where the files do not hold what the method promises.
+    or raises InputError where the files do not hold what the method promises. ``judge`` is called
+    with the same graph, which has run: it returns details of its outputs.
     """
 
     model: ov.Model
     details: dict[str, Any] = field(default_factory=dict)
     network: Network | None = None
     verify: Callable[[ov.Model], dict[str, Any]] | None = None
+    judge: Callable[[ReferenceModel], dict[str, Any]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +167,7 @@ class Method(Generic[S]):
             before the step, so that the saved weights fit. None for a method that keeps the
             structure.
         conditional_needs: Inputs that the method requires with these settings.
+        untrained: What a model keeps of its accuracy without training, as measured on an example.
         update_preprocessing: Returns the preprocessing of the result for the preprocessing of the
             parent. None for a method that keeps the size of the images.
     """
@@ -167,6 +178,7 @@ class Method(Generic[S]):
     changes: str
     rebuild: Callable[[Network, Step], None] | None = None
     conditional_needs: Callable[[S], frozenset[Need]] | None = None
+    untrained: str = ""
     update_preprocessing: Callable[[Preprocessing, S], Preprocessing] | None = None
 
     def needs_for(self, settings: S) -> frozenset[Need]:

@@ -79,11 +79,13 @@ def _quiet_bars() -> Iterator[None]:
     import rich
 
     console = rich.get_console()
-    before = console.file
+    before, in_notebook = console.file, console.is_jupyter
     console.file = _TextToLog()
+    console.is_jupyter = False  # a notebook's console draws widgets, whatever its file is
     try:
         yield
     finally:
+        console.is_jupyter = in_notebook
         # None is rich's default, the current sys.stdout; a file that the caller set is restored.
         console.file = None if before is sys.stdout else before  # type: ignore[assignment]
 

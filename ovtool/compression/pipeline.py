@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import filecmp
 import glob
 import hashlib
@@ -20,22 +21,27 @@ from ovtool.compression.method import (
     Method,
     MethodContext,
     MethodInputs,
+    MethodResult,
+    MethodSettings,
     MissingInputError,
     Need,
 )
 from ovtool.compression.registry import load_method, parse_settings
 from ovtool.core import files, steps, units, variant
+from ovtool.core.companions import SETTINGS, copy_companions
 from ovtool.core.errors import InputError
+from ovtool.core.input_limits import parse_json
 from ovtool.core.ports import ports, set_output_layouts
 from ovtool.core.progress import SILENT, Progress
 from ovtool.core.third_party import read_graph
 from ovtool.datasets.fingerprint import fingerprint, shared_notes, used_samples
 from ovtool.datasets.samples import CachedSamples
 from ovtool.graph import storage
+from ovtool.graph.quantization import detect_compression
 from ovtool.graph.weights import count_weight_types
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     import openvino as ov
@@ -103,9 +109,17 @@ def apply_method(
     variant.check_target(out, replace)
     parent.verify()
     scratch = _scratch(out, parent, step)
-    model = _read(parent.xml)
-    context = MethodContext(model, parsed, parent, inputs, scratch, progress)
-    compressed = _run(definition, context, step, out=out, name=name, replace=replace)
+    started = time.perf_counter()
+    with steps.limited(f"compressing {name}", limit_s=0.0):  # training may take any time
+        # The graph of the parent is freed before the result is checked, where no judge reads it.
+        result = definition.apply(
+            MethodContext(_read(parent.xml), parsed, parent, inputs, scratch, progress)
+        )
+    step = step.model_copy(update={"seconds": round(time.perf_counter() - started, 3)})
+    compressed = _record(
+        definition, result, parsed, parent, inputs, progress, step,
+        out=out, name=name, replace=replace,
+    )  # fmt: skip
     # The pattern has the length of the key: a variant named out.name + ".x" has its own scratch.
     for left in out.parent.glob(f".{glob.escape(out.name)}.{'?' * _KEY_DIGITS}{SCRATCH}"):
         shutil.rmtree(left, ignore_errors=True)
@@ -160,14 +174,14 @@ def _describe_data(
     return "; ".join(texts) or None, hashes
 
 
-def _data_notes(context: MethodContext[Any], step: Step) -> tuple[Note, ...]:
+def _data_notes(parent: Variant, inputs: MethodInputs, step: Step) -> tuple[Note, ...]:
     """Return the warnings about the data of a step, each once."""
     needs = frozenset(need for need in get_args(Need) if need in step.samples)
-    used = _used_samples(context.inputs, needs)
+    used = _used_samples(inputs, needs)
     notes = [note for samples in used.values() for note in samples.notes]
     validation = step.samples.get("validation")
     if validation is not None:
-        before = dict(used_samples(context.parent.record))
+        before = dict(used_samples(parent.record))
         own = {f"{n} of {step.method}": h for n, h in step.samples.items() if n != "validation"}
         notes += shared_notes(before | own, validation, f"validation of {step.method}")
     return tuple(dict.fromkeys(notes))
@@ -208,42 +222,45 @@ def _read(xml: Path) -> ov.Model:
     return read_graph(xml, mapped=os.name != "nt")
 
 
-def _run(
+def _record(
     method: Method[Any],
-    context: MethodContext[Any],
+    result: MethodResult,
+    settings: MethodSettings,
+    parent: Variant,
+    inputs: MethodInputs,
+    progress: Progress,
     step: Step,
     *,
     out: Path,
     name: str,
     replace: bool,
 ) -> Variant:
-    parent = context.parent
-    started = time.perf_counter()
-    with steps.limited(f"compressing {name}", limit_s=0.0):  # training may take any time
-        result = method.apply(context)
-    seconds = round(time.perf_counter() - started, 3)
+    """Save a result, check it by a run, and record it."""
 
     def describe(xml: Path) -> dict[str, Any]:
-        context.progress.start("checking")
+        progress.start("checking")
         saved = _read(xml)
         after = count_weight_types(saved)
         if filecmp.cmp(xml.with_suffix(".bin"), parent.bin, shallow=False) and (
             _outline(saved) == _outline(_read(parent.xml))
         ):
             raise InputError(f"{step.method} changes no layer of {parent.name}", _NO_LAYER_HINT)
-        layers = check_runs(saved, parent, context.inputs.calibration, context.progress)
+        stored = asdict(storage.measure_storage(xml, saved))
+        checked = check_runs(saved, parent, inputs.calibration, progress)
         weights = None
         if result.network is not None:
             result.network.save(xml.with_name(variant.NETWORK))
             weights = files.sha256(xml.with_name(variant.NETWORK))
         verified = result.verify(saved) if result.verify is not None else {}
-        stored = asdict(storage.measure_storage(xml, saved))
+        if result.judge is not None and checked.compiled is not None:
+            progress.start("comparing outputs")
+            verified |= result.judge(checked.compiled)
         details = {**after.to_json(), storage.KEY: stored, **result.details, **verified}
-        finished = step.model_copy(update={"seconds": seconds, "details": details})
+        finished = step.model_copy(update={"details": details})
         record = parent.record
         size = xml.stat().st_size + xml.with_suffix(".bin").stat().st_size
         sizes = (size, record.xml_bytes + record.bin_bytes)
-        effects = note_effects(finished, saved, layers, sizes)
+        effects = note_effects(finished, saved, checked, sizes)
         return {
             "name": name,
             "source": record.source,
@@ -252,22 +269,48 @@ def _run(
             "batch": record.batch,
             "batch_note": record.batch_note,
             "notes": tuple(
-                dict.fromkeys((*keep_notes(parent), *effects, *_data_notes(context, step)))
+                dict.fromkeys((*keep_notes(parent), *effects, *_data_notes(parent, inputs, step)))
             ),
-            "preprocessing": method.preprocessing(record.preprocessing, context.settings),
+            "preprocessing": method.preprocessing(record.preprocessing, settings),
             "network_sha256": weights,
             **ports(saved, maxima={p.name: p.maximum for p in record.inputs}),
         }
 
     set_output_layouts(result.model, parent.record.outputs)
-    compressed = variant.save(out, result.model, describe, replace)
+    compressed = variant.save(
+        out,
+        result.model,
+        describe,
+        replace,
+        stem=parent.record.stem,
+        write_companions=_companions_writer(parent, result.model),
+    )
     counted = count_weight_types(result.model)
-    context.progress.note(f"{name}: {_summary(counted, compressed, parent)}")
+    progress.note(f"{name}: {_summary(counted, compressed, parent)}")
     inherited = parent.record.notes
     for note in compressed.record.notes:
         if note.id in EFFECT_NOTES or (note.id == "samples-shared" and note not in inherited):
-            context.progress.note(f"warning: {name}: {note.text}")
+            progress.note(f"warning: {name}: {note.text}")
     return compressed
+
+
+def _companions_writer(parent: Variant, model: ov.Model) -> Callable[[Path], None]:
+    """Return a function that copies the companions of the parent, with the types of the weights."""
+    copy = copy_companions(parent.folder, parent.record.companions)
+    weights = detect_compression(model).weights
+
+    def write(folder: Path) -> None:
+        copy(folder)
+        settings = folder / SETTINGS
+        if not weights or not settings.is_file():
+            return
+        with contextlib.suppress(ValueError):  # not JSON: copied as it is
+            content = parse_json(settings.read_bytes())
+            if isinstance(content, dict):
+                text = json.dumps(content | {"dtype": weights[0]}, indent=2) + "\n"
+                settings.write_text(text, encoding="utf-8")
+
+    return write
 
 
 def _outline(model: ov.Model) -> tuple[object, ...]:
@@ -279,7 +322,7 @@ def _outline(model: ov.Model) -> tuple[object, ...]:
 def _summary(counted: WeightTypes, compressed: Variant, parent: Variant) -> str:
     layers = sum(share.layers for share in counted.shares)
     shares = ", ".join(
-        f"{units.text(share.share_pct)} % {share.type} ({share.layers} of {layers} layers)"
+        f"{units.text(share.share_pct)}% {share.type} ({share.layers} of {layers} layers)"
         for share in counted.shares
     )
     size = f"{units.text(compressed.model_mib)} MiB, was {units.text(parent.model_mib)}"

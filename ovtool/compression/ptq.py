@@ -8,10 +8,12 @@ statistics per batch, which follow from the data.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
+from ovtool.compression import weight_ranges
 from ovtool.compression.layer_selection import ignored_scope
 from ovtool.compression.method import IgnoredScopeSettings
 from ovtool.compression.nncf_adapter import quiet_nncf
@@ -120,10 +122,11 @@ class Int8Settings(QuantizationSettings, PresetSettings):
     target_device: Literal["any", "cpu", "gpu", "npu", "cpu_spr"] = Field(
         "any", description="device with the quantization rules to apply"
     )
-    overflow_fix: Literal["auto", "enable", "first_layer_only", "disable"] = Field(
+    overflow_fix: Literal["auto", "pairs", "enable", "first_layer_only", "disable"] = Field(
         "auto",
-        description="weights in half of their range, against overflow on CPUs without VNNI; "
-        "auto: off for target devices without that overflow, else by NNCF (the first layers)",
+        description="against overflow on CPUs without VNNI: enable: weights in half of their range;"
+        " pairs: in as much of it as the sums of two products allow; auto: by effort, else by NNCF "
+        "(half, in the first layers)",
     )
     activation_scales: Literal["auto", "per_tensor", "per_channel"] = Field(
         "auto",
@@ -177,8 +180,10 @@ def quantize(
             "ignored_scope": ignored_scope(model, settings),
             "advanced_parameters": _advanced(settings, stored),
         }
+        pairs = isinstance(settings, Int8Settings) and settings.overflow_fix == "pairs"
         try:
-            return nncf.quantize(model, nncf.Dataset(feed), **options)
+            with weight_ranges.fitted() if pairs else contextlib.nullcontext():
+                return nncf.quantize(model, nncf.Dataset(feed), **options)
         except KeyError as error:  # of NNCF 3.4: its alignment asks for a type that it lacks
             if not settings.channel_alignment:
                 raise
@@ -247,7 +252,8 @@ def _advanced_int8(settings: Int8Settings) -> dict[str, Any]:
 
     changed: dict[str, Any] = {}
     if settings.overflow_fix != "auto":
-        changed["overflow_fix"] = nncf.OverflowFix(settings.overflow_fix)
+        pairs = settings.overflow_fix == "pairs"  # NNCF's half of the range at first
+        changed["overflow_fix"] = nncf.OverflowFix("enable" if pairs else settings.overflow_fix)
     if settings.activation_scales == "per_tensor":
         changed["activations_quantization_params"] = QuantizationParameters(per_channel=False)
     if not settings.weights_per_channel:

@@ -1,13 +1,14 @@
 """The table of compression methods: name -> ``module:attribute`` -> optional dependencies.
 
 To add a method, write a file in ``methods/`` with a
-:class:`~ovtool.compression.method.Method` and add a row here.
+:class:`~ovtool.compression.method.Method` and add a row to :data:`GROUPS`.
 """
 
 from __future__ import annotations
 
 import difflib
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -23,56 +24,55 @@ if TYPE_CHECKING:
 
 _STEM = 5
 """Letters of a word that a summary must share with an unknown name."""
-_ROWS: dict[str, tuple[str, ...]] = {
-    "binary": ("ternary:BINARY", "two values for each output channel: 1 bit for each weight"),
-    "downsample": (
-        "downsample:DOWNSAMPLE",
-        "smaller images, or a pooling layer before a layer: less computation",
-    ),
-    "fp16": ("weight_compression:FP16", "weights as 16-bit floats: half the size"),
-    "fp8": (
-        "quantization:FP8",
-        "post-training quantization of weights and activations to 8-bit floats",
-    ),
-    "hashed-weights": (
-        "hashed_weights:HASHED_WEIGHTS",
-        "weights that share values by a hash of their position (HashedNets)",
-    ),
-    "int8": (
-        "quantization:INT8",
-        "post-training quantization of weights and activations to 8-bit integers",
-    ),
-    "prune-channels": (
-        "prune_channels:PRUNE_CHANNELS",
-        "structured pruning: removes channels and all that depends on them",
-        "pruning",
-    ),
-    "prune-weights": (
-        "prune_weights:PRUNE_WEIGHTS",
-        "unstructured pruning: sets single weights to 0 and retrains the rest",
-    ),
-    "qat": ("qat:QAT", "quantization-aware training to 8-bit integers, where int8 loses accuracy"),
-    "separable": (
-        "separable:SEPARABLE",
-        "depthwise separable convolutions in place of full convolutions",
-    ),
-    "ternary": ("ternary:TERNARY", "three values for each output channel: 2 bits for each weight"),
-    "train": (
-        "train:TRAIN",
-        "training on labels or on the outputs of a teacher (knowledge distillation)",
-    ),
-    "weight-sharing": (
-        "weight_sharing:WEIGHT_SHARING",
-        "weights that share a few values, clustered by k-means (Deep Compression)",
-    ),
-    "weights": (
-        "weight_compression:WEIGHTS",
-        "weight-only compression to 8 bits or fewer, for memory-bound models",
-    ),
+GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
+    "quantize": {
+        "int8": ("quantization:INT8", "8-bit quantization of weights and activations"),
+        "fp8": ("quantization:FP8", "weights and activations as 8-bit floats"),
+        "qat": ("qat:QAT", "int8 with training, for accuracy"),
+        "weights": ("weight_compression:WEIGHTS", "8-bit weights or fewer, float activations"),
+        "fp16": ("weight_compression:FP16", "16-bit float weights: half the size"),
+        "ternary": ("ternary:TERNARY", "three values for each output channel: 2 bits a weight"),
+        "binary": ("ternary:BINARY", "two values for each output channel: 1 bit a weight"),
+    },
+    "prune": {
+        "prune-channels": (
+            "prune_channels:PRUNE_CHANNELS",
+            "removes channels and what depends on them",
+            "pruning",
+        ),
+        "prune-weights": (
+            "prune_weights:PRUNE_WEIGHTS",
+            "sets single weights to 0, retrains the rest",
+        ),
+    },
+    "share": {
+        "weight-sharing": (
+            "weight_sharing:WEIGHT_SHARING",
+            "few values for all weights, by k-means (Deep Compression)",
+        ),
+        "hashed-weights": (
+            "hashed_weights:HASHED_WEIGHTS",
+            "weights that share values by their position (HashedNets)",
+        ),
+    },
+    "distill": {
+        "train": ("train:TRAIN", "distillation, or training on labels"),
+    },
+    "restructure": {
+        "separable": ("separable:SEPARABLE", "depthwise separable in place of full convolutions"),
+        "downsample": (
+            "downsample:DOWNSAMPLE",
+            "smaller images, or a pooling layer before a layer",
+        ),
+    },
 }
+"""Methods by what they do to a model; a row is the target, the effect, and the extra."""
 METHODS = Registry(
     "method",
-    {name: Entry(f"ovtool.compression.methods.{row[0]}", *row[1:]) for name, row in _ROWS.items()},
+    {
+        name: Entry(f"ovtool.compression.methods.{row[0]}", *row[1:])
+        for name, row in sorted(chain.from_iterable(group.items() for group in GROUPS.values()))
+    },
 )
 
 
@@ -90,15 +90,18 @@ class SettingInfo:
 class MethodInfo:
     """Description of a method for users.
 
-    ``needs`` are the inputs required with any settings; ``changes``: what becomes smaller or
-    faster, and where; ``extra``: the optional dependencies to install (``pip install
-    'ovtool[extra]'``).
+    ``group`` is a key of :data:`GROUPS`; ``needs`` are the inputs required with any settings;
+    ``changes``: what becomes smaller or faster, and where; ``untrained``: the accuracy that an
+    example kept without training, empty if not measured; ``extra``: the optional dependencies to
+    install (``pip install 'ovtool[extra]'``).
     """
 
     name: str
+    group: str
     summary: str
     needs: frozenset[Need]
     changes: str
+    untrained: str
     extra: str | None
     settings: tuple[SettingInfo, ...]
 
@@ -145,10 +148,10 @@ def _suggest(name: str) -> str:
     if close:
         return f"did you mean {close[0]}?"
     stem = plain[:_STEM]
-    about = [n for n, row in _ROWS.items() if stem in n or stem in row[1].lower()]
+    about = [n for n in METHODS if stem in n or stem in METHODS.entry(n).summary.lower()]
     if len(plain) >= _STEM and about:
         return f"did you mean {' or '.join(about)}?"
-    return f"known: {', '.join(METHODS)}"
+    return "ovtool methods lists them"
 
 
 def _choices(setting: SettingInfo, word: str) -> list[str]:
@@ -175,7 +178,17 @@ def describe_method(name: str) -> MethodInfo:
         SettingInfo(name, _kind(schema[name]), info.get_default(), info.description or "")
         for name, info in method.settings.model_fields.items()
     )
-    return MethodInfo(name, entry.summary, method.needs, method.changes, entry.extra, settings)
+    group = next(group for group, rows in GROUPS.items() if name in rows)
+    return MethodInfo(
+        name,
+        group,
+        entry.summary,
+        method.needs,
+        method.changes,
+        method.untrained,
+        entry.extra,
+        settings,
+    )
 
 
 def list_methods() -> tuple[MethodInfo, ...]:
@@ -207,7 +220,7 @@ def parse_settings(method: str, values: Mapping[str, Any]) -> MethodSettings:
         known = list(kind.model_fields)
         mistakes = [_mistake(details, known) for details in error.errors()]
         raise InputError(
-            f"method {method}: {'; '.join(mistakes)}", f"settings: {', '.join(known) or 'none'}"
+            f"method {method}: {'; '.join(mistakes)}", f"ovtool methods {method} lists its settings"
         ) from error
 
 

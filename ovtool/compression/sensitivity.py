@@ -13,9 +13,11 @@ from ovtool.compression.compress import CompressionData, create_evaluator
 from ovtool.core import files, temporary, units
 from ovtool.core.errors import InputError
 from ovtool.core.progress import SILENT, Progress
+from ovtool.core.tabular import Tabular
+from ovtool.core.terminal import shows_progress
 from ovtool.core.third_party import read_graph
 from ovtool.datasets.fingerprint import fingerprint, shared_notes, used_samples
-from ovtool.datasets.spec import DataSpec
+from ovtool.datasets.spec import DataSpec, as_data_spec
 from ovtool.models.convert import ModelReference, load_or_convert_next_to
 
 if TYPE_CHECKING:
@@ -30,8 +32,8 @@ if TYPE_CHECKING:
 METHODS = ("int8", "fp8")
 
 
-@dataclass(frozen=True, slots=True)
-class SensitivityReport:
+@dataclass(frozen=True, slots=True, repr=False)
+class SensitivityReport(Tabular):
     """Costs of the layers of a variant; ``files`` are None without an output folder.
 
     ``notes`` are warnings about the samples.
@@ -44,13 +46,19 @@ class SensitivityReport:
     notes: tuple[Note, ...] = ()
     files: LayerFiles | None = None
 
+    def _title(self) -> str:
+        return self.caption
+
+    def _rows(self) -> list[dict[str, Any]]:
+        return [cost.to_json() for cost in self.result.layers]
+
     @property
     def caption(self) -> str:
         """Description of the measurement in two sentences."""
         together = units.text(self.result.sqnr_db)
         return (
             f"{self.variant}, {self.method}, one layer quantized at a time: signal to quantization"
-            f" noise of the first output on {self.result.samples} calibration samples, without bias"
+            f" noise of the worst output on {self.result.samples} calibration samples, without bias"
             f" correction. All layers together: {together} dB."
         )
 
@@ -74,13 +82,16 @@ class SensitivityReport:
         return document
 
 
+@shows_progress()
 def sensitivity(
     model: ModelReference,
     *,
-    data: DataSpec | str,
+    data: DataSpec | str | Path,
+    labels: str | Path | None = None,
+    limit: int | None = None,
     method: str = "int8",
     settings: Mapping[str, Any] | None = None,
-    validation: DataSpec | str | None = None,
+    validation_data: DataSpec | str | Path | None = None,
     metric: Metric | None = None,
     outputs: Sequence[str] = (),
     trust: bool = False,
@@ -88,14 +99,14 @@ def sensitivity(
     time_limit_s: float | None = None,
     out: str | Path | None = None,
     progress: Progress = SILENT,
-    replace: bool = False,
+    force: bool = False,
 ) -> SensitivityReport:
     """Measure what quantizing each layer of a model costs, the most sensitive layer first.
 
     A model that is not a variant in float is converted into ``<out>-source`` next to ``out``, or
     temporarily without ``out``. ``method`` is ``int8`` or ``fp8``; its settings ``max_drop``
     and ``time_limit_s`` have no effect, and no settings are searched. ``data`` are for calibration
-    and to compare outputs on; the metric is measured on all ``validation`` samples, for each layer;
+    and to compare outputs on; the metric is measured on all ``validation_data``, for each layer;
     ``metric``, ``outputs`` and ``trust`` are as for
     :func:`ovtool.evaluation.evaluate.evaluate_each`. ``max_rows`` and ``time_limit_s`` are as for
     :func:`~ovtool.compression.layer_sensitivity.measure_sensitivity`.
@@ -117,15 +128,18 @@ def sensitivity(
     parsed: Any = parse_settings(method, settings or {})
     target = Path(out) if out is not None else None
     with contextlib.ExitStack() as stack:
-        folder = stack.enter_context(files.new_folder(target, replace)) if target else None
+        folder = stack.enter_context(files.new_folder(target, force)) if target else None
         scratch = stack.enter_context(temporary.scratch_folder("sensitivity"))
         variant = load_or_convert_next_to(model, target, scratch, progress)
         graph = read_graph(variant.xml, mapped=False)
         check_not_quantized(graph, variant.name)
         parsed, _ = decide(graph, parsed)
-        spec = DataSpec(data) if isinstance(data, str) else data
+        spec = as_data_spec(data, labels, limit)
         inputs = CompressionData(
-            validation=validation, metric=metric, outputs=tuple(outputs), trust=trust
+            validation=as_data_spec(validation_data, limit=limit),
+            metric=metric,
+            outputs=tuple(outputs),
+            trust=trust,
         )
         calibration = spec.load(variant, progress)
         evaluator = create_evaluator(inputs, variant, progress, parsed)

@@ -68,6 +68,15 @@ def _listed(name: str) -> tuple[str, ...]:
     return tuple(part for part in parts if part)
 
 
+def normalize(name: str) -> str:
+    """Return the name of a device in OpenVINO's spelling; users may write it in any case.
+
+    >>> normalize("gpu.0"), normalize("auto:gpu,-cpu")
+    ('GPU.0', 'AUTO:GPU,-CPU')
+    """
+    return name.strip().upper()
+
+
 def check(name: str) -> None:
     """Check the name of a device.
 

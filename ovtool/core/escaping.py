@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,6 +24,19 @@ def quote_controls(text: str) -> str:
     'a\\x1b]0;title\\x07'
     """
     return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], text)
+
+
+def quote_nested(value: Any) -> Any:
+    """Return text, or lists and dictionaries of text, with control characters as escapes.
+
+    XML forbids them, Vega cannot parse its own expressions with some, such as U+2028, and others
+    reorder the text of a page.  Text that is markup, and any other value, stays.
+    """
+    if isinstance(value, str):
+        return value if hasattr(value, "__html__") else quote_controls(value)
+    if isinstance(value, dict):
+        return {quote_nested(name): quote_nested(each) for name, each in value.items()}
+    return [quote_nested(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def quote_cell(text: str) -> str:

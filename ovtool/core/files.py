@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING
 
 from ovtool.core import places, steps
 from ovtool.core.errors import InputError
+from ovtool.core.holding import check_held, holding
 from ovtool.core.input_limits import parse_json
 from ovtool.core.system_errors import reading, writing
 from ovtool.core.temporary import reserved
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 MARKER = ".ovtool"
 """File in each folder that ovtool wrote: JSON with the relative paths of its ``files``."""
@@ -126,7 +127,7 @@ def new_folder(target: Path, replace: bool = False, *, exclusive: bool = False) 
         check_new_folder(target, replace)
     with writing(target):
         make_folder(target.parent)
-    with reserved(target) as prefix:
+    with holding(target.parent), reserved(target) as prefix:
         temporary, old = Path(f"{prefix}.tmp"), Path(f"{prefix}.old")
         try:
             with writing(target):
@@ -149,6 +150,31 @@ def new_folder(target: Path, replace: bool = False, *, exclusive: bool = False) 
                 if not exclusive:
                     _move_foreign_files(folder, target)
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def removed_on_error(target: Path) -> Iterator[None]:
+    """Remove the folder ``target`` and its new parents if the block creates them and then fails.
+
+    A command that is stopped keeps them for its next run.
+    """
+    missing = [path for path in (target, *target.parents) if not path.exists()]
+    try:
+        yield
+    except Exception:
+        if target in missing and read_marker(target) is not None:
+            _kept.pop(target, None)
+            shutil.rmtree(target, ignore_errors=True)
+        for path in missing:
+            with contextlib.suppress(OSError):  # missing, or not empty
+                path.rmdir()
+        raise
+
+
+def path_list(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[Path]:
+    """Return one path, or several, as a list."""
+    several = [paths] if isinstance(paths, str | os.PathLike) else paths
+    return [Path(path) for path in several]
 
 
 def check_new_folder(target: Path, replace: bool = False) -> None:
@@ -280,8 +306,10 @@ def write_text(target: Path, content: str) -> Path:
 
 def make_folder(folder: Path) -> None:
     """Create a folder and its parents, and wait until the disk has the new ones."""
+    check_held(folder)
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
+    check_held(folder)
     sync(*(path.parent for path in missing))
 
 

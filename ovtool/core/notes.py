@@ -50,6 +50,9 @@ NOTES: Mapping[str, tuple[str, str]] = {
         "inputs of the source that no output depends on are not inputs of the variant",
         "give the variant the other inputs only"),
 
+    "tokenizer-differs": (
+        "the converted tokenizer differs from the original on some texts",
+        "compare texts of your own before relying on it"),
     "outputs-random": (
         "outputs that depend on random numbers cannot be compared with those of the source",
         "compare their statistics, or fix the random numbers as inputs of the model"),
@@ -110,6 +113,9 @@ NOTES: Mapping[str, tuple[str, str]] = {
     "images-stretched": (
         "no resizing is recorded: images and their boxes or masks are stretched to the input",
         "convert with --resize stretch or crop to record how the model takes images"),
+    "samples-random": (
+        "the bundle stores outputs of random inputs",
+        "store those of real samples: --data"),
     "samples-shared": (
         "the same samples served two purposes: figures on them look better than on new data",
         "use samples for evaluation that no step of the variant has seen"),
@@ -165,10 +171,23 @@ NOTES: Mapping[str, tuple[str, str]] = {
     "uncontended-stretches": (
         "the uncontended throughput (an estimate) is the rate of the undisturbed moments", ""),
     "uncontended-cpu-time": (
-        ("the uncontended throughput (an estimate) is based on CPU time: too high if threads wait"
-         " for each other, too low if other processes evict caches"), ""),
+        "uncontended throughput is estimated by CPU time: waiting threads and lost caches bias it",
+        ""),
     "no-threads": (
         "no uncontended estimate: the device does not report its number of threads", ""),
+    "concurrency-found": ("result of the search for the highest concurrency", ""),
+    "concurrency-unlimited": (
+        "no concurrency that was tried misses a limit: higher ones may keep the limits too",
+        "raise --max-seconds if the search stopped below 256"),
+    "prompt-padded": (
+        "an NPU pads each prompt to its longest one: TTFT is that of the full length",
+        "measure the prompts of your use; MAX_PROMPT_LEN of openvino-genai sets the length"),
+    "text-pipeline": (
+        "requests of a wave arrive together at a pipeline of openvino-genai, without prefix cache",
+        ""),
+    "random-prompts": (
+        "random prompts without special tokens; outputs have their full length in any case", ""),
+    "kv-cache-default": ("precision of the KV cache by default of the device", ""),
     "no-energy": ("energy was not measured", ""),
     "energy-source": ("source of the energy figures", ""),
     "no-cached-start": ("start-up from the model cache was not measured", ""),
@@ -208,9 +227,8 @@ NOTES: Mapping[str, tuple[str, str]] = {
         "the CPU runs hardly any layer of the quantized model in INT8",
         "measure the speed before using this variant; ovtool profile lists the layers"),
     "mode-not-applied": (
-        ("the mode applies to few of the weights: NNCF never applies it to convolutions, and to"
-         " embeddings and the last layer only with all_layers=true"),
-        "backup_mode sets the type of the other layers"),
+        "the mode applies to few weights: not to convolutions, embeddings and the last layer",
+        "use all_layers=true for embeddings and the last layer, backup_mode for the rest"),
 
     "quantization-noise": (
         "outputs of the quantized model differ strongly from those of the model in float",
@@ -220,6 +238,9 @@ NOTES: Mapping[str, tuple[str, str]] = {
     "device-difference": (
         "outputs differ from the CPU in f32 by more than the tolerance",
         "evaluate --precision exact: does the device's most accurate mode agree?"),
+    "outputs-not-repeatable": (
+        "the same samples gave other outputs in another run: no figure of this model is reliable",
+        "evaluate again, and with --precision exact; if only several streams differ: one stream"),
     "labels-unused": (
         "the labels were not used: the output is not [samples, classes]",
         "name the output that the labels are for: --output"),
@@ -253,12 +274,18 @@ NOTES: Mapping[str, tuple[str, str]] = {
         "sweep with the same axes and variants to include them"),
     "sweep-unfinished": (
         "planned trials are not measured yet", "run the same sweep command again to continue"),
+    "host-speed-changed": (
+        "the anchor trial of a host has another speed after its work than before",
+        "measure on an idle and cool host before comparing small differences"),
+    "host-speed-steady": (
+        "the anchor trial of a host shows no significant change of speed during its work",
+        ""),
     "measured-twice": ("rows measured in several sweeps: the latest is shown", ""),
     "quality-metrics-differ": (
         "the sweeps have different quality metrics: only {column} is compared", ""),
     "speedup-by-cpu-time": (
-        ("speed-ups are based on CPU time, because others or a quota took the CPU: intervals are"
-         " {doubt_pct:g} % wider, since threads may wait for each other"), ""),
+        "speed-ups are by CPU time, since the CPU was taken: intervals are {doubt_pct:g}% wider",
+        ""),
     "speedup-unpaired": (
         "speed-ups of separate measurements: drift between the two is not in their intervals",
         "measure both in one sweep, in at least three rounds"),
@@ -282,10 +309,19 @@ NOTES: Mapping[str, tuple[str, str]] = {
     "quality-unknown": (
         "the quality of the recommended variant was not evaluated",
         "evaluate it before deployment"),
+    "quality-too-few": (
+        "too few samples to tell whether a variant loses quality that matters",
+        "evaluate on more samples, or set the limit that you accept: --min-quality"),
+    "quality-without-labels": (
+        "accuracy is unknown: only outputs were compared, not labels",
+        "evaluate with labels: --labels"),
     "quality-lower": (
         "quality is lower than that of the best variant, and no limit of quality is set",
         "set the lowest acceptable quality: --min-quality"),
     "failed-rows": ("failed trials cannot be chosen", ""),
+    "unrepeatable-left-out": (
+        "models whose outputs differ between two runs on the same samples are not chosen",
+        "evaluate them again, with --precision exact"),
     "device-unavailable": ("a requested device is not available", ""),
     "limit-on-unknown": ("rows without a figure that a limit needs are left out", ""),
     "objective-on-unknown": ("rows without the figure of the objective are left out", ""),
@@ -335,31 +371,12 @@ NOTES: Mapping[str, tuple[str, str]] = {
 }
 # fmt: on
 
-VARIANT_NOTES = frozenset(
-    {
-        "cast-undefined",
-        "conversion-not-checked",
-        "dropout-active",
-        "files-larger",
-        "images-stretched",
-        "inputs-dropped",
-        "integers-limited",
-        "mask-limited",
-        "no-baseline",
-        "no-preprocessing",
-        "outputs-left-out",
-        "outputs-not-checked",
-        "outputs-random",
-        "overlap-limited",
-        "quantization-noise",
-        "rows-limited",
-        "samples-shared",
-        "size-fixed",
-        "sizes-tied",
-        "state-initial",
-        "state-not-converted",
-        "traced-control-flow",
-        "values-limited",
-    }
-)
+VARIANT_NOTES = frozenset((
+    "cast-undefined", "conversion-not-checked", "dropout-active", "files-larger",
+    "images-stretched", "inputs-dropped", "integers-limited", "mask-limited", "no-baseline",
+    "no-preprocessing", "outputs-left-out", "outputs-not-checked", "outputs-not-repeatable",
+    "outputs-random", "overlap-limited", "quantization-noise", "rows-limited", "samples-shared",
+    "size-fixed", "sizes-tied", "state-initial", "state-not-converted", "tokenizer-differs",
+    "traced-control-flow", "values-limited",
+))  # fmt: skip
 """Ids of the notes that stay with a variant: in its record, its rows and a choice of it."""

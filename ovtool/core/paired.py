@@ -1,7 +1,7 @@
-"""Proportions of two conditions on the same samples, compared sample by sample.
+"""A metric in two conditions on the same samples, compared sample by sample.
 
-A pair of outcomes tells more than two proportions: samples with the same outcome in both conditions
-add no variance to the difference.
+A pair of scores tells more than two means: samples with the same score in both conditions add no
+variance to the difference.
 """
 
 from __future__ import annotations
@@ -10,22 +10,90 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ovtool.core.statistics import Z975, Interval
+import numpy as np
+
+from ovtool.core.statistics import CONFIDENCE, Z975, Interval, mean_interval, student_t
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
+_RESAMPLES = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class SampleScores:
+    """What each sample adds to a metric that is ``sum(values) / sum(weights)``, higher is better.
+
+    ``weights`` are None where each sample weighs 1. Values of a share of samples are bools.
+    """
+
+    values: tuple[float, ...]
+    weights: tuple[float, ...] | None = None
+
+    @property
+    def proportion(self) -> bool:
+        """Whether the metric is a share of samples."""
+        return all(isinstance(value, bool) for value in self.values)
+
 
 @dataclass(frozen=True, slots=True)
 class PairedDrop:
-    """The drop of a proportion, with its interval.
+    """The drop of a metric, with its interval.
 
-    ``lost`` samples count in the first condition only, ``won`` in the second only.
+    Of a share of samples, ``lost`` samples count in the first condition only, ``won`` in the second
+    only; None for other metrics.
     """
 
-    lost: int
-    won: int
+    lost: int | None
+    won: int | None
     drop: Interval
+
+
+def compare_scores(before: SampleScores, after: SampleScores) -> PairedDrop:
+    """Return the drop from the scores of the same samples, in the same order.
+
+    The interval of a share of samples is that of :func:`paired_difference`, of a mean Student's, of
+    a ratio that of the bootstrap over samples.
+
+    Raises:
+        ValueError: The numbers of samples or the weights differ, or there are no samples.
+    """
+    if before.weights != after.weights:
+        raise ValueError("the weights of the samples differ")
+    if before.proportion and after.proportion:
+        return compare_outcomes([v > 0 for v in before.values], [v > 0 for v in after.values])
+    pairs = zip(before.values, after.values, strict=True)
+    losses = np.array([first - second for first, second in pairs], float)
+    if not losses.size:
+        raise ValueError("there are no samples to compare")
+    if not np.isfinite(losses).all():
+        return PairedDrop(None, None, Interval(math.nan, math.nan, math.nan))
+    if before.weights is None:
+        return PairedDrop(None, None, mean_interval(losses.tolist()))
+    return PairedDrop(None, None, _bootstrap_ratio(losses, np.array(before.weights, float)))
+
+
+def _bootstrap_ratio(losses: NDArray[np.float64], weights: NDArray[np.float64]) -> Interval:
+    """Return ``sum(losses) / sum(weights)`` with a percentile interval over samples.
+
+    It is widened to Student's t, since few samples understate the spread (Hesterberg 2015, "What
+    Teachers Should Know About the Bootstrap", section 3.2). If no sample has a loss, no resample
+    has one: the limits then are those of the share of samples with a loss.
+    """
+    count = losses.size
+    value = float(losses.sum() / weights.sum())
+    if not losses.any():
+        return paired_difference(0, 0, count)
+    if count == 1:
+        return Interval(value, math.nan, math.nan)
+    drawn = np.random.default_rng(0).integers(0, count, (_RESAMPLES, count))
+    ratios = losses[drawn].sum(1) / weights[drawn].sum(1)
+    ends = np.quantile(ratios, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    widen = math.sqrt(count / (count - 1)) * student_t(count - 1) / Z975
+    low, high = min(value, float(ends[0])), max(value, float(ends[1]))
+    return Interval(value, value - widen * (value - low), value + widen * (high - value))
 
 
 def compare_outcomes(before: Sequence[bool], after: Sequence[bool]) -> PairedDrop:

@@ -1,4 +1,4 @@
-"""The folders that ovtool uses besides its outputs: the cache and the temporary folders."""
+"""The folders that ovtool uses: of results by default, of its cache, of temporary files."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from ovtool.core.errors import InputError
 
 PREFIX = ".ovtool-"
 """Start of the names of temporary folders."""
+RESULTS = {"convert": "variants", "compress": "variants", "sweep": "sweeps", "run": "reports"}
+"""Folder, by verb, of the results of commands without ``--out``; each has its own folder there."""
 
 
 def temporary_folder() -> Path:

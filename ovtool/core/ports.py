@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from ovtool.core.errors import InputError
-from ovtool.core.fields import Record
+from ovtool.core.fields import Record, UserInput
 from ovtool.core.shapes import OPEN, port_name, shapes_text
 from ovtool.core.third_party import reason
 from ovtool.core.units import LARGEST_COUNT, LARGEST_NUMBER
@@ -23,12 +23,13 @@ Size = Annotated[int, Field(ge=1, le=LARGEST_COUNT)]
 Finite = Annotated[float, Field(ge=-LARGEST_NUMBER, le=LARGEST_NUMBER, allow_inf_nan=False)]
 
 
-class Preprocessing(Record):
+class Preprocessing(UserInput):
     """Preprocessing of an image: ``(pixel - mean) / scale`` after resizing.
 
     ``size`` is [height, width].  ``resize`` is ``crop`` (shorter side to ``size / crop_fraction``,
     then a center crop), ``stretch``, or None: ``stretch`` where labels are boxes or masks, which a
-    crop would cut, and ``crop`` elsewhere.  ``mean`` and ``scale`` are in units of pixels from 0 to
+    crop would cut, and elsewhere ``crop``, but for images of the input's size, which stay as they
+    are.  ``mean`` and ``scale`` are in units of pixels from 0 to
     255: one value, or one for each channel.
     """
 
@@ -38,6 +39,15 @@ class Preprocessing(Record):
     channels: Literal["RGB", "BGR", "L"] = "RGB"
     mean: tuple[Finite, ...] = (0.0,)
     scale: tuple[Finite, ...] = (1.0,)
+
+    @property
+    def text(self) -> str:
+        """The preprocessing in one line."""
+        mean, scale = (" ".join(f"{v:g}" for v in values) for values in (self.mean, self.scale))
+        size = [] if self.size is None else [f"size {'x'.join(map(str, self.size))}"]
+        resize = self.resize or "resize not recorded"
+        crop = [] if self.resize == "stretch" else [f"crop fraction {self.crop_fraction:g}"]
+        return ", ".join([self.channels, f"mean {mean}", f"scale {scale}", *size, resize, *crop])
 
     @model_validator(mode="after")
     def _check_units(self) -> Preprocessing:

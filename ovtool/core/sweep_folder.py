@@ -19,8 +19,10 @@ from ovtool.core.checksum import add_checksum, has_checksum, verify_checksum
 from ovtool.core.columns import QualityMetric
 from ovtool.core.errors import InputError
 from ovtool.core.fields import Record, invalid_content
+from ovtool.core.holding import check_held
 from ovtool.core.measurement import Measurement
 from ovtool.core.notes import Note
+from ovtool.core.ports import Preprocessing
 from ovtool.core.system_errors import reading, writing
 from ovtool.core.trial import Trial
 
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 
-PLAN, JOURNAL = "plan.json", "journal.jsonl"
+PLAN, JOURNAL, ANCHORS = "plan.json", "journal.jsonl", "anchors.jsonl"
 ENVIRONMENT, RESULTS = "environment.json", "results.parquet"
 _DAMAGED_LINE = "remove the line to measure the trial again"
 _R = TypeVar("_R", bound=Record)
@@ -47,6 +49,8 @@ class PlannedVariant(Record):
     source_compression: str = "none"
     """Compression that the source has already, as in :class:`ovtool.core.variant.Source`."""
     steps: tuple[str, ...] = ()
+    preprocessing: Preprocessing | None = None
+    """How images become the input; None if it is not recorded."""
     weights: dict[str, float | None] = Field(default_factory=dict)
     """Figures of the weights, by column."""
     notes: tuple[Note, ...] = ()
@@ -87,6 +91,18 @@ class Environment(Record):
     """Facts that are unknown, and the reasons."""
     moment: dict[str, Any] = Field(default_factory=dict)
     """Volatile facts (clock, load, date), not part of the id."""
+    labels: dict[str, str] = Field(default_factory=dict)
+    """Labels of the host of a fleet."""
+
+    @property
+    def host(self) -> str:
+        """Name of the host of a fleet; empty without one."""
+        return str(self.facts.get("host") or "")
+
+    @property
+    def labels_text(self) -> str:
+        """The labels in one line."""
+        return ",".join(f"{name}={value}" for name, value in sorted(self.labels.items()))
 
 
 @dataclass(frozen=True)
@@ -106,7 +122,9 @@ class SweepFolder:
         if not folder.is_dir():
             raise InputError(f"sweep folder not found: {folder}")
         if not (folder / PLAN).is_file():
-            raise InputError(f"not a sweep folder: {folder} has no {PLAN}", "run ovtool sweep")
+            inner = folder / "sweep"  # of a recipe
+            hint = f"use {inner}" if (inner / PLAN).is_file() else "run ovtool sweep"
+            raise InputError(f"not a sweep folder: {folder} has no {PLAN}", hint)
         return cls(folder)
 
     @classmethod
@@ -162,7 +180,18 @@ class SweepFolder:
         Raises:
             InputError: Another line is damaged, or the journal is not a file.
         """
-        journal = self._journal()
+        return self._read(JOURNAL)
+
+    def anchors(self) -> Iterator[Measurement]:
+        """Yield the measurements of the anchor trial, which show the drift of a host.
+
+        Raises:
+            InputError: As for :meth:`measurements`.
+        """
+        return self._read(ANCHORS)
+
+    def _read(self, name: str) -> Iterator[Measurement]:
+        journal = self._journal(name)
         if not journal.exists():
             return
         with reading(journal), journal.open("rb") as stream:
@@ -178,15 +207,17 @@ class SweepFolder:
                     hint = "the file was edited, or another version of ovtool wrote it"
                     raise invalid_content(where, error, hint) from error
 
-    def _journal(self) -> Path:
-        """Return the path of the journal, which may not exist; a pipe would block its reader."""
-        journal = self.path / JOURNAL
+    def _journal(self, name: str) -> Path:
+        """Return the path of a journal, which may not exist; a pipe would block its reader."""
+        journal = self.path / name
         if journal.exists() and not journal.is_file():
             raise InputError(f"journal is not a file: {journal}")
         return journal
 
-    def append(self, measurements: Iterable[Measurement]) -> None:
+    def append(self, measurements: Iterable[Measurement], name: str = JOURNAL) -> None:
         """Append measurements in one write, and wait until they are on the disk.
+
+        ``name`` is the journal, or :data:`ANCHORS`.
 
         Raises:
             InputError: The disk is full or not writable; earlier lines stay complete.
@@ -194,7 +225,8 @@ class SweepFolder:
         lines = b"".join(
             add_checksum(json.dumps(m.to_json(), allow_nan=False).encode()) for m in measurements
         )
-        journal = self._journal()
+        journal = self._journal(name)
+        check_held(journal)
         # Unbuffered: closing a buffered file would write the rest of a line that was removed.
         with writing(journal), journal.open("a+b", buffering=0) as stream:
             whole = _whole_length(stream)
@@ -206,6 +238,7 @@ class SweepFolder:
                 os.fsync(stream.fileno())
                 if not whole:
                     files.sync(self.path)  # the journal may be new
+                    check_held(journal)
             except OSError:
                 stream.truncate(whole)
                 raise

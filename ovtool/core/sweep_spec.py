@@ -5,36 +5,56 @@ A new axis is a field of :class:`SweepSpec`, and its meaning in :mod:`ovtool.cor
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from os import PathLike, fspath
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from ovtool.core.fields import (
+    AS_COUNTS,
+    AS_PRECISION,
+    AS_RATES,
     Count,
+    DeviceName,
     NotEmpty,
+    Percent,
     Positive,
     Rate,
-    Record,
     Seed,
     ShapeSets,
+    UserInput,
     option_field,
 )
-from ovtool.core.trial import Hint, Percentile, Precision
+from ovtool.core.notation import COUNTS
+from ovtool.core.trial import Generation, Hint, KvCachePrecision, Percentile, Precision
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 BUSY: Literal["busy"] = "busy"
 """Arrival rate of the closed loop: every request is kept busy."""
 
+Counts = Annotated[tuple[Count, ...], AS_COUNTS]
+"""Integers, which users may write as ranges."""
+Precisions = Annotated[tuple[Annotated[Precision, AS_PRECISION], ...], NotEmpty]
+
 _TARGET, _LOAD, _MEASUREMENT = "What to measure", "Load", "How to measure"
+_TEXT = "Text generators"
 
 
-class MeasurementSettings(Record):
+def _reference(value: object) -> object:
+    """Return a path, or a variant, as text."""
+    return fspath(value) if isinstance(value, PathLike) else value
+
+
+class MeasurementSettings(UserInput):
     """How long and how often the trials of a group are measured."""
 
-    target_pct: Positive = option_field(
+    target_pct: Percent = option_field(
         _MEASUREMENT,
         "PERCENT",
         2.0,
-        "Half-width of the throughput's 95 % confidence interval at which measuring stops, in %.",
+        "Half-width of the throughput's 95% confidence interval at which measuring stops, in %.",
     )
     rounds: int = option_field(
         _MEASUREMENT, "N", 8, "Minimum rounds of each trial.", ge=3, le=1_000_000
@@ -70,7 +90,7 @@ class MeasurementSettings(Record):
         return self.model_dump(include=set(MeasurementSettings.model_fields))
 
 
-class FindRate(Record):
+class FindRate(UserInput):
     """Latency limit of the search for the highest arrival rate."""
 
     max_latency_ms: Positive = option_field(_LOAD, "MS", ..., "Latency limit of --find-rate.")
@@ -79,10 +99,27 @@ class FindRate(Record):
     )
 
 
+class FindConcurrency(UserInput):
+    """Limits of the search for the highest concurrency of a text generator."""
+
+    max_ttft_ms: Positive | None = option_field(
+        _TEXT, "MS", None, "Limit of --find-concurrency: median time to the first token."
+    )
+    max_tpot_ms: Positive | None = option_field(
+        _TEXT, "MS", None, "Limit of --find-concurrency: median time per output token."
+    )
+
+    @model_validator(mode="after")
+    def _any_limit(self) -> FindConcurrency:
+        if self.max_ttft_ms is None and self.max_tpot_ms is None:
+            raise ValueError("--find-concurrency needs --max-ttft-ms, --max-tpot-ms, or both")
+        return self
+
+
 class SweepSpec(MeasurementSettings):
     """Axes of a sweep, every combination of which is a trial, and the measurement settings."""
 
-    devices: Annotated[tuple[str, ...], NotEmpty] = option_field(
+    devices: Annotated[tuple[DeviceName, ...], NotEmpty] = option_field(
         _TARGET,
         "DEVICES",
         ("CPU",),
@@ -90,22 +127,22 @@ class SweepSpec(MeasurementSettings):
         " NPU.4000 and other platforms need --with-estimates.",
         flag="--device",
     )
-    batches: Annotated[tuple[Count, ...], NotEmpty] | None = option_field(
+    batches: Annotated[Counts, NotEmpty] | None = option_field(
         _TARGET,
         "N,N...",
         None,
-        "Batch sizes: 1,2,4.",
+        f"Batch sizes: {COUNTS}.",
         flag="--batch",
         default_text="the batch in --shape, the fixed batch of the model, or 1",
     )
-    precisions: Annotated[tuple[Precision, ...], NotEmpty] = option_field(
+    precisions: Precisions = option_field(
         _TARGET,
         "PRECISIONS",
         ("default",),
         "Inference precisions: default, f32, bf16, f16.",
         flag="--precision",
     )
-    precisions_of: dict[str, Annotated[tuple[Precision, ...], NotEmpty]] = Field(
+    precisions_of: dict[str, Precisions] = Field(
         default_factory=dict,
         description="Inference precisions by variant name; other variants use precisions.",
     )
@@ -125,7 +162,7 @@ class SweepSpec(MeasurementSettings):
         " --shape; open dimensions stay open.",
         flag="--data-shape",
     )
-    baseline: str | None = option_field(
+    baseline: Annotated[str | None, BeforeValidator(_reference)] = option_field(
         _TARGET,
         "MODEL",
         None,
@@ -147,15 +184,11 @@ class SweepSpec(MeasurementSettings):
         "Performance hints: latency, throughput.",
         flag="--hint",
     )
-    streams: tuple[Count, ...] = option_field(
-        _LOAD, "N,N...", (), "Numbers of streams, instead of hints."
-    )
-    requests: tuple[Count, ...] = option_field(
+    streams: Counts = option_field(_LOAD, "N,N...", (), "Numbers of streams, instead of hints.")
+    requests: Counts = option_field(
         _LOAD, "N,N...", (), "Numbers of requests in flight, instead of hints."
     )
-    threads: tuple[Count, ...] = option_field(
-        _LOAD, "N,N...", (), "Numbers of threads, instead of hints."
-    )
+    threads: Counts = option_field(_LOAD, "N,N...", (), "Numbers of threads, instead of hints.")
     pinning: bool | None = option_field(
         _LOAD,
         "",
@@ -164,7 +197,7 @@ class SweepSpec(MeasurementSettings):
         flag="--pin/--no-pin",
         default_text="device default",
     )
-    rates: Annotated[tuple[Rate | Literal["busy"], ...], NotEmpty] = option_field(
+    rates: Annotated[tuple[Rate | Literal["busy"], ...], AS_RATES, NotEmpty] = option_field(
         _LOAD,
         "RPS",
         (BUSY,),
@@ -180,8 +213,87 @@ class SweepSpec(MeasurementSettings):
         " times --max-seconds.",
     )
 
+    prompt_lengths: Annotated[Counts, NotEmpty] = option_field(
+        _TEXT, "N,N...", (128,), "Lengths of the prompts in tokens.", flag="--prompt-length"
+    )
+    output_lengths: Annotated[Counts, NotEmpty] = option_field(
+        _TEXT, "N,N...", (64,), "Numbers of tokens to generate.", flag="--output-length"
+    )
+    concurrency: Annotated[Counts, NotEmpty] = option_field(
+        _TEXT, "N,N...", (1,), "Numbers of requests in flight together.", flag="--concurrency"
+    )
+    kv_cache_precisions: Annotated[tuple[KvCachePrecision, ...], NotEmpty] = option_field(
+        _TEXT,
+        "PRECISIONS",
+        ("default",),
+        "Precisions of the KV cache: default, f32, bf16, f16, u8.",
+        flag="--kv-cache-precision",
+    )
+    find_concurrency: FindConcurrency | None = option_field(
+        _TEXT,
+        "",
+        None,
+        "Search for the highest concurrency that keeps the limits of the median time to the first"
+        " token or per output token; no further one begins after 6 times --max-seconds.",
+    )
+
+    def generations(self) -> tuple[Generation, ...]:
+        """Return the loads of a text generator."""
+        limits = self.find_concurrency
+        return tuple(
+            Generation(prompt, output, concurrency, kv_cache, *bounds)
+            for prompt in self.prompt_lengths
+            for output in self.output_lengths
+            for kv_cache in self.kv_cache_precisions
+            for concurrency, bounds in (
+                [(None, (limits.max_ttft_ms, limits.max_tpot_ms))]
+                if limits
+                else [(n, (None, None)) for n in self.concurrency]
+            )
+        )
+
+    @model_validator(mode="after")
+    def _one_kind_of_concurrency(self) -> SweepSpec:
+        if self.find_concurrency is not None and self.concurrency != (1,):
+            raise ValueError(
+                "concurrency and find_concurrency exclude each other; remove one of them"
+            )
+        return self
+
     @model_validator(mode="after")
     def _one_kind_of_arrivals(self) -> SweepSpec:
         if self.find_rate is not None and self.rates != (BUSY,):
             raise ValueError("rates and find_rate exclude each other; remove one of them")
         return self
+
+
+class SweepFields(TypedDict, total=False):
+    """The fields of :class:`SweepSpec` as keyword arguments."""
+
+    target_pct: float
+    rounds: int
+    round_s: float
+    max_seconds: float
+    timeout_s: float
+    seed: int
+    starts: bool
+    devices: Sequence[str]
+    batches: Sequence[int] | None
+    precisions: Sequence[str]
+    precisions_of: Mapping[str, Sequence[str]]
+    shapes: Mapping[str, object]
+    data_shapes: Mapping[str, object]
+    baseline: str | PathLike[str] | None
+    with_estimates: bool
+    hints: Sequence[str]
+    streams: Sequence[int]
+    requests: Sequence[int]
+    threads: Sequence[int]
+    pinning: bool | None
+    rates: Sequence[float | str]
+    find_rate: FindRate | Mapping[str, object] | None
+    prompt_lengths: Sequence[int]
+    output_lengths: Sequence[int]
+    concurrency: Sequence[int]
+    kv_cache_precisions: Sequence[str]
+    find_concurrency: FindConcurrency | Mapping[str, object] | None

@@ -167,6 +167,8 @@ def _find_number(error: Exception) -> int | None:
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno if error.errno in _BY_NUMBER else None
     text = str(error)
+    if text.startswith("Symlink loop from"):  # pathlib
+        return errno.ELOOP
     if match := _NUMBER.search(text):
         number = int(match[1] or match[2])
         return number if number in _BY_NUMBER else None

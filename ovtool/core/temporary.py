@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import shutil
@@ -22,6 +23,8 @@ _LOCK = re.compile(r"(?P<prefix>\.(?P<name>.+)\.[0-9a-f]{8})\.lock")
 _SCRATCH = re.compile(r"(?P<prefix>\.ovtool-.+\.[0-9a-f]{8})\.tmp")
 _LONGEST_NAME = 200
 """Bytes of a target's name in the names of its temporary files; the limit is 255 bytes."""
+_LOCK_TIMEOUT_S = 5.0
+"""Nobody else has the lock, but a file system without new files (/proc) has filelock try again."""
 _cleaned: set[Path] = set()
 """Folders in which this process has removed the temporary files of dead processes."""
 
@@ -50,7 +53,7 @@ def reserved(target: Path) -> Iterator[Path]:
     While the process lives, it holds the lock file ``PREFIX.lock``.  The first use of a folder by
     another process removes the files of prefixes whose lock is free.
     """
-    from filelock import FileLock
+    from filelock import FileLock, Timeout
 
     if target.parent not in _cleaned:
         _cleaned.add(target.parent)
@@ -63,7 +66,10 @@ def reserved(target: Path) -> Iterator[Path]:
     lock = FileLock(path)
     try:
         with writing(target):
-            lock.acquire()
+            try:
+                lock.acquire(timeout=_LOCK_TIMEOUT_S)
+            except Timeout:
+                raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK)) from None
         yield prefix
     finally:
         _release(lock, path)

@@ -16,7 +16,43 @@ Percentile = Literal[50, 90, 99]
 HINTS: tuple[Hint, ...] = get_args(Hint)
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 PERCENTILES: tuple[Percentile, ...] = get_args(Percentile)
-_LATER = ("data_shapes", "rate", "max_latency_ms", "percentile", "pinning")
+KvCachePrecision = Literal["default", "f32", "bf16", "f16", "u8"]
+_LATER = ("data_shapes", "rate", "max_latency_ms", "percentile", "pinning", "generation")
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """The requests of a text generator: random prompts, continued greedily to a fixed length.
+
+    Args:
+        prompt_length: Tokens of each prompt.
+        output_length: Tokens that each request generates.
+        concurrency: Requests in flight together; None: the highest within the limits, by a search.
+        kv_cache_precision: ``KV_CACHE_PRECISION``, or ``default`` for the default of the device.
+        max_ttft_ms: Limit of the search for the median time to the first token.
+        max_tpot_ms: Limit of the search for the median time per output token.
+    """
+
+    prompt_length: int
+    output_length: int
+    concurrency: int | None = 1
+    kv_cache_precision: str = "default"
+    max_ttft_ms: float | None = None
+    max_tpot_ms: float | None = None
+
+    @property
+    def text(self) -> str:
+        """The requests as text, without their lengths."""
+        parts = []
+        if self.concurrency is not None:
+            parts.append(f"concurrency={self.concurrency}")
+        if self.max_ttft_ms is not None:
+            parts.append(f"ttft<={self.max_ttft_ms:g}ms")
+        if self.max_tpot_ms is not None:
+            parts.append(f"tpot<={self.max_tpot_ms:g}ms")
+        if self.kv_cache_precision != "default":
+            parts.append(f"kv={self.kv_cache_precision}")
+        return " ".join(parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +78,7 @@ class Trial:
         percentile: Latency percentile of ``max_latency_ms``.
         pinning: ``ENABLE_CPU_PINNING``: whether threads are bound to processors; None: by the
             device.
+        generation: Prompts and outputs of a text generator; None for other models.
     """
 
     variant: str
@@ -59,6 +96,7 @@ class Trial:
     max_latency_ms: float | None = None
     percentile: int | None = None
     pinning: bool | None = None
+    generation: Generation | None = None
 
     @property
     def open_loop(self) -> bool:
@@ -78,7 +116,8 @@ class Trial:
     @property
     def configuration(self) -> tuple[object, ...]:
         """Key of the quality: everything except the batch and the load."""
-        return self.variant, self.device, self.precision, self.shapes, self.data_shapes
+        cache = None if self.generation is None else self.generation.kv_cache_precision
+        return self.variant, self.device, self.precision, self.shapes, self.data_shapes, cache
 
     @property
     def load(self) -> str:
@@ -94,6 +133,8 @@ class Trial:
             parts.append(f"rate={self.rate:g}/s")
         if self.max_latency_ms is not None:
             parts.append(f"p{self.percentile}<={self.max_latency_ms:g}ms")
+        if self.generation is not None:
+            parts.append(self.generation.text)
         return " ".join(parts)
 
     @property
@@ -102,7 +143,11 @@ class Trial:
         precision = "" if self.precision == "default" else f" {self.precision}"
         shapes = f" {shapes_text(self.shapes)}" if self.shapes else ""
         data = f" data {shapes_text(self.data_shapes)}" if self.data_shapes else ""
-        name = f"{self.variant_name}{precision} {self.device} batch {self.batch}"
+        name = f"{self.variant_name}{precision} {self.device}"
+        if self.generation is not None:
+            lengths = f"{self.generation.prompt_length}+{self.generation.output_length} tokens"
+            return f"{name} {lengths} {self.load}"
+        name += f" batch {self.batch}"
         return f"{name} {self.load}{shapes}{data}"
 
     def to_json(self) -> dict[str, Any]:

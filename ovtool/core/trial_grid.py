@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ovtool.core.errors import InputError
-from ovtool.core.fields import validated
+from ovtool.core.fields import full_flag, validated
 from ovtool.core.registry import suggestion
 from ovtool.core.shapes import OPEN, Named, shape_sets, shape_text
 from ovtool.core.sweep_spec import BUSY, SweepSpec
@@ -24,16 +24,22 @@ def plan_trials(
 ) -> tuple[Trial, ...]:
     """Return every combination once; the trials of a group are neighbors.
 
-    ``devices`` replace those of the spec.
+    ``devices`` replace those of the spec.  A text generator has the loads of text generators.
 
     Raises:
-        InputError: Two variants have the same name, a shape names an unknown input, or batch and
-            shapes contradict each other.
+        InputError: Two variants have the same name, a shape names an unknown input, batch and
+            shapes contradict each other, or a setting applies to no variant.
     """
     names = [v.name for v in variants]
     for name in names:
         if names.count(name) > 1:
             raise InputError(f"two variants have the name {name!r}", "rename one with --name")
+    generators = [v for v in variants if v.record.generates_text]
+    _check_applicable(variants, generators, spec)
+    texts = _plan_generations(generators, devices, spec)
+    variants = [v for v in variants if not v.record.generates_text]
+    if not variants:
+        return tuple(dict.fromkeys(texts))
     inputs = list(dict.fromkeys(port.name for v in variants for port in v.record.inputs))
     unread = any(v.failure and not v.record.inputs for v in variants)
     for name in (*spec.shapes, *spec.data_shapes):
@@ -66,7 +72,79 @@ def plan_trials(
         if batch in _batches(variant, form, spec)
         for precision in spec.precisions_of.get(variant.name, spec.precisions)
     ]
-    return tuple(dict.fromkeys(trials))
+    return tuple(dict.fromkeys([*trials, *texts]))
+
+
+def _plan_generations(
+    variants: Sequence[Variant], devices: Sequence[str], spec: SweepSpec
+) -> list[Trial]:
+    return [
+        Trial(
+            variant=variant.id,
+            variant_name=variant.name,
+            device=device,
+            batch=1,
+            hint=None,
+            threads=threads,
+            pinning=spec.pinning,
+            precision=precision,
+            generation=generation,
+        )
+        for device in devices
+        for generation in spec.generations()
+        for threads in spec.threads or (None,)
+        for variant in variants
+        for precision in spec.precisions_of.get(variant.name, spec.precisions)
+    ]
+
+
+_INFERENCE_ONLY: tuple[str, ...] = (
+    "batches", "shapes", "data_shapes", "hints", "streams", "requests", "rates", "find_rate",
+)  # fmt: skip
+"""Settings of :class:`SweepSpec` that a text generator does not have."""
+_TEXT_ONLY: tuple[str, ...] = (
+    "prompt_lengths", "output_lengths", "concurrency", "kv_cache_precisions", "find_concurrency",
+)  # fmt: skip
+
+
+def _check_applicable(
+    variants: Sequence[Variant], generators: Sequence[Variant], spec: SweepSpec
+) -> None:
+    """Check that each setting applies to some variant.
+
+    Raises:
+        InputError: One does not.
+    """
+    if len(generators) == len(variants):
+        names, kind, use = _INFERENCE_ONLY, "a text generator", _TEXT_ONLY
+    elif not generators and not any(v.failure for v in variants):
+        names, kind, use = _TEXT_ONLY, "a model that is no text generator", _INFERENCE_ONLY
+    else:
+        return
+    fields = SweepSpec.model_fields
+    for name in names:
+        if getattr(spec, name) != fields[name].default:
+            flags = ", ".join(full_flag(each, fields[each]) for each in use)
+            raise InputError(
+                f"{full_flag(name, fields[name])} does not apply to {kind}", f"use {flags}"
+            )
+
+
+def drop_default_precisions(
+    trials: Sequence[Trial], defaults: Mapping[str, str]
+) -> tuple[Trial, ...]:
+    """Return the trials without those that request what another trial gets by default.
+
+    ``defaults`` has the default precision of devices: where it is f32, f32 and ``default`` are one
+    configuration.
+    """
+    kept = set(trials)
+    return tuple(
+        trial
+        for trial in trials
+        if trial.precision != defaults.get(trial.device)
+        or replace(trial, precision="default") not in kept
+    )
 
 
 def single_spec(

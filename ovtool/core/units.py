@@ -47,13 +47,22 @@ def text(value: object, digits: int = 3) -> str:
     return f"{value:.{decimals}f}"
 
 
+def with_unit(figure: str, unit: str) -> str:
+    """Return a figure as text with its unit; a percent sign has no space before it.
+
+    >>> with_unit("2.5", "ms"), with_unit("2.5", "%"), with_unit("2.5", "")
+    ('2.5 ms', '2.5%', '2.5')
+    """
+    return f"{figure}{unit}" if unit == "%" else f"{figure} {unit}".rstrip()
+
+
 def percentages(shares: Mapping[str, float]) -> str:
     """Return named shares of 1 as percentages.
 
     >>> percentages({"i8": 0.984, "bf16": 0.016})
-    'i8 98.4 %, bf16 1.60 %'
+    'i8 98.4%, bf16 1.60%'
     """
-    return ", ".join(f"{name} {text(100.0 * share)} %" for name, share in shares.items())
+    return ", ".join(f"{name} {text(100.0 * share)}%" for name, share in shares.items())
 
 
 def listing(items: Sequence[str], limit: int, separator: str = ", ") -> str:

@@ -1,5 +1,7 @@
 """A variant: an OpenVINO IR (``model.xml``, ``model.bin``) with ``variant.json`` next to it.
 
+The IR of a language model is ``openvino_model``, beside its tokenizer and configuration.
+
 The record has the source, every compression step with its settings, and the differences between
 the outputs of the conversion and of the source.  The uncompressed conversion is a variant too.
 Measurements and evaluations use the saved IR; the hash of its files is the id.
@@ -14,15 +16,26 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from ovtool.core import files, units
 from ovtool.core.checksum import add_checksum, verify_checksum
+from ovtool.core.companions import (
+    STEM,
+    Stem,
+    check_names,
+    hash_companions,
+    is_text_generator,
+    verify_companions,
+)
+from ovtool.core.conversion_check import ConversionCheck
 from ovtool.core.errors import InputError
 from ovtool.core.fields import Record, invalid_content
 from ovtool.core.notes import Note
 from ovtool.core.ports import Port, Preprocessing, fixed_batch
+from ovtool.core.shapes import shapes_text
 from ovtool.core.system_errors import reading
+from ovtool.core.tabular import Tabular
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +43,7 @@ if TYPE_CHECKING:
     import openvino as ov
 
 
-MODEL, WEIGHTS, RECORD = "model.xml", "model.bin", "variant.json"
+RECORD = "variant.json"
 NETWORK = "network.safetensors"
 """Weights of the PyTorch network of the graph, if later steps can train it."""
 
@@ -38,56 +51,6 @@ TRAINING = frozenset({"train"})
 """Methods that keep the size of a network."""
 
 _NUMBERED = re.compile(r"[A-Z]\w*_\d+")
-
-
-class OutputDifference(Record):
-    """Comparison of an output of the conversion with that of the source, on the same inputs."""
-
-    output: str
-    status: Literal["checked", "no-reference", "empty", "constant", "not-finite", "random"]
-    """Why the output is not checked, on all inputs: nothing else ran the source, no values, one
-    value, only NaN or infinity in the source, or random values."""
-    compared: int
-    """Number of compared values."""
-    max_abs_difference: float | None
-    """Over the compared values; None if the output is not checked."""
-    largest_value: float | None
-    """Largest absolute value of the source's output: the scale of the difference."""
-    source_error: float | None = None
-    """Error of the source itself, by quantization or narrow types; None if the tolerance was met
-    without it."""
-    source_not_finite: int = 0
-    """Number of values that are NaN or infinite in the source; NaN is not compared."""
-
-    @property
-    def checked(self) -> bool:
-        """Whether the agreement is evidence for the conversion."""
-        return self.status == "checked"
-
-
-class ConversionCheck(Record):
-    """Comparison of outputs after a conversion."""
-
-    against: str | None
-    """Runtime of the source; None if nothing but OpenVINO can run the source."""
-    tolerance: float
-    """Maximum difference as a fraction of the largest absolute value of the output."""
-    inputs: str
-    differences: tuple[OutputDifference, ...]
-    """One per output of the model, in order."""
-    why_unchecked: str = ""
-    """Why there is no runtime of the source."""
-
-    @property
-    def unchecked(self) -> tuple[OutputDifference, ...]:
-        """The outputs that are not checked."""
-        return tuple(d for d in self.differences if not d.checked)
-
-    @property
-    def max_abs_difference(self) -> float | None:
-        """Maximum difference over all checked outputs; None if no output is checked."""
-        known = (d.max_abs_difference for d in self.differences if d.checked)
-        return max((value for value in known if value is not None), default=None)
 
 
 class Source(Record):
@@ -154,18 +117,33 @@ class VariantRecord(Record):
     notes: tuple[Note, ...] = ()
     """Warnings of conversion and steps; ids in :data:`ovtool.core.notes.VARIANT_NOTES`."""
     sha256: str
-    """Hash of model.xml and model.bin; the first 12 digits are the id of the variant."""
+    """Hash of the graph and its weights; the first 12 digits are the id of the variant."""
     network_sha256: str | None = None
     """Hash of network.safetensors; None without this file."""
+    stem: Stem = STEM
+    """Name of the IR without its suffix; programs for language models read ``openvino_model``."""
+    companions: dict[str, str] = Field(default_factory=dict)
+    """Name to hash of the other files of a language model, such as its tokenizer."""
     xml_bytes: int
     bin_bytes: int
     created: str
     versions: dict[str, str]
 
+    @field_validator("companions")
+    @classmethod
+    def _check_companions(cls, companions: dict[str, str]) -> dict[str, str]:
+        check_names(companions)
+        return companions
+
     @property
     def batch_size(self) -> int | None:
         """Samples of one request: 1 without a batch dimension; None for a dynamic batch."""
         return fixed_batch(self.inputs)
+
+    @property
+    def generates_text(self) -> bool:
+        """Whether the model is a text generator with its cache as state."""
+        return is_text_generator(self.inputs)
 
     @property
     def batch_text(self) -> str:
@@ -192,8 +170,8 @@ class VariantRecord(Record):
         return self.source, self.parent, steps, self.preprocessing, self.versions
 
 
-@dataclass(frozen=True)
-class Variant:
+@dataclass(frozen=True, repr=False)
+class Variant(Tabular):
     """A variant on disk."""
 
     folder: Path
@@ -236,10 +214,39 @@ class Variant:
                 )
         if files.verified_sha256(self.xml, self.bin) != self.record.sha256:
             raise InputError(
-                f"{MODEL} or {WEIGHTS} in {self.folder} was changed: the hash differs from"
-                f" {RECORD}",
+                f"{self.xml.name} or {self.bin.name} in {self.folder} was changed: the hash differs"
+                f" from {RECORD}",
                 "convert the source again",
             )
+        verify_companions(self.folder, self.record.companions)
+
+    def __fspath__(self) -> str:
+        """Return the folder: a variant is a path."""
+        return str(self.folder)
+
+    def _title(self) -> str:
+        record = self.record
+        steps = ", ".join(step.method for step in record.steps) or "uncompressed"
+        if self.failure:
+            return f"{self.name}, failed: {self.failure}"
+        return f"{self.name}, {steps}, {units.text(self.model_mib)} MiB, {record.batch_text}"
+
+    def _rows(self) -> list[dict[str, Any]]:
+        record = self.record
+        return [
+            {
+                "variant": self.name,
+                "variant_id": self.id,
+                "source": record.source.reference,
+                "steps": ", ".join(step.method for step in record.steps),
+                "model_mib": None if self.failure else self.model_mib,
+                "batch": record.batch_text,
+                "inputs": shapes_text((p.name, p.shape) for p in record.inputs),
+                "outputs": shapes_text((p.name, p.shape) for p in record.outputs),
+                "folder": str(self.folder),
+                "failure": self.failure or None,
+            }
+        ]
 
     @property
     def name(self) -> str:
@@ -254,12 +261,12 @@ class Variant:
     @property
     def xml(self) -> Path:
         """Path of the graph."""
-        return self.folder / MODEL
+        return self.folder / f"{self.record.stem}.xml"
 
     @property
     def bin(self) -> Path:
         """Path of the weights."""
-        return self.folder / WEIGHTS
+        return self.folder / f"{self.record.stem}.bin"
 
     @property
     def model_mib(self) -> float:
@@ -289,15 +296,19 @@ def save(
     model: ov.Model,
     describe: Callable[[Path], dict[str, Any]],
     replace: bool = False,
+    stem: Stem = STEM,
+    write_companions: Callable[[Path], None] | None = None,
 ) -> Variant:
     """Save a model as a variant; on an error no folder is left.
 
     Args:
         target: Folder of the variant.
         model: The graph, saved without further conversion of weights.
-        describe: Receives the path of the saved ``model.xml`` and can check it; returns the fields
-            of the record except those of the files.
+        describe: Receives the path of the saved graph and can check it; returns the fields of the
+            record except those of the files.
         replace: Whether an existing variant may be replaced.
+        stem: Name of the IR without its suffix.
+        write_companions: Writes other files that belong to the model into the folder.
 
     Raises:
         InputError: The folder exists, or is not writable.
@@ -307,16 +318,20 @@ def save(
     check_target(target, replace)
     assign_stable_names(model)
     with files.new_folder(target, replace) as folder:
-        ov.save_model(model, folder / MODEL, compress_to_fp16=False)
-        weights = folder / WEIGHTS
+        graph, weights = folder / f"{stem}.xml", folder / f"{stem}.bin"
+        ov.save_model(model, graph, compress_to_fp16=False)
         weights.touch()  # OpenVINO writes no .bin for a model without constants
+        if write_companions is not None:
+            write_companions(folder)
         record = VariantRecord(
-            sha256=files.sha256(folder / MODEL, weights),
-            xml_bytes=(folder / MODEL).stat().st_size,
+            stem=stem,
+            companions=hash_companions(folder, (graph.name, weights.name)),
+            sha256=files.sha256(graph, weights),
+            xml_bytes=graph.stat().st_size,
             bin_bytes=weights.stat().st_size,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             versions=versions(),
-            **describe(folder / MODEL),
+            **describe(graph),
         )
         (folder / RECORD).write_bytes(add_checksum(record.model_dump_json(indent=2)))
     files.mark_kept(target, "a variant")
@@ -350,12 +365,15 @@ def assign_stable_names(model: ov.Model, numbered: bool = False) -> None:
             operation.set_friendly_name(name)
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of the packages that affect a variant, without importing them."""
+def versions(*others: str) -> dict[str, str]:
+    """Return the versions of the packages that affect a variant, without importing them.
+
+    ``others`` are further packages.
+    """
     from importlib.metadata import PackageNotFoundError, version
 
     installed = {}
-    for package in ("ovtool", "openvino", "nncf", "torch", "onnx"):
+    for package in ("ovtool", "openvino", "nncf", "torch", "onnx", "transformers", *others):
         with contextlib.suppress(PackageNotFoundError):
             installed[package] = version(package)
     return installed

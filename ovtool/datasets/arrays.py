@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 LABEL = "label"
 Arrays = dict[str, NDArray[np.generic]]
-# Exceptions of numpy for damaged files (from fuzzing).
-_DAMAGED = (
+DAMAGED = (
     ValueError, TypeError, EOFError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error,
     tokenize.TokenError, SyntaxError, ArithmeticError,
 )  # fmt: skip
+"""Exceptions of NumPy for damaged files (from fuzzing)."""
 
 
 def load(request: LoadRequest) -> LazySamples[int]:
@@ -73,6 +73,26 @@ def load(request: LoadRequest) -> LazySamples[int]:
     return LazySamples(request.reference, rows, read, labelled=labels is not None)
 
 
+def check_file(path: Path) -> None:
+    """Check that a file has arrays, by their headers.
+
+    Raises:
+        InputError: The file is missing, empty, damaged, or no file of NumPy.
+    """
+    files.existing_file(path, "data")
+    try:
+        with reading(path), path.open("rb") as stream:
+            if path.suffix.lower() == ".npy":
+                _declared_size(stream)
+                return
+            with zipfile.ZipFile(stream) as archive:
+                for info in archive.infolist():
+                    with archive.open(info) as member:
+                        _declared_size(member)
+    except DAMAGED as error:
+        raise _read_error(path, error) from error
+
+
 def _open_npy(path: Path, request: LoadRequest) -> Arrays:
     if len(request.inputs) != 1:
         names = ", ".join(port.name for port in request.inputs)
@@ -86,7 +106,7 @@ def _open_npy(path: Path, request: LoadRequest) -> Arrays:
         if declared > path.stat().st_size:  # NumPy overflows
             raise InputError(f"{path} is truncated: it declares {declared} bytes")
         array = np.lib.format.open_memmap(path, mode="r")
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise _read_error(path, error) from error
     return {request.inputs[0].name: array}
 
@@ -101,9 +121,9 @@ def _open_npz(path: Path, request: LoadRequest) -> Arrays:
         ):
             stored = list(archive.files)
             members = [name for name in (*names, LABEL) if name in stored]
-            require_memory(_inflated_size(path, members), f"{path}: {', '.join(members)}")
+            require_memory(inflated_size(path, members), f"{path}: {', '.join(members)}")
             arrays = {name: archive[name] for name in members}
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise _read_error(path, error) from error
     for name in names:
         if name not in stored:
@@ -115,7 +135,7 @@ def _open_npz(path: Path, request: LoadRequest) -> Arrays:
     return arrays
 
 
-def _inflated_size(path: Path, names: Sequence[str]) -> int:
+def inflated_size(path: Path, names: Sequence[str]) -> int:
     """Return the bytes of arrays in an archive, by its table and by the header of each array."""
     size = 0
     with zipfile.ZipFile(path) as archive:
@@ -138,7 +158,9 @@ def _declared_size(stream: IO[bytes]) -> int:
 
 
 def _read_error(path: Path, error: BaseException) -> InputError:
-    if any(word in str(error) for word in ("allow_pickle", "pickled", "Python objects")):
+    text = str(error)
+    objects = any(word in text for word in ("allow_pickle", "pickled", "Python objects"))
+    if objects and "max_header_size" not in text:  # a long header names allow_pickle too
         return InputError(f"{path} contains Python objects", "save arrays of numbers")
     return InputError(f"{path} is damaged or not a NumPy file")
 
@@ -174,8 +196,7 @@ def _check_indices(path: Path, arrays: Arrays, request: LoadRequest) -> None:
             row = int(np.argwhere(wrong)[0][0])
             value = array[row][wrong[row]].reshape(-1)[0]
             raise InputError(
-                f"{path}: {name} row {row} contains {value}; the embedding table of the model has "
-                f"indices up to {maximum}",
+                f"{path}: {name} row {row} has {value}; the embedding table ends at {maximum}",
                 "use the tokenizer or vocabulary of this model",
             )
 

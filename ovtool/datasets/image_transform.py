@@ -61,6 +61,8 @@ class ImageTransform:
     scale: NDArray[np.float32]
     channels_first: bool
     """Whether the input is [channels, height, width], not [height, width, channels]."""
+    keeps_ready: bool
+    """Whether images of the input's size are used as they are, since no resizing is recorded."""
 
 
 def make_transform(
@@ -68,8 +70,9 @@ def make_transform(
 ) -> ImageTransform:
     """Return the preprocessing of images for a model.
 
-    Where no resizing is recorded, a crop leaves out the borders, unless labels are ``located``:
-    boxes or masks, parts of which it would cut off.
+    Where no resizing is recorded, images of the input's size stay as they are, and a crop leaves
+    out the borders of others, unless labels are ``located``: boxes or masks, parts of which it
+    would cut off.
 
     Raises:
         InputError: The model does not have a single image input, or the preprocessing does not
@@ -87,13 +90,14 @@ def make_transform(
     expected = _dimensions(port)
     unrecorded: Literal["crop", "stretch"] = "stretch" if located else "crop"
     steps = steps or Preprocessing(channels="L" if expected.channels == 1 else "RGB")
-    if steps.resize is None:
+    keeps_ready = steps.resize is None
+    if keeps_ready:
         steps = steps.model_copy(update={"resize": unrecorded})
     size = steps.size or (expected.height, expected.width)
     if min(size) < 1:
         raise InputError(
             f"unknown image size for input {port.name} {list(port.shape)}",
-            "record a preprocessing with a size when converting",
+            "give the size of images, such as --size 224x224",
         )
     count = len(steps.channels)
     produced = (count, *size)
@@ -106,7 +110,7 @@ def make_transform(
     mean, scale = _per_channel(steps.mean, count, "mean"), _per_channel(steps.scale, count, "scale")
     if not scale.all():
         raise InputError("preprocessing: scale must not be 0")
-    return ImageTransform(port, steps, size, mean, scale, expected.channels_first)
+    return ImageTransform(port, steps, size, mean, scale, expected.channels_first, keeps_ready)
 
 
 def pixel_notes(
@@ -176,14 +180,19 @@ def load_image(
     box = resized_region(image.size, transform, crop)
     height, width = transform.size
     resized = image.resize((width, height), Image.Resampling.BICUBIC, box)
-    array = np.asarray(resized).reshape(height, width, -1)
+    return normalize_pixels(np.asarray(resized).reshape(height, width, -1), transform)
+
+
+def normalize_pixels(pixels: NDArray[np.uint8], transform: ImageTransform) -> NDArray[np.generic]:
+    """Return pixels [..., height, width, channels] of an RGB or gray image as a model input."""
+    array: NDArray[np.generic] = pixels
     if transform.steps.channels == "BGR":
         array = array[..., ::-1]
     dtype = numpy_type(transform.port)
     if dtype.kind == "f":
         array = ((array.astype(np.float32) - transform.mean) / transform.scale).astype(dtype)
     if transform.channels_first:
-        array = array.transpose(2, 0, 1)
+        array = np.moveaxis(array, -1, -3)
     return np.ascontiguousarray(array)
 
 
@@ -274,9 +283,10 @@ def resized_region(
     """
     width, height = size
     part = Box(crop.left * width, crop.top * height, crop.right * width, crop.bottom * height)
-    if transform.steps.resize == "stretch":
-        return part
     out_height, out_width = transform.size
+    ready = transform.keeps_ready and size == (out_width, out_height)
+    if ready or transform.steps.resize == "stretch":
+        return part
     shrink = min((part.right - part.left) / out_width, (part.bottom - part.top) / out_height)
     half_width = shrink * out_width * transform.steps.crop_fraction / 2
     half_height = shrink * out_height * transform.steps.crop_fraction / 2

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ovtool.core import files
 from ovtool.core.errors import InputError
-from ovtool.core.input_limits import MAX_DIGITS
 from ovtool.core.notes import make_note
+from ovtool.core.system_errors import reading
 from ovtool.datasets.annotations import ImageBoxes, MaskFile, find_masks, read_coco
+from ovtool.datasets.class_names import is_index, number_classes
 from ovtool.datasets.image_transform import (
     WHOLE_IMAGE,
     Box,
@@ -24,7 +26,6 @@ from ovtool.datasets.samples import LazySamples, LoadRequest, Sample
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ovtool.datasets.samples import Label
 
 SUFFIXES = frozenset(
     (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -33,10 +34,13 @@ SUFFIXES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class ImageItem:
-    """Path, label and crop of an image; boxes and a mask are read with the image."""
+    """Path, label and crop of an image; boxes and a mask are read with the image.
+
+    A label that is text is the name of a class.
+    """
 
     path: Path
-    label: int | ImageBoxes | MaskFile | None
+    label: int | str | ImageBoxes | MaskFile | None
     crop: Box = WHOLE_IMAGE
 
 
@@ -47,14 +51,33 @@ def load(request: LoadRequest) -> LazySamples[ImageItem]:
         InputError: The folder has no images, or the labels are ambiguous.
     """
     folder = Path(request.reference)
-    if request.labels is not None:
-        items = _labelled(folder, request.labels)
-        skipped = len(_images(folder)) - len(items)
-        if skipped > 0:
-            request.progress.note(f"skipped {skipped} images without a label in {request.labels}")
-    else:
-        items = _labelled_by_folder(folder)
+    items = _numbered(find_items(folder, request.labels), request)
+    skipped = 0 if request.labels is None else len(_images(folder)) - len(items)
+    if skipped > 0:
+        request.progress.note(f"skipped {skipped} images without a label in {request.labels}")
     return image_samples(request, items)
+
+
+def find_items(folder: Path, labels: Path | None) -> list[ImageItem]:
+    """Return the images of a folder with their labels.
+
+    Raises:
+        InputError: The folder cannot be read or has no images, or the labels are ambiguous.
+    """
+    with reading(folder):
+        return _labelled_by_folder(folder) if labels is None else _labelled(folder, labels)
+
+
+def _numbered(items: list[ImageItem], request: LoadRequest) -> list[ImageItem]:
+    """Return images with class indices in place of class names."""
+    names = [item.label for item in items if isinstance(item.label, str)]
+    if not names or request.labels is None:
+        return items
+    numbers = number_classes(names, Path(request.reference), request.labels, request.graph)
+    return [
+        replace(item, label=numbers[item.label]) if isinstance(item.label, str) else item
+        for item in items
+    ]
 
 
 def image_samples(request: LoadRequest, items: Sequence[ImageItem]) -> LazySamples[ImageItem]:
@@ -69,7 +92,7 @@ def image_samples(request: LoadRequest, items: Sequence[ImageItem]) -> LazySampl
 
     def read(item: ImageItem) -> Sample:
         array = load_image(item.path, transform, item.crop)
-        label: Label | ImageBoxes | MaskFile = item.label
+        label: Any = item.label
         if isinstance(label, ImageBoxes | MaskFile):
             label = label.read(item.path, transform)
         return Sample({transform.port.name: array}, label, str(item.path))
@@ -138,7 +161,7 @@ def _labelled_by_folder(folder: Path) -> list[ImageItem]:
 
 def _class_numbers(folder: Path, names: list[str]) -> dict[str, int]:
     """Number the classes: numeric names are class indices, other names count in sorted order."""
-    numeric = [n for n in names if n.isascii() and n.isdecimal() and len(n) <= MAX_DIGITS]
+    numeric = [name for name in names if is_index(name)]
     if not numeric:
         return {name: index for index, name in enumerate(names)}
     if len(numeric) != len(names):
@@ -166,6 +189,13 @@ def _labelled_by_csv(folder: Path, table: Path) -> list[ImageItem]:
         raise InputError(f"{table} is not a CSV file in UTF-8: {error}") from error
     if not items:
         raise InputError(f"{table} lists no images")
+    numbered = [isinstance(item.label, int) for item in items]
+    if any(numbered) and not all(numbered):
+        first, other = items[numbered.index(True)].label, items[numbered.index(False)].label
+        raise InputError(
+            f"{table} mixes class indices and class names ({first}, {other!r})",
+            "write all labels as indices, which count from 0, or all as names",
+        )
     return items
 
 
@@ -174,6 +204,6 @@ def _csv_item(folder: Path, where: str, row: dict[str, str | None]) -> ImageItem
     path = folder / name
     if not name or not files.is_file(path):
         raise InputError(f"{where}: file not found: {path}")
-    if not (label.isascii() and label.isdecimal() and len(label) <= MAX_DIGITS):
+    if not is_index(label) and re.fullmatch(r"[-+.\d]*", label):
         raise InputError(f"{where}: label {label!r} is not a class index", "classes count from 0")
-    return ImageItem(path, int(label))
+    return ImageItem(path, int(label) if is_index(label) else label)

@@ -23,15 +23,13 @@ def load(request: LoadRequest) -> LazySamples[int]:
             f"invalid number of samples: {request.reference!r}", "noise:32 gives 32 samples"
         )
     count = int(number) if colon else DEFAULT_COUNT
-    count = min(count, request.limit or count)
     random_sample(request.inputs, request.seed)  # raises if the shape is dynamic
     request.progress.note(
-        "warning: noise is not a dataset: calibration on it loses accuracy, and quality measured "
-        "on it is meaningless"
+        "warning: noise is not a dataset: calibration loses accuracy, quality means nothing"
     )
     return LazySamples(
         request.reference,
-        range(count),
+        request.subset(range(count)),
         lambda index: random_sample(request.inputs, request.seed, index),
         labelled=False,
     )

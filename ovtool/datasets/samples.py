@@ -112,14 +112,57 @@ class LoadRequest:
     progress: Progress
     graph: Callable[[], ov.Model] | None = None
     """Reads the graph of the model, to check values against; None without a model."""
+    part: str | None = None
+    """A random part of the samples, see :func:`parse_part`."""
+    folder: Path | None = None
+    """Folder of the variant, with its tokenizer; None without a model."""
 
     def subset(self, items: Sequence[Item]) -> list[Item]:
-        """Return the random subset given by ``limit`` and ``seed``, in the original order."""
+        """Return the random subset given by ``part``, ``limit`` and ``seed``, in order.
+
+        Raises:
+            InputError: The part has no samples.
+        """
+        if self.part is not None:
+            number, parts = parse_part(self.part)
+            order = np.random.default_rng(self.seed).permutation(len(items))
+            rows = sorted(order[number - 1 :: parts])
+            if not rows:
+                raise InputError(
+                    f"part {self.part} of {self.reference} is empty:"
+                    f" {units.count_text(len(items), 'sample')}",
+                    "give more samples, or a data set for each purpose",
+                )
+            items = [items[row] for row in rows]
         if self.limit is None or self.limit >= len(items):
             return list(items)
         rng = np.random.default_rng(self.seed)
         indices = rng.choice(len(items), self.limit, replace=False)
         return [items[index] for index in sorted(indices)]
+
+
+_MAX_PARTS = 100
+
+
+def parse_part(text: str) -> tuple[int, int]:
+    """Return the number and the count of a part: ``1/2`` is the first of two.
+
+    The parts of a data set are random, repeatable, of equal size (to one sample), and share no
+    sample.
+
+    >>> parse_part("2/2")
+    (2, 2)
+
+    Raises:
+        InputError: The text is not ``N/M`` with N from 1 to M.
+    """
+    number, slash, parts = text.partition("/")
+    digits = len(text) <= 2 * len(str(_MAX_PARTS)) and (number + parts).isascii()
+    if digits and slash and number.isdecimal() and parts.isdecimal():
+        part = int(number), int(parts)
+        if 1 <= part[0] <= part[1] <= _MAX_PARTS:
+            return part
+    raise InputError(f"part {text!r} is not N/M, such as 1/2", "1/2 and 2/2 are random halves")
 
 
 @dataclass(frozen=True, slots=True)

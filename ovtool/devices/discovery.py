@@ -11,6 +11,7 @@ from ovtool.core import device_names
 from ovtool.core.device_names import KINDS, VIRTUAL, kind_of
 from ovtool.core.errors import MissingDeviceError
 from ovtool.core.notes import make_note
+from ovtool.core.tabular import Tabular, TabularList
 from ovtool.devices.diagnosis import DiagnosisStep, diagnose, find_cause
 from ovtool.system.environment import environment
 
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from ovtool.devices.hardware import HardwareInventory
 
 
-@dataclass(frozen=True, slots=True)
-class Device:
+@dataclass(frozen=True, slots=True, repr=False)
+class Device(Tabular):
     """A device of OpenVINO.
 
     Args:
@@ -54,6 +55,15 @@ class Device:
     def emulated(self) -> bool:
         """Whether the device is emulated, as in tests; its full name says so."""
         return "emulated" in self.full_name.lower()
+
+    def _title(self) -> str:
+        reason = self.full_name if self.available else f"not available: {self.unavailable_reason}"
+        return f"{self.name}, {reason}"
+
+    def _rows(self) -> list[dict[str, Any]]:
+        row = self.to_json() | {"capabilities": " ".join(self.capabilities)}
+        del row["diagnosis"], row["properties"]
+        return [row]
 
     def to_json(self) -> dict[str, Any]:
         """Return the device as JSON types."""
@@ -117,7 +127,7 @@ def resolve(
     """
     available: list[str] = []
     missing: dict[str, str] = {}
-    for name in dict.fromkeys(requested):
+    for name in dict.fromkeys(map(device_names.normalize, requested)):
         device_names.check(name)
         if not device_names.is_virtual(name):
             device = _find(name, devices)
@@ -135,12 +145,12 @@ def resolve(
     return list(dict.fromkeys(available)), missing
 
 
-def devices() -> list[Device]:
+def devices() -> TabularList[Device]:
     """Return the devices that OpenVINO sees, virtual ones last.
 
     The list includes CPU, GPU and NPU where they are not available, with a diagnosis.
     """
-    return [*discover(), *discover_virtual()]
+    return TabularList([*discover(), *discover_virtual()])
 
 
 def select_available(requested: Sequence[str], *, strict: bool) -> tuple[list[str], dict[str, str]]:
@@ -172,14 +182,17 @@ def find_caveats(names: Sequence[str]) -> dict[str, Note]:
     }
 
 
-def describe_environment() -> Environment:
-    """Return the current environment, with the available devices."""
+def describe_environment(name: str = "") -> Environment:
+    """Return the current environment, with the available devices.
+
+    ``name`` is that of a host of a fleet.
+    """
     facts = {
         d.name: {"name": d.full_name, "plugin": d.plugin, "driver": d.properties.get("driver")}
         for d in discover()
         if d.available
     }
-    return environment(facts)
+    return environment(facts, name=name)
 
 
 def _find(name: str, devices: Sequence[Device]) -> Device:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ovtool.core.device_names import is_virtual, kind_of, members
+from ovtool.core.notes import Note, make_note
 from ovtool.graph.reference_run import EXACT_PROPERTIES
 from ovtool.system.host import Unknown
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ovtool.core.trial import Trial
+    from ovtool.core.variant import VariantRecord
     from ovtool.system.host import Host
 
 MANUAL_SETTINGS = ("streams", "threads", "pinning")
@@ -103,6 +105,57 @@ def find_unsupported(trial: Trial) -> str | None:
     return None
 
 
+NPU_PROMPT_TOKENS, NPU_RESPONSE_TOKENS = 1024, 128
+"""Defaults of MAX_PROMPT_LEN and MIN_RESPONSE_LEN; their sum is the context of a text generator."""
+_NPU_WEIGHTS = "symmetric INT4 or NF4 weights of all layers, in groups of 128 or per channel"
+_NPU_COMMAND = "ovtool compress weights --set mode=int4_sym --set group_size=128"
+
+
+def find_unsupported_text(trial: Trial, record: VariantRecord) -> str | None:
+    """Return what a device does not support of a text generator; None if nothing is known of it.
+
+    The rules of NPUs are those of "OpenVINO GenAI on NPU" (OpenVINO 2026.3), and of LLMPipeline,
+    which takes one request at a time there.  The weights of a source that is compressed already
+    are not judged: their groups are not known.
+    """
+    generation = trial.generation
+    if generation is None or "NPU" not in list_kinds(trial.device):
+        return None
+    if is_virtual(trial.device):
+        return "a text generator runs on the device NPU only, not behind a virtual device"
+    if generation.concurrency != 1:
+        return "an NPU runs one request of a text generator at a time; use --concurrency 1"
+    prompt, context = generation.prompt_length, NPU_PROMPT_TOKENS + NPU_RESPONSE_TOKENS
+    length = prompt + generation.output_length
+    if prompt > NPU_PROMPT_TOKENS:
+        return f"an NPU takes at most {NPU_PROMPT_TOKENS} tokens of prompt, not {prompt}"
+    if length > context:
+        return f"an NPU has a context of {context} tokens, not {length} of prompt and output"
+    return None if _fits_npu(record) else f"an NPU needs {_NPU_WEIGHTS}: {_NPU_COMMAND}"
+
+
+def _fits_npu(record: VariantRecord) -> bool:
+    """Whether the weights are as an NPU needs them, or not known."""
+    step = next((s for s in reversed(record.steps) if s.method == "weights"), None)
+    if step is None:
+        return record.source.compression != "none"
+    settings = step.settings
+    grouped = settings.get("group_size") in (None, 128, -1)
+    whole = settings.get("ratio") in (None, 1.0)
+    return settings.get("mode") in ("int4_sym", "nf4") and grouped and whole
+
+
+def note_text(trial: Trial) -> tuple[Note, ...]:
+    """Return the notes on a text generator that a device runs in another way than others."""
+    generation = trial.generation
+    if generation is None or kind_of(trial.device) != "NPU":
+        return ()
+    if generation.prompt_length == NPU_PROMPT_TOKENS:
+        return ()
+    evidence = f"{generation.prompt_length} of {NPU_PROMPT_TOKENS} tokens"
+    return (make_note("prompt-padded", evidence),)
+
+
 def trial_properties(trial: Trial) -> dict[str, str]:
     """Return the OpenVINO properties of a trial."""
     kind = kind_of(trial.device)
@@ -115,8 +168,15 @@ def trial_properties(trial: Trial) -> dict[str, str]:
         "INFERENCE_NUM_THREADS": trial.threads,
         "ENABLE_CPU_PINNING": {True: "YES", False: "NO", None: None}[trial.pinning],
         "INFERENCE_PRECISION_HINT": None if trial.precision == "default" else trial.precision,
+        "KV_CACHE_PRECISION": _kv_cache_precision(trial),
     }
     return properties | {name: str(v) for name, v in settings.items() if v is not None}
+
+
+def _kv_cache_precision(trial: Trial) -> str | None:
+    if trial.generation is None or trial.generation.kv_cache_precision == "default":
+        return None
+    return trial.generation.kv_cache_precision
 
 
 def _forward_to_npu(device: str) -> dict[str, str]:
@@ -157,3 +217,13 @@ def find_wide_int8(target: str, host: Host) -> str | None:
         return None
     wide = [flag for flag in _WIDE_INT8_FLAGS if flag in flags]
     return f"{host.cpu_model()} has {', '.join(wide)}" if wide else None
+
+
+def find_narrow_int8(host: Host) -> str | None:
+    """Return why sums of products of 8 bits overflow on a machine's CPU; None if not known."""
+    flags = host.cpu_flags()
+    if isinstance(flags, Unknown) or not {"ssse3", "avx2"} & set(flags):
+        return None  # not x86
+    if any(flag in flags for flag in _WIDE_INT8_FLAGS):
+        return None
+    return f"{host.cpu_model()} has no VNNI: sums of two products overflow in 16 bits"

@@ -28,6 +28,17 @@ def check_metric_name(name: str) -> None:
         raise InputError(f"unknown metric {name!r}", suggestion(name, list(METRIC_COLUMNS)))
 
 
+def check_metric(name: str, *, trust: bool) -> None:
+    """Check that a metric is known, or a function that may be imported.
+
+    Raises:
+        InputError: The name is unknown, or the user has not allowed to import it.
+    """
+    check_metric_name(name)
+    if name not in METRIC_COLUMNS and not trust:
+        raise InputError(f"metric {name} imports code", "read the code, then allow it with --trust")
+
+
 def load_metric(reference: str, *, trust: bool) -> Callable[..., Any]:
     """Return the function of ``module:function``.
 
@@ -36,11 +47,7 @@ def load_metric(reference: str, *, trust: bool) -> Callable[..., Any]:
     """
     from ovtool.models.torch import import_function
 
-    check_metric_name(reference)
-    if not trust:
-        raise InputError(
-            f"metric {reference} imports code", "read the code, then allow it with --trust"
-        )
+    check_metric(reference, trust=trust)
     return import_function(reference)
 
 

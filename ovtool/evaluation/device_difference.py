@@ -91,18 +91,19 @@ class DeviceDifference:
         if (first := self.divergence) is not None:
             where = (
                 f"first divergence at {first.type} {first.name!r}"
-                f" (error {_percent(first.error)}, its inputs {_percent(first.input_error)});"
+                f" (error {percent(first.error)}, its inputs {percent(first.input_error)});"
                 f" {first.compared} operations compared"
             )
             if first.earlier:
                 where += f"; earlier, without effect there: {', '.join(first.earlier[:3])}"
-        error = f"error {_percent(self.error)}, tolerance {_percent(self.tolerance)}"
+        error = f"error {percent(self.error)}, tolerance {percent(self.tolerance)}"
         place = f"of the largest value of output {self.output}" if self.output else ""
         return make_note("device-difference", f"{subject}: {error} {place}; {where}")
 
 
-def _percent(error: float) -> str:
-    return f"{units.text(100 * error)} %" if math.isfinite(error) else "infinite"
+def percent(error: float) -> str:
+    """Return a relative error as text."""
+    return f"{units.text(100 * error)}%" if math.isfinite(error) else "infinite"
 
 
 def compare_with_cpu(
@@ -119,10 +120,10 @@ def compare_with_cpu(
     trial = replace(job.trial, device="CPU", precision="f32")
     exact = replace(job, trial=trial, properties=EXACT_PROPERTIES, notes=())
     with contextlib.closing(runner.open(exact, warm_up=False)) as reference:
-        expected, actual = _all_outputs(reference, few), _all_outputs(session, few)
-    errors = [_error(a, b) for a, b in zip(actual, expected, strict=True)]
+        expected, actual = read_outputs(reference, few), read_outputs(session, few)
+    errors = [output_error(a, b) for a, b in zip(actual, expected, strict=True)]
     worst = max(range(len(errors)), key=errors.__getitem__)
-    name = _output_name(job, worst)
+    name = output_name(job, worst)
     if not errors[worst] and not any(map(_has_finite, expected)):
         return DeviceDifference(None, tolerance, len(few), output=name)
     difference = DeviceDifference(errors[worst], tolerance, len(few), output=name)
@@ -137,13 +138,18 @@ def compare_with_cpu(
     return replace(difference, divergence=located)
 
 
-def _all_outputs(session: Session, samples: Samples) -> list[Rows]:
+def read_outputs(session: Session, samples: Samples) -> list[Rows]:
+    """Return all outputs of samples, by position.
+
+    Raises:
+        TrialFailedError: The device failed.
+    """
     with infer_samples(session, list(samples)) as archive:
         count = sum(name.startswith("arr_") for name in archive.files)
         return [read_rows(archive, index) for index in range(count)]
 
 
-def _error(rows: Rows, exact: Rows) -> float:
+def output_error(rows: Rows, exact: Rows) -> float:
     """Return the relative error of an output; infinite if a sample has another size."""
     if len(rows) != len(exact):
         return math.inf
@@ -158,8 +164,8 @@ def _has_finite(rows: Rows) -> bool:
     return any(np.isfinite(row.astype(np.float64)).any() for row in map(np.asarray, rows))
 
 
-def _output_name(job: Job, index: int) -> str:
-
+def output_name(job: Job, index: int) -> str:
+    """Return the name of an output, by its position."""
     output = read_graph(job.xml).outputs[index]
     return port_name(output.get_names(), "output", index)
 
@@ -253,7 +259,7 @@ class _Search:
             replace(job, xml=xml, inputs=None, output_axes=()), warm_up=False
         )
         with contextlib.closing(session):
-            return [_flat(rows) for rows in _all_outputs(session, self.samples)]
+            return [_flat(rows) for rows in read_outputs(session, self.samples)]
 
 
 def _flat(rows: Rows) -> NDArray[Any]:

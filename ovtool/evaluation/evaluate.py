@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ovtool.core import temporary
+from ovtool.core import temporary, units
 from ovtool.core.columns import BY_NAME
 from ovtool.core.errors import InputError
+from ovtool.core.notation import type_name
 from ovtool.core.progress import SILENT, Progress
+from ovtool.core.tabular import Tabular, TabularList
+from ovtool.core.terminal import shows_progress
 from ovtool.datasets.fingerprint import evaluation_notes
-from ovtool.datasets.spec import DataSpec
+from ovtool.datasets.spec import DataSpec, as_data_spec
 from ovtool.devices.discovery import find_caveats, select_available
 from ovtool.models.convert import ModelReference, load_or_convert_next_to, load_variant
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from ovtool.benchmark.session import Runner
     from ovtool.core.columns import Metric, QualityMetric
@@ -33,8 +37,8 @@ EXACT = "exact"
 """Stands for the precision of the most accurate mode of a device."""
 
 
-@dataclass(frozen=True, slots=True)
-class Quality:
+@dataclass(frozen=True, slots=True, repr=False)
+class Quality(Tabular):
     """Quality of a variant on a device, from :func:`evaluate`.
 
     Args:
@@ -60,11 +64,29 @@ class Quality:
     outputs: tuple[OutputQuality, ...] = ()
     difference: DeviceDifference | None = None
 
+    def _title(self) -> str:
+        figure = units.interval_text(
+            self.figures.get(self.metric),
+            self.figures.get(f"{self.metric}_ci_low"),
+            self.figures.get(f"{self.metric}_ci_high"),
+        )
+        where = f"{self.variant} on {self.device} in {self.executed_precision or self.precision}"
+        return f"{where}: {BY_NAME[self.metric].title} {figure}"
 
+    def _rows(self) -> list[dict[str, Any]]:
+        names = ("variant", "device", "precision", "executed_precision", "metric")
+        error = None if self.difference is None else self.difference.error
+        row = {name: getattr(self, name) for name in names}
+        return [row | self.figures | {"error_vs_cpu_f32": error}]
+
+
+@shows_progress()
 def evaluate(
     model: ModelReference,
-    data: DataSpec | str,
+    data: DataSpec | str | Path,
     *,
+    labels: str | Path | None = None,
+    limit: int | None = None,
     baseline: ModelReference | None = None,
     device: str = "CPU",
     precision: str = "default",
@@ -79,6 +101,8 @@ def evaluate(
     (quality,) = evaluate_each(
         model,
         data,
+        labels=labels,
+        limit=limit,
         baseline=baseline,
         devices=[device],
         precisions=[precision],
@@ -92,28 +116,35 @@ def evaluate(
     return quality
 
 
+@shows_progress()
 def evaluate_each(
     model: ModelReference,
-    data: DataSpec | str,
+    data: DataSpec | str | Path,
     *,
+    labels: str | Path | None = None,
+    limit: int | None = None,
     baseline: ModelReference | None = None,
     devices: Sequence[str] = ("CPU",),
-    precisions: Sequence[str] = ("default", EXACT),
+    precisions: Sequence[str] = ("default",),
     batch: int | None = None,
     tolerance: float | None = None,
     metric: Metric | None = None,
     outputs: Sequence[str] = (),
     trust: bool = False,
     progress: Progress = SILENT,
-) -> list[Quality]:
+) -> TabularList[Quality]:
     """Measure quality against labels, and how outputs agree with the uncompressed variant.
 
     The outputs for a few samples are also compared with those of the same variant on the CPU in
     f32. If they differ by more than the tolerance, a note names the operation where they diverge.
 
+    A text generator is judged by its perplexity over a text, and by its divergence from a baseline.
+
     Args:
         model: The variant.
-        data: Held-out samples.
+        data: Held-out samples; a text for a text generator.
+        labels: Labels of a folder of images.
+        limit: Maximum number of samples.
         baseline: The uncompressed model: a variant, or a model that is converted. Its f32 outputs
             on the CPU are the reference.
         devices: Devices to run on.
@@ -122,9 +153,9 @@ def evaluate_each(
         batch: Samples in a request; None: the fixed batch of the variant, or 1.
         tolerance: Largest difference from the CPU in f32 without a warning, relative to the
             largest output; 0.05 by default.
-        metric: ``top1``, ``agreement``, ``characters``, ``cosine``, ``mae``, ``map``, ``iou`` or
-            ``module:function``; by default by the labels, else by the outputs, see
-            :mod:`ovtool.evaluation.metrics`.
+        metric: ``top1``, ``agreement``, ``characters``, ``cosine``, ``mae``, ``map``, ``iou``,
+            ``perplexity`` or ``module:function``; by default by the labels, else by the outputs,
+            see :mod:`ovtool.evaluation.metrics`.
         outputs: Names of the outputs to judge; all by default.
         trust: Whether the function of ``metric`` may be imported.
         progress: Receives the stages.
@@ -140,12 +171,22 @@ def evaluate_each(
         if baseline is not None:
             base = load_or_convert_next_to(baseline, None, scratch, progress)
         request = MetricRequest(metric, tuple(outputs), trust)
+        variant = load_variant(model)
+        if variant.record.generates_text:
+            other = None if metric == "perplexity" else metric
+            _reject_options(
+                labels=labels, output=outputs or None, batch=batch, tolerance=tolerance,
+                metric=other,
+            )  # fmt: skip
+            spec = as_data_spec(data, None, limit)
+            wanted = list(map(type_name, precisions))
+            return _evaluate_texts(variant, base, spec, devices, wanted, scratch, progress)
         return _evaluate_each(
-            load_variant(model),
+            variant,
             base,
-            data,
+            as_data_spec(data, labels, limit),
             devices,
-            precisions,
+            list(map(type_name, precisions)),
             batch,
             tolerance,
             request,
@@ -153,26 +194,60 @@ def evaluate_each(
         )
 
 
+def _reject_options(**options: object) -> None:
+    """Reject options that a text generator has no use for.
+
+    Raises:
+        InputError: One is given.
+    """
+    if given := [f"--{name}" for name, value in options.items() if value is not None]:
+        raise InputError(
+            f"{', '.join(given)}: a text generator is judged by the perplexity over a text",
+            "remove the option; --data is a text, --baseline the uncompressed model",
+        )
+
+
+def _evaluate_texts(
+    variant: Variant,
+    base: Variant | None,
+    spec: DataSpec,
+    devices: Sequence[str],
+    precisions: Sequence[str],
+    scratch: Path,
+    progress: Progress,
+) -> TabularList[Quality]:
+    """Measure the quality of a text generator over a text."""
+    from ovtool.evaluation import language
+
+    names, _ = select_available(devices, strict=True)
+    text = language.load_text(variant, spec, progress)
+    reference = None if base is None else language.open_reference(base, text, scratch)
+    pairs = dict.fromkeys((device, precision) for device in names for precision in precisions)
+    return TabularList(
+        language.evaluate_text(variant, text, reference, device, precision, progress)
+        for device, precision in pairs
+    )
+
+
 def _evaluate_each(
     variant: Variant,
     base: Variant | None,
-    data: DataSpec | str,
+    spec: DataSpec,
     devices: Sequence[str],
     precisions: Sequence[str],
     batch: int | None,
     tolerance: float | None,
     request: MetricRequest,
     progress: Progress,
-) -> list[Quality]:
+) -> TabularList[Quality]:
     from ovtool.benchmark.process import ProcessRunner
     from ovtool.evaluation.device_difference import TOLERANCE
     from ovtool.evaluation.evaluator import Evaluator
 
     names, _ = select_available(devices, strict=True)
-    spec = DataSpec(data) if isinstance(data, str) else data
     samples = spec.load(variant, progress)
     if tolerance is not None and not tolerance > 0:
-        raise InputError(f"the tolerance {tolerance:g} is not positive", "0.05 is 5 %")
+        raise InputError(f"the tolerance {tolerance:g} is not positive", "0.05 is 5%")
     runner = ProcessRunner()
     variants = {v.id: v for v in (variant, base) if v is not None}
     baselines = {variant.id: base.id if base else None}
@@ -190,7 +265,7 @@ def _evaluate_each(
     notes = evaluation_notes(variant.record, samples)
     evaluation = _Evaluation(variant, samples, evaluator, runner, caveats, limit, notes, progress)
     pairs = dict.fromkeys((device, precision) for device in names for precision in precisions)
-    return [evaluation.run(device, precision, batch) for device, precision in pairs]
+    return TabularList(evaluation.run(device, precision, batch) for device, precision in pairs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +289,7 @@ class _Evaluation:
         from ovtool.core.device_names import mark_device
         from ovtool.devices import rules
         from ovtool.evaluation.device_difference import compare_with_cpu
+        from ovtool.evaluation.repeatability import check_repeatable
 
         self.progress.start(f"evaluating {self.variant.name} on {device} in {precision}")
         exact = rules.exact_properties(device) if precision == EXACT else {}
@@ -231,6 +307,10 @@ class _Evaluation:
                 result = self.evaluator.score(trial, session)
                 notes = list(result.notes)
                 executed = session.info.executed_precision
+                shown = mark_device(device) if device in self.caveats else device
+                subject = f"{self.variant.name} on {shown} in {executed or precision}"
+                unsteady = check_repeatable(session, job, self.samples, self.runner, subject)
+                notes += [unsteady] if unsteady else []
                 if (device, precision) != ("CPU", EXACT):
                     difference = compare_with_cpu(
                         session, job, self.samples, self.runner, self.tolerance
@@ -238,9 +318,8 @@ class _Evaluation:
         except TrialFailedError as error:
             raise InputError(f"{trial.label}: {error}") from error
         notes = [*self.notes, *notes]
-        shown = mark_device(device) if device in self.caveats else device
         if difference is not None:
-            note = difference.note(f"{self.variant.name} on {shown} in {executed or precision}")
+            note = difference.note(subject)
             notes += [note] if note else []
         if device in self.caveats:
             notes.append(self.caveats[device])

@@ -16,6 +16,7 @@ from ovtool.benchmark import jobs
 from ovtool.benchmark.session import Job, Runner, Session, TrialFailedError
 from ovtool.core import temporary
 from ovtool.core.errors import InputError
+from ovtool.core.notes import make_note
 from ovtool.core.shapes import OPEN, Named, Shape, shape_text
 from ovtool.core.statistics import Interval
 from ovtool.core.third_party import read_graph
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from ovtool.core.columns import QualityMetric
     from ovtool.core.notes import Note
+    from ovtool.core.paired import SampleScores
     from ovtool.core.variant import Variant
     from ovtool.datasets.samples import Sample, Samples
     from ovtool.evaluation.outputs import Rows
@@ -71,6 +73,7 @@ class Evaluator:
     known: set[tuple[object, ...]] = field(default_factory=set)
     _references: dict[str, dict[str, Rows]] = field(default_factory=dict)
     _judges: dict[str, Judge] = field(default_factory=dict)
+    _first_outputs: dict[tuple[object, ...], list[Rows]] = field(default_factory=dict)
 
     def __call__(self, trial: Trial, session: Session) -> tuple[dict[str, float], list[Note]]:
         """Return the quality figures and notes of a trial; none if its configuration is known.
@@ -79,11 +82,23 @@ class Evaluator:
             TrialFailedError: The device failed.
             BaselineError: The baseline of the variant does not run on the CPU in f32.
         """
+        unsteady = self._compare(trial, session)
         if trial.configuration in self.known:
-            return {}, []
+            return {}, unsteady
         result = self.score(trial, session)
         self.known.add(trial.configuration)
-        return result.figures, list(result.notes)
+        return result.figures, [*result.notes, *unsteady]
+
+    def _compare(self, trial: Trial, session: Session) -> list[Note]:
+        """Compare the outputs of the first samples with those of an earlier session."""
+        from ovtool.evaluation.repeatability import check_sessions
+
+        variant = self.variants[trial.variant]
+        first = self._first_outputs.get(trial.configuration)
+        outputs, finding = check_sessions(session, self.samples(variant), first)
+        self._first_outputs.setdefault(trial.configuration, outputs)
+        subject = f"{variant.name} on {trial.device} in {trial.precision}"
+        return [make_note("outputs-not-repeatable", f"{subject}: {finding}")] if finding else []
 
     def score(self, trial: Trial, session: Session) -> Score:
         """Return the quality of a trial.
@@ -139,15 +154,15 @@ class GraphEvaluator:
         variant: The uncompressed variant, which is the reference of agreement and cosine.
         request: The metric and the outputs that the user wants; the data decides the rest.
         properties: Of the compiled graphs: whether quantized layers use the CPU's INT8 kernels.
-        outcomes: Whether each sample counted for the metric in the last evaluation, for paired
-            comparisons; None if the metric is no share of samples.
+        sample_scores: What each sample added to the metric in the last evaluation, for paired
+            comparisons; None if the metric is no mean over samples.
     """
 
     samples: Samples
     variant: Variant
     request: MetricRequest = field(default_factory=MetricRequest)
     properties: Mapping[str, str] = field(default_factory=EXACT_PROPERTIES.copy)
-    outcomes: tuple[bool, ...] | None = field(default=None, init=False)
+    sample_scores: SampleScores | None = field(default=None, init=False)
     _judge: Judge | None = field(default=None, init=False)
     _reference: dict[str, Rows] | None = field(default=None, init=False)
 
@@ -166,6 +181,11 @@ class GraphEvaluator:
     def metric(self) -> QualityMetric:
         """The column of the metric."""
         return self.judge.column
+
+    @property
+    def compares(self) -> bool:
+        """Whether the figures compare with the uncompressed variant, whose figure is 1."""
+        return self.judge.compares
 
     @property
     def int8_kernels(self) -> bool:
@@ -192,7 +212,7 @@ class GraphEvaluator:
             reference = self._reference
         outputs = self._outputs(model)
         result = judge.score(outputs, reference, len(self.samples))
-        self.outcomes = judge.outcomes(outputs, reference)
+        self.sample_scores = judge.sample_scores(outputs, reference)
         if self.metric not in result.figures:
             reasons = "; ".join(f"{note.message}: {note.evidence}" for note in result.notes[:2])
             raise InputError(

@@ -7,18 +7,16 @@ than the intervals of both suggest.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from ovtool.core.columns import quality_loss
-from ovtool.core.paired import compare_outcomes
-from ovtool.core.statistics import mean_interval
-from ovtool.evaluation.scores import Score, make_interval_figures, sample_errors
+from ovtool.core.paired import compare_scores
+from ovtool.evaluation.scores import Score, make_interval_figures
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
+    from ovtool.core.paired import PairedDrop
     from ovtool.evaluation.metrics import Judge
     from ovtool.evaluation.outputs import Rows
 
@@ -34,17 +32,9 @@ def find_loss(judge: Judge, score: Score, outputs: Outputs, references: Outputs)
     """
     if judge.labels is None or judge.function is not None or judge.compares:
         return Score({})
-    if judge.metric == "top1":
-        before, after = judge.outcomes(references, None), judge.outcomes(outputs, None)
-        if before is None or after is None:
-            return Score({})
-        paired = compare_outcomes(before, after)
-        figures = make_interval_figures(_LOSS, paired.drop, -1.0, 1.0)
-        counts = {"samples_lost": float(paired.lost), "samples_won": float(paired.won)}
-        return Score(figures | counts)
-    if judge.metric == "mae" and judge.target is not None:
-        rows, reference = outputs[judge.target], references[judge.target]
-        return Score(error_loss(rows, reference, judge.labels, judge.target))
+    before, after = judge.sample_scores(references, None), judge.sample_scores(outputs, None)
+    if before is not None and after is not None:
+        return Score(_paired_figures(compare_scores(before, after)))
     figure_before = judge.score_labels(references).figures.get(judge.column)
     figure_after = score.figures.get(judge.column)
     if figure_before is None or figure_after is None:
@@ -52,17 +42,14 @@ def find_loss(judge: Judge, score: Score, outputs: Outputs, references: Outputs)
     return Score({_LOSS: quality_loss(judge.column, figure_before, figure_after)})
 
 
-def error_loss(
-    outputs: Rows, reference: Rows, labels: Sequence[Any], name: str
-) -> dict[str, float]:
-    """Return the growth of the mean absolute error over samples, in the unit of the labels.
-
-    One sample has no interval, and so no loss.
-
-    Raises:
-        InputError: The numbers of values differ.
-    """
-    growth = sample_errors(outputs, labels, name) - sample_errors(reference, labels, name)
-    if len(growth) < 2 or not np.isfinite(growth).all():
+def _paired_figures(paired: PairedDrop) -> dict[str, float]:
+    """Return the loss with its interval, and the numbers of samples of a share of samples."""
+    if not math.isfinite(paired.drop.value):
         return {}
-    return make_interval_figures(_LOSS, mean_interval(growth.tolist()), -math.inf, math.inf)
+    if paired.lost is None or paired.won is None:
+        # An error of one sample has no interval, and so no loss.
+        if not paired.drop.known:
+            return {}
+        return make_interval_figures(_LOSS, paired.drop, -math.inf, math.inf)
+    counts = {"samples_lost": float(paired.lost), "samples_won": float(paired.won)}
+    return make_interval_figures(_LOSS, paired.drop, -1.0, 1.0) | counts

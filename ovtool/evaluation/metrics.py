@@ -15,6 +15,7 @@ import numpy as np
 
 from ovtool.core.columns import METRIC_COLUMNS, metric_column
 from ovtool.core.errors import InputError
+from ovtool.core.paired import SampleScores
 from ovtool.core.registry import suggestion
 from ovtool.datasets.samples import label_kind, read_labels, sample_shape
 from ovtool.evaluation.class_outputs import find_class_outputs
@@ -23,14 +24,17 @@ from ovtool.evaluation.labeled import score_detections, score_masks
 from ovtool.evaluation.loss import find_loss
 from ovtool.evaluation.scores import (
     Score,
+    check_classes,
     check_finite,
     compare_outputs,
     find_agreeing,
+    has_classes,
     predict_classes,
+    sample_errors,
     score_classes,
     score_error,
 )
-from ovtool.evaluation.text import load_alphabet, score_texts, select_classes
+from ovtool.evaluation.text import load_alphabet, score_lines, score_texts, select_classes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -128,10 +132,14 @@ class Judge:
         notes = [note for n, rows in outputs.items() for note in check_finite(n, "output", rows)]
         return Score({}, tuple(notes)).plus(result)
 
-    def outcomes(self, outputs: Outputs, references: Outputs | None) -> tuple[bool, ...] | None:
-        """Return whether each sample counts for the metric; None if it is no share of samples.
+    def sample_scores(self, outputs: Outputs, references: Outputs | None) -> SampleScores | None:
+        """Return what each sample adds to the metric, or to its negative where lower is better.
 
-        The output with the fewest agreeing samples counts, as for the figure.
+        None for a metric that is no mean over samples, or whose scores compare with the reference:
+        cosine. The output with the fewest agreeing samples counts, as for the figure.
+
+        Raises:
+            InputError: Labels do not fit the outputs.
         """
         flags = None
         if self.metric == "agreement" and references is not None and self.alphabet is None:
@@ -143,10 +151,18 @@ class Judge:
                 is not None
             ]
             flags = min(known, key=lambda agreeing: int(agreeing.sum()), default=None)
-        elif self.metric == "top1" and self.target is not None and self.labels is not None:
+        elif self.target is None or self.labels is None or self.function is not None:
+            return None
+        elif self.metric == "characters" and self.alphabet is not None:
+            lines: Any = outputs[self.target]
+            return score_lines(lines, self.labels, self.alphabet)
+        elif self.metric == "mae":
+            errors = sample_errors(outputs[self.target], self.labels, self.target)
+            return SampleScores(tuple((-errors).tolist()))
+        elif self.metric == "top1":
             predicted = predict_classes(outputs[self.target], self.classes.get(self.target))
             flags = None if predicted is None else predicted == np.array(self.labels, np.int64)
-        return None if flags is None else tuple(flags.tolist())
+        return None if flags is None else SampleScores(tuple(flags.tolist()))
 
     @property
     def _reads_texts(self) -> bool:
@@ -203,6 +219,10 @@ def make_judge(request: MetricRequest, variant: Variant, samples: Samples) -> Ju
     if texts:
         judged = tuple(i for i in judged if ports[i].name == decision.target)
     read = {name for name, output in classes.items() if output.shown}
+    labels = _read_labels(samples, decision, label)
+    if decision.metric == "top1" and labels is not None:
+        shape = next((-1, *sample_shape(p)) for p in ports if p.name == decision.target)
+        check_classes(np.array(labels, np.int64), shape[1] if has_classes(shape) else None)
     if decision.metric in ("top1", "agreement"):
         read |= set(classes) if decision.target is None else {decision.target}
     return Judge(
@@ -212,7 +232,7 @@ def make_judge(request: MetricRequest, variant: Variant, samples: Samples) -> Ju
         judged=judged,
         classes={name: output.threshold for name, output in classes.items() if name in read},
         target=decision.target,
-        labels=_read_labels(samples, decision, label),
+        labels=labels,
         alphabet=load_alphabet(variant, judged[0]) if texts else None,
         function=function,
     )
@@ -246,14 +266,19 @@ def _decide(
             raise InputError(
                 f"no output fits the labels, which have {np.asarray(label).size} values a"
                 f" sample: {_shapes(ports)}",
-                "labels are one class, a mask or the values of an output a sample; judge others by"
-                " --metric module:function",
+                "labels are a class, a mask or the values of an output; else --metric"
+                " module:function",
             )
         why = "no labels" if label is None else "no output fits the labels"
         return by_labels or _without_labels(ports, classes, why)
     reason = "chosen with --metric"
     if metric not in METRIC_COLUMNS:
         return _Decision(metric, reason, by_labels.target if by_labels else None)
+    if metric == "perplexity":
+        raise InputError(
+            "metric perplexity needs a text generator with its tokenizer",
+            "convert the folder of a language model, or use another metric",
+        )
     kind = label_kind(label)
     if metric == "agreement" and kind == "texts":
         return _Decision(metric, reason, ports[0].name)

@@ -238,8 +238,11 @@ def _groups(
         yield "", rows, reference
         return
     for group in groups:
-        channels = f"channels {_ranges(group)} of axis {axis}"
-        yield channels, np.take(rows, group, axis), np.take(reference, group, axis)
+        yield (
+            channels_text(group, axis),
+            np.take(rows, group, axis),
+            np.take(reference, group, axis),
+        )
 
 
 def find_channel_groups(values: NDArray[Any]) -> tuple[int, list[list[int]]]:
@@ -248,13 +251,12 @@ def find_channel_groups(values: NDArray[Any]) -> tuple[int, list[list[int]]]:
     The range of a channel is its largest absolute value over all samples.  Two groups have ranges
     that differ by :data:`RANGE_RATIO` or more.  Channels with values from 0 to 1 (shares, scores,
     probabilities) have the range 1; channels of zeros belong to the group of the smallest range.
-    The axis is 1 or the last one, by the larger ratio.  One group, or none, if there is no such
-    axis.
+    The axis is the one with the largest ratio.  One group, or none, if there is no such axis.
     """
     best: tuple[float, int, list[list[int]]] = (0.0, 1, [])
     if values.dtype.kind not in "iuf" or values.ndim < 2:
         return 1, []
-    for axis in dict.fromkeys((1, values.ndim - 1)):
+    for axis in range(1, values.ndim):
         if 2 <= values.shape[axis] <= MAX_CHANNELS:
             ratio, groups = _split_channels(values, axis)
             if 1 < len(groups) <= MAX_GROUPS and ratio > best[0]:
@@ -276,6 +278,15 @@ def _split_channels(values: NDArray[Any], axis: int) -> tuple[float, list[list[i
     cuts = np.flatnonzero(ratios >= RANGE_RATIO) + 1
     groups = [sorted(part.tolist()) for part in np.split(order, cuts)]
     return float(ratios.max()), sorted(groups)
+
+
+def channels_text(channels: Sequence[int], axis: int) -> str:
+    """Return channels as text.
+
+    >>> channels_text([0, 1, 2, 3, 7], 1)
+    'channels 0-3,7 of axis 1'
+    """
+    return f"channels {_ranges(channels)} of axis {axis}"
 
 
 def _ranges(numbers: Sequence[int]) -> str:

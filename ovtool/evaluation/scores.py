@@ -66,7 +66,7 @@ def score_classes(
         return Score({}, (make_note("labels-unused", f"output {name} {row_shape_text(scores)}"),))
     classes = class_scores(scores)
     count = classes.shape[1] if classes is not None else None if threshold is None else 2
-    _check_classes(labels, count)
+    check_classes(labels, count)
     hits = int((predicted == labels).sum())
     figures = make_proportion_figures("accuracy_top1", hits, len(labels))
     if classes is not None:
@@ -245,7 +245,12 @@ def predict_classes(rows: Rows, threshold: float | None = None) -> NDArray[np.in
     return np.where(np.isfinite(values), values > threshold, NO_CLASS).astype(np.int64)
 
 
-def _check_classes(labels: Labels, classes: int | None) -> None:
+def check_classes(labels: Labels, classes: int | None) -> None:
+    """Check that labels are classes of a model; ``classes`` None: their number is unknown.
+
+    Raises:
+        InputError: A label is out of range.
+    """
     if classes is None:
         return
     outside = labels[(labels < 0) | (labels >= classes)]

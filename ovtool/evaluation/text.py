@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ovtool.core.errors import InputError
+from ovtool.core.paired import SampleScores
 from ovtool.core.statistics import Interval, bootstrap_rate, wilson
 from ovtool.core.third_party import read_graph
 from ovtool.evaluation.scores import (
@@ -102,15 +103,8 @@ def score_texts(
     Raises:
         InputError: There are no lines, a label is missing, or a label is empty.
     """
-    from rapidfuzz.distance import Levenshtein
-
-    check_labels(outputs, texts)
-    if not all(texts):
-        raise InputError(
-            f"the label of sample {list(texts).index('')} is empty", "remove lines without text"
-        )
     decoded = [decode_line(line, letters) for line in outputs]
-    edits = [Levenshtein.distance(text, label) for text, label in zip(decoded, texts, strict=True)]
+    edits = _count_edits(decoded, texts)
     accuracy = _accuracy(edits, [len(text) for text in texts])
     # Insertions make the accuracy of a line negative.
     worst = min(1 - count / len(text) for count, text in zip(edits, texts, strict=True))
@@ -126,6 +120,30 @@ def score_texts(
         figures |= make_proportion_figures("agreement_top1", same, len(decoded))
     finite = check_finite("text", "output", outputs, lambda steps: steps != UNREADABLE)
     return Score(figures, finite)
+
+
+def score_lines(
+    outputs: NDArray[np.integer], texts: Sequence[str], letters: Alphabet
+) -> SampleScores:
+    """Return the characters of each label less the edits of its line, with weights.
+
+    Raises:
+        InputError: As :func:`score_texts`.
+    """
+    edits = _count_edits([decode_line(line, letters) for line in outputs], texts)
+    right = tuple(float(len(text) - count) for text, count in zip(texts, edits, strict=True))
+    return SampleScores(right, tuple(float(len(text)) for text in texts))
+
+
+def _count_edits(decoded: Sequence[str], texts: Sequence[str]) -> list[int]:
+    from rapidfuzz.distance import Levenshtein
+
+    check_labels(decoded, texts)
+    if not all(texts):
+        raise InputError(
+            f"the label of sample {list(texts).index('')} is empty", "remove lines without text"
+        )
+    return [Levenshtein.distance(text, label) for text, label in zip(decoded, texts, strict=True)]
 
 
 def _accuracy(edits: Sequence[int], lengths: Sequence[int]) -> Interval:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ovtool.core.conversion_check import ConversionCheck, OutputDifference
 from ovtool.core.errors import InputError
 from ovtool.core.notes import make_note
 from ovtool.core.ports import ports
 from ovtool.core.shapes import OPEN, shape_text
-from ovtool.core.variant import ConversionCheck, OutputDifference
 from ovtool.graph.reference_run import ReferenceModel
 from ovtool.models.check_inputs import FIRST, CheckInputs
 from ovtool.models.inputs import check_shapes, inputs_text

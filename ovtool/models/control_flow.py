@@ -109,7 +109,7 @@ def find_difference(converted: Reference, source: Reference, example: Inputs) ->
             distance = np.abs(ours.astype(np.float64) - theirs.astype(np.float64))
             ratio = float(np.nanmax(distance, initial=0.0)) / scale
             if ratio > max(worst[0], _TOLERANCE):
-                text = f"output {index} differs by {100 * ratio:.3g} % on the example times"
+                text = f"output {index} differs by {100 * ratio:.3g}% on the example times"
                 worst = (ratio, f"{text} {factor:g}")
     if not tried:
         return "not tried on other inputs"

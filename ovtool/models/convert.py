@@ -7,32 +7,36 @@ import json
 import re
 from dataclasses import replace as with_fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from ovtool.core import files, steps, units, variant
 from ovtool.core.errors import InputError
 from ovtool.core.notes import make_note
 from ovtool.core.ports import ports
 from ovtool.core.progress import SILENT, Progress
+from ovtool.core.terminal import shows_progress
 from ovtool.core.third_party import read_graph
 from ovtool.core.variant import RECORD, Variant
 from ovtool.datasets.registry import load_samples
 from ovtool.graph.operations import describe_state
 from ovtool.graph.quantization import NONE, detect_compression
 from ovtool.graph.reference_run import ReferenceModel
-from ovtool.models.batch import open_batch
+from ovtool.models.batch import BatchedModel, open_batch
 from ovtool.models.bundled import networks
 from ovtool.models.check_inputs import MAX_SAMPLES
 from ovtool.models.control_flow import find_difference
 from ovtool.models.inputs import apply_options, name_ports, reject_text
+from ovtool.models.language.decoder import is_decoder
 from ovtool.models.network import NETWORK_OPTIONS
 from ovtool.models.onnx_file import external_files
-from ovtool.models.options import SourceOptions
+from ovtool.models.options import SourceFields, SourceOptions, source_options
 from ovtool.models.output_check import compare_with_source
-from ovtool.models.registry import COMPANIONS, SOURCES, kind_of
+from ovtool.models.registry import COMPANIONS, LANGUAGE, SOURCES, kind_of
 from ovtool.models.size_check import FixedSizeError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import openvino as ov
 
     from ovtool.core.notes import Note
@@ -40,18 +44,24 @@ if TYPE_CHECKING:
     from ovtool.models.check_verdict import CheckedConversion
     from ovtool.models.source import SourceModel
 
+_LANGUAGE_LIMIT_S = 1800.0
+
 ModelReference = str | Path | Variant
 """A variant, its folder, or a source for :func:`convert`."""
 
 
+@shows_progress()
 def convert(
     source: str | Path,
     *,
     out: str | Path,
     name: str | None = None,
+    data: str | Path | None = None,
+    values: Mapping[str, float] | None = None,
     options: SourceOptions | None = None,
     progress: Progress = SILENT,
-    replace: bool = False,
+    force: bool = False,
+    **fields: Unpack[SourceFields],
 ) -> Variant:
     """Convert a model to OpenVINO IR and compare its outputs with the source's.
 
@@ -59,25 +69,38 @@ def convert(
         source: A model file or folder, ``module:function`` or ``sample:NAME``.
         out: Folder of the new variant.
         name: Name of the variant; by default that of the folder.
+        data: Samples for the output check.
+        values: Input name to the value that fills it in the output check.
         options: Weights, shapes, layouts, preprocessing, trust and tolerance.
         progress: Receives the stages and the largest difference.
-        replace: Whether to replace an existing variant.
+        force: Whether to replace an existing variant.
+        fields: Fields of ``options``: ``shapes={"x": (1, 3, 224, 224)}, mean=127``.
 
     Raises:
         InputError: The source is not readable, or the outputs differ beyond the tolerance; nothing
             is left on disk.
         MissingDependencyError: A package for the kind of source is not installed.
     """
-    reference, target, options = str(source), Path(out), options or SourceOptions()
+    checked = {"data": None if data is None else str(data), "values": values}
+    given = {name: value for name, value in checked.items() if value is not None}
+    options = source_options(options, {**fields, **given})
+    reference, target = str(source), Path(out)
     kind = kind_of(reference)
     _check_options(kind, options)
-    variant.check_target(target, replace)
+    variant.check_target(target, force)
     if target.exists() and Path(reference).resolve().is_relative_to(target.resolve()):
         raise InputError(f"the folder to replace contains the source: {target}", "change --out")
     # The user's code may take any time, and so may downloads.
-    limit_s = 0.0 if kind in ("torch", "sample") else steps.default_limit_s(Path(reference))
+    limit_s = 0.0 if kind in ("torch", "sample") else _limit_s(kind, Path(reference))
     with steps.limited(f"converting {reference}", limit_s=limit_s):
-        return _convert(reference, target, kind, name, options, progress, replace)
+        return _convert(reference, target, kind, name, options, progress, force)
+
+
+def _limit_s(kind: str, path: Path) -> float:
+    """Return the time limit of a conversion; tracing a language model takes minutes."""
+    if kind not in LANGUAGE:
+        return steps.default_limit_s(path)
+    return steps.default_limit_s(*_source_files(path), base_s=_LANGUAGE_LIMIT_S)
 
 
 def _convert(
@@ -95,7 +118,10 @@ def _convert(
     name_ports(read.model)
     apply_options(read.model, options, read.layouts)
     progress.advance()
-    batched = open_batch(read.model, options.seed, read.symbols, read.accepts)
+    if read.own_check is None:
+        batched = open_batch(read.model, options.seed, read.symbols, read.accepts)
+    else:
+        batched = BatchedModel(read.model, "dynamic")
     progress.advance()
 
     def describe(xml: Path) -> dict[str, Any]:
@@ -107,9 +133,14 @@ def _convert(
         compressed = [] if compression == NONE else [make_note("compressed-source", compression)]
         if read.network is not None:
             known |= {n: getattr(options, n) for n in NETWORK_OPTIONS}
-        samples = _load_samples(batched.model, read, options, progress)
-        checked = _check(xml, read, options, samples)
-        state = describe_state(batched.model)
+        if read.own_check is None:
+            samples = _load_samples(batched.model, read, options, progress)
+            checked = _check(xml, read, options, samples)
+        else:
+            checked = read.own_check(xml, options)
+        beside = read.companions.check(xml.parent)
+        # Text generators are checked, and judged, over sequences of steps.
+        state = "" if is_decoder(batched.model) else describe_state(batched.model)
         stateful = [make_note("state-initial", state)] if state else []
         return {
             "name": name or target.resolve().name,
@@ -119,13 +150,27 @@ def _convert(
             "batch_note": batched.note,
             "preprocessing": options.preprocessing or read.preprocessing,
             "check": checked.check,
-            "notes": (*_source_notes(xml, read), *compressed, *stateful, *notes, *checked.notes),
+            "notes": (
+                *_source_notes(xml, read),
+                *compressed,
+                *stateful,
+                *notes,
+                *checked.notes,
+                *beside,
+            ),
         }
 
     notes: list[Note] = []
     while True:
         try:
-            converted = variant.save(target, batched.model, describe, replace)
+            converted = variant.save(
+                target,
+                batched.model,
+                describe,
+                replace,
+                stem=read.companions.stem,
+                write_companions=read.companions.write,
+            )
             break
         except FixedSizeError as error:
             notes.append(make_note("size-fixed", f"{error.text}: {error}"))
@@ -181,7 +226,7 @@ def load_or_convert(
             return stored
     name = name or default_name(reference)
     return convert(
-        reference, out=folder, name=name, options=options, progress=progress, replace=exists
+        reference, out=folder, name=name, options=options, progress=progress, force=exists
     )
 
 
@@ -227,6 +272,7 @@ def default_name(reference: str) -> str:
     else:
         path = Path(reference).resolve()
         plain = path.parent.name if path.name == "saved_model.pb" else path.stem
+        plain = path.name if path.is_dir() else plain
     return re.sub(r"[^A-Za-z0-9._-]+", "-", plain).strip("-.") or "model"
 
 

@@ -79,11 +79,17 @@ def external_files(path: Path) -> list[Path]:
 
     An entry of ``TensorProto.external_data`` is a pair of strings with the key ``location``
     (onnx.proto); other bytes that look like it only name files that do not exist.
+
+    Raises:
+        InputError: The operating system reports an error.
     """
     locations = set()
-    if path.stat().st_size == 0:
-        return []
-    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+    with reading(path), path.open("rb") as stream:
+        size = os.fstat(stream.fileno()).st_size
+        if size == 0:
+            return []
+        data = mmap.mmap(stream.fileno(), size, access=mmap.ACCESS_READ)
+    with data:
         for match in _LOCATION.finditer(data):
             length = match["size"][0] & 127
             if len(match["size"]) == 2:
@@ -240,9 +246,8 @@ def with_time_major_recurrence(model: onnx.ModelProto, path: Path) -> bytes | No
         content: bytes = rewritten.SerializeToString()
     except (ValueError, OSError) as error:
         raise InputError(
-            f"{path} has recurrent operators with layout=1, which OpenVINO misreads, and cannot be"
-            f" rewritten: {reason(error)}",
-            "export it with layout=0 (sequence first)",
+            f"{path} has recurrent operators with layout=1, not rewritten: {reason(error)}",
+            "OpenVINO misreads them: export with layout=0 (sequence first)",
         ) from error
     return content
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ovtool.core.conversion_check import ConversionCheck
 from ovtool.core.errors import InputError
 from ovtool.core.notes import make_note
 from ovtool.core.ports import ports
 from ovtool.core.third_party import read_graph
-from ovtool.core.variant import ConversionCheck
 from ovtool.models import check_inputs, size_check
 from ovtool.models.check_inputs import CheckInputs, Variation
 from ovtool.models.check_verdict import (

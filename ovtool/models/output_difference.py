@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ovtool.core import units
+from ovtool.core.conversion_check import OutputDifference
 from ovtool.core.errors import InputError
 from ovtool.core.shapes import shape_text
-from ovtool.core.variant import OutputDifference
 
 if TYPE_CHECKING:
     from typing import Literal
@@ -73,7 +73,8 @@ def compare_output(name: str, actual: Array, expected: Array) -> Comparison:
         )
     if expected.dtype.kind in TEXT:
         return _compare_texts(name, actual, expected)
-    ours, theirs = actual.astype(np.float64), expected.astype(np.float64)
+    with np.errstate(invalid="ignore"):  # a signaling NaN, in memory that nothing was written to
+        ours, theirs = actual.astype(np.float64), expected.astype(np.float64)
     finite = np.isfinite(ours) & np.isfinite(theirs)
     comparable = finite | (ours == theirs) | np.isnan(theirs)
     values = theirs[finite]
@@ -160,14 +161,13 @@ def disagreement(
     name = comparison.name
     if comparison.mismatched:
         return InputError(
-            f"output {name!r}: {comparison.mismatched} of {comparison.total} values are NaN or "
-            f"infinite on one side only; {comparison.source_not_finite} are in {against}",
+            f"output {name!r}: {comparison.mismatched} of {comparison.total} values are not finite"
+            f" on one side, {comparison.source_not_finite} in {against}",
             "the conversion is wrong, or its values overflow",
         )
     allowed = max(tolerance * comparison.largest_value, ROUNDING, error)
     return InputError(
-        f"output {name!r} differs by {units.text(comparison.max_abs_difference)} from {against}; "
-        f"allowed: {units.text(allowed)}, with values up to "
-        f"{units.text(comparison.largest_value)}",
+        f"output {name!r} differs by {units.text(comparison.max_abs_difference)} from {against};"
+        f" allowed: {units.text(allowed)}, values up to {units.text(comparison.largest_value)}",
         "the conversion is wrong, or this model needs a larger --tolerance",
     )

@@ -37,11 +37,34 @@ SOURCES = Registry(
             "compress",
             "torch",
         ),
+        "huggingface": Entry(
+            "ovtool.models.language.huggingface:read_folder",
+            "Hugging Face folder of a text generator or an encoder: config.json, *.safetensors,"
+            " tokenizer; code of its own only with --trust",
+            "llm",
+            "transformers",
+        ),
+        "gguf": Entry(
+            "ovtool.models.language.huggingface:read_gguf",
+            "text generator as GGUF, its weights become f32: x.gguf",
+            "llm",
+            "transformers",
+        ),
+        "openvino-folder": Entry(
+            "ovtool.models.language.openvino_folder:read",
+            "IR folder with a tokenizer, as optimum-intel writes it: openvino_model.xml",
+        ),
         "sample": Entry(
             "ovtool.models.bundled.models:read", "model of a Python package: sample:NAME", "demo"
         ),
     },
 )
+
+LANGUAGE = frozenset({"huggingface", "gguf", "openvino-folder"})
+"""Kinds of language models."""
+
+_FOLDERS = {"openvino_model.xml": "openvino-folder", "config.json": "huggingface"}
+"""Files that tell the kind of a folder; else it is a SavedModel."""
 
 SUFFIXES = {
     ".xml": "ir",
@@ -57,15 +80,14 @@ SUFFIXES = {
     ".ckpt": "torch-file",
     ".pkl": "torch-file",
     ".safetensors": "torch-file",
+    ".gguf": "gguf",
 }
 
 _KERAS = "export it: keras.models.load_model('{0}').export('saved_model'), then convert that folder"
-_GGUF = "load it with transformers (gguf_file=) in a function, and convert module:function"
 EXPORTS = {
     ".keras": _KERAS,
     ".h5": _KERAS,
     ".hdf5": _KERAS,
-    ".gguf": _GGUF,
     ".ptl": "convert the model that the mobile file was made from: TorchScript, ONNX or x.pt2",
     ".mlmodel": "convert the model that it was made from: ONNX, TensorFlow or PyTorch",
     ".mlpackage": "convert the model that it was made from: ONNX, TensorFlow or PyTorch",
@@ -98,7 +120,7 @@ def kind_of(reference: str) -> str:
             raise InputError(
                 f"{path} is a variant, not a source", "compress, evaluate or sweep it directly"
             )
-        return "tensorflow"
+        return _folder_kind(path) or "tensorflow"
     if path.suffix.lower() in SUFFIXES:
         return SUFFIXES[path.suffix.lower()]
     if _FUNCTION.fullmatch(reference):
@@ -106,11 +128,16 @@ def kind_of(reference: str) -> str:
     if not path.exists():
         raise InputError(
             f"model not found: {reference}",
-            "give a file, a SavedModel folder, module:function or sample:NAME",
+            "give a file, a SavedModel or Hugging Face folder, module:function or sample:NAME",
         )
     supported = f"supported: {', '.join(SUFFIXES)}"
     hint = EXPORTS.get(path.suffix.lower(), supported).format(path.name)
     raise InputError(f"model format not supported: {reference}", hint)
+
+
+def _folder_kind(folder: Path) -> str | None:
+    """Return the kind of the language model in a folder; None without one."""
+    return next((kind for name, kind in _FOLDERS.items() if (folder / name).is_file()), None)
 
 
 def names_model(reference: str) -> bool:
@@ -120,7 +147,8 @@ def names_model(reference: str) -> bool:
     """
     path = Path(reference)
     if path.is_dir():
-        return (path / RECORD).is_file() or (path / "saved_model.pb").is_file()
+        known = (path / name for name in (RECORD, "saved_model.pb"))
+        return any(file.is_file() for file in known) or _folder_kind(path) is not None
     suffixes = (SUFFIXES.keys() - {".json"}) | EXPORTS.keys()
     if path.suffix.lower() in suffixes or reference.startswith("sample:"):
         return True

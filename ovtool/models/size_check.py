@@ -55,7 +55,10 @@ class FixedSizeError(InputError):
             if axis == batch_axis(model.inputs[index]):
                 axes.add(axis)
             shape[axis] = size
-        model.reshape(shapes)
+        try:
+            model.reshape(shapes)
+        except RuntimeError as error:  # the graph has no such size
+            raise InputError(str(self), self.hint) from error
         if not axes:
             return replace(batched, model=model)
         return replace(batched, model=model, batch="static", note=str(self))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovtool.core import files, steps
+from ovtool.core.companions import STEM, Stem
 from ovtool.core.errors import InputError
 from ovtool.core.third_party import reason
 from ovtool.core.variant import Source
@@ -22,8 +24,13 @@ if TYPE_CHECKING:
 
     from ovtool.core.notes import Note
     from ovtool.core.ports import Preprocessing
+    from ovtool.models.check_verdict import CheckedConversion
     from ovtool.models.inputs import Symbols
     from ovtool.models.network import Network
+    from ovtool.models.options import SourceOptions
+
+_LACKING = re.compile(r"No conversion rule found for operations: (.+)")
+"""OpenVINO's report of operators that a frontend does not know."""
 
 Array = NDArray[np.generic]
 Inputs = Mapping[str, Array]
@@ -48,6 +55,18 @@ class DeclaredOutput:
     """-1 is an open dimension; None is an unknown rank."""
     dtype: str | None = None
     """OpenVINO's name of the type, such as ``f32``; None if unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Companions:
+    """The files of a language model beside its IR, which other programs read."""
+
+    stem: Stem = STEM
+    """Name of the IR without its suffix."""
+    write: Callable[[Path], None] | None = None
+    """Writes the files into the folder of the variant."""
+    check: Callable[[Path], tuple[Note, ...]] = lambda _: ()
+    """Returns notes on the written files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +96,10 @@ class SourceModel:
     """Names of the dimensions of inputs, where the source has names."""
     network: Network | None = None
     """Trainable network of a torch source."""
+    companions: Companions = Companions()
+    own_check: Callable[[Path, SourceOptions], CheckedConversion] | None = None
+    """Checks the saved graph in place of the check on random inputs, for a text generator: its
+    inputs depend on each other and on the steps before.  Its batch is dynamic."""
 
     def accepts(self, inputs: Inputs) -> bool:
         """Whether the source runs on some inputs; True if nothing can run it."""
@@ -162,8 +185,9 @@ def read_with(
         raise InputError(f"cannot read {path} as {what}: text that is not UTF-8") from error
     except failures as error:
         why = reason(error)
-        hint = "the file may be incomplete" if "parse" in why else _shape_hint(open_inputs)
-        raise InputError(f"cannot read {path} as {what}: {why}", hint) from error
+        raise InputError(
+            f"cannot read {path} as {what}: {why}", _hint(error, open_inputs)
+        ) from error
     if not model.outputs:
         raise InputError(f"cannot read {path} as {what}: the model has no outputs")
     return model
@@ -180,6 +204,21 @@ def _open_inputs(opened: Any, failures: tuple[type[Exception], ...]) -> list[str
         except failures:  # not every frontend tells the shape
             continue
     return names
+
+
+def _hint(error: BaseException, open_inputs: Sequence[str]) -> str:
+    """Return what to do about a model that a frontend cannot convert; empty if unknown."""
+    text = str(error)
+    if "parse" in reason(error):
+        return "the file may be incomplete"
+    lacking = _LACKING.search(text)
+    if lacking is None or "Conversion is failed" in text:
+        return _shape_hint(open_inputs)
+    if re.search(r"\bQ(Linear|Gemm|Attention|Embed|Order)", lacking[1]):
+        return (
+            "OpenVINO lacks these quantized operators: quantize to QDQ, or convert the float model"
+        )
+    return "OpenVINO lacks these operators: export the model without them"
 
 
 def _shape_hint(names: Sequence[str]) -> str:

@@ -13,6 +13,8 @@ from ovtool.core import files, temporary
 from ovtool.core.errors import InputError
 from ovtool.core.ports import fix_shapes
 from ovtool.core.progress import SILENT, Progress
+from ovtool.core.tabular import Tabular
+from ovtool.core.terminal import shows_progress
 from ovtool.core.third_party import read_graph
 from ovtool.graph import counts
 from ovtool.models.convert import ModelReference, load_or_convert_next_to
@@ -28,8 +30,8 @@ if TYPE_CHECKING:
     from ovtool.graph.counts import Analysis, LayerCounts, Totals
 
 
-@dataclass(frozen=True, slots=True)
-class ModelAnalysis:
+@dataclass(frozen=True, slots=True, repr=False)
+class ModelAnalysis(Tabular):
     """Operations, parameters and bytes of one inference of ``batch`` samples."""
 
     variant: str
@@ -37,6 +39,16 @@ class ModelAnalysis:
     shapes: Named
     analysis: Analysis
     files: LayerFiles | None = None
+    _SHOWN = ("name", "type", "output_shape", "flops", "parameters", "moved_bytes", "intensity")
+
+    def _title(self) -> str:
+        total = self.analysis.total
+        flops = f"{total.flops:,} FLOPs" if total.known else "unknown FLOPs"
+        size = f"{total.layers} layers, {flops}, {total.parameters:,} parameters"
+        return f"{self.variant}, batch {self.batch}: {size}"
+
+    def _rows(self) -> list[dict[str, Any]]:
+        return [row(layer) for layer in self.analysis.layers]
 
     def lower_bound_s(self, flops_per_s: float) -> float:
         """Return ``FLOPs / speed``, a lower bound of the latency without memory and overhead."""
@@ -86,6 +98,7 @@ def row(layer: LayerCounts) -> dict[str, Any]:
     }
 
 
+@shows_progress()
 def analyze(
     model: ModelReference,
     *,
@@ -93,7 +106,7 @@ def analyze(
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     out: str | Path | None = None,
     progress: Progress = SILENT,
-    replace: bool = False,
+    force: bool = False,
 ) -> ModelAnalysis:
     """Count the operations, parameters and bytes of each layer of a model, without inference.
 
@@ -103,7 +116,7 @@ def analyze(
         shapes: Input shapes for the model's open dimensions.
         out: Folder for a table and a document.
         progress: Receives the stages.
-        replace: Whether an existing folder may be replaced.
+        force: Whether an existing folder may be replaced.
 
     Raises:
         InputError: A dimension stays open, or the model does not support the batch or the shapes.
@@ -113,7 +126,7 @@ def analyze(
     spec = single_spec(batch=batch, shapes=shapes)
     with contextlib.ExitStack() as stack:
         scratch = stack.enter_context(temporary.scratch_folder("analyze"))
-        folder = stack.enter_context(files.new_folder(Path(out), replace)) if out else None
+        folder = stack.enter_context(files.new_folder(Path(out), force)) if out else None
         variant = load_or_convert_next_to(model, Path(out) if out else None, scratch, progress)
         (trial,) = plan_trials([variant], ["CPU"], spec)
         fixed = _fixed_shapes(trial, variant)

@@ -66,12 +66,18 @@ CAUSES: Mapping[str, tuple[str, str]] = {
         "requests in parallel slow one another down: they share caches and memory bandwidth",
         "use fewer streams, or a smaller batch"),
 
+    "unexplained": (
+        "time outside of the layers: the overhead of a request, or the error of the counters",
+        "raise --batch against the overhead; --rounds and --max-seconds against the error"),
+
     # The rest of the time.
     "in-int8": ("layers in INT8 that are faster than in the reference", ""),
     "other-layers": ("layers that run alike in both models", ""),
     "unmatched": ("layers without a counterpart in the other model", ""),
 }
 # fmt: on
+UNEXPLAINED = "unexplained"
+"""The cause of the difference that no layer explains."""
 NEUTRAL = ("in-int8", "other-layers", "unmatched")
 """Shares of the time that are no cause of a slow model."""
 FALLBACKS = (
@@ -89,8 +95,8 @@ class Cause:
         id: Key of :data:`CAUSES`.
         a_ms: Time in A.
         b_ms: Time in B.
-        added_ms: B - A; the values of all causes and of the unexplained rest add up to the whole
-            difference.  The interval is over the rounds.
+        added_ms: B - A; the values of all causes add up to the whole difference.  The interval is
+            over the rounds.
         stake_ms: What B would save if its layers reached the expected speed-up over those of A, or
             did not exist; an estimate that ranks the causes.
         layers: Names of the layers in B, the slowest first.
@@ -138,9 +144,10 @@ def make_cause(
     sentence, remedy = CAUSES[cause_id]
     added = mean_interval([b - a for a, b in zip(a_ms, b_ms, strict=True)])
     a, b = mean_interval(a_ms), mean_interval(b_ms)
-    if cause_id in NEUTRAL:
+    noise = cause_id == UNEXPLAINED and not added.excludes(0.0)
+    if noise or cause_id in NEUTRAL:
         stake = 0.0
-    elif cause_id in ("conversions", "fusion-lost", "parallel-requests"):
+    elif cause_id in ("conversions", "fusion-lost", "parallel-requests", UNEXPLAINED):
         stake = max(0.0, added.value)
     else:
         stake = max(0.0, b.value - a.value / speedup)
@@ -160,11 +167,13 @@ def make_cause(
 def rank(causes: Sequence[Cause], *, slower: bool) -> tuple[Cause, ...]:
     """Return the causes, the most important first, and then the rest of the time.
 
-    Where B is slower, the time that a cause adds decides; otherwise what is at stake.
+    Where B is slower, the time that a cause adds decides; otherwise what is at stake.  Time that no
+    layer explains counts only beyond the noise.
     """
 
     def key(cause: Cause) -> tuple[bool, float, float]:
-        added = cause.added_ms.value if slower else 0.0
+        noise = cause.id == UNEXPLAINED and not cause.significant
+        added = cause.added_ms.value if slower and not noise else 0.0
         return cause.neutral, -max(0.0, added), -cause.stake_ms
 
     return tuple(sorted(causes, key=key))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ovtool.core import units
 from ovtool.core.statistics import Interval
+from ovtool.core.tabular import Tabular, interval_cells
 
 if TYPE_CHECKING:
     from ovtool.core.notes import Note
@@ -39,13 +40,13 @@ class Side:
         return self.latency_ms if self.load_ms is None else self.load_ms
 
 
-@dataclass(frozen=True, slots=True)
-class Explanation:
+@dataclass(frozen=True, slots=True, repr=False)
+class Explanation(Tabular):
     """Why model B is as fast or slow as it is, compared with model A.
 
     ``ratio`` is the time of B / that of A, paired by round.  ``expected_x`` is the speed-up over
     f32 that INT8 layers are expected to reach on the device.  The values of ``added_ms`` of all
-    ``causes`` and ``unexplained_ms`` add up to ``difference_ms``.
+    ``causes`` add up to ``difference_ms``.
     """
 
     a: Side
@@ -58,11 +59,27 @@ class Explanation:
     ratio: Interval
     difference_ms: Interval
     causes: tuple[Cause, ...]
-    unexplained_ms: Interval
     expected_x: float
     calibrated: bool
     pairs: tuple[LayerPair, ...]
     notes: tuple[Note, ...] = ()
+
+    def _title(self) -> str:
+        return self.headline
+
+    def _rows(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "cause": cause.id,
+                "sentence": cause.sentence,
+                **interval_cells("added_ms", cause.added_ms),
+                **interval_cells("a_ms", cause.a_ms),
+                **interval_cells("b_ms", cause.b_ms),
+                "evidence": cause.evidence,
+                "remedy": cause.remedy,
+            }
+            for cause in self.causes
+        ]
 
     @property
     def significant(self) -> bool:
@@ -93,18 +110,17 @@ class Explanation:
             if not self.significant:
                 verdict += ", no significant difference"
         top = next((cause for cause in self.causes if not cause.neutral), None)
-        if top is None:
+        if top is None or (self.faster and not top.stake_ms):
             return verdict
         total, added = self.difference_ms.value, top.added_ms.value
-        outside = self.unexplained_ms.value
-        if self.slower and outside > max(added, total / 2):
-            return f"{verdict}: {outside:.3g} of {total:.3g} ms are outside of the layers"
         if self.slower and top.significant and added > 0:
-            of = f"{total:.3g} ms" if added <= total else f"{total:.3g} ms net"
-            return f"{verdict}: {added:.3g} of {of} are {top.sentence}"
-        whole = self.b.compared_ms.value
-        share = f"{top.b_ms.value:.3g} of {whole:.3g} ms in B"
-        return f"{verdict}; {share} are {top.sentence}"
+            net = "" if added <= total else " net"
+            share = f"{units.text(added)} of {units.text(total)} ms{net}"
+        else:
+            whole = units.text(self.b.compared_ms.value)
+            share = f"{units.text(top.b_ms.value)} of {whole} ms in B"
+        title = "Largest cost in B" if self.faster else "Main cause"
+        return f"{verdict}. {title}, {share}: {top.sentence}"
 
     def to_json(self) -> dict[str, Any]:
         """Return the explanation as JSON types."""
@@ -115,7 +131,7 @@ class Explanation:
         document = asdict(replace(self, pairs=(), causes=()))
         verdict = "slower" if self.slower else "faster" if self.faster else "same"
         pairs = [_pair_row(pair) for pair in self.pairs]
-        head = {"schema": 1, "answer": self.headline, "verdict": verdict}
+        head = {"answer": self.headline, "verdict": verdict}
         return head | document | {"causes": rows, "pairs": pairs}
 
 

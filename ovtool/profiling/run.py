@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from ovtool.benchmark import windows
 from ovtool.charts.layer_report import LayerFiles, draw_profile, write_layer_report
-from ovtool.core import files, temporary
+from ovtool.core import files, temporary, units
 from ovtool.core.device_names import mark_device
 from ovtool.core.errors import InputError
 from ovtool.core.notes import Note, make_note
 from ovtool.core.progress import SILENT, Progress
-from ovtool.datasets.spec import DataSpec
+from ovtool.core.tabular import Tabular
+from ovtool.core.terminal import shows_progress
+from ovtool.datasets.spec import DataSpec, as_data_spec
 from ovtool.devices.discovery import find_caveats, select_available
 from ovtool.graph import runtime
 from ovtool.models.convert import ModelReference, load_or_convert_next_to
@@ -39,8 +41,8 @@ SHOWN_ELSEWHERE = ("executed-layers", "int8-fallback")
 """Ids of the notes whose content a profile prints in other words."""
 
 
-@dataclass(frozen=True, slots=True)
-class Profile:
+@dataclass(frozen=True, slots=True, repr=False)
+class Profile(Tabular):
     """Time and precision of each layer of a compiled model; unknown figures are None.
 
     ``latency_ms`` is the mean of a request without counters.  ``latency_counted_ms`` is the mean of
@@ -99,6 +101,13 @@ class Profile:
         """Return the roofline figures of a layer; empty without a roofline."""
         return {} if self.roofline is None else asdict(self.roofline.layers[name])
 
+    def _title(self) -> str:
+        where = f"{self.variant} on {self.device} in {self.executed_precision or self.precision}"
+        return f"{where}, batch {self.batch}: {units.text(self.latency_ms)} ms per request"
+
+    def _rows(self) -> list[dict[str, Any]]:
+        return self.rows()
+
     def rows(self) -> list[dict[str, Any]]:
         """Return the layers as rows of a table, the slowest first."""
         return [asdict(row) | self._roofline_of(row.name) for row in self.by_layer]
@@ -124,6 +133,7 @@ class Profile:
         }
 
 
+@shows_progress()
 def profile(
     model: ModelReference,
     *,
@@ -137,7 +147,7 @@ def profile(
     out: str | Path | None = None,
     roofline: bool = False,
     progress: Progress = SILENT,
-    replace: bool = False,
+    force: bool = False,
 ) -> Profile:
     """Measure the time of each layer of a model on a device, one request at a time.
 
@@ -154,7 +164,7 @@ def profile(
         out: Folder for a table, a document and charts.
         roofline: Whether to compare each layer with the device's calibration.
         progress: Receives the stages.
-        replace: Whether an existing folder may be replaced.
+        force: Whether an existing folder may be replaced.
 
     Raises:
         InputError: The model does not run with these settings, the worker failed, or a roofline is
@@ -169,7 +179,7 @@ def profile(
     calibration = _calibration(devices[0], hint) if roofline else None
     with contextlib.ExitStack() as stack:
         scratch = stack.enter_context(temporary.scratch_folder("profile"))
-        folder = stack.enter_context(files.new_folder(Path(out), replace)) if out else None
+        folder = stack.enter_context(files.new_folder(Path(out), force)) if out else None
         variant = load_or_convert_next_to(model, Path(out) if out else None, scratch, progress)
         (trial,) = plan_trials([variant], devices, spec)
         measured = _measure(trial, variant, data, seconds, scratch, progress)
@@ -219,8 +229,7 @@ def with_inputs(
 
     if data is None:
         return job
-    spec = DataSpec(data) if isinstance(data, str) else data
-    samples = spec.load(variant, progress)
+    samples = as_data_spec(data).load(variant, progress)
     return replace(job, inputs=write_request(samples, job, scratch / "request.npz"))
 
 
@@ -252,7 +261,7 @@ def contended_notes(others_cpu_pct: float | None) -> list[Note]:
     """Return a note if other processes used a relevant share of the machine."""
     if others_cpu_pct is None or others_cpu_pct <= 100 * windows.OTHERS_SHARE:
         return []
-    return [make_note("contended", f"{others_cpu_pct:.0f} % of the machine")]
+    return [make_note("contended", f"{others_cpu_pct:.0f}% of the machine")]
 
 
 def _write(measured: Profile, folder: Path, target: Path) -> Profile:

@@ -1,9 +1,9 @@
 """The verb ``why``: explain the difference in speed between two models by its causes.
 
 Both models are profiled in turn, in rounds, so that slow drift cancels in the differences of each
-round.  Every layer belongs to one cause, so the causes and the unexplained rest add up to the
-difference of the latencies.  The rest is the time outside of layers: the overhead of a request, and
-the error of the counters.
+round.  Every layer belongs to one cause, and the time outside of the layers to another one (the
+overhead of a request, and the error of the counters), so the causes add up to the difference of the
+latencies.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from ovtool.core.errors import InputError
 from ovtool.core.notes import Note, make_note
 from ovtool.core.progress import SILENT, Progress
 from ovtool.core.statistics import mean_interval, ratio_by_round
+from ovtool.core.terminal import shows_progress
 from ovtool.core.third_party import read_graph
 from ovtool.devices.discovery import find_caveats, select_available
 from ovtool.devices.rules import find_wide_int8
@@ -29,7 +30,7 @@ from ovtool.graph.product_quantization import read_quantization
 from ovtool.models.convert import ModelReference, load_or_convert_next_to
 from ovtool.profiling import run
 from ovtool.profiling.attribution import Attribution
-from ovtool.profiling.causes import make_cause, rank
+from ovtool.profiling.causes import UNEXPLAINED, make_cause, rank
 from ovtool.profiling.explanation import Explanation, Side
 from ovtool.profiling.layer_matching import collect
 from ovtool.system.host import Host
@@ -61,6 +62,7 @@ _FLOOR = {"CPU": (30e9, 10e9)}
 _FLOOR_OTHERS = (500e9, 30e9)
 
 
+@shows_progress()
 def why(
     a: ModelReference,
     b: ModelReference,
@@ -248,6 +250,11 @@ def explain(
         [profile.latency_ms - _layers_ms(profile) for profile in rounds.profiles]
         for rounds in measured
     ]
+    evidence = "; ".join(
+        f"{name}: {units.text(side.latency_ms.value)} ms, layers {units.text(side.layers_ms.value)}"
+        for name, side in (("A", a), ("B", b))
+    )
+    causes.append(make_cause(UNEXPLAINED, evidence, *outside, speedup=speedup))
     explanation = Explanation(
         a=a,
         b=b,
@@ -259,7 +266,6 @@ def explain(
         ratio=ratio_by_round(times[1], times[0]),
         difference_ms=_difference(*times),
         causes=tuple(causes),
-        unexplained_ms=_difference(*outside),
         expected_x=speedup,
         calibrated=all(bound.calibrated for bound in bounds),
         pairs=tuple(attribution.pairs),

@@ -41,6 +41,6 @@ def check(name: str | Path) -> Recipe:
     """Read a recipe and check all of it.
 
     Raises:
-        RecipeError: The recipe has mistakes; the error has all of them, with their lines.
+        MistakesError: The recipe has mistakes; the error has all of them, with their lines.
     """
     return read_recipe(find_recipe(name))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,10 +15,12 @@ from ovtool.report.summary import summarize_table
 from ovtool.results.environments import flatten_facts
 from ovtool.results.labels import config_labels, environment_labels, row_label
 from ovtool.results.rows import first_of_each_group, is_real
-from ovtool.selection.choice import choose_from
+from ovtool.selection.choice import NearestMiss, NothingFitsError, choose_from
+from ovtool.selection.choice_table import ChoiceTable, tabulate_choice
 from ovtool.selection.explanations import Context, explain, fastest_rows
 from ovtool.selection.limits import list_limits
 from ovtool.selection.pareto import find_front, find_non_dominated
+from ovtool.selection.snippet import build_snippets
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -46,6 +49,32 @@ class FailedTrial:
 
     label: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where a report comes from, for the commands of its page; absolute paths."""
+
+    sweeps: tuple[str, ...] = ()
+    profiles: tuple[str, ...] = ()
+    out: str = ""
+
+    @classmethod
+    def of(
+        cls,
+        sweeps: Sequence[str | Path],
+        profiles: Sequence[str | Path],
+        out: str | Path,
+    ) -> Sources:
+        """Return the sources with absolute paths: the commands work in every folder."""
+        return cls(
+            tuple(str(Path(path).resolve()) for path in sweeps),
+            tuple(str(Path(path).resolve()) for path in profiles),
+            str(Path(out).resolve()),
+        )
+
+
+UNKNOWN_SOURCES = Sources()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +107,11 @@ class Content:
     """Number of rows of the table."""
     best: int | None
     """Index of the recommended row in ``rows``; None without a recommendation."""
+    picked: int | None
+    """Index of the recommended row, or of the row that is nearest to the limits."""
+    nearest: NearestMiss | None
+    hint: str
+    """What to do without a recommendation; may be empty."""
     failed: tuple[FailedTrial, ...]
     environments: tuple[EnvironmentSummary, ...]
     table: ResultsTable
@@ -85,21 +119,35 @@ class Content:
     """Of the fastest row of each configuration and of the recommended row."""
     front: Front
     knees: Sequence[Knee]
+    choice_table: ChoiceTable | None
+    """What the page needs to choose again; None if nothing was measured."""
+    spec: ChoiceSpec
+    programs: tuple[str, ...]
+    """The program of each row of ``rows``."""
+    sources: Sources = UNKNOWN_SOURCES
+    layers: tuple[dict[str, Any], ...] = ()
+    """Variant, device and slowest layers of each profile."""
 
 
-def build_content(table: ResultsTable, spec: ChoiceSpec) -> Content:
+def build_content(
+    table: ResultsTable, spec: ChoiceSpec, sources: Sources = UNKNOWN_SOURCES
+) -> Content:
     """Return the parts of a report, also if no row meets the limits or nothing was measured.
 
     Raises:
         InputError: The objective was not measured.
     """
     all_rows = table.records
-    choice, no_choice = None, ""
+    choice, nearest, no_choice, hint = None, None, "", ""
     try:
         choice = choose_from(table, spec)
     except (LimitNotMetError, NothingMeasuredError) as error:
         no_choice = f"{str(error)[:1].upper()}{str(error)[1:]}."
+        hint = error.hint or ""
+        nearest = error.nearest if isinstance(error, NothingFitsError) else None
     chosen = [] if choice is None else [choice.winner, *(r.row for r in choice.runners_up)]
+    if nearest is not None:
+        chosen = [nearest.row]
     rows = select_rows(all_rows, [row["trial"] for row in chosen])
     shown = table.with_rows(rows.frame)
     try:
@@ -108,6 +156,7 @@ def build_content(table: ResultsTable, spec: ChoiceSpec) -> Content:
         summary = None
     labels = config_labels(rows)
     best = None if choice is None else _index(rows, choice.winner)
+    picked = _index(rows, chosen[0]) if chosen else None
     all_labels = config_labels(all_rows)
     context = Context(all_rows, all_labels, table, spec.min_quality)
     explained = fastest_rows(all_rows)
@@ -119,10 +168,13 @@ def build_content(table: ResultsTable, spec: ChoiceSpec) -> Content:
         choice=choice,
         no_choice=no_choice,
         summary=summary,
-        charts=draw_sweep_charts(shown, best),
+        charts=draw_sweep_charts(shown, picked, spec.percentile, spec.max_latency_ms),
         rows=rows,
         total=len(all_rows),
         best=best,
+        picked=picked,
+        nearest=nearest,
+        hint=hint,
         failed=tuple(
             FailedTrial(row_label(row, labels), row["reason"] or "unknown reason")
             for row in rows.take(rows.equal("status", "failed"))
@@ -134,7 +186,18 @@ def build_content(table: ResultsTable, spec: ChoiceSpec) -> Content:
         if choice is None
         else choice.front,
         knees=context.knees,
+        choice_table=_choice_table(table, spec, rows),
+        spec=spec,
+        programs=tuple(build_snippets(rows, table)),
+        sources=sources,
     )
+
+
+def _choice_table(table: ResultsTable, spec: ChoiceSpec, rows: Rows) -> ChoiceTable | None:
+    try:
+        return tabulate_choice(table, spec, rows)
+    except (LimitNotMetError, NothingMeasuredError):
+        return None
 
 
 def select_rows(rows: Rows, always: Collection[str] = (), limit: int = MAX_ROWS) -> Rows:
@@ -154,11 +217,12 @@ def select_rows(rows: Rows, always: Collection[str] = (), limit: int = MAX_ROWS)
     return rows.take(sorted(list(indices)[:limit]))
 
 
-def latency_throughput_front(rows: Rows) -> list[int]:
-    """Return the indices of the Pareto front of p50 latency and throughput."""
-    indices = np.flatnonzero(_is_drawn(rows))
-    drawn = rows.take(indices)
-    values = np.column_stack([-drawn.numbers("latency_p50_ms"), drawn.numbers("throughput_fps")])
+def latency_throughput_front(rows: Rows, percentile: int = 50) -> list[int]:
+    """Return the indices of the Pareto front of a percentile of latency and throughput."""
+    latencies = rows.numbers(f"latency_p{percentile}_ms")
+    indices = np.flatnonzero(_is_drawn(rows) & ~np.isnan(latencies))
+    drawn, latency = rows.take(indices), latencies[indices]
+    values = np.column_stack([-latency, drawn.numbers("throughput_fps")])
     return [int(indices[place]) for place in find_non_dominated(values)]
 
 
@@ -166,7 +230,8 @@ def _by_preference(rows: Rows, always: Collection[str]) -> Iterator[list[int]]:
     """Yield indices of the rows, the most informative first; an index may repeat."""
     for trial in always:
         yield np.flatnonzero(rows.equal("trial", trial)).tolist()
-    yield latency_throughput_front(rows)
+    for percentile in (99, 50):
+        yield latency_throughput_front(rows, percentile)
     indices = np.flatnonzero(_is_drawn(rows))
     drawn = rows.take(indices)
     for values in (-drawn.numbers("throughput_fps"), drawn.numbers("latency_p50_ms")):
@@ -196,11 +261,15 @@ def _title(sweeps: list[str]) -> str:
 
 def _objective(spec: ChoiceSpec, table: ResultsTable, choice: Choice | None) -> str:
     best = spec.objective.replace("latency", f"p{spec.percentile} latency")
-    texts = [limit.text for limit in list_limits(spec, table)]
-    if choice is not None and choice.loses_nothing:
-        texts.append("no measurable loss of quality")
+    limits = " and ".join(limit.text for limit in list_limits(spec, table))
+    quality = []
+    if choice is not None and choice.too_few:
+        quality.append("loss of quality undecided")
+    elif choice is not None and choice.loses_nothing:
+        quality.append("no measurable loss of quality")
     estimates = ["estimates allowed"] if spec.allow_estimates else []
-    return ", ".join([f"best {best}", " and ".join(texts) or "no limits", *estimates])
+    restricted = [limits] if limits else [] if quality else ["no limits"]
+    return ", ".join([f"best {best}", *restricted, *quality, *estimates])
 
 
 def _environments(rows: Rows, table: ResultsTable) -> tuple[EnvironmentSummary, ...]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ovtool.core.escaping import escape_md, format_note
+from ovtool.selection.hosts import HEADINGS, MAX_HOSTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from ovtool.report.content import Content
     from ovtool.report.summary import Summary
@@ -53,6 +54,8 @@ def _lines(content: Content) -> Iterator[str]:
 
 
 def _choice(choice: Choice, objective: str) -> Iterator[str]:
+    for doubt in choice.doubts:
+        yield from (f"{doubt.title}: {escape_md(doubt.text)}", "")
     yield from (
         f"**{escape_md(choice.headline)}** (objective: {escape_md(objective)})",
         "",
@@ -69,13 +72,22 @@ def _choice(choice: Choice, objective: str) -> Iterator[str]:
     if choice.runners_up:
         yield from ("", "Runners-up:", "")
         yield from (f"- {escape_md(r.label)}: {escape_md(r.shortfall)}" for r in choice.runners_up)
+    if choice.hosts:
+        yield from ("", "Best row of each machine:", "")
+        yield from _lines_of_table(HEADINGS, [host.cells for host in choice.hosts[:MAX_HOSTS]])
+        if len(choice.hosts) > MAX_HOSTS:
+            yield from ("", f"{len(choice.hosts) - MAX_HOSTS} more machines.")
     yield from ("", "```python", choice.snippet.rstrip(), "```")
 
 
-def _table(summary: Summary) -> Iterator[str]:
-    yield f"| {' | '.join(escape_md(heading) for heading in summary.headings)} |"
-    yield f"|{' --- |' * len(summary.headings)}"
-    for row in summary.rows:
-        cells = ("<br>".join(escape_md(line) for line in c.split("\n")) for c in row.cells)
+def _lines_of_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(escape_md(heading) for heading in headings)} |"
+    yield f"|{' --- |' * len(headings)}"
+    for row in rows:
+        cells = ("<br>".join(escape_md(line) for line in cell.split("\n")) for cell in row)
         yield f"| {' | '.join(cells)} |"
+
+
+def _table(summary: Summary) -> Iterator[str]:
+    yield from _lines_of_table(summary.headings, [row.cells for row in summary.rows])
     yield from ("", escape_md(summary.caption))

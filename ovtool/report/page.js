@@ -5,6 +5,7 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const MAX_ROWS = 200;
 const UNKNOWN = "-";
 const element = (id) => document.getElementById(id);
+let waiting = Promise.resolve();
 const state = { text: [], column: null, descending: false, allColumns: false, allRows: false };
 const selects = [...document.querySelectorAll("[data-filter]")];
 const haystacks = data.rows.map((row) => row.join("\n").toLowerCase());
@@ -65,6 +66,7 @@ const bodyRow = (i, places) => {
     if (!nth) cell.scope = "row";
     if (column.numeric) cell.className = "number";
     if (column.name === "reason") cell.className = "reason";
+    if (["verdict", "status"].includes(column.name)) cell.className = `verdict ${data.rows[i][place]}`;
     cell.textContent = data.rows[i][place] + (!nth && i === data.best ? " (recommended)" : "");
     line.append(cell);
   });
@@ -114,19 +116,40 @@ const hover = (value) => {
     .map(([name, text]) => `<tr><td class="key">${escaped(name)}</td><td>${escaped(text)}</td></tr>`);
   return `<table>${lines.join("")}</table>`;
 };
-const longestName = Math.max(0, ...(data.points.config ?? []).map((name) => name.length));
-const legendEntryWidth = 40 + 6.2 * longestName;
-const byWidth = (spec, width) => {
+const FIRST = "latency-throughput";
+const FIRST_HEIGHT = { narrow: 330, wide: 430 }; // so that the first screen has the legends too
+// The names in the legends of a chart: the domains of its scales.
+const legendNames = (value) => {
+  if (value === null || typeof value !== "object") return [];
+  const own = Array.isArray(value.scale?.domain) ? value.scale.domain.map(String) : [];
+  return [...own, ...Object.values(value).flatMap(legendNames)];
+};
+const FULL_LABEL = "truncate(datum.label, 52, 'center')";
+const shortenLabels = (value, characters) =>
+  JSON.parse(JSON.stringify(value).replaceAll(FULL_LABEL, FULL_LABEL.replace("52", characters)));
+const byWidth = (name, width) => {
+  const characters = Math.max(12, Math.floor(Math.min(width * 0.5, 320) / 6.2));
+  const spec = shortenLabels(data.charts[name].spec, characters);
   const narrow = width < 640;
   const config = structuredClone(data.config);
   config.legend.orient = narrow ? "bottom" : "right";
   config.legend.layout = { bottom: { direction: "vertical", anchor: "start" } };
-  config.legend.columns = narrow ? Math.max(1, Math.floor((width - 80) / legendEntryWidth)) : 1;
+  const entryWidth = 40 + 6.2 * Math.max(0, ...legendNames(spec).map((text) => text.length));
+  config.legend.columns = narrow ? Math.max(1, Math.floor((width - 110) / entryWidth)) : 1;
   config.legend.labelLimit = narrow ? width - 120 : 240;
-  config.axis.labelLimit = Math.round(width * 0.4);
+  config.legend.titleOrient = narrow ? "left" : "top";
+  config.axis.labelLimit = Math.round(width * 0.5);
   config.axisQuantitative.tickCount = narrow ? 4 : 7;
-  if (narrow) config.axisX = { titleAnchor: "end" };
-  return { ...spec, width: "container", autosize: { type: "fit-x", contains: "padding" }, config };
+  if (narrow) config.axisX.titleAnchor = "end";
+  if (spec.facet) {
+    const columns = Math.max(1, Math.floor(width / (narrow ? 160 : 240)));
+    const panel = { ...spec.spec, width: Math.max(80, Math.floor(width / columns) - 52) };
+    config.legend.orient = "bottom";
+    const facet = { ...spec.facet, header: { ...spec.facet.header, labelLimit: panel.width } };
+    return { ...spec, facet, columns, spec: panel, config };
+  }
+  const height = name === FIRST ? FIRST_HEIGHT[narrow ? "narrow" : "wide"] : spec.height;
+  return { ...spec, height, width: "container", autosize: { type: "fit-x", contains: "padding" }, config };
 };
 const options = {
   mode: "vega-lite",
@@ -139,7 +162,8 @@ const options = {
 const describe = (place, view) => {
   const parts = [place.dataset.title];
   for (const axis of ["x", "y"]) {
-    const spec = data.charts[place.dataset.chart].spec.layer
+    const { spec: whole } = data.charts[place.dataset.chart];
+    const spec = (whole.layer ?? [])
       .map((layer) => layer.encoding?.[axis])
       .find((encoding) => encoding?.title);
     if (spec?.type !== "quantitative") continue;
@@ -171,11 +195,15 @@ const draw = async (place) => {
   const chart = data.charts[place.dataset.chart];
   const width = place.clientWidth;
   place.dataset.narrow = String(width < 640);
-  const spec = byWidth(chart.spec, width);
+  const spec = byWidth(place.dataset.chart, width);
   if (chart.linked) spec.datasets = { ...spec.datasets, rows: points() };
   drawn.get(place)?.finalize();
   const result = await vegaEmbed(place, spec, options);
   drawn.set(place, result);
+  result.view.addEventListener("click", (_, item) => {
+    if (Number.isInteger(item?.datum?.row)) selectRow(item.datum.row);
+  });
+  if (place.dataset.chart === FIRST) await showLimit();
   describe(place, result.view);
 };
 const redraw = async (place) => {
@@ -191,6 +219,299 @@ const redraw = async (place) => {
 };
 const all = (action) =>
   Promise.all(figures.map((place) => action(place).catch((error) => showError(place, error))));
+
+// The selected row.
+const details = data.details;
+let selected = data.picked;
+let recommended = data.best;
+let latencyLimit = details.limits.latency;
+let qualityLimit = details.limits.quality;
+const cellOf = (row, name) => {
+  const place = data.columns.findIndex((column) => column.name === name);
+  return row === null || place < 0 ? UNKNOWN : data.rows[row][place];
+};
+const nodes = (tag, parts) =>
+  parts.map((text) => {
+    const node = document.createElement(tag);
+    node.textContent = text;
+    return node;
+  });
+const showLimit = async () => {
+  const place = figures.find((figure) => figure.dataset.chart === FIRST);
+  if (!drawn.has(place)) return;
+  const { view } = drawn.get(place);
+  await view.signal("latency_limit", latencyLimit).signal("picked_row", selected ?? -1).runAsync();
+};
+const svgNode = (tag, attributes, text = "") => {
+  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  node.textContent = text;
+  return node;
+};
+const drawRounds = (values) => {
+  const place = element("rounds");
+  if (values.length < 2) {
+    place.textContent = values.length ? `One round: ${values[0]}` : "No rounds were recorded.";
+    return;
+  }
+  const [low, high] = [Math.min(...values), Math.max(...values)];
+  const position = (value, n) => [
+    60 + (n * 420) / (values.length - 1),
+    12 + 56 * (high > low ? (high - value) / (high - low) : 0.5),
+  ];
+  const at = values.map(position);
+  const svg = svgNode("svg", { viewBox: "0 0 500 90" });
+  svg.append(
+    svgNode("polyline", { class: "line", points: at.map((pair) => pair.join()).join(" ") }),
+    ...at.map(([x, y]) => svgNode("circle", { cx: x, cy: y, r: 3 })),
+    svgNode("text", { x: 0, y: 16 }, high.toPrecision(4)),
+    svgNode("text", { x: 0, y: 72 }, low.toPrecision(4)),
+    svgNode("text", { x: 60, y: 88 }, "round 1"),
+    svgNode("text", { x: 480, y: 88, "text-anchor": "end" }, `round ${values.length}`),
+  );
+  place.replaceChildren(svg);
+  place.setAttribute("aria-label", `Throughput of ${values.length} rounds: ${values.join(", ")}`);
+};
+const drawLayers = (row) => {
+  const [variant, device, precision] = ["variant", "device", "executed_precision"].map((name) => cellOf(row, name));
+  const profile = details.layers.find(
+    (each) => each.variant === variant && each.device === device && [null, precision].includes(each.precision),
+  );
+  const commands = details.profile[row].map((n) => details.lines[n]);
+  element("profile").textContent = profile ? "" : commands.join("\n");
+  element("profile-first").hidden = profile || !commands.length;
+  if (!profile) {
+    element("layers").textContent = commands.length ? "Not profiled." : "Not profiled: the model is not at its path, or did not run.";
+    return;
+  }
+  const table = document.createElement("table");
+  table.append(...nodes("caption", [`Profile at batch ${profile.batch}, ${profile.load} hint`]));
+  const head = document.createElement("tr");
+  head.append(...nodes("th", ["type", "layer", "executed", "ms", "%"]));
+  for (const cell of head.children) cell.scope = "col";
+  table.append(head);
+  for (const [type, label, precision, ms, share] of profile.layers) {
+    const line = document.createElement("tr");
+    line.append(...nodes("td", [type, label, precision ?? UNKNOWN, ms.toFixed(3), share.toFixed(1)]));
+    table.append(line);
+  }
+  for (const line of table.rows) for (const cell of [...line.cells].slice(3)) cell.className = "number";
+  element("layers").replaceChildren(table);
+};
+const SETTINGS = [
+  "variant", "device", "batch", "load", "executed_precision", "streams", "requests", "threads",
+  "prompt_length", "output_length", "kv_cache_precision", "tokens_s", "ttft_ms", "tpot_ms", "itl_p50_ms", "itl_p99_ms",
+  "rss_load_mib", "rss_compile_mib", "rss_prefill_mib", "rss_decode_mib", "throughput_fps", "latency_p50_ms", "latency_p99_ms", "compile_cold_ms", "verdict", "reason", "machine",
+];
+const showSelected = () => {
+  if (!element("selection") || selected === null) return;
+  element("selected-name").textContent = nameOf(selected);
+  const known = SETTINGS.filter((name) => cellOf(selected, name) !== UNKNOWN);
+  const titles = known.map((name) => data.columns.find((column) => column.name === name).title);
+  const facts = nodes("dt", titles).flatMap((title, n) => [title, ...nodes("dd", [cellOf(selected, known[n])])]);
+  const verdict = known.indexOf("verdict");
+  if (verdict >= 0) facts[2 * verdict + 1].className = `verdict ${cellOf(selected, "verdict")}`;
+  element("selected-facts").replaceChildren(...facts);
+  element("program").textContent = details.programs[selected].map((n) => details.lines[n]).join("\n");
+  drawRounds(details.rounds[selected]);
+  drawLayers(selected);
+};
+const selectRow = (row) => {
+  selected = row;
+  showSelected();
+  waiting = waiting.then(showLimit);
+};
+
+// Both limits choose again.
+const table = details.choice;
+const finite = (values) => values.filter((value) => value !== null && Number.isFinite(value));
+const latencyRange = table && finite(table.latency.value);
+const ends = (values) => [Math.min(...values), Math.max(...values)];
+const latencyAt = (position) => {
+  const [low, high] = ends(latencyRange);
+  return Number((low * 0.95 * (high / low / 0.95) ** (position / 1000)).toPrecision(3));
+};
+const qualityAt = (position) => {
+  const [low, high] = ends(finite(table.quality.value));
+  const value = low + ((high - low) * position) / 1000;
+  return table.quality.lower ? Math.ceil(value * 1e4) / 1e4 : Math.floor(value * 1e4) / 1e4;
+};
+const nameOf = (row) => details.headlines[row].replace(/^Run /, "").replace(/\.$/, "");
+// The tiles of the limits that a row does not meet.
+const markMissed = (place) => {
+  const missed = (figures, limit, lower) =>
+    place !== null && limit !== null && figures !== null &&
+    !(lower ? figures.value[place] <= limit : figures.value[place] >= limit);
+  const tiles = new Map([...document.querySelectorAll("[data-tile]")].map((tile) => [tile.dataset.tile, tile]));
+  tiles.get(table.latency.column)?.classList.toggle("missed", missed(table.latency, latencyLimit, true));
+  if (table.quality === null) return;
+  const { column, lower } = table.quality;
+  tiles.get(column)?.classList.toggle("missed", missed(table.quality, qualityLimit, lower));
+};
+// Why the answer is not solid, as in certainty.py.
+const TITLES = { "too-few": "TOO FEW TO TELL", estimate: "ESTIMATE", provisional: "PROVISIONAL" };
+const doubtsOf = (from, winner, undecided) => {
+  const certainty = from.certainty[winner];
+  const doubts = undecided ? [["too-few", undecided]] : [];
+  return certainty in from.doubts ? [...doubts, [certainty, from.doubts[certainty]]] : doubts;
+};
+const showDoubts = (doubts) => {
+  const lines = doubts.map(([kind, text]) => {
+    const line = document.createElement("p");
+    const [badge] = nodes("span", [TITLES[kind]]);
+    line.className = kind;
+    const [remedy] = nodes("span", [details.remedies[kind] ?? ""]);
+    badge.className = "badge";
+    remedy.className = "soft";
+    line.append(badge, ` ${text}. `, remedy);
+    return line;
+  });
+  element("doubts").replaceChildren(...lines);
+};
+const showAnswer = ({ winner, nearest, undecided }) => {
+  recommended = winner === null ? null : table.rows[winner];
+  selected = recommended ?? (nearest === null ? selected : table.rows[nearest]);
+  const doubts = winner === null ? [] : doubtsOf(table, winner, undecided);
+  const certainty = winner === null ? "none" : "stable";
+  showDoubts(doubts);
+  element("certainty").hidden = doubts.length > 0;
+  element("certainty").textContent = certainty;
+  element("certainty").className = `badge ${certainty}`;
+  element("headline").textContent =
+    recommended !== null
+      ? details.headlines[recommended]
+      : nearest === null
+        ? "No row meets the limits."
+        : `No row meets the limits. The nearest: ${nameOf(selected)}`;
+  for (const tile of document.querySelectorAll("[data-tile]")) {
+    const [value, interval] = cellOf(selected, tile.dataset.tile).split(" [");
+    tile.querySelector("b").textContent = value;
+    tile.querySelector("span").textContent = interval ? `[${interval}` : value === UNKNOWN ? tile.dataset.unknown : "";
+  }
+  markMissed(winner ?? nearest);
+  data.best = recommended;
+};
+const showLimits = () => {
+  const quality = table.quality !== null;
+  for (const node of document.querySelectorAll("[data-quality]")) node.hidden = !quality;
+  const [low, high] = ends(latencyRange);
+  const place = (limit) => (1000 * Math.log(limit / (low * 0.95))) / Math.log(high / low / 0.95);
+  element("limit-latency").value = latencyLimit === null ? 1000 : place(latencyLimit);
+  element("limit-latency-number").value = latencyLimit ?? "";
+  if (quality) {
+    const [worst, best] = ends(finite(table.quality.value));
+    element("quality-bound").textContent = table.quality.lower ? "most" : "least";
+    element("limit-quality-number").value = qualityLimit ?? "";
+    element("limit-quality").value = qualityLimit === null ? 1000 : (1000 * (qualityLimit - worst)) / (best - worst || 1);
+    element("quality-default").textContent =
+      qualityLimit !== null ? "" : table.keeps_quality ? "By default, rows without a measurable loss of quality come first." : "No limit of quality.";
+  }
+  const limits = [
+    latencyLimit === null ? "" : `--max-latency-ms ${latencyLimit}`,
+    qualityLimit === null ? "" : `--min-quality ${qualityLimit}`,
+    details.options,
+  ];
+  const words = nodes("span", [details.command, ...limits.filter(Boolean).join(" ").split(/ (?=--)/)]);
+  element("command").replaceChildren(...words.flatMap((word, n) => (n ? [" ", word] : [word])));
+  element("command").parentElement.querySelector("[data-copy]").hidden = element("command").hidden = !details.command;
+};
+const written = { confidence: element("confidence").textContent, objective: element("objective").textContent };
+const chooseNow = () => {
+  showLimits();
+  showAnswer(chooseAgain(table, latencyLimit, qualityLimit));
+  const asWritten = latencyLimit === details.limits.latency && qualityLimit === details.limits.quality;
+  element("confidence").textContent = asWritten ? written.confidence : "Chosen on this page; for the confidence, run the command.";
+  element("objective").textContent = asWritten ? written.objective : details.objective;
+  for (const node of document.querySelectorAll("[data-basis]")) node.hidden = !asWritten;
+  showSelected();
+  drawTable();
+  waiting = waiting.then(showLimit);
+};
+// A number that the limit cannot have is reported, and changes nothing.
+const onNumber = (name, set) =>
+  element(name).addEventListener("change", ({ target }) => {
+    if (!target.reportValidity()) return;
+    set(target.value === "" ? null : Number(target.value));
+    chooseNow();
+  });
+const connectLimits = () => {
+  if (!element("limits") || !latencyRange.length) return;
+  element("limits").hidden = false;
+  if (table.quality) [element("limit-quality-number").min, element("limit-quality-number").max] = table.quality.range.map((end) => end ?? "");
+  showLimits();
+  if (selected !== null) markMissed(table.rows.indexOf(selected));
+  const on = (name, set) =>
+    element(name).addEventListener("input", (event) => {
+      set(event.target);
+      chooseNow();
+    });
+  on("limit-latency", ({ value }) => {
+    latencyLimit = Number(value) >= 1000 ? null : latencyAt(Number(value));
+  });
+  onNumber("limit-latency-number", (value) => {
+    latencyLimit = value;
+  });
+  on("limit-quality", ({ value }) => {
+    qualityLimit = qualityAt(Number(value));
+  });
+  onNumber("limit-quality-number", (value) => {
+    qualityLimit = value;
+  });
+  element("limits-reset").addEventListener("click", () => {
+    latencyLimit = details.limits.latency;
+    qualityLimit = details.limits.quality;
+    chooseNow();
+  });
+};
+
+// Files and the clipboard.
+const save = (name, address) => {
+  const link = document.createElement("a");
+  link.href = address;
+  link.download = name;
+  link.click();
+};
+const saveText = (name, type, text) => save(name, URL.createObjectURL(new Blob([text], { type })));
+const quoted = (text) => {
+  const cell = String(text);
+  return `"${(/^[=+\-@\t\r]/.test(cell) && !/^-?[\d.]/.test(cell) && cell !== UNKNOWN ? `'${cell}` : cell).replaceAll('"', '""')}"`;
+};
+const csvText = () =>
+  [data.columns.map((column) => column.name), ...sortedRows().map((i) => data.rows[i])]
+    .map((cells) => cells.map(quoted).join(","))
+    .join("\n");
+const resolved = (spec) => {
+  const style = getComputedStyle(document.documentElement);
+  return JSON.parse(JSON.stringify(spec).replace(/var\((--\w+)\)/g, (_, name) => style.getPropertyValue(name).trim()));
+};
+const saveChart = async (name, kind) => {
+  const place = figures.find((figure) => figure.dataset.chart === name);
+  const chart = data.charts[name];
+  const spec = resolved(byWidth(name, place.clientWidth));
+  if (!spec.facet) spec.width = place.clientWidth;
+  spec.background = getComputedStyle(document.documentElement).getPropertyValue("--card").trim();
+  if (chart.linked) spec.datasets = { ...spec.datasets, rows: points() };
+  const { view, finalize } = await vegaEmbed(document.createElement("div"), spec, options);
+  if (name === FIRST) await view.signal("latency_limit", latencyLimit).signal("picked_row", selected ?? -1).runAsync();
+  if (kind === "svg") saveText(`${name}.svg`, "image/svg+xml", await view.toSVG());
+  else save(`${name}.png`, await view.toImageURL("png", 2));
+  finalize();
+};
+for (const button of document.querySelectorAll("[data-save]")) {
+  button.addEventListener("click", () => saveChart(button.dataset.of, button.dataset.save));
+}
+for (const button of document.querySelectorAll("[data-copy]")) {
+  button.addEventListener("click", async () => {
+    const source = element(button.dataset.copy);
+    try {
+      await navigator.clipboard.writeText(source.textContent);
+      button.textContent = "Copied";
+    } catch {
+      getSelection().selectAllChildren(source); // for Ctrl-C
+    }
+  });
+}
+element("save-csv").addEventListener("click", () => saveText("results.csv", "text/csv", csvText()));
 
 // Controls.
 const refresh = () => {
@@ -217,7 +538,6 @@ const restoreFilters = () => {
   element("filter-text").value = parameters.get("text") ?? "";
   search(element("filter-text").value);
 };
-let waiting = Promise.resolve();
 const applyFilters = () => {
   saveFilters();
   refresh();
@@ -243,9 +563,8 @@ element("more").addEventListener("click", () => {
   drawTable();
 });
 addEventListener("beforeprint", () => {
-  for (const details of document.querySelectorAll("details")) details.open = true;
-  state.allRows = true;
-  drawTable();
+  const environments = document.querySelectorAll("#environments ~ details");
+  if (environments.length === 1) environments[0].open = true;
 });
 addEventListener("resize", () => {
   for (const place of figures) {
@@ -256,6 +575,8 @@ addEventListener("resize", () => {
 });
 restoreFilters();
 refresh();
+connectLimits();
+showSelected();
 waiting = all(draw).then(() => {
   document.documentElement.dataset.ready = "yes";
 });

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections import Counter
 from dataclasses import dataclass
 from importlib.resources import files
@@ -17,18 +18,24 @@ from typing import TYPE_CHECKING, Any, get_args
 from ovtool.charts import theme
 from ovtool.core import units
 from ovtool.core.columns import BY_NAME, COLUMNS, QualityMetric
+from ovtool.core.escaping import quote_controls, quote_nested
+from ovtool.report.row_details import choose_command, row_details
 from ovtool.results.labels import (
     column_heading,
     column_label,
-    device_text,
     figure_text,
     interval_text,
-    load_text,
+    lengths_text,
 )
 from ovtool.results.rows import get_figures
+from ovtool.selection.candidates import TIE_PCT
+from ovtool.selection.certainty import TOO_FEW
+from ovtool.selection.hosts import HEADINGS, MAX_HOSTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+    from markupsafe import Markup
 
     from ovtool.charts.drawing import Point
     from ovtool.charts.sweep_charts import Charts
@@ -39,11 +46,14 @@ if TYPE_CHECKING:
     from ovtool.results.rows import Row, Rows
     from ovtool.selection.pareto import Front
 
-TEMPLATE, SCRIPT = "page.html.j2", "page.js"
+TEMPLATE, SCRIPTS = "page.html.j2", ("choose.js", "page.js")
 MAX_LISTED = 100
 """Maximum number of lines of a static list or table."""
+_TOP_WARNINGS = 2
+"""Number of warnings about the recommendation beside its figures; the rest is below them."""
 _DEFAULT_COLUMNS = (
-    "variant", "device", "batch", "load", "executed_precision", "latency_p50_ms", "latency_p99_ms",
+    "variant", "device", "batch", "prompt_length", "output_length", "load", "executed_precision",
+    "tokens_s", "ttft_ms", "tpot_ms", "itl_p99_ms", "latency_p50_ms", "latency_p99_ms",
     "throughput_fps", "speedup_f32_x", "speedup_default_x", *get_args(QualityMetric), "model_mib",
     "verdict", "reason",
 )  # fmt: skip
@@ -60,11 +70,16 @@ class Filter:
 
 
 @dataclass(frozen=True, slots=True)
-class Fact:
-    """A named part of the recommendation."""
+class Tile:
+    """A figure of the recommended row, without its unit in ``value`` and ``interval``."""
 
-    name: str
-    text: str
+    column: str
+    title: str
+    value: str
+    interval: str
+    unit: str
+    unknown: str
+    """What an unknown value means."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,39 +112,66 @@ def render_page(content: Content, library: str, reload_s: int | None = None) -> 
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
-    scripts = (library, _resource(SCRIPT))
-    template = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    ).from_string(_resource(TEMPLATE))
+    scripts = (library, "\n".join(_resource(name) for name in SCRIPTS))
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=quote_nested,
+    )
+    environment.filters["options"] = _mark_options
+    template, choice = environment.from_string(_resource(TEMPLATE)), content.choice
     columns = [column for column in COLUMNS if content.rows.known(column.name).any()]
     columns.sort(key=lambda column: column.name == "reason")  # long text comes last
     cells = [_cells(content.rows, column) for column in columns]
     facets = {name: [value(row) for row in content.rows] for name, (_, value) in _FILTERS.items()}
     return template.render(
         content=content,
-        answer=list(_answer(content)),
+        tiles=list(_tiles(content)),
+        command=choose_command(content) or "ovtool choose SWEEP",
+        started=_started(content),
+        versions=_versions(content),
         interval=_interval,
         notes=_group_notes(content.table.notes),
         front=_front_table(content.front),
+        hosts=choice.hosts if choice else (),
+        host_headings=HEADINGS,
+        max_hosts=MAX_HOSTS,
         most=MAX_LISTED,
+        top_warnings=_TOP_WARNINGS,
+        warnings=[note for note in choice.warnings if note.id != TOO_FEW] if choice else [],
+        tie_pct=f"{TIE_PCT:g}",
         filters=[Filter(n, title, _count(facets[n])) for n, (title, _) in _FILTERS.items()],
         dictionary=COLUMNS,
-        data={
-            "columns": [_column_heading(column) for column in columns],
-            "rows": list(zip(*cells, strict=True)),
-            "facets": facets,
-            "points": _by_field(content.charts.points),
-            "charts": _specs(content.charts),
-            "config": theme.page_config(),
-            "best": content.best,
-        },
-        light=theme.LIGHT,
-        dark=theme.DARK,
+        data=quote_nested(
+            {
+                "columns": [_column_heading(column) for column in columns],
+                "rows": list(zip(*cells, strict=True)),
+                "facets": facets,
+                "points": _by_field(content.charts.points),
+                "charts": _specs(content.charts),
+                "config": theme.page_config(),
+                "best": content.best,
+                "picked": content.picked,
+                "details": row_details(content),
+            }
+        ),
+        light=theme.variables(theme.LIGHT, theme.LIGHT_PRECISIONS),
+        dark=theme.variables(theme.DARK, theme.DARK_PRECISIONS),
         font=theme.FONT,
         policy=_policy(scripts),
         scripts=[Markup(script) for script in scripts],  # noqa: S704 - ours, and hashed
         reload_s=reload_s,
     )
+
+
+def _mark_options(text: str) -> Markup:
+    """Return escaped text whose options are in one piece, since a line may break at a hyphen."""
+    from markupsafe import Markup, escape
+
+    safe = str(escape(quote_controls(text)))
+    return Markup(re.sub(r"--[a-z][a-z-]*", r'<span class="option">\g<0></span>', safe))  # noqa: S704 - escaped
 
 
 def _front_table(front: Front) -> FrontTable:
@@ -167,14 +209,16 @@ def _cells(rows: Rows, column: Column) -> list[str]:
     """Return the cells of a column, without its unit."""
     if column.text or column.name == "batch":
         return [units.UNKNOWN if v is None else str(v) for v in rows.values(column.name)]
-    unit = f" {column.unit}"
-    return [interval_text(v, column).removesuffix(unit) for v in get_figures(rows, column.name)]
+    unit = column.unit
+    texts = (interval_text(figure, column) for figure in get_figures(rows, column.name))
+    return [text.removesuffix(unit).rstrip() for text in texts]
 
 
 _FILTERS: dict[str, tuple[str, Callable[[Row], str]]] = {
     "device": ("Device", lambda row: row["device"]),
     "variant": ("Variant", lambda row: row["variant"]),
     "batch": ("Batch", lambda row: str(row["batch"])),
+    "lengths": ("Tokens", lambda row: lengths_text(row) or "none"),
     "hint": ("Hint", lambda row: row["hint"] or "none"),
     "verdict": ("Verdict", lambda row: row["verdict"] or row["status"]),
 }
@@ -213,32 +257,46 @@ def _interval(value: Interval | None) -> str:
     return units.interval_text(value.value, value.low, value.high)
 
 
-def _answer(content: Content) -> Iterator[Fact]:
-    """Yield the recommended variant, device and settings, and their figures."""
-    if content.choice is None:
+def _tiles(content: Content) -> Iterator[Tile]:
+    """Yield the figures of the recommended row, or of the row nearest to the limits."""
+    if content.picked is None:
         return
-    row = content.choice.winner
-    yield Fact("Variant", f"{row['variant']} ({figure_text(row, 'model_mib')})")
-    yield Fact("Device", ", ".join(filter(None, (device_text(row), row["machine"]))))
-    counts = [
-        f"{row[name]:.0f} {name if row[name] != 1 else name[:-1]}"
-        for name in ("streams", "requests", "threads")
-        if row[name] is not None
-    ]
-    executed = row["executed_precision"] or row["precision"]
-    yield Fact("Settings", ", ".join([load_text(row), *counts, executed]))
-    if row["verdict"] is not None:
-        yield Fact("Measurement", row["verdict"])
-    quality = content.table.quality_metric
-    for name, title in (
-        ("throughput_fps", "Throughput"),
-        ("latency_p50_ms", "Latency, p50"),
-        ("latency_p99_ms", "Latency, p99"),
-        ("energy_mj_per_sample", "Energy"),
-        *([(quality, f"Quality, {BY_NAME[quality].title}")] if quality else []),
-    ):
-        if row[name] is not None:
-            yield Fact(title, figure_text(row, name))
+    row = content.rows[content.picked]
+    metric = content.table.quality_metric
+    names = ["throughput_fps", f"latency_p{content.spec.percentile}_ms"]
+    if row["tokens_s"] is not None:
+        names = ["tokens_s", "ttft_ms", "tpot_ms"]
+    names += [*([metric] if metric else []), "model_mib", "speedup_f32_x"]
+    for name in names:
+        if not content.rows.known(name).any():
+            continue
+        cell = figure_text(row, name)
+        column = BY_NAME[name]
+        value, bracket, interval = cell.removesuffix(f" {column.unit}").partition(" [")
+        unit = column.unit if column.unit and not column.unit.startswith("fraction") else ""
+        titles = {"model_mib": "Model size", "speedup_f32_x": "Speed-up over f32"}
+        title = titles.get(name, column_label(name))
+        title = title if title.startswith("p") else title[:1].upper() + title[1:]
+        unknown = "not evaluated" if name == metric else "not measured"
+        interval = unknown if value == units.UNKNOWN else bracket + interval
+        yield Tile(name, title, value, interval, unit, unknown)
+
+
+def _started(content: Content) -> str:
+    """Return the dates of the sweeps."""
+    dates = sorted(str(e.moment.get("started", ""))[:10] for e in content.table.environments)
+    dates = [date for date in dict.fromkeys(dates) if date]
+    return " to ".join(dict.fromkeys([dates[0], dates[-1]])) if dates else ""
+
+
+def _versions(content: Content) -> str:
+    """Return the versions of OpenVINO and of ovtool."""
+    from ovtool import __version__
+
+    known = [str(e.facts.get("openvino") or "") for e in content.table.environments]
+    short = list(dict.fromkeys(name.partition("-")[0] for name in known if name))
+    openvino = [f"OpenVINO {units.listing(short, 2)}"] if short else []
+    return " · ".join([*openvino, f"ovtool {__version__}"])
 
 
 def _policy(scripts: tuple[str, ...]) -> str:

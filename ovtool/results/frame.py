@@ -19,11 +19,20 @@ if TYPE_CHECKING:
 NAMES = tuple(name for column in COLUMNS for name in column.names)
 _QUALITY_COLUMNS = (
     "accuracy_top1", "accuracy_top5", "accuracy_characters", "agreement_top1",
-    "mean_absolute_error", "mean_average_precision", "mean_iou", "custom_metric", "output_cosine",
-    "output_relative_error", "output_max_abs_difference", "output_size_differs_pct",
-    "quality_loss", "samples_lost", "samples_won", "quality_samples",
+    "mean_absolute_error", "mean_average_precision", "mean_iou", "perplexity",
+    "perplexity_rise_pct", "kl_divergence", "token_agreement", "greedy_tokens", "custom_metric",
+    "output_cosine", "output_relative_error", "output_max_abs_difference",
+    "output_size_differs_pct", "quality_loss", "samples_lost", "samples_won",
+    "quality_samples", "quality_tokens",
 )  # fmt: skip
 QUALITY = tuple(name for column in _QUALITY_COLUMNS for name in BY_NAME[column].names)
+
+SHOWN = (
+    "variant", "device", "precision", "batch", "load", "shape", "throughput_fps", "latency_p50_ms",
+    "latency_estimate_ms", "accuracy_top1", "agreement_top1", "quality_loss", "model_mib",
+    "verdict", "status",
+)  # fmt: skip
+"""Columns that a notebook shows."""
 
 
 def column_types() -> dict[str, str]:

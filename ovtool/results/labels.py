@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import TYPE_CHECKING, Literal
+
+import numpy as np
 
 from ovtool.core import units
 from ovtool.core.columns import BY_NAME, Column
 from ovtool.core.device_names import is_virtual, unmark_device
-from ovtool.results.rows import Config, Row, Rows, get_figure, group_by_config
+from ovtool.results.rows import (
+    Config,
+    Row,
+    Rows,
+    first_of_each_group,
+    get_figure,
+    group_by_config,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,8 +37,17 @@ def row_count_text(rows: Rows) -> str:
 
 
 def environment_labels(rows: Rows) -> dict[str, str]:
-    """Return short names of the environments by id, in the order of the rows."""
-    return {id_: f"env {number}" for number, id_ in enumerate(rows.unique("environment"), 1)}
+    """Return short names of the environments by id, in the order of the rows.
+
+    The name is that of the host, with a number where a host has several environments.
+    """
+    first = first_of_each_group(rows.group_codes(("environment",)), np.arange(len(rows)))
+    hosts = {row["environment"]: row["host"] for row in rows.take(first)}
+    repeated = Counter(hosts.values())
+    return {
+        id_: host if host and repeated[host] == 1 else f"{host or ''} env {number}".strip()
+        for number, (id_, host) in enumerate(hosts.items(), 1)
+    }
 
 
 def config_labels(rows: Rows) -> dict[Config, str]:
@@ -39,8 +58,9 @@ def config_labels(rows: Rows) -> dict[Config, str]:
     the rows have several.  Virtual and marked devices are always added.
     """
     environments = environment_labels(rows)
-    several_devices, several_shapes, several_data_shapes = (
-        len(rows.unique(name)) > 1 for name in ("device", "shape", "data_shape")
+    several_devices, several_shapes, several_data_shapes, several_caches = (
+        len(rows.unique(name)) > 1
+        for name in ("device", "shape", "data_shape", "kv_cache_precision")
     )
     groups = group_by_config(rows)
     related: dict[tuple[str, str], list[Config]] = {}
@@ -59,6 +79,8 @@ def config_labels(rows: Rows) -> dict[Config, str]:
             parts.append(config.shape)
         if several_data_shapes and config.data_shape:
             parts.append(f"data {config.data_shape}")
+        if several_caches and config.kv_cache_precision:
+            parts.append(f"KV {config.kv_cache_precision}")
         if several_devices or is_virtual(unmark_device(device)) or device != unmark_device(device):
             devices = (device_text(rows[0]) for rows in group.groups(("device", "ran_on")))
             parts.append(" or ".join(dict.fromkeys(devices)))
@@ -85,8 +107,17 @@ def precision_text(rows: Rows) -> str:
     return f"default ({', '.join(executed)})"
 
 
+def lengths_text(row: Row) -> str:
+    """Return the lengths of the requests of a text generator; empty for other models."""
+    if row["prompt_length"] is None:
+        return ""
+    return f"prompt {row['prompt_length']:.0f}, output {row['output_length']:.0f}"
+
+
 def load_text(row: Row) -> str:
-    """Return batch and load of a row."""
+    """Return batch and load of a row; of a text generator, the lengths and the load."""
+    if row["prompt_length"] is not None:
+        return f"{lengths_text(row)}, {row['load']}"
     hint = " hint" if row["load"] == row["hint"] else ""
     return f"batch {row['batch']}, {row['load']}{hint}"
 
@@ -123,8 +154,7 @@ def interval_text(value: Interval, column: Column) -> str:
         shown = units.interval_text(value.value, value.low, value.high)
     else:
         shown = units.text(value.value)
-    unit = column.unit
-    return shown if shown == units.UNKNOWN or not unit else f"{shown} {unit}"
+    return shown if shown == units.UNKNOWN else units.with_unit(shown, column.unit)
 
 
 def classify_ratio(ratio: Interval) -> RatioClass:
@@ -140,3 +170,11 @@ def ratio_text(ratio: Interval) -> str:
     """Return a ratio of throughputs with its interval and class."""
     shown = units.interval_text(ratio.value, ratio.low, ratio.high)
     return f"{shown}x, {classify_ratio(ratio)}"
+
+
+def quality_size_text(row: Row) -> str:
+    """Return what a quality is from: samples, or tokens of a text; empty if unknown."""
+    for name, noun in (("quality_tokens", "token"), ("quality_samples", "sample")):
+        if row[name] is not None:
+            return f" on {units.count_text(int(row[name]), noun)}"
+    return ""

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _EXAMPLES = 3
 """Number of rows that a note names."""
+_HOSTS = 8
+"""Number of hosts that a note names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,19 @@ def progress_notes(sweeps: Sequence[SweepInfo]) -> Iterator[Note]:
         if sweep.remaining:
             evidence = f"{sweep.name}: {sweep.remaining} of {sweep.planned} trials"
             yield make_note("sweep-unfinished", evidence)
+
+
+def drift_notes(sweeps: Sequence[SweepInfo]) -> Iterator[Note]:
+    """Yield the notes on the speed of the hosts of a fleet, before and after their work."""
+    drifts = [sweep.drift for sweep in sweeps if sweep.drift is not None]
+    changed, steady = (
+        units.listing([f"{d.host} {d.text}" for d in drifts if d.significant == kind], _HOSTS, "; ")
+        for kind in (True, False)
+    )
+    if changed:
+        yield make_note("host-speed-changed", changed)
+    if steady:
+        yield make_note("host-speed-steady", steady)
 
 
 def group_notes(notes: MeasurementNotes, frame: pd.DataFrame) -> Iterator[Note]:

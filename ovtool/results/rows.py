@@ -29,6 +29,7 @@ class Config:
     precision: str
     shape: str | None
     data_shape: str | None
+    kv_cache_precision: str | None = None
 
     @classmethod
     def from_row(cls, row: Row) -> Config:
@@ -355,9 +356,25 @@ def _ends(name: str) -> tuple[str, str, str]:
     return (name,) * 3 if name == "model_mib" else (name, f"{name}_ci_low", f"{name}_ci_high")
 
 
+TEXT_LENGTHS = ("prompt_length", "output_length")
+"""Columns that are equal in all requests of a text generator that are comparable."""
+
+
+def text_rows(rows: Rows) -> NDArray[np.bool_]:
+    """Return a mask of the rows of text generators."""
+    return rows.known("tokens_s")
+
+
+def throughput_column(rows: Rows) -> str:
+    """Return the column of throughput: tokens/s where every throughput is of a text generator."""
+    texts = text_rows(rows)
+    others = rows.known("throughput_fps") & ~texts
+    return "tokens_s" if texts.any() and not others.any() else "throughput_fps"
+
+
 def find_highest_throughput(rows: Rows) -> Row | None:
     """Return the row with the highest throughput; None where no throughput is known."""
-    return _find_lowest(rows, -rows.numbers("throughput_fps"))
+    return _find_lowest(rows, -rows.numbers(throughput_column(rows)))
 
 
 def find_lowest_latency(rows: Rows) -> Row | None:

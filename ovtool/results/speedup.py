@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from ovtool.core.statistics import Interval, ratio_by_round, ratio_unpaired, with_systematic_error
-from ovtool.results.rows import Rows, get_figures
+from ovtool.results.rows import Row, Rows, get_figure, get_figures
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,7 @@ CPU_TIME_DOUBT = 0.03
 
 Threads that wait for one another and caches that neighbors share change the CPU time of two
 networks by different shares.  ``tests/benchmarks/test_repeatability.py`` measures this: over 8
-sweeps next to neighbors on every core, the mean ratio was off by 0.1 to 3.3 % in five cases.
+sweeps next to neighbors on every core, the mean ratio was off by 0.1 to 3.3% in five cases.
 """
 Method = Literal["rounds", "cpu_time", "unpaired"]
 """How a speed-up was computed.
@@ -51,7 +51,7 @@ def compute_speedup(row: Measurement, baseline: Measurement) -> Speedup:
     moment.  Disturbed windows are left out where enough windows were quiet.  On a contended or
     throttled CPU the rates come from CPU time, which neighbors and quotas disturb least.
     """
-    if row.trial == baseline.trial:
+    if row.trial == baseline.trial or _same_configuration(row, baseline):
         return Speedup(Interval(1.0, math.nan, math.nan), "rounds")
     if row.group_id and row.group_id == baseline.group_id:
         disturbed = {row.verdict, baseline.verdict} & {"contended", "throttled"}
@@ -63,6 +63,26 @@ def compute_speedup(row: Measurement, baseline: Measurement) -> Speedup:
         if ratio is not None:
             return Speedup(ratio, "rounds")
     return Speedup(ratio_unpaired(_throughput(row), _throughput(baseline)), "unpaired")
+
+
+def _same_configuration(row: Measurement, baseline: Measurement) -> bool:
+    """Whether a row is the baseline itself, measured with another request for its precision."""
+    alike = (row.trial.variant, row.trial.group) == (baseline.trial.variant, baseline.trial.group)
+    precisions = row.executed_precision, baseline.executed_precision
+    return alike and None not in precisions and precisions[0] == precisions[1]
+
+
+def find_speedups(row: Row) -> dict[str, Interval]:
+    """Return the speed-ups of a row over the uncompressed model, by the model's precision.
+
+    Both are one if the default precision is f32.  A baseline is not compared with itself.
+    """
+    names = {"speedup_f32_x": "f32", "speedup_default_x": "default precision"}
+    ratios = {name: get_figure(row, column) for column, name in names.items()
+              if row[column] is not None}  # fmt: skip
+    if len(ratios) == 2 and len(set(ratios.values())) == 1:
+        ratios = {"f32, its default precision": ratios["f32"]}
+    return {name: ratio for name, ratio in ratios.items() if ratio.known or ratio.value != 1}
 
 
 def add_speedups(frame: pd.DataFrame, measurements: Sequence[Measurement] | None = None) -> None:
@@ -100,10 +120,13 @@ def _match_baselines(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the positions of rows without a speed-up, and the positions of their baselines.
 
+    Where the default precision of a device is f32, the row in default precision is the baseline in
+    f32 too, unless f32 was measured on its own.
     Rows of a virtual device match only where both ran on the same device.  The throughput of open
     loops is the rate of arrivals, so open loops have no speed-up.
     """
     import numpy as np
+    import pandas as pd
 
     key = ["environment", "_group", "_baseline"]
     columns = frame[[*key, "ran_on"]].assign(_position=np.arange(len(frame)))
@@ -111,7 +134,10 @@ def _match_baselines(
     unknown = frame[SPEEDUPS[precision]].isna() & ~frame["_open_loop"]
     rows = columns[measured & unknown & frame["_baseline"].notna()]
     baselines = columns.assign(_baseline=frame["variant_id"])
-    baselines = baselines[measured & (frame["precision"] == precision)]
+    requested = baselines[measured & (frame["precision"] == precision)]
+    by_default = (frame["precision"] == "default") & (frame["executed_precision"] == precision)
+    baselines = pd.concat([requested, baselines[measured & by_default]])
+    baselines = baselines.drop_duplicates([*key, "ran_on"], keep="first")
     pairs = rows.merge(baselines, on=key, suffixes=("", "_of_baseline"))
     ran_on, baseline_ran_on = pairs["ran_on"], pairs["ran_on_of_baseline"]
     pairs = pairs[ran_on.isna() | baseline_ran_on.isna() | (ran_on == baseline_ran_on)]

@@ -25,7 +25,15 @@ from ovtool.core import files
 from ovtool.core.columns import COLUMNS, DETAILS
 from ovtool.core.input_limits import parse_json
 from ovtool.core.shapes import shapes_text
-from ovtool.core.sweep_folder import ENVIRONMENT, JOURNAL, PLAN, RESULTS, Environment, SweepFolder
+from ovtool.core.sweep_folder import (
+    ANCHORS,
+    ENVIRONMENT,
+    JOURNAL,
+    PLAN,
+    RESULTS,
+    Environment,
+    SweepFolder,
+)
 from ovtool.results.frame import NAMES, column_types, fill_quality, sort_positions
 from ovtool.results.speedup import add_speedups
 from ovtool.results.sweep_data import SweepData, SweepInfo, read_sweep
@@ -43,7 +51,7 @@ DETAIL_COLUMNS = (
     "line", "label", "group", "baseline", "open_loop", "finished", "method_f32", "method_default",
 )  # fmt: skip
 """Details that the table is computed from; their columns have the names with ``_`` in front."""
-_VERSION = 5
+_VERSION = 8
 """Incremented when the same measurement becomes another row, or the file has another structure."""
 _METADATA_KEY = b"ovtool"
 _NO_CHECKSUM = "0" * 8
@@ -145,7 +153,7 @@ def _checksum_position(content: bytes) -> int:
 def _fingerprint(path: Path) -> list[object]:
     """Return a value that changes whenever the rows of a sweep may change."""
     columns = hashlib.sha256("\n".join(NAMES).encode()).hexdigest()
-    inputs = (path / PLAN, path / ENVIRONMENT)
+    inputs = (path / PLAN, path / ENVIRONMENT, path / ANCHORS)
     planned = hashlib.sha256(b"".join(file.read_bytes() for file in inputs if file.is_file()))
     journal = path / JOURNAL
     size, sampled = 0, b""
@@ -183,6 +191,7 @@ def _details_field() -> pa.Field:
         "folder": pa.string(),
         "shapes": pa.list_(pa.struct({"input": pa.string(), "sizes": pa.list_(pa.int64())})),
         "open_shapes": pa.bool_(),
+        "rounds": pa.list_(pa.float32()),
     }
     return pa.field(DETAILS, pa.struct(fields))
 
@@ -228,12 +237,14 @@ def _info(sweep: SweepData, notes: Iterable[tuple[str, str, str]]) -> SweepInfo:
         remaining=len({t.id for t in plan.trials} - {m.trial.id for m in sweep.measurements}),
         outdated=sweep.outdated,
         notes=tuple(notes),
+        drift=sweep.drift,
     )
 
 
 def _row(sweep: SweepData, measurement: Measurement) -> dict[str, Any]:
     """Return the public columns of a measurement; columns left out are unknown."""
     trial, environment = measurement.trial, sweep.environment
+    generation = trial.generation
     variant = sweep.plan.variants.get(trial.variant)
     known = {n: value for n, value in measurement.figures.items() if math.isfinite(value)}
     planned = {} if variant is None else {"model_mib": variant.model_mib, **variant.weights}
@@ -247,6 +258,9 @@ def _row(sweep: SweepData, measurement: Measurement) -> dict[str, Any]:
         "shape": shapes_text(trial.shapes) or None,
         "data_shape": shapes_text(trial.data_shapes) or None,
         "load": trial.load,
+        "prompt_length": generation and generation.prompt_length,
+        "output_length": generation and generation.output_length,
+        "kv_cache_precision": generation and generation.kv_cache_precision,
         "precision": trial.precision,
         "executed_precision": measurement.executed_precision,
         "ran_on": measurement.ran_on,
@@ -255,6 +269,8 @@ def _row(sweep: SweepData, measurement: Measurement) -> dict[str, Any]:
         "verdict": measurement.verdict,
         "reason": measurement.reason or None,
         "machine": environment.machine if measurement.environment == environment.id else None,
+        "host": environment.host or None,
+        "host_labels": environment.labels_text or None,
         "environment": measurement.environment,
         "sweep": sweep.name,
         "trial": trial.id,
@@ -287,4 +303,5 @@ def _details(
         "folder": None if variant is None else variant.folder,
         "shapes": [{"input": name, "sizes": sizes} for name, sizes in trial.shapes],
         "open_shapes": bool(trial.data_shapes),
+        "rounds": [r.inferences * trial.batch / r.seconds for r in measurement.rounds if r.seconds],
     }

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ovtool.core.columns import COLUMNS, DETAILS, common_metric
 from ovtool.core.notes import Note, make_note
+from ovtool.core.variant import RECORD
 from ovtool.results.frame import NAMES, QUALITY, column_types, fill_quality, sort_positions
 from ovtool.results.notes import (
     MeasurementNotes,
+    drift_notes,
     group_notes,
     progress_notes,
     rows_text,
@@ -23,7 +27,6 @@ from ovtool.results.sweep_rows import DETAIL_COLUMNS, empty_rows, load_sweep_row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     import numpy as np
     import pandas as pd
@@ -63,6 +66,8 @@ class RowDetails:
     """Whether the model was compiled with open dimensions."""
     baseline: str | None = None
     """Id of the uncompressed variant."""
+    rounds: tuple[float, ...] = ()
+    """Throughput of each round in samples/s, in order."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +96,16 @@ class ResultsTable:
     def details_of(self, row: Row) -> RowDetails:
         """Return the details of a row."""
         return self.details.get((row["environment"], row["trial"]), RowDetails())
+
+    def noted(self, rows: Rows, note_id: str) -> NDArray[np.bool_]:
+        """Return a mask of the rows with a note; without decoding details if no row has it."""
+        import numpy as np
+
+        if isinstance(self.details, _Details) and not self.details.has_note(note_id):
+            return np.zeros(len(rows), bool)
+        return np.array(
+            [any(n.id == note_id for n in self.details_of(r).notes) for r in rows], bool
+        )
 
     def with_rows(self, rows: pd.DataFrame) -> ResultsTable:
         """Return a table with other rows, such as some of these."""
@@ -124,10 +139,14 @@ def load_results(folders: Sequence[str | Path]) -> ResultsTable:
         add_speedups(frame)
     notes += speedup_notes(frame)
     notes += progress_notes(infos)
+    notes += drift_notes(infos)
     notes += group_notes(_measurement_notes(infos, details, starts, lines), frame)
     metric = _quality_metric(infos, notes)
     environments = {sweep.environment.id: sweep.environment for sweep in sweeps}
-    frame["machine"] = frame["environment"].map({id_: e.machine for id_, e in environments.items()})
+    for name in ("machine", "host", "labels_text"):
+        column = "host_labels" if name == "labels_text" else name
+        known = {id_: getattr(e, name) or None for id_, e in environments.items()}
+        frame[column] = frame["environment"].map(known)
     ordered = frame[list(NAMES)].iloc[sort_positions(frame, infos)]
     unavailable = (
         UnavailableDevice(info.name, device.device, device.reason)
@@ -141,7 +160,7 @@ def load_results(folders: Sequence[str | Path]) -> ResultsTable:
         notes=tuple(notes),
         quality_metric=metric,
         quality_reason=_quality_reason(infos),
-        details=_Details(frame[_KEY], details, starts, [info.notes for info in infos]),
+        details=_Details(frame[_KEY], details, starts, [info.notes for info in infos], folders),
     )
 
 
@@ -149,7 +168,7 @@ class _Details(Mapping[tuple[str, str], RowDetails]):
     """Details of rows by (environment, trial), decoded on access.
 
     The index of ``keys`` is the position in ``details``; ``starts`` is that of the first row of
-    each sweep, and ``notes`` the note texts of each sweep.
+    each sweep; ``notes`` are the note texts of each sweep, and ``sweeps`` their folders.
     """
 
     def __init__(
@@ -158,8 +177,22 @@ class _Details(Mapping[tuple[str, str], RowDetails]):
         details: pa.StructArray,
         starts: NDArray[np.int64],
         notes: Sequence[Sequence[tuple[str, str, str]]],
+        sweeps: Sequence[str | Path],
     ) -> None:
         self._keys, self._details, self._starts, self._notes = keys, details, starts, notes
+        self._sweeps = sweeps
+        self._folders: dict[tuple[str | None, int], str | None] = {}
+
+    def _folder(self, name: str | None, sweep: int) -> str | None:
+        """Return the folder of a variant of a sweep."""
+        key = name, sweep
+        if key not in self._folders:
+            self._folders[key] = None if name is None else _locate(name, self._sweeps[sweep])
+        return self._folders[key]
+
+    def has_note(self, note_id: str) -> bool:
+        """Return whether a sweep has a note with this id."""
+        return any(texts[0] == note_id for notes in self._notes for texts in notes)
 
     @cached_property
     def _index(self) -> pd.MultiIndex:
@@ -170,7 +203,8 @@ class _Details(Mapping[tuple[str, str], RowDetails]):
     def __getitem__(self, key: tuple[str, str]) -> RowDetails:
         position = self._keys.index.to_numpy()[self._index.get_loc(key)]
         fields = self._details[position].as_py()
-        texts = self._notes[int(self._starts.searchsorted(position, side="right")) - 1]
+        sweep = int(self._starts.searchsorted(position, side="right")) - 1
+        texts = self._notes[sweep]
         notes = []
         for note in fields["notes"]:
             identifier, message, remedy = texts[note["note"]]
@@ -178,10 +212,11 @@ class _Details(Mapping[tuple[str, str], RowDetails]):
         return RowDetails(
             properties=dict(fields["properties"]),
             notes=tuple(notes),
-            folder=fields["folder"],
+            folder=self._folder(fields["folder"], sweep),
             shapes=tuple((shape["input"], tuple(shape["sizes"])) for shape in fields["shapes"]),
             open_shapes=fields["open_shapes"],
             baseline=fields["baseline"],
+            rounds=tuple(fields["rounds"] or ()),
         )
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
@@ -189,6 +224,18 @@ class _Details(Mapping[tuple[str, str], RowDetails]):
 
     def __len__(self) -> int:
         return len(self._keys)
+
+
+def _locate(name: str, sweep: str | Path) -> str:
+    """Return the folder of a variant, which may be relative to where the sweep was started.
+
+    A report may be written elsewhere, so all folders above the sweep are tried too.
+    """
+    with contextlib.suppress(OSError, ValueError):  # a name that is not a path on this machine
+        if not Path(name).exists():
+            folders = (above / name for above in Path(sweep).resolve().parents)
+            return next((str(f) for f in folders if (f / RECORD).is_file()), name)
+    return name
 
 
 def _journal_lines(details: pa.StructArray, starts: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from ovtool.benchmark.jobs import prepare_job
 from ovtool.core import temporary
-from ovtool.core.device_names import is_virtual, kind_of
+from ovtool.core.device_names import is_virtual, kind_of, normalize
 from ovtool.core.errors import InputError, NothingMeasuredError
 from ovtool.core.ports import ports
 from ovtool.core.progress import SILENT, Progress
 from ovtool.core.statistics import Interval
+from ovtool.core.terminal import shows_progress
 from ovtool.core.trial import Hint, Trial
 from ovtool.core.units import MS_PER_S
 from ovtool.core.variant import Source, Variant
@@ -120,6 +121,7 @@ def _save_probe(probe: Probe, folder: Path, *, int8: bool) -> Variant:
     return variant.save(folder, model, describe)
 
 
+@shows_progress()
 def calibrate(
     device: str = "CPU",
     *,
@@ -143,6 +145,7 @@ def calibrate(
     from ovtool.benchmark.process import ProcessRunner
     from ovtool.core.sweep_spec import MeasurementSettings
 
+    device = normalize(device)
     if is_virtual(device):
         raise InputError(f"{device} is a virtual device", "calibrate its member devices instead")
     (name,), _ = select_available([device], strict=True)

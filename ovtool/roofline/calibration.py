@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, ValidationError
 
@@ -13,6 +13,7 @@ from ovtool.core import files, places
 from ovtool.core.checksum import add_checksum, verify_checksum
 from ovtool.core.errors import InputError
 from ovtool.core.fields import Record, invalid_content
+from ovtool.core.tabular import Tabular
 from ovtool.roofline.model import (
     COMPUTE_KINDS,
     MEMORY_KINDS,
@@ -43,7 +44,7 @@ _MIN_TARGET_SHARE = 0.25
 
 
 class Rate(Record):
-    """A rate measured at some sizes, with its 95 % interval when known."""
+    """A rate measured at some sizes, with its 95% interval when known."""
 
     kind: str
     precision: str
@@ -70,14 +71,14 @@ class Peak(Record):
 
 
 class Overhead(Record):
-    """An overhead in seconds, with its 95 % interval when known."""
+    """An overhead in seconds, with its 95% interval when known."""
 
     value_s: float = Field(ge=0, allow_inf_nan=False)
     ci_low_s: float | None = None
     ci_high_s: float | None = None
 
 
-class Calibration(Record):
+class Calibration(Tabular, Record):
     """Measured rates and overheads of a device in one environment."""
 
     schema_version: Literal[1] = 1
@@ -93,6 +94,14 @@ class Calibration(Record):
     rates: tuple[Rate, ...]
     left_out: tuple[str, ...] = ()
     """Probes without a result, each with the reason."""
+
+    __repr__ = Tabular.__repr__
+
+    def _title(self) -> str:
+        return f"{self.device}, {self.full_name}, {self.summary}"
+
+    def _rows(self) -> list[dict[str, Any]]:
+        return [rate.model_dump() for rate in self.rates]
 
     @property
     def summary(self) -> str:

@@ -16,11 +16,13 @@ This module depends on no model or device: a layer is a :class:`Task`, a device 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from operator import itemgetter
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from ovtool.core import units
 from ovtool.core.statistics import Z975, Interval
+from ovtool.core.tabular import Tabular
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -234,8 +236,8 @@ class LayerPrediction:
         return self.limit.bound
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
+@dataclass(frozen=True, slots=True, repr=False)
+class Prediction(Tabular):
     """Predicted time and limit of a model.
 
     ``unknown`` names the layers without a calibrated precision or kind; ``inference_s`` is the
@@ -246,6 +248,18 @@ class Prediction:
     unknown: tuple[str, ...] = ()
     inference_s: float = 0.0
 
+    def _title(self) -> str:
+        if self.latency is None:
+            return f"no prediction: {units.count_text(len(self.unknown), 'unknown layer')}"
+        latency = units.interval_text(self.latency.value, self.latency.low, self.latency.high)
+        return f"predicted latency {latency} ms, not measured"
+
+    def _rows(self) -> list[dict[str, Any]]:
+        return [
+            asdict(layer.task) | {"predicted_ms": layer.predicted_ms, "limit_ms": layer.limit_ms}
+            for layer in self.layers
+        ]
+
     @property
     def latency_ms(self) -> float | None:
         """Predicted latency of one inference; None with an unknown layer."""
@@ -255,10 +269,10 @@ class Prediction:
 
     @property
     def latency(self) -> Interval | None:
-        """Predicted latency in ms with its 95 % interval; None with an unknown layer.
+        """Predicted latency in ms with its 95% interval; None with an unknown layer.
 
         Errors of layers that rest on the same rates add linearly, errors of different rates in
-        quadrature.  An unknown error counts as 100 %.  The interval excludes changes of the
+        quadrature.  An unknown error counts as 100%.  The interval excludes changes of the
         machine's speed since the calibration.
         """
         value = self.latency_ms

@@ -11,6 +11,7 @@ from ovtool.core import temporary
 from ovtool.core.errors import InputError, MissingError
 from ovtool.core.notes import Note, make_note
 from ovtool.core.progress import SILENT, Progress
+from ovtool.core.terminal import shows_progress
 from ovtool.devices.discovery import describe_environment, select_available
 from ovtool.models.convert import ModelReference, load_or_convert_next_to
 from ovtool.roofline import calibration
@@ -52,7 +53,7 @@ class RooflineComparison:
     """A profile compared with its device's calibration; None is unknown.
 
     Args:
-        latency_ms: Predicted latency of one request, with its 95 % interval.
+        latency_ms: Predicted latency of one request, with its 95% interval.
         limit_ms: Minimum time of all layers, without overheads.
         by_bound_ms: Predicted time of the layers, by bound.
         unknown: Names of layers without a prediction.
@@ -79,6 +80,7 @@ class RooflineComparison:
         return document
 
 
+@shows_progress()
 def predict(
     model: ModelReference,
     *,

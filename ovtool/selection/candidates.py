@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ovtool.results.labels import row_label
+from ovtool.core.errors import NothingMeasuredError
+from ovtool.results.labels import row_count_text, row_label
+from ovtool.results.rows import estimated_rows, excluded_rows, measured_rows, real_rows
 from ovtool.selection.quantities import column_quantity
 
 if TYPE_CHECKING:
@@ -24,6 +26,26 @@ if TYPE_CHECKING:
 
 TIE_PCT = 10.0
 """Maximum difference between ties, in percent: wide intervals alone do not make rows equal."""
+
+
+def eligible_rows(rows: Rows, *, allow_estimates: bool) -> Rows:
+    """Return the rows that can be chosen; raise NothingMeasuredError if there are none."""
+    eligible = measured_rows(real_rows(rows))
+    if allow_estimates:
+        eligible += estimated_rows(rows)
+    if eligible:
+        return eligible
+    if estimates := row_count_text(estimated_rows(rows)):
+        raise NothingMeasuredError(
+            f"nothing measured, only estimated: {estimates}",
+            "choose from a compiler's estimates: --allow-estimates",
+        )
+    if excluded := row_count_text(excluded_rows(measured_rows(rows))):
+        raise NothingMeasuredError(
+            f"nothing measured on a real device; left out: {excluded}", "sweep an available device"
+        )
+    failed = f": all {len(rows)} trials failed" if rows else ""
+    raise NothingMeasuredError(f"nothing measured{failed}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,8 @@ decides where the difference is significant; ties go to the lower latency (:mod:
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
@@ -17,25 +16,26 @@ from ovtool.core import units
 from ovtool.core.errors import (
     InputError,
     LimitNotMetError,
-    NothingMeasuredError,
     UndecidedError,
 )
-from ovtool.results.labels import config_labels, device_text, row_count_text
+from ovtool.core.fields import with_fields
+from ovtool.core.files import path_list
+from ovtool.core.tabular import Tabular
+from ovtool.results.frame import SHOWN
+from ovtool.results.labels import config_labels, device_text, lengths_text
 from ovtool.results.rows import (
     Config,
     Row,
     Rows,
-    estimated_rows,
-    excluded_rows,
     first_of_each_group,
-    measured_rows,
-    real_rows,
 )
 from ovtool.results.table import load_results
-from ovtool.selection.candidates import Candidate, Candidates, find_winner
-from ovtool.selection.choice_spec import ChoiceSpec, parse_objective
+from ovtool.selection.candidates import Candidate, Candidates, eligible_rows, find_winner
+from ovtool.selection.certainty import Basis, Certainty, Doubt, find_doubts
+from ovtool.selection.choice_spec import ChoiceFields, ChoiceSpec
 from ovtool.selection.confidence import Confidence, estimate_confidence
 from ovtool.selection.explanations import Context, explain, explain_tie, explain_winner
+from ovtool.selection.hosts import HostBest, find_best_of_hosts
 from ovtool.selection.limits import Check, default_quality_limit, list_limits
 from ovtool.selection.objective import resolve_objective
 from ovtool.selection.pareto import Front, find_front
@@ -46,11 +46,11 @@ from ovtool.selection.runners_up import (
     passed_over_text,
 )
 from ovtool.selection.snippet import build_snippet
-from ovtool.selection.warnings import find_warnings
+from ovtool.selection.warnings import find_warnings, split_repeatable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
+    from os import PathLike
 
     from numpy.typing import NDArray
 
@@ -64,29 +64,16 @@ MAX_RUNNERS_UP = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Basis:
-    """The measurements that a choice is based on.
-
-    Args:
-        machines: Descriptions of the machines.
-        rows: Number of rows to choose from.
-        unstable: Number of them by verdict, of those that are not stable.
-        measured_s: Measuring time of the rows, in seconds.
-    """
-
-    machines: tuple[str, ...]
-    rows: int
-    unstable: dict[str, int]
-    measured_s: float
-
-
-@dataclass(frozen=True, slots=True)
 class NearestMiss:
-    """The row with the smallest sum of excesses over the limits."""
+    """The row with the smallest sum of excesses over the limits.
+
+    ``options`` are those of ``choose`` with limits that the row meets.
+    """
 
     label: str
     missed: tuple[Check, ...]
     row: Row
+    options: str
 
 
 class NothingFitsError(LimitNotMetError):
@@ -108,12 +95,18 @@ class NothingFitsError(LimitNotMetError):
         if self.nearest is None:
             return {"nearest": None}
         missed = [check.to_json() for check in self.nearest.missed]
-        nearest = {"label": self.nearest.label, "missed": missed, "row": self.nearest.row}
-        return {"nearest": nearest}
+        return {
+            "nearest": {
+                "label": self.nearest.label,
+                "missed": missed,
+                "options": self.nearest.options,
+                "row": self.nearest.row,
+            }
+        }
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+@dataclass(frozen=True, slots=True, repr=False)
+class Choice(Tabular):
     """The recommended row.
 
     Args:
@@ -132,6 +125,7 @@ class Choice:
         front: The Pareto front of all rows, whether they fit or not.
         quality_metric: Column of quality; None if quality was not evaluated.
         quality_reason: Why this metric decides.
+        hosts: The best row of each machine, the best machine first; empty for a single one.
     """
 
     objective: str
@@ -154,6 +148,19 @@ class Choice:
     knees: Sequence[Knee]
     quality_metric: QualityMetric | None
     quality_reason: str
+    hosts: tuple[HostBest, ...]
+
+    _SHOWN = ("label", *SHOWN)
+
+    def _title(self) -> str:
+        return self.headline
+
+    def _remarks(self) -> list[str]:
+        return [doubt.line for doubt in self.doubts]
+
+    def _rows(self) -> list[dict[str, Any]]:
+        rows = [(self.label, self.winner), *((r.label, r.row) for r in self.runners_up)]
+        return [{"label": label, **row} for label, row in rows]
 
     @property
     def ties_text(self) -> str:
@@ -175,26 +182,22 @@ class Choice:
     @property
     def headline(self) -> str:
         """The recommended settings in one sentence."""
-        row = self.winner
-        counts = ", ".join(
-            f"{row[name]:.0f} {name if row[name] != 1 else name[:-1]}"
-            for name in ("streams", "requests", "threads")
-            if row[name] is not None
-        )
-        load = counts or row["load"]
-        if row["hint"]:
-            load = f"the {row['hint']} hint" + (f" ({counts})" if counts else "")
-        shapes = "".join(
-            f", {name.replace('_', ' ')} {row[name]}"
-            for name in ("shape", "data_shape")
-            if row[name]
-        )
-        precision = row["executed_precision"] or row["precision"]
-        estimate = " A compiler's estimate: nothing ran." if row["status"] == "estimated" else ""
-        return (
-            f"Run {row['variant']} on {device_text(row)} in {precision}, "
-            f"batch {row['batch']}{shapes}, with {load}.{estimate}"
-        )
+        return headline_of(self.winner, host=bool(self.hosts))
+
+    @property
+    def certainty(self) -> Certainty:
+        """How far the measurements support the recommendation."""
+        return self.basis.certainty_of(self.winner)
+
+    @property
+    def doubts(self) -> tuple[Doubt, ...]:
+        """Why the recommendation is not solid, the most important doubt first."""
+        return tuple(find_doubts(self.winner, self.basis, self.warnings))
+
+    @property
+    def too_few(self) -> bool:
+        """Whether the samples do not decide whether quality is lost."""
+        return any(doubt.kind == "too-few" for doubt in self.doubts)
 
     def to_json(self) -> dict[str, Any]:
         """Return the choice as JSON types."""
@@ -202,6 +205,7 @@ class Choice:
             "objective": self.objective,
             "label": self.label,
             "headline": self.headline,
+            "doubts": [asdict(doubt) for doubt in self.doubts],
             "winner": self.winner,
             "properties": self.properties,
             "checks": [check.to_json() for check in self.checks],
@@ -220,11 +224,45 @@ class Choice:
             "knees": [knee.to_json() for knee in self.knees],
             "quality_metric": self.quality_metric,
             "quality_reason": self.quality_reason,
+            "hosts": [host.to_json() for host in self.hosts],
         }
 
 
-def choose(sweeps: Sequence[str | Path], *, spec: ChoiceSpec | None = None) -> Choice:
+def headline_of(row: Row, *, host: bool = False) -> str:
+    """Return the settings of a row in one sentence; ``host``: with the name of its host."""
+    counts = ", ".join(
+        f"{row[name]:.0f} {name if row[name] != 1 else name[:-1]}"
+        for name in ("streams", "requests", "threads")
+        if row[name] is not None
+    )
+    load = counts or row["load"]
+    if row["hint"]:
+        load = f"the {row['hint']} hint" + (f" ({counts})" if counts else "")
+    shapes = "".join(
+        f", {name.replace('_', ' ')} {row[name]}" for name in ("shape", "data_shape") if row[name]
+    )
+    if row["prompt_length"] is not None:
+        batch, load = lengths_text(row), row["load"]
+    else:
+        batch = f"batch {row['batch']}"
+    precision = row["executed_precision"] or row["precision"]
+    place = f"{device_text(row)} of {row['host']}" if host and row["host"] else device_text(row)
+    estimate = " A compiler's estimate: nothing ran." if row["status"] == "estimated" else ""
+    return (
+        f"Run {row['variant']} on {place} in {precision}, {batch}{shapes}, with {load}.{estimate}"
+    )
+
+
+def choose(
+    sweeps: str | PathLike[str] | Sequence[str | PathLike[str]],
+    *,
+    spec: ChoiceSpec | None = None,
+    **fields: Unpack[ChoiceFields],
+) -> Choice:
     """Recommend a device, variant, batch and load under limits.
+
+    ``sweeps`` are folders or results of sweeps, or a single one.  ``fields`` are fields of
+    ``spec``: ``max_latency_ms=20``.
 
     Ties go to the lower latency, the higher throughput, the smaller memory, then the smaller
     files; see :func:`.candidates.find_winner`.
@@ -234,15 +272,17 @@ def choose(sweeps: Sequence[str | Path], *, spec: ChoiceSpec | None = None) -> C
         NothingMeasuredError: No row was measured.
         InputError: A folder is not a sweep, or no row has the figure of the objective.
     """
-    return choose_from(load_results(sweeps), spec)
+    spec = with_fields(ChoiceSpec, spec, fields)
+    return choose_from(load_results(path_list(sweeps)), spec)
 
 
 def choose_from(table: ResultsTable, spec: ChoiceSpec | None = None) -> Choice:
     """Recommend a row of a table; see :func:`choose`."""
     rows, spec = table.records, spec or ChoiceSpec()
-    eligible = _eligible_rows(rows, allow_estimates=spec.allow_estimates)
-    goal = resolve_objective(spec, eligible, table)
+    eligible = eligible_rows(rows, allow_estimates=spec.allow_estimates)
     labels = config_labels(eligible)
+    eligible, unrepeatable = split_repeatable(eligible, table)
+    goal = resolve_objective(spec, eligible, table)
     candidates = _candidates(eligible, goal, spec, table, labels)
     if not candidates:
         raise InputError(
@@ -252,7 +292,7 @@ def choose_from(table: ResultsTable, spec: ChoiceSpec | None = None) -> Choice:
     order = candidates.nearest_first
     fitting = order[candidates.fits[order]]
     if not fitting.size:
-        raise _nothing_fits_error(candidates)
+        raise _nothing_fits_error(candidates, table.quality_metric)
     best, first = candidates[int(fitting[0])], find_winner(candidates, fitting, spec.percentile)
     order, fitting = (np.append(first.index, o[o != first.index]) for o in (order, fitting))
     winner = candidates[first.index]
@@ -275,14 +315,14 @@ def choose_from(table: ResultsTable, spec: ChoiceSpec | None = None) -> Choice:
         reasons=(*settled, *reasons),
         settled_by=first.settled_by,
         percentile=spec.percentile,
-        basis=_describe_basis(eligible),
+        basis=Basis.of(eligible),
         passed_over=find_passed_over(candidates, winner, goal),
         runners_up=tuple(
             describe_runner_up(rival, winner, goal, tied=bool(tied[index]))
             for index, rival in zip(next_best, rivals, strict=True)
         ),
         ties=candidates.labels(fitting[1:][tied[fitting[1:]]]),
-        warnings=find_warnings(winner, candidates, rows, spec, table),
+        warnings=(*unrepeatable, *find_warnings(winner, candidates, rows, spec, table)),
         confidence=estimate_confidence(
             candidates.figures.take(fitting), groups[fitting], lower=goal.lower
         ),
@@ -291,6 +331,7 @@ def choose_from(table: ResultsTable, spec: ChoiceSpec | None = None) -> Choice:
         knees=context.knees,
         quality_metric=table.quality_metric,
         quality_reason=table.quality_reason,
+        hosts=find_best_of_hosts(candidates, order, spec.price_table()),
     )
 
 
@@ -302,33 +343,12 @@ def _candidates(
     labels: Mapping[Config, str],
 ) -> Candidates:
     """Return the candidates; the default limit of quality applies only if a row meets it."""
-    limits = list_limits(spec, table)
-    default = default_quality_limit(table) if spec.min_quality is None else None
-    if default is not None and "quality" not in parse_objective(spec.objective):
+    limits, default = list_limits(spec, table), default_quality_limit(table, spec)
+    if default is not None:
         candidates = Candidates(rows, goal, (*limits, default), labels)
         if candidates.fits.any():
             return candidates
     return Candidates(rows, goal, limits, labels)
-
-
-def _eligible_rows(rows: Rows, *, allow_estimates: bool) -> Rows:
-    """Return the rows that can be chosen; raise NothingMeasuredError if there are none."""
-    eligible = measured_rows(real_rows(rows))
-    if allow_estimates:
-        eligible += estimated_rows(rows)
-    if eligible:
-        return eligible
-    if estimates := row_count_text(estimated_rows(rows)):
-        raise NothingMeasuredError(
-            f"nothing measured, only estimated: {estimates}",
-            "choose from a compiler's estimates: --allow-estimates",
-        )
-    if excluded := row_count_text(excluded_rows(measured_rows(rows))):
-        raise NothingMeasuredError(
-            f"nothing measured on a real device; left out: {excluded}", "sweep an available device"
-        )
-    failed = f": all {len(rows)} trials failed" if rows else ""
-    raise NothingMeasuredError(f"nothing measured{failed}")
 
 
 def _tied(winner: Candidate, candidates: Candidates) -> NDArray[np.bool_]:
@@ -345,17 +365,7 @@ def _tied(winner: Candidate, candidates: Candidates) -> NDArray[np.bool_]:
     return np.asarray(tied, bool)
 
 
-def _describe_basis(rows: Rows) -> Basis:
-    verdicts = Counter(row["verdict"] for row in measured_rows(rows))
-    return Basis(
-        machines=tuple(rows.unique("machine")),
-        rows=len(rows),
-        unstable={verdict: n for verdict, n in verdicts.most_common() if verdict != "stable"},
-        measured_s=float(np.nansum(rows.numbers("measured_s"))),
-    )
-
-
-def _nothing_fits_error(candidates: Candidates) -> NothingFitsError:
+def _nothing_fits_error(candidates: Candidates, metric: QualityMetric | None) -> NothingFitsError:
     limits = ", ".join(limit.text for limit in candidates.limits)
     complete = np.flatnonzero(~np.isnan(candidates.excess))
     if not complete.size:
@@ -368,8 +378,13 @@ def _nothing_fits_error(candidates: Candidates) -> NothingFitsError:
     nearest = candidates[int(complete[np.argmin(candidates.excess[complete])])]
     missed = tuple(check for check in nearest.checks if not check.satisfied)
     misses = "; ".join(check.miss_text for check in missed)
+    options = " ".join(
+        check.limit.as_option if check.satisfied else check.option_that_takes(nearest.row, metric)
+        for check in nearest.checks
+        if not check.limit.default
+    )
     return NothingFitsError(
         f"no row meets {limits}; nearest: {nearest.label}, {misses}",
-        "loosen the limit, or sweep more variants, batches or devices",
-        NearestMiss(nearest.label, missed, dict(nearest.row)),
+        f"to take it: {options}; or sweep more variants, batches or devices",
+        NearestMiss(nearest.label, missed, dict(nearest.row), options),
     )

@@ -7,19 +7,23 @@ from __future__ import annotations
 
 import math
 from pathlib import PurePath
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
-from pydantic import BeforeValidator, Field, PlainValidator, model_validator
+from pydantic import BeforeValidator, PlainValidator, model_validator
 
 from ovtool.core.errors import InputError
-from ovtool.core.fields import Positive, Rate, Record, option_field
+from ovtool.core.fields import Drop, Positive, Quality, Rate, UserInput, option_field
 from ovtool.core.registry import suggestion
 from ovtool.core.trial import Percentile
 from ovtool.core.units import LARGEST_NUMBER
 from ovtool.selection.prices import Prices, read_prices
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 _OBJECTIVE, _LIMITS = "Objective", "Limits"
 
+DEFAULT_PERCENTILE: Percentile = 99
 OBJECTIVES = ("throughput", "latency", "size", "energy", "quality", "memory", "cost")
 
 
@@ -34,7 +38,7 @@ def parse_objective(text: str) -> dict[str, float]:
     """
     weights: dict[str, float] = {}
     for part in text.split(","):
-        name, equals, number = (piece.strip() for piece in part.partition("="))
+        name, equals, number = (piece.strip() for piece in part.lower().partition("="))
         if name not in OBJECTIVES:
             raise InputError(f"unknown objective {name!r}", suggestion(name, list(OBJECTIVES)))
         if name in weights:
@@ -60,6 +64,7 @@ def _objective(value: object) -> object:
             parse_objective(text)
         except InputError as error:
             raise ValueError(error.full_text) from error
+        return text.lower()
     return text
 
 
@@ -71,18 +76,21 @@ def _price_source(value: object) -> str | Prices | None:
     return str(value)
 
 
-class ChoiceSpec(Record):
+class ChoiceSpec(UserInput):
     """Objective and limits of a choice; a limit that is None does not apply."""
 
     objective: Annotated[str, BeforeValidator(_objective)] = option_field(
         _OBJECTIVE,
         "OBJECTIVE",
         "throughput",
-        "Objective: throughput, latency, size, energy, quality, memory or cost; or several with"
-        " weights: throughput=2,latency=1.",
+        "Objective: throughput (of text generators tokens/s), latency, size, energy, quality,"
+        " memory or cost; or several with weights: throughput=2,latency=1.",
     )
     percentile: Percentile = option_field(
-        _OBJECTIVE, "P", 99, "Latency percentile of limit and objective: 50, 90 or 99."
+        _OBJECTIVE,
+        "P",
+        DEFAULT_PERCENTILE,
+        "Latency percentile of limit and objective: 50, 90 or 99.",
     )
     prices: Annotated[str | Prices | None, PlainValidator(_price_source)] = option_field(
         _OBJECTIVE,
@@ -97,12 +105,31 @@ class ChoiceSpec(Record):
     min_throughput_fps: Positive | None = option_field(
         _LIMITS, "FPS", None, "Minimum throughput in samples/s."
     )
-    min_quality: Annotated[float, Field(allow_inf_nan=False)] | None = option_field(
+    max_ttft_ms: Positive | None = option_field(
+        _LIMITS, "MS", None, "Maximum median time to the first token of a text generator."
+    )
+    max_tpot_ms: Positive | None = option_field(
+        _LIMITS, "MS", None, "Maximum median time per output token of a text generator."
+    )
+    min_tokens_s: Positive | None = option_field(
+        _LIMITS, "N", None, "Minimum tokens/s of all requests of a text generator together."
+    )
+    min_quality: Quality | None = option_field(
         _LIMITS,
         "FIGURE",
         None,
-        "Lowest acceptable quality by the metric of the sweep: a share from 0 to 1, or for mae the"
-        " highest acceptable error.",
+        "Lowest acceptable quality by the metric of the sweep: a share (95% or 0.95), or for mae"
+        " the highest acceptable error.",
+    )
+    max_drop: Drop | None = option_field(
+        _LIMITS,
+        "SHARE",
+        None,
+        "Maximum loss of quality against the uncompressed model: 1% or 0.01 is a percentage point;"
+        " of the perplexity, a rise by 1%.",
+    )
+    max_perplexity: Positive | None = option_field(
+        _LIMITS, "FIGURE", None, "Maximum perplexity of a text generator."
     )
     max_model_mib: Positive | None = option_field(_LIMITS, "MIB", None, "Maximum model size.")
     max_memory_mib: Positive | None = option_field(
@@ -136,3 +163,25 @@ class ChoiceSpec(Record):
             InputError: The file is missing or is not a price table.
         """
         return read_prices(self.prices) if isinstance(self.prices, str) else self.prices
+
+
+class ChoiceFields(TypedDict, total=False):
+    """The fields of :class:`ChoiceSpec` as keyword arguments."""
+
+    objective: str | Mapping[str, float]
+    percentile: int
+    prices: str | PurePath | Prices | None
+    max_latency_ms: float | None
+    min_throughput_fps: float | None
+    max_ttft_ms: float | None
+    max_tpot_ms: float | None
+    min_tokens_s: float | None
+    min_quality: float | None
+    max_drop: float | None
+    max_perplexity: float | None
+    max_model_mib: float | None
+    max_memory_mib: float | None
+    max_energy_mj: float | None
+    max_cost: float | None
+    rate: float | None
+    allow_estimates: bool

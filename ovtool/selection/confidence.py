@@ -44,9 +44,12 @@ class Confidence:
 
     @property
     def summary(self) -> str:
-        """The share of the winner's configuration, in a few words."""
-        share = self.configuration
-        return self.text if share is None else f"best in {_percent(share)} of the resamples"
+        """The share of the winner, or of its configuration where that differs, in a few words."""
+        if self.row is None or self.configuration is None:
+            return self.text
+        row, configuration = _percent(self.row), _percent(self.configuration)
+        subject = "best" if row == configuration else "best, at some batch and load,"
+        return f"{subject} in {configuration} of the resamples"
 
     @property
     def sentence(self) -> str:
@@ -84,8 +87,8 @@ def best_shares(
 
     A parametric bootstrap (Efron and Tibshirani 1993, section 6.5): each figure is drawn
     independently from a normal distribution around its value, of the logarithms if all intervals
-    are positive.  Both halves are scaled separately, so 2.5 % of the draws fall below the interval
-    and 2.5 % above it.  The shares add up to 1.
+    are positive.  Both halves are scaled separately, so 2.5% of the draws fall below the interval
+    and 2.5% above it.  The shares add up to 1.
     """
     sign = -1.0 if lower else 1.0
     ends = np.array([figures.value, figures.low, figures.high])
@@ -118,5 +121,5 @@ def _percent(share: float) -> str:
     if share >= 1 - 0.5 / RESAMPLES:
         return "all"
     if share >= 0.995:
-        return f"{100 * share:.2f} %"
-    return f"{units.text(100 * share, 2)} %"
+        return f"{100 * share:.2f}%"
+    return f"{units.text(100 * share, 2)}%"

@@ -15,7 +15,13 @@ from ovtool.core.columns import BY_NAME
 from ovtool.core.device_names import find_idle_members, is_virtual
 from ovtool.core.notes import Note, make_note
 from ovtool.core.statistics import ratio_unpaired, samples_for_half_width, samples_to_distinguish
-from ovtool.results.labels import column_label, figure_text, ratio_text, row_label
+from ovtool.results.labels import (
+    column_label,
+    figure_text,
+    quality_size_text,
+    ratio_text,
+    row_label,
+)
 from ovtool.results.rows import (
     CONFIG,
     Config,
@@ -26,6 +32,7 @@ from ovtool.results.rows import (
     measured_rows,
     real_rows,
 )
+from ovtool.results.speedup import find_speedups
 from ovtool.selection.knee import Knees, throughput_and_latency
 
 if TYPE_CHECKING:
@@ -79,14 +86,10 @@ def explain_winner(
     reasons = [_explain_goal(winner, rival, goal, best=best)]
     wanted = (check for check in winner.checks if not check.limit.default)
     reasons += [f"Meets {check.limit.text}: {check.text}." for check in wanted]
-    references = {
-        "speedup_f32_x": "the uncompressed model in f32",
-        "speedup_default_x": "the uncompressed model in the device's default precision",
-    }
-    for column, reference in references.items():
-        ratio = get_figure(winner.row, column)
-        if winner.row[column] is not None and (ratio.known or ratio.value != 1):
-            reasons.append(f"Speed-up over {reference} at this load: {ratio_text(ratio)}.")
+    reasons += [
+        f"Speed-up over the uncompressed model in {name} at this load: {ratio_text(ratio)}."
+        for name, ratio in find_speedups(winner.row).items()
+    ]
     if quality is not None and winner.row[quality] is not None:
         reason = f" ({why})" if why else ""
         reasons.append(f"Quality: {quality_text(winner.row, quality)}{reason}.")
@@ -248,7 +251,7 @@ def _fewer_bytes_faster(row: Row, context: Context) -> Iterator[str]:
 
 
 def _same_arithmetic(row: Row, base: Row) -> bool:
-    """Whether two rows have the same FLOPs in the same precisions, within 1 %."""
+    """Whether two rows have the same FLOPs in the same precisions, within 1%."""
     pairs = [(row[name], base[name]) for name in ("gflops", *_EXECUTED)]
     if any(None in pair for pair in pairs):
         return False
@@ -281,7 +284,7 @@ def _beyond_knee(row: Row, context: Context) -> Iterator[Note]:
 
 
 def _change(ratio: float) -> str:
-    return f"{units.text(100 * abs(ratio - 1), 2)} % {'more' if ratio >= 1 else 'less'}"
+    return f"{units.text(100 * abs(ratio - 1), 2)}% {'more' if ratio >= 1 else 'less'}"
 
 
 def _not_stable(row: Row, context: Context) -> Iterator[Note]:
@@ -300,7 +303,7 @@ def _not_stable(row: Row, context: Context) -> Iterator[Note]:
 
 
 def _differs_on_idle_cores(row: Row) -> bool:
-    """Whether the estimate on idle cores differs significantly; without intervals, by 1 %."""
+    """Whether the estimate on idle cores differs significantly; without intervals, by 1%."""
     if row["throughput_uncontended_fps"] is None or row["throughput_fps"] is None:
         return False
     names = ("throughput_uncontended_fps", "throughput_fps")
@@ -319,7 +322,7 @@ def _sparse_not_faster(row: Row, context: Context) -> Iterator[Note]:
         return
     yield make_note(
         "sparse-not-faster",
-        f"{context.label(row)}: {units.text(nonzero_pct)} % of the weights are not zero,"
+        f"{context.label(row)}: {units.text(nonzero_pct)}% of the weights are not zero,"
         f" {ratio_text(ratio)} against the uncompressed model",
     )
 
@@ -358,9 +361,7 @@ def _wide_quality(row: Row, context: Context) -> Iterator[Note]:
 
 def quality_text(row: Row, metric: str) -> str:
     """Return the quality of a row with its interval and number of samples."""
-    samples = row["quality_samples"]
-    count = "" if samples is None else f" on {samples:.0f} samples"
-    return f"{column_label(metric)} {figure_text(row, metric)}{count}"
+    return f"{column_label(metric)} {figure_text(row, metric)}{quality_size_text(row)}"
 
 
 def _enough_samples(

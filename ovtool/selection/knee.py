@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from ovtool.core.statistics import Interval, ratio_unpaired
-from ovtool.results.rows import CONFIG, Config, Row, Rows, get_figure, measured_rows, real_rows
+from ovtool.results.rows import (
+    CONFIG,
+    Config,
+    Row,
+    Rows,
+    get_figure,
+    measured_rows,
+    real_rows,
+    text_rows,
+)
 from ovtool.selection.candidates import TIE_PCT
 
 if TYPE_CHECKING:
@@ -80,7 +89,8 @@ class Knees(Sequence[Knee]):
     """The knee of every batch curve with at least two batches, in the order of the table.
 
     Of batches without a significant difference in power, the smallest is the knee.  Open-loop rows
-    are left out: their throughput is the arrival rate.  A knee is computed on
+    are left out: their throughput is the arrival rate.  So are those of text generators, whose
+    requests are not batched by the user.  A knee is computed on
     access, since there may be tens of thousands of curves.
     """
 
@@ -88,7 +98,8 @@ class Knees(Sequence[Knee]):
         self._labels = labels
         measured = measured_rows(real_rows(rows))
         positive = [measured.numbers(name) > 0 for name in ("throughput_fps", LATENCY)]
-        self._rows = measured.take(positive[0] & positive[1] & ~measured.known("rate_rps"))
+        curved = ~measured.known("rate_rps") & ~text_rows(measured)
+        self._rows = measured.take(positive[0] & positive[1] & curved)
         codes, batches = self._rows.group_codes(_CURVE), self._rows.numbers("batch")
         order = np.lexsort((batches, codes))  # stable: the last row of equal batches counts
         codes, batches = codes[order], batches[order]

@@ -5,7 +5,7 @@ best one (1 is best), raised to its weight; the weights add up to 1.  This is th
 model (Bridgman 1922, Dimensional Analysis; Miller and Starr 1969).  The geometric mean is the only
 mean of normalized figures with an order that does not depend on the normalization (Fleming and
 Wallace 1986, How not to lie with statistics), so neither units nor other rows change the order of
-two rows.  A weight of 2 means: 1 % more of this quantity outweighs 2 % less of that.
+two rows.  A weight of 2 means: 1% more of this quantity outweighs 2% less of that.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 
 from ovtool.core.columns import Column
 from ovtool.core.errors import InputError, NothingMeasuredError, OvtoolError
-from ovtool.results.rows import Figures, measured_rows
+from ovtool.results.rows import Figures, measured_rows, throughput_column
 from ovtool.selection.choice_spec import parse_objective
 from ovtool.selection.quantities import Quantity, column_quantity, cost_quantity
 
@@ -85,7 +85,7 @@ def resolve_objective(spec: ChoiceSpec, rows: Rows, table: ResultsTable) -> Quan
     """
     prices = spec.price_table()
     parts = [
-        WeightedQuantity(_quantity(name, spec.percentile, table, prices), weight)
+        WeightedQuantity(_quantity(name, rows, spec.percentile, table, prices), weight)
         for name, weight in parse_objective(spec.objective).items()
     ]
     known = [part.quantity.of(rows).value for part in parts]
@@ -108,7 +108,9 @@ def resolve_objective(spec: ChoiceSpec, rows: Rows, table: ResultsTable) -> Quan
     return Quantity(SCORE, of, evidence)
 
 
-def _quantity(name: str, percentile: int, table: ResultsTable, prices: Prices | None) -> Quantity:
+def _quantity(
+    name: str, rows: Rows, percentile: int, table: ResultsTable, prices: Prices | None
+) -> Quantity:
     if name == "cost" and prices is not None:  # ChoiceSpec rejects a cost without prices
         return cost_quantity(prices)
     if name == "quality":
@@ -116,7 +118,7 @@ def _quantity(name: str, percentile: int, table: ResultsTable, prices: Prices | 
             raise InputError("no row has a quality", "sweep with --data")
         return column_quantity(table.quality_metric)
     columns = {
-        "throughput": "throughput_fps",
+        "throughput": throughput_column(rows),
         "latency": f"latency_p{percentile}_ms",
         "size": "model_mib",
         "energy": "energy_mj_per_sample",

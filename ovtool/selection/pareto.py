@@ -9,7 +9,7 @@ import numpy as np
 
 from ovtool.core.columns import BY_NAME
 from ovtool.results.labels import row_label
-from ovtool.results.rows import measured_rows, real_rows
+from ovtool.results.rows import measured_rows, real_rows, throughput_column
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,17 +50,21 @@ def find_front(
 ) -> Front:
     """Return the front of throughput, latency, quality, size and energy.
 
+    Text generators have tokens/s, and the times to the first token and per token.
+
     Failed, excluded and estimated rows are left out.  ``quality`` is the column of the quality;
     None if it was not evaluated.
     """
-    names = ["throughput_fps", f"latency_p{percentile}_ms", "model_mib", "energy_mj_per_sample"]
-    names[2:2] = [quality] if quality else []
     measured = measured_rows(real_rows(rows))
+    names = [throughput_column(measured), f"latency_p{percentile}_ms"]
+    if names[0] == "tokens_s":
+        names[1:] = ["ttft_ms", "tpot_ms"]
+    names += [*([quality] if quality else []), "model_mib", "energy_mj_per_sample"]
     columns = [name for name in names if measured.known(name).any()]
     signs = [-1.0 if BY_NAME[name].better == "lower" else 1.0 for name in columns]
     values = [sign * measured.numbers(name) for sign, name in zip(signs, columns, strict=True)]
     front = measured.take(find_non_dominated(np.column_stack(values)) if values else [])
-    front = front.take(np.argsort(-front.numbers("throughput_fps"), kind="stable"))
+    front = front.take(np.argsort(-front.numbers(names[0]), kind="stable"))
     return Front(
         tuple(columns),
         tuple(name for name in names if name not in columns),

@@ -7,7 +7,7 @@ import fnmatch
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
 
@@ -15,6 +15,9 @@ from ovtool.core import files
 from ovtool.core.errors import InputError
 from ovtool.core.fields import Positive, Record, invalid_content
 from ovtool.core.input_limits import check_yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _COLUMNS = ("machine", "price_per_hour", "currency")
 _FORMAT = (
@@ -38,16 +41,24 @@ class Prices:
 
     currency: str
     per_hour: tuple[tuple[str, float], ...]
-    """(pattern, price) pairs.  A pattern with ``*`` and ``?`` matches the column ``machine``
-    case-insensitively; the first match counts."""
+    """(pattern, price) pairs.  A pattern with ``*`` and ``?`` matches the column ``machine``, the
+    name of the host or a label of the host, case-insensitively; the first match counts."""
 
-    def of(self, machine: str | None) -> float | None:
-        """Return the price of an hour; None without a match: unknown, not free."""
-        name = (machine or "").casefold()
+    def of(self, machine: str | None, host: str | None = None, labels: str = "") -> float | None:
+        """Return the price of an hour; None without a match: unknown, not free.
+
+        ``labels`` are those of the host, ``NAME=VALUE`` with commas between.
+        """
+        names = [machine or "", *filter(None, (host, *labels.split(",")))]
+        folded = [name.casefold() for name in names]
         for pattern, price in self.per_hour:
-            if fnmatch.fnmatchcase(name, pattern.casefold()):
+            if any(fnmatch.fnmatchcase(name, pattern.casefold()) for name in folded):
                 return price
         return None
+
+    def of_row(self, row: Mapping[str, Any]) -> float | None:
+        """Return the price of an hour of the machine of a row."""
+        return self.of(row["machine"], row["host"], row["host_labels"] or "")
 
 
 def read_prices(path: str | Path) -> Prices:

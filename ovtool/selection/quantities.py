@@ -14,9 +14,12 @@ from ovtool.results.rows import Figures, Row, Rows, get_figures, resolve_column,
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ovtool.core.columns import QualityMetric
     from ovtool.results.table import ResultsTable
     from ovtool.selection.prices import Prices
 
+COMPARED: tuple[QualityMetric, ...] = ("agreement_top1", "output_cosine")
+"""Metrics without labels: the uncompressed model has 1 by definition."""
 _HOURLY_TO_MILLION = 1e6 / 3600
 
 
@@ -57,6 +60,37 @@ def column_quantity(name: str) -> Quantity:
     return Quantity(BY_NAME[name], lambda rows: resolve_figures(rows, name), evidence)
 
 
+def drop_quantity(metric: QualityMetric | None) -> Quantity:
+    """Return the loss of quality against the uncompressed model, in the unit of the metric.
+
+    Metrics that compare outputs with those of the uncompressed model are 1 without a loss.  That of
+    the perplexity is its rise as a share of the perplexity of the uncompressed model.
+    """
+    if metric == "perplexity":
+        return _perplexity_rise()
+    if metric is None or metric not in COMPARED:
+        return column_quantity("quality_loss")
+
+    def of(rows: Rows) -> Figures:
+        figures = resolve_figures(rows, metric)
+        return Figures(1 - figures.value, 1 - figures.high, 1 - figures.low)
+
+    column = Column("quality_drop", f"loss of {BY_NAME[metric].title}", "derived",
+                    f"1 - {BY_NAME[metric].title}", "", "lower", interval=True)  # fmt: skip
+    return Quantity(column, of)
+
+
+def _perplexity_rise() -> Quantity:
+    def of(rows: Rows) -> Figures:
+        figures = resolve_figures(rows, "perplexity_rise_pct")
+        return Figures(figures.value / 100, figures.low / 100, figures.high / 100)
+
+    column = Column("perplexity_rise", "rise of the perplexity", "derived",
+                    "perplexity / that of the uncompressed model - 1", "", "lower",
+                    interval=True)  # fmt: skip
+    return Quantity(column, of)
+
+
 def cost_quantity(prices: Prices) -> Quantity:
     """Return the cost of a million samples on the machine of the row.
 
@@ -65,18 +99,18 @@ def cost_quantity(prices: Prices) -> Quantity:
     """
 
     def of(rows: Rows) -> Figures:
-        factor, rate = np.full(len(rows), np.nan), get_figures(rows, "throughput_fps")
-        for machine in rows.unique("machine"):
-            price = prices.of(machine)
-            if price is not None:
-                factor[rows.equal("machine", machine)] = price * _HOURLY_TO_MILLION
+        codes = rows.group_codes(("machine", "host", "host_labels"))
+        _, first, machine = np.unique(codes, return_index=True, return_inverse=True)
+        known = [prices.of_row(rows[int(index)]) for index in first]
+        factor = np.array(known, float)[machine] * _HOURLY_TO_MILLION  # None becomes NaN
+        rate = get_figures(rows, "throughput_fps")
         value, low, high = (
             np.where(end > 0, end, np.nan) for end in (rate.value, rate.low, rate.high)
         )
         return Figures(factor / value, factor / high, factor / low)
 
     def evidence(row: Row) -> str:
-        price = prices.of(row["machine"])
+        price = prices.of_row(row)
         if price is None:
             return "the machine has no price"
         return f"{price:g} {prices.currency}/h at {figure_text(row, 'throughput_fps')}"

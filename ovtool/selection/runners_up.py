@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ovtool.core import units
-from ovtool.core.columns import BY_NAME
 from ovtool.core.statistics import ratio_unpaired
 
 if TYPE_CHECKING:
@@ -67,7 +65,7 @@ def find_passed_over(candidates: Candidates, winner: Candidate, goal: Quantity) 
 
 def passed_over_text(passed: RunnerUp, objective: str, metric: QualityMetric | None) -> str:
     """Return what a passed-over row would gain, why it was not chosen, and how to take it."""
-    options = " ".join(_option_that_takes(check, passed.row, metric) for check in passed.missed)
+    options = " ".join(check.option_that_takes(passed.row, metric) for check in passed.missed)
     misses = ", ".join(_miss(check) for check in passed.missed)
     gain = f"{times_text(passed.ratio)} the {objective_word(objective)}"
     return f"{passed.label}: {gain}, but {misses}; to take it: {options}"
@@ -90,18 +88,8 @@ def _miss(check: Check) -> str:
     side = "over" if quantity.lower else "under"
     if check.limit.default:
         return f"{quantity.label} {check.text}, measurably {side} {limit:g}"
-    figure = f"{units.text(check.figure.value)} {quantity.column.unit}".rstrip()
+    figure = units.with_unit(units.text(check.figure.value), quantity.column.unit)
     return f"{quantity.label} {figure} {side} {limit:g}"
-
-
-def _option_that_takes(check: Check, row: Row, metric: QualityMetric | None) -> str:
-    """Return the option with the nearest round limit that the figure satisfies."""
-    value, lower = check.figure.value, check.limit.quantity.lower
-    if check.limit.option == "min_quality" and metric is not None:
-        value, lower = row[metric], BY_NAME[metric].better == "lower"
-    step = 10.0 ** (math.floor(math.log10(abs(value))) - 1) if value else 1.0
-    rounded = (math.ceil if lower else math.floor)(value / step) * step
-    return f"--{check.limit.option.replace('_', '-')} {rounded:.6g}"
 
 
 def describe_runner_up(
@@ -128,4 +116,4 @@ def _shortfall(candidate: Candidate, winner: Candidate, goal: Quantity, tied: bo
     ratio = ratio_unpaired(candidate.figure, winner.figure)
     distance = units.text(100 * abs(ratio.value - 1), 2)
     significance = ", no significant difference" if tied else ""
-    return f"{figure}: {distance} % {'more' if ratio.value > 1 else 'less'}{significance}"
+    return f"{figure}: {distance}% {'more' if ratio.value > 1 else 'less'}{significance}"

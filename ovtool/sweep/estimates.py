@@ -37,11 +37,15 @@ WHOLE_BATCH = {"NPU_BATCH_MODE": "COMPILER"}
 
 @dataclass(frozen=True, slots=True)
 class SweepTargets:
-    """The requested devices of a sweep: measured, estimated by compilers, missing for a reason."""
+    """The requested devices of a sweep: measured, estimated by compilers, missing for a reason.
+
+    ``default_precisions`` are those of measured devices that report one.
+    """
 
     measured: list[str]
     compilers: dict[str, Compiler] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
+    default_precisions: dict[str, str] = field(default_factory=dict)
 
     @property
     def names(self) -> list[str]:
@@ -58,7 +62,9 @@ def select_targets(spec: SweepSpec, *, strict: bool) -> SweepTargets:
     """
     devices = discovery.discover()
     measured, missing = discovery.resolve(spec.devices, devices)
-    targets = SweepTargets(measured)
+    defaults = {d.name: d.properties.get("default_precision") for d in devices if d.available}
+    known = {name: str(value) for name, value in defaults.items() if value and name in measured}
+    targets = SweepTargets(measured, default_precisions=known)
     for name, reason in missing.items():
         platform = npu_platform(name)
         if not spec.with_estimates or platform is None:

@@ -11,6 +11,7 @@ from ovtool.benchmark.process import ProcessRunner
 from ovtool.benchmark.session import TrialFailedError
 from ovtool.core.notes import make_note
 from ovtool.evaluation.evaluator import BaselineError, Evaluator, write_request
+from ovtool.evaluation.language_evaluator import TextEvaluator
 from ovtool.evaluation.metrics import MetricRequest
 from ovtool.roofline.predict import TrialRooflines
 
@@ -84,6 +85,7 @@ class Measurer:
         self._runner = ProcessRunner(timeout_s=settings.timeout_s, seed=settings.seed)
         self._requests: dict[object, Path] = {}
         self._evaluator: Evaluator | None = None
+        self._text_evaluator: TextEvaluator | None = None
         self._rooflines = TrialRooflines(environment)
         self.evaluated: set[tuple[object, ...]] = set()
         """Configurations with known quality."""
@@ -96,6 +98,9 @@ class Measurer:
                 self._runner,
                 request or MetricRequest(),
                 self.evaluated,
+            )
+            self._text_evaluator = TextEvaluator(
+                samples, self._variants, baselines, scratch, settings.timeout_s, self.evaluated
             )
 
     def measure(self, trials: Sequence[Trial]) -> list[Measurement]:
@@ -121,7 +126,9 @@ class Measurer:
     def _evaluate(self, trial: Trial, session: Session) -> tuple[dict[str, float], list[Note]]:
         """Return quality figures and roofline figures of a trial, with notes."""
         quality: tuple[dict[str, float], list[Note]] = ({}, [])
-        if self._evaluator is not None:
+        if self._text_evaluator is not None and trial.generation is not None:
+            quality = self._text_evaluator(trial)
+        elif self._evaluator is not None:
             quality = self._quality(self._evaluator, trial, session)
         figures, notes = self._rooflines.of(trial, session)
         return quality[0] | figures, [*quality[1], *notes]
@@ -151,7 +158,7 @@ class Measurer:
     def _job(self, trial: Trial) -> Job:
         variant = self._variants[trial.variant]
         job = jobs.prepare_job(trial, variant)
-        if self._samples is None:
+        if self._samples is None or trial.generation is not None:
             return job
         key = (job.names, job.data_shapes, job.batch_axes, variant.record.preprocessing)
         if key not in self._requests:

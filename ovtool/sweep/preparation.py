@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ovtool.core import errors, files, steps, temporary
 from ovtool.core.columns import FIGURES
+from ovtool.core.holding import check_held
 from ovtool.core.notes import make_note
 from ovtool.core.progress import SILENT, Progress, Silent
 from ovtool.core.third_party import read_graph
@@ -91,6 +92,7 @@ class Preparation:
         if not _is_file(model):  # code of the user, which may take any time
             return load_or_convert(model, target, name=name, progress=self._progress)
         self._progress.start(f"converting {reference}")
+        check_held(target)
         path = Path(reference)
         try:
             reply = self._request(
@@ -107,6 +109,7 @@ class Preparation:
         for note in reply["notes"]:
             self._progress.note(note)
         files.mark_kept(target, "a variant")
+        check_held(target)
         return Variant.load(target)
 
     def _failed(self, variant: Variant) -> Variant:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +13,10 @@ from filelock import FileLock, Timeout
 
 from ovtool.core import files
 from ovtool.core.errors import InputError
+from ovtool.core.holding import holding
 from ovtool.core.measurement import Measurement
 from ovtool.core.statistics import Interval
-from ovtool.core.sweep_folder import Environment, SweepFolder, SweepPlan
+from ovtool.core.sweep_folder import JOURNAL, Environment, SweepFolder, SweepPlan
 from ovtool.core.system_errors import writing
 from ovtool.core.trial import Trial
 
@@ -58,7 +59,54 @@ def run_plan(
     on_start: Callable[[Resumption], None] = lambda _: None,
     on_finished: Callable[[Measurement], None] = lambda _: None,
 ) -> TrialCounts:
-    """Measure the trials that the journal of the folder does not have.
+    """Measure the trials that the journal of the folder does not have, group by group.
+
+    ``measure_group`` measures the trials of one group; otherwise see :func:`plan_groups`.
+    """
+    groups = plan_groups(
+        folder,
+        plan,
+        environment,
+        retry_failed=retry_failed,
+        on_start=on_start,
+        on_finished=on_finished,
+    )
+    with closing(groups):
+        try:
+            group = next(groups)
+            while True:
+                group = groups.send(_measure_or_throw(groups, group, measure_group))
+        except StopIteration as end:
+            counts: TrialCounts = end.value
+            return counts
+
+
+def _measure_or_throw(
+    groups: Generator[list[Trial], list[Measurement], TrialCounts],
+    group: list[Trial],
+    measure_group: MeasureGroup,
+) -> list[Measurement]:
+    """Measure a group; an error is raised in the generator, which may know its cause."""
+    try:
+        return measure_group(group)
+    except BaseException as error:
+        groups.throw(error)
+        raise
+
+
+def plan_groups(
+    folder: Path,
+    plan: SweepPlan,
+    environment: Environment,
+    *,
+    retry_failed: bool = False,
+    on_start: Callable[[Resumption], None] = lambda _: None,
+    on_finished: Callable[[Measurement], None] = lambda _: None,
+) -> Generator[list[Trial], list[Measurement], TrialCounts]:
+    """Yield the groups of trials that the journal of the folder does not have.
+
+    Receives the measurements of each group, which are on the disk before the next group; returns
+    the numbers of trials.  The folder is locked until the generator ends or is closed.
 
     The journal gets the measurements of a group in one write, so that their rounds stay comparable.
     After a kill, the unfinished group is measured again; no finished trial repeats, unless it falls
@@ -68,8 +116,7 @@ def run_plan(
     Args:
         folder: Sweep folder; created if it does not exist.
         plan: Trials to measure; finished trials come from the journal.
-        environment: The current machine and software.
-        measure_group: Measures the trials of one group.
+        environment: The machine and software that measure.
         retry_failed: Whether to repeat failed trials.
         on_start: Receives the measurements that are reused.
         on_finished: Receives each measurement after it is on the disk.
@@ -78,7 +125,7 @@ def run_plan(
         InputError: The folder has measurements of another environment or of other samples, is in
             use, or the disk is full.
     """
-    with _locked(folder):
+    with _locked(folder), holding(folder / JOURNAL):
         sweep = SweepFolder(folder)
         _require_same_conditions(sweep, plan, environment)
         sweep.write_plan(plan)
@@ -89,7 +136,7 @@ def run_plan(
         finished = len(resumption.reused)
         _mark_kept(folder, finished, plan)
         for group in _groups(plan.trials, {m.trial.id for m in resumption.reused}):
-            results = measure_group(group)
+            results = yield group
             sweep.append(results)
             finished += len(results)
             _mark_kept(folder, finished, plan)

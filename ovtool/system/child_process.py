@@ -60,8 +60,8 @@ class ChildProcess:
     """A worker process and the pipes to and from it.
 
     Its stderr goes to a temporary file.  The worker ends when its standard input closes, so it does
-    not outlive this process.  ``timeout_s`` limits the start and each request; ``environment`` is
-    added to the variables of this process.
+    not outlive this process.  ``timeout_s`` limits the start and each request, 0 is no limit;
+    ``environment`` is added to the variables of this process.
     """
 
     def __init__(
@@ -125,6 +125,10 @@ class ChildProcess:
         except subprocess.TimeoutExpired:
             kill_tree(self._process)
 
+    def kill(self) -> None:
+        """End the worker at once; :meth:`close` releases the pipes."""
+        kill_tree(self._process)
+
     def read_stderr(self) -> str:
         """Return everything that a stopped worker wrote to stderr."""
         self._stderr.seek(0)
@@ -160,12 +164,13 @@ class ChildProcess:
     def _await_reply(self, method: str, timeout_s: float | None = None) -> dict[str, Any]:
         timeout_s = self._timeout_s if timeout_s is None else timeout_s
         try:
-            line = self._replies.get(timeout=timeout_s)
+            line = self._replies.get(timeout=timeout_s or None)
         except queue.Empty:
             kill_tree(self._process)
             message = f"no reply within {timeout_s:g} s ({method}); the worker was stopped"
             raise WorkerError("timeout", message, method) from None
         if line is None:
+            self._replies.put(None)  # for the next request
             raise self._explain_death(method)
         try:
             reply = json.loads(line)

@@ -19,8 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-def environment(devices: Mapping[str, Mapping[str, Any]], host: Host | None = None) -> Environment:
-    """Return the current environment, with facts of each device (full name, plugin, driver)."""
+def environment(
+    devices: Mapping[str, Mapping[str, Any]], host: Host | None = None, name: str = ""
+) -> Environment:
+    """Return the current environment, with facts of each device (full name, plugin, driver).
+
+    ``name`` is that of a host of a fleet, which tells equal machines apart.
+    """
     import openvino as ov
 
     hardware = host or Host()
@@ -28,8 +33,10 @@ def environment(devices: Mapping[str, Mapping[str, Any]], host: Host | None = No
     facts |= {
         "devices": {name: dict(values) for name, values in devices.items()},
         "openvino": ov.get_version(),
-        "versions": versions(),
+        "versions": versions("openvino-genai"),
     }
+    if name:
+        facts["host"] = name
     moment: dict[str, Any] = {"started": datetime.now(UTC).isoformat(timespec="seconds")}
     with closing(Counters(hardware.root)) as counters:
         clock_mhz = counters.read().clock_mhz
@@ -49,6 +56,8 @@ def environment(devices: Mapping[str, Mapping[str, Any]], host: Host | None = No
         f"{facts['cpu']}, {facts['usable_cpus']} of {facts['logical_cpus']} CPUs usable,"
         f" {facts['memory_gib']} GiB, {facts['system']} {facts['kernel']}"
     )
+    if name:
+        line = f"{name}: {line}"
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
     return Environment(
         id=digest.hexdigest()[:12], machine=line, facts=facts, unknown=unknown, moment=moment

@@ -112,6 +112,17 @@ class Host:
             return int(peak)
         return Unknown("no /proc/self/status and no peak working set")
 
+    def reset_peak_rss(self) -> bool:
+        """Set the peak resident memory of this process to its present one; False if it cannot be.
+
+        Linux does so for 5 in ``/proc/self/clear_refs`` (proc(5)).
+        """
+        try:
+            (self.root / "proc/self/clear_refs").write_text("5")
+        except OSError:
+            return False
+        return True
+
     def affinity(self) -> list[int] | Unknown:
         """Return the numbers of the processors that this process may use."""
         if hasattr(os, "sched_getaffinity"):

@@ -60,8 +60,10 @@ def reason_unconfined() -> str | None:
     return None
 
 
-def confine(writable: Iterable[Path]) -> None:
+def confine(writable: Iterable[Path], *, network: bool = False) -> None:
     """Allow this process to write below existing paths only, and to open no network connection.
+
+    ``network`` keeps the connections.
 
     Threads that run already are not confined.
 
@@ -71,7 +73,8 @@ def confine(writable: Iterable[Path]) -> None:
     library = ctypes.CDLL(None, use_errno=True)
     _check(library.prctl(_PR_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), 0, 0, 0))
     _restrict_files(library, writable)
-    _restrict_network(library)
+    if not network:
+        _restrict_network(library)
 
 
 def _landlock_abi() -> int:

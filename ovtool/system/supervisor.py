@@ -15,7 +15,6 @@ import gc
 import os
 import signal
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NoReturn
@@ -32,13 +31,6 @@ BAD_INPUT = 2
 _SAME_SIGNAL_S = 0.2
 """Time in which a repeated signal is the same one, sent to the process and to its group."""
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
-_LEAST_LIMITS = (
-    ("RLIMIT_AS", "-v", 256, 1 << 20, "MiB of address space"),
-    ("RLIMIT_DATA", "-d", 256, 1 << 20, "MiB of memory"),
-    ("RLIMIT_NOFILE", "-n", 32, 1, "open files"),
-    ("RLIMIT_FSIZE", "-f", 4, 1 << 10, "KiB in a file"),
-)
-"""Limits of the shell below which no command starts: the least value in its unit."""
 _STOPS = ("SIGINT", "SIGTERM", "SIGHUP")
 
 End = Literal["stopped", "timeout", "crashed"]
@@ -77,32 +69,6 @@ def supervise() -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         return
     os._exit(code)
-
-
-def tight_limit() -> tuple[str, str] | None:
-    """Return a limit of the shell with which libraries fail in obscure ways, and how to raise it.
-
-    None if there is none.
-    """
-    if sys.platform == "win32":
-        return None
-    import resource
-
-    os.umask(mask := os.umask(0o077))
-    if mask & 0o700 and os.geteuid() != 0:
-        return f"umask {mask:03o} takes the rights to new files from their owner", "umask 022"
-    for name, option, least, unit, what in _LEAST_LIMITS:
-        soft, _ = resource.getrlimit(getattr(resource, name))
-        if soft != resource.RLIM_INFINITY and soft < least * unit:
-            reason = f"this shell allows {soft // unit} {what}, a command needs {least}"
-            return reason, f"raise the limit: ulimit {option}"
-    try:
-        thread = threading.Thread(target=int)
-        thread.start()
-        thread.join()
-    except RuntimeError:  # OpenBLAS would interrupt the process with SIGINT
-        return "this shell allows no further thread", "raise the limit: ulimit -u"
-    return None
 
 
 def end_without_start(reason: str, hint: str) -> NoReturn:

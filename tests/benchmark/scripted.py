@@ -37,8 +37,8 @@ class Watched:
     noise_pct: float = 0.5
     events: list = field(default_factory=list)
 
-    def prepare(self, count):
-        self.events.append(("prepare", count))
+    def prepare(self, jobs):
+        self.events.append(("prepare", len(jobs)))
 
     def open(self, job, cache=None, *, warm_up=True):
         kind = "start" if not warm_up else "reopen" if cache else "open"

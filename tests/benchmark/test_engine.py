@@ -144,8 +144,8 @@ class Slow(Watched):
         session.info = replace(session.info, first_inference_ms=4000.0)
         measure = session.measure
 
-        def measure_once(seconds, rate=None):
-            raw = measure(seconds, rate)
+        def measure_once(*arguments):
+            raw = measure(*arguments)
             window = replace(raw.windows[0], inferences=1, seconds=4.0)
             return replace(raw, windows=(window,), latencies_ms=((4000.0,),))
 

@@ -169,7 +169,7 @@ def test_pause_is_unsteady_and_its_window_is_excluded():
 
 
 def test_small_contention_shows_in_the_sum_of_windows():
-    """7 % of the machine is below the resolution of one window, and above the limit."""
+    """7% of the machine is below the resolution of one window, and above the limit."""
     some = {"cpu_s": 0.2, "busy_s": 0.228, "delay_s": 0.02}
     result = summary(*rounds_of(12, window(10, **some)))
     assert result.figures["quiet_windows"] == 12
@@ -202,7 +202,7 @@ def test_share_is_unknown_where_a_window_lacks_counters(counters):
 
 
 def test_uncontended_estimate_of_a_quiet_machine_is_the_throughput():
-    """Two threads with a load of 90 % would have the same load without other processes."""
+    """Two threads with a load of 90% would have the same load without other processes."""
     rounds = [raw(window(ms, cpu_s=ms / 1000 * 18, busy_s=ms / 1000 * 18)) for ms in (10, 11, 10)]
     result = figures_of(*rounds)
     assert result["throughput_uncontended_fps"] == pytest.approx(result["throughput_fps"])

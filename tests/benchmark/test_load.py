@@ -5,13 +5,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ovtool.benchmark.load import (
+    MAX_CONCURRENCY,
     TOLERANCE,
     Bracket,
     Limit,
     Probe,
+    TextLimit,
+    TextMiss,
     check_limit,
     check_search,
     compute_probe_s,
+    note_concurrency,
+    search_highest_concurrency,
     search_highest_rate,
 )
 from ovtool.core.statistics import Interval
@@ -108,3 +113,36 @@ def test_missed_limit_has_a_note_with_its_certainty():
     assert near.evidence.endswith("10.4 ms")
     (far,) = check_limit(limit, {"latency_p99_ms": 12.0, "latency_p99_ms_ci_low": 11.0})
     assert "12.0 ms, " in far.evidence
+
+
+def missed_above(highest):
+    """A probe of a service that keeps its limit up to a concurrency, and what was tried."""
+    tried = []
+
+    def probe(concurrency):
+        tried.append(concurrency)
+        kept = concurrency <= highest
+        return None if kept else TextMiss(TextLimit("ttft_ms", 10.0), exact(10.5))
+
+    return probe, tried
+
+
+@given(st.integers(1, MAX_CONCURRENCY - 1))
+def test_the_search_ends_between_two_concurrencies(highest):
+    probe, tried = missed_above(highest)
+    assert search_highest_concurrency(probe) == Bracket(highest, highest + 1)
+    assert len(tried) == len(set(tried)) <= 16
+
+
+def test_a_service_without_a_limit_and_one_without_a_concurrency():
+    assert search_highest_concurrency(missed_above(1000)[0]) == Bracket(MAX_CONCURRENCY, math.inf)
+    miss = search_highest_concurrency(missed_above(0)[0])
+    assert (miss.limit.column, miss.figure.value) == ("ttft_ms", 10.5)
+
+
+def test_a_search_without_time_keeps_what_it_knows():
+    times = iter([True, True, False])
+    result = search_highest_concurrency(missed_above(3)[0], lambda: next(times))
+    assert result == Bracket(2, 4)
+    assert "2 keeps" in note_concurrency(result).evidence
+    assert note_concurrency(Bracket(8, math.inf)).id == "concurrency-unlimited"

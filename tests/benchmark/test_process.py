@@ -104,14 +104,14 @@ def test_round_of_another_form_is_invalid(worker, job, change):
 
 def test_prepared_workers_are_used_and_the_rest_are_stopped(worker, job):
     runner = worker("answer(opened); answer(measured); answer(None)")
-    runner.prepare(3)
+    runner.prepare([job] * 3)
     started = children()
     assert len(started) == 3
     session = runner.open(job)
     with contextlib.closing(session):
         assert session.measure(0.1).windows[0].inferences == 10
         assert children() <= started, "no other worker was started"
-    runner.prepare(2)
+    runner.prepare([job] * 2)
     runner.close()
     assert not children() & started
 
@@ -119,7 +119,7 @@ def test_prepared_workers_are_used_and_the_rest_are_stopped(worker, job):
 def test_failed_start_is_the_reason(monkeypatch, job):
     monkeypatch.setattr(process, "_COMMAND", (sys.executable, "-c", "import nothing_like_it"))
     runner = ProcessRunner(timeout_s=20)
-    runner.prepare(1)
+    runner.prepare([job])
     reason, error = failure_of(runner.open, job)
     assert (error.failure, error.method) == ("died", "start")
     assert "nothing_like_it" in reason
@@ -186,6 +186,7 @@ def test_real_worker_that_is_killed_while_it_measures(opened, dense):
     session.close()
 
 
+@pytest.mark.slow
 @posix
 def test_real_worker_ends_when_its_parent_is_killed(dense):
     """SIGKILL leaves no time to tidy up: the worker notices that its input closed."""

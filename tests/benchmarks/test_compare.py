@@ -75,7 +75,7 @@ def test_removed_thread_is_detected_and_reruns_are_not(state, tmp_path):
                 missed.append(index)
             before = again
     seen = [loss for loss in least if not math.isnan(loss)]
-    losses = f" (greatest loss seen {min(seen):.0f} to {max(seen):.0f} %)" if seen else ""
+    losses = f" (greatest loss seen {min(seen):.0f} to {max(seen):.0f}%)" if seen else ""
     print(
         f"compare, {state}: {TRIES} reruns, {len(false)} false regressions {false};"
         f" a removed thread detected in {len(seen)} of {TRIES}{losses}, missed in {len(missed)}"
@@ -85,8 +85,8 @@ def test_removed_thread_is_detected_and_reruns_are_not(state, tmp_path):
         sd = 100 * math.sqrt(statistics.fmean(x * x for x in logs) / 2)
         worst = 100 * math.expm1(max(map(abs, logs)))
         print(
-            f"  {column}: between runs {sd:.2f} % (allowed: {comparison.noise.allowance_pct:g} %"
-            f" x {FACTORS[column]:g}), greatest change {worst:.1f} %, {len(logs)} changes"
+            f"  {column}: between runs {sd:.2f}% (allowed: {comparison.noise.allowance_pct:g}%"
+            f" x {FACTORS[column]:g}), greatest change {worst:.1f}%, {len(logs)} changes"
         )
     assert not false
     assert not missed

@@ -12,6 +12,9 @@ import sys
 import pytest
 
 PAIRS = 5
+BUDGETS = {"int8": (1.1, 1.05), "weights": (1.1, 1.25)}
+"""Time and peak memory as ratios. The check after compression compiles the model and runs it, which
+weights alone do not: 62 MiB for EfficientNet-Lite0, in f32."""
 OURS = """
 import json, sys, time
 from pathlib import Path
@@ -88,5 +91,5 @@ def test_compression_costs_little_more_than_nncf(variants, method, tmp_path):
         f" {memory_x:.3f} ({listed[1]}); bare {results['bare'][0][0]:.1f} s,"
         f" {results['bare'][0][1]:.0f} MiB"
     )
-    assert time_x < 1.5
-    assert memory_x < 1.5
+    assert time_x < BUDGETS[method][0]
+    assert memory_x < BUDGETS[method][1]

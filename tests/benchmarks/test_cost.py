@@ -38,7 +38,7 @@ def test_sweep_of_24_trials_takes_a_tenth_of_benchmark_app(variants, state, tmp_
     print(
         f"cost, {state}: {done.measured} trials in {elapsed_s:.0f} s, {share:.3f} of the time of"
         f" benchmark_app; verdicts: {verdicts};"
-        f" half widths {widths[0]:.1f} to {widths[-1]:.1f} %, median {widths[len(widths) // 2]:.1f}"
+        f" half widths {widths[0]:.1f} to {widths[-1]:.1f}%, median {widths[len(widths) // 2]:.1f}"
     )
     assert done.measured == 24
     assert share <= MAX_SHARE

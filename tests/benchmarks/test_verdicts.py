@@ -20,13 +20,15 @@ V2 = Path("/sys/fs/cgroup/ovtool-bench")
 
 def measured(variant, prepare=None, on_progress=None):
     runner = ProcessRunner()
-    runner.prepare(1)
-    pid = runner._ready[0].pid
+    job = job_of(variant, precision="f32")
+    runner.prepare([job])
+    ((worker,),) = runner._ready.values()
+    pid = worker.pid
     if prepare:
         prepare(pid)
     settings = MeasurementSettings(starts=False, max_seconds=6, target_pct=3)
     (row,) = measure_group(
-        [job_of(variant, precision="f32")],
+        [job],
         runner,
         settings,
         "bench",

@@ -2,12 +2,14 @@
 
 import re
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 import vl_convert
 
 from ovtool.charts import config_charts
 from ovtool.charts.drawing import OmittedChart
+from ovtool.core.columns import QualityMetric
 
 SPEEDUP = "speedup_f32_x"
 
@@ -20,6 +22,8 @@ def point(row, config="a", batch=1, load="latency", **figures):
         "order": rank,
         "speed_rank": rank,
         "files": config,
+        "color": config,
+        "device": "CPU",
         "batch": batch,
         "load": load,
         **figures,
@@ -78,6 +82,7 @@ def test_an_error_has_no_scale_of_shares():
     assert "domain" not in scale.to_dict()
 
 
+@pytest.mark.slow
 def test_quality_is_drawn_once_per_configuration():
     points = [
         point(0, quality=0.912),
@@ -127,3 +132,15 @@ def test_speedup_axis_has_no_negative_ratio(ratios):
     numbers = axis_numbers(config_charts.draw_speedup(points, SPEEDUP, "f32"), points)
     assert len(numbers) > 1
     assert min(numbers) > 0
+
+
+@pytest.mark.parametrize("column", get_args(QualityMetric))
+def test_every_metric_of_quality_is_drawn(column):
+    data = [
+        point(0, "a", quality=31.4, quality_low=30.0, quality_high=33.0, model_mib=10.0),
+        point(1, "b", quality=40.2, quality_low=39.0, quality_high=41.0, model_mib=5.0),
+    ]
+    chart = config_charts.draw_quality_vs_size(data, column)
+    assert not isinstance(chart, OmittedChart)
+    if column == "perplexity":
+        assert "Down and left" in chart.caption

@@ -111,7 +111,7 @@ def test_limit_applies_to_the_estimate(both):
     with pytest.raises(NothingFitsError, match=r"0\.02 ms") as error:
         choose_from(both, fastest(max_latency_ms=0.02))
     assert MARKED in error.value.nearest.label
-    for value in ("0.0300 ms", "0.0100 ms (50 %)", "0.02"):
+    for value in ("0.0300 ms", "0.0100 ms (50%)", "0.02"):
         assert value in str(error.value)
 
 
@@ -134,6 +134,7 @@ def test_estimates_alone_are_chosen_only_if_allowed(alone):
     assert build_content(alone, ALLOWED).choice is None
 
 
+@pytest.mark.slow
 def test_only_the_chart_of_estimates_draws_estimates_with_hollow_marks(both, alone):
     for table in (both, alone):
         drawn = {chart.name: chart for chart in draw_sweep_charts(table).drawn}
@@ -151,6 +152,7 @@ def test_only_the_chart_of_estimates_draws_estimates_with_hollow_marks(both, alo
         assert any(MARKED in rows for rows in draw_sweep_charts(table).excluded_rows)
 
 
+@pytest.mark.slow
 def test_chart_is_absent_without_estimates(tmp_path):
     charts = draw_sweep_charts(table_of(tmp_path / "s", ["CPU"]))
     assert "latency-estimates" not in {chart.name for chart in charts.drawn}
@@ -171,6 +173,7 @@ def test_summary_marks_estimates(both, alone):
     )
 
 
+@pytest.mark.slow
 def test_page_and_markdown_mark_estimates(both, alone):
     content = build_content(both, ChoiceSpec())
     shown = page_of(content)

@@ -25,6 +25,7 @@ def test_labels_cover_no_point_and_no_label(points):
         assert not any(abs(x - a) < 12 and abs(y - b) < 10 for a, b in rest)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("load", [0.0, 0.9])
 @pytest.mark.parametrize("count", [1, 4])
 def test_axes_of_a_contended_series_are_not_negative(tmp_path, load, count):

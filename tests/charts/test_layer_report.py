@@ -39,6 +39,7 @@ def with_limits(folder):
     return folder
 
 
+@pytest.mark.slow
 def test_report_has_the_charts_of_profiles(tmp_path):
     sweep = sweeps.whole(tmp_path / "s", batches=(1,))
     folders = [profile_folder(tmp_path / "one"), profile_folder(tmp_path / "two", "<b>fp32")]

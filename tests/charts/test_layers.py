@@ -99,6 +99,7 @@ def test_time_caption_counts_the_layers_without_a_bar():
     assert f"{MAX_LAYERS + 1}. Conv" not in str(chart.spec)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [0, 1, 3, MAX_LAYERS + 5])
 def test_time_is_drawn_with_any_number_of_layers(tmp_path, count):
     svg, png = write_charts([draw_time_by_layer(time_rows(count), "caption")], tmp_path)
@@ -130,6 +131,7 @@ def noise_rows(count, **fields):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [0, 1, 3, MAX_LAYERS + 5])
 def test_noise_is_drawn_with_any_number_of_layers(tmp_path, count):
     svg, png = write_charts([draw_noise_by_layer(noise_rows(count), "caption")], tmp_path)
@@ -148,7 +150,14 @@ def test_noise_caption_counts_the_layers_without_a_point():
 
 
 def test_label_has_the_known_figures_of_a_layer():
-    assert "10.0 dB, 50.0 % of MACs, drop 0.1250" in str(
+    assert "10.0 dB, 50.0% of MACs, drop 0.1250" in str(
         draw_noise_by_layer(noise_rows(2, metric_drop=0.125), "").spec
     )
     assert "'10.0 dB'" in str(draw_noise_by_layer(noise_rows(1, macs_share=None), "").spec)
+
+
+def test_a_name_with_a_separator_of_lines_is_drawn(tmp_path):
+    """U+2028 ends a line of JavaScript, also inside the quotes of an expression of Vega."""
+    rows = [row | {"name": "y\u2028z", "label": "y\u2028z"} for row in time_rows(1)]
+    svg, _ = write_charts([draw_time_by_layer(rows, "caption")], tmp_path)
+    assert r"y\u2028z" in svg.read_text()

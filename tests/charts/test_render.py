@@ -1,12 +1,9 @@
 """The processes that draw: their pictures, their cache and their end."""
 
-import errno
 import os
 import signal
 import subprocess
 import sys
-import time
-from concurrent.futures import ProcessPoolExecutor
 
 import psutil
 import pytest
@@ -14,8 +11,8 @@ import pytest
 from ovtool.charts import render
 from ovtool.charts.drawing import Chart
 from ovtool.charts.render import ChartRenderer, write_charts
-from ovtool.core import places
-from ovtool.core.errors import InputError, OvtoolError
+from ovtool.core import places, steps
+from ovtool.core.errors import OvtoolError
 
 DOT = {"data": {"values": [{"a": 1, "b": 2}]}, "mark": "point", "encoding": {"x": {"field": "a"}}}
 SCRIPT = """
@@ -39,7 +36,7 @@ def chart(name="dot", spec=DOT):
 def workers():
     """The processes of this process that draw."""
     children = psutil.Process().children()
-    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+    return [child for child in children if "ovtool.charts.render" in " ".join(child.cmdline())]
 
 
 def draw(renderer, name, folder):
@@ -97,20 +94,46 @@ def test_library_is_available_without_a_cache(tmp_path, monkeypatch):
     assert "vegaEmbed" in library()
 
 
-@pytest.mark.parametrize("which", [0, 1])
-def test_killed_worker_raises_one_error_and_ends_the_other_worker(tmp_path, which):
+@pytest.mark.slow
+def test_killed_worker_raises_one_error_and_ends_the_other_worker(tmp_path):
     with ChartRenderer() as renderer:
         draw(renderer, "dot", tmp_path / "out")
         processes = workers()
         assert len(processes) == 2
-        processes[which].kill()
-        wait_for_end([processes[which]])
-        with pytest.raises(OvtoolError, match="second"):
-            draw(renderer, "second", tmp_path / "out")
+        processes[0].kill()
+        wait_for_end(processes[:1])
+        renderer.draw([chart("second"), chart("third")])
+        with pytest.raises(OvtoolError, match=r"second|third"):
+            renderer.write(tmp_path / "more")
         wait_for_end(processes)
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["dot.png", "dot.svg"]
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_stopped_worker_ends_at_the_time_limit(tmp_path, monkeypatch):
+    with ChartRenderer(1) as renderer:
+        draw(renderer, "dot", tmp_path)
+        (process,) = workers()
+        process.suspend()
+        monkeypatch.setattr(renderer._workers[0], "_timeout_s", 0.5)
+        with pytest.raises(OvtoolError, match="second") as caught:
+            draw(renderer, "second", tmp_path)
+        assert steps.STEP_TIMEOUT in caught.value.hint
+        wait_for_end([process])
+
+
+@pytest.mark.slow
+def test_only_the_workers_start(tmp_path):
+    """A helper process of Python's would be one more thing that can fail."""
+    before = set(psutil.Process().children(recursive=True))
+    with ChartRenderer() as renderer:
+        renderer.draw([chart()])
+        assert len(set(psutil.Process().children(recursive=True)) - before) == len(workers()) == 2
+        renderer.write(tmp_path)
+
+
+@pytest.mark.slow
 def test_invalid_chart_raises_and_writes_nothing(tmp_path):
     with pytest.raises(RuntimeError, match="wrong"):
         write_charts([chart("wrong", {"mark": 7})], tmp_path / "out")
@@ -118,6 +141,7 @@ def test_invalid_chart_raises_and_writes_nothing(tmp_path):
     assert workers() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", [("vl_convert", "json", "ovtool"), ("socket", "pickle", "types")])
 def test_modules_in_the_current_folder_are_not_imported(tmp_path, monkeypatch, names):
     for name in names:
@@ -160,49 +184,15 @@ def test_signal_leaves_no_process_and_no_file(tmp_path, end):
         assert errors.count("Traceback") == errors.count("KeyboardInterrupt") == 1, errors
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-def test_a_worker_starts_without_ctrl_c():
-    """Also the first one, which starts another process of Python's before it."""
-    program = """
-import re
-from pathlib import Path
-import psutil
-from ovtool.charts.render import ChartRenderer
-with ChartRenderer(1):
-    for child in psutil.Process().children():
-        if "resource_tracker" not in " ".join(child.cmdline()):
-            text = Path(f"/proc/{child.pid}/status").read_text()
-            print(*re.findall(r"Sig(?:Blk|Ign):\\s*(\\w+)", text))
-"""
-    ran = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    )
-    blocked, ignored = (int(mask, 16) for mask in ran.stdout.split())
-    assert (blocked | ignored) & (1 << (signal.SIGINT - 1))
-
-
 def test_failed_start_leaves_no_process(monkeypatch):
-    start, count = ProcessPoolExecutor._spawn_process, iter(range(2))
+    start, count = render.ChildProcess, iter(range(2))
 
-    def second_fails(pool):
+    def second_fails(*arguments):
         if next(count):
             raise OSError("no more processes")
-        start(pool)
+        return start(*arguments)
 
-    monkeypatch.setattr(ProcessPoolExecutor, "_spawn_process", second_fails)
+    monkeypatch.setattr(render, "ChildProcess", second_fails)
     with pytest.raises(OSError, match="no more"), ChartRenderer():
         pass
-    deadline = time.monotonic() + 20
-    while workers() and time.monotonic() < deadline:
-        time.sleep(0.1)
     assert workers() == []
-
-
-@pytest.mark.parametrize("number", [errno.ENOENT, errno.EACCES, errno.EROFS])
-def test_a_system_without_shared_memory_is_named(monkeypatch, number):
-    def refuse(*_, **__):
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(render, "ProcessPoolExecutor", refuse)
-    with pytest.raises(InputError, match="/dev/shm"), ChartRenderer():
-        pass

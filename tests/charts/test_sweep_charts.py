@@ -1,13 +1,15 @@
 """All charts of a sweep."""
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
 import vl_convert
 
 from ovtool.charts import theme
-from ovtool.charts.drawing import MAX_CONFIGS
+from ovtool.charts.drawing import MAX_COLORS, MAX_CONFIGS, OTHERS
+from ovtool.charts.latency_throughput import MAX_LINES
 from ovtool.charts.sweep_charts import draw_sweep_charts
 from ovtool.results.table import load_results
 from tests.helpers import sweeps
@@ -18,6 +20,7 @@ def svg_of(chart):
     return vl_convert.vegalite_to_svg(spec)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("models", "batches", "devices"),
     [
@@ -38,8 +41,24 @@ def test_charts_draw_few_and_many(tmp_path, models, batches, devices):
     for chart in drawn.values():
         assert vl_convert.vegalite_to_svg(chart.standalone_spec).startswith("<svg")
     svg = svg_of(drawn["latency-throughput"])
+    colored = models if len(models) <= MAX_COLORS else models[: MAX_COLORS - 1]
     for model in models:
-        assert model.name in svg
+        assert (model.name in svg) == (model in colored)
+    assert (OTHERS in svg) == (len(models) > MAX_COLORS)
+    panels = svg_of(drawn["by-variant"]) if "by-variant" in drawn else ""
+    lines = 2 * len(devices) * sum(len(model.ms) for model in models)
+    assert ("by-variant" in drawn) == (len(models) > MAX_COLORS or lines > MAX_LINES)
+    colorful = [p for p in drawn["latency-throughput"].points if p["color"] != OTHERS]
+    names = {(p["config"], p["load"]) for p in colorful if "line" not in p}
+    colored_lines = sum(2 * len(devices) * len(model.ms) for model in colored)
+    assert len(names) == min(MAX_LINES, colored_lines)
+    assert not panels or all(model.name in panels for model in models)
+    if panels:  # each panel has its own rows, and the same gray points
+        rows = len(table.rows)
+        context = len(next(iter(drawn["by-variant"].spec["datasets"].values())))
+        assert 0 < context <= rows
+        points = re.findall('aria-roledescription="point"', panels)
+        assert len(points) == rows + len(models) * context
 
 
 def test_charts_without_data_are_omitted(tmp_path):
@@ -49,6 +68,8 @@ def test_charts_without_data_are_omitted(tmp_path):
     assert [chart.name for chart in result.drawn] == ["latency-throughput", "size", "start"]
     assert [chart.name for chart in result.omitted] == [
         "batch-scaling",
+        "ttft-concurrency",
+        "tokens-concurrency",
         "speedup-f32",
         "speedup-default",
         "quality-size",
@@ -56,6 +77,7 @@ def test_charts_without_data_are_omitted(tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_bars_start_at_zero(tmp_path):
     table = load_results([sweeps.whole(tmp_path / "s", batches=(1,))])
     for name in ("size", "start"):
@@ -63,6 +85,7 @@ def test_bars_start_at_zero(tmp_path):
         assert '"zero": true' in json.dumps(chart.spec)
 
 
+@pytest.mark.slow
 def test_rows_without_intervals_are_drawn(tmp_path):
     table = load_results([sweeps.whole(tmp_path / "s", batches=(1, 2))])
     for name in table.rows.columns:
@@ -73,6 +96,7 @@ def test_rows_without_intervals_are_drawn(tmp_path):
         assert vl_convert.vegalite_to_svg(chart.standalone_spec).startswith("<svg")
 
 
+@pytest.mark.slow
 def test_points_of_a_chart_suffice_to_draw_it(tmp_path):
     models = [
         sweeps.Model(f"v{i:02}", 3, {"default": 2 + i * (1 + i % 3)}, (40, 50))
@@ -87,6 +111,7 @@ def test_points_of_a_chart_suffice_to_draw_it(tmp_path):
         assert svg_of(chart) == svg_of(all_points)
 
 
+@pytest.mark.slow
 def test_charts_of_many_configurations_draw_the_fastest_and_count_all(tmp_path):
     models = [
         sweeps.Model(f"v{i:02}", 3, {"default": 2 + i}, (40, 50)) for i in range(MAX_CONFIGS + 6)

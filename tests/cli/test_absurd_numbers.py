@@ -47,6 +47,7 @@ def test_options_are_found():
     assert len(TYPED) > 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("verb", "option"), TYPED)
 def test_an_option_takes_a_usable_number_or_is_named(verb, option):
     command = load_command(verb)
@@ -69,6 +70,7 @@ def test_an_option_takes_a_usable_number_or_is_named(verb, option):
         assert abs(value) <= (LARGEST_COUNT if isinstance(value, int) else LARGEST_NUMBER)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", [SweepSpec, ChoiceSpec])
 @given(text=texts)
 @example("9" * 5000)

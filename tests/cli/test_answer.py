@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from ovtool.cli import console
-from ovtool.cli.answer import LINES, print_answer
+from ovtool.cli.answer import LINES, Origin, print_answer
 from ovtool.results.table import load_results
 from ovtool.selection.choice import choose_from
 from ovtool.selection.choice_spec import ChoiceSpec
@@ -24,17 +24,18 @@ MANY = tuple(
 def answer(monkeypatch):
     """Print the answer of a sweep on a terminal of 80 columns; return its lines."""
 
-    def run(folder, page=None, **limits):
+    def run(folder, page=None, next_step=None, took="", **limits):
         screen = io.StringIO()
         terminal = Console(file=screen, width=WIDTH, force_terminal=True, color_system=None)
         monkeypatch.setattr(console, "get_console", lambda: terminal)
         choice = choose_from(load_results([folder]), ChoiceSpec(**limits))
-        print_answer(choice, [str(folder)], page)
+        print_answer(choice, Origin([str(folder)], page, next_step, took))
         return choice, [line.rstrip() for line in screen.getvalue().splitlines()]
 
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "limits",
     [
@@ -58,6 +59,20 @@ def test_answer_fits_the_screen(answer, tmp_path, models, limits):
     assert "reports/page/index.html" in text
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("models", "page", "hidden"),
+    [(sweeps.MODELS, "reports/page/index.html", False), (MANY, f"reports/{'x' * 150}", True)],
+)
+def test_a_line_says_that_configurations_have_no_room(answer, tmp_path, models, page, hidden):
+    choice, lines = answer(sweeps.whole(tmp_path / "sweep", models), page)
+    start = next(n for n, line in enumerate(lines) if line.startswith(" ──")) + 1
+    end = lines.index("", start)
+    assert (end - start < 1 + len(choice.runners_up)) == hidden
+    assert any("--explain" in line for line in lines[end : lines.index("Why")]) == hidden
+
+
+@pytest.mark.slow
 def test_answer_names_the_faster_row_that_a_limit_excludes(answer, tmp_path):
     folder = sweeps.whole(tmp_path / "sweep")
     choice, lines = answer(folder, max_latency_ms=12, min_quality=0)
@@ -78,6 +93,7 @@ def test_no_row_is_passed_over_without_a_limit(answer, tmp_path):
     assert choice.passed_over is None
 
 
+@pytest.mark.slow
 def test_answer_names_the_faster_row_with_a_measurable_loss(answer, tmp_path):
     folder = sweeps.whole(tmp_path / "sweep")
     choice, lines = answer(folder)
@@ -111,3 +127,46 @@ def test_estimate_is_called_one(answer, tmp_path):
     )
     assert any(line.startswith("ESTIMATE") for line in lines)
     assert not any(line.startswith("PROVISIONAL") for line in lines)
+
+
+def test_long_paths_and_a_next_step_fit_the_screen(answer, tmp_path):
+    absent = [("NPU", "no Intel NPU on the PCI bus"), ("GPU", "no driver " * 20)]
+    deep = tmp_path / ("results-" * 5) / "model"
+    made = [
+        sweeps.contended(sweeps.with_quality(sweeps.measure(trial), model))
+        for model in sweeps.MODELS
+        for trial in sweeps.trials([model])
+    ]
+    folder = sweeps.make(deep, made, unavailable=absent)
+    recipe = f"edit the recipe, then: ovtool run {deep}/recipe.yaml --out {deep}"
+    _, lines = answer(folder, f"{deep}/index.html", recipe, max_latency_ms=12)
+    assert len(lines) <= LINES
+    assert "Before you rely on it" in lines
+    assert str(deep) in "".join(line.strip() for line in lines)
+
+
+def test_too_few_samples_are_said_first(answer, tmp_path):
+    choice, lines = answer(sweeps.whole(tmp_path / "sweep"))
+    (note,) = (note for note in choice.warnings if note.id == "quality-too-few")
+    assert lines[0].startswith("TOO FEW")
+    assert note.evidence.split(":")[0] in lines[0]
+
+
+def test_doubts_are_whole_or_without_their_evidence(answer, tmp_path):
+    absent = [(f"GPU.{number}", f"reason {number} of this device") for number in range(6)]
+    choice, lines = answer(sweeps.whole(tmp_path / "sweep", unavailable=absent))
+    start = lines.index("Before you rely on it") + 1
+    end = next(n for n, line in enumerate(lines) if line.startswith("page: "))
+    text = " ".join(" ".join(lines[start:end]).split())
+    wide = [note for note in choice.explanations if note.id == "quality-interval-wide"]
+    left = [*wide, *(note for note in choice.warnings if note.id != "quality-too-few")]
+    while left and text.startswith(left[0].message):
+        text = text.removeprefix(left[0].message).removeprefix(f": {left[0].evidence}").lstrip()
+        del left[0]
+    assert text == f"(and {len(left)} more: --explain)"
+
+
+def test_the_time_of_the_command_replaces_the_measured_time(answer, tmp_path):
+    _, lines = answer(sweeps.whole(tmp_path / "sweep"), took="took 3 min 28 s")
+    assert sum("3 min 28 s" in line for line in lines) == 1
+    assert not any(" measured" in line for line in lines)

@@ -9,11 +9,13 @@ from ovtool import api
 from ovtool.cli.command import PANELS, load_command
 from ovtool.cli.main import VERBS
 
+GROUPS = ("recipes", "fleet")
 COMMANDS = [
-    *((verb,) for verbs in VERBS.values() for verb in verbs if verb != "recipes"),
+    *((verb,) for verbs in VERBS.values() for verb in verbs if verb not in GROUPS),
     ("recipes", "list"),
     ("recipes", "show"),
     ("recipes", "check"),
+    *(("fleet", verb) for verb in ("certs", "up", "worker", "status", "down")),
 ]
 
 
@@ -26,7 +28,7 @@ def resolve(*words):
 @pytest.mark.parametrize("words", COMMANDS, ids="-".join)
 def test_every_example_is_accepted_by_the_parser(words):
     command = resolve(*words)
-    examples = re.findall(r"\[bold\](.*?)\[/bold\]", command.epilog)
+    examples = re.findall(r"^  (ovtool .*)$", command.epilog, re.MULTILINE)
     assert examples
     for example in examples:
         name, *arguments = shlex.split(example.partition(" > ")[0])
@@ -56,3 +58,8 @@ def test_every_verb_is_a_function_of_the_api(verb):
 @pytest.mark.parametrize("function", ["list", "show", "check"])
 def test_recipes_verbs_are_functions_of_the_api(function):
     assert callable(getattr(api.recipes, function))
+
+
+@pytest.mark.parametrize("function", ["certs", "up", "worker", "status", "down", "sweep"])
+def test_fleet_verbs_are_functions_of_the_api(function):
+    assert callable(getattr(api.fleet, function))

@@ -16,6 +16,7 @@ def test_json_has_null_for_nan_and_infinity(capsys):
         {"a": math.nan, "b": [1.5, -math.inf], "c": {"d": (math.inf,)}, "e": Path("f")}
     )
     document = json.loads(capsys.readouterr().out)
+    assert document.pop("schema") == console.JSON_SCHEMA
     assert document == {"a": None, "b": [1.5, None], "c": {"d": [None]}, "e": "f"}
 
 

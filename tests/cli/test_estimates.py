@@ -29,6 +29,7 @@ def test_a_sweep_marks_its_estimates(estimated):
     assert "0 measured, 4 estimated" in ran.out
 
 
+@pytest.mark.slow
 def test_choose_leaves_estimates_out_unless_allowed(ovtool, estimated):
     out, _ = estimated
     refused = ovtool("choose", out, "--objective", "latency")
@@ -44,6 +45,7 @@ def test_choose_leaves_estimates_out_unless_allowed(ovtool, estimated):
     assert f"warning: {NOTES['winner-estimated'][0]}" in explained.err
 
 
+@pytest.mark.slow
 def test_a_report_with_estimates(ovtool, estimated, tmp_path):
     out, _ = estimated
     written = ovtool("report", out, "--out", tmp_path / "r", "--json").document
@@ -71,6 +73,7 @@ def test_an_unknown_platform_is_named(refused, small, tmp_path):
     assert "'1234'" in refused("sweep", small.folder, *arguments).error
 
 
+@pytest.mark.slow
 def test_a_recipe_with_estimates(ovtool, small, tmp_path, monkeypatch):
     monkeypatch.setattr(compile_check, "select_compiler", lambda *_: Scripted(good))
     (tmp_path / "r.yaml").write_text(

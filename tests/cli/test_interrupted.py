@@ -11,7 +11,7 @@ import pytest
 from ovtool.core.sweep_folder import JOURNAL, SweepFolder
 
 BATCHES = 5
-DEADLINE_S = 60
+DEADLINE_S = 240
 
 
 def start(small, out):

@@ -10,7 +10,7 @@ import pytest
 
 from ovtool.cli.isolation import CONFINED, isolate, runs_own_code, writable_paths
 from ovtool.cli.main import VERBS
-from ovtool.core import steps
+from ovtool.core import places, steps
 from ovtool.system import memory_limit, sandbox
 from tests.helpers import graphs
 from tests.system import hostile
@@ -28,6 +28,25 @@ def run(*arguments, cwd, **environment):
         timeout=200,
         check=False,
     )
+
+
+@pytest.mark.parametrize("requested", [True, False])
+def test_only_the_log_of_a_report_has_a_network(monkeypatch, tmp_path, requested):
+    store = tmp_path / "store"
+    store.mkdir()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", str(store))
+    confined = []
+
+    def confine(paths, *, network=False):
+        confined.append((set(paths), network))
+
+    monkeypatch.setattr(sandbox, "reason_unconfined", lambda: None)
+    monkeypatch.setattr(sandbox, "confine", confine)
+    monkeypatch.setattr(memory_limit, "limit_memory", lambda: None)
+    isolate("report", {"sweeps": [str(tmp_path / "s")], "mlflow": requested})
+    ((paths, network),) = confined
+    assert network == requested
+    assert (store in paths) == requested
 
 
 def test_the_confined_verbs_exist():
@@ -79,16 +98,42 @@ def test_the_writable_paths_hold_the_output_and_the_caches(tmp_path, monkeypatch
     (home / "sweep").mkdir()
     (home / "sweep" / "plan.json").write_text("{}")
     paths = writable_paths(
+        "convert",
         {
             "out": str(home / "outputs" / "new" / "deep"),
             "sweeps": [str(home / "sweep")],
             "model": str(home / "model.xml"),
             "set": ("names=" + "long" * 100,),  # no system supports it as the name of a file
-        }
+        },
     )
     assert {home / "outputs", home / "sweep", tmp_path / "cache"} <= set(paths)
     assert home not in paths
     assert (tmp_path / "cache").is_dir()
+
+
+@pytest.mark.parametrize(("verb", "folder"), places.RESULTS.items())
+def test_without_an_output_the_folder_of_results_is_writable(tmp_path, monkeypatch, verb, folder):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / folder).mkdir()
+    monkeypatch.chdir(tmp_path)
+    paths = writable_paths(verb, {"out": None})
+    assert tmp_path / folder in paths
+    assert tmp_path not in paths
+
+
+def test_the_folder_of_a_recipe_is_not_writable(tmp_path, monkeypatch):
+    """A recipe of a stranger may look like one that ovtool wrote beside its results."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    sent, own = tmp_path / "sent", tmp_path / "own"
+    (sent / "results" / "sweep").mkdir(parents=True)
+    (sent / "results" / "variants").mkdir()
+    (sent / "results" / "sweep" / "plan.json").write_text("{}")
+    (sent / "results" / "recipe.yaml").write_text("recipe: 1")
+    (own / "reports").mkdir(parents=True)
+    monkeypatch.chdir(own)
+    paths = writable_paths("run", {"recipe": str(sent / "results" / "recipe.yaml"), "out": None})
+    assert own / "reports" in paths
+    assert not any(path.is_relative_to(sent) for path in paths)
 
 
 PROGRAM = """
@@ -124,6 +169,7 @@ def test_a_verb_cannot_write_beside_its_output(tmp_path):
     assert (tmp_path / "out" / "variant").is_dir()
 
 
+@pytest.mark.slow
 @linux
 @pytest.mark.parametrize(
     ("name", "value"), [(memory_limit.VARIABLE, "much"), (steps.STEP_TIMEOUT, "-1")]

@@ -19,9 +19,10 @@ def test_words_are_split_except_in_virtual_devices(texts, words):
     assert options.split_words(texts) == words
 
 
-@pytest.mark.parametrize(("text", "value"), [("5%", 5), (" 0.5 % ", 0.5)])
-def test_a_percentage_has_a_sign(text, value):
-    assert options.parse_percent(text, "--noise") == value
+@pytest.mark.parametrize(("text", "value"), [("5%", 5), (" 0.5 % ", 0.5), ("0.05", 5)])
+def test_a_share_is_a_percentage_or_a_fraction(text, value):
+    assert options.parse_percent(text, "--noise") == pytest.approx(value)
+    assert options.parse_share(text, "--noise") == pytest.approx(value / 100)
 
 
 @pytest.mark.parametrize("text", ["5", "-1%", "inf%", "%"])

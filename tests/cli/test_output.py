@@ -12,6 +12,7 @@ from tests.helpers import sweeps
 COMMAND = [sys.executable, "-m", "ovtool", "recipes", "show", "efficientnet-lite0"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
 def test_a_full_disk_is_one_error_line():
     with Path("/dev/full").open("w") as full:
@@ -22,6 +23,7 @@ def test_a_full_disk_is_one_error_line():
     assert ran.returncode == 2
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows reports a closed pipe differently")
 @pytest.mark.parametrize("unbuffered", ["", "1"], ids=["at the end", "while writing"])
 def test_a_closed_pipe_is_not_an_error(unbuffered):

@@ -77,3 +77,22 @@ def test_an_error_names_the_option(options, names):
     with pytest.raises(InputError) as caught:
         _parse_spec(SweepSpec, values)
     assert all(name in str(caught.value) for name in names)
+
+
+def test_ranges_and_shares_are_read_from_text():
+    command, specs = options_of(SweepSpec)
+    command(batches=["1-3,8"], rates=["50..200:x2,busy"], target_pct="1.5%", devices=["cpu"])
+    (spec,) = specs
+    assert spec.batches == (1, 2, 3, 8)
+    assert spec.rates == (50.0, 100.0, 200.0, "busy")
+    assert (spec.target_pct, spec.devices) == (1.5, ("CPU",))
+    command, specs = options_of(ChoiceSpec)
+    command(min_quality="97.5%")
+    assert specs[0].min_quality == 0.975
+
+
+@pytest.mark.parametrize("text", ["8-1", "1-8:x1", "two"])
+def test_a_wrong_range_names_its_option(text):
+    command, _ = options_of(SweepSpec)
+    with pytest.raises(InputError, match="--batch"):
+        command(batches=[text])

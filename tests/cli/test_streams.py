@@ -29,6 +29,7 @@ def folder(tmp_path_factory):
     return sweeps.make(tmp_path_factory.mktemp("streams") / "s", measured)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reader", ["true", "head -1"])
 @pytest.mark.parametrize(("limit", "status"), [("1e9", 1), ("1e-9", 0)])
 def test_a_closed_pipe_keeps_the_exit_code(folder, reader, limit, status):
@@ -40,6 +41,7 @@ def test_a_closed_pipe_keeps_the_exit_code(folder, reader, limit, status):
     assert b"Traceback" not in ran.stdout + ran.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&-"])
 def test_closed_streams_discard_the_output(closed):
     ran = run(f"{OVTOOL} methods {closed}")
@@ -47,6 +49,7 @@ def test_closed_streams_discard_the_output(closed):
     assert b"Traceback" not in ran.stdout + ran.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
 def test_any_encoding_of_the_terminal_is_supported(encoding):
     ran = run(f"{OVTOOL} sweep --help", PYTHONIOENCODING=encoding)
@@ -55,6 +58,7 @@ def test_any_encoding_of_the_terminal_is_supported(encoding):
     assert ran.stderr == b""
 
 
+@pytest.mark.slow
 def test_a_path_that_is_not_utf_8_is_an_error_of_one_line(tmp_path):
     path = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.onnx")
     ran = subprocess.run(
@@ -66,6 +70,7 @@ def test_a_path_that_is_not_utf_8_is_an_error_of_one_line(tmp_path):
     assert b"udcff.onnx" in ran.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
 def test_a_full_disk_is_an_error(tmp_path):
     ran = run(f"{OVTOOL} methods > /dev/full")

@@ -117,6 +117,7 @@ def test_a_damaged_image_is_named(refused, small, tmp_path):
     assert "b.png" in refusal.error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
@@ -158,12 +159,14 @@ def test_sweep_names_the_wrong_argument(refused, small, tmp_path, arguments, nam
     assert all(name in refusal.error for name in named)
 
 
+@pytest.mark.slow
 def test_two_variants_with_one_name_are_refused(refused, small, tmp_path):
     refusal = refused("sweep", small.folder, small.folder, "--out", tmp_path / "out")
     assert "'small'" in refusal.error
     assert "--name" in refusal.hint
 
 
+@pytest.mark.slow
 def test_sweep_names_a_missing_model(refused, tmp_path):
     refusal = refused("sweep", tmp_path / "none.onnx", "--out", tmp_path / "out")
     assert "none.onnx" in refusal.error
@@ -192,6 +195,7 @@ def test_profile_names_a_missing_model(refused, tmp_path):
     assert "none.onnx" in refused("profile", tmp_path / "none.onnx").error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["sweep", "evaluate", "profile", "run"])
 def test_a_missing_device_has_its_own_exit_code(refused, small, tmp_path, verb, monkeypatch):
     absent = discovery.Device("NPU", available=False, unavailable_reason="no driver")
@@ -227,6 +231,7 @@ def test_evaluate_names_the_wrong_argument(refused, small, arguments, named):
     assert all(name in refusal.error for name in named)
 
 
+@pytest.mark.slow
 def test_a_sweep_of_missing_devices_only_is_refused(refused, small, tmp_path, monkeypatch):
     absent = discovery.Device("NPU", available=False, unavailable_reason="no driver")
     monkeypatch.setattr(discovery, "discover", lambda: [absent])
@@ -271,6 +276,7 @@ def test_a_folder_without_a_sweep_is_named(refused, tmp_path, verb):
         assert "plan.json" in refused(verb, tmp_path / "bad").error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
@@ -312,6 +318,7 @@ def test_a_sweep_of_failed_trials_exits_with_4(refused, tmp_path):
     assert " 8 " in refused("choose", folder, status=4).error
 
 
+@pytest.mark.slow
 def test_a_sweep_without_a_valid_trial_is_refused(ovtool, tmp_path):
     fixed = sources.conv_onnx(tmp_path / "m.onnx", batch=1)
     out = tmp_path / "out"
@@ -326,7 +333,10 @@ def test_a_sweep_without_a_valid_trial_is_refused(ovtool, tmp_path):
 
 @pytest.mark.parametrize(
     ("arguments", "named"),
-    [((), "'source'"), (("m.onnx",), "'--out'"), (("m.onnx", "n.onnx", "--out", "x"), "n.onnx")],
+    [
+        (("m.onnx", "--no-such"), "--no-such"),
+        (("m.onnx", "n.onnx", "--out", "x"), "n.onnx"),
+    ],
 )
 def test_wrong_use_is_one_line_with_the_help_command(refused, arguments, named):
     refusal = refused("convert", *arguments)
@@ -354,6 +364,7 @@ def test_an_existing_output_folder_is_kept(refused, tmp_path, small):
     assert [p.name for p in out.iterdir()] == ["mine.txt"]
 
 
+@pytest.mark.slow
 def test_a_file_in_place_of_the_output_folder_is_named(refused, tmp_path, small):
     (tmp_path / "file").write_text("")
     for verb in ("convert", "sweep"):
@@ -373,3 +384,23 @@ def test_a_folder_without_write_permission_is_named(refused, tmp_path, small):
     for verb in ("convert", "sweep"):
         source = small.xml if verb == "convert" else small.folder
         assert str(locked) in refused(verb, source, "--out", locked / "out").error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (("why", "variants/fp32"), "B"),
+        (("why",), "A"),
+        (("compare", "sweeps/a"), "B"),
+        (("compress", "net.onnx"), "METHOD"),
+        (("choose",), "SWEEPS"),
+    ],
+)
+def test_an_absent_argument_is_explained_by_an_example(refused, arguments, name):
+    refusal = refused(*arguments)
+    assert refusal.error.startswith(f"missing {name}: ")
+    assert f"ovtool {arguments[0]} " in refusal.hint
+
+
+def test_an_absent_argument_without_an_example_points_to_the_help(refused):
+    assert refused("recipes", "show").hint == "ovtool recipes show --help"

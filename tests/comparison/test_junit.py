@@ -13,7 +13,7 @@ from tests.helpers.compared_sweeps import run
 
 @pytest.fixture(scope="module")
 def comparison(tmp_path_factory):
-    """B at 80 % of the speed of A for batch 4; one trial fails in B, one is only in A."""
+    """B at 80% of the speed of A for batch 4; one trial fails in B, one is only in A."""
     folder = tmp_path_factory.mktemp("junit")
     a = run(folder / "a")
     b = run(folder / "b", lambda trial: 0.8 if trial.batch == 4 else 1.0)

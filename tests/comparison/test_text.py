@@ -68,7 +68,7 @@ def test_equal_sizes_have_no_line(comparison):
     changed = replace(first, b_mib=2 * first.a_mib)
     (line,) = text.size_lines(replace(comparison, sizes=(changed, *rest)))
     assert line.startswith(f"{first.variant}: ")
-    assert "+100.0 %" in line
+    assert "+100.0%" in line
 
 
 def test_no_detectable_loss_is_no_number(comparison):

@@ -76,6 +76,13 @@ def test_success_has_the_compilers_estimate(job_of):
     assert json.loads(json.dumps(result.to_json()))["shapes"] == {"x": [8, 16]}
 
 
+def test_compiler_that_crashed_once_is_started_again(job_of):
+    outcomes = [Outcome("died", "the compiler died (exit code 1)")]
+    compiler = Scripted(lambda model: outcomes.pop() if outcomes else good(model))
+    assert check_compiles(job_of(), "NPU.4000", compiler).compiles
+    assert len(compiler.models) == 2
+
+
 def test_compiled_model_has_fixed_shapes(job_of):
     compiler = Scripted(good)
     check_compiles(job_of(), "NPU.4000", compiler)

@@ -175,6 +175,7 @@ def test_failure_of_the_compiler_itself_is_explained(failure, explanation, opera
     assert (result.id, result.operations) == (explanation, operations)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux packages lack the compiler")
 @pytest.mark.parametrize(
     ("compiler", "explanation"), [("PLUGIN", "no-npu-compiler"), ("DRIVER", "no-npu")]

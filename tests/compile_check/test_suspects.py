@@ -89,6 +89,22 @@ def test_operations_that_fail_together_only():
     assert result.rest_compiles
 
 
+@pytest.mark.parametrize("chance", range(1, 12))
+def test_failure_by_chance_is_no_suspect(chance):
+    """One compile of the search fails although the part is fine."""
+    compiles = []
+    reject = rejecting("SegmentMax")
+
+    def compile_part(part):
+        compiles.append(part)
+        by_chance = len(compiles) == chance
+        return Outcome("died", "no memory") if by_chance else reject(part)
+
+    result = search(with_segments(count=2), compile_part)
+    assert [(s.name, s.fails_alone) for s in result.suspects] == [("largest.0", True)]
+    assert result.rest_compiles
+
+
 def test_search_stops_after_max_suspects():
     kinds_of = {op.get_type_name() for op in _Graph(attention(fused=False)).operations}
     result = search(attention(fused=False), rejecting(*kinds_of))

@@ -14,6 +14,7 @@ from ovtool.compression.method import MethodInputs, MissingInputError
 from ovtool.compression.pipeline import apply_method
 from ovtool.core.checksum import add_checksum
 from ovtool.core.errors import InputError, LimitNotMetError
+from ovtool.core.paired import SampleScores
 from ovtool.core.progress import SILENT
 from ovtool.core.statistics import Interval
 from ovtool.core.variant import Variant
@@ -41,7 +42,7 @@ class ScriptedEvaluator:
         self.metric = self.description = metric
         self.samples = pictures(4, 5)
         self.values, self.half, self.calls = list(values), half, 0
-        self.outcomes, self.int8_kernels = None, True
+        self.sample_scores, self.int8_kernels, self.compares = None, True, False
 
     def __call__(self, _):
         value = self.values[self.calls]
@@ -71,6 +72,7 @@ def test_an_error_may_rise_by_the_limit(convolutions, tmp_path):
     assert [a["certain"] for a in actual["attempts"]] == [True, True]
 
 
+@pytest.mark.slow
 def test_a_metric_without_an_interval_is_not_called_uncertain(convolutions, tmp_path):
     quality = ScriptedEvaluator(0.5, 0.5, half=math.nan, metric="mean_average_precision")
     (attempt,) = details(search(convolutions, LIMIT, quality, tmp_path / "q"))["attempts"]
@@ -156,6 +158,7 @@ def test_an_unlimited_number_of_layers_does_not_help(dense, tmp_path):
     assert max(judge.seen[1:]) == 3  # one layer stays quantized
 
 
+@pytest.mark.slow
 def test_first_candidate_equals_quantization_without_a_limit(conv, pictures, tmp_path):
     limited = MethodInputs(calibration=pictures, evaluator=ScriptedEvaluator(0.9, 0.9))
     compressed = apply_method(conv, "int8", LIMIT, limited, out=tmp_path / "q", name="q")
@@ -164,15 +167,19 @@ def test_first_candidate_equals_quantization_without_a_limit(conv, pictures, tmp
     assert len(details(compressed)["attempts"]) == 1
 
 
+@pytest.mark.slow
 def test_drop_equal_to_the_limit_holds(products, tmp_path):
-    compressed = search(products, {"max_drop": 0.01}, ScriptedEvaluator(0.98, 0.97), tmp_path / "q")
+    settings = AS_GIVEN | {"max_drop": 0.01}
+    compressed = search(products, settings, ScriptedEvaluator(0.98, 0.97), tmp_path / "q")
     assert details(compressed)["attempts"][0]["holds"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("half", "certain"), [(0.005, True), (0.05, False)])
 def test_too_few_samples_are_not_certain(products, tmp_path, progress, half, certain):
     quality = ScriptedEvaluator(0.9, 0.89, half=half)
-    compressed = search(products, {"max_drop": 0.02}, quality, tmp_path / "q", progress=progress)
+    settings = AS_GIVEN | {"max_drop": 0.02}
+    compressed = search(products, settings, quality, tmp_path / "q", progress=progress)
     assert details(compressed)["attempts"][0]["certain"] is certain
     assert ("too few samples" in " ".join(progress.notes)) is not certain
 
@@ -186,7 +193,7 @@ class PairedEvaluator(ScriptedEvaluator):
         self.scripted = outcomes
 
     def __call__(self, model):
-        self.outcomes = tuple(self.scripted[self.calls].tolist())
+        self.sample_scores = SampleScores(tuple(self.scripted[self.calls].tolist()))
         return super().__call__(model)
 
 
@@ -207,10 +214,43 @@ def test_the_drop_is_paired_by_sample(products, tmp_path, progress):
     assert "too few samples" not in " ".join(progress.notes)
 
 
-def test_an_evaluator_has_the_outcomes_of_its_metric(products):
+def test_the_drop_of_an_error_is_paired_by_sample(products, tmp_path):
+    """Errors of the samples differ far more than what quantization adds to each."""
+    in_float = np.linspace(0.1, 2.0, 50)
+    growth = 0.01 + 0.002 * np.cos(np.arange(50))
+    quality = ScriptedEvaluator(*map(float, (in_float.mean(), (in_float + growth).mean())),
+                                half=0.2, metric="mean_absolute_error")  # fmt: skip
+    scores = iter([in_float, in_float + growth])
+
+    class Judge:
+        def __getattr__(self, name):
+            return getattr(quality, name)
+
+        def __call__(self, model):
+            self.sample_scores = SampleScores(tuple((-next(scores)).tolist()))
+            return quality(model)
+
+    settings = {"max_drop": 0.02, "effort": "none"}
+    (attempt,) = details(search(products, settings, Judge(), tmp_path / "q"))["attempts"]
+    assert attempt["drop"] == pytest.approx(growth.mean())
+    assert 0.009 < attempt["drop_low"] < attempt["drop"] < attempt["drop_high"] < 0.011
+    assert attempt["certain"] is True
+    assert attempt["lost"] is None
+
+
+def test_a_cosine_drops_from_one_without_an_error(products, tmp_path):
+    quality = ScriptedEvaluator(1.0, 0.97, half=0.005, metric="output_cosine")
+    quality.compares = True
+    settings = {"max_drop": 0.04, "effort": "none"}
+    (attempt,) = details(search(products, settings, quality, tmp_path / "q"))["attempts"]
+    ends = attempt["drop_low"], attempt["drop"], attempt["drop_high"]
+    assert ends == pytest.approx((0.025, 0.03, 0.035))
+
+
+def test_an_evaluator_has_the_scores_of_its_metric(products):
     quality = evaluator(products)
     assert quality(ov.Core().read_model(products.xml)).value == 1
-    assert quality.outcomes == (True,) * 100
+    assert quality.sample_scores == SampleScores((True,) * 100)
 
 
 @pytest.mark.slow
@@ -224,6 +264,7 @@ def test_unmet_limit_raises_with_the_best_attempt(products, tmp_path):
     assert not (tmp_path / "q").exists()
 
 
+@pytest.mark.slow
 def test_time_limit_stops_the_search(products, tmp_path):
     quality = ScriptedEvaluator(0.9, 0.3)
     settings = {"max_drop": 0.01, "time_limit_s": 1e-6}
@@ -252,6 +293,47 @@ def test_interrupted_search_resumes(convolutions, tmp_path, progress):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("effort", "searched"), [("low", False), ("medium", True)])
+def test_the_least_noise_is_judged_first_after_a_search(products, tmp_path, effort, searched):
+    settings = {"max_drop": 0.1, "effort": effort}
+    actual = details(search(products, settings, ScriptedEvaluator(0.9, 0.88), tmp_path / "q"))
+    (attempt,) = actual["attempts"]
+    assert (actual["settings_search"] is not None) is searched
+    assert attempt["settings"] == actual["chosen"]
+    if searched:
+        tried = actual["settings_search"]["attempts"]
+        best = max(a["sqnr_db"] for a in tried if a["sqnr_db"] is not None)
+        (chosen,) = (a for a in tried if a["changed"] == actual["chosen"])
+        assert best - MIN_GAIN_DB <= chosen["sqnr_db"] <= best
+        assert actual["chosen"]
+
+
+@pytest.mark.slow
+def test_settings_that_hold_by_chance_give_way_to_those_with_less_noise(products, tmp_path):
+    """The interval of the first drop contains the limit; the search then ranks other settings."""
+    quality = ScriptedEvaluator(0.9, 0.88, 0.85, 0.89, half=0.1)
+    settings = LIMIT | {"max_drop": 0.03, "preset": "mixed", "activations_range": "minmax"}
+    actual = details(search(products, settings, quality, tmp_path / "q"))
+    rules, rejected, chosen = actual["attempts"]
+    assert (rules["settings"], rules["holds"], rules["certain"]) == ({}, True, False)
+    assert (rejected["holds"], chosen["holds"]) == (False, True)
+    assert chosen["settings"] == actual["chosen"] != {}
+
+
+@pytest.mark.slow
+def test_settings_that_hold_by_chance_are_kept_where_no_others_hold(products, tmp_path):
+    quality = ScriptedEvaluator(0.9, 0.88, *[0.5] * 3, half=0.1)
+    settings = LIMIT | {"max_drop": 0.03, "preset": "mixed", "activations_range": "minmax"}
+    actual = details(search(products, settings, quality, tmp_path / "q"))
+    assert actual["chosen"] == {}
+    assert len(actual["attempts"]) > 2
+    again = ScriptedEvaluator(0.9, 0.88, half=0.1)
+    limited = LIMIT | {"max_drop": 0.03, "time_limit_s": 1e-6}
+    actual = details(search(products, limited, again, tmp_path / "limited"))
+    assert (actual["chosen"], actual["settings_search"]) == ({}, None)
+
+
+@pytest.mark.slow
 def test_the_time_of_an_interrupted_settings_search_counts(products, tmp_path):
     settings, options = LIMIT | {"effort": "medium"}, {"out": tmp_path / "q", "name": "q"}
 
@@ -273,7 +355,7 @@ def test_the_time_of_an_interrupted_settings_search_counts(products, tmp_path):
 def test_search_interrupted_after_its_end_returns_the_same_model(products, tmp_path, monkeypatch):
     from ovtool.core import variant
 
-    def killed(*_):
+    def killed(*_, **__):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
@@ -295,6 +377,7 @@ def test_failed_candidate_is_recorded_with_its_error(products, tmp_path):
     assert (failed["metric"], failed["holds"]) == (None, False)
 
 
+@pytest.mark.slow
 def test_fp8_supports_max_drop(products, tmp_path):
     compressed = search(products, LIMIT, ScriptedEvaluator(0.9, 0.89), tmp_path / "q", method="fp8")
     assert details(compressed)["attempts"][0]["holds"]

@@ -1,5 +1,7 @@
 """Settings that follow from the device and the graph."""
 
+from pathlib import Path
+
 import numpy as np
 import openvino as ov
 import pytest
@@ -22,7 +24,8 @@ def machine(tmp_path, flags):
 
 
 def decided(model, host=None, **settings):
-    result, decisions = decide(model, parse_settings("int8", settings), host)
+    unknown = Host(Path("no such folder"))
+    result, decisions = decide(model, parse_settings("int8", settings), host or unknown)
     for decision in decisions:
         assert getattr(result, decision.setting) == decision.value
         assert decision.reason
@@ -30,23 +33,26 @@ def decided(model, host=None, **settings):
 
 
 @pytest.mark.parametrize(
-    ("target", "flags", "off"),
+    ("target", "flags", "fix"),
     [
-        ("gpu", "", True),
-        ("npu", "", True),
-        ("cpu_spr", "", True),
-        ("cpu", "avx512f avx512_vnni", True),
-        ("cpu", "avx_vnni", True),
-        ("cpu", "amx_int8", True),
-        ("cpu", "avx512f amx_bf16", False),
-        ("any", "avx512_vnni", False),  # other machines may lack it
+        ("gpu", "", "disable"),
+        ("npu", "", "disable"),
+        ("cpu_spr", "", "disable"),
+        ("cpu", "avx512f avx512_vnni", "disable"),
+        ("cpu", "avx_vnni", "disable"),
+        ("cpu", "amx_int8", "disable"),
+        ("cpu", "avx512f amx_bf16", "pairs"),
+        ("cpu", "", "pairs"),
+        ("any", "", "pairs"),
+        ("any", "avx512_vnni", None),  # other machines may lack it
     ],
 )
-def test_overflow_fix_is_off_where_sums_do_not_overflow(tmp_path, target, flags, off):
+def test_overflow_fix_follows_from_the_sums_of_the_target(tmp_path, target, flags, fix):
     host = machine(tmp_path, flags)
-    expected = {"overflow_fix": "disable"} if off else {}
+    expected = {"overflow_fix": fix} if fix else {}
     assert decided(convolutional(), host, target_device=target) == expected
-    assert decided(convolutional(), host, target_device=target, overflow_fix="enable") == {}
+    given = {"target_device": target, "overflow_fix": "first_layer_only"}
+    assert decided(convolutional(), host, **given) == {}
     assert decided(convolutional(), host, target_device=target, effort="none") == {}
 
 
@@ -71,20 +77,22 @@ def test_methods_without_a_target_are_judged_by_the_kernels_of_this_cpu():
     assert judging_properties(parse_settings("fp16", {})) == EXACT_PROPERTIES
 
 
-def test_an_unknown_cpu_may_overflow(tmp_path):
+def test_nothing_is_decided_for_an_unknown_cpu(tmp_path):
     assert decided(convolutional(), Host(tmp_path), target_device="cpu") == {}
 
 
 @pytest.mark.slow
 def test_weights_of_the_first_layer_use_all_levels_for_a_gpu(conv, pictures, tmp_path):
     largest = {}
-    for target in ("any", "gpu"):
-        settings = {"target_device": target}
+    for target, effort in (("any", "none"), ("gpu", "low")):
+        settings = {"target_device": target, "effort": effort}
         compressed = compress(conv, "int8", settings, pictures, out=tmp_path / target, name="q")
         first = next(iter(find_weights(ov.Core().read_model(compressed.xml))))
         largest[target] = int(abs(first.constant.get_data().astype(int)).max())
-        decisions = compressed.record.steps[-1].details["decisions"]
-        assert [d["setting"] for d in decisions] == (["overflow_fix"] if target == "gpu" else [])
+        decisions = compressed.record.steps[-1].details.get("decisions", [])
+        values = {d["setting"]: d["value"] for d in decisions}
+        assert values.keys() <= {"overflow_fix"}
+        assert (values.get("overflow_fix") == "disable") == (target == "gpu")
     assert largest["any"] <= 64
     assert largest["gpu"] > 120
 

@@ -1,33 +1,28 @@
 """The search for settings without labels."""
 
 import json
-import math
 
 import numpy as np
-import openvino as ov
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from openvino import opset15 as op
 
 from ovtool.compression.calibration_search import (
     MIN_GAIN_DB,
     STATE,
-    OutputNoise,
     SettingsAttempt,
     hold_back,
     list_steps,
     rank_attempts,
 )
-from ovtool.compression.method import MethodContext, MethodInputs
+from ovtool.compression.method import MethodInputs
 from ovtool.compression.pipeline import apply_method
 from ovtool.compression.registry import parse_settings
 from ovtool.core.errors import InputError
-from ovtool.core.progress import SILENT
 from tests.compression.outliers import pictures, saved
 from tests.compression.samples import Listed, StoppingProgress, compress
 from tests.compression.test_ptq import depthwise
-from tests.helpers.graphs import attention, convolutional, save
+from tests.helpers.graphs import attention, convolutional
 
 
 def images():
@@ -70,39 +65,12 @@ def test_a_gain_within_rounding_does_not_change_the_settings():
     assert rank_attempts(attempts[3:4]) == []
 
 
-def two_outputs(errors):
-    """[batch, 2] -> two outputs, each with a constant error relative to an input of ones."""
-    x = op.parameter([-1, 2], ov.Type.f32, name="x")
-    x.output(0).set_names({"x"})
-    x.set_layout(ov.Layout("NC"))
-    results = []
-    for index, error in enumerate(errors):
-        y = op.multiply(x, op.constant(np.float32(1 + error)))
-        y.output(0).set_names({f"y{index}"})
-        results.append(op.result(y))
-    return ov.Model(results, [x], "outputs")
-
-
-def test_the_worst_output_counts(tmp_path):
-    parent = save(tmp_path / "v", two_outputs([0, 0]))
-    samples = Listed([np.ones(2, np.float32)] * 3)
-    inputs = MethodInputs(calibration=samples)
-    context = MethodContext(
-        two_outputs([0, 0]), parse_settings("int8", {}), parent, inputs, tmp_path, SILENT
-    )
-    noise = OutputNoise(context.model, samples, context, 2)
-    assert noise.samples == 2
-    assert noise.measure(two_outputs([0.01, 0.1])) == (pytest.approx(20, abs=0.01), 1)
-    assert noise.measure(two_outputs([0.1, 0.01])) == (pytest.approx(20, abs=0.01), 0)
-    assert noise.measure(two_outputs([0, 0]))[0] == math.inf
-
-
 @pytest.mark.parametrize(
     ("graph", "given", "expected"),
     [
-        (convolutional(), {}, [{"activations_range"}, {"preset"}, {"fast_bias_correction"}]),
+        (convolutional(), {}, [{"fast_bias_correction"}, {"activations_range"}, {"preset"}]),
         (convolutional(), {"activations_range": "minmax", "preset": "mixed"},
-         [{"activations_range"}, {"fast_bias_correction"}]),
+         [{"fast_bias_correction"}, {"activations_range"}]),
         (convolutional(), {"bias_correction": False}, [{"activations_range"}, {"preset"}]),
         (attention(fused=False), {"preset": "mixed", "fast_bias_correction": False},
          [{"model_type"}, {"model_type", "smooth_matmul"}, {"activations_range"}]),
@@ -113,7 +81,7 @@ def test_the_worst_output_counts(tmp_path):
          {"model_type": "none", "preset": "mixed", "fast_bias_correction": False},
          [{"activations_range"}]),
         (depthwise(), {"preset": "mixed", "fast_bias_correction": False},
-         [{"activations_range", "activation_scales"}]),
+         [{"activations_range"}, {"activation_scales"}]),
     ],
 )  # fmt: skip
 def test_given_settings_are_kept(graph, given, expected):
@@ -121,6 +89,26 @@ def test_given_settings_are_kept(graph, given, expected):
     assert [set().union(*step) for step in steps] == expected
     for name, value in given.items():
         assert {changes[name] for step in steps for changes in step if name in changes} <= {value}
+
+
+def test_presets_that_are_the_default_are_not_tried():
+    tried = {
+        name: [c["preset"] for step in list_steps(graph, parse_settings("int8", {}), "medium")
+               for c in step if "preset" in c]
+        for name, graph in (("conv", convolutional()), ("attention", attention(fused=False)))
+    }  # fmt: skip
+    assert tried == {"conv": ["mixed"], "attention": ["mixed", "performance"]}
+
+
+@pytest.mark.parametrize("effort", ["medium", "high"])
+def test_both_scales_are_tried(effort):
+    steps = list_steps(depthwise(), parse_settings("int8", {}), effort)
+    scales = [[c["activation_scales"] for c in step] for step in steps
+              if "activation_scales" in step[0]]  # fmt: skip
+    assert scales == [["per_tensor", "per_channel"]]
+    given = parse_settings("int8", {"activation_scales": "per_tensor"})
+    assert not any("activation_scales" in c for s in list_steps(depthwise(), given, effort)
+                   for c in s)  # fmt: skip
 
 
 def test_fp8_has_no_settings_of_int8():
@@ -169,21 +157,21 @@ def test_medium_finds_what_the_labels_would_find(products, tmp_path, progress):
     assert actual["settings_search"]["finished"] is True
     assert actual["noise"]["output"] == "scores"
     # The settings are those of the saved model.
-    again = compress(
-        products, "int8", {"effort": "none", "fast_bias_correction": "false"} | actual["chosen"],
-        some, out=tmp_path / "again", name="q",
-    )  # fmt: skip
+    decided = {decision["setting"]: decision["value"] for decision in actual["decisions"]}
+    given = {"effort": "none", "fast_bias_correction": "false"} | decided | actual["chosen"]
+    again = compress(products, "int8", given, some, out=tmp_path / "again", name="q")
     assert again.record.sha256 == compressed.record.sha256
 
 
 @pytest.mark.slow
 def test_an_interrupted_search_resumes_to_the_same_settings(products, tmp_path):
-    some, settings = pictures(40, 1), {"effort": "medium", "model_type": "none"}
+    some = pictures(40, 1)
+    settings = {"effort": "medium", "model_type": "none", "overflow_fix": "first_layer_only"}
     whole = compress(products, "int8", settings, some, out=tmp_path / "whole", name="q")
     with pytest.raises(KeyboardInterrupt):
         apply_method(
             products, "int8", settings, MethodInputs(calibration=some), out=tmp_path / "q",
-            name="q", progress=StoppingProgress("trying: preset"),
+            name="q", progress=StoppingProgress("trying: fast_bias_correction False"),
         )  # fmt: skip
     (state,) = tmp_path.glob(f".q.*/{STATE}")
     stored = json.loads(state.read_text())
@@ -198,6 +186,7 @@ def test_an_interrupted_search_resumes_to_the_same_settings(products, tmp_path):
     assert [a["changed"] for a in attempts] == changed
 
 
+@pytest.mark.slow
 def test_a_time_limit_ends_the_search_with_the_settings_by_rules(products, tmp_path):
     settings = MEDIUM | {"time_limit_s": 1e-6}
     compressed = compress(products, "int8", settings, pictures(20, 1), out=tmp_path / "q", name="q")
@@ -214,6 +203,7 @@ def test_a_model_that_cannot_be_quantized_raises(products, tmp_path):
         )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("effort", ["none", "low"])
 def test_without_a_search_nothing_is_tried(conv, tmp_path, effort):
     compressed = compress(conv, "int8", {"effort": effort}, images(), out=tmp_path / "q", name="q")

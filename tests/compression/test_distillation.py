@@ -90,6 +90,7 @@ def test_weight_of_the_hard_loss_applies_without_a_teacher(tmp_path):
     assert losses[1] == pytest.approx(3 * losses[0], rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["soft", "predicted"])
 def test_student_learns_from_the_teacher_without_labels(tmp_path, target):
     given = inputs(lambda: flat(2), training=Patterns(labelled=False))

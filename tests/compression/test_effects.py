@@ -6,6 +6,7 @@ import pytest
 from openvino import opset15 as op
 
 from ovtool.compression.effects import keep_notes, note_effects
+from ovtool.compression.execution_check import CheckedRun
 from ovtool.core.variant import Step
 from ovtool.graph.runtime import Layer
 from tests.compression.samples import Listed, compress
@@ -16,9 +17,9 @@ def layers(*precisions):
     return [Layer(f"conv{i}", "Convolution", p, "") for i, p in enumerate(precisions)]
 
 
-def effects(method, model=None, executed=None, sizes=(1, 1), **settings):
+def effects(method, model=None, executed=None, sizes=(1, 1), difference=0.0, **settings):
     step = Step(method=method, settings=settings, seconds=0)
-    notes = note_effects(step, model or convolutional(), executed, sizes)
+    notes = note_effects(step, model or convolutional(), CheckedRun(executed, difference), sizes)
     return {note.id: note.evidence for note in notes}
 
 
@@ -38,6 +39,14 @@ def test_other_models_are_not_noted():
     assert not effects("int8", executed=[Layer("pool", "Pooling", "f32", "")])
 
 
+@pytest.mark.parametrize(("difference", "noted"), [(1e-4, False), (0.25, True)])
+def test_outputs_that_differ_between_runs_are_noted(difference, noted):
+    notes = effects("weights", difference=difference, mode="int8_asym")
+    assert ("outputs-not-repeatable" in notes) is noted
+    if noted:
+        assert "25" in notes["outputs-not-repeatable"]
+
+
 def test_larger_files_are_noted_for_methods_that_make_them_smaller():
     notes = effects("int8", sizes=(3 << 20, 2 << 20))
     assert notes.keys() == {"files-larger"}
@@ -52,7 +61,7 @@ def test_a_mode_that_does_not_apply_to_convolutions_is_noted(tmp_path):
     settings = {"mode": "int4_sym", "group_size": -1}
     compressed = compress(parent, "weights", settings, None, out=tmp_path / "w", name="w")
     (note,) = (n for n in compressed.record.notes if n.id == "mode-not-applied")
-    for text in ("int4_sym in 0 of 3 layers, 0 %", "2 Convolution", "1 MatMul"):
+    for text in ("int4_sym in 0 of 3 layers, 0%", "2 Convolution", "1 MatMul"):
         assert text in note.evidence
 
 
@@ -88,7 +97,9 @@ def test_notes_of_a_step_do_not_pass_to_the_next_one(tmp_path, progress):
 def test_outputs_that_are_mostly_noise_are_noted(ratio, noted):
     noise = {"sqnr_db": ratio, "output": "scores", "samples": 4}
     step = Step(method="int8", settings={}, seconds=0, details={"noise": noise})
-    notes = {n.id: n.evidence for n in note_effects(step, convolutional(), None, (1, 1))}
+    notes = {
+        n.id: n.evidence for n in note_effects(step, convolutional(), CheckedRun(None), (1, 1))
+    }
     assert ("quantization-noise" in notes) is noted
     if noted:
         assert "scores" in notes["quantization-noise"]

@@ -1,14 +1,20 @@
 """The run of a result before it is saved."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import openvino as ov
 import pytest
 from openvino import opset15 as op
 
+from ovtool.compression.execution_check import check_runs
 from ovtool.compression.method import Method, MethodResult
 from ovtool.compression.registry import load_method
 from ovtool.core.errors import InputError
+from ovtool.core.third_party import read_graph
+from ovtool.models.convert import convert
 from tests.compression.samples import Listed, compress
+from tests.helpers.decoders import write_openvino_folder
 from tests.helpers.graphs import constant, save
 
 
@@ -58,3 +64,12 @@ def test_parent_with_nan_on_the_data_raises(tmp_path):
     data = Listed([np.full(8, -1, np.float32), np.ones(8, np.float32)])
     with pytest.raises(InputError, match=r"variant roots .* NaN"):
         compress(parent, "weights", {}, data, out=tmp_path / "w", name="w")
+
+
+def test_a_text_generator_is_checked_on_tokens_masks_and_positions(tmp_path):
+    parent = convert(write_openvino_folder(tmp_path / "source"), out=tmp_path / "v")
+    lines = []
+    progress = SimpleNamespace(note=lines.append, start=lambda *_: None)
+    checked = check_runs(read_graph(parent.xml), parent, None, progress)
+    assert checked.layers
+    assert lines == []

@@ -28,6 +28,7 @@ def test_ignored_layers_are_not_compressed(conv, tmp_path, settings, layers):
     assert types_of(compressed)["f32"]["layers"] == layers
 
 
+@pytest.mark.slow
 def test_int8_skips_ignored_layers(conv, pictures, tmp_path):
     settings = {"ignored_names": "classifier"}
     compressed = compress(conv, "int8", settings, pictures, out=tmp_path / "q", name="q")

@@ -61,6 +61,7 @@ def test_steps_accumulate(conv, pictures, tmp_path):
     assert both.record.source == conv.record.source
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["fp16", "int8", "weights"])
 def test_same_step_writes_the_same_files(conv, pictures, tmp_path, method):
     a, b = (
@@ -136,6 +137,7 @@ def test_different_step_does_not_overwrite(conv, pictures, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["q"]
 
 
+@pytest.mark.slow
 def test_different_data_is_a_different_step(conv, pictures, tmp_path):
     compress(conv, "int8", {}, pictures, out=tmp_path / "q", name="q")
     other = Listed([sample.inputs["x"] + 1 for sample in pictures])

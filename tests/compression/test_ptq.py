@@ -24,9 +24,11 @@ def products(tmp_path_factory):
     return saved(tmp_path_factory.mktemp("products") / "products", "matmul")
 
 
-def test_default_settings_equal_nncf_quantize(conv, pictures, tmp_path):
-    compressed = compress(conv, "int8", {}, pictures, out=tmp_path / "q", name="q")
-    again = compress(conv, "int8", {}, pictures, out=tmp_path / "again", name="q")
+@pytest.mark.slow
+def test_settings_without_effort_equal_nncf_quantize(conv, pictures, tmp_path):
+    bare = {"effort": "none"}
+    compressed = compress(conv, "int8", bare, pictures, out=tmp_path / "q", name="q")
+    again = compress(conv, "int8", bare, pictures, out=tmp_path / "again", name="q")
     rows = [sample.inputs["x"][None] for sample in pictures]
     with quiet_nncf("test"):
         import nncf
@@ -59,7 +61,8 @@ def test_default_settings_equal_nncf_quantize(conv, pictures, tmp_path):
     ],
 )
 def test_settings_reach_nncf(products, tmp_path, settings, stated):
-    plain = compress(products, "int8", {}, pictures(12, 1), out=tmp_path / "p", name="q")
+    bare = {"effort": "none"}
+    plain = compress(products, "int8", bare, pictures(12, 1), out=tmp_path / "p", name="q")
     compressed = compress(products, "int8", settings, pictures(12, 1), out=tmp_path / "q", name="q")
     info = ov.Core().read_model(compressed.xml).get_rt_info(["nncf", "quantization"]).astype(dict)
     assert stated in str(info["advanced_parameters"].value).replace('"', "'")

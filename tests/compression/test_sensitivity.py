@@ -35,6 +35,7 @@ def test_report_and_files_have_every_layer(fragile, tmp_path):
     assert len(table) == 1 + len(document["layers"])
 
 
+@pytest.mark.slow
 def test_without_a_folder_nothing_is_written(fragile, tmp_path, monkeypatch):
     variant, data = fragile
     monkeypatch.chdir(tmp_path)
@@ -65,7 +66,7 @@ def test_samples_that_calibrate_and_judge_are_a_warning(fragile, tmp_path):
     assert len(rows) == 20
 
     def shared(name):
-        report = sensitivity(variant, data=data, validation=str(tmp_path / f"{name}.npz"))
+        report = sensitivity(variant, data=data, validation_data=str(tmp_path / f"{name}.npz"))
         assert report.to_json()["notes"] == [dataclasses.asdict(note) for note in report.notes]
         return [note.evidence for note in report.notes if note.id == "samples-shared"]
 

@@ -43,9 +43,7 @@ def test_escaped_text_is_one_line_without_markup(text):
 
 
 def test_a_note_starts_with_a_capital_letter():
-    assert (
-        format_note(Note("id", "it wobbles", "5 %", "wait")) == "- It wobbles (5 %). To do: wait."
-    )
+    assert format_note(Note("id", "it wobbles", "5%", "wait")) == "- It wobbles (5%). To do: wait."
 
 
 def test_a_column_is_quoted_like_its_cells():

@@ -180,6 +180,7 @@ def test_a_folder_that_appears_meanwhile_is_kept(tmp_path, replace):
     assert names(tmp_path) == ["target"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 @pytest.mark.parametrize("exchange", [True, False])
 @pytest.mark.parametrize("call", ["Path.mkdir", "os.fsync", "Path.rename", "shutil.rmtree"])

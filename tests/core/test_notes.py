@@ -5,8 +5,9 @@ from __future__ import annotations
 import ast
 import re
 import string
+from collections import defaultdict
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,17 +15,20 @@ import ovtool
 from ovtool.core import notes
 from ovtool.core.notes import NOTES, make_note
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
-
-def calls(function: str = "make_note") -> Iterator[tuple[str, ast.Call]]:
-    """Yield every call of a function in the package, with its place."""
-    root = Path(ovtool.__file__).parent
+@cache
+def calls_by_function() -> defaultdict[str, list[tuple[str, ast.Call]]]:
+    """Return every call of a named function in the package, with its place."""
+    root, found = Path(ovtool.__file__).parent, defaultdict(list)
     for path in root.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == function:
-                yield f"{path.relative_to(root)}:{node.lineno}", node
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                found[node.func.id].append((f"{path.relative_to(root)}:{node.lineno}", node))
+    return found
+
+
+def calls(function: str = "make_note") -> list[tuple[str, ast.Call]]:
+    return calls_by_function()[function]
 
 
 def ids_of(call: ast.Call) -> set[str]:

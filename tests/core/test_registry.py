@@ -3,7 +3,7 @@ import sys
 import pytest
 
 from ovtool.core.errors import InputError, MissingDependencyError
-from ovtool.core.registry import Entry, Registry
+from ovtool.core.registry import Entry, Registry, package_folder, suggestion
 
 TABLE = Registry(
     "shape",
@@ -51,3 +51,17 @@ def test_a_missing_package_has_an_install_command(name, install):
     assert caught.value.hint == install
     assert caught.value.exit_code == 3
     assert isinstance(caught.value.__cause__, ModuleNotFoundError)
+
+
+def test_known_names_fit_a_line():
+    names = [f"name-{number}" for number in range(99)]
+    shown = suggestion("zzz", names)
+    assert len(shown) <= 100
+    assert "name-0, name-1, " in shown
+    assert shown.endswith(f" {99 - shown.count('name-')} more")
+
+
+def test_a_package_that_needs_no_dependencies_is_named_with_its_version():
+    with pytest.raises(MissingDependencyError) as raised:
+        package_folder("sample:x", "not_an_installed_package", None, "not-a-package==1.2.3")
+    assert raised.value.hint == "pip install --no-deps not-a-package==1.2.3"

@@ -225,7 +225,7 @@ def test_a_rate_of_zero_has_no_interval_and_an_empty_block_a_limit_of_zero():
 
 
 def test_the_logarithm_changes_the_limits_of_a_steady_series_by_less_than_a_thousandth():
-    """Noise of 3 %, 10 rounds of 4 windows: both scales agree to second order."""
+    """Noise of 3%, 10 rounds of 4 windows: both scales agree to second order."""
     for seed in range(20):
         values = np.random.default_rng(seed).normal(1, 0.03, 40)
         blocks = np.repeat(np.arange(10), 4)
@@ -255,6 +255,7 @@ def test_bootstrap_rate_has_the_nominal_coverage():
     assert 0.90 <= coverage(interval, 100) <= 0.99
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("q", [0.5, 0.9])
 def test_bootstrap_quantile_has_the_nominal_coverage(q):
     truth = float(np.quantile(np.random.default_rng(99).gamma(9, 1, 400_000), q))

@@ -1,4 +1,4 @@
-"""Coverage of the 95 % confidence intervals on simulated noise."""
+"""Coverage of the 95% confidence intervals on simulated noise."""
 
 import numpy as np
 import pytest
@@ -52,6 +52,7 @@ def coverage(noise, interval, truth):
     return sum(i.low <= truth <= i.high for i in intervals) / REPETITIONS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", NOISES.values(), ids=NOISES)
 def test_rate_intervals_have_the_nominal_coverage(noise):
     truth = 1 + noise(np.random.default_rng(0), 400_000).mean()
@@ -74,6 +75,7 @@ def test_median_intervals_have_the_nominal_coverage(noise):
     assert 0.90 <= coverage(noise, interval, truth) <= 0.995
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rounds", [3, 4, 6])
 @pytest.mark.parametrize("noise", [white, by_round, contended], ids=lambda f: f.__name__)
 def test_intervals_of_few_rounds_have_the_nominal_coverage(noise, rounds):
@@ -120,6 +122,7 @@ def test_early_stopping_keeps_the_nominal_coverage():
     assert 0.90 <= hits / REPETITIONS <= 0.99
 
 
+@pytest.mark.slow
 def test_noise_is_rarely_reported_as_drift():
     rng = np.random.default_rng(11)
     false_alarms = sum(

@@ -33,6 +33,7 @@ def sweep(tmp_path):
     return folder
 
 
+@pytest.mark.slow
 @given(st.lists(st.lists(measurements, max_size=3), max_size=3))
 @settings(max_examples=25)
 def test_appended_measurements_are_read_in_order(tmp_path_factory, groups):
@@ -72,6 +73,7 @@ def test_a_damaged_line_is_reported_with_file_and_number(sweep, damage):
     assert caught.value.hint
 
 
+@pytest.mark.slow
 @given(data=st.data())
 @settings(max_examples=200)
 def test_a_flipped_bit_is_never_another_measurement(tmp_path_factory, data):
@@ -109,6 +111,7 @@ def test_a_full_disk_at_the_flush_keeps_finished_lines(sweep, monkeypatch):
     assert batches(sweep) == [1, 2, 5]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit of the file size")
 @pytest.mark.parametrize("length", [3_000, 300_000])
 def test_a_partial_write_keeps_finished_lines(sweep, length):
@@ -214,3 +217,11 @@ def test_a_journal_that_is_a_pipe_does_not_block(tmp_path):
         next(folder.measurements())
     with pytest.raises(InputError, match="not a file"):
         folder.append([])
+
+
+def test_the_folder_of_a_recipe_is_refused_with_its_sweep(tmp_path):
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep" / "plan.json").touch()
+    with pytest.raises(InputError) as caught:
+        SweepFolder.open(tmp_path)
+    assert str(tmp_path / "sweep") in caught.value.hint

@@ -43,7 +43,7 @@ def test_shapes_are_read_as_text_sizes_or_lists():
         ("requests", [0]),
         ("threads", [0]),
         ("hints", ["througput"]),
-        ("precisions", ["fp32"]),
+        ("precisions", ["f31"]),
         ("precisions_of", {"fp32": ["x9"]}),
         ("rates", [0.0]),
         ("rates", [math.nan]),
@@ -85,3 +85,24 @@ def test_an_input_error_names_the_option_and_the_value():
         validated(SweepSpec, {"batches": ["two"]}, {"batches": "--batch"})
     with pytest.raises(InputError, match=r"^rounds: .*2"):
         validated(SweepSpec, {"rounds": 2})
+
+
+def test_users_write_words_in_any_case_and_ranges_of_integers():
+    written = SweepSpec(
+        devices=["cpu", "auto:gpu.0,cpu"],
+        batches=[1, "4-6"],
+        streams="1..8:x2",
+        precisions=["FP32", "float16", "Default"],
+        hints=["Throughput"],
+        rates=["50..200:x2", "BUSY", 12.5],
+        target_pct="3%",
+    )
+    assert written == SweepSpec(
+        devices=("CPU", "AUTO:GPU.0,CPU"),
+        batches=(1, 4, 5, 6),
+        streams=(1, 2, 4, 8),
+        precisions=("f32", "f16", "default"),
+        hints=("throughput",),
+        rates=(50.0, 100.0, 200.0, "busy", 12.5),
+        target_pct=3.0,
+    )

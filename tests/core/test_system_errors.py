@@ -153,3 +153,12 @@ def test_a_stream_error_under_a_limit_of_the_process_names_the_limit(limit, left
     finally:
         resource.setrlimit(name, before)
     assert f"{explained}" == f"{explain(of(number), Path('a'))}"
+
+
+def test_a_loop_of_links_that_pathlib_finds_is_one_of_the_system(tmp_path):
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    with pytest.raises((RuntimeError, OSError)) as caught:
+        (tmp_path / "a").resolve(strict=True)
+    expected = system_errors.explain(OSError(errno.ELOOP, "", str(tmp_path)))
+    assert system_errors.explain(caught.value).hint == expected.hint

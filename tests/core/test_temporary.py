@@ -1,11 +1,14 @@
 """Temporary files and folders, whose locks show that their process lives."""
 
+import re
 import sys
+from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
 from ovtool.core import files, places, temporary
+from ovtool.core.errors import InputError
 from tests.core.test_files import names, run_and_kill
 
 
@@ -46,3 +49,13 @@ def test_an_error_of_removing_a_lock_is_none_of_the_command(tmp_path, monkeypatc
 
     monkeypatch.setattr(temporary, "_remove_lock", refuse)
     assert files.write_text(tmp_path / "a", "x").read_text() == "x"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no /proc")
+def test_a_file_system_without_new_files_is_an_error(monkeypatch):
+    monkeypatch.setattr(temporary, "_LOCK_TIMEOUT_S", 0.05)
+    with (
+        pytest.raises(InputError, match=re.escape("/proc/self/out")),
+        temporary.reserved(Path("/proc/self/out")),
+    ):
+        pass

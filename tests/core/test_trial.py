@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ovtool.core.trial import PRECISIONS, Trial
+from ovtool.core.trial import PRECISIONS, Generation, Trial
 
 count = st.none() | st.integers(1, 64)
 shapes = st.lists(
@@ -29,6 +29,16 @@ trials = st.builds(
     max_latency_ms=st.none() | st.floats(0.1, 1e4),
     percentile=st.sampled_from([None, 50, 90, 99]),
     pinning=st.sampled_from([None, True, False]),
+    generation=st.none()
+    | st.builds(
+        Generation,
+        st.integers(1, 4096),
+        st.integers(1, 4096),
+        count,
+        st.sampled_from(["default", "u8"]),
+        st.none() | st.floats(0.1, 1e4),
+        st.none() | st.floats(0.1, 1e4),
+    ),
 )
 BASE = Trial("abc", "fp32", "CPU", 4)
 OTHERS = {
@@ -46,6 +56,7 @@ OTHERS = {
     "max_latency_ms": 20.0,
     "percentile": 90,
     "pinning": False,
+    "generation": Generation(32, 16),
 }
 
 
@@ -67,6 +78,8 @@ def test_the_id_survives_the_journal(trial):
     read = json.loads(json.dumps(trial.to_json()))
     for field in ("shapes", "data_shapes"):
         read[field] = tuple((name, tuple(shape)) for name, shape in read[field])
+    if read["generation"] is not None:
+        read["generation"] = Generation(**read["generation"])
     assert Trial(**read).id == trial.id
 
 
@@ -92,7 +105,16 @@ def test_the_id_is_the_same_on_every_machine():
 def test_a_configuration_ignores_batch_and_load(name):
     other = replace(BASE, **{name: OTHERS[name]})
     differs = other.configuration != BASE.configuration
-    assert differs == (name in {"variant", "device", "precision", "shapes", "data_shapes"})
+    of_quality = {"variant", "device", "precision", "shapes", "data_shapes", "generation"}
+    assert differs == (name in of_quality)
+
+
+def test_a_configuration_of_a_text_generator_has_its_cache_only():
+    def configuration(*values):
+        return replace(BASE, generation=Generation(*values)).configuration
+
+    assert configuration(32, 16, 1) == configuration(64, 8, 4)
+    assert configuration(32, 16, 1) != configuration(32, 16, 1, "u8")
 
 
 @pytest.mark.parametrize(
@@ -107,6 +129,14 @@ def test_a_configuration_ignores_batch_and_load(name):
 def test_the_load_has_the_arrivals(fields, load, open_loop):
     trial = replace(BASE, **fields)
     assert (trial.load, trial.open_loop) == (load, open_loop)
+
+
+def test_a_text_generator_has_the_requests_in_flight_as_load_and_the_lengths_in_the_label():
+    trial = replace(BASE, hint=None, generation=Generation(32, 16, 4, "u8"))
+    assert trial.load == "concurrency=4 kv=u8"
+    assert trial.label == "fp32 CPU 32+16 tokens concurrency=4 kv=u8"
+    searched = replace(trial, generation=Generation(32, 16, None, max_ttft_ms=5, max_tpot_ms=2.5))
+    assert searched.load == "ttft<=5ms tpot<=2.5ms"
 
 
 def test_the_label_has_every_setting():

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from ovtool.core.errors import InputError
 from ovtool.core.sweep_spec import FindRate, SweepSpec
-from ovtool.core.trial_grid import plan_trials, single_spec
+from ovtool.core.trial_grid import drop_default_precisions, plan_trials, single_spec
 from tests.helpers.graphs import convolutional, embedding, fully_connected, save
 
 
@@ -179,7 +179,7 @@ def test_a_single_spec_gives_one_trial_per_device(pair):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"batch": 0}, {"precision": "fp32"}, {"hint": "fast"}], ids=lambda w: next(iter(w))
+    "wrong", [{"batch": 0}, {"precision": "f31"}, {"hint": "fast"}], ids=lambda w: next(iter(w))
 )
 def test_a_wrong_single_spec_names_the_argument_and_the_value(wrong):
     with pytest.raises(InputError) as caught:
@@ -203,3 +203,24 @@ def test_a_plan_has_each_combination_once(pair, batches, hints, precisions):
     trials = planned(pair, batches=batches, hints=hints, precisions=precisions)
     assert len(trials) == 2 * len(set(batches)) * len(set(hints)) * len(set(precisions))
     assert len({t.id for t in trials}) == len(trials)
+
+
+@pytest.mark.parametrize(
+    ("defaults", "left"),
+    [
+        ({"CPU": "f32", "GPU.0": "f16"}, {("CPU", "default"), ("GPU.0", "f32"),
+                                          ("GPU.0", "default")}),
+        ({"CPU": "bf16"}, {(d, p) for d in ("CPU", "GPU.0") for p in ("f32", "default")}),
+        ({}, {(d, p) for d in ("CPU", "GPU.0") for p in ("f32", "default")}),
+    ],
+)  # fmt: skip
+def test_the_default_precision_is_not_measured_twice(pair, defaults, left):
+    trials = planned(pair, ["CPU", "GPU.0"], precisions=["f32", "default"])
+    kept = drop_default_precisions(trials, defaults)
+    assert {(t.device, t.precision) for t in kept} == left
+    assert [t for t in trials if t in kept] == list(kept)
+
+
+def test_a_precision_that_is_requested_alone_stays(pair):
+    trials = planned(pair, precisions=["f32"])
+    assert drop_default_precisions(trials, {"CPU": "f32"}) == trials

@@ -1,4 +1,7 @@
 import math
+import re
+import tokenize
+from pathlib import Path
 
 import pytest
 from hypothesis import assume, given
@@ -74,9 +77,38 @@ def test_mebibytes():
     assert mib(3 * 1024 * 1024) == 3
 
 
+@pytest.mark.parametrize(("unit", "shown"), [("%", "2.5%"), ("ms", "2.5 ms"), ("", "2.5")])
+def test_a_unit_has_a_space_before_it_except_percent(unit, shown):
+    assert units.with_unit("2.5", unit) == shown
+
+
+ROOT = Path(__file__).parents[2]
+SPACED_PERCENT = re.compile(r"(?<=[0-9})])[ \u00a0\u202f]%(?![\w%(}])")
+
+
+def texts(path):
+    """Return the strings of a Python file, or the whole text of another one."""
+    if path.suffix != ".py":
+        return [path.read_text(encoding="utf-8")]
+    with path.open(encoding="utf-8") as file:
+        tokens = list(tokenize.generate_tokens(file.readline))
+    return [token.string for token in tokens if token.type == tokenize.STRING]
+
+
+@pytest.mark.slow
+def test_percentages_are_written_without_a_space():
+    pages = [*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md")]
+    sources = [p for kind in ("py", "j2", "js") for p in (ROOT / "ovtool").rglob(f"*.{kind}")]
+    assert len(pages) > 10
+    assert len(sources) > 100
+    spaced = [p.name for p in (*pages, *sources) if any(map(SPACED_PERCENT.search, texts(p)))]
+    assert spaced == []
+    assert SPACED_PERCENT.search("5" + " %")
+
+
 def test_shares_as_percentages():
-    assert percentages({"i8": 0.984, "bf16": 0.016}) == "i8 98.4 %, bf16 1.60 %"
-    assert percentages({"f32": 1}) == "f32 100 %"
+    assert percentages({"i8": 0.984, "bf16": 0.016}) == "i8 98.4%, bf16 1.60%"
+    assert percentages({"f32": 1}) == "f32 100%"
     assert percentages({}) == ""
 
 

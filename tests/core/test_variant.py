@@ -12,8 +12,10 @@ from pydantic import ValidationError
 from ovtool.core import variant
 from ovtool.core.errors import InputError
 from ovtool.core.ports import Port, Preprocessing
-from ovtool.core.variant import MODEL, RECORD, WEIGHTS, Step, Variant
+from ovtool.core.variant import RECORD, Step, Variant
 from tests.helpers.graphs import convolutional, fully_connected, save
+
+MODEL, WEIGHTS = "model.xml", "model.bin"
 
 STEPS = (Step(method="int8", settings={"preset": "mixed"}, data="d (3)", seconds=1.5),)
 

@@ -14,6 +14,7 @@ from openvino import opset13 as ops
 from ovtool.core import input_limits
 from ovtool.core.errors import InputError
 from ovtool.core.ports import Port
+from ovtool.datasets import arrays
 from ovtool.datasets.registry import load_samples
 
 X = Port(name="x", shape=(-1, 4), dtype="f32", layout="NC")
@@ -222,3 +223,15 @@ def test_an_archive_that_expands_beyond_the_limit_is_refused(tmp_path, monkeypat
     monkeypatch.setattr(input_limits, "largest_size", lambda: 1 << 20)
     with pytest.raises(InputError, match="GiB"):
         load_samples(str(path), [X], None)
+
+
+def test_a_long_header_is_damage_and_not_objects(tmp_path):
+    header = b"(" * 60_000
+    content = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+    path = tmp_path / "data.npy"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="max_header_size") as caught:
+        np.load(path)
+    assert str(arrays._read_error(path, caught.value)) == str(
+        arrays._read_error(path, ValueError())
+    )

@@ -46,6 +46,7 @@ def test_samples_are_shared_whatever_their_labels_and_repetitions():
     assert not shared_notes({"training of train": SampleHashes(count=0, smallest=())}, held_out, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shared", [0, 2000, 4000])
 def test_shared_samples_of_large_sets_are_estimated(monkeypatch, shared):
     monkeypatch.setattr(fingerprints, "MAX_HASHES", 1000)

@@ -82,6 +82,19 @@ def test_crop_takes_the_centre_and_stretch_takes_all(tmp_path, image_port):
     assert stretched[0, 4, 0] == 255
 
 
+@pytest.mark.parametrize(("steps", "kept"), [
+    (Preprocessing(size=(8, 8)), True),
+    (None, True),
+    (Preprocessing(size=(8, 8), resize="crop"), False),
+    (Preprocessing(size=(8, 8), resize="stretch"), True),
+])  # fmt: skip
+def test_an_image_of_the_size_of_the_input_is_used_as_it_is(tmp_path, image_port, steps, kept):
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    array = one(tmp_path, image_port, steps)
+    assert np.array_equal(array, pixels.transpose(2, 0, 1)) == kept
+
+
 def test_crop_fraction_enlarges_the_centre(tmp_path, image_port):
     pixels = np.zeros((80, 80, 3), np.uint8)
     pixels[20:60, 20:60] = 255

@@ -72,7 +72,9 @@ def test_labels_from_csv(tmp_path, image_port, progress):
     ("content", "value"),
     [
         ("file,label\na.png,0\nnope.png,1\n", r"line 3: .*nope\.png"),
-        ("file,label\na.png,cat\n", "line 2: .*'cat'"),
+        ("file,label\na.png,cat\n", r"labels\.csv: .*'cat'"),
+        ("file,label\na.png,1.5\n", "line 2: .*'1.5'"),
+        ("file,label\na.png,cat\na.png,3\n", r"labels\.csv .*3, 'cat'"),
         ("file,label\na.png,-1\n", "line 2: .*'-1'"),
         ("file,label\na.png\n", "line 2: .*''"),
         ("name,class\na.png,0\n", "line 1: .*file.*label"),

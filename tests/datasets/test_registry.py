@@ -62,6 +62,7 @@ def test_missing_package_hint_is_the_extra(monkeypatch):
     assert "ovtool[demo]" in caught.value.hint
 
 
+@pytest.mark.slow
 def test_samples_are_located_without_importing_their_packages():
     code = (
         "import sys; from ovtool.datasets.registry import load_samples;"

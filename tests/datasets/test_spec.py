@@ -1,10 +1,12 @@
 """Datasets as a user names them."""
 
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from ovtool.core.companions import TOKENIZER
 from ovtool.core.errors import InputError
 from ovtool.core.ports import Port, Preprocessing
 from ovtool.datasets import spec as specs
@@ -14,8 +16,10 @@ from tests.datasets.image_files import RAW, save
 PORT = Port(name="x", shape=(-1, 3, 8, 8), dtype="u8", layout="NCHW")
 
 
-def variant(preprocessing=None):
-    return SimpleNamespace(record=SimpleNamespace(inputs=(PORT,), preprocessing=preprocessing))
+def variant(preprocessing=None, tokenizer=None):
+    companions = {TOKENIZER: tokenizer} if tokenizer else {}
+    record = SimpleNamespace(inputs=(PORT,), preprocessing=preprocessing, companions=companions)
+    return SimpleNamespace(record=record, folder=Path("v"))
 
 
 def test_labels_and_limit_reach_the_loader(tmp_path):
@@ -41,5 +45,8 @@ def test_samples_are_loaded_once_per_preprocessing(monkeypatch):
     assert samples(variant()) is samples(variant())
     assert len(calls) == 1
     samples(variant(Preprocessing(size=(8, 8))))
-    assert len(calls) == 2
+    samples(variant(tokenizer="1"))
+    assert len(calls) == 3
+    samples(variant(tokenizer="1"))
+    assert len(calls) == 3
     assert samples.description(variant()).startswith("noise:4, 4 ")

@@ -78,7 +78,12 @@ def test_requested_devices_are_available_or_missing_with_a_reason(
     assert resolve(requested, devices) == (available, missing)
 
 
-@pytest.mark.parametrize("name", ["XPU", "cpu", "", "CPUs", "GPU0", ".", ":CPU"])
+@pytest.mark.parametrize("name", ["cpu", " Cpu "])
+def test_a_device_may_be_written_in_any_case(name):
+    assert resolve([name, "CPU"], discover()) == (["CPU"], {})
+
+
+@pytest.mark.parametrize("name", ["XPU", "", "CPUS", "GPU0", ".", ":CPU"])
 def test_unknown_device_is_rejected_with_a_suggestion(name):
     with pytest.raises(InputError, match=re.escape(repr(name))) as caught:
         resolve([name], FULL)

@@ -1,13 +1,16 @@
 import openvino as ov
 import pytest
 
-from ovtool.core.trial import PRECISIONS, Trial
+from ovtool.core.trial import PRECISIONS, Generation, Trial
+from ovtool.core.variant import Source, Step, VariantRecord
 from ovtool.devices import rules
 from ovtool.devices.rules import (
     RULES,
     exact_properties,
     find_unsupported,
+    find_unsupported_text,
     needs_fixed_shapes,
+    note_text,
     trial_properties,
 )
 from tests.helpers.graphs import fully_connected
@@ -129,3 +132,65 @@ def test_cpu_plugin_supports_the_properties_of_its_rules():
     supported = set(core.get_property("CPU", "SUPPORTED_PROPERTIES"))
     properties = {"NUM_STREAMS", "INFERENCE_NUM_THREADS", "ENABLE_CPU_PINNING", *RULES["CPU"].exact}
     assert properties <= supported
+
+
+def record(*steps, compression="none"):
+    return VariantRecord(
+        name="v", source=Source(kind="test", reference="v", compression=compression),
+        steps=[Step(method=m, settings=s, seconds=0) for m, s in steps], inputs=(), outputs=(),
+        batch="dynamic", sha256="0" * 64, xml_bytes=0, bin_bytes=0, created="", versions={},
+    )  # fmt: skip
+
+
+def weights(**settings):
+    return record(("weights", {"mode": "int4_sym", "group_size": 128} | settings))
+
+
+def text(device="NPU", *values, **fields):
+    return trial(device, hint=None, generation=Generation(*(values or (512, 64)), **fields))
+
+
+@pytest.mark.parametrize(
+    "made",
+    [weights(), weights(group_size=-1), weights(group_size=None), weights(mode="nf4", ratio=1.0),
+     record(compression="weights int4")],
+)  # fmt: skip
+def test_an_npu_runs_text_generators_with_symmetric_4_bit_weights(made):
+    assert find_unsupported_text(text(), made) is None
+
+
+@pytest.mark.parametrize(
+    ("requested", "made", "evidence"),
+    [
+        (text(), record(), "int4_sym"),
+        (text(), weights(mode="int8_asym", group_size=None), "int4_sym"),
+        (text(), weights(mode="int4_asym"), "int4_sym"),
+        (text(), weights(group_size=64), "group_size=128"),
+        (text(), weights(ratio=0.8), "all layers"),
+        (text(concurrency=4), weights(), "--concurrency 1"),
+        (text(concurrency=None, max_ttft_ms=9.0), weights(), "--concurrency 1"),
+        (text("NPU", 1025, 1), weights(), "1024"),
+        (text("NPU", 1024, 129), weights(), "1152"),
+        (text("AUTO:NPU,CPU"), weights(), "virtual"),
+    ],
+)
+def test_what_an_npu_does_not_support_of_text_generators_has_a_reason(requested, made, evidence):
+    assert evidence in find_unsupported_text(requested, made)
+
+
+def test_other_devices_and_other_models_have_no_rules_of_text_generators():
+    for device in ("CPU", "GPU.0", "AUTO:GPU,CPU"):
+        assert find_unsupported_text(text(device, 4000, 500, 16), record()) is None
+        assert note_text(text(device)) == ()
+    assert find_unsupported_text(trial("NPU"), record()) is None
+
+
+def test_a_short_prompt_on_an_npu_has_a_note():
+    assert [note.id for note in note_text(text())] == ["prompt-padded"]
+    assert note_text(text("NPU", 1024, 64)) == ()
+
+
+def test_the_precision_of_the_cache_is_a_property():
+    assert trial_properties(text("CPU")) == {}
+    requested = trial_properties(text("CPU", 8, 8, 1, "u8"))
+    assert requested == {"KV_CACHE_PRECISION": "u8"}

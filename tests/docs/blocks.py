@@ -38,6 +38,8 @@ QUICK = ["--rounds", "3", "--round-s", "0.03", "--max-seconds", "0.5", "--no-sta
 """Options that the tests add to the sweeps of blocks marked ``quick``."""
 LASTING = ("error:", "hint:", "warning:")
 """Beginnings of the lines on stderr that stay on a terminal; the others are progress."""
+WIDTH = 100
+"""Columns of the pages."""
 
 _BLOCK = re.compile(
     r"(?:^ *<!-- (?P<verb>no-run|run): (?P<argument>.*?) -->\n+)?"
@@ -111,6 +113,19 @@ def normalize(text: str) -> str:
     return text.strip()
 
 
+def keep_lasting(err: str) -> str:
+    """Return errors and warnings, with the lines that they continue on, without progress."""
+    kept: list[str] = []
+    before = ""
+    for line in err.splitlines():
+        first = line.partition(" ")[0]
+        continues = bool(before) and len(f"{before.rstrip()} {first}") > WIDTH
+        before = line if line.startswith(LASTING) or continues else ""
+        if before:
+            kept.append(line.rstrip() + "\n")
+    return "".join(kept)
+
+
 def find_difference(expected: str, actual: str) -> str | None:
     """Return how an output differs from the page, or None."""
     parts = re.split(r"^\.\.\.\n", expected, flags=re.MULTILINE)
@@ -138,12 +153,13 @@ class Workspace:
             return 0, "".join((self.folder / name).read_text() for name in arguments[1:])
         assert arguments[0] == "ovtool", f"only ovtool and cat run in the tests: {line}"
         extra = QUICK if quick and arguments[1] == "sweep" else []
+        if quick and arguments[1] == "run":
+            extra = [option for option in QUICK if option != "--no-starts"]
         status, out, err = self._capture(lambda: _main([*arguments, *extra]))
         if target:
             (self.folder / target.strip()).write_text(out)
             out = ""
-        lasting = [x for x in err.splitlines(keepends=True) if x.startswith(LASTING)]
-        return status, out + "".join(lasting)
+        return status, out + keep_lasting(err)
 
     def run_program(self, program: str) -> tuple[int, str]:
         """Run a Python block; later blocks of the page see its names."""
@@ -265,7 +281,7 @@ def write_workspace(folder: Path) -> Path:
 
 
 if __name__ == "__main__":
-    os.environ["COLUMNS"] = "100"
+    os.environ["COLUMNS"] = str(WIDTH)
     with tempfile.TemporaryDirectory() as top:
         template = write_workspace(Path(top) / "template")
         for name in sys.argv[1:]:

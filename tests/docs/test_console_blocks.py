@@ -30,7 +30,7 @@ def template(tmp_path_factory):
     ],
 )
 def test_blocks_print_what_the_page_shows(page, template, tmp_path, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("COLUMNS", str(blocks.WIDTH))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     workspace = blocks.Workspace(shutil.copytree(template, tmp_path / "work"))
     for block in RUNNABLE[page]:

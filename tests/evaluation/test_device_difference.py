@@ -21,7 +21,7 @@ from tests.helpers.graphs import constant, convolutional, save
 def cancelling():
     """[batch, 16] -> 1000 + small values -> differences of neighbors -> ... -> 8 classes.
 
-    In bf16, the error of the layer ``small`` is 0.4 %. In ``differences``, the error is all that
+    In bf16, the error of the layer ``small`` is 0.4%. In ``differences``, the error is all that
     remains.
     """
     rng = np.random.default_rng(0)
@@ -67,7 +67,7 @@ class AlteredRunner:
     refused: bool = False
     opened: list = field(default_factory=list)
 
-    def prepare(self, count):
+    def prepare(self, jobs):
         pass
 
     def open(self, job, *_, **__):
@@ -130,6 +130,7 @@ def test_equal_outputs_need_no_search(net):
     assert len(runner.opened) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["conv0", "conv1", "classifier"])
 def test_altered_operation_is_located(net, name):
     difference = compare(net, AlteredRunner(name))
@@ -141,7 +142,7 @@ def test_altered_operation_is_located(net, name):
     assert note.id == "device-difference"
     assert "net on GPU in f16" in note.evidence
     assert f"{difference.divergence.type} {name!r}" in note.evidence
-    assert "50.0 %" in note.evidence
+    assert "50.0%" in note.evidence
 
 
 def with_end(folder, second=False):

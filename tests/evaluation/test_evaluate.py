@@ -54,6 +54,7 @@ def test_a_baseline_is_any_model(tmp_path):
     assert quality.figures["agreement_top1"] == pytest.approx(expected, abs=0.021)
 
 
+@pytest.mark.slow
 def test_samples_that_calibrated_the_variant_are_a_warning(tmp_path):
     rows = np.random.default_rng(0).standard_normal((10, 3, 16, 16)).astype(np.float32)
     np.savez(tmp_path / "calibration.npz", x=rows[:6])

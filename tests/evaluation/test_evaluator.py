@@ -150,6 +150,7 @@ def steps(tmp_path_factory):
     return api.convert(folder / "step.xml", out=folder / "step"), folder
 
 
+@pytest.mark.slow
 def test_the_quality_of_a_model_with_state_does_not_depend_on_the_order(steps):
     variant, folder = steps
     assert {n.id: n.evidence for n in variant.record.notes}["state-initial"] == "1 state: h [1,16]"

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from ovtool.core.paired import paired_difference
-from ovtool.evaluation.loss import error_loss
 from ovtool.evaluation.metrics import Judge
 
 LABELS = (0, 1, 2, 1, 0, 2)
@@ -36,17 +35,36 @@ def test_no_loss_without_a_reference():
     assert "quality_loss" not in top1().score({"y": BEFORE}, None, 6).figures
 
 
+def mae(labels):
+    return Judge("mae", "labels", ("y",), (0,), {}, "y", labels)
+
+
 def test_loss_of_error_is_the_growth_of_its_mean():
-    labels = [np.array([1.0]), np.array([2.0]), np.array([4.0])]
+    labels = tuple(np.array([value]) for value in (1.0, 2.0, 4.0))
     before = np.array([[1.5], [2.0], [4.0]])
     after = np.array([[1.75], [2.25], [3.75]])
-    figures = error_loss(after, before, labels, "y")
+    figures = mae(labels).score({"y": after}, {"y": before}, 3).figures
     assert figures["quality_loss"] == pytest.approx(0.25)
     assert figures["quality_loss_ci_low"] == pytest.approx(0.25)
+    assert "samples_lost" not in figures
 
 
 def test_one_sample_has_no_loss_of_error():
-    assert error_loss(np.array([[2.0]]), np.array([[1.0]]), [np.array([1.0])], "y") == {}
+    judge = mae((np.array([1.0]),))
+    figures = judge.score({"y": np.array([[2.0]])}, {"y": np.array([[1.0]])}, 1).figures
+    assert "quality_loss" not in figures
+
+
+def test_loss_of_texts_is_paired_by_line():
+    """Two lines of four and two characters: one more wrong character, of the second line."""
+    judge = Judge(
+        "characters", "labels", ("y",), (0,), {}, "y", ("abab", "ab"), alphabet=("", "a", "b")
+    )
+    before = np.array([[1, 2, 1, 2], [1, 2, 0, 0]])
+    after = np.array([[1, 2, 1, 2], [1, 1, 0, 0]])
+    figures = judge.score({"y": after}, {"y": before}, 2).figures
+    assert figures["quality_loss"] == pytest.approx(1 / 6)
+    assert figures["quality_loss_ci_low"] <= 1 / 6 <= figures["quality_loss_ci_high"]
 
 
 def test_loss_of_masks_has_no_interval():

@@ -164,6 +164,7 @@ def test_the_error_is_that_of_the_named_output(heads):
         assert result.low < result.value < result.high
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["linear", "sigmoid"])
 def test_accuracy_of_one_score_is_that_of_its_side_of_the_threshold(heads, ending):
     """Right values: accuracy_score of scikit-learn."""
@@ -233,6 +234,7 @@ def held_out(tmp_path):
     return str(path)
 
 
+@pytest.mark.slow
 def test_a_wrong_second_output_is_the_quality(heads, held_out):
     right = heads(("boxes", "linear", 12), ("other", "tanh", 12), name="right")
     wrong = heads(("boxes", "linear", 12), ("other", "negative", 12), name="wrong")
@@ -263,6 +265,7 @@ def rows(tmp_path):
     return str(path)
 
 
+@pytest.mark.slow
 def test_outputs_of_varying_size_are_compared(tmp_path, rows):
     exact = save(tmp_path / "exact", positions(0.0))
     same = api.evaluate(exact, rows, baseline=exact)

@@ -43,6 +43,7 @@ def test_lost_scores_beside_boxes_are_the_worst_group():
     [
         (detector(), 1, [[0, 1, 2, 3], [4, 5, 6]]),
         (detector().transpose(0, 2, 1), 2, [[0, 1, 2, 3], [4, 5, 6]]),
+        (detector().reshape(2, 3, 7, 20), 2, [[0, 1, 2, 3], [4, 5, 6]]),
         (np.tile([1e5, 40.0, 0.7], (5, 1)), 1, [[0], [1], [2]]),
         (RNG.uniform(-1, 1, (5, 3, 4)) * 8, 1, []),
         (np.tile([0.5, 1e-5, 0.0], (5, 1)), 1, []),  # shares of one whole

@@ -64,6 +64,7 @@ def test_inputs_by_name_and_by_position_give_the_outputs_in_order():
         assert np.array_equal(total, a + b)
 
 
+@pytest.mark.slow
 def test_outputs_stay_valid_after_later_runs_and_without_the_model():
     a, b = rows(2), rows(2, seed=2)
     model = ReferenceModel(two_outputs())

@@ -48,6 +48,7 @@ def test_incompressible_weights_keep_their_size(conv):
     assert storage.nonzero_pct == 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "settings"),
     [

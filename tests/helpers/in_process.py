@@ -10,8 +10,7 @@ import functools
 import importlib
 import json
 import os
-from concurrent.futures import Executor, Future
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from ovtool.charts import render
 from ovtool.system import child_process
@@ -23,7 +22,12 @@ if TYPE_CHECKING:
 
     import pytest
 
-_WORKERS = {"ovtool.benchmark.worker": "Worker", "ovtool.sweep.preparation": "PreparationWorker"}
+_WORKERS = {
+    "ovtool.benchmark.worker": "Worker",
+    "ovtool.benchmark.generation_worker": "GenerationWorker",
+    "ovtool.charts.render": "DrawingWorker",
+    "ovtool.sweep.preparation": "PreparationWorker",
+}
 
 
 class LocalWorker:
@@ -47,6 +51,9 @@ class LocalWorker:
     def parse(self, method: str, read: Callable[[], Any]) -> Any:  # noqa: ARG002
         """Return what ``read`` makes of a reply; here it must be valid."""
         return read()
+
+    def kill(self) -> None:
+        """Do nothing: there is no process."""
 
     def close(self) -> None:
         """Release what the end of a process does: the compiled model and open files."""
@@ -75,41 +82,19 @@ def use_local_workers(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(worker, "STEADY_PCT", float("inf"))
 
 
-class _Immediate(Executor):
-    """Stands for a pool of processes: calls at once."""
-
-    def submit(self, call: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        try:
-            future.set_result(call(*arguments, **named))
-        except Exception as error:  # noqa: BLE001 - as a pool does
-            future.set_exception(error)
-        return future
-
-
 @functools.cache
-def _draw(spec: str) -> tuple[str, bytes]:
-    return _DRAW(json.loads(spec))
+def _draw(spec: str) -> dict[str, str]:
+    return _DRAW(None, {"spec": json.loads(spec)})
 
 
-_DRAW = render._draw
+_DRAW = render.DrawingWorker.draw
 _LIBRARY = functools.cache(render._load_library)
 
 
-class LocalRenderer(render.ChartRenderer):
-    """Draws in this process; equal charts once."""
-
-    def __enter__(self) -> Self:
-        self._pool = _Immediate()  # type: ignore[assignment]
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Do nothing: there are no processes."""
-
-
 def use_local_renderer(patch: pytest.MonkeyPatch) -> None:
-    """Draw charts in this process."""
-    patch.setattr(render.ChartRenderer, "__enter__", LocalRenderer.__enter__)
-    patch.setattr(render.ChartRenderer, "__exit__", LocalRenderer.__exit__)
-    patch.setattr(render, "_draw", lambda spec: _draw(json.dumps(spec)))
+    """Draw charts in this process; equal charts once."""
+    patch.setattr(render, "ChildProcess", _start)
+    patch.setattr(
+        render.DrawingWorker, "draw", lambda _, request: _draw(json.dumps(request["spec"]))
+    )
     patch.setattr(render, "_load_library", _LIBRARY)

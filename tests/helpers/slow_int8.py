@@ -1,5 +1,7 @@
 """Pairs of networks, in f32 and in INT8, in which INT8 gains little for a planted cause."""
 
+from functools import partial
+
 import numpy as np
 import openvino as ov
 from openvino import opset15 as op
@@ -58,3 +60,15 @@ def _shifted(rng, width):
     centered = op.subtract(op.convert(op.constant(values), "f32"),
                            op.convert(op.constant(points), "f32"))  # fmt: skip
     return op.multiply(centered, op.constant(np.float32(1e-3)))
+
+
+PLANTED = {
+    "weights-zero-points": (
+        partial(chain, 32, 24, 3),
+        partial(chain, 32, 24, 3, range(3), zero_points=True),
+    ),
+    "float-island": (partial(chain, 32, 24, 5), partial(chain, 32, 24, 5, (0, 2, 4))),
+    "small-layers": (partial(chain, 8, 6, 24), partial(chain, 8, 6, 24, range(24))),
+    "memory-bound": (partial(softmaxes, 4, int8=False), partial(softmaxes, 4, int8=True)),
+}
+"""Functions that return a pair of networks, by the planted cause."""

@@ -44,6 +44,15 @@ WEIGHTS = Model("int8-weights", 4.71, {"default": 4.4}, (49, 50))
 MODELS = (FP32, INT8, WEIGHTS)
 
 
+def as_host(path: Path, name: str, **labels: str) -> Path:
+    """Turn a sweep into that of a host of a fleet with labels."""
+    folder = SweepFolder(path)
+    before = folder.environment
+    facts = {**before.facts, "host": name}
+    folder.write_environment(before.model_copy(update={"facts": facts, "labels": labels}))
+    return path
+
+
 def environment(name: str = "a") -> Environment:
     return Environment(
         id=hashlib.sha256(name.encode()).hexdigest()[:12],
@@ -221,5 +230,5 @@ def whole(
 
 
 def contended(measurement: Measurement) -> Measurement:
-    note = make_note("contended", "31 % of the machine")
+    note = make_note("contended", "31% of the machine")
     return replace(measurement, verdict="contended", notes=(note,))

@@ -150,7 +150,7 @@ def make(reference, out, notes=SILENT, replace=False, **options):
         name=default_name(reference),
         options=SourceOptions(**options),
         progress=notes,
-        replace=replace,
+        force=replace,
     )
 
 

@@ -81,6 +81,7 @@ DYNAMIC = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", DYNAMIC)
 def test_batch_axes_are_those_that_samples_move_along(case):
     function, inner, shapes, inputs, outputs = DYNAMIC[case]

@@ -165,7 +165,7 @@ def test_proof_names_the_largest_difference_and_what_was_tried():
     example = {"x": np.ones((1, 2), np.float32)}
     assert find_difference(converted, converted, example).startswith("no difference ")
     shown = find_difference(converted, source, example)
-    assert shown == "output 0 differs by 66.7 % on the example times 100"
+    assert shown == "output 0 differs by 66.7% on the example times 100"
     assert find_difference(converted, source, {"x": np.zeros((1, 2), np.float32)}).endswith(" 100")
 
     def refused(_):

@@ -43,6 +43,7 @@ def test_negative_values_cast_to_unsigned_are_a_note(tmp_path):
     assert ": -" in note.evidence
 
 
+@pytest.mark.slow
 def test_a_cast_without_a_defined_result_does_not_hide_other_outputs(tmp_path):
     """Runtimes differ in infinity as an 8-bit float, and in every cast of it to an integer."""
     nodes = [
@@ -87,6 +88,7 @@ def test_a_difference_beside_a_cast_without_a_defined_result_is_an_error():
             assert judge.undefined_error is not None
 
 
+@pytest.mark.slow
 def test_a_cast_that_never_stays_in_range_is_an_error_that_names_it(tmp_path):
     path = cast_onnx(tmp_path / "net.onnx", 1, offset=-1e6)
     with pytest.raises(InputError, match="to u8: -"):

@@ -108,6 +108,7 @@ def reload(name):
     sys.modules.pop(name, None)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 def test_network_is_built_again_with_the_shapes_and_types_of_the_conversion(nets):
     shapes = {"image": (-1, 3, 10, 10)}

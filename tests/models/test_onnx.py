@@ -106,6 +106,7 @@ def node(kind, inputs, outputs, **attributes):
     return helper.make_node(kind, inputs.split(), outputs.split(), **attributes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("nodes", "inputs"),
     [
@@ -314,6 +315,18 @@ def test_shapes_that_the_reader_needs_are_set_before(tmp_path, node, shape, requ
     record = make(path, tmp_path / "out", input_shapes={"x": requested}).record
     assert record.inputs[0].shape[1:] == requested[1:]
     assert [d.status for d in record.check.differences] == ["checked"] * len(outputs)
+
+
+@pytest.mark.parametrize(
+    ("operator", "domain"), [("QGemm", "com.microsoft"), ("QLinearMul", "my.domain"), ("Foo", "")]
+)
+def test_operators_that_openvino_lacks_get_no_hint_on_shapes(tmp_path, operator, domain):
+    node = helper.make_node(operator, ["x"], ["y"], domain=domain)
+    path = write_onnx(tmp_path / "net.onnx", [node], {"x": ("N", 4)}, {"y": ("N", 4)})
+    with pytest.raises(InputError, match=operator) as caught:
+        make(path, tmp_path / "out")
+    assert "--shape" not in caught.value.hint
+    assert ("QDQ" in caught.value.hint) == operator.startswith("Q")
 
 
 def test_a_wrong_name_of_a_shape_is_an_error_also_before_reading(tmp_path):

@@ -1,6 +1,10 @@
 """What ONNX files declare, and batchwise recurrent operators."""
 
+import errno
 import io
+import os
+import re
+from unittest.mock import Mock
 
 import numpy as np
 import onnx
@@ -183,6 +187,14 @@ def test_external_data_of_any_name_belongs_to_the_file(tmp_path):
     assert external_files(conv_onnx(tmp_path / "plain.onnx")) == []
     (tmp_path / "empty.onnx").touch()
     assert external_files(tmp_path / "empty.onnx") == []
+
+
+def test_a_file_without_a_size_is_an_error_of_the_system(tmp_path, monkeypatch):
+    path = conv_onnx(tmp_path / "m.onnx")
+    broken = Mock(side_effect=OSError(errno.EIO, os.strerror(errno.EIO)))
+    monkeypatch.setattr(onnx_file, "os", Mock(wraps=os, fstat=broken))
+    with pytest.raises(InputError, match=re.escape(path.name)):
+        external_files(path)
 
 
 def test_changed_external_data_is_another_source(tmp_path):

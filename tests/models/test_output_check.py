@@ -274,6 +274,7 @@ def test_tolerance_of_a_quantized_source_is_its_step(tmp_path, monkeypatch, fact
             make(source, tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_products_of_8_bits_that_a_cpu_saturates_are_not_a_wrong_conversion(tmp_path):
     """Without VNNI, 8-bit kernels add pairs of products in 16 bits: 2 * 255 * 127 > 32767."""
     rng = np.random.default_rng(0)

@@ -72,3 +72,10 @@ def test_status_says_whether_agreement_is_evidence(arrays, varies, status):
 def test_random_output_is_never_checked():
     history = OutputHistory("y", random=True)
     assert (history.status, history.to_record().compared) == ("random", 0)
+
+
+@pytest.mark.filterwarnings("error")
+def test_memory_that_nothing_was_written_to_is_compared_without_a_warning():
+    signaling = np.array([0x7F800001], np.uint32).view(np.float32)
+    compared = compare_output("y", signaling, np.ones(1, np.float32))
+    assert (compared.mismatched, compared.total) == (1, 1)

@@ -138,6 +138,7 @@ def overlap(first, second, *, center):
     return common / (sum(areas) - common)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("center", [0, 1])
 @pytest.mark.parametrize("threshold", [0.5, 0.45, 0.7])
 def test_an_overlap_equal_to_the_threshold_is_tried(tmp_path, threshold, center):

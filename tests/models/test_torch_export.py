@@ -11,6 +11,7 @@ from ovtool.models.torch_weights import UnsafeFileError
 from tests.models.source_models import exported, make
 
 
+@pytest.mark.slow
 def test_exported_program_keeps_dynamic_shapes(nets):
     record = make(exported(nets / "m.pt2"), nets / "out", trust=True).record
     assert record.source.kind == "torch-export"
@@ -20,6 +21,7 @@ def test_exported_program_keeps_dynamic_shapes(nets):
     assert "image 2x3x8x8" in record.check.inputs
 
 
+@pytest.mark.slow
 def test_exported_program_with_static_batch_becomes_dynamic(nets):
     record = make(exported(nets / "m.pt2", dynamic=False), nets / "out", trust=True).record
     assert record.batch == "dynamic"

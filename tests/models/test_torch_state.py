@@ -85,6 +85,7 @@ def convert(module):
     return from_module(module, torch.ones(1, 4), SourceOptions(), source)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "names"),
     [

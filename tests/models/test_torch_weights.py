@@ -8,6 +8,7 @@ from ovtool.core.errors import InputError
 from tests.models.source_models import Net, make
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["w.safetensors", "w.pt", "old.pt"])
 def test_weights_load_from_every_format(nets, name):
     torch.manual_seed(1)

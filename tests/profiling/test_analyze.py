@@ -46,7 +46,7 @@ def test_files_have_the_counts_of_the_document(variant, tmp_path):
     assert rows["conv1"]["output_shape"] == "1x32x16x16"
     with pytest.raises(InputError, match="out"):
         analyze(variant, out=tmp_path / "out")
-    assert analyze(variant, out=tmp_path / "out", replace=True).to_json() == result.to_json()
+    assert analyze(variant, out=tmp_path / "out", force=True).to_json() == result.to_json()
 
 
 def test_open_dimension_must_be_given(tmp_path):

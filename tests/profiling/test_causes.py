@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ovtool.profiling.causes import CAUSES, NEUTRAL, make_cause, rank
+from ovtool.profiling.causes import CAUSES, NEUTRAL, UNEXPLAINED, make_cause, rank
 
 TIMES = st.lists(st.tuples(st.floats(0, 100), st.floats(0, 100)), min_size=3, max_size=6)
 
@@ -23,6 +23,12 @@ def test_a_difference_within_the_noise_is_not_significant():
     assert not cause.significant
 
 
+@pytest.mark.parametrize(("b_ms", "stake"), [([0.0, 0.0, 1.0], 0.0), ([1.0, 1.1, 0.9], 1.0)])
+def test_unexplained_time_is_at_stake_only_beyond_the_noise(b_ms, stake):
+    cause = make_cause(UNEXPLAINED, "", [0.0] * 3, b_ms, speedup=2.0)
+    assert cause.stake_ms == pytest.approx(stake)
+
+
 @given(TIMES, st.sampled_from(sorted(CAUSES)))
 def test_the_difference_is_that_of_the_times(times, cause_id):
     a, b = zip(*times, strict=True)
@@ -31,8 +37,11 @@ def test_the_difference_is_that_of_the_times(times, cause_id):
     assert cause.stake_ms >= 0
     assert "{" not in cause.sentence
     if cause_id not in NEUTRAL:
-        assert cause.stake_ms >= cause.added_ms.value - 1e-9
         assert cause.remedy
+        if cause_id == UNEXPLAINED and not cause.significant:
+            assert cause.stake_ms == 0
+        else:
+            assert cause.stake_ms >= cause.added_ms.value - 1e-9
 
 
 def test_a_slow_model_is_ranked_by_what_is_added_and_another_by_what_is_at_stake():

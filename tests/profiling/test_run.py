@@ -36,6 +36,7 @@ def written(variants, tmp_path_factory):
     return out, api.profile(variants["int8"], batch=4, precision="f32", seconds=SECONDS, out=out)
 
 
+@pytest.mark.slow
 def test_every_layer_has_time_and_precision(written):
     _, result = written
     assert (result.variant, result.device, result.batch, result.load) == (

@@ -11,15 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
+from ovtool.compression.registry import parse_settings
 from ovtool.core.errors import InputError
 from ovtool.core.input_limits import MAX_DEPTH
 from ovtool.core.sweep_spec import SweepSpec
+from ovtool.core.yaml_file import MAX_BYTES, MistakesError
 from ovtool.recipes.schema import (
-    MAX_BYTES,
     ModelSource,
     Recipe,
     RecipeData,
-    RecipeError,
     RecipeStep,
     RecipeVariant,
     bundled_folder,
@@ -43,7 +43,7 @@ def mistakes(tmp_path):
 
     def read(text):
         path = write(tmp_path, text)
-        with pytest.raises(RecipeError) as caught:
+        with pytest.raises(MistakesError) as caught:
             read_recipe(path)
         for mistake in caught.value.mistakes:
             assert f"{path}:{mistake.line}: {mistake.message}" in str(caught.value).split("\n  ")
@@ -129,7 +129,7 @@ def test_all_mistakes_are_reported_with_their_lines(mistakes):
         (12, ["'int9'", "int8?"]),
         (15, ["'mod'", "mode?"]),
         (16, ["int8", "data.calibration"]),
-        (18, ["sweep.batches.1: ", "'two'"]),
+        (18, ["sweep.batches: ", "'two'"]),
     ]
     assert [line for line, _ in reported] == [line for line, _ in expected]
     for (_, message), (_, values) in zip(reported, expected, strict=True):
@@ -258,7 +258,7 @@ def test_other_text_gives_one_mistake(mistakes, text, line, value):
 def test_a_file_without_recipe_text_is_rejected(tmp_path, content):
     with pytest.raises(InputError, match=re.escape(str(tmp_path / "r.yaml"))) as caught:
         read_recipe(write(tmp_path, content))
-    assert not isinstance(caught.value, RecipeError)
+    assert not isinstance(caught.value, MistakesError)
 
 
 def test_nested_aliases_are_rejected_quickly(tmp_path):
@@ -266,7 +266,7 @@ def test_nested_aliases_are_rejected_quickly(tmp_path):
     for before, after in zip("abcdefghij", "bcdefghijk", strict=True):
         lines.append(f"{after}: &{after} [{','.join(['*' + before] * 9)}]")
     started = time.monotonic()
-    with pytest.raises(RecipeError, match=r"\*a"):
+    with pytest.raises(MistakesError, match=r"\*a"):
         read_recipe(write(tmp_path, "\n".join(lines)))
     assert time.monotonic() - started < 30, "the aliases are not expanded"
 
@@ -296,7 +296,7 @@ def test_a_model_is_no_recipe(tmp_path, size):
     for name in (model, variant, tmp_path / "net.keras", "sample:efficientnet-lite0", "net:make"):
         with pytest.raises(InputError, match="model") as caught:
             find_recipe(name)
-        assert f"ovtool sweep {name}" in caught.value.hint
+        assert f"ovtool run {name}" in caught.value.hint
 
 
 # Tokens of YAML and recipes, so that random texts get past the first token.
@@ -324,6 +324,7 @@ def only_input_errors(folder: Path, content: bytes) -> None:
         read_recipe(write(folder, content))
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(st.one_of(st.lists(PIECES, max_size=30).map("".join), st.text(max_size=40)))
 def test_any_text_gives_a_recipe_or_an_input_error(tmp_path_factory, text):
@@ -331,6 +332,7 @@ def test_any_text_gives_a_recipe_or_an_input_error(tmp_path_factory, text):
     only_input_errors(folder, text.encode("utf-8", "surrogatepass"))
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys(Recipe.model_fields, TREES)))
 def test_any_yaml_gives_a_recipe_or_an_input_error(tmp_path_factory, tree):
@@ -343,3 +345,46 @@ def test_any_yaml_gives_a_recipe_or_an_input_error(tmp_path_factory, tree):
 def test_find_rate_has_a_default_percentile(tmp_path):
     text = MINIMAL + "sweep: {find_rate: {max_latency_ms: 20}}"
     assert read_recipe(write(tmp_path, text)).sweep.find_rate.percentile == 99
+
+
+def test_a_recipe_takes_the_notation_of_the_command_line(tmp_path):
+    recipe = read_recipe(
+        write(
+            tmp_path,
+            """\
+            recipe: 1
+            name: x
+            model:
+              source: m.onnx
+              tolerance: 5%
+              dtypes: {ids: INT64}
+              preprocessing: {channels: bgr}
+            data:
+              calibration: {source: noise}
+              validation: {source: noise}
+              evaluation: {source: noise, metric: Cosine}
+            variants:
+              fp32: {precisions: [FP32]}
+              int8:
+                steps:
+                  - INT8: {preset: Mixed, max_drop: 1%}
+            sweep:
+              devices: [cpu, Gpu.0]
+              batches: 1..8:x2
+            choose:
+              min_quality: 95%
+              objective: Latency
+            """,
+        )
+    )
+    assert recipe.model.tolerance == 0.05
+    assert recipe.model.dtypes == {"ids": "i64"}
+    assert recipe.model.preprocessing.channels == "BGR"
+    assert recipe.data.evaluation.metric == "cosine"
+    assert recipe.variants["fp32"].precisions == ("f32",)
+    (step,) = recipe.variants["int8"].steps
+    assert step.method == "int8"
+    assert parse_settings(step.method, step.settings).max_drop == 0.01
+    assert recipe.sweep.devices == ("CPU", "GPU.0")
+    assert recipe.sweep.batches == (1, 2, 4, 8)
+    assert (recipe.choose.min_quality, recipe.choose.objective) == (0.95, "latency")

@@ -19,6 +19,7 @@ def frame(figures):
         "precision": "default",
         "shape": "",
         "data_shape": "",
+        "kv_cache_precision": "",
     }
     return table.assign(
         **same, status="ok", emulated=None, batch=1, load="latency",

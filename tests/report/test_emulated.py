@@ -108,6 +108,7 @@ def test_virtual_device_is_marked_with_the_device_it_ran_on(tmp_path):
     assert all("AUTO (emulated) (ran on GPU.0)" in row.name for row in rows)
 
 
+@pytest.mark.slow
 def test_page_and_markdown_count_the_rows(both, alone):
     content = build_content(both, ChoiceSpec())
     shown = page_of(content)
@@ -127,6 +128,7 @@ def test_note_lists_the_trials_once(both):
     assert "latency (emulated)" in note.evidence
 
 
+@pytest.mark.slow
 def test_failed_rows_are_not_counted_as_excluded(tmp_path):
     (trial,) = sweeps.trials([sweeps.INT8], batches=(1,), loads=("latency",), devices=["GPU"])
     (real,) = sweeps.trials([sweeps.INT8], batches=(1,), loads=("latency",))

@@ -27,6 +27,7 @@ def test_summary_has_a_row_for_each_configuration(tmp_path):
     assert summary.headings[1] == "agreement"
 
 
+@pytest.mark.slow
 def test_the_caption_says_why_the_metric_decides(tmp_path):
     first = sweeps.whole(tmp_path / "a", name="a", quality_reason="reason 1")
     other = sweeps.whole(tmp_path / "b", name="b", quality_reason="reason 2")

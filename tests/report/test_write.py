@@ -1,10 +1,13 @@
 """The files of a report."""
 
+import sys
+
 import pandas as pd
 import pytest
 
 from ovtool.core.columns import COLUMNS
 from ovtool.core.errors import InputError
+from ovtool.report import write
 from ovtool.report.write import report
 from ovtool.selection.choice_spec import ChoiceSpec
 from tests.helpers import sweeps
@@ -36,6 +39,7 @@ def test_csv_and_parquet_hold_the_table(written):
     assert parquet["executed_precision"].isna().sum() == 1, "unknown is empty"
 
 
+@pytest.mark.slow
 def test_report_into_the_sweep_folder_keeps_the_journal(tmp_path):
     folder = sweeps.whole(tmp_path / "s", batches=(1, 2))
     before = (folder / "journal.jsonl").read_bytes()
@@ -45,6 +49,7 @@ def test_report_into_the_sweep_folder_keeps_the_journal(tmp_path):
     assert (folder / "results.parquet").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reason", [None, "no memory left"])
 def test_report_without_measurements_has_no_recommendation(tmp_path, reason):
     rows = [] if reason is None else [sweeps.failed(sweeps.trials()[0], reason)]
@@ -56,9 +61,10 @@ def test_report_without_measurements_has_no_recommendation(tmp_path, reason):
     assert "\n| " not in files.markdown.read_text(), "no table of variants"
 
 
+@pytest.mark.slow
 def test_limit_that_no_row_meets_names_the_nearest_row(tmp_path):
     folder = sweeps.whole(tmp_path / "s", batches=(1,))
-    files = report([folder], out=tmp_path / "out", choice=ChoiceSpec(max_latency_ms=0.1))
+    files = report([folder], out=tmp_path / "out", spec=ChoiceSpec(max_latency_ms=0.1))
     text = files.page.read_text()
     answer = text[text.index('id="no-recommendation"') : text.index("</section>")]
     assert "int8" in answer
@@ -68,10 +74,28 @@ def test_limit_that_no_row_meets_names_the_nearest_row(tmp_path):
 def test_objective_without_measurements_writes_nothing(tmp_path):
     folder = sweeps.whole(tmp_path / "s", batches=(1,))
     with pytest.raises(InputError, match="energy"):
-        report([folder], out=tmp_path / "out", choice=ChoiceSpec(objective="energy"))
+        report([folder], out=tmp_path / "out", spec=ChoiceSpec(objective="energy"))
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows refuses the removal")
+def test_a_folder_that_is_taken_away_gets_no_rest_of_a_report(tmp_path, monkeypatch):
+    out, render_page = tmp_path / "out", write.render_page
+
+    def take_away(*arguments):
+        out.rename(tmp_path / "moved")
+        return render_page(*arguments)
+
+    monkeypatch.setattr(write, "render_page", take_away)
+    folder = sweeps.whole(tmp_path / "sweep", batches=(1,))
+    with pytest.raises(InputError, match=str(out)):
+        report([folder], out=out)
+    assert not out.exists()
+    assert (tmp_path / "moved" / "results.csv").exists()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["index.html", "report.md", "results.csv", "results.parquet"])
 def test_a_file_of_others_is_never_overwritten(tmp_path, name):
     folder = sweeps.whole(tmp_path / "s", batches=(1,))

@@ -21,6 +21,7 @@ def test_quality_is_shared_within_configuration(tmp_path):
     assert table.rows["agreement_top1_ci_low"].notna().all()
 
 
+@pytest.mark.slow
 def test_quality_is_shared_between_sweeps_of_one_environment(tmp_path):
     trials = sweeps.trials(batches=(1, 2), loads=("latency",))
     evaluated = [

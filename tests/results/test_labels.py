@@ -25,6 +25,7 @@ def table(tmp_path_factory):
     return table_of(tmp_path_factory.mktemp("s") / "s", form(128), form(1024))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("field", ["shapes", "data_shapes"])
 def test_summary_and_charts_have_line_for_each_shape(tmp_path, field):
     rows = table_of(tmp_path / "s", form(128, field), form(1024, field))
@@ -56,6 +57,7 @@ def test_choice_names_shape_and_warns_of_several(table):
     assert LONG in alone.headline
 
 
+@pytest.mark.slow
 def test_page_and_failed_trials_name_shape(tmp_path):
     trials = sweeps.trials(MODELS, batches=(1,), forms=(form(128), form(1024)))
     measurements = [sweeps.measure(t, MODELS) for t in trials[:-1]]

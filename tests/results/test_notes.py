@@ -29,7 +29,7 @@ def test_notes_with_different_evidence_stay_separate(tmp_path):
 
 
 def test_equal_notes_are_one_note(tmp_path):
-    note = Note("noise", "it was noisy", "12 %")
+    note = Note("noise", "it was noisy", "12%")
     measurements = [sweeps.measure(t, notes=(note,)) for t in sweeps.trials(batches=(1,))]
     notes = load_results([sweeps.make(tmp_path / "s", measurements)]).notes
     assert [n.id for n in notes] == ["noise"]

@@ -43,6 +43,7 @@ VALUES = dict.fromkeys(CONFIG, text) | {
     "throughput_fps_ci_high": number,
     "latency_p50_ms": number,
     "latency_estimate_ms": number,
+    "tokens_s": st.none(),
 }
 ROW = st.fixed_dictionaries(VALUES)
 tables = st.lists(ROW, max_size=12)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ovtool.core.measurement import Round, Window
 from ovtool.core.statistics import ratio_unpaired
 from ovtool.results.rows import get_figure
-from ovtool.results.speedup import CPU_TIME_DOUBT, compute_speedup
+from ovtool.results.speedup import CPU_TIME_DOUBT, compute_speedup, find_speedups
 from ovtool.results.table import load_results
 from tests.helpers import sweeps
 from tests.helpers.shaped_sweeps import form, table_of
@@ -186,3 +186,35 @@ def test_speedup_of_any_rounds_is_positive_or_unknown(rounds_a, rounds_b, group_
     assert math.isnan(result.ratio.value) or result.ratio.value > 0
     if result.ratio.known:
         assert result.ratio.low <= result.ratio.value <= result.ratio.high
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_a_default_precision_of_f32_is_the_baseline_in_f32(tmp_path, both):
+    trials = sweeps.trials(batches=(1,), loads=("latency",))
+    measured = [
+        replace(sweeps.measure(t), executed_precision="f32")
+        for t in trials
+        if both or t.precision == "default"
+    ]
+    table = load_results([sweeps.make(tmp_path / "s", measured)])
+    for row in table.records:
+        assert row["speedup_f32_x"] is not None
+        if row["variant"] == "fp32":
+            assert (row["speedup_f32_x"], row["speedup_default_x"]) == (1, 1)
+            assert row["speedup_f32_x_ci_low"] is None
+        elif not both:
+            assert row["speedup_f32_x"] == row["speedup_default_x"]
+            assert find_speedups(row).keys() == {"f32, its default precision"}
+        else:
+            base = single_row(table, variant="fp32", precision="f32")
+            expected = row["throughput_fps"] / base["throughput_fps"]
+            assert row["speedup_f32_x"] == pytest.approx(expected, rel=0.05)
+
+
+def test_a_baseline_has_no_speedup_over_itself(tmp_path):
+    trials = sweeps.trials(batches=(1,), loads=("latency",))
+    table = load_results([sweeps.make(tmp_path / "s", [sweeps.measure(t) for t in trials])])
+    row = single_row(table, variant="fp32", precision="f32")
+    assert find_speedups(row).keys() == {"default precision"}
+    row = single_row(table, variant="fp32", precision="default")
+    assert find_speedups(row).keys() == {"f32"}

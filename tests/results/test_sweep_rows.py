@@ -63,6 +63,7 @@ def assert_same(a, b):
     assert dict(a.details.items()) == dict(b.details.items())
 
 
+@pytest.mark.slow
 def test_stored_rows_equal_rows_of_journal(folder, journals):
     kept = load_results([folder])
     assert not journals
@@ -139,6 +140,7 @@ def change_a_page(folder):
     pytest.fail("no change gives another table")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [append_to_journal, shorten_plan, truncate_results, overwrite_results, change_a_page],
@@ -170,6 +172,7 @@ def test_damaged_plan_is_input_error(folder):
         load_results([folder])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["plan.json", "environment.json", "journal.jsonl", RESULTS])
 def test_a_flipped_bit_never_gives_other_figures(folder, name):
     loaded, file = load_results([folder]), folder / name

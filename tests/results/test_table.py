@@ -8,6 +8,7 @@ import pytest
 from ovtool.core.columns import COLUMNS
 from ovtool.core.errors import InputError
 from ovtool.core.notes import Note
+from ovtool.core.sweep_folder import PlannedVariant
 from ovtool.results.table import load_results
 from tests.helpers import sweeps
 
@@ -41,6 +42,7 @@ def test_no_folders_or_measurements_give_empty_table(tmp_path):
     assert [n.id for n in load_results([empty]).notes] == ["sweep-unfinished"]
 
 
+@pytest.mark.slow
 def test_copied_sweep_gives_each_row_once(tmp_path):
     folder = sweeps.whole(tmp_path / "s")
     copy = sweeps.whole(tmp_path / "elsewhere" / "s")
@@ -72,6 +74,7 @@ def test_failed_trials_are_rows_and_unavailable_devices_are_kept(tmp_path):
     assert [(n.device, n.reason) for n in table.unavailable] == [("NPU", "none")]
 
 
+@pytest.mark.slow
 def test_environments_are_not_merged(tmp_path):
     table = load_results(
         [sweeps.whole(tmp_path / "a", env="a"), sweeps.whole(tmp_path / "b", env="b")]
@@ -81,6 +84,7 @@ def test_environments_are_not_merged(tmp_path):
     assert len(table.environments) == 2
 
 
+@pytest.mark.slow
 def test_different_quality_metrics_leave_agreement(tmp_path):
     a = sweeps.whole(tmp_path / "a", env="a", quality_metric="accuracy_top1")
     b = sweeps.whole(tmp_path / "b", env="b")
@@ -109,3 +113,23 @@ def test_part_of_table_keeps_details(tmp_path):
     assert {row["batch"] for row in part.records} == {1}
     assert part.details_of(part.records[0]).properties == {"PERFORMANCE_HINT": "LATENCY"}
     assert part.environments == table.environments
+
+
+def test_a_relative_variant_is_located_from_any_folder(tmp_path, monkeypatch):
+    project, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    folders = ("gone", "reports/int8", "x" * 5000)
+    variants = {
+        model.id: PlannedVariant(
+            name=model.name, folder=name, model_mib=1.0, compressed=False, baseline=model.id
+        )
+        for model, name in zip(sweeps.MODELS, folders, strict=True)
+    }
+    folder = sweeps.whole(project / "reports" / "s", batches=(1,), variants=variants)
+    (project / "reports" / "int8").mkdir()
+    (project / "reports" / "int8" / "variant.json").write_text("{}")
+    for place, expected in ((project, "reports/int8"), (elsewhere, str(project / "reports/int8"))):
+        monkeypatch.chdir(place)
+        table = load_results([folder])
+        folders = {row["variant"]: table.details_of(row).folder for row in table.records}
+        assert folders == {"int8": expected, "fp32": "gone", "int8-weights": "x" * 5000}

@@ -19,12 +19,14 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum kind { OPEN, READ, WRITE, FSYNC, RENAME, UNLINK, MKDIR, TRUNCATE, STAT, LIST, LOCK, LINK, PIPE, FORK, MAP, SEEK };
+enum kind { OPEN, READ, WRITE, FSYNC, RENAME, UNLINK, MKDIR, TRUNCATE, STAT, LIST, LOCK, LINK, PIPE, FORK, MAP, SEEK, KINDS };
+enum { PLACES = 1024, LENGTH = 256 };
 
 static struct plan {
     int active, server, kind, place, error, struck;
     int calls[32];
     char folder[4096];
+    char paths[KINDS][PLACES][LENGTH]; /* below the folder; empty for calls without a path */
 } *plan;
 
 __attribute__((constructor)) static void start(void) {
@@ -40,8 +42,10 @@ static int counting(void) { return plan && plan->active && getpid() != plan->ser
 
 static int within(const char *path) { return !strncmp(path, plan->folder, strlen(plan->folder)); }
 
-static int strike(enum kind kind) {
+static int strike(enum kind kind, const char *path) {
     int number = __atomic_add_fetch(&plan->calls[kind], 1, __ATOMIC_SEQ_CST);
+    if (path && number <= PLACES)
+        strncpy(plan->paths[kind][number - 1], path + strlen(plan->folder), LENGTH - 1);
     if ((int)kind != plan->kind || number != plan->place) return 0;
     plan->struck = 1;
     if (!plan->error) kill(getpid(), SIGKILL);
@@ -49,7 +53,7 @@ static int strike(enum kind kind) {
     return 1;
 }
 
-static int fails(enum kind kind) { return counting() && strike(kind); }
+static int fails(enum kind kind) { return counting() && strike(kind, 0); }
 
 static int fails_fd(enum kind kind, int fd) {
     char name[64], path[4096];
@@ -59,12 +63,12 @@ static int fails_fd(enum kind kind, int fd) {
     long size = syscall(SYS_readlinkat, AT_FDCWD, name, path, sizeof path - 1);
     errno = before;
     path[size < 0 ? 0 : size] = 0;
-    return within(path) && strike(kind);
+    return within(path) && strike(kind, path);
 }
 
 static int fails_at(enum kind kind, int fd, const char *path) {
     if (!counting() || !path) return 0;
-    if (*path == '/' || fd == AT_FDCWD) return within(path) && strike(kind);
+    if (*path == '/' || fd == AT_FDCWD) return within(path) && strike(kind, path);
     return fails_fd(kind, fd);
 }
 

@@ -50,6 +50,11 @@ class Child:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, number)
 
+    def resume(self) -> bool:
+        """Let a command begin that was started as stopped."""
+        self.kill(signal.SIGCONT)
+        return True
+
     def kill_all(self) -> None:
         """Kill the command and the processes of its session."""
         with contextlib.suppress(ProcessLookupError):

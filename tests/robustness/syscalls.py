@@ -13,6 +13,7 @@ import ctypes
 import errno
 import mmap
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -51,6 +52,9 @@ KINDS = {
 STATE = ("write", "fsync", "rename", "unlink", "mkdir", "truncate", "lock")
 """Kinds that change what is on the disk."""
 KILL = "KILL"
+PLACES, LENGTH = 1024, 256
+"""Calls of a kind whose paths are kept, and the bytes of a path."""
+_CHANGING = re.compile(r"[0-9a-f]{8,}|\d+")
 
 
 class _Plan(ctypes.Structure):
@@ -63,6 +67,7 @@ class _Plan(ctypes.Structure):
         ),
         ("calls", ctypes.c_int * 32),
         ("folder", ctypes.c_char * 4096),
+        ("paths", ctypes.c_char * LENGTH * PLACES * len(KINDS)),
     )
 
 
@@ -100,6 +105,7 @@ class CallInjector:
         plan.kind, plan.place, plan.struck = list(KINDS).index(kind), place, 0
         plan.error = 0 if error == KILL else getattr(errno, error)
         ctypes.memset(plan.calls, 0, ctypes.sizeof(plan.calls))
+        ctypes.memset(plan.paths, 0, ctypes.sizeof(plan.paths))
 
         def strike(child: Child) -> bool:
             plan.active = 1
@@ -117,6 +123,18 @@ class CallInjector:
         assert outcome.status == 0, outcome
         return dict(zip(KINDS, self.plan.calls, strict=False))
 
+    def ends(self, kind: str) -> list[int]:
+        """Return the first and last call of a kind on each file, of the command before.
+
+        Files whose names differ in numbers count as one; so do calls without a path.
+        """
+        index = list(KINDS).index(kind)
+        files: dict[str, list[int]] = {}
+        for place in range(1, min(self.plan.calls[index], PLACES) + 1):
+            path = self.plan.paths[index][place - 1].value.decode(errors="replace")
+            files.setdefault(_CHANGING.sub("#", path), []).append(place)
+        return sorted({place for places in files.values() for place in (places[0], places[-1])})
+
 
 @contextlib.contextmanager
 def injector(folder: Path, *, fake: bool = True) -> Iterator[CallInjector]:
@@ -129,14 +147,20 @@ def injector(folder: Path, *, fake: bool = True) -> Iterator[CallInjector]:
 def stepped(
     injected: CallInjector, names: list[str], kinds: list[str], step: int, *, kill: bool = False
 ) -> Iterator[Outcome]:
-    """Yield the outcomes of every ``step``-th system call of each command and kind."""
+    """Yield the outcomes of every ``step``-th system call of each command and kind.
+
+    With step 0: of the first and last call on each file.
+    """
     for name in names:
         totals = injected.count(name)
-        print(f"{name}: {totals}", flush=True)
+        places = {
+            kind: range(1, totals[kind] + 1, step) if step else injected.ends(kind)
+            for kind in kinds
+        }
+        print(f"{name}: {totals}, of which {sum(map(len, places.values()))} fail", flush=True)
         for kind in kinds:
             for error in (KILL,) if kill else KINDS[kind]:
-                run = partial(injected.attack, name, kind, error)
-                yield from map(run, range(1, totals[kind] + 1, step))
+                yield from map(partial(injected.attack, name, kind, error), places[kind])
 
 
 def main() -> None:
@@ -145,7 +169,12 @@ def main() -> None:
     parser.add_argument("--all", action="store_true", help="every verb, every kind, every call")
     parser.add_argument("--verb", default="choose", help=f"of {', '.join(inputs.VERBS)}")
     parser.add_argument("--kind", default=",".join(STATE), help=f"of {', '.join(KINDS)}")
-    parser.add_argument("--step", type=int, default=1, help="every n-th call")
+    parser.add_argument(
+        "--step",
+        type=int,
+        default=1,
+        help="every n-th call; 0: the first and last one of each kind on each file",
+    )
     parser.add_argument("--kill", action="store_true", help="SIGKILL at the call instead")
     parser.add_argument("--real", action="store_true", help="measure in worker processes")
     parser.add_argument("--log", default="syscalls.jsonl", help="file of outcomes")

@@ -26,6 +26,7 @@ from tests.roofline.scripted import (
 )
 
 
+@pytest.mark.slow
 def test_calibration_recovers_scripted_rates_and_is_stored():
     stored = calibrate()
     assert stored.layer.value_s == pytest.approx(LAYER_MS / 1000, rel=0.05)
@@ -42,12 +43,14 @@ def test_calibration_recovers_scripted_rates_and_is_stored():
     assert calibration.path(stored.environment, "CPU").is_file()
 
 
+@pytest.mark.slow
 def test_unsupported_precision_is_listed_with_the_reason():
     stored = calibrate()
     assert any("f16" in reason and "would run in bf16" in reason for reason in stored.left_out)
     assert not any(rate.precision == "f16" for rate in stored.rates)
 
 
+@pytest.mark.slow
 def test_product_in_another_precision_is_not_a_peak():
     def in_f32(trial):
         return tuple(
@@ -70,6 +73,7 @@ def test_failing_device_stores_nothing():
     assert predicting.find_calibration("CPU") is None
 
 
+@pytest.mark.slow
 def test_device_without_runtime_graph_raises():
     with pytest.raises(NothingMeasuredError):
         calibrate(runner=FakeRunner(script, 0.1, 0))

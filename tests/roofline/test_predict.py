@@ -40,6 +40,7 @@ def test_missing_calibration_hint_is_the_command(variant, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_prediction_sums_executed_layers(variant):
     calibrate()
     result = api.predict(variant, precision="f32")
@@ -49,6 +50,7 @@ def test_prediction_sums_executed_layers(variant):
     assert result.latency_ms > 1000 * flops / SPEED["f32"]
 
 
+@pytest.mark.slow
 def test_roofline_figures_require_every_layer():
     rates = calibrate().device_rates()
     layers = executed(Trial("v", "product-4-x3", "CPU", 1, "latency", precision="f32"))
@@ -62,6 +64,7 @@ def test_roofline_figures_require_every_layer():
     assert predicting.roofline_figures([], rates) == {}
 
 
+@pytest.mark.slow
 def test_rates_are_fitted_once_per_device(monkeypatch):
     stored, fits = calibrate(), []
     real = calibration.Calibration.device_rates
@@ -121,6 +124,7 @@ def test_profile_compares_each_layer_with_its_limit(variant, tmp_path):
     assert (out / "charts" / "roofline.svg").is_file()
 
 
+@pytest.mark.slow
 def test_uncalibrated_hint_raises(variant):
     calibrate()
     with pytest.raises(InputError, match="throughput"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -14,6 +15,7 @@ from ovtool.core.errors import (
     NothingMeasuredError,
     UndecidedError,
 )
+from ovtool.core.notes import make_note
 from ovtool.core.trial import Trial
 from ovtool.results.table import load_results
 from ovtool.selection.choice import NothingFitsError, choose_from
@@ -46,6 +48,7 @@ def test_highest_throughput_wins_with_reasons(table):
     assert "2 streams" in choice.headline
 
 
+@pytest.mark.slow
 def test_the_choice_says_why_its_metric_decides(tmp_path):
     reason = "no labels; output y is a softmax"
     choice = choose_from(load_results([sweeps.whole(tmp_path / "s", quality_reason=reason)]))
@@ -93,7 +96,7 @@ def test_each_configuration_has_one_runner_up(table):
     assert configs == [("int8-weights", "default"), ("fp32", "default"), ("fp32", "f32")]
     best, second = choice.winner, choice.runners_up[0]
     loss = 100 * (1 - second.row["throughput_fps"] / best["throughput_fps"])
-    assert f"{units.text(loss, 2)} %" in second.shortfall
+    assert f"{units.text(loss, 2)}%" in second.shortfall
 
 
 def with_tie(table, factor, **figures):
@@ -129,7 +132,7 @@ def test_rows_without_significant_difference_are_ties(table):
 
 
 def test_ties_go_to_the_lower_latency(table):
-    """A throughput of 2 % more within noise is not worth four times the latency."""
+    """A throughput of 2% more within noise is not worth four times the latency."""
     tied = with_tie(table, 0.98, **latency(10.0))
     best = choose_from(table, ANY).winner
     assert best["latency_p99_ms"] > 40
@@ -141,7 +144,7 @@ def test_ties_go_to_the_lower_latency(table):
     assert units.text(best["throughput_fps"]) in choice.reasons[0]
     assert choice.confidence.row < 0.5, "the confidence is that of the winner"
     (runner,) = (r for r in choice.runners_up if r.row["variant"] == "int8")
-    assert "2.0 % more" in runner.shortfall
+    assert "2.0% more" in runner.shortfall
     assert choice.to_json()["settled_by"] == "latency_p99_ms"
 
 
@@ -231,3 +234,52 @@ def test_figure_without_interval_is_met_or_missed(table):
         ChoiceSpec(max_latency_ms=row["latency_p90_ms"] * 1.01, objective="latency", percentile=90),
     )
     assert [c.outcome for c in choice.checks] == ["met"]
+
+
+def unsteady(name, *more):
+    evidence = f"{name}: two runs differ"
+    return {name: (make_note("outputs-not-repeatable", evidence), *more)}
+
+
+def test_a_variant_with_outputs_that_are_not_repeatable_is_not_chosen(tmp_path, table):
+    assert choose_from(table, ANY).winner["variant"] == "int8"
+    folder = sweeps.whole(tmp_path / "s", variant_notes=unsteady("int8"))
+    choice = choose_from(load_results([folder]), ANY)
+    assert choice.winner["variant"] != "int8"
+    assert all(runner.row["variant"] != "int8" for runner in choice.runners_up)
+    evidence = {note.id: note.evidence for note in choice.warnings}["unrepeatable-left-out"]
+    assert "int8 on CPU" in evidence
+    assert "objective-on-unknown" not in ids(choice), "these rows have a throughput"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("streams", "chosen"), [(2, True), (1, False)])
+def test_outputs_that_differ_with_several_streams_leave_one_stream(tmp_path, streams, chosen):
+    note = make_note("outputs-not-repeatable", "int8: other outputs")
+    rows = [sweeps.measure(trial) for trial in sweeps.trials()]
+    wrong = next(
+        row for row in rows if row.trial.variant == sweeps.INT8.id
+        and row.figures["streams"] == streams
+    )  # fmt: skip
+    rows[rows.index(wrong)] = replace(wrong, notes=(note,))
+    table = load_results([sweeps.make(tmp_path / "s", rows)])
+    choice = choose_from(table, ChoiceSpec(objective="latency"))
+    assert (choice.winner["variant"] == "int8") == chosen
+    assert choice.winner["streams"] == 1
+    assert "unrepeatable-left-out" in ids(choice)
+
+
+def test_a_graph_with_random_operations_can_be_chosen(tmp_path):
+    notes = unsteady("int8", make_note("outputs-random", "RandomUniform"))
+    folder = sweeps.whole(tmp_path / "s", variant_notes=notes)
+    choice = choose_from(load_results([folder]), ANY)
+    assert choice.winner["variant"] == "int8"
+    assert "unrepeatable-left-out" not in ids(choice)
+
+
+def test_nothing_is_chosen_if_no_model_has_repeatable_outputs(tmp_path):
+    names = {model.name for model in sweeps.MODELS}
+    notes = {k: v for name in names for k, v in unsteady(name).items()}
+    folder = sweeps.whole(tmp_path / "s", variant_notes=notes)
+    with pytest.raises(LimitNotMetError, match="repeatable"):
+        choose_from(load_results([folder]), ANY)

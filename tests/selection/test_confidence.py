@@ -48,7 +48,7 @@ def test_shares_add_up_and_mirror_the_other_direction(intervals, lower):
 @settings(max_examples=30)
 @given(figures, st.floats(0.5, 2))
 def test_draws_match_the_interval(figure, offset):
-    """2.5 % of the draws lie above the upper end: what an exact figure there would beat."""
+    """2.5% of the draws lie above the upper end: what an exact figure there would beat."""
     above = best_shares([figure, Interval(figure.high, figure.high, figure.high)], lower=False)[0]
     assert above == pytest.approx(0.5 if figure.high == figure.value == figure.low else above)
     if figure.high > figure.value:
@@ -92,3 +92,10 @@ def test_shares_of_a_configuration_are_added():
     near = [Interval(v, v - 1, v + 1) for v in (10.0, 9.9, 9.8)]
     result = confidence(near, ["int8", "int8", "fp32"], lower=False)
     assert result.row < result.configuration < 1
+
+
+@pytest.mark.parametrize(("row", "configuration", "same"), [(0.9, 0.9, True), (0.3, 0.9, False)])
+def test_the_summary_says_whether_the_share_is_that_of_the_row(row, configuration, same):
+    summary = module.Confidence(row, configuration, "").summary
+    assert "90%" in summary
+    assert ("some batch" in summary) != same

@@ -58,10 +58,11 @@ def test_int8_gain_over_f32_baseline_has_no_note(tmp_path):
     assert "int8-baseline-reduced" not in explained(tmp_path / "2", fast, figures)
 
 
+@pytest.mark.slow
 def test_precision_fallback(tmp_path):
     partly = I8 | {"flops_i8_pct": 70.0, "flops_bf16_pct": 0.0, "flops_f32_pct": 30.0}
     note = explained(tmp_path, figures={("int8", "default"): partly})["fallback-f32"]
-    assert "i8 70.0 %, f32 30.0 %" in note.evidence
+    assert "i8 70.0%, f32 30.0%" in note.evidence
     whole = explained(tmp_path / "2", figures={("int8", "default"): I8})
     assert not {"fallback-f32", "fallback-float"} & set(whole)
 
@@ -71,9 +72,10 @@ def test_precision_fallback(tmp_path):
 
     assert "conv1" in explained(tmp_path / "3", change=noted)["fallback-float"].evidence
     little = explained(tmp_path / "4", figures={("int8", "default"): I8}, change=noted)
-    assert "fallback-float" not in little, "2 % of the arithmetic"
+    assert "fallback-float" not in little, "2% of the arithmetic"
 
 
+@pytest.mark.slow
 def test_memory_bound_where_fewer_bytes_alone_are_faster(tmp_path):
     bf16 = BF16 | {"gflops": 0.77}
     figures = {("int8", "default"): bf16, ("fp32", "default"): bf16}
@@ -95,13 +97,14 @@ def test_memory_bound_by_the_roofline(tmp_path):
     known = {"memory_bound_pct": 81.5, "limit_ms": 3.1}
     figures = {("fp32", "default"): known, ("int8", "default"): known | {"memory_bound_pct": 49.0}}
     note = explained(tmp_path, figures=figures)["memory-bound-roofline"]
-    assert "81.5 %" in note.evidence
+    assert "81.5%" in note.evidence
     assert "3.10 ms (calculated), p50 4.20 [4.14, 4.28] ms (measured)" in note.evidence
     assert "fp32" in note.evidence
     assert "int8" not in note.evidence
     assert "memory-bound-roofline" not in explained(tmp_path / "2"), "not calibrated"
 
 
+@pytest.mark.slow
 def test_past_the_knee(tmp_path):
     notes = explained(tmp_path, batches=(1, 8))
     assert "batch 8 has" in notes["knee"].evidence
@@ -115,6 +118,7 @@ def test_past_the_knee(tmp_path):
     assert "knee" not in explained(tmp_path / "3", batches=(1,))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verdict", ["contended", "throttled", "unsteady"])
 def test_disturbed_measurement(tmp_path, verdict):
     def disturbed(one):
@@ -122,7 +126,7 @@ def test_disturbed_measurement(tmp_path, verdict):
         return replace(one, verdict=verdict, figures={**one.figures, **more})
 
     note = explained(tmp_path, change=disturbed)[f"measured-{verdict}"]
-    assert ("31.0 %" in note.evidence) == (verdict == "contended")
+    assert ("31.0%" in note.evidence) == (verdict == "contended")
     assert ("ESTIMATE" in note.evidence) == (verdict == "contended")
     assert not [i for i in explained(tmp_path / "2") if i.startswith("measured-")]
 
@@ -147,9 +151,10 @@ def sparsity(path, share, fast=False):
     return explained(path, models, figures | {("pruned", "default"): {"nonzero_pct": share}})
 
 
+@pytest.mark.slow
 def test_sparse_without_speedup(tmp_path):
     note = sparsity(tmp_path, 40.0)["sparse-not-faster"]
-    assert "40.0 % of the weights are not zero" in note.evidence
+    assert "40.0% of the weights are not zero" in note.evidence
     assert "faster" not in note.evidence
     assert "sparse-not-faster" not in sparsity(tmp_path / "2", 98.0)
     assert "sparse-not-faster" not in sparsity(tmp_path / "3", 40.0, fast=True)

@@ -51,6 +51,7 @@ def test_every_batch_curve_has_a_knee(tmp_path):
     assert knees[0].to_json()["throughput_ratio"]["value"] > 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("share", "relative", "batch"), [(1.01, 0.02, 1), (1.01, 0.001, 2), (1.5, 0.4, 2)]
 )

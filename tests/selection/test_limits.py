@@ -7,6 +7,7 @@ import math
 import re
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,11 +18,12 @@ from ovtool.core.statistics import Interval
 from ovtool.report.content import build_content
 from ovtool.report.markdown import format_markdown
 from ovtool.results.labels import figure_text
+from ovtool.results.rows import Rows
 from ovtool.results.table import load_results
 from ovtool.selection.choice import NothingFitsError, choose_from
 from ovtool.selection.choice_spec import ChoiceSpec
 from ovtool.selection.limits import Check, Limit
-from ovtool.selection.quantities import column_quantity
+from ovtool.selection.quantities import column_quantity, drop_quantity
 from tests.helpers import sweeps
 from tests.helpers.report_pages import page_of
 
@@ -96,6 +98,7 @@ def test_unknown_figure_satisfies_no_limit():
     assert check.outcome == "unknown"
 
 
+@pytest.mark.slow
 def test_a_stored_cosine_is_a_quality(tmp_path):
     """Models that are no classifiers are judged by the cosine with the uncompressed model."""
     table = load_results([sweeps.whole(tmp_path / "s", quality_metric="output_cosine")])
@@ -131,9 +134,46 @@ def test_an_error_has_a_highest_acceptable_value(tmp_path):
     assert caught.value.nearest.row["variant"] == "fp32"
 
 
+def by_perplexity(folder, figures):
+    """A sweep over a text: perplexity and its rise by variant, each with an interval."""
+    made = []
+    for trial in sweeps.trials():
+        value, rise, half = figures.get(trial.variant_name, (33.0, 10.0, 1.0))
+        quality = {"quality_samples": 50.0}
+        for name, figure, width in (
+            ("perplexity", value, 3.0),
+            ("perplexity_rise_pct", rise, half),
+        ):
+            quality |= {name: figure, f"{name}_ci_low": figure - width}
+            quality[f"{name}_ci_high"] = figure + width
+        measurement = sweeps.measure(trial)
+        made.append(replace(measurement, figures={**measurement.figures, **quality}))
+    return load_results([sweeps.make(folder, made, quality_metric="perplexity")])
+
+
+def test_the_rise_of_the_perplexity_is_limited_by_its_own_interval(tmp_path):
+    table = by_perplexity(tmp_path / "s", {"fp32": (30.0, 0.0, 0.0), "int8": (30.4, 1.3, 0.5)})
+    fastest = choose_from(table).winner["variant"]
+    assert fastest == "int8"  # a rise of 1% is not excluded
+    assert choose_from(table, ChoiceSpec(max_perplexity=30.2)).winner["variant"] == "fp32"
+    assert choose_from(table, ChoiceSpec(max_drop=0.01)).winner["variant"] == "fp32"
+    assert choose_from(table, ChoiceSpec(max_drop=0.014)).winner["variant"] == "int8"
+    with pytest.raises(NothingFitsError) as caught:
+        choose_from(table, ChoiceSpec(max_perplexity=29))
+    assert caught.value.nearest.row["variant"] == "fp32"
+    worse = by_perplexity(tmp_path / "t", {"fp32": (30.0, 0.0, 0.0), "int8": (30.9, 3.0, 0.5)})
+    assert choose_from(worse).winner["variant"] == "fp32"
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("metric", "limit"),
-    [("agreement_top1", 95), ("output_cosine", 1.1), ("mean_absolute_error", -1)],
+    [
+        ("agreement_top1", 95),
+        ("output_cosine", 1.1),
+        ("mean_absolute_error", -1),
+        ("perplexity", 0.5),
+    ],
 )
 def test_a_limit_out_of_the_range_of_the_metric_is_rejected(tmp_path, metric, limit):
     table = load_results([sweeps.whole(tmp_path / "s", quality_metric=metric)])
@@ -180,6 +220,7 @@ def test_the_default_applies_only_if_a_row_meets_it(judged):
     assert not choice.checks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("agreed", "of", "variant"),
     [(17, 20, "fp32"), (19, 20, "int8"), (950, 1000, "fp32"), (985, 1000, "int8")],
@@ -202,6 +243,10 @@ def test_a_loss_without_interval_may_be_one_percent():
     assert not bool(limit.satisfied(Interval(0.02, 0.001, 0.04)))
 
 
+def text_of(page):
+    return re.sub(r"<[^>]*>", "", page)
+
+
 @pytest.mark.slow
 def test_reports_name_the_row_that_was_passed_over(judged):
     content = build_content(judged, ChoiceSpec())
@@ -209,7 +254,40 @@ def test_reports_name_the_row_that_was_passed_over(judged):
     option = "--min-quality 0.76"
     assert option in content.choice.passed_over_text
     assert option in format_markdown(content).replace("\\", "")
-    assert option in page_of(content)
+    assert option in text_of(page_of(content))
     any_quality = build_content(judged, ChoiceSpec(min_quality=0))
     assert content.objective != any_quality.objective
-    assert option not in page_of(any_quality)
+    assert option not in text_of(page_of(any_quality))
+
+
+@pytest.mark.parametrize(
+    ("value", "limit", "text"),
+    [(12.0, 8.0, "4.00 ms (50%) over 8"), (357.0, 1.0, "357x the limit of 1"),
+     (3.57, 0.01, "357x the limit of 0.01")],
+)  # fmt: skip
+def test_a_miss_of_more_than_the_limit_is_a_multiple(value, limit, text):
+    of_limit = Limit(column_quantity("latency_p99_ms"), limit, "max_latency_ms")
+    check = Check(of_limit, Interval(value, value, value), f"{value} ms")
+    assert text in check.miss_text
+
+
+def test_a_maximum_drop_is_relative_to_the_uncompressed_model(tmp_path):
+    table = load_results([sweeps.whole(tmp_path / "sweep")])
+    drops = {row["variant"]: 1 - row["agreement_top1"] for row in table.records
+             if row["agreement_top1"] is not None}  # fmt: skip
+    worst = max(drops, key=lambda name: drops[name])
+    free = choose_from(table, ChoiceSpec(max_drop=drops[worst] + 1e-9))
+    assert free.winner["variant"] == worst
+    kept = choose_from(table, ChoiceSpec(max_drop=drops[worst] / 2))
+    assert drops[kept.winner["variant"]] <= drops[worst] / 2
+    assert [check.limit.option for check in kept.checks] == ["max_drop"]
+
+
+@pytest.mark.parametrize("metric", ["agreement_top1", "output_cosine"])
+def test_without_labels_a_drop_is_what_outputs_miss_of_agreement(metric):
+    quantity = drop_quantity(metric)
+    figures = {metric: 0.97, f"{metric}_ci_low": 0.96, f"{metric}_ci_high": 0.99}
+    rows = Rows.from_frame(pd.DataFrame([{"status": "ok", **figures}]))
+    figure = quantity.of(rows)[0]
+    assert (figure.value, figure.low, figure.high) == pytest.approx((0.03, 0.01, 0.04))
+    assert quantity.lower

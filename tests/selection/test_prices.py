@@ -24,6 +24,7 @@ def test_price_table_of_yaml_and_csv(tmp_path, name, text):
     assert prices.of(None) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "text"),
     [

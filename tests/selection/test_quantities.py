@@ -18,6 +18,7 @@ from tests.helpers import sweeps
 EUROS = Prices("EUR", (("*cpu a*", 0.5), ("*cpu b*", 5.0)))
 
 
+@pytest.mark.slow
 def test_cost_follows_the_measured_throughput(tmp_path):
     machines = load_results([sweeps.whole(tmp_path / e, env=e) for e in "abc"])
     choice = choose_from(machines, ChoiceSpec(prices=EUROS, objective="cost"))
@@ -43,6 +44,7 @@ def arrivals(rate, kept):
     return replace(one, notes=notes, figures={**one.figures, "rate_rps": rate})
 
 
+@pytest.mark.slow
 def test_rate_is_sustained_by_capacity_or_by_arrivals(tmp_path):
     busy = sweeps.measure(Trial(sweeps.FP32.id, "fp32", "CPU", 2, hint="throughput"))
     capacity = busy.figures["throughput_fps"] / 2

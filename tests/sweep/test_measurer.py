@@ -3,6 +3,7 @@
 import contextlib
 from dataclasses import dataclass, field
 
+import numpy as np
 import pytest
 
 from ovtool import api
@@ -11,10 +12,16 @@ from ovtool.core.errors import NothingMeasuredError
 from ovtool.core.shapes import OPEN
 from ovtool.core.sweep_folder import SweepFolder
 from ovtool.core.sweep_spec import SweepSpec
+from ovtool.datasets import text as text_data
 from ovtool.devices import discovery
 from ovtool.devices.discovery import Device
+from ovtool.evaluation import language
+from ovtool.models.convert import convert
+from ovtool.results.table import load_results
 from ovtool.sweep import measurer
+from ovtool.sweep import run as sweep_run
 from tests.benchmark.scripted import even
+from tests.helpers.decoders import HEAD, VOCABULARY, build_decoder, write_openvino_folder
 from tests.helpers.graphs import embedding, fully_connected, save
 from tests.helpers.owned import QUICK
 
@@ -30,8 +37,8 @@ class RecordingRunner:
     def __post_init__(self):
         self.runner = FakeRunner(even)
 
-    def prepare(self, count):
-        self.runner.prepare(count)
+    def prepare(self, jobs):
+        self.runner.prepare(jobs)
 
     def open(self, job, cache=None, *, warm_up=True):
         self.jobs.append(job)
@@ -135,3 +142,29 @@ def test_threads_are_supported_by_the_cpu_only(runner, dense, tmp_path):
 def test_automatic_batching_of_the_gpu_is_off(runner, dense, tmp_path):
     sweep_rows([dense], tmp_path / "s", "GPU", batches=(1, 4))
     assert {job.properties["ALLOW_AUTO_BATCHING"] for job in runner.jobs} == {"NO"}
+
+
+def test_rows_of_text_generators_have_their_quality(runner, tmp_path, monkeypatch):
+    tokens = np.random.default_rng(1).integers(0, VOCABULARY, (1, 300))
+    monkeypatch.setattr(text_data, "tokenize", lambda *_: {"input_ids": tokens})
+    monkeypatch.setattr(language, "PROMPTS", 1)
+    monkeypatch.setattr(sweep_run, "require_packages", lambda *_: None)
+    (tmp_path / "text.txt").write_text("a text")
+    source = write_openvino_folder(tmp_path / "source", build_decoder(HEAD * 0.05))
+    (source / "config.json").write_text('{"n_positions": 64}')
+    variant = convert(source, out=tmp_path / "v")
+    lengths = {"prompt_lengths": (16,), "output_lengths": (8,)}
+    spec = SweepSpec(**QUICK, **lengths, concurrency=(1, 2), precisions=("f32",))
+    api.sweep(variant, out=tmp_path / "s", spec=spec, data=tmp_path / "text.txt")
+    table = load_results([tmp_path / "s"])
+    assert table.quality_metric == "perplexity"
+    (expected,) = api.evaluate_each(
+        variant, tmp_path / "text.txt", baseline=variant, precisions=["f32"]
+    )
+    rows = list(table.records)
+    assert len(rows) == 2
+    for row in rows:  # evaluated once
+        assert row["perplexity"] == pytest.approx(expected.figures["perplexity"])
+        assert row["perplexity_rise_pct"] == 0
+        assert row["quality_tokens"] == 299
+    assert [m.trial.generation.concurrency for m in SweepFolder(tmp_path / "s").measurements()]

@@ -94,6 +94,7 @@ def test_a_source_that_fails_is_a_failed_row(tmp_path, source, faulty, monkeypat
     assert (again.measured, again.failed, again.reused) == (0, 0, 2)
 
 
+@pytest.mark.slow
 @posix
 def test_shapes_of_sources_that_all_crash_are_not_judged(tmp_path, source, faulty):
     faulty("crash")
@@ -126,6 +127,7 @@ def test_a_variant_that_crashes_is_a_failed_row(tmp_path, faulty):
     assert plan.variants[good.id].weights["nonzero_pct"] == expected.nonzero_pct
 
 
+@pytest.mark.slow
 @posix
 def test_a_baseline_that_crashes_is_an_error(tmp_path, source, faulty):
     faulty("crash")
@@ -135,6 +137,7 @@ def test_a_baseline_that_crashes_is_an_error(tmp_path, source, faulty):
         api.sweep([good], out=tmp_path / "out", spec=spec)
 
 
+@pytest.mark.slow
 @posix
 def test_a_baseline_that_cannot_be_read_is_an_error(tmp_path, faulty):
     faulty("crash")
@@ -145,6 +148,7 @@ def test_a_baseline_that_cannot_be_read_is_an_error(tmp_path, faulty):
         api.sweep([good], out=tmp_path / "out", spec=spec, data=held_out(tmp_path, good))
 
 
+@pytest.mark.slow
 @posix
 @pytest.mark.parametrize("judged", [False, True])
 def test_a_variant_that_crashes_is_no_baseline(tmp_path, faulty, judged):
@@ -162,6 +166,7 @@ def test_a_variant_that_crashes_is_no_baseline(tmp_path, faulty, judged):
         assert SweepFolder(out).plan.variants[good.id].baseline is None
 
 
+@pytest.mark.slow
 def test_an_invalid_source_is_an_error_before_anything_is_measured(tmp_path):
     damaged = tmp_path / "damaged.xml"
     damaged.write_text("<net")
@@ -190,6 +195,7 @@ serve(preparation.PreparationWorker)
     prepared.close()
 
 
+@pytest.mark.slow
 def test_notes_of_a_conversion_are_those_of_the_sweep(tmp_path, source, monkeypatch):
     program = """
 from ovtool.sweep import preparation

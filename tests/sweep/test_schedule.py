@@ -2,11 +2,17 @@
 
 import multiprocessing
 import re
+import shutil
+import sys
+import time
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 from filelock import FileLock
 
+from ovtool.benchmark import engine
 from ovtool.benchmark.engine import measure_group
 from ovtool.benchmark.fake import FakeRunner
 from ovtool.benchmark.session import Job, TrialFailedError
@@ -15,7 +21,9 @@ from ovtool.core.errors import InputError
 from ovtool.core.sweep_folder import JOURNAL, Environment, SweepFolder, SweepPlan
 from ovtool.core.sweep_spec import MeasurementSettings
 from ovtool.core.trial import Trial
+from ovtool.results.sweep_data import read_sweep
 from ovtool.sweep.schedule import TrialCounts, falls_short, run_plan
+from ovtool.system import environment
 from tests.benchmark.scripted import fails
 
 pytestmark = pytest.mark.usefixtures("local_workers")
@@ -172,6 +180,40 @@ def test_a_group_with_too_few_rounds_is_measured_again(sweep):
     assert sweep.run(trials(1, 2, 4)) == TrialCounts(measured=0, failed=0, reused=6)
 
 
+def test_a_clock_that_is_set_back_loses_and_reorders_nothing(sweep, monkeypatch):
+    """Each time of day is a day before the one that was read before it."""
+    now = [datetime(2026, 5, 1, tzinfo=UTC)]
+
+    def earlier(*_):
+        now[0] -= timedelta(days=1)
+        return now[0]
+
+    for module in (engine, environment):
+        monkeypatch.setattr(module, "datetime", SimpleNamespace(now=earlier))
+    monkeypatch.setattr(time, "time", lambda: earlier().timestamp())
+    monkeypatch.setattr(time, "time_ns", lambda: int(earlier().timestamp() * 1e9))
+
+    def stop_at_2(trial, _):
+        if trial.batch == 2:
+            raise KeyboardInterrupt
+        return 5.0
+
+    sweep.script = stop_at_2
+    with pytest.raises(KeyboardInterrupt):
+        sweep.run(trials(1, 2))
+    sweep.script = lambda *_: 5.0
+    assert sweep.run(trials(1, 2)) == TrialCounts(measured=2, failed=0, reused=2)
+    sweep.script, sweep.settings = lambda *_: 4.0, MeasurementSettings(rounds=8, target_pct=50)
+    assert sweep.run(trials(1, 2)) == TrialCounts(measured=4, failed=0, reused=0, repeated=4)
+    times = [m.finished for m in sweep.rows()]
+    assert times == sorted(times, reverse=True)
+    rows = read_sweep(sweep.folder).measurements
+    assert [m.trial for m in rows] == trials(1, 2)
+    # The last ones of the journal, not those with the latest time.
+    assert [m.figures["latency_p50_ms"] for m in rows] == pytest.approx([4.0] * 4, rel=0.01)
+    assert all(r.seconds > 0 for m in rows for r in m.rounds)
+
+
 def test_only_the_groups_that_fall_short_are_measured_again(sweep):
     """Batch 2 drifts, so its interval misses the smaller target; batch 1 is within it."""
     sweep.script = lambda trial, index: 5.0 + trial.batch // 2 * (index % 3)
@@ -181,6 +223,7 @@ def test_only_the_groups_that_fall_short_are_measured_again(sweep):
     assert {m.trial.batch for m in sweep.rows()[4:]} == {2}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "short"),
     [
@@ -233,6 +276,24 @@ def test_trials_of_an_earlier_plan_are_not_counted(sweep):
     assert sweep.run(trials(8)) == TrialCounts(measured=2, failed=0, reused=0)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows refuses the removal")
+@pytest.mark.parametrize("emptied", [True, False])
+def test_a_folder_that_is_removed_gets_no_rest_of_a_journal(sweep, emptied):
+    def remove_at_2(trial, index):
+        if trial.batch == 2 and index == 1 and trial.variant_name == "a":
+            shutil.rmtree(sweep.folder)
+            if emptied:
+                sweep.folder.mkdir()
+        return 5.0
+
+    sweep.script = remove_at_2
+    with pytest.raises(InputError, match=str(sweep.folder)):
+        sweep.run(trials(1, 2, 4))
+    assert not (sweep.folder / JOURNAL).exists()
+    sweep.script = lambda *_: 5.0
+    assert sweep.run(trials(1, 2)).measured == 4
+
+
 def test_another_environment_is_refused_with_the_changed_facts(sweep):
     sweep.run(trials(1))
     before = {p.name: p.read_bytes() for p in sweep.folder.iterdir()}
@@ -268,6 +329,7 @@ def hold(folder, ready, release):
         release.wait(60)
 
 
+@pytest.mark.slow
 def test_a_folder_in_use_by_another_process_is_refused(sweep):
     sweep.run(trials(1))
     context = multiprocessing.get_context("spawn")

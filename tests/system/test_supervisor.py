@@ -2,7 +2,6 @@
 
 import os
 import pty
-import resource
 import selectors
 import signal
 import subprocess
@@ -94,6 +93,7 @@ def test_the_exit_code_is_that_of_the_child(code):
     assert (ran.returncode, ran.stdout, ran.stderr) == (code, "answer\n", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGKILL"])
 def test_a_crash_is_an_error_that_names_the_step(name):
     ran = run(f"""
@@ -116,58 +116,6 @@ def test_a_library_that_ends_the_process_is_an_error():
     assert ran.returncode == 2
     (error, _) = ran.stderr.splitlines()
     assert error.startswith("error: reading model-7.xml: ")
-
-
-@pytest.mark.parametrize(
-    ("limit", "value", "option"),
-    [
-        ("RLIMIT_AS", 20 << 20, "-v"),
-        ("RLIMIT_AS", 100 << 20, "-v"),
-        ("RLIMIT_DATA", 15 << 20, "-d"),
-        ("RLIMIT_NOFILE", 12, "-n"),
-        ("RLIMIT_FSIZE", 0, "-f"),
-    ],
-)
-def test_a_limit_of_the_shell_below_the_least_is_an_error(limit, value, option):
-    """Python itself needs more than 12 MiB and 5 files."""
-    number = getattr(resource, limit)
-    ran = subprocess.run(
-        [sys.executable, "-m", "ovtool", "methods"],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-        preexec_fn=lambda: resource.setrlimit(number, (value, value)),
-        check=False,
-    )
-    assert (ran.returncode, ran.stdout) == (2, "")
-    error, hint = ran.stderr.splitlines()
-    assert error.startswith("error: ")
-    assert hint.endswith(f"ulimit {option}")
-
-
-@pytest.mark.parametrize(("mask", "user", "starts"), [
-    (0o777, 1000, False), (0o200, 1000, False), (0o077, 1000, True), (0o777, 0, True),
-])  # fmt: skip
-def test_a_umask_without_rights_for_the_owner_is_an_error(monkeypatch, mask, user, starts):
-    monkeypatch.setattr(os, "geteuid", lambda: user)
-    before = os.umask(mask)
-    try:
-        limit = supervisor.tight_limit()
-        after = os.umask(0)
-    finally:
-        os.umask(before)
-    assert (limit is None) == starts
-    assert after == mask
-
-
-def test_without_threads_no_command_starts(monkeypatch):
-    def refuse(_):
-        raise RuntimeError("can't start new thread")
-
-    assert supervisor.tight_limit() is None
-    monkeypatch.setattr("threading.Thread.start", refuse)
-    _, hint = supervisor.tight_limit()
-    assert hint.endswith("ulimit -u")
 
 
 def test_a_real_segmentation_fault_is_an_error():
@@ -214,6 +162,7 @@ def test_progress_renews_the_time_limit():
     assert (ran.returncode, ran.stdout) == (0, "done\n"), ran.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_a_child_that_ignores_signals_is_killed_when_the_command_is_stopped(start, name, tmp_path):
     process = start(
@@ -323,6 +272,7 @@ def test_a_crash_after_the_end_keeps_the_exit_code():
     assert (ran.returncode, ran.stderr) == (4, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["os.abort()", "hang()"])
 def test_a_command_goes_on_without_an_attempt_that_ends_its_process(fault):
     ran = run(

@@ -41,7 +41,7 @@ def command(
             shapes=parse_named_shapes(shape or ()),
             out=out,
             progress=bar,
-            replace=force,
+            force=force,
         )
     if json:
         bound = None if flops_per_s is None else result.lower_bound_s(flops_per_s) * units.MS_PER_S
@@ -119,7 +119,7 @@ def _print_layers(result: ModelAnalysis, top: int) -> None:
     cells = [_layer_cells(layer, total) for layer in ranked[:top]]
     names, rest = [layer.name for layer in ranked[:top]], ranked[top:]
     share = 100 * sum(layer.flops or 0 for layer in rest) / total
-    caption = f"and {len(rest)} more layers with {units.text(share)} % of the FLOPs" if rest else ""
+    caption = f"and {len(rest)} more layers with {units.text(share)}% of the FLOPs" if rest else ""
     console.print_layer_table(headings, cells, names, caption, right=headings[:4])
 
 

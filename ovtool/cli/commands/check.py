@@ -21,7 +21,7 @@ EXAMPLES = ("ovtool check variants/resnet-int8 --device NPU.3720,NPU.4000,NPU.50
 
 
 def command(
-    variant: Annotated[str, argument("Variant.")],
+    variant: Annotated[str, argument("Variant.", kind="MODEL")],
     device: Annotated[
         list[str] | None,
         option(
@@ -58,7 +58,7 @@ def command(
             progress=bar,
         )
     if json:
-        console.print_json([check.to_json() for check in checks])
+        console.print_json({"checks": [check.to_json() for check in checks]})
     else:
         _print_checks(checks)
     if not all(check.compiles for check in checks):

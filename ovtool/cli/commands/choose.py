@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 from ovtool.cli import console, options
-from ovtool.cli.answer import print_answer
+from ovtool.cli.answer import Origin, print_answer
 from ovtool.cli.command import OUTPUT, option
 from ovtool.cli.console import print_unwrapped
 from ovtool.cli.spec_options import with_options_of
@@ -66,7 +66,7 @@ def command(
     elif explained:
         print_explained(choice)
     else:
-        print_answer(choice, sweeps)
+        print_answer(choice, Origin(sweeps))
 
 
 def print_explained(choice: Choice) -> None:
@@ -92,6 +92,10 @@ def print_explained(choice: Choice) -> None:
         console.print_line(f"- {runner.label}: {runner.shortfall}")
     rows = [(choice.label, choice.winner), *((r.label, r.row) for r in choice.runners_up)]
     _print_rows("configuration", rows, choice.front.columns)
+    if choice.hosts:
+        from ovtool.selection.hosts import HEADINGS
+
+        console.print_table(HEADINGS, [host.cells for host in choice.hosts])
     console.print_notes(choice.warnings)
 
 
@@ -115,7 +119,8 @@ def _print_rows(
     from ovtool.results.labels import column_heading, figure_text
 
     def cell(row: Row, name: str) -> str:
-        return figure_text(row, name).removesuffix(f" {BY_NAME[name].unit}").replace(" [", "\n[")
+        figure = figure_text(row, name).removesuffix(BY_NAME[name].unit).rstrip()
+        return figure.replace(" [", "\n[")
 
     headings = [column_heading(name) for name in columns]
     cells = [(label, *(cell(row, name) for name in columns)) for label, row in rows]

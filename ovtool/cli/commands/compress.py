@@ -8,21 +8,24 @@ from ovtool.cli import options, progress
 from ovtool.cli.command import DATA, argument, option
 from ovtool.cli.commands.convert import print_variant
 from ovtool.cli.spec_options import with_source_options
+from ovtool.core.notation import method_name
 from ovtool.models.options import SourceOptions
 
 EXAMPLES = (
     "ovtool compress variants/resnet int8 --data images/ --set preset=mixed --out variants/int8",
+    "ovtool compress variants/smollm2 weights --data text.txt --max-perplexity-rise 5%",
 )
 
 
 @with_source_options
 def command(
     model: options.Model,
-    method: Annotated[str, argument("Method; 'ovtool methods' lists them.")],
-    out: options.Out,
+    method: Annotated[str, argument("Method; 'ovtool methods' lists them.", kind="METHOD")],
     source_options: SourceOptions,
+    out: Annotated[str | None, options.out_option("variants/NAME-METHOD")] = None,
     set_: options.Setting = None,
     max_drop: options.MaxDrop = None,
+    max_perplexity_rise: options.MaxPerplexityRise = None,
     time_limit: options.TimeLimit = None,
     data: options.Data = None,
     labels: options.Labels = None,
@@ -43,20 +46,24 @@ def command(
     with progress.show_progress() as bar:
         variant = api.compress(
             model,
-            method,
-            out=out,
-            settings=options.parse_settings(set_, max_drop=max_drop, time_limit_s=time_limit),
-            data=api.CompressionData(
-                calibration=options.build_data_spec(data, labels, limit),
-                training=options.build_data_spec(train_data, None, limit),
-                validation=options.build_data_spec(validation_data, None, limit),
-                metric=metric,
-                outputs=tuple(output or ()),
-                trust=source_options.trust,
+            method_name(method),
+            out=out or options.default_out("compress", model, f"-{method_name(method)}"),
+            settings=options.parse_settings(
+                set_,
+                max_drop=max_drop,
+                max_perplexity_rise=max_perplexity_rise,
+                time_limit_s=time_limit,
             ),
+            data=data,
+            labels=labels,
+            limit=limit,
+            train_data=train_data,
+            validation_data=validation_data,
+            metric=metric,
+            outputs=tuple(output or ()),
             name=name,
             options=source_options,
             progress=bar,
-            replace=force,
+            force=force,
         )
     print_variant(variant, json=json)

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from ovtool.core.variant import Variant
 
 _SOURCE = (
-    "Model: IR (.xml), .onnx, SavedModel folder, .tflite, .pdmodel, .pt2, module:function or"
-    " sample:NAME."
+    "Model: IR (.xml), .onnx, SavedModel or Hugging Face folder, .gguf, .tflite, .pdmodel, .pt2,"
+    " module:function or sample:NAME."
 )
 CheckData = Annotated[
     str | None,
@@ -33,9 +33,9 @@ EXAMPLES = ("ovtool convert resnet.onnx --out variants/resnet --mean 127 --scale
 
 @with_source_options
 def command(
-    source: Annotated[str, argument(_SOURCE)],
-    out: options.Out,
+    source: Annotated[str, argument(_SOURCE, kind="MODEL")],
     source_options: SourceOptions,
+    out: Annotated[str | None, options.out_option("variants/NAME")] = None,
     data: CheckData = None,
     value: Values = None,
     name: options.Name = None,
@@ -50,7 +50,12 @@ def command(
     source_options = source_options.model_copy(update=checked)
     with progress.show_progress() as bar:
         variant = api.convert(
-            source, out=out, name=name, options=source_options, progress=bar, replace=force
+            source,
+            out=out or options.default_out("convert", source),
+            name=name,
+            options=source_options,
+            progress=bar,
+            force=force,
         )
     print_variant(variant, json=json)
 

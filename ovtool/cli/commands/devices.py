@@ -11,20 +11,36 @@ from ovtool.cli.command import INSTALL, OUTPUT, TARGET, option
 from ovtool.cli.console import print_unwrapped
 from ovtool.core import units
 from ovtool.core.device_names import is_virtual
+from ovtool.core.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ovtool.compile_check.npu.install import Offer
+    from ovtool.devices.diagnosis import DiagnosisStep
     from ovtool.devices.discovery import Device
     from ovtool.roofline.calibration import Calibration, Peak, Rate
 
-EXAMPLES = ("ovtool devices", "ovtool devices --why", "ovtool devices --calibrate --device CPU")
+EXAMPLES = (
+    "ovtool devices",
+    "ovtool devices --why",
+    "ovtool devices --why --all",
+    "ovtool devices --calibrate --device CPU",
+)
 
 
 def command(
     why: Annotated[
-        bool, option(OUTPUT, "", "Diagnose missing devices and the isolation of commands.", "--why")
+        bool,
+        option(
+            OUTPUT,
+            "",
+            "Print the first cause of each missing device, and the isolation of commands.",
+            "--why",
+        ),
+    ] = False,
+    every: Annotated[
+        bool, option(OUTPUT, "", "With --why: every step, with all remedies.", "--all")
     ] = False,
     calibrate: Annotated[
         bool,
@@ -54,6 +70,8 @@ def command(
     """List the devices that OpenVINO reports, and diagnose the missing ones."""
     from ovtool import api
 
+    if every and not why:
+        raise InputError("--all requires --why", "ovtool devices --why --all")
     if install_npu_compiler:
         _install(yes=yes, force=force)
         return
@@ -62,7 +80,7 @@ def command(
             calibration = api.calibrate(device, progress=bar)
         print_calibration(calibration, json=json)
         return
-    print_devices(api.devices(), why=why, json=json)
+    print_devices(api.devices(), why=why, every=every, json=json)
 
 
 def _install(*, yes: bool, force: bool) -> None:
@@ -78,7 +96,7 @@ def _install(*, yes: bool, force: bool) -> None:
         print_unwrapped("not installed")
         return
     with progress.show_progress() as bar:
-        folder = api.install_npu_compiler(offer, progress=bar, replace=force)
+        folder = api.install_npu_compiler(offer, progress=bar, force=force)
     print_unwrapped(f"installed: {folder}")
 
 
@@ -86,13 +104,15 @@ _GIGA, _MICRO = 1e9, 1e-6
 _STATUS = {"ok": "ok", "missing": "MISSING", "unknown": "unknown"}
 
 
-def print_devices(devices: list[Device], *, why: bool, json: bool) -> None:
-    """Print the devices; with ``why``, the diagnosis of each missing device."""
+def print_devices(
+    devices: list[Device], *, why: bool = False, every: bool = False, json: bool = False
+) -> None:
+    """Print the devices; with ``why``, the first cause of each missing one, or every step."""
     if json:
-        console.print_json([device.to_json() for device in devices])
+        console.print_json({"devices": [device.to_json() for device in devices]})
         return
     if why:
-        _print_diagnosis(devices)
+        _print_diagnosis(devices, every=every)
         _print_isolation()
         return
     headings = ("device", "kind", "name", "precisions", "streams", "requests", "memory", "versions")
@@ -130,62 +150,80 @@ def _range_text(values: Any) -> str:
     return str(low) if low == high else f"{low} to {high}"
 
 
-def _print_diagnosis(devices: list[Device]) -> None:
+def _print_diagnosis(devices: list[Device], *, every: bool) -> None:
     from ovtool.devices.hardware import HardwareInventory
 
     in_container = HardwareInventory().in_container()
+    hidden = 0
     for device in devices:
         if device.available:
-            console.print_line(f"{device.name}: available: {device.full_name}")
+            console.print_line(f"{device.name}: available: {device.full_name}", "green")
             continue
         console.print_line(f"{device.name}: not available: {device.unavailable_reason}", "bold")
-        for finding in device.diagnosis:
-            console.print_line(f"  {_STATUS[finding.status]:7}  {finding.step}: {finding.evidence}")
-            if finding.status != "missing":
-                continue
-            remedies = [
-                ("on this machine", finding.remedy),
-                ("in a container", finding.container_remedy),
-            ]
-            if finding.remedy == finding.container_remedy:
-                remedies = [("remedy", finding.remedy)]
-            elif in_container:
-                remedies.reverse()
-            for where, remedy in remedies:
-                if remedy:
-                    console.print_line(f"           {where}: {remedy}")
+        shown = device.diagnosis if every else _first_missing(device.diagnosis)
+        hidden += len(device.diagnosis) - len(shown)
+        for finding in shown:
+            remedies = _remedies(finding, in_container=in_container)
+            if every or finding.evidence != device.unavailable_reason:
+                step = f"  {_STATUS[finding.status]:7}  {finding.step}: {finding.evidence}"
+                console.print_line(step)
+            for where, remedy in remedies if every else remedies[:1]:
+                console.print_line(f"           {where}: {remedy}")
+    if hidden:
+        more = units.count_text(hidden, "more step")
+        console.print_status(f"{more} with all remedies: ovtool devices --why --all")
     if in_container and not all(device.available for device in devices):
         console.print_status("ovtool runs in a container")
 
 
+def _first_missing(steps: Sequence[DiagnosisStep]) -> Sequence[DiagnosisStep]:
+    """Return the first missing step, on which the later ones depend; all if none is missing."""
+    missing = [step for step in steps if step.status == "missing"]
+    return missing[:1] or steps
+
+
+def _remedies(step: DiagnosisStep, *, in_container: bool) -> list[tuple[str, str]]:
+    """Return the places and texts of the remedies of a missing step, the likelier first."""
+    if step.status != "missing":
+        return []
+    remedies = [("on this machine", step.remedy), ("in a container", step.container_remedy)]
+    if step.remedy == step.container_remedy:
+        remedies = [("remedy", step.remedy)]
+    elif in_container:
+        remedies.reverse()
+    return [(where, remedy) for where, remedy in remedies if remedy]
+
+
 def _print_isolation() -> None:
-    """Print how a command is protected from files that crash or attack a library."""
+    """Print in a line how a command is protected from files that crash or attack a library."""
     from ovtool.cli.isolation import describe_isolation
     from ovtool.system.memory_limit import select_limit
 
+    protections = []
     for name, missing in describe_isolation().items():
         limit = select_limit() if name == "memory limit" and missing is None else None
         yes = "yes" if limit is None else f"{limit / 2**30:.3g} GiB"
-        console.print_line(f"{name}: {yes if missing is None else f'no: {missing}'}")
+        protections.append(f"{name} {yes if missing is None else f'no ({missing})'}")
+    console.print_line(f"isolation of commands: {', '.join(protections)}")
 
 
 def print_offer(offer: Offer) -> None:
     """Print the downloads of the NPU compiler: purpose, source, size and license."""
-    console.print_status("Downloads through pip:")
+    console.print_question("Downloads through pip:")
     for download in offer.downloads:
         mib = download.size_mib
         size = "unknown size" if mib is None else f"{units.text(mib)} MiB"
         facts = f"{download.name}, {size}, license {download.license}: {download.purpose}"
-        console.print_status(f"- {facts}\n  {download.url}")
+        console.print_question(f"- {facts}\n  {download.url}")
     if offer.compiler:
-        console.print_status(f"Builds a small program with {offer.compiler}.")
-    console.print_status(f"Target folder: {offer.target}")
+        console.print_question(f"Builds a small program with {offer.compiler}.")
+    console.print_question(f"Target folder: {offer.target}")
 
 
 def print_calibration(calibration: Calibration, *, json: bool) -> None:
     """Print the calibration of a device."""
     if json:
-        console.print_json(calibration.model_dump(mode="json"))
+        console.print_json({"calibration": calibration.model_dump(mode="json")})
         return
     console.print_line(
         f"{calibration.device}: {calibration.full_name}; environment {calibration.environment}"

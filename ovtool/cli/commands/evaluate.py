@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 EXAMPLES = (
     "ovtool evaluate variants/int8 --data held-out/ --baseline variants/fp32",
     "ovtool evaluate variants/int8 --data held-out/ --device CPU,NPU --precision default,exact",
+    "ovtool evaluate variants/llm-int4 --data text.txt --baseline variants/llm",
 )
 
 
 def command(
-    model: Annotated[str, argument("Folder of a variant.")],
+    model: Annotated[str, argument("Folder of a variant.", kind="MODEL")],
     data: options.HeldOutData,
     labels: options.Labels = None,
     limit: options.Limit = None,
@@ -46,13 +47,13 @@ def command(
     ] = None,
     batch: options.Batch = None,
     tolerance: Annotated[
-        float | None,
+        str | None,
         option(
             LIMITS,
-            "RATIO",
-            "Maximum difference from f32 on the CPU, relative to the largest output. Beyond"
+            "SHARE",
+            "Maximum difference from f32 on the CPU, as a share of the largest output. Beyond"
             " it, ovtool locates the layer where the outputs diverge.",
-            show_default="0.05",
+            show_default="5%",
         ),
     ] = None,
     json: options.Json = False,
@@ -63,15 +64,20 @@ def command(
     """
     from ovtool import api
 
+    devices = options.split_words(device) or ["CPU"]
+    precisions = options.split_words(precision) or ["default"]
+    share = None if tolerance is None else options.parse_share(tolerance, "--tolerance")
     with progress.show_progress() as bar:
         results = api.evaluate_each(
             model,
-            api.DataSpec(data, labels, limit),
+            data,
+            labels=labels,
+            limit=limit,
             baseline=baseline,
-            devices=options.split_words(device) or ["CPU"],
-            precisions=options.split_words(precision) or ["default"],
+            devices=devices,
+            precisions=precisions,
             batch=batch,
-            tolerance=tolerance,
+            tolerance=share,
             metric=metric,
             outputs=output or (),
             trust=trust,
@@ -80,6 +86,7 @@ def command(
     print_quality(results, json=json)
 
 
+_SIZES = ("quality_samples", "quality_tokens")
 _ERROR = "error vs CPU f32"
 _ERROR_MEANING = (
     "maximum output difference from f32 on the CPU, relative to the largest output, on {} samples"
@@ -87,10 +94,9 @@ _ERROR_MEANING = (
 
 
 def print_quality(results: Sequence[Quality], *, json: bool) -> None:
-    """Print quality figures; the JSON document is a list if there are several results."""
+    """Print quality figures."""
     if json:
-        documents = [asdict(quality) for quality in results]
-        console.print_json(documents if len(documents) > 1 else documents[0])
+        console.print_json({"results": [asdict(quality) for quality in results]})
         return
     if len(results) == 1:
         _print_quality(results[0])
@@ -106,14 +112,14 @@ def print_quality(results: Sequence[Quality], *, json: bool) -> None:
 def _print_quality(quality: Quality) -> None:
     columns = [BY_NAME[name] for name in _column_names(quality)]
     rows = [
-        (c.title, f"{_figure_text(quality, c.name)} {c.unit}".strip(), c.meaning) for c in columns
+        (c.title, units.with_unit(_figure_text(quality, c.name), c.unit), c.meaning)
+        for c in columns
     ]
     if quality.difference is not None:
         meaning = _ERROR_MEANING.format(quality.difference.samples)
         rows.append((_ERROR, _error_text(quality), meaning))
-    samples = int(quality.figures["quality_samples"])
     executed = quality.executed_precision or "an unknown precision"
-    header = f"{samples} samples on {quality.device} in {executed}"
+    header = f"{_size_text(quality)} on {quality.device} in {executed}"
     decides = f"Quality is the {BY_NAME[quality.metric].title}: {quality.reason}."
     console.print_table((quality.variant, header, "meaning"), rows, decides)
     if len(quality.outputs) > 1:
@@ -141,29 +147,43 @@ def _print_table(results: Sequence[Quality]) -> None:
     columns = [
         n for n in _column_names(results[0]) if n.startswith(shares) or n == results[0].metric
     ]
-    headings = ("device", "precision", "executed", *(BY_NAME[n].title for n in columns), _ERROR)
+    texts = results[0].metric == "perplexity"
+    if texts:
+        columns = _column_names(results[0])
+    errors = () if texts else (_ERROR,)
+    headings = ("device", "precision", "executed", *(BY_NAME[n].title for n in columns), *errors)
     rows = [
         (
             quality.device,
             quality.precision,
             quality.executed_precision or units.UNKNOWN,
             *(_figure_text(quality, name).replace(" [", "\n[") for name in columns),
-            _error_text(quality),
+            *(() if texts else (_error_text(quality),)),
         )
         for quality in results
     ]
-    samples = int(results[0].figures["quality_samples"])
-    compared = next((q.difference.samples for q in results if q.difference is not None), 0)
-    caption = (
-        f"{results[0].variant} on {samples} samples; exact: the most accurate mode of the device."
-        f" {_ERROR}: {_ERROR_MEANING.format(compared)}."
+    about = (
+        f"{results[0].variant} on {_size_text(results[0])}; exact: the most accurate mode of the"
+        " device."
     )
-    console.print_table(headings, rows, caption)
+    if texts:
+        console.print_table(headings, rows, about)
+        return
+    compared = next((q.difference.samples for q in results if q.difference is not None), 0)
+    console.print_table(headings, rows, f"{about} {_ERROR}: {_ERROR_MEANING.format(compared)}.")
+
+
+def _size_text(quality: Quality) -> str:
+    """Return the number of samples, of a text that of its tokens."""
+    tokens = quality.figures.get("quality_tokens")
+    if tokens is not None:
+        return units.count_text(int(tokens), "token")
+    return units.count_text(int(quality.figures["quality_samples"]), "sample")
 
 
 def _column_names(quality: Quality) -> list[str]:
     """Return the figures that have a column, without the ends of intervals."""
-    return [n for n in quality.figures if n in BY_NAME and n != "quality_samples"]
+    return [n for n in quality.figures if n in BY_NAME and n not in _SIZES]
 
 
 def _figure_text(quality: Quality, name: str) -> str:
@@ -181,4 +201,4 @@ def _error_text(quality: Quality) -> str:
     if error is None:
         return units.UNKNOWN
     place = f"\ndiverges at {divergence.name}" if divergence else ""
-    return f"{units.text(100 * error)} %{place}"
+    return f"{units.text(100 * error)}%{place}"

@@ -7,35 +7,56 @@ from typing import TYPE_CHECKING, Annotated
 from ovtool.cli import console, options
 from ovtool.cli.command import argument
 from ovtool.cli.console import print_unwrapped
+from ovtool.core.notation import method_name
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ovtool.compression.registry import MethodInfo
 
 EXAMPLES = ("ovtool methods int8",)
 
 
 def command(
-    method: Annotated[str | None, argument("Method, to print its settings.")] = None,
+    method: Annotated[str | None, argument("Method, to print its settings.", kind="METHOD")] = None,
     json: options.Json = False,
 ) -> None:
     """List the compression methods, or the settings of one method."""
     from ovtool.compression import registry
 
-    methods = registry.list_methods() if method is None else [registry.describe_method(method)]
+    methods = (
+        registry.list_methods()
+        if method is None
+        else [registry.describe_method(method_name(method))]
+    )
     if json:
-        documents = [m.to_json() for m in methods]
-        console.print_json(documents if method is None else documents[0])
+        console.print_json({"methods": [m.to_json() for m in methods]})
     elif method is None:
-        rows = [(m.name, m.summary, _needs_text(m), m.changes) for m in methods]
-        console.print_table(("method", "effect", "needs", "changes"), rows)
+        _print_groups(methods)
     else:
         _print_method(methods[0])
+
+
+def _print_groups(methods: Sequence[MethodInfo]) -> None:
+    """Print a line for each method, under what it does to a model."""
+    from ovtool.compression.registry import GROUPS
+
+    by_name = {method.name: method for method in methods}
+    width = max(map(len, by_name))
+    for group, names in GROUPS.items():
+        console.print_line(group, "bold")
+        for method in map(by_name.__getitem__, names):
+            needs = f" [{', '.join(sorted(method.needs))}]" if method.needs else ""
+            print_unwrapped(f"  {method.name:{width}}  {method.summary}{needs}")
+    console.print_status("[]: required data. Gains and settings: ovtool methods NAME")
 
 
 def _print_method(method: MethodInfo) -> None:
     """Print a method and its settings, with the defaults as ``--set`` reads them."""
     print_unwrapped(f"{method.name}: {method.summary}")
     print_unwrapped(f"changes: {method.changes}")
+    if method.untrained:
+        print_unwrapped(f"without training: {method.untrained}")
     if needs := _needs_text(method):
         print_unwrapped(f"needs: {needs}")
     rows = [

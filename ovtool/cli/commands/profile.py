@@ -59,12 +59,12 @@ def command(
             precision=precision,
             hint=hint,
             shapes=parse_named_shapes(shape or ()),
-            data=options.build_data_spec(data, None, None),
+            data=data,
             seconds=seconds,
             out=out,
             roofline=roofline,
             progress=bar,
-            replace=force,
+            force=force,
         )
     print_profile(profile, top=top, json=json)
 
@@ -97,7 +97,7 @@ def _header_text(profile: Profile) -> str:
     return (
         f"{profile.variant} on {profile.device} in {executed}, batch {profile.batch},"
         f" {profile.load} hint: {units.text(profile.latency_ms)} ms per request; with counters"
-        f" {units.text(profile.latency_counted_ms)} ms ({overhead:+.0f} %),"
+        f" {units.text(profile.latency_counted_ms)} ms ({overhead:+.0f}%),"
         f" layers {units.text(profile.layers_ms)} ms; means of {profile.inferences} inferences"
     )
 
@@ -124,7 +124,7 @@ def _print_layers(rows: Sequence[Slice], roofline: RooflineComparison | None, to
     caption = ""
     if rest := rows[top:]:
         rest_ms, rest_pct = sum(r.time_ms for r in rest), sum(r.share_pct for r in rest)
-        caption = f"and {len(rest)} more layers: {rest_ms:.3f} ms, {rest_pct:.1f} %"
+        caption = f"and {len(rest)} more layers: {rest_ms:.3f} ms, {rest_pct:.1f}%"
     names = [row.label for row in rows[:top]]
     right = ("ms", "%", "sum %", "GFLOP", "GFLOP/s", "predicted", "limit")
     console.print_layer_table([*headings, "layer"], cells, names, caption, right)
@@ -176,7 +176,7 @@ def _fallback_text(profile: Profile, max_names: int = 5) -> str:
     fallbacks = profile.fallbacks
     names = [f"{b.label} ({units.text(b.precision)})" for b in fallbacks]
     total = sum(layer.flops or 0 for layer in profile.layers)
-    share = f", {units.text(100 * sum(b.flops or 0 for b in fallbacks) / total)} % of FLOPs"
+    share = f", {units.text(100 * sum(b.flops or 0 for b in fallbacks) / total)}% of FLOPs"
     count = units.count_text(len(fallbacks), "layer")
     return f"{count}{share if total else ''}: {units.listing(names, max_names)}"
 
@@ -193,9 +193,9 @@ def _print_prediction(comparison: RooflineComparison, latency_ms: float) -> None
         )
         console.print_line(
             f"predicted: {interval} ms per request,"
-            f" measured {units.text(latency_ms)} ms ({off:+.0f} %);"
+            f" measured {units.text(latency_ms)} ms ({off:+.0f}%);"
             f" limit {units.text(comparison.limit_ms)} ms,"
-            f" {100 * comparison.limit_ms / latency_ms:.0f} % of the measured time"
+            f" {100 * comparison.limit_ms / latency_ms:.0f}% of the measured time"
         )
     total_ms = sum(comparison.by_bound_ms.values())
     if total_ms:

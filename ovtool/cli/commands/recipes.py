@@ -5,12 +5,12 @@ from __future__ import annotations
 import typer
 
 from ovtool.cli import console, options
-from ovtool.cli.command import PanelCommand, format_examples
+from ovtool.cli.command import PanelCommand, PanelGroup, format_examples
 from ovtool.cli.console import print_unwrapped
 
 app = typer.Typer(
+    cls=PanelGroup,
     help="List, print and validate recipes.",
-    no_args_is_help=True,
     add_completion=False,
     epilog=format_examples("ovtool recipes check my-recipe.yaml"),
 )
@@ -24,7 +24,7 @@ def list_(json: options.Json = False) -> None:
     recipes = api.recipes.list()
     if json:
         rows = [{"name": r.name, "about": r.about, "path": str(r.path)} for r in recipes]
-        console.print_json(rows)
+        console.print_json({"recipes": rows})
         return
     console.print_table(("recipe", "about"), [(r.name, r.about) for r in recipes])
 
@@ -50,6 +50,6 @@ def check(recipe: options.Recipe, json: options.Json = False) -> None:
 
     checked = api.recipes.check(recipe)
     if json:
-        console.print_json(checked.model_dump(mode="json"))
+        console.print_json({"recipe": checked.model_dump(mode="json")})
         return
     print_unwrapped(f"{recipe}: valid")

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 RELOAD_S = 5
 """Interval at which a watched page reloads in the browser."""
-EXAMPLES = ("ovtool report sweeps/mini-pc sweeps/laptop --out reports/both",)
+EXAMPLES = (
+    "ovtool report sweeps/mini-pc sweeps/laptop --out reports/both",
+    "ovtool report sweeps/mini-pc --mlflow",
+)
 
 
 @with_options_of(ChoiceSpec)
@@ -37,15 +40,27 @@ def command(
         bool,
         option(OUTPUT, "", "Write the report again at each progress, until Ctrl-C.", "--watch"),
     ] = False,
+    mlflow: Annotated[
+        bool,
+        option(
+            OUTPUT,
+            "",
+            "Log rows and report to MLflow: MLFLOW_TRACKING_URI, or the folder mlruns.",
+            "--mlflow",
+        ),
+    ] = False,
     json: options.Json = False,
 ) -> None:
     """Write the offline page, the tables and the charts of one or more sweeps."""
     from ovtool import api
     from ovtool.core.errors import InputError
 
-    if watch and json:
-        raise InputError("--json and --watch exclude each other", "give one of them")
-    write = functools.partial(api.report, sweeps, out=out, choice=spec, profiles=profile or ())
+    for option_name, is_given in (("--json", json), ("--mlflow", mlflow)):
+        if watch and is_given:
+            raise InputError(f"{option_name} and --watch exclude each other", "give one of them")
+    write = functools.partial(
+        api.report, sweeps, out=out, spec=spec, profiles=profile or (), mlflow=mlflow
+    )
     if watch:
         _watch(sweeps, write)
         return
@@ -83,10 +98,17 @@ def print_report(files: ReportFiles, *, json: bool) -> None:
     print_unwrapped(f"page: {files.page}")
     print_unwrapped(f"tables: {files.csv}, {files.parquet}, {files.markdown}")
     print_unwrapped(f"charts: {files.page.parent / 'charts'} ({len(files.charts)} files)")
+    if (run := files.tracked) is not None:
+        place = f"{run.tracking_uri}, experiment {run.experiment}"
+        print_unwrapped(f"MLflow: {place}, run {run.run_id} with {run.rows} rows")
 
 
 def report_paths(files: ReportFiles) -> dict[str, Any]:
     """Return the paths of a report as JSON types."""
     document = asdict(files)
+    tracked = document.pop("tracked")
     charts = [str(path) for path in document.pop("charts")]
-    return {name: str(path) for name, path in document.items()} | {"charts": charts}
+    return {name: str(path) for name, path in document.items()} | {
+        "charts": charts,
+        "mlflow": tracked,
+    }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from ovtool.cli import console, options, progress
 from ovtool.cli.command import COMPRESSION, DATA, MEASUREMENT, option
 from ovtool.core import units
+from ovtool.core.notation import method_name
 
 if TYPE_CHECKING:
     from ovtool.compression.layer_sensitivity import LayerCost
@@ -49,10 +50,12 @@ def command(
     with progress.show_progress() as bar:
         result = api.sensitivity(
             model,
-            data=api.DataSpec(data, labels, limit),
-            method=method,
+            data=data,
+            labels=labels,
+            limit=limit,
+            method=method_name(method),
             settings=options.parse_settings(set_),
-            validation=validation_data,
+            validation_data=validation_data,
             metric=metric,
             outputs=tuple(output or ()),
             trust=trust,
@@ -60,7 +63,7 @@ def command(
             time_limit_s=time_limit,
             out=out,
             progress=bar,
-            replace=force,
+            force=force,
         )
     if json:
         console.print_json(result.to_json())

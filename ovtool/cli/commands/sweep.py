@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from ovtool.cli import console, options, progress
 from ovtool.cli.command import OUTPUT, argument, option
 from ovtool.cli.console import print_unwrapped
 from ovtool.cli.spec_options import with_options_of
+from ovtool.core.errors import InputError
 from ovtool.core.sweep_spec import SweepSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ovtool.fleet.run import FleetResult
     from ovtool.report.summary import Summary
-    from ovtool.sweep.run import SweepResult
+    from ovtool.sweep.result import SweepResult
 
 EXAMPLES = (
     "ovtool sweep variants/fp32 variants/int8 --device CPU,NPU --batch 1,2,4 --out sweeps/mini-pc",
@@ -25,17 +28,30 @@ EXAMPLES = (
 
 @with_options_of(SweepSpec)
 def command(
-    variants: Annotated[list[str], argument("Variants, or any models that convert reads.")],
-    out: Annotated[
-        str, option(OUTPUT, "FOLDER", "Sweep folder; the same command resumes it.", "--out", "-o")
+    variants: Annotated[
+        list[str], argument("Variants, or any models that convert reads.", kind="MODEL")
     ],
     spec: SweepSpec,
+    out: Annotated[
+        str | None,
+        option(
+            OUTPUT,
+            "FOLDER",
+            "Sweep folder; the same command resumes it.",
+            "--out",
+            "-o",
+            show_default="sweeps/NAME of the first variant",
+        ),
+    ] = None,
     data: options.Data = None,
     labels: options.Labels = None,
     limit: options.Limit = None,
     metric: options.MetricName = None,
     output: options.JudgedOutputs = None,
     trust: options.TrustMetric = False,
+    fleet: options.FleetOption = None,
+    hosts: options.Hosts = None,
+    certificates: options.Certificates = None,
     strict: options.Strict = False,
     retry_failed: options.RetryFailed = False,
     json: options.Json = False,
@@ -43,12 +59,35 @@ def command(
     """Measure variants over devices, shapes, batches and loads; the same command resumes."""
     from ovtool import api
 
+    target = out or options.default_out("sweep", variants[0])
+    if fleet is not None:
+        _require_absent({"--trust": trust}, "a host imports no function: sweep without --fleet")
+        swept = _sweep_fleet(
+            variants,
+            out=target,
+            fleet=fleet,
+            hosts=hosts,
+            certificates=certificates,
+            spec=spec,
+            data=data,
+            labels=labels,
+            limit=limit,
+            metric=metric,
+            outputs=tuple(output or ()),
+            strict=strict,
+            retry_failed=retry_failed,
+        )
+        print_fleet(swept, json=json)
+        return
+    _require_absent({"--hosts": hosts, "--certificates": certificates}, "add --fleet")
     with progress.show_progress() as bar, progress.show_sweep(bar) as view:
         result = api.sweep(
             variants,
-            out=out,
+            out=target,
             spec=spec,
-            data=options.build_data_spec(data, labels, limit),
+            data=data,
+            labels=labels,
+            limit=limit,
             metric=metric,
             outputs=tuple(output or ()),
             trust=trust,
@@ -57,12 +96,45 @@ def command(
             observer=view,
             progress=bar,
         )
-    summary = api.summarize([result.folder])
     if json:
-        console.print_json(asdict(result) | {"folder": str(result.folder)})
+        console.print_json(result.to_json())
         return
-    print_trials(result, summary)
+    print_trials(result, api.summarize([result.folder]))
     console.print_status(f"next: ovtool report {result.folder}, ovtool choose {result.folder}")
+
+
+def _require_absent(given: Mapping[str, object], hint: str) -> None:
+    for name, value in given.items():
+        if value:
+            raise InputError(f"{name} is not available for this sweep", hint)
+
+
+def _sweep_fleet(variants: list[str], **options: Any) -> FleetResult:
+    from ovtool import api
+
+    with progress.show_progress() as bar:
+        return api.fleet.sweep(variants, progress=bar, **options)
+
+
+def print_fleet(result: FleetResult, *, json: bool) -> None:
+    """Print the rows of all hosts, and the outcome of each host."""
+    from ovtool import api
+
+    if json:
+        console.print_json(result.to_json())
+        return
+    summary = api.summarize(result.folders)
+    console.print_table(summary.headings, [row.cells for row in summary.rows], summary.caption)
+    for host in result.hosts:
+        if host.counts is None:
+            print_unwrapped(f"{host.host}: not complete: {host.reason}")
+            continue
+        drift = "" if host.drift_pct is None else f", drift {host.drift_pct:+.1f}%"
+        counts = host.counts
+        text = f"{counts.measured} measured, {counts.reused} reused, {counts.failed} failed"
+        print_unwrapped(f"{host.host}: {text}{drift}")
+    folders = " ".join(map(str, result.folders))
+    console.print_status(f"next: ovtool report {folders}")
 
 
 def print_trials(result: SweepResult, summary: Summary) -> None:

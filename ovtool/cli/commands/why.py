@@ -9,9 +9,10 @@ from ovtool.cli import console, options, progress
 from ovtool.cli.command import LOAD, MEASUREMENT, OUTPUT, argument, option
 from ovtool.core import units
 from ovtool.core.shapes import parse_named_shapes
+from ovtool.profiling.causes import UNEXPLAINED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from ovtool.core.statistics import Interval
     from ovtool.profiling.causes import Cause
@@ -24,8 +25,8 @@ EXAMPLES = (
 )
 _LINES = 25
 """Height of the answer on a terminal of 80 columns."""
-_FIXED_LINES = 8
-"""Lines of the table besides its causes: three of the heading, five of totals, rest and caption."""
+_FIXED_LINES = 7
+"""Lines of the table besides its causes: three of the heading, four of total, rest and caption."""
 _MAX_CAUSES = 5
 _NOISE = " ~"
 """Mark of a difference within the noise."""
@@ -33,8 +34,8 @@ _MAX_REMEDIES = 3
 
 
 def command(
-    a: Annotated[str, argument("The reference, usually in floating point.")],
-    b: Annotated[str, argument("The model that should be faster, usually in INT8.")],
+    a: Annotated[str, argument("The reference, usually in floating point.", kind="MODEL")],
+    b: Annotated[str, argument("The model that should be faster, usually in INT8.", kind="MODEL")],
     device: options.Device = "CPU",
     batch: options.Batch = None,
     precision: options.Precision = "default",
@@ -77,7 +78,7 @@ def command(
             hint=hint,
             streams=streams,
             shapes=parse_named_shapes(shape or ()),
-            data=options.build_data_spec(data, None, None),
+            data=data,
             rounds=rounds,
             max_seconds=max_seconds,
             progress=bar,
@@ -97,7 +98,7 @@ def print_explanation(explanation: Explanation) -> None:
     style = "bold red" if explanation.slower else "bold"
     head = textwrap.wrap(explanation.headline, width, subsequent_indent="  ")
     context = _wrap(_context(explanation), width)
-    ranked = [cause for cause in explanation.causes if not cause.neutral][:_MAX_CAUSES]
+    ranked = _shown(explanation.causes)
     rest = [cause for cause in explanation.causes if cause not in ranked]
     remedies = list(_remedies(ranked, width))
     room = _LINES - len(head) - len(context) - _FIXED_LINES - len(ranked)
@@ -111,6 +112,13 @@ def print_explanation(explanation: Explanation) -> None:
     for lines in remedies:
         for line in lines:
             console.print_line(line)
+
+
+def _shown(causes: Sequence[Cause]) -> list[Cause]:
+    """Return the first causes, and always the time that no layer explains."""
+    ranked = [cause for cause in causes if not cause.neutral]
+    unexplained = [cause for cause in ranked[_MAX_CAUSES:] if cause.id == UNEXPLAINED]
+    return [*ranked[: _MAX_CAUSES - len(unexplained)], *unexplained]
 
 
 def _wrap(text: str, width: int, indent: str = "  ") -> list[str]:
@@ -145,11 +153,9 @@ def _print_causes(
         rows.append(["", *_sums(rest), "-"])
         names.append(", ".join(cause.id for cause in rest))
     a, b = explanation.a.compared_ms, explanation.b.compared_ms
-    rows += [
-        ["", "-", "-", _signed(explanation.unexplained_ms), "-"],
-        ["", units.text(a.value), units.text(b.value), _signed(explanation.difference_ms), "-"],
-    ]
-    names += ["unexplained: outside of the layers", "total"]
+    total = [units.text(a.value), units.text(b.value), _signed(explanation.difference_ms), "-"]
+    rows.append(["", *total])
+    names.append("total")
     used = sum(max(map(len, column)) + 2 for column in zip(headings[:-1], *rows, strict=True))
     cells = [[*row, units.shortened(n, max(12, width - used - 2))]
              for row, n in zip(rows, names, strict=True)]  # fmt: skip
@@ -180,10 +186,8 @@ def _signed(difference: Interval) -> str:
 def _remedies(ranked: list[Cause], width: int) -> Iterator[list[str]]:
     """Yield the lines of the remedy of each cause."""
     for number, cause in enumerate(ranked[:_MAX_REMEDIES], 1):
-        first, *others = textwrap.wrap(
-            f"{number} {cause.sentence}: {cause.remedy}", width, break_on_hyphens=False
-        )
-        yield [first, *(line for text in others for line in _wrap(text, width))]
+        text = f"{number}. {cause.sentence}: {cause.remedy}"
+        yield textwrap.wrap(text, width, subsequent_indent="  ", break_on_hyphens=False)
 
 
 def _print_layers(explanation: Explanation, top: int) -> None:

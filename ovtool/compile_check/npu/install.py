@@ -21,6 +21,7 @@ from ovtool.compile_check.npu import offline
 from ovtool.core import files, temporary, units
 from ovtool.core.errors import InputError, MissingDependencyError
 from ovtool.core.progress import SILENT, Progress
+from ovtool.core.terminal import shows_progress
 from ovtool.system.child_process import run_program
 
 if TYPE_CHECKING:
@@ -95,18 +96,17 @@ def npu_compiler_offer() -> Offer:
     return Offer(target, tuple(downloads), mingw)
 
 
-def install_npu_compiler(
-    offer: Offer, *, progress: Progress = SILENT, replace: bool = False
-) -> Path:
+@shows_progress()
+def install_npu_compiler(offer: Offer, *, progress: Progress = SILENT, force: bool = False) -> Path:
     """Download, build and test the compiler; a failure leaves no folder.
 
     Raises:
         InputError: The compiler is already installed, a download fails, or the result does not run.
     """
-    if offer.target.exists() and not replace:
+    if offer.target.exists() and not force:
         raise InputError(f"already installed: {offer.target}", "--force replaces it")
     with (
-        files.new_folder(offer.target, replace, exclusive=True) as folder,
+        files.new_folder(offer.target, force, exclusive=True) as folder,
         temporary.scratch_folder("npu-compiler") as work,
     ):
         libraries = folder / offline.LIBRARIES

@@ -169,9 +169,8 @@ def _learn_masks(
     requested_pct = round(100 * settings.ratio, 2)
     if below_pct < requested_pct - 5:
         context.progress.note(
-            f"warning: learned masks prune {below_pct:g} % of the weights instead of "
-            f"{requested_pct:g} %; the lowest masks prune the rest. Raise mask_epochs or "
-            "mask_learning_rate"
+            f"warning: learned masks prune {below_pct:g}%, not {requested_pct:g}%, of the weights;"
+            " raise mask_epochs"
         )
     mask_training = trained.to_json() if trained is not None else None
     return masks, {"mask_training": mask_training, "masks_closed_pct": below_pct}

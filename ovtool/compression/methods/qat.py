@@ -144,9 +144,9 @@ def _verify(
         difference = _mean_difference(network, reference, batches)
         if not difference <= _TOLERANCE:
             raise InputError(
-                f"the saved graph differs from the trained network: mean difference "
-                f"{difference:.3g} of the largest output (limit {_TOLERANCE:g})",
-                "ignore more layers",
+                f"the saved graph differs from the trained network by {difference:.3g}"
+                f" (limit {_TOLERANCE:g})",
+                "ignore more layers; the difference is the mean, as a share of the largest output",
             )
         return {
             "mean_difference": round(difference, 6),

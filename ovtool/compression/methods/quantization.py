@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ovtool.compression import accuracy, calibration_rules, calibration_search, ptq
+from ovtool.compression import accuracy, calibration_rules, output_noise, ptq
 from ovtool.compression.calibration_search import CalibrationSearch
 from ovtool.compression.method import Method, MethodContext, MethodResult
 from ovtool.compression.nncf_adapter import CalibrationFeed
@@ -14,6 +15,8 @@ from ovtool.core import units
 
 if TYPE_CHECKING:
     from ovtool.compression.method import Need
+    from ovtool.datasets.samples import Samples
+    from ovtool.graph.reference_run import ReferenceModel
 
 
 def _apply(context: MethodContext[Any]) -> MethodResult:
@@ -43,10 +46,14 @@ def _apply(context: MethodContext[Any]) -> MethodResult:
         details |= {"chosen": chosen, "settings_search": search.details()}
     context.progress.start("reading the graph")
     model = ptq.quantize(context.model, settings, feed)
-    if settings.effort != "none":
-        context.progress.start("comparing outputs")
-        details["noise"] = calibration_search.measure_noise(context, samples, model)
-    return MethodResult(model, units.finite(details))
+    judge = None if settings.effort == "none" else partial(_judge, context, samples)
+    return MethodResult(model, units.finite(details), judge=judge)
+
+
+def _judge(
+    context: MethodContext[Any], samples: Samples, compiled: ReferenceModel
+) -> dict[str, Any]:
+    return {"noise": output_noise.measure_noise(context, samples, compiled)}
 
 
 def _conditional_needs(settings: QuantizationSettings) -> frozenset[Need]:
@@ -66,4 +73,5 @@ FP8: Method[Fp8Settings] = Method(
     _apply,
     "size; speed only on devices that compute in FP8, others run in float",
     conditional_needs=_conditional_needs,
+    untrained="EfficientNet-Lite0 has 259 of 300 photographs right in FP32, 245 in FP8 (e4m3)",
 )

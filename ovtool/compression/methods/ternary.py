@@ -86,6 +86,7 @@ TERNARY = Method(
     frozenset(),
     lambda context: _apply(context, ternary, [-1, 0, 1]),
     "size: 2 bits per weight; no speed, since no engine computes in ternary weights",
+    untrained="none: EfficientNet-Lite0 has 259 of 300 photographs right in FP32, 1 in ternary",
 )
 BINARY = Method(
     LowBitSettings,

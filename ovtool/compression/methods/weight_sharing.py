@@ -87,4 +87,6 @@ WEIGHT_SHARING = Method(
     _apply,
     "size; no speed, since the plugins look up the weights during compilation",
     conditional_needs=shared_training_needs,
+    untrained="EfficientNet-Lite0 has 259 of 300 photographs right in FP32, 245 with 256 values a "
+    "layer, 136 with 64",
 )

@@ -113,8 +113,8 @@ def _port(request: LoadRequest) -> Port:
             return port
     listed = ", ".join(f"{p.name} {p.dtype} {list(p.shape)}" for p in request.inputs)
     raise InputError(
-        f"{request.reference} requires one float input, [batch, 1, height, width] or "
-        f"[batch, {SIZE**2}]; the model has {listed}"
+        f"{request.reference} does not fit the inputs: {listed}",
+        f"it needs one float input, [batch, 1, height, width] or [batch, {SIZE**2}]",
     )
 
 

@@ -43,6 +43,10 @@ SAMPLES = Registry(
         "sentences-calibration": Entry(_SENTENCES, "300 of sentences-train", "sentences"),
         "sentences-validation": Entry(_SENTENCES, "1,000 other sentences", "sentences"),
         "sentences-test": Entry(_SENTENCES, "2,000 other sentences", "sentences"),
+        "lee": Entry("ovtool.datasets.text:lee", "50 news articles, a text of 24 KB"),
+        "lee-background": Entry(
+            "ovtool.datasets.text:lee", "300 other news articles, a text of 360 KB"
+        ),
         "text-lines-calibration": Entry(
             _TEXT_LINES, "200 rendered lines, labelled with their texts"
         ),

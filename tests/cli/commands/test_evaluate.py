@@ -16,8 +16,9 @@ SHARE = {"agreement_top1": 0.5, "agreement_top1_ci_low": 0.15, "agreement_top1_c
 def test_evaluate_measures_agreement_with_a_baseline(ovtool, small):
     arguments = ("--data", "noise:4", "--baseline", small.folder, "--precision", "f32")
     ran = ovtool("evaluate", small.folder, *arguments, "--metric", "agreement", "--json")
-    assert ran.document["figures"]["agreement_top1"] == 1
-    assert ran.document["executed_precision"] == "f32"
+    (result,) = ran.document["results"]
+    assert result["figures"]["agreement_top1"] == 1
+    assert result["executed_precision"] == "f32"
     assert "small" in ran.err
     assert "CPU" in ran.err
 
@@ -50,11 +51,11 @@ def test_devices_and_precisions_are_rows_of_one_table(ovtool, small, monkeypatch
     lines = ovtool("evaluate", small.folder, *arguments).out.splitlines()
     assert (calls[0]["devices"], calls[0]["precisions"]) == (["GPU", "CPU"], ["default", "exact"])
     first, interval, second, _, third, *_ = lines[3:]
-    assert first.split() == ["GPU", "default", "f16", "0.500", "25.0", "%"]
+    assert first.split() == ["GPU", "default", "f16", "0.500", "25.0%"]
     assert interval.split()[:2] == ["[0.150,", "0.850]"]
     assert "middle" in interval
-    assert second.split() == ["GPU", "exact", "f32", "0.500", "0.100", "%"]
+    assert second.split() == ["GPU", "exact", "f32", "0.500", "0.100%"]
     assert third.split()[:4] == ["CPU", "exact", "f32", "0.500"]
     assert "%" not in third
-    documents = ovtool("evaluate", small.folder, *arguments, "--json").document
+    documents = ovtool("evaluate", small.folder, *arguments, "--json").document["results"]
     assert [d["difference"] and d["difference"]["error"] for d in documents] == [0.25, 0.001, None]

@@ -69,19 +69,19 @@ def test_a_profile_shows_latency_precisions_and_fallback_layers(printed):
     text = "\n".join(
         printed(make_profile(notes=(make_note("device-fallback", "AUTO ran on CPU"),)), 200)
     )
-    for value in ("net", "CPU", "i8+bf16", "batch 2", "latency", "4.00 ms", "4.20 ms", "+5 %",
-                  "3.50 ms", "400", "0.0250 GFLOP", "12.5 GFLOP/s", "i8 80.0 %, bf16 20.0 %",
-                  "i8 57.1 %, bf16 28.6 %, f32 14.3 %", "AUTO ran on CPU"):  # fmt: skip
+    for value in ("net", "CPU", "i8+bf16", "batch 2", "latency", "4.00 ms", "4.20 ms", "+5%",
+                  "3.50 ms", "400", "0.0250 GFLOP", "12.5 GFLOP/s", "i8 80.0%, bf16 20.0%",
+                  "i8 57.1%, bf16 28.6%, f32 14.3%", "AUTO ran on CPU"):  # fmt: skip
         assert value in text
     (fallback,) = (line for line in text.splitlines() if "stem/conv (bf16)" in line)
     assert "1 layer" in fallback
-    assert "20.0 %" in fallback
+    assert "20.0%" in fallback
 
 
 def test_layers_beyond_top_are_summed(printed):
     text = "\n".join(printed(make_profile(), 100, top=1))
     rest = next(line for line in text.splitlines() if "2 more" in line)
-    assert "1.500 ms, 42.9 %" in rest
+    assert "1.500 ms, 42.9%" in rest
     assert "stem/conv" not in text.partition("layers")[2].partition(rest)[0]
 
 
@@ -92,7 +92,7 @@ def test_unknown_figures_are_not_zero(printed):
     assert "unknown" in lines[0]
     assert any(line.startswith("arithmetic: unknown") for line in lines)
     assert not any(line.startswith("FLOPs:") for line in lines)
-    assert "unknown 100 %" in "\n".join(lines)
+    assert "unknown 100%" in "\n".join(lines)
 
 
 def test_the_device_is_a_column_if_there_are_several(printed):
@@ -114,12 +114,13 @@ def test_the_json_document_has_every_layer(ovtool, small):
     assert "small" in ran.err
 
 
+@pytest.mark.slow
 def test_the_table_goes_to_stdout_and_progress_to_stderr(ovtool, small, tmp_path):
     out = tmp_path / "out"
     ran = ovtool("profile", small.folder, "--seconds", "0.05", "--precision", "f32", "--out", out)
     assert ran.status == 0
     assert ran.out.startswith("small on CPU in f32, batch 1")
-    assert "f32 100 %" in ran.out
+    assert "f32 100%" in ran.out
     assert f"{out / 'layers.csv'}" in ran.out
     assert ran.err.splitlines()[0] not in ran.out
 
@@ -155,8 +156,8 @@ def test_limits_are_columns_next_to_the_measured_time(printed, width):
     unknown = next(line for line in lines if line.lstrip().startswith("0.500"))
     assert unknown.split()[:5] == ["0.500", "-", "-", "-", "-"]
     text = " ".join(" ".join(lines).split())
-    for value in ("3.60 [3.00, 4.30] ms", "4.00 ms", "-10 %", "1.00 ms", "25 %",
-                  "compute 75.0 %, memory 25.0 %", "today, 9 measurements: 9 stable"):  # fmt: skip
+    for value in ("3.60 [3.00, 4.30] ms", "4.00 ms", "-10%", "1.00 ms", "25%",
+                  "compute 75.0%, memory 25.0%", "today, 9 measurements: 9 stable"):  # fmt: skip
         assert value in text
 
 

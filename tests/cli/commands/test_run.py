@@ -36,7 +36,7 @@ variants:
       - prune-channels: {ratio: 0.25, epochs: 1}
       - prune-weights: {ratio: 0.5, epochs: 8}
       - train: {epochs: 2, soft: 1}
-      - int8: {max_drop: 0.2, subset_size: 32}
+      - int8: {max_drop: 0.2, subset_size: 32, effort: none}
 sweep: {devices: [CPU], batches: [1], hints: [latency], rounds: 3, round_s: 0.05, max_seconds: 0.2}
 """
 STEPS = (

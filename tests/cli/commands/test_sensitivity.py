@@ -24,6 +24,7 @@ def test_the_most_sensitive_layer_is_first_in_the_table_and_the_files(ovtool, fr
     assert (out / "charts" / "noise-by-layer.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_the_json_document_has_every_layer(ovtool, fragile):
     ran = ovtool(
         "sensitivity", fragile / "fragile", "--data", fragile / "calibration.npz",

@@ -124,7 +124,7 @@ def test_existing_installation_is_replaced_on_request_only(wine, index):
     with pytest.raises(InputError, match=folder.name):
         install.install_npu_compiler(offer)
     assert mark.exists()
-    install.install_npu_compiler(offer, replace=True)
+    install.install_npu_compiler(offer, force=True)
     assert not mark.exists()
 
 
@@ -134,6 +134,7 @@ def test_package_with_the_compiler_needs_no_installation(monkeypatch, tmp_path):
         install.npu_compiler_offer()
 
 
+@pytest.mark.slow
 def test_failed_download_has_pips_error(tmp_path):
     with pytest.raises(InputError, match="ERROR") as caught:
         install._pip(["download", "--no-index", "-d", str(tmp_path), "no-such-package"], tmp_path)

@@ -84,6 +84,7 @@ def test_network_is_trained_on_resized_images(source, tmp_path):
     assert then.record.preprocessing.size == (8, 8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pooling", ["average", "max"])
 def test_pooling_layer_is_inserted(source, tmp_path, pooling):
     settings = PLAIN | {"layer": "depthwise", "pooling": pooling}
@@ -134,6 +135,7 @@ class Mixing(Residual):
         return self.classifier(x.reshape(-1, 32, 64).mean(2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "settings", "message"),
     [
@@ -156,6 +158,7 @@ def test_unsupported_networks_raise(tmp_path, kind, settings, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "size"), [(Flat, "8x8"), (Mixing, "32x32")])
 def test_graph_with_a_fixed_size_raises(tmp_path, kind, size):
     before = parent(tmp_path / "before", lambda: network(kind))

@@ -24,6 +24,7 @@ def test_hash_depends_on_positions_only_and_values_are_means(count, ratio, seed)
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "buckets"), [(40_000, 100), (80_000, 100), (3_000_000, 90_000)])
 def test_hash_is_uniform_and_separates_neighbors(count, buckets):
     indices = PositionHash.seeded(buckets, 0).hash_positions(count)

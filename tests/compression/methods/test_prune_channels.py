@@ -37,6 +37,7 @@ def shapes(compressed):
     return {n: tuple(p.shape) for n, p in net.module.named_parameters() if p.ndim > 1}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("importance", ["l1", "l2", "taylor"])
 def test_pruned_network_and_graph_agree(source, tmp_path, importance):
     settings = PLAIN | {"ratio": 0.5, "importance": importance}
@@ -62,6 +63,7 @@ def test_pruned_network_and_graph_agree(source, tmp_path, importance):
     )
 
 
+@pytest.mark.slow
 def test_flops_are_counted_by_hand(source, tmp_path):
     actual = details(compress(source, "prune-channels", PLAIN | {"ratio": 0.5}, tmp_path / "half"))
 
@@ -73,6 +75,7 @@ def test_flops_are_counted_by_hand(source, tmp_path):
     assert actual["flops_after"] == 2 * macs(8, 12, 16)
 
 
+@pytest.mark.slow
 def test_channels_of_smallest_norm_are_removed(source, tmp_path):
     weak = [1, 5, 7]
 
@@ -142,6 +145,7 @@ def test_interrupted_step_gives_the_same_weights(source, tmp_path, words):
     assert not list(tmp_path.glob(".again.*"))
 
 
+@pytest.mark.slow
 def test_pruning_twice_restores_both(source, tmp_path):
     once = compress(source, "prune-channels", PLAIN, tmp_path / "once")
     twice = compress(

@@ -32,6 +32,7 @@ def compressed(source):
     return apply_method(source, "qat", QUICK, inputs(), out=out, name="made")
 
 
+@pytest.mark.slow
 def test_qat_stores_and_runs_8_bits_and_improves(source, compressed):
     details = compressed.record.steps[0].details
     assert {row["type"] for row in details["weights"]} == {"i8"}

@@ -50,6 +50,7 @@ def test_the_fit_is_the_best_of_its_rank(sizes, rank, seed):
     assert float((product(spatial, mixing) - weight).norm()) == pytest.approx(expected, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_full_convolutions_become_depthwise_and_pointwise(source, tmp_path):
     compressed = compress(source, "separable", PLAIN, tmp_path / "s")
     actual = details(compressed)
@@ -77,6 +78,7 @@ def separable():
     return compressed
 
 
+@pytest.mark.slow
 def test_separable_convolution_is_replaced_exactly(tmp_path):
     source = parent(tmp_path / "source", separable)
     settings = PLAIN | {"max_error": 0.01}
@@ -104,6 +106,7 @@ def test_higher_rank_has_a_smaller_error(source, tmp_path):
     assert errors == sorted(errors, reverse=True)
 
 
+@pytest.mark.slow
 def test_layers_are_selected_by_pattern_name_and_width(source, tmp_path):
     for name, settings, layers in (
         ("pattern", {"layer_patterns": "stem|last"}, ["stem.0", "last"]),
@@ -138,6 +141,7 @@ def with_layer(layer):
     return make
 
 
+@pytest.mark.slow
 def test_subclass_keeps_its_padding(tmp_path):
     make = with_layer(Padded)
     source = parent(tmp_path / "source", make)

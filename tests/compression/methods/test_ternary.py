@@ -70,6 +70,7 @@ def expected_model(codes_of, halved):
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "bits"), [("ternary", 2), ("binary", 1)])
 @pytest.mark.parametrize("halved", [False, True])
 def test_graph_computes_the_same_as_numpy_with_few_bits(tmp_path, method, bits, halved):

@@ -32,6 +32,7 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_user_module_is_trained_and_saved(here):
     source = api.convert("nets_to_train:make", out="v/source")
     given = api.CompressionData(training="train.npz")

@@ -1,10 +1,16 @@
+import os
+
 import numpy as np
+import openvino as ov
 import pytest
+from openvino import opset15 as op
 
 from ovtool.compression.method import MissingInputError
+from ovtool.compression.methods import weight_compression
 from ovtool.compression.registry import parse_settings
 from ovtool.core.errors import InputError
 from tests.compression.samples import Listed, closeness, compress, types_of
+from tests.helpers.graphs import constant, save
 
 INT4 = {"mode": "int4_sym", "group_size": 32, "all_layers": True}
 
@@ -100,6 +106,7 @@ def test_group_size_fallback_adjusts_or_skips(dense, tmp_path):
         compress(dense, "weights", left, None, out=tmp_path / "i", name="i")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["fp8_e4m3", "fp4", "mxfp8_e4m3", "mxfp4"])
 def test_float_modes_on_convolutions_raise_with_a_hint(conv, tmp_path, mode):
     settings = {"mode": mode, "all_layers": True}
@@ -153,6 +160,7 @@ def test_fp16_halves_the_weights(conv, tmp_path, pictures):
     assert closeness(compressed, conv, pictures) > 0.9999
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "stored"),
     [
@@ -201,6 +209,7 @@ def test_4_bits_apply_only_to_the_classifier_of_a_convolution_network(conv, tmp_
     assert "int4_sym in 1 of 3 layers" in warning
 
 
+@pytest.mark.slow
 def test_compressed_weights_are_not_compressed_again(dense, rows, tmp_path):
     first = compress(dense, "weights", {}, None, out=tmp_path / "first", name="first")
     with pytest.raises(InputError, match=r"first .*int8 in 4 of 4"):
@@ -215,3 +224,38 @@ def test_layers_that_are_left_can_be_compressed(dense, tmp_path):
     first = compress(dense, "weights", some, None, out=tmp_path / "first", name="first")
     second = compress(first, "weights", {}, None, out=tmp_path / "second", name="second")
     assert types_of(second).keys() == {"i8", "u8"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["int8_asym", "int8_sym"])
+@pytest.mark.parametrize("compiled_from", [0, 1 << 30])
+def test_eight_bits_are_those_of_nncf_with_and_without_its_kernels(
+    tmp_path, monkeypatch, mode, compiled_from
+):
+    import nncf
+
+    monkeypatch.setattr(weight_compression, "_COMPILED_FROM", compiled_from)
+    rng = np.random.default_rng(0)
+    x = op.parameter([-1, 3, 9, 9], ov.Type.f32, name="x")
+    x.output(0).set_names({"x"})
+    h = op.convolution(x, constant(rng, 128, 3, 9, 9), [1, 1], [0, 0], [0, 0], [1, 1])
+    h = op.reshape(h, op.constant(np.array([0, 128])), special_zero=True)
+    h = op.matmul(h, constant(rng, 200, 128), False, True)
+    h.output(0).set_names({"y"})
+    graph = ov.Model([op.result(h)], [x], "large")
+    variant = save(tmp_path / "v", graph)
+    compressed = compress(variant, "weights", {"mode": mode}, None, out=tmp_path / "o", name="o")
+    bare = nncf.compress_weights(graph, mode=nncf.CompressWeightsMode(mode))
+    stored = [constants(ov.Core().read_model(compressed.xml)), constants(bare)]
+    assert len(stored[0]) == len(stored[1]) >= 2
+    for ours, theirs in zip(*stored, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert "NNCF_DISABLE_OPTIMIZED_COMPRESSION" not in os.environ
+
+
+def constants(model):
+    """The stored integers, in the order of the graph."""
+    return [
+        o.get_data() for o in model.get_ordered_ops()
+        if o.get_type_name() == "Constant" and o.get_element_type() in (ov.Type.u8, ov.Type.i8)
+    ]  # fmt: skip

@@ -12,6 +12,7 @@ from tests.compression.samples import compress, decode_weights, layer_weights, r
 from tests.helpers.graphs import embedding, save
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "most", "kind"),
     [

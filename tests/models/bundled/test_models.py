@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from ovtool.core.errors import InputError, MissingDependencyError
+from ovtool.models.bundled import models
 from ovtool.models.convert import convert, load_or_convert
 from ovtool.models.network import load_source_network
 from ovtool.models.options import SourceOptions
@@ -42,6 +43,7 @@ def test_misspelled_sample_is_suggested(tmp_path):
     assert "efficientnet-lite0" in raised.value.hint
 
 
+@pytest.mark.slow
 def test_untrained_network_is_converted_and_reused(tmp_path):
     record = make("sample:digits-resnet", tmp_path / "out").record
     assert (record.inputs[0].shape, record.inputs[0].layout) == ((-1, 1, 28, 28), "NCHW")
@@ -72,3 +74,10 @@ def test_sentence_encoder_is_frozen_except_the_head(tmp_path, capfd):
     trained = [name for name, p in module.named_parameters() if p.requires_grad]
     assert trained == ["head.weight", "head.bias"]
     assert not module.head.weight.any()
+
+
+def test_the_language_model_is_the_file_of_its_package(tmp_path, monkeypatch):
+    (tmp_path / "SmolLM2-135M-Instruct.Q4_1.gguf").write_bytes(b"GGML")
+    monkeypatch.setattr(models, "package_folder", lambda *_: tmp_path)
+    with pytest.raises(InputError, match="not a GGUF file"):
+        models.read("sample:smollm2", SourceOptions())

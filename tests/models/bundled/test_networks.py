@@ -7,6 +7,7 @@ from ovtool.models.bundled import models as samples
 from ovtool.models.options import SourceOptions
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "parameters"),
     [

@@ -27,6 +27,7 @@ def test_a_damaged_file_is_read_or_refused(name):
     assert not [failure.key for failure in failures]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", FOUND, ids=lambda path: path.stem)
 def test_a_file_of_an_earlier_failure_is_read_or_refused(path, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
@@ -43,6 +44,7 @@ def read_sweep(folder):
     return sweep.plan, sweep.environment, list(sweep.measurements())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "read"),
     [

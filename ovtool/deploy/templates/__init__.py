@@ -1,0 +1,1 @@
+"""Files that bundles get as they are: code that needs no ovtool."""

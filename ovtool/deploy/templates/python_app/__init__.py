@@ -1,0 +1,5 @@
+"""An OpenVINO model with the settings that were measured: see README.md beside this package."""
+
+from .model import Model
+
+__all__ = ["Model"]

@@ -1,0 +1,1 @@
+"""Language models: Hugging Face folders, GGUF files, and IR folders with a tokenizer."""

@@ -1,0 +1,55 @@
+"""The demo on a fleet of three hosts on this machine, and one report.
+
+``python -m tests.robustness.fleet_demo`` starts a scheduler and three hosts, each a network
+namespace with an address, a cache and labels of its own, and runs the recipe of the demo on them.
+Without root or iproute2 the hosts are processes with caches of their own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import tempfile
+from pathlib import Path
+
+from tests.helpers.fleet_lab import PROGRAM, started
+
+RECIPE = Path(__file__).parents[2] / "recipes" / "efficientnet-lite0.yaml"
+PRICES = """currency: EUR
+prices:
+  class=small: 0.05
+  class=large: 0.12
+"""
+"""Prices of an hour, by label; they are invented."""
+
+
+def run_demo(recipe: Path, out: Path, *, namespaces: bool) -> int:
+    """Run the recipe, write its report with prices, and return the exit code."""
+    with (
+        tempfile.TemporaryDirectory(prefix="fleet-demo-") as folder,
+        started(Path(folder), namespaces=namespaces) as lab,
+    ):
+        fleet = ("--fleet", str(lab.hosts_file))
+        subprocess.run([*PROGRAM, "fleet", "status", fleet[1]], check=True)
+        ran = subprocess.run([*PROGRAM, "run", str(recipe), *fleet, "--out", str(out)], check=False)
+    if ran.returncode not in (0, 1):
+        return ran.returncode
+    prices = out / "prices.yaml"
+    prices.write_text(PRICES)
+    folders = sorted(str(p.parent) for p in (out / "sweep").glob("*/plan.json"))
+    command = [*PROGRAM, "report", *folders, "--out", str(out), "--prices", str(prices)]
+    return subprocess.run(command, check=False).returncode
+
+
+def main() -> None:
+    """Run the demo of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("recipe", nargs="?", type=Path, default=RECIPE)
+    parser.add_argument("--out", type=Path, default=Path("reports/demo-fleet"))
+    parser.add_argument("--processes", action="store_true", help="no network namespaces")
+    given = parser.parse_args()
+    raise SystemExit(run_demo(given.recipe, given.out, namespaces=not given.processes))
+
+
+if __name__ == "__main__":
+    main()
