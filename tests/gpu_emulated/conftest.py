@@ -11,8 +11,8 @@ from ovtool import api
 from tests.gpu_emulated import activate
 from tests.helpers import graphs as models
 
-QUICK = {"rounds": 1, "round_s": 0.05, "max_seconds": 0.5}
-"""One round: an inference takes up to seconds, and its time has no meaning."""
+QUICK = {"rounds": 3, "round_s": 0.05, "max_seconds": 0.5}
+"""The fewest rounds: an inference takes up to seconds, and its time has no meaning."""
 HERE = Path(__file__).parent
 
 
