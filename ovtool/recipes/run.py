@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,7 @@ from ovtool.sweep.run import sweep
 from ovtool.system import memory_limit
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     import pandas as pd
 
@@ -117,13 +118,8 @@ def run_recipe(
     base = path.parent
     if not trust:
         _refuse_code(plan, base, own_models)
-    if fleet is None and plan.fleet is not None:
-        if not trust:
-            raise InputError(
-                f"the recipe opens connections to a fleet: {plan.fleet.address}",
-                "read it, then allow it with --trust, or give the fleet: --fleet",
-            )
-        fleet = _located_fleet(plan.fleet, base)
+    if fleet is None:
+        fleet = _recipe_fleet(plan, base, trust)
     for judged in (plan.data.validation, plan.data.evaluation):
         if judged is not None and judged.metric is not None:
             check_metric(judged.metric, trust=trust)
@@ -135,39 +131,27 @@ def run_recipe(
         # A draft has just converted the model: that is no use of an earlier result.
         start = _convert(plan, base, folder / "variants", trust, SILENT if drafted else progress)
         variants = _make_variants(plan, base, start, folder / "variants", trust, progress)
-        evaluation = plan.data.evaluation
-        result: SweepResult | FleetResult
-        sweep_spec, data = _sweep_spec(plan, baseline), _data_spec(evaluation, base)
-        if fleet is None:
-            result = sweep(
-                variants,
-                out=folder / "sweep",
-                name=plan.name,
-                spec=sweep_spec,
-                data=data,
-                metric=evaluation.metric if evaluation else None,
-                outputs=evaluation.outputs if evaluation else (),
-                trust=trust,
-                strict=strict,
-                retry_failed=retry_failed,
-                observer=observer,
-                progress=progress,
-            )
-        else:
-            result = sweep_fleet(
-                variants,
-                out=folder / "sweep",
+        measure: Callable[..., SweepResult | FleetResult]
+        measure = partial(sweep, name=plan.name, observer=observer, trust=trust)
+        if fleet is not None:
+            measure = partial(
+                sweep_fleet,
                 fleet=fleet.address,
                 certificates=fleet.certificates,
                 hosts=fleet.hosts,
-                spec=sweep_spec,
-                data=data,
-                metric=evaluation.metric if evaluation else None,
-                outputs=evaluation.outputs if evaluation else (),
-                strict=strict,
-                retry_failed=retry_failed,
-                progress=progress,
             )
+        evaluation = plan.data.evaluation
+        result = measure(
+            variants,
+            out=folder / "sweep",
+            spec=_sweep_spec(plan, baseline),
+            data=_data_spec(evaluation, base),
+            metric=evaluation.metric if evaluation else None,
+            outputs=evaluation.outputs if evaluation else (),
+            strict=strict,
+            retry_failed=retry_failed,
+            progress=progress,
+        )
         spec = _choice_spec(plan, base)
         progress.start("writing the report")
         page = report(result.folders, out=folder, spec=spec)
@@ -193,8 +177,20 @@ def _sweep_spec(plan: Recipe, baseline: str | None) -> SweepSpec:
     return plan.sweep.model_copy(update={"precisions_of": precisions, "baseline": baseline})
 
 
-def _located_fleet(fleet: FleetTarget, base: Path) -> FleetTarget:
-    """Return the fleet of a recipe, with usable paths."""
+def _recipe_fleet(plan: Recipe, base: Path, trust: bool) -> FleetTarget | None:
+    """Return the fleet of a recipe, with usable paths; None if this machine measures.
+
+    Raises:
+        InputError: The recipe opens connections, and the user did not allow it.
+    """
+    fleet = plan.fleet
+    if fleet is None:
+        return None
+    if not trust:
+        raise InputError(
+            f"the recipe opens connections to a fleet: {fleet.address}",
+            "read it, then allow it with --trust, or give the fleet: --fleet",
+        )
     folder = fleet.certificates and _located(fleet.certificates, base)
     located = {"address": _located(fleet.address, base), "certificates": folder}
     return fleet.model_copy(update=located)
