@@ -30,6 +30,8 @@ DATASETS = Registry(
         "noise": Entry("ovtool.datasets.noise:load", "noise or noise:N, random values"),
     },
 )
+WITHOUT_FILES = frozenset({"sample", "noise"})
+"""Kinds that need no file of the user."""
 TEXT_SUFFIXES = frozenset({".txt", ".text", ".md", ".rst", ".cor"})
 """Of files that are read as text."""
 
@@ -113,7 +115,7 @@ def check_data(reference: str, labels: str | Path | None = None) -> None:
 
 def _kind(reference: str) -> str:
     name, colon, _ = reference.partition(":")
-    if name == "noise" or (name == "sample" and colon):
+    if name in WITHOUT_FILES and (colon or name == "noise"):
         return name
     path = Path(reference)
     if not reference or not path.exists():

@@ -15,6 +15,7 @@ from ovtool.core.columns import METRIC_COLUMNS
 from ovtool.core.errors import InputError
 from ovtool.core.fields import Record, validation_message
 from ovtool.core.input_limits import parse_json
+from ovtool.datasets.registry import WITHOUT_FILES
 
 MAX_BYTES = 32 << 20
 """Largest message."""
@@ -117,7 +118,7 @@ class Data(Record):
         if self.files is not None:
             for path in filter(None, (self.source, self.labels)):
                 require_safe_name(path)
-        elif self.labels is not None or self.source.partition(":")[0] not in ("noise", "sample"):
+        elif self.labels is not None or self.source.partition(":")[0] not in WITHOUT_FILES:
             raise ValueError("not a dataset without files")
         return self
 

@@ -17,7 +17,7 @@ from ovtool.core.fields import validation_message
 from ovtool.core.system_errors import reading
 from ovtool.core.variant import RECORD
 from ovtool.datasets.class_names import CLASSES
-from ovtool.datasets.registry import check_reference
+from ovtool.datasets.registry import WITHOUT_FILES, check_reference
 from ovtool.fleet.messages import Data, FileSet
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Outgoing:
         """
         kind = check_reference(spec.source, spec.labels)
         source, labels, listed = spec.source, spec.labels, None
-        if kind in ("images", "arrays"):
+        if kind not in WITHOUT_FILES:
             source = _place(Path(spec.source), _SOURCE)
             paths = dict(_find(Path(spec.source), _SOURCE))
             if spec.labels is not None:

@@ -7,7 +7,7 @@ import pytest
 from ovtool.core.errors import InputError
 from ovtool.core.sweep_folder import SweepFolder
 from ovtool.core.variant import Variant
-from ovtool.datasets.registry import load_samples
+from ovtool.datasets.registry import DATASETS, WITHOUT_FILES, load_samples
 from ovtool.datasets.spec import DataSpec
 from ovtool.evaluation.metrics import MetricRequest
 from ovtool.fleet.cache import Cache
@@ -85,6 +85,25 @@ def test_an_array_arrives_as_it_is(tmp_path, labeled, net):
     for a, b in zip(here, there, strict=True):
         assert a.label == b.label
         np.testing.assert_array_equal(a.inputs["x"], b.inputs["x"])
+
+
+def test_a_text_arrives_as_it_is(tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("the quick brown fox\n" * 400)
+    sent = outgoing(text, tmp_path / "scratch")
+    found = arrive(sent, Cache(tmp_path / "cache"))
+    assert sent.data.source == "data/text.txt"
+    assert (found / sent.data.source).read_bytes() == text.read_bytes()
+
+
+@pytest.mark.parametrize("kind", sorted({*DATASETS} - WITHOUT_FILES))
+def test_every_kind_with_files_is_sent(tmp_path, labeled, image_folder, kind):
+    """A new kind of dataset needs a row here."""
+    text = tmp_path / "text.md"
+    text.write_text("words\n")
+    paths = {"arrays": labeled, "images": image_folder[0], "text": text}
+    sent = outgoing(paths[kind], tmp_path / "scratch")
+    assert sent.data.files in sent.paths
 
 
 def test_data_without_files_travels_by_name(tmp_path):
