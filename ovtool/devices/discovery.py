@@ -16,7 +16,7 @@ from ovtool.devices.diagnosis import DiagnosisStep, diagnose, find_cause
 from ovtool.system.environment import environment
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from ovtool.core.notes import Note
     from ovtool.core.sweep_folder import Environment
@@ -143,6 +143,12 @@ def resolve(
         else:
             available.append(name)
     return list(dict.fromkeys(available)), missing
+
+
+def default_precisions(names: Iterable[str], devices: Iterable[Device]) -> dict[str, str]:
+    """Return the precision that each named device uses by default, where it reports one."""
+    reported = {d.name: d.properties.get("default_precision") for d in devices if d.available}
+    return {name: str(value) for name in names if (value := reported.get(name))}
 
 
 def devices() -> TabularList[Device]:

@@ -128,7 +128,7 @@ def _look(
 ) -> None:
     """Find hosts that were lost or have returned, and give up those that are lost for too long."""
     try:
-        present = {host.name: host.address for host in fleet.hosts()}
+        present = fleet.addresses()
     except HostLostError:
         present = {}
     for run in active:

@@ -103,19 +103,31 @@ def hardened() -> Iterator[None]:
     """
     require_dask()
     import dask
+    from distributed import scheduler
     from distributed.comm import tcp
     from distributed.protocol import pickle as dask_pickle
 
     _quiet_logs()
     changed: Any = dask_pickle
     connections: Any = tcp
-    before, read = changed.pickle, connections.read_bytes_rw
+    intervals: Any = scheduler
+    before, read, interval = changed.pickle, connections.read_bytes_rw, scheduler.heartbeat_interval
     changed.pickle, connections.read_bytes_rw = _Pickle(), _limited(read)
+    intervals.heartbeat_interval = heartbeat_interval_s
     try:
         with dask.config.set(SETTINGS):
             yield
     finally:
         changed.pickle, connections.read_bytes_rw = before, read
+        intervals.heartbeat_interval = interval
+
+
+def heartbeat_interval_s(hosts: int) -> float:
+    """Return the seconds between the heartbeats of a host.
+
+    Dask has 0.5 s, and a heartbeat takes some milliseconds of the CPU of a host that measures.
+    """
+    return max(5.0, hosts / 100)
 
 
 def _limited(read: Any) -> Any:

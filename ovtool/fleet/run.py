@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from ovtool.core import temporary
+from ovtool.core import temporary, units
 from ovtool.core.errors import (
     InputError,
     MissingDeviceError,
@@ -22,10 +22,10 @@ from ovtool.core.progress import SILENT, Progress
 from ovtool.core.sweep_folder import SweepFolder, SweepPlan, Unavailable
 from ovtool.core.sweep_spec import SweepFields, SweepSpec
 from ovtool.core.tabular import Tabular
-from ovtool.core.trial_grid import plan_trials
+from ovtool.core.trial_grid import drop_default_precisions, plan_trials
 from ovtool.core.variant import Variant
 from ovtool.datasets.spec import DataSpec, VariantSamples, as_data_spec
-from ovtool.devices.discovery import resolve
+from ovtool.devices.discovery import default_precisions, resolve
 from ovtool.evaluation.metrics import MetricRequest
 from ovtool.fleet import messages
 from ovtool.fleet.client import (
@@ -279,20 +279,34 @@ class _Plans:
             MissingDeviceError: No host has a device, or with ``strict`` one lacks a device.
         """
         plans, missing = [], list[MissingDeviceError]()
+        dropped: dict[str, list[str]] = {}
         for host in hosts:
             try:
-                plans.append((host, self._of(host, strict=strict)))
+                plans.append((host, self._of(host, dropped, strict=strict)))
             except MissingDeviceError as error:
                 missing.append(error)
         if missing and (strict or not plans):
             raise missing[0]
         _note_left_out(missing, self._progress)
+        for default, names in dropped.items():
+            shown = units.listing(names, 3)
+            self._progress.note(
+                f"the default precision is {default} of host {shown}: not measured twice"
+            )
         return plans
 
-    def _of(self, host: CheckedHost, *, strict: bool) -> SweepPlan:
-        """Return the plan of a host: its devices only."""
+    def _of(self, host: CheckedHost, dropped: dict[str, list[str]], *, strict: bool) -> SweepPlan:
+        """Return the plan of a host: its devices only.
+
+        ``dropped`` gets the name of the host, by default precisions that are not measured twice.
+        """
         devices, missing = resolve(self.spec.devices, host.devices)
-        trials = plan_trials(self.loaded, devices, self.spec)
+        requested = plan_trials(self.loaded, devices, self.spec)
+        defaults = default_precisions(devices, host.devices)
+        trials = drop_default_precisions(requested, defaults)
+        if len(trials) < len(requested):
+            default = units.listing([f"{v} on {k}" for k, v in defaults.items()], 3)
+            dropped.setdefault(default, []).append(host.host.name)
         if missing and (strict or not devices):
             reasons = "; ".join(f"{name}: {reason}" for name, reason in missing.items())
             raise MissingDeviceError(f"host {host.host.name}: not available: {reasons}")

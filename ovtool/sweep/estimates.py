@@ -62,9 +62,8 @@ def select_targets(spec: SweepSpec, *, strict: bool) -> SweepTargets:
     """
     devices = discovery.discover()
     measured, missing = discovery.resolve(spec.devices, devices)
-    defaults = {d.name: d.properties.get("default_precision") for d in devices if d.available}
-    known = {name: str(value) for name, value in defaults.items() if value and name in measured}
-    targets = SweepTargets(measured, default_precisions=known)
+    defaults = discovery.default_precisions(measured, devices)
+    targets = SweepTargets(measured, default_precisions=defaults)
     for name, reason in missing.items():
         platform = npu_platform(name)
         if not spec.with_estimates or platform is None:

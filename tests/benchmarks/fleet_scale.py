@@ -1,23 +1,26 @@
 """Many hosts and trials through one scheduler of a fleet, with scripted measurements.
 
 ``python -m tests.benchmarks.fleet_scale --hosts 1000 --trials 100`` has the real client, scheduler
-and workers of Dask, messages and journals; only the measuring itself is scripted.  All hosts are in
-one process, so the times are those of client, scheduler and hosts together.
+and workers of Dask, messages and journals; only the measuring itself is scripted.  Client,
+scheduler and hosts are a process each, so that CPU time and memory are known apart; all hosts share
+one process, which a real fleet does not.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import dataclasses
 import hashlib
 import itertools
 import json
+import multiprocessing
+import os
 import resource
 import statistics
 import tempfile
-import threading
 import time
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,13 +37,20 @@ from tests.helpers.graphs import convolutional, save
 from tests.helpers.sweeps import FP32
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator
+    from multiprocessing.connection import Connection
 
 _TRIALS: TypeAdapter[tuple[Trial, ...]] = TypeAdapter(tuple[Trial, ...])
+HINTS = ("latency", "throughput")
+START_S = 600.0
 
 
 class ScriptedHost:
     """Answers as a host does, with scripted measurements; it has no files and no machine."""
+
+    versions = versions()
+    rows: dict[str, dict[str, Any]] = {}  # noqa: RUF012 - shared by the hosts of the process
+    """The measurement of each trial."""
 
     def __init__(self, name: str) -> None:
         facts = {"cpu": "scripted", "host": name}
@@ -54,7 +64,7 @@ class ScriptedHost:
         if isinstance(request, messages.Describe):
             ok = {
                 "environment": self.environment.model_dump(),
-                "versions": versions(),
+                "versions": self.versions,
                 "devices": [{"name": "CPU", "available": True, "full_name": "scripted"}],
                 "free_mib": 1e6,
                 "clock_s": time.time(),
@@ -63,110 +73,179 @@ class ScriptedHost:
         elif isinstance(request, messages.Stored):
             ok = {"files": dict.fromkeys(request.files, (True, 1))}
         elif isinstance(request, messages.Measure):
-            ok = {
-                "measurements": [self._measure(t) for t in _TRIALS.validate_python(request.trials)]
-            }
+            trials = _TRIALS.validate_python(request.trials)
+            ok = {"measurements": [self._measure(t) for t in trials]}
         return messages.dump(messages.Reply(ok=ok))
 
     def _measure(self, trial: Trial) -> dict[str, Any]:
-        like = dataclasses.replace(trial, variant=FP32.id, precision="f32")
-        row = scripted.measurement(like, "a", 0)
-        return dataclasses.replace(row, trial=trial, environment=self.environment.id).to_json()
+        if trial.id not in self.rows:
+            like = replace(trial, variant=FP32.id, precision="f32")
+            row = scripted.measurement(like, "a", 0)
+            self.rows[trial.id] = replace(row, trial=trial).to_json()
+        return self.rows[trial.id] | {"environment": self.environment.id}
 
 
-class ManyHosts:
-    """A scheduler and its workers, in the event loop of a thread."""
-
-    def __init__(self, names: Sequence[str], scratch: Path) -> None:
-        self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, daemon=True).start()
-        self._run(self._start(names, scratch))
-
-    def _run(self, coroutine: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(3600)
-
-    async def _start(self, names: Sequence[str], scratch: Path) -> None:
-        from ovtool.fleet.certificates import load_security
-        from ovtool.fleet.dask_servers import FleetScheduler, FleetWorker
-        from ovtool.fleet.serving import resources
-
-        security = load_security(None, "scheduler")
-        self._scheduler = await FleetScheduler("tcp://127.0.0.1:0", security)
-        self.address = self._scheduler.address
-        self._workers = []
-        for name in names:
-            HOSTS[name] = ScriptedHost(name)  # type: ignore[assignment]
-            worker = FleetWorker(
-                self.address, name=name, resources=resources({"site": "lab"}), security=security,
-                local_directory=str(scratch / name), host="127.0.0.1",
-            )  # fmt: skip
-            self._workers.append(await worker)
-
-    def stop(self) -> None:
-        async def close() -> None:
-            await asyncio.gather(*(worker.close(nanny=False) for worker in self._workers))
-            await self._scheduler.close()
-
-        self._run(close())
-        HOSTS.clear()
+def usage() -> dict[str, float]:
+    """Return the CPU time and the peak of the memory of this process."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return {"cpu_s": used.ru_utime + used.ru_stime, "peak_mib": used.ru_maxrss / 1024}
 
 
-def peak_mib() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def _raise_file_limit() -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536), hard))
 
 
-def run(hosts: int, trials: int, folder: Path, *, with_report: bool = True) -> dict[str, float]:
+async def _until_told(pipe: Connection) -> None:
+    while not pipe.poll():
+        await asyncio.sleep(0.1)
+    pipe.recv()
+
+
+async def _schedule(pipe: Connection) -> None:
+    from ovtool.fleet.certificates import load_security
+    from ovtool.fleet.dask_servers import FleetScheduler
+
+    scheduler = await FleetScheduler("tcp://127.0.0.1:0", load_security(None, "scheduler"))
+    pipe.send(scheduler.address)
+    await _until_told(pipe)
+    pipe.send(usage())
+    await _until_told(pipe)
+    await scheduler.close()
+
+
+async def _host(pipe: Connection, address: str, count: int, scratch: str) -> None:
+    from ovtool.fleet.certificates import load_security
+    from ovtool.fleet.dask_servers import FleetWorker
+    from ovtool.fleet.serving import resources
+
+    workers, security = [], load_security(None, "worker")
+    for number in range(count):
+        name = f"host-{number}"
+        HOSTS[name] = ScriptedHost(name)  # type: ignore[assignment]
+        worker = FleetWorker(
+            address, name=name, resources=resources({"site": "lab"}), security=security,
+            local_directory=f"{scratch}/{name}", host="127.0.0.1",
+        )  # fmt: skip
+        workers.append(await worker)
+    pipe.send(usage())
+    await _until_told(pipe)
+    pipe.send(usage())
+    await asyncio.gather(*(worker.close(nanny=False) for worker in workers))
+
+
+def _serve(role: Any, pipe: Connection, *arguments: Any) -> None:
+    """Run a role in a process of its own."""
+    _raise_file_limit()
+    with hardening.hardened():
+        asyncio.run(role(pipe, *arguments))
+
+
+class Process:
+    """A process with a role, which answers through a pipe."""
+
+    def __init__(self, role: Any, *arguments: Any) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(role, theirs, *arguments), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def answer(self) -> Any:
+        if not self._pipe.poll(START_S):
+            raise TimeoutError("no answer")
+        return self._pipe.recv()
+
+    def ask(self) -> Any:
+        self._pipe.send(None)
+        return self.answer()
+
+    def end(self) -> None:
+        self._pipe.send(None)
+        self._process.join(60)
+        self._process.kill()
+
+
+@contextmanager
+def many_hosts(count: int, scratch: Path) -> Iterator[tuple[str, Process, Process]]:
+    """Start a scheduler and hosts; yield its address and the two processes."""
+    scheduler = Process(_schedule)
+    address = scheduler.answer()
+    hosts = Process(_host, address, count, str(scratch))
+    try:
+        yield address, scheduler, hosts
+    finally:
+        hosts.end()
+        scheduler.end()
+
+
+class Clock:
+    """Keeps when each trial finished, and prints where the sweep is."""
+
+    def __init__(self) -> None:
+        self.finished: list[float] = []
+
+    def note(self, text: str) -> None:
+        if "/" not in text:
+            return
+        self.finished.append(time.perf_counter())
+        if len(self.finished) % 5000 == 0:
+            seconds = self.finished[-1] - self.finished[0]
+            print(f"{len(self.finished)} trials after {seconds:.1f} s", flush=True)
+
+    def start(self, *_: object) -> None: ...
+    def close(self) -> None: ...
+
+
+def run(
+    hosts: int, trials: int, variants: int, folder: Path, *, with_report: bool = True
+) -> dict[str, Any]:
     """Sweep, and return seconds and MiB."""
     from ovtool.fleet.run import sweep_fleet
 
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536), hard))
-    net = save(folder / "net", convolutional())
-    with hardening.hardened():
-        fleet = ManyHosts([f"host-{number}" for number in range(hosts)], folder / "workers")
-        before_mib = peak_mib()
-        finished: list[float] = []
-
-        class Clock:
-            """Keeps when each trial finished."""
-
-            def note(self, text: str) -> None:
-                if "/" in text:
-                    finished.append(time.perf_counter())
-
-            def start(self, *_: object) -> None: ...
-            def close(self) -> None: ...
-
-        started, cpu = time.perf_counter(), time.process_time()
+    _raise_file_limit()
+    nets = [save(folder / f"net-{n}", convolutional(seed=n)) for n in range(variants)]
+    batches = range(1, trials // (variants * len(HINTS)) + 1)
+    with many_hosts(hosts, folder / "workers") as (address, scheduler, workers):
+        joined = workers.answer()
+        before, clock = usage(), Clock()
+        started = time.perf_counter()
         result = sweep_fleet(
-            [net], out=folder / "swept", fleet=fleet.address, batches=range(1, trials // 2 + 1),
-            hints=["latency", "throughput"], rounds=3, starts=False, progress=Clock(),
+            nets, out=folder / "swept", fleet=address, batches=batches, hints=list(HINTS),
+            precisions=["default"], rounds=3, starts=False, progress=clock,
         )  # type: ignore[arg-type] # fmt: skip
-        seconds, cpu_s = time.perf_counter() - started, time.process_time() - cpu
-        fleet.stop()
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        seconds, after = time.perf_counter() - started, usage()
+        shares = {"scheduler": scheduler.ask(), "hosts": workers.ask(), "client": after}
     done = sum(h.counts.measured for h in result.hosts if h.counts is not None)
-    gaps = [b - a for a, b in itertools.pairwise(finished)]
+    assert done == hosts * len(batches) * len(HINTS) * variants, result.hosts
+    for host in result.hosts:
+        rows = [m.trial.id for m in SweepFolder(host.folder).measurements()]
+        assert len(rows) == len(set(rows)) == done // hosts, host
+    tasks = hosts * (len(batches) * len(HINTS) + 4)  # describe, files, anchor twice
+    shares["client"]["cpu_s"] -= before["cpu_s"]
+    shares["hosts"]["cpu_s"] -= joined["cpu_s"]
+    gaps = [b - a for a, b in itertools.pairwise(clock.finished)]
     tenth = max(1, len(gaps) // 10)
-    figures = {
+    figures: dict[str, Any] = {
         "hosts": hosts,
         "trials": done,
-        "groups": hosts * (trials + 2),
+        "tasks": tasks,
         "wall_s": seconds,
-        "cpu_s": cpu_s,
-        "ms_per_group": 1000 * seconds / (hosts * (trials + 2)),
+        "until_first_trial_s": clock.finished[0] - started,
+        "ms_per_task": 1000 * (clock.finished[-1] - clock.finished[0]) / tasks,
+        "ms_per_trial": 1000 * (clock.finished[-1] - clock.finished[0]) / done,
         "first_tenth_ms": 1000 * statistics.fmean(gaps[:tenth]),
         "last_tenth_ms": 1000 * statistics.fmean(gaps[-tenth:]),
-        "hosts_mib": before_mib,
-        "peak_mib": peak_mib(),
+        "cpu_ms_per_task": {n: 1000 * each["cpu_s"] / tasks for n, each in shares.items()},
+        "peak_mib": {n: each["peak_mib"] for n, each in shares.items()},
+        "client_mib_before": before["peak_mib"],
+        "load": os.getloadavg()[0],
     }
-    assert done == hosts * trials
-    rows = sum(1 for h in result.hosts[:3] for _ in SweepFolder(h.folder).measurements())
-    assert rows == min(3, hosts) * trials
     if with_report:
         started = time.perf_counter()
         report(result.folders, out=folder / "report")
         figures["report_s"] = time.perf_counter() - started
+        figures["report_peak_mib"] = usage()["peak_mib"]
     return figures
 
 
@@ -174,12 +253,16 @@ def main() -> None:
     """Print the figures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--hosts", type=int, default=1000)
-    parser.add_argument("--trials", type=int, default=100)
+    parser.add_argument("--trials", type=int, default=100, help="trials of a host")
+    parser.add_argument("--variants", type=int, default=10, help="trials of a group")
     parser.add_argument("--no-report", action="store_true")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="fleet-scale-") as folder:
-        figures = run(given.hosts, given.trials, Path(folder), with_report=not given.no_report)
-    print(json.dumps({name: round(value, 3) for name, value in figures.items()}))
+        figures = run(
+            given.hosts, given.trials, given.variants, Path(folder),
+            with_report=not given.no_report,
+        )  # fmt: skip
+    print(json.dumps(figures, indent=1, default=str))
 
 
 if __name__ == "__main__":

@@ -34,6 +34,8 @@ class FakeMeasuring:
     versions = None
     devices = MappingProxyType({})
     """Devices of each host; CPU by default."""
+    default_precisions = MappingProxyType({})
+    """Default precision of the devices of each host; unknown without."""
     groups = ()
     requests = ()
     delay_s = 0.0
@@ -53,7 +55,12 @@ class FakeMeasuring:
                 "environment": Environment(id=digest, machine=host, facts=facts).model_dump(),
                 "versions": self.versions or versions(),
                 "devices": [
-                    {"name": name, "available": True, "full_name": "fake"}
+                    {
+                        "name": name,
+                        "available": True,
+                        "full_name": "fake",
+                        "properties": {"default_precision": self.default_precisions.get(host)},
+                    }
                     for name in self.devices.get(host, ("CPU",))
                 ],
                 "health_fps": 100.0,

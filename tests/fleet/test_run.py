@@ -163,7 +163,26 @@ def test_a_plan_has_the_devices_of_each_host(start_fleet, net, tmp_path, measuri
             sweep(net, fleet, tmp_path / "u", **options)
 
 
-@pytest.mark.slow
+def test_a_host_leaves_out_the_precision_that_it_has_by_default(
+    start_fleet, net, tmp_path, measuring
+):
+    measuring.default_precisions = {"a": "f32", "b": "bf16"}
+    fleet = start_fleet()
+    for name in "abc":
+        fleet.join(name)
+    notes = []
+    result = sweep(
+        net, fleet, tmp_path / "s", precisions=["f32", "default"],
+        progress=SimpleNamespace(note=notes.append),
+    )  # fmt: skip
+    precisions = {
+        h.host: sorted(t.precision for t in SweepFolder(h.folder).plan.trials) for h in result.hosts
+    }
+    assert precisions == {"a": ["default"], "b": ["default", "f32"], "c": ["default", "f32"]}
+    (note,) = (each for each in notes if "f32 on CPU" in each)
+    assert "host a" in note
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("local_renderer")
 def test_a_recipe_measures_on_a_fleet(start_fleet, net, tmp_path):

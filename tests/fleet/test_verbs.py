@@ -1,11 +1,15 @@
 """The verbs of ``ovtool fleet``."""
 
+import threading
+import time
+
 import pytest
 
 from ovtool.core.errors import InputError, MissingError
 from ovtool.core.variant import versions
 from ovtool.fleet import verbs
 from ovtool.fleet.client import certificates_folder, locate, require_same_versions
+from ovtool.fleet.host import HOSTS
 from tests.fleet.conftest import needs_dask
 
 NAMES = {
@@ -26,6 +30,30 @@ def test_status_has_every_host_with_its_labels_and_problems(start_fleet, measuri
     measuring.versions = {**versions(), "openvino": "2020.1"}
     (alone,) = verbs.status(fleet.address, hosts="npu=4000")
     assert "2020.1" in alone.problem
+
+
+@needs_dask
+@pytest.mark.usefixtures("local_workers")
+def test_a_host_that_measures_is_busy_at_once(start_fleet, measuring, net, tmp_path):
+    measuring.delay_s = 60
+    fleet = start_fleet()
+    fleet.join("a")
+    swept = threading.Thread(
+        target=lambda: verbs.sweep(
+            [net], out=tmp_path / "s", fleet=fleet.address, rounds=3, starts=False, wait_s=0.1
+        )
+    )
+    swept.start()
+    try:
+        while not measuring.requests:
+            assert swept.is_alive()
+            time.sleep(0.01)
+        (row,) = verbs.status(fleet.address)
+        assert (row.busy, row.devices) == (True, ())  # not asked, so that it is not disturbed
+    finally:
+        measuring.delay_s = 0.0
+        HOSTS["a"].close()  # ends the measurement
+        swept.join(60)
 
 
 @needs_dask
