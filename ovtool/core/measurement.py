@@ -160,6 +160,16 @@ class Measurement:
         return content
 
     @classmethod
+    def from_content(cls, content: object) -> Measurement:
+        """Return the measurement of parsed JSON.
+
+        Raises:
+            ValueError: It is not a measurement of this version; the message has the field.
+        """
+        measurement: Measurement = _adapter().validate_python(content)
+        return measurement
+
+    @classmethod
     def from_json(cls, data: str | bytes) -> Measurement:
         """Parse one line of a journal.
 

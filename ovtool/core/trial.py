@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
 
 from ovtool.core.shapes import Named, shapes_text
@@ -156,9 +156,13 @@ class Trial:
 
     def _hash(self, *skipped: str) -> str:
         """Hash the content; later fields count only if they are set, so older ids stay valid."""
-        content = {
-            name: value
-            for name, value in asdict(self).items()
-            if name not in skipped and not (name in _LATER and value in (None, ()))
+        # Not asdict of the whole trial, which takes longer than the hash.
+        content: dict[str, Any] = {
+            each.name: value
+            for each in fields(self)
+            if each.name not in skipped
+            and not ((value := getattr(self, each.name)) in (None, ()) and each.name in _LATER)
         }
+        if self.generation is not None:
+            content["generation"] = asdict(self.generation)
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]

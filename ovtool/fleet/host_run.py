@@ -7,7 +7,6 @@ reply.  A request may be repeated without harm, so a lost host gets its last one
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -228,7 +227,7 @@ def _read(reply: Any, trials: Sequence[Trial], environment: str) -> list[Measure
         InputError: They are not those of the trials, or of another environment.
     """
     try:
-        rows = [Measurement.from_json(json.dumps(row)) for row in reply["measurements"]]
+        rows = [Measurement.from_content(row) for row in reply["measurements"]]
     except (ValueError, KeyError, TypeError) as error:
         raise InputError("the host sent invalid measurements") from error
     if [m.trial.id for m in rows] != [t.id for t in trials]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
@@ -375,12 +376,15 @@ def _finish(folder: Path, runs: Sequence[HostRun]) -> FleetResult:
         for run in runs
     )
     result = FleetResult(folder, outcomes)
-    for each in result.folders:
+    folders = result.folders
+    for each in folders:
         write_sweep_rows(each)
-    rows = [m for each in result.folders for m in SweepFolder(each).measurements()]
-    if not any(m.status == "ok" for m in rows):
-        reason = next((run.reason for run in runs if run.reason), "") or next(
-            (m.reason for m in rows), "the plan is empty"
-        )
-        raise NothingMeasuredError("no host of the fleet could measure", reason)
-    return result
+    failure = ""
+    for row in itertools.chain.from_iterable(SweepFolder(f).measurements() for f in folders):
+        if row.status == "ok":
+            return result
+        failure = failure or row.reason
+    lost = next((run.reason for run in runs if run.reason), "")
+    raise NothingMeasuredError(
+        "no host of the fleet could measure", lost or failure or "the plan is empty"
+    )

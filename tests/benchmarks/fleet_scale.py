@@ -19,7 +19,7 @@ import resource
 import statistics
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -256,8 +256,12 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=100, help="trials of a host")
     parser.add_argument("--variants", type=int, default=10, help="trials of a group")
     parser.add_argument("--no-report", action="store_true")
+    parser.add_argument("--folder", help="keep the files in this folder")
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="fleet-scale-") as folder:
+    with (
+        nullcontext(given.folder) if given.folder
+        else tempfile.TemporaryDirectory(prefix="fleet-scale-")
+    ) as folder:  # fmt: skip
         figures = run(
             given.hosts, given.trials, given.variants, Path(folder),
             with_report=not given.no_report,
