@@ -101,6 +101,7 @@ class Worker:
         if not self.states.resets:
             return None
         infer, times_ms = loops.make_infer(self.queue[0]), []
+        self.queue[0].reset_state()  # of the warm-up: a longer state may not fit the inputs
         for _ in range(1 if self.inference_s > WARM_UP_WINDOW_S / TIMED_RESETS else TIMED_RESETS):
             infer()
             started = time.perf_counter_ns()

@@ -23,7 +23,7 @@ from ovtool.core.shapes import shapes_text
 from ovtool.core.tabular import Tabular, TabularList
 from ovtool.core.terminal import shows_progress
 from ovtool.core.third_party import condense, read_graph
-from ovtool.core.trial_grid import plan_trials, single_spec
+from ovtool.core.trial_grid import plan_inferences, single_spec
 from ovtool.devices import rules
 from ovtool.devices.discovery import discover, resolve
 from ovtool.models.convert import ModelReference, load_variant
@@ -126,7 +126,7 @@ def check(
     variant = load_variant(model)
     spec = single_spec(batch=batch, precision=precision, shapes=shapes)
     names = list(dict.fromkeys(map(normalize, devices)))
-    trial_jobs = {t.device: _build_job(t, variant) for t in plan_trials([variant], names, spec)}
+    trial_jobs = {t.device: _build_job(t, variant) for t in plan_inferences([variant], names, spec)}
     discovered = discover()
     compilers = {name: select_compiler(name, discovered, timeout_s) for name in names}
     return TabularList(

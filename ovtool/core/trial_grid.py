@@ -36,10 +36,19 @@ def plan_trials(
             raise InputError(f"two variants have the name {name!r}", "rename one with --name")
     generators = [v for v in variants if v.record.generates_text]
     _check_applicable(variants, generators, spec)
-    texts = _plan_generations(generators, devices, spec)
-    variants = [v for v in variants if not v.record.generates_text]
-    if not variants:
-        return tuple(dict.fromkeys(texts))
+    others = [v for v in variants if not v.record.generates_text]
+    inferences = plan_inferences(others, devices, spec) if others else ()
+    return tuple(dict.fromkeys([*inferences, *_plan_generations(generators, devices, spec)]))
+
+
+def plan_inferences(
+    variants: Sequence[Variant], devices: Sequence[str], spec: SweepSpec
+) -> tuple[Trial, ...]:
+    """Return every combination once, of inferences alone: a text generator reads one prompt.
+
+    Raises:
+        InputError: A shape names an unknown input, or batch and shapes contradict each other.
+    """
     inputs = list(dict.fromkeys(port.name for v in variants for port in v.record.inputs))
     unread = any(v.failure and not v.record.inputs for v in variants)
     for name in (*spec.shapes, *spec.data_shapes):
@@ -72,7 +81,7 @@ def plan_trials(
         if batch in _batches(variant, form, spec)
         for precision in spec.precisions_of.get(variant.name, spec.precisions)
     ]
-    return tuple(dict.fromkeys([*trials, *texts]))
+    return tuple(dict.fromkeys(trials))
 
 
 def _plan_generations(

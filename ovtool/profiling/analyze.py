@@ -121,14 +121,14 @@ def analyze(
     Raises:
         InputError: A dimension stays open, or the model does not support the batch or the shapes.
     """
-    from ovtool.core.trial_grid import plan_trials, single_spec
+    from ovtool.core.trial_grid import plan_inferences, single_spec
 
     spec = single_spec(batch=batch, shapes=shapes)
     with contextlib.ExitStack() as stack:
         scratch = stack.enter_context(temporary.scratch_folder("analyze"))
         folder = stack.enter_context(files.new_folder(Path(out), force)) if out else None
         variant = load_or_convert_next_to(model, Path(out) if out else None, scratch, progress)
-        (trial,) = plan_trials([variant], ["CPU"], spec)
+        (trial,) = plan_inferences([variant], ["CPU"], spec)
         fixed = _fixed_shapes(trial, variant)
         analysis = counts.analyze(_read_graph(variant, fixed))
         result = ModelAnalysis(variant.name, trial.batch, fixed, analysis)

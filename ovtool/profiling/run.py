@@ -171,7 +171,7 @@ def profile(
             requested under a hint without calibration.
         MissingError: The device is not available, or not calibrated.
     """
-    from ovtool.core.trial_grid import plan_trials, single_spec
+    from ovtool.core.trial_grid import plan_inferences, single_spec
     from ovtool.roofline.predict import compare_with_roofline
 
     spec = single_spec(batch=batch, precision=precision, hint=hint, shapes=shapes)
@@ -181,7 +181,7 @@ def profile(
         scratch = stack.enter_context(temporary.scratch_folder("profile"))
         folder = stack.enter_context(files.new_folder(Path(out), force)) if out else None
         variant = load_or_convert_next_to(model, Path(out) if out else None, scratch, progress)
-        (trial,) = plan_trials([variant], devices, spec)
+        (trial,) = plan_inferences([variant], devices, spec)
         measured = _measure(trial, variant, data, seconds, scratch, progress)
         if calibration is not None:
             comparison = compare_with_roofline(measured.layers, calibration)

@@ -100,7 +100,7 @@ def why(
             at different batches.
         MissingError: The device is not available.
     """
-    from ovtool.core.trial_grid import plan_trials, single_spec
+    from ovtool.core.trial_grid import plan_inferences, single_spec
 
     spec = single_spec(batch=batch, precision=precision, hint=hint, streams=streams, shapes=shapes)
     devices, _ = select_available([device], strict=True)
@@ -110,7 +110,7 @@ def why(
             load_or_convert_next_to(model, None, scratch / side, progress)
             for side, model in (("a", a), ("b", b))
         ]
-        trials = [trial for v in variants for trial in plan_trials([v], devices, spec)]
+        trials = [trial for v in variants for trial in plan_inferences([v], devices, spec)]
         if trials[0].batch != trials[1].batch:
             raise InputError(
                 f"A has batch {trials[0].batch}, B has batch {trials[1].batch}",

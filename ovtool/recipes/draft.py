@@ -15,8 +15,17 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from ovtool.core import files, places, units
+from ovtool.core.companions import read_positions
 from ovtool.core.errors import InputError
-from ovtool.core.fields import DeviceName, NotEmpty, Percent, Positive, UserInput, option_field
+from ovtool.core.fields import (
+    DeviceName,
+    NotEmpty,
+    Percent,
+    Positive,
+    UserInput,
+    flag_of,
+    option_field,
+)
 from ovtool.core.progress import SILENT, Progress
 from ovtool.core.shapes import OPEN
 from ovtool.core.sweep_spec import Counts, Precisions, SweepSpec
@@ -42,6 +51,10 @@ OWN_RECIPE = "recipe.yaml"
 _BATCHES = (1, 2, 4, 8)
 _BOTH = ["f32", "default"]
 """Precisions of the uncompressed model: a speed-up needs both baselines."""
+_PROMPT, _OUTPUT, _CONCURRENCY = 128, 32, [1, 4]
+"""Tokens and requests in flight of a text generator."""
+_TEXT_MEASUREMENT = {"rounds": 4, "target_pct": 5.0, "max_seconds": 20.0}
+"""Measurement settings of a text generator, whose requests last seconds."""
 _LONGEST_NAME = 80
 _UNEDITED = "# unedited: "
 _HEAD = """\
@@ -81,7 +94,7 @@ class DraftSpec(UserInput):
         None,
         _described("batches"),
         flag="--batch",
-        default_text="1,2,4,8, or the batch that the model cannot change",
+        default_text="1,2,4,8, or the batch that the model cannot change; none of a text generator",
     )
     precisions: Precisions | None = option_field(
         _TARGET,
@@ -157,6 +170,7 @@ def draft(
             progress=progress,
         )
         own_split = split(own, start, choose, options, progress)
+        sweep = _sweep(spec, start, devices, baseline) | present({"shapes": own_split.shapes})
         tree = {
             "recipe": 1,
             "name": name,
@@ -164,7 +178,7 @@ def draft(
             "model": _model(source, options),
             "data": own_split.data,
             "variants": _variants(name, start, spec, own, choose, progress),
-            "sweep": _sweep(spec, start, devices, baseline) | present({"shapes": own_split.shapes}),
+            "sweep": sweep,
             "choose": _set_fields(choose),
         }
         models = (source, spec.baseline)
@@ -261,27 +275,69 @@ def _variants(
         progress.note(f"the model is compressed already ({compression}): measured as it is{hint}")
         return {name: {}}
     f32_too = {} if spec.precisions is not None else {"precisions": _BOTH}
-    int8, weights = (f"{each}-new" if each == name else each for each in ("int8", "int8-weights"))
+    int8, weights, int4 = (
+        f"{each}-new" if each == name else each for each in ("int8", "int8-weights", "int4-weights")
+    )
+    in_8_bits = {weights: {"steps": [{"weights": {"mode": "int8_asym"}}]}}
+    if start.record.generates_text:
+        settings = {"mode": "int4_asym", "group_size_fallback": "adjust"}
+        in_4_bits = {int4: {"steps": [{"weights": settings}]}}
+        if own.source is None:
+            progress.note("no --data: quality is not measured")
+        return {name: f32_too} | in_8_bits | in_4_bits
     step: Any = "int8" if choose.max_drop is None else {"int8": {"max_drop": choose.max_drop}}
     variants: dict[str, dict[str, Any]] = {name: f32_too, int8: {"steps": [step]}}
     if own.source is None:
         progress.note("no --data: only INT8 weights, which need none; quality is not measured")
         del variants[int8]
-    return variants | {weights: {"steps": [{"weights": {"mode": "int8_asym"}}]}}
+    return variants | in_8_bits
 
 
 def _sweep(
     spec: DraftSpec, start: Variant, devices: list[str], baseline: str | None
 ) -> dict[str, Any]:
-    fixed = start.record.batch_size is not None
     chosen = spec.model_dump(mode="json") | {
         "devices": devices,
-        "batches": spec.batches or (None if fixed else _BATCHES),
         "baseline": None if spec.baseline is None else absolute(spec.baseline),
     }
+    if start.record.generates_text:
+        _refuse_batches(spec)
+        del chosen["hints"]
+        chosen |= _lengths(start) | {
+            name: value
+            for name, value in _TEXT_MEASUREMENT.items()
+            if getattr(spec, name) == DraftSpec.model_fields[name].default
+        }
+    elif spec.batches is None and start.record.batch_size is None:
+        chosen["batches"] = _BATCHES
     if baseline is not None and spec.precisions is None:
         chosen["precisions_of"] = {baseline: _BOTH}
     return present({k: list(v) if isinstance(v, tuple) else v for k, v in chosen.items()})
+
+
+def _refuse_batches(spec: DraftSpec) -> None:
+    """Refuse batches and hints of a text generator, which has requests in flight.
+
+    Raises:
+        InputError: The user set some.
+    """
+    for name in ("batches", "hints"):
+        if getattr(spec, name) != DraftSpec.model_fields[name].default:
+            raise InputError(
+                f"{flag_of(DraftSpec, name)} does not apply to a text generator",
+                "omit it, and set prompt_lengths, output_lengths or concurrency in the recipe",
+            )
+
+
+def _lengths(start: Variant) -> dict[str, list[int]]:
+    """Return the lengths of prompts and outputs that a text generator has positions for."""
+    positions = read_positions(start.folder) or _PROMPT + _OUTPUT
+    output = max(1, min(_OUTPUT, positions // 5))
+    return {
+        "prompt_lengths": [max(1, min(_PROMPT, positions - output))],
+        "output_lengths": [output],
+        "concurrency": _CONCURRENCY,
+    }
 
 
 def _set_fields(spec: BaseModel) -> dict[str, Any]:

@@ -12,9 +12,10 @@ from ovtool.core.errors import InputError
 from ovtool.core.shapes import OPEN, shape_text
 from ovtool.datasets.registry import check_data
 from ovtool.datasets.samples import CachedSamples
-from ovtool.datasets.spec import DataSpec
+from ovtool.datasets.spec import DataSpec, VariantSamples
 from ovtool.evaluation.custom_metric import check_metric
 from ovtool.evaluation.evaluator import read_sample_shapes
+from ovtool.evaluation.language_evaluator import judge_text
 from ovtool.evaluation.metrics import MetricRequest, make_judge
 from ovtool.selection.limits import check_quality
 
@@ -33,6 +34,8 @@ EVALUATION_SAMPLES = 1000
 _LIMITS = {"calibration": 300, "evaluation": EVALUATION_SAMPLES}
 _LIMITS_WITH_VALIDATION = {"calibration": 300, "validation": 500, "evaluation": EVALUATION_SAMPLES}
 """Maximum number of samples by purpose, each of which is a part of equal size."""
+_WINDOWS = 32
+"""Maximum number of windows of a text that evaluate a text generator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,21 +84,27 @@ def split(
 ) -> Split:
     """Return the parts of the data, or all of it for evaluation if nothing is calibrated.
 
-    One half calibrates, the other one evaluates; a limit of the loss of quality takes a third part,
-    by which INT8 is adjusted until it holds.
+    The weights of a text generator are compressed without data. Of other models, one half
+    calibrates, the other one evaluates; a limit of the loss of quality takes a third part, by which
+    INT8 is adjusted until it holds.
 
     Raises:
         InputError: A sample cannot be read, there are too few, the metric or the limit of quality
             does not fit them, or there are none to show the size of an open dimension.
     """
+    generates = start.record.generates_text
     if own.source is None:
-        _refuse_open_dimensions(start)
+        if not generates:
+            _refuse_open_dimensions(start)
         return Split({}, {})
     whole = DataSpec(absolute(own.source), absolute(own.labels) if own.labels else None)
+    request = MetricRequest(own.metric, own.outputs, options.trust)
+    if generates:
+        judge_text(request, start, VariantSamples(whole))
     count = len(whole.load(start, progress))
     judged = {"metric": own.metric, "outputs": list(own.outputs)}
-    if start.compressed:
-        limit = min(count, own.limit or EVALUATION_SAMPLES)
+    if start.compressed or generates:
+        limit = min(count, own.limit or (_WINDOWS if generates else EVALUATION_SAMPLES))
         parts = {"evaluation": replace(whole, limit=limit)}
         progress.note(f"data: {limit} of {units.count_text(count, 'sample')} evaluate")
     else:
@@ -116,16 +125,17 @@ def split(
         }
         sizes = ", ".join(f"{part.limit} for {name}" for name, part in parts.items())
         progress.note(f"data: of {count} samples, {sizes}; none has two purposes")
-    samples = {name: CachedSamples(part.load(start)) for name, part in parts.items()}
-    _read_all(samples, progress)
-    request = MetricRequest(own.metric, own.outputs, options.trust)
-    judge = make_judge(request, start, samples["evaluation"])
-    if choose.min_quality is not None:
-        check_quality(choose.min_quality, judge.column)
     data = {
         name: present(asdict(part) | ({} if name == "calibration" else judged))
         for name, part in parts.items()
     }
+    if generates:
+        return Split(data, {})
+    samples = {name: CachedSamples(part.load(start)) for name, part in parts.items()}
+    _read_all(samples, progress)
+    judge = make_judge(request, start, samples["evaluation"])
+    if choose.min_quality is not None:
+        check_quality(choose.min_quality, judge.column)
     shapes = read_sample_shapes(samples["evaluation"], start)
     return Split(data, {name: shape_text(shape) for name, shape in shapes})
 

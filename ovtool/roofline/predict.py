@@ -101,14 +101,14 @@ def predict(
     """
     from ovtool.benchmark import jobs
     from ovtool.benchmark.process import ProcessRunner
-    from ovtool.core.trial_grid import plan_trials, single_spec
+    from ovtool.core.trial_grid import plan_inferences, single_spec
 
     spec = single_spec(batch=batch, precision=precision, hint=HINT, shapes=shapes)
     devices, _ = select_available([device], strict=True)
     rates = require_calibration(devices[0]).device_rates()
     with temporary.scratch_folder("predict") as scratch:
         variant = load_or_convert_next_to(model, None, scratch, progress)
-        (trial,) = plan_trials([variant], devices, spec)
+        (trial,) = plan_inferences([variant], devices, spec)
         try:
             session = ProcessRunner().open(jobs.prepare_job(trial, variant), warm_up=False)
             with contextlib.closing(session):

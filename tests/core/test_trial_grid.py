@@ -5,7 +5,14 @@ from hypothesis import strategies as st
 
 from ovtool.core.errors import InputError
 from ovtool.core.sweep_spec import FindRate, SweepSpec
-from ovtool.core.trial_grid import drop_default_precisions, plan_trials, single_spec
+from ovtool.core.trial_grid import (
+    drop_default_precisions,
+    plan_inferences,
+    plan_trials,
+    single_spec,
+)
+from ovtool.models.convert import convert
+from tests.helpers.decoders import write_openvino_folder
 from tests.helpers.graphs import convolutional, embedding, fully_connected, save
 
 
@@ -187,6 +194,17 @@ def test_a_wrong_single_spec_names_the_argument_and_the_value(wrong):
     ((name, value),) = wrong.items()
     assert str(caught.value).startswith(f"{name}: ")
     assert repr(value) in str(caught.value)
+
+
+def test_an_inference_of_a_text_generator_reads_a_prompt(tmp_path):
+    generator = convert(write_openvino_folder(tmp_path / "source"), out=tmp_path / "decoder")
+    spec = single_spec(shapes=dict.fromkeys(("input_ids", "attention_mask"), (1, 16)))
+    (trial,) = plan_inferences([generator], ["CPU"], spec)
+    assert trial.generation is None
+    assert trial.hint == "latency"
+    assert dict(trial.shapes)["input_ids"] == (1, 16)
+    with pytest.raises(InputError, match="text generator"):
+        plan_trials([generator], ["CPU"], spec)
 
 
 def test_two_variants_with_one_name_are_refused(pair):

@@ -9,13 +9,16 @@ from PIL import Image
 
 from ovtool import api
 from ovtool.core.errors import InputError
+from ovtool.datasets import text as text_data
 from ovtool.datasets.registry import load_samples
 from ovtool.datasets.samples import parse_part
 from ovtool.models.options import SourceOptions
 from ovtool.recipes import draft
+from ovtool.recipes.draft import DraftSpec
 from ovtool.recipes.run import run_recipe
 from ovtool.recipes.schema import read_recipe
 from ovtool.selection.choice_spec import ChoiceSpec
+from tests.helpers.decoders import write_openvino_folder
 from tests.helpers.owned import TORCH, write_onnx
 from tests.helpers.quantized_models import samples, save_mlp, write_qdq
 
@@ -260,3 +263,42 @@ def test_the_users_own_code_runs_but_no_metric_without_trust(tmp_path, monkeypat
     path.unlink()
     recipe = read_recipe(api.draft(named, data=api.OwnData(data, metric=metric), options=trusted))
     assert recipe.data.evaluation.metric == metric
+
+
+@pytest.fixture
+def generator(tmp_path, monkeypatch):
+    """A text generator of 64 positions, and a text whose tokens need no tokenizer."""
+    tokens = np.random.default_rng(1).integers(0, 30, (1, 300))
+    monkeypatch.setattr(text_data, "tokenize", lambda *_: {"input_ids": tokens})
+    source = write_openvino_folder(tmp_path / "generator")
+    (source / "config.json").write_text('{"n_positions": 64}')
+    (tmp_path / "text.txt").write_text("a text")
+    return source
+
+
+def test_a_text_generator_has_lengths_and_weights_in_fewer_bits(generator, tmp_path):
+    path = api.draft(generator, out=tmp_path / "out", data=str(tmp_path / "text.txt"))
+    recipe = read_recipe(path)
+    assert list(recipe.variants) == ["generator", "int8-weights", "int4-weights"]
+    assert recipe.data.calibration is None
+    assert recipe.data.evaluation.source == str(tmp_path / "text.txt")
+    sweep = recipe.sweep
+    assert sweep.batches is None
+    assert sweep.shapes == {}
+    assert sweep.prompt_lengths[0] + sweep.output_lengths[0] == 64
+    assert sweep.max_seconds == 20
+    longer = DraftSpec(max_seconds=3)
+    again = api.draft(generator, out=tmp_path / "again", spec=longer)  # without data
+    assert read_recipe(again).sweep.max_seconds == 3
+
+
+@pytest.mark.parametrize("fields", [{"batches": [4]}, {"hints": ["latency"]}])
+def test_batches_and_hints_of_a_text_generator_are_refused(generator, tmp_path, fields):
+    with pytest.raises(InputError, match="text generator"):
+        api.draft(generator, out=tmp_path / "out", spec=DraftSpec(**fields))
+    assert not (tmp_path / "out").exists()
+
+
+def test_data_of_a_text_generator_is_text(generator, tmp_path, images):
+    with pytest.raises(InputError):
+        api.draft(generator, out=tmp_path / "out", data=str(images))
