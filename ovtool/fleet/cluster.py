@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 STOP_S = 10.0
 """Seconds in which a worker ends before it is killed."""
+ATTEMPTS = 3
+"""Connections, which take 20 s each, after which a worker ends: its ``up`` was killed, or starts it
+again."""
 RESTART_S = 5.0
 """Seconds between the end of a worker and its next start."""
 
@@ -46,6 +49,7 @@ class HostCommand:
         words += ["--name", self.name]
         for name, value in entry.labels.items():
             words += ["--label", f"{name}={value}"]
+        words += ["--attempts", str(ATTEMPTS)]
         if entry.cache is not None:
             words += ["--cache", entry.cache]
         certificates = entry.certificates or (None if entry.ssh else self.certificates)

@@ -8,7 +8,9 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
+import psutil
 import pytest
 
 from ovtool.core.errors import InputError
@@ -36,8 +38,8 @@ def test_a_command_over_ssh_is_one_word_of_its_shell(tmp_path):
     ).stdout.splitlines()
     assert printed == [
         "/opt/o v/python", "-P", "-m", "ovtool", "fleet", "worker", "tls://10.0.0.1:8786",
-        "--name", "box", "--label", "site=lab", "--cache", "/data/$x", "--certificates",
-        "/etc/fleet",
+        "--name", "box", "--label", "site=lab", "--attempts", "3", "--cache", "/data/$x",
+        "--certificates", "/etc/fleet",
     ]  # fmt: skip
 
 
@@ -121,3 +123,29 @@ def test_three_hosts_as_processes_one_of_them_killed(hosts_file, net, tmp_path):
             assert up.wait(60) == 0
         finally:
             up.kill()
+
+
+@needs_dask
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="kills processes")
+def test_a_worker_ends_after_its_killed_parent(hosts_file, tmp_path):
+    log = tmp_path / "up.log"
+    with log.open("w") as stream:
+        up = subprocess.Popen([*PROGRAM, "fleet", "up", str(hosts_file)], stderr=stream)
+    workers = []
+    try:
+        wait_for(lambda: log.read_text().count("joined") == 3)
+        family = psutil.Process(up.pid).children(recursive=True)
+        workers = [p for p in family if "worker" in p.cmdline()]
+        assert len({p.cmdline()[p.cmdline().index("--name") + 1] for p in workers}) == 3
+        for process in [psutil.Process(up.pid), *family]:
+            if process not in workers:
+                process.kill()
+        _, alive = psutil.wait_procs(workers, 180)
+        assert alive == []
+    finally:
+        up.kill()
+        up.wait()
+        for process in workers:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
