@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from ovtool.fleet.shared import SharedStore
+
 
 SPARE_MIB = 256
 """Free disk that a transfer leaves."""
@@ -70,7 +72,7 @@ class Cache:
         Raises:
             InputError: The content has another hash, is larger than ``size``, or the disk is full.
         """
-        complete, partial = self._paths(sha256)
+        _, partial = self._paths(sha256)
         done, present = self.stored(sha256)
         if done or offset != present:
             return done, present
@@ -90,14 +92,37 @@ class Cache:
                 stream.write(content)
         if offset + len(content) < size:
             return False, offset + len(content)
+        if not self._complete(sha256):
+            raise InputError(f"file {sha256[:12]} arrived damaged: it has another hash")
+        return True, size
+
+    def take(self, sha256: str, shared: SharedStore) -> None:
+        """Copy a file of a shared folder, if it is there, fits, and has its hash."""
+        complete, partial = self._paths(sha256)
+        size = None if complete.is_file() else shared.size(sha256)
+        if size is None:
+            return
+        self._make_room(size)
+        if self.free_mib < SPARE_MIB + size / MIB:
+            return
+        with writing(partial):
+            files.make_folder(partial.parent)
+        if shared.copy(sha256, partial):
+            self._complete(sha256)
+        else:
+            partial.unlink(missing_ok=True)
+
+    def _complete(self, sha256: str) -> bool:
+        """Accept a whole file with its hash; remove one with another hash."""
+        complete, partial = self._paths(sha256)
         if files.sha256(partial) != sha256:
             partial.unlink(missing_ok=True)
-            raise InputError(f"file {sha256[:12]} arrived damaged: it has another hash")
+            return False
         with writing(complete):
             files.sync(partial)
             partial.replace(complete)
             files.sync(complete.parent)
-        return True, size
+        return True
 
     def read_list(self, sha256: str) -> FileSet:
         """Return the list of files that a file of the cache has.

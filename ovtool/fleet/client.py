@@ -22,6 +22,7 @@ from ovtool.fleet import hardening, messages
 from ovtool.fleet.certificates import default_folder, load_security
 from ovtool.fleet.hosts import matches, read_hosts
 from ovtool.fleet.serving import labels_of
+from ovtool.fleet.shared import SharedStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -199,12 +200,28 @@ def locate(fleet: str, certificates: str | Path | None = None) -> tuple[str, Pat
     Raises:
         InputError: The file has mistakes.
     """
-    if fleet.endswith((".yaml", ".yml")) or Path(fleet).is_file():
+    if _is_file(fleet):
         read = read_hosts(fleet)
         if certificates is None and read.certificates is not None:
             certificates = Path(fleet).parent / read.certificates
         fleet = read.listen
     return fleet, certificates_folder(certificates, fleet)
+
+
+def locate_shared(fleet: str) -> SharedStore | None:
+    """Return the shared folder of ``HOSTS.yaml``; None of an address, or without one.
+
+    Raises:
+        InputError: The file has mistakes, or the folder is not reached.
+    """
+    if not _is_file(fleet):
+        return None
+    url = read_hosts(fleet).shared
+    return None if url is None else SharedStore(url)
+
+
+def _is_file(fleet: str) -> bool:
+    return fleet.endswith((".yaml", ".yml")) or Path(fleet).is_file()
 
 
 @contextlib.contextmanager

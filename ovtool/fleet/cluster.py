@@ -40,6 +40,7 @@ class HostCommand:
     entry: HostEntry
     address: str
     certificates: Path | None
+    shared: str | None = None
 
     def words(self) -> list[str]:
         """Return the command; with ``ssh``, a shell of the host reads the last word."""
@@ -52,6 +53,9 @@ class HostCommand:
         words += ["--attempts", str(ATTEMPTS)]
         if entry.cache is not None:
             words += ["--cache", entry.cache]
+        shared = entry.shared or self.shared
+        if shared is not None:
+            words += ["--shared", shared]
         certificates = entry.certificates or (None if entry.ssh else self.certificates)
         if certificates is not None:
             words += ["--certificates", str(certificates)]
@@ -146,7 +150,7 @@ async def run_cluster(
         name: {
             "cls": HostProcess,
             "options": {
-                "command": HostCommand(name, entry, address, certificates),
+                "command": HostCommand(name, entry, address, certificates, fleet.shared),
                 "on_event": on_event,
             },
         }

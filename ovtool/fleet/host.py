@@ -21,6 +21,8 @@ from ovtool.system.child_process import ChildProcess, WorkerError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ovtool.fleet.shared import SharedStore
+
 _COMMAND = (sys.executable, "-P", "-m", "ovtool.fleet.measuring")
 _DESCRIBE_S = 300.0
 """Limit of describing a host; the first use of a GPU takes long."""
@@ -41,10 +43,19 @@ def handle(text: str) -> str:
 
 
 class Host:
-    """Answers requests.  ``cache`` is its folder, ``cache_mib`` its limit."""
+    """Answers requests.
 
-    def __init__(self, name: str, cache: Path, cache_mib: float | None = None) -> None:
-        self._name, self._cache = name, Cache(cache, cache_mib)
+    ``cache`` is its folder, ``cache_mib`` its limit; ``shared`` has files of clients.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        cache: Path,
+        cache_mib: float | None = None,
+        shared: SharedStore | None = None,
+    ) -> None:
+        self._name, self._cache, self._shared = name, Cache(cache, cache_mib), shared
         self.stopped = False
         """Whether a client asked the worker to end."""
         self._worker: ChildProcess | None = None
@@ -80,6 +91,9 @@ class Host:
             return {**state, "free_mib": self._cache.free_mib, "clock_s": time.time()}
         if isinstance(request, Stored):
             self._cache.need(request.files)
+            if self._shared is not None:
+                for each in request.files:
+                    self._cache.take(each, self._shared)
             return {"files": {each: self._cache.stored(each) for each in request.files}}
         if isinstance(request, Store):
             stored = self._cache.store(

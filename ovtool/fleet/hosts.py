@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
@@ -53,6 +53,20 @@ LabelValue = Annotated[
 Argument = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_argument)]
 
 
+def _shared(text: str) -> str:
+    """Refuse a path that depends on the folder of a process."""
+    if (
+        "://" not in text
+        and not PurePosixPath(text).is_absolute()
+        and not (PureWindowsPath(text).is_absolute())
+    ):
+        raise ValueError(f"{text!r} is neither a URL nor an absolute path")
+    return text
+
+
+SharedUrl = Annotated[Argument, AfterValidator(_shared)]
+
+
 class HostEntry(UserInput):
     """A host, as written: how to start its worker, and its labels.
 
@@ -66,6 +80,8 @@ class HostEntry(UserInput):
     """Python of the host that has ovtool; this machine's own without ``ssh``."""
     cache: Argument | None = None
     certificates: Argument | None = None
+    shared: SharedUrl | None = None
+    """``shared`` of the file, as this host sees it."""
     labels: dict[LabelName, LabelValue] = Field(default_factory=dict)
 
 
@@ -87,6 +103,9 @@ class FleetFile(UserInput):
     """Address and port of the scheduler, as the hosts reach it."""
     certificates: Argument | None = None
     """Folder of ``ovtool fleet certs``, relative to the file; needed except for 127.0.0.1."""
+    shared: SharedUrl | None = None
+    """Folder or object store (a URL of fsspec) that this machine and the hosts see: models and
+    datasets are put there once, instead of being sent to each host."""
     hosts: dict[HostName, HostEntry]
     """Hosts that ``up`` starts; others may join by hand."""
 

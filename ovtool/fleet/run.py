@@ -36,6 +36,7 @@ from ovtool.fleet.client import (
     check_host,
     connect,
     locate,
+    locate_shared,
 )
 from ovtool.fleet.driver import WAIT_S, HostRun, drive
 from ovtool.fleet.host_run import HostWork, host_steps
@@ -182,6 +183,9 @@ def sweep_fleet(
         checked = _check_hosts(connection, as_labels(hosts), strict=strict, progress=progress)
         plans = _Plans(variants, spec, folder, judged, scratch, progress)
         planned = plans.of_hosts(checked, strict=strict)
+        if (shared := locate_shared(fleet)) is not None:
+            put = shared.put(plans.outgoing.paths)
+            progress.note(f"{put} of {len(plans.outgoing.paths)} files put into the shared folder")
         runs = [_start(plans, *each, retry_failed, progress) for each in planned]
         try:
             drive(connection, runs, wait_s, progress)

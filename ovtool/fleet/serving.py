@@ -11,6 +11,7 @@ from ovtool.core.errors import InputError
 from ovtool.fleet import hardening
 from ovtool.fleet.certificates import load_security
 from ovtool.fleet.host import HOSTS, Host
+from ovtool.fleet.shared import SharedStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,6 +34,7 @@ class WorkerSettings:
         certificates: Folder of its certificates; None on loopback.
         attempts: Connections that may fail one after the other; None: no limit.
         cache_mib: Limit of the cache; None: no limit.
+        shared: URL of a folder with files of clients; None: clients send them.
     """
 
     address: str
@@ -42,6 +44,7 @@ class WorkerSettings:
     certificates: Path | None = None
     attempts: int | None = None
     cache_mib: float | None = None
+    shared: str | None = None
 
 
 def resources(labels: Mapping[str, str]) -> dict[str, float]:
@@ -74,7 +77,8 @@ async def serve_host(settings: WorkerSettings, on_event: Callable[[str], None]) 
         settings.address, encrypted=settings.certificates is not None
     )
     security = load_security(settings.certificates, "worker")
-    host = HOSTS[settings.name] = Host(settings.name, settings.cache, settings.cache_mib)
+    shared = None if settings.shared is None else SharedStore(settings.shared)
+    host = HOSTS[settings.name] = Host(settings.name, settings.cache, settings.cache_mib, shared)
     failed, known = 0, ""
     try:
         while True:

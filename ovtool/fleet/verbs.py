@@ -78,6 +78,7 @@ def worker(
     certificates: str | Path | None = None,
     attempts: int | None = None,
     cache_mib: float | None = None,
+    shared: str | None = None,
     progress: Progress = SILENT,
 ) -> None:
     """Serve as a host of a fleet until it is stopped; a lost connection is made again.
@@ -91,6 +92,8 @@ def worker(
         attempts: Connections that may fail one after the other; None: no limit.
         cache_mib: Limit of the cache in MiB; beyond it, the files that were used longest ago are
             removed, but never those of the current sweep.
+        shared: URL of fsspec or absolute path of a folder in which clients put files, see
+            ``shared`` of ``HOSTS.yaml``.
         progress: Receives a line for each change.
 
     Raises:
@@ -116,6 +119,7 @@ def worker(
         certificates_folder(certificates, address),
         attempts,
         cache_mib,
+        shared,
     )
     serving.run_worker(settings, progress.note)
 

@@ -154,12 +154,14 @@ class LocalFleet:
         self.run(self._start())
         return self
 
-    def join(self, name, **labels):
+    def join(self, name, shared=None, **labels):
         """Start a host, and wait until it has joined."""
         from ovtool.fleet.serving import WorkerSettings, serve_host
 
         joined = threading.Event()
-        settings = WorkerSettings(self.address, name, self.folder / name, labels, self.certificates)
+        settings = WorkerSettings(
+            self.address, name, self.folder / name, labels, self.certificates, shared=shared
+        )
         task = serve_host(settings, lambda line: joined.set() if "joined" in line else None)
         self._hosts[name] = asyncio.run_coroutine_threadsafe(task, self._loop)
         assert joined.wait(30)

@@ -105,6 +105,14 @@ def worker(
             show_default="no limit",
         ),
     ] = None,
+    shared: Annotated[
+        str | None,
+        option(
+            OUTPUT,
+            "URL",
+            "Folder or object store in which clients put files, instead of sending them.",
+        ),
+    ] = None,
     certificates: options.Certificates = None,
     attempts: Annotated[
         int | None,
@@ -129,6 +137,7 @@ def worker(
             certificates=certificates,
             attempts=attempts,
             cache_mib=cache_mib,
+            shared=shared,
             progress=bar,
         )
 
