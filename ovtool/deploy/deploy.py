@@ -3,44 +3,35 @@
 from __future__ import annotations
 
 import platform
-import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from ovtool import __version__
-from ovtool.benchmark.process import ProcessRunner
-from ovtool.benchmark.session import TrialFailedError
 from ovtool.core import files
+from ovtool.core.device_names import kind_of
 from ovtool.core.errors import InputError
 from ovtool.core.fields import with_fields
-from ovtool.core.notes import Note, make_note
 from ovtool.core.progress import SILENT, Progress
-from ovtool.core.registry import suggestion
 from ovtool.core.tabular import Tabular
 from ovtool.core.terminal import shows_progress
-from ovtool.core.third_party import read_graph
-from ovtool.datasets.class_names import read_class_names
-from ovtool.deploy import stored_samples
-from ovtool.deploy.graph import raw_port, raw_steps, save_graph
+from ovtool.deploy.content import load_content
 from ovtool.deploy.manifest import (
     MANIFEST,
     BundleFile,
-    BundlePort,
-    ImageSteps,
     Licenses,
     Manifest,
     MeasuredRow,
     Origin,
     Requirement,
-    StoredSamples,
-    bundle_port,
     format_manifest,
+    read_manifest,
 )
 from ovtool.deploy.packages import list_packages
 from ovtool.deploy.plan import narrow_rows, plan_bundle
-from ovtool.deploy.rendering import SAMPLE_INPUTS, SAMPLE_OUTPUTS, binary_paths, render_texts
+from ovtool.deploy.rendering import binary_paths, render_texts
+from ovtool.deploy.targets import TARGETS, find_target
 from ovtool.deploy.verification import (
     Verification,
     device_full_name,
@@ -56,14 +47,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from os import PathLike
 
-    from ovtool.core.shapes import Shape
+    from ovtool.core.notes import Note
     from ovtool.core.sweep_spec import MeasurementSettings
+    from ovtool.deploy.content import Content
     from ovtool.deploy.plan import BundlePlan
-    from ovtool.deploy.stored_samples import References, SamplePairs
+    from ovtool.deploy.targets.target import Target
     from ovtool.selection.choice import Choice
-
-Target = Literal["python"]
-TARGETS: tuple[Target, ...] = ("python",)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -71,15 +60,17 @@ class Bundle(Tabular):
     """A bundle on disk, from :func:`deploy`.
 
     Args:
-        package: Name of the Python package in it.
+        package: Name of the model in it.
+        command: How to run it, in its folder.
         choice: The recommendation that it runs.
         verification: The rungs of proof that it has reached.
         notes: Warnings.
     """
 
     folder: Path
-    target: Target
+    target: str
     package: str
+    command: str
     choice: Choice
     verification: Verification
     notes: tuple[Note, ...] = ()
@@ -124,11 +115,12 @@ def deploy(
     Args:
         sweeps: Folders of sweeps.
         out: Folder of the bundle.
-        target: Kind of the bundle: ``python``.
+        target: Kind of the bundle, a key of ``TARGETS``.
         variant: Choose among the rows of this variant only.
         device: Choose among the rows of this device only.
         batch: Choose among the rows with this batch only.
-        data: Dataset of the few samples that are stored; noise by default.
+        data: Dataset of the few samples that are stored; noise by default. For a language model, a
+            text file with a prompt a line.
         classes: File with the name of a class in each line, in the order of the outputs.
         name: Name of the Python package; by default that of the variant.
         model_license: License of the model.
@@ -145,8 +137,7 @@ def deploy(
         LimitNotMetError: The outputs of the bundle are not those of the variant.
         MissingDeviceError: The device is not available.
     """
-    if target not in TARGETS:
-        raise InputError(f"unknown target {target!r}", suggestion(target, list(TARGETS)))
+    kind = find_target(target)
     folder = Path(out)
     files.check_new_folder(folder, force)
     spec = with_fields(ChoiceSpec, spec, fields)
@@ -154,68 +145,56 @@ def deploy(
     table = narrow_rows(load_results(paths), variant, device, batch)
     licenses = Licenses(model=model_license, data=data_license)
     plan = plan_bundle(paths, table, choose_from(table, spec), name, licenses)
+    _check_target(kind, plan)
     progress.start(f"running {plan.variant.name} on {plan.job.trial.device}")
-    labels = _read_labels(plan, data, classes)
-    notes = () if data is not None else (make_note("samples-random"),)
-    try:
-        samples = stored_samples.load_pairs(
-            plan.variant, plan.job, plan.transform, None if data is None else str(data), progress
-        )
-        references = stored_samples.infer_references(plan.job, samples.evaluated, ProcessRunner())
-    except TrialFailedError as error:
-        raise InputError(f"{plan.variant.name} does not run: {error}") from error
+    content = load_content(plan, data, classes, progress)
     with files.new_folder(folder, force) as temporary:
-        _write(temporary, plan, samples, references, labels)
+        _write(temporary, plan, kind, content)
         verification = run_checks(
             temporary, latency=latency, settings=settings, shown=folder, progress=progress
         )
         write_verification(temporary, verification)
     files.mark_kept(folder, "a bundle")
-    return Bundle(folder, "python", plan.package, plan.choice, verification, notes)
+    return Bundle(
+        folder=folder,
+        target=target,
+        package=plan.package,
+        command=kind.command(read_manifest(folder)),
+        choice=plan.choice,
+        verification=verification,
+        notes=content.notes,
+    )
 
 
-def _read_labels(
-    plan: BundlePlan, data: str | Path | None, classes: str | Path | None
-) -> tuple[str, ...]:
-    """Return the names of the classes; empty if they are not known, or are not those of an output.
+def _check_target(target: Target, plan: BundlePlan) -> None:
+    """Check that a kind of bundle can have the model.
 
     Raises:
-        InputError: The file of classes does not fit the outputs.
+        InputError: It cannot.
     """
-    folder = Path(data) if data is not None and Path(data).is_dir() else None
-    names = read_class_names(
-        folder, lambda: read_graph(plan.variant.xml), None if classes is None else Path(classes)
-    )
-    counts = {port.shape[-1] for port in plan.variant.record.outputs if len(port.shape) > 1}
-    if names and len(names) not in counts:
-        if classes is None:
-            return ()
+    if plan.job.trial.generation is None:
+        return
+    if not target.supports_text:
+        able = ", ".join(name for name, each in TARGETS.items() if each.supports_text)
         raise InputError(
-            f"{classes} has {len(names)} classes; the outputs have"
-            f" {', '.join(map(str, sorted(counts))) or 'none'}"
+            f"{plan.variant.name} is a language model: target {target.name} does not support it",
+            f"targets for language models: {able}",
         )
-    return tuple(re.sub(r"[\r\n]", " ", name) for name in names)
+    if kind_of(plan.job.trial.device) == "NPU":
+        raise InputError("bundles of language models do not support the NPU", "--device CPU or GPU")
 
 
-def _write(
-    folder: Path,
-    plan: BundlePlan,
-    samples: SamplePairs,
-    references: References,
-    labels: tuple[str, ...],
-) -> None:
+def _write(folder: Path, plan: BundlePlan, target: Target, content: Content) -> None:
     """Write the files of a bundle."""
-    (folder / plan.package).mkdir()
+    text = plan.job.trial.generation is not None
+    model = folder / target.model_folder(plan.package, text=text)
+    model.mkdir(parents=True)
     (folder / "samples").mkdir()
-    graph = folder / plan.package / "model.xml"
-    shapes = save_graph(plan.variant, plan.job, plan.transform, graph)
-    names = [port.name for port in plan.variant.record.outputs]
-    stored_samples.write_samples(folder / SAMPLE_INPUTS, samples.bundle)
-    stored_samples.write_outputs(folder / SAMPLE_OUTPUTS, names, references.outputs)
-    manifest = _describe(plan, samples, references, labels, shapes)
+    manifest = _describe(plan, target, content.write(folder, model))
     texts = render_texts(manifest)
-    for path, content in texts.items():
-        (folder / path).write_bytes(content)
+    for path, written_text in texts.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(written_text)
     written = {
         path: BundleFile(sha256=files.sha256(folder / path), bytes=(folder / path).stat().st_size)
         for path in sorted((*texts, *binary_paths(manifest)))
@@ -224,38 +203,27 @@ def _write(
     (folder / MANIFEST).write_bytes(format_manifest(complete))
 
 
-def _describe(
-    plan: BundlePlan,
-    samples: SamplePairs,
-    references: References,
-    labels: tuple[str, ...],
-    shapes: tuple[Shape, ...],
-) -> Manifest:
+def _describe(plan: BundlePlan, target: Target, content: dict[str, Any]) -> Manifest:
     """Return the manifest of a bundle, without its files."""
     record, job, row = plan.variant.record, plan.job, plan.choice.winner
-    outputs = zip(record.outputs, shapes, strict=True)
-    device = plan.job.trial.device
+    generation = job.trial.generation
+    direct = target.packages(text=generation is not None, images=content["image"] is not None)
+    requests = job.trial.requests if generation is None else generation.concurrency
     return Manifest(
-        target="python",
+        target=target.name,
         package=plan.package,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         ovtool=__version__,
-        packages=tuple(list_packages(images=plan.transform is not None)),
+        packages=tuple(list_packages(direct)),
         requires=Requirement(
-            full_name=device_full_name(device),
+            full_name=device_full_name(job.trial.device),
             machine=describe_environment().machine[:500],
             python=platform.python_version(),
             system=f"{platform.system()} {platform.machine()}",
         ),
         trial=job.trial,
-        requests=job.trial.requests or 1,
+        requests=requests or 1,
         properties=dict(job.properties),
-        inputs=_inputs(plan),
-        outputs=tuple(bundle_port(port, shape) for port, shape in outputs),
-        image=None
-        if plan.transform is None
-        else ImageSteps.of(raw_steps(plan.transform), plan.transform.size),
-        labels=labels,
         variant=Origin(
             name=plan.variant.name,
             sha256=record.sha256,
@@ -270,22 +238,6 @@ def _describe(
             verdict=row["verdict"],
             figures=dict(row),
         ),
-        samples=StoredSamples(
-            data=samples.data,
-            count=len(samples.bundle),
-            tolerance=references.tolerance,
-            precision_difference=references.precision_difference,
-        ),
         licenses=plan.licenses,
+        **content,
     )
-
-
-def _inputs(plan: BundlePlan) -> tuple[BundlePort, ...]:
-    """Return the inputs of the graph of a bundle."""
-    job = plan.job
-    if plan.transform is not None:
-        port = raw_port(plan.transform)
-        shape = (job.trial.batch, *port.shape[1:])
-        return (bundle_port(port, shape, shape),)
-    ports = zip(plan.variant.record.inputs, job.shapes, job.data_shapes, strict=True)
-    return tuple(bundle_port(port, shape, data_shape) for port, shape, data_shape in ports)

@@ -13,7 +13,8 @@ from ovtool.core import units
 from ovtool.core.errors import InputError
 from ovtool.core.sweep_spec import MeasurementSettings
 from ovtool.datasets.samples import LazySamples
-from ovtool.deploy.rendering import SAMPLE_INPUTS
+from ovtool.deploy.python_program import SAMPLE_INPUTS, model_files
+from ovtool.deploy.rendering import model_folder
 from ovtool.deploy.stored_samples import read_samples
 from ovtool.evaluation.evaluator import write_request
 from ovtool.results.rows import get_figure
@@ -43,10 +44,11 @@ class LatencyComparison:
 
 def bundle_job(folder: Path, manifest: Manifest, device: str) -> Job:
     """Return how the graph of a bundle is measured."""
-    trial = replace(manifest.trial, device=device, requests=manifest.requests)
+    requests = None if manifest.text is not None else manifest.requests
+    trial = replace(manifest.trial, device=device, requests=requests)
     return Job(
         trial=trial,
-        xml=folder / manifest.package / "model.xml",
+        xml=folder / model_folder(manifest) / model_files(manifest)[0],
         names=tuple(port.name for port in manifest.inputs),
         shapes=tuple(port.shape for port in manifest.inputs),
         data_shapes=tuple(port.data_shape for port in manifest.inputs),
@@ -69,13 +71,14 @@ def measure_bundle(
         InputError: The graph does not run.
     """
     job = bundle_job(folder, manifest, device)
-    stored = read_samples(folder / SAMPLE_INPUTS, job.names, manifest.samples.count)
-    samples = LazySamples(manifest.samples.data, stored, lambda sample: sample, labelled=False)
     used = (settings or MeasurementSettings()).model_copy(update={"starts": False})
-    try:
-        job = replace(job, inputs=write_request(samples, job, scratch / "request.npz"))
-    except TrialFailedError as error:
-        raise InputError(f"the stored samples do not fit: {error}") from error
+    if manifest.text is None:
+        stored = read_samples(folder / SAMPLE_INPUTS, job.names, manifest.samples.count)
+        samples = LazySamples(manifest.samples.data, stored, lambda sample: sample, labelled=False)
+        try:
+            job = replace(job, inputs=write_request(samples, job, scratch / "request.npz"))
+        except TrialFailedError as error:
+            raise InputError(f"the stored samples do not fit: {error}") from error
     runner = ProcessRunner(used.timeout_s, used.seed)
     (measured,) = measure_group([job], runner, used, environment="")
     if measured.status != "ok":

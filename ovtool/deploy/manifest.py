@@ -23,11 +23,13 @@ from pydantic import (
 from ovtool.core import files
 from ovtool.core.checksum import add_checksum, verify_checksum
 from ovtool.core.columns import COLUMNS
+from ovtool.core.companions import check_names
 from ovtool.core.errors import InputError
 from ovtool.core.fields import Record, invalid_content
 from ovtool.core.shapes import OPEN
 from ovtool.core.system_errors import reading
 from ovtool.core.trial import Trial
+from ovtool.deploy.targets import TARGETS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +38,9 @@ if TYPE_CHECKING:
 
 MANIFEST = "MANIFEST.json"
 _MAX_BYTES = 4 << 20
-_RESERVED = frozenset({"numpy", "openvino", "ovtool", "samples", "PIL"})
+_RESERVED = frozenset({
+    "numpy", "openvino", "openvino_genai", "openvino_tokenizers", "ovtool", "samples", "PIL",
+})  # fmt: skip
 
 _TEXTS = frozenset(column.name for column in COLUMNS if column.text)
 _NUMBERS = frozenset(n for column in COLUMNS if not column.text for n in column.names)
@@ -45,6 +49,7 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Version = Annotated[str, Field(pattern=r"^[0-9A-Za-z.+!_-]{1,64}$")]
 PackageName = Annotated[str, Field(pattern=r"^[0-9A-Za-z._-]{1,64}$")]
 Line = Annotated[str, Field(max_length=500, pattern=r"^[^\r\n]*$")]
+Prompt = Annotated[str, Field(min_length=1, max_length=20_000)]
 Size = Annotated[int, Field(ge=0, le=1 << 40)]
 Scalar = FiniteFloat | int | str | None
 
@@ -138,15 +143,36 @@ class StoredSamples(StrictRecord):
     Args:
         data: The dataset.
         count: Number of samples.
-        tolerance: Largest difference from the stored outputs, relative to the largest output.
+        tolerance: Largest difference from the stored outputs, relative to the largest output; of
+            a language model, the share of tokens that may differ: none.
         precision_difference: Difference of the evaluated variant on the device from the CPU in
             f32, on these samples.
     """
 
     data: Line
     count: Annotated[int, Field(ge=1, le=1000)]
-    tolerance: Annotated[float, Field(gt=0, le=0.05)]
+    tolerance: Annotated[float, Field(ge=0, le=0.05)]
     precision_difference: FiniteFloat | None
+
+
+class TextSettings(StrictRecord):
+    """A language model: its files beside the graph, and the stored prompts.
+
+    Args:
+        files: Names of the files that openvino-genai reads beside the graph and its weights.
+        prompts: Stored prompts.
+        max_new_tokens: Tokens that the stored outputs have at most, by greedy search.
+    """
+
+    files: tuple[Line, ...]
+    prompts: Annotated[tuple[Prompt, ...], Field(min_length=1, max_length=100)]
+    max_new_tokens: Annotated[int, Field(ge=1, le=10_000)]
+
+    @field_validator("files")
+    @classmethod
+    def _check_files(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        check_names(names)
+        return names
 
 
 class Licenses(StrictRecord):
@@ -160,7 +186,7 @@ class Manifest(StrictRecord):
     """Content of ``MANIFEST.json``."""
 
     schema_version: Literal[1] = 1
-    target: Literal["python"]
+    target: str
     package: Annotated[str, Field(max_length=64)]
     created: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00$")]
     ovtool: Version
@@ -173,12 +199,20 @@ class Manifest(StrictRecord):
     inputs: tuple[BundlePort, ...]
     outputs: tuple[BundlePort, ...]
     image: ImageSteps | None
+    text: TextSettings | None
     labels: tuple[Line, ...] = ()
     variant: Origin
     row: MeasuredRow
     samples: StoredSamples
     licenses: Licenses
     files: dict[str, BundleFile] = Field(default_factory=dict)
+
+    @field_validator("target")
+    @classmethod
+    def _check_target(cls, target: str) -> str:
+        if target not in TARGETS:
+            raise ValueError("not a target")
+        return target
 
     @field_validator("package")
     @classmethod
@@ -190,8 +224,14 @@ class Manifest(StrictRecord):
     @model_validator(mode="after")
     def _check_shapes(self) -> Manifest:
         """Check that the inputs have the batch of the trial, and fixed sizes of data."""
+        if self.text is not None:
+            if self.samples.count != len(self.text.prompts) or self.inputs or self.outputs:
+                raise ValueError("a language model has prompts as samples, and no other inputs")
+            return self
         if self.trial.batch < 1 or not self.inputs or not self.outputs:
             raise ValueError("a bundle has a batch, inputs and outputs")
+        if not self.samples.tolerance:
+            raise ValueError("the outputs of a bundle have a tolerance")
         for port in self.inputs:
             sizes = zip(port.shape, port.data_shape, strict=False)
             axis = port.batch_axis

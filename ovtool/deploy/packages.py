@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 from ovtool.deploy.manifest import Package
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 
-def list_packages(*, images: bool) -> Iterator[Package]:
-    """Yield the installed packages that the code of a bundle imports, and their dependencies."""
-    direct = {"openvino": False, "numpy": False} | ({"pillow": True} if images else {})
+def list_packages(direct: Mapping[str, bool]) -> Iterator[Package]:
+    """Yield the installed packages that a bundle needs, and their dependencies.
+
+    ``direct`` has the packages that its code imports; True for those that only read image files.
+    """
     pending = list(direct.items())
     seen: set[str] = set()
     while pending:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from ovtool.benchmark import jobs
 from ovtool.benchmark.session import TrialFailedError
 from ovtool.core import device_names
-from ovtool.core.companions import is_text_generator
 from ovtool.core.errors import InputError
 from ovtool.core.sweep_folder import SweepFolder
 from ovtool.core.variant import Variant
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 
     from ovtool.benchmark.session import Job
     from ovtool.core.measurement import Measurement
+    from ovtool.core.trial import Trial
     from ovtool.datasets.image_transform import ImageTransform
     from ovtool.results.table import ResultsTable
     from ovtool.selection.choice import Choice
@@ -100,13 +100,7 @@ def plan_bundle(
             f"{package!r} is not a name for the package of a bundle",
             f"lower-case letters, digits and _, and no module of Python: {package_name(package)}",
         )
-    trial = replace(
-        measurement.trial,
-        requests=round(measurement.figures["requests"]),
-        rate=row["rate_rps"],
-        max_latency_ms=None,
-        percentile=None,
-    )
+    trial = _measured_trial(measurement, row)
     try:
         job = jobs.prepare_job(trial, variant)
     except TrialFailedError as error:
@@ -117,9 +111,29 @@ def plan_bundle(
         machine=machine,
         variant=variant,
         job=replace(job, properties=dict(measurement.properties)),
-        transform=image_transform(variant, details),
+        transform=None if trial.generation is not None else image_transform(variant, details),
         package=package,
         licenses=licenses,
+    )
+
+
+def _measured_trial(measurement: Measurement, row: Any) -> Trial:
+    """Return a trial with what its measurement decided: requests, rate or concurrency."""
+    trial = measurement.trial
+    if trial.generation is not None:
+        generation = replace(
+            trial.generation,
+            concurrency=int(row["concurrency"]),
+            max_ttft_ms=None,
+            max_tpot_ms=None,
+        )
+        return replace(trial, generation=generation)
+    return replace(
+        trial,
+        requests=round(measurement.figures["requests"]),
+        rate=row["rate_rps"],
+        max_latency_ms=None,
+        percentile=None,
     )
 
 
@@ -143,7 +157,7 @@ def _load_variant(folder: str | None, row: Any) -> Variant:
     """Return the variant of a row.
 
     Raises:
-        InputError: It is not on this machine, was changed, or is a text generator.
+        InputError: It is not on this machine, was changed, or is a language model of another kind.
     """
     if folder is None:
         raise InputError(f"the sweep does not say where {row['variant']} is", "sweep again")
@@ -152,10 +166,9 @@ def _load_variant(folder: str | None, row: Any) -> Variant:
         raise InputError(
             f"{variant.folder} was changed since it was measured", "sweep it again, or restore it"
         )
-    if is_text_generator(variant.record.inputs) or variant.record.companions:
+    if variant.record.companions and not variant.record.generates_text:
         raise InputError(
-            f"{variant.name} is a language model: bundles do not support it",
-            f"openvino_genai reads the folder {variant.folder}",
+            f"{variant.name} is a language model that generates no text: bundles do not support it"
         )
     return variant
 

@@ -4,88 +4,45 @@ from __future__ import annotations
 
 import json
 import uuid
-from importlib.resources import files as package_files
 from typing import TYPE_CHECKING, Any
 
 from ovtool.core import units
-from ovtool.core.ports import Port
-from ovtool.datasets.samples import numpy_type
+from ovtool.deploy.python_program import PROMPTS, SAMPLE_INPUTS, SAMPLE_OUTPUTS, model_files
+from ovtool.deploy.targets import find_target
+from ovtool.deploy.targets.target import samples_text
+from ovtool.deploy.texts import json_text
 
 if TYPE_CHECKING:
-    import numpy as np
+    from ovtool.deploy.manifest import Manifest, Package
+    from ovtool.deploy.targets.target import Target
 
-    from ovtool.deploy.manifest import BundlePort, Manifest, Package
-
-CODE = ("__init__.py", "__main__.py", "model.py")
-IMAGE_CODE = "images.py"
-SAMPLE_INPUTS, SAMPLE_OUTPUTS = "samples/inputs.npz", "samples/outputs.npz"
-README, REQUIREMENTS, IMAGE_REQUIREMENTS, SBOM = (
-    "README.md", "requirements.txt", "requirements-images.txt", "sbom.cdx.json",
-)  # fmt: skip
+README, SBOM = "README.md", "sbom.cdx.json"
 
 
 def render_texts(manifest: Manifest) -> dict[str, bytes]:
     """Return the content of all text files of a bundle but its manifest, by path."""
-    folder = manifest.package
-    code = [*CODE, IMAGE_CODE] if manifest.image is not None else [*CODE]
-    texts = {f"{folder}/{name}": _template(name) for name in code}
-    texts[f"{folder}/config.json"] = _json(_config(manifest))
-    if manifest.labels:
-        texts[f"{folder}/labels.txt"] = "".join(f"{name}\n" for name in manifest.labels)
-    texts[REQUIREMENTS] = _requirements(p for p in manifest.packages if not p.optional)
-    if manifest.image is not None:
-        texts[IMAGE_REQUIREMENTS] = f"-r {REQUIREMENTS}\n" + _requirements(
-            p for p in manifest.packages if p.optional
-        )
-    texts[README] = _readme(manifest)
-    texts[SBOM] = _json(build_sbom(manifest))
+    target = find_target(manifest.target)
+    texts = target.texts(manifest)
+    if manifest.text is not None:
+        settings = manifest.text
+        prompts = {"prompts": settings.prompts, "max_new_tokens": settings.max_new_tokens}
+        texts[PROMPTS] = json_text(prompts)
+    texts[README] = _readme(manifest, target)
+    texts[SBOM] = json_text(build_sbom(manifest))
     return {path: text.encode() for path, text in texts.items()}
 
 
 def binary_paths(manifest: Manifest) -> tuple[str, ...]:
-    """Return the paths of the graph, its weights, and the samples."""
-    folder = manifest.package
-    return f"{folder}/model.xml", f"{folder}/model.bin", SAMPLE_INPUTS, SAMPLE_OUTPUTS
+    """Return the paths of the files of the model, and of the samples."""
+    folder = model_folder(manifest)
+    inputs = (SAMPLE_INPUTS,) if manifest.text is None else ()
+    return (*(f"{folder}/{name}" for name in model_files(manifest)), *inputs, SAMPLE_OUTPUTS)
 
 
-def _template(name: str) -> str:
-    folder = package_files("ovtool.deploy.templates.python_app")
-    return folder.joinpath(name).read_text(encoding="utf-8")
-
-
-def _json(document: Any) -> str:
-    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
-
-
-def _config(manifest: Manifest) -> dict[str, Any]:
-    image = manifest.image
-    return {
-        "device": manifest.trial.device,
-        "properties": manifest.properties,
-        "batch": manifest.trial.batch,
-        "requests": manifest.requests,
-        "inputs": [_port(port) | {"type": numpy_name(port)} for port in manifest.inputs],
-        "outputs": [_port(port) for port in manifest.outputs],
-        "image": None if image is None else image.model_dump(mode="json"),
-    }
-
-
-def _port(port: BundlePort) -> dict[str, Any]:
-    return {"name": port.name, "shape": list(port.shape), "batch_axis": port.batch_axis}
-
-
-def numpy_name(port: BundlePort) -> str:
-    """Return the name of the NumPy type of a port.
-
-    Raises:
-        InputError: NumPy has no such type.
-    """
-    dtype: np.dtype[Any] = numpy_type(Port(name=port.name, shape=port.shape, dtype=port.dtype))
-    return str(dtype.name)
-
-
-def _requirements(packages: Any) -> str:
-    return "".join(f"{p.name}=={p.version}\n" for p in packages if p.direct)
+def model_folder(manifest: Manifest) -> str:
+    """Return the folder of the model in a bundle."""
+    target = find_target(manifest.target)
+    return target.model_folder(manifest.package, text=manifest.text is not None)
 
 
 def build_sbom(manifest: Manifest) -> dict[str, Any]:
@@ -147,47 +104,20 @@ def _licenses(name: str) -> list[dict[str, Any]]:
     return [{"license": {"name": name}}] if name != "unknown" else []
 
 
-def _readme(manifest: Manifest) -> str:
+def _readme(manifest: Manifest, target: Target) -> str:
     row, samples = manifest.row, manifest.samples
-    batch = units.count_text(manifest.trial.batch, "sample")
-    ports = "\n".join(
-        f"| {kind} `{port.name}` | {port.dtype} {list(port.shape)} |"
-        for kind, several in (("input", manifest.inputs), ("output", manifest.outputs))
-        for port in several
-    )
     figures = "\n".join(f"| {name} | {text} |" for name, text in _figures(manifest))
     properties = json.dumps(manifest.properties)
     return f"""# {manifest.package}
 
-{manifest.variant.name} ({manifest.variant.source}) on {manifest.trial.device}: a Python package \
-that needs `openvino` and `numpy`{_pillow(manifest)}.
+{manifest.variant.name} ({manifest.variant.source}) on {manifest.trial.device}.
 
-```
-pip install -r requirements.txt
-{_usage(manifest)}
-```
-
-```python
-from {manifest.package} import Model
-
-with Model() as model:
-    outputs = model.infer(inputs)        # one request of {batch}
-    future = model.submit(inputs)        # the same, asynchronously: future.result()
-    for outputs in model.infer_samples(samples):  # any number of samples, in full batches
-        ...
-```
-
-| port | type and shape |
-| --- | --- |
-{ports}
-
-{_input_text(manifest)}
-
+{target.about(manifest)}
+{_ports_text(manifest)}
 ## What was measured
 
 {row.label}, on {row.machine}. Verdict: {row.verdict or "unknown"}. Properties: `{properties}`, \
-{units.count_text(manifest.requests, "request")} at a time. The figures are of the variant, before \
-the preprocessing was built in.
+{units.count_text(manifest.requests, "request")} at a time.{_preprocessing_text(manifest)}
 
 | figure | measured |
 | --- | --- |
@@ -195,23 +125,41 @@ the preprocessing was built in.
 
 ## Verify
 
-`ovtool deploy --verify FOLDER` checks the hashes, runs the package on \
-{units.count_text(samples.count, "stored sample")} ({samples.data}), compares the outputs (largest \
-difference {samples.tolerance:.3g} of the largest output), and measures the latency.
+`ovtool deploy --verify FOLDER` checks the hashes, runs the model on {samples_text(manifest)} \
+({samples.data}), compares the outputs ({_tolerance_text(manifest)}), and measures the latency.
 
 Licenses: model {manifest.licenses.model}, data {manifest.licenses.data}. `sbom.cdx.json` lists \
 the packages.
 """
 
 
-def _pillow(manifest: Manifest) -> str:
-    return " alone, and Pillow to read image files" if manifest.image is not None else " alone"
+def _ports_text(manifest: Manifest) -> str:
+    if manifest.text is not None:
+        return ""
+    ports = "\n".join(
+        f"| {kind} `{port.name}` | {port.dtype} {list(port.shape)} |"
+        for kind, several in (("input", manifest.inputs), ("output", manifest.outputs))
+        for port in several
+    )
+    return f"""| port | type and shape |
+| --- | --- |
+{ports}
+
+{_input_text(manifest)}
+
+"""
 
 
-def _usage(manifest: Manifest) -> str:
+def _preprocessing_text(manifest: Manifest) -> str:
     if manifest.image is None:
-        return f"python -m {manifest.package} inputs.npz"
-    return f"pip install -r {IMAGE_REQUIREMENTS}\npython -m {manifest.package} image.jpg"
+        return ""
+    return " The figures are of the variant, before the preprocessing was built in."
+
+
+def _tolerance_text(manifest: Manifest) -> str:
+    if manifest.text is not None:
+        return "greedy tokens, all equal"
+    return f"largest difference {manifest.samples.tolerance:.3g} of the largest output"
 
 
 def _input_text(manifest: Manifest) -> str:
@@ -222,8 +170,8 @@ def _input_text(manifest: Manifest) -> str:
     how = "stretched" if image.resize == "stretch" else "cropped at the center and resized"
     return (
         f"The input is pixels from 0 to 255 of {image.mode} images of {height}x{width}: mean, scale"
-        f" and channel order are in the graph. `images.read_image` reads files of any size,"
-        f" {how} as the model was evaluated."
+        f" and channel order are in the graph. The model was evaluated on images that were {how}"
+        f" (bicubic)."
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import zipfile
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -131,6 +132,16 @@ def largest_difference(outputs: Outputs, expected: Outputs) -> float:
     if len(outputs) != len(expected):
         return float("inf")
     return max((output_error(a, b) for a, b in zip(outputs, expected, strict=True)), default=0.0)
+
+
+def different_share(tokens: Rows, expected: Rows) -> float:
+    """Return the share of tokens at which sequences differ; missing and further ones count."""
+    pairs = [
+        itertools.zip_longest(np.ravel(a).tolist(), np.ravel(b).tolist())
+        for a, b in zip(tokens, expected, strict=True)
+    ]
+    equal = [x == y for pair in pairs for x, y in pair]
+    return 1 - sum(equal) / len(equal) if equal else 0.0
 
 
 def write_samples(path: Path, samples: Sequence[Sample]) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sys
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -16,35 +15,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovtool import __version__
-from ovtool.core import device_names, files, steps, temporary, units
+from ovtool.core import device_names, files, temporary, units
 from ovtool.core.errors import InputError, LimitNotMetError
-from ovtool.core.input_limits import parse_json
 from ovtool.core.progress import SILENT, Progress
 from ovtool.core.tabular import Tabular
 from ovtool.core.terminal import shows_progress
-from ovtool.core.third_party import condense
 from ovtool.deploy.bundle_files import VERIFICATION, check_files
 from ovtool.deploy.latency import compare_latency, measure_bundle
-from ovtool.deploy.rendering import SAMPLE_INPUTS, SAMPLE_OUTPUTS
-from ovtool.deploy.stored_samples import largest_difference, read_outputs
+from ovtool.deploy.python_program import SAMPLE_OUTPUTS, TOKENS
+from ovtool.deploy.stored_samples import different_share, largest_difference, read_outputs
+from ovtool.deploy.targets import find_target
+from ovtool.deploy.targets.target import Rung
 from ovtool.devices.discovery import describe_environment, discover, select_available
-from ovtool.system.child_process import run_program
 
 if TYPE_CHECKING:
     from ovtool.core.sweep_spec import MeasurementSettings
     from ovtool.deploy.manifest import Manifest
+    from ovtool.deploy.python_program import ProgramRun
 
-_PROGRAM_LIMIT_S = 600.0
 _SHOWN = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Rung:
-    """A step of the proof: whether it was reached, with the evidence."""
-
-    name: str
-    reached: bool
-    evidence: str
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -53,11 +42,12 @@ class Verification(Tabular):
 
     Args:
         bundle: Folder of the bundle.
-        package: Name of its Python package.
+        package: Name of its model.
         label: Name of its row.
         device: Device that ran it.
         machine: Machine that ran it.
-        difference: Largest difference from the stored outputs, relative to the largest output.
+        difference: Largest difference from the stored outputs, relative to the largest output; of
+            a language model, the share of tokens that differ.
         tolerance: Largest difference that passes.
         finished: Time of the end, UTC.
     """
@@ -73,7 +63,7 @@ class Verification(Tabular):
     finished: str
 
     def _title(self) -> str:
-        reached = sum(rung.reached for rung in self.rungs)
+        reached = sum(rung.reached is True for rung in self.rungs)
         return f"{self.bundle} on {self.device}: {reached} of {len(self.rungs)} rungs reached"
 
     def _rows(self) -> list[dict[str, Any]]:
@@ -151,6 +141,7 @@ def run_checks(
     """
     progress.start(f"checking the files of {shown or folder}")
     manifest = check_files(folder)
+    target = find_target(manifest.target)
     rungs = [
         Rung("files", True, f"{len(manifest.files)} hashes equal, no other file"),
         Rung("code", True, f"equals what ovtool {__version__} writes"),
@@ -160,15 +151,12 @@ def run_checks(
     rungs.append(_check_device(manifest, chosen, allowed=allow_other_device))
     progress.start(f"running {manifest.package} on {chosen}")
     with temporary.scratch_folder("bundle") as scratch:
-        described = _run_bundle(folder, manifest, chosen, scratch)
-        rungs.append(_check_properties(manifest, described))
-        names = [port.name for port in manifest.outputs]
-        count = manifest.samples.count
-        rungs.append(Rung("program", True, f"ran on {units.count_text(count, 'stored sample')}"))
-        outputs = read_outputs(scratch / _OUTPUTS, names, count)
-        stored = read_outputs(folder / SAMPLE_OUTPUTS, names, count)
-        difference = largest_difference(outputs, stored)
+        run = target.run(folder, manifest, chosen, scratch)
+        rungs.append(_check_properties(manifest, run.description))
+        rungs.append(Rung("program", True, target.program_evidence(manifest)))
+        difference = _compare_outputs(folder, manifest, run)
         rungs.append(_check_outputs(manifest, difference))
+        rungs += target.further_rungs(folder, manifest, scratch)
         environment = describe_environment()
         if latency:
             progress.start(f"measuring {manifest.package} on {chosen}")
@@ -240,37 +228,6 @@ def _names(member: str, device: str) -> bool:
     return member == device or device.startswith(f"{member}.")
 
 
-_OUTPUTS, _DESCRIPTION, _LOG = "outputs.npz", "description.json", "log.txt"
-
-
-def _run_bundle(folder: Path, manifest: Manifest, device: str, scratch: Path) -> dict[str, Any]:
-    """Run the program of a bundle on its samples; return its description of what was compiled.
-
-    Raises:
-        InputError: The program fails.
-    """
-    command = [
-        *(sys.executable, "-P", "-B", "-X", f"pycache_prefix={scratch / 'pycache'}"),
-        *("-m", manifest.package, str((folder / SAMPLE_INPUTS).absolute())),
-        *("--device", device, "--out", str(scratch / _OUTPUTS)),
-        *("--describe", str(scratch / _DESCRIPTION)),
-    ]
-    log = scratch / _LOG
-    with steps.limited(f"running {manifest.package}", folder / manifest.package / "model.bin"):
-        status = run_program(
-            command,
-            log,
-            timeout_s=_PROGRAM_LIMIT_S,
-            environment={"PYTHONPATH": str(folder.absolute())},
-            folder=scratch,
-        )
-    if status != 0:
-        _, _, message = log.read_text(encoding="utf-8", errors="replace").rpartition("error: ")
-        why = "time limit" if status is None else f"exit code {status}"
-        raise InputError(f"{manifest.package} failed on {device} ({why}): {condense(message, 200)}")
-    return dict(parse_json((scratch / _DESCRIPTION).read_bytes()))
-
-
 def _check_properties(manifest: Manifest, described: dict[str, Any]) -> Rung:
     """Compare the properties that the compiled model reports with those of the bundle."""
     reported = described["properties"]
@@ -287,8 +244,27 @@ def _check_properties(manifest: Manifest, described: dict[str, Any]) -> Rung:
     return Rung("properties", True, evidence)
 
 
+def _compare_outputs(folder: Path, manifest: Manifest, run: ProgramRun) -> float:
+    """Return the largest difference from the stored outputs; of texts, the share of tokens."""
+    count = manifest.samples.count
+    names = [port.name for port in manifest.outputs] if manifest.text is None else [TOKENS]
+    outputs = read_outputs(run.outputs, names, count)
+    stored = read_outputs(folder / SAMPLE_OUTPUTS, names, count)
+    if manifest.text is None:
+        return largest_difference(outputs, stored)
+    return different_share(outputs[0], stored[0])
+
+
 def _check_outputs(manifest: Manifest, difference: float) -> Rung:
     tolerance = manifest.samples.tolerance
+    if manifest.text is not None:
+        share = f"{100 * (1 - difference):.3g}% of the greedy tokens are equal"
+        if difference:
+            raise LimitNotMetError(
+                f"the texts are not those of the evaluated model: {share}",
+                "on another device or version, deploy again from a sweep there",
+            )
+        return Rung("outputs", True, share)
     text = f"largest difference {difference:.2g} of the largest output, tolerance {tolerance:.2g}"
     if not difference <= tolerance:
         raise LimitNotMetError(

@@ -11,7 +11,7 @@ from ovtool.core.third_party import read_graph
 from ovtool.core.variant import Variant
 from ovtool.datasets.image_transform import load_image, make_transform
 from ovtool.deploy.manifest import read_manifest
-from ovtool.deploy.rendering import SAMPLE_INPUTS, SAMPLE_OUTPUTS
+from ovtool.deploy.python_program import SAMPLE_INPUTS, SAMPLE_OUTPUTS
 from ovtool.graph.reference_run import ReferenceModel
 from ovtool.selection.choice import NothingFitsError
 from tests.helpers import graphs

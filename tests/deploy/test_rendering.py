@@ -11,7 +11,8 @@ import referencing
 
 from ovtool.core.ports import Port
 from ovtool.deploy.manifest import read_manifest
-from ovtool.deploy.rendering import build_sbom, numpy_name, render_texts
+from ovtool.deploy.python_program import numpy_name
+from ovtool.deploy.rendering import build_sbom, render_texts
 
 SCHEMAS = Path(__file__).parents[1] / "data" / "cyclonedx"
 

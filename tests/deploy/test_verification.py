@@ -10,7 +10,9 @@ from ovtool import api
 from ovtool.core.errors import InputError, LimitNotMetError, MissingDeviceError, OvtoolError
 from ovtool.deploy import verification
 from ovtool.deploy.manifest import read_manifest
+from ovtool.deploy.python_program import ProgramRun
 from ovtool.deploy.stored_samples import read_arrays, write_arrays
+from ovtool.deploy.targets import TARGETS
 from ovtool.deploy.verification import VERIFICATION, verify_bundle
 from tests.helpers.bundles import QUICK, read_document, seal
 
@@ -29,9 +31,9 @@ def described(copy, monkeypatch):
 
     def run(folder, manifest, device, scratch):
         write_arrays(scratch / "outputs.npz", arrays)
-        return {"properties": dict(manifest.properties)}
+        return ProgramRun(scratch / "outputs.npz", {"properties": dict(manifest.properties)})
 
-    monkeypatch.setattr(verification, "_run_bundle", run)
+    monkeypatch.setattr(TARGETS["python"], "run", run)
     return manifest
 
 

@@ -17,6 +17,7 @@ EXAMPLES = (
     "ovtool deploy sweeps/mini-pc --max-latency-ms 20 --data held-out/ --out bundle",
     "ovtool deploy --verify bundle",
 )
+_STATES = {True: "reached", False: "not reached", None: "not checked"}
 EXIT_CODES = {
     1: "no row meets the limits, or the outputs are not those of the evaluated model",
     2: "wrong use, or the bundle is refused: a file, the device or a version is another one",
@@ -138,7 +139,7 @@ def command(
     else:
         console.print_line(bundle.choice.headline, style="bold")
         print_verification(bundle.verification, json=False)
-        console.print_unwrapped(f"run: cd {bundle.folder} && python -m {bundle.package}")
+        console.print_unwrapped(f"run: cd {bundle.folder} && {bundle.command}")
     console.print_notes(bundle.notes)
 
 
@@ -147,8 +148,5 @@ def print_verification(verification: Verification, *, json: bool) -> None:
     if json:
         console.print_json(verification.to_json())
         return
-    rows = [
-        (rung.name, "reached" if rung.reached else "not reached", rung.evidence)
-        for rung in verification.rungs
-    ]
+    rows = [(rung.name, _STATES[rung.reached], rung.evidence) for rung in verification.rungs]
     console.print_table((verification.bundle, "", "evidence"), rows)

@@ -1,0 +1,30 @@
+"""Pieces of the texts of bundles: templates, JSON, pinned requirements."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files as package_files
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ovtool.deploy.manifest import Manifest
+
+REQUIREMENTS = "requirements.txt"
+
+
+def template(folder: str, name: str) -> str:
+    """Return the text of a template."""
+    path = package_files("ovtool.deploy.templates").joinpath(folder, name)
+    return path.read_text(encoding="utf-8")
+
+
+def json_text(document: Any) -> str:
+    """Return JSON as a bundle has it."""
+    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+
+
+def requirements(manifest: Manifest, *, optional: bool = False) -> str:
+    """Return the lines of the pinned packages that the code of a bundle imports."""
+    return "".join(
+        f"{p.name}=={p.version}\n" for p in manifest.packages if p.direct and p.optional == optional
+    )
