@@ -76,7 +76,7 @@ def _walk(folder: Path, expected: set[str]) -> Iterator[str]:
     Raises:
         InputError: A file or folder is not of the bundle, or not a regular file.
     """
-    folders = {str(Path(path).parent.as_posix()) for path in expected}
+    folders = {parent.as_posix() for path in expected for parent in Path(path).parents}
     beside = {files.MARKER, VERIFICATION}
     pending = ["."]
     while pending:

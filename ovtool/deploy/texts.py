@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import string
 from importlib.resources import files as package_files
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
     from ovtool.deploy.manifest import Manifest
 
 REQUIREMENTS = "requirements.txt"
+_PLAIN = frozenset((string.ascii_letters + string.digits + " !#$%&()*+,-./:;<=>@[]^_{|}~").encode())
 
 
 def template(folder: str, name: str) -> str:
@@ -28,3 +30,12 @@ def requirements(manifest: Manifest, *, optional: bool = False) -> str:
     return "".join(
         f"{p.name}=={p.version}\n" for p in manifest.packages if p.direct and p.optional == optional
     )
+
+
+def quoted(text: str) -> str:
+    r"""Return a literal in C++ and in the text format of protobuf; no text can end it.
+
+    >>> print(quoted('a"b'))
+    "a\042b"
+    """
+    return '"' + "".join(chr(b) if b in _PLAIN else f"\\{b:03o}" for b in text.encode()) + '"'

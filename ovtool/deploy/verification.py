@@ -156,7 +156,7 @@ def run_checks(
         rungs.append(Rung("program", True, target.program_evidence(manifest)))
         difference = _compare_outputs(folder, manifest, run)
         rungs.append(_check_outputs(manifest, difference))
-        rungs += target.further_rungs(folder, manifest, scratch)
+        rungs += target.further_rungs(folder, manifest, run)
         environment = describe_environment()
         if latency:
             progress.start(f"measuring {manifest.package} on {chosen}")

@@ -28,7 +28,9 @@ EXIT_CODES = {
 def command(
     spec: ChoiceSpec,
     sweeps: Annotated[list[str] | None, argument("Sweep folders.", kind="SWEEP")] = None,
-    target: Annotated[str, option(OUTPUT, "TARGET", "Kind of the bundle: python.")] = "python",
+    target: Annotated[
+        str, option(OUTPUT, "TARGET", "Kind of the bundle: python, ovms or triton.")
+    ] = "python",
     out: options.OutFolder = None,
     force: options.Force = False,
     variant: Annotated[
@@ -51,7 +53,7 @@ def command(
             DATA,
             "DATA",
             "Samples to store with their outputs, a few of them: image folder, .npz, .npy or"
-            " sample:NAME.",
+            " sample:NAME; for a language model a text file with a prompt a line.",
             show_default="noise",
         ),
     ] = None,

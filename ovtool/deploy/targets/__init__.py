@@ -6,12 +6,17 @@ from typing import TYPE_CHECKING
 
 from ovtool.core.errors import InputError
 from ovtool.core.registry import suggestion
+from ovtool.deploy.targets.cpp import CppTarget
+from ovtool.deploy.targets.ovms import OvmsTarget
 from ovtool.deploy.targets.python import PythonTarget
+from ovtool.deploy.targets.triton import TritonTarget
 
 if TYPE_CHECKING:
     from ovtool.deploy.targets.target import Target
 
-TARGETS: dict[str, Target] = {target.name: target for target in (PythonTarget(),)}
+TARGETS: dict[str, Target] = {
+    target.name: target for target in (PythonTarget(), OvmsTarget(), TritonTarget(), CppTarget())
+}
 
 
 def find_target(name: str) -> Target:

@@ -76,9 +76,9 @@ class Target:
         """Return what ran the stored samples."""
         return f"OpenVINO ran the model on {samples_text(manifest)}"
 
-    def further_rungs(self, folder: Path, manifest: Manifest, scratch: Path) -> Iterator[Rung]:
+    def further_rungs(self, folder: Path, manifest: Manifest, run: ProgramRun) -> Iterator[Rung]:
         """Yield the rungs of this kind of bundle beyond those of the model."""
-        del folder, manifest, scratch
+        del folder, manifest, run
         yield from ()
 
 
