@@ -74,15 +74,15 @@ def test_a_fresh_environment_has_the_requirements_alone(text_bundle, tmp_path):
     python = fresh_environment(tmp_path / "venv", names)
     prompts = text_bundle.folder / "samples/prompts.json"
     command = [python, "-B", "-m", "words"]
-    options = {"cwd": text_bundle.folder, "capture_output": True, "check": True, "env": {}}
-    subprocess.run([*command, prompts, "--out", tmp_path / "out.npz"], **options)
+    options = {"cwd": text_bundle.folder, "capture_output": True, "env": {}}
+    subprocess.run([*command, prompts, "--out", tmp_path / "out.npz"], check=True, **options)
     made, stored = (
         read_arrays(path)
         for path in (tmp_path / "out.npz", text_bundle.folder / "samples/outputs.npz")
     )
     rows = stored["tokens"] if "tokens" in stored else list(stored.values())
     assert [made[f"tokens.{i}"].tolist() for i in range(3)] == [row.tolist() for row in rows]
-    ran = subprocess.run([*command, "The sea", "--max-new-tokens", "5"], **options)
+    ran = subprocess.run([*command, "The sea", "--max-new-tokens", "5"], check=True, **options)
     assert ran.stdout.strip()
 
 

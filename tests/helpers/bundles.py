@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,8 +15,9 @@ from PIL import Image
 from ovtool import api
 from ovtool.core.checksum import add_checksum, verify_checksum
 from ovtool.core.ports import Preprocessing
-from ovtool.deploy.manifest import MANIFEST, Manifest, format_manifest
-from ovtool.deploy.rendering import render_texts
+from ovtool.deploy.manifest import MANIFEST, Manifest, format_manifest, read_manifest
+from ovtool.deploy.rendering import binary_paths, render_texts
+from ovtool.deploy.targets import TARGETS
 from tests.helpers import graphs
 from tests.helpers.in_process import use_local_workers
 
@@ -82,7 +84,7 @@ def write_document(bundle: Path, document: object) -> None:
 def seal(bundle: Path, **changes: object) -> None:
     """Write a bundle as a forger would: other fields, with texts and hashes that fit them."""
     document = read_document(bundle) | changes
-    manifest = Manifest.model_validate_json(json.dumps(document))
+    manifest = Manifest.model_validate_json(json.dumps(document | {"files": {}}))
     for path, content in render_texts(manifest).items():
         (bundle / path).write_bytes(content)
     hashes = {
@@ -94,3 +96,23 @@ def seal(bundle: Path, **changes: object) -> None:
     }
     complete = Manifest.model_validate_json(json.dumps(document | {"files": hashes}))
     (bundle / MANIFEST).write_bytes(format_manifest(complete))
+
+
+def retarget(bundle: Path, folder: Path, target: str) -> Path:
+    """Write the bundle of another target from a Python bundle, without running it."""
+    manifest = read_manifest(bundle).model_copy(update={"target": target, "files": {}})
+    kind = TARGETS[target]
+    model = folder / kind.model_folder(manifest.package, text=False)
+    model.mkdir(parents=True)
+    shutil.copytree(bundle / "samples", folder / "samples")
+    for name in ("model.xml", "model.bin"):
+        shutil.copyfile(bundle / manifest.package / name, model / name)
+    texts = render_texts(manifest)
+    for path, content in texts.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(content)
+    document = json.loads(manifest.model_dump_json())
+    document["files"] = dict.fromkeys((*texts, *binary_paths(manifest)))
+    write_document(folder, document)
+    seal(folder)
+    return folder
