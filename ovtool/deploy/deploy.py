@@ -101,6 +101,7 @@ def deploy(
     data: str | Path | None = None,
     classes: str | Path | None = None,
     name: str | None = None,
+    docker: bool = False,
     model_license: str = "unknown",
     data_license: str = "unknown",
     latency: bool = True,
@@ -123,6 +124,7 @@ def deploy(
             text file with a prompt a line.
         classes: File with the name of a class in each line, in the order of the outputs.
         name: Name of the Python package; by default that of the variant.
+        docker: Whether the bundle has a Dockerfile.
         model_license: License of the model.
         data_license: License of the data.
         latency: Whether to measure the latency of the bundle.
@@ -149,7 +151,7 @@ def deploy(
     progress.start(f"running {plan.variant.name} on {plan.job.trial.device}")
     content = load_content(plan, data, classes, progress)
     with files.new_folder(folder, force) as temporary:
-        _write(temporary, plan, kind, content)
+        _write(temporary, plan, kind, content, docker=docker)
         verification = run_checks(
             temporary, latency=latency, settings=settings, shown=folder, progress=progress
         )
@@ -184,13 +186,15 @@ def _check_target(target: Target, plan: BundlePlan) -> None:
         raise InputError("bundles of language models do not support the NPU", "--device CPU or GPU")
 
 
-def _write(folder: Path, plan: BundlePlan, target: Target, content: Content) -> None:
+def _write(
+    folder: Path, plan: BundlePlan, target: Target, content: Content, *, docker: bool
+) -> None:
     """Write the files of a bundle."""
     text = plan.job.trial.generation is not None
     model = folder / target.model_folder(plan.package, text=text)
     model.mkdir(parents=True)
     (folder / "samples").mkdir()
-    manifest = _describe(plan, target, content.write(folder, model))
+    manifest = _describe(plan, target, content.write(folder, model) | {"docker": docker})
     texts = render_texts(manifest)
     for path, written_text in texts.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)

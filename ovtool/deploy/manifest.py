@@ -205,6 +205,8 @@ class Manifest(StrictRecord):
     row: MeasuredRow
     samples: StoredSamples
     licenses: Licenses
+    docker: bool = False
+    """Whether the bundle has a ``Dockerfile``."""
     files: dict[str, BundleFile] = Field(default_factory=dict)
 
     @field_validator("target")

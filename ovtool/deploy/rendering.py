@@ -10,7 +10,7 @@ from ovtool.core import units
 from ovtool.deploy.python_program import PROMPTS, SAMPLE_INPUTS, SAMPLE_OUTPUTS, model_files
 from ovtool.deploy.targets import find_target
 from ovtool.deploy.targets.target import samples_text
-from ovtool.deploy.texts import json_text
+from ovtool.deploy.texts import DOCKERFILE, json_text
 
 if TYPE_CHECKING:
     from ovtool.deploy.manifest import Manifest, Package
@@ -27,6 +27,8 @@ def render_texts(manifest: Manifest) -> dict[str, bytes]:
         settings = manifest.text
         prompts = {"prompts": settings.prompts, "max_new_tokens": settings.max_new_tokens}
         texts[PROMPTS] = json_text(prompts)
+    if manifest.docker:
+        texts[DOCKERFILE] = target.dockerfile(manifest)
     texts[README] = _readme(manifest, target)
     texts[SBOM] = json_text(build_sbom(manifest))
     return {path: text.encode() for path, text in texts.items()}

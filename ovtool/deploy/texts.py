@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ovtool.deploy.manifest import Manifest
 
-REQUIREMENTS = "requirements.txt"
+REQUIREMENTS, DOCKERFILE = "requirements.txt", "Dockerfile"
 _PLAIN = frozenset((string.ascii_letters + string.digits + " !#$%&()*+,-./:;<=>@[]^_{|}~").encode())
 
 
@@ -39,3 +39,15 @@ def quoted(text: str) -> str:
     "a\042b"
     """
     return '"' + "".join(chr(b) if b in _PLAIN else f"\\{b:03o}" for b in text.encode()) + '"'
+
+
+def python_image(manifest: Manifest) -> str:
+    """Return the name of the Python image in which a bundle runs as it was measured."""
+    return f"python:{'.'.join(manifest.requires.python.split('.')[:2])}-slim"
+
+
+def health_check(port: int) -> str:
+    """Return the health check of a server with the KServe protocol, which needs bash alone."""
+    request = "printf 'GET /v2/health/ready HTTP/1.0\\\\r\\\\n\\\\r\\\\n' >&3"
+    check = f"exec 3<>/dev/tcp/127.0.0.1/{port} && {request} && grep -q ' 200 ' <&3"
+    return f'HEALTHCHECK --interval=30s --timeout=5s CMD ["bash", "-c", "{check}"]'

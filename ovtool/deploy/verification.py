@@ -157,6 +157,8 @@ def run_checks(
         difference = _compare_outputs(folder, manifest, run)
         rungs.append(_check_outputs(manifest, difference))
         rungs += target.further_rungs(folder, manifest, run)
+        if manifest.docker:
+            rungs.append(Rung("image", None, "ovtool does not build images"))
         environment = describe_environment()
         if latency:
             progress.start(f"measuring {manifest.package} on {chosen}")

@@ -4,6 +4,9 @@ import ast
 import json
 import random
 import shutil
+import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from types import SimpleNamespace
 
 import jsonschema
@@ -17,8 +20,11 @@ from ovtool.core.trial import Generation
 from ovtool.deploy.bundle_files import check_files
 from ovtool.deploy.deploy import _check_target
 from ovtool.deploy.manifest import BundlePort, read_manifest
+from ovtool.deploy.python_program import ProgramRun
+from ovtool.deploy.rendering import binary_paths, render_texts
+from ovtool.deploy.stored_samples import read_arrays, write_arrays
 from ovtool.deploy.targets import TARGETS, cpp, find_target, ovms, triton
-from ovtool.deploy.texts import quoted
+from ovtool.deploy.texts import health_check, quoted
 from ovtool.deploy.verification import verify_bundle
 from tests.helpers.bundles import read_document, retarget, seal, write_document
 
@@ -332,3 +338,75 @@ def test_the_report_of_the_program():
         "outputs": [("float32", [2, 10])], "latency_ms": (1.5, 20),
         "properties": {"PERFORMANCE_HINT": "LATENCY"},
     }  # fmt: skip
+
+
+def parse_dockerfile(text):
+    """Return the instructions of a Dockerfile: its keyword and its arguments."""
+    lines = text.replace("\\\n", " ").splitlines()
+    split = (line.partition(" ")[::2] for line in lines if line and not line.startswith("#"))
+    return [(keyword, rest.strip()) for keyword, rest in split]
+
+
+@pytest.mark.parametrize("name", sorted(TARGETS))
+def test_an_image_is_of_pinned_parts_and_does_not_run_as_root(deployed, bundles, name):
+    manifest = read_manifest(bundles.get(name, deployed.bundle))
+    manifest = manifest.model_copy(update={"docker": True})
+    texts = render_texts(manifest)
+    present = {p.partition("/")[0] for p in (*texts, *binary_paths(manifest))}
+    instructions = parse_dockerfile(texts["Dockerfile"].decode())
+    keywords = [keyword for keyword, _ in instructions]
+    last = len(keywords) - 1 - keywords[::-1].index("FROM")
+    for keyword, rest in instructions:
+        if keyword == "FROM":
+            image = rest.partition(" ")[0]
+            assert not image.endswith(":latest")
+            assert ":" in image
+        if keyword == "COPY" and not rest.startswith("--from"):
+            assert set(rest.split()[:-1]) <= present  # and nothing else of the bundle
+        if keyword in ("ENTRYPOINT", "CMD"):
+            assert json.loads(rest)
+    stage = dict(instructions[last:])
+    assert int(stage["USER"].partition(":")[0]) > 0
+    _, _, check = stage["HEALTHCHECK"].partition("CMD ")
+    assert stage["HEALTHCHECK"] == "NONE" or "/v2/health/ready" in json.loads(check)[2]
+
+
+def test_an_image_is_not_checked(bundles, tmp_path, monkeypatch):
+    folder = shutil.copytree(bundles["ovms"], tmp_path / "copy")
+    document = read_document(folder)
+    write_document(folder, document | {"docker": True})
+    refuse(folder)  # it has no Dockerfile
+    (folder / "Dockerfile").touch()
+    write_document(
+        folder, document | {"docker": True, "files": {**document["files"], "Dockerfile": None}}
+    )
+    seal(folder)
+    arrays = read_arrays(folder / "samples/outputs.npz")
+
+    def run(folder, manifest, device, scratch):
+        write_arrays(scratch / "outputs.npz", arrays)
+        return ProgramRun(scratch / "outputs.npz", {"properties": dict(manifest.properties)})
+
+    monkeypatch.setattr(TARGETS["ovms"], "run", run)
+    rungs = verify_bundle(folder, latency=False).rungs
+    assert {r.name for r in rungs if r.reached is None} == {"server", "image"}
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+@pytest.mark.parametrize(("status", "passes"), [(200, True), (503, False)])
+def test_a_health_check_is_that_of_the_server(status, passes):
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(status if self.path == "/v2/health/ready" else 404)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        _, _, check = health_check(server.server_port).partition("CMD ")
+        ran = subprocess.run(json.loads(check), check=False)
+        thread.join()
+    assert (ran.returncode == 0) == passes

@@ -70,6 +70,7 @@ def command(
         str | None,
         option(OUTPUT, "NAME", "Name of the package.", show_default="name of the variant"),
     ] = None,
+    docker: Annotated[bool, option(OUTPUT, "", "Add a Dockerfile.", "--docker")] = False,
     model_license: Annotated[
         str, option(OUTPUT, "TEXT", "License of the model, for the notes of the bundle.")
     ] = "unknown",
@@ -129,6 +130,7 @@ def command(
             data=data,
             classes=classes,
             name=name,
+            docker=docker,
             model_license=model_license,
             data_license=data_license,
             latency=latency,

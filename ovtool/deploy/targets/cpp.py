@@ -15,7 +15,7 @@ from ovtool.core.shapes import OPEN
 from ovtool.deploy.python_program import SAMPLE_INPUTS, ProgramRun, numpy_name, run_checked
 from ovtool.deploy.stored_samples import read_arrays, write_arrays
 from ovtool.deploy.targets.target import Rung, Target, samples_text
-from ovtool.deploy.texts import REQUIREMENTS, quoted, requirements, template
+from ovtool.deploy.texts import REQUIREMENTS, python_image, quoted, requirements, template
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,6 +66,33 @@ build/{_PROGRAM} model . {inputs}
 
 `model.hpp` has the class for programs of your own. `main.cpp` reads raw arrays, request after \
 request, and writes one file for each output.
+"""
+
+    def dockerfile(self, manifest: Manifest) -> str:
+        """Return an image whose program ends with its answer, so that it has no health check."""
+        major, minor = manifest.requires.python.split(".")[:2]
+        packages = f"/usr/local/lib/python{major}.{minor}/site-packages/openvino"
+        return f"""FROM {python_image(manifest)} AS build
+# hadolint ignore=DL3008
+RUN apt-get update \\
+    && apt-get install -y --no-install-recommends cmake g++ make \\
+    && rm -rf /var/lib/apt/lists/*
+WORKDIR /src
+COPY {REQUIREMENTS} ./
+RUN pip install --no-cache-dir -r {REQUIREMENTS}
+COPY {" ".join(CODE)} config.hpp ./
+RUN cmake -S . -B build -DCMAKE_BUILD_TYPE=Release -DOpenVINO_DIR={packages}/cmake \\
+    && cmake --build build
+
+FROM {python_image(manifest)}
+COPY --from=build {packages}/libs /opt/openvino
+COPY --from=build /src/build/{_PROGRAM} /usr/local/bin/{_PROGRAM}
+ENV LD_LIBRARY_PATH=/opt/openvino
+WORKDIR /app
+COPY model model
+USER 10001:10001
+HEALTHCHECK NONE
+ENTRYPOINT ["{_PROGRAM}", "model"]
 """
 
     def command(self, manifest: Manifest) -> str:

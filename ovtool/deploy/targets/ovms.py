@@ -10,7 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ovtool.deploy.targets.target import Rung, Target
-from ovtool.deploy.texts import json_text, quoted
+from ovtool.deploy.texts import health_check, json_text, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,6 +54,19 @@ class OvmsTarget(Target):
 ```
 
 The server then answers at `http://localhost:8000/{path}`.
+"""
+
+    def dockerfile(self, manifest: Manifest) -> str:
+        """Return an image of the server with the models; the tag is that of its OpenVINO."""
+        version = (manifest.version_of("openvino") or "latest").split(".")
+        return f"""FROM openvino/model_server:{".".join(version[:2])}
+COPY config.json /workspace/config.json
+COPY models /workspace/models
+USER 5000:5000
+EXPOSE 8000 9000
+{health_check(8000)}
+ENTRYPOINT ["/ovms/bin/ovms"]
+CMD ["--config_path", "/workspace/config.json", "--port", "9000", "--rest_port", "8000"]
 """
 
     def command(self, manifest: Manifest) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from ovtool.core import units
 from ovtool.deploy import python_program
 from ovtool.deploy.targets.target import Target, samples_text
-from ovtool.deploy.texts import REQUIREMENTS, requirements
+from ovtool.deploy.texts import REQUIREMENTS, python_image, requirements
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,6 +64,21 @@ class PythonTarget(Target):
 
 ```python
 {usage}```
+"""
+
+    def dockerfile(self, manifest: Manifest) -> str:
+        """Return an image whose program ends with its answer, so that it has no health check."""
+        package, images = manifest.package, manifest.image is not None
+        needed = f"{REQUIREMENTS} {IMAGE_REQUIREMENTS}" if images else REQUIREMENTS
+        return f"""FROM {python_image(manifest)}
+ENV PYTHONDONTWRITEBYTECODE=1
+WORKDIR /app
+COPY {needed} ./
+RUN pip install --no-cache-dir -r {needed.split()[-1]}
+COPY {package} {package}
+USER 10001:10001
+HEALTHCHECK NONE
+ENTRYPOINT ["python", "-m", "{package}"]
 """
 
     def command(self, manifest: Manifest) -> str:

@@ -56,6 +56,10 @@ class Target:
         """Return the part of the README on this kind of bundle."""
         raise NotImplementedError
 
+    def dockerfile(self, manifest: Manifest) -> str:
+        """Return the file that builds an image of a bundle: not as root, with a health check."""
+        raise NotImplementedError
+
     def command(self, manifest: Manifest) -> str:
         """Return the command that runs a bundle, in its folder."""
         raise NotImplementedError

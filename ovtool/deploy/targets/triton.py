@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ovtool.core.errors import InputError
 from ovtool.core.third_party import reason
 from ovtool.deploy.targets.target import Rung, Target
-from ovtool.deploy.texts import quoted
+from ovtool.deploy.texts import health_check, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 PASSED = frozenset({"INFERENCE_NUM_THREADS", "NUM_STREAMS", "PERFORMANCE_HINT"})
 """Properties that the backend passes to OpenVINO under their names."""
+_RELEASE = "26.08"
+"""Release of Triton, as year and month."""
 _PRECISION = "INFERENCE_PRECISION_HINT"
 TYPES = {
     "boolean": "BOOL", "f16": "FP16", "f32": "FP32", "i8": "INT8", "i16": "INT16", "i32": "INT32",
@@ -55,6 +57,18 @@ class TritonTarget(Target):
 ```
 
 The server then answers at `http://localhost:8000/v2/models/{manifest.package}`.
+"""
+
+    def dockerfile(self, manifest: Manifest) -> str:
+        """Return an image of the server with the models; the release is an argument."""
+        del manifest
+        return f"""ARG TRITON={_RELEASE}
+FROM nvcr.io/nvidia/tritonserver:${{TRITON}}-py3
+COPY models /models
+USER 1000:1000
+EXPOSE 8000 8001 8002
+{health_check(8000)}
+CMD ["tritonserver", "--model-repository=/models"]
 """
 
     def command(self, manifest: Manifest) -> str:
