@@ -205,8 +205,8 @@ def triton_messages():
         for number, value in enumerate(values):
             enum.value.add(name=value, number=number)
 
-    def message(name, **fields):
-        made = file.message_type.add(name=name)
+    def message(title, **fields):
+        made = file.message_type.add(name=title)
         for number, (key, kind) in enumerate(fields.items(), 1):
             base, _, repeated = kind.partition("*")
             label = field.LABEL_REPEATED if repeated else field.LABEL_OPTIONAL
