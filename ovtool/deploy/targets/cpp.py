@@ -122,6 +122,8 @@ ENTRYPOINT ["{_PROGRAM}", "model"]
         libraries = {"PATH": os.pathsep.join([*map(str, _libraries()), os.environ.get("PATH", "")])}
         command = [str(program), str((folder / "model").absolute()), str(made), *paths]
         report = _parse(run_checked(command, _PROGRAM, scratch, libraries))
+        if len(report["outputs"]) != len(manifest.outputs):
+            raise InputError(f"{_PROGRAM} has other outputs than the bundle")
         outputs: dict[str, NDArray[Any]] = {}
         for index, port in enumerate(manifest.outputs):
             dtype, shape = report["outputs"][index]
@@ -274,4 +276,6 @@ def _parse(printed: str) -> dict[str, Any]:
                 report["latency_ms"] = float(words[0]), int(words[1])
     except (IndexError, KeyError, ValueError) as error:
         raise InputError(f"{_PROGRAM} wrote no report") from error
+    if "latency_ms" not in report or not outputs:
+        raise InputError(f"{_PROGRAM} wrote no report")
     return report
