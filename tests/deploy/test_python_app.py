@@ -201,7 +201,9 @@ def fresh_environment(folder, names):
     for name in names:
         installed = distribution(name)
         for top in {file.parts[0] for file in installed.files} - {"..", "__pycache__"}:
-            Path(printed.stdout.strip(), top).symlink_to(Path(installed.locate_file(top)).resolve())
+            link = Path(printed.stdout.strip(), top)
+            if not link.exists():  # two packages can share a folder
+                link.symlink_to(Path(installed.locate_file(top)).resolve())
     return python
 
 
