@@ -63,6 +63,13 @@ def compute_coded_bits(counts: NDArray[np.int64], symbol_bits: int, limit: float
     return min(limit, float((counts * compute_code_lengths(counts)).sum()) + table)
 
 
+def compute_least_sparse_bits(counts: NDArray[np.int64]) -> float:
+    """Return what :func:`compute_sparse_bits` is at least: each distance takes a bit or more."""
+    if not len(counts):
+        return 0.0
+    return float((compute_entropy_bits(counts) + 1) * counts.sum())
+
+
 def compute_sparse_bits(
     positions: NDArray[np.int64], counts: NDArray[np.int64], symbol_bits: int, limit: float
 ) -> float:
@@ -74,8 +81,8 @@ def compute_sparse_bits(
     """
     if not len(positions):
         return min(limit, float(symbol_bits))
-    if (compute_entropy_bits(counts) + 1) * counts.sum() >= limit:
-        return limit  # each distance takes at least a bit
+    if compute_least_sparse_bits(counts) >= limit:
+        return limit
     best = limit
     distances = np.diff(positions, prepend=-1)
     for width in _GAP_BITS:

@@ -27,6 +27,8 @@ KEY = "storage"
 """Key in the details of a step."""
 
 _SIGNED_FLOATS = {"f64", "f32", "f16", "bf16", "f8e4m3", "f8e5m2", "f4e2m1"}
+_CHUNK = 1 << 18
+"""Symbols that are counted at once."""
 _NF4_ZERO = 7  # index of 0 in the table of NormalFloat (Dettmers et al. 2023, QLoRA)
 
 
@@ -112,23 +114,29 @@ def load_storage(variant: Variant) -> Storage:
 def _measure_layer(weights: LayerWeights) -> _LayerStorage:
     symbols = read_symbols(weights.constant)
     bits = int(weights.constant.get_element_type().bitwidth)
-    flat, nonzero = symbols.ravel(), np.flatnonzero(~_find_zeros(weights, symbols))
+    flat, zeros = symbols.ravel(), _find_zeros(weights, symbols).ravel()
+    nonzero = flat.size - int(np.count_nonzero(zeros))
     counts = _count_symbols(flat, bits)
     stored_bits = flat.size * bits
     coded_bits = huffman.compute_coded_bits(counts, bits, stored_bits)
-    if len(nonzero) < flat.size:
-        nonzero_counts = _count_symbols(flat[nonzero], bits)
-        coded_bits = huffman.compute_sparse_bits(nonzero, nonzero_counts, bits, coded_bits)
+    if nonzero < flat.size:
+        nonzero_counts = _count_symbols(flat[~zeros], bits)
+        # Positions take eight bytes for each weight, and most layers have too few zeros.
+        if huffman.compute_least_sparse_bits(nonzero_counts) < coded_bits:
+            positions = np.flatnonzero(~zeros)
+            coded_bits = huffman.compute_sparse_bits(positions, nonzero_counts, bits, coded_bits)
     address = weights.constant.data.ctypes.data
-    return _LayerStorage(address, flat.size, len(nonzero), len(counts), stored_bits, coded_bits)
+    return _LayerStorage(address, flat.size, nonzero, len(counts), stored_bits, coded_bits)
 
 
 def _count_symbols(symbols: NDArray[Any], bits: int) -> NDArray[np.int64]:
     """Return the number of occurrences of each symbol that occurs."""
-    if bits <= 16:
-        counts = np.bincount(symbols, minlength=1)
-        return counts[counts > 0]
-    return np.unique(symbols, return_counts=True)[1]
+    if bits > 16:
+        return np.unique(symbols, return_counts=True)[1]
+    counts = np.zeros(1 << bits, np.int64)
+    for start in range(0, symbols.size, _CHUNK):  # NumPy widens what it counts to 64 bits
+        counts += np.bincount(symbols[start : start + _CHUNK], minlength=len(counts))
+    return counts[counts > 0]
 
 
 def read_symbols(constant: Any) -> NDArray[Any]:
@@ -147,8 +155,9 @@ def unpack_bits(packed: NDArray[np.uint8], bits: int, count: int) -> NDArray[np.
     """Return symbols of 1, 2 or 4 bits; the first is the lowest, or the highest if of 1 bit."""
     if bits == 1:
         return np.unpackbits(packed, count=count)
-    shifts = np.arange(0, 8, bits, dtype=np.uint8)
-    symbols = (packed[:, None] >> shifts) & np.uint8((1 << bits) - 1)
+    symbols = np.empty((packed.size, 8 // bits), np.uint8)
+    for place in range(8 // bits):  # faster than one expression with a short last dimension
+        symbols[:, place] = (packed >> np.uint8(place * bits)) & np.uint8((1 << bits) - 1)
     return symbols.reshape(-1)[:count]
 
 
@@ -194,8 +203,9 @@ def _to_integers(weights: LayerWeights, symbols: NDArray[Any]) -> NDArray[Any]:
     kind = weights.constant.get_element_type()
     if not kind.get_type_name().startswith("i"):
         return symbols
-    half = 1 << (int(kind.bitwidth) - 1)
-    return np.asarray((symbols.astype(np.int64) ^ half) - half)
+    bits = int(kind.bitwidth)
+    half = 1 << (bits - 1)
+    return np.asarray((symbols.astype(np.int16 if bits <= 8 else np.int64) ^ half) - half)
 
 
 def _read_zero_point(output: Any) -> NDArray[Any]:

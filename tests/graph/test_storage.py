@@ -41,6 +41,17 @@ def test_counts_and_coded_size(tmp_path):
     assert storage.coded_mib * 2**20 == pytest.approx(size - weights.nbytes + coded / 8, abs=1)
 
 
+def test_counting_in_parts_gives_the_same(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    weights = rng.choice([0.0, 0.5, -1.5], (64, 64), p=[0.7, 0.2, 0.1]).astype(np.float32)
+    parent = two_layers(tmp_path, weights)
+    variant = compress(parent, "fp16", {}, None, out=tmp_path / "half", name="half")
+    whole = measure(variant)
+    monkeypatch.setattr("ovtool.graph.storage._CHUNK", 100)
+    assert measure(variant) == whole
+    assert whole.distinct_weights == 3
+
+
 def test_incompressible_weights_keep_their_size(conv):
     storage = measure(conv)
     assert storage.parameters == 3 * 32 * 9 + 32 * 32 * 9 + 320 + 2 * 32
