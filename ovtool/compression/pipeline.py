@@ -111,13 +111,16 @@ def apply_method(
     scratch = _scratch(out, parent, step)
     started = time.perf_counter()
     with steps.limited(f"compressing {name}", limit_s=0.0):  # training may take any time
-        # The graph of the parent is freed before the result is checked, where no judge reads it.
-        result = definition.apply(
-            MethodContext(_read(parent.xml), parsed, parent, inputs, scratch, progress)
-        )
+        # In a list, so that the graphs of the parent and of the result can be freed before the
+        # check, which reads the saved files.
+        results = [
+            definition.apply(
+                MethodContext(_read(parent.xml), parsed, parent, inputs, scratch, progress)
+            )
+        ]
     step = step.model_copy(update={"seconds": round(time.perf_counter() - started, 3)})
     compressed = _record(
-        definition, result, parsed, parent, inputs, progress, step,
+        definition, results.pop(), parsed, parent, inputs, progress, step,
         out=out, name=name, replace=replace,
     )  # fmt: skip
     # The pattern has the length of the key: a variant named out.name + ".x" has its own scratch.
@@ -236,11 +239,14 @@ def _record(
     replace: bool,
 ) -> Variant:
     """Save a result, check it by a run, and record it."""
+    counted: list[WeightTypes] = []
+    network, verify, judge, known = result.network, result.verify, result.judge, result.details
 
     def describe(xml: Path) -> dict[str, Any]:
         progress.start("checking")
         saved = _read(xml)
         after = count_weight_types(saved)
+        counted.append(after)
         if filecmp.cmp(xml.with_suffix(".bin"), parent.bin, shallow=False) and (
             _outline(saved) == _outline(_read(parent.xml))
         ):
@@ -248,14 +254,14 @@ def _record(
         stored = asdict(storage.measure_storage(xml, saved))
         checked = check_runs(saved, parent, inputs.calibration, progress)
         weights = None
-        if result.network is not None:
-            result.network.save(xml.with_name(variant.NETWORK))
+        if network is not None:
+            network.save(xml.with_name(variant.NETWORK))
             weights = files.sha256(xml.with_name(variant.NETWORK))
-        verified = result.verify(saved) if result.verify is not None else {}
-        if result.judge is not None and checked.compiled is not None:
+        verified = verify(saved) if verify is not None else {}
+        if judge is not None and checked.compiled is not None:
             progress.start("comparing outputs")
-            verified |= result.judge(checked.compiled)
-        details = {**after.to_json(), storage.KEY: stored, **result.details, **verified}
+            verified |= judge(checked.compiled)
+        details = {**after.to_json(), storage.KEY: stored, **known, **verified}
         finished = step.model_copy(update={"details": details})
         record = parent.record
         size = xml.stat().st_size + xml.with_suffix(".bin").stat().st_size
@@ -277,16 +283,18 @@ def _record(
         }
 
     set_output_layouts(result.model, parent.record.outputs)
+    write_companions = _companions_writer(parent, result.model)
+    graphs = [result.model]
+    del result
     compressed = variant.save(
         out,
-        result.model,
+        graphs.pop(),
         describe,
         replace,
         stem=parent.record.stem,
-        write_companions=_companions_writer(parent, result.model),
+        write_companions=write_companions,
     )
-    counted = count_weight_types(result.model)
-    progress.note(f"{name}: {_summary(counted, compressed, parent)}")
+    progress.note(f"{name}: {_summary(counted[0], compressed, parent)}")
     inherited = parent.record.notes
     for note in compressed.record.notes:
         if note.id in EFFECT_NOTES or (note.id == "samples-shared" and note not in inherited):

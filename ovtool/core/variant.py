@@ -303,7 +303,8 @@ def save(
 
     Args:
         target: Folder of the variant.
-        model: The graph, saved without further conversion of weights.
+        model: The graph, saved without further conversion of weights. It is freed before
+            ``describe`` is called if the caller keeps no reference.
         describe: Receives the path of the saved graph and can check it; returns the fields of the
             record except those of the files.
         replace: Whether an existing variant may be replaced.
@@ -320,6 +321,7 @@ def save(
     with files.new_folder(target, replace) as folder:
         graph, weights = folder / f"{stem}.xml", folder / f"{stem}.bin"
         ov.save_model(model, graph, compress_to_fp16=False)
+        del model
         weights.touch()  # OpenVINO writes no .bin for a model without constants
         if write_companions is not None:
             write_companions(folder)

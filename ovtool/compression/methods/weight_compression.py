@@ -34,13 +34,15 @@ if TYPE_CHECKING:
 # Group sizes that NNCF requires.
 _FIXED_GROUP = {"mxfp4": 32, "mxfp8_e4m3": 32, "nvfp4": 16}
 _INT8 = ("int8_sym", "int8_asym")
+_INT4 = ("int4_sym", "int4_asym")
 _FLOATS = ("fp4", "mxfp4", "nvfp4", "fp8_e4m3", "mxfp8_e4m3")
 _CORRECTIONS = ("awq", "scale_estimation", "gptq", "lora_correction")
 _BY_DATA = ("scale_estimation", "gptq", "lora_correction")
 _NNCF_NUMPY = "NNCF_DISABLE_OPTIMIZED_COMPRESSION"
-_COMPILED_FROM = 1 << 19
+_COMPILED_FROM = 1 << 21
 """Mean number of weights of a layer from which NNCF compiles a graph for it: a compilation takes
-longer than NumPy for less (EfficientNet-Lite0, 93,000 a layer: 2.4 and 0.44 CPU seconds)."""
+longer than NumPy for less (EfficientNet-Lite0 to INT8, 93,000 a layer: 2.4 and 0.44 CPU seconds;
+SmolLM2-135M to INT4, 640,000 a layer: 17.6 and 9.2)."""
 _CONVOLUTIONS = ("Convolution", "GroupConvolution", "ConvolutionBackpropData")
 
 
@@ -171,6 +173,12 @@ class WeightCompressionSettings(IgnoredScopeSettings):
         return frozenset({"calibration"} if self.needs_data else ())
 
     @property
+    def only_rounds(self) -> bool:
+        """Whether each layer is rounded to integers by itself, without corrections."""
+        corrected = any(getattr(self, name) for name in _CORRECTIONS)
+        return self.mode in (*_INT8, *_INT4) and not corrected and (self.ratio or 1) == 1
+
+    @property
     def needs_data(self) -> bool:
         """Whether a setting needs calibration samples."""
         metric = self.sensitivity_metric
@@ -236,7 +244,7 @@ def _compress(
 ) -> Any:
     settings = context.settings
     int8 = settings.mode in _INT8
-    compiled = _compile_pays_off(context) or not int8
+    compiled = not settings.only_rounds or _compile_pays_off(context)
     with quiet_nncf(f"weight compression to {settings.mode}"), _nncf_kernels(compiled):
         import nncf
 
@@ -269,7 +277,7 @@ def _compile_pays_off(context: MethodContext[WeightCompressionSettings]) -> bool
 
 @contextlib.contextmanager
 def _nncf_kernels(compiled: bool) -> Iterator[None]:
-    """Let NNCF compress in OpenVINO graphs, or in NumPy, which gives the same 8-bit weights."""
+    """Let NNCF compress in OpenVINO graphs, or in NumPy, which rounds to the same integers."""
     before = os.environ.get(_NNCF_NUMPY)
     if not compiled:
         os.environ[_NNCF_NUMPY] = "1"

@@ -227,10 +227,18 @@ def test_layers_that_are_left_can_be_compressed(dense, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", ["int8_asym", "int8_sym"])
+@pytest.mark.parametrize(
+    ("mode", "settings"),
+    [
+        ("int8_asym", {}),
+        ("int8_sym", {}),
+        ("int4_asym", {"group_size": 32, "ignored_types": ["Convolution"]}),
+        ("int4_sym", {"group_size": 32, "ignored_types": ["Convolution"]}),
+    ],
+)
 @pytest.mark.parametrize("compiled_from", [0, 1 << 30])
-def test_eight_bits_are_those_of_nncf_with_and_without_its_kernels(
-    tmp_path, monkeypatch, mode, compiled_from
+def test_integers_are_those_of_nncf_with_and_without_its_kernels(
+    tmp_path, monkeypatch, mode, settings, compiled_from
 ):
     import nncf
 
@@ -244,18 +252,24 @@ def test_eight_bits_are_those_of_nncf_with_and_without_its_kernels(
     h.output(0).set_names({"y"})
     graph = ov.Model([op.result(h)], [x], "large")
     variant = save(tmp_path / "v", graph)
-    compressed = compress(variant, "weights", {"mode": mode}, None, out=tmp_path / "o", name="o")
-    bare = nncf.compress_weights(graph, mode=nncf.CompressWeightsMode(mode))
+    settings = {"mode": mode, "all_layers": "int4" in mode, **settings}
+    compressed = compress(variant, "weights", settings, None, out=tmp_path / "o", name="o")
+    ignored = nncf.IgnoredScope(types=settings.pop("ignored_types", []), validate=False)
+    given = {n: value for n, value in settings.items() if value} | {"ignored_scope": ignored}
+    bare = nncf.compress_weights(graph, **given | {"mode": nncf.CompressWeightsMode(mode)})
     stored = [constants(ov.Core().read_model(compressed.xml)), constants(bare)]
-    assert len(stored[0]) == len(stored[1]) >= 2
+    assert len(stored[0]) == len(stored[1]) >= (2 if "int8" in mode else 1)
     for ours, theirs in zip(*stored, strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert "NNCF_DISABLE_OPTIMIZED_COMPRESSION" not in os.environ
+
+
+_INTEGERS = (ov.Type.u8, ov.Type.i8, ov.Type.u4, ov.Type.i4)
 
 
 def constants(model):
     """The stored integers, in the order of the graph."""
     return [
         o.get_data() for o in model.get_ordered_ops()
-        if o.get_type_name() == "Constant" and o.get_element_type() in (ov.Type.u8, ov.Type.i8)
+        if o.get_type_name() == "Constant" and o.get_element_type() in _INTEGERS
     ]  # fmt: skip
