@@ -87,6 +87,21 @@ def test_a_gguf_file_cut_short_is_an_error(llm, tmp_path, length):
         convert(tmp_path / "x.gguf", out=tmp_path / "v")
 
 
+@pytest.mark.parametrize("share", [0.04, 0.5, 0.95])
+def test_a_gguf_file_without_its_end_is_an_error(llm, tmp_path, share):
+    from tests.helpers.language_models import write_gguf
+
+    path = tmp_path / "x.gguf"
+    write_gguf(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(InputError, match=r"x\.gguf") as raised:
+        convert(path, out=tmp_path / "v")
+    assert "incomplete" in raised.value.hint
+    assert "\n" not in str(raised.value)
+    assert not (tmp_path / "v").exists()
+
+
 ENCODERS = [
     ("bert", "AutoModel", {}),
     ("roberta", "AutoModelForSequenceClassification", {}),
