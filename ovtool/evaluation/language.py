@@ -35,7 +35,7 @@ from ovtool.evaluation.scores import make_interval_figures
 from ovtool.models.language.decoder import GraphDecoder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -146,7 +146,7 @@ def score_run(
         rise=compare_losses(losses, [each.reference_loss for each in sums], counts),
         divergence=bootstrap_rate([each.divergence for each in sums], counts, scale="linear"),
         agreement=_share([each.equal for each in sums], counts),
-        greedy_tokens=float(np.mean(list(_greedy_lengths(run, exact, len(tokens))))),
+        greedy_tokens=float(np.mean(_greedy_lengths(run, exact, len(tokens)))),
     )
 
 
@@ -238,12 +238,11 @@ def _log_probabilities(values: NDArray[np.float32]) -> NDArray[np.float64]:
     return logits
 
 
-def _greedy_lengths(run: TextRun, exact: TextRun, tokens: int) -> Iterator[int]:
-    """Yield the number of equal tokens before the first other one, for prompts over the text."""
-    for start in np.unique(np.linspace(0, tokens - PROMPT, PROMPTS).astype(int)):
-        pairs = zip(run.continue_from(start), exact.continue_from(start), strict=False)
-        different = (place for place, (a, b) in enumerate(pairs) if a != b)
-        yield next(different, GENERATED)
+def _greedy_lengths(run: TextRun, exact: TextRun, tokens: int) -> list[int]:
+    """Return the numbers of equal tokens before the first other one, for prompts over the text."""
+    starts = np.unique(np.linspace(0, tokens - PROMPT, PROMPTS).astype(int)).tolist()
+    different = run.continue_from(starts) != exact.continue_from(starts)
+    return [int(row.argmax()) if row.any() else GENERATED for row in different]
 
 
 def evaluate_text(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -37,8 +37,11 @@ class TextRun(Protocol):
     def logits(self, window: Window) -> NDArray[np.float32]:
         """Return the logits [count, vocabulary] of the predicted tokens of a window."""
 
-    def continue_from(self, start: int) -> Iterator[int]:
-        """Yield the most likely tokens after the prompt of :data:`PROMPT` tokens from a place."""
+    def continue_from(self, starts: Sequence[int]) -> NDArray[np.int64]:
+        """Return the most likely tokens [starts, :data:`GENERATED`] after prompts of the text.
+
+        A prompt has :data:`PROMPT` tokens from its start.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +58,17 @@ class DecoderRun:
         logits = _run(self.decoder, part[None])[0, window.first - window.end - 1 : -1]
         return np.array(logits, np.float32)
 
-    def continue_from(self, start: int) -> Iterator[int]:
-        """See :class:`TextRun`."""
+    def continue_from(self, starts: Sequence[int]) -> NDArray[np.int64]:
+        """See :class:`TextRun`; a batch of prompts reads the weights once a step."""
         self.decoder.reset()
-        tokens, before = self.tokens[None, start : start + PROMPT], 0
-        for _ in range(GENERATED):
+        tokens, before = np.stack([self.tokens[start : start + PROMPT] for start in starts]), 0
+        chosen: list[NDArray[np.int64]] = []
+        while len(chosen) < GENERATED:
             logits = _run(self.decoder, tokens, before)
             before += tokens.shape[1]
             tokens = logits[:, -1:].argmax(axis=-1).astype(np.int64)
-            yield int(tokens[0, 0])
+            chosen.append(tokens)
+        return np.concatenate(chosen, axis=1)
 
 
 class StoredRun:
@@ -74,7 +79,7 @@ class StoredRun:
 
     def __init__(self, run: TextRun, folder: Path) -> None:
         self._run, self._folder = run, folder
-        self._continued: dict[int, list[int]] = {}
+        self._continued: dict[tuple[int, ...], NDArray[np.int64]] = {}
 
     def logits(self, window: Window) -> NDArray[np.float32]:
         """See :class:`TextRun`."""
@@ -87,11 +92,12 @@ class StoredRun:
             np.save(path, logits)
         return logits
 
-    def continue_from(self, start: int) -> Iterator[int]:
+    def continue_from(self, starts: Sequence[int]) -> NDArray[np.int64]:
         """See :class:`TextRun`."""
-        if start not in self._continued:
-            self._continued[start] = list(self._run.continue_from(start))
-        return iter(self._continued[start])
+        key = tuple(map(int, starts))
+        if key not in self._continued:
+            self._continued[key] = self._run.continue_from(starts)
+        return self._continued[key]
 
 
 def _run(decoder: Decoder, tokens: NDArray[np.int64], before: int = 0) -> NDArray[Any]:

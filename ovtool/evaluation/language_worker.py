@@ -19,7 +19,7 @@ from ovtool.models.language.decoder import GraphDecoder
 from ovtool.system.child_process import ChildProcess, WorkerError, serve
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -36,7 +36,7 @@ class ProcessRun:
         device: Where the graph runs.
         properties: OpenVINO properties of the compiled graph.
         folder: For the files that the worker and this process exchange.
-        timeout_s: Time limit of the start, of a compilation, of a window, and of a continuation.
+        timeout_s: Time limit of the start, of a compilation, of a window, and of the continuations.
     """
 
     xml: Path
@@ -55,9 +55,10 @@ class ProcessRun:
         logits: NDArray[np.float32] = np.load(path)
         return logits
 
-    def continue_from(self, start: int) -> Iterator[int]:
+    def continue_from(self, starts: Sequence[int]) -> NDArray[np.int64]:
         """See :class:`~ovtool.evaluation.language_runs.TextRun`."""
-        return iter(self._request("continue_from", start=int(start))["tokens"])
+        reply = self._request("continue_from", starts=list(map(int, starts)))
+        return np.array(reply["tokens"], np.int64)
 
     def close(self) -> None:
         """Stop the worker; the next request starts another one."""
@@ -105,8 +106,8 @@ class LanguageWorker:
         return {}
 
     def continue_from(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Return the most likely tokens after a prompt."""
-        return {"tokens": list(self._run.continue_from(request["start"]))}
+        """Return the most likely tokens after prompts."""
+        return {"tokens": self._run.continue_from(request["starts"]).tolist()}
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ from ovtool.core.errors import InputError, MissingDependencyError
 from ovtool.core.progress import SILENT
 from ovtool.core.third_party import read_graph
 from ovtool.datasets.text import TextSamples
-from ovtool.evaluation import language
 from ovtool.evaluation.evaluate import evaluate_each
 from ovtool.evaluation.language import (
     choose_windows,
@@ -151,18 +150,28 @@ def test_the_logits_of_a_reference_are_computed_once(variants, tmp_path):
             Counted.computed += 1
             return self.inner.logits(window)
 
-        def continue_from(self, start):
+        def continue_from(self, starts):
             Counted.computed += 1
-            return self.inner.continue_from(start)
+            return self.inner.continue_from(starts)
 
     stored = StoredRun(Counted(run(variants["base"])), tmp_path)
     windows = split_windows(len(TOKENS), 32, 16)
     first = score_run(run(variants["other"]), stored, TOKENS, windows, SILENT)
-    assert Counted.computed == len(windows) + language.PROMPTS
+    assert Counted.computed == len(windows) + 1
     assert score_run(run(variants["other"]), stored, TOKENS, windows, SILENT) == first
-    assert Counted.computed == len(windows) + language.PROMPTS
+    assert Counted.computed == len(windows) + 1
     assert first == evaluate(variants["other"], variants["base"])
     assert math.isfinite(first.rise.low)
+
+
+def test_prompts_together_continue_as_each_alone(variants):
+    starts = [0, 7, 31]
+    together = run(variants["other"]).continue_from(starts)
+    assert together.shape == (3, GENERATED)
+    for start, tokens in zip(starts, together, strict=True):
+        alone = run(variants["other"]).continue_from([start])
+        assert alone.tolist() == [tokens.tolist()]
+    assert len({tuple(tokens) for tokens in together.tolist()}) > 1
 
 
 def test_a_precision_is_that_of_the_compiled_graph(variants, tmp_path):

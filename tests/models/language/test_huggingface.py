@@ -102,6 +102,23 @@ def test_a_gguf_file_without_its_end_is_an_error(llm, tmp_path, share):
     assert not (tmp_path / "v").exists()
 
 
+def test_an_architecture_that_does_not_export_is_an_error(llm, tmp_path, monkeypatch):
+    from transformers import LlamaModel
+
+    from tests.helpers.language_models import write_model
+
+    def forward(self, input_ids, **_):
+        raise NotImplementedError("the trace ends here\nwith a second line")
+
+    write_model(tmp_path / "m", "llama", num_key_value_heads=2)
+    monkeypatch.setattr(LlamaModel, "forward", forward)
+    with pytest.raises(InputError, match=r"'llama' of .*m: the trace ends here") as raised:
+        convert(tmp_path / "m", out=tmp_path / "v")
+    assert "\n" not in str(raised.value)
+    assert "openvino_model.xml" in raised.value.hint
+    assert not (tmp_path / "v").exists()
+
+
 ENCODERS = [
     ("bert", "AutoModel", {}),
     ("roberta", "AutoModelForSequenceClassification", {}),
