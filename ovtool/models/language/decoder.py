@@ -67,7 +67,8 @@ def export_decoder(model: Any, reference: str) -> ov.Model:
     except Exception as error:  # tracing can raise anything
         kind = model.config.model_type
         raise InputError(
-            f"transformers cannot export the architecture {kind!r} of {reference}: {reason(error)}",
+            f"transformers cannot export the architecture {kind!r} of {reference}:"
+            f" {reason(_first_cause(error))}",
             "convert it with another tool, and give ovtool the folder with openvino_model.xml",
         ) from error
     if not is_decoder(exported):
@@ -78,6 +79,13 @@ def export_decoder(model: Any, reference: str) -> ov.Model:
     # Whoever runs the model decides its precision: an f32 graph would run in f32 everywhere.
     del exported.rt_info["runtime_options"]
     return exported
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    """Return the error that the others were raised from, which only name the stage."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def _open_shapes(shapes: Any) -> Any:
