@@ -205,7 +205,8 @@ def _to_integers(weights: LayerWeights, symbols: NDArray[Any]) -> NDArray[Any]:
         return symbols
     bits = int(kind.bitwidth)
     half = 1 << (bits - 1)
-    return np.asarray((symbols.astype(np.int16 if bits <= 8 else np.int64) ^ half) - half)
+    wide: NDArray[Any] = symbols.astype(np.int16 if bits <= 8 else np.int64)
+    return np.asarray((wide ^ half) - half)
 
 
 def _read_zero_point(output: Any) -> NDArray[Any]:
