@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import platform
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from ovtool.core.device_names import kind_of
 from ovtool.core.errors import InputError
 from ovtool.core.fields import with_fields
 from ovtool.core.progress import SILENT, Progress
+from ovtool.core.registry import missing_package
 from ovtool.core.tabular import Tabular
 from ovtool.core.terminal import shows_progress
 from ovtool.deploy.content import load_content
@@ -32,6 +34,7 @@ from ovtool.deploy.packages import list_packages
 from ovtool.deploy.plan import narrow_rows, plan_bundle
 from ovtool.deploy.rendering import binary_paths, render_texts
 from ovtool.deploy.targets import TARGETS, find_target
+from ovtool.deploy.targets.python import SERVER_PACKAGES
 from ovtool.deploy.verification import (
     Verification,
     device_full_name,
@@ -101,6 +104,7 @@ def deploy(
     data: str | Path | None = None,
     classes: str | Path | None = None,
     name: str | None = None,
+    server: bool = False,
     docker: bool = False,
     model_license: str = "unknown",
     data_license: str = "unknown",
@@ -124,6 +128,7 @@ def deploy(
             text file with a prompt a line.
         classes: File with the name of a class in each line, in the order of the outputs.
         name: Name of the Python package; by default that of the variant.
+        server: Whether the bundle has a KServe v2 server; for the target ``python``.
         docker: Whether the bundle has a Dockerfile.
         model_license: License of the model.
         data_license: License of the data.
@@ -147,11 +152,11 @@ def deploy(
     table = narrow_rows(load_results(paths), variant, device, batch)
     licenses = Licenses(model=model_license, data=data_license)
     plan = plan_bundle(paths, table, choose_from(table, spec), name, licenses)
-    _check_target(kind, plan)
+    _check_target(kind, plan, server=server)
     progress.start(f"running {plan.variant.name} on {plan.job.trial.device}")
     content = load_content(plan, data, classes, progress)
     with files.new_folder(folder, force) as temporary:
-        _write(temporary, plan, kind, content, docker=docker)
+        _write(temporary, plan, kind, content, server=server, docker=docker)
         verification = run_checks(
             temporary, latency=latency, settings=settings, shown=folder, progress=progress
         )
@@ -168,12 +173,19 @@ def deploy(
     )
 
 
-def _check_target(target: Target, plan: BundlePlan) -> None:
-    """Check that a kind of bundle can have the model.
+def _check_target(target: Target, plan: BundlePlan, *, server: bool = False) -> None:
+    """Check that a kind of bundle can have the model, and a server.
 
     Raises:
         InputError: It cannot.
+        MissingDependencyError: The packages of the server, which are pinned, are not installed.
     """
+    text = plan.job.trial.generation is not None
+    if server and (text or not target.supports_server):
+        kind = "of a language model" if text else f"for target {target.name}"
+        raise InputError(f"a bundle {kind} has no --server", "target ovms has a server of its own")
+    if server:
+        _require_server_packages()
     if plan.job.trial.generation is None:
         return
     if not target.supports_text:
@@ -186,15 +198,23 @@ def _check_target(target: Target, plan: BundlePlan) -> None:
         raise InputError("bundles of language models do not support the NPU", "--device CPU or GPU")
 
 
+def _require_server_packages() -> None:
+    """Check that the packages of a server, whose versions are pinned, are installed."""
+    for name in SERVER_PACKAGES:
+        if importlib.util.find_spec(name) is None:
+            raise missing_package("--server", ModuleNotFoundError(name=name), "serve")
+
+
 def _write(
-    folder: Path, plan: BundlePlan, target: Target, content: Content, *, docker: bool
+    folder: Path, plan: BundlePlan, target: Target, content: Content, *, server: bool, docker: bool
 ) -> None:
     """Write the files of a bundle."""
     text = plan.job.trial.generation is not None
     model = folder / target.model_folder(plan.package, text=text)
     model.mkdir(parents=True)
     (folder / "samples").mkdir()
-    manifest = _describe(plan, target, content.write(folder, model) | {"docker": docker})
+    fields = content.write(folder, model) | {"server": server, "docker": docker}
+    manifest = _describe(plan, target, fields)
     texts = render_texts(manifest)
     for path, written_text in texts.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
@@ -211,7 +231,11 @@ def _describe(plan: BundlePlan, target: Target, content: dict[str, Any]) -> Mani
     """Return the manifest of a bundle, without its files."""
     record, job, row = plan.variant.record, plan.job, plan.choice.winner
     generation = job.trial.generation
-    direct = target.packages(text=generation is not None, images=content["image"] is not None)
+    direct = target.packages(
+        text=generation is not None,
+        images=content["image"] is not None,
+        server=content["server"],
+    )
     requests = job.trial.requests if generation is None else generation.concurrency
     return Manifest(
         target=target.name,

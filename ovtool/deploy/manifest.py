@@ -50,6 +50,7 @@ Version = Annotated[str, Field(pattern=r"^[0-9A-Za-z.+!_-]{1,64}$")]
 PackageName = Annotated[str, Field(pattern=r"^[0-9A-Za-z._-]{1,64}$")]
 Line = Annotated[str, Field(max_length=500, pattern=r"^[^\r\n]*$")]
 Prompt = Annotated[str, Field(min_length=1, max_length=20_000)]
+Purpose = Literal["model", "images", "server"]
 Size = Annotated[int, Field(ge=0, le=1 << 40)]
 Scalar = FiniteFloat | int | str | None
 
@@ -81,12 +82,13 @@ class BundlePort(StrictRecord):
 
 
 class Package(StrictRecord):
-    """An installed Python package; ``optional`` ones are for reading image files."""
+    """An installed Python package; those of a purpose are optional."""
 
     name: PackageName
     version: Version
     license: Line = "unknown"
-    optional: bool = False
+    purpose: Purpose = "model"
+    """What needs the package: the model, reading image files, or the server."""
     direct: bool = True
     """Whether the code of the bundle imports the package; others are its dependencies."""
 
@@ -205,6 +207,8 @@ class Manifest(StrictRecord):
     row: MeasuredRow
     samples: StoredSamples
     licenses: Licenses
+    server: bool = False
+    """Whether the bundle has a server."""
     docker: bool = False
     """Whether the bundle has a ``Dockerfile``."""
     files: dict[str, BundleFile] = Field(default_factory=dict)

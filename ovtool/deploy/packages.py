@@ -11,16 +11,18 @@ from ovtool.deploy.manifest import Package
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from ovtool.deploy.manifest import Purpose
 
-def list_packages(direct: Mapping[str, bool]) -> Iterator[Package]:
+
+def list_packages(direct: Mapping[str, Purpose]) -> Iterator[Package]:
     """Yield the installed packages that a bundle needs, and their dependencies.
 
-    ``direct`` has the packages that its code imports; True for those that only read image files.
+    ``direct`` has the packages that its code imports, with their purposes.
     """
     pending = list(direct.items())
     seen: set[str] = set()
     while pending:
-        name, optional = pending.pop(0)
+        name, purpose = pending.pop(0)
         if name in seen:
             continue
         seen.add(name)
@@ -32,13 +34,13 @@ def list_packages(direct: Mapping[str, bool]) -> Iterator[Package]:
             name=name,
             version=installed.version,
             license=_license(installed),
-            optional=optional,
+            purpose=purpose,
             direct=name in direct,
         )
         for requirement in installed.requires or ():
             needed = re.match(r"[A-Za-z0-9._-]+", requirement)
             if needed and "extra ==" not in requirement:
-                pending.append((needed[0].lower(), optional))
+                pending.append((needed[0].lower(), purpose))
 
 
 def _license(installed: Distribution) -> str:

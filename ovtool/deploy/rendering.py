@@ -96,7 +96,7 @@ def _component(package: Package) -> dict[str, Any]:
         "bom-ref": url,
         "name": package.name,
         "version": package.version,
-        "scope": "optional" if package.optional else "required",
+        "scope": "required" if package.purpose == "model" else "optional",
         "purl": url,
         "licenses": _licenses(package.license),
     }

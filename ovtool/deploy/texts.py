@@ -8,7 +8,7 @@ from importlib.resources import files as package_files
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ovtool.deploy.manifest import Manifest
+    from ovtool.deploy.manifest import Manifest, Purpose
 
 REQUIREMENTS, DOCKERFILE = "requirements.txt", "Dockerfile"
 _PLAIN = frozenset((string.ascii_letters + string.digits + " !#$%&()*+,-./:;<=>@[]^_{|}~").encode())
@@ -25,10 +25,10 @@ def json_text(document: Any) -> str:
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
 
-def requirements(manifest: Manifest, *, optional: bool = False) -> str:
+def requirements(manifest: Manifest, purpose: Purpose = "model") -> str:
     """Return the lines of the pinned packages that the code of a bundle imports."""
     return "".join(
-        f"{p.name}=={p.version}\n" for p in manifest.packages if p.direct and p.optional == optional
+        f"{p.name}=={p.version}\n" for p in manifest.packages if p.direct and p.purpose == purpose
     )
 
 

@@ -182,7 +182,7 @@ def _check_versions(manifest: Manifest, *, allowed: bool) -> Rung:
     """Compare the installed versions of what the bundle imports."""
     others = []
     for package in manifest.packages:
-        if not package.direct or package.optional:
+        if not package.direct or package.purpose != "model":
             continue
         try:
             installed = version(package.name)

@@ -70,6 +70,9 @@ def command(
         str | None,
         option(OUTPUT, "NAME", "Name of the package.", show_default="name of the variant"),
     ] = None,
+    server: Annotated[
+        bool, option(OUTPUT, "", "Add a KServe v2 server, for target python.", "--server")
+    ] = False,
     docker: Annotated[bool, option(OUTPUT, "", "Add a Dockerfile.", "--docker")] = False,
     model_license: Annotated[
         str, option(OUTPUT, "TEXT", "License of the model, for the notes of the bundle.")
@@ -130,6 +133,7 @@ def command(
             data=data,
             classes=classes,
             name=name,
+            server=server,
             docker=docker,
             model_license=model_license,
             data_license=data_license,

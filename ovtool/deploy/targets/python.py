@@ -6,22 +6,35 @@ from typing import TYPE_CHECKING, ClassVar
 
 from ovtool.core import units
 from ovtool.deploy import python_program
-from ovtool.deploy.targets.target import Target, samples_text
-from ovtool.deploy.texts import REQUIREMENTS, python_image, requirements
+from ovtool.deploy.server_check import check_server
+from ovtool.deploy.targets.target import Rung, Target, samples_text
+from ovtool.deploy.texts import REQUIREMENTS, health_check, python_image, requirements, template
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
-    from ovtool.deploy.manifest import Manifest
+    from ovtool.deploy.manifest import Manifest, Purpose
     from ovtool.deploy.python_program import ProgramRun
 
-IMAGE_REQUIREMENTS = "requirements-images.txt"
+IMAGE_REQUIREMENTS, SERVER_REQUIREMENTS = "requirements-images.txt", "requirements-server.txt"
+SERVER_PACKAGES = ("anyio", "starlette", "uvicorn")
+
+_SERVER = """
+The KServe v2 server over HTTP, with health, metrics and binary tensors:
+
+```
+pip install -r requirements-server.txt
+python -m {package}.server --host 127.0.0.1 --port 8000
+```
+"""
 
 
 class PythonTarget(Target):
     """A Python package, and what it needs."""
 
     name: ClassVar[str] = "python"
+    supports_server: ClassVar[bool] = True
     supports_text: ClassVar[bool] = True
 
     def model_folder(self, package: str, *, text: bool) -> str:
@@ -33,19 +46,24 @@ class PythonTarget(Target):
         texts = python_program.package_texts(manifest)
         texts[REQUIREMENTS] = requirements(manifest)
         if manifest.image is not None:
-            lines = requirements(manifest, optional=True)
+            lines = requirements(manifest, "images")
             texts[IMAGE_REQUIREMENTS] = f"-r {REQUIREMENTS}\n{lines}"
+        if manifest.server:
+            texts[f"{manifest.package}/server.py"] = template("python_app", "server.py")
+            lines = requirements(manifest, "server")
+            texts[SERVER_REQUIREMENTS] = f"-r {REQUIREMENTS}\n{lines}"
         return texts
 
-    def packages(self, *, text: bool, images: bool) -> dict[str, bool]:
+    def packages(self, *, text: bool, images: bool, server: bool) -> dict[str, Purpose]:
         """Return the packages that the code imports."""
-        if text:
-            return super().packages(text=True, images=images) | {"numpy": False}
-        return {"openvino": False, "numpy": False} | ({"pillow": True} if images else {})
+        needed = super().packages(text=text, images=images, server=server) | {"numpy": "model"}
+        if images:
+            needed["pillow"] = "images"
+        return needed | dict.fromkeys(SERVER_PACKAGES if server else (), "server")
 
     def about(self, manifest: Manifest) -> str:
         """Return how to install and use the package."""
-        names = [p.name for p in manifest.packages if p.direct and not p.optional]
+        names = [p.name for p in manifest.packages if p.direct and p.purpose == "model"]
         needs = ", ".join(f"`{name}`" for name in names)
         pillow = ", and Pillow to read image files" if manifest.image is not None else ""
         install = f"pip install -r {REQUIREMENTS}"
@@ -55,6 +73,7 @@ class PythonTarget(Target):
         usage = shown.format(
             package=manifest.package, batch=units.count_text(manifest.trial.batch, "sample")
         )
+        server = _SERVER.format(package=manifest.package) if manifest.server else ""
         return f"""A Python package that needs {needs} alone{pillow}.
 
 ```
@@ -64,12 +83,17 @@ class PythonTarget(Target):
 
 ```python
 {usage}```
-"""
+{server}"""
 
     def dockerfile(self, manifest: Manifest) -> str:
-        """Return an image whose program ends with its answer, so that it has no health check."""
+        """Return an image of the server, or of the program: it ends, and has no health check."""
         package, images = manifest.package, manifest.image is not None
         needed = f"{REQUIREMENTS} {IMAGE_REQUIREMENTS}" if images else REQUIREMENTS
+        module, check = package, "HEALTHCHECK NONE"
+        if manifest.server:
+            needed = f"{REQUIREMENTS} {SERVER_REQUIREMENTS}"
+            module, check = f"{package}.server", health_check(8000)
+        arguments = ', "--host", "0.0.0.0"' if manifest.server else ""
         return f"""FROM {python_image(manifest)}
 ENV PYTHONDONTWRITEBYTECODE=1
 WORKDIR /app
@@ -77,8 +101,8 @@ COPY {needed} ./
 RUN pip install --no-cache-dir -r {needed.split()[-1]}
 COPY {package} {package}
 USER 10001:10001
-HEALTHCHECK NONE
-ENTRYPOINT ["python", "-m", "{package}"]
+{check}
+ENTRYPOINT ["python", "-m", "{module}"{arguments}]
 """
 
     def command(self, manifest: Manifest) -> str:
@@ -90,6 +114,12 @@ ENTRYPOINT ["python", "-m", "{package}"]
     def run(self, folder: Path, manifest: Manifest, device: str, scratch: Path) -> ProgramRun:
         """Run the package of the bundle itself."""
         return python_program.run_package(folder, folder, manifest, device, scratch)
+
+    def further_rungs(self, folder: Path, manifest: Manifest, run: ProgramRun) -> Iterator[Rung]:
+        """Yield the rung of the server."""
+        del run
+        if manifest.server:
+            yield check_server(folder, manifest)
 
     def program_evidence(self, manifest: Manifest) -> str:
         """Return what ran the stored samples."""

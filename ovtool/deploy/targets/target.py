@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from ovtool.deploy.manifest import Manifest
+    from ovtool.deploy.manifest import Manifest, Purpose
     from ovtool.deploy.python_program import ProgramRun
 
 
@@ -34,6 +34,8 @@ class Target:
     """A kind of bundle.  The methods are those of a bundle that a server or a program reads."""
 
     name: ClassVar[str]
+    supports_server: ClassVar[bool] = False
+    """Whether a bundle can have a server of its own."""
     supports_text: ClassVar[bool] = False
     """Whether a bundle can have a language model."""
 
@@ -45,12 +47,11 @@ class Target:
         """Return the content of the texts of this kind of bundle, by path."""
         raise NotImplementedError
 
-    def packages(self, *, text: bool, images: bool) -> dict[str, bool]:
-        """Return the packages that are pinned; True for those that only read image files."""
-        del images
-        return dict.fromkeys(
-            ["openvino", *(["openvino-genai", "openvino-tokenizers"] * text)], False
-        )
+    def packages(self, *, text: bool, images: bool, server: bool) -> dict[str, Purpose]:
+        """Return the packages that are pinned, with their purposes."""
+        del images, server
+        further = ["openvino-genai", "openvino-tokenizers"] if text else []
+        return dict.fromkeys(["openvino", *further], "model")
 
     def about(self, manifest: Manifest) -> str:
         """Return the part of the README on this kind of bundle."""
