@@ -61,7 +61,7 @@ def test_every_value_of_another_type_is_refused(copy):
 
 def test_every_field_is_required_or_has_the_meaning_of_its_default(copy):
     document = read_document(copy)
-    defaults = {"schema_version", "labels", "files", "docker"}
+    defaults = {"schema_version", "labels", "files", "docker", "server"}
     for name in set(document) - defaults:
         write_document(copy, {k: v for k, v in document.items() if k != name})
         with pytest.raises(InputError, match=name):
