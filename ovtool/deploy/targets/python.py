@@ -66,6 +66,11 @@ class PythonTarget(Target):
         names = [p.name for p in manifest.packages if p.direct and p.purpose == "model"]
         needs = ", ".join(f"`{name}`" for name in names)
         pillow = ", and Pillow to read image files" if manifest.image is not None else ""
+        reads = (
+            f"\n`{manifest.package}.images.read_image` reads files as the model was evaluated.\n"
+            if manifest.image is not None
+            else ""
+        )
         install = f"pip install -r {REQUIREMENTS}"
         if manifest.image is not None:
             install += f"\npip install -r {IMAGE_REQUIREMENTS}"
@@ -83,7 +88,7 @@ class PythonTarget(Target):
 
 ```python
 {usage}```
-{server}"""
+{reads}{server}"""
 
     def dockerfile(self, manifest: Manifest) -> str:
         """Return an image of the server, or of the program: it ends, and has no health check."""
