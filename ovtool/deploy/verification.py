@@ -181,9 +181,8 @@ def run_checks(
 def _check_versions(manifest: Manifest, *, allowed: bool) -> Rung:
     """Compare the installed versions of what the bundle imports."""
     others = []
-    for package in manifest.packages:
-        if not package.direct or package.purpose != "model":
-            continue
+    checked = [p for p in manifest.packages if p.direct and p.purpose == "model"]
+    for package in checked:
         try:
             installed = version(package.name)
         except PackageNotFoundError:
@@ -191,7 +190,7 @@ def _check_versions(manifest: Manifest, *, allowed: bool) -> Rung:
         if installed != package.version:
             others.append(f"{package.name} {installed}, measured with {package.version}")
     if not others:
-        shown = ", ".join(f"{p.name} {p.version}" for p in manifest.packages if p.direct)
+        shown = ", ".join(f"{p.name} {p.version}" for p in checked)
         return Rung("versions", True, shown)
     if not allowed:
         raise InputError(
