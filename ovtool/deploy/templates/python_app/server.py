@@ -235,7 +235,7 @@ def binary_size(entry: Mapping[str, Any]) -> int | None:
     size = parameters.get("binary_data_size") if isinstance(parameters, dict) else None
     if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size < 0):
         raise RequestError(400, "binary_data_size must be a number of bytes")
-    return size
+    return None if size is None else int(size)
 
 
 def parse_tensor(entry: Mapping[str, Any], port: Mapping[str, Any], raw: bytes | None) -> Array:
