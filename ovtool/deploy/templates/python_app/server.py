@@ -210,7 +210,8 @@ class Server:
     def _largest_request(self) -> int:
         if any(size < 0 for port in self.ports for size in port["shape"]):
             return OPEN_BYTES
-        return 65_536 + JSON_BYTES * sum(math.prod(port["shape"]) for port in self.ports)
+        values: int = sum(math.prod(port["shape"]) for port in self.ports)
+        return 65_536 + JSON_BYTES * values
 
 
 def split_body(body: bytes, header_length: str | None) -> tuple[dict[str, Any], bytes]:
