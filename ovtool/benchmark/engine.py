@@ -87,9 +87,7 @@ class _Run:
 
     @property
     def requests(self) -> int:
-        if self.concurrency is not None:
-            return self.concurrency
-        return int(self.slot.info.figures.get("requests", 1))
+        return figures.requests_of(self.trial, self.slot.info)
 
 
 def measure_group(
@@ -340,9 +338,7 @@ def _outcome(
         row = failed_measurement(trial, environment, run.failure)
         properties = dict(info.properties)
         return replace(row, properties=properties, notes=info.notes, ran_on=info.ran_on)
-    summary = figures.summarize(
-        trial, info, run.rounds, run.host, settings.target_pct, run.rate, run.concurrency
-    )
+    summary = figures.summarize(trial, info, run.rounds, run.host, settings.target_pct, run.rate)
     combined = summary.figures | run.start[0] | run.quality[0]
     if run.concurrency is not None:
         combined["concurrency"] = run.concurrency

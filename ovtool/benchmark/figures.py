@@ -49,13 +49,11 @@ def summarize(
     host: HostLoad,
     target_pct: float,
     rate: float | None = None,
-    requests: int | None = None,
 ) -> Summary:
     """Return the known figures of a trial, the verdict, and notes with evidence.
 
     ``rounds`` are at least one, each with its index.  ``target_pct`` is the half width of the
-    headline's interval, ``rate`` the arrivals per second in an open loop, ``requests`` the number
-    in flight, by default that of the compiled model.
+    headline's interval, ``rate`` the arrivals per second in an open loop.
     """
     raw = [r for _, r in rounds]
     selected = select_windows(raw, host)
@@ -83,7 +81,7 @@ def summarize(
     if host.uses_cpu:
         notes += _add_uncontended(figures, by_window, trial, selected, undisturbed)
     notes += _note_limits_beyond_windows(figures, by_window)
-    requests = requests or int(info.figures.get("requests", 1))
+    requests = requests_of(trial, info)
     if rate is None and all(is_slow(r, requests) for r in raw):
         count = units.count_text(round(figures["inferences"]), "inference")
         evidence = f"{count} in {figures['measured_s']:.3g} s"
@@ -97,6 +95,14 @@ def summarize(
     return Summary(figures, verdict, tuple(notes), _describe_rounds(rounds, selected, undisturbed))
 
 
+def requests_of(trial: Trial, info: CompiledInfo) -> int:
+    """Return the number of requests that a round of a slow model completes.
+
+    The requests of a text generator go on in the next round.
+    """
+    return 1 if trial.generation is not None else int(info.figures.get("requests", 1))
+
+
 def is_slow(measured: RawRound, requests: int) -> bool:
     """Whether a round of a closed loop was a single use of each request."""
     return measured.inferences <= requests
@@ -105,9 +111,12 @@ def is_slow(measured: RawRound, requests: int) -> bool:
 def compute_headline(trial: Trial, selected: SelectedWindows) -> Interval:
     """Return the figure that decides when a trial has converged.
 
-    It is the throughput; in an open loop, where arrivals set the throughput, the median latency.
+    It is the throughput, of a text generator in tokens; in an open loop, where arrivals set the
+    throughput, the median latency.
     """
-    return selected.latency_ms(0.5) if trial.open_loop else selected.rate(trial.batch)
+    if trial.open_loop:
+        return selected.latency_ms(0.5)
+    return token_figures.tokens_s(selected) if selected.texts else selected.rate(trial.batch)
 
 
 def _latency_figures(selected: SelectedWindows) -> dict[str, float]:
@@ -193,8 +202,9 @@ def _compute_drift(selected: SelectedWindows, trial: Trial) -> Interval:
         return Interval(math.nan, math.nan, math.nan)
     rates = []
     for block in sorted(set(selected.blocks)):
-        windows = [w for w, b in zip(selected.windows, selected.blocks, strict=True) if b == block]
-        rates.append(sum(w.inferences for w in windows) / math.fsum(w.seconds for w in windows))
+        inside = [i for i, of in enumerate(selected.blocks) if of == block]
+        seconds = math.fsum(selected.windows[i].seconds for i in inside)
+        rates.append(sum(selected.amounts[i] for i in inside) / seconds)
     return statistics.drift(rates)
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import json
 import time
+from collections import deque
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +20,7 @@ import openvino as ov  # noqa: TID253 - only this process imports it
 import openvino_genai  # noqa: TID253 - only this process imports it
 
 from ovtool.benchmark import generation
-from ovtool.benchmark.generation import TextPipeline, TextTimes
+from ovtool.benchmark.generation import Arrivals, PausableClock, Step, TextLoad, TextTimes
 from ovtool.benchmark.resources import Resources
 from ovtool.core.device_names import kind_of
 from ovtool.core.units import mib
@@ -27,8 +29,6 @@ from ovtool.system.counters import Counters
 from ovtool.system.host import Unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
 TOKENIZER_FILE = "tokenizer.json"
@@ -38,90 +38,141 @@ _BATCH_LIMIT = 256
 _READ_BACK = ("INFERENCE_PRECISION_HINT", "KV_CACHE_PRECISION", "INFERENCE_NUM_THREADS")
 
 
+@dataclass(slots=True, eq=False)
+class _Request:
+    """A request of ContinuousBatchingPipeline, its number of tokens, and their times so far."""
+
+    handle: Any
+    output_length: int
+    times: TextTimes
+
+
 class ContinuousPipeline:
     """Requests in flight together, by ContinuousBatchingPipeline without its prefix cache."""
 
-    def __init__(self, folder: str, device: str, properties: dict[str, str], limit: int) -> None:
+    def __init__(
+        self,
+        folder: str,
+        device: str,
+        properties: dict[str, str],
+        limit: int,
+        clock: PausableClock,
+    ) -> None:
         scheduler = openvino_genai.SchedulerConfig()
         scheduler.enable_prefix_caching = False
         scheduler.max_num_seqs = max(_BATCH_LIMIT, limit)
         self._pipeline = openvino_genai.ContinuousBatchingPipeline(
             folder, scheduler, device, properties
         )
+        self._clock = clock
         self._next_id = 0
+        self._waiting: list[_Request] = []
+        self._generating: list[_Request] = []
 
     def tokenizer(self) -> Any:
         """Return the tokenizer."""
         return self._pipeline.get_tokenizer()
 
-    def run(self, prompts: Sequence[NDArray[np.int64]], output_length: int) -> list[TextTimes]:
-        """Run a wave; see :class:`TextPipeline`.
+    @property
+    def in_flight(self) -> int:
+        """Number of requests; see :class:`TextPipeline`."""
+        return len(self._waiting) + len(self._generating)
 
-        A step gives a running request one token at most.  A request that has all its tokens in as
-        many steps from its first one on therefore got one in each of them, and its handle is read
-        twice only: reading each token takes several percent of the step of a small model.
+    def submit(self, prompt: NDArray[np.int64], output_length: int, submitted_ns: int) -> None:
+        """Add a request; see :class:`TextPipeline`."""
+        handle = self._pipeline.add_request(
+            self._next_id, ov.Tensor(prompt[None]), greedy(output_length)
+        )
+        self._next_id += 1
+        self._waiting.append(_Request(handle, output_length, TextTimes(submitted_ns)))
+
+    def step(self) -> Step:
+        """Run a step; see :class:`TextPipeline`.
+
+        A step gives a request one token at most.  A request that has all its tokens in as many
+        steps from its first one on therefore got one in each of them, and its tokens are read at
+        its end only: reading each of them takes several percent of the step of a small model.
+
+        Raises:
+            RuntimeError: A request ended or waited before it had its tokens.
         """
-        clock, settings = time.perf_counter_ns, greedy(output_length)
-        tensors = [ov.Tensor(prompt[None]) for prompt in prompts]
-        handles, times = [], []
-        for tensor in tensors:
-            times.append(TextTimes(clock()))
-            handles.append(self._pipeline.add_request(self._next_id, tensor, settings))
-            self._next_id += 1
-        steps_ns: list[int] = []
-        waiting = dict(enumerate(handles))
-        due: dict[int, list[int]] = {}
-        while self._pipeline.has_non_finished_requests():
-            self._pipeline.step()
-            steps_ns.append(clock())
-            step = len(steps_ns)
-            for place in [p for p, handle in waiting.items() if handle.can_read()]:
-                del waiting[place]
-                due.setdefault(step + output_length - 1, []).append(place)
-            for place in due.pop(step, ()):
-                _require_finished(handles[place], output_length)
-                times[place].tokens_ns += steps_ns[-output_length:]
-        return require_length(times, output_length)
+        if not self._pipeline.has_non_finished_requests():
+            raise RuntimeError(_INTERRUPTED)
+        self._pipeline.step()
+        now = self._clock()
+        started = [each for each in self._waiting if each.handle.can_read()]
+        if started:
+            self._generating += started
+            self._waiting = [each for each in self._waiting if each not in started]
+        finished, tokens = [], len(self._generating)
+        for request in self._generating:
+            request.times.tokens_ns.append(now)
+            if len(request.times.tokens_ns) == request.output_length:
+                _require_finished(request.handle, request.output_length)
+                finished.append(request)
+        if finished:
+            self._generating = [each for each in self._generating if each not in finished]
+        return Step(tokens, [each.times for each in finished])
 
 
 class SinglePipeline:
     """One request at a time, by LLMPipeline with a streamer that reads the clock."""
 
-    def __init__(self, folder: str, device: str, properties: dict[str, str]) -> None:
+    def __init__(
+        self, folder: str, device: str, properties: dict[str, str], clock: PausableClock
+    ) -> None:
         self._pipeline = openvino_genai.LLMPipeline(folder, device, **properties)
+        self._clock = clock
+        self._queue: deque[tuple[NDArray[np.int64], int, TextTimes]] = deque()
 
     def tokenizer(self) -> Any:
         """Return the tokenizer."""
         return self._pipeline.get_tokenizer()
 
-    def run(self, prompts: Sequence[NDArray[np.int64]], output_length: int) -> list[TextTimes]:
-        """Run requests one after another; see :class:`TextPipeline`."""
-        clock, settings, times = time.perf_counter_ns, greedy(output_length), []
-        for prompt in prompts:
-            tensor, mask = ov.Tensor(prompt[None]), ov.Tensor(np.ones_like(prompt[None]))
-            streamer = _Clock()
-            each = TextTimes(clock(), streamer.tokens_ns)
-            times.append(each)
-            inputs = openvino_genai.TokenizedInputs(tensor, mask)
-            self._pipeline.generate(inputs, settings, streamer)
-        return require_length(times, output_length)
+    @property
+    def in_flight(self) -> int:
+        """Number of requests; see :class:`TextPipeline`."""
+        return len(self._queue)
+
+    def submit(self, prompt: NDArray[np.int64], output_length: int, submitted_ns: int) -> None:
+        """Add a request; see :class:`TextPipeline`."""
+        self._queue.append((prompt, output_length, TextTimes(submitted_ns)))
+
+    def step(self) -> Step:
+        """Run the request that waits longest to its end; see :class:`TextPipeline`.
+
+        Raises:
+            RuntimeError: It ended before it had its tokens.
+        """
+        prompt, output_length, times = self._queue.popleft()
+        tensor, mask = ov.Tensor(prompt[None]), ov.Tensor(np.ones_like(prompt[None]))
+        inputs = openvino_genai.TokenizedInputs(tensor, mask)
+        streamer = _TokenTimes(self._clock, times.tokens_ns)
+        self._pipeline.generate(inputs, greedy(output_length), streamer)
+        if len(times.tokens_ns) != output_length:
+            count = len(times.tokens_ns)
+            raise RuntimeError(f"a request ended after {count} of {output_length} tokens")
+        return Step(output_length, [times])
 
 
-class _Clock(openvino_genai.StreamerBase):  # type: ignore[misc] # untyped
+class _TokenTimes(openvino_genai.StreamerBase):  # type: ignore[misc] # untyped
     """Reads the clock at each token."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: PausableClock, tokens_ns: list[int]) -> None:
         super().__init__()
-        self.tokens_ns: list[int] = []
+        self._clock, self._tokens_ns = clock, tokens_ns
 
     def write(self, token: int | list[int]) -> Any:
         """Receive a token, or several."""
         count = len(token) if isinstance(token, list) else 1
-        self.tokens_ns += [time.perf_counter_ns()] * count
+        self._tokens_ns += [self._clock()] * count
         return openvino_genai.StreamingStatus.RUNNING
 
     def end(self) -> None:
         """Receive the end."""
+
+
+_INTERRUPTED = "the pipeline interrupted a request, as without memory for its cache"
 
 
 def _require_finished(handle: Any, output_length: int) -> None:
@@ -133,7 +184,7 @@ def _require_finished(handle: Any, output_length: int) -> None:
     finished = handle.get_status() == openvino_genai.GenerationStatus.FINISHED
     count = sum(len(each.generated_ids) for each in handle.read_all()) if finished else 0
     if count != output_length:
-        raise RuntimeError("the pipeline interrupted a request, as without memory for its cache")
+        raise RuntimeError(_INTERRUPTED)
 
 
 def greedy(output_length: int) -> Any:
@@ -142,18 +193,6 @@ def greedy(output_length: int) -> Any:
     settings.max_new_tokens = settings.min_new_tokens = output_length
     settings.ignore_eos, settings.do_sample = True, False
     return settings
-
-
-def require_length(times: list[TextTimes], output_length: int) -> list[TextTimes]:
-    """Check that each request has its tokens.
-
-    Raises:
-        RuntimeError: One has not: the cache was full, or the pipeline stopped.
-    """
-    counts = sorted({len(each.tokens_ns) for each in times})
-    if counts != [output_length]:
-        raise RuntimeError(f"a request ended after {counts[0]} of {output_length} tokens")
-    return times
 
 
 class GenerationWorker:
@@ -168,8 +207,8 @@ class GenerationWorker:
         self.tokens: Any = None
         self.random = np.random.default_rng()
         self.phases: dict[str, float | None] = {}
-        self.wave_s: dict[int, float] = {}
-        """Time of the latest wave by concurrency."""
+        self.clock = PausableClock()
+        self.load: TextLoad | None = None
 
     def open(self, request: dict[str, Any]) -> dict[str, Any]:
         """Load and compile, run the first request, warm up."""
@@ -187,12 +226,13 @@ class GenerationWorker:
         self.counters = Counters()
         self.resources.open_meter(device)
         lengths = request["generation"]
-        self._wave(1, 1)
+        self._run_request(1)
         self.phases["rss_prefill_mib"] = self.resources.end_phase()
-        first = self._wave(1, lengths["output_length"])
+        first = self._run_request(lengths["output_length"])
         reply["first_inference_ms"] = (first.tokens_ns[-1] - first.submitted_ns) / 1e6
-        if request["warm_up"] and lengths["concurrency"] is not None:
-            self._wave(lengths["concurrency"], lengths["output_length"])
+        arrivals = Arrivals(lengths["concurrency"], request["rate"])
+        if request["warm_up"] and arrivals != Arrivals(None):
+            self._start(arrivals)
         return reply | self._describe()
 
     def _read_model(self) -> int:
@@ -204,9 +244,9 @@ class GenerationWorker:
         folder, device = str(Path(self.job["xml"]).parent), self.job["device"]
         properties = dict(self.job["properties"]) | {"CACHE_DIR": cache}
         if kind_of(device) == "NPU":
-            return SinglePipeline(folder, device, properties)
+            return SinglePipeline(folder, device, properties, self.clock)
         limit = self.job["generation"]["concurrency"] or 0
-        return ContinuousPipeline(folder, device, properties, limit)
+        return ContinuousPipeline(folder, device, properties, limit, self.clock)
 
     def _ordinary_tokens(self, logits: int) -> NDArray[np.int64]:
         tokenizer = self.pipeline.tokenizer()
@@ -230,13 +270,18 @@ class GenerationWorker:
         drawn: NDArray[np.int64] = self.random.choice(self.tokens, length)
         return drawn
 
-    def _wave(self, concurrency: int, output_length: int) -> TextTimes:
-        """Run a wave outside the windows; return its last request."""
-        pipeline: TextPipeline = self.pipeline
-        started = time.perf_counter()
-        times = pipeline.run([self._draw() for _ in range(concurrency)], output_length)
-        self.wave_s[concurrency] = time.perf_counter() - started
-        return times[-1]
+    def _run_request(self, output_length: int) -> TextTimes:
+        """Run a request before there is a load."""
+        return generation.run_request(self.pipeline, self.clock, self._draw(), output_length)
+
+    def _start(self, arrivals: Arrivals) -> TextLoad:
+        """Start a load, after the end of another one."""
+        if self.load is not None:
+            self.load.drain()
+        length, seed = self.job["generation"]["output_length"], self.job["seed"]
+        self.load = TextLoad(self.pipeline, self.clock, self._draw, length, arrivals, seed=seed)
+        self.load.start()
+        return self.load
 
     def _describe(self) -> dict[str, Any]:
         quota = self.resources.host.cgroup_cpus()
@@ -267,22 +312,14 @@ class GenerationWorker:
 
     def measure(self, request: dict[str, Any]) -> dict[str, Any]:
         """Measure a round."""
-        lengths = self.job["generation"]
-        concurrency = request["concurrency"] or lengths["concurrency"]
-        if concurrency not in self.wave_s:
-            self._wave(concurrency, lengths["output_length"])
+        rate = request["rate"]
+        concurrency = request["concurrency"] or self.job["generation"]["concurrency"]
+        arrivals = Arrivals(None if rate else concurrency, rate)
+        load = self.load
+        if load is None or load.arrivals != arrivals:
+            load = self._start(arrivals)
         start = self.resources.start_round()
-        recorded = generation.run_waves(
-            self.pipeline,
-            self._draw,
-            concurrency,
-            lengths["output_length"],
-            request["seconds"],
-            self.counters,
-            wave_s=self.wave_s[concurrency],
-        )
-        waves = len(recorded.latencies_ms[-1]) / concurrency
-        self.wave_s[concurrency] = recorded.windows[-1]["seconds"] / waves
+        recorded = load.measure(request["seconds"], self.counters.read)
         reply = recorded.to_json() | self.resources.end_round(start, recorded.completed)
         decode = self.resources.end_phase()
         before = self.phases.get("rss_decode_mib")

@@ -82,6 +82,7 @@ class ProcessSession:
                 lambda reply: parse(reply, job),
                 batch=job.trial.batch,
                 requests=job.trial.requests,
+                rate=job.trial.rate,
                 shapes=job.shapes,
                 data_shapes=job.data_shapes,
                 xml=str(job.xml),

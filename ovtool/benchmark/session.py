@@ -56,7 +56,10 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class TextRequest:
-    """The times of a request of a text generator, in ms from the start of its window."""
+    """The times of a request of a text generator, in ms from the start of the window it ends in.
+
+    In an open loop, a request is submitted when it arrives.
+    """
 
     submitted_ms: float
     tokens_ms: tuple[float, ...]
@@ -85,7 +88,8 @@ class RawRound:
 
     Args:
         latencies_ms: The latency of each inference, by window.
-        texts: The requests of a text generator, by window; empty for other models.
+        texts: The requests of a text generator that end in a window; empty for other models.
+        tokens: The tokens of all its requests in each window.
         phases_mib: Peak resident memory of each phase of a text generator, by column.
         stretches: Only where one request at a time is in flight.
         energy: Energy of the whole round; None where no counter is readable.
@@ -102,6 +106,7 @@ class RawRound:
     peak_rss_mib: float | None = None
     rss_growth_mib: float | None = None
     texts: tuple[tuple[TextRequest, ...], ...] = ()
+    tokens: tuple[int, ...] = ()
     phases_mib: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -136,6 +141,7 @@ class Session(Protocol):
         """Measure a round of about ``seconds``.
 
         A text generator has ``concurrency`` requests in flight; without it, those of its trial.
+        Its requests pause between two rounds.
         An open loop has ``rate`` arrivals per second, with Poisson gaps, and the latency counts
         from the scheduled arrival.  A closed loop, without a rate, keeps every request busy.
         """

@@ -48,14 +48,13 @@ _QUANTILES: dict[str, tuple[Callable[[TextRequest], Iterable[float]], float]] = 
 def compute(selected: SelectedWindows) -> TextFigures:
     """Return the figures of windows with the requests of a text generator.
 
-    Intervals are over rounds: the requests of a wave are correlated, and so are the tokens of a
-    request.  Tokens/s are the tokens of the windows over their wall time.
+    Intervals are over rounds: requests in flight together are correlated, and so are the tokens of
+    a request.
     """
-    tokens = [sum(len(r.tokens_ms) for r in requests) for requests in selected.texts]
-    seconds = [window.seconds for window in selected.windows]
     figures: dict[str, float] = {}
-    put(figures, "tokens_s", statistics.bootstrap_rate(tokens, seconds, selected.blocks))
-    by_window = {"tokens_s": [n / s for n, s in zip(tokens, seconds, strict=True)]}
+    put(figures, "tokens_s", tokens_s(selected))
+    pairs = zip(selected.tokens, selected.windows, strict=True)
+    by_window = {"tokens_s": [tokens / window.seconds for tokens, window in pairs]}
     for name in _QUANTILES:
         times = times_ms(selected, name)
         if any(times):
@@ -63,6 +62,12 @@ def compute(selected: SelectedWindows) -> TextFigures:
             q = _QUANTILES[name][1]
             by_window[name] = [statistics.quantile(each, q) for each in times if each]
     return TextFigures(figures, by_window)
+
+
+def tokens_s(selected: SelectedWindows) -> Interval:
+    """Return the tokens of the windows over their wall time."""
+    seconds = [window.seconds for window in selected.windows]
+    return statistics.bootstrap_rate(selected.tokens, seconds, selected.blocks)
 
 
 def quantile(selected: SelectedWindows, name: str) -> Interval:

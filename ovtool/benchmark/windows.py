@@ -171,7 +171,8 @@ class SelectedWindows:
 
     Args:
         latencies_ms: Latencies of the inferences, by window.
-        texts: Requests of a text generator, by window; empty for other models.
+        texts: Requests of a text generator that end in a window; empty for other models.
+        tokens: Tokens of all its requests in each window.
         blocks: Round of each window.
         causes: Cause of disturbance of each window of all rounds; None for a quiet window.
         quiet: Whether all selected windows are quiet.
@@ -183,6 +184,12 @@ class SelectedWindows:
     causes: tuple[Cause | None, ...]
     quiet: bool
     texts: tuple[tuple[TextRequest, ...], ...] = ()
+    tokens: tuple[int, ...] = ()
+
+    @property
+    def amounts(self) -> tuple[int, ...]:
+        """The work of each window: the tokens of a text generator, else the inferences."""
+        return self.tokens or tuple(w.inferences for w in self.windows)
 
     def rate(self, batch: int) -> Interval:
         """Return samples per second of wall time."""
@@ -211,6 +218,7 @@ def select_windows(rounds: Sequence[RawRound], host: HostLoad) -> SelectedWindow
     latencies = [latency for r in rounds for latency in r.latencies_ms]
     blocks = [i for i, r in enumerate(rounds) for _ in r.windows]
     texts = [requests for r in rounds for requests in r.texts]
+    tokens = [count for r in rounds for count in r.tokens]
     causes = classify_windows(windows, host)
     quiet = [i for i, cause in enumerate(causes) if cause is None]
     seconds = math.fsum(windows[i].seconds for i in quiet)
@@ -224,6 +232,7 @@ def select_windows(rounds: Sequence[RawRound], host: HostLoad) -> SelectedWindow
         tuple(causes),
         enough,
         tuple(texts[i] for i in selected) if texts else (),
+        tuple(tokens[i] for i in selected) if tokens else (),
     )
 
 

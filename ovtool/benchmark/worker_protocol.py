@@ -175,6 +175,7 @@ def parse_round(reply: Mapping[str, Any]) -> RawRound:
             tuple(TextRequest(float(at), tuple(map(float, tokens))) for at, tokens in window)
             for window in reply.get("texts", ())
         ),
+        tokens=tuple(map(int, reply.get("tokens", ()))),
         phases_mib=reply.get("phases_mib", {}),
     )
 

@@ -42,7 +42,7 @@ _TITLES = {
     ),
 }
 _READING = {
-    "ttft_ms": "Median over the requests, which arrive together.",
+    "ttft_ms": "Median over the requests; another one begins when one ends.",
     "tokens_s": "Tokens of all requests together over the wall time. Where a line flattens, more"
     " requests only wait longer.",
 }

@@ -61,7 +61,7 @@ def _identity(name: str, title: str, meaning: str, text: bool = True) -> Column:
 
 
 _LATENCY = "time of one inference request of `batch` samples, from start to completion"
-_TTFT = "time from the submission of a request of a text generator to its first token"
+_TTFT = "time from the submission of a request of a text generator, or its arrival in an open loop, to its first token"
 _ITL = "time between consecutive tokens of a request"
 _PHASE = "maximum resident memory of the measuring process of a text generator while it"
 _FLOPS = "share of the multiply-add FLOPs that execute in"
@@ -80,7 +80,7 @@ COLUMNS: tuple[Column, ...] = (
     _identity("output_length", "output", "tokens that each request of a text generator generates", text=False),
     _identity("kv_cache_precision", "KV cache", "requested precision of the KV cache of a text generator; default: the default of the device"),
     _identity("load", "load", "performance hint, or explicit streams, requests and threads; of a text generator, the requests in flight"),
-    Column("concurrency", "concurrency", "figure", "requests of a text generator in flight together: as requested, or the highest that keeps the limits of the search"),
+    Column("concurrency", "concurrency", "figure", "requests of a text generator in flight together, empty in an open loop: as requested, or the highest that keeps the limits of the search"),
     _identity("precision", "precision requested", "requested inference precision; default: the default of the device"),
     _identity("executed_precision", "executed", "precision that the layers with arithmetic run in: i8 if any layer does, and that of most other FLOPs; what the device reports where the layers are unknown"),
     _identity("hint", "hint", "OpenVINO performance hint; empty with an explicit load"),

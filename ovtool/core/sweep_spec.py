@@ -5,6 +5,7 @@ A new axis is a field of :class:`SweepSpec`, and its meaning in :mod:`ovtool.cor
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
 
@@ -116,6 +117,14 @@ class FindConcurrency(UserInput):
         return self
 
 
+@dataclass(frozen=True, slots=True)
+class TextLoadSpec:
+    """The requests of a text generator; ``rate`` is that of an open loop, None of a closed one."""
+
+    generation: Generation
+    rate: float | None
+
+
 class SweepSpec(MeasurementSettings):
     """Axes of a sweep, every combination of which is a trial, and the measurement settings."""
 
@@ -201,8 +210,8 @@ class SweepSpec(MeasurementSettings):
         _LOAD,
         "RPS",
         (BUSY,),
-        "Open loop: requests/s that arrive with Poisson gaps, such as 50,100; latency counts from"
-        " the due time. busy is the closed loop.",
+        "Open loop: requests/s that arrive with Poisson gaps, such as 50,100; times count from the"
+        " arrival. busy is the closed loop.",
         flag="--rate",
     )
     find_rate: FindRate | None = option_field(
@@ -237,19 +246,22 @@ class SweepSpec(MeasurementSettings):
         " token or per output token; no further one begins after 6 times --max-seconds.",
     )
 
-    def generations(self) -> tuple[Generation, ...]:
-        """Return the loads of a text generator."""
+    def text_loads(self) -> tuple[TextLoadSpec, ...]:
+        """Return the loads of a text generator: each concurrency, the search, or each rate."""
         limits = self.find_concurrency
+        rates = [float(rate) for rate in self.rates if rate != BUSY]
+        loads: list[tuple[int | None, float | None]] = [(None, rate) for rate in rates]
+        if limits is not None:
+            loads = [(None, None)]
+        elif BUSY in self.rates:
+            loads = [*((n, None) for n in self.concurrency), *loads]
+        bounds = (None, None) if limits is None else (limits.max_ttft_ms, limits.max_tpot_ms)
         return tuple(
-            Generation(prompt, output, concurrency, kv_cache, *bounds)
+            TextLoadSpec(Generation(prompt, output, concurrency, kv_cache, *bounds), rate)
             for prompt in self.prompt_lengths
             for output in self.output_lengths
             for kv_cache in self.kv_cache_precisions
-            for concurrency, bounds in (
-                [(None, (limits.max_ttft_ms, limits.max_tpot_ms))]
-                if limits
-                else [(n, (None, None)) for n in self.concurrency]
-            )
+            for concurrency, rate in loads
         )
 
     @model_validator(mode="after")
@@ -258,10 +270,17 @@ class SweepSpec(MeasurementSettings):
             raise ValueError(
                 "concurrency and find_concurrency exclude each other; remove one of them"
             )
+        if self.concurrency != (1,) and BUSY not in self.rates:
+            raise ValueError(
+                "concurrency is of a closed loop, and all rates are of open ones; remove one of"
+                " them, or add the rate busy"
+            )
         return self
 
     @model_validator(mode="after")
     def _one_kind_of_arrivals(self) -> SweepSpec:
+        if self.find_concurrency is not None and self.rates != (BUSY,):
+            raise ValueError("rates and find_concurrency exclude each other; remove one of them")
         if self.find_rate is not None and self.rates != (BUSY,):
             raise ValueError("rates and find_rate exclude each other; remove one of them")
         return self

@@ -97,10 +97,11 @@ def _plan_generations(
             threads=threads,
             pinning=spec.pinning,
             precision=precision,
-            generation=generation,
+            rate=load.rate,
+            generation=load.generation,
         )
         for device in devices
-        for generation in spec.generations()
+        for load in spec.text_loads()
         for threads in spec.threads or (None,)
         for variant in variants
         for precision in spec.precisions_of.get(variant.name, spec.precisions)
@@ -108,7 +109,7 @@ def _plan_generations(
 
 
 _INFERENCE_ONLY: tuple[str, ...] = (
-    "batches", "shapes", "data_shapes", "hints", "streams", "requests", "rates", "find_rate",
+    "batches", "shapes", "data_shapes", "hints", "streams", "requests", "find_rate",
 )  # fmt: skip
 """Settings of :class:`SweepSpec` that a text generator does not have."""
 _TEXT_ONLY: tuple[str, ...] = (

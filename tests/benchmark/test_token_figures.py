@@ -12,10 +12,11 @@ SLOW = TextRequest(0.0, (30.0, 50.0, 70.0, 130.0))
 QUICK = TextRequest(10.0, (20.0, 30.0, 40.0, 50.0))
 
 
-def raw(requests, seconds):
+def raw(requests, seconds, others=0):
     latencies = tuple(r.tokens_ms[-1] - r.submitted_ms for r in requests)
     window = Window(seconds, len(requests), latencies[0], max(latencies))
-    return RawRound((window,), (latencies,), texts=(tuple(requests),))
+    tokens = sum(len(r.tokens_ms) for r in requests) + others
+    return RawRound((window,), (latencies,), texts=(tuple(requests),), tokens=(tokens,))
 
 
 def figures_of(*rounds):
@@ -31,11 +32,11 @@ def test_times_of_a_request():
 
 
 def test_tokens_over_wall_time_of_all_windows():
-    found = figures_of(raw([SLOW, QUICK], 0.13), raw([QUICK], 0.05), raw([QUICK, QUICK], 0.07))
-    assert found.figures["tokens_s"] == pytest.approx(20 / 0.25)
-    assert found.by_window["tokens_s"] == pytest.approx([8 / 0.13, 4 / 0.05, 8 / 0.07])
+    found = figures_of(raw([SLOW, QUICK], 0.13), raw([QUICK], 0.05, 2), raw([QUICK, QUICK], 0.07))
+    assert found.figures["tokens_s"] == pytest.approx(22 / 0.25)
+    assert found.by_window["tokens_s"] == pytest.approx([8 / 0.13, 6 / 0.05, 8 / 0.07])
     low, high = (found.figures[f"tokens_s_ci_{end}"] for end in ("low", "high"))
-    assert low < 20 / 0.25 < high
+    assert low < 22 / 0.25 < high
 
 
 def test_quantiles_are_over_all_requests_and_gaps():
@@ -60,5 +61,6 @@ def test_only_the_quiet_windows_count():
     rounds = []
     for counters, request in ((quiet, QUICK),) * 3 + ((busy, SLOW),):
         window = Window(1.0, 1, request.tokens_ms[-1], request.tokens_ms[-1], **counters)
-        rounds.append(RawRound((window,), ((request.tokens_ms[-1],),), texts=((request,),)))
+        latencies = ((request.tokens_ms[-1],),)
+        rounds.append(RawRound((window,), latencies, texts=((request,),), tokens=(4,)))
     assert figures_of(*rounds).figures["ttft_p99_ms"] == 10.0
