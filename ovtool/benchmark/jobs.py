@@ -6,11 +6,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ovtool.benchmark.session import Job, TrialFailedError
-from ovtool.core.companions import read_positions
+from ovtool.core.companions import read_cache_values, read_positions
+from ovtool.core.device_names import kind_of
 from ovtool.core.errors import InputError
 from ovtool.core.notes import make_note
 from ovtool.core.shapes import OPEN, Named, Shape, shape_text, shapes_text
-from ovtool.devices import rules
+from ovtool.devices import discovery, rules
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +20,13 @@ if TYPE_CHECKING:
     from ovtool.core.ports import Port
     from ovtool.core.trial import Generation, Trial
     from ovtool.core.variant import Variant
+
+
+def _find_memory_shortage(trial: Trial, variant: Variant) -> str | None:
+    if trial.generation is None or kind_of(trial.device) != "GPU":
+        return None
+    values, memory = read_cache_values(variant.folder), discovery.read_gpu_memory(trial.device)
+    return rules.find_memory_shortage(trial, variant.record, values, memory)
 
 
 def build_job(
@@ -67,8 +75,10 @@ def prepare_job(trial: Trial, variant: Variant) -> Job:
     Raises:
         TrialFailedError: The device does not support a setting, or as for :func:`build_job`.
     """
-    unsupported = rules.find_unsupported(trial) or rules.find_unsupported_text(
-        trial, variant.record
+    unsupported = (
+        rules.find_unsupported(trial)
+        or rules.find_unsupported_text(trial, variant.record)
+        or _find_memory_shortage(trial, variant)
     )
     if unsupported:
         raise TrialFailedError(unsupported)

@@ -36,6 +36,8 @@ IDS, MASK, POSITIONS, BEAM = "input_ids", "attention_mask", "position_ids", "bea
 """Inputs of text generators, as openvino-genai expects them."""
 _POSITION_COUNTS = ("max_position_embeddings", "n_positions", "max_sequence_length", "n_ctx")
 """Names of the number of positions in configurations."""
+_SMALLER_CACHES = ("sliding_window", "kv_lora_rank", "attn_layer_period")
+"""Names in configurations of models with a cache that is smaller in some layers."""
 _NAME = re.compile(r"\w[\w.-]*", re.ASCII)
 
 
@@ -104,6 +106,30 @@ def read_json_object(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InputError(f"{path} is not a JSON object")
     return value
+
+
+def read_cache_values(folder: Path) -> int | None:
+    """Return the values of the KV cache for each token; None if the config does not tell.
+
+    They are a key and a value for each layer and head of keys, if every layer attends to all tokens
+    and keeps them whole.
+
+    Raises:
+        InputError: ``config.json`` is damaged.
+    """
+    if not (folder / CONFIG).is_file():
+        return None
+    config = read_json_object(folder / CONFIG)
+    kinds = set(config.get("layer_types") or ())
+    if kinds - {"full_attention"} or any(config.get(name) for name in _SMALLER_CACHES):
+        return None
+    sizes = [config.get(name) for name in ("num_hidden_layers", "num_attention_heads")]
+    hidden = config.get("hidden_size")
+    if not all(isinstance(size, int) and size > 0 for size in (*sizes, hidden)):
+        return None
+    layers, heads = sizes
+    width = config.get("head_dim") or hidden // heads
+    return 2 * layers * (config.get("num_key_value_heads") or heads) * width
 
 
 def read_positions(folder: Path) -> int | None:

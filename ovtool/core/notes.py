@@ -182,8 +182,11 @@ NOTES: Mapping[str, tuple[str, str]] = {
     "prompt-padded": (
         "an NPU pads each prompt to its longest one: TTFT is that of the full length",
         "measure the prompts of your use; MAX_PROMPT_LEN of openvino-genai sets the length"),
+    "dynamic-quantization": (
+        "a GPU with XMX quantizes activations of compressed layers in prompts above 64 tokens",
+        "compare precisions at prompt lengths of your use"),
     "text-pipeline": (
-        "requests of a wave arrive together at a pipeline of openvino-genai, without prefix cache",
+        "a pipeline of openvino-genai ran the requests, without its prefix cache",
         ""),
     "random-prompts": (
         "random prompts without special tokens; outputs have their full length in any case", ""),

@@ -246,6 +246,16 @@ def _read_device(core: Any, name: str) -> Device:
     )
 
 
+def read_gpu_memory(name: str) -> int | None:
+    """Return the bytes of memory of a GPU; None if unknown.  An integrated one has the host's."""
+    import openvino as ov
+
+    try:
+        return int(ov.Core().get_property(name, "GPU_DEVICE_TOTAL_MEM_SIZE"))
+    except RuntimeError:
+        return None
+
+
 def _to_json_type(value: Any) -> Any:
     if isinstance(value, tuple):
         return list(value)

@@ -9,15 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ovtool.core import units
 from ovtool.core.device_names import is_virtual, kind_of, members
 from ovtool.core.notes import Note, make_note
+from ovtool.core.units import mib
 from ovtool.graph.reference_run import EXACT_PROPERTIES
 from ovtool.system.host import Unknown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ovtool.core.trial import Trial
+    from ovtool.core.trial import Generation, Trial
     from ovtool.core.variant import VariantRecord
     from ovtool.system.host import Host
 
@@ -105,6 +107,15 @@ def find_unsupported(trial: Trial) -> str | None:
     return None
 
 
+_GPU_CACHES = ("default", "f16", "u8")
+"""KV cache precisions of GPUs: u8, u4 and f16 by "Managing iGPU Memory Allocation for OpenVINO
+Inference" (OpenVINO 2026), which is of discrete GPUs too."""
+GPU_QUANTIZED_TOKENS = 64
+"""Prompts above so many tokens have dynamically quantized activations on GPUs with XMX, by "Dynamic
+quantization support from GPU with XMX" (blog.openvino.ai, OpenVINO 2025.2)."""
+_CACHE_BYTES = {"default": 0.5, "u8": 1.0, "f16": 2.0, "bf16": 2.0, "f32": 4.0}
+"""Bytes of a value of the KV cache, at least: a device may choose u4 by default."""
+
 NPU_PROMPT_TOKENS, NPU_RESPONSE_TOKENS = 1024, 128
 """Defaults of MAX_PROMPT_LEN and MIN_RESPONSE_LEN; their sum is the context of a text generator."""
 _NPU_WEIGHTS = "symmetric INT4 or NF4 weights of all layers, in groups of 128 or per channel"
@@ -114,16 +125,26 @@ _NPU_COMMAND = "ovtool compress weights --set mode=int4_sym --set group_size=128
 def find_unsupported_text(trial: Trial, record: VariantRecord) -> str | None:
     """Return what a device does not support of a text generator; None if nothing is known of it.
 
-    The rules of NPUs are those of "OpenVINO GenAI on NPU" (OpenVINO 2026.3), and of LLMPipeline,
-    which takes one request at a time there.  The weights of a source that is compressed already
-    are not judged: their groups are not known.
+    The rules of GPUs are those of :data:`_GPU_CACHES`.  Those of NPUs are of "OpenVINO GenAI on
+    NPU" (OpenVINO 2026.3), and of LLMPipeline, which takes one request at a time there.  The
+    weights of a source that is compressed already are not judged: their groups are not known.
     """
-    generation = trial.generation
-    if generation is None or "NPU" not in list_kinds(trial.device):
+    generation, kinds = trial.generation, list_kinds(trial.device)
+    if generation is None:
         return None
+    if "GPU" in kinds and generation.kv_cache_precision not in _GPU_CACHES:
+        supported = ", ".join(_GPU_CACHES)
+        requested = generation.kv_cache_precision
+        return f"a GPU does not support a KV cache in {requested}; supported: {supported}"
+    return _find_unsupported_npu(trial, generation, record) if "NPU" in kinds else None
+
+
+def _find_unsupported_npu(
+    trial: Trial, generation: Generation, record: VariantRecord
+) -> str | None:
     if is_virtual(trial.device):
         return "a text generator runs on the device NPU only, not behind a virtual device"
-    if generation.concurrency != 1:
+    if generation.concurrency != 1 and trial.rate is None:
         return "an NPU runs one request of a text generator at a time; use --concurrency 1"
     prompt, context = generation.prompt_length, NPU_PROMPT_TOKENS + NPU_RESPONSE_TOKENS
     length = prompt + generation.output_length
@@ -132,6 +153,38 @@ def find_unsupported_text(trial: Trial, record: VariantRecord) -> str | None:
     if length > context:
         return f"an NPU has a context of {context} tokens, not {length} of prompt and output"
     return None if _fits_npu(record) else f"an NPU needs {_NPU_WEIGHTS}: {_NPU_COMMAND}"
+
+
+def find_memory_shortage(
+    trial: Trial, record: VariantRecord, cache_values: int | None, memory_bytes: int | None
+) -> str | None:
+    """Return why the memory of a GPU is too small for a text generator; None if it may suffice.
+
+    The need is the least possible: weights as they are stored, those of an uncompressed model in
+    f16, and the KV cache of all requests at their full length.  Buffers come on top.
+
+    ``cache_values`` is the number of values of the KV cache for each token, ``memory_bytes`` the
+    ``GPU_DEVICE_TOTAL_MEM_SIZE``, of an integrated GPU that of the host; None if not known.
+    """
+    generation = trial.generation
+    if generation is None or memory_bytes is None:
+        return None
+    compressed = record.source.compression != "none" or any(
+        step.method == "weights" for step in record.steps
+    )
+    weights = record.bin_bytes * (1.0 if compressed else 0.5)
+    requests = generation.concurrency or 1
+    tokens = requests * (generation.prompt_length + generation.output_length)
+    cache = tokens * (cache_values or 0) * _CACHE_BYTES[generation.kv_cache_precision]
+    if weights + cache <= memory_bytes:
+        return None
+    parts = f"{units.text(mib(weights))} MiB of weights"
+    if cache_values is not None:
+        parts += f" and {units.text(mib(cache))} MiB of KV cache ({tokens} tokens)"
+    return (
+        f"{trial.device} has {units.text(mib(memory_bytes))} MiB of memory, but {parts} are needed"
+        " at least: compress the weights, or use fewer requests, shorter ones or a cache in u8"
+    )
 
 
 def _fits_npu(record: VariantRecord) -> bool:
@@ -147,8 +200,12 @@ def _fits_npu(record: VariantRecord) -> bool:
 
 def note_text(trial: Trial) -> tuple[Note, ...]:
     """Return the notes on a text generator that a device runs in another way than others."""
-    generation = trial.generation
-    if generation is None or kind_of(trial.device) != "NPU":
+    generation, kind = trial.generation, kind_of(trial.device)
+    if generation is not None and kind == "GPU":
+        if generation.prompt_length <= GPU_QUANTIZED_TOKENS:
+            return ()
+        return (make_note("dynamic-quantization", f"{generation.prompt_length} tokens"),)
+    if generation is None or kind != "NPU":
         return ()
     if generation.prompt_length == NPU_PROMPT_TOKENS:
         return ()

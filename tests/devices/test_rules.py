@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import openvino as ov
 import pytest
 
@@ -7,6 +9,7 @@ from ovtool.devices import rules
 from ovtool.devices.rules import (
     RULES,
     exact_properties,
+    find_memory_shortage,
     find_unsupported,
     find_unsupported_text,
     needs_fixed_shapes,
@@ -181,8 +184,46 @@ def test_what_an_npu_does_not_support_of_text_generators_has_a_reason(requested,
 def test_other_devices_and_other_models_have_no_rules_of_text_generators():
     for device in ("CPU", "GPU.0", "AUTO:GPU,CPU"):
         assert find_unsupported_text(text(device, 4000, 500, 16), record()) is None
-        assert note_text(text(device)) == ()
+        assert note_text(text(device, 64, 64)) == ()
     assert find_unsupported_text(trial("NPU"), record()) is None
+
+
+def test_requests_that_arrive_on_their_own_wait_for_an_npu():
+    arriving = replace(text(concurrency=None), rate=2.0)
+    assert find_unsupported_text(arriving, weights()) is None
+
+
+@pytest.mark.parametrize("precision", ["f32", "bf16"])
+def test_a_gpu_has_no_cache_in_other_precisions(precision):
+    for device in ("GPU.1", "AUTO:GPU,CPU"):
+        reason = find_unsupported_text(text(device, kv_cache_precision=precision), record())
+        assert precision in reason
+        assert "f16, u8" in reason
+    for supported in ("default", "f16", "u8"):
+        requested = text("GPU", kv_cache_precision=supported)
+        assert find_unsupported_text(requested, record()) is None
+    assert find_unsupported_text(text("CPU", kv_cache_precision=precision), record()) is None
+
+
+def test_prompts_with_quantized_activations_on_a_gpu_have_a_note():
+    assert [note.id for note in note_text(text("GPU.0", 65, 8))] == ["dynamic-quantization"]
+    assert note_text(text("GPU.0", 64, 8)) == ()
+
+
+def test_the_memory_of_a_gpu_holds_the_weights_and_the_cache():
+    # 1000 MB of f16 weights; 16 requests of 1000 tokens with 100,000 values, of 2 bytes: 3200 MB.
+    made = record().model_copy(update={"bin_bytes": 2_000_000_000})
+    requested = text("GPU.0", 900, 100, 16, "f16")
+    assert find_memory_shortage(requested, made, 100_000, 4_200_000_000) is None
+    reason = find_memory_shortage(requested, made, 100_000, 4_199_000_000)
+    assert ("16000 tokens" in reason, "3052 MiB" in reason) == (True, True)  # 3.2e9 / 2**20
+    assert find_memory_shortage(requested, made, None, 1_000_000_000) is None
+    assert "weights" in find_memory_shortage(requested, made, None, 999_000_000)
+    assert find_memory_shortage(requested, made, 100_000, None) is None
+    smaller = text("GPU.0", 900, 100, 16, "u8")
+    assert find_memory_shortage(smaller, made, 100_000, 2_600_000_000) is None
+    int8 = weights(mode="int8_asym").model_copy(update={"bin_bytes": 2_000_000_000})
+    assert find_memory_shortage(text("GPU.0"), int8, None, 1_900_000_000)
 
 
 def test_a_short_prompt_on_an_npu_has_a_note():
