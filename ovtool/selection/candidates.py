@@ -8,9 +8,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ovtool.core.errors import NothingMeasuredError
-from ovtool.results.labels import row_count_text, row_label
-from ovtool.results.rows import estimated_rows, excluded_rows, measured_rows, real_rows
+from ovtool.core import units
+from ovtool.core.errors import (
+    InputError,
+    LimitNotMetError,
+    NothingMeasuredError,
+    UndecidedError,
+)
+from ovtool.results.labels import lengths_text, row_count_text, row_label
+from ovtool.results.rows import (
+    TEXT_LENGTHS,
+    estimated_rows,
+    excluded_rows,
+    measured_rows,
+    real_rows,
+)
 from ovtool.selection.quantities import column_quantity
 
 if TYPE_CHECKING:
@@ -20,6 +32,7 @@ if TYPE_CHECKING:
 
     from ovtool.core.statistics import Interval
     from ovtool.results.rows import Config, Figures, Row, Rows
+    from ovtool.selection.choice_spec import ChoiceSpec
     from ovtool.selection.limits import Check, Limit
     from ovtool.selection.quantities import Quantity
 
@@ -46,6 +59,57 @@ def eligible_rows(rows: Rows, *, allow_estimates: bool) -> Rows:
         )
     failed = f": all {len(rows)} trials failed" if rows else ""
     raise NothingMeasuredError(f"nothing measured{failed}")
+
+
+class DifferentRequestsError(LimitNotMetError):
+    """The rows of text generators have prompts or outputs of different lengths."""
+
+    exit_code = UndecidedError.exit_code
+
+
+def select_requests(rows: Rows, spec: ChoiceSpec) -> Rows:
+    """Return the rows with the prompts and outputs of a choice.
+
+    Raises:
+        InputError: There are none.
+    """
+    lengths = {name: getattr(spec, name) for name in TEXT_LENGTHS}
+    kept = np.ones(len(rows), bool)
+    for name, length in lengths.items():
+        if length is not None:
+            kept &= rows.numbers(name) == length
+    if rows and not kept.any():
+        texts = rows.take(rows.known(TEXT_LENGTHS[0]))
+        present = units.listing(_requests_of(texts), 3, "; ") or "no text generator"
+        options = " ".join(_option(n, length) for n, length in lengths.items() if length)
+        raise InputError(f"no row has {options}: measured {present}", "sweep these lengths")
+    return rows.take(kept)
+
+
+def check_requests(rows: Rows) -> None:
+    """Check that the rows of text generators answer equal requests.
+
+    Raises:
+        DifferentRequestsError: Their prompts or outputs differ, so that their times do not compare.
+    """
+    texts = rows.take(rows.known(TEXT_LENGTHS[0]))
+    if len(requests := _requests_of(texts)) < 2:
+        return
+    differing = [name for name in TEXT_LENGTHS if len(set(texts.values(name))) > 1]
+    example = " ".join(_option(name, texts[0][name]) for name in differing)
+    raise DifferentRequestsError(
+        f"text generators have different requests: {units.listing(requests, 3, '; ')}",
+        f"choose for one of them, such as {example}",
+    )
+
+
+def _requests_of(texts: Rows) -> list[str]:
+    """Return the lengths of the requests of rows, each once."""
+    return [lengths_text(part[0]) for part in texts.groups(TEXT_LENGTHS)]
+
+
+def _option(name: str, length: float) -> str:
+    return f"--{name.replace('_', '-')} {length:.0f}"
 
 
 @dataclass(frozen=True, slots=True)

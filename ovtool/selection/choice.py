@@ -30,7 +30,14 @@ from ovtool.results.rows import (
     first_of_each_group,
 )
 from ovtool.results.table import load_results
-from ovtool.selection.candidates import Candidate, Candidates, eligible_rows, find_winner
+from ovtool.selection.candidates import (
+    Candidate,
+    Candidates,
+    check_requests,
+    eligible_rows,
+    find_winner,
+    select_requests,
+)
 from ovtool.selection.certainty import Basis, Certainty, Doubt, find_doubts
 from ovtool.selection.choice_spec import ChoiceFields, ChoiceSpec
 from ovtool.selection.confidence import Confidence, estimate_confidence
@@ -270,7 +277,10 @@ def choose(
     Raises:
         NothingFitsError: No row meets the limits; the error carries the nearest miss.
         NothingMeasuredError: No row was measured.
-        InputError: A folder is not a sweep, or no row has the figure of the objective.
+        DifferentRequestsError: Text generators have different prompts or outputs, and the choice
+            does not say for which.
+        InputError: A folder is not a sweep, or no row has the figure of the objective or the
+            lengths of the choice.
     """
     spec = with_fields(ChoiceSpec, spec, fields)
     return choose_from(load_results(path_list(sweeps)), spec)
@@ -278,8 +288,10 @@ def choose(
 
 def choose_from(table: ResultsTable, spec: ChoiceSpec | None = None) -> Choice:
     """Recommend a row of a table; see :func:`choose`."""
-    rows, spec = table.records, spec or ChoiceSpec()
+    spec = spec or ChoiceSpec()
+    rows = select_requests(table.records, spec)
     eligible = eligible_rows(rows, allow_estimates=spec.allow_estimates)
+    check_requests(eligible)
     labels = config_labels(eligible)
     eligible, unrepeatable = split_repeatable(eligible, table)
     goal = resolve_objective(spec, eligible, table)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, TypedDict
 from pydantic import BeforeValidator, PlainValidator, model_validator
 
 from ovtool.core.errors import InputError
-from ovtool.core.fields import Drop, Positive, Quality, Rate, UserInput, option_field
+from ovtool.core.fields import Count, Drop, Positive, Quality, Rate, UserInput, option_field
 from ovtool.core.registry import suggestion
 from ovtool.core.trial import Percentile
 from ovtool.core.units import LARGEST_NUMBER
@@ -105,6 +105,12 @@ class ChoiceSpec(UserInput):
     min_throughput_fps: Positive | None = option_field(
         _LIMITS, "FPS", None, "Minimum throughput in samples/s."
     )
+    prompt_length: Count | None = option_field(
+        _LIMITS, "N", None, "Choose among the rows of text generators with prompts of N tokens."
+    )
+    output_length: Count | None = option_field(
+        _LIMITS, "N", None, "Choose among the rows of text generators with outputs of N tokens."
+    )
     max_ttft_ms: Positive | None = option_field(
         _LIMITS, "MS", None, "Maximum median time to the first token of a text generator."
     )
@@ -173,6 +179,8 @@ class ChoiceFields(TypedDict, total=False):
     prices: str | PurePath | Prices | None
     max_latency_ms: float | None
     min_throughput_fps: float | None
+    prompt_length: int | None
+    output_length: int | None
     max_ttft_ms: float | None
     max_tpot_ms: float | None
     min_tokens_s: float | None

@@ -15,10 +15,12 @@ from ovtool.core.errors import (
     LimitNotMetError,
     MissingDependencyError,
     NothingMeasuredError,
+    UndecidedError,
 )
 from ovtool.core.sweep_spec import FindConcurrency, SweepSpec
 from ovtool.models.convert import convert
 from ovtool.results.table import load_results
+from ovtool.selection.candidates import DifferentRequestsError
 from ovtool.sweep import measurer, run
 from tests.helpers.decoders import write_openvino_folder
 from tests.helpers.graphs import convolutional, save
@@ -35,7 +37,7 @@ def generator(tmp_path_factory):
 
 @pytest.fixture
 def scripted(monkeypatch):
-    """Each token takes 2 ms, and each prompt as long as a token, one after another."""
+    """A prompt takes 2 ms, one after another, and the next token of all other requests 2 ms."""
     monkeypatch.setattr(run, "require_packages", lambda *_: None)
     monkeypatch.setattr(measurer, "ProcessRunner", lambda **_: FakeRunner(lambda *_: 2.0))
 
@@ -66,24 +68,63 @@ def test_lengths_concurrency_and_cache_are_axes(generator, scripted, tmp_path):
 def test_figures_of_tokens_are_of_all_requests_together(generator, scripted, tmp_path):
     rows = swept([generator], tmp_path / "s", concurrency=[1, 4]).rows.set_index("concurrency")
     assert rows.loc[1, "tokens_s"] == pytest.approx(4 / 0.008, rel=0.02)
-    assert rows.loc[4, "tokens_s"] == pytest.approx(16 / 0.014, rel=0.02)
-    assert rows.loc[1, "ttft_ms"] == pytest.approx(2.0, rel=0.02)
-    assert rows.loc[4, "ttft_ms"] == pytest.approx(5.0, rel=0.02)  # the median of 2, 4, 6 and 8
-    for concurrency in (1, 4):
-        for name in ("tpot_ms", "itl_p50_ms"):
-            assert rows.loc[concurrency, name] == pytest.approx(2.0, rel=0.02)
-    assert rows.loc[4, "throughput_fps"] == pytest.approx(4 / 0.014, rel=0.02)
+    # Each step of four requests has a prompt and three tokens.
+    assert rows.loc[4, "tokens_s"] == pytest.approx(4 / 0.004, rel=0.02)
+    assert rows.loc[4, "throughput_fps"] == pytest.approx(1 / 0.004, rel=0.02)
+    for concurrency, step_ms in ((1, 2.0), (4, 4.0)):
+        for name in ("ttft_ms", "tpot_ms", "itl_p50_ms"):
+            assert rows.loc[concurrency, name] == pytest.approx(step_ms, rel=0.02)
     assert (rows["tokens_s_ci_low"] <= rows["tokens_s"]).all()
 
 
 def test_the_highest_concurrency_keeps_the_limit(generator, scripted, tmp_path):
-    # The median of 2, 4, ... 2 n is n + 1.
+    # Four steps of a request have 22 prompts, two of them 5 and two of them 6: 12 ms and 14 ms.
     found = swept([generator], tmp_path / "s", find_concurrency={"max_ttft_ms": 12.5})
     (row,) = found.records
     assert row["load"] == "ttft<=12.5ms"
-    assert row["concurrency"] == 11
+    assert row["concurrency"] == 21
     assert row["ttft_ms"] <= 12.5
     assert "concurrency-found" in {note.id for note in found.details_of(row).notes}
+
+
+def test_requests_that_arrive_on_their_own_are_rows_beside_those_in_flight(
+    generator, scripted, tmp_path
+):
+    # A request alone takes 8 ms, and four together 1000 tokens/s: 250 requests/s.
+    table = swept([generator], tmp_path / "s", rates=["busy", 20, 120], concurrency=[2])
+    rows = table.rows.set_index("load")
+    assert set(rows.index) == {"concurrency=2", "rate=20/s", "rate=120/s"}
+    assert rows.loc["concurrency=2", "concurrency"] == 2
+    assert rows.loc[["rate=20/s", "rate=120/s"], "concurrency"].isna().all()
+    assert rows.loc["rate=20/s", "tokens_s"] == pytest.approx(80, rel=0.3)
+    assert rows.loc["rate=120/s", "tokens_s"] == pytest.approx(480, rel=0.3)
+    assert 2.0 <= rows.loc["rate=20/s", "ttft_ms"] < rows.loc["rate=120/s", "ttft_ms"]
+    assert rows.loc["rate=20/s", "rate_rps"] == 20
+    (row,) = api.summarize([tmp_path / "s"]).rows
+    assert "concurrency=2" in row.latency
+    swept([generator], tmp_path / "t", rates=[120, 20])
+    (row,) = api.summarize([tmp_path / "t"]).rows
+    assert "rate=20/s" in row.latency
+
+
+def test_arrivals_beyond_the_capacity_have_a_note(generator, scripted, tmp_path):
+    table = swept([generator], tmp_path / "s", rates=[900])
+    (row,) = table.records
+    assert row["throughput_fps"] < 500
+    assert "rate-not-kept" in {note.id for note in table.details_of(row).notes}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"rates": [5.0], "concurrency": [2]},
+        {"rates": [5.0], "find_concurrency": {"max_ttft_ms": 5}},
+    ],
+)
+def test_a_rate_has_no_concurrency(fields):
+    with pytest.raises(ValueError, match="concurrency"):
+        SweepSpec(**fields)
+    assert SweepSpec(rates=["busy", 5.0], concurrency=[2]).text_loads()
 
 
 def test_a_limit_that_one_request_misses_is_a_failed_row(generator, scripted, tmp_path):
@@ -110,7 +151,7 @@ def test_other_models_keep_their_axes_in_a_sweep_with_a_text_generator(
         {"batches": [2]},
         {"hints": ["latency"]},
         {"shapes": {"input_ids": "1x8"}},
-        {"rates": [5.0]},
+        {"find_rate": {"max_latency_ms": 5.0}},
         {"requests": [2]},
     ],
 )
@@ -161,14 +202,33 @@ def test_table_charts_and_choice_are_of_tokens(generator, scripted, tmp_path):
     assert {(p["concurrency"], p["lengths"]) for p in points} == {
         (n, f"prompt {length}, output 4") for n in (1, 4) for length in (8, 16)
     }
-    choice = api.choose([tmp_path / "s"])
-    assert choice.winner["concurrency"] == 4
-    limited = api.choose([tmp_path / "s"], max_ttft_ms=3, max_tpot_ms=2.5, min_tokens_s=100)
-    assert limited.winner["concurrency"] == 1
+    choice = api.choose([tmp_path / "s"], prompt_length=8)
+    assert (choice.winner["concurrency"], choice.winner["prompt_length"]) == (4, 8)
+    assert {runner.row["prompt_length"] for runner in choice.runners_up} <= {8}
+    limits = {"max_ttft_ms": 3, "max_tpot_ms": 2.5, "min_tokens_s": 100}
+    limited = api.choose([tmp_path / "s"], prompt_length=16, output_length=4, **limits)
+    assert (limited.winner["concurrency"], limited.winner["prompt_length"]) == (1, 16)
     with pytest.raises(LimitNotMetError):
-        api.choose([tmp_path / "s"], min_tokens_s=5000)
+        api.choose([tmp_path / "s"], prompt_length=8, min_tokens_s=5000)
     compile(choice.snippet, "program", "exec")
     assert "openvino_genai" in choice.snippet
+
+
+def test_a_choice_is_of_equal_requests(generator, scripted, tmp_path):
+    swept([generator], tmp_path / "s", prompt_lengths=[8, 16], concurrency=[1, 4])
+    with pytest.raises(DifferentRequestsError) as raised:
+        api.choose([tmp_path / "s"])
+    assert raised.value.exit_code == UndecidedError.exit_code
+    assert raised.value.hint.endswith("--prompt-length 8")
+    swept([generator], tmp_path / "t", output_lengths=[2])
+    with pytest.raises(DifferentRequestsError) as raised:
+        api.choose([tmp_path / "s", tmp_path / "t"])
+    assert raised.value.hint.endswith("--prompt-length 8 --output-length 4")
+    both = api.choose([tmp_path / "s", tmp_path / "t"], output_length=2)
+    assert both.winner["output_length"] == 2
+    with pytest.raises(InputError, match="--prompt-length 9") as raised:
+        api.choose([tmp_path / "s"], prompt_length=9)
+    assert "prompt 8, output 4" in str(raised.value)
 
 
 def test_no_trial_of_a_text_generator_without_its_tokenizer(generator, scripted, tmp_path):
@@ -195,7 +255,7 @@ def real(llama, tmp_path_factory):
     folder = tmp_path_factory.mktemp("real") / "s"
     return swept(
         [llama.variant], folder, prompt_lengths=[24], output_lengths=[6], concurrency=[1, 3],
-        kv_cache_precisions=["default", "f16"],
+        kv_cache_precisions=["default", "f16"], rates=["busy", 20],
     )  # fmt: skip
 
 
@@ -203,7 +263,11 @@ def real(llama, tmp_path_factory):
 def test_rows_have_the_figures_of_tokens(real):
     assert set(real.rows["status"]) == {"ok"}, set(real.rows["reason"])
     for row in real.records:
-        assert row["measured_s"] * row["tokens_s"] == pytest.approx(row["inferences"] * 6)
+        tokens = row["measured_s"] * row["tokens_s"]
+        if row["concurrency"] == 1:
+            assert tokens == pytest.approx(row["inferences"] * 6)
+        else:  # requests that end in a window have tokens before it, and others tokens in it
+            assert tokens == pytest.approx(row["inferences"] * 6, rel=0.2)
         assert 0 < row["ttft_ms"] < row["latency_p50_ms"]
         assert 0 < row["itl_p50_ms"] <= row["itl_p99_ms"]
         assert row["latency_p50_ms"] == pytest.approx(row["ttft_ms"] + 5 * row["tpot_ms"], rel=1)
@@ -234,13 +298,25 @@ def test_one_request_at_a_time_gives_the_tokens_of_the_continuous_pipeline(llama
     """The pipeline of an NPU, on the CPU: the same loop, other times."""
     import numpy as np
 
+    from ovtool.benchmark.generation import PausableClock
     from ovtool.benchmark.generation_worker import ContinuousPipeline, SinglePipeline
 
-    folder, prompts = str(llama.variant.folder), [np.arange(5, 25), np.arange(30, 50)]
-    for made in (ContinuousPipeline(folder, "CPU", {}, 2), SinglePipeline(folder, "CPU", {})):
-        for each in made.run(prompts, 7):
+    folder, clock = str(llama.variant.folder), PausableClock()
+    clock.resume()
+    for made in (
+        ContinuousPipeline(folder, "CPU", {}, 2, clock),
+        SinglePipeline(folder, "CPU", {}, clock),
+    ):
+        made.submit(np.arange(5, 25), 7, clock())
+        made.submit(np.arange(30, 50), 4, clock())
+        ended, tokens = [], 0
+        while made.in_flight:
+            step = made.step()
+            tokens += step.tokens
+            ended += step.finished
+        assert (sorted(len(each.tokens_ns) for each in ended), tokens) == ([4, 7], 11)
+        for each in ended:
             moments = [each.submitted_ns, *each.tokens_ns]
-            assert len(moments) == 8
             assert moments == sorted(moments)
 
 
