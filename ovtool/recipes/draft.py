@@ -170,7 +170,9 @@ def draft(
             progress=progress,
         )
         own_split = split(own, start, choose, options, progress)
-        sweep = _sweep(spec, start, devices, baseline) | present({"shapes": own_split.shapes})
+        sweep = _sweep(spec, start, devices, baseline, choose) | present(
+            {"shapes": own_split.shapes}
+        )
         tree = {
             "recipe": 1,
             "name": name,
@@ -294,7 +296,11 @@ def _variants(
 
 
 def _sweep(
-    spec: DraftSpec, start: Variant, devices: list[str], baseline: str | None
+    spec: DraftSpec,
+    start: Variant,
+    devices: list[str],
+    baseline: str | None,
+    choose: ChoiceSpec,
 ) -> dict[str, Any]:
     chosen = spec.model_dump(mode="json") | {
         "devices": devices,
@@ -303,7 +309,7 @@ def _sweep(
     if start.record.generates_text:
         _refuse_batches(spec)
         del chosen["hints"]
-        chosen |= _lengths(start) | {
+        chosen |= _lengths(start, choose) | {
             name: value
             for name, value in _TEXT_MEASUREMENT.items()
             if getattr(spec, name) == DraftSpec.model_fields[name].default
@@ -329,12 +335,12 @@ def _refuse_batches(spec: DraftSpec) -> None:
             )
 
 
-def _lengths(start: Variant) -> dict[str, list[int]]:
-    """Return the lengths of prompts and outputs that a text generator has positions for."""
+def _lengths(start: Variant, choose: ChoiceSpec) -> dict[str, list[int]]:
+    """Return lengths of prompts and outputs: of the choice, or that there are positions for."""
     positions = read_positions(start.folder) or _PROMPT + _OUTPUT
-    output = max(1, min(_OUTPUT, positions // 5))
+    output = choose.output_length or max(1, min(_OUTPUT, positions // 5))
     return {
-        "prompt_lengths": [max(1, min(_PROMPT, positions - output))],
+        "prompt_lengths": [choose.prompt_length or max(1, min(_PROMPT, positions - output))],
         "output_lengths": [output],
         "concurrency": _CONCURRENCY,
     }

@@ -290,6 +290,10 @@ def test_a_text_generator_has_lengths_and_weights_in_fewer_bits(generator, tmp_p
     longer = DraftSpec(max_seconds=3)
     again = api.draft(generator, out=tmp_path / "again", spec=longer)  # without data
     assert read_recipe(again).sweep.max_seconds == 3
+    goal = ChoiceSpec(prompt_length=20, output_length=8)
+    chosen = read_recipe(api.draft(generator, out=tmp_path / "chosen", choose=goal))
+    assert (chosen.sweep.prompt_lengths, chosen.sweep.output_lengths) == ((20,), (8,))
+    assert chosen.choose == goal
 
 
 @pytest.mark.parametrize("fields", [{"batches": [4]}, {"hints": ["latency"]}])
