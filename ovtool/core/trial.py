@@ -133,7 +133,7 @@ class Trial:
             parts.append(f"rate={self.rate:g}/s")
         if self.max_latency_ms is not None:
             parts.append(f"p{self.percentile}<={self.max_latency_ms:g}ms")
-        if self.generation is not None:
+        if self.generation is not None and self.generation.text:
             parts.append(self.generation.text)
         return " ".join(parts)
 

@@ -137,6 +137,8 @@ def test_a_text_generator_has_the_requests_in_flight_as_load_and_the_lengths_in_
     assert trial.label == "fp32 CPU 32+16 tokens concurrency=4 kv=u8"
     searched = replace(trial, generation=Generation(32, 16, None, max_ttft_ms=5, max_tpot_ms=2.5))
     assert searched.load == "ttft<=5ms tpot<=2.5ms"
+    arriving = replace(trial, rate=2.0, generation=Generation(32, 16, None))
+    assert (arriving.load, arriving.open_loop) == ("rate=2/s", True)
 
 
 def test_the_label_has_every_setting():
