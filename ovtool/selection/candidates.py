@@ -80,7 +80,7 @@ def select_requests(rows: Rows, spec: ChoiceSpec) -> Rows:
             kept &= rows.numbers(name) == length
     if rows and not kept.any():
         texts = rows.take(rows.known(TEXT_LENGTHS[0]))
-        present = units.listing(_requests_of(texts), 3, "; ") or "no text generator"
+        present = _listing(_requests_of(texts)) or "no text generator"
         options = " ".join(_option(n, length) for n, length in lengths.items() if length)
         raise InputError(f"no row has {options}: measured {present}", "sweep these lengths")
     return rows.take(kept)
@@ -96,16 +96,21 @@ def check_requests(rows: Rows) -> None:
     if len(requests := _requests_of(texts)) < 2:
         return
     differing = [name for name in TEXT_LENGTHS if len(set(texts.values(name))) > 1]
-    example = " ".join(_option(name, texts[0][name]) for name in differing)
+    example = " ".join(_option(name, requests[0][name]) for name in differing)
     raise DifferentRequestsError(
-        f"text generators have different requests: {units.listing(requests, 3, '; ')}",
+        f"text generators have different requests: {_listing(requests)}",
         f"choose for one of them, such as {example}",
     )
 
 
-def _requests_of(texts: Rows) -> list[str]:
-    """Return the lengths of the requests of rows, each once."""
-    return [lengths_text(part[0]) for part in texts.groups(TEXT_LENGTHS)]
+def _requests_of(texts: Rows) -> list[Row]:
+    """Return a row of each pair of lengths, the shortest first."""
+    firsts = [part[0] for part in texts.groups(TEXT_LENGTHS)]
+    return sorted(firsts, key=lambda row: [row[name] for name in TEXT_LENGTHS])
+
+
+def _listing(requests: Sequence[Row]) -> str:
+    return units.listing([lengths_text(row) for row in requests], 3, "; ")
 
 
 def _option(name: str, length: float) -> str:
