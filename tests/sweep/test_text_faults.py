@@ -20,7 +20,7 @@ from tests.sweep.test_faults import REASONS
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
-PLAN = {"rounds": 3, "round_s": 0.05, "max_seconds": 0.5, "timeout_s": 6, "starts": False}
+PLAN = {"rounds": 3, "round_s": 0.05, "max_seconds": 0.5, "timeout_s": 20, "starts": False}
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def test_a_faulty_worker_costs_one_row(generator, monkeypatch, tmp_path):
         what, _ = faults.get(str(number), (None, None))
         assert row.status == ("failed" if what else "ok"), row.reason
         if what:
-            assert REASONS[what] in row.reason
+            assert (REASONS | {"hang": "20 s"})[what] in row.reason
             assert "\n" not in row.reason
 
 
