@@ -123,13 +123,13 @@ def read_cache_values(folder: Path) -> int | None:
     kinds = set(config.get("layer_types") or ())
     if kinds - {"full_attention"} or any(config.get(name) for name in _SMALLER_CACHES):
         return None
-    sizes = [config.get(name) for name in ("num_hidden_layers", "num_attention_heads")]
-    hidden = config.get("hidden_size")
-    if not all(isinstance(size, int) and size > 0 for size in (*sizes, hidden)):
+    sizes = [config.get(n) for n in ("num_hidden_layers", "num_attention_heads", "hidden_size")]
+    known = [size for size in sizes if isinstance(size, int) and size > 0]
+    if len(known) < len(sizes):
         return None
-    layers, heads = sizes
-    width = config.get("head_dim") or hidden // heads
-    return 2 * layers * (config.get("num_key_value_heads") or heads) * width
+    layers, heads, hidden = known
+    width = int(config.get("head_dim") or hidden // heads)
+    return 2 * layers * int(config.get("num_key_value_heads") or heads) * width
 
 
 def read_positions(folder: Path) -> int | None:

@@ -223,7 +223,7 @@ def test_a_choice_is_of_equal_requests(generator, scripted, tmp_path):
     swept([generator], tmp_path / "t", output_lengths=[2])
     with pytest.raises(DifferentRequestsError) as raised:
         api.choose([tmp_path / "s", tmp_path / "t"])
-    assert raised.value.hint.endswith("--prompt-length 8 --output-length 4")
+    assert raised.value.hint.endswith("--prompt-length 8 --output-length 2")
     both = api.choose([tmp_path / "s", tmp_path / "t"], output_length=2)
     assert both.winner["output_length"] == 2
     with pytest.raises(InputError, match="--prompt-length 9") as raised:
