@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -99,6 +100,9 @@ def create_network(hosts: Sequence[str]) -> tuple[Network | None, str]:
     except (RuntimeError, OSError) as error:
         network.remove()
         return None, str(error)
+    except KeyboardInterrupt:
+        network.remove()
+        raise
     return network, ""
 
 
@@ -135,7 +139,8 @@ class Lab:
     def stop(self) -> None:
         """Stop all processes."""
         self._stopped.set()
-        self._tender.join(10)
+        if self._tender.ident is not None:
+            self._tender.join(10)
         for process in self.processes.values():
             kill_tree(process.pid)
             process.wait()
@@ -173,8 +178,9 @@ class Lab:
     def _start(self, name: str) -> None:
         with (self.folder / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
-                self.command(name), stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
+                self.command(name), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                start_new_session=True,  # a Ctrl-C is for the command; then the lab is stopped
+            )  # fmt: skip
 
     def _tend(self) -> None:
         """Start a process again that has ended, as a service manager would."""
@@ -216,6 +222,10 @@ def started(
         lab.start().wait_for_hosts()
         yield lab
     finally:
+        with contextlib.suppress(ValueError):  # not the main thread
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         lab.stop()
         if network is not None:
             network.remove()
+        with contextlib.suppress(ValueError):
+            signal.signal(signal.SIGINT, signal.default_int_handler)

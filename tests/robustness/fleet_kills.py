@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import json
 import random
+import statistics
 import subprocess
 import tempfile
 import time
@@ -47,12 +48,26 @@ class Outcome:
     repeated: int = 0
     failed: int = 0
     tables_differ: int = 0
+    figures_differ: int = 0
+    """Rows of a table whose throughput is not that of the journal."""
+    throughput_x: list[float] = field(default_factory=list)
+    """Throughput of each row over that of the undisturbed sweep."""
     resumed: int = 0
     restarts: int = 0
 
     @property
     def good(self) -> bool:
-        return not (self.lost or self.repeated or self.failed or self.tables_differ)
+        return not (
+            self.lost or self.repeated or self.failed or self.tables_differ or self.figures_differ
+        )
+
+    @property
+    def text(self) -> str:
+        """The outcome in one line; the ratios as a median and a range."""
+        low, *_, high = sorted(self.throughput_x) or [float("nan")] * 2
+        middle = statistics.median(self.throughput_x or [float("nan")])
+        counts = {n: v for n, v in vars(self).items() if n not in ("throughput_x", "kills")}
+        return f"{dict(self.kills)} {counts} throughput {middle:.3f} [{low:.3f}, {high:.3f}] x"
 
 
 class Client:
@@ -112,6 +127,7 @@ class Disturber:
         self._lab, self._rng, self._outcome, self._limit = lab, rng, outcome, limit
         self._done = 0
         self._kinds = KINDS if lab.network is not None else KINDS[:-1]
+        self._next: list[str] = []
 
     def __call__(self, client: Client) -> None:
         until = time.monotonic() + self._rng.uniform(0.5, 5.0)
@@ -121,9 +137,12 @@ class Disturber:
             time.sleep(0.05)
         if self._done == IN_A_SWEEP or sum(self._outcome.kills.values()) >= self._limit:
             return
-        kind = self._rng.choice(self._kinds)
+        if not self._next:  # each kind once, then again
+            self._next = self._rng.sample(self._kinds, len(self._kinds))
+        kind = self._next[-1]
         host = self._rng.choice(list(self._lab.labels))
         if self._apply(kind, host, client):
+            self._next.pop()
             self._done += 1
             self._outcome.kills[kind] += 1
             print(f"{sum(self._outcome.kills.values())}: {kind} {host}", flush=True)
@@ -160,9 +179,19 @@ def table(document: dict[str, Any]) -> list[tuple[object, ...]]:
     return sorted(tuple(row[name] for name in IDENTITY) for row in document["rows"])
 
 
-def check(out: Path, lab: Lab, outcome: Outcome) -> None:
-    """Count rows of the journals that are lost, repeated or failed."""
+def throughputs(document: dict[str, Any]) -> dict[tuple[str, int], float]:
+    """Return the throughput of each host and batch."""
+    return {(row["host"], row["batch"]): row["throughput_fps"] for row in document["rows"]}
+
+
+def check(
+    out: Path, lab: Lab, outcome: Outcome, document: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    """Count rows of the journals that are lost, repeated or failed, and compare their figures."""
     outcome.sweeps += 1
+    outcome.tables_differ += table(document) != table(expected)
+    printed, undisturbed = throughputs(document), throughputs(expected)
+    outcome.throughput_x += [printed[k] / undisturbed[k] for k in printed.keys() & undisturbed]
     for host in lab.labels:
         folder = SweepFolder(out / host)
         rows = list(folder.measurements())
@@ -171,6 +200,11 @@ def check(out: Path, lab: Lab, outcome: Outcome) -> None:
         outcome.lost += len({t.id for t in folder.plan.trials} - counts.keys())
         outcome.repeated += sum(counts.values()) - len(counts)
         outcome.failed += sum(row.status != "ok" for row in rows)
+        outcome.figures_differ += sum(
+            printed.get((host, row.trial.batch)) != row.figures["throughput_fps"]
+            for row in rows
+            if row.status == "ok"
+        )
 
 
 def run_kills(folder: Path, kills: int, seed: int, *, namespaces: bool = True) -> Outcome:
@@ -184,8 +218,7 @@ def run_kills(folder: Path, kills: int, seed: int, *, namespaces: bool = True) -
             out = folder / f"sweep-{outcome.sweeps}"
             document, starts = sweep(lab, model, out, disturb)
             outcome.resumed += starts - 1
-            check(out, lab, outcome)
-            outcome.tables_differ += table(document) != table(expected)
+            check(out, lab, outcome, document, expected)
         outcome.restarts = lab.restarts
     return outcome
 
@@ -200,7 +233,7 @@ def main() -> None:
     given = parser.parse_args()
     folder = given.folder or Path(tempfile.mkdtemp(prefix="fleet-kills-"))
     outcome = run_kills(folder, given.kills, given.seed, namespaces=not given.processes)
-    print(outcome)
+    print(outcome.text)
     raise SystemExit(not outcome.good)
 
 
