@@ -4,7 +4,8 @@ Candidates change how ranges and biases are calibrated, one kind of setting afte
 kind keeps the best of the kinds before (coordinate descent, Wright 2015, "Coordinate descent
 algorithms", Mathematical Programming 151). A candidate is quantized on a part of the calibration
 samples and judged by the signal-to-quantization-noise ratio of its outputs on others; the worst
-output, or the worst group of its channels, counts (:mod:`ovtool.compression.output_noise`). The
+output, or the worst group of its channels, counts (:mod:`ovtool.compression.output_noise`). A
+candidate is better if its mean gain in dB, paired by sample, is above its standard error. The
 judged graphs compute as those that ``max_drop`` judges, see
 :func:`~ovtool.compression.calibration_rules.judging_properties`: in f32 for a target that does not
 overflow, otherwise in the kernels of this CPU. The noise ranks candidates; it does not predict a
@@ -13,9 +14,8 @@ metric.
 
 from __future__ import annotations
 
-import math
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,7 +26,7 @@ from ovtool.compression.calibration_rules import (
     find_attention,
 )
 from ovtool.compression.nncf_adapter import CalibrationFeed
-from ovtool.compression.output_noise import OutputNoise
+from ovtool.compression.output_noise import OutputNoise, compare_noise, limit_db
 from ovtool.compression.ptq import TIME_LIMITS_S, Int8Settings
 from ovtool.compression.saved_state import load_state, save_state
 from ovtool.core import files, units
@@ -34,7 +34,7 @@ from ovtool.core.errors import InputError
 from ovtool.datasets.samples import DerivedSamples
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import openvino as ov
 
@@ -46,8 +46,9 @@ STATE = "settings.json"
 BY_RULES = "settings by rules"
 """Name of the candidate without changes."""
 MIN_GAIN_DB = 0.1
-"""Smaller differences are rounding: the candidate before stays."""
+"""Smaller mean gains are rounding: the candidate before stays."""
 _MAX_JUDGED = 32
+_DIGITS = 4  # of a ratio in dB
 _MIN_TO_HOLD_BACK = 16  # with fewer, candidates are judged on the samples that calibrate them
 _CALIBRATED = {"medium": 100, "high": 300}
 """Maximum number of samples that calibrate a candidate. Few misjudge the full bias correction:
@@ -65,8 +66,9 @@ Changes = dict[str, Any]
 class SettingsAttempt:
     """A candidate of the search and its noise.
 
-    ``changed`` are the settings that differ from the start; ``sqnr_db`` is of the worst output,
-    ``output`` its position, from 0.
+    ``changed`` are the settings that differ from the start; ``sqnr_db`` is the mean of
+    ``samples_db``, the ratios of each judged request; ``output`` is the position of the worst
+    output, from 0.
     """
 
     changed: Changes
@@ -74,6 +76,7 @@ class SettingsAttempt:
     sqnr_db: float | None = None
     output: int | None = None
     error: str | None = None
+    samples_db: tuple[float, ...] = ()
 
     @property
     def name(self) -> str:
@@ -114,13 +117,14 @@ class CalibrationSearch:
         )
         self.steps = list_steps(context.model, context.settings, effort, self.feed.count)
         self.attempts: list[SettingsAttempt] = []
+        self.chosen: Changes = {}
         self.spent_s = self.earlier_s = 0.0
         """Seconds of the search: in all, and in runs that were interrupted."""
         self.finished = False
         self._resume()
 
     def rank(self) -> list[SettingsAttempt]:
-        """Return the candidates as :func:`rank_attempts` does.
+        """Return the chosen attempt, then the others, the least noise first, without failed ones.
 
         Raises:
             InputError: The settings at the start cannot be quantized.
@@ -131,23 +135,29 @@ class CalibrationSearch:
             noise = OutputNoise(self.context.model, self.judging, self.context, _MAX_JUDGED)
             if noise.known:
                 self._search(noise)
-        return rank_attempts(self.attempts)
+        known = [attempt for attempt in self.attempts if attempt.sqnr_db is not None]
+        return sorted(known, key=lambda a: (a.changed != self.chosen, -(a.sqnr_db or 0.0)))
 
     def _search(self, noise: OutputNoise) -> None:
-        best = self._try({}, noise)
-        if best.error is not None:
-            raise InputError(best.error)
+        start = self._try({}, noise)
+        if start.error is not None:
+            raise InputError(start.error)
         for step in self.steps:
-            start = best
+            tried: list[SettingsAttempt] = []
             for changes in step:
                 self._count_time()
                 if self.spent_s >= self.time_limit_s:
+                    self._choose(start, tried)
                     return
-                attempt = self._try({**start.changed, **changes}, noise)
-                if _gain(attempt, best) > MIN_GAIN_DB:
-                    best = attempt
+                tried.append(self._try({**start.changed, **changes}, noise))
+            start = self._choose(start, tried)
         self.finished = True
         self._save()
+
+    def _choose(self, start: SettingsAttempt, tried: Sequence[SettingsAttempt]) -> SettingsAttempt:
+        best = choose_attempt(start, tried)
+        self.chosen = best.changed
+        return best
 
     def _count_time(self) -> None:
         self.spent_s = self.earlier_s + time.monotonic() - self._started_s
@@ -160,20 +170,22 @@ class CalibrationSearch:
         if known is not None:
             return known
         started = time.monotonic()
-        draft = SettingsAttempt(changed, 0.0)
-        self.context.progress.start(f"trying: {draft.name}")
-        ratio, output, error = None, None, None
+        attempt = SettingsAttempt(changed, 0.0)
+        self.context.progress.start(f"trying: {attempt.name}")
         try:
             model = ptq.quantize(self.context.model, self.with_changes(changed), self.feed)
             measured = noise.measure(model)
-            ratio, output = measured.sqnr_db, measured.output
+            ratios = tuple(round(ratio, _DIGITS) for ratio in measured.requests_db)
+            mean = sum(limit_db(ratio) for ratio in ratios) / len(ratios)
+            attempt = replace(attempt, sqnr_db=mean, output=measured.output, samples_db=ratios)
         except InputError as failure:
-            error = str(failure)
-        seconds = round(time.monotonic() - started, 3)
-        attempt = SettingsAttempt(changed, seconds, ratio, output, error)
+            attempt = replace(attempt, error=str(failure))
+        attempt = replace(attempt, seconds=round(time.monotonic() - started, 3))
         self.attempts.append(attempt)
         self._save()
-        figure = f"failed, {error}" if error is not None else f"{units.text(ratio)} dB"
+        figure = f"{units.text(attempt.sqnr_db)} dB"
+        if attempt.error is not None:
+            figure = f"failed, {attempt.error}"
         self.context.progress.note(f"{attempt.name}: {figure}")
         return attempt
 
@@ -197,6 +209,7 @@ class CalibrationSearch:
         state = {
             "spent_s": self.spent_s,
             "finished": self.finished,
+            "chosen": self.chosen,
             "attempts": [asdict(attempt) for attempt in self.attempts],
         }
         save_state(self.context.scratch / STATE, state)
@@ -207,31 +220,29 @@ class CalibrationSearch:
         if state is None:
             return
         self.spent_s = self.earlier_s = state["spent_s"]
-        self.finished = state["finished"]
-        self.attempts = [SettingsAttempt(**attempt) for attempt in state["attempts"]]
+        self.finished, self.chosen = state["finished"], state["chosen"]
+        self.attempts = [
+            SettingsAttempt(**(attempt | {"samples_db": tuple(attempt["samples_db"])}))
+            for attempt in state["attempts"]
+        ]
         self.context.progress.note(f"resumed after {len(self.attempts)} settings")
 
 
-def _gain(attempt: SettingsAttempt, best: SettingsAttempt) -> float:
-    """Return the gain of an attempt over another one, in dB; -inf for one that failed."""
-    if attempt.sqnr_db is None or best.sqnr_db is None:
-        return -math.inf
-    gain = attempt.sqnr_db - best.sqnr_db
-    return 0.0 if math.isnan(gain) else gain  # both infinite
+def choose_attempt(start: SettingsAttempt, tried: Sequence[SettingsAttempt]) -> SettingsAttempt:
+    """Return the attempt with the least noise of those that are better than the start, or that.
 
-
-def rank_attempts(attempts: list[SettingsAttempt]) -> list[SettingsAttempt]:
-    """Return the best attempt, then the others, the least noise first, without those that failed.
-
-    An attempt is better than one before it by more than :data:`MIN_GAIN_DB`, as in the search.
+    An attempt is better if its mean gain, see :func:`~.output_noise.compare_noise`, is above its
+    standard error (the rule of Breiman et al. 1984, "Classification and Regression Trees", section
+    3.4.3) and above :data:`MIN_GAIN_DB`. A single sample has no standard error.
     """
-    known = [attempt for attempt in attempts if attempt.sqnr_db is not None]
-    if not known:
-        return []
-    best = known[0]
-    for attempt in known[1:]:
-        best = attempt if _gain(attempt, best) > MIN_GAIN_DB else best
-    return sorted(known, key=lambda attempt: (attempt is not best, -(attempt.sqnr_db or 0.0)))
+    better = []
+    for attempt in tried:
+        if attempt.sqnr_db is None:
+            continue
+        gain = compare_noise(start.samples_db, attempt.samples_db)
+        if gain.mean_db > MIN_GAIN_DB and not gain.mean_db <= gain.error_db:
+            better.append((gain.mean_db, attempt))
+    return max(better, key=lambda pair: pair[0])[1] if better else start
 
 
 def list_steps(

@@ -7,7 +7,7 @@ Noise that ruins the scores is small beside the boxes, so each group of channels
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,9 +29,12 @@ if TYPE_CHECKING:
 
     Outputs = list[NDArray[Any]]
     """All outputs of one request."""
+    Powers = NDArray[np.float64]
+    """Power of the error and of the signal, [requests, 2]."""
 
 _CHECKED = 4  # samples to judge a single quantization on
 _MAX_SQNR_DB = 999.0
+_LARGEST_DB = 150.0  # a rounding of 24 bits has 144 dB
 _NEGLIGIBLE = 1e-12  # of the power: a variation that is rounding only
 
 
@@ -43,11 +46,13 @@ class Noise:
         ratio: Power of the error over the power of the signal.
         output: Position of the output, from 0.
         channels: Channels of the group, such as ``channels 4-6 of axis 1``; empty for all.
+        requests_db: Signal-to-noise ratio of each request, of its worst output or group.
     """
 
     ratio: float
     output: int
     channels: str = ""
+    requests_db: tuple[float, ...] = ()
 
     @property
     def sqnr_db(self) -> float:
@@ -66,22 +71,67 @@ def sqnr_db(noise: float) -> float:
     return -math.inf if math.isinf(noise) else -10 * math.log10(noise)
 
 
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """Mean gain of the signal-to-noise ratio, in dB, and its standard error.
+
+    The error is NaN for a single request.
+    """
+
+    mean_db: float
+    error_db: float
+
+
+def compare_noise(before: Sequence[float], after: Sequence[float]) -> Gain:
+    """Return the gain from the ratios ``before`` to those ``after``, paired by request.
+
+    A pooled ratio is that of the few requests with the most noise. Decibels of each request weigh
+    all alike, and pairs cancel what makes requests differ. Requests with infinite noise decide
+    first: the gain is infinite where ``after`` has fewer, minus infinity where it has more.
+
+    Raises:
+        ValueError: The numbers of requests differ.
+    """
+    pairs = list(zip(before, after, strict=True))
+    broken = sum(a == -math.inf for a, _ in pairs) - sum(b == -math.inf for _, b in pairs)
+    if broken:
+        return Gain(math.copysign(math.inf, broken), 0.0)
+    gains = np.array([limit_db(b) - limit_db(a) for a, b in pairs])
+    error = gains.std(ddof=1) / math.sqrt(gains.size) if gains.size > 1 else math.nan
+    return Gain(float(gains.mean()), float(error))
+
+
+def limit_db(ratio_db: float) -> float:
+    """Return a ratio within those that outputs in f32 show."""
+    return min(max(ratio_db, -_LARGEST_DB), _LARGEST_DB)
+
+
 def relative_noise(in_float: Sequence[NDArray[Any]], quantized: Sequence[NDArray[Any]]) -> float:
     """Return the power of the difference over the power of the float outputs, over all batches.
 
     Values that are not finite in float are left out. Infinite where other quantized outputs are
     not finite, where sizes differ, or where only the float outputs are zero.
     """
-    signal = error = 0.0
-    for a, b in zip(in_float, quantized, strict=True):
-        if a.shape != b.shape:
-            return math.inf
-        known = np.isfinite(a)
-        exact, rounded = a[known].astype(np.float64), b[known].astype(np.float64)
-        if not np.isfinite(rounded).all():
-            return math.inf
-        signal += float(exact @ exact)
-        error += float((rounded - exact) @ (rounded - exact))
+    error, signal = _measure_powers(in_float, quantized).sum(0).tolist()
+    return _divide(error, signal)
+
+
+def _measure_powers(exact: Sequence[NDArray[Any]], rounded: Sequence[NDArray[Any]]) -> Powers:
+    """Return the power of the difference and of the float output of each request."""
+    return np.array([_measure_power(a, b) for a, b in zip(exact, rounded, strict=True)], float)
+
+
+def _measure_power(exact: NDArray[Any], rounded: NDArray[Any]) -> tuple[float, float]:
+    if exact.shape != rounded.shape:
+        return math.inf, 0.0
+    known = np.isfinite(exact)
+    a, b = exact[known].astype(np.float64), rounded[known].astype(np.float64)
+    if not np.isfinite(b).all():
+        return math.inf, 0.0
+    return float((b - a) @ (b - a)), float(a @ a)
+
+
+def _divide(error: float, signal: float) -> float:
     if error == 0:
         return 0.0
     return error / signal if signal else math.inf
@@ -120,26 +170,48 @@ class FloatOutputs:
 
     def compare(self, rows: Sequence[Outputs]) -> Noise:
         """Return the worst noise of the outputs of other graphs for the same requests."""
-        noises = [
-            noise
+        parts = [
+            part
             for index, column in self._columns.items()
-            for noise in self._compare(index, column, [row[index] for row in rows])
+            for part in self._compare(index, column, [row[index] for row in rows])
         ]
-        return max(noises, key=lambda noise: noise.ratio)
+        worst = max((noise for noise, _ in parts), key=lambda noise: noise.ratio)
+        by_request = np.max([_request_ratios(powers) for _, powers in parts], axis=0)
+        return replace(worst, requests_db=tuple(sqnr_db(ratio) for ratio in by_request.tolist()))
 
-    def _compare(self, index: int, exact: Outputs, column: Outputs) -> list[Noise]:
+    def _compare(self, index: int, exact: Outputs, column: Outputs) -> list[tuple[Noise, Powers]]:
+        """Return the noise of an output, or of each group of its channels, with its powers."""
         groups = self._groups[index]
         same = all(a.shape == b.shape for a, b in zip(exact, column, strict=True))
         if not groups or not same:
-            return [Noise(relative_noise(exact, column), index)]
-        noises = []
+            powers = _measure_powers(exact, column)
+            return [(Noise(_divide(*powers.sum(0).tolist()), index), powers)]
+        parts = []
         for group in groups:
             difference = _take(exact, group) - _take(column, group)
             with np.errstate(over="ignore"):
-                error = float((difference**2).sum())
-            ratio = error / group.variation if math.isfinite(error) else math.inf
-            noises.append(Noise(ratio, index, channels_text(group.channels, group.axis)))
-        return noises
+                errors = (difference**2).reshape(len(exact), -1).sum(1)
+            errors[~np.isfinite(errors)] = math.inf
+            powers = np.stack([errors, np.full(len(exact), group.variation / len(exact))], 1)
+            noise = Noise(
+                _divide(float(errors.sum()), group.variation),
+                index,
+                channels_text(group.channels, group.axis),
+            )
+            parts.append((noise, powers))
+        return parts
+
+
+def _request_ratios(powers: Powers) -> NDArray[np.float64]:
+    """Return the ratio of the error of each request to its signal.
+
+    A request without signal, such as an empty mask, has that of the mean request.
+    """
+    errors, signals = powers.T
+    mean = signals.mean()
+    signals = np.where(signals > _NEGLIGIBLE * mean, signals, mean)
+    pairs = zip(errors.tolist(), signals.tolist(), strict=True)
+    return np.array([_divide(error, signal) for error, signal in pairs])
 
 
 def _find_groups(column: Outputs) -> list[_Group]:

@@ -251,8 +251,8 @@ def _record(
             _outline(saved) == _outline(_read(parent.xml))
         ):
             raise InputError(f"{step.method} changes no layer of {parent.name}", _NO_LAYER_HINT)
-        stored = asdict(storage.measure_storage(xml, saved))
-        checked = check_runs(saved, parent, inputs.calibration, progress)
+        checked = check_runs(xml, parent, inputs.calibration, progress, keep=judge is not None)
+        stored = asdict(checked.storage or storage.measure_storage(xml, saved))
         weights = None
         if network is not None:
             network.save(xml.with_name(variant.NETWORK))

@@ -12,19 +12,28 @@ import sys
 import pytest
 
 PAIRS = 5
-BUDGETS = {"int8": (1.1, 1.05), "weights": (1.1, 1.25)}
-"""Time and peak memory as ratios. The check after compression compiles the model and runs it, which
-weights alone do not: 62 MiB for EfficientNet-Lite0, in f32."""
+BUDGETS = {"int8": (1.1, 1.05), "weights": (1.1, 1.05)}
+"""Time and peak memory of the process as ratios. The check after ``weights`` compiles and runs
+the model in a process of its own, whose memory comes on top: its peak is shown too."""
 OURS = """
 import json, sys, time
 from pathlib import Path
 import nncf, openvino
 from ovtool.datasets import registry as data
 from ovtool.compression.method import MethodInputs
+from ovtool.compression.execution_check import Examiner
 from ovtool.compression.pipeline import apply_method
 from ovtool.core.variant import Variant
 folder, out, method = sys.argv[1:]
 parent = Variant.load(folder)
+close, checking = Examiner.close, 0.0
+def read_and_close(self):
+    global checking
+    if self._worker is not None:
+        lines = Path(f"/proc/{self._worker.pid}/status").read_text().splitlines()
+        checking = int(next(l for l in lines if "VmHWM" in l).split()[1]) / 1024
+    close(self)
+Examiner.close = read_and_close
 started = time.perf_counter()
 samples = None
 if method == "int8":
@@ -42,7 +51,7 @@ from ovtool.datasets import registry as data
 from ovtool.datasets.samples import batches
 from ovtool.core.variant import Variant
 folder, out, method = sys.argv[1:]
-parent = Variant.load(folder)
+parent, checking = Variant.load(folder), 0.0
 started = time.perf_counter()
 model = ov.Core().read_model(parent.xml)
 if method == "int8":
@@ -58,7 +67,7 @@ seconds = time.perf_counter() - started
 """
 END = """
 peak = next(l for l in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in l)
-print(json.dumps([seconds, int(peak.split()[1]) / 1024]))
+print(json.dumps([seconds, int(peak.split()[1]) / 1024, checking]))
 """
 
 
@@ -89,7 +98,7 @@ def test_compression_costs_little_more_than_nncf(variants, method, tmp_path):
     print(
         f"cost of {method}: time {time_x:.3f} of bare NNCF's ({listed[0]}), peak memory"
         f" {memory_x:.3f} ({listed[1]}); bare {results['bare'][0][0]:.1f} s,"
-        f" {results['bare'][0][1]:.0f} MiB"
+        f" {results['bare'][0][1]:.0f} MiB; process of the check {results['ours'][0][2]:.0f} MiB"
     )
     assert time_x < BUDGETS[method][0]
     assert memory_x < BUDGETS[method][1]

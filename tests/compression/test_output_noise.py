@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from openvino import opset15 as op
+from scipy import stats
 
 from ovtool.compression.layer_sensitivity import measure_sensitivity
 from ovtool.compression.method import MethodContext, MethodInputs
-from ovtool.compression.output_noise import FloatOutputs, OutputNoise, relative_noise
+from ovtool.compression.output_noise import FloatOutputs, OutputNoise, compare_noise, relative_noise
 from ovtool.compression.registry import parse_settings
 from ovtool.core.progress import SILENT
 from tests.compression.samples import Listed, compress
@@ -118,6 +119,68 @@ def test_outputs_without_groups_are_compared_as_a_whole():
     ragged = [np.ones((1, n)) for n in (3, 4)]
     assert FloatOutputs([[r] for r in ragged]).compare([[r] for r in ragged]).ratio == 0
     assert not FloatOutputs([[np.ones(3, np.int64)]]).known
+
+
+def test_each_request_has_the_ratio_of_its_worst_output():
+    errors = np.array([[0.01, 0.1], [0.1, 0.01], [0, 0.001]])
+    exact = [[np.full((1, 5), size), np.full((1, 3), 1.0)] for size in (1.0, 100.0, 1.0)]
+    other = [[y * (1 + e) for y, e in zip(row, pair, strict=True)]
+             for row, pair in zip(exact, errors, strict=True)]  # fmt: skip
+    noise = FloatOutputs(exact).compare(other)
+    assert noise.requests_db == pytest.approx((20, 20, 60))
+    exact[2][0][:] = 0  # an empty mask: the mean power of the requests is that of two thirds
+    other[2][0][:] = 10
+    power = (1 + 100**2) / 3
+    ratios = FloatOutputs(exact).compare(other).requests_db
+    assert ratios == pytest.approx((20, 20, 10 * math.log10(power / 100)))
+
+
+def test_requests_of_channel_groups_and_ragged_outputs_have_ratios():
+    exact = detections(1, (1, 50))
+    other = [values.copy() for values in exact]
+    other[1][0, 5] += 0.3
+    other[3][0, 5, 3] = np.nan
+    noise = FloatOutputs([[e] for e in exact]).compare([[o] for o in other])
+    scores = np.stack(exact)[:, 0, 4:]
+    variation = ((scores - scores.mean((0, 2), keepdims=True)) ** 2).sum() / len(exact)
+    expected = 10 * math.log10(variation / (50 * 0.3**2))
+    assert noise.requests_db == pytest.approx((math.inf, expected, math.inf, -math.inf), abs=1e-4)
+    ragged = [np.ones((1, n)) for n in (3, 4)]
+    noise = FloatOutputs([[r] for r in ragged]).compare([[1.1 * ragged[0]], [1.01 * ragged[1]]])
+    assert noise.requests_db == pytest.approx((20, 40))
+
+
+def test_one_noisy_sample_decides_the_pooled_ratio_and_not_the_paired_gain():
+    """Six lines of text: a candidate better on the noisiest one, and worse on the other five."""
+    exact = [[np.ones((1, 10))] for _ in range(6)]
+    before, after = [0.5, *[0.01] * 5], [0.1, *[0.02] * 5]
+    a, b = (FloatOutputs(exact).compare([[y[0] * (1 + e)] for y, e in zip(exact, es, strict=True)])
+            for es in (before, after))  # fmt: skip
+    assert b.sqnr_db > a.sqnr_db + 13
+    gain = compare_noise(a.requests_db, b.requests_db)
+    assert gain.mean_db == pytest.approx((20 * math.log10(5) - 5 * 20 * math.log10(2)) / 6)
+    assert gain.mean_db < -2
+
+
+@given(st.lists(st.floats(-40, 140), min_size=2, max_size=20), st.floats(-5, 5))
+def test_the_gain_of_a_shift_is_the_shift(ratios, shift):
+    shifted = [ratio + shift for ratio in ratios]
+    gain = compare_noise(ratios, shifted)
+    assert (gain.mean_db, gain.error_db) == pytest.approx((shift, 0), abs=1e-6)
+    assert compare_noise(shifted, ratios).mean_db == pytest.approx(-shift, abs=1e-6)
+
+
+@given(st.lists(st.floats(-40, 60), min_size=2, max_size=20), st.integers(0, 99))
+def test_the_error_of_the_gain_is_that_of_the_mean_of_the_pairs(ratios, seed):
+    other = np.random.default_rng(seed).uniform(-10, 10, len(ratios)) + ratios
+    gain = compare_noise(ratios, other.tolist())
+    assert gain.error_db == pytest.approx(stats.sem(other - ratios))
+
+
+def test_exact_outputs_have_no_gain_over_exact_outputs():
+    assert compare_noise([math.inf] * 3, [math.inf] * 3).mean_db == 0
+    assert math.isfinite(compare_noise([20.0, 20.0], [math.inf, 20.0]).mean_db)
+    assert math.isnan(compare_noise([20.0], [21.0]).error_db)
 
 
 def test_channels_of_infinite_outputs_are_infinite_noise():
