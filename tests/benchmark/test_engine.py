@@ -36,6 +36,7 @@ def test_rounds_alternate_in_random_order(tmp_path):
     assert [r.index for r in rows[0].rounds] == list(range(8))
 
 
+@pytest.mark.slow
 def test_order_depends_on_the_seed(tmp_path):
     def order(seed):
         runner = Watched()

@@ -16,6 +16,7 @@ from tests.helpers import graphs as models
 F32 = {"INFERENCE_PRECISION_HINT": "f32"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device", ["CPU", "HETERO:CPU", "AUTO:CPU"])
 def test_time_of_each_layer_is_measured(device):
     model = models.convolutional(batch=16)

@@ -416,6 +416,7 @@ def test_samples_with_scalar_inputs_have_their_own_values(opened_here, tmp_path,
         np.testing.assert_allclose(outputs["arr_0"], x * s[:, None], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_batches_are_consecutive_samples_that_share_their_unbatched_inputs():
     shared = [np.array([0, 0, 0, 1, 1, 0])]
     assert list(_split_batches(shared, 6, 2)) == [range(2), range(2, 3), range(3, 5), range(5, 6)]

@@ -93,6 +93,7 @@ def test_quality_is_drawn_once_per_configuration():
     assert [shown.count(label) for label in ("0.912", "0.870")] == [1, 1]
 
 
+@pytest.mark.slow
 def test_startup_is_the_median_of_each_phase_that_was_measured():
     points = [
         point(i, batch=i + 1, compile_cold_ms=value)

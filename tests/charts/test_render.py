@@ -61,6 +61,7 @@ def library():
         return renderer.library()
 
 
+@pytest.mark.slow
 def test_charts_are_written_with_titles_and_captions(tmp_path):
     svg, png = write_charts([chart()], tmp_path / "out")
     assert ">A dot<" in svg.read_text()

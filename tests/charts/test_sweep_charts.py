@@ -61,6 +61,7 @@ def test_charts_draw_few_and_many(tmp_path, models, batches, devices):
         assert len(points) == rows + len(models) * context
 
 
+@pytest.mark.slow
 def test_charts_without_data_are_omitted(tmp_path):
     trials = [t for t in sweeps.trials(batches=(1,)) if t.variant == sweeps.INT8.id]
     folder = sweeps.make(tmp_path / "s", [sweeps.measure(t) for t in trials])

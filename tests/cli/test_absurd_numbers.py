@@ -99,6 +99,7 @@ def leaves(value):
         yield value
 
 
+@pytest.mark.slow
 @given(text=texts)
 def test_shapes_and_lists_take_usable_numbers_or_are_refused(text):
     for name, value in (

@@ -88,6 +88,7 @@ def test_answer_names_the_faster_row_that_a_limit_excludes(answer, tmp_path):
     assert again.winner["trial"] == passed.row["trial"]
 
 
+@pytest.mark.slow
 def test_no_row_is_passed_over_without_a_limit(answer, tmp_path):
     choice, _ = answer(sweeps.whole(tmp_path / "sweep"), min_quality=0)
     assert choice.passed_over is None
@@ -166,6 +167,7 @@ def test_doubts_are_whole_or_without_their_evidence(answer, tmp_path):
     assert text == f"(and {len(left)} more: --explain)"
 
 
+@pytest.mark.slow
 def test_the_time_of_the_command_replaces_the_measured_time(answer, tmp_path):
     _, lines = answer(sweeps.whole(tmp_path / "sweep"), took="took 3 min 28 s")
     assert sum("3 min 28 s" in line for line in lines) == 1

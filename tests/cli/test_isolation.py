@@ -150,6 +150,7 @@ print(len(list(Path("/proc/self/task").iterdir())), flush=True)
 """
 
 
+@pytest.mark.slow
 @linux
 @pytest.mark.skipif(sandbox.reason_unconfined() is not None, reason="no sandbox")
 def test_a_verb_cannot_write_beside_its_output(tmp_path):

@@ -106,6 +106,7 @@ def test_every_verb_with_the_option_is_tested():
     assert set(list_verbs_with_json()) == {*COMMANDS}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "verb",
     [pytest.param(v, marks=MARKS.get(v, ())) for v in COMMANDS],

@@ -303,6 +303,7 @@ def test_choose_names_the_wrong_argument(refused, swept, arguments, named):
     assert all(name in refusal.text for name in named)
 
 
+@pytest.mark.slow
 def test_limits_that_no_row_meets_exit_with_1(refused, ovtool, swept):
     refusal = refused("choose", swept, "--max-latency-ms", "0.001", status=1)
     assert "0.001" in refusal.error

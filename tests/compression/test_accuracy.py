@@ -197,6 +197,7 @@ class PairedEvaluator(ScriptedEvaluator):
         return super().__call__(model)
 
 
+@pytest.mark.slow
 def test_the_drop_is_paired_by_sample(products, tmp_path, progress):
     in_float = np.arange(300) < 270
     quantized = in_float.copy()
@@ -214,6 +215,7 @@ def test_the_drop_is_paired_by_sample(products, tmp_path, progress):
     assert "too few samples" not in " ".join(progress.notes)
 
 
+@pytest.mark.slow
 def test_the_drop_of_an_error_is_paired_by_sample(products, tmp_path):
     """Errors of the samples differ far more than what quantization adds to each."""
     in_float = np.linspace(0.1, 2.0, 50)

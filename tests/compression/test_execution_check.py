@@ -70,6 +70,7 @@ def test_parent_with_nan_on_the_data_raises(tmp_path):
         compress(parent, "weights", {}, data, out=tmp_path / "w", name="w")
 
 
+@pytest.mark.slow
 def test_a_text_generator_is_checked_on_tokens_masks_and_positions(tmp_path):
     parent = convert(write_openvino_folder(tmp_path / "source"), out=tmp_path / "v")
     lines = []

@@ -37,6 +37,7 @@ def test_same_network_gives_the_same_files(source, tmp_path):
     assert again.record.sha256 == source.record.sha256
 
 
+@pytest.mark.slow
 def test_restore_network_repeats_recorded_steps(trained, tmp_path):
     def network():
         return restore_network(residual(), trained)

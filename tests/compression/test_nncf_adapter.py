@@ -46,6 +46,7 @@ def test_error_of_the_data_is_not_changed(conv, tmp_path):
         compress(conv, "int8", {}, damaged, out=tmp_path / "q", name="q")
 
 
+@pytest.mark.slow
 def test_calibration_samples_are_spread_over_the_data(conv, tmp_path, progress):
     arrays = [np.full((3, 16, 16), index, np.float32) for index in range(12)]
     one_high = Listed(arrays)
@@ -64,6 +65,7 @@ def test_calibration_samples_are_spread_over_the_data(conv, tmp_path, progress):
     assert ("calibrating", 3) in progress.tasks
 
 
+@pytest.mark.slow
 def test_static_batch_is_calibrated_in_padded_batches(tmp_path, pictures, progress):
     parent = save(tmp_path / "four", convolutional(batch=4), batch_note="")
     some = Listed([sample.inputs["x"] for sample in pictures][:6])
@@ -93,6 +95,7 @@ def test_nncf_prints_nothing_to_the_terminal(conv, pictures, tmp_path):
     assert (done.stdout, done.stderr) == ("end", "")
 
 
+@pytest.mark.slow
 def test_progress_listener_can_print(conv, pictures, tmp_path, capsys):
     class Printing(Notes):
         def start(self, task, total=None):

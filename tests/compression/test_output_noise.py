@@ -233,6 +233,7 @@ def frames():
     return Listed(list(RNG.standard_normal((8, 3, 16, 16)).astype(np.float32)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("order", "channels"), [(1, "channels 4-6"), (-1, "channels 0-2")])
 def test_scores_that_one_quantizer_ruins_are_noted(tmp_path, frames, order, channels):
     parent = save(tmp_path / "det", detector(order))
@@ -242,6 +243,7 @@ def test_scores_that_one_quantizer_ruins_are_noted(tmp_path, frames, order, chan
     assert variant.record.steps[-1].details["noise"]["sqnr_db"] < 10
 
 
+@pytest.mark.slow
 def test_boxes_of_the_range_of_scores_are_not_noted(tmp_path, frames):
     parent = save(tmp_path / "det", detector(1, scale=1.0))
     variant = compress(parent, "int8", {}, frames, out=tmp_path / "q", name="q")

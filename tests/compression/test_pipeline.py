@@ -15,6 +15,7 @@ from ovtool.core.variant import Variant
 from tests.compression.samples import Listed, compress, types_of
 
 
+@pytest.mark.slow
 def test_record_has_the_step_and_the_ports(conv, pictures, tmp_path):
     compressed = compress(
         conv, "int8", {"preset": "mixed"}, pictures, out=tmp_path / "q", name="small8"
@@ -113,6 +114,7 @@ def test_int8_without_data_raises(conv, tmp_path):
     assert caught.value.need == "calibration"
 
 
+@pytest.mark.slow
 def test_same_step_is_reused_with_a_note(conv, pictures, tmp_path, progress):
     first = compress(conv, "int8", {}, pictures, out=tmp_path / "q", name="q")
     again = compress(conv, "int8", {"preset": "auto"}, pictures, out=tmp_path / "q", name="q",

@@ -147,6 +147,7 @@ def depthwise(seed=0):
     return ov.Model([op.result(h)], [x], "depthwise")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("scales", "values"), [("per_tensor", 1), ("per_channel", 16)])
 def test_activation_scales_before_a_depthwise_convolution(tmp_path, scales, values):
     parent = save(tmp_path / "depthwise", depthwise())

@@ -144,6 +144,7 @@ def test_interrupted_training_gives_the_same_weights(tmp_path):
     assert same(again, uninterrupted)
 
 
+@pytest.mark.slow
 def test_patience_stops_training(tmp_path):
     network, data = residual(), patterns()
     settings = {"batch_size": 16, "learning_rate": 3e-3, "schedule": "constant"}

@@ -125,6 +125,7 @@ def test_wrong_suffix_raises_with_the_file(tmp_path):
         load_samples(str(tmp_path / "f.npy"), [X], None)
 
 
+@pytest.mark.slow
 @given(
     name=st.sampled_from(["d.npz", "c.npz", "d.npy"]),
     cut=st.floats(0, 1),

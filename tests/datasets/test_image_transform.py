@@ -215,6 +215,7 @@ def encoded(kind):
 WHOLE = {kind: encoded(kind) for kind in ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM")}
 
 
+@pytest.mark.slow
 @given(
     kind=st.sampled_from(sorted(WHOLE)),
     cut=st.floats(0, 1),

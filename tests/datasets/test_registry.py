@@ -41,6 +41,7 @@ def test_imagenet20_is_labelled():
     assert (first.label, first.inputs["x"].shape) == (243, (3, 32, 32))
 
 
+@pytest.mark.slow
 def test_photographs_are_unlabelled_and_all_different():
     pytest.importorskip("skimage", reason="the package of the images is optional")
     samples = load_samples("sample:photographs", [PORT], STEPS)

@@ -115,6 +115,7 @@ def test_parts_of_a_text_share_no_token_and_cover_it(generator, tmp_path):
     assert len(load(generator, tmp_path, letters, limit=2)) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "options"), [(MIN_TOKENS - 1, {}), (500, {"part": "1/2"})])
 def test_a_text_of_few_tokens_is_an_error(generator, tmp_path, count, options):
     expected = count // (2 if options else 1)
@@ -127,6 +128,7 @@ def test_a_window_has_no_more_tokens_than_the_model_has_positions(generator, tmp
     assert load(generator, tmp_path, "a" * 300).window == 100
 
 
+@pytest.mark.slow
 def test_the_tokens_are_those_of_the_tokenizer(tmp_path):
     pytest.importorskip("openvino_tokenizers", reason="ovtool[llm] is not installed")
     import transformers

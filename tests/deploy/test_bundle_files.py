@@ -27,6 +27,7 @@ FILES = (
 CODE = [path for path in FILES if path.endswith(".py")]
 
 
+@pytest.mark.slow
 def test_the_files_are_those_of_a_bundle(deployed):
     present = {p.relative_to(deployed.bundle).as_posix() for p in deployed.bundle.rglob("*.*")}
     assert present == {*FILES, VERIFICATION, ".ovtool"}

@@ -101,6 +101,7 @@ def test_a_list_of_classes_must_fit_the_outputs(deployed, tmp_path, local_worker
         api.deploy(deployed.sweep, tmp_path / "b", classes=tmp_path / "two.txt")
 
 
+@pytest.mark.slow
 def test_models_that_a_bundle_cannot_run(deployed, tmp_path, local_workers):
     stateful = graphs.save(tmp_path / "stateful", graphs.accumulating())
     swept = api.sweep([stateful], out=tmp_path / "s", hints=["latency"], **QUICK)
@@ -109,6 +110,7 @@ def test_models_that_a_bundle_cannot_run(deployed, tmp_path, local_workers):
     assert not (tmp_path / "b").exists()
 
 
+@pytest.mark.slow
 def test_a_changed_variant_is_refused(tmp_path, local_workers):
     variant = graphs.save(tmp_path / "dense", graphs.fully_connected())
     swept = api.sweep([variant], out=tmp_path / "s", hints=["latency"], **QUICK)

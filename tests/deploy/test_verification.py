@@ -37,6 +37,7 @@ def described(copy, monkeypatch):
     return manifest
 
 
+@pytest.mark.slow
 def test_a_bundle_is_verified_again(copy):
     settings = api.MeasurementSettings(**QUICK)
     verified = verify_bundle(copy, settings=settings)

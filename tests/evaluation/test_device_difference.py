@@ -159,6 +159,7 @@ def with_end(folder, second=False):
     return save(folder / "net", ov.Model(results, model.get_parameters(), "end"))
 
 
+@pytest.mark.slow
 def test_a_view_is_no_divergence(tmp_path):
     """The operation before it stands for it."""
     difference = compare(with_end(tmp_path), AlteredRunner("classifier"))
@@ -187,6 +188,7 @@ def test_a_difference_that_vanishes_when_it_is_read_names_no_view(tmp_path):
     assert difference.search_failure
 
 
+@pytest.mark.slow
 def test_every_output_is_compared(tmp_path):
     difference = compare(with_end(tmp_path, second=True), AlteredRunner("other"))
     assert difference.output == "other"

@@ -200,6 +200,7 @@ def test_chunks_of_slow_inferences_stay_small(monkeypatch):
     assert list(sizes()) == [1, 8, 64, 64, 63]
 
 
+@pytest.mark.slow
 def test_a_graph_is_evaluated_with_the_given_properties(tmp_path, lines, monkeypatch):
     plain = api.convert(write_onnx(tmp_path / "r.onnx"), out=tmp_path / "plain")
     used = []

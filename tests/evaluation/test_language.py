@@ -139,6 +139,7 @@ def test_a_window_is_no_longer_than_the_model_has_positions(tmp_path):
     assert choose_windows(made, len(TOKENS)) == split_windows(len(TOKENS), 32, 16)
 
 
+@pytest.mark.slow
 def test_the_logits_of_a_reference_are_computed_once(variants, tmp_path):
     class Counted:
         computed = 0
@@ -174,6 +175,7 @@ def test_prompts_together_continue_as_each_alone(variants):
     assert len({tuple(tokens) for tokens in together.tolist()}) > 1
 
 
+@pytest.mark.slow
 def test_a_precision_is_that_of_the_compiled_graph(variants, tmp_path):
     base, text = variants["base"], text_of(variants["base"])
     reference = open_reference(base, text, tmp_path)

@@ -55,6 +55,7 @@ def trial(variant, precision="f32", **generation):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_configuration_has_the_figures_of_evaluate_once(variants, tmp_path):
     judge = evaluator(variants, tmp_path)
     figures, _ = judge(trial(variants["other"]))
@@ -68,12 +69,14 @@ def test_a_configuration_has_the_figures_of_evaluate_once(variants, tmp_path):
     assert judge(trial(variants["other"], kv_cache_precision="u8"))[0] != {}
 
 
+@pytest.mark.slow
 def test_without_a_baseline_there_is_the_perplexity_alone(variants, tmp_path):
     figures, _ = evaluator(variants, tmp_path, None)(trial(variants["other"]))
     assert "perplexity" in figures
     assert "perplexity_rise_pct" not in figures
 
 
+@pytest.mark.slow
 def test_a_baseline_of_another_vocabulary_fails_the_evaluation(variants, tmp_path):
     with pytest.raises(TrialFailedError, match=f"{VOCABULARY - 5} and {VOCABULARY}"):
         evaluator(variants, tmp_path)(trial(variants["small"]))
@@ -92,6 +95,7 @@ def test_data_that_are_no_text_are_refused(variants, tmp_path):
         judge_text(MetricRequest(), variants["base"], VariantSamples(DataSpec("noise:4")))
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_fails_the_evaluation_alone(variants, tmp_path, monkeypatch):
     command = (sys.executable, "-c", "import os; os._exit(3)")
     with monkeypatch.context() as patched:

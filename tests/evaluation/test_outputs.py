@@ -112,6 +112,7 @@ def test_nothing_compared_is_no_agreement(rows, reference, empty, differing):
     assert (part.empty, part.differing) == (empty, differing)
 
 
+@pytest.mark.slow
 @given(hnp.arrays(np.float64, (4, 3), elements=st.floats(-1e300, 1e300)))
 def test_equal_outputs_have_no_error(values):
     for part in compare_output("y", values, values):

@@ -119,6 +119,7 @@ os._exit(0)
 """
 
 
+@pytest.mark.slow
 @needs_dask
 def test_a_peer_can_neither_run_code_nor_write_files(start_fleet, tmp_path):
     fleet = start_fleet()

@@ -142,6 +142,7 @@ def test_a_list_that_is_none_is_refused(tmp_path):
             cache.read_list(sha256)
 
 
+@pytest.mark.slow
 @needs_dask
 @pytest.mark.usefixtures("local_workers")
 def test_a_dataset_is_sent_once_and_evaluated_once(start_fleet, measuring, net, labeled, tmp_path):

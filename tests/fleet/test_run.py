@@ -45,6 +45,7 @@ def test_every_host_measures_the_plan_into_its_own_folder(start_fleet, net, tmp_
     assert [h.sent_mib for h in again.hosts] == [0, 0]
 
 
+@pytest.mark.slow
 def test_labels_select_hosts(start_fleet, net, tmp_path):
     fleet = start_fleet()
     fleet.join("a", npu="4000", site="lab")
@@ -144,6 +145,7 @@ def test_a_host_that_cannot_be_used_is_one_line_and_runs_nothing(
     assert measuring.groups == ()
 
 
+@pytest.mark.slow
 def test_a_plan_has_the_devices_of_each_host(start_fleet, net, tmp_path, measuring):
     measuring.devices = {"a": ("CPU",), "b": ("CPU", "NPU"), "c": ("NPU",)}
     fleet = start_fleet()
@@ -210,6 +212,7 @@ def test_a_recipe_measures_on_a_fleet(start_fleet, net, tmp_path):
     assert [h.host for h in other.sweep.hosts] == ["c"]
 
 
+@pytest.mark.slow
 def test_certificates_of_both_sides_are_required(start_fleet, net, tmp_path):
     own, other = tmp_path / "own", tmp_path / "other"
     create_certificates(own)

@@ -115,6 +115,7 @@ class Einsum(torch.nn.Module):
         return torch.einsum(self.equation, left, right)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("equation", ["bij,bik->bjk", "bij,bkj->bki", "bij,bkj->bik"])
 def test_einsums_agree_with_torch_and_fvcore(equation):
     module = Einsum(equation)

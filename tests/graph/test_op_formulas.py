@@ -29,6 +29,7 @@ def equations(draw):
     return equation, {x: sizes[x] for x in labels}, [[sizes[x] for x in t] for t in (left, right)]
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(equations())
 def test_einsum_multiplies_once_for_each_index(drawn):

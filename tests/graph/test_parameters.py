@@ -49,6 +49,7 @@ def test_convolutions(tmp_path):
     assert total(saved(model, tmp_path)) == sum(p.numel() for p in module.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [-1, 6])
 def test_transformer_with_tied_embeddings(tmp_path, length):
     torch.manual_seed(0)

@@ -144,6 +144,7 @@ def test_operations_whose_attributes_change_them_are_left_out():
     assert explain_overflow(CAUSE, model, {"x": np.full((2, 3), 2**20, np.int32)}) is CAUSE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "operation", "dtype"),
     [(TensorProto.INT8, "Add", "i8"), (TensorProto.UINT8, "Mul", "u8")],

@@ -122,6 +122,7 @@ def test_network_is_built_again_with_the_shapes_and_types_of_the_conversion(nets
     assert (network.example["ids"].shape, network.example["ids"].dtype) == ((1, 5), torch.int64)
 
 
+@pytest.mark.slow
 def test_only_what_is_built_counts_as_a_change_of_the_source(nets):
     path = nets / "nets.py"
     source = make("nets:with_example", nets / "out").record.source

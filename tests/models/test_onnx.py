@@ -75,6 +75,7 @@ def test_conversion_without_any_runtime_is_recorded_as_not_checked(tmp_path, wit
     assert [note.id for note in record.notes] == ["conversion-not-checked"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
 def test_batchwise_recurrence_is_converted_and_checked(tmp_path, kind):
     source = recurrent_onnx(tmp_path / "net.onnx", kind, states=True)
@@ -91,6 +92,7 @@ def test_batchwise_recurrence_is_converted_and_checked(tmp_path, kind):
         np.testing.assert_allclose(results[index], array, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "more"), [("GRU", {"clip": 0.1}), ("LSTM", {"clip": 0.1})])
 def test_attributes_that_the_evaluator_ignores_are_not_checked(tmp_path, kind, more):
     record = make(recurrent_onnx(tmp_path / "net.onnx", kind, **more), tmp_path / "out").record
@@ -245,6 +247,7 @@ def test_invalid_file_raises_one_line_and_leaves_nothing(invalid_file, prepare, 
     invalid_file(prepare, value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("operator", "shape", "integers"),
     [
@@ -294,6 +297,7 @@ def test_products_of_integers_do_not_saturate(tmp_path):
     assert result == pytest.approx(values @ weights, rel=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("node", "shape", "requested"),
     [

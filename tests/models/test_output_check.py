@@ -20,6 +20,7 @@ from tests.models.source_models import (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrong", [lambda y: y + 0.5, lambda y: y[:, :2]])
 def test_different_outputs_leave_nothing_behind(tmp_path, monkeypatch, wrong):
     genuine = onnx_source.read
@@ -36,6 +37,7 @@ def test_different_outputs_leave_nothing_behind(tmp_path, monkeypatch, wrong):
     assert [path.name for path in tmp_path.iterdir()] == ["net.onnx"]
 
 
+@pytest.mark.slow
 def test_tolerance_option_applies(tmp_path, monkeypatch):
     genuine = onnx_source.read
 
@@ -52,6 +54,7 @@ def test_tolerance_option_applies(tmp_path, monkeypatch):
     assert make(source, tmp_path / "out", tolerance=0.02).record.check.tolerance == 0.02
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("nodes", "status"),
     [
@@ -70,6 +73,7 @@ def test_outputs_without_evidence_are_not_checked(tmp_path, nodes, status):
     assert [note.id for note in record.notes] == ["conversion-not-checked"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("nodes", "constants"),
     [
@@ -132,6 +136,7 @@ def test_bounded_token_ids_have_no_limit(tmp_path):
     assert (record.inputs[0].maximum, record.notes) == (None, ())
 
 
+@pytest.mark.slow
 def test_fixed_value_fills_an_input(tmp_path):
     """The logarithm of rate - 8000 is NaN for the rates that would be drawn."""
     nodes = [("Sub", ["rate", "low"], "a"), ("Log", ["a"], "b"), ("Mul", ["x", "b"], "y")]
@@ -173,6 +178,7 @@ def test_padding_at_the_start_of_a_mask_that_fails_is_a_warning(
         assert [note.id for note in make(path, tmp_path / "out").record.notes] == ids
 
 
+@pytest.mark.slow
 def test_loop_over_an_open_dimension_keeps_the_traced_size(nets, tmp_path):
     record = make("nets:loop", tmp_path / "out", input_shapes={"x": (-1, -1, 4)}).record
     assert record.inputs[0].shape == (-1, 10, 4)
@@ -181,6 +187,7 @@ def test_loop_over_an_open_dimension_keeps_the_traced_size(nets, tmp_path):
     assert record.check.max_abs_difference < 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pads", [True, False])
 def test_dimensions_that_are_right_together_stay_open(tmp_path, monkeypatch, pads):
     genuine = onnx_source.read
@@ -214,6 +221,7 @@ def test_open_dimension_is_checked_at_other_sizes(tmp_path):
     assert all(f"x 1x{size}x5" in record.check.inputs for size in (8, 12, 5))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("net", ["narrow", "autocast"])
 def test_narrow_floats_of_the_source_are_its_own_error(nets, tmp_path, net):
     check = make(f"nets:{net}", tmp_path / "out").record.check
@@ -250,6 +258,7 @@ def qdq_onnx(path, weight=None):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("factor", "right"), [(1.0, True), (1.1, False)])
 def test_tolerance_of_a_quantized_source_is_its_step(tmp_path, monkeypatch, factor, right):
     genuine = onnx_source.read

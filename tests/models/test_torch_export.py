@@ -28,6 +28,7 @@ def test_exported_program_with_static_batch_becomes_dynamic(nets):
     assert "image 2x3x8x8" in record.check.inputs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("training", [True, False])
 def test_dropout_of_a_program_exported_in_training_mode_is_named(tmp_path, training):
     module = torch.nn.Sequential(torch.nn.Linear(8, 4), torch.nn.Dropout(0.5)).train(training)
@@ -51,6 +52,7 @@ def rewrite(path, change, compression=zipfile.ZIP_STORED):
             archive.writestr(name, content)
 
 
+@pytest.mark.slow
 def test_code_in_a_size_does_not_run_without_trust(nets):
     def add_code(records):
         (name,) = (name for name in records if name.endswith("models/model.json"))
@@ -71,6 +73,7 @@ def test_code_in_a_size_does_not_run_without_trust(nets):
     assert (nets / "ran").exists()  # the file does run code
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trust", [False, True])
 def test_inflated_archive_raises(nets, trust):
     path = exported(nets / "m.pt2")

@@ -60,6 +60,7 @@ def test_every_layer_has_time_and_precision(written):
     assert rows["conv1"].gflops == pytest.approx(4 * conv1 / 1e9)  # of four samples
 
 
+@pytest.mark.slow
 def test_fallbacks_are_the_layers_in_f32(written):
     _, result = written
     assert [layer.name for layer in result.fallbacks] == ["conv1"]
@@ -118,6 +119,7 @@ def test_a_busy_machine_is_noted(variants, monkeypatch, others_pct, noted):
     assert [note.id for note in result.notes if note.id == "contended"] == noted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device", ["HETERO:CPU", "AUTO:CPU"])
 def test_a_virtual_device_has_layers(variants, device):
     result = api.profile(variants["float"], device=device, hint="throughput", seconds=SECONDS)

@@ -44,6 +44,7 @@ def test_the_halves_of_the_data_share_no_sample(model):
     assert list(recipe.variants) == ["own", "int8", "int8-weights"]
 
 
+@pytest.mark.slow
 def test_a_limit_of_the_loss_takes_a_third_of_the_data(model):
     data = str(model.parent / "x.npz")
     path = api.draft(model, out=model.parent / "out", data=data, choose=ChoiceSpec(max_drop=0.02))
@@ -166,6 +167,7 @@ def test_damaged_arrays_are_found_before_the_conversion(model, monkeypatch):
         api.draft(model, out=model.parent / "out", data=str(model.parent / "x.npz"))
 
 
+@pytest.mark.slow
 def test_an_error_keeps_the_variant_of_an_earlier_run(model, images):
     out = model.parent / "out"
     api.draft(model, out=out)

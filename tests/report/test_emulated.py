@@ -83,6 +83,7 @@ def test_emulated_rows_alone_give_no_choice(alone):
         choose_from(alone)
 
 
+@pytest.mark.slow
 def test_charts_exclude_the_rows_with_a_count(both, alone):
     charts = draw_sweep_charts(both)
     assert {"latency-throughput", "speedup-f32"} <= {chart.name for chart in charts.drawn}

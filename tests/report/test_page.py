@@ -42,6 +42,7 @@ class Page(HTMLParser):
             self.lasttag = ""
 
 
+@pytest.mark.slow
 def test_page_has_the_rows_of_the_csv(written):
     _, files = written
     csv = pd.read_csv(files.csv)

@@ -108,6 +108,7 @@ def test_a_file_of_others_is_never_overwritten(tmp_path, name):
     assert (out / name).read_text() == "precious"
 
 
+@pytest.mark.slow
 def test_no_cell_of_the_csv_is_a_formula(tmp_path):
     failed = sweeps.failed(sweeps.trials()[0], '=HYPERLINK("http://x")')
     files = report([sweeps.make(tmp_path / "s", [failed])], out=tmp_path / "out")

@@ -73,6 +73,7 @@ def test_rows_return_values_of_frame(values):
         assert rows.known(name).tolist() == [row[name] is not None for row in values]
 
 
+@pytest.mark.slow
 @given(tables)
 def test_masks_select_matching_rows(values):
     rows = rows_of(values)
@@ -85,6 +86,7 @@ def test_masks_select_matching_rows(values):
     assert rows.unique("device") == list(dict.fromkeys(r["device"] for r in values))
 
 
+@pytest.mark.slow
 @given(tables)
 def test_configurations_have_order_of_first_rows(values):
     expected = {}

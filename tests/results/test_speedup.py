@@ -62,6 +62,7 @@ def test_few_common_rounds_fall_back_to_figures_with_note(tmp_path):
     assert "speedup-unpaired" in [n.id for n in table.notes]
 
 
+@pytest.mark.slow
 def test_rounds_of_different_sweeps_are_not_paired(tmp_path):
     trials = sweeps.trials(batches=(1,), loads=("latency",))
     base = [sweeps.measure(t) for t in trials if t.variant == sweeps.FP32.id]
@@ -81,6 +82,7 @@ def scaled_cpu(measurement, factor):
     return replace(measurement, rounds=rounds)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("device", "verdict", "cpu_known", "expected"),
     [
@@ -121,6 +123,7 @@ def test_speedup_is_over_baseline_of_same_shape(tmp_path):
         assert long == pytest.approx(4.5 / 3.5, rel=0.03)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("f32_ran_on", "known"), [("GPU.0", True), ("CPU", False), (None, True)])
 def test_rows_on_different_devices_have_no_speedup(tmp_path, f32_ran_on, known):
     trials = sweeps.trials(models=(sweeps.FP32,), batches=(1,), devices=("AUTO:GPU,CPU",))
@@ -130,6 +133,7 @@ def test_rows_on_different_devices_have_no_speedup(tmp_path, f32_ran_on, known):
     assert rows[rows["precision"] == "default"]["speedup_f32_x"].notna().all() == known
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ran_on", ["GPU.0", "CPU", None])
 def test_sweeps_of_one_environment_are_compared_by_figures(tmp_path, ran_on):
     trials = sweeps.trials(models=(sweeps.FP32, sweeps.INT8), devices=("AUTO:GPU,CPU",))
@@ -188,6 +192,7 @@ def test_speedup_of_any_rounds_is_positive_or_unknown(rounds_a, rounds_b, group_
         assert result.ratio.low <= result.ratio.value <= result.ratio.high
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("both", [False, True])
 def test_a_default_precision_of_f32_is_the_baseline_in_f32(tmp_path, both):
     trials = sweeps.trials(batches=(1,), loads=("latency",))

@@ -73,6 +73,7 @@ def test_stored_rows_equal_rows_of_journal(folder, journals):
     assert kept.rows["status"].tolist().count("failed") == 1
 
 
+@pytest.mark.slow
 def test_results_hold_public_columns_then_details(folder):
     rows = pd.read_parquet(folder / RESULTS)
     table = load_results([folder])
@@ -218,6 +219,7 @@ def test_fixture_writes_all_planned_trials(tmp_path):
     assert len(list(folder.measurements())) == len(folder.plan.trials)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such pipes")
 @pytest.mark.parametrize("name", [PLAN, ENVIRONMENT, JOURNAL])
 def test_a_pipe_in_a_sweep_does_not_block(tmp_path, name):
@@ -229,6 +231,7 @@ def test_a_pipe_in_a_sweep_does_not_block(tmp_path, name):
         load_results([folder])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such pipes")
 def test_rows_that_are_a_pipe_are_built_again(tmp_path):
     folder = sweeps.whole(tmp_path / "sweep", batches=(1,))

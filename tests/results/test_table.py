@@ -33,6 +33,7 @@ def test_columns_are_declared_columns_in_order(tmp_path):
     assert table.rows["variant"].iloc[0] == "fp32", "the baseline comes first"
 
 
+@pytest.mark.slow
 def test_no_folders_or_measurements_give_empty_table(tmp_path):
     empty = sweeps.make(tmp_path / "s", [], planned=sweeps.trials())
     for folders in ([], [empty]):
@@ -51,6 +52,7 @@ def test_copied_sweep_gives_each_row_once(tmp_path):
     assert not table.notes
 
 
+@pytest.mark.slow
 def test_latest_of_two_sweeps_is_kept_with_note(tmp_path):
     trial = sweeps.trials()[0]
     old = sweeps.measure(trial, finished="2026-01-01T00:00:00Z", verdict="unsteady")
@@ -115,6 +117,7 @@ def test_part_of_table_keeps_details(tmp_path):
     assert part.environments == table.environments
 
 
+@pytest.mark.slow
 def test_a_relative_variant_is_located_from_any_folder(tmp_path, monkeypatch):
     project, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
     elsewhere.mkdir()

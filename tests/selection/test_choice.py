@@ -213,6 +213,7 @@ def test_objective_without_figures_has_the_reason(table):
         choose_from(table, ChoiceSpec(objective="energy"))
 
 
+@pytest.mark.slow
 def test_nothing_measured_is_an_error(tmp_path):
     failed = [sweeps.failed(t, "boom") for t in sweeps.trials(batches=(1,))]
     for made in ([], failed):

@@ -21,6 +21,7 @@ def test_the_rows_are_those_that_choose_has(tmp_path):
     assert table.records[tabulated.rows[best]]["trial"] == chosen["trial"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["int8", "int8-weights"])
 def test_models_whose_outputs_differ_are_not_among_them(tmp_path, name):
     note = make_note("outputs-not-repeatable", f"{name}: two runs differ")

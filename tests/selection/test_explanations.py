@@ -48,6 +48,7 @@ def test_int8_gains_little_over_bf16(tmp_path):
     assert "1.2" in note.evidence
 
 
+@pytest.mark.slow
 def test_int8_gain_over_f32_baseline_has_no_note(tmp_path):
     models = (sweeps.Model("fp32", 17.8, {"f32": 7.0, "default": 7.0}), MODELS[1])
     figures = {("int8", "default"): I8}
@@ -93,6 +94,7 @@ def test_memory_bound_where_fewer_bytes_alone_are_faster(tmp_path):
     assert "memory-bound" not in explained(tmp_path / "4", slow, figures), "not faster"
 
 
+@pytest.mark.slow
 def test_memory_bound_by_the_roofline(tmp_path):
     known = {"memory_bound_pct": 81.5, "limit_ms": 3.1}
     figures = {("fp32", "default"): known, ("int8", "default"): known | {"memory_bound_pct": 49.0}}
@@ -131,6 +133,7 @@ def test_disturbed_measurement(tmp_path, verdict):
     assert not [i for i in explained(tmp_path / "2") if i.startswith("measured-")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("ratio", "shown"), [(1.0, False), (1.001, False), (1.5, True)])
 def test_an_estimate_on_idle_cores_is_given_where_it_differs(tmp_path, ratio, shown):
     def contended(one):
@@ -160,6 +163,7 @@ def test_sparse_without_speedup(tmp_path):
     assert "sparse-not-faster" not in sparsity(tmp_path / "3", 40.0, fast=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("ran_on", "expected"), [("CPU", True), ("GPU.0", False)])
 def test_auto_on_the_cpu(tmp_path, ran_on, expected):
     notes = explained(tmp_path, devices=("AUTO",), change=lambda one: replace(one, ran_on=ran_on))
@@ -181,6 +185,7 @@ def quality(path, right, samples, limit=None):
     )
 
 
+@pytest.mark.slow
 def test_wide_quality_interval_names_enough_samples(tmp_path):
     note = quality(tmp_path, 47, 50, 0.9)["quality-interval-wide"]
     assert "about 217 samples for the limit 0.9" in note.evidence

@@ -28,6 +28,7 @@ def table(tmp_path):
     ])  # fmt: skip
 
 
+@pytest.mark.slow
 def test_rows_and_answers_have_the_name_of_the_host(table):
     choice = choose_from(table)
     assert choice.winner["host"] == "fast"
@@ -37,6 +38,7 @@ def test_rows_and_answers_have_the_name_of_the_host(table):
     assert {"fast", "slow", "other"} == set(table.records.unique("host"))
 
 
+@pytest.mark.slow
 def test_each_host_has_its_best_row(table):
     choice = choose_from(table)
     assert choice.hosts[0].host == "fast"
@@ -50,6 +52,7 @@ def test_each_host_has_its_best_row(table):
     assert (single.hosts, " of fast " in single.headline) == ((), False)
 
 
+@pytest.mark.slow
 def test_a_host_that_misses_the_limits_is_listed_with_them(table):
     fast = table.rows[table.rows["host"] == "fast"]["latency_p50_ms"].min()
     choice = choose_from(table, ChoiceSpec(max_latency_ms=fast * 1.1, percentile=50))
@@ -57,6 +60,7 @@ def test_a_host_that_misses_the_limits_is_listed_with_them(table):
     assert missed == {"fast": 0, "slow": 1, "other": 1}
 
 
+@pytest.mark.slow
 def test_prices_belong_to_hosts_labels_and_machines(table):
     prices = Prices("EUR", (("npu=4000", 0.01), ("fast", 0.5), ("*CPU c*", 0.02)))
     choice = choose_from(table, ChoiceSpec(objective="cost", prices=prices))
@@ -68,6 +72,7 @@ def test_prices_belong_to_hosts_labels_and_machines(table):
     assert choice.winner["host"] == "slow"
 
 
+@pytest.mark.slow
 def test_a_host_without_a_price_has_no_cost(table):
     choice = choose_from(table, ChoiceSpec(prices=Prices("EUR", (("slow", 1.0),))))
     assert {h.host: h.cost is None for h in choice.hosts} == {
@@ -75,6 +80,7 @@ def test_a_host_without_a_price_has_no_cost(table):
     }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("factor", "note"), [(1.0, "steady"), (0.8, "changed")])
 def test_the_anchors_of_a_host_are_a_note(tmp_path, factor, note):
     path = of_host(tmp_path, "fast", FAST, "a")

@@ -151,6 +151,7 @@ def by_perplexity(folder, figures):
     return load_results([sweeps.make(folder, made, quality_metric="perplexity")])
 
 
+@pytest.mark.slow
 def test_the_rise_of_the_perplexity_is_limited_by_its_own_interval(tmp_path):
     table = by_perplexity(tmp_path / "s", {"fp32": (30.0, 0.0, 0.0), "int8": (30.4, 1.3, 0.5)})
     fastest = choose_from(table).winner["variant"]

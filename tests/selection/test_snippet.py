@@ -78,6 +78,7 @@ def ran(program, *arguments):
     return names
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("requests", [1, 3])
 def test_program_runs_inferences_one_at_a_time_or_in_a_queue(tmp_path, capsys, requests):
     made = models.save(tmp_path / "small", models.convolutional())
@@ -128,6 +129,7 @@ def test_program_reads_images_as_the_sweep_did(tmp_path, steps, notes):
     assert len(filled["results"][0]) == len(filled["compiled"].outputs)
 
 
+@pytest.mark.slow
 def test_program_says_that_no_preprocessing_is_recorded(tmp_path):
     made = models.save(tmp_path / "small", models.convolutional())
     noted = make_snippet(tmp_path / "s", made, notes=(make_note("no-preprocessing", "x"),))

@@ -22,6 +22,7 @@ def ids(choice):
     return [note.id for note in (*choice.warnings, *choice.explanations)]
 
 
+@pytest.mark.slow
 def test_warnings_of_disturbed_failed_and_missing_rows(tmp_path):
     trials = sweeps.trials(batches=(1, 8))
     made = [sweeps.contended(sweeps.measure(t)) for t in trials[:-1]]
@@ -34,6 +35,7 @@ def test_warnings_of_disturbed_failed_and_missing_rows(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_lower_quality_without_a_limit_is_a_warning(table):
     by_quality = ChoiceSpec(objective="throughput=9,quality=1")
     assert "quality-lower" in ids(choose_from(table, by_quality))
@@ -41,6 +43,7 @@ def test_lower_quality_without_a_limit_is_a_warning(table):
     assert "quality-lower" not in ids(choose_from(table, ChoiceSpec(min_quality=0.5)))
 
 
+@pytest.mark.slow
 def test_several_machines_are_a_warning(tmp_path):
     folders = [sweeps.whole(tmp_path / e, env=e) for e in "ab"]
     choice = choose_from(load_results(folders))
@@ -50,6 +53,7 @@ def test_several_machines_are_a_warning(tmp_path):
     assert "env 1" in choice.label
 
 
+@pytest.mark.slow
 def test_a_device_that_several_sweeps_miss_is_named_once(tmp_path):
     missing = [("NPU", "no driver")]
     folders = [sweeps.whole(tmp_path / e, env=e, unavailable=missing) for e in "abc"]

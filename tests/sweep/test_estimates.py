@@ -55,6 +55,7 @@ def rows_of(folder):
     return list(SweepFolder(folder).measurements())
 
 
+@pytest.mark.slow
 def test_each_trial_is_compiled_with_its_own_static_batch(variants, compiler, tmp_path):
     script = compiler(good)
     devices = ["CPU", "NPU.3720", "NPU.4000"]

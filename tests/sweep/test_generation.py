@@ -47,6 +47,7 @@ def swept(models, folder, **fields):
     return load_results([folder])
 
 
+@pytest.mark.slow
 def test_lengths_concurrency_and_cache_are_axes(generator, scripted, tmp_path):
     table = swept(
         [generator], tmp_path / "s", prompt_lengths=[8, 16], concurrency=[1, 4],
@@ -65,6 +66,7 @@ def test_lengths_concurrency_and_cache_are_axes(generator, scripted, tmp_path):
     assert properties == {None, "u8"}
 
 
+@pytest.mark.slow
 def test_figures_of_tokens_are_of_all_requests_together(generator, scripted, tmp_path):
     rows = swept([generator], tmp_path / "s", concurrency=[1, 4]).rows.set_index("concurrency")
     assert rows.loc[1, "tokens_s"] == pytest.approx(4 / 0.008, rel=0.02)
@@ -77,6 +79,7 @@ def test_figures_of_tokens_are_of_all_requests_together(generator, scripted, tmp
     assert (rows["tokens_s_ci_low"] <= rows["tokens_s"]).all()
 
 
+@pytest.mark.slow
 def test_the_highest_concurrency_keeps_the_limit(generator, scripted, tmp_path):
     # Four steps of a request have 22 prompts, two of them 5 and two of them 6: 12 ms and 14 ms.
     found = swept([generator], tmp_path / "s", find_concurrency={"max_ttft_ms": 12.5})
@@ -127,6 +130,7 @@ def test_a_rate_has_no_concurrency(fields):
     assert SweepSpec(rates=["busy", 5.0], concurrency=[2]).text_loads()
 
 
+@pytest.mark.slow
 def test_a_limit_that_one_request_misses_is_a_failed_row(generator, scripted, tmp_path):
     with pytest.raises(NothingMeasuredError):
         swept([generator], tmp_path / "s", find_concurrency=FindConcurrency(max_tpot_ms=1.0))
@@ -134,6 +138,7 @@ def test_a_limit_that_one_request_misses_is_a_failed_row(generator, scripted, tm
     assert (row["status"], "2.0" in row["reason"]) == ("failed", True)
 
 
+@pytest.mark.slow
 def test_other_models_keep_their_axes_in_a_sweep_with_a_text_generator(
     generator, scripted, tmp_path
 ):
@@ -145,6 +150,7 @@ def test_other_models_keep_their_axes_in_a_sweep_with_a_text_generator(
     assert by_name.loc["decoder", "load"] == "concurrency=1"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fields",
     [
@@ -160,6 +166,7 @@ def test_a_setting_of_inferences_is_refused_for_text_generators(generator, tmp_p
         swept([generator], tmp_path / "s", **fields)
 
 
+@pytest.mark.slow
 def test_a_setting_of_text_generators_is_refused_for_other_models(tmp_path):
     net = save(tmp_path / "net", convolutional())
     with pytest.raises(InputError, match="--prompt-length"):
@@ -174,6 +181,7 @@ def test_a_search_needs_a_limit():
         SweepSpec(find_concurrency={"max_ttft_ms": 5}, concurrency=[2])
 
 
+@pytest.mark.slow
 def test_without_openvino_genai_the_command_is_named(generator, monkeypatch, tmp_path):
     find = importlib.util.find_spec
     monkeypatch.setattr(
@@ -184,12 +192,14 @@ def test_without_openvino_genai_the_command_is_named(generator, monkeypatch, tmp
     assert raised.value.hint == "pip install 'ovtool[llm]'"
 
 
+@pytest.mark.slow
 def test_no_note_of_single_inferences_on_sequences(generator, scripted, tmp_path):
     table = swept([generator], tmp_path / "s")
     notes = {note.id for note in table.details_of(table.records[0]).notes}
     assert "state-initial" not in notes | {note.id for note in generator.record.notes}
 
 
+@pytest.mark.slow
 def test_table_charts_and_choice_are_of_tokens(generator, scripted, tmp_path):
     table = swept([generator], tmp_path / "s", prompt_lengths=[8, 16], concurrency=[1, 4])
     summary = api.summarize([tmp_path / "s"])
@@ -231,12 +241,14 @@ def test_a_choice_is_of_equal_requests(generator, scripted, tmp_path):
     assert "prompt 8, output 4" in str(raised.value)
 
 
+@pytest.mark.slow
 def test_no_trial_of_a_text_generator_without_its_tokenizer(generator, scripted, tmp_path):
     made = convert(generator.xml, out=tmp_path / "alone")
     with pytest.raises(InputError, match="tokenizer"):
         swept([made], tmp_path / "s")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_a_worker_that_dies_is_a_failed_row(generator, monkeypatch, tmp_path):
     monkeypatch.setattr(run, "require_packages", lambda *_: None)

@@ -104,6 +104,7 @@ def test_a_requested_shape_is_compiled(runner, text, tmp_path):
     assert {job.shapes for job in runner.jobs} == {((2, 16), (2, 16)), ((2, 64), (2, 64))}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device", ["NPU", "AUTO:NPU,CPU"])
 def test_the_npu_compiles_the_shape_of_the_data_with_a_note(runner, text, tmp_path, device):
     (row, *_) = sweep_rows([text], tmp_path / "s", device, data_shapes=both("1x16"))
@@ -113,6 +114,7 @@ def test_the_npu_compiles_the_shape_of_the_data_with_a_note(runner, text, tmp_pa
     assert note.evidence == "ids=1x16 mask=1x16"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device", ["CPU", "GPU.0"])
 def test_other_devices_keep_open_dimensions(runner, text, tmp_path, device):
     (row, *_) = sweep_rows([text], tmp_path / "s", device, data_shapes=both("1x16"))
@@ -144,6 +146,7 @@ def test_automatic_batching_of_the_gpu_is_off(runner, dense, tmp_path):
     assert {job.properties["ALLOW_AUTO_BATCHING"] for job in runner.jobs} == {"NO"}
 
 
+@pytest.mark.slow
 def test_rows_of_text_generators_have_their_quality(runner, tmp_path, monkeypatch):
     tokens = np.random.default_rng(1).integers(0, VOCABULARY, (1, 300))
     monkeypatch.setattr(text_data, "tokenize", lambda *_: {"input_ids": tokens})

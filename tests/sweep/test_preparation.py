@@ -177,6 +177,7 @@ def test_an_invalid_source_is_an_error_before_anything_is_measured(tmp_path):
     assert raised.value.hint
 
 
+@pytest.mark.slow
 def test_errors_of_the_worker_keep_their_type_and_hint(tmp_path, source, monkeypatch):
     program = """
 from ovtool.core.errors import MissingDependencyError

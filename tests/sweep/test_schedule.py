@@ -276,6 +276,7 @@ def test_trials_of_an_earlier_plan_are_not_counted(sweep):
     assert sweep.run(trials(8)) == TrialCounts(measured=2, failed=0, reused=0)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows refuses the removal")
 @pytest.mark.parametrize("emptied", [True, False])
 def test_a_folder_that_is_removed_gets_no_rest_of_a_journal(sweep, emptied):

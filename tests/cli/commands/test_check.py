@@ -28,6 +28,7 @@ def text(tmp_path_factory):
     return models.save(tmp_path_factory.mktemp("variants") / "text", models.embedding())
 
 
+@pytest.mark.slow
 def test_the_cpu_plugin_compiles_a_variant(ovtool, small):
     ran = ovtool("check", small.folder, "--json")
     assert ran.status == 0, ran.err

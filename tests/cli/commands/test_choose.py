@@ -3,6 +3,7 @@
 import pytest
 
 
+@pytest.mark.slow
 def test_choose_prints_the_recommendation(ovtool, swept):
     document = ovtool("choose", swept, "--objective", "latency", "--json").document
     assert document["winner"]["batch"] == 1
@@ -14,6 +15,7 @@ def test_choose_prints_the_recommendation(ovtool, swept):
     assert all(runner["label"] in explained for runner in document["runners_up"])
 
 
+@pytest.mark.slow
 def test_snippet_is_the_only_output(ovtool, swept):
     ran = ovtool("choose", swept, "--snippet")
     assert ran.out == ovtool("choose", swept, "--json").document["snippet"]

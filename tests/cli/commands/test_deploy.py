@@ -18,6 +18,7 @@ def test_deploy_and_verify(ovtool, deployed, tmp_path):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_wrong_use(ovtool, refused, deployed, tmp_path):
     refused("deploy", "--out", tmp_path / "b")
     refused("deploy", deployed.sweep)

@@ -106,6 +106,7 @@ def test_ratio_of_flops_is_removed(source, tmp_path):
     assert actual["ratio_of_channels"] < 0.4  # for the arithmetic falls with its square
 
 
+@pytest.mark.slow
 def test_ignored_layers_and_multiples(source, tmp_path):
     settings = PLAIN | {"ratio": 0.3, "round_to": 8, "ignored_names": "last"}
     compressed = compress(source, "prune-channels", settings, tmp_path / "eights")

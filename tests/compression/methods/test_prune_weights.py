@@ -72,6 +72,7 @@ def test_smallest_weights_stay_zero_in_training(source, tmp_path, mode):
     assert np.abs(outputs(network, x) - outputs(residual(), x)).max() > 0.01
 
 
+@pytest.mark.slow
 def test_pruning_without_training_changes_only_zeroed_weights(source, tmp_path):
     given = inputs(training=None)
     compressed = apply_method(
@@ -185,6 +186,7 @@ def test_saved_graph_with_too_few_zeros_raises(source):
         _verify_zeros(5)(model)
 
 
+@pytest.mark.slow
 def test_zeros_are_counted_where_zero_means_zero(source, tmp_path):
     first = apply_method(
         source, "prune-weights", {"epochs": 0}, inputs(), out=tmp_path / "z", name="z"

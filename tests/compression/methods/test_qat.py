@@ -48,6 +48,7 @@ def test_qat_stores_and_runs_8_bits_and_improves(source, compressed):
     assert compressed.record.inputs == source.record.inputs
 
 
+@pytest.mark.slow
 def test_later_steps_cannot_train_a_quantized_variant(compressed):
     assert not is_trainable(compressed)
     with pytest.raises(InputError, match=r"made .* qat"):

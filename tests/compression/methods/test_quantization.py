@@ -20,6 +20,7 @@ def test_fp8_stores_weights_as_floats_of_eight_bits(conv, pictures, tmp_path, mo
     assert closeness(compressed, conv, pictures) > 0.98
 
 
+@pytest.mark.slow
 def test_int8_quantizes_weights_and_activations(conv, pictures, tmp_path, progress):
     before = files.sha256(conv.xml, conv.bin)
     compressed = compress(
