@@ -262,7 +262,8 @@ class TextLoad:
         if not pipeline.in_flight:
             while (left_ns := self._due_ns - self._clock()) > 0:
                 self._sleep(left_ns / NS_PER_S)
-        while self._due_ns <= self._clock():
+        now = self._clock()  # once: submitting may take longer than the gaps
+        while self._due_ns <= now:
             pipeline.submit(self._draw(), self._output_length, self._due_ns)
             self._due_ns += round(self._random.exponential(self._gap_ns))
         return pipeline.step()

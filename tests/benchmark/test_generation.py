@@ -177,6 +177,17 @@ def test_the_wait_grows_above_the_capacity():
     assert waits[-1] > 5 * waits[0]
 
 
+def test_steps_go_on_where_submitting_takes_longer_than_the_gaps():
+    class Slow(Watched):
+        def submit(self, prompt, output_length, submitted_ns):
+            self.sleep(0.001)
+            super().submit(prompt, output_length, submitted_ns)
+
+    pipeline = Slow(0.001)
+    recorded = started(pipeline, 2, rate=1500.0).measure(0.05, pipeline.read)
+    assert recorded.windows
+
+
 def test_a_paused_clock_stands_still():
     now = itertools.count(0, 10)
     clock = PausableClock(now.__next__)
