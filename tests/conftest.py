@@ -1,5 +1,6 @@
 """What all tests share: property tests look for wrong answers, not for slow ones."""
 
+import gc
 import os
 import signal
 import sys
@@ -30,6 +31,18 @@ def pytest_configure(config):
     for name in ("SIGHUP", "SIGTSTP"):
         if hasattr(signal, name) and signal.getsignal(signal.Signals[name]) == signal.SIG_IGN:
             signal.signal(signal.Signals[name], signal.SIG_DFL)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection():
+    """Collect no garbage among the modules of tests, which stay to the end."""
+    gc.disable()
+
+
+def pytest_collection_finish():
+    """Leave what was collected out of every later collection of garbage."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture
