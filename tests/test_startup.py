@@ -59,6 +59,7 @@ def test_starting_imports_nothing_heavy(program):
     assert found & HEAVY == set()
 
 
+@pytest.mark.slow
 def test_the_check_sees_an_import():
     assert "pyarrow" in imported_by("import pyarrow")
 

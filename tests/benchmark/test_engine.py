@@ -101,6 +101,7 @@ def drifting(trial, index):
     return 5.0 + (index % 4)
 
 
+@pytest.mark.slow
 def test_measuring_continues_until_convergence(tmp_path):
     unsure = MeasurementSettings(rounds=3, target_pct=4.0)
     (row,) = measured(tmp_path, Watched(drifting), "a", settings=unsure)
@@ -109,6 +110,7 @@ def test_measuring_continues_until_convergence(tmp_path):
     assert 50 * width / row.figures["throughput_fps"] <= 4.0
 
 
+@pytest.mark.slow
 def test_converged_trial_leaves_the_rounds(tmp_path):
     def script(trial, index):
         return drifting(trial, index) if trial.variant_name == "b" else 5.0

@@ -166,6 +166,7 @@ def test_gaps_between_arrivals_are_exponential():
     assert gaps.std() == pytest.approx(1 / 50, rel=0.08)
 
 
+@pytest.mark.slow
 def test_the_wait_grows_above_the_capacity():
     pipeline = Watched(10)  # one prompt in 10 ms: a step of n prompts takes n x 10 ms
     load = started(pipeline, 2, rate=200.0)

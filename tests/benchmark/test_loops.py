@@ -92,6 +92,7 @@ def check_windows(recorded):
     assert counted <= recorded.completed
 
 
+@pytest.mark.slow
 def test_single_request(counters):
     request = Request()
     recorded = loops.run_single(request, 0.35, counters)
@@ -146,6 +147,7 @@ def test_requests_are_reset_before_each_inference(counters):
         assert [r.resets for r in queue.requests] == [r.count for r in queue.requests]
 
 
+@pytest.mark.slow
 def test_closed_loop_keeps_all_requests_busy(counters):
     queue = Queue(3)
     recorded = loops.run_closed_loop(queue, 3, 0.35, counters)
@@ -157,6 +159,7 @@ def test_closed_loop_keeps_all_requests_busy(counters):
     assert recorded.stretches == []
 
 
+@pytest.mark.slow
 def test_rare_arrivals_do_not_wait(counters):
     recorded = loops.run_open_loop(Queue(2), 50.0, 0.5, counters, seed=1)
     check_windows(recorded)
@@ -165,6 +168,7 @@ def test_rare_arrivals_do_not_wait(counters):
     assert min(latencies) >= SERVICE_S * 1000
 
 
+@pytest.mark.slow
 def test_latency_counts_from_the_scheduled_arrival(counters):
     """One request serves at most 250 of 500 arrivals per second, so the queue grows."""
     queue = Queue(1)

@@ -34,6 +34,7 @@ def raw(session):
     return session.measure(0.4)
 
 
+@pytest.mark.slow
 def test_compiled_info_has_times_devices_and_precision(session):
     info = session.info
     assert set(info.figures) <= FIGURES
@@ -95,6 +96,7 @@ def test_samples_are_stacked_along_the_recorded_dimensions(opened_here, tmp_path
         assert outputs["arr_2"].tolist() == (scales**2).tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["bf16", "i4"])
 def test_outputs_of_types_without_numpy_equivalent_have_their_values(opened_here, tmp_path, kind):
     x = op.parameter([-1, 3], ov.Type.f32, name="x")
@@ -110,6 +112,7 @@ def test_outputs_of_types_without_numpy_equivalent_have_their_values(opened_here
         assert outputs["arr_0"].tolist() == samples.tolist()
 
 
+@pytest.mark.slow
 def test_round_has_windows_with_their_latencies(raw):
     assert len(raw.windows) == len(raw.latencies_ms) >= 2
     for window, latencies in zip(raw.windows, raw.latencies_ms, strict=True):
@@ -234,6 +237,7 @@ def test_session_measures_after_profiling(session):
     assert session.measure(0.05).windows
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device", ["AUTO:CPU", "HETERO:CPU"])
 def test_virtual_device_runs(opened_here, dense, device):
     session = opened_here(dense, device=device)
@@ -284,6 +288,7 @@ def test_random_inputs_fit_the_model_and_have_a_note(opened_here, text, dense):
     assert evidence["random-inputs"] == "x: N(0, 1)"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "shapes", [{"shapes": lengths(-1, 9)}, {"data_shapes": lengths(4, 9)}], ids=["fixed", "open"]
 )
@@ -403,6 +408,7 @@ def scaled():
     return ov.Model([op.result(op.multiply(x, s))], [x, s], "scaled")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [1, 3])
 def test_samples_with_scalar_inputs_have_their_own_values(opened_here, tmp_path, batch):
     """A request has one scalar, so only samples with the same one share a batch."""

@@ -106,6 +106,7 @@ def test_startup_is_the_median_of_each_phase_that_was_measured():
     assert not {"compile, cached", "first inference"} & set(shown)
 
 
+@pytest.mark.slow
 def test_speedup_is_of_the_lowest_latency_and_of_the_highest_throughput():
     points = [
         point(0, latency_p50_ms=9.0, throughput_fps=111.0, **{SPEEDUP: 1.11}),
@@ -118,6 +119,7 @@ def test_speedup_is_of_the_lowest_latency_and_of_the_highest_throughput():
     assert "2.22x" not in shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ratios", [(0.4, 2.5), (0.02, 40.0), (1.4, 1.5), (3.0, 3.2)])
 def test_speedup_axis_has_no_negative_ratio(ratios):
     points = [

@@ -62,6 +62,7 @@ def test_journal_keeps_the_status():
     assert restored.label.endswith("(estimate)")
 
 
+@pytest.mark.slow
 def test_row_has_the_estimate_and_no_measured_figure(both):
     rows = estimated_rows(both.records)
     assert len(rows) == len(both.rows) / 2
@@ -124,6 +125,7 @@ def test_estimates_have_no_throughput(both):
     assert least.winner["device"] == "CPU"
 
 
+@pytest.mark.slow
 def test_estimates_alone_are_chosen_only_if_allowed(alone):
     with pytest.raises(NothingMeasuredError, match="8 rows of NPU") as error:
         choose_from(alone, ChoiceSpec(objective="latency"))

@@ -52,6 +52,7 @@ def test_report_has_the_charts_of_profiles(tmp_path):
     assert " 200 " in text, "inferences"
 
 
+@pytest.mark.slow
 def test_profile_with_limits_has_a_roofline(tmp_path):
     folder = profile_folder(tmp_path / "one", roofline=LIMITS)
     with pytest.raises(InputError, match="bound, gflops_per_s, intensity"):

@@ -105,6 +105,7 @@ def test_answer_names_the_faster_row_with_a_measurable_loss(answer, tmp_path):
     assert again.winner["trial"] == choice.passed_over.row["trial"]
 
 
+@pytest.mark.slow
 def test_disturbed_rows_are_counted(answer, tmp_path):
     made = [sweeps.contended(sweeps.measure(trial)) for trial in sweeps.trials()]
     choice, lines = answer(sweeps.make(tmp_path / "sweep", made))
@@ -114,6 +115,7 @@ def test_disturbed_rows_are_counted(answer, tmp_path):
     assert sum("contended" in line for line in lines) >= 2
 
 
+@pytest.mark.slow
 def test_stable_rows_have_no_badge(answer, tmp_path):
     choice, lines = answer(sweeps.whole(tmp_path / "sweep"))
     assert choice.basis.unstable == {}
@@ -130,6 +132,7 @@ def test_estimate_is_called_one(answer, tmp_path):
     assert not any(line.startswith("PROVISIONAL") for line in lines)
 
 
+@pytest.mark.slow
 def test_long_paths_and_a_next_step_fit_the_screen(answer, tmp_path):
     absent = [("NPU", "no Intel NPU on the PCI bus"), ("GPU", "no driver " * 20)]
     deep = tmp_path / ("results-" * 5) / "model"
@@ -146,6 +149,7 @@ def test_long_paths_and_a_next_step_fit_the_screen(answer, tmp_path):
     assert str(deep) in "".join(line.strip() for line in lines)
 
 
+@pytest.mark.slow
 def test_too_few_samples_are_said_first(answer, tmp_path):
     choice, lines = answer(sweeps.whole(tmp_path / "sweep"))
     (note,) = (note for note in choice.warnings if note.id == "quality-too-few")
@@ -153,6 +157,7 @@ def test_too_few_samples_are_said_first(answer, tmp_path):
     assert note.evidence.split(":")[0] in lines[0]
 
 
+@pytest.mark.slow
 def test_doubts_are_whole_or_without_their_evidence(answer, tmp_path):
     absent = [(f"GPU.{number}", f"reason {number} of this device") for number in range(6)]
     choice, lines = answer(sweeps.whole(tmp_path / "sweep", unavailable=absent))

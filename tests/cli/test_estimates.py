@@ -20,6 +20,7 @@ def estimated(ovtool, small, tmp_path, monkeypatch):
     return out, ovtool("sweep", small.folder, *ESTIMATES, "--with-estimates", "--out", out)
 
 
+@pytest.mark.slow
 def test_a_sweep_marks_its_estimates(estimated):
     _, ran = estimated
     assert ran.status == 0, ran.err

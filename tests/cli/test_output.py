@@ -40,6 +40,7 @@ def test_a_closed_pipe_is_not_an_error(unbuffered):
     assert (ran.returncode, ran.stderr) == (0, b"")
 
 
+@pytest.mark.slow
 def test_warnings_go_to_stderr(ovtool, tmp_path):
     contended = [sweeps.contended(sweeps.measure(t)) for t in sweeps.trials(batches=(1,))]
     folder = sweeps.make(tmp_path / "s", contended, unavailable=[("NPU", "no driver")])

@@ -265,6 +265,7 @@ def test_a_recipe_reports_all_mistakes_with_their_lines(ovtool, tmp_path):
     assert sorted(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["choose", "report"])
 def test_a_folder_without_a_sweep_is_named(refused, tmp_path, verb):
     assert str(tmp_path / "none") in refused(verb, tmp_path / "none").error
@@ -313,6 +314,7 @@ def test_limits_that_no_row_meets_exit_with_1(refused, ovtool, swept):
     assert ran.document["nearest"]["missed"]
 
 
+@pytest.mark.slow
 def test_a_sweep_of_failed_trials_exits_with_4(refused, tmp_path):
     failed = [sweeps.failed(trial, "out of memory") for trial in sweeps.trials(batches=(1,))]
     folder = sweeps.make(tmp_path / "failed", failed)

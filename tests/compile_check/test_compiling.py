@@ -83,6 +83,7 @@ def xml(tmp_path):
     return tmp_path / "model.xml"
 
 
+@pytest.mark.slow
 def test_cpu_compiles_for_real(xml):
     with LocalCompiler("CPU") as compiler:
         result = compiler.compile(xml, {})
@@ -94,6 +95,7 @@ def test_cpu_compiles_for_real(xml):
     assert result.version == ov.get_version()
 
 
+@pytest.mark.slow
 def test_cpu_rejects_for_real(xml):
     result = LocalCompiler("CPU").compile(xml, {"NUM_STREAMS": "many"})
     assert result.failure == "rejected"
@@ -101,6 +103,7 @@ def test_cpu_rejects_for_real(xml):
     assert "\n" not in result.error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("program", "failure"),
     [("import sys; sys.exit('broken')", "died"), ("import time; time.sleep(600)", "timeout")],

@@ -113,6 +113,7 @@ def test_search_stops_after_max_suspects():
     assert str(MAX_SUSPECTS) in result.note
 
 
+@pytest.mark.slow
 def test_graph_is_restored_and_its_parts_compile():
     model = branching()
     before = infer(model)

@@ -240,6 +240,7 @@ def test_the_drop_of_an_error_is_paired_by_sample(products, tmp_path):
     assert attempt["lost"] is None
 
 
+@pytest.mark.slow
 def test_a_cosine_drops_from_one_without_an_error(products, tmp_path):
     quality = ScriptedEvaluator(1.0, 0.97, half=0.005, metric="output_cosine")
     quality.compares = True
@@ -249,6 +250,7 @@ def test_a_cosine_drops_from_one_without_an_error(products, tmp_path):
     assert ends == pytest.approx((0.025, 0.03, 0.035))
 
 
+@pytest.mark.slow
 def test_an_evaluator_has_the_scores_of_its_metric(products):
     quality = evaluator(products)
     assert quality(ov.Core().read_model(products.xml)).value == 1

@@ -251,6 +251,7 @@ def search_in(folder, progress=SILENT, **settings):
     return CalibrationSearch(context, samples, parsed)
 
 
+@pytest.mark.slow
 def test_steps_keep_the_best_of_the_steps_before(tmp_path, monkeypatch):
     errors = Errors(ERRORS, monkeypatch)
     search = search_in(tmp_path)
@@ -269,6 +270,7 @@ def test_steps_keep_the_best_of_the_steps_before(tmp_path, monkeypatch):
     assert len(errors.tried) == 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", range(5))
 def test_a_search_that_is_interrupted_anywhere_resumes_to_the_same_choice(
     tmp_path, monkeypatch, stop
@@ -289,6 +291,7 @@ def test_a_search_that_is_interrupted_anywhere_resumes_to_the_same_choice(
     assert len(errors.tried) == 5
 
 
+@pytest.mark.slow
 def test_a_rejected_setting_is_recorded_and_not_chosen(tmp_path, monkeypatch):
     Errors(ERRORS | {("activations_range", "histogram"): None}, monkeypatch)
     search = search_in(tmp_path)
@@ -299,6 +302,7 @@ def test_a_rejected_setting_is_recorded_and_not_chosen(tmp_path, monkeypatch):
     assert failed[0] not in ranked
 
 
+@pytest.mark.slow
 def test_exact_outputs_are_a_choice_like_others(tmp_path, monkeypatch):
     Errors({("fast_bias_correction", "False"): 0.0}, monkeypatch)
     search = search_in(tmp_path)
@@ -366,6 +370,7 @@ def test_a_time_limit_ends_the_search_with_the_settings_by_rules(products, tmp_p
     assert len(details(compressed)["settings_search"]["attempts"]) == 1
 
 
+@pytest.mark.slow
 def test_a_model_that_cannot_be_quantized_raises(products, tmp_path):
     with pytest.raises(InputError, match="second"):
         compress(

@@ -16,6 +16,7 @@ def files_of(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
+@pytest.mark.slow
 def test_variant_is_compressed_and_named_after_its_folder(conv, tmp_path):
     result = compress(conv.folder, "fp16", out=tmp_path / "half")
     assert Variant.load(tmp_path / "half").record == result.record
@@ -24,6 +25,7 @@ def test_variant_is_compressed_and_named_after_its_folder(conv, tmp_path):
     assert files_of(tmp_path) == ["half", "x"]
 
 
+@pytest.mark.slow
 def test_other_model_is_converted_next_to_the_result(owned, tmp_path):
     result = compress(str(owned.onnx), "fp16", out=tmp_path / "half")
     assert files_of(tmp_path) == ["half", "half-source"]

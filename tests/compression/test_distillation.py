@@ -103,6 +103,7 @@ def test_student_learns_from_the_teacher_without_labels(tmp_path, target):
     assert (outputs(student, x).argmax(1) == theirs).mean() > 0.9 > before
 
 
+@pytest.mark.slow
 def test_features_of_other_widths_get_a_trained_projection(tmp_path):
     settings = {
         "hard": 0, "feature": 1, "feature_layers": "stem, body=body", "epochs": 8,

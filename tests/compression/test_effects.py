@@ -65,6 +65,7 @@ def test_a_mode_that_does_not_apply_to_convolutions_is_noted(tmp_path):
         assert text in note.evidence
 
 
+@pytest.mark.slow
 def test_a_mode_that_applies_is_not_noted(tmp_path):
     parent = save(tmp_path / "net", fully_connected())
     settings = {"mode": "int4_sym", "group_size": 32}
@@ -84,6 +85,7 @@ def tiny():
     return ov.Model([op.result(y)], [x], "tiny")
 
 
+@pytest.mark.slow
 def test_notes_of_a_step_do_not_pass_to_the_next_one(tmp_path, progress):
     rows = Listed([np.ones(4, np.float32)] * 4)
     parent = save(tmp_path / "net", tiny())

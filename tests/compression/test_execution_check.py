@@ -86,6 +86,7 @@ def own_process(monkeypatch):
     monkeypatch.setattr(execution_check, "_OWN_PROCESS", 0)
 
 
+@pytest.mark.slow
 def test_a_process_of_its_own_sees_what_this_one_sees(dense):
     feed = execution_check._feed(dense.record.inputs, dense, None)
     here = examine(dense.xml, feed)
@@ -97,6 +98,7 @@ def test_a_process_of_its_own_sees_what_this_one_sees(dense):
         assert checked == replace(here, compiled=None)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("own_process")
 def test_a_large_model_is_examined_in_a_process_of_its_own(dense, tmp_path, monkeypatch):
     monkeypatch.setattr(execution_check, "examine", None)
@@ -127,6 +129,7 @@ def test_a_process_that_dies_is_a_failure_of_the_model(dense, monkeypatch):
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.slow
 def test_files_that_cannot_be_read_raise(tmp_path):
     path = tmp_path / "model.xml"
     path.write_text("<net/>")

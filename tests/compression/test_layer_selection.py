@@ -15,6 +15,7 @@ def test_unknown_ignored_layers_are_listed_with_the_nearest_names(conv, tmp_path
         assert name in message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "layers"),
     [

@@ -64,6 +64,7 @@ def test_error_names_the_step_that_left_no_network(trained, tmp_path):
     assert "int8" in caught.value.hint
 
 
+@pytest.mark.slow
 def test_changed_weights_raise(source, trained, tmp_path):
     with pytest.raises(InputError, match="linear"):
         restore_network(linear(), trained)

@@ -124,6 +124,7 @@ def test_same_step_is_reused_with_a_note(conv, pictures, tmp_path, progress):
     assert str(tmp_path / "q") in progress.notes[0]
 
 
+@pytest.mark.slow
 def test_different_step_does_not_overwrite(conv, pictures, tmp_path):
     out = tmp_path / "q"
     first = compress(conv, "weights", {}, None, out=out, name="q")

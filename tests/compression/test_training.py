@@ -119,6 +119,7 @@ def test_training_improves_and_keeps_the_best_epoch(tmp_path):
     assert not network.module.training
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
 def test_seed_determines_the_weights(tmp_path, optimizer):
     settings = {"epochs": 1, "batch_size": 32, "optimizer": optimizer}
@@ -130,6 +131,7 @@ def test_seed_determines_the_weights(tmp_path, optimizer):
     assert not same(compressed[0], compressed[2])
 
 
+@pytest.mark.slow
 def test_interrupted_training_gives_the_same_weights(tmp_path):
     settings = {"epochs": 4, "batch_size": 24, "learning_rate": 3e-3}
     uninterrupted, broken, again = residual(), residual(), residual()

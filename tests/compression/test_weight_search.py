@@ -116,6 +116,7 @@ def test_the_first_that_holds_is_the_smallest_without_corrections(search):
     assert attempts[3]["mib"] > 0
 
 
+@pytest.mark.slow
 def test_corrections_are_tried_on_smaller_ones_until_they_fail(search):
     result = search({
         "int4_asym 128": 0.9, "int4_sym 64": 0.8, "int4_asym 64": 0.01,
@@ -147,6 +148,7 @@ def test_the_interval_decides(search):
     assert second["rise"]["high"] <= 0.05
 
 
+@pytest.mark.slow
 def test_without_any_that_holds_the_nearest_is_named(search):
     with pytest.raises(LimitNotMetError, match="int8_asym") as raised:
         search({"int8_asym": 0.2})
@@ -154,6 +156,7 @@ def test_without_any_that_holds_the_nearest_is_named(search):
     assert "20" in str(raised.value)
 
 
+@pytest.mark.slow
 def test_an_interrupted_search_resumes(search):
     rises = {"int4_asym 64": 0.04, "int4_sym 64 awq": 0.01}
     with pytest.raises(KeyboardInterrupt):

@@ -223,6 +223,7 @@ def test_only_own_files_are_claimed(tmp_path):
     assert files.read_marker(tmp_path) == {"a", "b"}
 
 
+@pytest.mark.slow
 def test_a_cached_hash_follows_the_file(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "_CACHED_BYTES", 1)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

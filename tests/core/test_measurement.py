@@ -50,6 +50,7 @@ def changed(**fields):
     return json.dumps(MEASUREMENT.to_json() | fields)
 
 
+@pytest.mark.slow
 @given(measurements)
 def test_a_measurement_survives_the_journal(measurement):
     read = Measurement.from_json(json.dumps(measurement.to_json(), allow_nan=False))

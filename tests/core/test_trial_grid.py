@@ -196,6 +196,7 @@ def test_a_wrong_single_spec_names_the_argument_and_the_value(wrong):
     assert repr(value) in str(caught.value)
 
 
+@pytest.mark.slow
 def test_an_inference_of_a_text_generator_reads_a_prompt(tmp_path):
     generator = convert(write_openvino_folder(tmp_path / "source"), out=tmp_path / "decoder")
     spec = single_spec(shapes=dict.fromkeys(("input_ids", "attention_mask"), (1, 16)))

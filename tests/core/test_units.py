@@ -125,6 +125,7 @@ def test_a_shortened_name_fits_and_keeps_both_ends(name, width):
         assert len(short) == width
 
 
+@pytest.mark.slow
 @given(
     value=st.floats(1e-3, 1e6),
     prefix=st.sampled_from(["", "K", "M", "G", "T", "P"]),

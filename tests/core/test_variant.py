@@ -154,6 +154,7 @@ def test_an_invalid_record_names_the_field(copy, change, where):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [MODEL, WEIGHTS, RECORD])
 def test_a_flipped_bit_is_an_error_that_names_the_file(copy, name):
     file, expected = copy / name, Variant.load(copy).record

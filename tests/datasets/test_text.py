@@ -87,6 +87,7 @@ def load(generator, tmp_path, text, **options):
     return load_samples(str(tmp_path / "a.txt"), inputs, None, folder=folder, **options)
 
 
+@pytest.mark.slow
 def test_windows_are_consecutive_tokens_with_masks_and_positions(generator, tmp_path):
     letters = "".join(chr(ord("a") + i * i % 26) for i in range(800))
     samples = load(generator, tmp_path, letters)
@@ -107,6 +108,7 @@ def test_windows_are_consecutive_tokens_with_masks_and_positions(generator, tmp_
     assert seen == [ord(letter) - ord("a") for letter in letters[:768]]
 
 
+@pytest.mark.slow
 def test_parts_of_a_text_share_no_token_and_cover_it(generator, tmp_path):
     letters = "".join(chr(ord("a") + i * 7 % 26) for i in range(1000))
     parts = [load(generator, tmp_path, letters, part=f"{n}/3").tokens for n in (1, 2, 3)]
@@ -123,6 +125,7 @@ def test_a_text_of_few_tokens_is_an_error(generator, tmp_path, count, options):
         load(generator, tmp_path, "a" * count, **options)
 
 
+@pytest.mark.slow
 def test_a_window_has_no_more_tokens_than_the_model_has_positions(generator, tmp_path):
     (generator.folder / "config.json").write_text('{"n_positions": 100}')
     assert load(generator, tmp_path, "a" * 300).window == 100
@@ -149,6 +152,7 @@ def test_the_tokens_are_those_of_the_tokenizer(tmp_path):
         load(made, tmp_path, "ten words are too few to say much of it")
 
 
+@pytest.mark.slow
 def test_the_articles_of_a_package_are_read_as_latin_1(generator, tmp_path, monkeypatch):
     folder = tmp_path / "gensim" / "test" / "test_data"
     folder.mkdir(parents=True)

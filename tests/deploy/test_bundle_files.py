@@ -163,6 +163,7 @@ def test_a_sealed_bundle_of_other_values_is_one_of_them(copy):
     assert check_files(copy).licenses.model == "MIT"
 
 
+@pytest.mark.slow
 @settings(max_examples=20)
 @given(data=st.data())
 def test_any_changed_byte(deployed, tmp_path_factory, data):

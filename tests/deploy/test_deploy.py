@@ -76,6 +76,7 @@ def test_arrays_stay_arrays_and_noise_stands_for_missing_data(tmp_path, local_wo
     assert not (bundle.folder / "requirements-images.txt").exists()
 
 
+@pytest.mark.slow
 def test_limits_and_rows_by_hand(deployed, tmp_path, local_workers):
     with pytest.raises(NothingFitsError):
         api.deploy(deployed.sweep, tmp_path / "b", max_latency_ms=1e-6)
@@ -85,6 +86,7 @@ def test_limits_and_rows_by_hand(deployed, tmp_path, local_workers):
     assert not (tmp_path / "b").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [{"target": "java"}, {"name": "json"}, {"name": "../x"}, {"name": "numpy"}, {"data": "gone"}],

@@ -45,6 +45,7 @@ def changed(document, path, value):
     return document
 
 
+@pytest.mark.slow
 def test_every_value_of_another_type_is_refused(copy):
     document = read_document(copy)
     paths = list(paths_of(document))

@@ -218,6 +218,7 @@ def test_numbers_and_bytes_are_the_same_tensor(values):
     assert np.array_equal(template.parse_tensor(entry(data=nested), PORT, None), made)
 
 
+@pytest.mark.slow
 @given(st.binary(max_size=60), st.one_of(st.none(), st.text(max_size=4), st.integers().map(str)))
 def test_any_body_is_split_or_refused(body, length):
     status = 400

@@ -121,6 +121,7 @@ def test_a_bundle_is_its_files(bundle):
     assert check_files(bundle).target in OTHERS
 
 
+@pytest.mark.slow
 @each
 def test_flipped_bits_missing_and_other_lengths(bundle):
     """Three bits, three lengths and the absence of each file, all refused."""

@@ -181,6 +181,7 @@ class FusedRunner(AlteredRunner):
         return runner.open(job)
 
 
+@pytest.mark.slow
 def test_a_difference_that_vanishes_when_it_is_read_names_no_view(tmp_path):
     difference = compare(with_end(tmp_path), FusedRunner("classifier"))
     assert difference.error == pytest.approx(0.5, rel=0.01)
@@ -196,6 +197,7 @@ def test_every_output_is_compared(tmp_path):
     assert "other" in difference.note("net").evidence
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compared", [False, True])
 def test_outputs_without_a_finite_value_are_not_equal_but_unknown(tmp_path, compared):
     """Empty and NaN outputs."""

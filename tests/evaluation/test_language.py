@@ -165,6 +165,7 @@ def test_the_logits_of_a_reference_are_computed_once(variants, tmp_path):
     assert math.isfinite(first.rise.low)
 
 
+@pytest.mark.slow
 def test_prompts_together_continue_as_each_alone(variants):
     starts = [0, 7, 31]
     together = run(variants["other"]).continue_from(starts)
@@ -201,6 +202,7 @@ def test_another_vocabulary_is_refused(variants, tmp_path):
         evaluate(variants["base"], made)
 
 
+@pytest.mark.slow
 def test_options_that_judge_other_models_are_refused(variants):
     for option in ({"metric": "top1"}, {"batch": 2}, {"tolerance": 0.1}, {"outputs": ["logits"]}):
         with pytest.raises(InputError, match=next(iter(option)).removesuffix("s")):

@@ -82,6 +82,7 @@ def test_a_baseline_of_another_vocabulary_fails_the_evaluation(variants, tmp_pat
         evaluator(variants, tmp_path)(trial(variants["small"]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wish", [{"metric": "top1"}, {"outputs": ("logits",)}])
 def test_wishes_for_other_models_are_refused(variants, tmp_path, wish):
     samples = VariantSamples(DataSpec(str(tmp_path / "text.txt")))
@@ -90,6 +91,7 @@ def test_wishes_for_other_models_are_refused(variants, tmp_path, wish):
         judge_text(MetricRequest(**wish), variants["base"], samples)
 
 
+@pytest.mark.slow
 def test_data_that_are_no_text_are_refused(variants, tmp_path):
     with pytest.raises(InputError, match="noise"):
         judge_text(MetricRequest(), variants["base"], VariantSamples(DataSpec("noise:4")))

@@ -21,6 +21,7 @@ def sha(content):
     return hashlib.sha256(content).hexdigest()
 
 
+@pytest.mark.slow
 @given(st.binary(max_size=300), st.lists(st.integers(0, 300), max_size=8))
 def test_a_file_is_complete_in_any_order_of_pieces(content, cuts):
     ends = sorted({min(cut, len(content)) for cut in cuts} | {len(content)})

@@ -38,6 +38,7 @@ def test_certificates_are_not_replaced(tmp_path):
     assert (tmp_path / AUTHORITY).read_bytes() == before
 
 
+@pytest.mark.slow
 @needs_dask
 def test_certificates_that_cannot_be_used_are_errors(tmp_path):
     with pytest.raises(InputError):

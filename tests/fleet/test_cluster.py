@@ -22,6 +22,7 @@ from tests.fleet.conftest import needs_dask
 PROGRAM = (sys.executable, "-P", "-m", "ovtool")
 
 
+@pytest.mark.slow
 @needs_dask
 def test_a_command_over_ssh_is_one_word_of_its_shell(tmp_path):
     from ovtool.fleet.cluster import HostCommand

@@ -160,6 +160,7 @@ def answer(port, context, content):
         return None
 
 
+@pytest.mark.slow
 @needs_dask
 def test_scheduler_and_worker_have_one_port_each_and_answer_no_stranger(start_fleet, tmp_path):
     own, other = tmp_path / "own", tmp_path / "other"

@@ -41,6 +41,7 @@ def test_a_request_is_the_same_after_its_way(request_):
     assert messages.parse_request(messages.dump(request_)) == request_
 
 
+@pytest.mark.slow
 @given(JSON)
 def test_any_other_document_is_refused(content):
     with pytest.raises(InputError):

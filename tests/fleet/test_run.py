@@ -103,6 +103,7 @@ def test_a_host_that_stays_away_is_named_and_resumed_later(start_fleet, net, tmp
     assert batches(b.folder) == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_trials_of_a_process_that_dies_have_failed(start_fleet, net, tmp_path, measuring):
     measuring.failure = "died"
     fleet = start_fleet()
@@ -165,6 +166,7 @@ def test_a_plan_has_the_devices_of_each_host(start_fleet, net, tmp_path, measuri
             sweep(net, fleet, tmp_path / "u", **options)
 
 
+@pytest.mark.slow
 def test_a_host_leaves_out_the_precision_that_it_has_by_default(
     start_fleet, net, tmp_path, measuring
 ):

@@ -69,6 +69,7 @@ def test_a_path_that_depends_on_a_process_is_refused(tmp_path, url):
         read_hosts(path)
 
 
+@pytest.mark.slow
 @needs_dask
 @pytest.mark.usefixtures("local_workers")
 def test_hosts_take_models_from_the_shared_folder(start_fleet, net, tmp_path):

@@ -32,6 +32,7 @@ def test_status_has_every_host_with_its_labels_and_problems(start_fleet, measuri
     assert "2020.1" in alone.problem
 
 
+@pytest.mark.slow
 @needs_dask
 @pytest.mark.usefixtures("local_workers")
 def test_a_host_that_measures_is_busy_at_once(start_fleet, measuring, net, tmp_path):
@@ -56,6 +57,7 @@ def test_a_host_that_measures_is_busy_at_once(start_fleet, measuring, net, tmp_p
         swept.join(60)
 
 
+@pytest.mark.slow
 @needs_dask
 def test_down_ends_workers_and_scheduler(start_fleet, monkeypatch):
     from ovtool.fleet import client

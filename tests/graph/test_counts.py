@@ -148,6 +148,7 @@ class Blocks(torch.nn.Module):
         return self.head(tokens.mean(1)).softmax(-1)
 
 
+@pytest.mark.slow
 def test_network_of_many_kinds(monkeypatch):
     monkeypatch.setattr(torch.backends.mha, "_is_fastpath_enabled", False)  # untraceable
     module, batch = Blocks().eval(), 2

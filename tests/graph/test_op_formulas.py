@@ -216,6 +216,7 @@ def test_lstm_cell_counts_as_its_graph():
     assert_equivalent(graph(True), graph(False))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reset_after", [True, False])
 def test_gru_cell_counts_as_its_graph(reset_after):
     w, r, b = gates(3, 4 if reset_after else 3)

@@ -39,6 +39,7 @@ class Tied(torch.nn.Module):
         return self.head(self.block(self.table(ids) + self.positions(places)))
 
 
+@pytest.mark.slow
 def test_convolutions(tmp_path):
     nn = torch.nn
     module = nn.Sequential(
@@ -59,6 +60,7 @@ def test_transformer_with_tied_embeddings(tmp_path, length):
     assert total(saved(model, tmp_path)) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "gates", "biases"), [("LSTM", 4, 4), ("GRU", 3, 4), ("RNN", 1, 1)]
 )

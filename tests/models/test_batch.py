@@ -116,6 +116,7 @@ class Text(torch.nn.Module):
         return self.inner(self.table(ids))[0][-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [1, 4])
 def test_indices_may_have_the_length_first(batch):
     example = {"ids": torch.zeros(12, batch, dtype=torch.long)}
@@ -146,6 +147,7 @@ def test_fixed_batch_is_the_dimension_whose_samples_are_independent(case):
     assert "reshape" in batched.note.lower() or "[2,4]" in batched.note
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("function", "shape"),
     [

@@ -89,6 +89,7 @@ def line_of(module, text):
     return start + next(i for i, line in enumerate(lines) if text in line)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "text", "inputs"),
     [
@@ -141,6 +142,7 @@ def write(folder, monkeypatch, limit):
     return 1 + text.splitlines().index(f"        if {limit}:")
 
 
+@pytest.mark.slow
 def test_branch_that_random_inputs_do_not_take_is_a_warning_of_the_variant(tmp_path, monkeypatch):
     line = write(tmp_path, monkeypatch, "x.abs().max() > 50")
     variant = make("early:make", tmp_path / "out")

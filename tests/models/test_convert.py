@@ -14,6 +14,7 @@ from tests.models.source_models import (
 )
 
 
+@pytest.mark.slow
 def test_dynamic_dimensions_are_filled_or_requested(tmp_path):
     source = open_onnx(tmp_path / "net.onnx")
     assert "x 1x8x5; x 2x8x5" in make(source, tmp_path / "a").record.check.inputs
@@ -22,6 +23,7 @@ def test_dynamic_dimensions_are_filled_or_requested(tmp_path):
     assert "x 1x7x5" in given.check.inputs
 
 
+@pytest.mark.slow
 def test_layout_and_preprocessing_are_recorded(tmp_path):
     wanted = Preprocessing(size=(8, 8), mean=(1, 2, 3), scale=(4,))
     source = open_onnx(tmp_path / "net.onnx")
@@ -50,6 +52,7 @@ def test_invalid_options_raise(tmp_path, options, value):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_only_variants_are_replaced_and_never_the_source(tmp_path):
     source = conv_onnx(tmp_path / "net.onnx")
     out = tmp_path / "out"

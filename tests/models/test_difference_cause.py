@@ -33,6 +33,7 @@ def cast_onnx(path, scale, offset=0.0):
     return write_onnx(path, nodes, {"x": ["n", 8]}, {"y": ["n", 8]}, constants)
 
 
+@pytest.mark.slow
 def test_negative_values_cast_to_unsigned_are_a_note(tmp_path):
     record = make(cast_onnx(tmp_path / "net.onnx", 100), tmp_path / "out").record
     assert [d.status for d in record.check.differences] == ["checked"]
@@ -65,6 +66,7 @@ def test_a_cast_without_a_defined_result_does_not_hide_other_outputs(tmp_path):
     assert limits[0] == limits[1] != []
 
 
+@pytest.mark.slow
 def test_a_difference_beside_a_cast_without_a_defined_result_is_an_error():
     x = op.parameter([-1, 4], np.float32, name="x")
     model = ov.Model([op.convert(op.convert(x, "u8"), "f32"), op.add(x, np.float32(1))], [x], "m")

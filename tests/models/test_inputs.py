@@ -34,6 +34,7 @@ def test_type_without_numpy_equivalent_raises():
         random_inputs(ov.Model([op.result(op.relu(x))], [x], "m"), {"x": (2,)}, 0)
 
 
+@pytest.mark.slow
 def test_text_model_keeps_dynamic_dimensions(tmp_path):
     ov.save_model(embedding(), tmp_path / "text.xml")
     variant = convert(tmp_path / "text.xml", out=tmp_path / "out")

@@ -25,6 +25,7 @@ from tests.models.source_models import (
 )
 
 
+@pytest.mark.slow
 def test_onnx_is_converted_with_a_dynamic_batch(tmp_path, notes):
     source = conv_onnx(tmp_path / "net.onnx", batch="n")
     before = source.read_bytes()
@@ -46,6 +47,7 @@ def test_onnx_is_converted_with_a_dynamic_batch(tmp_path, notes):
     assert any(" y " in text and "onnxruntime" in text for text in notes.texts)
 
 
+@pytest.mark.slow
 def test_saved_ir_matches_the_source(tmp_path):
     made = make(conv_onnx(tmp_path / "net.onnx"), tmp_path / "out")
     image = np.random.default_rng(5).standard_normal((3, 3, 8, 8)).astype(np.float32)
@@ -57,6 +59,7 @@ def test_saved_ir_matches_the_source(tmp_path):
     np.testing.assert_allclose(run[0](image)[0], ones, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_reference_evaluator_replaces_a_missing_onnxruntime(tmp_path, without):
     without("onnxruntime")
     record = make(conv_onnx(tmp_path / "net.onnx"), tmp_path / "out").record
@@ -129,6 +132,7 @@ def test_inputs_have_the_names_of_the_file(tmp_path, nodes, inputs):
     assert [d.status for d in record.check.differences] == ["checked"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "limited"),
     [("DOUBLE", {"values-limited"}), ("BFLOAT16", set()), ("FLOAT8E4M3FN", {"values-limited"})],

@@ -107,6 +107,7 @@ def test_wide_integers_are_tried_and_limit_the_variant(tmp_path):
     assert 2**15 <= record.inputs[0].maximum < 2**31
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("largest", "agrees"), [(2**20, True), (2**60, False)])
 def test_integers_of_the_users_samples_decide(tmp_path, largest, agrees):
     ids = np.random.default_rng(1).integers(largest // 2, largest, (20, 8))
@@ -149,6 +150,7 @@ def test_fixed_value_fills_an_input(tmp_path):
         make(path, tmp_path / "c", values={"rat": 16000})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("padding", "ids"), [("head", ["mask-limited"]), ("tail", None), ("none", [])]
 )
@@ -300,6 +302,7 @@ def test_products_of_8_bits_that_a_cpu_saturates_are_not_a_wrong_conversion(tmp_
     assert ("integer-kernels-differ" in {note.id for note in record.notes}) == saturated
 
 
+@pytest.mark.slow
 def test_real_error_beyond_narrow_floats_is_refused(nets, tmp_path, monkeypatch):
     genuine = torch_source.read
 
@@ -316,6 +319,7 @@ def test_real_error_beyond_narrow_floats_is_refused(nets, tmp_path, monkeypatch)
         make("nets:narrow", tmp_path / "out")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("net", "statuses", "operation"),
     [

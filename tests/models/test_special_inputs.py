@@ -24,6 +24,7 @@ def cast_onnx(path, nodes, kind=TensorProto.FLOAT, to=TensorProto.FLOAT, constan
     return write_onnx(path, nodes, inputs, outputs, constants, opset=19, ir_version=10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("to", "values"),
     [
@@ -52,6 +53,7 @@ def test_the_cast_may_be_between_operations_on_single_values(tmp_path):
     assert "inf" in limits(path, tmp_path)["values-limited"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", ["Sigmoid", "Softmax", "MatMul"])
 def test_a_bounded_or_mixed_value_gets_no_special_inputs(tmp_path, first):
     inputs = ["x", "w"] if first == "MatMul" else ["x"]
@@ -155,5 +157,6 @@ def test_an_overlap_equal_to_the_threshold_is_tried(tmp_path, threshold, center)
     assert (f"{threshold}" in note) == (len(kept) < 5)
 
 
+@pytest.mark.slow
 def test_computed_boxes_get_no_special_inputs(tmp_path):
     assert limits(nms_onnx(tmp_path / "net.onnx", 0.5, computed=True), tmp_path) == {}

@@ -19,6 +19,7 @@ def test_function_of_user_code_is_converted(nets, capfd):
     assert sys.path == path
 
 
+@pytest.mark.slow
 def test_example_is_built_from_requested_shapes(nets):
     record = make("nets:net", nets / "out", input_shapes={"image": (-1, 3, -1, -1)}).record
     assert record.inputs[0].shape == (-1, 3, -1, -1)
@@ -33,6 +34,7 @@ def test_example_is_built_from_requested_shapes(nets):
         make("nets:net", nets / "none", **options)
 
 
+@pytest.mark.slow
 def test_loop_over_a_length_is_traced_at_the_requested_shape(nets):
     record = make("nets:steps", nets / "out", input_shapes={"x": (-1, 9, 4)}).record
     assert record.inputs[0].shape == (-1, 9, 4)

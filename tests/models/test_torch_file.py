@@ -93,6 +93,7 @@ class Scripted(torch.nn.Module):
         return self.b(x)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 def test_scripted_file_keeps_its_branches(nets):
     module = Scripted().eval()
@@ -109,6 +110,7 @@ def test_scripted_file_keeps_its_branches(nets):
         np.testing.assert_allclose(compiled([x.numpy()])[0], expected, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
 @pytest.mark.parametrize("training", [True, False])
 def test_a_trace_of_a_module_in_training_mode_names_dropout(tmp_path, training):

@@ -50,6 +50,7 @@ def test_a_layer_with_zero_time_has_no_rate():
     assert by_kind([]) == []
 
 
+@pytest.mark.slow
 @given(RANDOM)
 def test_groups_keep_the_total_time(layers):
     total = sum(layer.time_ms or 0 for layer in layers)

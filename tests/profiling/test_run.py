@@ -69,6 +69,7 @@ def test_fallbacks_are_the_layers_in_f32(written):
     assert sum(result.time_shares.values()) == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_the_folder_has_a_table_a_document_and_a_chart(written):
     out, result = written
     with result.files.csv.open(newline="", encoding="utf-8") as stream:
@@ -86,6 +87,7 @@ def test_the_folder_has_a_table_a_document_and_a_chart(written):
     assert list(out.parent.iterdir()) == [out]
 
 
+@pytest.mark.slow
 def test_an_existing_folder_is_replaced_only_on_request(variants, written):
     out, _ = written
     before = (out / "profile.json").read_bytes()
@@ -107,6 +109,7 @@ def test_a_model_is_converted_first(owned, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "out-source"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("others_pct", "noted"), [(4.9, []), (30.0, ["contended"]), (None, [])])
 def test_a_busy_machine_is_noted(variants, monkeypatch, others_pct, noted):
     profile = process.ProcessSession.profile
@@ -127,6 +130,7 @@ def test_a_virtual_device_has_layers(variants, device):
     assert {layer.device for layer in result.layers} == {"CPU"}
 
 
+@pytest.mark.slow
 def test_an_open_dimension_needs_a_shape(tmp_path):
     model = models.convolutional()
     model.reshape([-1, 3, -1, 16])

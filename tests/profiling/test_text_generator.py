@@ -22,6 +22,7 @@ def test_layers_of_the_prompt_are_timed(generator):
     assert "state-reset" in {note.id for note in profile.notes}
 
 
+@pytest.mark.slow
 def test_the_prompt_is_counted(generator):
     from ovtool.profiling.analyze import analyze
 

@@ -65,12 +65,14 @@ def test_a_limit_of_the_loss_needs_samples(model):
         api.draft(model, out=model.parent / "out", choose=ChoiceSpec(max_drop=0.02))
 
 
+@pytest.mark.slow
 def test_without_data_only_variants_that_need_none(model):
     recipe = read_recipe(api.draft(model, out=model.parent / "out"))
     assert list(recipe.variants) == ["own", "int8-weights"]
     assert recipe.data.evaluation is None
 
 
+@pytest.mark.slow
 def test_an_edited_recipe_is_not_replaced(model):
     path = api.draft(model, out=model.parent / "out")
     assert api.draft(model, out=model.parent / "out") == path
@@ -79,6 +81,7 @@ def test_an_edited_recipe_is_not_replaced(model):
         api.draft(model, out=model.parent / "out")
 
 
+@pytest.mark.slow
 def test_one_sample_is_refused(model):
     np.savez(model.parent / "one.npz", x=np.ones((1, 3, 12, 12), np.float32))
     with pytest.raises(InputError):
@@ -178,6 +181,7 @@ def test_an_error_keeps_the_variant_of_an_earlier_run(model, images):
     assert sorted((out / "variants").rglob("*")) == kept
 
 
+@pytest.mark.slow
 def test_labels_and_images_give_a_valid_recipe(model, images, tmp_path):
     own = api.OwnData(str(images), str(tmp_path / "labels.csv"), metric="top1")
     recipe = read_recipe(api.draft(model, out=tmp_path / "out", data=own))
@@ -213,6 +217,7 @@ def test_open_dimensions_get_the_size_of_the_samples(tmp_path):
     assert recipe.sweep.shapes == {"x": ((-1, 3, 20, 24),)}
 
 
+@pytest.mark.slow
 def test_a_compressed_model_is_measured_beside_its_baseline(tmp_path):
     source = save_mlp(tmp_path / "mlp.onnx")
     write_qdq(source, tmp_path / "int8.onnx")
@@ -232,6 +237,7 @@ def test_a_compressed_model_is_measured_beside_its_baseline(tmp_path):
     assert recipe.data.evaluation.limit == 50
 
 
+@pytest.mark.slow
 def test_a_folder_with_the_results_of_another_model_is_refused(model, tmp_path):
     api.draft(model, out=tmp_path / "out")
     other = write_onnx(tmp_path / "other.onnx", seed=1)
@@ -278,6 +284,7 @@ def generator(tmp_path, monkeypatch):
     return source
 
 
+@pytest.mark.slow
 def test_a_text_generator_has_lengths_and_weights_in_fewer_bits(generator, tmp_path):
     path = api.draft(generator, out=tmp_path / "out", data=str(tmp_path / "text.txt"))
     recipe = read_recipe(path)
@@ -298,6 +305,7 @@ def test_a_text_generator_has_lengths_and_weights_in_fewer_bits(generator, tmp_p
     assert chosen.choose == goal
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fields", [{"batches": [4]}, {"hints": ["latency"]}])
 def test_batches_and_hints_of_a_text_generator_are_refused(generator, tmp_path, fields):
     with pytest.raises(InputError, match="text generator"):
@@ -305,6 +313,7 @@ def test_batches_and_hints_of_a_text_generator_are_refused(generator, tmp_path, 
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_data_of_a_text_generator_is_text(generator, tmp_path, images):
     with pytest.raises(InputError):
         api.draft(generator, out=tmp_path / "out", data=str(images))

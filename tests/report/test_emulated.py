@@ -60,6 +60,7 @@ def test_journal_keeps_the_mark_and_older_journals_have_none():
     assert not Measurement.from_json(json.dumps(document)).emulated
 
 
+@pytest.mark.slow
 def test_table_marks_the_rows(both):
     rows = both.rows
     marked = rows[rows["emulated"].notna()]
@@ -69,6 +70,7 @@ def test_table_marks_the_rows(both):
     assert marked["throughput_fps"].max() > rows[rows["device"] == "CPU"]["throughput_fps"].max()
 
 
+@pytest.mark.slow
 def test_choice_excludes_the_rows_with_a_warning(both):
     choice = choose_from(both)
     assert choice.winner["device"] == "CPU"

@@ -51,6 +51,7 @@ def test_page_has_the_rows_of_the_csv(written):
         assert column_of(text, name) == csv[name].astype(str).tolist()
 
 
+@pytest.mark.slow
 def test_page_makes_no_network_requests(written):
     text = written[1].page.read_text()
     page = Page(text)
@@ -67,6 +68,7 @@ def test_page_makes_no_network_requests(written):
     assert "http" not in policy
 
 
+@pytest.mark.slow
 def test_only_hashed_scripts_run_and_hostile_names_remain_text(written):
     text = written[1].page.read_text()
     page = Page(text)

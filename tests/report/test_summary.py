@@ -10,6 +10,7 @@ from ovtool.results.table import load_results
 from tests.helpers import sweeps
 
 
+@pytest.mark.slow
 def test_summary_has_a_row_for_each_configuration(tmp_path):
     summary = summarize_table(load_results([sweeps.whole(tmp_path / "s")]))
     assert [row.name.split("\n")[0] for row in summary.rows] == [

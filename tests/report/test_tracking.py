@@ -140,6 +140,7 @@ def test_a_failed_row_is_a_failed_run_with_its_reason(client, folder):
     assert "out of memory" in run.tags["ovtool.reason"]
 
 
+@pytest.mark.slow
 def test_an_experiment_is_used_again(client, folder, monkeypatch):
     monkeypatch.setenv(tracking.EXPERIMENT, "speed")
     table = load_results([folder])

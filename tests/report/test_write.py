@@ -71,6 +71,7 @@ def test_limit_that_no_row_meets_names_the_nearest_row(tmp_path):
     assert "0.1" in answer
 
 
+@pytest.mark.slow
 def test_objective_without_measurements_writes_nothing(tmp_path):
     folder = sweeps.whole(tmp_path / "s", batches=(1,))
     with pytest.raises(InputError, match="energy"):

@@ -12,6 +12,7 @@ def table(tmp_path_factory):
     return table_of(tmp_path_factory.mktemp("s") / "s", form(128), form(1024))
 
 
+@pytest.mark.slow
 def test_quality_is_shared_within_configuration(tmp_path):
     table = load_results([sweeps.whole(tmp_path / "s")])
     by = table.rows.groupby(["variant", "precision"])["agreement_top1"]
@@ -37,6 +38,7 @@ def test_quality_is_shared_between_sweeps_of_one_environment(tmp_path):
     assert table.rows.loc[table.rows["sweep"] == "c", "agreement_top1"].isna().all()
 
 
+@pytest.mark.slow
 def test_quality_is_not_shared_between_shapes(table):
     by = table.rows.groupby(["variant", "shape"])["agreement_top1"]
     assert by.nunique().eq(1).all()
@@ -48,6 +50,7 @@ def test_quality_is_not_shared_between_shapes(table):
     }
 
 
+@pytest.mark.slow
 def test_shape_columns_hold_compiled_shapes_only(tmp_path):
     rows = table_of(tmp_path / "s", {}, form(128) | form(64, "data_shapes")).rows
     shaped = rows["shape"].notna()

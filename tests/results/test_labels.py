@@ -41,11 +41,13 @@ def test_summary_and_charts_have_line_for_each_shape(tmp_path, field):
         assert chart.name == "size" or all(f'"{label}"' in drawn for label in expected)
 
 
+@pytest.mark.slow
 def test_single_shape_is_not_part_of_names(tmp_path):
     rows = table_of(tmp_path / "s", form(128))
     assert [row.name.split("\n")[0] for row in summarize_table(rows).rows][-1] == "int8"
 
 
+@pytest.mark.slow
 def test_choice_names_shape_and_warns_of_several(table):
     choice = choose_from(table)
     assert SHORT in choice.headline
@@ -86,6 +88,7 @@ def test_fallback_device_is_named_with_warning(tmp_path):
     assert all(f"{DEVICE} (ran on CPU)" in row.name for row in summarize_table(table).rows)
 
 
+@pytest.mark.slow
 def test_requested_device_is_not_fallback(tmp_path):
     choice = choose_from(virtual_device_table(tmp_path / "s", "GPU.0"))
     assert "(ran on GPU.0)" in choice.headline

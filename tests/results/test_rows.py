@@ -62,6 +62,7 @@ def equal_figures(a, b):
     return all(x == y or (math.isnan(x) and math.isnan(y)) for x, y in pairs)
 
 
+@pytest.mark.slow
 @given(tables)
 def test_rows_return_values_of_frame(values):
     rows = rows_of(values)
@@ -97,6 +98,7 @@ def test_configurations_have_order_of_first_rows(values):
     assert [[dict(r) for r in some] for some in grouped.values()] == list(expected.values())
 
 
+@pytest.mark.slow
 @given(tables)
 def test_figures_equal_figure_of_each_row(values):
     rows = rows_of(values)
@@ -108,6 +110,7 @@ def test_figures_equal_figure_of_each_row(values):
         assert all(map(equal_figures, resolve_figures(rows, name), expected))
 
 
+@pytest.mark.slow
 @given(tables)
 def test_best_row_is_first_of_equal_rows(values):
     def first(key, some):
@@ -171,6 +174,7 @@ def test_mapping_of_other_origin_is_not_row():
     assert len(rows) == 0
 
 
+@pytest.mark.slow
 def test_rows_are_mappings_with_none_for_unknown(tmp_path):
     table = load_results([sweeps.whole(tmp_path / "s")])
     rows = table.records

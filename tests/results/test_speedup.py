@@ -34,6 +34,7 @@ def test_speedup_by_rounds_cancels_drift(tmp_path):
     assert row["speedup_default_x"] == pytest.approx(4.5 / 3.5)
 
 
+@pytest.mark.slow
 def test_baseline_over_itself_is_exactly_one(tmp_path):
     table = load_results([sweeps.whole(tmp_path / "s")])
     for precision in ("f32", "default"):
@@ -114,6 +115,7 @@ def test_contended_cpu_uses_cpu_time(tmp_path, device, verdict, cpu_known, expec
     assert width == pytest.approx(CPU_TIME_DOUBT if by_cpu else 0, abs=1e-6), "no noise but this"
 
 
+@pytest.mark.slow
 def test_speedup_is_over_baseline_of_same_shape(tmp_path):
     rows = table_of(tmp_path / "s", form(128), form(1024)).rows
     int8 = rows[rows["variant"] == "int8"]
@@ -178,6 +180,7 @@ rounds = st.lists(
 ).map(tuple)
 
 
+@pytest.mark.slow
 @given(rounds, rounds, st.sampled_from(["", "a", "b"]))
 def test_speedup_of_any_rounds_is_positive_or_unknown(rounds_a, rounds_b, group_id):
     trials = sweeps.trials(batches=(1,), loads=("latency",))

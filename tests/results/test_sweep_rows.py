@@ -92,6 +92,7 @@ def test_report_keeps_details_in_own_folder(folder, tmp_path, journals):
     assert list(pd.read_parquet(other).columns) == list(load_results([folder]).rows.columns)
 
 
+@pytest.mark.slow
 def test_details_of_row(folder):
     table = load_results([folder])
     row = table.rows.iloc[0]

@@ -19,6 +19,7 @@ def single_row(table, **values):
     return table.rows.iloc[position]
 
 
+@pytest.mark.slow
 def test_columns_are_declared_columns_in_order(tmp_path):
     table = load_results([sweeps.whole(tmp_path / "s")])
     assert list(table.rows.columns) == [name for column in COLUMNS for name in column.names]
@@ -96,6 +97,7 @@ def test_different_quality_metrics_leave_agreement(tmp_path):
     assert load_results([a]).quality_metric == "accuracy_top1"
 
 
+@pytest.mark.slow
 def test_later_sweep_replaces_row_and_notes(tmp_path):
     trial = sweeps.trials()[0]
     old = sweeps.measure(trial, notes=(Note("old", "of the old"),))
@@ -109,6 +111,7 @@ def test_missing_sweep_is_input_error(tmp_path):
         load_results([tmp_path / "none"])
 
 
+@pytest.mark.slow
 def test_part_of_table_keeps_details(tmp_path):
     table = load_results([sweeps.whole(tmp_path / "s")])
     part = table.with_rows(table.rows[table.rows["batch"] == 1])

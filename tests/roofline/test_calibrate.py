@@ -63,6 +63,7 @@ def test_product_in_another_precision_is_not_a_peak():
     assert {p.precision for p in stored.peaks} == {"f32"}
 
 
+@pytest.mark.slow
 def test_failing_device_stores_nothing():
     def dead(trial, _):
         raise TrialFailedError("driver broke")

@@ -31,6 +31,7 @@ def variant(tmp_path_factory):
     return models.save(tmp_path_factory.mktemp("variants") / "small", models.convolutional())
 
 
+@pytest.mark.slow
 def test_missing_calibration_hint_is_the_command(variant, tmp_path):
     with pytest.raises(MissingError, match="no calibration of CPU") as caught:
         api.predict(variant)

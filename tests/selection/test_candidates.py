@@ -21,6 +21,7 @@ def rows(limited_table):
     return limited_table.records
 
 
+@pytest.mark.slow
 def test_fitting_rows_come_first_and_then_the_nearest(rows):
     result = candidates_of(rows, [Limit(MEMORY, 115.0, "max_memory_mib")])
     order = list(result.nearest_first)

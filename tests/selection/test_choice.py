@@ -34,6 +34,7 @@ def ids(choice):
     return [note.id for note in (*choice.warnings, *choice.explanations)]
 
 
+@pytest.mark.slow
 def test_highest_throughput_wins_with_reasons(table):
     choice = choose_from(table, ANY)
     best = table.rows.loc[table.rows["throughput_fps"].idxmax()]
@@ -63,6 +64,7 @@ def test_headline_names_explicit_streams_once(tmp_path):
     assert choice.headline.endswith("batch 4, with 1 stream, 2 requests.")
 
 
+@pytest.mark.slow
 def test_each_objective_has_its_winner(table):
     assert choose_from(table, ChoiceSpec(min_quality=0, objective="latency")).winner["batch"] == 1
     smallest = choose_from(table, ChoiceSpec(min_quality=0, objective="size"))
@@ -161,6 +163,7 @@ def test_the_value_decides_where_there_is_no_tie(table, factor, figures):
     assert choose_from(with_tie(table, factor, **figures), ANY).winner["variant"] == "int8"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("column", "value", "settled_by"),
     [("peak_rss_mib", 90.0, "peak_rss_mib"), ("model_mib", 1.0, "model_mib"), ("batch", 8, "")],
@@ -242,6 +245,7 @@ def unsteady(name, *more):
     return {name: (make_note("outputs-not-repeatable", evidence), *more)}
 
 
+@pytest.mark.slow
 def test_a_variant_with_outputs_that_are_not_repeatable_is_not_chosen(tmp_path, table):
     assert choose_from(table, ANY).winner["variant"] == "int8"
     folder = sweeps.whole(tmp_path / "s", variant_notes=unsteady("int8"))
@@ -270,6 +274,7 @@ def test_outputs_that_differ_with_several_streams_leave_one_stream(tmp_path, str
     assert "unrepeatable-left-out" in ids(choice)
 
 
+@pytest.mark.slow
 def test_a_graph_with_random_operations_can_be_chosen(tmp_path):
     notes = unsteady("int8", make_note("outputs-random", "RandomUniform"))
     folder = sweeps.whole(tmp_path / "s", variant_notes=notes)

@@ -21,6 +21,7 @@ def table(tmp_path_factory):
     return load_results([sweeps.whole(tmp_path_factory.mktemp("t") / "s")])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"), [({"objective": "thruput"}, "thruput"), ({"percentile": 95}, "95")]
 )

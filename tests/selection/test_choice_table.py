@@ -12,6 +12,7 @@ from tests.helpers import sweeps
 ANY = ChoiceSpec(min_quality=0)
 
 
+@pytest.mark.slow
 def test_the_rows_are_those_that_choose_has(tmp_path):
     table = load_results([sweeps.whole(tmp_path / "s")])
     tabulated = tabulate_choice(table, ANY, table.records)

@@ -42,6 +42,7 @@ def test_knee_is_the_point_of_maximum_power():
             find_knee(*wrong)
 
 
+@pytest.mark.slow
 def test_every_batch_curve_has_a_knee(tmp_path):
     rows = load_results([sweeps.whole(tmp_path / "s")]).records
     knees = Knees(rows, config_labels(rows))
@@ -68,6 +69,7 @@ def test_a_tie_of_power_goes_to_the_smaller_batch(tmp_path, share, relative, bat
     assert {knee.row["batch"] for knee in Knees(rows, config_labels(rows))} == {batch}
 
 
+@pytest.mark.slow
 def test_single_batch_has_no_knee(tmp_path):
     rows = load_results([sweeps.whole(tmp_path / "s", batches=(4,))]).records
     knees = Knees(rows, config_labels(rows))
@@ -76,6 +78,7 @@ def test_single_batch_has_no_knee(tmp_path):
     assert knees.of(rows[0]) is None
 
 
+@pytest.mark.slow
 def test_knee_of_a_row_is_of_its_own_curve(tmp_path):
     rows = load_results([sweeps.whole(tmp_path / "s")]).records
     knees = Knees(rows, config_labels(rows))

@@ -28,6 +28,7 @@ from tests.helpers import sweeps
 from tests.helpers.report_pages import page_of
 
 
+@pytest.mark.slow
 def test_memory_limit(limited_table):
     assert choose_from(limited_table).winner["batch"] == 8
     assert choose_from(limited_table, ChoiceSpec(max_memory_mib=125)).winner["batch"] == 2
@@ -43,6 +44,7 @@ def test_energy_limit(limited_table):
         choose_from(limited_table, ChoiceSpec(max_energy_mj=1))
 
 
+@pytest.mark.slow
 def test_unknown_energy_is_not_zero(tmp_path):
     unknown = load_results([sweeps.whole(tmp_path / "s")])
     with pytest.raises(NothingFitsError, match="energy") as caught:
@@ -121,6 +123,7 @@ def by_error(folder, **errors):
     return load_results([sweeps.make(folder, made, quality_metric="mean_absolute_error")])
 
 
+@pytest.mark.slow
 def test_an_error_has_a_highest_acceptable_value(tmp_path):
     names = {trial.variant_name for trial in sweeps.trials()}
     table = by_error(tmp_path / "s", **dict.fromkeys(names, 3.0) | {"fp32": 2.0})
@@ -202,6 +205,7 @@ def judged(tmp_path_factory):
     return load_results([sweeps.make(folder, made, quality_metric="accuracy_top1")])
 
 
+@pytest.mark.slow
 def test_without_a_limit_a_measurable_loss_is_passed_over(judged):
     choice = choose_from(judged)
     assert choice.winner["variant"] == "int8-weights"
@@ -272,6 +276,7 @@ def test_a_miss_of_more_than_the_limit_is_a_multiple(value, limit, text):
     assert text in check.miss_text
 
 
+@pytest.mark.slow
 def test_a_maximum_drop_is_relative_to_the_uncompressed_model(tmp_path):
     table = load_results([sweeps.whole(tmp_path / "sweep")])
     drops = {row["variant"]: 1 - row["agreement_top1"] for row in table.records

@@ -92,6 +92,7 @@ def test_program_runs_inferences_one_at_a_time_or_in_a_queue(tmp_path, capsys, r
     assert len(capsys.readouterr().out.splitlines()) == requests
 
 
+@pytest.mark.slow
 def test_program_gives_open_dimensions_the_measured_sizes(tmp_path):
     made = models.save(tmp_path / "small", models.convolutional())
     shapes = {"shapes": (("x", (-1, 3, -1, -1)),), "data_shapes": (("x", (2, 3, 20, 18)),)}

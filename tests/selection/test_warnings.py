@@ -62,6 +62,7 @@ def test_a_device_that_several_sweeps_miss_is_named_once(tmp_path):
     assert note.evidence == "NPU: no driver (a, b, c)"
 
 
+@pytest.mark.slow
 def test_warnings_about_the_recommended_variant_only(tmp_path):
     notes = {
         "fp32": (make_note("outputs-not-checked", "scores"),),
@@ -111,12 +112,14 @@ def test_too_few_samples_to_tell_a_loss_are_a_warning(tmp_path, losses, named):
     assert [note.evidence.partition(":")[0] for note in notes] == ([named] if named else [])
 
 
+@pytest.mark.slow
 def test_too_few_samples_to_tell_whether_a_limit_is_met(table):
     """The script has 49 of 50 samples in agreement: 0.98 [0.895, 0.996]."""
     assert "quality-too-few" in ids(choose_from(table, ChoiceSpec(min_quality=0.97)))
     assert "quality-too-few" not in ids(choose_from(table, ChoiceSpec(min_quality=0.5)))
 
 
+@pytest.mark.slow
 def test_an_uncompressed_model_loses_nothing(tmp_path):
     made = [sweeps.measure(trial) for trial in sweeps.trials(sweeps.MODELS[:1])]
     made = [sweeps.with_quality(measurement, sweeps.FP32) for measurement in made]
@@ -124,6 +127,7 @@ def test_an_uncompressed_model_loses_nothing(tmp_path):
     assert "quality-too-few" not in ids(choose_from(load_results([folder])))
 
 
+@pytest.mark.slow
 def test_a_comparison_without_labels_does_not_know_the_accuracy(table, tmp_path):
     assert "quality-without-labels" in ids(choose_from(table))
     certain = (-0.004, 0.0, 0.004)

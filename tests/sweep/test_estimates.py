@@ -89,6 +89,7 @@ def test_each_trial_is_compiled_with_its_own_static_batch(variants, compiler, tm
     }
 
 
+@pytest.mark.slow
 def test_a_sweep_of_estimates_resumes_without_repeats(variants, compiler, tmp_path):
     script = compiler(good)
     sweep = {
@@ -117,6 +118,7 @@ def test_a_model_that_does_not_compile_gives_a_failed_row(variants, compiler, tm
     assert len(script.models) == 2, "only ovtool check searches for the operations"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("axes", "named"),
     [

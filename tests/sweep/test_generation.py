@@ -90,6 +90,7 @@ def test_the_highest_concurrency_keeps_the_limit(generator, scripted, tmp_path):
     assert "concurrency-found" in {note.id for note in found.details_of(row).notes}
 
 
+@pytest.mark.slow
 def test_requests_that_arrive_on_their_own_are_rows_beside_those_in_flight(
     generator, scripted, tmp_path
 ):
@@ -110,6 +111,7 @@ def test_requests_that_arrive_on_their_own_are_rows_beside_those_in_flight(
     assert "rate=20/s" in row.latency
 
 
+@pytest.mark.slow
 def test_arrivals_beyond_the_capacity_have_a_note(generator, scripted, tmp_path):
     table = swept([generator], tmp_path / "s", rates=[900])
     (row,) = table.records
@@ -224,6 +226,7 @@ def test_table_charts_and_choice_are_of_tokens(generator, scripted, tmp_path):
     assert "openvino_genai" in choice.snippet
 
 
+@pytest.mark.slow
 def test_a_choice_is_of_equal_requests(generator, scripted, tmp_path):
     swept([generator], tmp_path / "s", prompt_lengths=[8, 16], concurrency=[1, 4])
     with pytest.raises(DifferentRequestsError) as raised:

@@ -80,6 +80,7 @@ def both(*shapes):
     return {"ids": list(shapes), "mask": list(shapes)}
 
 
+@pytest.mark.slow
 def test_a_dynamic_batch_is_fixed_in_each_row(runner, dense, tmp_path):
     rows = sweep_rows([dense], tmp_path / "s", batches=(1, 2, 8))
     assert [m.status for m in rows] == ["ok"] * 6
@@ -87,6 +88,7 @@ def test_a_dynamic_batch_is_fixed_in_each_row(runner, dense, tmp_path):
     assert all(job.properties["NPU_BYPASS_UMD_CACHING"] == "YES" for job in runner.jobs)
 
 
+@pytest.mark.slow
 def test_a_row_is_static_or_names_the_open_dimension(runner, dense, text, tmp_path):
     rows = sweep_rows([dense, text], tmp_path / "s", batches=(1, 4))
     assert not [job for job in runner.jobs if OPEN in (d for s in job.shapes for d in s)]
@@ -98,6 +100,7 @@ def test_a_row_is_static_or_names_the_open_dimension(runner, dense, text, tmp_pa
             assert all(f"--shape {name}=?x128" in measurement.reason for name in ("ids", "mask"))
 
 
+@pytest.mark.slow
 def test_a_requested_shape_is_compiled(runner, text, tmp_path):
     rows = sweep_rows([text], tmp_path / "s", batches=(2,), shapes=both("?x16", "?x64"))
     assert {m.status for m in rows} == {"ok"}
@@ -134,6 +137,7 @@ def test_an_unsupported_precision_gives_a_failed_row(runner, dense, tmp_path):
     assert {job.trial.precision for job in runner.jobs} == {"default", "f16"}
 
 
+@pytest.mark.slow
 def test_threads_are_supported_by_the_cpu_only(runner, dense, tmp_path):
     for device in ("NPU", "GPU"):
         (row,) = sweep_rows([dense], tmp_path / device, device, threads=(2,))
@@ -141,6 +145,7 @@ def test_threads_are_supported_by_the_cpu_only(runner, dense, tmp_path):
     assert runner.jobs == []
 
 
+@pytest.mark.slow
 def test_automatic_batching_of_the_gpu_is_off(runner, dense, tmp_path):
     sweep_rows([dense], tmp_path / "s", "GPU", batches=(1, 4))
     assert {job.properties["ALLOW_AUTO_BATCHING"] for job in runner.jobs} == {"NO"}

@@ -168,6 +168,7 @@ def test_a_further_batch_is_added_to_the_journal(sweep):
     assert SweepFolder.open(sweep.folder).plan.trials == tuple(trials(1, 8))
 
 
+@pytest.mark.slow
 def test_a_group_with_too_few_rounds_is_measured_again(sweep):
     sweep.run(trials(1, 2))
     sweep.settings = MeasurementSettings(rounds=8, target_pct=50)
@@ -180,6 +181,7 @@ def test_a_group_with_too_few_rounds_is_measured_again(sweep):
     assert sweep.run(trials(1, 2, 4)) == TrialCounts(measured=0, failed=0, reused=6)
 
 
+@pytest.mark.slow
 def test_a_clock_that_is_set_back_loses_and_reorders_nothing(sweep, monkeypatch):
     """Each time of day is a day before the one that was read before it."""
     now = [datetime(2026, 5, 1, tzinfo=UTC)]
@@ -214,6 +216,7 @@ def test_a_clock_that_is_set_back_loses_and_reorders_nothing(sweep, monkeypatch)
     assert all(r.seconds > 0 for m in rows for r in m.rounds)
 
 
+@pytest.mark.slow
 def test_only_the_groups_that_fall_short_are_measured_again(sweep):
     """Batch 2 drifts, so its interval misses the smaller target; batch 1 is within it."""
     sweep.script = lambda trial, index: 5.0 + trial.batch // 2 * (index % 3)

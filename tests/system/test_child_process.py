@@ -127,6 +127,7 @@ def test_failed_start_is_raised_by_each_request(start):
         assert (caught.value.failure, caught.value.method) == ("died", "start")
 
 
+@pytest.mark.slow
 def test_hanging_worker_is_killed_after_the_time_limit(start):
     worker = start("time.sleep(600)", timeout_s=0.5)
     worker._require_ready()
@@ -136,6 +137,7 @@ def test_hanging_worker_is_killed_after_the_time_limit(start):
     assert not psutil.pid_exists(worker.pid)
 
 
+@pytest.mark.slow
 def test_worker_that_closes_its_output_is_killed(start):
     worker = start("os.close(1); time.sleep(600)")
     assert failure_of(worker).failure == "hung"
@@ -165,6 +167,7 @@ def test_reply_of_another_form_is_invalid(start, error):
     assert not psutil.pid_exists(worker.pid)
 
 
+@pytest.mark.slow
 def test_close_kills_worker_that_does_not_end(start):
     worker = start("answer({'ok': {}}); time.sleep(600)")
     worker.request("open")
@@ -173,6 +176,7 @@ def test_close_kills_worker_that_does_not_end(start):
     assert not psutil.pid_exists(worker.pid)
 
 
+@pytest.mark.slow
 @posix
 def test_killing_a_worker_kills_its_children(start):
     child = "import subprocess; c = subprocess.Popen([sys.executable, '-c', 'input()'],"
@@ -233,6 +237,7 @@ def test_served_worker_reports_errors_and_goes_on(served):
     assert served.request("add", numbers=[]) == {"sum": 0}
 
 
+@pytest.mark.slow
 @posix
 def test_served_worker_ends_when_its_parent_is_killed():
     program = f"""

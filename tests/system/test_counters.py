@@ -364,6 +364,7 @@ def group_with_a_quota():
         folder.rmdir()
 
 
+@pytest.mark.slow
 @LINUX
 def test_real_quota_is_read_and_its_wait_is_counted(group_with_a_quota):
     command = [sys.executable, "-c", _IN_A_GROUP, str(group_with_a_quota)]

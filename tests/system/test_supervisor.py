@@ -87,6 +87,7 @@ def assert_gone(*pids):
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", [0, 1, 5, 70])
 def test_the_exit_code_is_that_of_the_child(code):
     ran = run(f"print('answer'); steps.board.status = {code}; sys.exit({code})")
@@ -133,6 +134,7 @@ def test_control_characters_of_a_step_are_quoted():
     assert "\\x1b" in ran.stderr
 
 
+@pytest.mark.slow
 def test_a_hang_is_an_error_that_names_the_step_and_the_limit():
     program = """
         with steps.limited("compiling model-7.xml"):
@@ -147,6 +149,7 @@ def test_a_hang_is_an_error_that_names_the_step_and_the_limit():
     assert_gone(int(ran.stdout.split()[1]))
 
 
+@pytest.mark.slow
 def test_progress_renews_the_time_limit():
     ran = run(
         """
@@ -223,6 +226,7 @@ def test_a_signal_before_the_child_has_handlers_stops_the_command(start):
     assert errors.startswith("stopped")
 
 
+@pytest.mark.slow
 def test_the_child_ends_with_a_killed_supervisor(start):
     process = start("hang()")
     child = hanging_pid(process)
@@ -296,6 +300,7 @@ def test_a_command_goes_on_without_an_attempt_that_ends_its_process(fault):
     assert ("SIGABRT" if "abort" in fault else "0.5 s") in first
 
 
+@pytest.mark.slow
 def test_a_signal_stops_a_command_in_an_attempt(start):
     process = start("""
         with steps.attempt("first"):
@@ -322,6 +327,7 @@ def test_more_failures_than_fit_end_the_command():
     assert not board.fail_attempt("outside of an attempt")
 
 
+@pytest.mark.slow
 def test_a_stopped_job_continues(start):
     """Ctrl-Z stops both processes, and ``fg`` continues them."""
     process = start("""

@@ -99,6 +99,7 @@ def test_help_explains_the_exit_codes(ovtool):
         assert all(f"{code} " in codes for code in EXIT_CODES)
 
 
+@pytest.mark.slow
 def test_a_rerun_of_a_measures_the_noise(ovtool, pair, tmp_path):
     measurements = [at_speed(sweeps.measure(t), 1.01) for t in sweeps.trials(batches=(1, 2))]
     again = sweeps.make(tmp_path / "again", measurements)

@@ -2,9 +2,11 @@
 
 import numpy as np
 import openvino as ov
+import pytest
 from openvino import opset15 as op
 
 
+@pytest.mark.slow
 def test_convert_prints_the_variant(ovtool, small, tmp_path):
     out = tmp_path / "fp32"
     ran = ovtool("convert", small.xml, "--out", out, "--json")
@@ -15,6 +17,7 @@ def test_convert_prints_the_variant(ovtool, small, tmp_path):
     assert again.out.startswith(f"{out}: fp32, ")
 
 
+@pytest.mark.slow
 def test_samples_and_fixed_values_are_checked(ovtool, tmp_path):
     x, rate = (
         op.parameter(shape, ov.Type.f32, name=name)

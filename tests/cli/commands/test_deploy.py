@@ -30,6 +30,7 @@ def test_wrong_use(ovtool, refused, deployed, tmp_path):
     refused("deploy", deployed.sweep, "--out", tmp_path / "b", "--max-latency-ms", "1e-6", status=1)
 
 
+@pytest.mark.slow
 def test_a_changed_bundle_is_refused(refused, deployed, tmp_path):
     copy = shutil.copytree(deployed.bundle, tmp_path / "copy")
     (copy / "README.md").write_text("other")

@@ -13,6 +13,7 @@ AGREEMENT, SMALL = "agreement_top1", DeviceDifference(0.001, 0.05, 4)
 SHARE = {"agreement_top1": 0.5, "agreement_top1_ci_low": 0.15, "agreement_top1_ci_high": 0.85}
 
 
+@pytest.mark.slow
 def test_evaluate_measures_agreement_with_a_baseline(ovtool, small):
     arguments = ("--data", "noise:4", "--baseline", small.folder, "--precision", "f32")
     ran = ovtool("evaluate", small.folder, *arguments, "--metric", "agreement", "--json")

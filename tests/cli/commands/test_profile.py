@@ -106,6 +106,7 @@ def test_the_device_is_a_column_if_there_are_several(printed):
     assert "device" not in "".join(printed(make_profile(), 100))
 
 
+@pytest.mark.slow
 def test_the_json_document_has_every_layer(ovtool, small):
     ran = ovtool("profile", small.folder, "--seconds", "0.05", "--top", "1", "--json")
     assert ran.status == 0

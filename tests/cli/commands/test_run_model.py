@@ -96,6 +96,7 @@ def test_limits_that_nothing_meets_give_the_commands_that_go_on(ovtool, own):
     assert step.settings["max_drop"] == 0.6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [

@@ -42,6 +42,7 @@ def test_compiler_runs_in_the_models_folder_and_its_services_are_stopped(wine, i
     assert ends == [f"server {folder / 'wine'} -k", f"server {folder / 'wine'} -w"]
 
 
+@pytest.mark.slow
 @LINUX
 def test_hang_is_killed_and_services_are_stopped(wine, installed):
     calls = wine("sleep 600")

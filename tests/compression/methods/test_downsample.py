@@ -40,6 +40,7 @@ def smaller(count=4):
     return np.ascontiguousarray(Patterns(count).images[:, :, ::2, ::2])
 
 
+@pytest.mark.slow
 def test_size_changes_a_graph_without_torch(conv, tmp_path):
     settings = PLAIN | {"size": "8x12"}
     compressed = apply_method(

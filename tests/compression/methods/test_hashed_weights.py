@@ -47,6 +47,7 @@ def test_graph_computes_the_same_buckets(shape, buckets):
     assert np.array_equal(actual.ravel(), position_hash.hash_positions(actual.size))
 
 
+@pytest.mark.slow
 def test_large_layer_stores_no_indices_and_runs_like_plain_weights(tmp_path):
     rng = np.random.default_rng(0)
     x = op.parameter([-1, 256], ov.Type.f32, name="x")
@@ -72,6 +73,7 @@ def test_large_layer_stores_no_indices_and_runs_like_plain_weights(tmp_path):
     assert kinds.isdisjoint({"Range", "Gather", "Eltwise", "Math"}), "folded during compilation"
 
 
+@pytest.mark.slow
 def test_small_layer_stores_indices_if_they_are_smaller(conv, tmp_path):
     compressed = compress(
         conv, "hashed-weights", {"ratio": 1 / 64}, None, out=tmp_path / "h", name="h"

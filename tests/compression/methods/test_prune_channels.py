@@ -212,6 +212,7 @@ def test_unsupported_networks_raise(tmp_path, kind, settings, message):
     assert not (tmp_path / "after").exists()
 
 
+@pytest.mark.slow
 def test_ignored_output_keeps_its_channels(tmp_path):
     def make():
         return network(Both)

@@ -109,6 +109,7 @@ def test_ignored_layers_keep_their_weights(source, tmp_path, settings, left):
     assert all(zeros.values())
 
 
+@pytest.mark.slow
 def test_unknown_ignored_layers_raise(source, tmp_path):
     settings = {"epochs": 0, "ignored_names": "heat.weight", "ignored_types": "conv"}
     with pytest.raises(InputError) as caught:
@@ -157,6 +158,7 @@ def test_learned_masks_reach_the_ratio_and_resume(source, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
 
 
+@pytest.mark.slow
 def test_masks_below_the_ratio_give_a_note(source, tmp_path):
     progress = Notes()
     settings = {"epochs": 0, "mode": "regularization", "mask_epochs": 1}

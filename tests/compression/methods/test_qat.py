@@ -86,6 +86,7 @@ def test_qat_supports_a_teacher(source, tmp_path):
     assert losses[-1] < losses[0]
 
 
+@pytest.mark.slow
 def test_graph_that_differs_from_the_network_raises(compressed):
     model = ov.Core().read_model(compressed.xml)
     torch.manual_seed(1)

@@ -168,6 +168,7 @@ def test_unsuitable_layers_raise(source, tmp_path, settings, message):
         compress(source, "separable", PLAIN | settings, tmp_path / "s")
 
 
+@pytest.mark.slow
 def test_layer_that_is_not_a_plain_convolution_raises(tmp_path):
     make = with_layer(Scaled)
     source = parent(tmp_path / "source", make)

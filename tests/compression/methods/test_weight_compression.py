@@ -60,6 +60,7 @@ def test_corrections_reduce_the_output_error(dense, rows, tmp_path, option):
     assert closeness(compressed, dense, rows) > closeness(bare, dense, rows)
 
 
+@pytest.mark.slow
 def test_awq_by_weights_needs_no_data(dense, tmp_path, progress):
     settings = {**INT4, "awq": True, "awq_by": "weights"}
     compressed = compress(
@@ -94,6 +95,7 @@ def test_remaining_layers_get_the_backup_type(dense, tmp_path):
     assert set(stored) == {"i4", "f32"}
 
 
+@pytest.mark.slow
 def test_group_size_fallback_adjusts_or_skips(dense, tmp_path):
     wide = {**INT4, "group_size": 128}
     with pytest.raises(InputError, match="int4_sym"):
@@ -152,6 +154,7 @@ def test_every_mode_of_nncf_is_offered():
     assert offered == {mode.value for mode in nncf.CompressWeightsMode}
 
 
+@pytest.mark.slow
 def test_fp16_halves_the_weights(conv, tmp_path, pictures):
     compressed = compress(conv, "fp16", {}, None, out=tmp_path / "h", name="half")
     assert compressed.record.bin_bytes < conv.record.bin_bytes * 0.52
@@ -219,6 +222,7 @@ def test_compressed_weights_are_not_compressed_again(dense, rows, tmp_path):
         compress(quantized, "weights", {}, None, out=tmp_path / "w", name="w")
 
 
+@pytest.mark.slow
 def test_layers_that_are_left_can_be_compressed(dense, tmp_path):
     some = {"mode": "int8_sym", "ignored_names": "fc0"}
     first = compress(dense, "weights", some, None, out=tmp_path / "first", name="first")

@@ -31,12 +31,14 @@ def test_a_graph_that_equals_its_source_is_checked_in_all_steps(saved):
     assert "16 of 16" in record.inputs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrong", ["positions", "cache", "beams", "mask"])
 def test_a_source_that_differs_in_one_input_is_rejected(saved, wrong):
     with pytest.raises(InputError, match="logits"):
         check(saved(build_decoder()), ArrayDecoder(wrong))
 
 
+@pytest.mark.slow
 def test_other_weights_are_rejected_beyond_the_tolerance_only(saved):
     xml = saved(build_decoder(HEAD * 1.02))
     with pytest.raises(InputError, match="logits"):

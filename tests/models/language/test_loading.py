@@ -94,6 +94,7 @@ def test_without_one_package_the_command_is_named(monkeypatch):
     assert raised.value.hint == "pip install 'ovtool[llm]'"
 
 
+@pytest.mark.slow
 def test_an_unknown_architecture_is_named(folder, tmp_path, llm):
     write(folder, model_type="frobnicator")
     with pytest.raises(InputError, match="frobnicator"):

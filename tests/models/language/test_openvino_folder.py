@@ -11,6 +11,7 @@ from tests.helpers import graphs
 from tests.helpers.decoders import build_decoder, write_openvino_folder
 
 
+@pytest.mark.slow
 def test_a_text_generator_keeps_its_names_and_its_files(tmp_path):
     folder = write_openvino_folder(tmp_path / "tiny-1.7")
     made = convert(folder, out=tmp_path / "v")
@@ -79,6 +80,7 @@ def test_a_graph_with_an_unknown_input_is_an_error(tmp_path):
         convert(write_openvino_folder(tmp_path / "tiny", model), out=tmp_path / "v")
 
 
+@pytest.mark.slow
 def test_a_companion_outside_of_the_folder_is_refused(tmp_path):
     made = convert(write_openvino_folder(tmp_path / "tiny"), out=tmp_path / "v")
     record = json.loads(made.record.model_dump_json()) | {"companions": {"../x": "0"}}
